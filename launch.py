@@ -1,0 +1,298 @@
+"""The command line: parses, wires the rooms together, prints. `python launch.py --help`.
+
+Ray, torch and MLflow are imported inside the functions that need them: `check` and a mistyped
+command answer at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from service.cluster.machine import CannotPlace, Machine, this_machine
+from service.spec import Sweep, SweepError, read_sweep
+from service.study.folder import NotAStudy, StudyExists, StudyFolder
+from service.study.journal import JournalError, read_events
+from service.study.lock import StudyBusy, lock
+from service.study.record import fold
+from service.study.status import read_status
+from service.study.stop import StopSignal, stopped_by_signals
+from service.view.live import watch
+from service.view.preview import print_preview
+from service.view.progress import Facts
+from service.view.rows import put
+from service.view.status import print_status
+from service.view.summary import print_places, print_summary
+from trainables.run import RunError
+
+if TYPE_CHECKING:
+    from service.study.desk import Finish
+    from service.study.events import Event
+    from service.tracking import Tracker
+    from service.view.watch import Watch
+    from trainables.data import Data
+
+# What a user can mend -> exit code. Anything else is a defect of ours: a traceback and exit code 1.
+EXIT_CODES: dict[type[Exception], int] = {
+    SweepError: 2,
+    RunError: 2,
+    StudyExists: 2,
+    NotAStudy: 2,
+    StudyBusy: 2,
+    JournalError: 2,
+    CannotPlace: 6,
+}
+INTERRUPTED = 130
+
+
+class RunByDefault(click.Group):
+    """`launch.py sweep.yaml` is `launch.py run sweep.yaml`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `run` in front of what is no command but looks like a file or an option of `run`."""
+        first = args[0] if args else "--help"
+        if first not in self.commands and first not in ("--help", "--version"):
+            if (
+                not first.startswith("-")
+                and Path(first).suffix not in (".yaml", ".yml")
+                and not Path(first).exists()
+            ):
+                known = difflib.get_close_matches(first, self.commands, n=1)
+                mend = (
+                    f"did you mean {known[0]!r}?"
+                    if known
+                    else f"commands: {', '.join(sorted(self.commands))}"
+                )
+                raise click.UsageError(f"{first!r} is neither a command nor a sweep file; {mend}")
+            args = ["run", *args]
+        return super().parse_args(ctx, args or ["--help"])
+
+
+SWEEP_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+RUNS = click.option("--runs", type=FOLDER, default="runs", show_default=True, help="Where studies are.")
+
+
+@click.group(cls=RunByDefault)
+@click.version_option(package_name="sweeps-on-ray")
+def cli() -> None:
+    """Hyperparameter sweeps on Ray Tune: one YAML file, one command.
+
+    `launch.py SWEEP.yaml` runs a sweep.
+    """
+
+
+@cli.command()
+@click.argument("file", type=SWEEP_FILE)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, e.g. run.epochs=3."
+)
+@click.option(
+    "--optimize-config", type=SWEEP_FILE, help="The training template's second file: FILE is its run config."
+)
+@click.option("--name", help="Study name; study_name of the file by default.")
+@click.option("--dry-run", is_flag=True, help="Print what would run.")
+@click.option("--runs", type=FOLDER, help="Where studies go; the file's `storage`, or runs.")
+def run(
+    file: Path,
+    overrides: tuple[str, ...],
+    optimize_config: Path | None,
+    name: str | None,
+    dry_run: bool,
+    runs: Path | None,
+) -> int:
+    """Run the sweep of a FILE on this machine."""
+    reading = read_sweep(file, overrides=overrides, optimize_config=optimize_config)
+    warn(reading.warnings)
+    sweep, machine = reading.sweep, this_machine()
+    if name:
+        sweep = sweep.model_copy(update={"study_name": name})
+    slots = machine.slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
+    if dry_run:
+        print_preview(Console(), sweep, slots=slots, gpu=machine.gpu_share(sweep.resources_per_trial.gpu))
+        return 0
+    folder = StudyFolder.create(
+        runs or Path(sweep.storage or "runs"), sweep.study_name, sweep, file.read_text(encoding="utf-8")
+    )
+    return carry_out(sweep, folder)
+
+
+@cli.command()
+@click.argument("study")
+@RUNS
+def resume(study: str, runs: Path) -> int:
+    """Carry on with a STUDY (its folder, or its name) where it was stopped or killed."""
+    folder = find(study, runs)
+    return carry_out(folder.sweep(), folder)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--json", "as_json", is_flag=True, help="status.json, for programs.")
+@RUNS
+def status(study: str, as_json: bool, runs: Path) -> None:
+    """Say how far a STUDY (its folder, or its name) is."""
+    facts = read_status(find(study, runs).path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        print_status(Console(), facts)
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=SWEEP_FILE)
+def check(files: tuple[Path, ...]) -> int:
+    """Say whether sweep FILES are sound; nothing is run."""
+    unsound = 0
+    for file in files:
+        try:
+            warn(read_sweep(file).warnings)
+            click.echo(f"{file}: sound")
+        except SweepError as error:
+            unsound += 1
+            click.echo(str(error), err=True)
+    return 2 if unsound else 0
+
+
+def carry_out(sweep: Sweep, folder: StudyFolder) -> int:
+    """Run what of the study has not been run, on a Ray of our own; the exit code."""
+    from service.cluster.embedded import embedded
+    from trainables.data import load
+
+    console = Console()
+    with lock(folder.lock_file, shlex.join(sys.argv)):
+        past = list(read_events(folder.journal_dir))
+        trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
+        console.print(f"{sweep.study_name}: {trials}", highlight=False)
+        data = load(sweep.run, sweep.import_paths)
+        view = watch(facts_of(sweep), fold(past, sweep.objective), console)
+        tracker = tracker_of(sweep, folder)
+        with embedded(sweep.import_paths) as machine:
+            finish = attempt(sweep, folder, machine, data, past, view, tracker)
+            now = view.progress()
+        print_summary(console, view.facts, finish.record, now, finish.exit_code, finish.reason)
+        print_places(console, folder.path, folder.best_file, finish.exit_code)
+        print_tracking(console, tracker)
+    return finish.exit_code
+
+
+def attempt(
+    sweep: Sweep,
+    folder: StudyFolder,
+    machine: Machine,
+    data: Data,
+    past: Sequence[Event],
+    view: Watch,
+    tracker: Tracker,
+) -> Finish:
+    """One attempt at the study on the Ray that is up, stoppable by signals."""
+    from service.study.tune import conduct
+    from service.tracking import provenance
+
+    # Not before torch and Ray are imported, above: its thread imports mlflow, which imports them too,
+    # and two threads in one circle of imports see half a module.
+    tracker.start(past)
+    stop, asked = StopSignal(), sweep.resources_per_trial
+    with view:
+        return conduct(
+            sweep,
+            folder,
+            slots=machine.slots(asked, sweep.max_concurrent_trials),
+            resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
+            stop=stop,
+            subscribers=[tracker, view],
+            data=data,
+            provenance=provenance(Path(__file__).parent, data_fingerprint=data.fingerprint),
+            signals=stopped_by_signals(stop, view.say),
+        )
+
+
+def tracker_of(sweep: Sweep, folder: StudyFolder) -> Tracker:
+    """The subscriber that tells MLflow, not yet started."""
+    from service.tracking import SweepFacts, Tracker, store_uri
+
+    facts = SweepFacts(
+        study=sweep.study_name,
+        experiment=sweep.tracking.experiment or sweep.run.project,
+        metric=sweep.metric,
+        direction=sweep.direction,
+        objective=sweep.objective,
+        parameters=tuple(sweep.space),
+        log_scaled=tuple(key for key, domain in sweep.space.items() if getattr(domain, "log", False)),
+        settings={
+            "sampler": sweep.sampler.name,
+            "trial_scheduler": sweep.trial_scheduler.name,
+            "trials": sweep.trials,
+            "epochs": sweep.run.epochs,
+            "seed": sweep.seed,
+        },
+        sweep_yaml=(folder.path / "sweep.yaml").read_text(encoding="utf-8"),
+    )
+    return Tracker(folder.path, facts, uri=store_uri(sweep.tracking.uri, os.environ, Path.cwd()))
+
+
+def print_tracking(console: Console, tracker: Tracker) -> None:
+    """Wait for what MLflow is still owed, and print the page worth opening."""
+    from service.tracking import ui_command
+
+    unsent = tracker.close()
+    command = ui_command(tracker.uri, Path.cwd())
+    if tracker.link:
+        put(console, "MLflow", f"{command}, then {tracker.link}" if command else tracker.link)
+    if unsent:
+        put(
+            console,
+            "MLflow",
+            f"lacks {unsent} events: {tracker.trouble}; `launch.py resume` sends them",
+            "yellow",
+        )
+
+
+def facts_of(sweep: Sweep) -> Facts:
+    """What a view must know of a sweep."""
+    sign = 1 if sweep.direction == "minimize" else -1
+    return Facts(
+        name=sweep.study_name, metric=sweep.metric, sign=sign, epochs=sweep.run.epochs, wanted=sweep.trials
+    )
+
+
+def find(study: str, runs: Path) -> StudyFolder:
+    """A study by its folder, or by its name under `runs`."""
+    path = Path(study)
+    named = runs / study
+    return StudyFolder.open(named if named.is_dir() or len(path.parts) == 1 else path)
+
+
+def warn(warnings: Sequence[Any]) -> None:
+    """Print what is allowed but suspicious."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; whatever a user can mend is a line on stderr and an exit code."""
+    try:
+        code = cli.main(args, prog_name="launch.py", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        click.echo(f"launch.py: {error.format_message()}", err=True)
+        return 2
+    except tuple(EXIT_CODES) as error:
+        click.echo(str(error), err=True)
+        return EXIT_CODES[type(error)]
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("aborted; what was reported is kept: `launch.py resume` carries on", err=True)
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

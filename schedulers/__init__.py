@@ -1,0 +1,55 @@
+"""Trial schedulers: who goes on. Pure rules, and their faces in front of Ray Tune.
+
+A rule (`ASHARule`, ...) needs numpy alone. A face (`ASHA`, ...) is the same rule as a
+`ray.tune.schedulers.TrialScheduler`, for `tune.TuneConfig(scheduler=schedulers.ASHA(...))`; Ray is
+imported when the first face is asked for, never before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from schedulers.asha import ASHARule
+from schedulers.fifo import FIFORule
+from schedulers.listener import Listener
+from schedulers.pbt import PBTRule
+from schedulers.pfl import ClassicPFLRule
+from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
+from schedulers.space import Categorical, Domain, Float, Int
+
+# A literal, so that a sweep file's keywords can be checked against a rule without importing anything.
+RULES = {
+    "ASHA": "schedulers.asha.ASHARule",
+    "PBT": "schedulers.pbt.PBTRule",
+    "ClassicPFL": "schedulers.pfl.ClassicPFLRule",
+    "FIFO": "schedulers.fifo.FIFORule",
+}
+
+__all__ = [
+    "RULES",
+    "ASHARule",
+    "Categorical",
+    "ClassicPFLRule",
+    "Continue",
+    "Decision",
+    "Domain",
+    "Exploit",
+    "FIFORule",
+    "Float",
+    "Int",
+    "Listener",
+    "PBTRule",
+    "Pause",
+    "Report",
+    "Resume",
+    "Rule",
+    "Stop",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Faces and the adapter, imported on first use because they bring Ray with them."""
+    if name in RULES or name == "RuleScheduler":
+        return getattr(importlib.import_module("schedulers.tune"), name)
+    raise AttributeError(f"module 'schedulers' has no attribute {name!r}")

@@ -1,0 +1,233 @@
+"""ASHA: asynchronous successive halving, stopping and promotion.
+
+Li, Jamieson, Rostamizadeh, Gonina, Hardt, Recht, Talwalkar: "A System for Massively Parallel
+Hyperparameter Tuning", MLSys 2020, arXiv:1810.05934 (r, eta, R, s as there).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from schedulers.chance import generator
+from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
+
+Variant = Literal["stopping", "promotion"]
+Entry = list[Any]  # [loss, trial_id]: a list and no tuple, so that JSON gives back what it was given
+
+
+def rung_levels(grace_period: int, reduction_factor: float, max_resource: int) -> list[int]:
+    """Resources (epochs) at which trials are compared: r, r·eta, r·eta², … below R.
+
+    At R every trial ends, so R is no rung.
+
+    Raises:
+        ValueError: if grace_period is below 1 or exceeds max_resource, or reduction_factor is not above 1.
+
+    >>> rung_levels(1, 3, 27)
+    [1, 3, 9]
+    """
+    if reduction_factor <= 1:
+        raise ValueError(f"reduction_factor ({reduction_factor}) must exceed 1: 1/reduction_factor go on")
+    if not 1 <= grace_period <= max_resource:
+        raise ValueError(
+            f"grace_period ({grace_period}) must lie between 1 and the epochs ({max_resource}), "
+            "else no trial reaches a rung; lower it"
+        )
+    levels: list[int] = []
+    exact = float(grace_period)
+    while round(exact) < max_resource:
+        if not levels or round(exact) > levels[-1]:
+            levels.append(round(exact))
+        exact *= reduction_factor
+    return levels
+
+
+class ASHARule(Rule):
+    """A trial goes on from a rung if it is in the top 1/eta of all that ever reached it.
+
+    `stopping`: at a rung a trial goes on if its rank, itself counted, is at most
+    max(floor(n / eta), 1), and ends otherwise; nobody waits. (Ray's ASHA interpolates a percentile
+    instead, which can change under an increasing map of the loss; ranks cannot.)
+
+    `promotion`: Algorithm 2. At a rung a trial pauses, and the best that pause are promoted as soon
+    as they are among the top floor(n / eta) of their rung, the highest rung first. One step aside
+    from the paper: a newcomer already among the top goes straight on, saving a pause.
+
+    Equal losses rank in order of arrival, so that ties never let more than 1/eta through. A trial
+    that reports only now and then is recorded at the highest rung it has passed, once, and never at
+    a lower one with a late score. A diverged trial counts as one more, ranked worst, at the next rung.
+
+    Args:
+        max_resource: R, epochs of a whole trial.
+        grace_period: r, the first rung of bracket 0.
+        reduction_factor: eta, above 1; the top 1/eta of a rung go on.
+        brackets: bracket s begins at r·eta^s. The paper runs one; more guard against curves that cross.
+        seed: of the brackets' lots; a trial's bracket is a function of (seed, trial) alone.
+        variant: `stopping` or `promotion`.
+        objective: what a trial is worth: its `last` loss or its `best` so far.
+
+    Raises:
+        ValueError: for settings under which no trial would ever be compared.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_resource: int,
+        grace_period: int = 1,
+        reduction_factor: float = 4,
+        brackets: int = 1,
+        seed: int = 0,
+        variant: Variant = "stopping",
+        objective: Objective = "last",
+    ) -> None:
+        super().__init__(max_resource=max_resource, objective=objective)
+        if variant not in ("stopping", "promotion"):
+            raise ValueError(f"variant is 'stopping' or 'promotion', not {variant!r}")
+        levels = rung_levels(grace_period, reduction_factor, max_resource)
+        if not 1 <= brackets <= max(len(levels), 1):
+            raise ValueError(
+                f"brackets ({brackets}) must lie between 1 and the number of rungs ({len(levels)})"
+            )
+        self.variant = variant
+        self.eta = reduction_factor
+        self.seed = seed
+        self.levels = [levels[s:] for s in range(brackets)]
+        self.chances = _chances([len(bracket) for bracket in self.levels], reduction_factor)
+        # Per bracket and rung: everybody recorded, best first; of these who waits; who diverged.
+        self.rungs: list[list[list[Entry]]] = [[[] for _ in bracket] for bracket in self.levels]
+        self.waiting: list[list[list[Entry]]] = [[[] for _ in bracket] for bracket in self.levels]
+        self.diverged_at: list[list[int]] = [[0 for _ in bracket] for bracket in self.levels]
+        self.next_rung: dict[str, int] = {}  # trial -> index of the rung it has yet to reach
+        self.paused_with: dict[str, float] = {}  # trial -> the loss it waits with
+
+    def memory(self) -> tuple[str, ...]:
+        """The rungs, and who stands where."""
+        return (*super().memory(), "rungs", "waiting", "diverged_at", "next_rung", "paused_with")
+
+    def bracket(self, trial_id: str) -> int:
+        """The trial's bracket s, drawn as Hyperband shares out its trials: fewer where r is larger."""
+        if len(self.levels) == 1:
+            return 0
+        drawn = float(generator(self.seed, trial_id).random())
+        return min(bisect_right(self.chances, drawn), len(self.levels) - 1)
+
+    def judge(self, report: Report) -> Decision:
+        """Compare at a rung; between rungs, and at R, there is nothing to decide."""
+        trial, loss = report.trial_id, report.loss
+        assert loss is not None
+        s = self.bracket(trial)
+        k = bisect_right(self.levels[s], report.resource) - 1
+        if k < self.next_rung.setdefault(trial, 0) or report.resource >= self.max_resource:
+            return Continue()
+        self.next_rung[trial] = k + 1
+        rank = _insert(self.rungs[s][k], loss, trial)
+        n, level = self._count(s, k), self.levels[s][k]
+        top = self._top(n)
+        verdict = f"rung {level}: loss {loss:.6g} ranks {rank} of {n}, "
+        if self.variant == "promotion":
+            if rank <= top:
+                return Continue(f"{verdict}top {top} promoted")
+            _insert(self.waiting[s][k], loss, trial)
+            self.paused_with[trial] = loss
+            return Pause(f"{verdict}top {top} promoted; waits for its turn")
+        top = max(top, 1)
+        reason = f"{verdict}top {top} {'goes' if top == 1 else 'go'} on"
+        return Continue(reason) if rank <= top else Stop(reason)
+
+    def diverged(self, report: Report) -> Decision:
+        """Stop, and count the trial at the rung it did not reach, so that one more of the sound go on."""
+        s = self.bracket(report.trial_id)
+        k = max(self.next_rung.get(report.trial_id, 0), bisect_left(self.levels[s], report.resource))
+        if k < len(self.levels[s]):
+            self.diverged_at[s][k] += 1
+        return super().diverged(report)
+
+    def again(self, report: Report) -> Decision:
+        """Who waited at this very epoch waits again."""
+        if report.trial_id in self.paused_with and report.resource == self.seen[report.trial_id]:
+            return Pause(self.last_word(report.trial_id))
+        return super().again(report)
+
+    def resume(self, paused: Sequence[str]) -> Resume | None:
+        """Promote the best that waits in the highest rung where the top 1/eta is not yet all promoted."""
+        here = set(paused)
+        for level, s, k in sorted(
+            ((level, s, k) for s, bracket in enumerate(self.levels) for k, level in enumerate(bracket)),
+            key=lambda place: (-place[0], place[1]),
+        ):
+            n = self._count(s, k)
+            top = self._top(n)
+            for loss, trial in self.waiting[s][k]:
+                rank = _rank(self.rungs[s][k], loss, trial)
+                if rank > top:
+                    break
+                if trial in here:
+                    reason = (
+                        f"promoted from rung {level}: loss {loss:.6g} ranks {rank} of {n}, top {top} promoted"
+                    )
+                    return Resume(trial, reason)
+        # Not ours: it gave way to somebody, or another hand paused it.
+        return super().resume([trial for trial in paused if trial not in self.paused_with])
+
+    def resumed(self, resume: Resume) -> None:
+        """It waits no longer."""
+        self._leave(resume.trial_id)
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """Its records stay and count; a place it waited for goes to the next."""
+        super().end(trial_id, ending)
+        self._leave(trial_id)
+
+    def last_word(self, trial_id: str) -> str:
+        """The rung it waited in, and that its rank never sufficed."""
+        if trial_id not in self.paused_with:
+            return super().last_word(trial_id)
+        s, k = self.bracket(trial_id), self.next_rung[trial_id] - 1
+        n = self._count(s, k)
+        rank = _rank(self.rungs[s][k], self.paused_with[trial_id], trial_id)
+        return f"rung {self.levels[s][k]}: ranks {rank} of {n}, top {self._top(n)} promoted"
+
+    def _leave(self, trial: str) -> None:
+        loss = self.paused_with.pop(trial, None)
+        if loss is not None:
+            waiting = self.waiting[self.bracket(trial)][self.next_rung[trial] - 1]
+            del waiting[_rank(waiting, loss, trial) - 1]
+
+    def _count(self, s: int, k: int) -> int:
+        return len(self.rungs[s][k]) + self.diverged_at[s][k]
+
+    def _top(self, n: int) -> int:
+        # 1e-9: with eta = 1.1, 11 / 1.1 is 9.999999999999998 in floating point, and means 10.
+        return int(n / self.eta + 1e-9)
+
+
+def _insert(rung: list[Entry], loss: float, trial: str) -> int:
+    """Insert after all that are as good; the rank, from 1. O(log n) comparisons."""
+    place = bisect_right(rung, loss, key=_loss)
+    rung.insert(place, [loss, trial])
+    return place + 1
+
+
+def _rank(rung: list[Entry], loss: float, trial: str) -> int:
+    """The rank, from 1, of an entry that is there."""
+    place = bisect_left(rung, loss, key=_loss)
+    while rung[place][1] != trial:
+        place += 1
+    return place + 1
+
+
+def _loss(entry: Entry) -> float:
+    loss: float = entry[0]
+    return loss
+
+
+def _chances(rungs: Sequence[int], eta: float) -> list[float]:
+    """Cumulated chances of the brackets: a bracket of k rungs gets a share of eta^k / (k + 1).
+
+    Hyperband's n_s (Li et al., JMLR 2018, arXiv:1603.06560, Algorithm 1, line 2), without its ceiling.
+    """
+    shares = [eta**k / (k + 1) for k in rungs]
+    return [sum(shares[: s + 1]) / sum(shares) for s in range(len(shares))]

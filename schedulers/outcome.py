@@ -1,0 +1,21 @@
+"""The outcomes by which a trainable ends its own trial, in the key `outcome` of its last result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from schedulers.rule import Ending
+
+OUTCOMES: dict[str, Ending] = {
+    "completed": "completed",
+    "diverged": "diverged",
+    "failed": "stopped",
+    "oom": "stopped",
+}
+
+
+def outcome_of(result: Mapping[str, Any]) -> str | None:
+    """The outcome in a result, if there is one; a foreign program's key of that name is none of ours."""
+    outcome = result.get("outcome")
+    return outcome if isinstance(outcome, str) and outcome in OUTCOMES else None

@@ -1,0 +1,324 @@
+"""PBT: population based training, exploit by copying and explore within the declared bounds.
+
+Jaderberg et al.: "Population Based Training of Neural Networks", 2017, arXiv:1711.09846.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from schedulers.chance import generator
+from schedulers.rule import Continue, Decision, Exploit, Objective, Pause, Report, Resume, Rule, Stop
+from schedulers.space import FACTORS, Domain
+
+Entry = list[Any]  # [loss or None (diverged), trial_id, config, may be copied]: a list, for JSON's sake
+
+
+class PBTRule(Rule):
+    """At every milestone the worst quantile copies the best quantile and perturbs what it copied.
+
+    A milestone is a multiple of `perturbation_interval` below R. Losses are compared at equal
+    resource only, and a loser at resource r goes on from the donor's checkpoint at r: no member's
+    epoch ever goes back. (Ray's PBT ranks scores of different ages.)
+
+    `synchronous` (the default): each member pauses at a milestone; when the last that can still come
+    has come, all are ranked at once. Members share slots by turns, so a population larger than the
+    number of slots costs nothing extra, every ranking is of the whole population, and the outcome
+    does not depend on which worker was faster. The price is idle slots while the slowest finishes
+    its interval, when slots >= population. Nobody waits for a member that failed, ended, diverged or
+    never reports at a milestone; waiting is by pause, so no two members can wait for each other.
+
+    `synchronous=False`: a member is ranked on arrival among those that were there before it, once
+    they and it are half the population (2 at least): fewer would be a ranking by accident. Nobody
+    waits; early arrivals escape a comparison that later ones face.
+
+    A member that diverges is replaced first: it waits for the next milestone, ranked worst there
+    (asynchronously: until one sound member has come), and goes on from a donor's checkpoint. Past
+    the last milestone there is nothing left to gain, and it stops.
+
+    Each draw has a generator of its own, from (seed, trial, resource).
+
+    Args:
+        max_resource: R, epochs of a whole trial.
+        perturbation_interval: epochs between milestones.
+        space: flat key -> domain of each searched parameter.
+        population_size: members in all, whether started yet or not.
+        quantile_fraction: share of the population that copies, and that is copied; up to 0.5.
+        resample_probability: chance of a parameter to be drawn anew instead of perturbed.
+        perturbation_factors: multipliers of a perturbed number; choices move to a neighbour.
+        seed: of all draws.
+        synchronous: see above.
+        objective: what a trial is worth: its `last` loss or its `best` so far.
+
+    Raises:
+        ValueError: for settings under which nobody could ever copy anybody.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_resource: int,
+        perturbation_interval: int,
+        space: Mapping[str, Domain],
+        population_size: int,
+        quantile_fraction: float = 0.25,
+        resample_probability: float = 0.25,
+        perturbation_factors: Sequence[float] = FACTORS,
+        seed: int = 0,
+        synchronous: bool = True,
+        objective: Objective = "last",
+    ) -> None:
+        super().__init__(max_resource=max_resource, objective=objective)
+        if perturbation_interval < 1:
+            raise ValueError(f"perturbation_interval ({perturbation_interval}) must be at least 1")
+        if population_size < 2:
+            raise ValueError(f"population_size ({population_size}) must be at least 2: nobody copies itself")
+        if not 0 < quantile_fraction <= 0.5:
+            raise ValueError(f"quantile_fraction ({quantile_fraction}) must lie in (0, 0.5]")
+        if not 0 <= resample_probability <= 1:
+            raise ValueError(f"resample_probability ({resample_probability}) must lie in [0, 1]")
+        if not perturbation_factors or any(factor <= 0 for factor in perturbation_factors):
+            raise ValueError(
+                f"perturbation_factors ({perturbation_factors}) must be positive, and at least one"
+            )
+        self.parameters = tuple(space)
+        self.perturbation_interval = perturbation_interval
+        self.space = dict(space)
+        self.quantile_fraction = quantile_fraction
+        self.resample_probability = resample_probability
+        self.perturbation_factors = tuple(perturbation_factors)
+        self.seed = seed
+        self.synchronous = synchronous
+        self.population = population_size
+        # Keys of milestones are strings because JSON knows no others.
+        self.scores: dict[str, list[Entry]] = {}  # open milestone -> who came, best first
+        self.skipped: dict[str, int] = {}  # open milestone -> members that passed it without a report
+        self.place: dict[str, int] = {}  # trial -> its resource, or the milestone a diverged one waits for
+        self.waiting: dict[str, int] = {}  # trial -> the milestone at which it waits
+        self.orders: dict[str, dict[str, Any]] = {}  # trial -> the exploit it has yet to carry out
+        self.lost: dict[str, str] = {}  # diverged trial -> what it diverged with
+        self.ended_at: list[int] = []  # places of the ended, ascending
+
+    def memory(self) -> tuple[str, ...]:
+        """Open milestones, and who waits for what."""
+        own = ("population", "scores", "skipped", "place", "waiting", "orders", "lost", "ended_at")
+        return (*super().memory(), *own)
+
+    def judge(self, report: Report) -> Decision:
+        """Rank at a milestone; between milestones there is nothing to decide."""
+        trial, resource = report.trial_id, report.resource
+        self._advance(trial, resource)
+        if not self._is_milestone(resource):
+            return Continue()
+        entry: Entry = [report.loss, trial, dict(report.config), True]
+        insort(self.scores.setdefault(str(resource), []), entry, key=_rank_key)
+        return self._wait(trial, resource) if self.synchronous else self._rank_now(entry, resource)
+
+    def diverged(self, report: Report) -> Decision:
+        """Wait for the next milestone, to be replaced there."""
+        trial = report.trial_id
+        milestone = -(-report.resource // self.perturbation_interval) * self.perturbation_interval
+        if milestone >= self.max_resource:
+            return super().diverged(report)
+        self._advance(trial, milestone)
+        self.lost[trial] = f"loss is {report.loss} at epoch {report.resource}"
+        insort(self.scores.setdefault(str(milestone), []), [None, trial, {}, False], key=_rank_key)
+        if self.synchronous:
+            return self._wait(trial, milestone)
+        self.waiting[trial] = milestone
+        self._rescue(milestone)
+        if trial in self.orders:
+            return self._order(trial)
+        return Pause(f"{self.lost[trial]}; waits for a donor at epoch {milestone}", save=False)
+
+    def again(self, report: Report) -> Decision:
+        """Who waited waits again; a milestone is worth a checkpoint again, the first may be lost."""
+        trial = report.trial_id
+        if trial in self.over:
+            return super().again(report)
+        if report.resource == self.seen[trial] and trial in self.orders:
+            return self._order(trial)
+        if report.resource == self.seen[trial] and trial in self.waiting:
+            return Pause(f"waits at epoch {self.waiting[trial]}", save=trial not in self.lost)
+        return Continue("already reported", milestone=self._is_milestone(report.resource))
+
+    def resume(self, paused: Sequence[str]) -> Resume | None:
+        """Let the least trained go on, of those that wait for nobody."""
+        ready = [trial for trial in paused if trial in self.orders or trial not in self.waiting]
+        if not ready:
+            return None
+        trial = min(ready, key=lambda name: self.place.get(name, 0))
+        if trial not in self.orders:
+            return Resume(trial, "its turn again")
+        exploit = self._order(trial)
+        return Resume(trial, exploit.reason, exploit)
+
+    def resumed(self, resume: Resume) -> None:
+        """Its order, if it had one, is carried out."""
+        trial = resume.trial_id
+        order = self.orders.pop(trial, None)
+        self.waiting.pop(trial, None)
+        if order is not None and resume.exploit is not None:
+            self.lost.pop(trial, None)
+            self.seen[trial] = order["resource"]
+            # Under objective `best` the copy is worth what its donor was, not what the loser had.
+            self.worth[trial] = order["worth"]
+
+    def no_more_trials(self, known: Sequence[str]) -> None:
+        """Wait for no member that will never be."""
+        self.population = min(self.population, len({*known, *self.place}))
+        self._settle_all()
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """Nobody waits for it any longer, and nobody copies it."""
+        if trial_id in self.over:
+            return
+        super().end(trial_id, ending)
+        insort(self.ended_at, self.place.setdefault(trial_id, 0))
+        self.waiting.pop(trial_id, None)
+        self.orders.pop(trial_id, None)
+        self._settle_all()
+
+    def last_word(self, trial_id: str) -> str:
+        """A diverged member that nobody could replace, or one whose others are gone."""
+        if trial_id in self.lost:
+            return f"{self.lost[trial_id]}; no donor was left to copy"
+        return super().last_word(trial_id)
+
+    def last_decision(self, trial_id: str) -> Stop:
+        """A diverged member ends as diverged."""
+        return Stop(self.last_word(trial_id), "diverged" if trial_id in self.lost else "stopped")
+
+    def copyable(self, resource: int) -> bool:
+        """As long as a member that is not over has yet to leave the milestone behind."""
+        if not self._is_milestone(resource):
+            return False
+        unborn = len(self.place) < self.population
+        return unborn or any(
+            place <= resource for trial, place in self.place.items() if trial not in self.over
+        )
+
+    def explore(self, config: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+        """The donor's configuration, each searched parameter perturbed in its bounds or drawn anew."""
+        explored = dict(config)
+        for key, domain in self.space.items():
+            if key not in config:
+                continue  # conditional, and not active in this configuration
+            if rng.random() < self.resample_probability:
+                explored[key] = domain.sample(rng)
+            else:
+                explored[key] = domain.perturb(config[key], rng, self.perturbation_factors)
+        return explored
+
+    def _is_milestone(self, resource: int) -> bool:
+        return resource % self.perturbation_interval == 0 and resource < self.max_resource
+
+    def _advance(self, trial: str, resource: int) -> None:
+        """Move the trial's place; milestones jumped over will never have a report of it."""
+        every = self.perturbation_interval
+        before, self.place[trial] = self.place.get(trial, 0), resource
+        passed = range((before // every + 1) * every, min(resource, self.max_resource), every)
+        for milestone in passed:
+            self.skipped[str(milestone)] = self.skipped.get(str(milestone), 0) + 1
+        if passed:
+            self._settle_all()
+
+    def _wait(self, trial: str, milestone: int) -> Decision:
+        """Pause until all have come; if this was the last to come, go on at once."""
+        self.waiting[trial] = milestone
+        self._settle_all()
+        if trial in self.orders:
+            return self._order(trial)
+        if trial not in self.waiting:
+            return Continue(f"the population is complete at epoch {milestone}", milestone=True)
+        if str(milestone) not in self.scores:
+            return self.last_decision(trial)  # all have come, and all of them diverged
+        word = (
+            f"waits at epoch {milestone}: {len(self.scores[str(milestone)])} of {self.population} are there"
+        )
+        return Pause(f"{self.lost[trial]}; {word}", save=False) if trial in self.lost else Pause(word)
+
+    def _settle_all(self) -> None:
+        """Close each milestone that everybody has reached, passed by or failed to reach."""
+        for milestone in sorted(map(int, self.scores)):
+            accounted = len(self.scores[str(milestone)]) + self.skipped.get(str(milestone), 0)
+            if accounted + bisect_left(self.ended_at, milestone) < self.population:
+                continue
+            if self.synchronous:
+                self._settle(milestone)
+            if self.synchronous or milestone not in self.waiting.values():
+                del self.scores[str(milestone)]
+                self.skipped.pop(str(milestone), None)
+
+    def _settle(self, milestone: int) -> None:
+        """All have come: the worst are told whom to copy, everybody else is free to go on."""
+        entries = [entry for entry in self.scores[str(milestone)] if entry[1] not in self.over]
+        n = len(entries)
+        k = self._quantile(n)
+        donors = [entry for entry in entries if entry[0] is not None][:k]
+        for place, entry in enumerate(entries):
+            if donors and (entry[0] is None or place >= n - k):
+                self._copy(entry, f"ranks {place + 1} of {n}", donors, milestone)
+            if entry[0] is not None:
+                self.waiting.pop(entry[1], None)
+
+    def _rank_now(self, entry: Entry, milestone: int) -> Decision:
+        """Asynchronous: rank the newcomer among those that came before it."""
+        entries = self.scores[str(milestone)]
+        n = len(entries)
+        rank = bisect_right(entries, _rank_key(entry), key=_rank_key)  # of equals the newcomer is last
+        k = self._quantile(n)
+        loser = n >= max(2, math.ceil(self.population / 2)) and rank > n - k
+        donors = self._donors(entries[:k]) if loser else []
+        if donors:
+            entry[3] = False  # from here on it has its donor's weights, at this very epoch
+            self._copy(entry, f"ranks {rank} of {n}", donors, milestone)
+        self._rescue(milestone)
+        self._settle_all()
+        if entry[1] in self.orders:
+            return self._order(entry[1])
+        return Continue(f"loss {entry[0]:.6g} ranks {rank} of {n} at epoch {milestone}", milestone=True)
+
+    def _rescue(self, milestone: int) -> None:
+        """Asynchronous: give the diverged that wait here a donor, if there is one."""
+        waiting = [t for t, where in self.waiting.items() if where == milestone and t not in self.orders]
+        if not waiting:
+            return
+        entries = self.scores[str(milestone)]
+        donors = self._donors(entries)[: max(self._quantile(len(entries)), 1)]
+        for trial in waiting if donors else ():
+            self._copy([None, trial], "", donors, milestone)
+
+    def _donors(self, entries: Sequence[Entry]) -> list[Entry]:
+        return [entry for entry in entries if entry[3] and entry[1] not in self.over]
+
+    def _copy(self, entry: Entry, ranks: str, donors: Sequence[Entry], milestone: int) -> None:
+        """Write the order: which donor, and its configuration explored."""
+        loss, trial = entry[0], entry[1]
+        rng = generator(self.seed, trial, milestone)
+        donor_loss, donor, config, _ = donors[int(rng.integers(len(donors)))]
+        mine = self.lost[trial] if loss is None else f"loss {loss:.6g} {ranks} at epoch {milestone}"
+        self.orders[trial] = {
+            "donor": donor,
+            "resource": milestone,
+            "config": self.explore(config, rng),
+            "reason": f"{mine}; copies trial {donor} (loss {donor_loss:.6g} at epoch {milestone})",
+            "worth": donor_loss,
+        }
+
+    def _order(self, trial: str) -> Exploit:
+        order = self.orders[trial]
+        return Exploit(order["donor"], order["resource"], dict(order["config"]), order["reason"])
+
+    def _quantile(self, n: int) -> int:
+        """Members in a quantile: at least one of two, never more than half."""
+        return min(math.ceil(n * self.quantile_fraction - 1e-9), n // 2)
+
+
+def _rank_key(entry: Entry) -> float:
+    return math.inf if entry[0] is None else entry[0]

@@ -1,0 +1,65 @@
+"""Every private name of Ray that the adapter leans on, in one place.
+
+tests/schedulers/test_ray_private.py holds their signatures against Ray 2.60.0; when it fails after an
+upgrade, this file is the only one to look at.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ray.train._internal.session import _TrainingResult
+from ray.tune import Checkpoint
+from ray.tune.experiment import Trial
+
+
+def keep_actors(controller: Any, trial: Trial, count: int) -> None:
+    """Let so many idle processes wait for the next trial; Ray by itself keeps one and ends the others.
+
+    A barrier empties every slot at once, and a new process costs seconds of imports. `_actor_cache`
+    keeps as many as are staged: staging so many for ever keeps the slots' own.
+    """
+    raw = getattr(controller, "_tune_controller", controller)
+    raw._actor_cache.increase_max(trial.placement_group_factory, by=count)
+
+
+def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
+    """Have a running trial save; Ray carries out the decision on `result` once it has.
+
+    tune_controller.py: `_schedule_trial_save` sets `saving_to`, `_process_trial_result` then caches
+    the decision, `_process_trial_save` acts on it.
+    """
+    controller._schedule_trial_save(trial, result=dict(result))
+
+
+class Saved(NamedTuple):
+    """A checkpoint, the epoch at which it was taken, and the result it belongs to."""
+
+    epoch: int
+    checkpoint: Checkpoint
+    metrics: Mapping[str, Any]
+
+
+def last_checkpoint(trial: Trial, time_attr: str, resource: int) -> Saved | None:
+    """The trial's own last checkpoint not after `resource`; one it merely went on from is not its own.
+
+    Ray sorts the list by score where a CheckpointConfig names one, so it is the epochs that decide.
+    """
+    saved = trial.run_metadata.checkpoint_manager.best_checkpoint_results
+    known = [
+        Saved(int(s.metrics[time_attr]), s.checkpoint, s.metrics) for s in saved if time_attr in s.metrics
+    ]
+    return max((s for s in known if s.epoch <= resource), key=lambda s: s.epoch, default=None)
+
+
+def start_from(trial: Trial, saved: Saved) -> None:
+    """Make a paused trial go on from `saved` when it is started next.
+
+    As schedulers/pbt.py `_exploit` does: the latest checkpoint is what `_schedule_trial_restore`
+    reads, while the trial's own list stays its own. A copy, for `set_storage` rewrites paths in place.
+    """
+    manager = trial.run_metadata.checkpoint_manager
+    manager._latest_checkpoint_result = _TrainingResult(copy.copy(saved.checkpoint), dict(saved.metrics))
+    trial.run_metadata.invalidate_cache()

@@ -1,0 +1,214 @@
+"""What every trial scheduler's rule is: reports in, decisions with their reasons out.
+
+A rule is pure. It has no clock, no I/O and no global generator, it knows nothing of Ray, and its
+state is plain data; so it can be tested as a table, replayed over recorded curves, rebuilt from a
+journal and explained in a log line, an MLflow tag and a report alike.
+
+Words: a trial's *resource* is the number of epochs it has trained, R (`max_resource`) what a whole
+trial may use. The *loss* is always lower-is-better; whoever speaks to a rule flips `maximize` once.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+Objective = Literal["last", "best"]
+Ending = Literal["completed", "stopped", "diverged"]
+ENDINGS: tuple[Ending, ...] = get_args(Ending)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One trial's loss at one resource.
+
+    Attributes:
+        trial_id: identity of the trial for its whole life.
+        resource: epochs trained so far, >= 1.
+        loss: lower is better; NaN, +-inf and None (missing) are outcomes, not errors.
+        config: the searched parameters, flat: ``{"optimizer_config.lr": 0.1}``.
+    """
+
+    trial_id: str
+    resource: int
+    loss: float | None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Train on.
+
+    Attributes:
+        reason: may be empty; an epoch at which nothing is decided needs no reason.
+        milestone: this state is worth a checkpoint (someone may copy it), and if other trials
+            wait for a slot, this is a good moment to give way to them.
+    """
+
+    reason: str = ""
+    milestone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Free the slot and wait until `Rule.resume` names the trial.
+
+    Attributes:
+        reason: what it waits for.
+        save: keep a checkpoint first; False where there is nothing worth keeping (NaN weights).
+    """
+
+    reason: str
+    save: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The trial ends here: `completed` all it was given, was `stopped`, or `diverged`."""
+
+    reason: str
+    ending: Ending = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Exploit:
+    """Go on from the donor's checkpoint at `resource`, under `config` (flat, the whole of it)."""
+
+    donor: str
+    resource: int
+    config: Mapping[str, Any]
+    reason: str
+
+
+Decision = Continue | Pause | Stop | Exploit
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A paused trial goes on; with `exploit`, from another's checkpoint and configuration."""
+
+    trial_id: str
+    reason: str
+    exploit: Exploit | None = None
+
+
+class Rule(ABC):
+    """Decides who goes on. Subclasses write `judge`, and `resume`/`resumed` where they pause.
+
+    The base holds what is true of every rule, so that no rule can forget it: a resource already
+    reported is not judged again, a non-finite loss ends the trial at once, R ends it as completed.
+
+    Attributes:
+        parameters: flat keys of the searched parameters a rule wants to see in `Report.config`.
+
+    Args:
+        max_resource: R, epochs of a whole trial; at R every trial ends.
+        objective: what a trial is worth: its `last` loss or its `best` so far.
+
+    Raises:
+        ValueError: if max_resource is below 1 or the objective is another word.
+    """
+
+    parameters: Sequence[str] = ()
+
+    def __init__(self, *, max_resource: int, objective: Objective = "last") -> None:
+        if max_resource < 1:
+            raise ValueError(f"max_resource ({max_resource}) must be at least 1")
+        if objective not in ("last", "best"):
+            raise ValueError(f"objective is 'last' or 'best', not {objective!r}")
+        self.max_resource = max_resource
+        self.objective = objective
+        self.seen: dict[str, int] = {}  # trial -> highest resource reported
+        self.worth: dict[str, float] = {}  # trial -> its loss by the objective
+        self.over: dict[str, str] = {}  # trial -> how it ended
+
+    def report(self, report: Report) -> Decision:
+        """Judge one report. The same reports in the same order give the same decisions."""
+        trial = report.trial_id
+        if report.resource <= self.seen.get(trial, 0):
+            return self.again(report)
+        self.seen[trial] = report.resource
+        if report.loss is None or not math.isfinite(report.loss):
+            decision = self.diverged(report)
+        else:
+            loss = report.loss
+            if self.objective == "best":
+                loss = min(loss, self.worth.get(trial, math.inf))
+            self.worth[trial] = loss
+            decision = self.judge(Report(trial, report.resource, loss, report.config))
+            if report.resource >= self.max_resource and not isinstance(decision, Stop):
+                decision = Stop(f"finished all {self.max_resource} epochs", "completed")
+        if isinstance(decision, Stop):
+            self.end(trial, decision.ending)
+        return decision
+
+    @abstractmethod
+    def judge(self, report: Report) -> Decision:
+        """Decide on a first-time, finite report; called at R too, so that R can be recorded.
+
+        `report.loss` is the trial's worth by the objective. What it returns at R is ignored
+        unless it is a `Stop`.
+        """
+
+    def diverged(self, report: Report) -> Decision:
+        """Answer a loss that is NaN, infinite or missing; a rule may do better than to stop."""
+        return Stop(f"loss is {report.loss} at epoch {report.resource}", "diverged")
+
+    def again(self, report: Report) -> Decision:
+        """Answer a resource judged before: a re-run after a recovery, from which nothing is learnt.
+
+        Whoever had ended ends again: its worker may have died between the decision and the deed.
+        """
+        ending = self.over.get(report.trial_id)
+        if ending in ENDINGS:
+            return Stop(f"had ended before epoch {report.resource} was run again ({ending})", ending)
+        return Continue("already reported")
+
+    def resume(self, paused: Sequence[str]) -> Resume | None:
+        """Name the paused trial to go on with now, or None. A question: it changes nothing.
+
+        `paused` is in order of trial number. It holds those this rule paused and those that gave
+        way at a milestone. The default lets whoever gave way go on, the least trained first.
+        """
+        if not paused:
+            return None
+        trial = min(paused, key=lambda name: self.seen.get(name, 0))
+        return Resume(trial, "its turn again")
+
+    def resumed(self, resume: Resume) -> None:  # noqa: B027 - a hook: most rules have nothing to note
+        """Take note that `resume` is being carried out."""
+
+    def no_more_trials(self, known: Sequence[str]) -> None:  # noqa: B027 - a hook: few rules need it
+        """Take note that no new trial will come: `known` are all there will ever be. Idempotent."""
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """The trial reports no more (also failed, lost, or stopped by somebody else). Idempotent."""
+        self.over.setdefault(trial_id, ending)
+
+    def copyable(self, resource: int) -> bool:
+        """Whether a trial may yet be sent to copy another's checkpoint at `resource`: it must be kept then."""
+        return False
+
+    def last_word(self, trial_id: str) -> str:
+        """Why a trial that is still paused when nothing is left to run ends now."""
+        return f"paused at epoch {self.seen.get(trial_id, 0)}; nothing is left to run that could promote it"
+
+    def last_decision(self, trial_id: str) -> Stop:
+        """How a trial ends that is still paused when nothing is left to run."""
+        return Stop(self.last_word(trial_id))
+
+    def state(self) -> dict[str, Any]:
+        """Everything the rule has learnt, as plain data that survives JSON unchanged."""
+        return copy.deepcopy({name: vars(self)[name] for name in self.memory()})
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`; from here on the rule decides as the one that saved it would."""
+        vars(self).update(copy.deepcopy(dict(state)))
+
+    def memory(self) -> tuple[str, ...]:
+        """Names of the attributes that hold what was learnt; subclasses add theirs."""
+        return ("seen", "worth", "over")

@@ -1,0 +1,255 @@
+"""What a searched parameter may be: a float, an integer, or one of a few choices.
+
+A domain knows its own bounds and keeps to them: whatever `sample`, `perturb` and `from_unit` return
+is contained in it. Ranges are inclusive at both ends. Nothing here draws from a global generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+FACTORS = (0.8, 1.2)  # PBT's multipliers (Jaderberg et al. 2017, arXiv:1711.09846, appendix A)
+
+
+@dataclass(frozen=True, slots=True)
+class Float:
+    """A real number in [low, high].
+
+    Args:
+        low: smallest value.
+        high: largest value.
+        log: spread evenly over orders of magnitude instead of over values.
+        step: only low, low + step, low + 2 step, ... are values.
+
+    Raises:
+        ValueError: for an empty, non-finite or (log) non-positive range, or a step that does not fit.
+
+    >>> Float(1e-3, 1.0, log=True).from_unit(0.5)
+    0.0316227...
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"a float's range must be finite, not [{self.low}, {self.high}]")
+        if self.low > self.high:
+            raise ValueError(f"min ({self.low}) exceeds max ({self.high}); swap them")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs min > 0, not {self.low}; raise min or drop log")
+        if self.step is not None and not (math.isfinite(self.step) and self.step > 0):
+            raise ValueError(f"step must be a positive number, not {self.step}")
+        if self.log and self.step is not None:
+            raise ValueError("a log range has no step; drop one of the two")
+
+    def contains(self, value: Any) -> bool:
+        """Whether `value` is a finite number of this range (and on its grid, if it has a step)."""
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            return False
+        if not self.low <= value <= self.high:
+            return False
+        return self.step is None or math.isclose(self._snap(value), value, rel_tol=1e-9, abs_tol=1e-12)
+
+    def sample(self, rng: np.random.Generator) -> float:
+        """Draw one value, evenly over the unit interval of the domain."""
+        return self.from_unit(float(rng.random()))
+
+    def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> float:
+        """Multiply by one of `factors`, then clip to the range; a gridded value moves by a step at least."""
+        start = self._snap(float(value))
+        factor = _factor(rng, factors)
+        moved = self._snap(start * factor)
+        if self.step is None or moved != start:
+            return moved
+        return self._snap(start + _way(start, factor) * self.step)
+
+    def to_unit(self, value: Any) -> float:
+        """Where `value` lies between low (0.0) and high (1.0), on the log scale if `log`."""
+        return _to_unit(float(value), self.low, self.high, self.log)
+
+    def from_unit(self, unit: float) -> float:
+        """The value at `unit`, the inverse of `to_unit`; on the grid, if there is one."""
+        if self.step is not None:
+            cells = self._cells() + 1
+            return self._snap(self.low + min(int(unit * cells), cells - 1) * self.step)
+        return self._snap(_from_unit(unit, self.low, self.high, self.log))
+
+    def _cells(self) -> int:
+        # 1e-9: (0.3 - 0.1) / 0.1 is 1.9999...8 in floating point, and means 2.
+        return int((self.high - self.low) / (self.step or 1.0) + 1e-9)
+
+    def _snap(self, value: float) -> float:
+        if self.step is not None:
+            cell = min(max(round((value - self.low) / self.step), 0), self._cells())
+            value = self.low + cell * self.step
+        return min(max(value, self.low), self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Int:
+    """A whole number in [low, high].
+
+    Args:
+        low: smallest value.
+        high: largest value; a value only if `step` reaches it.
+        log: spread evenly over orders of magnitude instead of over values.
+        step: only low, low + step, low + 2 step, ... are values.
+
+    Raises:
+        ValueError: for an empty or (log) non-positive range, a number that is not whole, a step below 1.
+
+    >>> Int(3, 6).from_unit(1.0)
+    6
+    """
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+    def __post_init__(self) -> None:
+        for name, number in (("min", self.low), ("max", self.high), ("step", self.step)):
+            if isinstance(number, bool) or not isinstance(number, int):
+                raise ValueError(f"an int's {name} must be a whole number, not {number!r}")
+        if self.low > self.high:
+            raise ValueError(f"min ({self.low}) exceeds max ({self.high}); swap them")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs min > 0, not {self.low}; raise min or drop log")
+        if self.step < 1:
+            raise ValueError(f"step must be at least 1, not {self.step}")
+        if self.log and self.step != 1:
+            raise ValueError("a log range has no step; drop one of the two")
+
+    def contains(self, value: Any) -> bool:
+        """Whether `value` is a whole number of this range, on its grid."""
+        if isinstance(value, bool) or not isinstance(value, int):
+            return False
+        return self.low <= value <= self.high and (value - self.low) % self.step == 0
+
+    def sample(self, rng: np.random.Generator) -> int:
+        """Draw one value; every value has the same chance (with `log`, by its share of the log scale)."""
+        return self.from_unit(float(rng.random()))
+
+    def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> int:
+        """Multiply by one of `factors` and clip; the value moves by one step at least, where it can."""
+        start = self._snap(float(value))
+        factor = _factor(rng, factors)
+        moved = self._snap(start * factor)
+        if moved != start:
+            return moved
+        # 2 x 1.2 rounds to 2 again: without this, small integers would never be explored.
+        return self._snap(float(start + _way(start, factor) * self.step))
+
+    def to_unit(self, value: Any) -> float:
+        """Where `value` lies between low (0.0) and high (1.0), on the log scale if `log`."""
+        return _to_unit(float(value), self.low, self.high, self.log)
+
+    def from_unit(self, unit: float) -> int:
+        """The value at `unit`, each value owning a stretch of the unit interval."""
+        if self.log:
+            # From low - 1/2 to high + 1/2, so that the two ends have stretches of their own too.
+            return self._snap(_from_unit(unit, self.low - 0.5, self.high + 0.5, log=True))
+        cells = (self.high - self.low) // self.step + 1
+        return self.low + min(max(int(unit * cells), 0), cells - 1) * self.step
+
+    def _snap(self, value: float) -> int:
+        cells = (self.high - self.low) // self.step
+        return self.low + min(max(round((value - self.low) / self.step), 0), cells) * self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Categorical:
+    """One of `choices`.
+
+    Args:
+        choices: at least one; None, words and lists are as good as numbers.
+        ordered: neighbours are alike (32, 64, 128), so perturbing moves to a neighbour.
+
+    Raises:
+        ValueError: without a choice, or with the same choice twice.
+
+    >>> Categorical(("relu", "tanh")).to_unit("tanh")
+    1.0
+    """
+
+    choices: tuple[Any, ...]
+    ordered: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.choices:
+            raise ValueError("a categorical parameter needs at least one choice")
+        for place, choice in enumerate(self.choices):
+            if any(_same(choice, other) for other in self.choices[:place]):
+                raise ValueError(f"the choice {choice!r} is given twice")
+
+    def contains(self, value: Any) -> bool:
+        """Whether `value` is one of the choices (True and 1 are different choices)."""
+        return any(_same(value, choice) for choice in self.choices)
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        """Draw one choice, all equally likely."""
+        return self.choices[int(rng.integers(len(self.choices)))]
+
+    def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> Any:
+        """Move to a neighbour (ordered) or to any other choice; what is no choice is drawn anew.
+
+        `factors` is unused, for a choice has no size: it is there so that all domains read alike.
+        """
+        if len(self.choices) == 1 or not self.contains(value):
+            return self.sample(rng)
+        here = self._index(value)
+        others = [here - 1, here + 1] if self.ordered else [n for n in range(len(self.choices)) if n != here]
+        return self.choices[int(rng.choice([n for n in others if 0 <= n < len(self.choices)]))]
+
+    def to_unit(self, value: Any) -> float:
+        """Position among the choices: 0.0 is the first and 1.0 the last."""
+        return self._index(value) / max(len(self.choices) - 1, 1)
+
+    def from_unit(self, unit: float) -> Any:
+        """The choice at `unit`, each choice owning an equal stretch of the unit interval."""
+        return self.choices[min(max(int(unit * len(self.choices)), 0), len(self.choices) - 1)]
+
+    def _index(self, value: Any) -> int:
+        for place, choice in enumerate(self.choices):
+            if _same(value, choice):
+                return place
+        raise ValueError(f"{value!r} is none of the choices {list(self.choices)}")
+
+
+Domain = Float | Int | Categorical
+
+
+def _factor(rng: np.random.Generator, factors: Sequence[float]) -> float:
+    return float(factors[int(rng.integers(len(factors)))])
+
+
+def _way(start: float, factor: float) -> int:
+    """Up or down: the direction in which `factor` moves `start` (zero moves as a positive number)."""
+    return 1 if (factor > 1) == (start >= 0) else -1
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal and alike: in a sweep file `1`, `1.0` and `true` are three choices."""
+    return type(one) is type(other) and bool(one == other)
+
+
+def _to_unit(value: float, low: float, high: float, log: bool) -> float:
+    if low == high:
+        return 0.0
+    if log:
+        value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _from_unit(unit: float, low: float, high: float, log: bool) -> float:
+    if log:
+        return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+    return low + unit * (high - low)

@@ -1,0 +1,1 @@
+"""The service: the way from a YAML file to an answer."""

@@ -1,0 +1,78 @@
+"""What is tried before the sampler has a say: the baseline, then the user's own points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from service.search.space import Space
+
+Source = Literal["baseline", "point", "sampler"]
+
+
+class FirstPoints:
+    """The line of configurations to try first. Each is taken once, live or in a replay.
+
+    Args:
+        space: what is searched.
+        baseline: the configuration that would run without a search; keys that are not searched are
+            ignored. It is skipped, with a note, where it lies outside the space.
+        points: flat and possibly partial configurations.
+
+    Attributes:
+        notes: why the baseline is skipped.
+
+    Raises:
+        ValueError: for a point that names what is not searched or a value outside its domain.
+    """
+
+    def __init__(
+        self, space: Space, baseline: Mapping[str, Any] | None, points: Iterable[Mapping[str, Any]]
+    ) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._points = [_checked(space, point) for point in points]
+        self._baseline: dict[str, Any] | None = None
+        if baseline is not None:
+            config = space.active_part(baseline)
+            if space.contains(config):
+                self._baseline = dict(space.encode(config))
+            else:
+                self.notes = (f"the baseline is skipped: {_outside(space, config)}",)
+
+    def source(self, number: int) -> Source:
+        """Where trial `number` comes from: the baseline is number 0 or never."""
+        if number == 0 and self._baseline is not None:
+            return "baseline"
+        return "point" if self._points else "sampler"
+
+    def take(self, source: str) -> dict[str, Any] | None:
+        """The next of `source`, as Optuna holds its values; None if the sampler draws everything.
+
+        A recorded baseline or point that is no longer in line (the file was changed) is empty.
+        """
+        if source == "sampler":
+            return None
+        if source == "baseline":
+            return self._baseline or {}
+        return self._points.pop(0) if self._points else {}
+
+
+def _checked(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
+    for name, value in point.items():
+        if name not in space.domains:
+            raise ValueError(f"points_to_evaluate: {name} is not searched; drop it")
+        if not space.domains[name].contains(value):
+            raise ValueError(
+                f"points_to_evaluate: {name} is never {value!r}; widen its range or drop the point"
+            )
+    return dict(space.encode(point))
+
+
+def _outside(space: Space, config: Mapping[str, Any]) -> str:
+    for name in space.order:
+        if space.is_active(name, config):
+            if name not in config:
+                return f"it gives no {name}"
+            if not space.domains[name].contains(config[name]):
+                return f"{name} is searched, but never {config[name]!r}"
+    return "it lies outside the search space"

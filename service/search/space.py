@@ -1,0 +1,214 @@
+"""The searched parameters as Optuna draws them: one after the other, conditions included.
+
+Optuna knows no conditions: it is told a parameter when it is suggested ("define by run"). So a
+trial's parameters are drawn in an order in which whatever a condition asks about comes first, and
+only the active ones are drawn at all. Flat configurations go in and out:
+``{"optimizer_config.lr": 0.1}``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalChoiceType
+
+from schedulers.space import Categorical, Domain, Float, Int
+
+
+@dataclass(frozen=True)
+class Space:
+    """Domains by flat name, and when each of them is active.
+
+    Args:
+        domains: what each parameter may be.
+        when: conditions, ``{child: {parent: value}}``; all parents of a child must be active and
+            have the value, or one of the values where a list is given. A parameter without an entry
+            is always active.
+
+    Raises:
+        ValueError: for a condition on an unknown parameter, on a value its parent never has, or on
+            itself by way of others.
+    """
+
+    domains: Mapping[str, Domain]
+    when: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for child, conditions in self.when.items():
+            if child not in self.domains:
+                raise ValueError(f"{child} has a condition but no domain; add it to the search space")
+            for parent, wanted in conditions.items():
+                self._check_condition(child, parent, wanted)
+        _ = self.order  # a cycle is a fault of the space, not of the first draw
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """All names, each after those its conditions ask about; as given where nothing is asked."""
+        graph = {name: list(self.when.get(name, ())) for name in self.domains}
+        try:
+            return tuple(TopologicalSorter(graph).static_order())
+        except CycleError as error:
+            circle = " -> ".join(error.args[1])
+            raise ValueError(f"conditions go in a circle ({circle}); drop one of them") from error
+
+    @property
+    def conditional(self) -> bool:
+        """Whether some parameter is active only sometimes."""
+        return any(self.when.values())
+
+    def is_active(self, name: str, config: Mapping[str, Any]) -> bool:
+        """Whether `name` is to be drawn, given the parameters before it in `order`."""
+        return all(
+            parent in config and _meets(config[parent], wanted)
+            for parent, wanted in self.when.get(name, {}).items()
+        )
+
+    def contains(self, config: Mapping[str, Any]) -> bool:
+        """Whether `config` gives every active parameter, no other, and each inside its domain."""
+        active = [name for name in self.order if self.is_active(name, config)]
+        return set(active) == set(config) and all(
+            self.domains[name].contains(config[name]) for name in active
+        )
+
+    def active_part(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Of `config`, what is searched and active under it."""
+        part: dict[str, Any] = {}
+        for name in self.order:
+            if name in config and self.is_active(name, part):
+                part[name] = config[name]
+        return part
+
+    def draw(self, trial: optuna.Trial) -> dict[str, Any]:
+        """Let `trial`'s sampler suggest the active parameters; a flat configuration."""
+        config: dict[str, Any] = {}
+        for name in self.order:
+            if self.is_active(name, config):
+                config[name] = self._suggest(trial, name)
+        return {name: config[name] for name in self.domains if name in config}
+
+    def encode(self, config: Mapping[str, Any]) -> dict[str, CategoricalChoiceType]:
+        """The values of `config`, each inside its domain, as Optuna holds them."""
+        return {name: self._encoded(name, value) for name, value in config.items()}
+
+    def points(self, name: str) -> Sequence[Any] | None:
+        """Every value of a parameter, in ascending or given order; None where there is no end of them."""
+        domain = self.domains[name]
+        match domain:
+            case Categorical():
+                return domain.choices
+            case Int():
+                return range(domain.low, domain.high + 1, domain.step)
+            case Float(step=None):
+                return (domain.low,) if domain.low == domain.high else None
+            case Float():
+                return _stepped(domain)
+
+    def cells(self) -> int | None:
+        """How many configurations there are; None where a float has no step."""
+        return self._cells_from(0, {})
+
+    def _cells_from(self, place: int, config: dict[str, Any]) -> int | None:
+        if place == len(self.order):
+            return 1
+        name = self.order[place]
+        if not self.is_active(name, config):
+            return self._cells_from(place + 1, config)
+        points = self.points(name)
+        if points is None:
+            return None
+        if name not in self._parents:  # its value changes nothing further on: count, do not visit
+            rest = self._cells_from(place + 1, config)
+            return None if rest is None else len(points) * rest
+        branches = [self._cells_from(place + 1, {**config, name: point}) for point in points]
+        return None if None in branches else sum(branch for branch in branches if branch is not None)
+
+    @cached_property
+    def _parents(self) -> set[str]:
+        return {parent for conditions in self.when.values() for parent in conditions}
+
+    @cached_property
+    def _labels(self) -> dict[str, tuple[CategoricalChoiceType, ...]]:
+        return {
+            name: _labels(domain) for name, domain in self.domains.items() if isinstance(domain, Categorical)
+        }
+
+    def _suggest(self, trial: optuna.Trial, name: str) -> Any:
+        # Samplers may answer with numpy's numbers, or a last bit beyond a bound of a log range.
+        domain = self.domains[name]
+        match domain:
+            case Categorical():
+                labels = self._labels[name]
+                label = trial.suggest_categorical(name, labels)
+                return domain.choices[_position(labels, label)]
+            case Int():
+                high = domain.low + (domain.high - domain.low) // domain.step * domain.step
+                whole = trial.suggest_int(name, domain.low, high, step=domain.step, log=domain.log)
+                return min(max(int(whole), domain.low), high)
+            case Float():
+                # Optuna warns where the step does not reach the bound.
+                top = float(domain.high) if domain.step is None else _stepped(domain)[-1]
+                real = trial.suggest_float(name, domain.low, top, step=domain.step, log=domain.log)
+                return min(max(float(real), domain.low), top)
+
+    def _encoded(self, name: str, value: Any) -> CategoricalChoiceType:
+        domain = self.domains[name]
+        match domain:
+            case Categorical():
+                places = [n for n, choice in enumerate(domain.choices) if _alike(choice, value)]
+                return self._labels[name][places[0]]
+            case Int():
+                return int(value)
+            case Float():
+                if domain.step is None:
+                    return float(value)
+                return min(_stepped(domain), key=lambda point: abs(point - value))
+
+    def _check_condition(self, child: str, parent: str, wanted: Any) -> None:
+        if parent not in self.domains:
+            raise ValueError(f"{child} waits for {parent}, which is not searched; drop the condition")
+        values = wanted if isinstance(wanted, (list, tuple)) else [wanted]
+        domain = self.domains[parent]
+        if not domain.contains(wanted) and not all(domain.contains(value) for value in values):
+            raise ValueError(f"{child} waits for {parent} to be {wanted!r}, which it never is")
+
+
+def _meets(value: Any, wanted: Any) -> bool:
+    if _alike(value, wanted):
+        return True
+    return isinstance(wanted, (list, tuple)) and any(_alike(value, one) for one in wanted)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Equal, but `true` is not 1: in a sweep file the two are different choices."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+def _stepped(domain: Float) -> tuple[float, ...]:
+    """low, low + step, ... <= high, as the decimals written in the file and so as Optuna lists them."""
+    low, high, step = (Decimal(str(number)) for number in (domain.low, domain.high, domain.step))
+    return tuple(float(low + place * step) for place in range(int((high - low) // step) + 1))
+
+
+def _labels(domain: Categorical) -> tuple[CategoricalChoiceType, ...]:
+    """What Optuna holds for each choice: the choice itself, or its text where Optuna cannot hold it.
+
+    Optuna's choices are scalars that it finds again by ``==``, which takes 1 for True and never
+    finds NaN; a list of layer widths it does not know at all.
+    """
+    scalars = all(choice is None or isinstance(choice, (bool, int, float, str)) for choice in domain.choices)
+    distinct = scalars and len(set(domain.choices)) == len(domain.choices)
+    if distinct and not any(isinstance(choice, float) and math.isnan(choice) for choice in domain.choices):
+        return domain.choices
+    return tuple(repr(choice) for choice in domain.choices)
+
+
+def _position(labels: tuple[CategoricalChoiceType, ...], label: CategoricalChoiceType) -> int:
+    # A sampler may hand back numpy's str or int; both compare equal to the plain one.
+    return labels.index(label)

@@ -1,0 +1,248 @@
+"""Every call that a sweep will make, held against the signature of what it calls."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from schedulers.space import Categorical
+from service.spec.component import Misfit, misfits, signature
+from service.spec.document import Document
+from service.spec.lookup import BrokenModule, Modules
+from service.spec.problem import Key, Problem, shown, suggestion
+from service.spec.space import NEVER_SEARCHED, Space
+from service.spec.sweep import Sweep
+from trainables.run import CONFIGS, DATA_WORDS, SCHEDULE_WORDS
+
+FILLED_IN: Mapping[str, Collection[str]] = {
+    "net": ("in_features", "out_features", "input_size", "output_size"),
+    "optimizer": (),
+    "scheduler": ("total_steps", "T_max", "max_lr", "steps_per_epoch"),
+    "criterion": (),
+    "data": ("folders",),
+}
+"""What the trainer gives by name, where the component has such a parameter."""
+
+HOMES = {
+    "net": "trainables.mlp",
+    "optimizer": "torch.optim",
+    "scheduler": "torch.optim.lr_scheduler",
+    "criterion": "torch.nn",
+    "data": "trainables.data",
+}
+"""Where somebody who writes a bare name most likely thinks it is."""
+
+OURS: Mapping[str, Collection[str]] = {"scheduler": SCHEDULE_WORDS, "data": DATA_WORDS}
+"""Words of a config that are the trainer's own and never reach the component."""
+
+CONTEXT = ("seed", "space", "max_resource", "objective", "population_size", "metric", "mode", "time_attr")
+"""What the service gives a trial scheduler, where it has such a parameter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A problem, the key it is about, and whether the sweep cannot run with it."""
+
+    problem: Problem
+    key: Key
+    fatal: bool = True
+
+
+class Calls:
+    """Checks the components of one sweep.
+
+    Args:
+        document: where everything stands.
+        sweep: its values.
+        space: its search space, as read.
+        modules: where modules are looked for.
+    """
+
+    def __init__(self, document: Document, sweep: Sweep, space: Space, modules: Modules) -> None:
+        self.document = document
+        self.sweep = sweep
+        self.space = space
+        self.modules = modules
+
+    def findings(self) -> Iterator[Finding]:
+        """Say what is wrong with any of them."""
+        yield from self.unsearchable()
+        for word in CONFIGS:
+            yield from self.run_component(word)
+        yield from self.sampler()
+        yield from self.trial_scheduler()
+        yield from self.functions()
+        yield from self.data_file()
+
+    def unsearchable(self) -> Iterator[Finding]:
+        """Searched parameters that cannot differ between trials, or that name a config as a whole."""
+        for flat, key in self.space.keys.items():
+            head = flat.split(".")[0]
+            if head in NEVER_SEARCHED:
+                yield self.wrong(key, f"'{head}' cannot be searched", NEVER_SEARCHED[head])
+            elif head in CONFIGS.values() and "." not in flat:
+                example = "optimizer_config.lr" if head == "optimizer_config" else f"{head}.some_name"
+                yield self.wrong(
+                    key, f"'{flat}' is no parameter", f"name the parameter in it, as in '{example}'"
+                )
+            elif head not in CONFIGS.values() and "." in flat:
+                yield self.wrong(key, f"'{flat}' is no parameter", f"'{head}' has no parts: write '{head}'")
+
+    def run_component(self, word: str) -> Iterator[Finding]:
+        """Net, optimizer, scheduler, criterion or data: each one that a trial may have."""
+        config = CONFIGS[word]
+        given: dict[str, Any] = getattr(self.sweep.run, config)
+        for path, key in self.choices(word):
+            keys: dict[str, Key] = {name: ("run", config, name) for name in given}
+            keys |= self.searched(word, path)
+            ours = keys.keys() & set(OURS.get(word, ()))
+            names = [name for name in keys if name not in ours]
+            if word == "net" and self.takes_hparams(path):
+                continue
+            first = 1 if word in ("optimizer", "scheduler") else 0
+            given_too = {*FILLED_IN[word], *ours}  # a data function may ask for our words by name
+            for misfit in misfits(path, names, self.modules, given=given_too, first=first, home=HOMES[word]):
+                yield self.placed(misfit, key, keys, f"give it in {config}")
+
+    def choices(self, word: str) -> Iterator[tuple[str, Key]]:
+        """Every dotted path that a word may have: the run's own, or the searched ones."""
+        parameter = self.space.parameters.get(word)
+        if parameter is None:
+            path = getattr(self.sweep.run, word)
+            if path is not None and word not in self.space.keys:
+                yield path, ("run", word)
+            return
+        if not isinstance(parameter.domain, Categorical):
+            return
+        for index, choice in enumerate(parameter.domain.choices):
+            if isinstance(choice, str):
+                yield choice, (*self.space.keys[word], "choices", index)
+
+    def searched(self, word: str, path: str) -> dict[str, Key]:
+        """The searched keyword arguments that `path` would get, conditions on `word` respected."""
+        head = CONFIGS[word] + "."
+        return {
+            flat.removeprefix(head).split(".")[0]: key
+            for flat, key in self.space.keys.items()
+            if flat.startswith(head)
+            and not (
+                flat in self.space.parameters and self.space.parameters[flat].when.get(word, path) != path
+            )
+        }
+
+    def takes_hparams(self, path: str) -> bool:
+        """Whether a net is the template's kind, `net(hparams, device)`, which takes any config."""
+        try:
+            read = signature(path, self.modules) if path.replace(".", "").isidentifier() else None
+        except BrokenModule:
+            return False  # reported with the component itself
+        return read is not None and bool(read.parameters) and read.parameters[0].name == "hparams"
+
+    def sampler(self) -> Iterator[Finding]:
+        """The sampler's constructor; its seed and a grid's space are filled in."""
+        keys: dict[str, Key] = {name: ("sampler", "kwargs", name) for name in self.sweep.sampler.kwargs}
+        for misfit in misfits(
+            self.sweep.sampler.name,
+            keys,
+            self.modules,
+            given=("seed", "search_space"),
+            home="optuna.samplers",
+        ):
+            yield self.placed(misfit, self.name_of("sampler"), keys, "give it in sampler.kwargs")
+
+    def trial_scheduler(self) -> Iterator[Finding]:
+        """The trial scheduler's constructor: of our own, the rule's, which the face hands its keywords."""
+        path, key = self.sweep.trial_scheduler.name, self.name_of("trial_scheduler")
+        foreign = _foreign_scheduler(path)
+        if foreign is not None:
+            yield self.wrong(key, *foreign)
+            return
+        keys: dict[str, Key] = {
+            name: ("trial_scheduler", "kwargs", name) for name in self.sweep.trial_scheduler.kwargs
+        }
+        for misfit in misfits(path, keys, self.modules, given=CONTEXT, home="schedulers"):
+            yield self.placed(misfit, key, keys, "give it in trial_scheduler.kwargs")
+
+    def functions(self) -> Iterator[Finding]:
+        """Functions that are named only: metrics, weight initialisation, the user's own loop."""
+        run = self.sweep.run
+        named: list[tuple[str, Key, int]] = [
+            (path, ("run", "metrics", name), 2) for name, path in run.metrics.items()
+        ]
+        if run.init is not None:
+            named.append((run.init, ("run", "init"), 1))
+        if run.train is not None:
+            named.append((run.train, ("run", "train"), 99))
+        for path, key, first in named:
+            for misfit in misfits(path, (), self.modules, first=first):
+                yield self.placed(misfit, key, {}, "it is called without keyword arguments")
+
+    def data_file(self) -> Iterator[Finding]:
+        """The table that is read, where the sweep file names one: it is there, and has the target column."""
+        config = self.sweep.run.data_config
+        path, at = config.get("path"), ("run", "data_config")
+        if self.sweep.run.data != "trainables.data.load_table" or not isinstance(path, str):
+            return
+        file = next((file for file in self.beside(path) if file.is_file()), None)
+        if file is None:
+            places = "beside the sweep file, in the working directory or in the clone"
+            yield self.wrong((*at, "path"), f"there is no file {shown(path)} {places}", "mend the path")
+            return
+        columns = header(file, config.get("sep", ","))
+        target = config.get("target")
+        if columns and isinstance(target, str) and target not in columns:
+            yield self.wrong((*at, "target"), f"{path} has no column '{target}'", suggestion(target, columns))
+
+    def beside(self, path: str) -> Iterator[Path]:
+        """Where a relative file path may lie."""
+        return (Path(folder) / path for folder in self.sweep.import_paths)
+
+    def name_of(self, word: str) -> Key:
+        """Where a component's name stands: it may be given bare."""
+        return (word, "name") if isinstance(self.document.at((word,)), dict) else (word,)
+
+    def wrong(self, key: Key, what: str, mend: str) -> Finding:
+        """Make a fatal finding."""
+        return Finding(self.document.problem(key, what, mend), key)
+
+    def placed(self, misfit: Misfit, key: Key, keys: Mapping[str, Key], how: str) -> Finding:
+        """Give a misfit its place: at the keyword, or at the component."""
+        at = key if misfit.kwarg is None else keys.get(misfit.kwarg, key)
+        return Finding(self.document.problem(at, misfit.what, misfit.mend or how), at, misfit.certain)
+
+
+def _foreign_scheduler(path: str) -> tuple[str, str] | None:
+    """What to use in place of a pruner or scheduler whose decisions a study could not replay."""
+    if not path.startswith(("optuna.pruners.", "ray.tune.schedulers.", "pruner.")):
+        return None
+    name = path.rpartition(".")[2]
+    for words, ours in (
+        (
+            ("ASHA", "AsyncHyperBand", "SuccessiveHalving", "HyperBand", "Hyperband", "BOHB"),
+            "schedulers.ASHA",
+        ),
+        (("PopulationBased", "PB2"), "schedulers.PBT"),
+        (("FIFO", "Nop"), "schedulers.FIFO"),
+    ):
+        if any(word in name for word in words):
+            return f"'{path}' cannot decide here: a study replays its rule from a journal", f"use {ours}"
+    return (
+        f"'{path}' cannot decide here: a study replays its rule from a journal",
+        "use schedulers.ClassicPFL, schedulers.ASHA or schedulers.PBT",
+    )
+
+
+def header(file: Path, separator: Any) -> list[str]:
+    """Read the column names of a CSV, gzipped or not; none where they cannot be told (Parquet)."""
+    if not file.name.endswith((".csv", ".csv.gz")) or not isinstance(separator, str) or len(separator) != 1:
+        return []
+    opened = gzip.open if file.suffix == ".gz" else open
+    try:
+        with opened(file, "rt", encoding="utf-8", newline="") as lines:
+            return next(csv.reader(lines, delimiter=separator), [])
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []

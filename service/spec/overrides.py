@@ -1,0 +1,74 @@
+"""`--set run.epochs=5`: values laid over a sweep file from the command line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.spec.document import Document, Place, parse_value
+from service.spec.problem import Key, Problem, SweepError
+from service.spec.sweep import Sweep
+from trainables.run import RunConfig
+
+
+def override(document: Document, text: str) -> None:
+    """Lay one `key=value` over a document.
+
+    The key is the full path from the top of the sweep file (`run.` may be left out before a word that
+    only a run has); the value is read as YAML; `run.seeds[0]` and `run.seeds.0` name a list's item.
+
+    Raises:
+        SweepError: if it is no `key=value`, or the path leads through something that has no keys.
+    """
+    path, equals, raw = text.partition("=")
+    path = path.strip()
+    if not equals or not path:
+        raise SweepError([Problem(f"--set {text}", None, "", "is no key=value", "write --set run.epochs=5")])
+    where = f"--set {path}"
+    value = parse_value(raw, where)
+    words = path.replace("[", ".").replace("]", "").split(".")
+    if "" in words:
+        raise SweepError(
+            [Problem(where, None, "", "has an empty part", "write --set run.optimizer_config.lr=0.1")]
+        )
+    if words[0] not in Sweep.model_fields and words[0] in RunConfig.model_fields:
+        words.insert(0, "run")
+    _lay(document, words, value, where)
+
+
+def _lay(document: Document, words: list[str], value: Any, where: str) -> None:
+    """Walk down, making mappings where there are none, and put the value there."""
+    holder: Any = document.value
+    key: Key = ()
+    while True:
+        name, taken = _next(holder, words)
+        if name is None:
+            what = f"'{'.'.join(map(str, key))}' has no '{words[0]}'"
+            raise SweepError(
+                [Problem(where, None, "", what, "name a key, or an item's number, that is there")]
+            )
+        key, words = (*key, name), words[taken:]
+        if not words:
+            break
+        inner = holder.get(name) if isinstance(holder, dict) else holder[int(name)]
+        if inner is None:
+            inner = holder[name] = {}
+        holder = inner
+    # Copied from an anchor, `holder` may be shared; the document's builder makes a fresh value of each alias.
+    holder[name] = value
+    for stale in [old for old in document.places if old[: len(key)] == key]:
+        del document.places[stale]
+    document.places[key] = Place(where, None)
+
+
+def _next(holder: Any, words: list[str]) -> tuple[str | int | None, int]:
+    """The key that the next word names, and how many words it takes: a flat key holds dots of its own."""
+    if isinstance(holder, list):
+        if words[0].isdecimal() and int(words[0]) < len(holder):
+            return int(words[0]), 1
+        return None, 0
+    if not isinstance(holder, dict):
+        return None, 0
+    for length in range(len(words), 1, -1):
+        if ".".join(words[:length]) in holder:
+            return ".".join(words[:length]), length
+    return words[0], 1

@@ -1,0 +1,114 @@
+"""What is wrong with a sweep file: each problem one line, all of them at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Key = tuple[str | int, ...]
+"""Where in a document: ``("run", "seeds", 0)`` is the first seed."""
+
+_LONGEST = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong, or (as a warning) that will not do what it seems to.
+
+    Attributes:
+        file: the sweep file as the user named it, or ``--set a.b`` for an override.
+        line: from 1; None where no line can be named (an override, a file that cannot be read).
+        key: dotted, as in ``run.optimizer_config.lr``; may be empty.
+        what: what is wrong, with the value seen.
+        mend: what to do about it; may be empty where `what` says it all.
+    """
+
+    file: str
+    line: int | None
+    key: str
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        said = f"{self.what}; {self.mend}" if self.mend else self.what
+        return printable(": ".join(part for part in (place, self.key, said) if part))
+
+
+class SweepError(Exception):
+    """A sweep file that cannot be run: the user's to mend, exit code 2.
+
+    Attributes:
+        problems: everything found wrong, in the order of the file; never empty.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        assert self.problems, "an error without a problem tells the user nothing"
+        super().__init__(*self.problems)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.problems))
+
+
+def dotted(key: Key) -> str:
+    """Write a key path as users do.
+
+    >>> dotted(("run", "seeds", 0))
+    'run.seeds[0]'
+    """
+    text = ""
+    for part in key:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def shown(value: Any) -> str:
+    """Write a value as it stands in YAML, short enough for one line.
+
+    >>> shown("relu"), shown(True), shown(None), shown([1, 2])
+    ("'relu'", 'true', 'null', '[1, 2]')
+    """
+    if isinstance(value, str):
+        text = f"'{value}'"
+    elif isinstance(value, float):
+        text = f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """Keep a message on one line and fit for any terminal, whatever bytes the user's file held."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Find the known word that was most likely meant, if any is near enough.
+
+    >>> nearest("reduction_facto", ["reduction_factor", "grace_period"])
+    'reduction_factor'
+    """
+    names = list(known)
+    cutoff = 0.5 if len(word) <= 3 else 0.6  # of `le` and `lr` only half is alike
+    near = difflib.get_close_matches(word.lower(), {name.lower() for name in names}, n=1, cutoff=cutoff)
+    alike = [name for name in names if name.lower() in near]
+    return max(alike, key=lambda name: difflib.SequenceMatcher(None, word, name).ratio(), default=None)
+
+
+def suggestion(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Say how to mend an unknown word: the nearest known one, or what there is to choose from."""
+    names = list(known)
+    near = nearest(word, names)
+    if near is not None:
+        return f"did you mean '{near}'?"
+    if not names:
+        return otherwise
+    few = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return otherwise or f"known here: {few}"

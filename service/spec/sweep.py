@@ -1,0 +1,149 @@
+"""A sweep: everything a sweep file can say, as one frozen value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from schedulers.space import Domain
+from service.spec.component import Component
+from service.spec.space import Parameter
+from trainables.run import RunConfig
+
+Direction = Literal["minimize", "maximize"]
+
+BETTER_HIGHER = ("accuracy", "r2")
+"""Metrics that nobody wants small."""
+
+
+class _Words(BaseModel):
+    """A frozen set of words: an unknown one is an error, never dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Metric(_Words):
+    """Something a sweep is judged by.
+
+    Attributes:
+        name: as the trial reports it.
+        direction: which way is better.
+    """
+
+    name: str
+    direction: Direction = "minimize"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_bare_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Resources(_Words):
+    """What one trial takes of a machine.
+
+    Attributes:
+        cpu: cores.
+        gpu: GPUs, whole ones or a fraction of one; None for a whole one where there are any.
+    """
+
+    cpu: float = Field(1.0, gt=0)
+    gpu: float | None = Field(None, ge=0)
+
+
+class Tracking(_Words):
+    """Where MLflow's records go.
+
+    Attributes:
+        uri: a tracking server or store; None for `MLFLOW_TRACKING_URI`, else what a bare `mlflow ui` shows.
+        experiment: None for the run's `project`.
+    """
+
+    uri: str | None = None
+    experiment: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_bare_uri(cls, value: Any) -> Any:
+        return {"uri": value} if isinstance(value, str) else value
+
+
+class Sweep(_Words):
+    """One study, as asked for.
+
+    `Sweep.model_validate(sweep.model_dump(mode="json"))` is the same sweep again. What is checked
+    here is each value by itself; how they fit together, and with the code they name, is checked on
+    reading (`service.spec.reading`).
+
+    Attributes:
+        study_name: also the folder under runs/.
+        trials: how many configurations are tried.
+        seed: of the sampler and the trial scheduler; trainings have `run.seeds`.
+        metric: the objective, short for the first of `metrics`.
+        direction: which way the objective is better.
+        metrics: all that the sweep is judged by; the first is the objective.
+        objective: whether a trial is worth its `last` metric or its `best`.
+        sampler: what is tried next.
+        trial_scheduler: who goes on.
+        resources_per_trial: what one trial takes.
+        max_concurrent_trials: None for as many as fit.
+        time_budget_s: wall-clock seconds after which the sweep ends; None for no limit.
+        max_failures: how many trials may fail by an error of their own; one more ends the sweep. None
+            for no limit.
+        baseline: whether the run's own values are tried first.
+        points_to_evaluate: configurations to try before any sampled one, flat; what one leaves out
+            is sampled.
+        run: what every trial runs.
+        search_space: what is searched, by flat key.
+        tracking: where records go.
+        storage: where studies are kept; None for runs/ in the working directory.
+        import_paths: folders in which dotted paths are looked for; filled in on reading.
+    """
+
+    study_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
+    trials: int = Field(20, ge=1)
+    seed: int = Field(42, ge=0, lt=1 << 32)
+    metric: str = "val_loss"
+    direction: Direction = "minimize"
+    metrics: tuple[Metric, ...] = Field(min_length=1)
+    objective: Literal["last", "best"] = "last"
+    sampler: Component = Component(name="optuna.samplers.TPESampler")
+    trial_scheduler: Component = Component(name="schedulers.FIFO")
+    resources_per_trial: Resources = Resources()
+    max_concurrent_trials: int | None = Field(None, ge=1)
+    time_budget_s: float | None = Field(None, gt=0)
+    max_failures: int | None = Field(10, ge=0)
+    baseline: bool = True
+    points_to_evaluate: tuple[dict[str, Any], ...] = ()
+    run: RunConfig
+    search_space: dict[str, Parameter] = Field(default_factory=dict)
+    tracking: Tracking = Tracking()
+    storage: str | None = None
+    import_paths: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_list_of_metrics(cls, value: Any) -> Any:
+        """Make `metric` and `direction` the short form of `metrics`, whichever was given."""
+        if not isinstance(value, Mapping):
+            return value
+        words = dict(value)
+        metrics = words.get("metrics")
+        if metrics is None:
+            short = {"name": words.get("metric", "val_loss"), "direction": words.get("direction", "minimize")}
+            return words | {"metrics": (short,)}
+        if isinstance(metrics, (list, tuple)) and metrics:
+            first = metrics[0].model_dump() if isinstance(metrics[0], Metric) else metrics[0]
+            if isinstance(first, str):
+                first = {"name": first}
+            if isinstance(first, Mapping):
+                words.setdefault("metric", first.get("name", "val_loss"))
+                words.setdefault("direction", first.get("direction", "minimize"))
+        return words
+
+    @property
+    def space(self) -> dict[str, Domain]:
+        """Every searched parameter's domain, by flat key."""
+        return {key: parameter.domain for key, parameter in self.search_space.items()}

@@ -1,0 +1,133 @@
+"""Where everything of a study lies on disk. Deleting the folder deletes the study; copying it moves it.
+
+runs/<study>/
+  study.json     format version, and the sweep as validated
+  sweep.yaml     the sweep file as the user wrote it
+  lock           who writes to the study now
+  journal/       the one truth
+  status.json    for machines to read; a fold of the journal
+  best.yaml      the best trial's run config
+  optuna.db      an export for optuna-dashboard; never read back
+  ray/attempt-N  Ray's own files and the checkpoints
+  stages/NAME/   a staged sweep's stages, each such a folder
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.spec import Sweep
+
+VERSION = 1
+
+
+class StudyExists(Exception):
+    """The folder already holds a study; the message names `resume` and `--name`."""
+
+
+class NotAStudy(Exception):
+    """The folder holds no study, or one of another format version."""
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFolder:
+    """The folder of one study, and the names of what is in it."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, root: Path, name: str, sweep: Sweep, source_text: str) -> StudyFolder:
+        """Make `root/name`.
+
+        Raises:
+            StudyExists: if there is one already; nothing is touched.
+            NotAStudy: if the name cannot be a folder's.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+            raise NotAStudy(f"study name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
+        folder = cls(root.absolute() / name)
+        if folder.meta_file.exists():
+            raise StudyExists(
+                f"{folder.path} already holds a study: carry it on with `launch.py resume {folder.path}`, "
+                "or run under another name with `--name`"
+            )
+        folder.path.mkdir(parents=True, exist_ok=True)
+        (folder.path / "sweep.yaml").write_text(source_text, encoding="utf-8")
+        meta = {"version": VERSION, "study_name": name, "sweep": sweep.model_dump(mode="json")}
+        folder.meta_file.write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> StudyFolder:
+        """A folder that holds a study of a format this code reads.
+
+        Raises:
+            NotAStudy: with what is wrong.
+        """
+        folder = cls(path.absolute())
+        folder._meta()
+        return folder
+
+    def sweep(self) -> Sweep:
+        """The sweep as it was validated when the study was made."""
+        return Sweep.model_validate(self._meta()["sweep"])
+
+    def stage(self, name: str) -> StudyFolder:
+        """The folder of a stage of a staged sweep."""
+        return StudyFolder(self.path / "stages" / name)
+
+    def _meta(self) -> dict[str, object]:
+        try:
+            meta: dict[str, object] = json.loads(self.meta_file.read_text(encoding="utf-8"))
+            version = meta["version"]
+        except FileNotFoundError:
+            raise NotAStudy(f"{self.path} holds no study (no {self.meta_file.name})") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise NotAStudy(f"{self.meta_file}: cannot be read ({error})") from None
+        if version != VERSION:
+            raise NotAStudy(
+                f"{self.meta_file}: study format {version}; this version of the program reads {VERSION}"
+            )
+        return meta
+
+    @property
+    def name(self) -> str:
+        """The study's name, as its folder's."""
+        return self.path.name
+
+    @property
+    def meta_file(self) -> Path:
+        """Format version and sweep."""
+        return self.path / "study.json"
+
+    @property
+    def journal_dir(self) -> Path:
+        """The journal's segments."""
+        return self.path / "journal"
+
+    @property
+    def status_file(self) -> Path:
+        """The fold that machines read."""
+        return self.path / "status.json"
+
+    @property
+    def best_file(self) -> Path:
+        """The best trial as a run config."""
+        return self.path / "best.yaml"
+
+    @property
+    def lock_file(self) -> Path:
+        """Who writes to the study now."""
+        return self.path / "lock"
+
+    @property
+    def ray_dir(self) -> Path:
+        """Ray's own files, one folder an attempt."""
+        return self.path / "ray"
+
+    def locate(self, checkpoint: str) -> Path:
+        """A checkpoint's path as the journal has it -> where it lies now."""
+        return self.path / checkpoint

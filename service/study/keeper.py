@@ -1,0 +1,56 @@
+"""Which checkpoints stay on disk. Ray keeps all of them (num_to_keep=None); we delete what nobody needs.
+
+Needed are: the newest of every trial that may still go on, those another trial may still copy, and the
+best trial's last one.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.study.record import StudyRecord, TrialRecord
+
+
+@dataclass
+class Keeper:
+    """Deletes checkpoints that nobody needs any more.
+
+    Args:
+        locate: a checkpoint's path in the journal -> where it lies.
+        copyable: whether the rule may still send a trial to copy a state at this epoch.
+        keep_last: how many of a live trial's newest are kept, >= 1; an older one is there for when
+            the newest turns out torn.
+    """
+
+    record: StudyRecord
+    locate: Callable[[str], Path]
+    copyable: Callable[[int], bool]
+    keep_last: int = 2
+    _held: set[str] = field(default_factory=set)
+
+    def sweep(self, trial: str) -> None:
+        """Look at one trial's checkpoints, after it made one or ended; and at the held ones then."""
+        self._held.add(trial)
+        best = self.record.best()
+        over = self.record.trials[trial].outcome is not None
+        for name in list(self._held) if over else [trial]:
+            self._sweep_one(self.record.trials[name], best)
+
+    def _sweep_one(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+        needed = self._needed(trial, best)
+        for key in [key for key in trial.checkpoints if key not in needed]:
+            shutil.rmtree(self.locate(trial.checkpoints.pop(key)), ignore_errors=True)
+        if trial.outcome is not None and not trial.checkpoints:
+            self._held.discard(trial.trial)
+
+    def _needed(self, trial: TrialRecord, best: TrialRecord | None) -> set[tuple[int, int]]:
+        newest = sorted(trial.checkpoints)
+        needed = {key for key in newest if self.copyable(key[1])}
+        if trial.outcome is None:
+            needed.update(newest[-self.keep_last :])
+        elif trial is best:
+            needed.update(newest[-1:])
+        return needed

@@ -1,0 +1,129 @@
+"""From what the adapter to Ray says to the events of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from schedulers.listener import Listener
+from schedulers.rule import Decision, Exploit, Resume
+from service.spec import Sweep
+from service.study.desk import Desk
+from service.study.events import Ended, Exploited, Paused, Promoted, Reported
+
+OUTCOMES = {"oom": "infeasible"}  # the trainable's word -> the study's; the others are the same
+BOOKKEEPING = frozenset(
+    (
+        "training_iteration",
+        "time_since_restore",
+        "iterations_since_restore",
+        "time_this_iter_s",
+        "time_total_s",
+        "timestamp",
+        "pid",
+        "done",
+        "should_checkpoint",
+        "epoch",
+    )
+)
+"""Numbers that Ray puts into a result and that say nothing of the training."""
+
+
+def sign(sweep: Sweep) -> int:
+    """+1 where the metric is minimised, -1 where maximised: loss = sign * metric, and back."""
+    return 1 if sweep.direction == "minimize" else -1
+
+
+class Narrator(Listener):
+    """Turns what the adapter says into events."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # it goes with the scheduler, which Tuner pickles for a restore that we never do
+
+    def reported(self, trial_id: str, result: Mapping[str, Any], decision: Decision) -> None:
+        """One epoch and the decision on it; an exploit stands in the journal with its decision."""
+        trial, sweep = self.desk.record.trials[trial_id], self.desk.sweep
+        if result.get("outcome") in ("failed", "oom"):
+            return  # no epoch came of it
+        value, epoch = result.get(sweep.metric), int(result["epoch"])
+        again = epoch <= trial.epoch
+        self.desk.stream.emit(
+            Reported(
+                t=self.desk.stream.clock(),
+                trial=trial_id,
+                generation=trial.generation,
+                epoch=epoch,
+                work=trial.work + (not again),
+                loss=None if value is None else sign(sweep) * float(value),
+                metrics=_metrics(result),
+                decision=_word(decision),
+                reason=decision.reason,
+                worker=f"{result.get('hostname', '')}:{result.get('pid', '')}",
+                again=again,
+            )
+        )
+        if isinstance(decision, Exploit):
+            self._exploit(trial_id, decision)
+
+    def paused(self, trial_id: str, resource: int, reason: str) -> None:
+        """A trial waits."""
+        self.desk.stream.emit(
+            Paused(t=self.desk.stream.clock(), trial=trial_id, epoch=resource, reason=reason)
+        )
+
+    def resumed(self, resume: Resume) -> None:
+        """A paused trial goes on."""
+        self._goes_on(resume.trial_id, resume.reason)
+
+    def exploited(self, trial_id: str, exploit: Exploit) -> None:
+        """A paused trial goes on from another's checkpoint."""
+        lineage = self.desk.record.trials[trial_id].lineage
+        if not lineage or lineage[-1].epoch < exploit.resource:  # else it was told with the decision
+            self._exploit(trial_id, exploit)
+        self._goes_on(trial_id, exploit.reason)
+
+    def ended(self, trial_id: str, ending: str, reason: str, error: str = "") -> None:
+        """A trial is over."""
+        if self.desk.record.trials[trial_id].outcome is not None:
+            return
+        outcome: Any = OUTCOMES.get(ending, ending)
+        self.desk.stream.emit(
+            Ended(t=self.desk.stream.clock(), trial=trial_id, outcome=outcome, reason=reason, error=error)
+        )
+        self.desk.keep_best()
+        self.desk.keeper.sweep(trial_id)
+
+    def _goes_on(self, trial_id: str, reason: str) -> None:
+        epoch = self.desk.record.trials[trial_id].epoch
+        self.desk.stream.emit(
+            Promoted(t=self.desk.stream.clock(), trial=trial_id, epoch=epoch, reason=reason)
+        )
+
+    def _exploit(self, trial_id: str, exploit: Exploit) -> None:
+        self.desk.stream.emit(
+            Exploited(
+                t=self.desk.stream.clock(),
+                trial=trial_id,
+                donor=exploit.donor,
+                epoch=exploit.resource,
+                generation=self.desk.record.trials[trial_id].generation + 1,
+                config=exploit.config,
+                reason=exploit.reason,
+            )
+        )
+
+
+def _word(decision: Decision) -> Any:
+    return type(decision).__name__.lower()
+
+
+def _metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a result that are not Ray's bookkeeping."""
+    return {
+        key: float(value)
+        for key, value in result.items()
+        if isinstance(value, int | float) and key not in BOOKKEEPING and "/" not in key
+    }

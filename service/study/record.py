@@ -1,0 +1,232 @@
+"""What happened: the trials of a study, folded from its events."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from service.study.events import (
+    Asked,
+    Begun,
+    Checkpointed,
+    Closed,
+    Ended,
+    Event,
+    Exploited,
+    Paused,
+    Promoted,
+    Recovered,
+    Reported,
+    Revised,
+    Source,
+    Started,
+)
+
+
+def trial_id(number: int) -> str:
+    """Trial number -> trial id, the same in Ray, Optuna, MLflow and on disk.
+
+    >>> trial_id(17)
+    '00017'
+    """
+    return f"{number:05d}"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One epoch of a learning curve; `loss` is lower-is-better, `metrics` are in the user's words."""
+
+    epoch: int
+    work: int
+    loss: float
+    metrics: Mapping[str, float]
+    generation: int
+    t: float
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """One trial, as far as it is known.
+
+    Attributes:
+        config: the searched parameters now, flat; an exploit replaces them.
+        status: pending, running, paused, or its outcome.
+        generation: exploits behind it.
+        lineage: those exploits, oldest first.
+        checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
+        losses_of_worker: workers lost since the last epoch that was new.
+        last_loss, best_loss: of the finite reports; None before the first.
+    """
+
+    number: int
+    trial: str
+    config: dict[str, Any]
+    source: Source
+    asked_at: float
+    revision: int = 0
+    status: str = "pending"
+    outcome: str | None = None
+    reason: str = ""
+    error: str = ""
+    curve: list[Point] = field(default_factory=list)
+    generation: int = 0
+    lineage: list[Exploited] = field(default_factory=list)
+    first_config: dict[str, Any] = field(default_factory=dict)
+    checkpoints: dict[tuple[int, int], str] = field(default_factory=dict)
+    started_at: float | None = None
+    ended_at: float | None = None
+    losses_of_worker: int = 0
+    last_loss: float | None = None
+    best_loss: float | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch reported, 0 before the first."""
+        return self.curve[-1].epoch if self.curve else 0
+
+    @property
+    def work(self) -> int:
+        """Epochs of work done."""
+        return len(self.curve)
+
+    def worth(self, objective: str) -> float | None:
+        """Its loss by the objective (`last` or `best`); None before the first finite report."""
+        return self.last_loss if objective == "last" else self.best_loss
+
+    def latest_checkpoint(self) -> tuple[tuple[int, int], str] | None:
+        """The newest of its own checkpoints made since its last exploit, with its key."""
+        own = [key for key in self.checkpoints if key[0] == self.generation]
+        return (max(own), self.checkpoints[max(own)]) if own else None
+
+    def checkpoint_at(self, epoch: int) -> str | None:
+        """Path of its checkpoint at `epoch`, of the latest generation that has one."""
+        keys = [key for key in self.checkpoints if key[1] == epoch]
+        return self.checkpoints[max(keys)] if keys else None
+
+
+@dataclass(slots=True)
+class StudyRecord:
+    """A study as a whole; `apply` is the fold.
+
+    Attributes:
+        objective: what a trial is worth: `last` or `best`.
+        trials: by trial id, in order of number.
+        attempts: how often it was begun.
+        wanted: trials asked for in all.
+        closed: how the last attempt ended, None while one runs or after a kill.
+    """
+
+    objective: str = "last"
+    trials: dict[str, TrialRecord] = field(default_factory=dict)
+    attempts: int = 0
+    wanted: int = 0
+    slots: int = 0
+    revision: int = 0
+    begun_at: float | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    closed: Closed | None = None
+    epochs: int = 0
+
+    def apply(self, event: Event) -> None:
+        """Take one event in. Events of one study, in the order of its journal."""
+        match event:
+            case Begun():
+                self.attempts, self.wanted, self.slots = event.attempt, event.trials, event.slots
+                self.provenance, self.closed = event.provenance, None
+                self.begun_at = event.t if self.begun_at is None else self.begun_at
+                for trial in self.trials.values():
+                    if trial.status == "running":
+                        trial.status = "pending"  # its driver is gone; it waits to be handed over again
+            case Asked():
+                self.trials[event.trial] = TrialRecord(
+                    int(event.trial),
+                    event.trial,
+                    dict(event.config),
+                    event.source,
+                    event.t,
+                    event.revision,
+                    first_config=dict(event.config),
+                )
+            case Revised():
+                self.revision = event.revision
+            case Closed():
+                self.closed = event
+            case _:
+                self._apply_to_trial(self.trials[event.trial], event)
+
+    def _apply_to_trial(self, trial: TrialRecord, event: Event) -> None:
+        match event:
+            case Started() | Promoted():
+                trial.status = "running"
+                trial.started_at = event.t if trial.started_at is None else trial.started_at
+            case Reported(again=False):
+                loss = math.nan if event.loss is None else event.loss
+                trial.curve.append(
+                    Point(event.epoch, event.work, loss, event.metrics, event.generation, event.t)
+                )
+                if math.isfinite(loss):
+                    trial.last_loss = loss
+                    trial.best_loss = loss if trial.best_loss is None else min(loss, trial.best_loss)
+                trial.losses_of_worker = 0
+                self.epochs += 1
+                if event.decision in ("pause", "exploit"):  # to copy, it is paused first
+                    trial.status = "paused"
+            case Checkpointed():
+                trial.checkpoints[event.generation, event.epoch] = event.path
+            case Exploited():
+                trial.generation, trial.config = event.generation, dict(event.config)
+                trial.lineage.append(event)
+            case Paused():
+                trial.status = "paused"
+            case Recovered():
+                trial.losses_of_worker += 1
+            case Ended():
+                trial.status = trial.outcome = event.outcome
+                trial.reason, trial.error, trial.ended_at = event.reason, event.error, event.t
+            case _:
+                pass
+
+    def unfinished(self) -> list[TrialRecord]:
+        """Trials that have not ended, in order of number."""
+        return [trial for trial in self.trials.values() if trial.outcome is None]
+
+    def best(self) -> TrialRecord | None:
+        """The completed trial of least worth; while none is complete, the least of those that reported."""
+        ranked = [
+            (trial.outcome != "completed", worth, trial.number, name)
+            for name, trial in self.trials.items()
+            if (worth := trial.worth(self.objective)) is not None
+            and trial.outcome not in ("diverged", "failed", "infeasible")
+        ]
+        return self.trials[min(ranked)[3]] if ranked else None
+
+    def schedule(self, trial: str) -> list[tuple[int, dict[str, Any]]]:
+        """The configurations a trial's weights were trained under, oldest first: (after epoch, config).
+
+        An exploit takes the donor's weights, so what came before it is the donor's history up to
+        that epoch, not the trial's own.
+        """
+        steps: list[tuple[int, dict[str, Any]]] = []
+        name, until = trial, math.inf
+        while True:
+            record = self.trials[name]
+            copied = [step for step in record.lineage if step.epoch < until]
+            if not copied:
+                return [(0, dict(record.first_config)), *reversed(steps)]
+            steps.append((copied[-1].epoch, dict(copied[-1].config)))
+            name, until = copied[-1].donor, copied[-1].epoch
+
+    def counts(self) -> Counter[str]:
+        """Trials by status."""
+        return Counter(trial.status for trial in self.trials.values())
+
+
+def fold(events: Iterable[Event], objective: str = "last") -> StudyRecord:
+    """All events of a study -> its record."""
+    record = StudyRecord(objective)
+    for event in events:
+        record.apply(event)
+    return record

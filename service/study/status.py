@@ -1,0 +1,117 @@
+"""`status.json`: the study in one small file that any program can read at any time.
+
+It is a fold of the journal, replaced whole (write, rename), so a reader never sees half of it. A
+killed driver leaves `"state": "running"` behind with its pid; `read_status` looks at the lock and
+says `interrupted` then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from service.study.events import Closed, Event, Reported
+from service.study.folder import NotAStudy, StudyFolder
+from service.study.lock import is_held
+from service.study.record import StudyRecord, TrialRecord
+
+VERSION = 1
+
+
+@dataclass
+class StatusFile:
+    """A subscriber that keeps `status.json` true.
+
+    Changes of a trial's state are written at once; epochs at most every `every_s` seconds.
+
+    Args:
+        record: the study's record, folded before this subscriber is called.
+        sign: +1 if the metric is minimised, -1 if maximised: values are written as the user knows them.
+    """
+
+    folder: StudyFolder
+    record: StudyRecord
+    metric: str
+    sign: int
+    every_s: float = 1.0
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    _written: float = -1e9
+
+    def __call__(self, event: Event) -> None:
+        """Take one event in."""
+        if isinstance(event, Reported) and self.clock() - self._written < self.every_s:
+            return
+        self.write("running" if not isinstance(event, Closed) else _state(event.exit_code))
+
+    def write(self, state: str) -> None:
+        """Replace the file. A disk that refuses is passed over: the journal is what counts."""
+        self._written = self.clock()
+        target = self.folder.status_file
+        draft = target.with_suffix(".tmp")
+        try:
+            draft.write_text(json.dumps(self.summary(state), indent=1), encoding="utf-8")
+            draft.replace(target)
+        except OSError:
+            return
+
+    def summary(self, state: str) -> dict[str, Any]:
+        """What the file says."""
+        record, best = self.record, self.record.best()
+        return {
+            "version": VERSION,
+            "study": self.folder.name,
+            "state": state,
+            "pid": os.getpid(),
+            "as_of": time.time(),
+            "begun_at": record.begun_at,
+            "attempts": record.attempts,
+            "slots": record.slots,
+            "trials": {"wanted": record.wanted, "asked": len(record.trials), **record.counts()},
+            "epochs": record.epochs,
+            "metric": self.metric,
+            "best": self._best(best) if best else None,
+            "exit_code": record.closed.exit_code if record.closed else None,
+            "reason": record.closed.reason if record.closed else "",
+        }
+
+    def _best(self, best: TrialRecord) -> dict[str, Any]:
+        worth = best.worth(self.record.objective)
+        value = None if worth is None else self.sign * worth
+        return {
+            "trial": best.trial,
+            "value": value,
+            "epoch": best.epoch,
+            "status": best.status,
+            "config": best.config,
+        }
+
+
+def read_status(path: Path) -> dict[str, Any]:
+    """What `status.json` of the study at `path` says, made true if its driver was killed.
+
+    Raises:
+        NotAStudy: if there is no such file, or one of another format.
+    """
+    folder = StudyFolder.open(path)
+    try:
+        status: dict[str, Any] = json.loads(folder.status_file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        status = {"version": VERSION, "study": folder.name, "state": "running", "trials": {}, "best": None}
+    except ValueError as error:
+        raise NotAStudy(f"{folder.status_file}: cannot be read ({error})") from None
+    if status.get("version") != VERSION:
+        raise NotAStudy(
+            f"{folder.status_file}: status format {status.get('version')}; this version reads {VERSION}"
+        )
+    if status["state"] == "running" and not is_held(folder.lock_file):
+        status["state"] = "interrupted"
+    return status
+
+
+def _state(exit_code: int) -> str:
+    return {0: "done", 130: "interrupted"}.get(exit_code, "failed")

@@ -1,0 +1,59 @@
+"""How a running study is asked to stop: one flag, and the signals that raise it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignal:
+    """A flag that goes up once and stays up; it pickles, and a copy keeps what it knew."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self) -> None:
+        self.reason = ""
+
+    @property
+    def requested(self) -> bool:
+        """Whether somebody asked."""
+        return bool(self.reason)
+
+    def request(self, reason: str = "asked to stop") -> None:
+        """Ask; the first reason is the one that is kept."""
+        self.reason = self.reason or reason
+
+
+@contextmanager
+def stopped_by_signals(stop: StopSignal, say: Callable[[str], None]) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM raise `stop`; a second one aborts by KeyboardInterrupt.
+
+    Enter it after `ray.init`, which puts a SIGTERM handler of its own in place, and with
+    TUNE_DISABLE_SIGINT_HANDLER=1, or `Tuner.fit` takes SIGINT away again.
+
+    Args:
+        stop: is requested at the first signal.
+        say: told one line for the user at the first signal; called from the handler, so it must
+            not block.
+    """
+    signals = 0  # counted here: `stop` may be up for another reason, such as a time budget
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            raise KeyboardInterrupt
+        name = signal.Signals(number).name
+        stop.request(f"interrupted by {name}")
+        say(f"{name}: stopping in good order, running epochs are finished first; once more aborts")
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,331 @@
+"""A sweep on Ray Tune. `conduct` is the one path of run, resume and extend.
+
+The journal is folded; then a new Tuner under `ray/attempt-N` is given the study's unfinished trials
+(same ids, from their last good checkpoints) and after them new ones. `Tuner.restore` is never called:
+see docs/decisions/0001.
+
+The private names of Ray that this file leans on are listed in `PRIVATE` with the signatures seen in
+2.60.0; tests/study/test_ray_private.py holds them against the Ray that is installed.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
+from ray.tune.search.search_algorithm import SearchAlgorithm
+from ray.tune.stopper import Stopper
+
+from schedulers.tune import RuleScheduler
+from service.search.tune import StudySearcher
+from service.spec import Sweep
+from service.study.desk import Desk, Finish
+from service.study.events import Checkpointed, Ended, Recovered, Started, Subscriber
+from service.study.folder import StudyFolder
+from service.study.journal import Journal, read_events
+from service.study.narrator import Narrator, sign
+from service.study.record import StudyRecord, TrialRecord
+from service.study.status import StatusFile
+from service.study.stop import StopSignal
+from service.study.stream import Stream, rebuild
+from trainables.run import flatten
+from trainables.tune import TorchTrainable
+
+# name -> parameters, as in Ray 2.60.0
+PRIVATE: Mapping[Callable[..., Any], tuple[str, ...]] = {
+    _create_trial_from_spec: ("spec", "parser", "trial_kwargs"),
+    _make_parser: ("parser_creator", "kwargs"),
+}
+STOP_GRACE_S = 10.0  # how long running epochs may take to end once the sweep is asked to stop
+WORKERS_LOST_WITHOUT_PROGRESS = 3
+
+
+def conduct(
+    sweep: Sweep,
+    folder: StudyFolder,
+    *,
+    slots: int,
+    resources: Mapping[str, float],
+    stop: StopSignal,
+    subscribers: Sequence[Subscriber] = (),
+    data: Any = None,
+    provenance: Mapping[str, Any] | None = None,
+    signals: AbstractContextManager[Any] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> Finish:
+    """Run what of the study has not been run; a Ray must be up. The caller holds the study's lock.
+
+    Args:
+        sweep: what is wanted now; for a study that exists, the one its folder holds.
+        folder: the study; empty for a first run.
+        slots: trials at once.
+        resources: of one trial, in Ray's words: {"cpu": 1, "gpu": 0.5}.
+        stop: raised by a signal; running epochs are then finished, checkpointed and paused.
+        subscribers: told every event after it is on disk (tracking, view).
+        data: what the trainable's `setup` takes as `data`; put once into Ray's object store.
+        provenance: commit, versions, fingerprint: into the journal and best.yaml.
+        signals: entered around the run, after Ray is up.
+        clock: wall-clock seconds.
+
+    Raises:
+        JournalError: if the study's journal cannot be read.
+    """
+    past = list(read_events(folder.journal_dir))
+    record = StudyRecord(sweep.objective)
+    scheduler = make_scheduler(sweep)
+    searcher = make_searcher(sweep)
+    rebuild(past, record, scheduler.rule, searcher)
+    for trial in record.trials.values():  # what was deleted since is not in the journal
+        gone = [key for key, path in trial.checkpoints.items() if not folder.locate(path).exists()]
+        for key in gone:
+            del trial.checkpoints[key]
+    status = StatusFile(folder, record, sweep.metric, sign(sweep))
+    stream = Stream(
+        Journal(folder.journal_dir, folder.name),
+        record,
+        searcher,
+        [status, *subscribers],
+        clock,
+        on_broken=stop.request,
+    )
+    desk = Desk(sweep, folder, slots, dict(provenance or {}), stream, scheduler.rule, searcher, stop)
+    desk.begin()
+    try:
+        with signals or nullcontext():
+            _fit(desk, scheduler, resources, data)
+    finally:
+        finish = desk.close()
+        stream.journal.close()
+    return finish
+
+
+def make_scheduler(sweep: Sweep) -> RuleScheduler:
+    """The sweep's trial scheduler; what its constructor asks for and the file does not say is filled in."""
+    face = sweep.trial_scheduler.load(sweep.import_paths)
+    if getattr(face, "rule_class", None) is None:
+        raise TypeError(f"{sweep.trial_scheduler.name} has no rule that could be replayed from the journal")
+    offered = {
+        "seed": sweep.seed,
+        "space": sweep.space,
+        "max_resource": sweep.run.epochs,
+        "objective": sweep.objective,
+        "population_size": sweep.trials,
+    }
+    known = inspect.signature(face.rule_class).parameters
+    context = {key: value for key, value in offered.items() if key in known}
+    mode = "min" if sweep.direction == "minimize" else "max"
+    scheduler: RuleScheduler = face(
+        **{**context, **sweep.trial_scheduler.kwargs}, metric=sweep.metric, mode=mode, time_attr="epoch"
+    )
+    return scheduler
+
+
+def make_searcher(sweep: Sweep) -> StudySearcher:
+    """The sweep's searcher, which knows nothing yet."""
+    return StudySearcher(
+        sweep.space,
+        when={key: parameter.when for key, parameter in sweep.search_space.items() if parameter.when},
+        sampler=sweep.sampler.name,
+        sampler_kwargs=sweep.sampler.kwargs,
+        seed=sweep.seed,
+        baseline=flatten(sweep.run.model_dump(mode="json")) if sweep.baseline else None,
+        points_to_evaluate=sweep.points_to_evaluate,
+        study_name=sweep.study_name,
+    )
+
+
+def _fit(desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], data: Any) -> None:
+    """One `Tuner.fit`, from the first trial handed over to the last decision."""
+    search = StudySearch(desk)
+    scheduler.attach(
+        listener=Narrator(desk),
+        find_checkpoint=desk.find_checkpoint,
+        slots=desk.slots,
+        more_trials=lambda: bool(desk.again) or not desk.all_asked,
+        halting=lambda: desk.stop.requested,
+    )
+    trainable = tune.with_parameters(TorchTrainable, data=data) if data is not None else TorchTrainable
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, dict(resources)),
+        tune_config=tune.TuneConfig(
+            search_alg=search,
+            scheduler=scheduler,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=f"attempt-{desk.attempt}",
+            storage_path=str(desk.folder.ray_dir),
+            stop=Halt(desk, search),
+            callbacks=[Hooks(desk)],
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=-1),  # lost workers; bounded in Hooks
+            checkpoint_config=tune.CheckpointConfig(num_to_keep=None, checkpoint_at_end=False),
+        ),
+    )
+    # A trial more than the slots can take would be given the freed actor of another and leave a slot idle.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(desk.slots)
+    # The snapshot of the experiment is never read: the journal is.
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "86400"
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours stops in good order
+    tuner.fit()
+
+
+def _trial_name(trial: Trial) -> str:
+    return str(trial.trial_id)
+
+
+class _NeverPickled:
+    """Tuner pickles all it is given, for a restore that we never do; live state stays out of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class StudySearch(_NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray ships no types
+    """Gives Ray a study's trials: first those that earlier attempts left unfinished, then new ones.
+
+    Never more than `slots` trials run or wait to run, so a paused trial's promotion never queues
+    behind a new one: the controller starts every PENDING trial by itself, asking nobody.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.live: dict[str, Trial] = {}
+        self._spec: dict[str, Any] = {}
+        self._parser = _make_parser()
+        self._finished = False
+
+    @property
+    def total_samples(self) -> int:
+        """Trials of the study; Ray prints it."""
+        return self.desk.sweep.trials
+
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
+        """Nothing to take: metric and mode are the scheduler's."""
+        return True
+
+    def add_configurations(self, experiments: Any) -> None:
+        """Keep the experiment's spec: every trial is made from it."""
+        first = experiments[0] if isinstance(experiments, list) else experiments
+        self._spec = first.spec
+
+    def next_trial(self) -> Trial | None:
+        """The next trial to add, or None if none is due now."""
+        self.live = {name: trial for name, trial in self.live.items() if not trial.is_finished()}
+        if self.desk.stop.requested:
+            return None
+        if self.desk.again and (self.desk.again[0].status == "paused" or self._has_room()):
+            return self._hand_over(self.desk.again.pop(0))
+        if self.desk.again or not self._has_room() or self.desk.rule.resume(self._paused()) is not None:
+            return None
+        asked = self.desk.ask()
+        return self._make(*asked) if asked is not None else None
+
+    def is_finished(self) -> bool:
+        """True once no trial is left to add and every one given out has ended.
+
+        Not earlier: Ray tears down its cached actors when the search is finished.
+        """
+        nothing_live = all(trial.is_finished() for trial in self.live.values())
+        over = self.desk.stop.requested or (self.desk.all_asked and not self.desk.again)
+        return self._finished or (over and nothing_live)
+
+    def busy(self) -> int:
+        """Trials that hold a slot or are about to."""
+        return sum(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in self.live.values())
+
+    def _has_room(self) -> bool:
+        return self.busy() < self.desk.slots
+
+    def _paused(self) -> list[str]:
+        return sorted(name for name, trial in self.live.items() if trial.status == Trial.PAUSED)
+
+    def _hand_over(self, record: TrialRecord) -> Trial:
+        trial = self._make(record.trial, record.config, self.desk.restore_point(record))
+        if record.status == "paused":
+            trial.set_status(Trial.PAUSED)
+        return trial
+
+    def _make(self, name: str, flat: Mapping[str, Any], checkpoint: str | None = None) -> Trial:
+        spec = copy.copy(self._spec)
+        spec["config"] = self.desk.trial_config(name, flat)
+        if checkpoint is not None:
+            spec["restore"] = checkpoint
+        trial = _create_trial_from_spec(
+            spec, self._parser, evaluated_params=dict(flat), experiment_tag=name, trial_id=name
+        )
+        trial.init_local_path()
+        self.live[name] = trial
+        return trial
+
+
+class Halt(_NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types
+    """Ends the experiment once the sweep was asked to stop and its running epochs are over.
+
+    Trials that end this way are not over: the journal has no end of theirs, and `resume` hands
+    them over again.
+    """
+
+    def __init__(self, desk: Desk, search: StudySearch) -> None:
+        self.desk, self.search = desk, search
+        self._since: float | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is ended here: that is the rule's to decide."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end now; asked at every step of the controller."""
+        self.desk.check_limits()
+        if not self.desk.stop.requested:
+            return False
+        self._since = self._since or time.monotonic()
+        return self.search.busy() == 0 or time.monotonic() - self._since > STOP_GRACE_S
+
+
+class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no types
+    """What only Ray's callbacks know: starts, checkpoints, lost workers."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The trial has a process."""
+        self._emit(Started, trial, attempt=self.desk.attempt)
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
+    ) -> None:
+        """A whole checkpoint stands on disk; the trial has not gone on since."""
+        record = self.desk.record.trials[trial.trial_id]
+        path = Path(checkpoint.path).relative_to(self.desk.folder.path)
+        epoch = int(trial.last_result["epoch"])
+        self._emit(Checkpointed, trial, epoch=epoch, generation=record.generation, path=str(path))
+        self.desk.keeper.sweep(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A worker was lost; not the trial's fault, unless it takes every worker with it."""
+        self._emit(Recovered, trial, error=str(trial.get_error() or "worker lost"))
+        if self.desk.record.trials[trial.trial_id].losses_of_worker >= WORKERS_LOST_WITHOUT_PROGRESS - 1:
+            trial.max_failures = 0  # the next loss is its end
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Ray gave the trial up."""
+        reason = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
+        self._emit(Ended, trial, outcome="failed", reason=reason, error=str(trial.get_error() or ""))
+
+    def _emit(self, kind: Callable[..., Any], trial: Trial, **fields: Any) -> None:
+        self.desk.stream.emit(kind(t=self.desk.stream.clock(), trial=trial.trial_id, **fields))

@@ -1,0 +1,7 @@
+"""FLOOR 3: what is remembered. The only room that knows mlflow, which its thread imports."""
+
+from service.tracking.provenance import provenance
+from service.tracking.runs import SweepFacts, store_uri, ui_command, ui_link
+from service.tracking.tracker import Tracker
+
+__all__ = ["SweepFacts", "Tracker", "provenance", "store_uri", "ui_command", "ui_link"]

@@ -1,0 +1,80 @@
+"""What a sweep's own run shows: the table of its trials, and a note with links."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from service.study.record import StudyRecord, TrialRecord
+from service.tracking.runs import MAX_TAG, SweepFacts, brief, ui_link
+
+TABLE_FILE = "leaderboard.json"
+TABLE_TAG = {"mlflow.loggedArtifacts": json.dumps([{"path": TABLE_FILE, "type": "table"}])}
+TABLE_ROWS = 500
+NOTE_ROWS = 10
+
+
+def ranked(record: StudyRecord) -> list[TrialRecord]:
+    """The trials, best first; those without a finite value, or that failed, at the end."""
+
+    def place(trial: TrialRecord) -> tuple[bool, float, int]:
+        worth = trial.worth(record.objective)
+        out = worth is None or trial.outcome in ("diverged", "failed", "infeasible")
+        return out, 0.0 if worth is None else worth, trial.number
+
+    return sorted(record.trials.values(), key=place)
+
+
+def table(record: StudyRecord, facts: SweepFacts) -> str:
+    """The leaderboard as MLflow's UI shows a table: JSON of `columns` and `data`.
+
+    Written as the file that `log_table` would write: that one appends to what is there already.
+    """
+    rows = ranked(record)[:TABLE_ROWS]
+    keys = list(facts.parameters or dict.fromkeys(key for trial in rows for key in trial.config))
+    data = [
+        [trial.trial, worth_text(trial, facts), trial.work, trial.status]
+        + [brief(trial.config[key]) if key in trial.config else "" for key in keys]
+        + [trial.reason]
+        for trial in rows
+    ]
+    columns = ["trial", f"{facts.objective} {facts.metric}", "epochs", "state", *keys, "reason"]
+    return json.dumps({"columns": columns, "data": data})
+
+
+def note(
+    record: StudyRecord, facts: SweepFacts, uri: str, experiment_id: str, runs: Mapping[str, str]
+) -> str:
+    """The description of the sweep's run, in markdown.
+
+    Args:
+        record: the study.
+        facts: the sweep.
+        uri: of the store.
+        experiment_id: where the runs are.
+        runs: trial id -> run id, for the links.
+    """
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(record.counts().items()))
+    # Relative to the page: the UI may be reached through a tunnel, under another address.
+    page = ui_link(uri, experiment_id, facts)
+    lines = [
+        f"**{facts.study}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs. "
+        f"[All trials, ranked, with curves]({page[page.index('#') :]})",
+        "",
+        f"| trial | {facts.objective} {facts.metric} | epochs | state | parameters |",
+        "|---|---|---|---|---|",
+    ]
+    for trial in ranked(record)[:NOTE_ROWS]:
+        run = runs.get(trial.trial, "")
+        link = f"[{trial.trial}](#/experiments/{experiment_id}/runs/{run})" if run else trial.trial
+        words = ", ".join(f"{key.rsplit('.', 1)[-1]} {brief(value)}" for key, value in trial.config.items())
+        cells = (link, worth_text(trial, facts), str(trial.work), trial.status, words)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    text = "\n".join(lines)
+    return text if len(text) <= MAX_TAG else text[: text.rindex("\n", 0, MAX_TAG)]
+
+
+def worth_text(trial: TrialRecord, facts: SweepFacts) -> str:
+    """What the trial is worth, in the user's direction; a dash before the first finite report."""
+    worth = trial.worth(facts.objective)
+    return "-" if worth is None else f"{facts.sign * worth:.6g}"

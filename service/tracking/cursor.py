@@ -1,0 +1,58 @@
+"""`tracking.json`: how far MLflow has been told, so that a study keeps its runs across restarts.
+
+The backlog itself is the journal. This file may be lost or old at no cost but work: runs are then
+found by their tags, and what is sent twice is stored once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+VERSION = 1
+
+
+@dataclass(slots=True)
+class Cursor:
+    """What stands in `tracking.json`.
+
+    Attributes:
+        uri: the store that was told; another one is told everything anew.
+        study_id: the study it is about.
+        experiment_id: MLflow's experiment.
+        parent: run id of the sweep's run.
+        runs: trial id -> run id.
+        sent: events of the journal, from its first, that MLflow has.
+    """
+
+    uri: str = ""
+    study_id: str = ""
+    experiment_id: str = ""
+    parent: str = ""
+    runs: dict[str, str] = field(default_factory=dict)
+    sent: int = 0
+
+    def save(self, path: Path) -> None:
+        """Replace the file as a whole.
+
+        Raises:
+            OSError: if the disk refuses.
+        """
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps({"version": VERSION, **asdict(self)}), encoding="utf-8")
+        draft.replace(path)
+
+
+def load(path: Path) -> tuple[Cursor, str]:
+    """The cursor, and what was wrong with its file ("" if nothing was, or if there was none)."""
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        version = fields.pop("version")
+        if version != VERSION:
+            return Cursor(), f"{path}: format {version}, this program reads {VERSION}; runs are found by tags"
+        return Cursor(**fields), ""
+    except FileNotFoundError:
+        return Cursor(), ""
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        return Cursor(), f"{path}: cannot be read ({error}); runs are found by their tags"

@@ -1,0 +1,219 @@
+"""The subscriber that keeps MLflow in step with a study, without ever being waited for.
+
+An event costs the sweep one `deque.append`. A thread of its own folds events into what MLflow is
+owed, sends it in batches, and tries again for as long as the store is away. The backlog is the
+study's journal, in which every event already stands; `tracking.json` says how far MLflow has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.study.events import Event
+from service.tracking import board, cursor
+from service.tracking.mirror import PARENT, Change, Mirror
+from service.tracking.runs import SweepFacts, ui_link
+from service.tracking.store import Refused, Store, Unreachable
+
+CHUNK = 2000  # events folded at a time: bounds what is sent again if the store goes away in the middle
+
+
+class Tracker:
+    """Tells MLflow what happens in a study.
+
+    Call `start` with the journal's events before the first new one comes, then subscribe it to the
+    stream: it must see every event of the journal once, in order. Start it after the driver's heavy
+    imports: its thread imports mlflow.
+
+    Args:
+        folder: the study's; `tracking.json` stands there.
+        facts: what of the sweep is shown.
+        uri: MLflow's tracking URI, see `runs.store_uri`.
+        interval_s: between two looks at the queue.
+        retry_s: wait after the first failure, and the longest; doubled in between.
+        summary_s: how often the leaderboard and the note are written while the sweep runs.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        facts: SweepFacts,
+        *,
+        uri: str,
+        interval_s: float = 1.5,
+        retry_s: tuple[float, float] = (1.0, 60.0),
+        summary_s: float = 20.0,
+    ) -> None:
+        self.uri = uri
+        self.facts = facts
+        self.refused = 0
+        self._file = folder / "tracking.json"
+        self._cursor, self.trouble = cursor.load(self._file)
+        if self._cursor.uri != uri:
+            self._cursor = cursor.Cursor()
+        self._interval_s, self._retry_s, self._summary_s = interval_s, retry_s, summary_s
+        self._queue: deque[Event] = deque()
+        self._outbox: deque[Change] = deque()
+        self._folded = 0
+        self._mirror: Mirror | None = None
+        self._store: Store | None = None
+        self._summary_at = time.monotonic()
+        self._closing = self._abandoned = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+
+    def start(self, past: Sequence[Event] = ()) -> None:
+        """Begin sending, first of `past` (the whole journal so far) what MLflow has not yet."""
+        self._cursor.sent = min(self._cursor.sent, len(past))  # a power cut may cost the journal its end
+        self._queue.extend(past)
+        self._thread.start()
+
+    def __call__(self, event: Event) -> None:
+        """Take note of one event; returns at once and never raises."""
+        self._queue.append(event)
+
+    @property
+    def unsent(self) -> int:
+        """Events of the journal that MLflow does not have yet."""
+        return max(0, self._folded + len(self._queue) - self._cursor.sent)
+
+    @property
+    def link(self) -> str:
+        """The page worth opening; empty while the store has not been reached."""
+        experiment_id = self._cursor.experiment_id
+        return ui_link(self.uri, experiment_id, self.facts) if experiment_id else ""
+
+    def close(self, timeout_s: float = 20.0) -> int:
+        """Send what is left; gives up at once on a store that does not answer.
+
+        Returns:
+            Events unsent: a later `start` with the journal sends them. `trouble` says why.
+        """
+        self._closing = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        self._abandoned = True
+        return self.unsent
+
+    def _run(self) -> None:
+        failures = 0
+        while not self._abandoned:
+            try:
+                self._flush()
+                failures = 0
+            except Unreachable as error:
+                self.trouble = str(error)
+                failures += 1
+                if self._closing and self._store is None:
+                    return
+                self._store = None  # also: what was created without an answer is then looked up
+            if self._closing and not failures and not self.unsent:
+                return
+            self._wake.wait(self._pause(failures))
+            self._wake.clear()
+
+    def _pause(self, failures: int) -> float:
+        first, longest = self._retry_s
+        return min(first * 2 ** min(failures - 1, 30), longest) if failures else self._interval_s
+
+    def _flush(self) -> None:
+        """Send all there is; returns with nothing left.
+
+        Raises:
+            Unreachable: if the store is away; what was not sent is kept.
+        """
+        while (self._queue or self._outbox or self._folded > self._cursor.sent) and not self._abandoned:
+            store = self._store or self._connect()
+            if not self._outbox:
+                self._fold()
+            while self._outbox and not self._abandoned:
+                self._deliver(store, self._outbox[0])
+                self._outbox.popleft()
+            if not self._abandoned:
+                self._summarise(store)
+                self._confirm()
+
+    def _connect(self) -> Store:
+        if self._mirror is None:
+            # The same wherever the study's folder is moved; another for a new study of the same name.
+            words = f"{self.facts.study} {self._queue[0].t!r}"
+            self._mirror = Mirror(self.facts, hashlib.sha256(words.encode()).hexdigest()[:16])
+        try:
+            self._store = store = Store(self.uri, self._mirror.study_id)
+            experiment_id = store.experiment(self.facts.experiment)
+            if self._folded == 0:
+                self._take_up(store, experiment_id, self._mirror.study_id)
+            found = store.find(experiment_id)
+        except Refused as error:  # no driver for this kind of store, say: nothing can be told at all
+            raise Unreachable(str(error)) from error
+        self._cursor.parent = found.pop(PARENT, self._cursor.parent)
+        self._cursor.runs |= found
+        return store
+
+    def _take_up(self, store: Store, experiment_id: str, study_id: str) -> None:
+        """Go on where the cursor stands, unless it speaks of another store, or of one made anew."""
+        known = self._cursor
+        same = (known.uri, known.study_id, known.experiment_id) == (self.uri, study_id, experiment_id)
+        if not (same and known.parent and store.has_run(known.parent)):
+            self._cursor = cursor.Cursor(self.uri, study_id, experiment_id)
+
+    def _fold(self) -> None:
+        """Turn events into changes; those that MLflow has already only bring the mirror up to date."""
+        assert self._mirror is not None
+        for _ in range(min(len(self._queue), CHUNK)):
+            self._mirror.apply(self._queue.popleft())
+            self._folded += 1
+            if self._folded == self._cursor.sent:
+                self._mirror.take()
+        changes = self._mirror.take()
+        if self._folded > self._cursor.sent:
+            self._outbox.extend(changes)
+
+    def _deliver(self, store: Store, change: Change) -> None:
+        """Write a change into its run, creating the run if need be; what is refused is counted and left."""
+        assert self._mirror is not None
+        known = self._cursor
+        run_id = known.parent if change.trial == PARENT else known.runs.get(change.trial, "")
+        try:
+            fresh = not run_id
+            if fresh:
+                identity = self._mirror.identity(change.trial)
+                parent = "" if change.trial == PARENT else known.parent
+                run_id = store.create(known.experiment_id, change, identity, parent)
+                if change.trial == PARENT:
+                    known.parent = run_id
+                else:
+                    known.runs[change.trial] = run_id
+            store.write(run_id, change, fresh=fresh)
+        except Refused as error:
+            self.refused += 1
+            self.trouble = f"refused: {error}"
+
+    def _summarise(self, store: Store) -> None:
+        """Bring the parent's leaderboard and note up to date, now and then and at the end."""
+        assert self._mirror is not None
+        record, now = self._mirror.record, time.monotonic()
+        due = record.closed is not None or now - self._summary_at >= self._summary_s
+        if not due or self._folded <= self._cursor.sent:
+            return
+        text = board.note(record, self.facts, self.uri, self._cursor.experiment_id, self._cursor.runs)
+        summary = Change(PARENT, self.facts.study, 0, tags={"mlflow.note.content": text, **board.TABLE_TAG})
+        summary.texts[board.TABLE_FILE] = board.table(record, self.facts)
+        self._deliver(store, summary)
+        self._summary_at = now
+
+    def _confirm(self) -> None:
+        """Write down how far MLflow has the journal."""
+        if self._folded <= self._cursor.sent:
+            return
+        self._cursor.sent = self._folded
+        try:
+            self._cursor.save(self._file)
+        except OSError as error:  # costs only work: the next start looks the runs up and sends again
+            self.trouble = f"{self._file}: {error.strerror}"

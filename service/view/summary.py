@@ -1,0 +1,68 @@
+"""What is printed once a sweep is over: the winner, the balance, where things lie, what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+
+from service.study.record import StudyRecord, TrialRecord
+from service.view.progress import Facts, Progress
+from service.view.rows import put
+from service.view.words import duration, number, setting
+
+RESUMABLE = (1, 5, 7, 130)  # exit codes after which `launch.py resume` has something to carry on with
+
+
+def print_summary(
+    console: Console, facts: Facts, record: StudyRecord, now: Progress, exit_code: int, reason: str
+) -> None:
+    """Print how the study ended: the best trial with its parameters, trials, epochs, time, failures."""
+    put(console, "study", f"{facts.name}: {reason}", "bold green" if exit_code == 0 else "bold yellow")
+    if now.best is not None:
+        value = f"{facts.metric} {number(now.best.value)} at epoch {now.best.epoch}"
+        put(console, "best", f"trial {now.best.number}: {value}", "bold")
+        for key, chosen in now.best.config.items():
+            put(console, "", f"{key} = {setting(chosen)}")
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(now.counts.items()))
+    put(console, "trials", counts or "none")
+    put(console, "epochs", f"{now.epochs_run} run, {now.epochs_saved} saved by stopping early")
+    put(console, "time", duration(now.elapsed_s))
+    for line in failures(record):
+        put(console, "failed", line, "red")
+
+
+def failures(record: StudyRecord, at_most: int = 3) -> list[str]:
+    """The commonest errors of failed trials, one line each, with the number of the first that had it."""
+    failed = [trial for trial in record.trials.values() if trial.outcome in ("failed", "infeasible")]
+    causes = Counter(_cause(trial) for trial in failed)
+    first = {_cause(trial): trial.number for trial in reversed(failed)}
+    return [
+        f"{count} x {cause} (first: trial {first[cause]})" for cause, count in causes.most_common(at_most)
+    ]
+
+
+def _cause(trial: TrialRecord) -> str:
+    """The last line of a traceback is what went wrong; where there is none, the reason."""
+    lines = trial.error.strip().splitlines()
+    return lines[-1].strip() if lines else trial.reason
+
+
+def print_places(console: Console, folder: Path, best_file: Path, exit_code: int) -> None:
+    """Print where everything lies, and the command that carries the study on if there is one."""
+    put(console, "everything", f"{shown(folder)}/")
+    if best_file.exists():
+        put(console, "best config", shown(best_file))
+    if exit_code in RESUMABLE:
+        put(console, "carry on", f"python launch.py resume {shown(folder)}")
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it here: relative where it lies below the working directory.
+
+    >>> shown(Path.cwd() / "runs" / "pbt") == str(Path("runs", "pbt"))
+    True
+    """
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -1,0 +1,37 @@
+"""One real Ray."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import os, sys, pathlib
+from service.cluster.embedded import embedded
+before = dict(os.environ)
+import ray
+for _ in range(2):
+  with embedded([pathlib.Path(sys.argv[1])]) as machine:
+    ray.get(ray.remote(lambda: __import__("only_here").__file__).remote())
+    print(machine.cpus, pathlib.Path.home().joinpath(".ray").exists())
+assert not ray.is_initialized()
+assert {k: v for k, v in os.environ.items() if not k.startswith("RAY_AUTH_")} == before
+"""
+
+
+@pytest.mark.ray
+def test_an_embedded_ray_is_quiet_finds_user_modules_and_leaves_nothing(tmp_path):
+    """Not one line of Ray's on either stream, no file in the home folder, the environment as it was."""
+    (tmp_path / "only_here.py").write_text("")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout.split()[1::2] == ["False", "False"]

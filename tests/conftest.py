@@ -1,0 +1,14 @@
+"""What all rooms' tests share."""
+
+import os
+
+import pytest
+
+# Two cores and many small tests: threads of one numeric library would only wait for each other's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _no_store_of_the_users(tmp_path, monkeypatch):
+    """No test writes into an MLflow store that a person looks at."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")

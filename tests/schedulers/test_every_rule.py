@@ -1,0 +1,233 @@
+"""What must hold for every rule, whatever it decides by. A new rule joins by a line in RULES."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import schedulers
+from schedulers import ASHARule, ClassicPFLRule, Exploit, FIFORule, Float, Pause, PBTRule, Report, Stop
+
+R = 9
+SPACE = {"lr": Float(1e-3, 1.0, log=True)}
+RULES = {
+    "fifo": lambda: FIFORule(max_resource=R),
+    "asha stopping": lambda: ASHARule(max_resource=R, reduction_factor=3, brackets=2),
+    "asha promotion": lambda: ASHARule(max_resource=R, reduction_factor=3, variant="promotion"),
+    "asha best": lambda: ASHARule(max_resource=R, reduction_factor=2, objective="best"),
+    "pbt": lambda: PBTRule(max_resource=R, perturbation_interval=2, space=SPACE, population_size=4),
+    "pbt asynchronous": lambda: PBTRule(
+        max_resource=R, perturbation_interval=2, space=SPACE, population_size=4, synchronous=False
+    ),
+    "classic pfl": lambda: ClassicPFLRule(max_resource=R, n_startup_trials=1, n_warmup_epochs=2, top_k=2),
+}
+RANK_RULES = [name for name in RULES if not name.startswith("classic pfl")]
+every_rule = pytest.mark.parametrize("name", RULES)
+every_rank_rule = pytest.mark.parametrize("name", RANK_RULES)
+few = settings(max_examples=25)  # times every rule
+
+losses = st.one_of(
+    st.sampled_from([math.nan, math.inf, -math.inf, None]), st.floats(0.001, 1e3), st.floats(0.001, 1e3)
+)
+happenings = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from(["report"] * 9 + ["end"]), losses), max_size=60
+)
+
+
+class Play:
+    """A small world around a rule: four trials, each in its place, everything it does written down."""
+
+    def __init__(self, rule):
+        self.rule, self.epoch, self.paused, self.over, self.story = rule, {}, [], set(), []
+
+    def happen(self, number, what, loss, change=lambda loss: loss):
+        """One thing happens to a trial, if it can; then whoever may be resumed is."""
+        trial = f"{number:05d}"
+        if trial in self.over:
+            return
+        if what == "end":
+            self.rule.end(trial, "failed")
+            self.over.add(trial)
+            self.paused = [other for other in self.paused if other != trial]
+        elif trial not in self.paused:
+            self.epoch[trial] = self.epoch.get(trial, 0) + 1
+            sound = loss is not None and math.isfinite(loss)
+            decision = self.rule.report(
+                Report(trial, self.epoch[trial], change(loss) if sound else loss, {"lr": 0.1 * (number + 1)})
+            )
+            self.story.append((trial, self.epoch[trial], decision))
+            if isinstance(decision, Stop):
+                self.over.add(trial)
+            if isinstance(decision, Pause | Exploit):
+                self.paused = sorted([*self.paused, trial])
+        while (resume := self.rule.resume(self.paused)) is not None:
+            self.rule.resumed(resume)
+            self.paused.remove(resume.trial_id)
+            self.story.append(resume)
+            if resume.exploit is not None:
+                self.epoch[resume.trial_id] = resume.exploit.resource
+
+    def decided(self):
+        """The kinds of decisions, without the numbers in their reasons."""
+        return [
+            (part[0], part[1], type(part[2]).__name__)
+            if isinstance(part, tuple)
+            else (part.trial_id, "resumed")
+            for part in self.story
+        ]
+
+
+def played(name, happened, **changes):
+    play = Play(RULES[name]())
+    for happening in happened:
+        play.happen(*happening, **changes)
+    return play
+
+
+@every_rule
+@few
+@given(happened=happenings)
+def test_the_same_reports_give_the_same_decisions(name, happened):
+    assert played(name, happened).story == played(name, happened).story
+
+
+@every_rule
+@few
+@given(happened=happenings, cut=st.integers(0, 60))
+def test_state_saved_and_loaded_midway_decides_alike(name, happened, cut):
+    """Through JSON, as a file would hold it."""
+    play = Play(RULES[name]())
+    for happening in happened[:cut]:
+        play.happen(*happening)
+    fresh = RULES[name]()
+    fresh.load(json.loads(json.dumps(play.rule.state())))
+    assert fresh.state() == play.rule.state()
+    play.rule = fresh
+    for happening in happened[cut:]:
+        play.happen(*happening)
+    assert play.story == played(name, happened).story
+
+
+@every_rank_rule
+@pytest.mark.parametrize("increasing", [lambda x: 3 * x + 7, math.log, lambda x: x**3, lambda x: -1 / x])
+@few
+@given(happened=happenings)
+def test_a_rank_rule_is_unchanged_under_increasing_maps_of_the_loss(name, increasing, happened):
+    # Two digits: so that what differs still differs after the map, in floating point.
+    rounded = [
+        (n, what, x if x is None or not math.isfinite(x) else float(f"{x:.2g}")) for n, what, x in happened
+    ]
+    assert played(name, rounded, change=increasing).decided() == played(name, rounded).decided()
+
+
+@every_rule
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, None])
+@few
+@given(happened=happenings)
+def test_a_non_finite_loss_ends_the_trial_or_has_it_replaced(name, loss, happened):
+    """At once: it never trains on, and it is never anybody's donor."""
+    play = played(name, happened)
+    trial = "00007"
+    decision = play.rule.report(Report(trial, 1, loss, {"lr": 0.1}))
+    assert isinstance(decision, Exploit | Pause) or decision.ending == "diverged"
+    if isinstance(decision, Pause):
+        assert not decision.save
+    for number in range(4):
+        play.happen(number, "report", 1.0)
+    assert trial not in [
+        part[2].donor for part in play.story if isinstance(part, tuple) and isinstance(part[2], Exploit)
+    ]
+
+
+@every_rule
+@few
+@given(happened=happenings)
+def test_a_resource_reported_again_teaches_nothing(name, happened):
+    """After a recovery Ray's trial runs the epochs since its last checkpoint once more."""
+    play = played(name, happened)
+    before = play.rule.state()
+    for trial, epoch in play.epoch.items():
+        for again in range(1, epoch + 1):
+            play.rule.report(Report(trial, again, 0.0, {"lr": 0.5}))
+    assert play.rule.state() == before
+
+
+@every_rule
+@few
+@given(
+    happened=happenings, ends=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["failed", "stopped"])))
+)
+def test_anybody_may_end_at_any_time_and_twice(name, happened, ends):
+    play = played(name, happened)
+    for number, ending in [*ends, *ends]:
+        play.rule.end(f"{number:05d}", ending)
+    ended = {f"{number:05d}" for number, _ in ends}
+    resume = play.rule.resume([trial for trial in play.paused if trial not in ended])
+    assert resume is None or resume.trial_id not in ended
+
+
+@every_rule
+@few
+@given(happened=happenings)
+def test_whoever_is_stopped_paused_or_copies_is_told_why(name, happened):
+    play = played(name, happened)
+    for part in play.story:
+        decision = part[2] if isinstance(part, tuple) else part
+        assert decision.reason or isinstance(decision, schedulers.Continue)
+    for trial in play.paused:
+        assert play.rule.last_decision(trial).reason
+
+
+@every_rule
+@few
+@given(happened=happenings)
+def test_resume_is_a_question(name, happened):
+    """Asked twice it answers the same, and nothing has changed."""
+    play = played(name, happened)
+    paused = [f"{number:05d}" for number in range(4)]
+    before = play.rule.state()
+    assert play.rule.resume(paused) == play.rule.resume(paused)
+    assert play.rule.state() == before
+
+
+@every_rule
+def test_at_R_a_trial_has_completed(name):
+    rule = RULES[name]()
+    assert rule.report(Report("00000", R, 0.5, {"lr": 0.1})) == Stop(f"finished all {R} epochs", "completed")
+
+
+@every_rule
+def test_who_has_ended_ends_again(name):
+    """Its worker died between the decision and the deed; run again, it must not run on."""
+    rule = RULES[name]()
+    rule.report(Report("00000", R, 0.5, {"lr": 0.1}))
+    assert rule.report(Report("00000", R - 1, 0.5, {"lr": 0.1})).ending == "completed"
+
+
+def test_every_face_has_its_rule():
+    """The mapping is what sweep files are checked against, so it must be true."""
+    for face, rule in schedulers.RULES.items():
+        assert f"{getattr(schedulers, face).rule_class.__module__}.{face}Rule" == rule
+
+
+def test_rules_import_and_replay_with_ray_blocked():
+    script = """
+import sys
+class NoRay:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "ray":
+            raise ImportError("ray is blocked")
+sys.meta_path.insert(0, NoRay())
+from schedulers import ASHARule, ClassicPFLRule, FIFORule, Float, PBTRule, Report
+space = {"lr": Float(0.1, 1.0)}
+pbt = PBTRule(max_resource=9, perturbation_interval=3, space=space, population_size=2)
+for rule in (ASHARule(max_resource=9), ClassicPFLRule(max_resource=9), FIFORule(max_resource=9), pbt):
+    print(type(rule.report(Report("00000", 9, 0.5))).__name__)
+assert not [name for name in sys.modules if name.split(".")[0] == "ray"]
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["Stop"] * 4, "")

@@ -1,0 +1,131 @@
+"""The adapter on a real Ray: two slots, few and short trials."""
+
+from collections import Counter
+
+import pytest
+import ray
+from ray import tune
+
+import schedulers
+from schedulers import Float, Listener
+from tests.schedulers.trainables import Slope, falling
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours
+
+
+class Story(Listener):
+    """Writes down all it hears."""
+
+    def __init__(self):
+        self.results, self.exploits, self.resumes, self.endings = [], [], [], []
+
+    def reported(self, trial_id, result, decision):
+        self.results.append((trial_id, dict(result), decision))
+
+    def resumed(self, resume):
+        self.resumes.append(resume)
+
+    def exploited(self, trial_id, exploit):
+        self.exploits.append((trial_id, exploit))
+
+    def ended(self, trial_id, ending, reason, error):
+        self.endings.append((trial_id, ending, reason, error))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_slots():
+    """Ray with two CPUs, for all tests of this file."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    patch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "2")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+    patch.undo()
+
+
+def fit(trainable, scheduler, space, trials, tmp_path):
+    """One small experiment in somebody else's program."""
+    return tune.Tuner(
+        tune.with_resources(trainable, {"cpu": 1}),
+        param_space=space,
+        tune_config=tune.TuneConfig(scheduler=scheduler, num_samples=trials, reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    ).fit()
+
+
+def test_asha_stops_the_worse_of_a_function_trainable(tmp_path):
+    """Dropped into a plain TuneConfig, with a function that keeps no checkpoint."""
+    scheduler = schedulers.ASHA(metric="loss", mode="min", max_resource=27, reduction_factor=3)
+    grid = fit(falling, scheduler, {"x": tune.grid_search([0.1 * n for n in range(9)])}, 1, tmp_path)
+    epochs = Counter(result.metrics["training_iteration"] for result in grid)
+    assert grid.num_errors == 0
+    assert grid.get_best_result("loss", "min").metrics["training_iteration"] == 27
+    assert epochs[1] >= 4
+
+
+def test_asha_promotion_ends_and_goes_on_from_the_checkpoint(tmp_path):
+    """9 trials, eta 3, R 9: 3 promoted from rung 1, 1 from rung 3, and nobody is left waiting."""
+    scheduler = schedulers.ASHA(
+        metric="loss", mode="min", max_resource=9, reduction_factor=3, variant="promotion", slots=2
+    )
+    story = Story()
+    scheduler.attach(listener=story)
+    space = {"optimizer": {"lr": tune.grid_search([0.1 * n for n in range(1, 10)])}}
+    grid = fit(Slope, scheduler, space, 1, tmp_path)
+    assert grid.num_errors == 0
+    assert all(result.metrics["epoch"] == result.metrics["training_iteration"] for result in grid)
+    assert len(story.endings) == 9
+    best = grid.get_best_result("loss", "min").metrics
+    assert best["epoch"] == 9
+    assert best["loss"] == pytest.approx(10 - 9 * 0.9)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_pbt_losers_go_on_from_the_donor_under_the_new_configuration(tmp_path, synchronous):
+    """Population 4 on 2 slots, one of them diverging: lineage, heights and learning rates all agree."""
+    scheduler = schedulers.PBT(
+        metric="loss",
+        mode="min",
+        time_attr="epoch",
+        slots=2,
+        max_resource=12,
+        perturbation_interval=3,
+        population_size=4,
+        space={"optimizer.lr": Float(0.01, 1.0, log=True)},
+        synchronous=synchronous,
+        seed=3,
+    )
+    story = Story()
+    scheduler.attach(listener=story)
+    space = {
+        "optimizer": {"lr": tune.grid_search([0.1, 0.2, 0.3, 0.4])},
+        "nan_at": tune.sample_from(lambda config: 2 if config["optimizer"]["lr"] == 0.3 else None),
+        "step_s": 0.05,
+    }
+    grid = fit(Slope, scheduler, space, 1, tmp_path)
+    assert grid.num_errors == 0
+    assert {result.metrics["epoch"] for result in grid} == {12}
+    # Three milestones rank the whole population; ranked on arrival, only the diverged is sure to copy.
+    assert len(story.exploits) >= (3 if synchronous else 1)
+    assert {ending for _, ending, _, _ in story.endings} == {"completed"}
+    reports = {(trial, result["epoch"]): result for trial, result, _ in story.results}
+    for trial, exploit in story.exploits:
+        donor = reports[exploit.donor, exploit.resource]
+        after = reports[trial, exploit.resource + 1]
+        assert after["lr"] == exploit.config["optimizer.lr"]
+        assert after["loss"] == pytest.approx(donor["loss"] - after["lr"])
+
+
+def test_both_slots_are_used_by_short_trials(tmp_path):
+    """20 trials that end at once on 2 slots: two processes, each with its share."""
+    scheduler = schedulers.FIFO(metric="loss", mode="min", max_resource=3, slots=2)
+    space = {"optimizer": {"lr": tune.uniform(0.1, 1)}, "step_s": 0.03}
+    grid = fit(Slope, scheduler, space, 20, tmp_path)
+    shares = Counter(result.metrics["process"] for result in grid)
+    assert len(shares) == 2
+    assert min(shares.values()) >= 5

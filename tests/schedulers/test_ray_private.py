@@ -1,0 +1,56 @@
+"""What we lean on inside Ray 2.60.0 is still there, and still takes what we give it."""
+
+import inspect
+
+import ray
+from ray.train._internal.checkpoint_manager import _CheckpointManager
+from ray.train._internal.session import _TrainingResult
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.utils.object_cache import _ObjectCache
+
+
+def parameters(function):
+    return list(inspect.signature(function).parameters)
+
+
+def test_ray_is_the_version_that_was_read():
+    assert ray.__version__ == "2.60.0"
+
+
+def test_a_save_is_scheduled_with_trial_and_result():
+    assert parameters(TuneController._schedule_trial_save) == ["self", "trial", "result"]
+
+
+def test_a_pause_can_leave_the_checkpoint_out():
+    assert parameters(TuneController.pause_trial) == ["self", "trial", "should_checkpoint"]
+    assert parameters(TuneController.stop_trial) == ["self", "trial"]
+
+
+def test_a_training_result_is_a_checkpoint_and_metrics():
+    assert parameters(_TrainingResult) == ["checkpoint", "metrics"]
+
+
+def test_the_latest_checkpoint_is_what_a_trial_restores():
+    manager = _CheckpointManager(None)
+    manager._latest_checkpoint_result = result = _TrainingResult(None, {})
+    assert manager.latest_checkpoint_result is result
+    assert manager.best_checkpoint_results == []
+    assert "checkpoint_manager.latest_checkpoint_result" in inspect.getsource(
+        Trial.latest_checkpoint_result.fget
+    )
+
+
+def test_the_scheduler_keeps_its_metric_where_ray_looks():
+    """The strict check of results reads `scheduler.metric`."""
+    scheduler = TrialScheduler()
+    scheduler._metric = "val_loss"
+    assert scheduler.metric == "val_loss"
+
+
+def test_a_cache_told_to_expect_more_keeps_more_idle_processes():
+    cache = _ObjectCache(may_keep_one=True)
+    cache.increase_max("resources", by=2)
+    assert [cache.cache_object("resources", n) for n in range(3)] == [True, True, False]
+    assert list(cache.flush_cached_objects()) == []

@@ -1,0 +1,413 @@
+"""The adapter's translation, against a controller that only writes down what it is told."""
+
+import pickle
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import TrialScheduler
+
+import schedulers
+from schedulers import Continue, Exploit, Float, Listener, Pause, Report, Resume, Rule, RuleScheduler, Stop
+from schedulers.slots import HOLD_S, Filling
+
+
+class Scripted(Rule):
+    """Answers what it is told to, and remembers what it was asked."""
+
+    def __init__(self, **answers):
+        super().__init__(max_resource=99)
+        self.answers, self.heard, self.next, self.done = answers, [], None, []
+        self.parameters = ("net.width", "lr")
+
+    def report(self, report):
+        self.heard.append(report)
+        return self.answers.get(report.trial_id, Continue())
+
+    def judge(self, report):
+        raise NotImplementedError
+
+    def resume(self, paused):
+        return self.next if self.next and self.next.trial_id in paused else None
+
+    def resumed(self, resume):
+        self.done.append(resume)
+        self.next = None
+
+
+class Ears(Listener):
+    def __init__(self):
+        self.heard = []
+
+    def paused(self, trial_id, resource, reason):
+        self.heard.append(("paused", trial_id, resource, reason))
+
+    def resumed(self, resume):
+        self.heard.append(("resumed", resume.trial_id))
+
+    def exploited(self, trial_id, exploit):
+        self.heard.append(("exploited", trial_id, exploit.donor))
+
+    def ended(self, trial_id, ending, reason, error):
+        self.heard.append(("ended", trial_id, ending, reason, error))
+
+
+class Controller:
+    """Ray's loop, reduced to a notebook."""
+
+    def __init__(self, *trials, more=False):
+        self.trials, self.told = list(trials), []
+        self.search_alg = SimpleNamespace(is_finished=lambda: not more)
+
+    def get_trials(self):
+        return self.trials
+
+    def get_live_trials(self):
+        return set(self.trials)
+
+    def pause_trial(self, trial, should_checkpoint=True):
+        self.told.append(("pause", trial.trial_id, should_checkpoint))
+        trial.status = Trial.PAUSED
+
+    def stop_trial(self, trial):
+        self.told.append(("stop", trial.trial_id))
+        trial.status = Trial.TERMINATED
+
+    def _schedule_trial_save(self, trial, result=None):
+        self.told.append(("save", trial.trial_id))
+
+
+class FakeTrial:
+    """As much of a trial as the adapter touches."""
+
+    def __init__(self, trial_id, status=Trial.RUNNING, config=None, checkpoints=()):
+        self.trial_id, self.status, self.config = trial_id, status, config or {}
+        self.is_saving, self.last_result = False, {}
+        self.placement_group_factory = SimpleNamespace(required_resources={"CPU": 1})
+        manager = SimpleNamespace(
+            best_checkpoint_results=[
+                SimpleNamespace(checkpoint=f"{trial_id}@{epoch}", metrics={"training_iteration": epoch})
+                for epoch in checkpoints
+            ],
+            _latest_checkpoint_result=None,
+        )
+        self.run_metadata = SimpleNamespace(checkpoint_manager=manager, invalidate_cache=lambda: None)
+
+    def is_finished(self):
+        return self.status in (Trial.TERMINATED, Trial.ERROR)
+
+    def set_config(self, config):
+        self.config = config
+
+    def get_error(self):
+        return "Traceback: boom"
+
+    @property
+    def goes_on_from(self):
+        latest = self.run_metadata.checkpoint_manager._latest_checkpoint_result
+        return latest and latest.checkpoint
+
+
+def adapter(rule, mode="min", slots=2):
+    scheduler = RuleScheduler(rule, metric="loss", mode=mode, slots=slots)
+    ears = Ears()
+    scheduler.attach(listener=ears)
+    return scheduler, ears.heard
+
+
+def result(epoch=1, **more):
+    return {"training_iteration": epoch, "loss": 0.5, **more}
+
+
+@pytest.mark.parametrize(
+    ("decision", "answer", "told"),
+    [
+        (Continue(), "CONTINUE", []),
+        (Continue(milestone=True), "CONTINUE", [("save", "a")]),
+        (Stop("why"), "STOP", []),
+        (Pause("why"), "PAUSE", []),
+        (Pause("why", save=False), "NOOP", [("pause", "a", False)]),
+        (Exploit("b", 1, {}, "why"), "NOOP", [("pause", "a", False)]),
+    ],
+)
+def test_each_decision_has_its_word(decision, answer, told):
+    scheduler, _ = adapter(Scripted(a=decision))
+    trial = FakeTrial("a")
+    controller = Controller(trial)
+    assert scheduler.on_trial_result(controller, trial, result()) == answer
+    assert controller.told == told
+
+
+@pytest.mark.parametrize(
+    ("mode", "loss", "judged"), [("min", 0.5, 0.5), ("max", 0.5, -0.5), ("max", None, None)]
+)
+def test_the_loss_is_flipped_once(mode, loss, judged):
+    rule = Scripted()
+    scheduler, _ = adapter(rule, mode)
+    trial = FakeTrial("a", config={"net": {"width": 8, "depth": 2}, "lr": 0.1, "seed": 1})
+    scheduler.on_trial_result(Controller(trial), trial, {"training_iteration": 3, "loss": loss})
+    assert rule.heard == [Report("a", 3, judged, {"net.width": 8, "lr": 0.1})]
+
+
+def test_maximise_mirrors_minimise():
+    """The same scores with the sign turned give the very same decisions."""
+    answers = []
+    for mode, sign in (("min", 1), ("max", -1)):
+        scheduler = schedulers.ASHA(metric="loss", mode=mode, max_resource=9, reduction_factor=3)
+        trials = [FakeTrial(f"{n:05d}") for n in range(9)]
+        controller = Controller(*trials)
+        answers.append(
+            [
+                scheduler.on_trial_result(controller, trial, result(epoch, loss=sign * (n * 5 % 9)))
+                for epoch in (1, 3)
+                for n, trial in enumerate(trials)
+            ]
+        )
+    assert answers[0] == answers[1]
+    assert {"STOP", "CONTINUE"} == set(answers[0])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ending"),
+    [("failed", "failed"), ("oom", "oom"), ("diverged", "diverged"), ("completed", "completed")],
+)
+def test_an_outcome_ends_the_trial_and_is_told_with_its_error(outcome, ending):
+    rule = Scripted()
+    scheduler, heard = adapter(rule)
+    trial = FakeTrial("a")
+    answer = scheduler.on_trial_result(
+        Controller(trial), trial, result(outcome=outcome, reason="r", error="e")
+    )
+    assert answer == "STOP"
+    assert heard == [("ended", "a", ending, "r", "e")]
+    assert "a" in rule.over
+
+
+def test_a_diverged_outcome_may_be_replaced():
+    scheduler, heard = adapter(Scripted(a=Pause("waits for a donor", save=False)))
+    trial = FakeTrial("a")
+    assert scheduler.on_trial_result(Controller(trial), trial, result(outcome="diverged")) == "NOOP"
+    assert heard == [("paused", "a", 1, "waits for a donor")]
+
+
+def test_a_foreign_key_named_outcome_means_nothing():
+    scheduler, _ = adapter(Scripted())
+    trial = FakeTrial("a")
+    assert scheduler.on_trial_result(Controller(trial), trial, result(outcome=3)) == "CONTINUE"
+
+
+def test_a_milestone_gives_way_when_no_slot_is_free():
+    scheduler, heard = adapter(Scripted(a=Continue(milestone=True)), slots=1)
+    trial = FakeTrial("a")
+    controller = Controller(trial, FakeTrial("b", Trial.PENDING))
+    assert scheduler.on_trial_result(controller, trial, result()) == "PAUSE"
+    assert heard == [("paused", "a", 1, "gave way to a trial that waits")]
+
+
+def donor_and_loser(**donor):
+    rule = Scripted(loser=Exploit("donor", 4, {"net.width": 16}, "why"))
+    scheduler, heard = adapter(rule)
+    loser = FakeTrial("loser", config={"net": {"width": 8, "depth": 2}, "lr": 0.1})
+    other = FakeTrial("donor", **donor)
+    controller = Controller(loser, other)
+    scheduler.on_trial_result(controller, loser, result(4))
+    return scheduler, heard, controller, loser, other
+
+
+def test_a_copy_goes_on_from_the_donors_checkpoint_at_the_resource():
+    """Not from its latest: the donor has trained on."""
+    scheduler, heard, controller, loser, _ = donor_and_loser(checkpoints=(2, 4, 6))
+    assert scheduler.choose_trial_to_run(controller) is loser
+    assert loser.goes_on_from == "donor@4"
+    assert loser.config == {"net": {"width": 16, "depth": 2}}  # lr was searched and is active no more
+    assert heard == [("exploited", "loser", "donor")]
+    assert scheduler.rule.done[0].exploit.donor == "donor"
+
+
+def test_a_copy_waits_while_the_donor_is_saving():
+    scheduler, _, controller, loser, other = donor_and_loser(checkpoints=(2,))
+    other.is_saving = True
+    assert scheduler.choose_trial_to_run(controller) is None
+    other.is_saving = False
+    other.run_metadata.checkpoint_manager.best_checkpoint_results.append(
+        SimpleNamespace(checkpoint="donor@4", metrics={"training_iteration": 4})
+    )
+    assert scheduler.choose_trial_to_run(controller) is loser
+    assert loser.goes_on_from == "donor@4"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_donor_without_checkpoint_never_blocks():
+    scheduler, heard, controller, loser, _ = donor_and_loser(status=Trial.TERMINATED)
+    assert scheduler.choose_trial_to_run(controller) is loser
+    assert loser.goes_on_from is None
+    assert heard == [("resumed", "loser")]
+
+
+def test_a_donor_that_ray_does_not_know_is_found_by_the_service(tmp_path):
+    """It finished before the study was resumed."""
+    scheduler, _, controller, loser, other = donor_and_loser()
+    controller.trials.remove(other)
+    scheduler.attach(find_checkpoint=lambda trial, resource: f"{tmp_path}/{trial}@{resource}")
+    assert scheduler.choose_trial_to_run(controller) is loser
+    assert loser.goes_on_from.path.endswith("donor@4")
+
+
+def test_a_paused_trial_is_resumed_when_a_slot_is_free_only():
+    rule = Scripted()
+    scheduler, heard = adapter(rule, slots=1)
+    busy, waits = FakeTrial("a"), FakeTrial("b", Trial.PAUSED)
+    controller = Controller(busy, waits)
+    rule.next = Resume("b", "promoted")
+    assert scheduler.choose_trial_to_run(controller) is None
+    busy.status = Trial.TERMINATED
+    assert scheduler.choose_trial_to_run(controller) is waits
+    assert heard == [("resumed", "b")]
+
+
+def test_when_nothing_can_wake_them_the_paused_end_with_a_last_word():
+    scheduler, heard = adapter(Scripted())
+    controller = Controller(FakeTrial("a", Trial.PAUSED), FakeTrial("b", Trial.PAUSED))
+    scheduler.choose_trial_to_run(controller)
+    assert controller.told == [("stop", "a"), ("stop", "b")]
+    assert [told[:3] for told in heard] == [("ended", "a", "stopped"), ("ended", "b", "stopped")]
+
+
+def test_while_trials_are_to_come_the_paused_wait():
+    scheduler, _ = adapter(Scripted())
+    controller = Controller(FakeTrial("a", Trial.PAUSED), more=True)
+    scheduler.choose_trial_to_run(controller)
+    assert controller.told == []
+
+
+def test_a_searcher_that_never_comes_to_an_end_keeps_nobody_waiting_for_ever(monkeypatch):
+    """Ray's ConcurrencyLimiter counts paused trials, so it may have more and never give them."""
+    scheduler, _ = adapter(Scripted())
+    controller = Controller(FakeTrial("a", Trial.PAUSED), more=True)
+    now = [100.0]
+    monkeypatch.setattr("schedulers.tune.time.monotonic", lambda: now[0])
+    scheduler.choose_trial_to_run(controller)
+    now[0] += 11
+    scheduler.choose_trial_to_run(controller)
+    assert controller.told == [("stop", "a")]
+
+
+def test_a_recovered_trial_is_not_over():
+    """Ray sets ERROR for a moment, adds the trial again and runs it from its last checkpoint."""
+    rule = Scripted()
+    scheduler, heard = adapter(rule)
+    trial = FakeTrial("a", Trial.ERROR)
+    controller = Controller(trial)
+    scheduler.on_trial_error(controller, trial)
+    scheduler.on_trial_add(controller, trial)
+    scheduler.on_trial_add(controller, trial)
+    assert (rule.over, heard) == ({}, [])
+
+
+def test_a_failed_trial_is_over_with_its_error():
+    rule = Scripted()
+    scheduler, heard = adapter(rule)
+    trial = FakeTrial("a")
+    scheduler.on_trial_error(Controller(trial), trial)
+    assert heard == [("ended", "a", "failed", "it raised an error or its worker was lost", "Traceback: boom")]
+    assert rule.over == {"a": "failed"}
+
+
+def test_a_foreign_trial_that_ends_by_itself_reports_its_last_result():
+    """`done` and `stop=` bypass on_trial_result."""
+    rule = Scripted()
+    scheduler, heard = adapter(rule)
+    trial = FakeTrial("a")
+    scheduler.on_trial_complete(Controller(trial), trial, result(7))
+    scheduler.on_trial_complete(Controller(trial), trial, result(7))
+    assert [report.resource for report in rule.heard] == [7]
+    assert heard == [("ended", "a", "completed", "the trial ended by itself", "")]
+
+
+def test_an_early_stop_is_held_back_until_the_other_slot_has_its_process():
+    """Else the freed process would take the trial whose own is still starting."""
+    scheduler, _ = adapter(Scripted(a=Stop("why")))
+    early, starting = FakeTrial("a"), FakeTrial("b", Trial.PENDING)
+    controller = Controller(early, starting)
+    assert scheduler.on_trial_result(controller, early, result(pid=1)) == "NOOP"
+    scheduler.choose_trial_to_run(controller)
+    assert controller.told == []
+    starting.status = Trial.RUNNING
+    scheduler.choose_trial_to_run(controller)
+    assert controller.told == [("stop", "a")]
+
+
+@pytest.mark.parametrize(
+    ("slots", "starting", "after_s", "held"),
+    [
+        (2, True, 0, True),
+        (None, True, 0, False),  # nobody said how many slots there are
+        (1, True, 0, False),  # all have their process
+        (2, False, 0, False),  # none is starting
+        (2, True, HOLD_S, False),  # long enough
+    ],
+)
+def test_endings_are_held_while_a_slot_is_filling(slots, starting, after_s, held):
+    filling = Filling()
+    filling.saw({"hostname": "h", "pid": 1})
+    filling.must_hold(2, True, 100.0)
+    assert filling.must_hold(slots, starting, 100.0 + after_s) is held
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "taken"),
+    [
+        ((None, None), ("loss", "max"), ("loss", "max")),
+        (("loss", "min"), (None, None), ("loss", "min")),
+        (("loss", None), (None, "max"), ("loss", "max")),
+    ],
+)
+def test_metric_and_mode_come_from_either_place(own, given, taken):
+    scheduler = schedulers.ASHA(metric=own[0], mode=own[1], max_resource=9)
+    assert scheduler.set_search_properties(*given, config={})
+    assert (scheduler.metric, scheduler._mode) == taken
+
+
+def test_metric_or_mode_in_both_places_is_refused():
+    scheduler = schedulers.ASHA(metric="loss", mode="min", max_resource=9)
+    assert not scheduler.set_search_properties("loss", None)
+    assert not scheduler.set_search_properties(None, "min")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda: schedulers.ASHA(max_resource=9).set_search_properties("loss", None),
+            "ASHA: mode is missing",
+        ),
+        (lambda: schedulers.ASHA(max_resource=9, mode="up"), "mode is 'min' or 'max', not 'up'"),
+        (lambda: schedulers.ASHA(max_resource=9, reduction_facto=3), "unexpected keyword argument"),
+        (lambda: RuleScheduler(), "RuleScheduler needs a rule"),
+        (lambda: RuleScheduler(Scripted(), eta=3), "a rule was given, so"),
+    ],
+)
+def test_what_is_missing_or_misspelt_is_said(make, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        make()
+
+
+def test_results_without_the_time_attribute_are_refused_by_name():
+    scheduler, _ = adapter(Scripted())
+    trial = FakeTrial("a")
+    with pytest.raises(ValueError, match="results have no 'training_iteration'"):
+        scheduler.on_trial_result(Controller(trial), trial, {"loss": 1.0})
+
+
+def test_every_face_is_a_trial_scheduler_and_pickles_without_its_connections():
+    """Tuner pickles what it is given; a journal is an open file."""
+    space = {"population_size": 2, "perturbation_interval": 2, "space": {"lr": Float(0.1, 1.0)}}
+    for face in schedulers.RULES:
+        scheduler = getattr(schedulers, face)(
+            metric="loss", mode="min", max_resource=9, **(space if face == "PBT" else {})
+        )
+        assert isinstance(scheduler, TrialScheduler)
+        scheduler.attach(find_checkpoint=lambda trial, resource: None, more_trials=lambda: True)
+        copy = pickle.loads(pickle.dumps(scheduler))
+        assert copy.rule.state() == scheduler.rule.state()
+        assert (copy.find_checkpoint, copy.more_trials) == (None, None)

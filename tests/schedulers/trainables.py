@@ -1,0 +1,47 @@
+"""What the real-Ray tests train: importable by workers, deterministic, quick."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+from ray import tune
+
+
+class Slope(tune.Trainable):
+    """Falls by `lr` each step from 10; its whole state is the number it stands at."""
+
+    def setup(self, config):
+        self.reset_config(config)
+
+    def reset_config(self, config):
+        self.config = config
+        self.epoch, self.height = 0, 10.0
+        return True
+
+    def step(self):
+        time.sleep(self.config.get("step_s", 0.02))
+        self.epoch += 1
+        self.height -= self.config["optimizer"]["lr"]
+        loss = float("nan") if self.epoch == self.config.get("nan_at") else self.height
+        return {
+            "epoch": self.epoch,
+            "loss": loss,
+            "lr": self.config["optimizer"]["lr"],
+            "process": os.getpid(),
+        }
+
+    def save_checkpoint(self, checkpoint_dir):
+        state = {"epoch": self.epoch, "height": self.height}
+        (Path(checkpoint_dir) / "state.json").write_text(json.dumps(state))
+
+    def load_checkpoint(self, checkpoint_dir):
+        state = json.loads((Path(checkpoint_dir) / "state.json").read_text())
+        self.epoch, self.height = state["epoch"], state["height"]
+
+
+def falling(config):
+    """A function trainable that keeps no checkpoint."""
+    for epoch in range(1, 28):
+        time.sleep(0.01)
+        tune.report({"loss": config["x"] + 1 / epoch})

@@ -1,0 +1,126 @@
+"""A study on one slot without Ray: the adapter's part played by forty lines, journal and rule real."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from schedulers.rule import Continue, Exploit, Pause, Report, Resume, Rule, Stop
+from service.spec import Sweep
+from service.study.desk import Desk
+from service.study.events import Source
+from service.study.folder import StudyFolder
+from service.study.journal import Journal, read_events
+from service.study.narrator import Narrator
+from service.study.record import StudyRecord
+from service.study.stop import StopSignal
+from service.study.stream import Stream, rebuild
+
+LR = "optimizer_config.lr"
+
+
+def small_sweep(trials: int = 6, epochs: int = 6, **words: Any) -> Sweep:
+    return Sweep.model_validate(
+        {
+            "study_name": "small",
+            "trials": trials,
+            "run": {"data": "trainables.data.load_digits", "epochs": epochs, "optimizer_config": {"lr": 0.1}},
+            "search_space": {LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True}},
+            **words,
+        }
+    )
+
+
+def loss_of(config: Mapping[str, Any], epoch: int) -> float:
+    """A curve that depends on nothing but its arguments; a high rate diverges late."""
+    lr = math.log10(config[LR])
+    return math.nan if lr > -0.05 and epoch > 3 else (lr + 1.5) ** 2 + 1.0 / epoch
+
+
+class ListedSearcher:
+    """Proposes learning rates from a list, and remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+        self.reports: list[tuple[str, int, float]] = []
+        self.asked: list[int] = []
+
+    def ask(self, number: int) -> tuple[dict[str, Any], Source]:
+        self.asked.append(number)
+        return {LR: 10 ** -(3.0 * ((number * 0.37) % 1.0))}, "sampler"
+
+    def replay_asked(self, number: int, config: dict[str, Any], source: str) -> None:
+        self.asked.append(number)
+
+    def report(self, trial_id: str, step: int, loss: float) -> None:
+        self.reports.append((trial_id, step, loss))
+
+    def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str) -> None:
+        self.told[trial_id] = outcome
+
+
+class Slot:
+    """One attempt at a study; what earlier attempts left in `root` is folded first."""
+
+    def __init__(self, root: Path, sweep: Sweep, rule: Rule) -> None:
+        folder = StudyFolder(root)
+        self.sweep, self.rule = sweep, rule
+        self.searcher, self.record = ListedSearcher(), StudyRecord(sweep.objective)
+        rebuild(read_events(folder.journal_dir), self.record, rule, self.searcher)
+        clock: Callable[[], float] = itertools.count(1.0).__next__
+        stream = Stream(Journal(folder.journal_dir, "small"), self.record, self.searcher, [], clock, print)
+        self.desk = Desk(sweep, folder, 1, {}, stream, rule, self.searcher, StopSignal())
+        self.narrator = Narrator(self.desk)
+
+    def run(self) -> Iterator[None]:
+        """Play until nothing is left to do; yields between an epoch and the next, when all is quiet."""
+        self.desk.begin()
+        while (name := self._next()) is not None:
+            while self._epoch(name):
+                yield
+            yield
+        for trial in self.record.unfinished():
+            self.rule.end(trial.trial, "stopped")
+            self.narrator.ended(trial.trial, "stopped", self.rule.last_word(trial.trial))
+        self.desk.close()
+        yield
+
+    def _next(self) -> str | None:
+        pending = [
+            trial.trial for trial in self.record.unfinished() if trial.status in ("pending", "running")
+        ]
+        if pending:
+            return pending[0]
+        paused = [trial.trial for trial in self.record.unfinished() if trial.status == "paused"]
+        resume = self.rule.resume(paused)
+        if resume is not None:
+            self._resume(resume)
+            return resume.trial_id
+        asked = self.desk.ask()
+        return asked[0] if asked is not None else None
+
+    def _resume(self, resume: Resume) -> None:
+        self.rule.resumed(resume)
+        if resume.exploit is not None:
+            self.narrator.exploited(resume.trial_id, resume.exploit)
+        else:
+            self.narrator.resumed(resume)
+
+    def _epoch(self, name: str) -> bool:
+        """Train one epoch; False when the trial leaves the slot."""
+        trial = self.record.trials[name]
+        epoch = max(trial.epoch, trial.lineage[-1].epoch if trial.lineage else 0) + 1
+        loss = loss_of(trial.config, epoch)
+        decision = self.rule.report(Report(name, epoch, loss, trial.config))
+        self.narrator.reported(name, {"epoch": epoch, "val_loss": loss}, decision)
+        match decision:
+            case Stop():
+                self.narrator.ended(name, decision.ending, decision.reason)
+            case Pause():
+                self.narrator.paused(name, epoch, decision.reason)
+            case Exploit():
+                self._resume(Resume(name, decision.reason, decision))
+        return isinstance(decision, Continue | Exploit)

@@ -1,0 +1,173 @@
+"""A study on a real Ray: what `conduct` promises whoever calls it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.cluster.embedded import embedded
+from service.spec import Sweep
+from service.study.desk import Finish
+from service.study.events import Event, Recovered, Reported, Started, Subscriber
+from service.study.folder import StudyFolder
+from service.study.journal import read_events
+from service.study.stop import StopSignal
+from tests.study.slot import LR, small_sweep
+
+pytestmark = pytest.mark.ray
+RUN = {
+    "data": "trainables.data.load_diabetes",
+    "train": "tests.study.toy.train",
+    "epochs": 4,
+    "optimizer_config": {"lr": 0.1},
+}
+KIND = {"net_config.kind": {"type": "categorical", "choices": ["sound", "raises", "oom", "nan"]}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray() -> Iterator[None]:
+    with embedded([Path(__file__).parents[2]]):
+        yield
+
+
+Conduct = Callable[..., Finish]
+
+
+@pytest.fixture
+def conduct(tmp_path: Path) -> Conduct:
+    """Run a small sweep with this test's words; called again with the same name it resumes."""
+    from service.study.tune import conduct
+
+    def run(
+        name: str = "toy", *, stop: StopSignal | None = None, ears: Any = (), slots: int = 2, **words: Any
+    ) -> Finish:
+        sweep = toy_sweep(**words)
+        folder = StudyFolder(tmp_path / name)
+        if not folder.meta_file.exists():
+            StudyFolder.create(tmp_path, name, sweep, "")
+        return conduct(
+            sweep,
+            folder,
+            slots=slots,
+            resources={"cpu": 1},
+            stop=stop or StopSignal(),
+            subscribers=list(ears),
+        )
+
+    return run
+
+
+def toy_sweep(trials: int = 4, run: dict[str, Any] | None = None, **words: Any) -> Sweep:
+    sampler = {"name": "optuna.samplers.RandomSampler"}
+    merged = {**RUN, **(run or {})}
+    paths = [str(Path(__file__).parents[2])]
+    return small_sweep(trials, **{"sampler": sampler, "run": merged, "import_paths": paths, **words})
+
+
+def events_of(folder: Path) -> list[Event]:
+    return list(read_events(folder / "journal"))
+
+
+def test_every_slot_has_its_own_process_and_both_get_their_share(tmp_path: Path, conduct: Conduct):
+    finish = conduct(trials=40, run={"epochs": 3})
+    assert finish.exit_code == 0
+    epochs = Counter(e.worker for e in events_of(tmp_path / "toy") if isinstance(e, Reported))
+    assert len(epochs) == 2
+    assert min(epochs.values()) >= 0.3 * sum(epochs.values())
+
+
+def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Path, conduct: Conduct):
+    points = [{"net_config.kind": kind, LR: 0.1} for kind in ("raises", "oom", "nan", "sound")]
+    space = {LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True}, **KIND}
+    finish = conduct(search_space=space, points_to_evaluate=points, baseline=False)
+    trials = list(finish.record.trials.values())
+    assert [trial.outcome for trial in trials] == ["failed", "infeasible", "diverged", "completed"]
+    assert trials[0].reason == "KeyError: 'no such column'"
+    assert 'raise KeyError("no such column")' in trials[0].error
+    assert finish.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        ({"run": {"net_config": {"kind": "raises"}}}, 4, "no trial succeeded"),
+        (
+            {"run": {"net_config": {"kind": "raises"}}, "max_failures": 1},
+            5,
+            "2 trials failed, max_failures is 1",
+        ),
+        (
+            {"run": {"epochs": 1000}, "time_budget_s": 1.0},
+            7,
+            "time budget of 1 s used up",
+        ),
+    ],
+)
+def test_a_sweep_without_a_winner_says_why_by_its_exit_code(
+    conduct: Conduct, words: dict[str, Any], code: int, reason: str
+):
+    finish = conduct(trials=6, **words)
+    assert (finish.exit_code, finish.reason) == (code, reason)
+
+
+def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_counts_no_epoch_twice(
+    tmp_path: Path, conduct: Conduct
+):
+    stop = StopSignal()
+
+    def after_five_epochs(event: Event) -> None:
+        if isinstance(event, Reported) and event.work >= 5:
+            stop.request("interrupted by SIGINT")
+
+    words = {"trials": 3, "run": {"epochs": 12}}
+    ears: list[Subscriber] = [after_five_epochs]
+    first = conduct(stop=stop, ears=ears, **words)
+    assert (first.exit_code, first.reason) == (130, "interrupted by SIGINT")
+    assert {trial.status for trial in first.record.unfinished()} == {"paused"}
+    second = conduct(**words)
+    assert second.exit_code == 0
+    epochs = [(e.trial, e.epoch) for e in events_of(tmp_path / "toy") if isinstance(e, Reported)]
+    assert sorted(epochs) == [(f"0000{n}", epoch) for n in range(3) for epoch in range(1, 13)]
+
+
+def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduct):
+    finish = conduct(trials=2, run={"net_config": {"kind": "kills", "mark": str(tmp_path / "mark")}})
+    events = events_of(tmp_path / "toy")
+    assert finish.record.counts() == {"completed": 2}
+    assert len([event for event in events if isinstance(event, Recovered)]) == 1
+    assert len([event for event in events if isinstance(event, Started)]) == 3
+
+
+def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path, conduct: Conduct):
+    conduct(
+        trials=4,
+        run={"epochs": 8},
+        trial_scheduler={"name": "schedulers.PBT", "kwargs": {"perturbation_interval": 2}},
+    )
+    record = {}
+    for event in events_of(tmp_path / "toy"):
+        if isinstance(event, Reported):
+            record[event.trial, event.epoch] = event.metrics["lr"]
+        elif type(event).__name__ == "Exploited":
+            record[event.trial, "copied at", event.epoch] = event.config[LR]
+    copied = {key: lr for key, lr in record.items() if len(key) == 3}
+    assert copied
+    for (trial, _, epoch), lr in copied.items():
+        assert record[trial, epoch + 1] == lr
+
+
+def test_best_yaml_and_status_json_say_what_the_record_says(tmp_path: Path, conduct: Conduct):
+    finish = conduct()
+    best = finish.record.best()
+    assert best is not None
+    run = yaml.safe_load((tmp_path / "toy/best.yaml").read_text())
+    status = json.loads((tmp_path / "toy/status.json").read_text())
+    assert run["optimizer_config"]["lr"] == best.config[LR]
+    assert (status["state"], status["best"]["trial"], status["exit_code"]) == ("done", best.trial, 0)
+    assert status["trials"] == {"wanted": 4, "asked": 4, "completed": 4}

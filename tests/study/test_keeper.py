@@ -1,0 +1,95 @@
+"""Which checkpoints stay on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from service.study.events import Asked, Begun, Checkpointed, Ended, Reported
+from service.study.keeper import Keeper
+from service.study.record import StudyRecord
+
+
+class Study:
+    """A record with real checkpoint folders; `copyable` says which epochs another trial may still copy."""
+
+    def __init__(self, root: Path, trials: int, copyable: set[int] | None = None) -> None:
+        self.root, self.record = root, StudyRecord()
+        self.copyable = copyable or set()
+        self.keeper = Keeper(
+            self.record, lambda path: root / path, lambda epoch: epoch in self.copyable, keep_last=2
+        )
+        self.record.apply(Begun(t=0.0, attempt=1, slots=1, trials=trials))
+        for number in range(trials):
+            self.record.apply(Asked(t=0.0, trial=f"0000{number}", config={}, source="sampler"))
+
+    def checkpoint(self, trial: str, epoch: int, loss: float = 1.0) -> None:
+        path = f"{trial}-{epoch}"
+        (self.root / path).mkdir()
+        (self.root / path / "weights").write_text("w")
+        self.record.apply(report(trial, epoch, loss))
+        self.record.apply(Checkpointed(t=0.0, trial=trial, epoch=epoch, generation=0, path=path))
+        self.keeper.sweep(trial)
+
+    def end(self, trial: str, outcome: Any) -> None:
+        self.record.apply(Ended(t=0.0, trial=trial, outcome=outcome, reason=""))
+        self.keeper.sweep(trial)
+
+    def standing(self) -> list[str]:
+        return sorted(path.name for path in self.root.iterdir())
+
+
+def report(trial: str, epoch: int, loss: float) -> Reported:
+    return Reported(
+        t=0.0,
+        trial=trial,
+        generation=0,
+        epoch=epoch,
+        work=epoch,
+        loss=loss,
+        metrics={},
+        decision="continue",
+    )
+
+
+def test_a_live_trial_keeps_its_newest_two(tmp_path: Path):
+    study = Study(tmp_path, 1)
+    for epoch in (1, 2, 3, 4):
+        study.checkpoint("00000", epoch)
+    assert study.standing() == ["00000-3", "00000-4"]
+
+
+def test_a_stopped_trial_keeps_none(tmp_path: Path):
+    study = Study(tmp_path, 2)
+    study.checkpoint("00000", 1, loss=2.0)
+    study.checkpoint("00001", 1, loss=1.0)
+    study.end("00000", "stopped")
+    assert study.standing() == ["00001-1"]
+
+
+def test_the_best_trial_keeps_its_last_one(tmp_path: Path):
+    study = Study(tmp_path, 1)
+    study.checkpoint("00000", 1)
+    study.checkpoint("00000", 2)
+    study.end("00000", "completed")
+    assert study.standing() == ["00000-2"]
+
+
+def test_a_former_best_loses_its_checkpoint_to_a_better_one(tmp_path: Path):
+    study = Study(tmp_path, 2)
+    study.checkpoint("00000", 3, loss=0.5)
+    study.end("00000", "completed")
+    study.checkpoint("00001", 3, loss=0.4)
+    study.end("00001", "completed")
+    assert study.standing() == ["00001-3"]
+
+
+def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_path: Path):
+    study = Study(tmp_path, 2, copyable={3})
+    for epoch in (3, 6, 9):
+        study.checkpoint("00000", epoch, loss=1.0)
+    study.end("00000", "failed")
+    assert study.standing() == ["00000-3"]
+    study.copyable.clear()
+    study.end("00001", "failed")
+    assert study.standing() == []

@@ -1,0 +1,58 @@
+"""One writer a study."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service.study.lock import StudyBusy, is_held, lock
+
+HOLD = """
+import pathlib, sys, time
+from service.study.lock import lock
+
+with lock(pathlib.Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_command_is_told_who_holds_the_study(tmp_path: Path):
+    with (
+        lock(tmp_path / "lock", "launch.py run"),
+        pytest.raises(StudyBusy, match=f"in use by 'launch.py run', process {os.getpid()} on "),
+        lock(tmp_path / "lock", "launch.py resume"),
+    ):
+        pass
+
+
+def test_a_released_lock_can_be_taken_again(tmp_path: Path):
+    with lock(tmp_path / "lock", "run"):
+        assert is_held(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock")
+    with lock(tmp_path / "lock", "resume"):
+        assert is_held(tmp_path / "lock")
+
+
+def test_a_study_that_was_never_locked_is_free(tmp_path: Path):
+    assert not is_held(tmp_path / "lock")
+
+
+def test_the_lock_dies_with_a_killed_holder(tmp_path: Path):
+    root = Path(__file__).parents[2]
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE, cwd=root, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert is_held(tmp_path / "lock")
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with lock(tmp_path / "lock", "resume"):
+        assert is_held(tmp_path / "lock")

@@ -1,0 +1,20 @@
+"""The private names of Ray that service/study/tune.py leans on have the signatures it was written for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from service.study.tune import PRIVATE
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"), PRIVATE.items(), ids=lambda value: getattr(value, "__name__", "")
+)
+def test_a_private_name_of_ray_is_what_it_was_in_2_60_0(
+    name: Callable[..., Any], parameters: tuple[str, ...]
+):
+    assert tuple(inspect.signature(name).parameters) == parameters

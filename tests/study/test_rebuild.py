@@ -1,0 +1,118 @@
+"""A study folded from its journal goes on as if it had never been interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedulers.asha import ASHARule
+from schedulers.fifo import FIFORule
+from schedulers.pbt import PBTRule
+from schedulers.pfl import ClassicPFLRule
+from schedulers.rule import Rule
+from service.study.events import Reported
+from service.study.journal import read_events
+from service.study.record import fold
+from tests.study.slot import LR, Slot, small_sweep
+
+SWEEP = small_sweep()
+RULES: dict[str, Callable[[], Rule]] = {
+    "FIFO": lambda: FIFORule(max_resource=6),
+    "ASHA stopping": lambda: ASHARule(max_resource=6, grace_period=1, reduction_factor=2),
+    "ASHA promotion": lambda: ASHARule(
+        max_resource=6, grace_period=1, reduction_factor=2, variant="promotion"
+    ),
+    "PBT": lambda: PBTRule(
+        max_resource=6, perturbation_interval=2, space=SWEEP.space, population_size=SWEEP.trials, seed=1
+    ),
+    "ClassicPFL": lambda: ClassicPFLRule(max_resource=6, n_startup_trials=2, n_warmup_epochs=2, top_k=2),
+}
+
+
+@pytest.fixture(params=RULES)
+def make_rule(request: pytest.FixtureRequest) -> Callable[[], Rule]:
+    return RULES[request.param]
+
+
+def history(folder: Path) -> list[tuple[Any, ...]]:
+    """Every epoch that counted, with the decision on it."""
+    return [
+        (event.trial, event.epoch, event.generation, event.work, repr(event.loss), event.decision)
+        for event in read_events(folder / "journal")
+        if isinstance(event, Reported) and not event.again
+    ]
+
+
+def test_a_rule_rebuilt_at_any_moment_is_in_the_state_of_the_one_that_lived(
+    tmp_path: Path, make_rule: Callable[[], Rule]
+):
+    slot = Slot(tmp_path / "lived", SWEEP, make_rule())
+    for _ in slot.run():
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(tmp_path / "lived", tmp_path / "copy")
+        assert Slot(tmp_path / "copy", SWEEP, make_rule()).rule.state() == slot.rule.state()
+
+
+def test_a_study_cut_after_any_epoch_and_resumed_has_the_uninterrupted_ones_history(
+    tmp_path: Path, make_rule: Callable[[], Rule]
+):
+    for _ in Slot(tmp_path / "whole", SWEEP, make_rule()).run():
+        pass
+    whole = history(tmp_path / "whole")
+    for cut in range(1, len(whole)):
+        folder = tmp_path / f"cut-{cut}"
+        first = Slot(folder, SWEEP, make_rule()).run()
+        for _ in range(cut):
+            next(first, None)
+        for _ in Slot(folder, SWEEP, make_rule()).run():
+            pass
+        assert sorted(history(folder)) == sorted(whole)
+
+
+def test_a_journal_cut_in_any_line_still_leads_to_a_study_with_every_trial_ended_once(
+    tmp_path: Path, make_rule: Callable[[], Rule]
+):
+    for _ in Slot(tmp_path / "whole", SWEEP, make_rule()).run():
+        pass
+    [segment] = (tmp_path / "whole/journal").glob("*.jsonl")
+    lines = segment.read_bytes().splitlines(keepends=True)
+    for cut in range(1, len(lines)):
+        folder = tmp_path / f"cut-{cut}"
+        (folder / "journal").mkdir(parents=True)
+        torn = lines[cut][: len(lines[cut]) // 2]
+        (folder / "journal" / segment.name).write_bytes(b"".join(lines[:cut]) + torn)
+        slot = Slot(folder, SWEEP, make_rule())
+        for _ in slot.run():
+            pass
+        record = fold(read_events(folder / "journal"))
+        assert len(record.trials) == SWEEP.trials
+        assert record.unfinished() == []
+        epochs = [(trial, epoch) for trial, epoch, *_ in history(folder)]
+        assert len(set(epochs)) == len(epochs)
+        assert slot.searcher.asked == list(range(SWEEP.trials))
+        assert set(slot.searcher.told) == set(record.trials)
+
+
+def test_the_searcher_of_a_resumed_study_has_heard_what_the_first_one_heard(tmp_path: Path):
+    slot = Slot(tmp_path, SWEEP, RULES["ASHA stopping"]())
+    for _ in slot.run():
+        pass
+    again = Slot(tmp_path, SWEEP, RULES["ASHA stopping"]())
+    assert again.searcher.told == slot.searcher.told
+    assert repr(again.searcher.reports) == repr(slot.searcher.reports)  # nan is not equal to itself
+
+
+def test_an_exploit_is_in_the_journal_once_with_its_donor_and_the_new_configuration(tmp_path: Path):
+    for _ in Slot(tmp_path, SWEEP, RULES["PBT"]()).run():
+        pass
+    record = fold(read_events(tmp_path / "journal"))
+    copies = [(trial.trial, step.epoch) for trial in record.trials.values() for step in trial.lineage]
+    assert copies
+    assert len(set(copies)) == len(copies)
+    for trial in record.trials.values():
+        assert trial.generation == len(trial.lineage)
+        assert all(step.donor != trial.trial and 1e-3 <= step.config[LR] <= 1.0 for step in trial.lineage)

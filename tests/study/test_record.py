@@ -1,0 +1,174 @@
+"""The record: a fold of events."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from service.study.events import (
+    Asked,
+    Begun,
+    Checkpointed,
+    Closed,
+    Ended,
+    Event,
+    Exploited,
+    Paused,
+    Promoted,
+    Recovered,
+    Reported,
+    Started,
+)
+from service.study.record import StudyRecord, fold
+
+
+def asked(trial: str, lr: float = 0.1) -> Asked:
+    return Asked(t=0.0, trial=trial, config={"optimizer_config.lr": lr}, source="sampler")
+
+
+def reported(
+    trial: str, epoch: int, loss: float | None, decision: Any = "continue", again: bool = False
+) -> Reported:
+    return Reported(
+        t=float(epoch),
+        trial=trial,
+        generation=0,
+        epoch=epoch,
+        work=epoch,
+        loss=loss,
+        metrics={},
+        decision=decision,
+        again=again,
+    )
+
+
+def exploited(trial: str, donor: str, epoch: int, lr: float, generation: int = 1) -> Exploited:
+    return Exploited(
+        t=0.0,
+        trial=trial,
+        donor=donor,
+        epoch=epoch,
+        generation=generation,
+        config={"optimizer_config.lr": lr},
+        reason="worst quarter",
+    )
+
+
+BEGUN = Begun(t=0.0, attempt=1, slots=2, trials=4)
+STARTED = Started(t=1.0, trial="00000", attempt=1)
+ENDED = Ended(t=9.0, trial="00000", outcome="completed", reason="finished all 3 epochs")
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ([], "pending"),
+        ([STARTED], "running"),
+        ([STARTED, reported("00000", 1, 0.5)], "running"),
+        ([STARTED, reported("00000", 1, 0.5, "pause")], "paused"),  # killed before the pause was carried out
+        ([STARTED, Paused(t=2.0, trial="00000", epoch=1, reason="gave way")], "paused"),
+        (
+            [STARTED, reported("00000", 1, 0.5, "pause"), Promoted(t=3.0, trial="00000", epoch=1, reason="")],
+            "running",
+        ),
+        ([STARTED, Recovered(t=2.0, trial="00000", error="worker died")], "running"),
+        ([STARTED, BEGUN], "pending"),  # its driver is gone
+        ([reported("00000", 1, 0.5, "pause"), BEGUN], "paused"),  # a paused trial stays paused over a restart
+        ([STARTED, ENDED], "completed"),
+        ([STARTED, ENDED, BEGUN], "completed"),
+    ],
+)
+def test_a_trials_status_follows_from_its_events(events: list[Event], status: str):
+    record = fold([BEGUN, asked("00000"), *events])
+    assert record.trials["00000"].status == status
+
+
+def test_an_epoch_reported_again_after_a_recovery_counts_once():
+    record = fold([BEGUN, asked("00000"), reported("00000", 1, 0.5), reported("00000", 1, 0.5, again=True)])
+    assert [point.epoch for point in record.trials["00000"].curve] == [1]
+    assert record.epochs == 1
+
+
+@pytest.mark.parametrize(("objective", "worth"), [("last", 0.4), ("best", 0.2)])
+def test_a_trial_is_worth_what_the_objective_says(objective: str, worth: float):
+    curve = [reported("00000", 1, 0.5), reported("00000", 2, 0.2), reported("00000", 3, 0.4)]
+    assert fold([BEGUN, asked("00000"), *curve]).trials["00000"].worth(objective) == worth
+
+
+@pytest.mark.parametrize("loss", [None, math.nan, math.inf])
+def test_a_non_finite_loss_is_in_the_curve_but_is_no_worth(loss: float | None):
+    trial = fold([BEGUN, asked("00000"), reported("00000", 1, loss)]).trials["00000"]
+    assert len(trial.curve) == 1
+    assert trial.worth("last") is None
+
+
+def test_the_best_is_the_least_of_the_completed_ones():
+    record = fold(
+        [
+            BEGUN,
+            *(asked(f"0000{n}") for n in range(3)),
+            reported("00000", 1, 0.5),
+            reported("00001", 1, 0.1),
+            reported("00002", 1, 0.3),
+            Ended(t=2.0, trial="00000", outcome="completed", reason=""),
+            Ended(t=2.0, trial="00001", outcome="stopped", reason="rank 2 of 3"),
+            Ended(t=2.0, trial="00002", outcome="completed", reason=""),
+        ]
+    )
+    best = record.best()
+    assert best is not None
+    assert best.trial == "00002"
+
+
+def test_while_none_is_complete_the_best_is_the_least_so_far():
+    record = fold(
+        [BEGUN, asked("00000"), asked("00001"), reported("00000", 1, 0.5), reported("00001", 1, 0.1)]
+    )
+    best = record.best()
+    assert best is not None
+    assert best.trial == "00001"
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "failed", "infeasible"])
+def test_a_trial_that_went_wrong_is_never_the_best(outcome: Any):
+    ended = Ended(t=2.0, trial="00000", outcome=outcome, reason="")
+    assert fold([BEGUN, asked("00000"), reported("00000", 1, 0.1), ended]).best() is None
+
+
+def test_the_winning_schedule_follows_the_donors_history():
+    """Trial 2's weights came from 1 at epoch 6, which had taken them from 0 at epoch 3."""
+    record = fold(
+        [
+            BEGUN,
+            asked("00000", lr=0.1),
+            asked("00001", lr=0.2),
+            asked("00002", lr=0.3),
+            exploited("00001", "00000", 3, lr=0.12),
+            exploited("00002", "00000", 3, lr=0.09),  # replaced by the next
+            exploited("00002", "00001", 6, lr=0.15, generation=2),
+            exploited("00001", "00000", 9, lr=0.5, generation=2),  # after the copy
+        ]
+    )
+    lrs = [(epoch, config["optimizer_config.lr"]) for epoch, config in record.schedule("00002")]
+    assert lrs == [(0, 0.1), (3, 0.12), (6, 0.15)]
+
+
+def test_a_checkpoint_of_before_an_exploit_is_not_the_trials_latest():
+    made = Checkpointed(t=1.0, trial="00000", epoch=3, generation=0, path="a")
+    record = fold([BEGUN, asked("00000"), asked("00001"), made, exploited("00000", "00001", 3, lr=0.2)])
+    trial = record.trials["00000"]
+    assert trial.latest_checkpoint() is None
+    assert trial.checkpoint_at(3) == "a"
+
+
+def test_a_killed_attempt_leaves_the_study_open_and_a_closed_one_says_how():
+    closed = Closed(t=5.0, attempt=1, exit_code=0, reason="all trials ended")
+    assert fold([BEGUN]).closed is None
+    assert fold([BEGUN, closed]).closed == closed
+    assert fold([BEGUN, closed, BEGUN]).closed is None
+
+
+def test_an_empty_study_has_no_best():
+    assert StudyRecord().best() is None

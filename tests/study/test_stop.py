@@ -1,0 +1,59 @@
+"""How a running study is asked to stop."""
+
+import pickle
+import signal
+
+import pytest
+
+from service.study.stop import SIGNALS, StopSignal, stopped_by_signals
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_asks_and_the_second_aborts(number):
+    stop, said = StopSignal(), []
+    with stopped_by_signals(stop, said.append):
+        signal.raise_signal(number)
+        assert stop.requested
+        assert stop.reason == f"interrupted by {number.name}"
+        assert len(said) == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+
+
+def test_two_different_signals_are_two_as_well():
+    stop = StopSignal()
+    with stopped_by_signals(stop, lambda _line: None):
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_signal_during_another_stop_is_still_the_first():
+    """A time budget has ended the sweep; one Ctrl-C more must not tear it down."""
+    stop = StopSignal()
+    stop.request("time budget")
+    with stopped_by_signals(stop, lambda _line: None):
+        signal.raise_signal(signal.SIGINT)
+    assert stop.reason == "time budget"
+
+
+def test_handlers_are_put_back():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with stopped_by_signals(StopSignal(), lambda _line: None):
+        pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_the_first_reason_is_kept():
+    stop = StopSignal()
+    stop.request("time budget")
+    stop.request("interrupted")
+    assert stop.reason == "time budget"
+
+
+def test_a_raised_flag_travels_by_pickle():
+    """Ray pickles whatever is handed to the Tuner."""
+    stop = StopSignal()
+    assert not pickle.loads(pickle.dumps(stop)).requested
+    stop.request()
+    assert pickle.loads(pickle.dumps(stop)).requested

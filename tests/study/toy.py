@@ -1,0 +1,33 @@
+"""A training loop that trains nothing and fails as told, for sweeps that are over in seconds."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainables.training import Epoch
+
+STEP_S = 0.02
+
+
+def train(run: Any, data: Any, *, device: Any, seed: int) -> Iterator[Epoch]:
+    """`net_config.kind`: sound, raises, oom, nan, or kills (its worker, once; `mark` remembers)."""
+    kind, lr = run.net_config.get("kind", "sound"), run.optimizer_config["lr"]
+    for number in range(1, run.epochs + 1):
+        time.sleep(run.net_config.get("step_s", STEP_S))
+        if number == 2 and kind == "raises":
+            raise KeyError("no such column")
+        if number == 2 and kind == "oom":
+            raise MemoryError("out of memory")
+        if number == 2 and kind == "kills":
+            mark = Path(run.net_config["mark"])
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        loss = math.nan if number == 2 and kind == "nan" else (math.log10(lr) + 1) ** 2 + 1 / number
+        yield Epoch(number, loss, loss, {}, lr)

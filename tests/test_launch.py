@@ -1,0 +1,191 @@
+"""The command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import launch
+from service.study.folder import StudyFolder
+from service.study.journal import read_events
+from service.study.record import fold
+
+ROOT = Path(__file__).resolve().parents[1]
+SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
+
+SWEEP = """\
+study_name: tiny
+trials: 3
+sampler: {name: optuna.samplers.RandomSampler}
+trial_scheduler: {name: schedulers.FIFO}
+run:
+  data: trainables.data.load_digits
+  optimizer: torch.optim.AdamW
+  scheduler: null
+  criterion: torch.nn.CrossEntropyLoss
+  net_config: {nodes: 8, layers: 1}
+  epochs: 2
+search_space:
+  optimizer_config: {lr: {type: float, min: 1e-3, max: 1e-1, log: true}}
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path, monkeypatch):
+    """A small sweep file in an empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    path = Path("tiny.yaml")
+    path.write_text(SWEEP)
+    return path
+
+
+def command(*args, **keywords):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **keywords,
+    )
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (
+            ["chekc", "x.yaml"],
+            "launch.py: 'chekc' is neither a command nor a sweep file; did you mean 'check'?",
+        ),
+        (["sweep.yaml"], "launch.py: Invalid value for 'FILE': File 'sweep.yaml' does not exist."),
+        (["check"], "launch.py: Missing argument 'FILES...'."),
+        (["tiny.yaml", "--dry"], "launch.py: No such option '--dry'. Did you mean '--dry-run'?"),
+        (["status", "nothing"], "runs/nothing holds no study (no study.json)"),
+    ],
+)
+def test_a_mistyped_line_gets_one_clear_line_and_exit_2(args, line, sweep, capsys):
+    assert launch.main(args) == 2
+    errors = capsys.readouterr().err.replace(f"{Path.cwd()}/", "").splitlines()
+    assert len(errors) == 1
+    assert errors[0].startswith(line)
+
+
+def test_a_word_that_resembles_nothing_is_told_the_commands(sweep, capsys):
+    assert launch.main(["zzz"]) == 2
+    assert "commands: check, resume, run, status" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_shipped_sweep_is_sound_without_a_warning(path, capsys):
+    assert launch.main(["check", str(path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_check_reports_every_unsound_file_and_exits_2(sweep, capsys):
+    Path("bad.yaml").write_text(SWEEP.replace("trials: 3", "trails: 3"))
+    assert launch.main(["check", "bad.yaml", "tiny.yaml"]) == 2
+    out, err = capsys.readouterr()
+    assert "tiny.yaml: sound" in out
+    assert err.startswith("bad.yaml:2: trails: ")
+    assert "did you mean 'trials'?" in err
+
+
+def test_check_imports_nothing_heavy():
+    """It answers in under two seconds: importing any of these alone takes one or more."""
+    program = (
+        "import sys, launch; launch.main(['check', *sys.argv[1:]]);"
+        "print({'ray', 'torch', 'mlflow', 'optuna', 'pandas', 'sklearn'} & sys.modules.keys() or 'light')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, SWEEPS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "light"
+
+
+def test_a_dry_run_says_what_would_run_and_leaves_nothing(sweep, capsys):
+    assert launch.main([str(sweep), "--dry-run", "--set", "trials=7", "--name", "other"]) == 0
+    shown = capsys.readouterr().out
+    assert "other" in shown
+    assert "7 of at most 2 epochs: 14 in all" in shown
+    assert "optimizer_config.lr" in shown
+    assert "0.001 .. 0.1 log" in shown
+    assert [path.name for path in Path().iterdir()] == [sweep.name]
+
+
+def test_a_study_is_never_overwritten(sweep, capsys):
+    """The error names both ways on."""
+    assert launch.main([str(sweep), "--dry-run"]) == 0
+    reading = launch.read_sweep(sweep)
+    StudyFolder.create(Path("runs"), "tiny", reading.sweep, SWEEP)
+    assert launch.main([str(sweep)]) == 2
+    error = capsys.readouterr().err
+    assert "resume" in error
+    assert "--name" in error
+
+
+def test_what_no_machine_has_is_refused_with_the_numbers(sweep, capsys):
+    assert launch.main([str(sweep), "--set", "resources_per_trial.cpu=4096"]) == 6
+    assert "a trial asks for 4096 CPU" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.ray
+def test_one_line_runs_a_sweep_from_file_to_best(sweep):
+    """Exit 0; every trial in the journal, the winner in a file, status.json true, and no noise."""
+    done = command(sweep, "--set", "trials=4")
+    assert (done.returncode, done.stderr) == (0, "")
+    folder = StudyFolder.open(Path("runs/tiny"))
+    record = fold(read_events(folder.journal_dir))
+    assert record.counts() == {"completed": 4}
+    assert (record.epochs, record.closed.exit_code) == (8, 0)
+    assert "optimizer_config" in folder.best_file.read_text()
+    status = json.loads(command("status", "tiny", "--json").stdout)
+    assert (status["state"], status["trials"]["completed"]) == ("done", 4)
+    for word in ("best", "val_loss", "4 completed", "runs/tiny/best.yaml", "mlflow ui"):
+        assert word in done.stdout
+
+
+@pytest.mark.ray
+def test_no_success_is_exit_4_and_the_error_is_shown(sweep):
+    done = command(sweep, "--set", "run.data=broken.load", "--set", "max_failures=null")
+    assert done.returncode == 2, "a data function that cannot be found is the user's to mend"
+    Path("my_net.py").write_text(
+        "def Net(in_features, out_features):\n    raise RuntimeError('no such luck')\n"
+    )
+    done = command(sweep, "--set", "run.net=my_net.Net", "--set", "run.net_config={}")
+    assert done.returncode == 4
+    assert "3 x RuntimeError: no such luck (first: trial 0)" in done.stdout
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_signal_stops_in_good_order_and_resume_finishes(number, sweep):
+    """Exit 130, the way on printed; no trial is lost and no epoch reported twice."""
+    options = ["--set", "trials=6", "--set", "run.epochs=40"]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "launch.py"), str(sweep), *options],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    journal = Path("runs/tiny/journal")
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and fold(read_events(journal)).epochs >= 10):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "python launch.py resume runs/tiny" in out
+    assert command("resume", "tiny").returncode == 0
+    record = fold(read_events(journal))
+    assert record.counts() == {"completed": 6}
+    assert record.epochs == 6 * 40

@@ -1,0 +1,29 @@
+"""What the trainer's tests share."""
+
+import sys
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread():
+    """As in a trial's process: bit-equal results need one number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _own_import_path(monkeypatch):
+    """Folders that a test makes importable are forgotten after it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+@pytest.fixture
+def cuda():
+    """A CUDA device; the only reason for which a test of this project is ever skipped."""
+    if not torch.cuda.is_available():
+        pytest.skip(f"no CUDA device here (torch {torch.__version__})")
+    return torch.device("cuda:0")

@@ -1,0 +1,208 @@
+"""Nets, losses, data and loops as users write them, named by dotted path in the tests."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from trainables.data import load
+from trainables.run import RunConfig
+from trainables.training import Epoch
+
+BASE = {
+    "data": "trainables.data.load_synthetic",
+    "data_config": {"rows": 300},
+    "epochs": 4,
+    "batch_size": 32,
+    "net_config": {"nodes": 8, "layers": 2},
+    "optimizer_config": {"lr": 0.05},
+    "scheduler_config": {"upper_bound": 50, "min_lr": 1e-6},
+}
+
+OPTIMIZERS = {
+    "SPlus": {"optimizer": "pytorch_optimizer.SPlus", "optimizer_config": {"lr": 0.1}},
+    "AdamW": {"optimizer": "torch.optim.AdamW", "optimizer_config": {"lr": 0.01}},
+    "SGD": {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 0.02, "momentum": 0.9}},
+}
+
+SCHEDULES = {
+    "none": {"scheduler": None, "scheduler_config": {}},
+    "exp_hyperbolic": {},
+    "one_cycle": {"scheduler": "torch.optim.lr_scheduler.OneCycleLR", "scheduler_config": {}},
+    "cosine": {"scheduler": "torch.optim.lr_scheduler.CosineAnnealingLR", "scheduler_config": {}},
+    "plateau": {
+        "scheduler": "torch.optim.lr_scheduler.ReduceLROnPlateau",
+        "scheduler_config": {"patience": 0, "threshold": 0.5},
+    },
+}
+
+
+def run_of(**words) -> RunConfig:
+    """A small run config, with these words over the base."""
+    return RunConfig(**(BASE | words))
+
+
+def data_of(run: RunConfig):
+    return load(run)
+
+
+def numbers(epoch):
+    """All of an epoch but its wall time, to the last bit."""
+    return (epoch.number, epoch.train_loss, epoch.val_loss, epoch.metrics, epoch.lr, epoch.grad_norm)
+
+
+class Plain(nn.Module):
+    """A user's net of torch's own names for its sizes."""
+
+    def __init__(self, input_size, output_size, width=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(input_size, width), nn.Tanh(), nn.Linear(width, output_size))
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+class Template(nn.Module):
+    """The template's style: hparams and device."""
+
+    def __init__(self, hparams, device="cpu"):
+        super().__init__()
+        self.device = device
+        self.line = nn.Linear(hparams["in_features"], hparams["nodes"])
+        self.out = nn.Linear(hparams["nodes"], 1)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.line(x))).squeeze(-1)  # (n,), where targets are (n, 1)
+
+
+class Noisy(nn.Module):
+    """Draws from every global generator there is, as users' nets do."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.line = nn.Linear(in_features, out_features)
+
+    def forward(self, x):
+        noise = random.random() + np.random.random()  # noqa: NPY002 - that is the point
+        return self.line(x) + 0.01 * noise * torch.rand_like(x[:, :1])
+
+
+class Failing(nn.Linear):
+    """Raises in its forward pass."""
+
+    def forward(self, x):
+        raise KeyError("no such feature")
+
+
+class Hungry(nn.Linear):
+    """Asks for more memory than there is."""
+
+    def forward(self, x):
+        raise MemoryError("out of everything")
+
+
+def mae(prediction, target):
+    """Mean absolute error in the target's own units."""
+    return float(np.abs(prediction - target).mean())
+
+
+def constant_init(tensor):
+    with torch.no_grad():
+        tensor.fill_(0.125)
+
+
+def arrays(rows=100, classes=3):
+    """Features and classes."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(rows, 4)), rng.integers(0, classes, rows)
+
+
+def two_datasets():
+    """The template's way: (train, val)."""
+    x = torch.linspace(0, 1, 60)[:, None]
+    return TensorDataset(x[:40], x[:40] ** 2), TensorDataset(x[40:], x[40:] ** 2)
+
+
+def three_datasets():
+    x = torch.linspace(0, 1, 60)[:, None]
+    return tuple(TensorDataset(x[i : i + 20], x[i : i + 20] ** 2) for i in (0, 20, 40))
+
+
+def nonsense():
+    return "data"
+
+
+def counting(run, data, *, device, seed):
+    """A loop of the user's own that draws from the global generator and keeps no checkpoint."""
+    for number in range(1, 100):
+        loss = float(torch.rand(())) / number
+        yield Epoch(number, loss, loss, {"luck": loss})
+
+
+def short(run, data, *, device, seed):
+    """A loop that ends by itself."""
+    yield Epoch(1, 1.0, 1.0)
+
+
+def wrong(run, data, *, device, seed):
+    """A loop that yields something else."""
+    yield {"val_loss": 1.0}
+
+
+class Keeping:
+    """A loop that saves and loads."""
+
+    def __init__(self, run, data, *, device, seed):
+        self.number = 0
+        self.loaded = False
+
+    def __iter__(self):
+        while True:
+            self.number += 1
+            yield Epoch(self.number, 1 / self.number, 1 / self.number)
+
+    def save(self, directory):
+        (Path(directory) / "mine.json").write_text(json.dumps(self.number))
+
+    def load(self, directory):
+        self.number = json.loads((Path(directory) / "mine.json").read_text())
+        self.loaded = True
+
+
+class HalfFrozen(nn.Module):
+    """A frozen layer below a trained one, as in fine-tuning."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.frozen = nn.Linear(in_features, 4).requires_grad_(False)
+        self.head = nn.Linear(4, out_features)
+
+    def forward(self, x):
+        return self.head(self.frozen(x))
+
+
+class Quitting(nn.Linear):
+    """Ends the process, or would like to."""
+
+    def forward(self, x):
+        raise SystemExit(3)
+
+
+class Greedy(nn.Linear):
+    """Allocates `share` of all memory of the GPU in its forward pass; on the CPU, more than there is."""
+
+    def __init__(self, in_features, out_features, share=0.02):
+        super().__init__(in_features, out_features)
+        self.share = share
+
+    def forward(self, x):
+        total = torch.cuda.get_device_properties(x.device).total_memory if x.is_cuda else 2**55
+        return (
+            super().forward(x) + torch.empty(int(self.share * total), dtype=torch.uint8, device=x.device)[0]
+        )

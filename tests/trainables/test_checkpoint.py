@@ -1,0 +1,66 @@
+"""A checkpoint is whole, or it is an error."""
+
+import numpy as np
+import pytest
+import torch
+
+from trainables import checkpoint
+from trainables.checkpoint import CHECKSUM, STATE, CheckpointError
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    checkpoint.save(
+        tmp_path, {"w": torch.arange(3), "n": np.float64(2.5), "list": [1, (2, "x")], "none": None}
+    )
+    state = checkpoint.load(tmp_path)
+    assert state.pop("w").tolist() == [0, 1, 2]
+    assert state == {"format": 1, "n": 2.5, "list": [1, (2, "x")], "none": None}
+
+
+def test_saving_twice_leaves_the_second_and_nothing_else(tmp_path):
+    checkpoint.save(tmp_path, {"n": 1})
+    checkpoint.save(tmp_path, {"n": 2})
+    assert checkpoint.load(tmp_path)["n"] == 2
+    assert {path.name for path in tmp_path.iterdir()} == {STATE, CHECKSUM}
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "sentence"),
+    [
+        (STATE, _cut, "does not fit its checksum"),
+        (STATE, _flip, "does not fit its checksum"),
+        (CHECKSUM, _flip, "does not fit its checksum"),
+        (STATE, lambda path: path.unlink(), "cannot read the checkpoint"),
+        (CHECKSUM, lambda path: path.unlink(), "cannot read the checkpoint"),
+        (CHECKSUM, lambda path: path.write_bytes(b"\xff\xfe"), "cannot read the checkpoint"),
+        (CHECKSUM, lambda path: path.write_bytes(b""), "does not fit its checksum"),
+    ],
+)
+def test_damage_is_an_error_of_one_line(tmp_path, file, damage, sentence):
+    checkpoint.save(tmp_path, {"w": torch.zeros(1000)})
+    damage(tmp_path / file)
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        checkpoint.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_format_is_an_error(tmp_path):
+    checkpoint.save(tmp_path, {"format": 99})
+    with pytest.raises(CheckpointError, match="checkpoint format 99; this version reads 1"):
+        checkpoint.load(tmp_path)
+
+
+def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+    checkpoint.save(tmp_path, {"code": pytest.fail})
+    with pytest.raises(CheckpointError, match="the checkpoint cannot be read"):
+        checkpoint.load(tmp_path)

@@ -1,0 +1,124 @@
+"""Data: one fixed split, and a door before the test rows."""
+
+import gzip
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trainables.samples import data_of, run_of
+from trainables.data import load, load_test, split
+from trainables.run import RunError
+
+
+@given(
+    st.integers(20, 300),
+    st.none() | st.integers(2, 6),
+    st.integers(0, 2**32),
+    st.sampled_from([0.1, 0.2, 0.3]),
+    st.sampled_from([0.0, 0.1, 0.3]),
+)
+def test_train_validation_and_test_rows_are_a_partition(rows, folds, seed, val, test_share):
+    pairs, test = split(rows, folds, seed, val, test_share)
+    for train, validation in pairs:
+        assert sorted([*train, *validation, *test]) == list(range(rows))
+
+
+@given(st.integers(20, 200), st.integers(2, 6), st.integers(0, 1000))
+def test_every_row_outside_the_test_split_is_validated_on_by_one_fold(rows, folds, seed):
+    pairs, test = split(rows, folds, seed, 0.2, 0.2)
+    assert sorted(np.concatenate([*(validation for _, validation in pairs), test])) == list(range(rows))
+
+
+def test_folds_do_not_change_which_rows_are_the_test():
+    assert list(split(100, None, 7, 0.2, 0.2)[1]) == list(split(100, 5, 7, 0.2, 0.2)[1])
+
+
+def test_the_split_has_a_seed_of_its_own():
+    """Another trial seed sees the same rows; another split_seed does not."""
+    same = [data_of(run_of(seeds=[seed])).fingerprint for seed in (1, 2)]
+    other = data_of(run_of(data_config={"rows": 300, "split_seed": 1})).fingerprint
+    assert same[0] == same[1] != other
+
+
+def test_no_test_row_is_in_what_trials_are_given():
+    run = run_of()
+    test = load_test(run)
+    assert test is not None
+    seen = pickle.dumps(load(run))
+    assert not any(row.tobytes() in seen for row in test.x)
+
+
+def test_too_few_rows_for_the_split_is_an_error():
+    with pytest.raises(RunError, match="3 rows are too few for val_fraction"):
+        data_of(run_of(data_config={"rows": 3, "test_fraction": 0.8}))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ({"val_fraction": 0}, "val_fraction is in"),
+        ({"folds": 1}, "data_config.folds: 1; at least 2"),
+        ({"task": "ranking"}, "'regression' or 'classification', not 'ranking'"),
+        ({"colour": "red"}, "unexpected keyword argument 'colour'"),
+    ],
+)
+def test_a_wrong_word_in_data_config_is_named(words, sentence):
+    with pytest.raises(RunError, match=sentence):
+        data_of(run_of(data_config=words))
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "sizes"),
+    [
+        ("load_synthetic", "regression", (8000, 1, 1)),
+        ("load_digits", "classification", (1079, 64, 10)),
+        ("load_diabetes", "regression", (266, 10, 1)),
+        ("load_breast_cancer", "classification", (341, 30, 2)),
+    ],
+)
+def test_the_bundled_sets_have_these_sizes(name, task, sizes):
+    data = data_of(run_of(data=f"trainables.data.{name}", data_config={}))
+    assert (data.task, (len(data.x_train), data.in_features, data.out_features)) == (task, sizes)
+    assert data.x_train.dtype == np.float32
+
+
+def test_the_pumps_table_is_what_its_generator_makes(tmp_path):
+    from benchmarks.make_pumps import TABLE, write
+
+    write(tmp_path / "pumps.csv.gz")
+    assert gzip.decompress((tmp_path / "pumps.csv.gz").read_bytes()) == gzip.decompress(TABLE.read_bytes())
+
+
+def test_arrays_of_integers_are_classes():
+    data = data_of(run_of(data="tests.trainables.samples.arrays", data_config={}))
+    assert (data.task, data.out_features, data.y_train.dtype) == ("classification", 3, np.int64)
+
+
+def test_the_task_can_be_given():
+    data = data_of(run_of(data="tests.trainables.samples.arrays", data_config={"task": "regression"}))
+    assert (data.task, data.y_train.shape[1], data.y_train.dtype) == ("regression", 1, np.float32)
+
+
+def test_two_datasets_are_train_and_validation_and_there_is_no_test():
+    run = run_of(data="tests.trainables.samples.two_datasets", data_config={})
+    data = load(run)
+    assert (len(data.x_train), len(data.x_val), load_test(run)) == (40, 20, None)
+
+
+def test_a_third_dataset_is_the_test():
+    test = load_test(run_of(data="tests.trainables.samples.three_datasets", data_config={}))
+    assert test is not None
+    assert test.y.shape == (20, 1)
+
+
+def test_anything_else_is_an_error_that_says_what_to_return():
+    with pytest.raises(RunError, match=r"returned str; it should return \(x, y\) arrays"):
+        data_of(run_of(data="tests.trainables.samples.nonsense", data_config={}))
+
+
+def test_folds_have_equal_inputs_and_their_own_rows():
+    data = data_of(run_of(data_config={"rows": 100, "folds": 4}))
+    assert [(len(part.train.x), len(part.val.x)) for part in data.parts] == [(60, 20)] * 4

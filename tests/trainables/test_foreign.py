@@ -1,0 +1,54 @@
+"""A user's own loop in the place of ours."""
+
+import pytest
+import torch
+
+from tests.trainables.samples import data_of, numbers, run_of
+from trainables.foreign import Foreign
+from trainables.run import RunError
+
+
+def loop_of(name):
+    run = run_of(train=f"tests.trainables.samples.{name}")
+    return Foreign(run, data_of(run), device="cpu", seed=5)
+
+
+def test_its_epochs_are_yielded_up_to_the_number_asked_for():
+    loop = loop_of("counting")
+    assert [epoch.number for epoch in loop] == [1, 2, 3, 4]
+    assert loop.ended == "finished all 4 epochs"
+
+
+def test_a_loop_that_ends_by_itself_says_so():
+    loop = loop_of("short")
+    assert len(list(loop)) == 1
+    assert loop.ended == "tests.trainables.samples.short ended by itself after epoch 1"
+
+
+@pytest.mark.parametrize("name", ["counting", "Keeping"])
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_loop_cut_at_any_epoch_goes_on_as_if_it_had_not_been(name, cut, tmp_path):
+    """With save and load of its own, or run anew up to there."""
+    whole = [numbers(epoch) for epoch in loop_of(name)]
+    first = loop_of(name)
+    for _ in range(cut):
+        next(first)
+    first.save(tmp_path)
+    torch.rand(3)
+    second = loop_of(name)
+    second.load(tmp_path)
+    assert [numbers(epoch) for epoch in second] == whole[cut:]
+
+
+def test_its_own_load_is_called_where_there_is_one(tmp_path):
+    first = loop_of("Keeping")
+    next(first)
+    first.save(tmp_path)
+    second = loop_of("Keeping")
+    second.load(tmp_path)
+    assert second.loop.loaded
+
+
+def test_a_loop_that_yields_no_epoch_is_an_error():
+    with pytest.raises(RunError, match=r"yields dict; it should yield trainables\.training\.Epoch"):
+        next(loop_of("wrong"))

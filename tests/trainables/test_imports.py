@@ -1,0 +1,49 @@
+"""Dotted paths."""
+
+import pytest
+
+from trainables.imports import add_paths, call, resolve
+from trainables.run import RunError
+
+
+@pytest.mark.parametrize(
+    ("dotted", "sentence"),
+    [
+        ("no_such_module_here.Net", "no module 'no_such_module_here'"),
+        ("torch.nn.Linaer", "torch.nn has no 'Linaer'"),
+        ("trainables.mlpp.MLP", "trainables has no 'mlpp'"),
+    ],
+)
+def test_what_cannot_be_found_is_named(dotted, sentence):
+    with pytest.raises(RunError, match=sentence):
+        resolve(dotted)
+
+
+def test_a_module_in_an_added_folder_is_found(tmp_path):
+    (tmp_path / "beside_the_sweep.py").write_text("ANSWER = 42\n")
+    add_paths([tmp_path])
+    assert resolve("beside_the_sweep.ANSWER") == 42
+
+
+def test_the_first_of_two_added_folders_wins(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "in_both_folders.py").write_text(f"WHERE = {name!r}\n")
+    add_paths([tmp_path / "first", tmp_path / "second"])
+    assert resolve("in_both_folders.WHERE") == "first"
+
+
+def test_a_missing_import_inside_a_users_module_is_the_users_error(tmp_path):
+    (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")
+    add_paths([tmp_path])
+    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
+        resolve("needs_more.Net")
+
+
+def test_keywords_that_do_not_fit_are_an_error_before_anything_is_called():
+    with pytest.raises(RunError, match=r"fractions\.Fraction: got an unexpected keyword argument 'top'"):
+        call("fractions.Fraction", given={"top": 1})
+
+
+def test_what_is_given_wins_over_what_is_offered():
+    assert call("fractions.Fraction", given={"numerator": 1}, offered={"numerator": 5, "other": 1}) == 1

@@ -1,0 +1,167 @@
+"""One net on one part: how nets, losses, metrics and rows fit together."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.trainables.samples import data_of, run_of
+from trainables.feed import Feed
+from trainables.learner import Learner
+from trainables.randomness import Randomness
+from trainables.run import RunError
+
+CPU = torch.device("cpu")
+DIGITS = {"data": "trainables.data.load_digits", "data_config": {}}
+CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}}
+
+
+def learner_of(**words):
+    run = run_of(**words)
+    data = data_of(run)
+    with Randomness(0, CPU).own():  # the initial weights
+        return Learner(run, data, data.parts[0], CPU, 0)
+
+
+@pytest.mark.parametrize(
+    ("net", "config"),
+    [
+        ("trainables.mlp.MLP", {"nodes": 4}),
+        ("tests.trainables.samples.Plain", {"width": 4}),
+        ("tests.trainables.samples.Template", {"nodes": 4}),
+        ("torch.nn.Linear", {}),
+    ],
+)
+def test_a_net_gets_its_sizes_from_the_data(net, config):
+    scores = learner_of(net=net, net_config=config).epoch()
+    assert np.isfinite([scores.train_loss, scores.val_loss, scores.grad_norm]).all()
+
+
+def test_a_misspelt_keyword_of_a_net_is_an_error():
+    with pytest.raises(RunError, match=r"trainables\.mlp\.MLP: got an unexpected keyword argument 'node'"):
+        learner_of(net_config={"node": 4})
+
+
+def test_a_function_that_makes_no_net_is_an_error():
+    with pytest.raises(RunError, match="made a dict, not a"):
+        learner_of(net="builtins.dict", net_config={})
+
+
+@pytest.mark.parametrize(
+    ("words", "criterion"),
+    [
+        (DIGITS, "torch.nn.CrossEntropyLoss"),
+        (CANCER, "torch.nn.CrossEntropyLoss"),
+        (CANCER, "torch.nn.BCEWithLogitsLoss"),
+        ({}, "torch.nn.MSELoss"),
+        ({}, "torch.nn.HuberLoss"),
+    ],
+)
+def test_a_criterion_gets_targets_of_its_kind(words, criterion):
+    scores = learner_of(**words, criterion=criterion).epoch()
+    assert np.isfinite(scores.val_loss)
+
+
+@pytest.mark.parametrize(
+    ("words", "criterion", "sentence"),
+    [
+        (DIGITS, "torch.nn.MSELoss", "the data have 10 classes; use torch.nn.CrossEntropyLoss"),
+        (DIGITS, "torch.nn.BCEWithLogitsLoss", "is for 2 classes, not 10"),
+        ({}, "torch.nn.CrossEntropyLoss", "the data are a regression"),
+    ],
+)
+def test_a_criterion_for_the_other_task_is_an_error(words, criterion, sentence):
+    with pytest.raises(RunError, match=sentence):
+        learner_of(**words, criterion=criterion).epoch()
+
+
+def test_outputs_of_shape_n_are_compared_with_targets_of_shape_n_by_1():
+    """Broadcast, they would be n x n differences; the loss here is that of the pairs."""
+    learner = learner_of(net="tests.trainables.samples.Template", net_config={"nodes": 4})
+    with torch.no_grad():
+        outputs = learner.net(torch.from_numpy(learner.part.val.x)).numpy()
+    expected = ((outputs - learner.part.val.y[:, 0]) ** 2).mean()
+    assert learner.evaluate(learner.part.val)["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_net_with_too_many_outputs_for_the_targets_is_an_error():
+    with pytest.raises(RunError, match=r"answers \(32, 3\) for targets of shape \(32, 1\)"):
+        learner_of(net="torch.nn.Linear", net_config={"out_features": 3}).epoch()
+
+
+def test_metrics_of_a_regression_are_in_the_targets_own_units():
+    """Diabetes targets are in the hundreds; their standardised errors are below 2."""
+    words = {"data": "trainables.data.load_diabetes", "data_config": {}}
+    scores = learner_of(**words, metrics={"mae": "tests.trainables.samples.mae"}).epoch()
+    assert set(scores.metrics) == {"r2", "mae"}
+    assert 20 < scores.metrics["mae"] < 200
+
+
+def test_accuracy_is_the_share_of_right_answers():
+    learner = learner_of(**DIGITS, criterion="torch.nn.CrossEntropyLoss")
+    learner.net.eval()
+    right = learner.net(torch.from_numpy(learner.part.val.x)).argmax(1).numpy() == learner.part.val.y
+    assert learner.evaluate(learner.part.val)["accuracy"] == pytest.approx(right.mean())
+
+
+def test_init_is_applied_to_matrices_and_not_to_biases():
+    net = learner_of(init="tests.trainables.samples.constant_init").net
+    for parameter in net.parameters():
+        assert bool((parameter == 0.125).all()) == (parameter.ndim >= 2)
+
+
+def test_grad_clip_bounds_the_step():
+    """SGD at rate 1 with clipped gradients moves no further than the clip in each of its steps."""
+    words = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 1.0}, "scheduler": None}
+    learner = learner_of(**words, scheduler_config={}, batch_size=300, grad_clip=0.01)
+    before = torch.cat([parameter.detach().flatten().clone() for parameter in learner.net.parameters()])
+    learner.epoch()
+    after = torch.cat([parameter.detach().flatten() for parameter in learner.net.parameters()])
+    assert float((after - before).norm()) <= 0.01 + 1e-6
+
+
+def test_bf16_trains_in_lower_precision():
+    full, half = (learner_of(precision=precision).epoch().val_loss for precision in ("fp32", "bf16"))
+    assert half == pytest.approx(full, rel=0.1)
+    assert half != full
+
+
+def test_a_frozen_parameter_is_left_alone():
+    learner = learner_of(net="tests.trainables.samples.HalfFrozen", net_config={})
+    before = learner.net.frozen.weight.clone()
+    learner.epoch()
+    assert torch.equal(before, learner.net.frozen.weight)
+
+
+def test_optimizers_that_average_weights_validate_with_the_average():
+    """What `weights` gives for inference is what val_loss was measured with, not what is trained on."""
+    learner = learner_of(optimizer="pytorch_optimizer.SPlus")
+    val_loss = learner.epoch().val_loss
+    trained = {name: value.clone() for name, value in learner.net.state_dict().items()}
+    assert any(not torch.equal(trained[name], value) for name, value in learner.weights().items())
+    assert learner.evaluate(learner.part.val)["loss"] == pytest.approx(val_loss, rel=1e-5)
+    assert all(torch.equal(trained[name], value) for name, value in learner.net.state_dict().items())
+
+
+def test_weights_can_be_asked_of_an_optimizer_that_has_not_stepped():
+    """SPlus.eval() before its first step raises KeyError; there is no average yet."""
+    assert learner_of(optimizer="pytorch_optimizer.SPlus").weights()
+
+
+@pytest.mark.parametrize("rows_per_batch", [1, 7, 32, 179, 180, 500])
+def test_streamed_batches_are_the_resident_ones(rows_per_batch):
+    part = data_of(run_of()).parts[0]
+    resident, streamed = (Feed(part, CPU, rows_per_batch, 3, budget) for budget in (None, 0))
+    assert (resident.resident, streamed.resident) == (True, False)
+    for _ in range(2):
+        pairs = zip(resident.batches(), streamed.batches(), strict=True)
+        assert all(torch.equal(a, b) for left, right in pairs for a, b in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("rows_per_batch", [7, 32, 179, 180, 500])
+def test_an_epoch_sees_every_row_once_but_a_lone_last_one(rows_per_batch):
+    """Of 180 rows, batches of 179 would leave one alone: batch norm cannot be computed of it."""
+    feed = Feed(data_of(run_of()).parts[0], CPU, rows_per_batch, 3)
+    sizes = [len(x) for x, _ in feed.batches()]
+    assert sizes == feed.sizes
+    assert sum(sizes) == (179 if rows_per_batch == 179 else 180)
+    assert len({float(value) for x, _ in feed.batches() for value in x}) == sum(sizes)

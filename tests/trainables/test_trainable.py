@@ -1,0 +1,218 @@
+"""The Trainable, without a cluster: whatever happens is a result."""
+
+import math
+from unittest.mock import patch
+
+import pytest
+import torch
+
+from tests.trainables.samples import BASE, data_of, run_of
+from trainables import gpu, tune
+from trainables.run import RunError
+from trainables.tune import TorchTrainable
+
+SAMPLES = "tests.trainables.samples."
+TRIAL = {"trial": {"seed": 3}}
+
+
+def trainable(given=None, **words):
+    made = TorchTrainable.__new__(TorchTrainable)
+    made.setup(BASE | TRIAL | words, given)
+    return made
+
+
+def clock_free(result):
+    """A result without what depends on the machine."""
+    return {key: value for key, value in result.items() if key not in ("epoch_s", "peak_memory_mb")}
+
+
+def test_a_result_is_an_epoch():
+    result = trainable().step()
+    assert set(result) == {
+        *("epoch", "val_loss", "train_loss", "lr", "grad_norm", "epoch_s", "r2", "peak_memory_mb")
+    }
+    assert result["epoch"] == 1
+    assert all(math.isfinite(value) for value in result.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "outcome", "reason"),
+    [
+        ({"net": SAMPLES + "Failing", "net_config": {}}, "failed", "KeyError: 'no such feature'"),
+        ({"net": SAMPLES + "Quitting", "net_config": {}}, "failed", "SystemExit: 3"),
+        ({"net": SAMPLES + "Hungry", "net_config": {}}, "oom", "MemoryError: out of everything"),
+        ({"net": "no.such.Net"}, "failed", "no.such.Net: no module 'no'"),
+        ({"net_config": {"layer": 2}}, "failed", "got an unexpected keyword argument 'layer'"),
+        ({"epochs": 0}, "failed", "run.epochs: Input should be greater than or equal to 1; it is 0"),
+        ({"data": SAMPLES + "nonsense", "data_config": {}}, "failed", "returned str"),
+        ({"optimizer_config": {"lr": -1.0}}, "failed", "NegativeLRError"),
+        ({"train": SAMPLES + "wrong"}, "failed", "yields dict"),
+    ],
+)
+def test_whatever_fails_is_an_outcome_with_its_reason_and_traceback(words, outcome, reason):
+    made = trainable(**words)
+    result = made.step()
+    assert result["outcome"] == outcome
+    assert reason in result["reason"]
+    assert "\n" not in result["reason"]
+    assert result["error"].startswith("Traceback")
+    assert math.isnan(result["val_loss"])
+
+
+def test_a_failure_has_a_value_for_every_metric_a_scheduler_may_look_for():
+    """Ray ends the whole experiment over a result that lacks the metric."""
+    result = trainable(net="no.such.Net", metrics={"auc": "math.tau"}).step()
+    assert math.isnan(result["auc"])
+
+
+def test_divergence_is_an_outcome_with_its_epoch():
+    sgd = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 1e20}, "scheduler": None}
+    made = trainable(**sgd)
+    results = [made.step()]
+    while "outcome" not in results[-1]:
+        results.append(made.step())
+    assert results[-1]["outcome"] == "diverged"
+    assert f"at epoch {results[-1]['epoch']}" in results[-1]["reason"]
+
+
+def test_a_trial_ended_by_its_patience_is_complete_and_keeps_its_last_epoch():
+    made = trainable(early_stopping_config={"enabled": True, "patience": 1, "min_delta": 100})
+    assert "outcome" not in made.step()
+    last = made.step()
+    assert (last["outcome"], last["epoch"]) == ("completed", 2)
+    assert math.isfinite(last["val_loss"])
+
+
+def test_a_loop_of_the_users_that_ends_by_itself_is_complete():
+    made = trainable(train=SAMPLES + "short")
+    assert "outcome" not in made.step()
+    assert made.step()["outcome"] == "completed"
+
+
+def test_in_a_plain_program_the_last_epoch_is_done():
+    made = TorchTrainable.__new__(TorchTrainable)
+    made.setup(BASE | {"epochs": 2}, None)
+    assert ["done" in made.step() for _ in range(2)] == [False, True]
+
+
+def test_under_the_service_nothing_is_ever_done():
+    """There a trial's end is always a rule's decision."""
+    made = trainable(epochs=1)
+    assert not any("done" in made.step() for _ in range(3))
+
+
+def test_a_reused_actor_gives_the_curve_of_a_fresh_one(tmp_path):
+    fresh = trainable()
+    expected = [clock_free(fresh.step()) for _ in range(4)]
+    reused = trainable(net_config={"nodes": 32, "dropout": 0.5})
+    reused.step()
+    assert reused.reset_config(BASE | TRIAL)
+    assert [clock_free(reused.step()) for _ in range(4)] == expected
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_trial_restored_in_a_reused_actor_goes_on_to_the_last_bit(cut, tmp_path):
+    fresh = trainable()
+    expected = [clock_free(fresh.step()) for _ in range(4)]
+    first = trainable()
+    for _ in range(cut):
+        first.step()
+    first.save_checkpoint(str(tmp_path))
+    other = trainable(net_config={"nodes": 32})
+    other.step()
+    other.reset_config(BASE | TRIAL)
+    other.load_checkpoint(str(tmp_path))
+    assert [clock_free(other.step()) for _ in range(cut, 4)] == expected[cut:]
+
+
+def test_a_failure_does_not_outlive_the_trial_that_had_it():
+    made = trainable(net="no.such.Net")
+    assert made.step()["outcome"] == "failed"
+    made.reset_config(BASE | TRIAL)
+    assert "outcome" not in made.step()
+
+
+def test_a_damaged_checkpoint_is_an_outcome(tmp_path):
+    made = trainable()
+    made.step()
+    made.save_checkpoint(str(tmp_path))
+    (tmp_path / "training.pt").write_bytes(b"")
+    made.reset_config(BASE | TRIAL)
+    made.load_checkpoint(str(tmp_path))
+    result = made.step()
+    assert result["outcome"] == "failed"
+    assert "the checkpoint is damaged" in result["reason"]
+
+
+def test_the_seed_of_the_trial_wins_over_the_run_configs():
+    one, same, other = (trainable(trial={"seed": seed}, seeds=[7]).step()["val_loss"] for seed in (1, 1, 2))
+    assert one == same != other
+
+
+def test_data_given_are_not_loaded_again():
+    data = data_of(run_of())
+    with patch.object(tune, "load", side_effect=AssertionError("loaded")):
+        assert "outcome" not in trainable(data).step()
+
+
+def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next():
+    data = data_of(run_of())
+    with patch.object(tune, "load", wraps=tune.load) as loads:
+        made = trainable(data, data_config={"rows": 200})
+        assert made.reset_config(BASE | TRIAL | {"data_config": {"rows": 200}})
+    assert loads.call_count == 1
+    assert "outcome" not in made.step()
+
+
+def test_modules_are_found_in_the_import_paths(tmp_path):
+    (tmp_path / "net_beside_the_sweep.py").write_text("from torch.nn import Linear as Net\n")
+    made = trainable(net="net_beside_the_sweep.Net", net_config={}, import_paths=[str(tmp_path)])
+    assert "outcome" not in made.step()
+
+
+@pytest.mark.parametrize(
+    ("config", "epochs"),
+    [
+        ({}, []),
+        ({"enabled": True, "save_every_n_epochs": 2, "save_best": False}, [2, 4]),
+        ({"enabled": True, "save_every_n_epochs": 3, "monitor": "epoch", "mode": "max"}, [1, 2, 3, 4]),
+        ({"enabled": True, "save_every_n_epochs": 3, "monitor": "epoch", "mode": "min"}, [1, 3]),
+    ],
+)
+def test_checkpoint_config_says_when_to_save(config, epochs):
+    made = trainable(checkpoint_config=config)
+    asked = [result["epoch"] for result in (made.step() for _ in range(4)) if result.get("should_checkpoint")]
+    assert asked == epochs
+
+
+def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
+    made = trainable()
+    made.saved_at -= tune.CHECKPOINT_S
+    assert made.step()["should_checkpoint"]
+
+
+@pytest.mark.parametrize(
+    ("cuda_build", "sentence"), [(None, "is built without CUDA"), ("13.0", "sees no CUDA device")]
+)
+def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(cuda_build, sentence, monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", cuda_build)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RunError, match=sentence):
+        gpu.place(0.25)
+
+
+def test_such_a_gpu_is_the_trials_outcome(monkeypatch):
+    monkeypatch.setattr(torch.version, "cuda", None)
+    monkeypatch.setattr(tune, "_gpu_share", lambda: 0.25)
+    result = trainable().step()
+    assert result["outcome"] == "failed"
+    assert "the trial was given 0.25 GPU, but torch" in result["reason"]
+
+
+def test_a_device_in_the_run_config_is_noted_only():
+    """`cuda:0` means "a GPU": which one, if any, is what ray allocated."""
+    assert "outcome" not in trainable(device="cuda:0").step()
+
+
+def test_torchs_cpu_allocator_running_out_is_out_of_memory():
+    assert trainable(net=SAMPLES + "Greedy", net_config={}).step()["outcome"] == "oom"

@@ -1,0 +1,78 @@
+"""The Trainable under a real Ray, in a program that knows nothing of the service."""
+
+import math
+from pathlib import Path
+
+import pytest
+import ray
+from ray import tune
+
+from tests.trainables.samples import BASE
+from trainables.tune import TorchTrainable
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("default")]  # ray's own warnings are not ours
+
+CLONE = str(Path(__file__).resolve().parents[2])
+
+
+@pytest.fixture(scope="module")
+def one_core():
+    """A Ray of one core, so that two trials must share one actor."""
+    ray.init(
+        num_cpus=1,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        object_store_memory=2**27,
+        runtime_env={"env_vars": {"PYTHONPATH": CLONE, "OMP_NUM_THREADS": "1"}},
+    )
+    yield
+    ray.shutdown()
+
+
+class PauseOften(tune.schedulers.FIFOScheduler):
+    """Pauses every trial after every epoch: each goes on from a checkpoint, in whatever actor is free."""
+
+    def on_trial_result(self, tune_controller, trial, result):
+        return self.PAUSE
+
+    def choose_trial_to_run(self, tune_controller):
+        waiting = [trial for trial in tune_controller.get_trials() if trial.status in ("PENDING", "PAUSED")]
+        return min(waiting, key=lambda trial: trial.last_result.get("epoch", 0), default=None)
+
+
+class Curves(tune.Callback):
+    """Collects val_loss, and the process, of every epoch of every trial."""
+
+    def __init__(self):
+        self.curves, self.processes = {}, set()
+
+    def on_trial_result(self, iteration, trials, trial, result, **info):
+        self.curves.setdefault(trial.config["optimizer_config"]["lr"], []).append(result["val_loss"])
+        self.processes.add(result["pid"])
+
+
+def fit(folder, name, scheduler=None):
+    curves = Curves()
+    results = tune.Tuner(
+        TorchTrainable,
+        param_space=BASE | {"optimizer_config": {"lr": tune.grid_search([0.05, 0.2])}},
+        tune_config=tune.TuneConfig(metric="val_loss", mode="min", reuse_actors=True, scheduler=scheduler),
+        run_config=tune.RunConfig(storage_path=str(folder), name=name, verbose=0, callbacks=[curves]),
+    ).fit()
+    return results, curves
+
+
+def test_two_trials_in_one_reused_actor_and_paused_after_every_epoch_have_the_same_curves(
+    one_core, tmp_path, monkeypatch
+):
+    """Straight through, or restored from a checkpoint at every epoch by turns: equal to the last bit."""
+    monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    results, straight = fit(tmp_path, "straight")
+    _, paused = fit(tmp_path, "paused", PauseOften())
+    assert not results.errors
+    assert {len(curve) for curve in straight.curves.values()} == {BASE["epochs"]}
+    assert all(math.isfinite(loss) for curve in straight.curves.values() for loss in curve)
+    assert paused.curves == straight.curves
+    assert len(straight.processes) == len(paused.processes) == 1

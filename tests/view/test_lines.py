@@ -1,0 +1,74 @@
+"""Plain lines, where there is no terminal."""
+
+import io
+
+from service.study.record import StudyRecord
+from service.view.lines import AT_ONCE, Lines
+from tests.view.small_study import ended, trained
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def lines_of(facts, events, clock=None, seconds=0.0):
+    stream, clock = io.StringIO(), clock or Clock()
+    view = Lines(facts, StudyRecord(), stream=stream, clock=clock)
+    for event in events:
+        view(event)
+    clock.now += seconds
+    view.catch_up()
+    return stream.getvalue().splitlines()
+
+
+def test_a_trial_that_ends_is_one_line_with_its_reason(facts, events):
+    assert lines_of(facts, events) == [
+        "[1/4] trial 0 completed at epoch 10: val_loss 0.5  lr=0.1  (finished all 10 epochs)",
+        "[2/4] trial 1 stopped at epoch 4: val_loss 2  lr=0.9  (rank 2 of 2 at rung 4)",
+    ]
+
+
+def test_epochs_print_nothing(facts):
+    assert lines_of(facts, trained("00000", [1.0] * 9)) == []
+
+
+def test_ten_quiet_seconds_are_answered_with_how_far_the_study_is(facts):
+    assert lines_of(facts, trained("00000", [1.0] * 5), seconds=10.0) == [
+        "0/4 trials over, 1 running; best val_loss 1 (trial 0); 5 epochs run, 0 saved; "
+        "10 s elapsed, about 1 min 10 s left"
+    ]
+
+
+def test_many_ends_at_once_are_no_flood(facts):
+    many = [
+        event
+        for number in range(AT_ONCE + 5)
+        for event in (*trained(f"{number:05d}", [1.0]), ended(f"{number:05d}", "stopped"))
+    ]
+    shown = lines_of(facts, many)
+    assert len(shown) == AT_ONCE + 1
+    assert shown[-1] == "... and 5 more trials ended"
+
+
+def test_a_reader_who_has_gone_does_not_end_the_sweep(facts, events):
+    class Closed(io.StringIO):
+        def write(self, _text):
+            raise BrokenPipeError
+
+    with Lines(facts, StudyRecord(), stream=Closed()) as view:
+        for event in events:
+            view(event)
+    assert view.record.epochs == 19
+
+
+def test_what_came_last_is_shown_before_the_view_closes(facts, events):
+    stream = io.StringIO()
+    with Lines(facts, StudyRecord(), stream=stream) as view:
+        for event in events:
+            view(event)
+        view.say("stopping")
+    assert stream.getvalue().splitlines()[0] == "stopping"
+    assert len(stream.getvalue().splitlines()) == 3

@@ -1,0 +1,62 @@
+"""What is printed once a sweep is over."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from service.study.events import Ended
+from service.study.record import fold
+from service.view.progress import progress
+from service.view.rows import put
+from service.view.summary import RESUMABLE, failures, print_places, print_summary
+from tests.view.small_study import trained
+
+
+def failed(trial, error):
+    return [*trained(trial, []), Ended(t=0.0, trial=trial, outcome="failed", reason="it raised", error=error)]
+
+
+def printed(show, *args):
+    console = Console(file=io.StringIO(), width=60)
+    show(console, *args)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_the_winner_comes_first_with_its_parameters(events, facts):
+    record = fold(events)
+    now = progress(record, facts, elapsed_s=75.0)
+    assert printed(print_summary, facts, record, now, 0, "all trials ended") == [
+        "study            digits: all trials ended",
+        "best             trial 0: val_loss 0.5 at epoch 10",
+        "                 optimizer_config.lr = 0.1",
+        "trials           1 completed, 1 paused, 1 running, 1 stopped",
+        "epochs           19 run, 6 saved by stopping early",
+        "time             1 min 15 s",
+    ]
+
+
+def test_equal_errors_are_one_line_with_the_first_trial_that_had_it():
+    events = [
+        *failed("00000", "Traceback ...\nValueError: bad lr"),
+        *failed("00001", "Traceback ...\nOSError: no such file"),
+        *failed("00002", "Traceback ...\nValueError: bad lr\n"),
+    ]
+    assert failures(fold(events)) == [
+        "2 x ValueError: bad lr (first: trial 0)",
+        "1 x OSError: no such file (first: trial 1)",
+    ]
+
+
+@pytest.mark.parametrize("exit_code", [0, 4, 130])
+def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "digits"
+    lines = printed(print_places, folder, folder / "best.yaml", exit_code)
+    assert lines[0] == "everything       runs/digits/"
+    assert ("carry on         python launch.py resume runs/digits" in lines) == (exit_code in RESUMABLE)
+
+
+def test_a_link_is_never_broken_over_lines():
+    """It is to be clicked, or copied."""
+    assert len(printed(put, "MLflow", "http://" + "x" * 200)) == 1

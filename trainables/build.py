@@ -1,0 +1,120 @@
+"""From the words of a run config to a net, a criterion and an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.data import Data
+from trainables.imports import call, parameters, resolve, takes
+from trainables.run import RunConfig, RunError
+
+REGRESSION_LOSSES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+BINARY_LOSSES = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.SoftMarginLoss)
+CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
+
+Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
+    """The net, initialised and on the device.
+
+    `in_features`/`out_features` (numbers per row) and `input_size`/`output_size` are filled in from
+    the data where the net's signature has them and `net_config` does not. A net whose first parameter
+    is `hparams` is called the template's way, `net(hparams, device)`, with them in `hparams`.
+
+    Raises:
+        RunError: if there is no such net or its keywords do not fit.
+    """
+    target = resolve(run.net)
+    outputs = 1 if isinstance(build_criterion(run), BINARY_LOSSES) else data.out_features
+    sizes = {
+        "in_features": data.in_features,
+        "out_features": outputs,
+        "input_size": int(data.x_train.shape[-1]),
+        "output_size": outputs,
+    }
+    names = list(parameters(target))
+    if names[:1] == ["hparams"]:
+        hparams = sizes | run.net_config
+        net = target(hparams, device) if len(names) > 1 else target(hparams)
+    else:
+        net = call(run.net, given=run.net_config, offered=sizes)
+    if not isinstance(net, nn.Module):
+        raise RunError(f"net: {run.net} made a {type(net).__name__}, not a torch.nn.Module")
+    if run.init is not None:
+        initialise = resolve(run.init)
+        for parameter in net.parameters():
+            if parameter.ndim >= 2:  # biases and norm layers keep what their module gave them
+                initialise(parameter)
+    return net.to(device)
+
+
+def build_criterion(run: RunConfig) -> Criterion:
+    """The loss function.
+
+    Raises:
+        RunError: if there is no such class or its keywords do not fit.
+    """
+    criterion: Criterion = call(run.criterion, given=run.criterion_config)
+    return criterion
+
+
+def targets_for(criterion: Criterion, y: torch.Tensor, data: Data, name: str) -> torch.Tensor:
+    """Targets in the type and shape the criterion wants: (rows,) int64, or (rows, outputs) float32.
+
+    Raises:
+        RunError: if the criterion is for the other task.
+    """
+    if data.task == "regression":
+        if isinstance(criterion, CLASS_LOSSES):
+            raise RunError(f"criterion: {name} is for classes, the data are a regression; torch.nn.MSELoss?")
+        return y
+    if isinstance(criterion, REGRESSION_LOSSES):
+        raise RunError(
+            f"criterion: {name} is for numbers, the data have {data.classes} classes; "
+            "use torch.nn.CrossEntropyLoss"
+        )
+    if isinstance(criterion, BINARY_LOSSES):
+        if data.classes != 2:
+            raise RunError(
+                f"criterion: {name} is for 2 classes, not {data.classes}; torch.nn.CrossEntropyLoss?"
+            )
+        return y[:, None].float()
+    return y
+
+
+def build_optimizer(run: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer over the parameters that are trained.
+
+    Where its class offers a fused step and the config does not choose, the fused one is taken: the
+    same update in one kernel (AdamW: a quarter of the time per step).
+
+    Raises:
+        RunError: if there is no such class or its keywords do not fit.
+    """
+    target = resolve(run.optimizer)
+    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    offered: dict[str, Any] = {}
+    chosen = {"fused", "foreach", "differentiable", "capturable"} & set(run.optimizer_config)
+    if takes(target, "fused") and not chosen and all(parameter.is_floating_point() for parameter in trained):
+        offered["fused"] = True
+    optimizer: torch.optim.Optimizer = call(
+        run.optimizer, trained, given=run.optimizer_config, offered=offered
+    )
+    return optimizer
+
+
+def hyperparameters(run: RunConfig, group: Mapping[str, Any]) -> set[str]:
+    """The keys of a parameter group that the config decides, as against what training has counted.
+
+    An optimizer's constructor takes its hyperparameters by name; what else stands in a group (`step`,
+    `train_mode`, `weight_sum`) is state. What a schedule adds (`initial_lr`, `max_lr`) is decided by
+    the config too.
+    """
+    named = set(parameters(resolve(run.optimizer)))
+    scheduled = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
+    return set(group) & (named | scheduled)

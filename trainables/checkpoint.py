@@ -1,0 +1,87 @@
+"""A training's state in a directory: whole or not there, and known to be intact when read."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+STATE = "training.pt"
+CHECKSUM = "training.pt.sha256"
+FORMAT = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, damaged or of another net; one line."""
+
+
+def save(directory: str | Path, state: Mapping[str, Any]) -> None:
+    """Write `state` (nested dicts and lists of tensors and plain values) into the directory.
+
+    Each file is written aside, flushed to disk and renamed, so a crash leaves the old one or the new
+    one; the checksum is written last.
+    """
+    buffer = io.BytesIO()
+    torch.save(_plain({"format": FORMAT, **state}), buffer)
+    content = buffer.getbuffer()
+    folder = Path(directory)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / STATE, content)
+    _write(folder / CHECKSUM, f"{hashlib.sha256(content).hexdigest()}  {STATE}\n".encode())
+
+
+def load(directory: str | Path) -> dict[str, Any]:
+    """Read back what `save` wrote; all tensors on the CPU.
+
+    Nothing in the file is executed (`weights_only`).
+
+    Raises:
+        CheckpointError: if a file is missing, the checksum does not fit, or the format is not ours.
+    """
+    folder = Path(directory)
+    try:
+        content = (folder / STATE).read_bytes()
+        expected = (folder / CHECKSUM).read_text("ascii").split()[:1]
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{folder}: cannot read the checkpoint: {error}") from error
+    if expected != [hashlib.sha256(content).hexdigest()]:
+        raise CheckpointError(f"{folder}: the checkpoint is damaged: {STATE} does not fit its checksum")
+    try:
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(f"{folder}: the checkpoint cannot be read: {first}") from error
+    if state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{folder}: checkpoint format {state.get('format')}; this version reads {FORMAT}"
+        )
+    return state
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    aside = path.with_name(f"{path.name}.tmp")
+    with aside.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    """The same value without numpy and without special mappings, which `weights_only` refuses."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(inner) for inner in value) if type(value) in (list, tuple) else list(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    return value

@@ -1,0 +1,100 @@
+"""Anything importable by its dotted path: the only registry there is."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from trainables.run import RunError
+
+CLONE = Path(__file__).resolve().parent.parent
+
+
+def add_paths(folders: Iterable[str | Path]) -> None:
+    """Put the folders at the front of `sys.path`, in their order; those there already stay put."""
+    new = [str(folder) for folder in folders if str(folder) not in sys.path]
+    sys.path[:0] = new
+
+
+def resolve(dotted: str) -> Any:
+    """The object a dotted path names, imported.
+
+    Raises:
+        RunError: if no such module can be found or it has no such name. What goes wrong *inside* a
+            module while it is imported passes unchanged: it is the module author's error.
+
+    >>> resolve("math.tau")
+    6.283185307179586
+    """
+    names = dotted.split(".")
+    for cut in range(len(names), 0, -1):
+        module = _module(".".join(names[:cut]))
+        if module is None:
+            continue
+        found: Any = module
+        for name in names[cut:]:
+            if not hasattr(found, name):
+                raise RunError(f"{dotted}: {found.__name__} has no {name!r}; is it spelt so there?")
+            found = getattr(found, name)
+        return found
+    raise RunError(
+        f"{dotted}: no module {names[0]!r} beside the sweep file, in the working directory or installed"
+    )
+
+
+def call(dotted: str, *args: Any, given: Mapping[str, Any], offered: Mapping[str, Any] | None = None) -> Any:
+    """Call what `dotted` names with `given` keywords, and those `offered` that it has a name for.
+
+    What the user gave wins over what is offered.
+
+    Raises:
+        RunError: if the keywords do not fit its signature.
+    """
+    target = resolve(dotted)
+    keywords = {name: value for name, value in (offered or {}).items() if takes(target, name)} | dict(given)
+    signature = _signature(target)
+    if signature is not None:
+        try:
+            signature.bind(*args, **keywords)
+        except TypeError as error:
+            raise RunError(f"{dotted}: {error}; see its signature") from None
+    return target(*args, **keywords)
+
+
+def parameters(target: Any) -> Mapping[str, inspect.Parameter]:
+    """The parameters of something callable, in order; none for a builtin that does not tell.
+
+    Raises:
+        RunError: if it cannot be called at all.
+    """
+    signature = _signature(target)
+    return {} if signature is None else signature.parameters
+
+
+def takes(target: Any, name: str) -> bool:
+    """Whether `target` has a parameter of this name (`**kwargs` does not count)."""
+    return name in parameters(target)
+
+
+def _signature(target: Any) -> inspect.Signature | None:
+    if not callable(target):
+        raise RunError(f"{target!r} is neither a class nor a function")
+    try:
+        return inspect.signature(target)
+    except ValueError:  # some builtins have none
+        return None
+
+
+def _module(name: str) -> ModuleType | None:
+    """Import a module, or None if there is none of this name (a missing import inside it raises)."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            return None
+        raise

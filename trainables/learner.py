@@ -1,0 +1,226 @@
+"""One net learning from one part of the data, an epoch at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, targets_for
+from trainables.checkpoint import CheckpointError
+from trainables.data import Data, Part, Split
+from trainables.feed import Feed
+from trainables.imports import resolve
+from trainables.run import RunConfig, RunError
+from trainables.schedule import Schedule
+
+LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
+NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter of the cost
+EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What one epoch of one learner came to; see `trainables.training.Epoch`."""
+
+    train_loss: float
+    val_loss: float
+    metrics: dict[str, float]
+    lr: float
+    grad_norm: float
+
+
+class Learner:
+    """A net, its optimizer and schedule, and the rows it learns from.
+
+    Args:
+        run: what to build and how to train it.
+        data: for the task and the sizes.
+        part: the rows.
+        device: where the net lives.
+        seed: of the order in which rows are drawn.
+
+    Raises:
+        RunError: if the run config asks for what cannot be built.
+    """
+
+    def __init__(self, run: RunConfig, data: Data, part: Part, device: torch.device, seed: int) -> None:
+        self.run, self.data, self.part, self.device = run, data, part, device
+        self.metrics = {name: resolve(dotted) for name, dotted in run.metrics.items()}
+        self.net = build_net(run, data, device)
+        self.criterion = build_criterion(run)
+        self.optimizer = build_optimizer(run, self.net)
+        self.feed = Feed(part, device, run.batch_size, seed)
+        self.schedule = Schedule(run, self.optimizer, len(self.feed))
+        self.sizes = torch.tensor(self.feed.sizes, dtype=torch.float64, device=device)
+
+    def epoch(self) -> Scores:
+        """Train on every row once, then validate."""
+        try:
+            train_loss, grad_norm, lr = self._train()
+        except LINALG_ERROR:
+            # Matrix optimizers (SPlus, SOAP) cannot decompose what has overflown: a divergence.
+            return Scores(math.nan, math.nan, {}, self._lr(), math.nan)
+        with self._evaluating():
+            outputs, targets = self._outputs(self.part.val, self.feed.validation)
+            scores = {"val": self.criterion(outputs, targets), **self._metrics(outputs, targets)}
+        # One transfer from the device for the whole epoch.
+        values = torch.stack([value.double() for value in (train_loss, grad_norm, *scores.values())]).tolist()
+        train, norm, val, *rest = values
+        self.schedule.after_epoch(val)
+        return Scores(train, val, dict(zip(list(scores)[1:], rest, strict=True)), lr, norm)
+
+    def evaluate(self, split: Split) -> dict[str, float]:
+        """`loss` and the metrics on some rows, with the weights meant for inference."""
+        with self._evaluating():
+            outputs, targets = self._outputs(split, None)
+            scores = {"loss": self.criterion(outputs, targets), **self._metrics(outputs, targets)}
+        return {name: float(value) for name, value in scores.items()}
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The net's state dict as it should be used for inference, on the CPU."""
+        with self._evaluating():
+            return {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Net, optimizer, schedule and data order."""
+        return {
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "order": self.feed.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any], made_by: RunConfig) -> None:
+        """Go on from a saved state; call it on a fresh learner.
+
+        Saved under the same config: exactly as it was. Under another one (PBT), the weights, the
+        optimizer's moments and the position in the schedule are the saved ones, and every
+        hyperparameter is this config's. Restored naively, an optimizer and a scheduler bring the
+        saver's rates back and the new ones are silently lost.
+
+        Raises:
+            CheckpointError: if the saved net is another.
+        """
+        try:
+            self.net.load_state_dict(state["net"])
+        except RuntimeError as error:
+            reasons = " ".join(str(error).split())
+            raise CheckpointError(f"the checkpoint is of another net: {reasons[:300]}") from error
+        self.feed.generator.set_state(state["order"])
+        saved = state["optimizer"]
+        if made_by == self.run:
+            self.optimizer.load_state_dict(saved)
+            self.schedule.load_state_dict(state["schedule"])
+            return
+        self.schedule.replay(state["schedule"]["losses"])
+        if made_by.optimizer != self.run.optimizer:
+            return  # the moments of one optimizer mean nothing to another
+        fresh = self.optimizer.state_dict()["param_groups"]
+        groups = [
+            {key: value for key, value in old.items() if key not in hyperparameters(self.run, old)}
+            | {key: new[key] for key in hyperparameters(self.run, new)}
+            for old, new in zip(saved["param_groups"], fresh, strict=True)
+        ]
+        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+
+    def _train(self) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """One pass over the rows: mean loss, mean gradient norm, and the last step's learning rate."""
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        losses, norms, lr = [], [], self._lr()
+        self.net.train()
+        for step, (x, y) in enumerate(self.feed.batches()):
+            loss = self._loss(x, y)
+            for parameter in parameters:
+                parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
+            loss.backward()  # type: ignore[no-untyped-call]
+            if self.run.grad_clip is not None:
+                norms.append(nn.utils.clip_grad_norm_(parameters, self.run.grad_clip))
+            elif step % NORM_EVERY == 0:
+                norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
+            lr = self._lr()
+            self.optimizer.step()
+            self.schedule.after_step()
+            losses.append(loss.detach())
+        mean = torch.stack(losses).double() @ self.sizes / self.sizes.sum()
+        return mean, torch.stack(norms).mean(), lr
+
+    def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """The criterion on one batch."""
+        targets = targets_for(self.criterion, y, self.data, self.run.criterion)
+        return self.criterion(self._forward(x, targets), targets)
+
+    def _forward(self, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Outputs for a batch, float32, of the targets' shape where the criterion compares the two."""
+        if self.run.precision == "bf16":
+            with torch.autocast(self.device.type, torch.bfloat16):
+                outputs = self.net(x).float()
+        else:
+            outputs = self.net(x)
+        if targets.is_floating_point() and outputs.shape != targets.shape:
+            # Left alone, (n,) against (n, 1) would be broadcast to n x n and train on nonsense.
+            if outputs.numel() != targets.numel():
+                shapes = f"{tuple(outputs.shape)} for targets of shape {tuple(targets.shape)}"
+                raise RunError(f"net: {self.run.net} answers {shapes}; mend its number of outputs")
+            outputs = outputs.reshape(targets.shape)
+        return outputs  # type: ignore[no-any-return]
+
+    def _outputs(
+        self, split: Split, tensors: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and targets of all rows, from tensors on the device or streamed."""
+        if tensors is None:
+            batches = self.feed.stream(split, np.arange(len(split.x)))
+        else:
+            size = EVALUATION_BATCHES * self.run.batch_size
+            batches = zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+        outputs, targets = [], []
+        for x, y in batches:
+            targets.append(targets_for(self.criterion, y, self.data, self.run.criterion))
+            outputs.append(self._forward(x, targets[-1]))
+        return torch.cat(outputs), torch.cat(targets)
+
+    def _metrics(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        """`accuracy` or `r2`, and the user's own, which see numpy arrays in the target's own units."""
+        if self.data.task == "classification":
+            single = targets.ndim > 1
+            answers = (outputs > 0).float() if single else outputs.argmax(1)
+            scores = {"accuracy": (answers == targets).float().mean()}
+        else:
+            residual = ((outputs - targets) ** 2).sum(0)
+            total = ((targets - targets.mean(0)) ** 2).sum(0)
+            scores = {"r2": (1 - residual / total).mean()}
+        if self.metrics:
+            prediction, target = outputs.cpu().numpy(), targets.cpu().numpy()
+            if self.data.task == "regression":
+                prediction, target = (self.part.std * each + self.part.mean for each in (prediction, target))
+            for name, metric in self.metrics.items():
+                scores[name] = torch.tensor(float(metric(prediction, target)), device=self.device)
+        return scores
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """No gradients, no dropout, and the averaged weights of optimizers that keep them.
+
+        Such an optimizer (SPlus, schedule-free) has none before its first step, and SPlus raises.
+        """
+        averaged = self.schedule.steps > 0 and callable(getattr(self.optimizer, "eval", None))
+        self.net.eval()
+        if averaged:
+            self.optimizer.eval()  # type: ignore[attr-defined]
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            if averaged:
+                self.optimizer.train()  # type: ignore[attr-defined]
+            self.net.train()
+
+    def _lr(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])

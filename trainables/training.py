@@ -1,0 +1,207 @@
+"""The training loop: a run config and data in, one `Epoch` after another out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables import checkpoint
+from trainables.data import Data, Split
+from trainables.learner import Learner, Scores
+from trainables.randomness import Randomness
+from trainables.run import EarlyStopping, RunConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What one pass over the training data came to.
+
+    Attributes:
+        number: 1 for the first.
+        train_loss: mean over the training rows, as they were trained on (before each step).
+        val_loss: over the validation rows, after the epoch; not finite if training has diverged.
+        metrics: `accuracy` or `r2`, and the user's own.
+        lr: learning rate of the epoch's last step, first parameter group.
+        grad_norm: mean total norm of the gradients, before clipping.
+        seconds: wall time of the epoch.
+    """
+
+    number: int
+    train_loss: float
+    val_loss: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    lr: float = math.nan
+    grad_norm: float = math.nan
+    seconds: float = math.nan
+
+    @property
+    def finite(self) -> bool:
+        """Whether both losses are numbers one can go on from."""
+        return math.isfinite(self.train_loss) and math.isfinite(self.val_loss)
+
+
+def train(
+    run: RunConfig,
+    data: Data,
+    *,
+    device: torch.device | str = "cpu",
+    seed: int | None = None,
+    resume: str | Path | None = None,
+) -> Iterator[Epoch]:
+    """Train, and yield every epoch as it is done.
+
+    The same run, data, seed and kind of device give the same numbers to the last bit, straight through
+    or resumed after any epoch (with `torch.set_num_threads` equal).
+
+    Args:
+        run: what to train.
+        data: what to train on, see `trainables.data.load`.
+        device: where.
+        seed: of initial weights, dropout and data order; the first of `run.seeds` if None.
+        resume: a directory that `Training.save` has written.
+
+    Raises:
+        RunError: if the run config asks for what cannot be built.
+        CheckpointError: if `resume` cannot be read.
+    """
+    training = Training(run, data, device=device, seed=seed)
+    if resume is not None:
+        training.load(resume)
+    yield from training
+
+
+class Training(Iterator[Epoch]):
+    """`train`, with its state in hand: it can be saved between two epochs and loaded again.
+
+    With folds it trains one net per fold side by side, and an epoch is the mean over them.
+
+    Attributes:
+        number: epochs done.
+        ended: why there is no further epoch, or "".
+    """
+
+    def __init__(
+        self, run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
+    ) -> None:
+        self.run = run
+        place = torch.device(device)
+        seed = run.seeds[0] if seed is None else seed
+        self.random = Randomness(seed, place)
+        with self.random.own():
+            self.learners = [
+                Learner(run, data, part, place, seed + fold) for fold, part in enumerate(data.parts)
+            ]
+        self.patience = Patience(run.early_stopping_config)
+        self.number = 0
+        self.ended = ""
+
+    def __next__(self) -> Epoch:
+        """Train one more epoch.
+
+        Raises:
+            StopIteration: after the last one; `ended` says why.
+        """
+        if not self.ended and self.number >= self.run.epochs:
+            self.ended = f"finished all {self.run.epochs} epochs"
+        if self.ended:
+            raise StopIteration
+        started = time.perf_counter()
+        with self.random.own():
+            scores = [learner.epoch() for learner in self.learners]
+        self.number += 1
+        epoch = mean(self.number, scores, time.perf_counter() - started)
+        if not epoch.finite:
+            self.ended = f"loss is not finite at epoch {epoch.number}"
+        else:
+            self.ended = self.patience.ends(epoch)
+        return epoch
+
+    def evaluate(self, split: Split) -> dict[str, float]:
+        """`loss` and metrics on other rows (a test split), by the first learner."""
+        return self.learners[0].evaluate(split)
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The first learner's state dict as it should be used for inference, on the CPU."""
+        return self.learners[0].weights()
+
+    def save(self, directory: str | Path) -> None:
+        """Write all that the next epoch depends on, and the config it was made under."""
+        state: dict[str, Any] = {
+            "run": self.run.model_dump_json(),
+            "number": self.number,
+            "ended": self.ended,
+            "patience": {"best": self.patience.best, "at": self.patience.at},
+            "random": self.random.state_dict(),
+            "learners": [learner.state_dict() for learner in self.learners],
+        }
+        checkpoint.save(directory, state)
+
+    def load(self, directory: str | Path) -> None:
+        """Go on from what `save` wrote; call it on a fresh training.
+
+        Under the config it was saved under, to the last bit as if nothing had happened; under another
+        see `Learner.load_state_dict`.
+
+        Raises:
+            CheckpointError: if it is damaged, or of another net or number of folds.
+        """
+        state = checkpoint.load(directory)
+        if len(state["learners"]) != len(self.learners):
+            folds = f"{len(state['learners'])} folds, the data {len(self.learners)}"
+            raise checkpoint.CheckpointError(f"{directory}: the checkpoint has {folds}")
+        made_by = RunConfig.model_validate_json(state["run"])
+        same = RunConfig.model_validate_json(self.run.model_dump_json()) == made_by
+        for learner, saved in zip(self.learners, state["learners"], strict=True):
+            learner.load_state_dict(saved, self.run if same else made_by)
+        self.random.load_state_dict(state["random"])
+        self.number = state["number"]
+        self.patience.best, self.patience.at = state["patience"]["best"], state["patience"]["at"]
+        self.ended = state["ended"] if same else ""
+
+
+class Patience:
+    """Counts how long there has been no better val_loss.
+
+    Args:
+        config: how long is too long.
+    """
+
+    def __init__(self, config: EarlyStopping) -> None:
+        self.config = config
+        self.best = math.inf  # of val_loss, or of its negative for mode "max"
+        self.at = 0
+
+    def ends(self, epoch: Epoch) -> str:
+        """Why training ends after this epoch, or ""."""
+        if not self.config.enabled:
+            return ""
+        loss = epoch.val_loss if self.config.mode == "min" else -epoch.val_loss
+        if loss < self.best - self.config.min_delta:
+            self.best, self.at = loss, epoch.number
+        if epoch.number - self.at < self.config.patience:
+            return ""
+        return (
+            f"no better val_loss than {abs(self.best):.6g} (epoch {self.at}) "
+            f"for {self.config.patience} epochs"
+        )
+
+
+def mean(number: int, scores: Sequence[Scores], seconds: float) -> Epoch:
+    """The epoch of which these are the folds."""
+    count = len(scores)
+    names = set.intersection(*(set(score.metrics) for score in scores))
+    return Epoch(
+        number,
+        sum(score.train_loss for score in scores) / count,
+        sum(score.val_loss for score in scores) / count,
+        {name: sum(score.metrics[name] for score in scores) / count for name in sorted(names)},
+        sum(score.lr for score in scores) / count,
+        sum(score.grad_norm for score in scores) / count,
+        seconds,
+    )
