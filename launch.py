@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 
 from service.cluster.machine import CannotPlace, Machine, this_machine
-from service.spec import Sweep, SweepError, read_sweep
+from service.spec import Problem, Sweep, SweepError, read_sweep
 from service.study.folder import NotAStudy, StudyExists, StudyFolder
 from service.study.journal import JournalError, read_events
 from service.study.lock import StudyBusy, lock
@@ -36,7 +36,6 @@ from trainables.run import RunError
 
 if TYPE_CHECKING:
     from service.study.desk import Finish
-    from service.study.events import Event
     from service.tracking import Tracker
     from service.view.watch import Watch
     from trainables.data import Data
@@ -111,9 +110,8 @@ def run(
     runs: Path | None,
 ) -> int:
     """Run the sweep of a FILE on this machine."""
-    reading = read_sweep(file, overrides=overrides, optimize_config=optimize_config)
-    warn(reading.warnings)
-    sweep, machine = reading.sweep, this_machine()
+    sweep = examine(file, overrides=overrides, optimize_config=optimize_config)
+    machine = this_machine()
     if name:
         sweep = sweep.model_copy(update={"study_name": name})
     slots = machine.slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
@@ -155,7 +153,7 @@ def check(files: tuple[Path, ...]) -> int:
     unsound = 0
     for file in files:
         try:
-            warn(read_sweep(file).warnings)
+            examine(file)
             click.echo(f"{file}: sound")
         except SweepError as error:
             unsound += 1
@@ -163,9 +161,32 @@ def check(files: tuple[Path, ...]) -> int:
     return 2 if unsound else 0
 
 
+def examine(file: Path, **words: Any) -> Sweep:
+    """The sweep of a file, found sound; what is allowed but suspicious is printed.
+
+    Raises:
+        SweepError: if it is not sound.
+    """
+    reading = read_sweep(file, **words)
+    sweep, sampler = reading.sweep, reading.sweep.sampler
+    warn(reading.warnings)
+    if not sweep.space or not sampler.name.startswith("optuna."):
+        return sweep  # a user's own sampler is not imported before it runs
+    from service.search import check_sampler
+    from service.search.space import Space
+
+    try:
+        notes = check_sampler(sampler.name, sampler.kwargs, Space(sweep.space, sweep.conditions))
+    except ValueError as error:
+        raise SweepError([Problem(str(file), None, "sampler", str(error))]) from None
+    warn(f"{file}: sampler: {note}" for note in notes)
+    return sweep
+
+
 def carry_out(sweep: Sweep, folder: StudyFolder) -> int:
     """Run what of the study has not been run, on a Ray of our own; the exit code."""
     from service.cluster.embedded import embedded
+    from service.study import tune as _  # noqa: F401 - torch and ray.tune, whole, before the tracker's thread
     from trainables.data import load
 
     console = Console()
@@ -176,8 +197,11 @@ def carry_out(sweep: Sweep, folder: StudyFolder) -> int:
         data = load(sweep.run, sweep.import_paths)
         view = watch(facts_of(sweep), fold(past, sweep.objective), console)
         tracker = tracker_of(sweep, folder)
+        # While Ray starts; but after torch and Ray are imported: the thread imports mlflow, which imports
+        # them too, and two threads in one circle of imports see half a module.
+        tracker.start(past)
         with embedded(sweep.import_paths) as machine:
-            finish = attempt(sweep, folder, machine, data, past, view, tracker)
+            finish = attempt(sweep, folder, machine, data, view, tracker)
             now = view.progress()
         print_summary(console, view.facts, finish.record, now, finish.exit_code, finish.reason)
         print_places(console, folder.path, folder.best_file, finish.exit_code)
@@ -190,7 +214,6 @@ def attempt(
     folder: StudyFolder,
     machine: Machine,
     data: Data,
-    past: Sequence[Event],
     view: Watch,
     tracker: Tracker,
 ) -> Finish:
@@ -198,9 +221,6 @@ def attempt(
     from service.study.tune import conduct
     from service.tracking import provenance
 
-    # Not before torch and Ray are imported, above: its thread imports mlflow, which imports them too,
-    # and two threads in one circle of imports see half a module.
-    tracker.start(past)
     stop, asked = StopSignal(), sweep.resources_per_trial
     with view:
         return conduct(
@@ -272,7 +292,7 @@ def find(study: str, runs: Path) -> StudyFolder:
     return StudyFolder.open(named if named.is_dir() or len(path.parts) == 1 else path)
 
 
-def warn(warnings: Sequence[Any]) -> None:
+def warn(warnings: Iterable[Any]) -> None:
     """Print what is allowed but suspicious."""
     for warning in warnings:
         click.echo(f"warning: {warning}", err=True)

@@ -17,6 +17,7 @@ from service.cluster.machine import Machine, this_machine
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent output engine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or every actor without a GPU prints a FutureWarning
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # or matrix products on a GPU differ from run to run
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the working directory, on workers too
     "RAY_usage_stats_enabled": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads: 2.6x slower
@@ -24,8 +25,6 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # service.study.stop handles signals
     "TUNE_WARN_THRESHOLD_S": "30",
 }
-
-AUTH = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")  # Ray reads them once a process: a second Ray must find the same
 
 
 @contextmanager
@@ -38,14 +37,14 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
     Yields:
         What Ray has to give: this machine's cores and every GPU it finds.
     """
-    before = dict(os.environ)
-    os.environ.update({name: value for name, value in QUIET.items() if name not in before})
+    before = {name: os.environ.get(name) for name in (*QUIET, "PYTHONPATH")}
+    os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
     # A Ray without a token lets any user of this machine run code as us. Ray turns tokens on by itself,
     # but writes one into the home folder unless it is given one.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     logging.getLogger("ray").setLevel(logging.ERROR)  # it says so in a warning, before it reads logging_level
     os.environ["PYTHONPATH"] = os.pathsep.join(
-        [*map(str, import_paths), *filter(None, [before.get("PYTHONPATH")])]
+        [*map(str, import_paths), *filter(None, [before["PYTHONPATH"]])]
     )  # workers inherit the environment of the moment in which Ray starts
     ray.init(
         address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
@@ -59,6 +58,8 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
         yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
     finally:
         ray.shutdown()
-        token = {name: os.environ[name] for name in AUTH if name in os.environ}
-        os.environ.clear()
-        os.environ.update(before | token)
+        for name, value in before.items():  # not the token: Ray reads it once a process
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -147,3 +147,8 @@ class Sweep(_Words):
     def space(self) -> dict[str, Domain]:
         """Every searched parameter's domain, by flat key."""
         return {key: parameter.domain for key, parameter in self.search_space.items()}
+
+    @property
+    def conditions(self) -> dict[str, dict[str, Any]]:
+        """When a searched parameter is active, for those that not always are."""
+        return {key: parameter.when for key, parameter in self.search_space.items() if parameter.when}

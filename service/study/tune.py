@@ -122,6 +122,8 @@ def make_scheduler(sweep: Sweep) -> RuleScheduler:
     }
     known = inspect.signature(face.rule_class).parameters
     context = {key: value for key, value in offered.items() if key in known}
+    if "audit_fraction" in sweep.trial_scheduler.kwargs:
+        context["audit_seed"] = sweep.seed
     mode = "min" if sweep.direction == "minimize" else "max"
     scheduler: RuleScheduler = face(
         **{**context, **sweep.trial_scheduler.kwargs}, metric=sweep.metric, mode=mode, time_attr="epoch"
@@ -133,7 +135,7 @@ def make_searcher(sweep: Sweep) -> StudySearcher:
     """The sweep's searcher, which knows nothing yet."""
     return StudySearcher(
         sweep.space,
-        when={key: parameter.when for key, parameter in sweep.search_space.items() if parameter.when},
+        when=sweep.conditions,
         sampler=sweep.sampler.name,
         sampler_kwargs=sweep.sampler.kwargs,
         seed=sweep.seed,
