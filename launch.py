@@ -24,11 +24,13 @@ from service.study.folder import NotAStudy, StudyExists, StudyFolder
 from service.study.journal import JournalError, read_events
 from service.study.lock import StudyBusy, lock
 from service.study.record import fold
+from service.study.replay import CannotReplay, as_json, replay_study, settings
 from service.study.status import read_status
 from service.study.stop import StopSignal, stopped_by_signals
 from service.view.live import watch
 from service.view.preview import print_preview
 from service.view.progress import Facts
+from service.view.replay import print_replay
 from service.view.rows import put
 from service.view.status import print_status
 from service.view.summary import print_places, print_summary
@@ -36,7 +38,7 @@ from trainables.run import RunError
 
 if TYPE_CHECKING:
     from service.study.desk import Finish
-    from service.tracking import Tracker
+    from service.tracking import TrackingProcess
     from service.view.watch import Watch
     from trainables.data import Data
 
@@ -48,6 +50,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     NotAStudy: 2,
     StudyBusy: 2,
     JournalError: 2,
+    CannotReplay: 2,
     CannotPlace: 6,
 }
 INTERRUPTED = 130
@@ -147,6 +150,25 @@ def status(study: str, as_json: bool, runs: Path) -> None:
 
 
 @cli.command()
+@click.argument("study")
+@click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="E.g. schedulers.ASHA.")
+@click.option("--kwargs", "given", default="{}", metavar="YAML", help="E.g. '{reduction_factor: 3}'.")
+@click.option("--workers", type=click.IntRange(1), help="Trials at once; as many as the study had.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@RUNS
+def replay(study: str, name: str, given: str, workers: int | None, wants_json: bool, runs: Path) -> None:
+    """Replay a STUDY's recorded curves under another trial scheduler: what it saves, what it loses."""
+    folder = find(study, runs)
+    sweep = folder.sweep()
+    record = fold(read_events(folder.journal_dir), sweep.objective)
+    seen = replay_study(sweep, record, name, settings(given), workers)
+    if wants_json:
+        click.echo(json.dumps(as_json(seen), indent=1))
+    else:
+        print_replay(Console(), facts_of(sweep), record.trials, sweep.objective, seen)
+
+
+@cli.command()
 @click.argument("files", nargs=-1, required=True, type=SWEEP_FILE)
 def check(files: tuple[Path, ...]) -> int:
     """Say whether sweep FILES are sound; nothing is run."""
@@ -186,7 +208,6 @@ def examine(file: Path, **words: Any) -> Sweep:
 def carry_out(sweep: Sweep, folder: StudyFolder) -> int:
     """Run what of the study has not been run, on a Ray of our own; the exit code."""
     from service.cluster.embedded import embedded
-    from service.study import tune as _  # noqa: F401 - torch and ray.tune, whole, before the tracker's thread
     from trainables.data import load
 
     console = Console()
@@ -197,11 +218,9 @@ def carry_out(sweep: Sweep, folder: StudyFolder) -> int:
         data = load(sweep.run, sweep.import_paths)
         view = watch(facts_of(sweep), fold(past, sweep.objective), console)
         tracker = tracker_of(sweep, folder)
-        # While Ray starts; but after torch and Ray are imported: the thread imports mlflow, which imports
-        # them too, and two threads in one circle of imports see half a module.
-        tracker.start(past)
+        tracker.start()  # in a process of its own, which imports mlflow while Ray starts
         with embedded(sweep.import_paths) as machine:
-            finish = attempt(sweep, folder, machine, data, view, tracker)
+            finish = attempt(sweep, folder, machine, data, view)
             now = view.progress()
         print_summary(console, view.facts, finish.record, now, finish.exit_code, finish.reason)
         print_places(console, folder.path, folder.best_file, finish.exit_code)
@@ -215,7 +234,6 @@ def attempt(
     machine: Machine,
     data: Data,
     view: Watch,
-    tracker: Tracker,
 ) -> Finish:
     """One attempt at the study on the Ray that is up, stoppable by signals."""
     from service.study.tune import conduct
@@ -229,16 +247,16 @@ def attempt(
             slots=machine.slots(asked, sweep.max_concurrent_trials),
             resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
             stop=stop,
-            subscribers=[tracker, view],
+            subscribers=[view],
             data=data,
             provenance=provenance(Path(__file__).parent, data_fingerprint=data.fingerprint),
             signals=stopped_by_signals(stop, view.say),
         )
 
 
-def tracker_of(sweep: Sweep, folder: StudyFolder) -> Tracker:
-    """The subscriber that tells MLflow, not yet started."""
-    from service.tracking import SweepFacts, Tracker, store_uri
+def tracker_of(sweep: Sweep, folder: StudyFolder) -> TrackingProcess:
+    """Who tells MLflow, not yet started."""
+    from service.tracking import SweepFacts, TrackingProcess, store_uri
 
     facts = SweepFacts(
         study=sweep.study_name,
@@ -257,10 +275,10 @@ def tracker_of(sweep: Sweep, folder: StudyFolder) -> Tracker:
         },
         sweep_yaml=(folder.path / "sweep.yaml").read_text(encoding="utf-8"),
     )
-    return Tracker(folder.path, facts, uri=store_uri(sweep.tracking.uri, os.environ, Path.cwd()))
+    return TrackingProcess(folder.path, facts, uri=store_uri(sweep.tracking.uri, os.environ, Path.cwd()))
 
 
-def print_tracking(console: Console, tracker: Tracker) -> None:
+def print_tracking(console: Console, tracker: TrackingProcess) -> None:
     """Wait for what MLflow is still owed, and print the page worth opening."""
     from service.tracking import ui_command
 
@@ -269,19 +287,22 @@ def print_tracking(console: Console, tracker: Tracker) -> None:
     if tracker.link:
         put(console, "MLflow", f"{command}, then {tracker.link}" if command else tracker.link)
     if unsent:
-        put(
-            console,
-            "MLflow",
-            f"lacks {unsent} events: {tracker.trouble}; `launch.py resume` sends them",
-            "yellow",
-        )
+        lacks = f"lacks {unsent} events: {tracker.trouble}; `launch.py resume` sends them"
+        put(console, "MLflow", lacks, "yellow")
+    elif tracker.refused:
+        put(console, "MLflow", f"refused {tracker.refused} changes; {tracker.trouble}", "yellow")
 
 
 def facts_of(sweep: Sweep) -> Facts:
     """What a view must know of a sweep."""
     sign = 1 if sweep.direction == "minimize" else -1
     return Facts(
-        name=sweep.study_name, metric=sweep.metric, sign=sign, epochs=sweep.run.epochs, wanted=sweep.trials
+        name=sweep.study_name,
+        metric=sweep.metric,
+        sign=sign,
+        epochs=sweep.run.epochs,
+        wanted=sweep.trials,
+        audited=bool(sweep.trial_scheduler.kwargs.get("audit_fraction")),
     )
 
 

@@ -100,7 +100,6 @@ def child(mode: str, trials: int) -> None:
 def ours(trials: int) -> list[tuple[str, float]]:
     """`launch.py run` on the shipped pfl.yaml with the trial scheduler taken out."""
     from launch import main as launch
-
     from service.study.events import Reported
     from service.study.journal import read_events
 

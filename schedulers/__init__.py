@@ -12,16 +12,27 @@ from typing import Any
 
 from schedulers.asha import ASHARule
 from schedulers.fifo import FIFORule
+from schedulers.hyperband import HyperbandRule, SuccessiveHalvingRule
 from schedulers.listener import Listener
+from schedulers.margin import MarginRule
+from schedulers.median import MedianStoppingRule
 from schedulers.pbt import PBTRule
 from schedulers.pfl import ClassicPFLRule
+from schedulers.plateau import PatienceRule
+from schedulers.predictive import PFLRule
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 from schedulers.space import Categorical, Domain, Float, Int
 
 # A literal, so that a sweep file's keywords can be checked against a rule without importing anything.
 RULES = {
     "ASHA": "schedulers.asha.ASHARule",
+    "Hyperband": "schedulers.hyperband.HyperbandRule",
+    "SuccessiveHalving": "schedulers.hyperband.SuccessiveHalvingRule",
+    "MedianStopping": "schedulers.median.MedianStoppingRule",
+    "Margin": "schedulers.margin.MarginRule",
+    "Patience": "schedulers.plateau.PatienceRule",
     "PBT": "schedulers.pbt.PBTRule",
+    "PFL": "schedulers.predictive.PFLRule",
     "ClassicPFL": "schedulers.pfl.ClassicPFLRule",
     "FIFO": "schedulers.fifo.FIFORule",
 }
@@ -37,14 +48,20 @@ __all__ = [
     "Exploit",
     "FIFORule",
     "Float",
+    "HyperbandRule",
     "Int",
     "Listener",
+    "MarginRule",
+    "MedianStoppingRule",
     "PBTRule",
+    "PFLRule",
+    "PatienceRule",
     "Pause",
     "Report",
     "Resume",
     "Rule",
     "Stop",
+    "SuccessiveHalvingRule",
 ]
 
 

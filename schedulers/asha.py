@@ -6,6 +6,7 @@ Hyperparameter Tuning", MLSys 2020, arXiv:1810.05934 (r, eta, R, s as there).
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -23,13 +24,16 @@ def rung_levels(grace_period: int, reduction_factor: float, max_resource: int) -
     At R every trial ends, so R is no rung.
 
     Raises:
-        ValueError: if grace_period is below 1 or exceeds max_resource, or reduction_factor is not above 1.
+        ValueError: if grace_period is below 1 or exceeds max_resource, or reduction_factor is below 1.1.
 
     >>> rung_levels(1, 3, 27)
     [1, 3, 9]
     """
-    if reduction_factor <= 1:
-        raise ValueError(f"reduction_factor ({reduction_factor}) must exceed 1: 1/reduction_factor go on")
+    if not 1.1 <= reduction_factor < math.inf:  # the nearer to 1, the more rungs without an effect
+        raise ValueError(
+            f"reduction_factor ({reduction_factor}) must be at least 1.1, and finite: "
+            "the best 1/reduction_factor of a rung go on; 3 or 4 are usual"
+        )
     if not 1 <= grace_period <= max_resource:
         raise ValueError(
             f"grace_period ({grace_period}) must lie between 1 and the epochs ({max_resource}), "
@@ -62,7 +66,7 @@ class ASHARule(Rule):
     Args:
         max_resource: R, epochs of a whole trial.
         grace_period: r, the first rung of bracket 0.
-        reduction_factor: eta, above 1; the top 1/eta of a rung go on.
+        reduction_factor: eta, at least 1.1; the top 1/eta of a rung go on.
         brackets: bracket s begins at r·eta^s. The paper runs one; more guard against curves that cross.
         seed: of the brackets' lots; a trial's bracket is a function of (seed, trial) alone.
         variant: `stopping` or `promotion`.
@@ -153,7 +157,6 @@ class ASHARule(Rule):
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
         """Promote the best that waits in the highest rung where the top 1/eta is not yet all promoted."""
-        here = set(paused)
         for level, s, k in sorted(
             ((level, s, k) for s, bracket in enumerate(self.levels) for k, level in enumerate(bracket)),
             key=lambda place: (-place[0], place[1]),
@@ -164,11 +167,13 @@ class ASHARule(Rule):
                 rank = _rank(self.rungs[s][k], loss, trial)
                 if rank > top:
                     break
-                if trial in here:
+                if trial in paused:
                     reason = (
                         f"promoted from rung {level}: loss {loss:.6g} ranks {rank} of {n}, top {top} promoted"
                     )
                     return Resume(trial, reason)
+        if len(paused) <= len(self.paused_with):
+            return None  # asked many times a second, of thousands that wait: do not look through them all
         # Not ours: it gave way to somebody, or another hand paused it.
         return super().resume([trial for trial in paused if trial not in self.paused_with])
 

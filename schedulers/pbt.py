@@ -148,8 +148,14 @@ class PBTRule(Rule):
         return Continue("already reported", milestone=self._is_milestone(report.resource))
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
-        """Let the least trained go on, of those that wait for nobody."""
+        """Let the least trained go on, of those that wait for nobody; but first let every member begin.
+
+        Else the first to come would train to their end before the others had started, and be compared
+        with nobody.
+        """
         ready = [trial for trial in paused if trial in self.orders or trial not in self.waiting]
+        if not self.synchronous and len(self.place) < self.population:
+            ready = [trial for trial in ready if trial in self.orders]
         if not ready:
             return None
         trial = min(ready, key=lambda name: self.place.get(name, 0))

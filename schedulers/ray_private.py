@@ -15,14 +15,50 @@ from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 
 
-def keep_actors(controller: Any, trial: Trial, count: int) -> None:
-    """Let so many idle processes wait for the next trial; Ray by itself keeps one and ends the others.
+class _Nobody:
+    """A trial that is staged and never starts."""
 
-    A barrier empties every slot at once, and a new process costs seconds of imports. `_actor_cache`
-    keeps as many as are staged: staging so many for ever keeps the slots' own.
+    placement_group_factory = None  # equals nobody's, so no process is ever counted as this one's
+
+
+class IdleActors:
+    """How many idle processes wait for the next trial, and until when.
+
+    Ray by itself keeps one, and from the last trial's start on none; but a barrier empties every slot at
+    once, whoever pauses wants a process again, and a new one costs seconds of imports.
+
+    Attributes:
+        outlive: whether they are kept although the search has no trial left to give.
     """
-    raw = getattr(controller, "_tune_controller", controller)
-    raw._actor_cache.increase_max(trial.placement_group_factory, by=count)
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self.outlive = False
+
+    def keep(self, controller: Any, trial: Trial, count: int) -> None:
+        """Let so many wait, from the first call on.
+
+        `_actor_cache` keeps as many as are staged: staging so many for ever keeps the slots' own.
+        """
+        if not self.kept:
+            _raw(controller)._actor_cache.increase_max(trial.placement_group_factory, by=count)
+            self.kept = count
+
+    def keep_to_the_end(self, controller: Any, trial: Trial, count: int) -> None:
+        """Let them wait also when the search is finished.
+
+        Ray then ends the process of whoever pauses, unless somebody is staged (:1081): so somebody is
+        who never starts.
+        """
+        self.keep(controller, trial, count)
+        if not self.outlive:
+            _raw(controller)._staged_trials.add(_Nobody())
+            self.outlive = True
+
+
+def _raw(controller: Any) -> Any:
+    """The controller behind the wrapper that warns of what a scheduler does with it."""
+    return getattr(controller, "_tune_controller", controller)
 
 
 def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:

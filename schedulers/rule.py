@@ -129,7 +129,7 @@ class Rule(ABC):
     def report(self, report: Report) -> Decision:
         """Judge one report. The same reports in the same order give the same decisions."""
         trial = report.trial_id
-        if report.resource <= self.seen.get(trial, 0):
+        if report.resource <= self.seen.get(trial, 0) or trial in self.over:
             return self.again(report)
         self.seen[trial] = report.resource
         if report.loss is None or not math.isfinite(report.loss):
@@ -179,6 +179,14 @@ class Rule(ABC):
         trial = min(paused, key=lambda name: self.seen.get(name, 0))
         return Resume(trial, "its turn again")
 
+    def hopeless(self, paused: Sequence[str]) -> str | None:
+        """Name a paused trial that nothing can make go on any more; `last_decision` is its end. A question.
+
+        Whoever can know it should say it: such a trial's place on the disk is freed, and a sampler
+        learns from it at once.
+        """
+        return None
+
     def resumed(self, resume: Resume) -> None:  # noqa: B027 - a hook: most rules have nothing to note
         """Take note that `resume` is being carried out."""
 
@@ -190,7 +198,7 @@ class Rule(ABC):
         self.over.setdefault(trial_id, ending)
 
     def copyable(self, resource: int) -> bool:
-        """Whether a trial may yet be sent to copy another's checkpoint at `resource`: it must be kept then."""
+        """Whether a trial may yet be sent to copy another's checkpoint at `resource`: it is kept then."""
         return False
 
     def last_word(self, trial_id: str) -> str:

@@ -8,6 +8,8 @@ Line numbers below are of ray 2.60.0, tune/execution/tune_controller.py.
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import logging
 import math
 import time
@@ -20,14 +22,11 @@ from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC, SHOULD_CHECKPOINT, TRAINING_ITERATION
 from ray.tune.schedulers import TrialScheduler
 
-from schedulers import ray_private
-from schedulers.asha import ASHARule
-from schedulers.fifo import FIFORule
+from schedulers import RULES, ray_private
+from schedulers.audit import audited
 from schedulers.listener import Listener
 from schedulers.nested import lookup, overlay
 from schedulers.outcome import OUTCOMES, outcome_of
-from schedulers.pbt import PBTRule
-from schedulers.pfl import ClassicPFLRule
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 from schedulers.slots import Filling, how_many_fit
 
@@ -48,6 +47,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         slots: trials that can run at once; None: what the cluster's resources allow. Given, early
             stops are also held back until every slot has its own process.
         listener: hears all that happens.
+        audit_fraction: chance, in [0, 1], that a trial which the rule stops runs to its end instead.
+        audit_seed: of that lot; the rule's own seed if None.
         kwargs: a face's: the rule's own arguments.
 
     Raises:
@@ -65,6 +66,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         time_attr: str = TRAINING_ITERATION,
         slots: int | None = None,
         listener: Listener | None = None,
+        audit_fraction: float = 0.0,
+        audit_seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__()
@@ -76,7 +79,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             raise TypeError(f"a rule was given, so {sorted(kwargs)} would be ignored; give them to the rule")
         if mode not in (None, "min", "max"):
             raise ValueError(f"mode is 'min' or 'max', not {mode!r}")
-        self.rule = rule
+        self.rule = audited(rule, audit_fraction, audit_seed)
         self._metric, self._mode = metric, mode
         self.time_attr = time_attr
         self.slots = slots
@@ -88,7 +91,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self._held: dict[str, Decision] = {}  # trial -> the decision that waits for the slots to fill
         self._filling = Filling()
         self._still_since: float | None = None
-        self._keeps_actors = False
+        self._actors = ray_private.IdleActors()
         self._told: set[str] = set()  # trials whose end was told
 
     def attach(
@@ -138,15 +141,17 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
-        if self.slots is not None and not self._keeps_actors:
-            ray_private.keep_actors(tune_controller, trial, self.slots)
-            self._keeps_actors = True
+        if self.slots is not None:
+            self._actors.keep(tune_controller, trial, self.slots)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Ask the rule and translate its answer."""
         name = trial.trial_id
         self._filling.saw(result)
         decision = self._judge(trial, result)
+        pauses = decision.milestone if isinstance(decision, Continue) else not isinstance(decision, Stop)
+        if pauses and not self._actors.outlive:
+            self._actors.keep_to_the_end(tune_controller, trial, self._slot_count({name: trial}))
         self.listener.reported(name, result, decision)
         if isinstance(decision, Stop):
             self._ended(
@@ -194,6 +199,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self._release_held(tune_controller, live)
         if self.halting():
             return None
+        while (name := self.rule.hopeless(self._paused(live))) is not None:
+            self._end_waiting(tune_controller, live[name])
         status = {name: trial.status for name, trial in live.items()}
         # A new trial that still waits for its slot has to let those pass that have begun already.
         busy = sum(
@@ -378,34 +385,23 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         if self.rule.resume(waiting) is not None:
             return
         for name in waiting:
-            decision = self.rule.last_decision(name)
-            self.rule.end(name, decision.ending)
-            self._ended(name, decision.ending, decision.reason, "")
-            controller.stop_trial(live[name])
+            self._end_waiting(controller, live[name])
+
+    def _end_waiting(self, controller: Any, trial: Trial) -> None:
+        decision = self.rule.last_decision(trial.trial_id)
+        self.rule.end(trial.trial_id, decision.ending)
+        self._ended(trial.trial_id, decision.ending, decision.reason, "")
+        controller.stop_trial(trial)
 
 
-class FIFO(RuleScheduler):
-    """Everyone runs to the end: `FIFORule` as a Ray Tune scheduler."""
-
-    rule_class = FIFORule
-
-
-class ASHA(RuleScheduler):
-    """Asynchronous successive halving: `ASHARule` as a Ray Tune scheduler; arguments as there."""
-
-    rule_class = ASHARule
-
-
-class PBT(RuleScheduler):
-    """Population based training: `PBTRule` as a Ray Tune scheduler; arguments as there."""
-
-    rule_class = PBTRule
-
-
-class ClassicPFL(RuleScheduler):
-    """The template's predicted-final-loss rule: `ClassicPFLRule` as a Ray Tune scheduler."""
-
-    rule_class = ClassicPFLRule
+def _face(name: str, path: str) -> type[RuleScheduler]:
+    """A rule as a Ray Tune scheduler: `RuleScheduler` that builds the rule from its own arguments."""
+    module, _, rule_name = path.rpartition(".")
+    rule = getattr(importlib.import_module(module), rule_name)
+    summary = (inspect.getdoc(rule) or name).partition("\n")[0]
+    words = f"{summary}\n\n`{path}` as a Ray Tune scheduler; arguments as there and as of `RuleScheduler`."
+    # __module__: pickled by reference, as schedulers.tune.ASHA.
+    return type(name, (RuleScheduler,), {"rule_class": rule, "__module__": __name__, "__doc__": words})
 
 
 def _never() -> bool:
@@ -416,3 +412,7 @@ def _live(controller: Any) -> dict[str, Trial]:
     """Unfinished trials in order of their ids. Ray keeps them in a set, the failed among them."""
     live = (trial for trial in controller.get_live_trials() if not trial.is_finished())
     return {trial.trial_id: trial for trial in sorted(live, key=lambda trial: str(trial.trial_id))}
+
+
+# The faces: schedulers.ASHA, schedulers.PBT, ... one a rule.
+globals().update({name: _face(name, path) for name, path in RULES.items()})

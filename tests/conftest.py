@@ -1,11 +1,14 @@
 """What all rooms' tests share."""
 
 import os
+import secrets
 
 import pytest
 
 # Two cores and many small tests: threads of one numeric library would only wait for each other's.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray reads its token once a process: all Rays of all tests must find the same, and none in a home folder.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @pytest.fixture(autouse=True)

@@ -64,6 +64,8 @@ def command(*args, **keywords):
         (["sweep.yaml"], "launch.py: Invalid value for 'FILE': File 'sweep.yaml' does not exist."),
         (["check"], "launch.py: Missing argument 'FILES...'."),
         (["tiny.yaml", "--dry"], "launch.py: No such option '--dry'. Did you mean '--dry-run'?"),
+        (["replay", "nothing"], "launch.py: Missing option '--trial-scheduler'."),
+        (["replay", "nothing", "--trial-scheduler", "FIFO"], "runs/nothing holds no study (no study.json)"),
         (["status", "nothing"], "runs/nothing holds no study (no study.json)"),
     ],
 )
@@ -76,7 +78,7 @@ def test_a_mistyped_line_gets_one_clear_line_and_exit_2(args, line, sweep, capsy
 
 def test_a_word_that_resembles_nothing_is_told_the_commands(sweep, capsys):
     assert launch.main(["zzz"]) == 2
-    assert "commands: check, resume, run, status" in capsys.readouterr().err
+    assert "commands: check, replay, resume, run, status" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)

@@ -31,6 +31,7 @@ from schedulers.space import Categorical, Domain, Float, Int
 from service.search.points import FirstPoints, Source
 from service.search.samplers import PerTrial, check_sampler, exhaustive_cells, is_grid, make_sampler, quiet
 from service.search.space import Space
+from service.search.storage import StudyStorage
 
 # What our trainable's results say of a trial's end, in the words of `tell`.
 _OUTCOMES = {"completed": "completed", "diverged": "diverged", "failed": "failed", "oom": "infeasible"}
@@ -114,11 +115,21 @@ class StudySearcher(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
 
     def report(self, trial_id: str, step: int, loss: float | None) -> None:
         """Note a loss after `step` epochs. Non-finite and repeated ones are passed over."""
+        self._waiting.discard(trial_id)
         if trial_id not in self._running or loss is None or not math.isfinite(loss):
             return
         if step not in self._steps[trial_id]:
             self._steps[trial_id].add(step)
             self._running[trial_id].report(float(loss), step)
+
+    def paused(self, trial_id: str) -> None:
+        """Note that a trial waits: until it goes on, samplers take it for stopped where it stands."""
+        if trial_id in self._running:
+            self._waiting.add(trial_id)
+
+    def resumed(self, trial_id: str) -> None:
+        """Note that it goes on."""
+        self._waiting.discard(trial_id)
 
     def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str = "") -> None:
         """Note how a trial ended. Unknown and already ended trials are passed over.
@@ -134,6 +145,7 @@ class StudySearcher(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
         if trial is None:
             return
         del self._steps[trial_id]
+        self._waiting.discard(trial_id)
         trial.set_user_attr("outcome", outcome)
         if reason:
             trial.set_user_attr("reason", reason)
@@ -291,11 +303,12 @@ class StudySearcher(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
         self._tried: set[tuple[Any, ...]] = set()
         self._running: dict[str, optuna.Trial] = {}
         self._steps: dict[str, set[int]] = {}
+        self._waiting: set[str] = set()
         self._first = self._first_points(space)
         self.notes += self._first.notes
         make = functools.partial(make_sampler, self.sampler_name, self.sampler_kwargs, space, self.seed)
         self._sampler_of_study = PerTrial(make)
-        self._storage_of_study = optuna.storages.InMemoryStorage()
+        self._storage_of_study = StudyStorage()
         with quiet():
             self.study = optuna.create_study(
                 storage=self._storage_of_study,
@@ -327,7 +340,8 @@ class StudySearcher(OptunaSearch):  # type: ignore[misc]  # Ray ships no types
 
     def _draw(self, trial_id: str, source: str, fixed: Mapping[str, Any] | None) -> dict[str, Any]:
         space = self._space_or_raise()
-        with quiet():
+        waiting = [self._running[name].number for name in self._waiting]
+        with quiet(), self._storage_of_study.showing_as_pruned(waiting):
             if fixed is not None:
                 self.study.enqueue_trial(dict(fixed))
             trial = self.study.ask()

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from schedulers import RULES
+from schedulers.audit import AUDIT_WORDS
 from schedulers.space import Categorical
 from service.spec.component import Misfit, misfits, signature
 from service.spec.document import Document
@@ -164,7 +166,9 @@ class Calls:
         keys: dict[str, Key] = {
             name: ("trial_scheduler", "kwargs", name) for name in self.sweep.trial_scheduler.kwargs
         }
-        for misfit in misfits(path, keys, self.modules, given=CONTEXT, home="schedulers"):
+        # A dotted path of ours leads past the face, which takes these, to the rule.
+        more = AUDIT_WORDS if path.removeprefix("schedulers.") in RULES else ()
+        for misfit in misfits(path, keys, self.modules, given=CONTEXT, more=more, home="schedulers"):
             yield self.placed(misfit, key, keys, "give it in trial_scheduler.kwargs")
 
     def functions(self) -> Iterator[Finding]:
@@ -221,10 +225,10 @@ def _foreign_scheduler(path: str) -> tuple[str, str] | None:
         return None
     name = path.rpartition(".")[2]
     for words, ours in (
-        (
-            ("ASHA", "AsyncHyperBand", "SuccessiveHalving", "HyperBand", "Hyperband", "BOHB"),
-            "schedulers.ASHA",
-        ),
+        (("ASHA", "AsyncHyperBand", "SuccessiveHalving"), "schedulers.ASHA"),
+        (("HyperBand", "Hyperband", "BOHB"), "schedulers.Hyperband"),
+        (("Median",), "schedulers.MedianStopping"),
+        (("Patient",), "schedulers.Patience"),
         (("PopulationBased", "PB2"), "schedulers.PBT"),
         (("FIFO", "Nop"), "schedulers.FIFO"),
     ):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from schedulers import RULES
+from schedulers.audit import AUDIT_WORDS, audited
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Domain, Float, Int
 from service.spec.calls import Finding
@@ -166,7 +167,8 @@ class Checks:
         if path == name or name not in RULES or self.space.problems:
             return
         rule: type[Rule] = imports.resolve(RULES[name])
-        kwargs = self.sweep.trial_scheduler.kwargs
+        given = self.sweep.trial_scheduler.kwargs
+        kwargs = {word: value for word, value in given.items() if word not in AUDIT_WORDS}
         names = set(inspect.signature(rule).parameters)
         context = {
             "seed": self.sweep.seed,
@@ -179,11 +181,11 @@ class Checks:
             return  # reported already, with the call
         filled = {word: value for word, value in context.items() if word in names}
         try:
-            rule(**{**filled, **kwargs})
+            audited(rule(**{**filled, **kwargs}), given.get("audit_fraction", 0.0), given.get("audit_seed"))
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
             # Its settings are whatever the file holds: a list where it compares, a word where it divides.
             what, _, mend = str(error).partition("; ")
-            yield self.error(self._word_of(str(error), kwargs), what, mend)
+            yield self.error(self._word_of(str(error), given), what, mend)
         yield from self._longer_than_training(kwargs)
 
     def _word_of(self, sentence: str, kwargs: dict[str, Any]) -> Key:
@@ -286,10 +288,15 @@ class Checks:
             yield self.error(("resources_per_trial", "gpu"), what, "drop one of the two")
 
     def trials(self) -> Iterator[Finding]:
-        """More than one trial needs something to differ in."""
+        """More than one trial needs something to differ in; so many must fit into the study."""
         if not self.space.keys and self.sweep.trials > 1:
             what = f"{self.sweep.trials} trials and no search_space: all would be the same"
             yield self.warning(("trials",), what, "give a search_space, or 'trials: 1'")
+        patience = self.sweep.stop.no_improvement
+        if patience is not None and patience.trials >= self.sweep.trials:
+            what = f"no_improvement.trials ({patience.trials}) is not below trials ({self.sweep.trials})"
+            mend = f"it can never act; try {max(1, self.sweep.trials // 3)}"
+            yield self.warning(("stop", "no_improvement", "trials"), what, mend)
 
 
 def cells(domain: Domain) -> int | None:

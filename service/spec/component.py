@@ -99,6 +99,7 @@ def misfits(
     modules: Modules,
     *,
     given: Collection[str] = (),
+    more: Collection[str] = (),
     first: int = 0,
     home: str = "torch.nn",
 ) -> Iterator[Misfit]:
@@ -109,6 +110,7 @@ def misfits(
         kwargs: names of the keyword arguments.
         modules: where modules are looked for.
         given: names that whoever calls it fills in, where it has such a parameter.
+        more: names that it takes besides those of its signature.
         first: how many of its first positional arguments whoever calls it fills in.
         home: the module where somebody who writes a bare name most likely thinks it is.
     """
@@ -126,7 +128,9 @@ def misfits(
         yield Misfit(None, *_missing(path, found))
     elif read is not None:
         # Named as the user does: a face may stand in front of the rule that was found.
-        read = replace(read.without_first(first), what=path.rpartition(".")[2])
+        own = read.without_first(first)
+        besides = tuple(signatures.Parameter(name, required=False) for name in more)
+        read = replace(own, parameters=(*own.parameters, *besides), what=path.rpartition(".")[2])
         yield from _unbound(read, kwargs, given)
 
 

@@ -115,11 +115,11 @@ def _graft_run(document: Document, folders: list[Path]) -> None:
     if not isinstance(name, str):
         return
     beside = folders[0] / name
-    path = beside if beside.is_file() else Path(name)
+    path = beside if _is_file(beside) else Path(name)
     try:
         inner = read(path, str(path))
     except SweepError as error:
-        if path.is_file():
+        if _is_file(path):
             raise
         what = f"'{name}' cannot be read as a run config's file"
         raise SweepError(
@@ -127,6 +127,13 @@ def _graft_run(document: Document, folders: list[Path]) -> None:
         ) from error
     document.graft(("run",), inner)
     folders.append(path.parent)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a whole text where a name belongs is longer than a name can be
+        return False
 
 
 def _as_name(text: str) -> str:
@@ -153,7 +160,7 @@ def _validate(
         "points_to_evaluate": (),  # read by themselves
         "import_paths": _import_paths(folders),
     }
-    for word in ("sampler", "trial_scheduler", "tracking", "resources_per_trial"):
+    for word in ("sampler", "trial_scheduler", "tracking", "resources_per_trial", "stop"):
         if value.get(word, 0) is None:
             del value[word]  # `sampler:` with nothing behind it leaves the default
     try:

@@ -70,6 +70,30 @@ class Tracking(_Words):
         return {"uri": value} if isinstance(value, str) else value
 
 
+class NoImprovement(_Words):
+    """The study ends once so many trials in a row have not brought a better best.
+
+    Attributes:
+        trials: that many, since the best last got better.
+        min_delta: by how much more than this the metric must get better to count.
+    """
+
+    trials: int = Field(ge=1)
+    min_delta: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+
+class StudyStop(_Words):
+    """When the study as a whole ends before all its trials; any of these that is given.
+
+    Attributes:
+        no_improvement: nothing better comes any more.
+        target: a completed trial's metric is as good as this, or better.
+    """
+
+    no_improvement: NoImprovement | None = None
+    target: float | None = Field(None, allow_inf_nan=False)
+
+
 class Sweep(_Words):
     """One study, as asked for.
 
@@ -92,6 +116,7 @@ class Sweep(_Words):
         time_budget_s: wall-clock seconds after which the sweep ends; None for no limit.
         max_failures: how many trials may fail by an error of their own; one more ends the sweep. None
             for no limit.
+        stop: when the study ends before all trials were tried, for having come far enough.
         baseline: whether the run's own values are tried first.
         points_to_evaluate: configurations to try before any sampled one, flat; what one leaves out
             is sampled.
@@ -115,6 +140,7 @@ class Sweep(_Words):
     max_concurrent_trials: int | None = Field(None, ge=1)
     time_budget_s: float | None = Field(None, gt=0)
     max_failures: int | None = Field(10, ge=0)
+    stop: StudyStop = StudyStop()
     baseline: bool = True
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
     run: RunConfig

@@ -9,9 +9,10 @@ from typing import Any, Protocol
 from schedulers.rule import Rule
 from service.spec import Sweep
 from service.study.best import write_best
-from service.study.events import Asked, Begun, Closed, Source
+from service.study.events import Asked, Begun, Closed, Ended, Source
 from service.study.folder import StudyFolder
 from service.study.keeper import Keeper
+from service.study.limits import STUDY_OVER, reached
 from service.study.record import StudyRecord, TrialRecord, trial_id
 from service.study.stop import StopSignal
 from service.study.stream import Learner, Stream
@@ -41,6 +42,7 @@ class Desk:
     Attributes:
         again: unfinished trials of earlier attempts, not yet handed to Ray.
         exhausted: the searcher has nothing left to try.
+        over: the study has come as far as its sweep's `stop` asks for; what is unfinished then ends.
     """
 
     sweep: Sweep
@@ -54,8 +56,10 @@ class Desk:
     attempt: int = 0
     again: list[TrialRecord] = field(default_factory=list)
     exhausted: bool = False
+    over: bool = False
     _exit_code: int = 130
     _deadline: float | None = None
+    _checked: int = -1
     _best_written: tuple[str, float | None] | None = None
 
     def __post_init__(self) -> None:
@@ -68,7 +72,10 @@ class Desk:
         return self.stream.record
 
     def begin(self) -> None:
-        """Open the attempt, and line up the trials that earlier attempts left unfinished."""
+        """Open the attempt, and line up the trials that earlier attempts left unfinished.
+
+        Of a study that is over already, `stop` is raised at once.
+        """
         self.attempt = self.record.attempts + 1
         now = self.stream.clock()
         self.stream.emit(
@@ -86,6 +93,7 @@ class Desk:
         self.again = sorted(
             self.record.unfinished(), key=lambda trial: (trial.status != "paused", trial.number)
         )
+        self._check_goal("done already: ")
 
     def ask(self) -> tuple[str, dict[str, Any]] | None:
         """A new trial's id and its searched values; None when no more are wanted or can be found."""
@@ -110,7 +118,8 @@ class Desk:
         return self.exhausted or len(self.record.trials) >= self.sweep.trials
 
     def check_limits(self) -> None:
-        """Raise `stop` when the time budget or the failure limit is used up."""
+        """Raise `stop` when the study has come far enough, or a budget is used up."""
+        self._check_goal()
         if self.stop.requested:
             return
         failed = self.record.counts()["failed"]
@@ -121,6 +130,16 @@ class Desk:
         elif self.sweep.max_failures is not None and failed > self.sweep.max_failures:
             self._exit_code = 5
             self.stop.request(f"{failed} trials failed, max_failures is {self.sweep.max_failures}")
+
+    def _check_goal(self, word: str = "") -> None:
+        """Raise `stop` if the sweep's own `stop` is reached; only an epoch more can change that."""
+        if self.stop.requested or self._checked == self.record.epochs:
+            return
+        self._checked = self.record.epochs
+        goal = reached(self.sweep, self.record)
+        if goal:
+            self.over, self._exit_code = True, 0
+            self.stop.request(word + goal)
 
     def keep_best(self) -> None:
         """Rewrite best.yaml if there is a new incumbent."""
@@ -133,7 +152,13 @@ class Desk:
             self._best_written = now
 
     def close(self) -> Finish:
-        """Say how the attempt ended."""
+        """Say how the attempt ended; a study that is over leaves nothing to resume."""
+        for trial in self.record.unfinished() if self.over else ():
+            self.rule.end(trial.trial, "stopped")
+            reason = f"{STUDY_OVER}{self.stop.reason}"
+            self.stream.emit(
+                Ended(t=self.stream.clock(), trial=trial.trial, outcome="stopped", reason=reason)
+            )
         self.keep_best()
         code, reason = self._verdict()
         self.stream.emit(Closed(t=self.stream.clock(), attempt=self.attempt, exit_code=code, reason=reason))
@@ -146,7 +171,7 @@ class Desk:
             return self._exit_code, self.stop.reason
         if self.record.unfinished():
             return 1, "Ray ended the run before every trial had ended"
-        if any(trial.outcome == "completed" for trial in self.record.trials.values()):
+        if self.record.best() is not None:
             return 0, "all trials ended"
         return 4, "no trial succeeded"
 

@@ -78,21 +78,44 @@ class Journal:
         os.write(self._fd, line + b"\n")
 
 
+class Tail:
+    """Reads a journal that somebody may be writing to.
+
+    Args:
+        folder: the study's `journal/` folder; it may not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._read: dict[Path, tuple[int, int]] = {}  # segment -> bytes and lines taken
+
+    def read(self) -> Iterator[Event]:
+        """The events since the last call, oldest first; at the first call all there are.
+
+        Raises:
+            JournalError: on a version this code does not know, or a damaged line that is not a torn end.
+        """
+        for path in sorted(self.folder.glob("*.jsonl")):
+            offset, before = self._read.get(path, (0, 0))
+            with path.open("rb") as segment:
+                segment.seek(offset)
+                data = segment.read()
+            whole = data[: data.rfind(b"\n") + 1]  # what follows is torn, or being written
+            self._read[path] = offset + len(whole), before + whole.count(b"\n")
+            for number, line in enumerate(whole.split(b"\n")[:-1], start=before + 1):
+                if number == 1:
+                    _check_header(path, line)
+                else:
+                    yield _event(path, number, line)
+
+
 def read_events(folder: Path) -> Iterator[Event]:
     """All events of a study, oldest first.
 
     Raises:
-        JournalError: on a version this code does not know, or a damaged line that is not a torn end.
+        JournalError: as `Tail.read`.
     """
-    for path in sorted(folder.glob("*.jsonl")):
-        lines = path.read_bytes().split(b"\n")
-        whole, torn = lines[:-1], lines[-1]  # what follows the last newline was cut off in mid-write
-        if not whole:
-            continue  # killed before its header was written
-        _check_header(path, whole[0])
-        for number, line in enumerate(whole[1:], start=2):
-            yield _event(path, number, line)
-        del torn
+    return Tail(folder).read()
 
 
 def _check_header(path: Path, line: bytes) -> None:

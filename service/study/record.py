@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from schedulers.audit import WOULD_STOP
 from service.study.events import (
     Asked,
     Begun,
@@ -59,6 +60,9 @@ class TrialRecord:
         checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
         losses_of_worker: workers lost since the last epoch that was new.
         last_loss, best_loss: of the finite reports; None before the first.
+        best_epoch: the epoch of `best_loss`.
+        waits: the trial scheduler's last word was to pause it (it did not just give way to another).
+        audited: epoch at which it would have been stopped, and why; None unless an audit let it run on.
     """
 
     number: int
@@ -81,6 +85,9 @@ class TrialRecord:
     losses_of_worker: int = 0
     last_loss: float | None = None
     best_loss: float | None = None
+    best_epoch: int = 0
+    waits: bool = False
+    audited: tuple[int, str] | None = None
 
     @property
     def epoch(self) -> int:
@@ -95,6 +102,10 @@ class TrialRecord:
     def worth(self, objective: str) -> float | None:
         """Its loss by the objective (`last` or `best`); None before the first finite report."""
         return self.last_loss if objective == "last" else self.best_loss
+
+    def worth_epoch(self, objective: str) -> int:
+        """The epoch at which it was worth that, 0 before the first report."""
+        return self.epoch if objective == "last" else self.best_epoch
 
     def latest_checkpoint(self) -> tuple[tuple[int, int], str] | None:
         """The newest of its own checkpoints made since its last exploit, with its key."""
@@ -158,6 +169,8 @@ class StudyRecord:
                 self._apply_to_trial(self.trials[event.trial], event)
 
     def _apply_to_trial(self, trial: TrialRecord, event: Event) -> None:
+        if isinstance(event, Reported | Promoted) and event.reason.startswith(WOULD_STOP):
+            trial.audited = trial.audited or (event.epoch, event.reason.removeprefix(WOULD_STOP))
         match event:
             case Started() | Promoted():
                 trial.status = "running"
@@ -169,8 +182,10 @@ class StudyRecord:
                 )
                 if math.isfinite(loss):
                     trial.last_loss = loss
-                    trial.best_loss = loss if trial.best_loss is None else min(loss, trial.best_loss)
+                    if trial.best_loss is None or loss < trial.best_loss:
+                        trial.best_loss, trial.best_epoch = loss, event.epoch
                 trial.losses_of_worker = 0
+                trial.waits = event.decision == "pause"
                 self.epochs += 1
                 if event.decision in ("pause", "exploit"):  # to copy, it is paused first
                     trial.status = "paused"

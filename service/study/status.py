@@ -85,7 +85,7 @@ class StatusFile:
         return {
             "trial": best.trial,
             "value": value,
-            "epoch": best.epoch,
+            "epoch": best.worth_epoch(self.record.objective),
             "status": best.status,
             "config": best.config,
         }

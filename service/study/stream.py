@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schedulers.rule import Exploit, Report, Resume, Rule
-from service.study.events import Asked, Ended, Event, Exploited, Promoted, Reported, Subscriber
+from service.study.events import Asked, Ended, Event, Exploited, Paused, Promoted, Reported, Subscriber
 from service.study.journal import Journal
 from service.study.record import StudyRecord
 
@@ -24,6 +24,12 @@ class Learner(Protocol):
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
         """A trial's loss at a step."""
+
+    def paused(self, trial_id: str) -> None:
+        """A trial waits, maybe for ever: what it reported is all that is known of it."""
+
+    def resumed(self, trial_id: str) -> None:
+        """It goes on."""
 
     def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str) -> None:
         """A trial's end."""
@@ -66,8 +72,15 @@ class Stream:
 def teach(learner: Learner, record: StudyRecord, event: Event) -> None:
     """Tell the searcher what an event means to it; `record` has the event already."""
     match event:
-        case Reported(again=False, loss=float() | int()) if event.loss is not None:
-            learner.report(event.trial, event.epoch, event.loss)
+        case Reported(again=False):
+            if event.loss is not None:
+                learner.report(event.trial, event.epoch, event.loss)
+            if event.decision == "pause":  # a kill may come before the pause itself is told
+                learner.paused(event.trial)
+        case Paused():
+            learner.paused(event.trial)
+        case Promoted():
+            learner.resumed(event.trial)
         case Ended():
             worth = record.trials[event.trial].worth(record.objective)
             learner.tell(event.trial, event.outcome, worth, event.reason)

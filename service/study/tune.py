@@ -100,8 +100,9 @@ def conduct(
     desk = Desk(sweep, folder, slots, dict(provenance or {}), stream, scheduler.rule, searcher, stop)
     desk.begin()
     try:
-        with signals or nullcontext():
-            _fit(desk, scheduler, resources, data)
+        if not stop.requested:
+            with signals or nullcontext():
+                _fit(desk, scheduler, resources, data)
     finally:
         finish = desk.close()
         stream.journal.close()

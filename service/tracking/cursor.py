@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 VERSION = 1
+FILE = "tracking.json"
 
 
 @dataclass(slots=True)

@@ -52,7 +52,7 @@ class Tracker:
         self.uri = uri
         self.facts = facts
         self.refused = 0
-        self._file = folder / "tracking.json"
+        self._file = folder / cursor.FILE
         self._cursor, self.trouble = cursor.load(self._file)
         if self._cursor.uri != uri:
             self._cursor = cursor.Cursor()

@@ -21,6 +21,7 @@ class Facts:
         sign: -1 if it is maximised, else 1; losses times this are what the user's metric says.
         epochs: R, epochs of a whole trial.
         wanted: trials asked for.
+        audited: an audit of the trial scheduler is on.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Facts:
     sign: int
     epochs: int
     wanted: int
+    audited: bool = False
 
     def value(self, loss: float | None) -> float | None:
         """A loss (lower is better) in the user's own terms."""
@@ -110,8 +112,7 @@ def _best(record: StudyRecord, facts: Facts) -> Best | None:
     if trial is None:
         return None
     loss = trial.worth(record.objective)
-    reached = next((point.epoch for point in trial.curve if point.loss == loss), trial.epoch)
-    epoch = reached if record.objective == "best" else trial.epoch
+    epoch = trial.worth_epoch(record.objective)
     return Best(trial.number, epoch, facts.value(loss), dict(trial.config))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from service.study.audit import Audit, audit
 from service.study.record import StudyRecord, TrialRecord
 from service.view.progress import Facts, Progress
 from service.view.rows import put
@@ -28,9 +29,25 @@ def print_summary(
     counts = ", ".join(f"{count} {status}" for status, count in sorted(now.counts.items()))
     put(console, "trials", counts or "none")
     put(console, "epochs", f"{now.epochs_run} run, {now.epochs_saved} saved by stopping early")
+    if facts.audited:
+        for label, line in zip(("audit", ""), audit_lines(audit(record, facts.epochs)), strict=True):
+            put(console, label, line)
     put(console, "time", duration(now.elapsed_s))
     for line in failures(record):
         put(console, "failed", line, "red")
+
+
+def audit_lines(found: Audit) -> tuple[str, str]:
+    """What the audit says of the stops, and of the epochs."""
+    stops = f"{found.audited} of {found.audited + found.stopped} stops let run on"
+    epochs = f"{found.epochs_saved} epochs saved by the other stops, {found.epochs_spent} spent on the audit"
+    if not found.judged:
+        return f"{stops}; none of them can be judged", epochs
+    false, at_most = len(found.false_stops), f"at most {found.at_most:.0%} are, with 95% confidence"
+    if not false:
+        return f"{stops}; of {found.judged} judged none was false ({at_most})", epochs
+    best = f"trial {int(found.false_stops[0])} beats the best that was let finish by {number(found.regret)}"
+    return f"{stops}; of {found.judged} judged {false} false ({at_most}): {best}", epochs
 
 
 def failures(record: StudyRecord, at_most: int = 3) -> list[str]:

@@ -1,5 +1,6 @@
 """ASHA's rungs, ranks, promotions and brackets."""
 
+import math
 from collections import Counter
 
 import pytest
@@ -111,6 +112,49 @@ def test_algorithm_2_on_nine_configurations():
     assert [trial for trial, how in log if how == "promoted"] == ["00000", "00001", "00002", "00000"]
 
 
+def jobs(losses, eta=3, max_resource=9):
+    """One worker's jobs under Algorithm 2, `configuration:epochs it is trained to`."""
+    rule = ASHARule(max_resource=max_resource, reduction_factor=eta, variant="promotion")
+    epochs, waiting, done = dict.fromkeys(range(1, len(losses) + 1), 0), [], []
+    new = iter(epochs)
+    while True:
+        resume = rule.resume([f"{n:05d}" for n in waiting])
+        if resume is not None:
+            rule.resumed(resume)
+            waiting.remove(int(resume.trial_id))
+        config = int(resume.trial_id) if resume is not None else next(new, None)
+        if config is None:
+            return " ".join(done)
+        decision = Continue()
+        while isinstance(decision, Continue):
+            epochs[config] += 1
+            decision = rule.report(Report(f"{config:05d}", epochs[config], losses[config - 1]))
+            if epochs[config] in (*rule.levels[0], max_resource):
+                done.append(f"{config}:{epochs[config]}")
+        if isinstance(decision, Pause):
+            waiting.append(config)
+
+
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [
+        (
+            [0.3, 0.6, 0.7, 0.65, 0.8, 0.2, 0.9, 0.1, 0.5],
+            # 3 came: the top one, 1; 6 came: the top two, 6 and 1; 8 came: the top two, 8 and 6, and the
+            # top one of 1, 6, 8 at epoch 3; 9 came: the top three were promoted all.
+            "1:1 2:1 3:1 1:3 4:1 5:1 6:1 6:3 7:1 8:1 8:3 8:9 9:1",
+        ),
+        (
+            [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],  # worsening: one more of the first every three
+            "1:1 2:1 3:1 1:3 4:1 5:1 6:1 2:3 7:1 8:1 9:1 3:3 1:9",
+        ),
+    ],
+)
+def test_algorithm_2_job_by_job(losses, expected):
+    """The bracket of the paper's figures: nine configurations, r 1, eta 3, R 9."""
+    assert jobs(losses) == expected
+
+
 def test_each_new_best_is_promoted_on_arrival():
     """Algorithm 2 is asynchronous: in improving order every arrival after the first two is a top third."""
     rule, _, _ = run_promotion([0.9, 0.8, 0.7, 0.6, 0.5])
@@ -180,7 +224,14 @@ def test_brackets_share_trials_as_hyperband_does():
             "grace_period (30) must lie between 1 and the epochs (27), "
             "else no trial reaches a rung; lower it",
         ),
-        ({"reduction_factor": 1}, "reduction_factor (1) must exceed 1: 1/reduction_factor go on"),
+        *(
+            (
+                {"reduction_factor": eta},
+                f"reduction_factor ({eta}) must be at least 1.1, and finite: "
+                "the best 1/reduction_factor of a rung go on; 3 or 4 are usual",
+            )
+            for eta in (0, 1, 1.0000001, math.inf, math.nan)
+        ),
         ({"brackets": 9}, "brackets (9) must lie between 1 and the number of rungs (3)"),
         ({"variant": "sideways"}, "variant is 'stopping' or 'promotion', not 'sideways'"),
         ({"objective": "worst"}, "objective is 'last' or 'best', not 'worst'"),

@@ -10,7 +10,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import schedulers
-from schedulers import ASHARule, ClassicPFLRule, Exploit, FIFORule, Float, Pause, PBTRule, Report, Stop
+from schedulers import (
+    ASHARule,
+    ClassicPFLRule,
+    Exploit,
+    FIFORule,
+    Float,
+    HyperbandRule,
+    MarginRule,
+    MedianStoppingRule,
+    PatienceRule,
+    Pause,
+    PBTRule,
+    PFLRule,
+    Report,
+    Stop,
+    SuccessiveHalvingRule,
+)
+from schedulers.audit import AuditedRule
 
 R = 9
 SPACE = {"lr": Float(1e-3, 1.0, log=True)}
@@ -18,14 +35,32 @@ RULES = {
     "fifo": lambda: FIFORule(max_resource=R),
     "asha stopping": lambda: ASHARule(max_resource=R, reduction_factor=3, brackets=2),
     "asha promotion": lambda: ASHARule(max_resource=R, reduction_factor=3, variant="promotion"),
+    "asha audited": lambda: AuditedRule(ASHARule(max_resource=R, reduction_factor=3), audit_fraction=0.5),
+    "asha promotion audited": lambda: AuditedRule(
+        ASHARule(max_resource=R, reduction_factor=3, variant="promotion"), audit_fraction=0.5
+    ),
     "asha best": lambda: ASHARule(max_resource=R, reduction_factor=2, objective="best"),
     "pbt": lambda: PBTRule(max_resource=R, perturbation_interval=2, space=SPACE, population_size=4),
     "pbt asynchronous": lambda: PBTRule(
         max_resource=R, perturbation_interval=2, space=SPACE, population_size=4, synchronous=False
     ),
     "classic pfl": lambda: ClassicPFLRule(max_resource=R, n_startup_trials=1, n_warmup_epochs=2, top_k=2),
+    "pfl": lambda: PFLRule(max_resource=R, population_size=4, min_finished=1),
+    "pfl stop only": lambda: PFLRule(max_resource=R, population_size=4, min_finished=1, can_pause=False),
+    "hyperband": lambda: HyperbandRule(max_resource=R, population_size=5),
+    "hyperband best": lambda: HyperbandRule(max_resource=R, grace_period=3, sizes="table", objective="best"),
+    "successive halving": lambda: SuccessiveHalvingRule(max_resource=R, reduction_factor=2, bracket_size=2),
+    "successive halving whole": lambda: SuccessiveHalvingRule(max_resource=R, population_size=4),
+    "median": lambda: MedianStoppingRule(max_resource=R, n_startup_trials=2, n_warmup_steps=1),
+    "median interval": lambda: MedianStoppingRule(
+        max_resource=R, n_startup_trials=1, n_warmup_steps=0, interval_steps=3, objective="best"
+    ),
+    "margin": lambda: MarginRule(max_resource=R),
+    "margin relative": lambda: MarginRule(max_resource=R, margins={1: 1.0, 3: 0.5, 7: None}, relative=True),
+    "patience": lambda: PatienceRule(max_resource=R, patience=2),
 }
-RANK_RULES = [name for name in RULES if not name.startswith("classic pfl")]
+BY_VALUE = ("classic pfl", "pfl", "median", "margin")  # these decide by the losses themselves
+RANK_RULES = [name for name in RULES if not name.startswith(BY_VALUE)]
 every_rule = pytest.mark.parametrize("name", RULES)
 every_rank_rule = pytest.mark.parametrize("name", RANK_RULES)
 few = settings(max_examples=25)  # times every rule
@@ -70,6 +105,11 @@ class Play:
             self.story.append(resume)
             if resume.exploit is not None:
                 self.epoch[resume.trial_id] = resume.exploit.resource
+        while (hopeless := self.rule.hopeless(self.paused)) is not None:
+            self.rule.end(hopeless, self.rule.last_decision(hopeless).ending)
+            self.over.add(hopeless)
+            self.paused.remove(hopeless)
+            self.story.append((hopeless, self.epoch[hopeless], self.rule.last_decision(hopeless)))
 
     def decided(self):
         """The kinds of decisions, without the numbers in their reasons."""
@@ -191,6 +231,7 @@ def test_resume_is_a_question(name, happened):
     paused = [f"{number:05d}" for number in range(4)]
     before = play.rule.state()
     assert play.rule.resume(paused) == play.rule.resume(paused)
+    assert play.rule.hopeless(paused) == play.rule.hopeless(paused)
     assert play.rule.state() == before
 
 
@@ -208,6 +249,42 @@ def test_who_has_ended_ends_again(name):
     assert rule.report(Report("00000", R - 1, 0.5, {"lr": 0.1})).ending == "completed"
 
 
+@every_rule
+@few
+@given(happened=happenings)
+def test_whoever_waits_in_the_end_goes_on_or_is_told_its_end(name, happened):
+    """No more trials come and all the others have ended: nobody waits for anybody for ever."""
+    play = played(name, happened)
+    for trial in [t for t in play.epoch if t not in play.paused and t not in play.over]:
+        play.happen(int(trial), "end", None)
+    play.rule.no_more_trials(sorted(play.epoch))
+    for _ in range(100 * R):
+        resume = play.rule.resume(play.paused)
+        if resume is None:
+            break
+        play.rule.resumed(resume)
+        play.paused.remove(resume.trial_id)
+        if resume.exploit is not None:
+            play.epoch[resume.trial_id] = resume.exploit.resource
+        while resume.trial_id not in play.paused and resume.trial_id not in play.over:
+            play.happen(int(resume.trial_id), "report", 1.0)
+    assert play.rule.resume(play.paused) is None
+    assert all(play.rule.last_decision(trial).reason for trial in play.paused)
+
+
+@every_rule
+@few
+@given(happened=happenings)
+def test_who_is_over_is_not_judged_again(name, happened):
+    """Stopped by another hand while an epoch of it was on its way: that epoch teaches nothing."""
+    play = played(name, happened)
+    for trial, epoch in play.epoch.items():
+        play.rule.end(trial, "stopped")
+        before = play.rule.state()
+        play.rule.report(Report(trial, epoch + 1, 0.0, {"lr": 0.5}))
+        assert play.rule.state() == before
+
+
 def test_every_face_has_its_rule():
     """The mapping is what sweep files are checked against, so it must be true."""
     for face, rule in schedulers.RULES.items():
@@ -222,12 +299,14 @@ class NoRay:
         if name.split(".")[0] == "ray":
             raise ImportError("ray is blocked")
 sys.meta_path.insert(0, NoRay())
-from schedulers import ASHARule, ClassicPFLRule, FIFORule, Float, PBTRule, Report
-space = {"lr": Float(0.1, 1.0)}
-pbt = PBTRule(max_resource=9, perturbation_interval=3, space=space, population_size=2)
-for rule in (ASHARule(max_resource=9), ClassicPFLRule(max_resource=9), FIFORule(max_resource=9), pbt):
+import importlib
+from schedulers import RULES, Float, Report
+needed = {"PBT": dict(perturbation_interval=3, space={"lr": Float(0.1, 1.0)}, population_size=2)}
+for name, path in RULES.items():
+    module, _, rule = path.rpartition(".")
+    rule = getattr(importlib.import_module(module), rule)(max_resource=9, **needed.get(name, {}))
     print(type(rule.report(Report("00000", 9, 0.5))).__name__)
 assert not [name for name in sys.modules if name.split(".")[0] == "ray"]
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.stdout.split(), done.stderr) == (["Stop"] * 4, "")
+    assert (done.stdout.split(), done.stderr) == (["Stop"] * len(schedulers.RULES), "")

@@ -62,6 +62,26 @@ def test_after_the_last_milestone_nobody_copies():
     assert report(rule, 0, 12, 0.9) == Stop("finished all 12 epochs", "completed")
 
 
+def test_asynchronously_nobody_goes_on_from_a_turn_before_every_member_has_begun():
+    """Two slots, four members: else two would train to their end and be compared with each other only."""
+    rule = population(synchronous=False)
+    report(rule, 0, 4, 0.2)
+    report(rule, 1, 4, 0.1)
+    assert rule.resume([name(0), name(1)]) is None
+    report(rule, 2, 1, 0.3)
+    assert rule.resume([name(0), name(1)]) is None
+    report(rule, 3, 1, 0.3)
+    assert rule.resume([name(0), name(1)]).trial_id == name(0)
+
+
+def test_asynchronously_a_member_that_failed_to_begin_is_not_waited_for():
+    rule = population(synchronous=False)
+    for n in range(3):
+        report(rule, n, 4, 0.3 - 0.1 * n)
+    rule.end(name(3), "failed")
+    assert rule.resume([name(0)]).trial_id == name(0)
+
+
 @pytest.mark.parametrize("how", ["failed", "stopped", "completed"])
 def test_nobody_waits_for_a_member_that_ended(how):
     rule = population()

@@ -54,3 +54,12 @@ def test_a_cache_told_to_expect_more_keeps_more_idle_processes():
     cache.increase_max("resources", by=2)
     assert [cache.cache_object("resources", n) for n in range(3)] == [True, True, False]
     assert list(cache.flush_cached_objects()) == []
+
+
+def test_while_somebody_is_staged_idle_processes_are_kept():
+    """Also by a search that is finished; and who is staged is only ever asked for its resources."""
+    keeps = inspect.getsource(TuneController._maybe_cache_trial_actor)
+    assert "if self._search_alg.is_finished() and not self._staged_trials:" in keeps
+    assert "total_max_objects == 0" in inspect.getsource(TuneController._cleanup_cached_actors)
+    finds = inspect.getsource(TuneController._unstage_trial_with_resources)
+    assert "staged_resources = staged_trial.placement_group_factory" in finds

@@ -58,6 +58,11 @@ class Controller:
     def __init__(self, *trials, more=False):
         self.trials, self.told = list(trials), []
         self.search_alg = SimpleNamespace(is_finished=lambda: not more)
+        self._staged_trials, self.kept = set(), 0
+        self._actor_cache = SimpleNamespace(increase_max=self.keep)
+
+    def keep(self, resources, by):
+        self.kept += by
 
     def get_trials(self):
         return self.trials
@@ -214,6 +219,18 @@ def donor_and_loser(**donor):
     return scheduler, heard, controller, loser, other
 
 
+def test_processes_outlive_the_search_once_a_trial_pauses():
+    """Ray would end the process of whoever pauses after the last trial has begun."""
+    first, second = FakeTrial("a"), FakeTrial("b")
+    scheduler, _ = adapter(Scripted(b=Pause("why")))
+    controller = Controller(first, second)
+    scheduler.on_trial_result(controller, first, result())
+    assert (len(controller._staged_trials), controller.kept) == (0, 0)
+    for epoch in (1, 2):
+        scheduler.on_trial_result(controller, second, result(epoch))
+        assert (len(controller._staged_trials), controller.kept) == (1, 2)
+
+
 def test_a_copy_goes_on_from_the_donors_checkpoint_at_the_resource():
     """Not from its latest: the donor has trained on."""
     scheduler, heard, controller, loser, _ = donor_and_loser(checkpoints=(2, 4, 6))
@@ -271,6 +288,23 @@ def test_when_nothing_can_wake_them_the_paused_end_with_a_last_word():
     scheduler.choose_trial_to_run(controller)
     assert controller.told == [("stop", "a"), ("stop", "b")]
     assert [told[:3] for told in heard] == [("ended", "a", "stopped"), ("ended", "b", "stopped")]
+
+
+def test_who_waits_in_vain_ends_at_once_though_others_run():
+    """The last of nine to come is the best and runs on; six are not among the best three."""
+    rule = schedulers.SuccessiveHalvingRule(max_resource=9)
+    scheduler, heard = adapter(rule)
+    trials = [FakeTrial(f"{n:05d}") for n in range(9)]
+    controller = Controller(*trials, more=True)
+    for n, trial in enumerate(trials):
+        answer = scheduler.on_trial_result(controller, trial, result(loss=-float(n)))
+        trial.status = Trial.PAUSED if answer == "PAUSE" else trial.status
+    assert scheduler.choose_trial_to_run(controller) is trials[6]
+    assert [part[:3] for part in heard if part[0] == "ended"] == [
+        ("ended", f"{n:05d}", "stopped") for n in range(6)
+    ]
+    assert {trial.status for trial in trials[:6]} == {Trial.TERMINATED}
+    assert rule.over == dict.fromkeys((f"{n:05d}" for n in range(6)), "stopped")
 
 
 def test_while_trials_are_to_come_the_paused_wait():
@@ -397,6 +431,14 @@ def test_results_without_the_time_attribute_are_refused_by_name():
     trial = FakeTrial("a")
     with pytest.raises(ValueError, match="results have no 'training_iteration'"):
         scheduler.on_trial_result(Controller(trial), trial, {"loss": 1.0})
+
+
+def test_a_face_tells_its_rules_words_and_is_found_by_its_name():
+    for face in schedulers.RULES:
+        made = getattr(schedulers, face)
+        assert pickle.loads(pickle.dumps(made)) is made
+        assert (made.__name__, made.__module__) == (face, "schedulers.tune")
+        assert made.rule_class.__doc__.splitlines()[0] in made.__doc__
 
 
 def test_every_face_is_a_trial_scheduler_and_pickles_without_its_connections():

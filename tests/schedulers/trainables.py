@@ -40,6 +40,15 @@ class Slope(tune.Trainable):
         self.epoch, self.height = state["epoch"], state["height"]
 
 
+class Fragile(Slope):
+    """A slope that raises at `fails_at`."""
+
+    def step(self):
+        if self.epoch + 1 == self.config.get("fails_at"):
+            raise RuntimeError("boom")
+        return super().step()
+
+
 def falling(config):
     """A function trainable that keeps no checkpoint."""
     for epoch in range(1, 28):

@@ -300,3 +300,33 @@ def test_prefers_what_it_is_told_is_good() -> None:
     late = [answers[number][0]["opt.lr"] for number in range(40, 60)]
     near = [lr for lr in late if 10**-1.75 < lr < 10**-0.25]  # half of the log range, around 0.1
     assert len(near) > 14
+
+
+def test_a_sampler_learns_from_trials_that_wait_as_from_those_stopped_there() -> None:
+    """Under Hyperband and ASHA promotion nearly all wait, most of them for ever: TPE must not be blind."""
+    drawn: dict[str, list[Any]] = {}
+    for way in ("runs", "waits", "is stopped"):
+        searcher = StudySearcher({"lr": Float(0.0, 1.0)}, seed=1, sampler_kwargs={"n_startup_trials": 5})
+        for number in range(20):
+            name = f"{number:05d}"
+            config, _ = searcher.ask(number) or ({}, "")
+            drawn.setdefault(way, []).append(config["lr"])
+            searcher.report(name, 1, (config["lr"] - 0.3) ** 2)
+            if way == "waits":
+                searcher.paused(name)
+            elif way == "is stopped":
+                searcher.tell(name, "stopped", None)
+    assert drawn["waits"] == drawn["is stopped"] != drawn["runs"]
+
+
+def test_a_trial_that_goes_on_is_running_again() -> None:
+    searcher = asked()
+    searcher.report("00000", 1, 0.9)
+    searcher.paused("00000")
+    seen: list[list[TrialState]] = []
+    with searcher._storage_of_study.showing_as_pruned([0]):
+        seen.append([trial.state for trial in searcher.study.get_trials()])
+    searcher.resumed("00000")
+    searcher.ask(1)
+    seen.append([trial.state for trial in searcher.study.get_trials()])
+    assert seen == [[TrialState.PRUNED], [TrialState.RUNNING, TrialState.RUNNING]]

@@ -181,6 +181,23 @@ def test_a_schedule_that_is_not_as_long_as_the_training_is_a_warning(
     assert warning.startswith(f"sweep.yaml:6: run.scheduler_config.{word}: {word} (50) is not epochs (10)")
 
 
+def test_a_patience_as_long_as_the_study_is_a_warning(tmp_path: Path) -> None:
+    """It could end nothing."""
+    text = "baseline: false\ntrials: 9\nstop: {no_improvement: {trials: 9}}\n"
+    text += "search_space: {optimizer_config.lr: {type: float, min: 1e-3, max: 1}}"
+    (warning,) = warnings_of(text + RUN, tmp_path)
+    assert warning == (
+        "sweep.yaml:3: stop.no_improvement.trials: no_improvement.trials (9) is not below trials (9); "
+        "it can never act; try 3"
+    )
+
+
+def test_stop_with_nothing_behind_it_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(f"trials: 1\nstop:\n{RUN}")
+    stop = read_sweep(tmp_path / "sweep.yaml").sweep.stop
+    assert (stop.target, stop.no_improvement) == (None, None)
+
+
 def test_a_rules_own_complaint_stands_at_the_word_it_speaks_of(tmp_path: Path) -> None:
     text = "trial_scheduler:\n  name: schedulers.ASHA\n  kwargs:\n    grace_period: 30\n" + RUN.lstrip()
     (problem,) = problems_of(text, tmp_path)

@@ -47,6 +47,7 @@ class ListedSearcher:
         self.told: dict[str, str] = {}
         self.reports: list[tuple[str, int, float]] = []
         self.asked: list[int] = []
+        self.waiting: set[str] = set()
 
     def ask(self, number: int) -> tuple[dict[str, Any], Source]:
         self.asked.append(number)
@@ -57,6 +58,12 @@ class ListedSearcher:
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
         self.reports.append((trial_id, step, loss))
+
+    def paused(self, trial_id: str) -> None:
+        self.waiting.add(trial_id)
+
+    def resumed(self, trial_id: str) -> None:
+        self.waiting.discard(trial_id)
 
     def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str) -> None:
         self.told[trial_id] = outcome
@@ -83,10 +90,14 @@ class Slot:
                 yield
             yield
         for trial in self.record.unfinished():
-            self.rule.end(trial.trial, "stopped")
-            self.narrator.ended(trial.trial, "stopped", self.rule.last_word(trial.trial))
+            self._end(trial.trial)
         self.desk.close()
         yield
+
+    def _end(self, name: str) -> None:
+        decision = self.rule.last_decision(name)
+        self.rule.end(name, decision.ending)
+        self.narrator.ended(name, decision.ending, decision.reason)
 
     def _next(self) -> str | None:
         pending = [
@@ -95,6 +106,9 @@ class Slot:
         if pending:
             return pending[0]
         paused = [trial.trial for trial in self.record.unfinished() if trial.status == "paused"]
+        while (hopeless := self.rule.hopeless(paused)) is not None:
+            paused.remove(hopeless)
+            self._end(hopeless)
         resume = self.rule.resume(paused)
         if resume is not None:
             self._resume(resume)

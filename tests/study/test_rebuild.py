@@ -10,9 +10,15 @@ from typing import Any
 import pytest
 
 from schedulers.asha import ASHARule
+from schedulers.audit import AuditedRule
 from schedulers.fifo import FIFORule
+from schedulers.hyperband import HyperbandRule, SuccessiveHalvingRule
+from schedulers.margin import MarginRule
+from schedulers.median import MedianStoppingRule
 from schedulers.pbt import PBTRule
 from schedulers.pfl import ClassicPFLRule
+from schedulers.plateau import PatienceRule
+from schedulers.predictive import PFLRule
 from schedulers.rule import Rule
 from service.study.events import Reported
 from service.study.journal import read_events
@@ -26,10 +32,23 @@ RULES: dict[str, Callable[[], Rule]] = {
     "ASHA promotion": lambda: ASHARule(
         max_resource=6, grace_period=1, reduction_factor=2, variant="promotion"
     ),
+    "ASHA audited": lambda: AuditedRule(ASHARule(max_resource=6, reduction_factor=2), audit_fraction=0.5),
+    "successive halving audited": lambda: AuditedRule(
+        SuccessiveHalvingRule(max_resource=6, reduction_factor=2, population_size=6), audit_fraction=0.5
+    ),
     "PBT": lambda: PBTRule(
         max_resource=6, perturbation_interval=2, space=SWEEP.space, population_size=SWEEP.trials, seed=1
     ),
+    "PFL": lambda: PFLRule(max_resource=6, population_size=SWEEP.trials, min_finished=2),
     "ClassicPFL": lambda: ClassicPFLRule(max_resource=6, n_startup_trials=2, n_warmup_epochs=2, top_k=2),
+    "Hyperband": lambda: HyperbandRule(max_resource=6, reduction_factor=2, population_size=SWEEP.trials),
+    "SuccessiveHalving": lambda: SuccessiveHalvingRule(
+        max_resource=6, reduction_factor=2, bracket_size=3, population_size=SWEEP.trials
+    ),
+    "SuccessiveHalving, population unknown": lambda: SuccessiveHalvingRule(max_resource=6),
+    "MedianStopping": lambda: MedianStoppingRule(max_resource=6, n_startup_trials=1, n_warmup_steps=1),
+    "Margin": lambda: MarginRule(max_resource=6, margins={2: 0.5, 4: 0.1}),
+    "Patience": lambda: PatienceRule(max_resource=6, patience=1, min_delta=0.3),
 }
 
 
@@ -54,7 +73,9 @@ def test_a_rule_rebuilt_at_any_moment_is_in_the_state_of_the_one_that_lived(
     for _ in slot.run():
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
         shutil.copytree(tmp_path / "lived", tmp_path / "copy")
-        assert Slot(tmp_path / "copy", SWEEP, make_rule()).rule.state() == slot.rule.state()
+        again = Slot(tmp_path / "copy", SWEEP, make_rule())
+        assert again.rule.state() == slot.rule.state()
+        assert again.searcher.waiting == slot.searcher.waiting
 
 
 def test_a_study_cut_after_any_epoch_and_resumed_has_the_uninterrupted_ones_history(

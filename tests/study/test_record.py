@@ -91,10 +91,11 @@ def test_an_epoch_reported_again_after_a_recovery_counts_once():
     assert record.epochs == 1
 
 
-@pytest.mark.parametrize(("objective", "worth"), [("last", 0.4), ("best", 0.2)])
-def test_a_trial_is_worth_what_the_objective_says(objective: str, worth: float):
+@pytest.mark.parametrize(("objective", "worth", "epoch"), [("last", 0.4, 3), ("best", 0.2, 2)])
+def test_a_trial_is_worth_what_the_objective_says(objective: str, worth: float, epoch: int):
     curve = [reported("00000", 1, 0.5), reported("00000", 2, 0.2), reported("00000", 3, 0.4)]
-    assert fold([BEGUN, asked("00000"), *curve]).trials["00000"].worth(objective) == worth
+    trial = fold([BEGUN, asked("00000"), *curve]).trials["00000"]
+    assert (trial.worth(objective), trial.worth_epoch(objective)) == (worth, epoch)
 
 
 @pytest.mark.parametrize("loss", [None, math.nan, math.inf])

@@ -1,6 +1,7 @@
 """What is printed once a sweep is over."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -10,7 +11,7 @@ from service.study.record import fold
 from service.view.progress import progress
 from service.view.rows import put
 from service.view.summary import RESUMABLE, failures, print_places, print_summary
-from tests.view.small_study import trained
+from tests.view.small_study import ended, trained
 
 
 def failed(trial, error):
@@ -34,6 +35,38 @@ def test_the_winner_comes_first_with_its_parameters(events, facts):
         "epochs           19 run, 6 saved by stopping early",
         "time             1 min 15 s",
     ]
+
+
+def audited(trial, loss):
+    events = trained(trial, [loss] * 10)
+    events[3] = replace(events[3], reason="audit: would have been stopped: rung 2")
+    return [*events, ended(trial, "completed")]
+
+
+@pytest.mark.parametrize(
+    ("losses", "line"),
+    [
+        ([], "0 of 1 stops let run on; none of them can be judged"),
+        (
+            [0.8, 0.6],
+            "2 of 3 stops let run on; of 2 judged none was false (at most 58% are, with 95% confidence)",
+        ),
+        (
+            [0.8, 0.4],
+            "2 of 3 stops let run on; of 2 judged 1 false (at most 88% are, with 95% confidence): "
+            "trial 11 beats the best that was let finish by 0.1",
+        ),
+    ],
+)
+def test_an_audit_is_told_with_how_sure_it_is(losses, line, events, facts):
+    """In the fixture trial 0 finished at 0.5, and trial 1 was stopped at 4 of 10."""
+    facts = replace(facts, audited=True)
+    more = [event for n, loss in enumerate(losses) for event in audited(f"{10 + n:05d}", loss)]
+    record = fold([*events, *more])
+    now = progress(record, facts, elapsed_s=75.0)
+    lines = printed(print_summary, facts, record, now, 0, "all trials ended")
+    spent = f"6 epochs saved by the other stops, {8 * len(losses)} spent on the audit"
+    assert lines[5:7] == [f"audit            {line}", f"                 {spent}"]
 
 
 def test_equal_errors_are_one_line_with_the_first_trial_that_had_it():

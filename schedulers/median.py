@@ -1,0 +1,111 @@
+"""The median stopping rule.
+
+Golovin, Solnik, Moitra, Kochanski, Karro, Sculley: "Google Vizier: A Service for Black-Box
+Optimization", KDD 2017, section 3.2.2.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right, insort
+
+from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
+
+Sums = list[float]  # of a trial: reports, their sum, the best of them, the last one's resource
+
+
+class MedianStoppingRule(Rule):
+    """Stop a trial whose best loss so far is worse than the median of the others' running averages.
+
+    At step s the trial's best loss up to s is compared with the others' losses averaged up to s: a
+    curve that falls is better than its average, so that half of the trials are stopped only where
+    they lag behind clearly.
+
+    The paper takes the averages of completed trials. Here everybody that came as far as s counts,
+    whether it went on from there or not: the completed are the survivors, so a median of theirs
+    grows ever stricter, and where many trials run at once there are none until it is too late.
+    A diverged trial counts from its last step on as infinitely bad. A trial that reports only now
+    and then is judged at the latest step it has passed, and counts at those it skipped with the
+    average it had.
+
+    Averages are no ranks: the logarithm of a loss may lead to other decisions than the loss.
+
+    Args:
+        max_resource: R, epochs of a whole trial.
+        n_startup_trials: others that must have come as far as a step before anybody is judged there.
+        n_warmup_steps: epochs of each trial in which it is not judged; a fifth of R if None.
+        interval_steps: epochs between two judgements of a trial.
+        objective: what a trial is worth: its `last` loss or its `best` so far; averages are of that.
+
+    Raises:
+        ValueError: if a count is negative, or the rule could never judge anybody.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_resource: int,
+        n_startup_trials: int = 5,
+        n_warmup_steps: int | None = None,
+        interval_steps: int = 1,
+        objective: Objective = "last",
+    ) -> None:
+        super().__init__(max_resource=max_resource, objective=objective)
+        warmup = max_resource // 5 if n_warmup_steps is None else n_warmup_steps
+        for name, value, least in (
+            ("n_startup_trials", n_startup_trials, 1),
+            ("n_warmup_steps", warmup, 0),
+            ("interval_steps", interval_steps, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} ({value}) must be at least {least}")
+        if n_warmup_steps is not None and n_warmup_steps >= max_resource:
+            raise ValueError(
+                f"n_warmup_steps ({n_warmup_steps}) must be below the epochs ({max_resource}), "
+                "else nobody is ever judged; lower it"
+            )
+        self.n_startup_trials = n_startup_trials
+        self.steps = range(warmup + 1, max_resource, interval_steps)
+        self.sums: dict[str, Sums] = {}  # running trial -> see above
+        self.averages: dict[str, list[float]] = {}  # step -> running averages up to it, ascending
+        self.diverged_at: list[int] = []  # ascending
+
+    def memory(self) -> tuple[str, ...]:
+        """One number per running trial and three, and one per trial and step at which it was judged."""
+        return (*super().memory(), "sums", "averages", "diverged_at")
+
+    def judge(self, report: Report) -> Decision:
+        """Compare at the latest step passed since the last report; then count for the others."""
+        trial, loss = report.trial_id, report.loss
+        assert loss is not None
+        n, total, best, last = self.sums.get(trial, [0, 0.0, math.inf, 0])
+        best = min(best, loss)
+        passed = [step for step in self.steps if last < step <= report.resource]
+        decision = self._compare(passed[-1], best) if passed else Continue()
+        for step in passed:
+            if step == report.resource:
+                insort(self.averages.setdefault(str(step), []), (total + loss) / (n + 1))
+            elif n:
+                insort(self.averages.setdefault(str(step), []), total / n)
+        self.sums[trial] = [n + 1, total + loss, best, report.resource]
+        return decision
+
+    def diverged(self, report: Report) -> Decision:
+        """Stop, and count as the worst from here on."""
+        insort(self.diverged_at, report.resource)
+        return super().diverged(report)
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """Its averages stay and count."""
+        super().end(trial_id, ending)
+        self.sums.pop(trial_id, None)
+
+    def _compare(self, step: int, best: float) -> Decision:
+        others = self.averages.get(str(step), [])
+        n = len(others) + bisect_right(self.diverged_at, step)
+        if n < self.n_startup_trials:
+            return Continue()
+        lower, upper = (others[i] if i < len(others) else math.inf for i in ((n - 1) // 2, n // 2))
+        median = (lower + upper) / 2
+        verdict = f"step {step}: best loss {best:.6g}, median of {n} running averages {median:.6g}"
+        return Stop(verdict) if best > median else Continue(verdict)

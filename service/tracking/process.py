@@ -1,0 +1,124 @@
+"""Tracking in a process of its own: MLflow costs the sweep nothing but its last words.
+
+The child reads the study's journal as it grows and tells MLflow by a `Tracker`. So the driver imports
+no mlflow, shares no interpreter lock with it and survives whatever happens to it; and the seconds
+that mlflow's imports take pass while Ray starts. Decision 0004 has the figures.
+
+    python -m service.tracking STUDY_FOLDER    (the sweep's facts on its first line of input)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from service.study.journal import Tail
+from service.study.lock import StudyBusy, lock
+from service.tracking import cursor
+from service.tracking.runs import SweepFacts
+from service.tracking.tracker import Tracker
+
+CLONE = Path(__file__).parents[2]
+LOOK_S = 0.5  # between two looks at the journal
+NICENESS = 10  # the cores are the trials'
+TURN_S = 60.0  # how long the child of a killed driver may take to finish before the next one begins
+LAST_WORDS_S = 20.0
+JOURNAL, LOCK, LOG = "journal", "tracking.lock", "tracking.log"
+
+
+class TrackingProcess:
+    """The driver's end of it.
+
+    Args:
+        folder: the study's.
+        facts: what of the sweep is shown.
+        uri: MLflow's tracking URI, see `runs.store_uri`.
+
+    Attributes:
+        link: the page worth opening; empty until `close`, or if the store was never reached.
+        trouble: what went wrong, or "".
+        refused: changes that MLflow would not take.
+    """
+
+    def __init__(self, folder: Path, facts: SweepFacts, *, uri: str) -> None:
+        self.folder, self.facts, self.uri = folder, facts, uri
+        self.link, self.trouble, self.refused = "", "", 0
+        self._child: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Begin; what earlier attempts left unsent is sent first."""
+        command = [sys.executable, "-m", "service.tracking", str(self.folder)]
+        paths = [str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        with (self.folder / LOG).open("w", encoding="utf-8") as log:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                start_new_session=True,  # a Ctrl-C is for the driver, which then says goodbye
+            )
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps({"facts": asdict(self.facts), "uri": self.uri}) + "\n")
+        self._child.stdin.flush()
+
+    def close(self, timeout_s: float = LAST_WORDS_S) -> int:
+        """Have the rest sent; gives up at once on a store that does not answer.
+
+        Returns:
+            Events that MLflow does not have: the next attempt sends them. `trouble` says why.
+        """
+        if self._child is None:
+            return 0
+        try:
+            answer, _ = self._child.communicate(f"close {timeout_s}\n", timeout=timeout_s + 10)
+            words = json.loads(answer)
+        except (OSError, ValueError, subprocess.TimeoutExpired):
+            self._child.kill()
+            self._child.communicate()
+            self.trouble = f"the tracking process failed; {self.folder / LOG} has its last words"
+            sent = cursor.load(self.folder / cursor.FILE)[0].sent
+            return max(0, sum(1 for _ in Tail(self.folder / JOURNAL).read()) - sent)
+        self.link, self.trouble, self.refused = words["link"], words["trouble"], words["refused"]
+        return int(words["unsent"])
+
+
+def main() -> None:
+    """The child: until told to close, or until the driver is gone."""
+    os.nice(NICENESS)
+    folder = Path(sys.argv[1])
+    words = json.loads(sys.stdin.readline())
+    facts = SweepFacts(**words["facts"])
+    deadline = time.monotonic() + TURN_S
+    while True:
+        try:
+            with lock(folder / LOCK, "tracking"):
+                follow(folder, Tracker(folder, facts, uri=words["uri"]))
+            return
+        except StudyBusy:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LOOK_S)
+
+
+def follow(folder: Path, tracker: Tracker) -> None:
+    """Feed the tracker from the journal; answer `close` with what became of it."""
+    tail = Tail(folder / JOURNAL)
+    tracker.start(list(tail.read()))
+    while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+        for event in tail.read():
+            tracker(event)
+    order = sys.stdin.readline().split()
+    for event in tail.read():
+        tracker(event)
+    unsent = tracker.close(float(order[1]) if order else LAST_WORDS_S)
+    if order:  # else the driver was killed
+        end = {"unsent": unsent, "link": tracker.link, "trouble": tracker.trouble, "refused": tracker.refused}
+        print(json.dumps(end))

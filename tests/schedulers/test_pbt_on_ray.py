@@ -1,0 +1,119 @@
+"""A population larger than the slots, one member failing and one diverging, on a real Ray."""
+
+import pytest
+import ray
+from ray import tune
+
+import schedulers
+from schedulers import Float, Listener
+from tests.schedulers.trainables import Fragile
+
+pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours
+
+EPOCHS, INTERVAL, LRS = 12, 3, [0.1, 0.2, 0.3, 0.4, 0.5]
+DIVERGES, FAILS = 0.3, 0.4  # the members that do, by their learning rate
+
+
+class Story(Listener):
+    """Writes down all it hears."""
+
+    def __init__(self):
+        self.results, self.exploits, self.resumes, self.endings = [], [], [], {}
+
+    def reported(self, trial_id, result, decision):
+        self.results.append((trial_id, result["epoch"], dict(result)))
+
+    def resumed(self, resume):
+        self.resumes.append(resume)
+
+    def exploited(self, trial_id, exploit):
+        self.exploits.append((trial_id, exploit))
+
+    def ended(self, trial_id, ending, reason, error):
+        assert trial_id not in self.endings
+        self.endings[trial_id] = ending
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_slots():
+    """Ray with two CPUs, for all tests of this file."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    patch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "2")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+    patch.undo()
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["synchronous", "asynchronous"])
+def run(request, tmp_path_factory, two_slots):
+    """Five members on two slots in a plain Tuner: whether synchronous, what was heard, the results."""
+    story = Story()
+    scheduler = schedulers.PBT(
+        metric="loss",
+        mode="min",
+        time_attr="epoch",
+        slots=2,
+        max_resource=EPOCHS,
+        perturbation_interval=INTERVAL,
+        population_size=len(LRS),
+        space={"optimizer.lr": Float(0.01, 1.0, log=True)},
+        synchronous=request.param,
+        seed=3,
+    )
+    scheduler.attach(listener=story)
+    grid = tune.Tuner(
+        tune.with_resources(Fragile, {"cpu": 1}),
+        param_space={
+            "optimizer": {"lr": tune.grid_search(LRS)},
+            "nan_at": tune.sample_from(lambda config: 2 if config["optimizer"]["lr"] == DIVERGES else None),
+            "fails_at": tune.sample_from(lambda config: 2 if config["optimizer"]["lr"] == FAILS else None),
+            "step_s": 0.03,
+        },
+        tune_config=tune.TuneConfig(scheduler=scheduler, reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path_factory.mktemp("pbt")),
+            verbose=0,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    ).fit()
+    return request.param, story, grid
+
+
+def first_lr(story, trial_id):
+    return next(result["lr"] for name, _, result in story.results if name == trial_id)
+
+
+def test_every_member_but_the_failed_trains_to_the_end(run):
+    """Nobody waits for the failed one, nobody for another who waits."""
+    _, story, grid = run
+    assert grid.num_errors == 1
+    assert sorted(story.endings.values()) == ["completed"] * 4 + ["failed"]
+    last = {name: epoch for name, epoch, _ in story.results if story.endings[name] == "completed"}
+    assert set(last.values()) == {EPOCHS}
+
+
+def test_the_diverged_member_is_replaced_at_the_next_milestone(run):
+    synchronous, story, _ = run
+    copies = [trial for trial, exploit in story.exploits if exploit.resource == INTERVAL]
+    assert DIVERGES in [first_lr(story, trial) for trial in copies]
+    if synchronous:  # four are left, a quarter of them is one
+        assert [first_lr(story, trial) for trial in copies] == [DIVERGES]
+        assert len(story.exploits) == 3
+
+
+def test_every_copy_goes_on_from_its_donors_checkpoint(run):
+    _, story, _ = run
+    reports = {(name, epoch): result for name, epoch, result in story.results}
+    assert not [resume for resume in story.resumes if "no checkpoint" in resume.reason]
+    for trial, exploit in story.exploits:
+        donor, after = reports[exploit.donor, exploit.resource], reports[trial, exploit.resource + 1]
+        assert after["lr"] == exploit.config["optimizer.lr"]
+        assert after["loss"] == pytest.approx(donor["loss"] - after["lr"])
+
+
+def test_no_process_is_ended_by_a_pause(run):
+    """Two slots, two processes; the failed member's error costs one more."""
+    _, story, _ = run
+    assert len({result["process"] for _, _, result in story.results}) <= 3

@@ -1,0 +1,297 @@
+"""The predictive rule: a ladder of ranks, and predicted final losses."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schedulers.predictive import REFERENCES, PFLRule
+from schedulers.replay import replay
+from schedulers.rule import Continue, Pause, Report, Stop
+
+R = 16
+
+
+def sweep(seed, trials=40, epochs=R, offset=0.0):
+    """Power-law curves towards different ends."""
+    rng = np.random.default_rng(seed)
+    end = rng.lognormal(-1, 0.5, trials)
+    amplitude, rate = end * rng.lognormal(1, 0.3, trials), rng.uniform(0.8, 1.2, trials)
+    t = np.arange(1, epochs + 1)
+    curves = end[:, None] + amplitude[:, None] * t ** -rate[:, None]
+    noisy = curves * np.exp(rng.normal(0, 0.02, curves.shape))
+    return (noisy + offset).tolist()
+
+
+def feed(rule, trial, losses, start=1):
+    """Report until the rule does not say Continue; the last decision."""
+    decision = Continue()
+    for epoch, loss in enumerate(losses, start):
+        decision = rule.report(Report(trial, epoch, loss))
+        if not isinstance(decision, Continue):
+            break
+    return decision
+
+
+def filled(trials=20, population=30):
+    """A rule that has seen whole trials with final losses 1.00, 1.01 and so on."""
+    rule = PFLRule(max_resource=R, population_size=population, early=1.0)
+    for number in range(trials):
+        for epoch in range(1, R + 1):
+            if isinstance(rule.report(Report(f"{number:05d}", epoch, 1 + number / 100 + 1 / epoch)), Pause):
+                rule.resumed(type("R", (), {"trial_id": f"{number:05d}"}))
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"keep": 0.0}, r"keep \(0.0\) must lie within \(0, 1\]"),
+        ({"min_chance": 2.0}, r"min_chance \(2.0\) must lie within \(0, 1\]"),
+        ({"early": -1.0}, r"early \(-1.0\) must lie within \(0, 1\]"),
+        ({"min_finished": 0}, r"min_finished \(0\) must be at least 1"),
+        ({"population_size": 0}, r"population_size \(0\) must be at least 1"),
+        ({"max_resource": 0}, r"max_resource \(0\) must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(setting, words):
+    with pytest.raises(ValueError, match=words):
+        PFLRule(**{"max_resource": R, **setting})
+
+
+def test_the_room_is_a_share_for_every_doubling_still_to_come():
+    rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
+    rooms = {level: round(rule._room(k), 1) for k, level in enumerate(rule.levels) if level in (4, 8, 16, 32)}
+    assert rooms == {4: 40.0, 8: 30.0, 16: 20.0, 32: 10.0}
+
+
+def test_the_room_never_closes_below_those_who_must_finish():
+    rule = PFLRule(max_resource=64, population_size=100, min_finished=7)
+    assert rule._room(len(rule.levels) - 1) == 7
+
+
+def test_the_best_of_all_goes_on_and_the_worst_waits():
+    rule = filled()
+    assert isinstance(feed(rule, "00100", [1.5, 1.0]), Continue)
+    assert isinstance(feed(rule, "00200", [9.0, 9.0]), Pause)
+
+
+def test_nothing_is_resumed_while_new_trials_are_to_come():
+    rule = PFLRule(max_resource=R, population_size=3)
+    feed(rule, "00000", [1.0])
+    assert feed(rule, "00001", [2.0]) != Continue()
+    assert rule.resume(["00001"]) is None
+
+
+def test_when_all_are_there_the_best_that_waits_is_resumed():
+    rule = PFLRule(max_resource=R, population_size=4, early=0.1, min_finished=1, keep=0.15)
+    for number, loss in enumerate([3.0, 1.0, 2.0, 4.0]):
+        assert isinstance(feed(rule, f"{number:05d}", [loss]), Pause)
+    paused = [f"{number:05d}" for number in range(4)]
+    resume = rule.resume(paused)
+    assert resume.trial_id == "00001"
+    assert resume.reason.startswith("second look: epoch 1: rank 1 of 4, room for 2 of 4; predicted final")
+    rule.resumed(resume)
+    assert rule.resume([trial for trial in paused if trial != "00001"]).trial_id == "00002"
+
+
+@pytest.mark.parametrize("tell", ["population_size", "no_more_trials"])
+def test_both_ways_to_learn_that_all_are_there_lead_to_a_second_look(tell):
+    rule = PFLRule(
+        max_resource=R, population_size=2 if tell == "population_size" else None, early=0.1, min_finished=1
+    )
+    for number in range(2):
+        feed(rule, f"{number:05d}", [1.0 + number])
+    if tell == "no_more_trials":
+        assert rule.resume(["00000", "00001"]) is None
+        rule.no_more_trials(["00000", "00001"])
+    assert rule.resume(["00000", "00001"]).trial_id == "00000"
+
+
+def test_a_trial_that_failed_before_its_first_report_is_not_waited_for():
+    rule = PFLRule(max_resource=R, population_size=2, early=0.1, min_finished=1)
+    feed(rule, "00000", [1.0])
+    rule.end("00001", "failed")
+    rule.end("00001", "failed")
+    assert rule.resume(["00000"]).trial_id == "00000"
+
+
+def test_who_gave_way_to_others_is_let_go_on_at_any_time():
+    rule = PFLRule(max_resource=R, population_size=9)
+    rule.report(Report("00003", 1, 1.0))
+    rule.paused_at.clear()
+    rule.waiting = [[] for _ in rule.levels]
+    assert rule.resume(["00003"]).reason == "its turn again"
+
+
+@pytest.mark.parametrize(("min_chance", "decision"), [(0.01, Pause), (1e-12, Continue)])
+def test_a_hopeless_prediction_pauses_a_trial_that_rank_would_let_through(min_chance, decision):
+    """Flat at twice the best: there is room for it, but nothing like it ever got there."""
+    rule = PFLRule(
+        max_resource=R, population_size=21, keep=0.6, early=1.0, min_finished=10, min_chance=min_chance
+    )
+    for number in range(10, 15):  # others, still at it: they show how far apart losses lie here
+        feed(rule, f"{number:05d}", [1 + number / 5] * 3)
+    for number in range(10):
+        scale = 1 - number / 1000
+        feed(rule, f"{number:05d}", [scale * (1 + 0.5 / epoch) for epoch in range(1, R + 1)])
+    assert rule.finishes == 10
+    assert type(feed(rule, "00020", [2.0, 2.0, 2.0, 2.0])) is decision
+
+
+@pytest.mark.parametrize(
+    ("can_pause", "finishes", "hopeful"), [(True, 10, False), (False, 10, True), (False, 400, False)]
+)
+def test_a_stop_must_be_surer_than_a_pause(can_pause, finishes, hopeful):
+    """A chance of 0.0001: enough to pause; to stop it takes many finished trials that never surprised."""
+    rule = PFLRule(max_resource=R, population_size=100, can_pause=can_pause)
+    rule.finishes = finishes
+    rule._chances["00000"] = 1e-4
+    assert rule._hopeful("00000", level=4, place=99.0) is hopeful
+
+
+def test_every_decision_says_what_is_predicted_and_how_sure_that_is():
+    rule = filled()
+    decision = feed(rule, "00100", [9.0, 9.0, 9.0])
+    median, low, high, chance = rule.predictions["00100"]
+    assert low < median < high
+    assert 0 <= chance < 0.05
+    assert f"predicted final loss {median:.6g} ({low:.6g} to {high:.6g}), {chance:.2g} to beat 1.0625" in (
+        decision.reason
+    )
+
+
+def test_the_last_word_says_why_it_was_not_resumed():
+    rule = PFLRule(max_resource=R, population_size=2, early=0.1, min_finished=1)
+    feed(rule, "00000", [1.0])
+    assert rule.last_word("00000").startswith("not resumed: epoch 1: rank 1 of 1, room for ")
+
+
+def test_without_checkpoints_a_trial_is_stopped_and_none_waits():
+    outcome = replay(
+        rule := PFLRule(max_resource=R, population_size=40, can_pause=False), sweep(0), workers=4
+    )
+    assert outcome.pauses == 0
+    assert rule.paused_at == {}
+    assert outcome.saved > 0.3
+
+
+def test_who_waits_reports_the_same_epoch_again_and_waits_on():
+    rule = PFLRule(max_resource=R, population_size=9, early=0.1, min_finished=1)
+    feed(rule, "00000", [1.0])
+    assert isinstance(rule.report(Report("00000", 1, 0.0)), Pause)
+
+
+def test_a_trial_that_reports_rarely_is_looked_at_when_it_does():
+    rule = PFLRule(max_resource=R, population_size=1, min_finished=1)
+    rule.report(Report("00000", 5, 2.0))
+    assert rule.curves["00000"] == [2.0] * 4  # levels 1, 2, 3 and 4
+    rule.report(Report("00000", 9, 1.0))
+    assert rule.curves["00000"] == [2.0] * 4 + [1.0] * 2
+
+
+def test_a_divergence_counts_as_one_more_that_is_worse():
+    rule = PFLRule(max_resource=R, population_size=3)
+    assert rule.report(Report("00000", 1, math.nan)) == Stop("loss is nan at epoch 1", "diverged")
+    assert "rank 1 of 2" in rule.report(Report("00001", 1, 1.0)).reason
+
+
+@pytest.mark.parametrize("workers", [1, 4, 16, 64])
+@pytest.mark.parametrize("seed", range(3))
+def test_most_epochs_are_saved_and_a_good_trial_finishes(workers, seed):
+    curves = sweep(seed, trials=60)
+    outcome = replay(PFLRule(max_resource=R, population_size=60), curves, workers=workers)
+    assert outcome.saved > 0.5
+    assert outcome.best <= 1.05 * min(curve[-1] for curve in curves)
+    assert len(outcome.finished) >= 5
+
+
+@pytest.mark.parametrize("workers", [1, 8])
+def test_losses_below_zero_are_handled_on_the_raw_scale(workers):
+    """An accuracy, say, maximised: the loss is its negative."""
+    curves = sweep(1, trials=60, offset=-1.0)
+    rule = PFLRule(max_resource=R, population_size=60)
+    outcome = replay(rule, curves, workers=workers)
+    assert not rule.positive
+    assert outcome.saved > 0.5
+    best = min(curve[-1] for curve in curves)
+    assert outcome.best <= best + 0.05
+
+
+def test_a_first_loss_below_zero_in_mid_sweep_changes_the_scale_for_all():
+    rule = filled()
+    feed(rule, "00100", [-0.5, -0.6])
+    assert not rule.positive
+    assert rule.predictions["00100"][0] < 0
+
+
+def test_extreme_losses_are_survived():
+    """Log or raw, 1e300 or 1e-300: no overflow, no warning."""
+    rule = PFLRule(max_resource=R, population_size=60)
+    curves = sweep(2, trials=57)
+    curves += [[1e300] * R, [1e-300] * R, [-1e300] * R]
+    replay(rule, curves, order=np.random.default_rng(0).permutation(60).tolist(), workers=3)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    cut=st.integers(0, 400),
+    workers=st.integers(1, 8),
+    offset=st.sampled_from([0, -1]),
+)
+def test_a_rule_reloaded_in_mid_sweep_decides_alike(seed, cut, workers, offset):
+    """Through JSON, whatever was cached."""
+
+    class Reloading(PFLRule):
+        count = 0
+
+        def report(self, report):
+            Reloading.count += 1
+            if Reloading.count == cut:
+                fresh = PFLRule(max_resource=R, population_size=25)
+                fresh.load(json.loads(json.dumps(self.state())))
+                assert fresh.state() == self.state()
+                self.load(fresh.state())
+            return super().report(report)
+
+    curves = sweep(seed, trials=25, offset=offset)
+    Reloading.count = 0
+    plain = replay(PFLRule(max_resource=R, population_size=25), curves, workers=workers)
+    assert replay(Reloading(max_resource=R, population_size=25), curves, workers=workers) == plain
+
+
+def test_a_question_asked_often_changes_nothing():
+    class Asked(PFLRule):
+        def resume(self, paused):
+            before = self.state()
+            answers = [PFLRule.resume(self, paused) for _ in range(3)]
+            assert answers[0] == answers[1] == answers[2]
+            assert self.state() == before
+            return answers[0]
+
+    curves = sweep(3, trials=20)
+    plain = replay(PFLRule(max_resource=R, population_size=20), curves, workers=3)
+    assert replay(Asked(max_resource=R, population_size=20), curves, workers=3) == plain
+
+
+@given(factor=st.sampled_from([0.01, 7.0, 1e4]))
+def test_the_unit_of_a_positive_loss_does_not_matter(factor):
+    curves = np.array(sweep(4))
+    plain = replay(PFLRule(max_resource=R, population_size=40), curves.tolist(), workers=2)
+    scaled = replay(PFLRule(max_resource=R, population_size=40), (factor * curves).tolist(), workers=2)
+    assert (plain.finished, plain.epochs) == (scaled.finished, scaled.epochs)
+
+
+def test_the_curves_looked_at_are_bounded():
+    rule = PFLRule(max_resource=2, keep=1.0, early=1.0)
+    for number in range(REFERENCES + 40):
+        feed(rule, f"{number:05d}", [1.0 + number / 1e3, 1.0])
+        rule.end(f"{number:05d}", "completed")
+    for number in range(1000, 1000 + REFERENCES + 40):
+        feed(rule, f"{number:05d}", [2.0])
+        rule.end(f"{number:05d}", "stopped")
+    assert (len(rule.finished), len(rule.partial), len(rule.curves)) == (REFERENCES, REFERENCES, 0)

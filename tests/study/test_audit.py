@@ -1,0 +1,95 @@
+"""What an audit found, read off a study's record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedulers.asha import ASHARule
+from schedulers.audit import AuditedRule
+from service.study.audit import audit
+from service.study.journal import read_events
+from service.study.record import StudyRecord, fold
+from tests.study.slot import Slot, small_sweep
+
+R = 6
+SWEEP = small_sweep(trials=12, epochs=R)
+Trial = tuple[str, int, int, float | None]  # outcome, epochs run, epoch of its audit (0: none), loss
+
+
+def record_of(trials: list[Trial]) -> StudyRecord:
+    """The record of a study whose trials ended so."""
+    from service.study.events import Asked, Ended, Reported
+
+    events: list[object] = []
+    for number, (outcome, epochs, at, loss) in enumerate(trials):
+        trial = f"{number:05d}"
+        events.append(Asked(t=0, trial=trial, config={}, source="sampler"))
+        for epoch in range(1, epochs + 1):
+            reason = "audit: would have been stopped: rung 1" if epoch == at else ""
+            events.append(
+                Reported(
+                    t=0,
+                    trial=trial,
+                    generation=0,
+                    epoch=epoch,
+                    work=epoch,
+                    loss=loss,
+                    metrics={},
+                    decision="continue",
+                    reason=reason,
+                )
+            )
+        events.append(Ended(t=0, trial=trial, outcome=outcome, reason=""))  # type: ignore[arg-type]
+    return fold(events)  # type: ignore[arg-type]
+
+
+KEPT: Trial = ("completed", R, 0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("trials", "judged", "false_stops", "regret"),
+    [
+        ([KEPT, ("completed", R, 2, 0.7)], 1, (), 0.0),  # rightly stopped
+        ([KEPT, ("completed", R, 2, 0.25)], 1, ("00001",), 0.25),  # the rule would have lost the best
+        ([KEPT, ("completed", R, 2, 0.4), ("completed", R, 1, 0.25)], 2, ("00002", "00001"), 0.25),
+        ([KEPT, ("diverged", 4, 2, None)], 1, (), 0.0),  # nothing would have come of it
+        ([KEPT, ("failed", 4, 2, 0.1)], 0, (), None),  # its end is not known
+        ([("completed", R, 2, 0.25)], 0, (), None),  # nothing to compare it with
+        ([KEPT, ("stopped", 2, 0, 0.1)], 0, (), None),  # not audited
+    ],
+)
+def test_a_stop_was_false_if_the_trial_beat_the_best_that_was_let_finish(
+    trials: list[Trial], judged: int, false_stops: tuple[str, ...], regret: float | None
+):
+    found = audit(record_of(trials), R)
+    assert (found.judged, found.false_stops, found.regret) == (judged, false_stops, regret)
+
+
+def test_epochs_saved_are_the_stoppeds_and_epochs_spent_the_auditeds():
+    found = audit(
+        record_of([KEPT, ("stopped", 2, 0, 1.0), ("stopped", 1, 0, 1.0), ("completed", R, 2, 1.0)]), R
+    )
+    assert (found.stopped, found.audited) == (2, 1)
+    assert (found.epochs_saved, found.epochs_spent) == (4 + 5, 4)
+
+
+def test_the_rate_comes_with_what_it_may_be_at_most():
+    found = audit(record_of([KEPT, *[("completed", R, 2, 0.7)] * 9, ("completed", R, 2, 0.1)]), R)
+    assert found.false_stop_rate == 0.1
+    assert found.at_most == pytest.approx(0.348, abs=0.001)
+    assert audit(record_of([KEPT]), R).false_stop_rate is None
+
+
+def test_an_audited_study_ends_its_audited_trials_as_completed_and_tells_the_searcher_so(tmp_path: Path):
+    rule = AuditedRule(ASHARule(max_resource=R, reduction_factor=2), audit_fraction=0.5)
+    slot = Slot(tmp_path, SWEEP, rule)
+    for _ in slot.run():
+        pass
+    record = fold(read_events(tmp_path / "journal"))
+    audited = {name for name, trial in record.trials.items() if trial.audited is not None}
+    assert audited == set(rule.audited) != set()
+    for name in audited:
+        assert slot.searcher.told[name] == record.trials[name].outcome in ("completed", "diverged")
+    assert audit(record, R).audited == len(audited)

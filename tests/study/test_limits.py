@@ -1,0 +1,141 @@
+"""When a study as a whole has come far enough: the sweep file's `stop`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedulers.fifo import FIFORule
+from service.study.events import Asked, Ended, Event, Paused, Reported
+from service.study.journal import read_events
+from service.study.limits import reached
+from service.study.record import fold
+from tests.study.slot import Slot, loss_of, small_sweep
+
+R = 2
+
+
+class Told:
+    """Events of a study as it is told: one trial after the other, time passing."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.trials = 0
+
+    def trial(self, outcome: str, loss: float, epochs: int = R) -> Told:
+        """One more trial, that ended so; `paused` by the rule, or `gave way`, and waits."""
+        name, self.trials = f"{self.trials:05d}", self.trials + 1
+        self.events.append(Asked(t=self.now, trial=name, config={}, source="sampler"))
+        for epoch in range(1, epochs + 1):
+            last: Any = "pause" if outcome == "paused" and epoch == epochs else "continue"
+            self.events.append(
+                Reported(
+                    t=self.now,
+                    trial=name,
+                    generation=0,
+                    epoch=epoch,
+                    work=epoch,
+                    loss=loss,
+                    metrics={},
+                    decision=last,
+                )
+            )
+        if outcome in ("paused", "gave way"):
+            self.events.append(Paused(t=self.now, trial=name, epoch=epochs, reason=outcome))
+        elif outcome != "running":
+            self.events.append(Ended(t=self.now, trial=name, outcome=outcome, reason=""))  # type: ignore[arg-type]
+        return self
+
+    @property
+    def now(self) -> float:
+        return float(len(self.events))
+
+
+def told(*trials: tuple[str, float]) -> Told:
+    study = Told()
+    for outcome, loss in trials:
+        study.trial(outcome, loss)
+    return study
+
+
+@pytest.mark.parametrize(
+    ("direction", "target", "trials", "reason"),
+    [
+        ("minimize", 0.1, [("completed", 0.2)], ""),
+        ("minimize", 0.1, [("completed", 0.2), ("completed", 0.1)], "trial 1: val_loss 0.1"),
+        ("minimize", 0.1, [("running", 0.05)], ""),  # its last epochs may be worse
+        ("minimize", 0.1, [("stopped", 0.05)], ""),  # it is no trained model
+        ("maximize", 0.9, [("completed", -0.8)], ""),  # a loss is the metric turned round
+        ("maximize", 0.9, [("completed", -0.95)], "trial 0: val_loss 0.95"),
+    ],
+)
+def test_a_target_is_reached_by_a_completed_trial(
+    direction: str, target: float, trials: list[tuple[str, float]], reason: str
+):
+    sweep = small_sweep(direction=direction, stop={"target": target})
+    found = reached(sweep, fold(told(*trials).events))
+    assert found == (f"target {target} reached by {reason}" if reason else "")
+
+
+BEST = ("completed", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("trials", "since"),
+    [
+        ([BEST], 0),
+        ([BEST, ("completed", 0.5)], 1),  # as good is no better
+        ([BEST, ("completed", 0.6), ("stopped", 0.7)], 2),
+        ([BEST, ("completed", 0.6), ("completed", 0.3)], 0),  # better: counted anew
+        ([BEST, ("completed", 0.45), ("completed", 0.39)], 0),  # 0.45 is not better by 0.1; 0.39 is
+        ([BEST, ("stopped", 0.1), ("diverged", 9.0)], 2),  # a stopped trial is no best
+        ([BEST, ("paused", 0.6), ("gave way", 0.6), ("running", 0.6)], 1),  # who gave way has its chance yet
+        ([BEST, ("failed", 0.6), ("infeasible", 0.6)], 0),
+        ([("stopped", 0.6), ("stopped", 0.6), ("stopped", 0.6)], 0),  # nothing to be better than
+        ([("stopped", 0.6), BEST, ("stopped", 0.6)], 1),
+    ],
+)
+def test_no_improvement_counts_the_trials_that_had_their_chance_since_the_best(
+    trials: list[tuple[str, float]], since: int
+):
+    record = fold(told(*trials).events)
+
+    def stops_at(patience: int) -> bool:
+        rule = {"no_improvement": {"trials": patience, "min_delta": 0.1}}
+        return bool(reached(small_sweep(stop=rule), record))
+
+    assert [patience for patience in (1, 2, 3) if stops_at(patience)] == list(range(1, since + 1))
+
+
+def test_the_reason_says_what_was_not_beaten_by_how_much():
+    sweep = small_sweep(stop={"no_improvement": {"trials": 2, "min_delta": 1e-4}})
+    record = fold(told(BEST, BEST, BEST).events)
+    assert reached(sweep, record) == (
+        "no improvement by more than 0.0001 in 2 trials since trial 0: val_loss 0.5"
+    )
+
+
+def test_without_a_stop_nothing_is_ever_reached():
+    assert reached(small_sweep(), fold(told(*[BEST] * 9).events)) == ""
+
+
+def test_a_study_that_came_far_enough_ends_its_trials_and_when_resumed_says_so(tmp_path: Path):
+    """The first trial reaches the target while others run; they end, by no decision of the rule's."""
+    sweep = small_sweep(trials=6, epochs=R, stop={"target": loss_of({"optimizer_config.lr": 1.0}, R)})
+    slot = Slot(tmp_path, sweep, FIFORule(max_resource=R))
+    for _ in slot.run():
+        slot.desk.check_limits()
+        if slot.desk.stop.requested:
+            break
+    slot.desk.ask()
+    finish = slot.desk.close()
+    assert (finish.exit_code, finish.reason) == (0, "target 2.75 reached by trial 0: val_loss 2.75")
+    record = fold(read_events(tmp_path / "journal"))
+    assert record.unfinished() == []
+    assert record.trials["00001"].reason == f"the study ended: {finish.reason}"
+    again = Slot(tmp_path, sweep, FIFORule(max_resource=R))
+    again.desk.begin()
+    assert again.desk.stop.reason == f"done already: {finish.reason}"
+    assert again.desk.close().exit_code == 0

@@ -1,0 +1,72 @@
+"""The sweep file's `stop` on a real Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.cluster.embedded import embedded
+from service.study.events import Asked, Begun, Closed, Event, Started
+from service.study.folder import StudyFolder
+from service.study.journal import read_events
+from service.study.stop import StopSignal
+from tests.study.slot import LR, small_sweep
+
+pytestmark = pytest.mark.ray
+ROOT = Path(__file__).parents[2]
+RUN = {
+    "data": "trainables.data.load_diabetes",
+    "train": "tests.study.toy.train",
+    "epochs": 4,
+    "optimizer_config": {"lr": 0.1},
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray() -> Iterator[None]:
+    with embedded([ROOT]):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        # The baseline's rate of 0.1 is the toy's optimum: 1/4 after 4 epochs.
+        ({"target": 0.25}, "target 0.25 reached by trial 0: val_loss 0.25"),
+        (
+            {"no_improvement": {"trials": 3, "min_delta": 0.01}},
+            "no improvement by more than 0.01 in 3 trials since trial 0: val_loss 0.25",
+        ),
+    ],
+)
+def test_a_study_that_has_come_far_enough_ends_as_done_and_stays_so(
+    tmp_path: Path, stop: dict[str, Any], reason: str
+):
+    """No new trial, no unfinished one, exit code 0; a resume trains nothing."""
+    from service.study.tune import conduct
+
+    sweep = small_sweep(
+        40,
+        stop=stop,
+        run=RUN,
+        sampler={"name": "optuna.samplers.RandomSampler"},
+        points_to_evaluate=[{LR: 0.9 - 0.01 * n} for n in range(12)],
+        import_paths=[str(ROOT)],
+    )
+    folder = StudyFolder.create(tmp_path, "toy", sweep, "")
+
+    def attempt() -> tuple[int, str, list[Event]]:
+        finish = conduct(sweep, folder, slots=2, resources={"cpu": 1}, stop=StopSignal())
+        assert finish.record.unfinished() == []
+        return finish.exit_code, finish.reason, list(read_events(folder.journal_dir))
+
+    code, said, events = attempt()
+    assert (code, said) == (0, reason)
+    assert len([event for event in events if isinstance(event, Asked)]) < 12
+    code, said, later = attempt()
+    assert (code, said) == (0, f"done already: {reason}")
+    assert [type(event) for event in later[len(events) :]] == [Begun, Closed]
+    assert not [event for event in later[len(events) :] if isinstance(event, Started)]

@@ -1,0 +1,89 @@
+"""Tracking in a process of its own: real processes, a real store, a real journal."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from service.study.journal import Journal
+from service.tracking import TrackingProcess, cursor
+from service.tracking.process import LOCK
+from tests.tracking.conftest import Shelf, eventually
+from tests.tracking.story import two_trials
+
+
+@pytest.fixture
+def journal(shelf: Shelf) -> Journal:
+    return Journal(shelf.folder / "journal", "digits")
+
+
+def test_what_is_written_to_the_journal_arrives_while_the_sweep_runs(shelf: Shelf, journal: Journal) -> None:
+    tracking = TrackingProcess(shelf.folder, shelf.facts, uri=shelf.uri)
+    tracking.start()
+    story = two_trials()
+    for event in story[:-1]:
+        journal.append(event)
+    eventually(lambda: cursor.load(shelf.folder / cursor.FILE)[0].sent == len(story) - 1)
+    assert shelf.runs()["00000"].info.status == "FINISHED"
+    assert shelf.runs()[""].info.status == "RUNNING"
+    journal.append(story[-1])
+    assert tracking.close() == 0, tracking.trouble
+    assert {run.info.status for run in shelf.runs().values()} == {"FINISHED"}
+    assert "/runs?workflowType=machine_learning" in tracking.link
+
+
+def test_when_the_driver_is_killed_the_child_sends_what_the_journal_has_and_ends(
+    shelf: Shelf, journal: Journal
+) -> None:
+    tracking = TrackingProcess(shelf.folder, shelf.facts, uri=shelf.uri)
+    tracking.start()
+    story = two_trials()
+    for event in story[:5]:
+        journal.append(event)
+    child = tracking._child
+    assert child is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.close()  # what the kernel does for a killed driver
+    assert child.stdout.read() == ""
+    assert child.wait(60) == 0
+    child.stdout.close()
+    assert cursor.load(shelf.folder / cursor.FILE)[0].sent == 5
+    for event in story[5:]:
+        journal.append(event)
+    second = TrackingProcess(shelf.folder, shelf.facts, uri=shelf.uri)
+    second.start()
+    assert second.close() == 0, second.trouble
+    assert {run.info.status for run in shelf.runs().values()} == {"FINISHED"}
+
+
+def test_a_child_that_dies_is_told_of_and_the_next_attempt_sends_its_part(
+    shelf: Shelf, journal: Journal
+) -> None:
+    tracking = TrackingProcess(shelf.folder, shelf.facts, uri=shelf.uri)
+    tracking.start()
+    story = two_trials()
+    for event in story:
+        journal.append(event)
+    assert tracking._child is not None
+    tracking._child.send_signal(signal.SIGKILL)
+    tracking._child.wait(60)
+    assert tracking.close() == len(story)
+    assert tracking.trouble.startswith("the tracking process failed; ")
+    second = TrackingProcess(shelf.folder, shelf.facts, uri=shelf.uri)
+    second.start()
+    assert second.close() == 0, second.trouble
+    assert set(shelf.runs()) == {"", "00000", "00001"}
+    assert (shelf.folder / LOCK).exists()
+
+
+def test_a_store_that_is_away_holds_up_nobody(shelf: Shelf, journal: Journal) -> None:
+    tracking = TrackingProcess(shelf.folder, shelf.facts, uri="http://127.0.0.1:9")
+    tracking.start()
+    story = two_trials()
+    for event in story:
+        journal.append(event)
+    assert tracking.close() == len(story)
+    assert tracking.link == ""
+    assert "127.0.0.1:9" in tracking.trouble
