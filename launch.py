@@ -7,12 +7,14 @@ command answer at once.
 from __future__ import annotations
 
 import difflib
+import importlib
 import json
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -207,20 +209,23 @@ def examine(file: Path, **words: Any) -> Sweep:
 
 def carry_out(sweep: Sweep, folder: StudyFolder) -> int:
     """Run what of the study has not been run, on a Ray of our own; the exit code."""
-    from service.cluster.embedded import embedded
-    from trainables.data import load
-
     console = Console()
     with lock(folder.lock_file, shlex.join(sys.argv)):
-        past = list(read_events(folder.journal_dir))
         trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
         console.print(f"{sweep.study_name}: {trials}", highlight=False)
-        data = load(sweep.run, sweep.import_paths)
-        view = watch(facts_of(sweep), fold(past, sweep.objective), console)
         tracker = tracker_of(sweep, folder)
-        tracker.start()  # in a process of its own, which imports mlflow while Ray starts
+        tracker.start()  # first of all: it imports mlflow in a process of its own, on a core still idle
+        from service.cluster.embedded import embedded
+        from trainables.data import load
+
+        data = load(sweep.run, sweep.import_paths)
+        view = watch(facts_of(sweep), fold(read_events(folder.journal_dir), sweep.objective), console)
+        torch = Thread(target=importlib.import_module, args=("torch",))  # two seconds, and Ray takes as long
+        torch.start()
         with embedded(sweep.import_paths) as machine:
+            torch.join()
             finish = attempt(sweep, folder, machine, data, view)
+            tracker.hang_up()
             now = view.progress()
         print_summary(console, view.facts, finish.record, now, finish.exit_code, finish.reason)
         print_places(console, folder.path, folder.best_file, finish.exit_code)

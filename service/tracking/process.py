@@ -9,6 +9,7 @@ that mlflow's imports take pass while Ray starts. Decision 0004 has the figures.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -22,11 +23,12 @@ from service.study.journal import Tail
 from service.study.lock import StudyBusy, lock
 from service.tracking import cursor
 from service.tracking.runs import SweepFacts
+from service.tracking.store import Refused, Store, Unreachable
 from service.tracking.tracker import Tracker
 
 CLONE = Path(__file__).parents[2]
 LOOK_S = 0.5  # between two looks at the journal
-NICENESS = 10  # the cores are the trials'
+NICENESS = 19  # the cores are the trials', whose processes Ray runs at 15
 TURN_S = 60.0  # how long the child of a killed driver may take to finish before the next one begins
 LAST_WORDS_S = 20.0
 JOURNAL, LOCK, LOG = "journal", "tracking.lock", "tracking.log"
@@ -50,6 +52,7 @@ class TrackingProcess:
         self.folder, self.facts, self.uri = folder, facts, uri
         self.link, self.trouble, self.refused = "", "", 0
         self._child: subprocess.Popen[str] | None = None
+        self._hung_up = False
 
     def start(self) -> None:
         """Begin; what earlier attempts left unsent is sent first."""
@@ -69,16 +72,27 @@ class TrackingProcess:
         self._child.stdin.write(json.dumps({"facts": asdict(self.facts), "uri": self.uri}) + "\n")
         self._child.stdin.flush()
 
+    def hang_up(self, timeout_s: float = LAST_WORDS_S) -> None:
+        """Have the rest sent, and do not wait for it: Ray's shutdown takes as long."""
+        if self._child is None or self._hung_up:
+            return
+        self._hung_up = True
+        assert self._child.stdin is not None
+        with contextlib.suppress(OSError):  # the child is gone: `close` will say so
+            self._child.stdin.write(f"close {timeout_s}\n")
+            self._child.stdin.flush()
+
     def close(self, timeout_s: float = LAST_WORDS_S) -> int:
-        """Have the rest sent; gives up at once on a store that does not answer.
+        """Wait until the rest is sent; gives up at once on a store that does not answer.
 
         Returns:
             Events that MLflow does not have: the next attempt sends them. `trouble` says why.
         """
         if self._child is None:
             return 0
+        self.hang_up(timeout_s)
         try:
-            answer, _ = self._child.communicate(f"close {timeout_s}\n", timeout=timeout_s + 10)
+            answer, _ = self._child.communicate(timeout=timeout_s + 10)
             words = json.loads(answer)
         except (OSError, ValueError, subprocess.TimeoutExpired):
             self._child.kill()
@@ -100,12 +114,19 @@ def main() -> None:
     while True:
         try:
             with lock(folder / LOCK, "tracking"):
+                warm_up(facts.experiment, words["uri"])
                 follow(folder, Tracker(folder, facts, uri=words["uri"]))
             return
         except StudyBusy:
             if time.monotonic() > deadline:
                 raise
             time.sleep(LOOK_S)
+
+
+def warm_up(experiment: str, uri: str) -> None:
+    """Import mlflow and make the store's tables now, while the driver imports and Ray starts."""
+    with contextlib.suppress(Unreachable, Refused):  # the tracker will meet the same, and say so
+        Store(uri, study_id="").experiment(experiment)
 
 
 def follow(folder: Path, tracker: Tracker) -> None:
