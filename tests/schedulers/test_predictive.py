@@ -233,7 +233,10 @@ def test_extreme_losses_are_survived():
     rule = PFLRule(max_resource=R, population_size=60)
     curves = sweep(2, trials=57)
     curves += [[1e300] * R, [1e-300] * R, [-1e300] * R]
-    replay(rule, curves, order=np.random.default_rng(0).permutation(60).tolist(), workers=3)
+    order = np.random.default_rng(0).permutation(60).tolist()
+    seen = replay(rule, curves, order=order, workers=3)
+    assert len(rule.over) == 60
+    assert seen.best == -1e300
 
 
 @settings(max_examples=20, deadline=None)
