@@ -300,11 +300,10 @@ def print_tracking(console: Console, tracker: TrackingProcess) -> None:
 
 def facts_of(sweep: Sweep) -> Facts:
     """What a view must know of a sweep."""
-    sign = 1 if sweep.direction == "minimize" else -1
     return Facts(
         name=sweep.study_name,
         metric=sweep.metric,
-        sign=sign,
+        sign=sweep.sign,
         epochs=sweep.run.epochs,
         wanted=sweep.trials,
         audited=bool(sweep.trial_scheduler.kwargs.get("audit_fraction")),

@@ -175,6 +175,11 @@ class Sweep(_Words):
         return {key: parameter.domain for key, parameter in self.search_space.items()}
 
     @property
+    def sign(self) -> int:
+        """+1 where the metric is minimised, -1 where maximised: loss = sign * metric, and back."""
+        return 1 if self.direction == "minimize" else -1
+
+    @property
     def conditions(self) -> dict[str, dict[str, Any]]:
         """When a searched parameter is active, for those that not always are."""
         return {key: parameter.when for key, parameter in self.search_space.items() if parameter.when}

@@ -37,9 +37,8 @@ def write_best(
 
 
 def _header(sweep: Sweep, record: StudyRecord, best: TrialRecord, provenance: dict[str, Any]) -> str:
-    sign = 1 if sweep.direction == "minimize" else -1
     worth = best.worth(record.objective)
-    value = math.nan if worth is None else sign * worth
+    value = math.nan if worth is None else sweep.sign * worth
     lines = [
         f"best of study {sweep.study_name}: trial {best.number}, {best.status} after {best.epoch} epochs",
         f"{sweep.metric} = {value:.6g} ({sweep.objective} epoch counts)",

@@ -23,9 +23,8 @@ def reached(sweep: Sweep, record: StudyRecord) -> str:
     )
     target, patience = sweep.stop.target, sweep.stop.no_improvement
     if target is not None:
-        sign = 1 if sweep.direction == "minimize" else -1
         for trial in order:
-            if _loss(trial, record) <= sign * target:
+            if _loss(trial, record) <= sweep.sign * target:
                 return f"target {target:g} reached by trial {trial.number}: {_shown(trial, sweep, record)}"
     best = _last_improvement(order, record, patience.min_delta) if patience is not None else None
     if patience is None or best is None:
@@ -64,5 +63,4 @@ def _loss(trial: TrialRecord, record: StudyRecord) -> float:
 
 def _shown(trial: TrialRecord, sweep: Sweep, record: StudyRecord) -> str:
     """Its metric, as the user knows it."""
-    sign = 1 if sweep.direction == "minimize" else -1
-    return f"{sweep.metric} {sign * _loss(trial, record):.6g}"
+    return f"{sweep.metric} {sweep.sign * _loss(trial, record):.6g}"

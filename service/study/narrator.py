@@ -7,7 +7,6 @@ from typing import Any
 
 from schedulers.listener import Listener
 from schedulers.rule import Decision, Exploit, Resume
-from service.spec import Sweep
 from service.study.desk import Desk
 from service.study.events import Ended, Exploited, Paused, Promoted, Reported
 
@@ -27,11 +26,6 @@ BOOKKEEPING = frozenset(
     )
 )
 """Numbers that Ray puts into a result and that say nothing of the training."""
-
-
-def sign(sweep: Sweep) -> int:
-    """+1 where the metric is minimised, -1 where maximised: loss = sign * metric, and back."""
-    return 1 if sweep.direction == "minimize" else -1
 
 
 class Narrator(Listener):
@@ -57,7 +51,7 @@ class Narrator(Listener):
                 generation=trial.generation,
                 epoch=epoch,
                 work=trial.work + (not again),
-                loss=None if value is None else sign(sweep) * float(value),
+                loss=None if value is None else sweep.sign * float(value),
                 metrics=_metrics(result),
                 decision=_word(decision),
                 reason=decision.reason,

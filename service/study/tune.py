@@ -32,7 +32,7 @@ from service.study.desk import Desk, Finish
 from service.study.events import Checkpointed, Ended, Recovered, Started, Subscriber
 from service.study.folder import StudyFolder
 from service.study.journal import Journal, read_events
-from service.study.narrator import Narrator, sign
+from service.study.narrator import Narrator
 from service.study.record import StudyRecord, TrialRecord
 from service.study.status import StatusFile
 from service.study.stop import StopSignal
@@ -88,7 +88,7 @@ def conduct(
         gone = [key for key, path in trial.checkpoints.items() if not folder.locate(path).exists()]
         for key in gone:
             del trial.checkpoints[key]
-    status = StatusFile(folder, record, sweep.metric, sign(sweep))
+    status = StatusFile(folder, record, sweep.metric, sweep.sign)
     stream = Stream(
         Journal(folder.journal_dir, folder.name),
         record,

@@ -68,19 +68,14 @@ class TrackingProcess:
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 start_new_session=True,  # a Ctrl-C is for the driver, which then says goodbye
             )
-        assert self._child.stdin is not None
-        self._child.stdin.write(json.dumps({"facts": asdict(self.facts), "uri": self.uri}) + "\n")
-        self._child.stdin.flush()
+        self._tell(json.dumps({"facts": asdict(self.facts), "uri": self.uri}))
 
     def hang_up(self, timeout_s: float = LAST_WORDS_S) -> None:
         """Have the rest sent, and do not wait for it: Ray's shutdown takes as long."""
         if self._child is None or self._hung_up:
             return
         self._hung_up = True
-        assert self._child.stdin is not None
-        with contextlib.suppress(OSError):  # the child is gone: `close` will say so
-            self._child.stdin.write(f"close {timeout_s}\n")
-            self._child.stdin.flush()
+        self._tell(f"close {timeout_s}")
 
     def close(self, timeout_s: float = LAST_WORDS_S) -> int:
         """Wait until the rest is sent; gives up at once on a store that does not answer.
@@ -102,6 +97,13 @@ class TrackingProcess:
             return max(0, sum(1 for _ in Tail(self.folder / JOURNAL).read()) - sent)
         self.link, self.trouble, self.refused = words["link"], words["trouble"], words["refused"]
         return int(words["unsent"])
+
+    def _tell(self, line: str) -> None:
+        assert self._child is not None
+        assert self._child.stdin is not None
+        with contextlib.suppress(OSError):  # the child is gone: `close` will say so
+            self._child.stdin.write(line + "\n")
+            self._child.stdin.flush()
 
 
 def main() -> None:

@@ -1,6 +1,23 @@
-"""Hypothesis without a clock: on a shared machine a slow example is no wrong one."""
+"""Hypothesis without a clock (on a shared machine a slow example is no wrong one), and a small Ray."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@pytest.fixture(scope="module")
+def two_slots() -> Iterator[None]:
+    """Ray with two CPUs, for all tests of a file."""
+    import ray  # the pure rules' tests do without
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    patch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "2")
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+    patch.undo()

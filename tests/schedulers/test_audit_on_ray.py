@@ -1,24 +1,16 @@
 """An audit in somebody else's Ray program: stops are not carried out, and nobody is left waiting."""
 
 import pytest
-import ray
 from ray import tune
 
 import schedulers
 from tests.schedulers.trainables import Slope
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_slots():
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    patch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "2")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-    patch.undo()
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("two_slots"),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own warnings are not ours
+]
 
 
 def test_with_every_stop_audited_every_trial_runs_to_its_end(tmp_path):

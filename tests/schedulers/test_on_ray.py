@@ -3,14 +3,17 @@
 from collections import Counter
 
 import pytest
-import ray
 from ray import tune
 
 import schedulers
 from schedulers import Float, Listener
 from tests.schedulers.trainables import Slope, falling
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("two_slots"),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own warnings are not ours
+]
 
 
 class Story(Listener):
@@ -30,18 +33,6 @@ class Story(Listener):
 
     def ended(self, trial_id, ending, reason, error):
         self.endings.append((trial_id, ending, reason, error))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_slots():
-    """Ray with two CPUs, for all tests of this file."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    patch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "2")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-    patch.undo()
 
 
 def fit(trainable, scheduler, space, trials, tmp_path):

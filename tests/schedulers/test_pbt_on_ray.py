@@ -1,14 +1,17 @@
 """A population larger than the slots, one member failing and one diverging, on a real Ray."""
 
 import pytest
-import ray
 from ray import tune
 
 import schedulers
 from schedulers import Float, Listener
 from tests.schedulers.trainables import Fragile
 
-pytestmark = [pytest.mark.ray, pytest.mark.filterwarnings("ignore")]  # Ray's own warnings are not ours
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("two_slots"),
+    pytest.mark.filterwarnings("ignore"),  # Ray's own warnings are not ours
+]
 
 EPOCHS, INTERVAL, LRS = 12, 3, [0.1, 0.2, 0.3, 0.4, 0.5]
 DIVERGES, FAILS = 0.3, 0.4  # the members that do, by their learning rate
@@ -32,18 +35,6 @@ class Story(Listener):
     def ended(self, trial_id, ending, reason, error):
         assert trial_id not in self.endings
         self.endings[trial_id] = ending
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_slots():
-    """Ray with two CPUs, for all tests of this file."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-    patch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "2")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
-    patch.undo()
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["synchronous", "asynchronous"])
