@@ -7,14 +7,12 @@ command answer at once.
 from __future__ import annotations
 
 import difflib
-import importlib
 import json
 import os
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -220,10 +218,7 @@ def carry_out(sweep: Sweep, folder: StudyFolder) -> int:
 
         data = load(sweep.run, sweep.import_paths)
         view = watch(facts_of(sweep), fold(read_events(folder.journal_dir), sweep.objective), console)
-        torch = Thread(target=importlib.import_module, args=("torch",))  # two seconds, and Ray takes as long
-        torch.start()
         with embedded(sweep.import_paths) as machine:
-            torch.join()
             finish = attempt(sweep, folder, machine, data, view)
             tracker.hang_up()
             now = view.progress()

@@ -127,6 +127,7 @@ def stock(trials: int, reuse: bool, tracked: bool) -> list[tuple[str, float]]:
 
     os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1"}
     import ray
+    import torch  # noqa: F401  # a program of one's own has its trainable in it, and so imports torch
     from ray import tune
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch

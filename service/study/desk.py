@@ -18,6 +18,8 @@ from service.study.stop import StopSignal
 from service.study.stream import Learner, Stream
 from trainables.run import overlay
 
+SEED_KEY = "trial.seed"  # no searched parameter: reserved in a trial's flat configuration
+
 
 class Searcher(Learner, Protocol):
     """What proposes configurations; `service.search.StudySearcher` is one."""
@@ -190,10 +192,14 @@ class Desk:
         return str(self.folder.locate(path)) if path is not None else None
 
     def trial_config(self, trial: str, flat: Mapping[str, Any]) -> dict[str, Any]:
-        """What the trainable gets: the run config with the searched values laid over it."""
+        """What the trainable gets: the run config with the searched values laid over it.
+
+        A `trial.seed` among them (SEED_KEY: a replicate, a retraining) is the trial's own seed.
+        """
         run = self.sweep.run.model_dump(mode="json")
+        searched = {key: value for key, value in flat.items() if key != SEED_KEY}
         return {
-            **overlay(run, flat),
-            "trial": {"id": trial, "seed": self.sweep.run.seeds[0]},
+            **overlay(run, searched),
+            "trial": {"id": trial, "seed": flat.get(SEED_KEY, self.sweep.run.seeds[0])},
             "import_paths": [str(path) for path in self.sweep.import_paths],
         }

@@ -33,7 +33,7 @@ def trainable(monkeypatch, share, **words):
 def test_parameters_moments_and_rows_are_on_the_gpu(cuda, monkeypatch):
     made = trainable(monkeypatch, 1.0)
     result = made.step()
-    learner = made.training.learners[0]
+    learner = made.trial.training.learners[0]
     assert "outcome" not in result
     assert result["peak_memory_mb"] > 0
     assert {parameter.device for parameter in learner.net.parameters()} == {cuda}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.trainables.samples import BASE, data_of, run_of
-from trainables import gpu, tune
+from trainables import gpu, trial, tune
 from trainables.run import RunError
 from trainables.tune import TorchTrainable
 
@@ -151,13 +151,13 @@ def test_the_seed_of_the_trial_wins_over_the_run_configs():
 
 def test_data_given_are_not_loaded_again():
     data = data_of(run_of())
-    with patch.object(tune, "load", side_effect=AssertionError("loaded")):
+    with patch.object(trial, "load", side_effect=AssertionError("loaded")):
         assert "outcome" not in trainable(data).step()
 
 
 def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next():
     data = data_of(run_of())
-    with patch.object(tune, "load", wraps=tune.load) as loads:
+    with patch.object(trial, "load", wraps=trial.load) as loads:
         made = trainable(data, data_config={"rows": 200})
         assert made.reset_config(BASE | TRIAL | {"data_config": {"rows": 200}})
     assert loads.call_count == 1
@@ -187,7 +187,7 @@ def test_checkpoint_config_says_when_to_save(config, epochs):
 
 def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
     made = trainable()
-    made.saved_at -= tune.CHECKPOINT_S
+    made.saved_at -= trial.CHECKPOINT_S
     assert made.step()["should_checkpoint"]
 
 

@@ -1,0 +1,19 @@
+"""What a trainable is given of a trial."""
+
+from types import SimpleNamespace
+
+from service.study.desk import SEED_KEY, Desk
+from tests.study.slot import LR, small_sweep
+
+
+def config_of(**flat):
+    return Desk.trial_config(SimpleNamespace(sweep=small_sweep()), "00003", flat)
+
+
+def test_searched_values_lie_over_the_run():
+    assert config_of(**{LR: 0.5})["optimizer_config"]["lr"] == 0.5
+
+
+def test_a_trial_has_the_runs_seed_unless_it_brings_its_own():
+    assert config_of()["trial"] == {"id": "00003", "seed": 42}
+    assert config_of(**{SEED_KEY: 7})["trial"] == {"id": "00003", "seed": 7}

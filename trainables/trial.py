@@ -1,0 +1,222 @@
+"""One trial in one process: builds the training that its config asks for, and says how it goes.
+
+Nothing here knows Ray (`trainables.tune` does): a config in, results out, whatever the user's code does.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import resource
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from trainables.checkpoint import CheckpointError
+from trainables.data import Data, load, origin
+from trainables.foreign import Foreign, begin
+from trainables.gpu import place, utilisation
+from trainables.imports import add_paths
+from trainables.run import RunConfig, RunError, read
+from trainables.training import Epoch, Training
+
+CHECKPOINT_S = 60.0  # a trial that has trained so long since its last checkpoint asks for one
+USER_ERRORS = (Exception, SystemExit)  # whatever a user's net, loss or data raise is the trial's outcome
+OUR_KEYS = ("trial", "import_paths")
+
+
+class Trial:
+    """Trains one epoch per step; whatever goes wrong is an outcome, never an exception.
+
+    A process may be one trial after another (`begin`); the data stay.
+
+    Args:
+        data: for every trial whose config asks for these; others load their own.
+    """
+
+    training: Training | Foreign | None
+    run_config: RunConfig | None
+    outcome: dict[str, str] | None  # set once the trial is over
+    number: int  # epochs done
+    names: list[str]  # of the metrics
+    best: float  # value of checkpoint_config.monitor, lower is better
+    wants_checkpoint: bool  # after the last step
+
+    def __init__(self, data: Data | None = None) -> None:
+        torch.set_num_threads(1)  # a trial is a process of one thread: two gain nothing, and disturb
+        self.given = data
+        self.own: Data | None = None  # loaded by this process
+
+    def begin(self, config: Mapping[str, Any], gpu_share: float) -> None:
+        """Build the training that `config` asks for, or remember why it cannot be built.
+
+        Args:
+            config: a run config, nested, with `trial` and `import_paths`.
+            gpu_share: how much of a GPU it has; 0 for the CPU.
+        """
+        self.training = self.run_config = self.outcome = None
+        self.number, self.names, self.best = 0, [], math.inf
+        self.wants_checkpoint = False
+        self.device = torch.device("cpu")
+        self.alone = "trial" not in config
+        self.saved_at = time.monotonic()
+        _free()
+        try:
+            paths = config.get("import_paths") or ()
+            add_paths(paths)
+            run = read({key: config[key] for key in config if key not in OUR_KEYS})
+            self.run_config = run
+            self.names = list(run.metrics)
+            self.device = place(gpu_share)
+            seed = (config.get("trial") or {}).get("seed", run.seeds[0])
+            self.training = begin(run, self._data(run, paths), device=self.device, seed=seed)
+        except USER_ERRORS as error:
+            self._ends_by(error)
+
+    def step(self) -> dict[str, Any]:
+        """Train one epoch and say how it went; never raises for what the user's code does."""
+        self.wants_checkpoint = False
+        if self.outcome is None:
+            try:
+                return self._epoch()
+            except USER_ERRORS as error:
+                self._ends_by(error)
+        return self._outcome_result()
+
+    def save(self, folder: str) -> None:
+        """Write the training's state; nothing for a trial that failed."""
+        self.saved_at = time.monotonic()
+        if self.training is None:
+            return
+        try:
+            self.training.save(folder)
+        except USER_ERRORS as error:
+            self._ends_by(error)
+
+    def load(self, folder: str) -> None:
+        """Go on from a checkpoint of this trial, or of another under this trial's config."""
+        if self.training is None:
+            return
+        try:
+            self.training.load(folder)
+            self.number = self.training.number
+        except USER_ERRORS as error:
+            self._ends_by(error)
+
+    def close(self) -> None:
+        """Let go of the device."""
+        self.training = None
+
+    def _data(self, run: RunConfig, paths: Any) -> Data:
+        """The data given, unless this trial's config asks for others."""
+        wanted = origin(run)
+        for data in (self.given, self.own):
+            if data is not None and data.origin == wanted:
+                return data
+        self.own = load(run, paths)
+        return self.own
+
+    def _epoch(self) -> dict[str, Any]:
+        """One epoch as a result."""
+        assert self.training is not None
+        assert self.run_config is not None
+        epoch = next(self.training, None)
+        if epoch is None:
+            self.outcome = {"outcome": "completed", "reason": self.training.ended, "error": ""}
+            return self._outcome_result()
+        self.number = epoch.number
+        self.names = list(epoch.metrics)
+        result = self._measured(epoch)
+        if not epoch.finite:
+            what = f"train_loss {epoch.train_loss}, val_loss {epoch.val_loss}"
+            self.outcome = {
+                "outcome": "diverged",
+                "reason": f"{what} at epoch {epoch.number}; lower the learning rate or set grad_clip",
+                "error": "",
+            }
+        elif self.training.ended:
+            self.outcome = {"outcome": "completed", "reason": self.training.ended, "error": ""}
+        elif self._worth_a_checkpoint(epoch, result):
+            self.wants_checkpoint = True
+        last = self.outcome is not None or epoch.number >= self.run_config.epochs
+        return result | (self.outcome or {}) | ({"done": True} if last and self.alone else {})
+
+    def _measured(self, epoch: Epoch) -> dict[str, Any]:
+        """The epoch as ray wants it: a flat dict."""
+        result: dict[str, Any] = {
+            **epoch.metrics,
+            "epoch": epoch.number,
+            "val_loss": epoch.val_loss,
+            "train_loss": epoch.train_loss,
+            "lr": epoch.lr,
+            "grad_norm": epoch.grad_norm,
+            "epoch_s": epoch.seconds,
+        }
+        if self.device.type == "cuda":
+            result["peak_memory_mb"] = torch.cuda.max_memory_allocated(self.device) / 2**20
+            busy = utilisation(self.device)
+            if busy is not None:
+                result["gpu_utilisation"] = busy
+        else:
+            result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return result
+
+    def _worth_a_checkpoint(self, epoch: Epoch, result: Mapping[str, Any]) -> bool:
+        """Whether `checkpoint_config` or the clock asks for one."""
+        assert self.run_config is not None
+        wish = self.run_config.checkpoint_config
+        due = time.monotonic() - self.saved_at >= CHECKPOINT_S
+        if not wish.enabled:
+            return due
+        if wish.save_best and wish.monitor in result:
+            worth = float(result[wish.monitor]) * (1 if wish.mode == "min" else -1)
+            if worth < self.best:
+                self.best = worth
+                due = True
+        return due or epoch.number % wish.save_every_n_epochs == 0
+
+    def _ends_by(self, error: BaseException) -> None:
+        """Keep an error as the trial's outcome, and let go of all it held."""
+        self.outcome = {
+            "outcome": "oom" if _out_of_memory(error) else "failed",
+            "reason": _one_line(error),
+            "error": "".join(traceback.format_exception(error)),
+        }
+        traceback.clear_frames(error.__traceback__)  # its frames would keep tensors alive
+        self.training = None
+        _free()
+
+    def _outcome_result(self) -> dict[str, Any]:
+        """The outcome, with a value for every metric that a scheduler or searcher may look for."""
+        assert self.outcome is not None
+        names = ("val_loss", "train_loss", *self.names)
+        result = {name: math.nan for name in names} | {"epoch": self.number} | self.outcome
+        return result | ({"done": True} if self.alone else {})
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: torch's CPU allocator and CUDA's context say so only in words."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    words = ("can't allocate memory", "CUDA error: out of memory")
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+
+
+def _one_line(error: BaseException) -> str:
+    """What an error says, in one line of readable length."""
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, (RunError, CheckpointError)) else f"{type(error).__name__}: {text}"
+
+
+def _free() -> None:
+    """Give back the GPU memory that nobody refers to any more.
+
+    On the CPU what is unreachable is collected in its own time: a full collection here would cost a
+    short trial a third of its length.
+    """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+        torch.cuda.empty_cache()
