@@ -187,7 +187,7 @@ def test_checkpoint_config_says_when_to_save(config, epochs):
 
 def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
     made = trainable()
-    made.saved_at -= trial.CHECKPOINT_S
+    made.trial.saved_at -= trial.CHECKPOINT_S
     assert made.step()["should_checkpoint"]
 
 
