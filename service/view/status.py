@@ -1,11 +1,13 @@
-"""`launch.py status`: a study's status.json for human eyes."""
+"""`launch.py status` and `list`: what status.json and a cluster's jobs say, for human eyes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
 
 from service.view.rows import put
 from service.view.words import number, settings
@@ -24,3 +26,41 @@ def print_status(console: Console, status: Mapping[str, Any]) -> None:
     if best := status["best"]:
         value = f"{status['metric']} {number(best['value'])} at epoch {best['epoch']}"
         put(console, "best", f"trial {int(best['trial'])}: {value}  {settings(best['config'])}")
+
+
+def print_studies(console: Console, studies: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print the studies of a folder, one line each."""
+    if as_json:
+        console.print_json(data=list(studies))
+        return
+    table = Table("study", "state", "trials", "best", box=None, header_style="dim")
+    for status in studies:
+        trials, best = status["trials"], status["best"]
+        value = f"{status['metric']} {number(best['value'])}" if best else "-"
+        table.add_row(
+            status["study"], status["state"], f"{trials.get('asked', 0)}/{trials.get('wanted', '?')}", value
+        )
+    console.print(table if studies else "no study here yet")
+
+
+def print_job(console: Console, job: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a cluster's job, with the last line it said."""
+    if as_json:
+        console.print_json(data=dict(job))
+        return
+    put(console, "study", job["study"])
+    put(console, "job", f"{job['id']}, submitted by {job['user']}: {job['command']}")
+    put(console, "state", job["status"].lower())
+    put(console, "last", job["last"])
+
+
+def print_jobs(console: Console, jobs: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print a cluster's jobs, one line each."""
+    if as_json:
+        console.print_json(data=list(jobs))
+        return
+    table = Table("id", "state", "by", "started", box=None, header_style="dim")
+    for job in jobs:
+        started = time.strftime("%m-%d %H:%M", time.localtime(job["started_at"]))
+        table.add_row(job["id"], job["status"].lower(), job["user"], started)
+    console.print(table if jobs else "no sweep on this cluster yet")

@@ -1,0 +1,7 @@
+"""What can go wrong between this machine and the machines that run a sweep."""
+
+from __future__ import annotations
+
+
+class ClusterError(Exception):
+    """A cluster cannot be reached, refuses us or cannot do what is asked; one line, with what to do."""

@@ -1,0 +1,114 @@
+"""What a user does with sweeps on a cluster, from a laptop: send, follow, look, stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from service.cluster.jobs import STOP_GRACE_S, Job, Jobs, reach, watch_job
+from service.cluster.nodes import Nodes, offered, read_cluster_file
+from service.cluster.target import Target
+from service.cluster.trouble import ClusterError
+from service.cluster.tunnel import is_open, tunnel
+
+Say = Callable[[str], None]
+LOOK_S = 0.5
+MLFLOW_PORT, DASHBOARD_PORT = 5000, 8265
+DETACHED = 0
+
+
+def offers(target: Target) -> Nodes | None:
+    """What the cluster of a target's file can ever have, as far as the file says."""
+    return offered(read_cluster_file(Path(target.where))) if target.kind == "cluster" else None
+
+
+def send(target: Target, study: str, arguments: Sequence[str], *, clone: Path, say: Say) -> str:
+    """Submit `launch.py ARGUMENTS` as a job on a study; the job's id."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        return jobs.submit(study, arguments, clone=clone, project=Path.cwd(), say=say)
+
+
+def follow(target: Target, job: str, *, say: Say) -> int:
+    """Show what a job prints until it ends, its exit code then; a Ctrl-C leaves it running."""
+    try:
+        end = watch_job(target, job, environ=os.environ, home=Path.home(), write=_write, say=say)
+    except KeyboardInterrupt:
+        say(
+            f"\n{job} goes on without you: `launch.py logs -f {job}` follows it again, "
+            f"`launch.py status {job}` looks, `launch.py stop {job}` stops it"
+        )
+        return DETACHED
+    if end.status == "FAILED" and end.exit_code is None:
+        say(f"{job}: {' '.join(end.message.split())[:500]}")
+    return end.code
+
+
+def look(target: Target, study: str) -> tuple[Job, str]:
+    """A study's newest job and the last line it printed."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        lines = jobs.log(job.id).strip().splitlines()
+        return job, lines[-1] if lines else ""
+
+
+def listed(target: Target) -> list[Job]:
+    """All sweeps of a cluster, oldest first."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        return jobs.all()
+
+
+def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
+    """What a study's newest job printed; `on`: until it ends."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        if not on:
+            _write(jobs.log(job.id))
+            return 0
+    return follow(target, job.id, say=say)
+
+
+def stop(target: Target, study: str, *, say: Say) -> None:
+    """Stop a study's job in good order and wait until it has.
+
+    Raises:
+        ClusterError: if it does not run, or does not stop.
+    """
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        if job.over:
+            raise ClusterError(f"{job.id} does not run: {job.status.lower()}")
+        jobs.stop(job.id)
+        ended = _wait(jobs, job.id, STOP_GRACE_S + 15.0)
+    say(f"{job.id} {ended.status.lower()}; `launch.py resume {job.study}` carries it on")
+
+
+def show_pages(cluster: Path, say: Say) -> None:
+    """Keep tunnels to a cluster's MLflow and dashboard open until Ctrl-C, and print both links."""
+    with ExitStack() as stack:
+        for name, remote in (("MLflow", MLFLOW_PORT), ("Ray dashboard", DASHBOARD_PORT)):
+            port = stack.enter_context(tunnel(cluster, remote, None if is_open(remote) else remote))
+            say(f"{name}: http://127.0.0.1:{port}")
+        say("Ctrl-C closes them")
+        try:
+            while True:
+                time.sleep(LOOK_S)
+        except KeyboardInterrupt:
+            return
+
+
+def _wait(jobs: Jobs, job: str, seconds: float) -> Job:
+    deadline = time.monotonic() + seconds
+    while not (now := jobs.find(job)).over:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{job} still runs {seconds:g} s after it was asked to stop")
+        time.sleep(LOOK_S)
+    return now
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
