@@ -20,6 +20,7 @@ from schedulers.pbt import PBTRule
 from schedulers.pfl import ClassicPFLRule
 from schedulers.plateau import PatienceRule
 from schedulers.predictive import PFLRule
+from schedulers.racing import RacingRule
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 from schedulers.space import Categorical, Domain, Float, Int
 
@@ -34,6 +35,7 @@ RULES = {
     "PBT": "schedulers.pbt.PBTRule",
     "PFL": "schedulers.predictive.PFLRule",
     "ClassicPFL": "schedulers.pfl.ClassicPFLRule",
+    "Racing": "schedulers.racing.RacingRule",
     "FIFO": "schedulers.fifo.FIFORule",
 }
 
@@ -57,6 +59,7 @@ __all__ = [
     "PFLRule",
     "PatienceRule",
     "Pause",
+    "RacingRule",
     "Report",
     "Resume",
     "Rule",

@@ -133,6 +133,12 @@ class AuditedRule(Rule):
             self.rule.end(trial_id, ending)
         super().end(trial_id, ending)
 
+    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+        """As the rule says; an audit is over at R."""
+        if epochs:
+            return "its audit let trials run to R and no further; audit_fraction belongs to a new study"
+        return self.rule.cannot_grow(epochs=epochs, trials=trials)
+
     def copyable(self, resource: int) -> bool:
         """As the rule says: audited trials copy nobody."""
         return self.rule.copyable(resource)

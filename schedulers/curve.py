@@ -16,6 +16,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ PRIOR_WEIGHT = 4.0  # ... believed as firmly as four observations
 RIDGE = (0.5, 2.0, 2.0, 2.0)  # of the intercept, the last slope, the slope before it, z itself
 FLOOR = 0.05  # c0: noise per sqrt(doubling) of a curve that does not move at all
 LIMIT = 1e6  # of z on the raw scale: what lies further out differs no more, and no square overflows
+CROSSED = 0.35  # share of pairs of trials that change places before the end, until the sweep says otherwise
+PAIRS = 10.0  # ... believed as firmly as so many pairs
 ENOUGH = 3  # finished trials from which a correction is learnt; with fewer the prior stands alone
 
 
@@ -89,8 +92,8 @@ class Scale:
     def table(self, curves: Sequence[Sequence[float]], levels: int) -> Array:
         """Curves of different lengths -> z, (n, levels); NaN where a curve has not got to."""
         z = np.full((len(curves), levels), np.nan)
-        for row, curve in zip(z, curves, strict=True):
-            row[: len(curve)] = self.z(curve)
+        lengths = np.array([len(curve) for curve in curves], dtype=int)
+        z[np.arange(levels) < lengths[:, None]] = self.z([*chain.from_iterable(curves)])
         return z
 
 
@@ -180,9 +183,31 @@ def spreads(z: Array, epochs: Sequence[int]) -> list[list[float]]:
     found = []
     for level in range(len(epochs)):
         raw = features(z[np.isfinite(z[:, level])], epochs, level)
-        width = np.quantile(raw, 0.9, axis=0) - np.quantile(raw, 0.1, axis=0) if len(raw) else np.zeros(3)
+        low, high = np.quantile(raw, [0.1, 0.9], axis=0) if len(raw) else np.zeros((2, 3))
+        width = high - low
         found.append([float(one) / 2.56 if one > 1e-9 else 1.0 for one in width])
     return found
+
+
+def crossing(finished: Sequence[Sequence[float]]) -> list[float]:
+    """How often the order of two trials at a level is not that of their ends: a share, one a level.
+
+    Over the finished curves, with `PAIRS` pairs of which `CROSSED` crossed believed beforehand. Equal
+    losses count half.
+
+    >>> [round(share, 2) for share in crossing([[1, 3, 1], [2, 2, 2], [3, 1, 3]])]
+    [0.27, 0.5, 0.27]
+    """
+    z = np.asarray(finished, dtype=np.float64)
+    ends = np.sign(z[:, None, -1] - z[None, :, -1])
+    above = np.triu(np.ones(ends.shape, dtype=bool), 1)
+    pairs = float(above.sum())
+    shares = []
+    for level in range(z.shape[1]):
+        agree = (np.sign(z[:, None, level] - z[None, :, level]) * ends)[above]
+        crossed = float(np.sum(agree < 0)) + 0.5 * float(np.sum(agree == 0))
+        shares.append((crossed + PAIRS * CROSSED) / (pairs + PAIRS))
+    return shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +264,7 @@ class Predictor:
         self.coefficients = self.inverse @ (x.T @ (weight * y))
         leverage = weight * np.einsum("ij,jk,ik->i", x, self.inverse, x)
         left_out = (y - x @ self.coefficients) / np.maximum(1 - leverage, 0.05)
-        total = float(np.sum(weight))
+        total = float(np.sum(np.sort(weight)))  # the same whoever came first
         v0 = prior.variance(self.doublings)
         residual = float(np.sum(weight * left_out**2))
         self.s2 = (residual + v0) / (total + PRIOR_WEIGHT) if n else v0
@@ -247,15 +272,24 @@ class Predictor:
 
     def predict(self, z: Array) -> Forecast:
         """The forecast for one curve, z: (levels,), filled up to the level."""
-        rows = z[None, :]
+        mean, sd = self._moments(z[None, :])
+        return Forecast(float(mean[0]), float(sd[0]), self.nu)
+
+    def distances(self, z: Array, goal: float) -> Array:
+        """How many standard deviations a goal lies above each curve's mean; z: (n, levels) -> (n,)."""
+        mean, sd = self._moments(z)
+        return (goal - mean) / sd
+
+    def _moments(self, rows: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of z_T, (n,) each."""
         x = self._rows(features(rows, self.epochs, self.level))
         mean = rows[:, self.level] + self._drop(rows) + x @ self.coefficients
         # Without a finished trial nothing is known of the noise of this curve but v0.
-        noise = self._noise(rows) / self.unit if self.nu > PRIOR_WEIGHT else np.ones(1)
+        noise = self._noise(rows) / self.unit if self.nu > PRIOR_WEIGHT else np.ones(len(rows))
         variance = self.s2 * (noise**2 + np.einsum("ij,jk,ik->i", x, self.inverse, x))
         if self.nu == PRIOR_WEIGHT:
-            variance = np.full(1, self.s2)
-        return Forecast(float(mean[0]), math.sqrt(float(variance[0])), self.nu)
+            variance = np.full(len(rows), self.s2)
+        return mean, np.sqrt(variance)
 
     def _rows(self, raw: Array) -> Array:
         """Standardised, behind a one: (n, 4)."""
@@ -295,12 +329,13 @@ def student_quantile(probability: float, nu: float) -> float:
     >>> round(student_quantile(0.95, 4), 3)
     2.132
     """
-    if probability < 0.5:
+    if probability > 0.5:
         return -student_quantile(1 - probability, nu)
-    low, high = 0.0, 1.0
-    while student_cdf(high, nu) < probability and high < 1e12:
-        high *= 2
-    while high - low > 1e-9 * max(high, 1.0):
+    # In the lower tail, where a small probability is held as exactly as a large one.
+    low, high = -1.0, 0.0
+    while student_cdf(low, nu) > probability and low > -1e12:
+        low *= 2
+    while high - low > 1e-9 * max(-low, 1.0):
         middle = (low + high) / 2
         low, high = (middle, high) if student_cdf(middle, nu) < probability else (low, middle)
     return (low + high) / 2

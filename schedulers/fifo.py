@@ -8,8 +8,8 @@ from schedulers.rule import Continue, Decision, Report, Rule
 class FIFORule(Rule):
     """Nobody is stopped for being worse than others; only a non-finite loss ends a trial early.
 
-    >>> FIFORule(max_resource=2).report(Report("00000", 2, 0.5))
-    Stop(reason='finished all 2 epochs', ending='completed')
+    >>> FIFORule(max_resource=2).report(Report("00000", 2, 0.5)).reason
+    'finished all 2 epochs'
     """
 
     def judge(self, report: Report) -> Decision:

@@ -181,6 +181,12 @@ class HalvingRule(Rule):
             self.brackets[b]["coming"][k] -= 1
         self._settle(b)
 
+    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+        """Brackets, their rungs and who sits where were laid out for R and the trials there would be."""
+        return (
+            "its brackets were laid out for the epochs and trials it began with" if epochs or trials else ""
+        )
+
     def last_word(self, trial_id: str) -> str:
         """What was decided, or what it waited for."""
         if self._told(trial_id):

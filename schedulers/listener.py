@@ -7,6 +7,9 @@ from typing import Any
 
 from schedulers.rule import Decision, Exploit, Resume
 
+LOST = "it raised an error or its worker was lost"
+"""Reason of an end that Ray made: our own trainable does not raise."""
+
 
 class Listener:
     """Hears what happens to trials, in order. Must return at once and must not raise.
@@ -25,6 +28,9 @@ class Listener:
 
     def exploited(self, trial_id: str, exploit: Exploit) -> None:
         """The donor's checkpoint and the new configuration are in place, and the trial goes on."""
+
+    def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
+        """The trial ran out of memory; it waits to be run once more, with these resources."""
 
     def ended(self, trial_id: str, ending: str, reason: str, error: str) -> None:
         """The trial is over, said once.

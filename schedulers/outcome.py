@@ -12,6 +12,7 @@ OUTCOMES: dict[str, Ending] = {
     "diverged": "diverged",
     "failed": "stopped",
     "oom": "stopped",
+    "infeasible": "stopped",
 }
 
 

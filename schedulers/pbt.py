@@ -190,6 +190,10 @@ class PBTRule(Rule):
         self.orders.pop(trial_id, None)
         self._settle_all()
 
+    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+        """More epochs are more milestones; but a population is complete from the start."""
+        return "a population has its size from the start: a newcomer has nobody of its age" if trials else ""
+
     def last_word(self, trial_id: str) -> str:
         """A diverged member that nobody could replace, or one whose others are gone."""
         if trial_id in self.lost:

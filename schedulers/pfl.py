@@ -67,6 +67,10 @@ class ClassicPFLRule(Rule):
         """The fits' running sums (O(1) a trial) and the reference set (at most K numbers)."""
         return (*super().memory(), "startup", "sums", "finished", "top")
 
+    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+        """Predictions are of the loss at R: at another R they would have been others."""
+        return "trials were stopped by what they would be worth at R" if epochs else ""
+
     def judge(self, report: Report) -> Decision:
         """Update the trial's fit; past the warm-up compare it with the reference set."""
         trial, epoch = report.trial_id, report.resource

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray.train._internal.session import _TrainingResult
@@ -55,6 +56,10 @@ class IdleActors:
             _raw(controller)._staged_trials.add(_Nobody())
             self.outlive = True
 
+    def let_go(self, controller: Any) -> None:
+        """End all that are idle now: they hold what a larger trial waits for."""
+        _raw(controller)._cleanup_cached_actors(force_all=True)
+
 
 def _raw(controller: Any) -> Any:
     """The controller behind the wrapper that warns of what a scheduler does with it."""
@@ -78,6 +83,24 @@ class Saved(NamedTuple):
     metrics: Mapping[str, Any]
 
 
+def last_error(trial: Trial) -> str:
+    """What Ray noted of the trial's last failure, without its own heading; empty if nothing.
+
+    `Trial.get_error` looks where the file is only copied to when the experiment is saved.
+    """
+    file = trial.error_file
+    try:
+        text = Path(file).read_text(encoding="utf-8") if file else ""
+    except OSError:
+        return ""
+    return text.rpartition("Failure # ")[2].partition("\n")[2].strip()
+
+
+def out_of_memory(error: str) -> bool:
+    """Whether a worker's loss, as `last_error` tells it, was Ray's memory monitor's doing."""
+    return "running low on memory" in error
+
+
 def last_checkpoint(trial: Trial, time_attr: str, resource: int) -> Saved | None:
     """The trial's own last checkpoint not after `resource`; one it merely went on from is not its own.
 
@@ -88,6 +111,14 @@ def last_checkpoint(trial: Trial, time_attr: str, resource: int) -> Saved | None
         Saved(int(s.metrics[time_attr]), s.checkpoint, s.metrics) for s in saved if time_attr in s.metrics
     ]
     return max((s for s in known if s.epoch <= resource), key=lambda s: s.epoch, default=None)
+
+
+def start_at(trial: Trial, path: str | None) -> None:
+    """Make a trial that waits to be started again go on from this checkpoint; None: from its first epoch."""
+    found = _TrainingResult(Checkpoint(path), {}) if path is not None else None
+    trial.run_metadata.checkpoint_manager._latest_checkpoint_result = found
+    trial._restore_checkpoint_result = None  # what it was added with, and went on from
+    trial.run_metadata.invalidate_cache()
 
 
 def start_from(trial: Trial, saved: Saved) -> None:

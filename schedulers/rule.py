@@ -40,6 +40,21 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a rule that predicts expected of a trial when it decided; losses, lower is better.
+
+    Attributes:
+        median, low, high: of the predicted final loss; its 90% interval.
+        chance: probability that the trial ends better than the best so far.
+    """
+
+    median: float
+    low: float
+    high: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
 class Continue:
     """Train on.
 
@@ -51,6 +66,7 @@ class Continue:
 
     reason: str = ""
     milestone: bool = False
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,7 @@ class Pause:
 
     reason: str
     save: bool = True
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,7 @@ class Stop:
 
     reason: str
     ending: Ending = "stopped"
+    outlook: Outlook | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +214,13 @@ class Rule(ABC):
     def end(self, trial_id: str, ending: str) -> None:
         """The trial reports no more (also failed, lost, or stopped by somebody else). Idempotent."""
         self.over.setdefault(trial_id, ending)
+
+    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+        """Why a sweep begun under this rule cannot be given more epochs or more trials; empty if it can.
+
+        It can if what was decided so far would be as good a decision in the larger sweep.
+        """
+        return ""
 
     def copyable(self, resource: int) -> bool:
         """Whether a trial may yet be sent to copy another's checkpoint at `resource`: it is kept then."""

@@ -24,9 +24,10 @@ from ray.tune.schedulers import TrialScheduler
 
 from schedulers import RULES, ray_private
 from schedulers.audit import audited
-from schedulers.listener import Listener
+from schedulers.listener import LOST, Listener
 from schedulers.nested import lookup, overlay
 from schedulers.outcome import OUTCOMES, outcome_of
+from schedulers.retry import Retries
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 from schedulers.slots import Filling, how_many_fit
 
@@ -87,6 +88,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self.find_checkpoint: Callable[[str, int], str | None] | None = None
         self.more_trials: Callable[[], bool] | None = None
         self.halting: Callable[[], bool] = _never
+        self.objection: Callable[[Mapping[str, Any]], str] = _no_objection
+        self.retries = Retries()
         self._copies: dict[str, Exploit] = {}  # trial -> the copy it has yet to make
         self._held: dict[str, Decision] = {}  # trial -> the decision that waits for the slots to fill
         self._filling = Filling()
@@ -102,6 +105,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         slots: int | None = None,
         more_trials: Callable[[], bool] | None = None,
         halting: Callable[[], bool] | None = None,
+        objection: Callable[[Mapping[str, Any]], str] | None = None,
     ) -> None:
         """Connect the adapter to a service that runs it; what is not given stays.
 
@@ -112,17 +116,20 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             more_trials: whether trials are still to come that Ray has not seen.
             halting: whether the run is asked to stop: whoever would go on is saved and paused then,
                 and nobody is woken or ended for waiting.
+            objection: why a trial with this result must not go on, whatever the rule would say; "" if
+                it may. It ends as infeasible.
         """
         self.listener = listener or self.listener
         self.find_checkpoint = find_checkpoint or self.find_checkpoint
         self.slots = slots or self.slots
         self.more_trials = more_trials or self.more_trials
         self.halting = halting or self.halting
+        self.objection = objection or self.objection
 
     def __getstate__(self) -> dict[str, Any]:
         """What Tuner pickles: not the connections, which hold open files and threads."""
         cut = {"listener": Listener(), "find_checkpoint": None, "more_trials": None, "halting": _never}
-        return {**vars(self), **cut}
+        return {**vars(self), **cut, "objection": _no_objection, "retries": Retries()}
 
     # Ray asks or tells
 
@@ -141,13 +148,21 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
-        if self.slots is not None:
+        if trial.trial_id in self.retries.waiting:  # its worker was lost for want of memory
+            tune_controller._set_trial_status(trial, Trial.PAUSED)
+        elif self.slots is not None:
             self._actors.keep(tune_controller, trial, self.slots)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Ask the rule and translate its answer."""
         name = trial.trial_id
         self._filling.saw(result)
+        if outcome_of(result) is None and (reason := self.objection(result)):
+            result = {**result, "outcome": "infeasible", "reason": reason}
+        if outcome_of(result) == "oom" and self._grant_more(trial, result["reason"], result["error"]):
+            tune_controller.pause_trial(trial, should_checkpoint=False)
+            trial.update_resources(dict(self.retries.waiting[name]))
+            return str(self.NOOP)
         decision = self._judge(trial, result)
         pauses = decision.milestone if isinstance(decision, Continue) else not isinstance(decision, Stop)
         if pauses and not self._actors.outlive:
@@ -181,11 +196,15 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """A trial failed. If Ray recovers it (ERROR for a moment, :1403, :1426) it is not over."""
         self._held.pop(trial.trial_id, None)
         self._copies.pop(trial.trial_id, None)  # run again, it is judged again as it was
+        error = ray_private.last_error(trial)
+        starved = self.retries.starved() or ray_private.out_of_memory(error)
         if trial.status == Trial.ERROR:
+            if starved and self._grant_more(trial, "its process was ended for want of memory", error):
+                trial.update_resources(dict(self.retries.waiting[trial.trial_id]))
             return
         self.rule.end(trial.trial_id, "failed")
-        error = str(trial.get_error() or "")
-        self._ended(trial.trial_id, "failed", "it raised an error or its worker was lost", error)
+        ending = "oom" if starved else "failed"
+        self._ended(trial.trial_id, ending, LOST, error)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """A trial was ended while it waited."""
@@ -210,6 +229,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             chosen = self._next_copy(tune_controller, live) or self._next_paused(tune_controller, live)
             if chosen is not None:
                 return chosen
+        self._begin_retries(tune_controller, live)
         self._end_the_waiting(tune_controller, live)
         # Ray starts pending trials by itself (:876), but takes them from a set: name the first.
         return next((trial for trial in live.values() if trial.status == Trial.PENDING), None)
@@ -311,8 +331,9 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         return not controller.search_alg.is_finished()
 
     def _paused(self, live: Mapping[str, Trial]) -> list[str]:
-        """Trials a rule may resume: those about to copy somebody are spoken for."""
-        return [name for name, t in live.items() if t.status == Trial.PAUSED and name not in self._copies]
+        """Trials a rule may resume: those about to copy somebody, or to be run once more, are spoken for."""
+        spoken_for = {*self._copies, *self.retries.waiting}
+        return [name for name, t in live.items() if t.status == Trial.PAUSED and name not in spoken_for]
 
     def _next_copy(self, controller: Any, live: Mapping[str, Trial]) -> Trial | None:
         for name, exploit in list(self._copies.items()):
@@ -372,6 +393,24 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             return True
         return bool(donor.status == Trial.RUNNING and donor.last_result.get(self.time_attr, 0) < resource)
 
+    def _grant_more(self, trial: Trial, reason: str, error: str) -> bool:
+        """Line a trial that ran out of memory up for its second run, if it may have one."""
+        share = self.retries.grant(trial.trial_id)
+        if share is not None:
+            self.listener.retried(trial.trial_id, share, reason, error)
+        return share is not None
+
+    def _begin_retries(self, controller: Any, live: Mapping[str, Trial]) -> None:
+        """Start those that ran out of memory once nothing else runs; end the idle processes in their way."""
+        begun = [t for name, t in live.items() if name in self.retries.begun and t.status == Trial.PENDING]
+        if not any(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in live.values()):
+            begun += [live[name] for name in list(self.retries.waiting) if name in live]
+            for trial in begun:
+                self.retries.begin(trial.trial_id)
+                controller._set_trial_status(trial, Trial.PENDING)
+        if begun:
+            self._actors.let_go(controller)
+
     def _end_the_waiting(self, controller: Any, live: Mapping[str, Trial]) -> None:
         """End the paused when nothing is left that could wake them, else the experiment never ends."""
         waiting = self._paused(live)
@@ -406,6 +445,10 @@ def _face(name: str, path: str) -> type[RuleScheduler]:
 
 def _never() -> bool:
     return False
+
+
+def _no_objection(result: Mapping[str, Any]) -> str:
+    return ""
 
 
 def _live(controller: Any) -> dict[str, Trial]:

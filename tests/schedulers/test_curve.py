@@ -202,3 +202,22 @@ def test_a_forecast_says_how_likely_it_is_to_end_below():
     forecast = Forecast(mean=1.0, sd=2.0, nu=4)
     assert forecast.below(1.0) == 0.5
     assert forecast.below(forecast.quantile(0.2)) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("finished", [0, 40])
+def test_many_asked_at_once_are_as_far_from_the_goal_as_each_alone(finished):
+    rng = np.random.default_rng(5)
+    z = geometric(rng, 60, 0.5) + rng.normal(0, 0.02, (60, len(LADDER)))
+    predictor = predictor_of(z[:finished], 6, prior=Decay())
+    alone = [(-1.0 - f.mean) / f.sd for f in map(predictor.predict, z)]
+    assert predictor.distances(z, -1.0) == pytest.approx(alone)
+
+
+@pytest.mark.parametrize("probability", [1e-30, 1e-12, 1e-4])
+def test_the_quantile_of_a_tiny_probability_is_that_of_its_tail(probability):
+    assert student_cdf(student_quantile(probability, 9.0), 9.0) == pytest.approx(probability, rel=1e-6)
+
+
+def test_curves_of_different_lengths_make_a_table_with_gaps():
+    table = Scale(log=True).table([[1.0], [], [math.e, 1.0]], 3)
+    assert table == pytest.approx(np.array([[0, np.nan, np.nan], [np.nan] * 3, [1, 0, np.nan]]), nan_ok=True)

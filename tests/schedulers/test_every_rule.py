@@ -23,6 +23,7 @@ from schedulers import (
     Pause,
     PBTRule,
     PFLRule,
+    RacingRule,
     Report,
     Stop,
     SuccessiveHalvingRule,
@@ -58,8 +59,9 @@ RULES = {
     "margin": lambda: MarginRule(max_resource=R),
     "margin relative": lambda: MarginRule(max_resource=R, margins={1: 1.0, 3: 0.5, 7: None}, relative=True),
     "patience": lambda: PatienceRule(max_resource=R, patience=2),
+    "racing": lambda: RacingRule(max_resource=R, candidate="lr", min_blocks=2),
 }
-BY_VALUE = ("classic pfl", "pfl", "median", "margin")  # these decide by the losses themselves
+BY_VALUE = ("classic pfl", "pfl", "median", "margin", "racing")  # these decide by the losses themselves
 RANK_RULES = [name for name in RULES if not name.startswith(BY_VALUE)]
 every_rule = pytest.mark.parametrize("name", RULES)
 every_rank_rule = pytest.mark.parametrize("name", RANK_RULES)

@@ -40,6 +40,7 @@ def test_the_latest_checkpoint_is_what_a_trial_restores():
     assert "checkpoint_manager.latest_checkpoint_result" in inspect.getsource(
         Trial.latest_checkpoint_result.fget
     )
+    assert "self._restore_checkpoint_result" in inspect.getsource(Trial.latest_checkpoint_result.fget)
 
 
 def test_the_scheduler_keeps_its_metric_where_ray_looks():

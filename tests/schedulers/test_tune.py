@@ -87,7 +87,7 @@ class FakeTrial:
 
     def __init__(self, trial_id, status=Trial.RUNNING, config=None, checkpoints=()):
         self.trial_id, self.status, self.config = trial_id, status, config or {}
-        self.is_saving, self.last_result = False, {}
+        self.is_saving, self.last_result, self.error_file = False, {}, None
         self.placement_group_factory = SimpleNamespace(required_resources={"CPU": 1})
         manager = SimpleNamespace(
             best_checkpoint_results=[
@@ -103,9 +103,6 @@ class FakeTrial:
 
     def set_config(self, config):
         self.config = config
-
-    def get_error(self):
-        return "Traceback: boom"
 
     @property
     def goes_on_from(self):
@@ -338,10 +335,12 @@ def test_a_recovered_trial_is_not_over():
     assert (rule.over, heard) == ({}, [])
 
 
-def test_a_failed_trial_is_over_with_its_error():
+def test_a_failed_trial_is_over_with_its_error(tmp_path):
     rule = Scripted()
     scheduler, heard = adapter(rule)
     trial = FakeTrial("a")
+    trial.error_file = tmp_path / "error.txt"
+    trial.error_file.write_text("Failure # 1 (occurred at noon)\nTraceback: boom\n")
     scheduler.on_trial_error(Controller(trial), trial)
     assert heard == [("ended", "a", "failed", "it raised an error or its worker was lost", "Traceback: boom")]
     assert rule.over == {"a": "failed"}

@@ -1,0 +1,151 @@
+"""A rule that keeps the sweep's curves on a ladder of epochs and predicts how they end."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from schedulers.curve import (
+    CROSSED,
+    Array,
+    Decay,
+    Predictor,
+    Scale,
+    crossing,
+    decay,
+    ladder,
+    spreads,
+)
+from schedulers.rule import Objective, Outlook, Report, Rule
+
+REFERENCES = 256
+"""Curves a fit looks at, at most: the cost of a decision does not grow with the sweep."""
+
+PAIRED = 64
+"""The newest finished curves among which crossings are counted: pairs grow with the square."""
+
+
+class ForecastingRule(Rule):
+    """What a rule knows that has seen curves: ranks at each level, and an outlook for whoever lives.
+
+    Whoever decides by it calls `_record` in `judge`, asks `_outlook`, and extends `_forget`, which it
+    calls once its own settings stand.
+
+    Args:
+        max_resource: R, epochs of a whole trial.
+        objective: what a trial is worth: its `last` loss or its `best` so far.
+    """
+
+    def __init__(self, *, max_resource: int, objective: Objective = "last") -> None:
+        super().__init__(max_resource=max_resource, objective=objective)
+        self.levels = ladder(max_resource)
+        self.curves: dict[str, list[float]] = {}  # live trial -> its loss at each level so far
+        self.finished: list[list[float]] = []  # the newest finished curves
+        self.partial: list[list[float]] = []  # the newest curves that ended earlier
+        self.finishes = 0
+        self.best: float | None = None  # lowest final loss
+        self.rungs: list[list[float]] = [[] for _ in self.levels]  # who came by, ascending
+        self.positive = True  # every loss so far is above zero
+        self.prior: list[float] = [Decay().rho, Decay().tau2]
+        self.unit = 1.0
+        self.spreads = [[1.0, 1.0, 1.0] for _ in self.levels]
+        self.crossed = [CROSSED for _ in self.levels]
+
+    def memory(self) -> tuple[str, ...]:
+        """Curves of the living, a bounded set of those that ended, ranks, and what is pooled."""
+        return (
+            *super().memory(),
+            *("curves", "finished", "partial", "finishes", "best", "rungs"),
+            *("positive", "prior", "unit", "spreads", "crossed"),
+        )
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`; what was derived from another is forgotten."""
+        super().load(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was derived from the finished trials as they were; none of it is state."""
+        self._table: Array | None = None  # z of the finished
+        self._predictors: dict[int, Predictor] = {}  # level -> fit
+        self._outlooks: dict[str, Outlook] = {}  # of the living, at the level they have got to
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """Its ranks stay, and its curve for a while."""
+        super().end(trial_id, ending)
+        self._outlooks.pop(trial_id, None)
+        curve = self.curves.pop(trial_id, None)
+        if curve is not None:
+            self.partial.append(curve)
+            del self.partial[:-REFERENCES]
+
+    def _record(self, report: Report) -> int | None:
+        """Take down the loss; the level, if it is one that the trial had not got to."""
+        trial, loss = report.trial_id, report.loss
+        assert loss is not None
+        curve = self.curves.setdefault(trial, [])
+        level = bisect_right(self.levels, report.resource) - 1
+        if level < len(curve):
+            return None
+        # A trial that reports now and then did not move in between, for all we know.
+        curve.extend([loss] * (level + 1 - len(curve)))
+        insort(self.rungs[level], loss)
+        self._outlooks.pop(trial, None)
+        if loss <= 0 and self.positive:
+            self.positive = False
+            self._learn()
+        if report.resource >= self.max_resource:
+            self._finish(trial, curve)
+        return level
+
+    def _outlook(self, trial: str, level: int) -> Outlook:
+        if trial not in self._outlooks:
+            scale = self._scale()
+            forecast = self._predictor(level).predict(self._z([self.curves[trial]])[0])
+            median, low, high = map(
+                scale.loss, (forecast.mean, forecast.quantile(0.05), forecast.quantile(0.95))
+            )
+            self._outlooks[trial] = Outlook(median, low, high, forecast.below(self._goal()))
+        return self._outlooks[trial]
+
+    def _goal(self) -> float:
+        """The z to beat: of the best that finished; of the best of all until one has."""
+        best = self.best if self.best is not None else min(rung[0] for rung in self.rungs if rung)
+        return float(self._scale().z([best])[0])
+
+    def _predictor(self, level: int) -> Predictor:
+        if self._table is None:
+            self._table = self._z(self.finished)
+        if level not in self._predictors:
+            prior = Decay(*self.prior)
+            fit = Predictor(self._table, prior, self.levels, level, self.spreads[level])
+            self._predictors[level] = fit
+        return self._predictors[level]
+
+    def _z(self, curves: Sequence[Sequence[float]]) -> Array:
+        return self._scale().table(curves, len(self.levels))
+
+    def _scale(self) -> Scale:
+        return Scale(self.positive, self.unit)
+
+    def _finish(self, trial: str, curve: list[float]) -> None:
+        self.finishes += 1
+        self.best = curve[-1] if self.best is None else min(self.best, curve[-1])
+        self.finished.append(curve)
+        del self.finished[:-REFERENCES]
+        del self.curves[trial]
+        self._learn()
+
+    def _learn(self) -> None:
+        """Pool what all curves say; at each finish, so that it is the same after a reload."""
+        living = list(islice(reversed(self.curves.values()), REFERENCES))
+        curves = [*self.finished, *self.partial, *living]
+        scale = Scale.of([curve[-1] for curve in curves], self.positive)
+        z = scale.table(curves, len(self.levels))
+        pooled, self.spreads = decay(z, self.levels), spreads(z, self.levels)
+        self.unit, self.prior = scale.unit, [pooled.rho, pooled.tau2]
+        if len(self.finished) > 1:
+            self.crossed = crossing(self.finished[-PAIRED:])
+        self._forget()

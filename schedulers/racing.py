@@ -1,0 +1,168 @@
+"""Racing: candidates run over the same blocks (seeds, folds), and clear losers are dropped early.
+
+Maron, Moore: "Hoeffding Races: Accelerating Model Selection Search for Classification and Function
+Approximation", NIPS 1994. Birattari, Stützle, Paquete, Varrentrapp: "A Racing Algorithm for
+Configuring Metaheuristics" (F-Race), GECCO 2002.
+
+Hoeffding's bound needs a known range of the losses and hundreds of blocks, the Friedman test of
+F-Race a dozen. Trainings come in fives. What is left is what pairing buys: two candidates on one
+seed share its data order, so the difference is far quieter than either loss, and a paired t-test
+sees a clear loser after three.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from schedulers.curve import student_cdf
+from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
+
+CANDIDATE_KEY, BLOCK_KEY = "trial.candidate", "trial.seed"
+
+Results = Mapping[str, Mapping[str, float]]  # candidate -> block -> loss; inf where it diverged
+
+
+class RacingRule(Rule):
+    """Stop the trials of a candidate that others beat beyond doubt; whole trials are compared.
+
+    A trial is one candidate (a configuration) on one block (a seed). The candidates are compared in
+    pairs over the blocks that both have ended, see `beaten`; whoever is beaten is out for good, its
+    running trials stop at their next epoch, and whoever proposes trials should begin no more of it.
+
+    Args:
+        max_resource: R, epochs of a whole trial.
+        candidate: key of the configuration that names the candidate; a trial without it races alone.
+        block: key of the configuration that names the block.
+        alpha: chance, over the whole race, that the truly best candidate is dropped; in (0, 1).
+        min_blocks: common blocks before two candidates are compared, >= 2.
+        objective: what a trial is worth: its `last` loss or its `best`.
+
+    Raises:
+        ValueError: if alpha or min_blocks is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_resource: int,
+        candidate: str = CANDIDATE_KEY,
+        block: str = BLOCK_KEY,
+        alpha: float = 0.05,
+        min_blocks: int = 3,
+        objective: Objective = "last",
+    ) -> None:
+        super().__init__(max_resource=max_resource, objective=objective)
+        check(alpha, min_blocks)
+        self.parameters = (candidate, block)
+        self.alpha, self.min_blocks = alpha, min_blocks
+        self.entries: dict[str, list[str]] = {}  # trial -> candidate and block
+        self.results: dict[str, dict[str, float]] = {}
+        self.out: dict[str, str] = {}  # candidate -> why
+
+    def memory(self) -> tuple[str, ...]:
+        """Two words per trial, one number per trial that ended, one sentence per loser."""
+        return (*super().memory(), "entries", "results", "out")
+
+    def judge(self, report: Report) -> Decision:
+        """Stop if the candidate is out."""
+        why = self.out.get(self._entry(report)[0])
+        return Continue() if why is None else Stop(why)
+
+    def diverged(self, report: Report) -> Decision:
+        """Stop; the block counts as lost."""
+        self._entry(report)
+        return super().diverged(report)
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """A whole trial, or a divergence, is a result of its candidate; anything else tells nothing."""
+        known = trial_id in self.over
+        super().end(trial_id, ending)
+        if known or trial_id not in self.entries or ending not in ("completed", "diverged"):
+            return
+        candidate, block = self.entries[trial_id]
+        loss = self.worth.get(trial_id, math.inf) if ending == "completed" else math.inf
+        self.results.setdefault(candidate, {}).setdefault(block, loss)
+        rivals = len({name for name, _ in self.entries.values()}) - 1
+        self.out = beaten(self.results, rivals, self.alpha, self.min_blocks) | self.out
+
+    def _entry(self, report: Report) -> list[str]:
+        candidate, block = (report.config.get(key) for key in self.parameters)
+        named = report.trial_id if candidate is None else str(candidate)
+        return self.entries.setdefault(report.trial_id, [named, str(block)])
+
+
+def check(alpha: float, min_blocks: int) -> None:
+    """Hold a race's settings against what they mean.
+
+    Raises:
+        ValueError: if one is out of range.
+    """
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha ({alpha}) must be between 0 and 1")
+    if min_blocks < 2:
+        raise ValueError(f"min_blocks ({min_blocks}) must be at least 2: one difference has no deviation")
+
+
+def beaten(results: Results, rivals: int, alpha: float = 0.05, min_blocks: int = 3) -> dict[str, str]:
+    """The candidates that are out, each with the reason.
+
+    Candidate c is out if some r is better by a one-sided paired t-test over their common blocks. A
+    pair is looked at anew with each common block, n = m, m + 1, ...: the look at n may spend
+    alpha (m - 1) / (n (n - 1)), which sums to alpha over all looks there can ever be, and 1 / rivals of
+    it per rival (Bonferroni). So the best candidate outlives the race with probability 1 - alpha at
+    least, however long it gets, if the differences are about normal.
+
+    A candidate that diverged on a block on which another did not is out at once: whatever its mean
+    elsewhere, one does not ship it.
+
+    Args:
+        results: candidate -> block -> loss (lower is better; inf where it diverged).
+        rivals: how many others each candidate races against, >= 0.
+        alpha: see above.
+        min_blocks: m.
+
+    >>> quick = {"1": 0.10, "2": 0.11, "3": 0.09}
+    >>> slow = {"1": 0.50, "2": 0.52, "3": 0.50}
+    >>> beaten({"quick": quick, "slow": slow}, rivals=1)
+    {'slow': 'lost to quick: worse by 0.407 on 3 common seeds (p 3.4e-05, 0.017 needed)'}
+    """
+    out: dict[str, str] = {}
+    for name, mine in results.items():
+        reasons = [
+            (p, reason)
+            for rival, theirs in results.items()
+            if rival != name and (found := _loses(mine, theirs, rival, rivals, alpha, min_blocks))
+            for p, reason in [found]
+        ]
+        if reasons:
+            out[name] = min(reasons)[1]
+    return out
+
+
+def _loses(
+    mine: Mapping[str, float],
+    theirs: Mapping[str, float],
+    rival: str,
+    rivals: int,
+    alpha: float,
+    min_blocks: int,
+) -> tuple[float, str] | None:
+    """How sure it is that the rival is better, and why; None if it is not sure enough."""
+    for block, loss in mine.items():
+        if not math.isfinite(loss) and math.isfinite(theirs.get(block, math.inf)):
+            return 0.0, f"diverged on seed {block}, where {rival} did not"
+    differences = [loss - theirs[block] for block, loss in mine.items() if block in theirs]
+    differences = [each for each in differences if math.isfinite(each)]
+    n = len(differences)
+    if n < min_blocks:
+        return None
+    mean = sum(differences) / n
+    if mean <= 0:
+        return None
+    error = math.sqrt(sum((each - mean) ** 2 for each in differences) / (n - 1) / n)
+    p = 1 - student_cdf(mean / error, n - 1) if error > 0 else 0.0
+    level = alpha * (min_blocks - 1) / (n * (n - 1)) / max(rivals, 1)
+    if p >= level:
+        return None
+    return p, f"lost to {rival}: worse by {mean:.3g} on {n} common seeds (p {p:.2g}, {level:.2g} needed)"

@@ -1,0 +1,124 @@
+"""Out of memory: run once more, with more, when nothing else runs."""
+
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.experiment import Trial
+
+from schedulers import Listener, RuleScheduler
+from schedulers.ray_private import last_error, out_of_memory
+from tests.schedulers.test_tune import Controller, FakeTrial, Scripted, result
+
+OOM = result(outcome="oom", reason="CUDA out of memory", error="Traceback ...")
+SHORT = "Failure # 1 (at noon)\nold\nFailure # 2 (at one)\n1 worker(s) were killed: running low on memory."
+
+
+class Loop(Controller):
+    def __init__(self, *trials):
+        super().__init__(*trials, more=True)
+
+    def _cleanup_cached_actors(self, force_all=False):
+        self.told.append(("idle processes end", force_all))
+
+    def _set_trial_status(self, trial, status):
+        self.told.append((status, trial.trial_id))
+        trial.status = status
+
+
+class Larger(FakeTrial):
+    share = None
+
+    def update_resources(self, resources):
+        assert self.status != Trial.RUNNING
+        self.share = resources
+
+
+class Ears(Listener):
+    def __init__(self):
+        self.heard = []
+
+    def retried(self, trial_id, resources, reason, error):
+        self.heard.append((trial_id, resources, reason))
+
+    def ended(self, trial_id, ending, reason, error):
+        self.heard.append((trial_id, ending))
+
+
+def adapter(share):
+    scheduler, ears = RuleScheduler(Scripted(), metric="loss", mode="min", slots=2), Ears()
+    scheduler.attach(listener=ears)
+    scheduler.retries.share = lambda trial: share
+    return scheduler, ears.heard
+
+
+def test_without_a_larger_share_the_trial_ends_at_once():
+    scheduler, heard = adapter(None)
+    trial = Larger("a")
+    assert scheduler.on_trial_result(Loop(trial), trial, OOM) == "STOP"
+    assert heard == [("a", "oom")]
+
+
+def test_with_one_it_waits_unsaved_and_the_rule_hears_nothing():
+    scheduler, heard = adapter({"cpu": 2})
+    trial = Larger("a")
+    loop = Loop(trial)
+    assert scheduler.on_trial_result(loop, trial, OOM) == "NOOP"
+    assert loop.told == [("pause", "a", False)]
+    assert (trial.share, heard) == ({"cpu": 2}, [("a", {"cpu": 2}, "CUDA out of memory")])
+    assert scheduler.rule.heard == []
+    assert scheduler.rule.over == {}
+
+
+@pytest.mark.parametrize("status", [Trial.RUNNING, Trial.PENDING])
+def test_it_waits_while_anything_else_runs_or_is_about_to(status):
+    scheduler, _ = adapter({"cpu": 2})
+    trial, other = Larger("a"), FakeTrial("b", status)
+    loop = Loop(trial, other)
+    scheduler.on_trial_result(loop, trial, OOM)
+    scheduler.choose_trial_to_run(loop)
+    assert trial.status == Trial.PAUSED
+
+
+def test_then_it_starts_and_no_idle_process_keeps_what_it_needs():
+    scheduler, _ = adapter({"cpu": 2})
+    trial, other = Larger("a"), FakeTrial("b", Trial.PAUSED)
+    loop = Loop(trial, other)
+    scheduler.on_trial_result(loop, trial, OOM)
+    assert scheduler.choose_trial_to_run(loop) is trial
+    assert loop.told[-2:] == [(Trial.PENDING, "a"), ("idle processes end", True)]
+
+
+def test_the_second_time_is_the_end():
+    scheduler, heard = adapter({"cpu": 2})
+    trial = Larger("a")
+    loop = Loop(trial)
+    scheduler.on_trial_result(loop, trial, OOM)
+    scheduler.choose_trial_to_run(loop)
+    trial.status = Trial.RUNNING
+    assert scheduler.on_trial_result(loop, trial, OOM) == "STOP"
+    assert heard[-1] == ("a", "oom")
+
+
+@pytest.mark.parametrize("by_ray", [True, False])
+def test_a_worker_ended_for_want_of_memory_is_no_plain_loss(tmp_path, by_ray):
+    """Ray's memory monitor says so in the error, the kernel in a counter."""
+    scheduler, heard = adapter({"cpu": 2})
+    scheduler.retries.starved = lambda: not by_ray
+    trial = Larger("a", Trial.ERROR)
+    trial.error_file = tmp_path / "error.txt"
+    trial.error_file.write_text(SHORT if by_ray else "Failure # 1\nThe actor died")
+    loop = Loop(trial)
+    scheduler.on_trial_error(loop, trial)
+    trial.status = Trial.PENDING
+    scheduler.on_trial_add(loop, trial)
+    assert (trial.status, trial.share) == (Trial.PAUSED, {"cpu": 2})
+    assert heard == [("a", {"cpu": 2}, "its process was ended for want of memory")]
+
+
+def test_only_the_last_failure_speaks(tmp_path):
+    file = tmp_path / "error.txt"
+    file.write_text(SHORT + "\nFailure # 3 (at two)\nThe actor died.\n")
+    assert last_error(SimpleNamespace(error_file=str(file))) == "The actor died."
+    file.write_text(SHORT)
+    assert out_of_memory(last_error(SimpleNamespace(error_file=str(file))))
+    assert last_error(SimpleNamespace(error_file=None)) == ""
