@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from service.search.space import Space
 
 Source = Literal["baseline", "point", "sampler"]
+
+
+class Proposal(NamedTuple):
+    """What to try next.
+
+    Attributes:
+        config: flat; with a `trial.seed` where a configuration is tried again under another seed.
+        source: where it comes from.
+        draws: how often the sampler was asked, for it proposed what was tried already.
+        same_as: a trial that was this configuration and has ended, where its result is to be taken.
+    """
+
+    config: dict[str, Any]
+    source: Source
+    draws: int = 1
+    same_as: str = ""
 
 
 class FirstPoints:
@@ -30,7 +46,7 @@ class FirstPoints:
         self, space: Space, baseline: Mapping[str, Any] | None, points: Iterable[Mapping[str, Any]]
     ) -> None:
         self.notes: tuple[str, ...] = ()
-        self._points = [_checked(space, point) for point in points]
+        self._points = [space.encode(check_point(space, point)) for point in points]
         self._baseline: dict[str, Any] | None = None
         if baseline is not None:
             config = space.active_part(baseline)
@@ -57,22 +73,31 @@ class FirstPoints:
         return self._points.pop(0) if self._points else {}
 
 
-def _checked(space: Space, point: Mapping[str, Any]) -> dict[str, Any]:
-    for name, value in point.items():
-        if name not in space.domains:
-            raise ValueError(f"points_to_evaluate: {name} is not searched; drop it")
-        if not space.domains[name].contains(value):
+def check_point(space: Space, point: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The point, if it can be tried.
+
+    Raises:
+        ValueError: if it names what is not searched, or a value that it can never have.
+    """
+    for key, value in point.items():
+        if not space.names_of(key):
+            raise ValueError(f"points_to_evaluate: {key} is not searched; drop it")
+        if not space.allows(key, value):
             raise ValueError(
-                f"points_to_evaluate: {name} is never {value!r}; widen its range or drop the point"
+                f"points_to_evaluate: {key} is never {value!r}; widen its range or drop the point"
             )
-    return dict(space.encode(point))
+        if len(space.names_of(key)) > 1 and key not in map(space.key, space.encode(point)):
+            beside = "with what the point says beside it; mend the one or the other"
+            raise ValueError(f"points_to_evaluate: {key} is never {value!r} {beside}")
+    return point
 
 
 def _outside(space: Space, config: Mapping[str, Any]) -> str:
     for name in space.order:
         if space.is_active(name, config):
-            if name not in config:
-                return f"it gives no {name}"
-            if not space.domains[name].contains(config[name]):
-                return f"{name} is searched, but never {config[name]!r}"
+            key = space.key(name)
+            if key not in config:
+                return f"it gives no {key}"
+            if not space.domains[name].contains(config[key]):
+                return f"{key} is searched, but never {config[key]!r}"
     return "it lies outside the search space"

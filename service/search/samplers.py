@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.samplers import (
     BaseSampler,
     BruteForceSampler,
@@ -42,11 +42,19 @@ MAX_GRID_CELLS = 10_000
 # costs time, never correctness.
 _LEAVE_NO_TRACE = (TPESampler, GPSampler)
 
+OWN_DRAWS = 10
+"""Draws of its own that a sampler has for one trial, if each gives what was tried already."""
+
 _PROBES = 32
 
 
-def make_sampler(name: str, kwargs: Mapping[str, Any], space: Space, seed: int, number: int) -> BaseSampler:
-    """A fresh sampler for one trial.
+def make_sampler(
+    name: str, kwargs: Mapping[str, Any], space: Space, seed: int, number: int, draw: int = 1
+) -> BaseSampler:
+    """A fresh sampler for one trial, or for another draw for the same trial.
+
+    After `OWN_DRAWS` draws that were no use a random one is made: whoever draws the same again and
+    again has nothing else to propose.
 
     What the file does not give is filled in by the names in the sampler's signature:
 
@@ -64,13 +72,16 @@ def make_sampler(name: str, kwargs: Mapping[str, Any], space: Space, seed: int, 
     Raises:
         ValueError: if there is no such sampler, it does not take `kwargs`, or cannot list the space.
     """
+    if draw > OWN_DRAWS:
+        return RandomSampler(seed=_stream(seed, number, 2, draw))
+    seeds = (seed, number) if draw == 1 else (seed, number, 2, draw)
     target = _resolve(name)
     given = {key: _built(value, space, seed, number) for key, value in kwargs.items()}
     parameters = _parameters(name, target)
     _check_names(name, parameters, given)
     if is_grid(name):
         given["search_space"] = _grid(name, space, given.get("search_space"))
-    filled = _defaults(parameters, given, space, seed, number)
+    filled = _defaults(parameters, given, space, seeds)
     with quiet():
         try:
             sampler = target(**filled, **given)
@@ -81,17 +92,20 @@ def make_sampler(name: str, kwargs: Mapping[str, Any], space: Space, seed: int, 
     return sampler
 
 
-def check_sampler(name: str, kwargs: Mapping[str, Any], space: Space) -> tuple[str, ...]:
+def check_sampler(name: str, kwargs: Mapping[str, Any], space: Space, objectives: int = 1) -> tuple[str, ...]:
     """Whether the sampler can handle the space: sentences on what it leaves to chance.
 
     Asked of the sampler itself: over a few random trials, which parameters would it model?
 
     Raises:
-        ValueError: if it cannot be made, cannot list the space, or would model none of it.
+        ValueError: if it cannot be made, cannot list the space, would model none of it, or knows one
+            objective only.
     """
     sampler = make_sampler(name, kwargs, space, seed=0, number=0)
     if exhaustive_cells(name, kwargs, space) is not None:
         return ()
+    if objectives > 1:
+        _check_objectives(name, kwargs, objectives)
     plain = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
     if not _modelled(make_sampler(name, kwargs, plain, 0, 0), plain)[0]:
         return ()  # it models nothing anywhere, as random search
@@ -105,6 +119,35 @@ def check_sampler(name: str, kwargs: Mapping[str, Any], space: Space) -> tuple[s
     if left:
         return (f"{name} draws {', '.join(left)} at random; optuna.samplers.TPESampler would model all",)
     return ()
+
+
+def sampler_class(name: str) -> type:
+    """What a sampler's dotted path names, if that is a class; else a sampler of no particular kind."""
+    target = _resolve(name)
+    return target if isinstance(target, type) else BaseSampler
+
+
+def takes_constraints(name: str) -> bool:
+    """Whether the sampler keeps away from configurations that break a constraint.
+
+    As its signature says: those that can still have the older `constraints_func`.
+    """
+    return "constraints_func" in _parameters(name, _resolve(name))
+
+
+def _check_objectives(name: str, kwargs: Mapping[str, Any], objectives: int) -> None:
+    plain = Space({"x": Float(0.0, 1.0)})
+    with quiet():
+        sampler = make_sampler(name, kwargs, plain, 0, 0)
+        study = optuna.create_study(sampler=sampler, directions=["minimize"] * objectives)
+        try:
+            for _ in range(2):
+                study.tell(study.ask({"x": FloatDistribution(0.0, 1.0)}), [0.0] * objectives)
+        except ValueError as error:
+            if "multi-objective" not in str(error):
+                raise
+            mend = "use optuna.samplers.NSGAIISampler or TPESampler, or one metric and constraints"
+            raise ValueError(f"{name} knows one objective only, and there are {objectives}; {mend}") from None
 
 
 def exhaustive_cells(name: str, kwargs: Mapping[str, Any], space: Space) -> int | None:
@@ -149,12 +192,13 @@ class PerTrial(BaseSampler):
     """Hands every trial to a sampler of its own, and can replay a recorded one.
 
     Args:
-        make: from a trial's number to its sampler; must pickle.
+        make: from a trial's number and its draw, counted from 1, to a sampler; must pickle.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler]) -> None:
+    def __init__(self, make: Callable[[int, int], BaseSampler]) -> None:
         self._make = make
         self._current: tuple[int, BaseSampler] | None = None
+        self._draw = 1
         self._recorded: Mapping[str, Any] | None = None
 
     @contextlib.contextmanager
@@ -168,7 +212,9 @@ class PerTrial(BaseSampler):
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Make the trial's sampler and let it prepare."""
-        self._current = (trial.number, self._make(trial.number))
+        same = self._current is not None and self._current[0] == trial.number
+        self._draw = self._draw + 1 if same else 1
+        self._current = (trial.number, self._make(trial.number, self._draw))
         self._of(trial).before_trial(study, trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -201,7 +247,7 @@ class PerTrial(BaseSampler):
     ) -> None:
         """Let a sampler like the trial's take note of its end."""
         try:
-            self._make(trial.number).after_trial(study, trial, state, values)
+            self._make(trial.number, 1).after_trial(study, trial, state, values)
         except RuntimeError as error:
             # Grid and BruteForce end the study at their last point, which is legal only within
             # study.optimize(). Whether anything is left is known without them: exhaustive_cells.
@@ -209,11 +255,11 @@ class PerTrial(BaseSampler):
                 raise
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_make": self._make, "_current": None, "_recorded": None}
+        return {"_make": self._make, "_current": None, "_draw": 1, "_recorded": None}
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
         if self._current is None or self._current[0] != trial.number:
-            self._current = (trial.number, self._make(trial.number))
+            self._current = (trial.number, self._make(trial.number, 1))
         return self._current[1]
 
 
@@ -259,14 +305,13 @@ def _defaults(
     parameters: Mapping[str, inspect.Parameter],
     given: Mapping[str, Any],
     space: Space,
-    seed: int,
-    number: int,
+    seeds: Sequence[int],
 ) -> dict[str, Any]:
     own = {key: parameter.default for key, parameter in parameters.items() if key not in given}
     filled: dict[str, Any] = {}
     if "seed" in own:
         one_for_all = "scramble" in parameters or "search_space" in parameters
-        filled["seed"] = _stream(seed) if one_for_all else _stream(seed, number)
+        filled["seed"] = _stream(seeds[0]) if one_for_all else _stream(*seeds)
     for key in ("multivariate", "constant_liar", "scramble", "consider_pruned_trials"):
         if key in own:
             filled[key] = True
@@ -276,7 +321,7 @@ def _defaults(
     if isinstance(start, int) and start > 1:  # CMA-ES has 1: it starts from the middle, not from data
         filled["n_startup_trials"] = max(start, 2 * len(space.domains))
     if "independent_sampler" in own:
-        filled["independent_sampler"] = RandomSampler(seed=_stream(seed, number, 1))
+        filled["independent_sampler"] = RandomSampler(seed=_stream(*seeds, 1))
     if own.get("warn_independent_sampling") is True:  # said once, by check_sampler; not every trial
         filled["warn_independent_sampling"] = False
     return filled

@@ -4,9 +4,9 @@ Importing this imports neither torch, ray, optuna nor mlflow.
 """
 
 from service.spec.component import Component
+from service.spec.parameter import Parameter
 from service.spec.problem import Problem, SweepError
 from service.spec.reading import Reading, read_sweep
-from service.spec.space import Parameter
 from service.spec.sweep import Metric, Resources, Sweep, Tracking
 
 __all__ = [

@@ -15,6 +15,7 @@ from schedulers.space import Categorical
 from service.spec.component import Misfit, misfits, signature
 from service.spec.document import Document
 from service.spec.lookup import BrokenModule, Modules
+from service.spec.parameter import Parameter, wanted
 from service.spec.problem import Key, Problem, shown, suggestion
 from service.spec.space import NEVER_SEARCHED, Space
 from service.spec.sweep import Sweep
@@ -73,7 +74,8 @@ class Calls:
     def findings(self) -> Iterator[Finding]:
         """Say what is wrong with any of them."""
         yield from self.unsearchable()
-        for word in CONFIGS:
+        # A loop of the user's own reads these configs as it likes; the data are loaded by us in any case.
+        for word in CONFIGS if self.sweep.run.train is None else ("data",):
             yield from self.run_component(word)
         yield from self.sampler()
         yield from self.trial_scheduler()
@@ -131,9 +133,7 @@ class Calls:
             flat.removeprefix(head).split(".")[0]: key
             for flat, key in self.space.keys.items()
             if flat.startswith(head)
-            and not (
-                flat in self.space.parameters and self.space.parameters[flat].when.get(word, path) != path
-            )
+            and not (flat in self.space.parameters and _never_with(self.space.parameters[flat], word, path))
         }
 
     def takes_hparams(self, path: str) -> bool:
@@ -179,11 +179,13 @@ class Calls:
         ]
         if run.init is not None:
             named.append((run.init, ("run", "init"), 1))
-        if run.train is not None:
-            named.append((run.train, ("run", "train"), 99))
         for path, key, first in named:
             for misfit in misfits(path, (), self.modules, first=first):
                 yield self.placed(misfit, key, {}, "it is called without keyword arguments")
+        if run.train is not None:
+            how = "it is called as train(run, data, device=, seed=)"
+            for misfit in misfits(run.train, (), self.modules, first=2, given=("device", "seed")):
+                yield self.placed(misfit, ("run", "train"), {}, how)
 
     def data_file(self) -> Iterator[Finding]:
         """The table that is read, where the sweep file names one: it is there, and has the target column."""
@@ -217,6 +219,11 @@ class Calls:
         """Give a misfit its place: at the keyword, or at the component."""
         at = key if misfit.kwarg is None else keys.get(misfit.kwarg, key)
         return Finding(self.document.problem(at, misfit.what, misfit.mend or how), at, misfit.certain)
+
+
+def _never_with(parameter: Parameter, word: str, path: str) -> bool:
+    """Whether a parameter, in all its cases, waits for a component to be another than `path`."""
+    return all(path not in wanted(case.when.get(word, path)) for case in parameter.cases or (parameter,))
 
 
 def _foreign_scheduler(path: str) -> tuple[str, str] | None:

@@ -21,6 +21,10 @@ from service.spec.problem import Key, shown, suggestion
 from service.spec.space import Space
 from service.spec.sweep import BETTER_HIGHER, Sweep
 from trainables import imports
+from trainables.run import COSTS
+
+STEADY = ("epoch_s", "peak_memory_mb")
+"""What a trial reports, besides its costs, that training leaves much as it is."""
 
 ALWAYS_REPORTED = ("val_loss", "train_loss", "lr", "grad_norm", "epoch_s")
 _CLASS_CRITERIA = (
@@ -57,6 +61,7 @@ class Checks:
     def findings(self) -> Iterator[Finding]:
         """Apply every rule."""
         yield from self.metrics()
+        yield from self.constraints()
         yield from self.monitors()
         yield from self.schedule()
         yield from self.rule()
@@ -98,7 +103,7 @@ class Checks:
             scores = ["accuracy"]
         elif criterion in _NUMBER_CRITERIA:
             scores = ["r2"]
-        return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:]]
+        return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:], *COSTS]
 
     def metrics(self) -> Iterator[Finding]:
         """Every metric is one that a trial reports, and the short form agrees with the list."""
@@ -120,6 +125,15 @@ class Checks:
             if mine != its:
                 mend = "drop it: the first of 'metrics' is the objective"
                 yield self.error((word,), f"{shown(mine)} is not the first of 'metrics' ({shown(its)})", mend)
+
+    def constraints(self) -> Iterator[Finding]:
+        """A constraint is on what a trial reports and training does not change."""
+        for index, constraint in enumerate(self.sweep.constraints):
+            key: Key = ("constraints", index)
+            if self.run.train is None and constraint.metric not in (*COSTS, *STEADY):
+                what = f"'{constraint.metric}' is not known at the first epoch, when a constraint is judged"
+                mend = f"make it one of 'metrics'; known here: {', '.join((*COSTS, *STEADY))}"
+                yield self.error(key, what, mend)
 
     def _not_reported(self, name: str, produced: list[str]) -> tuple[str, str]:
         what = f"no trial reports {shown(name)}"
@@ -275,6 +289,7 @@ class Checks:
         if gpu is not None and gpu > 1 and not float(gpu).is_integer():
             what = f"{shown(gpu)} GPUs cannot be placed"
             yield self.error(("resources_per_trial", "gpu"), what, "whole GPUs, or a fraction of one")
+        yield from self.on_oom()
         if device is None:
             return
         if device.startswith("cuda") and gpu == 0:
@@ -286,6 +301,23 @@ class Checks:
         elif device == "cpu" and gpu:
             what = f"device 'cpu' and {shown(gpu)} GPU for a trial"
             yield self.error(("resources_per_trial", "gpu"), what, "drop one of the two")
+
+    def on_oom(self) -> Iterator[Finding]:
+        """A trial that ran out of memory gets more than it had, or the retry is for nothing."""
+        asked = self.sweep.resources_per_trial
+        more, key = asked.on_oom, ("resources_per_trial", "on_oom")
+        if more is None:
+            return
+        if more.gpu is not None and more.gpu > 1 and not more.gpu.is_integer():
+            yield self.error(
+                (*key, "gpu"),
+                f"{shown(more.gpu)} GPUs cannot be placed",
+                "whole GPUs, or a fraction of one",
+            )
+        known = [(more.cpu, asked.cpu)] + ([] if asked.gpu is None else [(more.gpu, asked.gpu)])
+        if all(new is None or new <= old for new, old in known) and not (asked.gpu is None and more.gpu):
+            mend = "raise gpu or cpu above what resources_per_trial says, or drop on_oom"
+            yield self.error(key, "gives a trial that ran out of memory no more than it had", mend)
 
     def trials(self) -> Iterator[Finding]:
         """More than one trial needs something to differ in; so many must fit into the study."""

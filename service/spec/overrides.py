@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from pydantic import ValidationError
 
 from service.spec.document import Document, Place, parse_value
 from service.spec.problem import Key, Problem, SweepError
 from service.spec.sweep import Sweep
+from service.spec.words import unknown_words, wrong_values
 from trainables.run import RunConfig
 
 
@@ -72,3 +76,48 @@ def _next(holder: Any, words: list[str]) -> tuple[str | int | None, int]:
         if ".".join(words[:length]) in holder:
             return ".".join(words[:length]), length
     return words[0], 1
+
+
+def lay_over(sweep: Sweep, texts: Sequence[str], name: str) -> Sweep:
+    """A sweep with `key=value`s laid over it.
+
+    Args:
+        sweep: stays as it was.
+        texts: as given to `--set`.
+        name: what stands for a file's name in messages.
+
+    Raises:
+        SweepError: with every problem found.
+    """
+    document = Document(name, sweep.model_dump(mode="json", exclude={"import_paths"}))
+    for text in texts:
+        override(document, text)
+    problems = unknown_words(document, (), Sweep) + unknown_words(document, ("run",), RunConfig)
+    if problems:
+        raise SweepError(problems)
+    try:
+        return Sweep.model_validate(document.value | {"import_paths": sweep.import_paths})
+    except ValidationError as error:
+        raise SweepError(wrong_values(document, error)) from None
+
+
+def without(texts: Sequence[str], keys: Sequence[str]) -> tuple[int | None, list[str]]:
+    """The whole number that one of `keys` is set to, if any is, and the other overrides.
+
+    >>> without(["run.epochs=5", "batch_size=8"], ["epochs", "run.epochs"])
+    (5, ['batch_size=8'])
+
+    Raises:
+        SweepError: if it is no whole number above 0.
+    """
+    found, others = None, []
+    for text in texts:
+        key, _, raw = text.partition("=")
+        if key.strip() not in keys:
+            others.append(text)
+            continue
+        found = parse_value(raw, f"--set {key.strip()}")
+        if not isinstance(found, int) or found < 1:
+            what = f"{raw!r} is no whole number above 0"
+            raise SweepError([Problem(f"--set {key.strip()}", None, "", what, "write --set run.epochs=50")])
+    return found, others

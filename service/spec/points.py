@@ -7,8 +7,9 @@ from typing import Any
 
 from schedulers.space import Float
 from service.spec.document import Document
+from service.spec.parameter import words_of
 from service.spec.problem import Key, Problem, nearest, shown, suggestion
-from service.spec.space import Space, words_of
+from service.spec.space import Space
 from trainables.run import flatten
 
 

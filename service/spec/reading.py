@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,11 @@ from service.spec.overrides import override
 from service.spec.points import read_points
 from service.spec.problem import Key, Problem, SweepError
 from service.spec.space import Space, condition_problems, read_space
-from service.spec.sweep import Resources, Sweep
+from service.spec.sweep import Sweep
 from service.spec.template import OLD_RUN_WORDS, OLD_SWEEP_WORDS, as_pair, as_sweep, is_run_config, translate
 from service.spec.words import unknown_words, wrong_values
 from trainables.imports import CLONE
-from trainables.run import RunConfig
+from trainables.run import COSTS, RunConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,23 @@ class Reading:
 
     Attributes:
         sweep: what it says.
+        document: where everything stands, for whoever has more to say about it.
+        searched: where each searched parameter stands in it, by flat key.
         warnings: settings that can never act or do not fit, and notes on what was read as what.
     """
 
     sweep: Sweep
+    document: Document
+    searched: Mapping[str, Key]
     warnings: tuple[Problem, ...] = ()
 
 
 def read_sweep(
-    path: str | Path, *, overrides: Sequence[str] = (), optimize_config: str | Path | None = None
+    path: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    optimize_config: str | Path | None = None,
+    beside: Sequence[str] = (),
 ) -> Reading:
     """Read a sweep file, the template's pair of files, or a run config alone (a sweep of one trial).
 
@@ -49,6 +57,7 @@ def read_sweep(
     Args:
         path: the sweep file; with `optimize_config`, the run config.
         overrides: `key=value` each, as given to ``--set``.
+        beside: further folders in which what it names is looked for.
         optimize_config: the template's second file, with the search space.
 
     Raises:
@@ -57,6 +66,7 @@ def read_sweep(
     document, folders = _gather(
         Path(path), None if optimize_config is None else Path(optimize_config), overrides
     )
+    folders += [Path(folder) for folder in beside]
     document.value.setdefault("study_name", _as_name(Path(optimize_config or path).stem))
     problems = unknown_words(document, (), Sweep, OLD_SWEEP_WORDS)
     if "run" in document.value:
@@ -79,10 +89,18 @@ def read_sweep(
     sweep = sweep.model_copy(update={"points_to_evaluate": tuple(points)})
     if sweep.run.device == "cpu" and sweep.resources_per_trial.gpu is None:
         sweep = sweep.model_copy(
-            update={"resources_per_trial": Resources(cpu=sweep.resources_per_trial.cpu, gpu=0)}
+            update={"resources_per_trial": sweep.resources_per_trial.model_copy(update={"gpu": 0})}
         )
+    sweep = _with_costs(sweep)
     notes += [found.problem for found in findings if not found.fatal]
-    return Reading(sweep, tuple(_in_order(notes)))
+    return Reading(sweep, document, space.keys, tuple(_in_order(notes)))
+
+
+def _with_costs(sweep: Sweep) -> Sweep:
+    """The run measures what of its costs the sweep goes by."""
+    named = [metric.name for metric in sweep.metrics] + [each.metric for each in sweep.constraints]
+    costs = tuple(cost for cost in COSTS if cost in named or cost in sweep.run.costs)
+    return sweep.model_copy(update={"run": sweep.run.model_copy(update={"costs": costs})})
 
 
 def _gather(

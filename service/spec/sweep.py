@@ -9,10 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from schedulers.space import Domain
 from service.spec.component import Component
-from service.spec.space import Parameter
+from service.spec.constraint import Constraint
+from service.spec.parameter import Parameter
 from trainables.run import RunConfig
 
 Direction = Literal["minimize", "maximize"]
+
+RESERVED = "trial."
+"""Begins the keys of a trial's flat configuration that are no searched parameters."""
+SEED_KEY = "trial.seed"
+"""The one of them that is the trial's own seed."""
 
 BETTER_HIGHER = ("accuracy", "r2")
 """Metrics that nobody wants small."""
@@ -41,16 +47,31 @@ class Metric(_Words):
         return {"name": value} if isinstance(value, str) else value
 
 
+class MoreResources(_Words):
+    """What a trial takes that ran out of memory, once; what is not given stays as it was.
+
+    Attributes:
+        cpu: cores. Memory has no word of its own: the more cores a trial takes, the fewer run beside it.
+        gpu: GPUs, whole ones or a fraction of one.
+    """
+
+    cpu: float | None = Field(None, gt=0)
+    gpu: float | None = Field(None, gt=0)
+
+
 class Resources(_Words):
     """What one trial takes of a machine.
 
     Attributes:
         cpu: cores.
         gpu: GPUs, whole ones or a fraction of one; None for a whole one where there are any.
+        on_oom: what a trial takes that ran out of memory: it is run once more, when nothing else runs.
+            None: it ends as infeasible.
     """
 
     cpu: float = Field(1.0, gt=0)
     gpu: float | None = Field(None, ge=0)
+    on_oom: MoreResources | None = None
 
 
 class Tracking(_Words):
@@ -109,13 +130,27 @@ class Sweep(_Words):
         direction: which way the objective is better.
         metrics: all that the sweep is judged by; the first is the objective.
         objective: whether a trial is worth its `last` metric or its `best`.
+        constraints: what a trial must keep to; one that does not ends as infeasible.
         sampler: what is tried next.
+        warm_start: earlier studies that this one learns from, by their folders or names.
+        duplicates: what becomes of a configuration that was tried already: another is drawn (`skip`),
+            its result is taken (`reuse`), it runs under another seed (`replicate`) or as any other
+            (`allow`). None: `allow` for a population, whose members differ in more, else `skip`, for
+            the same configuration and seed give the same curve.
+        ordered: what is tried next follows from the seed and the number of slots alone, not from who
+            happens to end first; a slot may have to wait for it.
+        optuna_storage: where the study is exported to as Optuna's, beside `optuna.db` in its folder;
+            `off` for neither.
         trial_scheduler: who goes on.
         resources_per_trial: what one trial takes.
         max_concurrent_trials: None for as many as fit.
         time_budget_s: wall-clock seconds after which the sweep ends; None for no limit.
         max_failures: how many trials may fail by an error of their own; one more ends the sweep. None
             for no limit.
+        stall_timeout_s: wall-clock seconds that no trial may find a place to run; then the sweep ends, saying
+            what a trial asks for. An autoscaled GPU node takes some minutes.
+        trial_timeout_s: a trial that says nothing for so long hangs: its process is ended, and the trial
+            failed. Wall-clock seconds from one epoch's report to the next; None for no limit.
         stop: when the study ends before all trials were tried, for having come far enough.
         baseline: whether the run's own values are tried first.
         points_to_evaluate: configurations to try before any sampled one, flat; what one leaves out
@@ -124,6 +159,8 @@ class Sweep(_Words):
         search_space: what is searched, by flat key.
         tracking: where records go.
         storage: where studies are kept; None for runs/ in the working directory.
+        on_end: a shell command to run, or a web address to post to, when the sweep ends.
+        ignore_advice: names of advice that is not wanted; what `launch.py check` prints in brackets.
         import_paths: folders in which dotted paths are looked for; filled in on reading.
     """
 
@@ -134,19 +171,28 @@ class Sweep(_Words):
     direction: Direction = "minimize"
     metrics: tuple[Metric, ...] = Field(min_length=1)
     objective: Literal["last", "best"] = "last"
+    constraints: tuple[Constraint, ...] = ()
     sampler: Component = Component(name="optuna.samplers.TPESampler")
     trial_scheduler: Component = Component(name="schedulers.FIFO")
     resources_per_trial: Resources = Resources()
     max_concurrent_trials: int | None = Field(None, ge=1)
     time_budget_s: float | None = Field(None, gt=0)
     max_failures: int | None = Field(10, ge=0)
+    trial_timeout_s: float | None = Field(None, gt=0)
+    stall_timeout_s: float = Field(900.0, gt=0)
     stop: StudyStop = StudyStop()
     baseline: bool = True
     points_to_evaluate: tuple[dict[str, Any], ...] = ()
+    warm_start: tuple[str, ...] = ()
+    duplicates: Literal["skip", "reuse", "replicate", "allow"] | None = None
+    ordered: bool = False
+    optuna_storage: str | None = None
     run: RunConfig
     search_space: dict[str, Parameter] = Field(default_factory=dict)
     tracking: Tracking = Tracking()
     storage: str | None = None
+    on_end: str | None = None
+    ignore_advice: tuple[str, ...] = ()
     import_paths: tuple[str, ...] = ()
 
     @model_validator(mode="before")
@@ -178,6 +224,11 @@ class Sweep(_Words):
     def sign(self) -> int:
         """+1 where the metric is minimised, -1 where maximised: loss = sign * metric, and back."""
         return 1 if self.direction == "minimize" else -1
+
+    @property
+    def others(self) -> dict[str, int]:
+        """The metrics beside the objective: +1 where minimised, -1 where maximised."""
+        return {metric.name: 1 if metric.direction == "minimize" else -1 for metric in self.metrics[1:]}
 
     @property
     def conditions(self) -> dict[str, dict[str, Any]]:

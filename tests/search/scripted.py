@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from schedulers.space import Categorical, Domain, Float, Int
-from service.search.tune import StudySearcher, trial_name
+from service.search.fold import trial_name
+from service.search.space import Space
+from service.search.tune import StudySearcher
 
 MIXED: dict[str, Domain] = {
     "opt.lr": Float(1e-3, 1.0, log=True),
@@ -51,6 +53,31 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "sampler_kwargs": {"population_size": 5},
     },
 }
+CASES = Space(
+    {
+        "opt.name": Categorical(("sgd", "adamw")),
+        "opt.lr[sgd]": Float(1e-2, 1.0, log=True),
+        "opt.lr[adamw]": Float(1e-4, 1e-2, log=True),
+        "net.layers": Int(1, 6),
+    },
+    {"opt.lr[sgd]": {"opt.name": "sgd"}, "opt.lr[adamw]": {"opt.name": "adamw"}},
+    {"opt.lr[sgd]": "opt.lr", "opt.lr[adamw]": "opt.lr"},
+)
+SMALL: dict[str, Domain] = {"opt.lr": Float(0.1, 0.5, step=0.1), "net.layers": Int(1, 6)}
+SIZE = {"others": {"size": 1}}
+SWEEPS |= {
+    "TPE, cases": {"space": CASES, "sampler": TPE, "sampler_kwargs": START},
+    "TPE, two metrics": {"space": MIXED, "sampler": TPE, "sampler_kwargs": START, **SIZE},
+    "NSGA-II, two metrics": {**SWEEPS["NSGA-II"], **SIZE},
+    "TPE, no duplicates": {"space": SMALL, "sampler": TPE, "sampler_kwargs": START, "duplicates": "skip"},
+    "QMC, no duplicates": {"space": SMALL, "sampler": "optuna.samplers.QMCSampler", "duplicates": "skip"},
+    "CMA-ES, no duplicates": {
+        "space": SMALL,
+        "sampler": "optuna.samplers.CmaEsSampler",
+        "sampler_kwargs": {"popsize": 4},
+        "duplicates": "skip",
+    },
+}
 TRIALS = {"GP": 12}
 """Trials of a scripted sweep; 24 where nothing is said. A GP trial costs a second."""
 
@@ -89,14 +116,16 @@ def play(searcher: StudySearcher, steps: Iterator[Step] | list[Step], asked: dic
         elif asked[number] is not None and verb == "report":
             searcher.report(trial_name(number), rest[0], loss(asked[number][0], rest[0]))
         elif asked[number] is not None:
-            searcher.tell(trial_name(number), rest[0], loss(asked[number][0], 3), "as scripted")
+            size = {"size": float(asked[number][0].get("net.layers", 3))}
+            searcher.tell(trial_name(number), rest[0], loss(asked[number][0], 3), "as scripted", size)
 
 
 def rebuild(searcher: StudySearcher, steps: list[Step], asked: Mapping[int, Any]) -> StudySearcher:
     """Tell a new searcher what the records say of `steps`, without asking its sampler anything."""
     for step in steps:
         if step[0] == "ask" and asked[step[1]] is not None:
-            searcher.replay_asked(step[1], *asked[step[1]])
+            config, source, draws, _ = asked[step[1]]
+            searcher.replay_asked(step[1], config, source, draws)
         elif step[0] != "ask":
             play(searcher, [step], dict(asked))
     return searcher

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 from service.search.tune import StudySearcher
 from tests.search.scripted import SWEEPS, TRIALS, play, rebuild, script, sweep
 
+NO_DUPLICATES = [name for name in SWEEPS if "duplicates" in SWEEPS[name] or name in ("Grid", "BruteForce")]
 BASELINE = {"opt.lr": 0.3, "net.layers": 2, "net.norm": None, "opt.name": "sgd", "opt.momentum": 0.5}
 
 
@@ -67,12 +68,18 @@ def test_a_searcher_saved_and_restored_by_ray_asks_on_as_before(name: str, tmp_p
 def test_the_sampler_really_ran(name: str) -> None:
     """After its random start it asks for other trials than random search with the same seed."""
     _, asked, _ = played(name)
-    space = {key: SWEEPS[name][key] for key in ("space", "when") if key in SWEEPS[name]}
-    searcher = StudySearcher(**space, sampler="optuna.samplers.RandomSampler", seed=7)
+    words = {key: SWEEPS[name][key] for key in ("space", "when", "others") if key in SWEEPS[name]}
+    searcher = StudySearcher(**words, sampler="optuna.samplers.RandomSampler", seed=7)
     at_random: dict[int, Any] = {}
     play(searcher, script(TRIALS.get(name, 24)), at_random)
     differing = [number for number in asked if asked[number] != at_random[number]]
     assert len(differing) > len(asked) / 4
+
+
+@pytest.mark.parametrize("name", NO_DUPLICATES)
+def test_where_duplicates_are_skipped_every_trial_is_another(name: str) -> None:
+    _, asked, _ = played(name)
+    assert len({tuple(sorted(answer[0].items(), key=str)) for answer in asked.values()}) == len(asked)
 
 
 @pytest.mark.parametrize("name", SWEEPS)

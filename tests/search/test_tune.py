@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from schedulers.space import Categorical, Domain, Float, Int
+from service.search.points import Proposal
 from service.search.samplers import quiet
 from service.search.tune import StudySearcher
 from tests.search.scripted import CONDITIONAL, LISTED, MIXED, TPE, WHEN, play, script, sweep
@@ -24,6 +25,12 @@ def asked(**more: Any) -> StudySearcher:
     searcher = StudySearcher(SPACE, metric="loss", mode="min", **more)
     searcher.ask(0)
     return searcher
+
+
+def asked_of(searcher: StudySearcher, number: int) -> dict[str, Any]:
+    proposal = searcher.ask(number)
+    assert proposal is not None
+    return proposal.config
 
 
 def first(searcher: StudySearcher) -> FrozenTrial:
@@ -56,12 +63,6 @@ def test_a_trial_is_told_as_what_it_was(
     assert (told.state, told.value) == (state, value)
     assert told.intermediate_values == {1: 0.9, 3: 0.4}
     assert told.user_attrs == {"source": "sampler", "outcome": outcome, "reason": "rank 9 of 12"}
-
-
-def test_an_infeasible_trial_carries_a_violated_constraint() -> None:
-    searcher = asked()
-    searcher.tell("00000", "infeasible", None)
-    assert first(searcher).constraints == {"infeasible": 1.0}
 
 
 @pytest.mark.parametrize("loss", [NAN, INF, -INF, None])
@@ -123,7 +124,7 @@ def test_a_baseline_outside_the_space_is_skipped_and_said_so(baseline: dict[str,
 def test_of_a_conditional_space_the_baseline_takes_what_is_active() -> None:
     run = {"opt.name": "adamw", "opt.beta2": 0.99, "opt.momentum": 0.5, "opt.lr": 0.1}
     searcher = StudySearcher(CONDITIONAL, when=WHEN, baseline=run)
-    assert searcher.ask(0) == ({"opt.name": "adamw", "opt.beta2": 0.99, "opt.lr": 0.1}, "baseline")
+    assert searcher.ask(0) == Proposal({"opt.name": "adamw", "opt.beta2": 0.99, "opt.lr": 0.1}, "baseline")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,10 @@ def test_a_grid_has_neither_baseline_nor_points_of_its_own() -> None:
 
 def test_where_nothing_is_searched_every_trial_is_the_run_itself() -> None:
     searcher = StudySearcher({}, baseline={"lr": 0.5})
-    assert [searcher.ask(number) for number in range(2)] == [({}, "baseline"), ({}, "sampler")]
+    assert [searcher.ask(number) for number in range(2)] == [
+        Proposal({}, "baseline"),
+        Proposal({}, "sampler"),
+    ]
 
 
 def test_a_recorded_trial_outside_the_present_space_keeps_its_number_and_teaches_nothing() -> None:
@@ -309,7 +313,7 @@ def test_a_sampler_learns_from_trials_that_wait_as_from_those_stopped_there() ->
         searcher = StudySearcher({"lr": Float(0.0, 1.0)}, seed=1, sampler_kwargs={"n_startup_trials": 5})
         for number in range(20):
             name = f"{number:05d}"
-            config, _ = searcher.ask(number) or ({}, "")
+            config = asked_of(searcher, number)
             drawn.setdefault(way, []).append(config["lr"])
             searcher.report(name, 1, (config["lr"] - 0.3) ** 2)
             if way == "waits":
@@ -324,7 +328,7 @@ def test_a_trial_that_goes_on_is_running_again() -> None:
     searcher.report("00000", 1, 0.9)
     searcher.paused("00000")
     seen: list[list[TrialState]] = []
-    with searcher._storage_of_study.showing_as_pruned([0]):
+    with searcher._storage_of_study.showing(searcher._to_show()[0]):
         seen.append([trial.state for trial in searcher.study.get_trials()])
     searcher.resumed("00000")
     searcher.ask(1)

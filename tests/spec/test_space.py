@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from schedulers.space import Categorical, Float, Int
 from service.spec.document import parse
-from service.spec.space import Parameter, Space, condition_problems, read_space
+from service.spec.parameter import Parameter
+from service.spec.space import Space, condition_problems, read_space
 
 
 def space_of(text: str) -> Space:

@@ -1,0 +1,71 @@
+"""What a trial must keep to: `parameters <= 1e6`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+
+_WORDS = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*(\S+)\s*")
+
+
+class Constraint(BaseModel):
+    """A bound on one of the numbers that a trial reports.
+
+    Attributes:
+        metric: as the trial reports it.
+        relation: which side of the bound is right; the bound itself is.
+        bound: finite.
+
+    >>> constraint = Constraint.model_validate("parameters <= 1e6")
+    >>> str(constraint), constraint.violation({"parameters": 1.5e6})
+    ('parameters <= 1e+06', 0.5)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    metric: str
+    relation: Literal["<=", ">="]
+    bound: float = Field(allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_a_sentence(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = _WORDS.fullmatch(value)
+        number = _number(match[3]) if match else None
+        if match is None or number is None:
+            raise ValueError(f"'{value}' is no constraint; write it as 'parameters <= 1e6', with <= or >=")
+        return {"metric": match[1], "relation": match[2], "bound": number}
+
+    @model_serializer
+    def _as_a_sentence(self) -> str:
+        return f"{self.metric} {self.relation} {self.bound!r}"
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.relation} {self.bound:g}"
+
+    def violation(self, metrics: Mapping[str, float]) -> float:
+        """How far beyond the bound a trial is, as a share of the bound; at most 0 where it keeps to it.
+
+        A trial that does not say breaks nothing. Where the bound is 0 it is the distance itself.
+        """
+        value = metrics.get(self.metric)
+        if value is None:
+            return 0.0
+        if math.isnan(value):
+            return 1.0
+        beyond = value - self.bound if self.relation == "<=" else self.bound - value
+        return beyond / (abs(self.bound) or 1.0)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,0 +1,65 @@
+"""The searcher of a sweep: ours over an Optuna sampler, or one of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.search.check import duplicates_of
+from service.search.export import write_exports
+from service.search.fold import StudyFold
+from service.search.ordered import InOrder
+from service.search.space import Space
+from service.search.warm import Warm
+from service.spec import Sweep
+from service.study.desk import Searcher
+from service.study.events import Begun, Event
+from trainables.run import flatten
+
+
+def make_searcher(sweep: Sweep, warm: Warm | None = None, window: int = 1) -> Searcher:
+    """The sweep's searcher, which knows nothing yet but what earlier studies gave.
+
+    Args:
+        sweep: what is wanted.
+        warm: taken of earlier studies.
+        window: of an `ordered` sweep: trials at once in its first attempt.
+    """
+    if not sweep.sampler.name.startswith("optuna."):
+        kind = sweep.sampler.load(sweep.import_paths)
+        if hasattr(kind, "replay_asked"):
+            own: Searcher = kind(**sweep.sampler.kwargs)
+            return own
+    fold = StudyFold(
+        Space.of(sweep.search_space),
+        sampler=sweep.sampler.name,
+        sampler_kwargs=sweep.sampler.kwargs,
+        seed=sweep.seed,
+        baseline=flatten(sweep.run.model_dump(mode="json")) if sweep.baseline else None,
+        points=sweep.points_to_evaluate,
+        others=sweep.others,
+        constraints=sweep.constraints,
+        warm=warm,
+        duplicates=duplicates_of(sweep),
+        seeds=sweep.run.seeds,
+        study_name=sweep.study_name,
+    )
+    return InOrder(fold, window) if sweep.ordered else fold
+
+
+def first_slots(past: Sequence[Event], slots: int) -> int:
+    """Trials at once in a study's first attempt: an ordered search must not change with the machine."""
+    return next((event.slots for event in past if isinstance(event, Begun)), slots)
+
+
+def export_study(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...]:
+    """Write the study as Optuna's, where the sweep wants it; sentences on what could not be written.
+
+    Args:
+        searcher: of the attempt that ends.
+        sweep: says where, by `optuna_storage`.
+        path: of the file in the study's folder.
+    """
+    if isinstance(searcher, InOrder | StudyFold):
+        return write_exports(searcher.finish(), sweep.optuna_storage, path)
+    return ()

@@ -1,0 +1,113 @@
+"""Learning from earlier studies: what is taken of them is kept, for they may move or vanish."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.search.space import Space
+from service.search.warm import Known, Warm, take, together
+from service.spec import Problem, Sweep, SweepError
+from service.study.best import searched
+from service.study.folder import NotAStudy, StudyFolder
+from service.study.front import counted
+from service.study.journal import JournalError, read_events
+from service.study.record import TrialRecord, fold
+from trainables.data import origin
+
+FILE = "warm_start.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a sweep's `warm_start` leads to.
+
+    Attributes:
+        warm: what its studies give.
+        unfit: why nothing can be learnt of some: a folder that is no study, another metric or direction.
+    """
+
+    warm: Warm
+    unfit: Mapping[str, str]
+
+
+def look(sweep: Sweep, runs: Path) -> Found:
+    """Read the earlier studies of a sweep.
+
+    Args:
+        sweep: the new one.
+        runs: where studies are that are given by name.
+    """
+    unfit: dict[str, str] = {}
+    parts: list[Warm] = []
+    for place in sweep.warm_start:
+        try:
+            parts.append(_part(sweep, runs, place))
+        except _Unfit as error:
+            unfit[place] = str(error)
+    return Found(together(parts), unfit)
+
+
+def kept(sweep: Sweep, folder: StudyFolder, fresh: bool) -> Warm:
+    """What was taken when the study began; taken now, and written down, if it begins now.
+
+    Raises:
+        SweepError: if an earlier study does not fit, or what was written down is gone.
+    """
+    path = folder.path / FILE
+    if not sweep.warm_start:
+        return Warm()
+    if fresh and not path.exists():
+        found = look(sweep, folder.path.parent)
+        if found.unfit:
+            why = found.unfit.values()
+            raise SweepError([Problem(sweep.study_name, None, "warm_start", each) for each in why])
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps(dataclasses.asdict(found.warm), indent=1), encoding="utf-8")
+        draft.replace(path)
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+        observed = tuple(Known(**known) for known in words["observed"])
+        return Warm(observed, tuple(words["points"]), tuple(words["notes"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"what was taken of earlier studies cannot be read ({error}); restore the file"
+        raise SweepError([Problem(str(path), None, "warm_start", what)]) from None
+
+
+class _Unfit(Exception):
+    """A study that nothing can be learnt from here; one line that says why."""
+
+
+def _part(sweep: Sweep, runs: Path, place: str) -> Warm:
+    try:
+        folder = StudyFolder.open(runs / place if (runs / place).is_dir() else Path(place))
+        theirs = folder.sweep()
+        record = fold(read_events(folder.journal_dir), sweep.objective)
+    except (NotAStudy, JournalError, ValueError) as error:
+        what = str(error).splitlines()[0]
+        raise _Unfit(f"'{place}' is no study ({what}); give a study's folder, or its name") from None
+    if (theirs.metric, theirs.direction) != (sweep.metric, sweep.direction):
+        raise _Unfit(
+            f"'{place}' is judged by {theirs.metric} ({theirs.direction}), this sweep by"
+            f" {sweep.metric} ({sweep.direction}); drop it"
+        )
+    trials = _known(list(record.trials.values()), sweep.objective)
+    spaces = Space.of(theirs.search_space), Space.of(sweep.search_space)
+    same_task = (origin(theirs.run), theirs.run.criterion) == (origin(sweep.run), sweep.run.criterion)
+    return take(folder.name, trials, *spaces, sweep.sampler.name, len(sweep.metrics), same_task=same_task)
+
+
+def _known(trials: Sequence[TrialRecord], objective: str) -> list[Known]:
+    """The trials that say something of their configuration: completed, or stopped where they stood."""
+    known = []
+    for trial in trials:
+        worth, point = trial.worth(objective), counted(trial, objective)
+        if trial.outcome not in ("completed", "stopped") or worth is None or point is None:
+            continue
+        if not trial.lineage:  # a copy's result is of many configurations
+            completed = trial.outcome == "completed"
+            known.append(Known(searched(trial.first_config), worth, point.epoch, completed))
+    return known

@@ -1,0 +1,127 @@
+"""The study as Optuna's: plain Optuna opens it, a second export replaces the first, others stay."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from service.search.export import write_exports
+from service.search.samplers import quiet
+from service.search.tune import StudySearcher
+from tests.search.scripted import play, script, sweep
+
+
+def played(name: str, **words: Any) -> StudySearcher:
+    searcher = sweep(name, study_name="digits", **words)
+    play(searcher, script(12), {})
+    return searcher
+
+
+def opened(url: str) -> list[Any]:
+    """What plain Optuna finds in a storage, trial by trial."""
+    with quiet():
+        storage = optuna.storages.RDBStorage(url)
+        study = optuna.load_study(study_name="digits", storage=storage)
+        told = [seen(trial) for trial in study.trials]
+        storage.remove_session()
+        storage.engine.dispose()
+    return told
+
+
+def seen(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
+    times = trial.datetime_start, trial.datetime_complete
+    told = trial.values, trial.intermediate_values, trial.user_attrs, trial.system_attrs
+    return (trial.number, trial.state, trial.params, trial.distributions, *told, *times)
+
+
+@pytest.mark.parametrize("name", ["CMA-ES", "TPE, cases", "NSGA-II, two metrics", "TPE, conditional"])
+def test_plain_optuna_finds_every_trial_as_it_was_told(name: str, tmp_path: Path) -> None:
+    searcher = played(name)
+    assert write_exports(searcher, None, tmp_path / "optuna.db") == ()
+    assert opened(f"sqlite:///{tmp_path}/optuna.db") == [seen(trial) for trial in searcher.study.trials]
+
+
+def test_a_study_without_trials_is_one_too(tmp_path: Path) -> None:
+    write_exports(sweep("TPE", study_name="digits"), None, tmp_path / "optuna.db")
+    assert opened(f"sqlite:///{tmp_path}/optuna.db") == []
+
+
+def test_a_teams_storage_holds_the_latest_export_beside_the_studies_of_others(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/team.db"
+    with quiet():
+        optuna.create_study(study_name="theirs", storage=url)
+    for _ in range(2):
+        searcher = played("TPE")
+        assert write_exports(searcher, url, tmp_path / "optuna.db") == ()
+    assert opened(url) == [seen(trial) for trial in searcher.study.trials]
+    assert sorted(optuna.get_all_study_names(url)) == ["digits", "theirs"]
+
+
+def test_a_study_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/team.db"
+    with quiet():
+        optuna.create_study(study_name="digits", storage=url).add_trial(optuna.create_trial(value=1.0))
+    (note,) = write_exports(played("Random"), url, tmp_path / "optuna.db")
+    assert note.endswith("holds a study 'digits' of somebody else's; rename yours")
+    assert len(opened(url)) == 1
+
+
+@pytest.mark.parametrize("url", ["sqlite:////no/such/folder/team.db", "nosuchdb://host/x", "postgres"])
+def test_a_storage_that_cannot_be_reached_is_a_note(url: str, tmp_path: Path) -> None:
+    """The sweep is over by then, and all of it is in the journal."""
+    (note,) = write_exports(sweep("Random"), url, tmp_path / "optuna.db")
+    assert note.startswith(f"the study was not exported for Optuna: {url}: ")
+    assert "\n" not in note
+
+
+def test_off_writes_nothing(tmp_path: Path) -> None:
+    assert write_exports(sweep("Random"), "off", tmp_path / "optuna.db") == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def postgresql(tmp_path: Path) -> Iterator[str]:
+    """A PostgreSQL of Debian's on a socket of its own; it does not run as root."""
+    home = Path("/tmp", f"pg-{os.getpid()}")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    bin_ = found[-1] if found else Path(shutil.which("pg_ctl") or "pg_ctl").parent
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    home.mkdir(mode=0o777)
+    home.chmod(0o777)
+    data = home / "data"
+
+    def call(*words: str) -> None:
+        subprocess.run([*user, *words], check=True, cwd=home, stdout=subprocess.DEVNULL)
+
+    call(str(bin_ / "initdb"), "-D", str(data), "-A", "trust", "-U", "team")
+    call(
+        str(bin_ / "pg_ctl"),
+        "-D",
+        str(data),
+        "-w",
+        "-l",
+        str(home / "log"),
+        "-o",
+        f"-h '' -k {home}",
+        "start",
+    )
+    try:
+        yield f"postgresql://team@/postgres?host={home}"
+    finally:
+        call(str(bin_ / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+        shutil.rmtree(home)
+
+
+@pytest.mark.nightly
+def test_a_real_postgresql_holds_what_plain_optuna_reads(postgresql: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        searcher = played("NSGA-II, two metrics")
+        assert write_exports(searcher, postgresql, tmp_path / "optuna.db") == ()
+    assert opened(postgresql) == [seen(trial) for trial in searcher.study.trials]

@@ -1,0 +1,186 @@
+"""What is shown to samplers of failures, constraints, several metrics and duplicates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from schedulers.space import Categorical, Float, Int
+from service.search.fold import StudyFold, trial_name
+from service.search.space import Space
+from service.spec.constraint import Constraint
+
+S = "optuna.samplers."
+LINE = Space({"x": Float(0.0, 1.0)})
+WIDE = Space({name: Float(0.0, 1.0) for name in "xabcdefg"})  # NSGA-II mutates one parameter of each trial
+FOUR = Space({"c": Categorical(("a", "b")), "n": Int(1, 2)})
+SIZE = Constraint.model_validate("parameters <= 100")
+
+
+def told(sampler: str, *ends: tuple[str, float], **words: Any) -> list[FrozenTrial]:
+    """What a sampler is shown of trials that ended so."""
+    fold = StudyFold(LINE, sampler=S + sampler, **words)
+    for number, (outcome, loss) in enumerate(ends):
+        fold.ask(number)
+        fold.report(trial_name(number), 1, loss)
+        fold.tell(
+            trial_name(number), outcome, loss, metrics={"parameters": 50.0 + 100.0 * (outcome[0] == "i")}
+        )
+    instead, earlier = fold._to_show()
+    with fold._storage_of_study.showing(instead, earlier):
+        return list(fold.study.get_trials())
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "failed", "infeasible"])
+@pytest.mark.parametrize(
+    ("sampler", "state", "value"),
+    [("TPESampler", TrialState.PRUNED, None), ("GPSampler", TrialState.COMPLETE, 0.7)],
+)
+def test_a_failure_is_shown_as_worse_than_all(
+    sampler: str, state: TrialState, value: float | None, outcome: str
+) -> None:
+    """TPE ranks what was pruned before its first report last; the others know only complete trials."""
+    shown = told(sampler, ("completed", 0.7), ("completed", 0.2), (outcome, math.nan))[2]
+    assert (shown.state, shown.value, shown.intermediate_values) == (state, value, {})
+
+
+def test_as_long_as_no_trial_has_a_value_failures_are_not_shown() -> None:
+    assert [trial.state for trial in told("GPSampler", ("failed", math.nan))] == [TrialState.FAIL]
+
+
+def test_what_is_stored_stays_a_failure() -> None:
+    fold = StudyFold(LINE)
+    fold.ask(0)
+    fold.tell("00000", "diverged", math.nan, "train_loss nan")
+    assert fold.study.trials[0].state is TrialState.FAIL
+    assert fold.study.trials[0].user_attrs["reason"] == "train_loss nan"
+
+
+def test_a_sampler_learns_where_trainings_diverge() -> None:
+    """Told nothing of failures, a sampler that is drawn towards the edge asks beyond it again and again."""
+
+    def diverged(learns: bool) -> int:
+        space, count = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)}), 0
+        for seed in range(3):
+            fold = StudyFold(space, seed=seed)
+            for number in range(40):
+                proposal = fold.ask(number)
+                assert proposal is not None
+                x, name = proposal.config["x"], trial_name(number)
+                count += x > 0.6
+                outcome = "completed" if x <= 0.6 else "diverged" if learns else "outside"
+                fold.tell(name, outcome, 0.6 - x if x <= 0.6 else None)
+        return count
+
+    assert diverged(learns=True) < 0.8 * diverged(learns=False)
+
+
+def test_constraints_are_told_with_how_far_they_were_kept_or_broken() -> None:
+    trials = told("TPESampler", ("completed", 0.7), ("infeasible", math.nan), constraints=[SIZE])
+    assert [trial.constraints for trial in trials] == [{str(SIZE): -0.5}, {str(SIZE): 0.5}]
+
+
+def test_of_a_failure_no_constraint_is_known() -> None:
+    """Samplers that model constraints insist on a value for each trial."""
+    fold = StudyFold(LINE, sampler=S + "GPSampler", constraints=[SIZE])
+    for number, outcome in enumerate(("completed", "failed")):
+        fold.ask(number)
+        metrics = {"parameters": 50.0} if outcome == "completed" else None
+        fold.tell(trial_name(number), outcome, 0.5, metrics=metrics)
+    assert fold._to_show()[0][1].constraints == {str(SIZE): 0.0}
+
+
+@pytest.mark.parametrize("sampler", ["TPESampler", "GPSampler", "NSGAIISampler"])
+def test_a_sampler_that_takes_constraints_keeps_within_them(sampler: str) -> None:
+    """The least loss lies beyond the bound, at 0.9, and the next least at 0.2."""
+    kwargs = {"population_size": 6} if sampler == "NSGAIISampler" else {"n_startup_trials": 6}
+    space = WIDE if sampler == "NSGAIISampler" else LINE
+    fold = StudyFold(space, sampler=S + sampler, sampler_kwargs=kwargs, constraints=[SIZE], seed=3)
+    trials, late = (12, 6) if sampler == "GPSampler" else (40, 20)
+    kept = []
+    for number in range(trials):
+        proposal = fold.ask(number)
+        assert proposal is not None
+        x = proposal.config["x"]
+        kept.append(x <= 0.5)
+        loss, outcome = min((x - 0.2) ** 2, (x - 0.9) ** 2 - 0.1), "completed" if kept[-1] else "infeasible"
+        fold.tell(trial_name(number), outcome, loss, metrics={"parameters": 200 * x})
+    assert np.mean(kept[-late:]) >= 0.75, kept
+
+
+def test_of_several_metrics_each_is_minimised_in_its_own_direction() -> None:
+    fold = StudyFold(LINE, others={"accuracy": -1, "parameters": 1})
+    fold.ask(0)
+    fold.report("00000", 1, 0.5)
+    fold.tell("00000", "completed", 0.4, metrics={"accuracy": 0.9, "parameters": 50.0})
+    assert fold.study.trials[0].values == [0.4, -0.9, 50.0]
+
+
+def test_a_completed_trial_that_lacks_a_metric_counts_as_failed() -> None:
+    fold = StudyFold(LINE, others={"parameters": 1})
+    fold.ask(0)
+    fold.tell("00000", "completed", 0.4, metrics={})
+    assert fold.study.trials[0].state is TrialState.FAIL
+
+
+def test_nsga_ii_finds_both_ends_of_a_front() -> None:
+    fold = StudyFold(
+        WIDE, sampler=S + "NSGAIISampler", sampler_kwargs={"population_size": 10}, others={"far": 1}, seed=1
+    )
+    found = []
+    for number in range(60):
+        proposal = fold.ask(number)
+        assert proposal is not None
+        x = proposal.config["x"]
+        found.append(x)
+        fold.tell(trial_name(number), "completed", (x - 0.2) ** 2, metrics={"far": (x - 0.4) ** 2})
+    late = found[-20:]
+    assert np.mean([0.15 <= x <= 0.45 for x in late]) > 0.5, late
+
+
+def all_of(duplicates: Any, trials: int = 8, **words: Any) -> list[Any]:
+    fold = StudyFold(FOUR, sampler=S + "RandomSampler", duplicates=duplicates, seed=0, **words)
+    asked: list[Any] = []
+    while len(asked) < trials and None not in asked:
+        asked.append(fold.ask(len(asked)))
+        fold.tell(trial_name(len(asked) - 1), "completed", 0.5)
+    return asked
+
+
+def test_skipped_duplicates_leave_a_small_space_finished() -> None:
+    asked = all_of("skip")
+    assert len({tuple(answer.config.items()) for answer in asked[:4]}) == 4
+    assert asked[4:] == [None]
+    assert max(answer.draws for answer in asked[:4]) > 1
+
+
+def test_replicates_run_under_seeds_of_their_own() -> None:
+    asked = all_of("replicate", trials=12, seeds=(7, 11))
+    seeds: dict[Any, list[Any]] = {}
+    for answer in asked:
+        config = {key: value for key, value in answer.config.items() if key != "trial.seed"}
+        seeds.setdefault(tuple(config.items()), []).append(answer.config.get("trial.seed"))
+    for each in seeds.values():
+        assert each == [None, 11, 9, 10, 11, 12, 13][: len(each)]
+
+
+def test_reused_results_name_the_trial_that_had_them_first() -> None:
+    asked = all_of("reuse")
+    for number, answer in enumerate(asked):
+        twins = [n for n in range(number) if asked[n].config == answer.config]
+        assert answer.same_as == (trial_name(twins[0]) if twins else "")
+
+
+def test_a_result_that_is_not_there_yet_cannot_be_reused() -> None:
+    fold = StudyFold(FOUR, sampler=S + "RandomSampler", duplicates="reuse")
+    asked = [fold.ask(number) for number in range(4)]
+    assert len({tuple(answer.config.items()) for answer in asked if answer}) == 4
+
+
+def test_allowed_duplicates_are_run_as_any_other() -> None:
+    asked = all_of("allow")
+    assert [(answer.draws, answer.same_as) for answer in asked] == [(1, "")] * 8
