@@ -24,6 +24,7 @@ QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads: 2.6x slower
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # an outcome (failed, out of memory) has no metric
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # service.study.stop handles signals
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the journal has their tracebacks
     "TUNE_WARN_THRESHOLD_S": "30",
 }
 

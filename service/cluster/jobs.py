@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import requests
+from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from service.cluster.package import packed
@@ -94,8 +95,13 @@ class Jobs:
             for name in CHATTY:
                 logging.getLogger(name).setLevel(logging.WARNING)
             self._client.list_jobs()  # the version is told to anybody, the jobs are not
+        except AuthenticationError:
+            why = "refuses our token" if token else "asks for a token, and we have none"
+            raise ClusterError(
+                f"{url} {why}: copy the head's ~/{TOKEN_FILE} here, or set RAY_AUTH_TOKEN"
+            ) from None
         except (RuntimeError, ConnectionError, requests.RequestException) as error:
-            raise ClusterError(_told(url, error, token)) from None
+            raise ClusterError(f"nothing answers at {url} ({_last_line(error)}): is it up?") from None
 
     def submit(
         self, study: str, arguments: Sequence[str], *, clone: Path, project: Path, say: Callable[[str], None]
@@ -288,17 +294,6 @@ def _job(details: Any) -> Job | None:
         command=words.get("command", details.entrypoint),
         message=details.message or "",
     )
-
-
-def _told(url: str, error: Exception, token: str | None) -> str:
-    text = str(error)
-    if "401" in text or "403" in text or "nauthenticated" in text or "nauthorized" in text:
-        if token is None:
-            return (
-                f"{url} asks for a token; there is none in RAY_AUTH_TOKEN or ~/{TOKEN_FILE}; copy the head's"
-            )
-        return f"{url} refuses our token (RAY_AUTH_TOKEN, else ~/{TOKEN_FILE}): copy the head's"
-    return f"nothing answers at {url} ({_last_line(error)}); is the cluster up?"
 
 
 def _last_line(error: Exception) -> str:

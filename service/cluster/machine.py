@@ -18,6 +18,18 @@ class CannotPlace(Exception):
     """A trial asks for more than there is; says what is asked and what the machine has."""
 
 
+class More(Protocol):
+    """`resources_per_trial.on_oom` of a sweep; None: as before."""
+
+    @property
+    def cpu(self) -> float | None:
+        """CPU cores."""
+
+    @property
+    def gpu(self) -> float | None:
+        """A fraction of one GPU, or whole GPUs."""
+
+
 class Asked(Protocol):
     """`resources_per_trial` of a sweep; `gpu` None means: one whole GPU where there are any."""
 
@@ -28,6 +40,10 @@ class Asked(Protocol):
     @property
     def gpu(self) -> float | None:
         """A fraction of one GPU, or whole GPUs."""
+
+    @property
+    def on_oom(self) -> More | None:
+        """What a trial gets that ran out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,19 @@ class Machine:
     def gpu_share(self, asked: float | None) -> float:
         """GPUs of a trial: what was asked, else one whole GPU where there are any, else none."""
         return asked if asked is not None else float(min(self.gpus, 1))
+
+    def share_after_oom(self, asked: Asked) -> dict[str, float] | None:
+        """What a trial that ran out of memory gets in its second run, in Ray's words; None if no more.
+
+        More than the machine has is all it has: `on_oom: {cpu: 1000}` means alone.
+        """
+        more = asked.on_oom
+        if more is None:
+            return None
+        had = {"cpu": asked.cpu, "gpu": self.gpu_share(asked.gpu)}
+        wanted = {"cpu": more.cpu or had["cpu"], "gpu": more.gpu or had["gpu"]}
+        share = {"cpu": min(wanted["cpu"], self.cpus), "gpu": min(wanted["gpu"], self.gpus)}
+        return share if any(share[key] > had[key] for key in had) else None
 
     def slots(self, asked: Asked, limit: int | None = None) -> int:
         """How many trials run at once: what fits, and no more than `limit`.

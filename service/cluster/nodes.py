@@ -29,6 +29,11 @@ class Nodes:
         """GPUs of a trial: what was asked, else one whole GPU where there are any, else none."""
         return Machine(0, max((node.gpus for node in self.machines), default=0)).gpu_share(asked)
 
+    def share_after_oom(self, asked: Asked) -> dict[str, float] | None:
+        """What a trial that ran out of memory gets in its second run; None if no node has more."""
+        largest = max(self.machines, key=lambda node: (node.gpus, node.cpus), default=Machine(0, 0))
+        return largest.share_after_oom(asked)
+
     def slots(self, asked: Asked, limit: int | None = None) -> int:
         """How many trials run at once on all nodes, and no more than `limit`.
 
@@ -58,10 +63,11 @@ class Nodes:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """Resources of one trial."""
+    """Resources of one trial, its GPU share decided."""
 
     cpu: float
-    gpu: float | None
+    gpu: float
+    on_oom: None = None
 
 
 def offered(config: Mapping[str, Any]) -> Nodes | None:

@@ -37,6 +37,23 @@ def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(cpu, gpu):
         Machine(cpus=2, gpus=0).slots(SimpleNamespace(cpu=cpu, gpu=gpu))
 
 
+@pytest.mark.parametrize(
+    ("cpu", "gpu", "more", "share"),
+    [
+        (1, 0.25, (None, 0.5), {"cpu": 1, "gpu": 0.5}),
+        (1, 0, (2, None), {"cpu": 2, "gpu": 0}),
+        (1, 0, (1000, None), {"cpu": 8, "gpu": 0}),  # all there is: alone
+        (1, None, (None, 2), {"cpu": 1, "gpu": 2}),
+        (8, 0, (1000, None), None),  # had it all already
+        (1, 0.25, (None, 0.25), None),
+        (1, 0.25, None, None),
+    ],
+)
+def test_a_trial_that_ran_out_of_memory_gets_what_the_file_allows_and_the_machine_has(cpu, gpu, more, share):
+    more = more and SimpleNamespace(cpu=more[0], gpu=more[1])
+    assert Machine(8, 2).share_after_oom(SimpleNamespace(cpu=cpu, gpu=gpu, on_oom=more)) == share
+
+
 def test_one_and_a_half_gpus_are_refused():
     """Ray's own answer is "Tracked actor is not managed by this event manager"."""
     with pytest.raises(CannotPlace, match=r"gpu 1\.5: a trial takes a share of one GPU or whole GPUs"):

@@ -1,0 +1,35 @@
+# What a node of the cluster runs: this project and all it needs, GPU or not.
+#
+#   docker build -t sweeps-on-ray .
+#   docker run --rm --gpus all sweeps-on-ray python launch.py sweeps/pbt.yaml
+#
+# torch's Linux wheels bring CUDA along, so the base needs none of it; the driver comes from the host, by
+# the NVIDIA container toolkit. Any Debian with Python 3.11 does as BASE.
+ARG BASE=python:3.11-slim-bookworm
+FROM ${BASE}
+
+# `ray up` copies files into the container by rsync; the head reaches the workers by ssh.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends git openssh-client procps rsync \
+    && rm -rf /var/lib/apt/lists/*
+
+RUN useradd --create-home --uid 1000 ray && mkdir /mnt/shared && chown ray /mnt/shared
+USER ray
+WORKDIR /home/ray/sweeps
+ENV PATH=/home/ray/venv/bin:$PATH \
+    PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+# The dependencies in a layer of their own, which an edit of the code leaves alone.
+COPY --chown=ray pyproject.toml constraints.txt README.md launch.py ./
+RUN python3 -m venv /home/ray/venv \
+    && mkdir schedulers service trainables \
+    && touch schedulers/__init__.py service/__init__.py trainables/__init__.py \
+    && pip install --constraint constraints.txt --editable . boto3
+
+COPY --chown=ray . .
+RUN pip install --constraint constraints.txt --no-deps --editable .
+
+CMD ["bash"]

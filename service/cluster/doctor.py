@@ -1,0 +1,217 @@
+"""Is this machine fit for a sweep? What is looked at here changes nothing, and ends nobody."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from packaging.requirements import Requirement
+
+from service.cluster.leftovers import Leftover, leftovers
+from service.cluster.machine import this_machine
+from service.cluster.token import find_token
+
+PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"  # the project runs from its clone
+GB = 2**30
+DISK_GB = 1.0  # less is soon full of checkpoints
+SHM_GB = 1.0  # Ray keeps objects there; Docker gives 64 MB unless it is told otherwise
+FULL = 0.95  # Ray refuses to spill objects to a disk that is fuller
+OLDEST = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at.
+
+    Attributes:
+        name: what.
+        state: `ok`; `note`: allowed, worth knowing; `problem`: a sweep would suffer.
+        says: what was found.
+        mend: what to do about it, a command where there is one.
+    """
+
+    name: str
+    state: Literal["ok", "note", "problem"]
+    says: str
+    mend: str = ""
+
+
+def examine(
+    runs: Path,
+    environ: Mapping[str, str],
+    home: Path,
+    *,
+    tracking: Callable[[], tuple[str, str]],
+    try_ray: bool,
+) -> list[Check]:
+    """Look at everything.
+
+    Args:
+        runs: where studies would go.
+        environ: the environment.
+        home: the user's home folder.
+        tracking: the MLflow store's address, and what is wrong with it ("" if nothing is).
+        try_ray: whether to start a Ray and stop it again; some seconds.
+    """
+    return [
+        _python(),
+        *_packages(),
+        _gpus(environ),
+        _cores_and_memory(),
+        _shared_memory(),
+        _disk("studies", runs),
+        _disk("temporary files", Path(tempfile.gettempdir())),
+        _address(environ),
+        _token(environ, home),
+        _ray(try_ray),
+        _tracking(*tracking()),
+        *_leftovers(leftovers()),
+    ]
+
+
+def _python() -> Check:
+    says = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}"
+    if sys.version_info < OLDEST:
+        return Check("Python", "problem", says, "Python 3.11 or newer is needed")
+    return Check("Python", "ok", says)
+
+
+def _packages() -> Iterator[Check]:
+    """Those that are missing or of another version than this program asks for; or that all are there."""
+    project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+    wanted = [Requirement(each) for each in project["dependencies"]]
+    wrong = False
+    for each in wanted:
+        found = version(each.name)
+        if found is None or not each.specifier.contains(found, prereleases=True):
+            wrong = True
+            says = f"{each.name} {found or 'is missing'}, wanted {each.specifier or 'any'}"
+            yield Check("packages", "problem", says, "pip install -c constraints.txt -e .")
+    if not wrong:
+        named = ("ray", "torch", "optuna", "mlflow")
+        says = ", ".join(f"{name} {version(name)}" for name in named)
+        yield Check("packages", "ok", f"{says}; all {len(wanted)} as wanted")
+
+
+def version(name: str) -> str | None:
+    """A package's installed version; None if it is not installed. Nothing is imported."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _gpus(environ: Mapping[str, str]) -> Check:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return Check("GPUs", "ok", "none (no nvidia-smi); trials run on the CPU")
+    asked = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    cards = answer.stdout.strip().splitlines()
+    if answer.returncode != 0 or not cards:
+        words = (answer.stderr or answer.stdout).strip().splitlines()
+        return Check(
+            "GPUs", "problem", f"nvidia-smi: {words[0] if words else 'says nothing'}", "see its driver"
+        )
+    says, build = f"{len(cards)} x {cards[0]}", version("torch") or ""
+    if build.endswith("+cpu"):
+        mend = f"install a torch {build.removesuffix('+cpu')} built for CUDA: pytorch.org/get-started"
+        return Check("GPUs", "problem", f"{says}; torch {build} cannot use them", mend)
+    if "CUDA_VISIBLE_DEVICES" in environ:
+        shown = environ["CUDA_VISIBLE_DEVICES"] or "none"
+        return Check("GPUs", "note", f"{says}; CUDA_VISIBLE_DEVICES shows {shown}")
+    return Check("GPUs", "ok", says)
+
+
+def _cores_and_memory() -> Check:
+    cores = this_machine().cpus
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return Check("machine", "ok", f"{cores} cores")
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GB
+    return Check("machine", "ok", f"{cores} cores for trials, {total:.0f} GB of memory")
+
+
+def _shared_memory(place: Path = Path("/dev/shm")) -> Check:
+    if not place.is_dir():
+        return Check("shared memory", "ok", f"no {place}: Ray uses files")
+    free = shutil.disk_usage(place).free / GB
+    if free < SHM_GB:
+        mend = "in Docker: `docker run --shm-size=4g`; else Ray's object store is on disk, and slow"
+        return Check("shared memory", "problem", f"{free:.2f} GB free in {place}", mend)
+    return Check("shared memory", "ok", f"{free:.1f} GB free in {place}")
+
+
+def _disk(name: str, folder: Path) -> Check:
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        return Check(
+            f"disk: {name}", "problem", f"{there} cannot be written to", "--runs FOLDER, SWEEPS_STORAGE"
+        )
+    usage = shutil.disk_usage(there)
+    says = f"{usage.free / GB:.1f} GB free of {usage.total / GB:.0f} GB at {there}"
+    if usage.free < DISK_GB * GB:
+        return Check(f"disk: {name}", "problem", says, "make room, or put it elsewhere")
+    if usage.free < (1 - FULL) * usage.total:
+        return Check(f"disk: {name}", "note", f"{says}: Ray does not spill objects to so full a disk")
+    return Check(f"disk: {name}", "ok", says)
+
+
+def _address(environ: Mapping[str, str]) -> Check:
+    address = environ.get("RAY_ADDRESS", "")
+    if not address:
+        return Check("RAY_ADDRESS", "ok", "not set: sweeps run on this machine")
+    return Check("RAY_ADDRESS", "note", f"{address}: sweeps go there; `--local` keeps one here")
+
+
+def _token(environ: Mapping[str, str], home: Path) -> Check:
+    found = find_token(environ, home)
+    if found is None:
+        return Check("token", "ok", "none; only a cluster needs one, a sweep here makes its own")
+    place = Path(found[1])
+    if not place.is_absolute():
+        return Check("token", "ok", f"in {found[1]}")
+    mode = stat.S_IMODE(place.stat().st_mode)
+    if mode & 0o077:
+        return Check("token", "problem", f"{place} can be read by others ({mode:o})", f"chmod 600 {place}")
+    return Check("token", "ok", f"in {place}")
+
+
+def _ray(tried: bool) -> Check:
+    if not tried:
+        return Check("Ray", "ok", "not tried; `--ray` starts one and stops it")
+    from service.cluster.embedded import embedded
+
+    try:
+        with embedded() as machine:
+            return Check("Ray", "ok", f"starts, with {machine.cpus} CPU and {machine.gpus} GPU")
+    except (OSError, RuntimeError, TimeoutError) as error:
+        return Check(
+            "Ray", "problem", f"does not start: {' '.join(str(error).split())[:300]}", "/tmp/ray has its logs"
+        )
+
+
+def _tracking(uri: str, trouble: str) -> Check:
+    if trouble:
+        return Check(
+            "MLflow", "problem", trouble, "sweeps run without it; `launch.py sync STUDY` sends it later"
+        )
+    return Check("MLflow", "ok", uri)
+
+
+def _leftovers(left: list[Leftover]) -> Iterator[Check]:
+    for each in left:
+        says = f"{len(each.pids)} processes of {each.study}, driver {each.driver} is dead: {each.words[0]}"
+        yield Check("leftovers", "problem", says, each.cure)
+    if not left:
+        yield Check("leftovers", "ok", "no process of a dead sweep")

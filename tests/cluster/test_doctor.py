@@ -1,0 +1,170 @@
+"""`launch.py doctor`: what it finds, and that it ends nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import launch
+from service.cluster import doctor
+from service.cluster.doctor import Check, examine
+from service.cluster.leftovers import leftovers
+from service.study.mark import MARK, marked, started
+
+ROOT = Path(__file__).parents[2]
+DRIVER = """
+import pathlib, subprocess, sys, time
+from service.study.mark import marked
+
+with marked(pathlib.Path(sys.argv[1])):
+    print(subprocess.Popen(["sleep", "60"], start_new_session=True).pid, flush=True)
+    time.sleep(60)
+"""
+
+
+def look(tmp_path: Path, **environ: str) -> dict[str, Check]:
+    """Every check by its name."""
+    checks = examine(tmp_path, environ, tmp_path, tracking=lambda: ("sqlite:///x.db", ""), try_ray=False)
+    return {check.name: check for check in checks}
+
+
+def fake_smi(folder: Path, words: str, code: int) -> None:
+    tool = folder / "nvidia-smi"
+    tool.write_text(f"#!/bin/sh\necho '{words}'\nexit {code}\n")
+    tool.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "build", "environ", "state", "says"),
+    [
+        ("NVIDIA H200, 143771 MiB, 570.1", 0, "2.13.0+cu126", {}, "ok", "1 x NVIDIA H200, 143771 MiB, 570.1"),
+        (
+            "NVIDIA H200, 143771 MiB, 570.1",
+            0,
+            "2.13.0+cpu",
+            {},
+            "problem",
+            "torch 2.13.0+cpu cannot use them",
+        ),
+        (
+            "NVIDIA H200",
+            0,
+            "2.13.0+cu126",
+            {"CUDA_VISIBLE_DEVICES": ""},
+            "note",
+            "CUDA_VISIBLE_DEVICES shows none",
+        ),
+        ("No devices were found", 6, "2.13.0", {}, "problem", "nvidia-smi: No devices were found"),
+    ],
+)
+def test_gpus_are_seen_together_with_the_torch_that_is_to_use_them(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    code: int,
+    build: str,
+    environ: dict[str, str],
+    state: str,
+    says: str,
+):
+    fake_smi(tmp_path, words, code)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(doctor, "version", lambda name: build)
+    found = doctor._gpus(environ)
+    assert (found.state, says in found.says) == (state, True), found
+
+
+@pytest.mark.parametrize(("mode", "state"), [(0o600, "ok"), (0o640, "problem"), (0o604, "problem")])
+def test_a_token_that_others_can_read_is_a_problem(tmp_path: Path, mode: int, state: str):
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(mode)
+    found = look(tmp_path)["token"]
+    assert found.state == state
+    assert "secret" not in str(found)
+    assert found.mend == (f"chmod 600 {token}" if state == "problem" else "")
+
+
+def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doctor, "version", lambda name: None if name == "optuna" else "1.0")
+    found = {check.says: check.mend for check in doctor._packages()}
+    assert found["ray 1.0, wanted ==2.60.0"] == "pip install -c constraints.txt -e ."
+    assert any(says.startswith("optuna is missing, wanted ") for says in found)
+
+
+def test_where_sweeps_would_go_is_said(tmp_path: Path):
+    assert look(tmp_path)["RAY_ADDRESS"].says.startswith("not set")
+    assert look(tmp_path, RAY_ADDRESS="10.0.0.1:6379")["RAY_ADDRESS"].state == "note"
+
+
+@pytest.fixture
+def orphan(tmp_path: Path) -> Iterator[Callable[[], int]]:
+    """A process of a driver, which lives; called, the driver is killed."""
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path / "runs/a")], stdout=subprocess.PIPE, cwd=ROOT, text=True
+    )
+    with driver:
+        assert driver.stdout is not None
+        child = int(driver.stdout.readline())
+
+        def kill() -> int:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+            return child
+
+        yield kill
+        kill()
+    os.kill(child, signal.SIGKILL)
+
+
+def test_what_a_dead_driver_left_running_is_named_and_left_running(tmp_path: Path, orphan: Callable[[], int]):
+    """While the driver lives its processes are nobody's business; nor are those without a mark."""
+    mine = str(tmp_path / "runs/a")
+    assert mine not in {left.study for left in leftovers()}
+    child = orphan()
+    (left,) = [left for left in leftovers() if left.study == mine]
+    assert (left.pids, left.cure) == ((child,), f"kill {child}")
+    assert left.words == ("sleep 60",)
+    os.kill(child, 0)  # it lives
+    found = next(check for check in doctor._leftovers([left]))
+    assert (found.state, found.mend) == ("problem", f"kill {child}")
+
+
+def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_driver(tmp_path: Path):
+    """Of two processes of one id the time of their start tells which is which."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/environ").write_bytes(f"A=1\0{MARK}={os.getpid()}:1:/runs/b\0".encode())
+    (tmp_path / "7/cmdline").write_bytes(b"raylet\0--x\0")
+    (tmp_path / str(os.getpid())).mkdir()
+    (tmp_path / str(os.getpid()) / "stat").write_text(f"{os.getpid()} (a b) " + " ".join(["0"] * 19 + ["2"]))
+    (left,) = leftovers(tmp_path)
+    assert (left.driver, left.study, left.words) == (os.getpid(), "/runs/b", ("raylet --x",))
+
+
+def test_the_mark_is_in_the_environment_only_while_a_study_runs(tmp_path: Path):
+    with marked(tmp_path):
+        assert os.environ[MARK] == f"{os.getpid()}:{started(os.getpid())}:{tmp_path}"
+    assert MARK not in os.environ
+
+
+def test_the_command_exits_with_1_where_there_is_a_problem_and_speaks_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert launch.main(["doctor", "--json"]) == 1
+    found = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+    assert found["MLflow"]["state"] == "problem"
+    assert "http://127.0.0.1:9 does not answer" in found["MLflow"]["says"]
+    assert launch.main(["doctor"]) == 1
+    assert "does not answer" in capsys.readouterr().out

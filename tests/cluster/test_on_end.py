@@ -1,0 +1,48 @@
+"""What is done when a sweep has ended."""
+
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from service.cluster.on_end import announce
+
+FACTS = {"study": "s", "state": "done", "exit_code": 0}
+
+
+def test_a_command_finds_what_happened_in_its_environment_and_on_its_input(tmp_path):
+    assert announce(f'cat > {tmp_path}/in; echo "$SWEEP_STUDY $SWEEP_STATE" > {tmp_path}/env', FACTS) == ""
+    assert json.loads((tmp_path / "in").read_text()) == FACTS
+    assert (tmp_path / "env").read_text() == "s done\n"
+
+
+def test_a_web_address_is_sent_it_as_json():
+    taken = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            taken.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        assert announce(f"http://127.0.0.1:{server.server_port}/hook", FACTS) == ""
+    assert taken == [FACTS]
+
+
+@pytest.mark.parametrize(
+    ("on_end", "says"),
+    [
+        ("echo no such room >&2; exit 3", "on_end: exit code 3 no such room"),
+        ("http://127.0.0.1:1/hook", "on_end: http://127.0.0.1:1/hook: "),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_never_raises(on_end, says):
+    answer = announce(on_end, FACTS)
+    assert answer.startswith(says)
+    assert "\n" not in answer

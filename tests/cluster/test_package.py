@@ -1,0 +1,70 @@
+"""What a job takes along."""
+
+import subprocess
+
+import pytest
+
+from service.cluster.package import files_of, packed, sent_as
+from service.cluster.trouble import ClusterError
+
+
+def tree(folder, *names, size=3):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x" * size)
+    return folder
+
+
+def names_in(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def clone(tmp_path):
+    return tree(tmp_path / "clone", "launch.py", "schedulers/asha.py", "sweeps/pbt.yaml")
+
+
+def test_runs_environments_caches_and_keys_stay_at_home(clone):
+    tree(clone, ".git/x", "runs/a/journal/1", ".venv/bin/python", "a/__pycache__/b.pyc", "key.pem", ".env")
+    assert [str(file) for file in files_of(clone)] == ["launch.py", "schedulers/asha.py", "sweeps/pbt.yaml"]
+
+
+def test_what_git_ignores_stays_at_home(clone):
+    tree(clone, "scratch/big", "mine.py")
+    (clone / ".gitignore").write_text("scratch/\n", encoding="utf-8")
+    subprocess.run(["git", "init", "-q", str(clone)], check=True)
+    assert "scratch/big" not in map(str, files_of(clone))
+    assert "mine.py" in map(str, files_of(clone))
+
+
+def test_from_within_the_clone_the_clone_is_sent_and_the_working_directory_kept(clone):
+    with packed(clone, clone / "sweeps") as package:
+        assert (package.cwd, package.launch, package.files) == ("sweeps", "../launch.py", 3)
+        assert names_in(package.folder) == names_in(clone)
+    assert sent_as(clone / "sweeps/pbt.yaml", clone, clone / "sweeps") == "pbt.yaml"
+
+
+def test_a_project_elsewhere_goes_along_inside_the_clone(clone, tmp_path):
+    project = tree(tmp_path / "mine", "net.py", "my.yaml")
+    with packed(clone, project) as package:
+        assert (package.cwd, package.launch) == ("project", "../launch.py")
+        assert {"launch.py", "project/net.py"} <= set(names_in(package.folder))
+    assert sent_as(project / "my.yaml", clone, project) == "my.yaml"
+    assert sent_as(clone / "sweeps/pbt.yaml", clone, project) == "../sweeps/pbt.yaml"
+
+
+def test_a_file_that_is_in_neither_is_refused(clone, tmp_path):
+    with pytest.raises(ClusterError, match="is not sent along"):
+        sent_as(tmp_path / "other" / "x.yaml", clone, clone)
+
+
+def test_a_large_file_is_left_out_by_name_and_too_much_is_refused(clone, monkeypatch):
+    monkeypatch.setattr("service.cluster.package.LARGE_FILE_MB", 1)
+    tree(clone, "data.csv", size=2 * 2**20)
+    with packed(clone, clone) as package:
+        assert "data.csv" not in names_in(package.folder)
+        assert "not data.csv: over 1 MB" in str(package)
+    monkeypatch.setattr("service.cluster.package.LARGE_FILE_MB", 50)
+    monkeypatch.setattr("service.cluster.package.LIMIT_MB", 1)
+    with pytest.raises(ClusterError, match="2 MB to send, at most 1"), packed(clone, clone):
+        pass

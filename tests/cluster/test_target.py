@@ -1,0 +1,49 @@
+"""Where a command goes, as a table."""
+
+from pathlib import Path
+
+import pytest
+
+from service.cluster.target import choose
+from service.cluster.trouble import ClusterError
+
+FILE = Path("my/cluster.yaml")
+
+
+def chosen(folder, *, local=False, address=None, cluster=None, ray_address="", head=None):
+    environ = {"RAY_ADDRESS": ray_address} if ray_address else {}
+    return choose(
+        local=local, address=address, cluster=cluster, environ=environ, folder=folder, head_of=lambda _: head
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "why"),
+    [
+        ({}, "here", "no RAY_ADDRESS, and no cluster of ./cluster.yaml is up"),
+        ({"local": True, "ray_address": "auto", "head": "1.2.3.4"}, "here", "--local"),
+        ({"address": "http://10.0.0.1:8265"}, "jobs", "--address"),
+        ({"address": "auto"}, "ray", "--address"),
+        ({"cluster": FILE}, "cluster", "--cluster"),
+        ({"ray_address": "10.0.0.1:6379"}, "ray", "RAY_ADDRESS is set"),
+        ({"ray_address": "https://ray.lab", "head": "1.2.3.4"}, "jobs", "RAY_ADDRESS is set"),
+        ({"ray_address": "local"}, "here", "RAY_ADDRESS is set"),
+        ({"head": "1.2.3.4"}, "cluster", "its head 1.2.3.4 is up"),
+    ],
+)
+def test_options_then_ray_address_then_the_running_cluster_then_here(tmp_path, words, kind, why):
+    (tmp_path / "cluster.yaml").touch()
+    target = chosen(tmp_path, **words)
+    assert (target.kind, target.why) == (kind, why)
+
+
+def test_without_a_cluster_file_nobody_is_asked_for_a_head(tmp_path):
+    target = choose(
+        local=False, address=None, cluster=None, environ={}, folder=tmp_path, head_of=lambda _: 1 / 0
+    )
+    assert target.kind == "here"
+
+
+def test_two_options_contradict_each_other(tmp_path):
+    with pytest.raises(ClusterError, match="--local and --cluster contradict"):
+        chosen(tmp_path, local=True, cluster=FILE)
