@@ -1,0 +1,137 @@
+"""Advice that needs the data: how many rows there are, and whether splits share any.
+
+Pure functions of counts. Whoever has loaded the data (`check --data`, preflight) counts with `facts_of`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from service.before.advice.thumb import Remark, Rule
+from service.spec import Sweep
+
+if TYPE_CHECKING:
+    from trainables.data import Data, Part, Split
+
+FEW_ROWS = 1000
+ROWS_PER_TRIAL = 5
+"""Document 002's example of a used-up validation set: 200 trials on 1,000 rows."""
+
+USUAL_DIFFERENCE = 0.02
+"""What document 003 lets a wider net gain: accuracy differences that a search is after."""
+
+USUAL_ACCURACY = 0.9
+SHARED_SHARE = 0.01
+"""Rows of few and coarse columns may agree by chance; a leak is not one row in a hundred."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What is counted of a data set.
+
+    Attributes:
+        rows: all of them, test rows included.
+        val_rows: rows that a trial is validated on; of folds, all of them together.
+        folds: how many; 1 for one split.
+        test_rows: rows set apart; 0 for none.
+        test_in_train: test rows that stand among the training rows too.
+        val_in_train: validation rows of the one split without folds that stand among its training rows.
+        first_val_rows: validation rows of that split.
+    """
+
+    rows: int
+    val_rows: int
+    folds: int = 1
+    test_rows: int = 0
+    test_in_train: int = 0
+    val_in_train: int = 0
+    first_val_rows: int = 0
+
+
+def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
+    """Count; rows are the same if inputs and target are, bit for bit.
+
+    Args:
+        data: what trials train on, in folds or not.
+        whole: the one split there would be without folds, by whose training rows `test` is scaled.
+        test: the rows set apart; None for none.
+    """
+    trained = set(_digests(whole.train))
+    tested = [] if test is None else _digests(test)
+    validated = _digests(whole.val)
+    return DataFacts(
+        rows=len(whole.train.x) + len(validated) + len(tested),
+        val_rows=sum(len(part.val.x) for part in data.parts),
+        folds=len(data.parts),
+        test_rows=len(tested),
+        test_in_train=sum(digest in trained for digest in tested),
+        val_in_train=sum(digest in trained for digest in validated),
+        first_val_rows=len(validated),
+    )
+
+
+def _digests(split: Split) -> list[bytes]:
+    """One for each row; 16 bytes, so that two different rows share one practically never."""
+    return [
+        hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).digest()
+        for x, y in zip(split.x, split.y, strict=True)
+    ]
+
+
+def few_rows(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
+    """Below a thousand rows more data help more than tuning."""
+    if facts.rows < FEW_ROWS:
+        why = f"{facts.rows} rows: below {FEW_ROWS}, more data help more than tuning"
+        yield Remark(("run", "data"), why, "gather more rows, or take what is found with care")
+
+
+def small_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
+    """Validation rows are many enough to tell the accuracies sought apart."""
+    if sweep.metric != "accuracy":
+        return
+    asked = sweep.stop.no_improvement
+    difference = asked.min_delta if asked is not None and asked.min_delta > 0 else USUAL_DIFFERENCE
+    error = math.sqrt(USUAL_ACCURACY * (1 - USUAL_ACCURACY) / facts.val_rows)
+    if error > difference:
+        wanted = math.ceil(USUAL_ACCURACY * (1 - USUAL_ACCURACY) / difference**2)
+        why = (
+            f"on {facts.val_rows} validation rows an accuracy of {USUAL_ACCURACY:.0%} is known to "
+            f"± {error:.1%}: differences of {difference:.1%} are luck; {wanted} rows would tell"
+        )
+        yield Remark(("run", "data"), why, sets=("run.data_config.folds=5",) if facts.folds == 1 else ())
+
+
+def used_up_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
+    """There are five validation rows for every trial: the winner among many is chosen by luck."""
+    if sweep.trials > facts.val_rows / ROWS_PER_TRIAL:
+        why = f"{sweep.trials} trials are compared on {facts.val_rows} validation rows: the best is part luck"
+        yield Remark(("trials",), why, sets=("run.data_config.folds=5",) if facts.folds == 1 else ())
+
+
+def leaking_test(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
+    """No test row was trained on."""
+    yield from _shared(facts.test_in_train, facts.test_rows, "test")
+
+
+def leaking_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
+    """No validation row is trained on."""
+    yield from _shared(facts.val_in_train, facts.first_val_rows, "validation")
+
+
+def _shared(shared: int, rows: int, split: str) -> Iterator[Remark]:
+    if rows and shared / rows > SHARED_SHARE:
+        why = f"{shared} of {rows} {split} rows stand among the training rows too: their loss flatters"
+        yield Remark(("run", "data"), why, "drop duplicate rows before they are split")
+
+
+RULES = (
+    Rule(few_rows, "document 003, When to Tune vs When to Leave Defaults"),
+    Rule(small_validation, "the binomial's standard error; document 003's Quantitative Example for 2%"),
+    Rule(used_up_validation, "document 002, Interview Q&A: 200 trials on a 1000-sample val set"),
+    Rule(leaking_test, "document 002, Using the Test Set During HPO"),
+    Rule(leaking_validation, "document 002, best practice 4"),
+)
