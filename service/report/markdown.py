@@ -1,0 +1,47 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service.report.report import Report
+from service.report.sections import Section, sections
+
+
+def as_markdown(found: Report) -> str:
+    """The report as one Markdown text; figures are in the page beside it."""
+    lines = [f"# {found.subject.name}", "", "The figures are in [report.html](report.html).", ""]
+    for section in sections(found):
+        lines += _section(section)
+    return "\n".join(lines)
+
+
+def _section(section: Section) -> Iterator[str]:
+    if not section.lines and not section.rows:
+        return
+    yield from (f"## {section.title}", "")
+    for line in section.lines:
+        label, tab, text = line.partition("\t")
+        if not tab:
+            yield from (_text(label), "")
+        elif label:
+            yield f"- **{_text(label)}**: {_code(text)}"
+        else:
+            yield f"  - {_text(text)}"
+    yield ""
+    if section.head:
+        yield "| " + " | ".join(map(_text, section.head)) + " |"
+        yield "|" + "---|" * len(section.head)
+        yield from ("| " + " | ".join(map(_text, row)) + " |" for row in section.rows)
+        yield ""
+
+
+def _code(text: str) -> str:
+    """A command as code, anything else as words."""
+    return f"`{text}`" if text.startswith("python ") else _text(text)
+
+
+def _text(text: str) -> str:
+    for sign in "\\|<*":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

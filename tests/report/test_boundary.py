@@ -1,0 +1,72 @@
+"""Advice on edges: by the mass of the top k, on the parameter's own scale."""
+
+import pytest
+
+from schedulers.space import Categorical, Float, Int
+from service.report.boundary import edges, extend_line, further, is_near
+from tests.report import stories
+
+LR = stories.LR
+
+
+def study(tmp_path, rates):
+    """Trials ranked in the order of their learning rates as listed."""
+    events = []
+    for number, lr in enumerate(rates):
+        chosen = {LR: lr, stories.LAYERS: 3 + number % 2}
+        events += stories.trial(number, 0.1 + 0.01 * number, chosen)
+    return stories.subject(tmp_path, events)
+
+
+@pytest.mark.parametrize(
+    ("rates", "crowded"),
+    [
+        ([1.2e-3, 1.1e-3, 1.3e-3, 1e-3, 1.05e-3, 2e-2, 0.1, 0.1, 0.2, 0.3], [True]),
+        ([1e-3, 2e-2, 0.1, 0.1, 0.2, 0.3, 0.05, 0.05, 0.05, 0.05], [False]),  # the best alone
+        ([2e-2, 1e-3, 0.1, 0.1, 0.2, 0.3, 0.05, 0.05, 0.05, 0.05], []),
+        ([3e-2, 4e-2, 5e-2, 3e-2, 4e-2, 5e-2, 4e-2, 4e-2, 4e-2, 4e-2], []),  # near nought on a linear scale
+    ],
+)
+def test_the_top_k_must_crowd_at_an_edge(tmp_path, rates, crowded):
+    assert [edge.crowded for edge in edges(study(tmp_path, rates))] == crowded
+
+
+def test_the_line_widens_the_range_by_a_decade(tmp_path):
+    subject = study(tmp_path, [1.2e-3, 1.1e-3, 1.3e-3, 1e-3, 1.05e-3, 2e-2, 0.1, 0.1, 0.2, 0.3])
+    assert extend_line(subject, edges(subject)) == (
+        f"python launch.py extend told --trials +5 --set search_space.{LR}.min=0.0001"
+    )
+
+
+@pytest.mark.parametrize(
+    ("domain", "upper", "beyond"),
+    [
+        (Float(1e-7, 1e-3, log=True), False, 1e-8),
+        (Float(1e-7, 1e-3, log=True), True, 1e-2),
+        (Float(0.0, 0.5), True, 0.75),
+        (Float(0.0, 0.5), False, None),  # nothing lies below nought
+        (Int(3, 6), True, 8),
+        (Int(3, 6), False, 1),
+        (Int(1, 6), False, None),
+        (Int(16, 256, log=True), True, 512),
+        (Categorical((32, 64, 128), ordered=True), True, 256),
+        (Categorical((32, 64, 128), ordered=True), False, 16),
+        (Categorical((1, 2, 3), ordered=True), False, None),
+        (Categorical(("small", "large"), ordered=True), True, None),
+    ],
+)
+def test_what_lies_beyond_an_edge(domain, upper, beyond):
+    assert further(domain, upper) == beyond
+
+
+@pytest.mark.parametrize(
+    ("domain", "value", "upper", "near"),
+    [
+        (Float(1e-4, 1.0, log=True), 1.5e-4, False, True),  # 5% of four decades: a factor of 1.58
+        (Float(1e-4, 1.0, log=True), 1.7e-4, False, False),
+        (Float(0.0, 1.0), 0.96, True, True),
+        (Int(1, 6), 5, True, False),
+    ],
+)
+def test_near_is_measured_on_the_parameters_own_scale(domain, value, upper, near):
+    assert is_near(domain, value, upper) is near

@@ -1,0 +1,147 @@
+"""The written forms of a report."""
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from service.report.errors import CannotReport, NothingFound
+from service.report.figures import figures
+from service.report.findings import Finding
+from service.report.markdown import as_markdown
+from service.report.page import as_page
+from service.report.report import as_json, report
+from service.report.subject import only_study
+from service.report.terminal import print_report
+from service.report.write import write
+from tests.report import stories
+
+
+class Links(HTMLParser):
+    """Whatever a browser would fetch for a page, and the ids in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.ids = [], []
+
+    def handle_starttag(self, tag, attrs):
+        words = dict(attrs)
+        self.fetched += [words[key] for key in ("src", "href", "data", "action") if words.get(key)]
+        self.ids += [words["id"]] if "id" in words else []
+
+
+@pytest.fixture
+def found(tmp_path):
+    return report(stories.subject(tmp_path), 5)
+
+
+def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found):
+    drawn = figures(found.subject, found.tables, found.importance)
+    page = as_page(found, drawn)
+    links = Links()
+    links.feed(page)
+    assert [link for link in links.fetched if not link.startswith(("#", "data:"))] == []
+    assert re.findall(r"@import|url\(", page[: page.index("<body>")]) == []
+    assert {figure.name for figure in drawn} <= set(links.ids)
+    assert {link[1:] for link in links.fetched if link.startswith("#")} <= set(links.ids)
+
+
+def test_what_the_data_bear_is_drawn(found):
+    drawn = {figure.name for figure in figures(found.subject, found.tables, found.importance)}
+    expected = {"regret", "curves", "importance", "timeline", "history", "edf", "slice", "parallel"}
+    assert drawn == expected | {"contour", "rank"}
+
+
+def test_a_log_parameter_has_a_log_axis(found):
+    drawn = {figure.name: figure.plot for figure in figures(found.subject, found.tables, found.importance)}
+    kinds = {axis.title.text: axis.type for axis in drawn["slice"].select_xaxes()}
+    assert kinds == {"lr": "log", "layers": None}
+
+
+def test_a_population_has_its_lineage(tmp_path):
+    wanted = stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
+    seen = report(stories.subject(tmp_path, stories.population(), wanted), 5)
+    assert "lineage" in {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}
+
+
+def test_predictions_are_drawn_where_the_rule_told_them(tmp_path):
+    told = {"predicted_final": 0.2, "predicted_low": 0.1, "predicted_high": 0.3}
+    events = [e for n in range(3) for e in stories.trial(n, 0.1 * n, stories.config(n), metrics=told)]
+    seen = report(stories.subject(tmp_path, events), 5)
+    assert "predicted" in {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}
+
+
+def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path):
+    wanted = stories.sweep(metrics=["val_loss", "parameters"])
+    events = [
+        event
+        for n in range(6)
+        for event in stories.trial(n, 0.1 * n, stories.config(n), metrics={"parameters": 100.0 - n})
+    ]
+    seen = report(stories.subject(tmp_path, events, wanted), 5)
+    assert seen.front == (0, 1, 2, 3, 4, 5)
+    drawn = {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}
+    assert {"pareto", "hypervolume"} <= drawn
+
+
+def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found):
+    words = json.loads(json.dumps(as_json(found), allow_nan=False))
+    best = f"trial #{words['best']['number']}"
+    out = io.StringIO()
+    print_report(Console(file=out, width=120), found)
+    assert best in out.getvalue()
+    assert best in as_markdown(found)
+
+
+def test_a_finding_is_in_every_form(found, tmp_path):
+    odd = Finding("odd_thing", "problem", "seven of nine", "It is odd.", "python launch.py status told")
+    object.__setattr__(found, "findings", (odd,))
+    write(found, tmp_path / "out")
+    out = io.StringIO()
+    print_report(Console(file=out, width=300), found)
+    written = [(tmp_path / "out" / f"report.{kind}").read_text() for kind in ("html", "md", "json")]
+    assert all("seven of nine" in text for text in [*written, out.getvalue()])
+
+
+def test_a_reason_with_markup_stays_text(tmp_path):
+    events = stories.trial(0, 0.1, stories.config(0), reason="</script><b>&")
+    seen = report(stories.subject(tmp_path, events + stories.trial(1, 0.2, stories.config(1))), 5)
+    page = as_page(seen, figures(seen.subject, seen.tables, seen.importance))
+    assert "</script><b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("events", "sentence"),
+    [
+        ([], "told: no trial yet, so there is nothing to report"),
+        (
+            stories.trial(0, 0.1, stories.config(0), outcome="failed", epochs=0, reason="no such column"),
+            "told: no trial succeeded (1 failed): 1 x no such column",
+        ),
+        (
+            stories.trial(0, 0.1, stories.config(0), epochs=0)[:2],
+            "told: no trial has reported yet (1 running)",
+        ),
+    ],
+)
+def test_a_study_without_a_result_says_why(tmp_path, events, sentence):
+    with pytest.raises(NothingFound) as caught:
+        report(stories.subject(tmp_path, events), 5)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_an_unfinished_study_is_reported_as_far_as_it_is(tmp_path):
+    """One completed, one in its second epoch."""
+    events = stories.trial(0, 0.3, stories.config(0)) + stories.trial(1, 0.1, stories.config(1))[:4]
+    seen = report(stories.subject(tmp_path, events), 5)
+    assert (seen.tables.best.number, seen.tables.statistics.counts) == (0, {"completed": 1, "running": 1})
+
+
+def test_the_only_study_needs_no_name(tmp_path):
+    with pytest.raises(CannotReport, match="holds no study"):
+        only_study(tmp_path)
+    stories.write(tmp_path, [])
+    assert only_study(tmp_path) == "told"

@@ -1,0 +1,134 @@
+"""The numbers of a report, each recomputed from the raw lines of the journal."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from service.report.series import copies, progress
+from service.report.tables import stops, tables
+from tests.report import stories
+
+
+@pytest.fixture
+def told(tmp_path):
+    """The subject, and the journal's lines as plain JSON."""
+    found = stories.subject(tmp_path)
+    text = (tmp_path / "told/journal/000001.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    return found, lines
+
+
+def of_kind(lines, kind):
+    return [line for line in lines if line["event"] == kind]
+
+
+def completed(lines):
+    """(last loss, trial) of the completed, best first."""
+    last = {line["trial"]: line["loss"] for line in of_kind(lines, "Reported")}
+    ends = {line["trial"]: line["outcome"] for line in of_kind(lines, "Ended")}
+    return sorted((loss, trial) for trial, loss in last.items() if ends[trial] == "completed")
+
+
+def test_trials_are_counted_by_outcome(told):
+    subject, lines = told
+    assert tables(subject, 5).statistics.counts == Counter(
+        line["outcome"] for line in of_kind(lines, "Ended")
+    )
+
+
+def test_epochs_run_are_the_reports_and_epochs_saved_what_stopped_trials_lack(told):
+    subject, lines = told
+    facts = tables(subject, 5).statistics
+    reports = of_kind(lines, "Reported")
+    stopped = {line["trial"] for line in of_kind(lines, "Ended") if line["outcome"] == "stopped"}
+    given = sum(line["trial"] in stopped for line in reports)
+    assert facts.epochs_run == len(reports)
+    assert facts.epochs_whole == len(of_kind(lines, "Asked")) * stories.EPOCHS
+    assert facts.epochs_saved == len(stopped) * stories.EPOCHS - given
+
+
+def test_hours_are_the_gaps_between_reports_and_the_saved_ones_at_their_mean(told):
+    subject, lines = told
+    facts = tables(subject, 5).statistics
+    assert facts.busy_s == 2.0 * facts.epochs_run
+    assert facts.saved_s == 2.0 * facts.epochs_saved
+    assert facts.wall_s == max(line["t"] for line in lines[1:])
+
+
+def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(told):
+    subject, lines = told
+    best = tables(subject, 3).top
+    assert [(row.value, row.number) for row in best] == [
+        (loss, int(name)) for loss, name in completed(lines)
+    ][:3]
+    configs = {int(line["trial"]): line["config"] for line in of_kind(lines, "Asked")}
+    assert all(row.config == configs[row.number] for row in best)
+
+
+def test_the_stopped_share_is_of_those_completed_or_stopped(told):
+    subject, lines = told
+    ends = Counter(line["outcome"] for line in of_kind(lines, "Ended"))
+    assert stops(subject).share == ends["stopped"] / (ends["stopped"] + ends["completed"])
+
+
+def test_reasons_that_differ_in_numbers_only_are_one(told):
+    subject, lines = told
+    kinds = {(cause.outcome, cause.count) for cause in tables(subject, 5).causes}
+    assert kinds == set(Counter(line["outcome"] for line in of_kind(lines, "Ended")).items())
+
+
+def test_the_baseline_stands_against_the_best_that_was_searched(told):
+    subject, lines = told
+    own = {line["trial"] for line in of_kind(lines, "Asked") if line["source"] == "baseline"}
+    seen = tables(subject, 5).baseline
+    assert seen.value == next(loss for loss, trial in completed(lines) if trial in own)
+    assert seen.best == next(loss for loss, trial in completed(lines) if trial not in own)
+    assert seen.gain == seen.value - seen.best
+
+
+def test_regret_ends_at_nought_and_never_grows(told):
+    subject, lines = told
+    steps = progress(subject)
+    regrets = [step.regret for step in steps]
+    assert regrets == sorted(regrets, reverse=True)
+    assert regrets[-1] == 0
+    assert steps[-1].epochs == len(of_kind(lines, "Reported"))
+    assert steps[-1].best == completed(lines)[0][0]
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "share", "verdict"),
+    [
+        ({"name": "schedulers.ClassicPFL"}, 0.5, "healthy"),
+        ({"name": "schedulers.ClassicPFL"}, 0.25, "low"),
+        ({"name": "schedulers.MedianStopping"}, 0.85, "high"),
+        ({"name": "schedulers.MedianStopping"}, 0.96, "extreme"),
+        ({"name": "schedulers.ASHA", "kwargs": {"reduction_factor": 4}}, 0.75, "healthy"),
+        ({"name": "schedulers.ASHA", "kwargs": {"reduction_factor": 4}}, 0.25, "low"),
+        ({"name": "schedulers.FIFO"}, 0.0, "none"),
+    ],
+)
+def test_a_rule_is_held_against_what_it_stops_by_design(tmp_path, scheduler, share, verdict):
+    """ASHA with eta = 4 stops three quarters; the same share would be much for the median rule."""
+    events = []
+    for number in range(100):
+        stopped = number < 100 * share
+        words = {"outcome": "stopped", "reason": "rank"} if stopped else {}
+        events += stories.trial(number, 0.1, stories.config(number), epochs=1, **words)
+    found = stops(stories.subject(tmp_path, events, stories.sweep(trial_scheduler=scheduler)))
+    assert (found.share, found.verdict) == (share, verdict)
+
+
+def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path):
+    subject = stories.subject(
+        tmp_path, stories.population(), stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
+    )
+    assert [(copy.epoch, copy.trial, copy.donor) for copy in copies(subject)] == [(2, 1, 0)]
+    assert tables(subject, 5).schedule == ()  # the winner copied nobody
+
+
+def test_a_maximised_metric_is_shown_in_the_users_direction(tmp_path):
+    wanted = stories.sweep(metric="accuracy", direction="maximize")
+    subject = stories.subject(tmp_path, stories.trial(0, -0.9, stories.config(0)), wanted)
+    assert tables(subject, 5).best.value == 0.9
