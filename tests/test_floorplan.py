@@ -41,9 +41,10 @@ HOME = {
         "trainables/run.py",
         "service/study/journal.py",
     ),  # events are read from outside
-    "yaml": ("service/spec/", "service/study/", "service/report/"),
+    "yaml": ("service/spec/", "service/study/", "service/report/", "service/cluster/nodes.py"),
     "click": ("launch.py",),
-    "rich": ("service/view/", "launch.py"),
+    "rich": ("service/view/", "service/report/", "launch.py"),
+    "plotly": ("service/report/",),
 }
 
 RAY_PRIVATE = ("schedulers/ray_private.py", "service/study/tune.py")

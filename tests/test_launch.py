@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import launch
+from service.spec import read_sweep
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.record import fold
@@ -21,6 +22,7 @@ SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
 SWEEP = """\
 study_name: tiny
 trials: 3
+ignore_advice: [few_trials]
 sampler: {name: optuna.samplers.RandomSampler}
 trial_scheduler: {name: schedulers.FIFO}
 run:
@@ -78,7 +80,7 @@ def test_a_mistyped_line_gets_one_clear_line_and_exit_2(args, line, sweep, capsy
 
 def test_a_word_that_resembles_nothing_is_told_the_commands(sweep, capsys):
     assert launch.main(["zzz"]) == 2
-    assert "commands: check, replay, resume, run, status" in capsys.readouterr().err
+    assert f"commands: {', '.join(sorted(launch.cli.commands))}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -112,6 +114,30 @@ def test_check_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "light"
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("a.yaml --set x=1 y=2 --name z", "a.yaml --set x=1 --set y=2 --name z"),
+        ("--set x=1 --set y=2 a.yaml", "--set x=1 --set y=2 a.yaml"),
+        ("--set=x=1 y=2", "--set=x=1 --set y=2"),
+        ("--set x=1 a.yaml y=2", "--set x=1 a.yaml y=2"),  # no override: it is told of as a stray word
+        ("--set", "--set"),
+    ],
+)
+def test_one_set_takes_several_overrides(words: str, meant: str) -> None:
+    assert launch.several_sets(words.split()) == meant.split()
+
+
+def test_an_earlier_study_is_looked_for_where_studies_are_kept(sweep, capsys):
+    """`--runs` says where for this sweep, and so for those that it names."""
+    earlier = StudyFolder.create(Path("kept"), "earlier", read_sweep(sweep).sweep, sweep.read_text())
+    earlier.journal_dir.mkdir(exist_ok=True)
+    words = [str(sweep), "--dry-run", "--set", "warm_start=[earlier]"]
+    assert launch.main(words) == 2
+    assert "'earlier' is no study" in capsys.readouterr().err
+    assert launch.main([*words, "--runs", "kept"]) == 0
+
+
 def test_a_dry_run_says_what_would_run_and_leaves_nothing(sweep, capsys):
     assert launch.main([str(sweep), "--dry-run", "--set", "trials=7", "--name", "other"]) == 0
     shown = capsys.readouterr().out
@@ -125,7 +151,7 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(sweep, capsys):
 def test_a_study_is_never_overwritten(sweep, capsys):
     """The error names both ways on."""
     assert launch.main([str(sweep), "--dry-run"]) == 0
-    reading = launch.read_sweep(sweep)
+    reading = read_sweep(sweep)
     StudyFolder.create(Path("runs"), "tiny", reading.sweep, SWEEP)
     assert launch.main([str(sweep)]) == 2
     error = capsys.readouterr().err
@@ -137,6 +163,24 @@ def test_what_no_machine_has_is_refused_with_the_numbers(sweep, capsys):
     assert launch.main([str(sweep), "--set", "resources_per_trial.cpu=4096"]) == 6
     assert "a trial asks for 4096 CPU" in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "line"),
+    [
+        (["--trials", "+2", "--dry-run"], 0, "trials: 3 -> 5"),
+        (["--epochs", "9", "--dry-run"], 0, "run.epochs: 2 -> 9"),
+        (["--trials", "2"], 2, "trials: 2 is less than the 3 of the study; Ctrl-C ends a study sooner"),
+        (["--set", "run.batch_size=9"], 2, "run.batch_size: the tiny of before and after could not be"),
+        ([], 2, "nothing is changed; give --trials, --epochs or --set search_space"),
+    ],
+)
+def test_an_extension_says_what_it_comes_to_or_why_not(words, code, line, sweep, capsys):
+    folder = StudyFolder.create(Path("runs"), "tiny", read_sweep(sweep).sweep, SWEEP)
+    before = folder.meta_file.read_text()
+    assert launch.main(["extend", "tiny", *words]) == code
+    assert "".join(capsys.readouterr()).startswith(line)
+    assert folder.meta_file.read_text() == before
 
 
 @pytest.mark.ray
@@ -162,9 +206,10 @@ def test_no_success_is_exit_4_and_the_error_is_shown(sweep):
     Path("my_net.py").write_text(
         "def Net(in_features, out_features):\n    raise RuntimeError('no such luck')\n"
     )
-    done = command(sweep, "--set", "run.net=my_net.Net", "--set", "run.net_config={}")
+    words = ["--set", "run.net=my_net.Net", "--set", "run.net_config={}"]
+    done = command(sweep, *words, "--set", "trials=2")
     assert done.returncode == 4
-    assert "3 x RuntimeError: no such luck (first: trial 0)" in done.stdout
+    assert "2 x RuntimeError: no such luck (first: trial 0)" in done.stdout
 
 
 @pytest.mark.faults

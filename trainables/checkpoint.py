@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import pickle
@@ -13,13 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-STATE = "training.pt"
-CHECKSUM = "training.pt.sha256"
+from trainables.intact import CHECKSUM, STATE, CheckpointError, checksums, read_intact
+
+__all__ = ["CHECKSUM", "FORMAT", "STATE", "CheckpointError", "load", "save"]
 FORMAT = 1
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint is missing, damaged or of another net; one line."""
 
 
 def save(directory: str | Path, state: Mapping[str, Any]) -> None:
@@ -34,7 +30,7 @@ def save(directory: str | Path, state: Mapping[str, Any]) -> None:
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / STATE, content)
-    _write(folder / CHECKSUM, f"{hashlib.sha256(content).hexdigest()}  {STATE}\n".encode())
+    _write(folder / CHECKSUM, checksums(folder, content).encode())
 
 
 def load(directory: str | Path) -> dict[str, Any]:
@@ -43,16 +39,11 @@ def load(directory: str | Path) -> dict[str, Any]:
     Nothing in the file is executed (`weights_only`).
 
     Raises:
-        CheckpointError: if a file is missing, the checksum does not fit, or the format is not ours.
+        Damaged: if a file is missing, or the checksum does not fit.
+        CheckpointError: if the format is not ours.
     """
     folder = Path(directory)
-    try:
-        content = (folder / STATE).read_bytes()
-        expected = (folder / CHECKSUM).read_text("ascii").split()[:1]
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{folder}: cannot read the checkpoint: {error}") from error
-    if expected != [hashlib.sha256(content).hexdigest()]:
-        raise CheckpointError(f"{folder}: the checkpoint is damaged: {STATE} does not fit its checksum")
+    content = read_intact(folder)
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ __all__ = [
     "load_test",
     "origin",
     "split",
+    "thinned",
 ]
 
 
@@ -150,6 +151,22 @@ def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
     return Data(parts, task, classes, _fingerprint(parts), origin(run))
 
 
+def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Any, np.ndarray]:
+    """What the data function gives, if it is a Table or arrays, and the numbers of its training rows.
+
+    (None, no rows) where it gives data that are split already.
+
+    Raises:
+        RunError: as `load`.
+    """
+    source = _read(run, paths)
+    if isinstance(source, _Ready):
+        return None, np.zeros(0, dtype=np.int64)
+    words = _words(run)
+    ((train, _),), _ = split(len(source), None, words.split_seed, words.val_fraction, words.test_fraction)
+    return source, train
+
+
 def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> Split | None:
     """The rows set apart, in the scale of the training rows without folds: for retrain, once.
 
@@ -169,6 +186,25 @@ def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> Split | None:
 def origin(run: RunConfig) -> str:
     """The function and its keywords as one word, to see whether two configs mean the same data."""
     return json.dumps([run.data, run.data_config], sort_keys=True, default=str)
+
+
+def thinned(data: Data, run: RunConfig) -> Data:
+    """The data with `run.data_fraction` of the training rows, at least one; validation rows all stay.
+
+    The rows are drawn once, by the split's seed: trials of one fraction train on the same rows, and
+    those of a larger fraction on these and others. Standardisation is that of all training rows. The
+    fingerprint and the origin stay those of the whole, which is what was loaded.
+    """
+    if run.data_fraction == 1:
+        return data
+    seed = _words(run).split_seed
+
+    def of(part: Part) -> Part:
+        order = np.random.default_rng([seed, 1]).permutation(len(part.train.x))
+        rows = np.sort(order[: max(1, round(run.data_fraction * len(order)))])
+        return replace(part, train=Split(part.train.x[rows], part.train.y[rows]))
+
+    return replace(data, parts=tuple(of(part) for part in data.parts))
 
 
 def split(

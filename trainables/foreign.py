@@ -18,11 +18,12 @@ from typing import Any
 import torch
 
 from trainables import checkpoint
-from trainables.data import Data
+from trainables.data import Data, thinned
 from trainables.imports import call
 from trainables.randomness import Randomness
-from trainables.run import RunConfig, RunError
+from trainables.run import RunConfig
 from trainables.training import Epoch, Training
+from trainables.yielded import checked
 
 INNER = "loop"  # the folder inside a checkpoint that is the user's
 
@@ -57,8 +58,9 @@ class Foreign(Iterator[Epoch]):
         self.run = run
         seed = run.seeds[0] if seed is None else seed
         self.random = Randomness(seed, torch.device(device))
+        rows = thinned(data, run)
         with self.random.own():
-            self.loop: Any = call(run.train, run, data, given={"device": torch.device(device), "seed": seed})
+            self.loop: Any = call(run.train, run, rows, given={"device": torch.device(device), "seed": seed})
         self.epochs: Iterator[Any] | None = None
         self.number = 0
         self.ended = ""
@@ -67,7 +69,7 @@ class Foreign(Iterator[Epoch]):
         """The loop's next epoch.
 
         Raises:
-            RunError: if it yields anything but an Epoch.
+            RunError: if it yields anything but an Epoch of numbers.
         """
         if not self.ended and self.number >= self.run.epochs:
             self.ended = f"finished all {self.run.epochs} epochs"
@@ -80,15 +82,15 @@ class Foreign(Iterator[Epoch]):
         if epoch is None:
             self.ended = f"{self.run.train} ended by itself after epoch {self.number}"
             raise StopIteration
-        if not isinstance(epoch, Epoch):
-            kind = type(epoch).__name__
-            raise RunError(
-                f"train: {self.run.train} yields {kind}; it should yield trainables.training.Epoch"
-            )
+        epoch = checked(epoch, str(self.run.train))
         self.number += 1
         if not epoch.finite:
             self.ended = f"loss is not finite at epoch {epoch.number}"
         return epoch
+
+    def costs(self) -> dict[str, float]:
+        """None: a loop of the user's own says in its epochs' `metrics` what its net costs."""
+        return {}
 
     def save(self, directory: str | Path) -> None:
         """Write the position, and whatever the loop saves."""

@@ -11,14 +11,18 @@ from types import ModuleType
 from typing import Any
 
 from trainables.run import RunError
+from trainables.snapshot import install
 
 CLONE = Path(__file__).resolve().parent.parent
 
 
 def add_paths(folders: Iterable[str | Path]) -> None:
-    """Put the folders at the front of `sys.path`, in their order; those there already stay put."""
-    new = [str(folder) for folder in folders if str(folder) not in sys.path]
-    sys.path[:0] = new
+    """Put the folders at the front of `sys.path`, in their order; those there already stay put.
+
+    A folder that is a snapshot of modules (`trainables.snapshot`) goes before all of them.
+    """
+    plain = [folder for folder in reversed([*folders]) if not install(Path(folder))]
+    sys.path[:0] = [str(folder) for folder in reversed(plain) if str(folder) not in sys.path]
 
 
 def resolve(dotted: str) -> Any:

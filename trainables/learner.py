@@ -14,6 +14,7 @@ from torch import nn
 
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, targets_for
 from trainables.checkpoint import CheckpointError
+from trainables.cost import measure
 from trainables.data import Data, Part, Split
 from trainables.feed import Feed
 from trainables.imports import resolve
@@ -78,10 +79,32 @@ class Learner:
 
     def evaluate(self, split: Split) -> dict[str, float]:
         """`loss` and the metrics on some rows, with the weights meant for inference."""
+        return self.scores(*self.answers(split))
+
+    def answers(self, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and targets of some rows, with the weights meant for inference."""
         with self._evaluating():
-            outputs, targets = self._outputs(split, None)
-            scores = {"loss": self.criterion(outputs, targets), **self._metrics(outputs, targets)}
+            return self._outputs(split, None)
+
+    def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
+        """`loss` and the metrics of these outputs."""
+        scores = {"loss": self.criterion(outputs, targets), **self._metrics(outputs, targets)}
         return {name: float(value) for name, value in scores.items()}
+
+    def costs(self) -> dict[str, float]:
+        """What `run.costs` names, of an answer to the first validation row."""
+        if not self.run.costs:
+            return {}
+        row = torch.tensor(self.part.val.x[:1], device=self.device)
+        with self._evaluating():
+            return measure(self.run.costs, self.net, lambda: self._answer(row), self.device)
+
+    def gradients(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor | None]:
+        """Every parameter's gradient on one batch, left for an optimizer step; None where none arrives."""
+        self.net.train()
+        self.optimizer.zero_grad()
+        self._loss(x, y).backward()  # type: ignore[no-untyped-call]
+        return {name: parameter.grad for name, parameter in self.net.named_parameters()}
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The net's state dict as it should be used for inference, on the CPU."""
@@ -158,18 +181,21 @@ class Learner:
 
     def _forward(self, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Outputs for a batch, float32, of the targets' shape where the criterion compares the two."""
-        if self.run.precision == "bf16":
-            with torch.autocast(self.device.type, torch.bfloat16):
-                outputs = self.net(x).float()
-        else:
-            outputs = self.net(x)
+        outputs = self._answer(x)
         if targets.is_floating_point() and outputs.shape != targets.shape:
             # Left alone, (n,) against (n, 1) would be broadcast to n x n and train on nonsense.
             if outputs.numel() != targets.numel():
                 shapes = f"{tuple(outputs.shape)} for targets of shape {tuple(targets.shape)}"
                 raise RunError(f"net: {self.run.net} answers {shapes}; mend its number of outputs")
             outputs = outputs.reshape(targets.shape)
-        return outputs  # type: ignore[no-any-return]
+        return outputs
+
+    def _answer(self, x: torch.Tensor) -> torch.Tensor:
+        """The net's outputs in the run's precision, as float32."""
+        if self.run.precision == "bf16":
+            with torch.autocast(self.device.type, torch.bfloat16):
+                return self.net(x).float()  # type: ignore[no-any-return]
+        return self.net(x)  # type: ignore[no-any-return]
 
     def _outputs(
         self, split: Split, tensors: tuple[torch.Tensor, torch.Tensor] | None

@@ -8,7 +8,7 @@ in a fraction of a second.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +26,11 @@ CONFIGS = {
     "data": "data_config",
 }
 """Every component's key, and the key that holds its keyword arguments."""
+
+Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
+
+COSTS: tuple[Cost, ...] = get_args(Cost)
+"""What a trial can say of its net beside its losses; see `trainables.cost.measure`."""
 
 
 class RunError(ValueError):
@@ -62,7 +67,7 @@ class Checkpointing(_Words):
 
     Attributes:
         enabled: off unless asked for; a long trial is saved about every minute in any case.
-        save_every_n_epochs: the period, epochs.
+        save_every_n_epochs: the period, epochs; the last epoch is saved as well.
         keep_last_k: how many of them are kept (whoever keeps the checkpoints goes by it).
         save_best: also save whenever `monitor` is the best so far.
         monitor: `val_loss`, `train_loss` or one of the metrics.
@@ -75,6 +80,18 @@ class Checkpointing(_Words):
     save_best: bool = True
     monitor: str = "val_loss"
     mode: Literal["min", "max"] = "min"
+
+
+class Change(_Words):
+    """Settings that change in mid-training.
+
+    Attributes:
+        after_epoch: the last epoch under the settings before, >= 1.
+        config: the new values by flat key; the others stay.
+    """
+
+    after_epoch: int = Field(ge=1)
+    config: dict[str, Any]
 
 
 class RunConfig(_Words):
@@ -101,6 +118,11 @@ class RunConfig(_Words):
         init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
             or more dimensions.
         metrics: name -> function `f(prediction, target) -> float` of numpy arrays.
+        costs: which costs of the net every result holds; see `trainables.cost.measure`.
+        data_fraction: share of the training rows that are trained on, in (0, 1]; which ones follows
+            from `data_config.split_seed`, and a larger share holds every row of a smaller one.
+        schedule: settings that change in mid-training, in order: a schedule that PBT has found,
+            replayed. Only what PBT may search can change: nothing of the net's shape.
         train: a generator function that replaces the training loop; see `trainables.foreign`.
 
     >>> RunConfig(data="trainables.data.load_digits").epochs
@@ -129,6 +151,9 @@ class RunConfig(_Words):
     precision: Literal["fp32", "bf16"] = "fp32"
     init: str | None = None
     metrics: dict[str, str] = Field(default_factory=dict)
+    costs: tuple[Cost, ...] = ()
+    data_fraction: float = Field(default=1.0, gt=0, le=1)
+    schedule: tuple[Change, ...] = ()
     train: str | None = None
 
 
@@ -171,6 +196,23 @@ def overlay(run: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
             place = inner
         place[leaf] = value
     return result
+
+
+def settings_at(run: RunConfig, epoch: int) -> RunConfig:
+    """The run as it is after `epoch` epochs of its `schedule`.
+
+    >>> run = RunConfig(data="d", optimizer_config={"lr": 0.1},
+    ...     schedule=[{"after_epoch": 3, "config": {"optimizer_config.lr": 0.2}}])
+    >>> [settings_at(run, epoch).optimizer_config["lr"] for epoch in (0, 2, 3)]
+    [0.1, 0.1, 0.2]
+    """
+    if not run.schedule:
+        return run
+    words = run.model_dump(mode="json") | {"schedule": ()}
+    for change in sorted(run.schedule, key=lambda change: change.after_epoch):
+        if change.after_epoch <= epoch:
+            words = overlay(words, change.config)
+    return RunConfig.model_validate(words)
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:

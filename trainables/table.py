@@ -87,12 +87,15 @@ class Table:
         else:
             self.target = _numbers(frame[target], target)[:, None]
         self.standardise_target = standardise_target
+        self.target_name = target
         features = frame.drop(columns=target)
         numeric = [name for name in features.columns if pd.api.types.is_numeric_dtype(features[name])]
         self.numbers = _stacked([_numbers(features[name], name) for name in numeric], len(features))
         self.gaps = np.isnan(self.numbers).any(axis=0)
+        self.numeric = tuple(numeric)
         words = [name for name in features.columns if name not in numeric]
-        indicators = [_one_hot(features[name]) for name in words]
+        self.categories = {name: categories_of(features[name]) for name in words}
+        indicators = [one_hot(features[name], *self.categories[name]) for name in words]
         self.indicators = np.concatenate([*indicators, np.zeros((len(features), 0))], axis=1)
 
     def __len__(self) -> int:
@@ -193,8 +196,12 @@ def _stacked(columns: list[np.ndarray], rows: int) -> np.ndarray:
     return np.stack(columns, axis=1) if columns else np.zeros((rows, 0))
 
 
-def _one_hot(column: pd.Series) -> np.ndarray:
-    """One 0/1 column per category in sorted order, and a last one for missing values if any."""
+def categories_of(column: pd.Series) -> tuple[list[str], bool]:
+    """The distinct words of a column, sorted, and whether values are missing.
+
+    Raises:
+        RunError: if it is no column of categories.
+    """
     if pd.api.types.is_datetime64_any_dtype(column):
         raise RunError(f"column {column.name!r} is a date; make numbers of it or drop it")
     words = column.astype("string")
@@ -204,7 +211,13 @@ def _one_hot(column: pd.Series) -> np.ndarray:
             f"column {column.name!r} has {len(categories)} distinct words, more than {MAX_CATEGORIES}; "
             "if it is an identifier, name it in data_config.drop"
         )
+    return categories, bool(words.isna().any())
+
+
+def one_hot(column: pd.Series, categories: Sequence[str], missing: bool) -> np.ndarray:
+    """One 0/1 column per category, and a last one for missing values if they have one."""
+    words = column.astype("string")
     hot = [(words == category).fillna(False).to_numpy(dtype=np.float64) for category in categories]
-    if words.isna().any():
+    if missing:
         hot.append(words.isna().to_numpy(dtype=np.float64))
     return _stacked(hot, len(column))

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from trainables import checkpoint
-from trainables.data import Data, Split
+from trainables.data import Data, Split, thinned
 from trainables.learner import Learner, Scores
 from trainables.randomness import Randomness
-from trainables.run import EarlyStopping, RunConfig
+from trainables.run import EarlyStopping, RunConfig, settings_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,12 @@ class Training(Iterator[Epoch]):
     def __init__(
         self, run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
     ) -> None:
-        self.run = run
-        place = torch.device(device)
-        seed = run.seeds[0] if seed is None else seed
-        self.random = Randomness(seed, place)
+        self.run, self.data = run, thinned(data, run)
+        self.place = torch.device(device)
+        self.seed = run.seeds[0] if seed is None else seed
+        self.random = Randomness(self.seed, self.place)
         with self.random.own():
-            self.learners = [
-                Learner(run, data, part, place, seed + fold) for fold, part in enumerate(data.parts)
-            ]
+            self.learners = self._learners(settings_at(run, 0))
         self.patience = Patience(run.early_stopping_config)
         self.number = 0
         self.ended = ""
@@ -112,6 +110,7 @@ class Training(Iterator[Epoch]):
         if self.ended:
             raise StopIteration
         started = time.perf_counter()
+        self._follow_schedule()
         with self.random.own():
             scores = [learner.epoch() for learner in self.learners]
         self.number += 1
@@ -121,6 +120,29 @@ class Training(Iterator[Epoch]):
         else:
             self.ended = self.patience.ends(epoch)
         return epoch
+
+    def _learners(self, settings: RunConfig) -> list[Learner]:
+        """One fresh learner per part, under settings that hold for now."""
+        return [
+            Learner(settings, self.data, part, self.place, self.seed + fold)
+            for fold, part in enumerate(self.data.parts)
+        ]
+
+    def _follow_schedule(self) -> None:
+        """Go on under other settings if `run.schedule` changes them here: what PBT does to a copy."""
+        if all(change.after_epoch != self.number for change in self.run.schedule):
+            return
+        before = self.random.state_dict()
+        with self.random.own():
+            learners = self._learners(settings_at(self.run, self.number))
+        self.random.load_state_dict(before)  # building nets has drawn from it
+        for old, new in zip(self.learners, learners, strict=True):
+            new.load_state_dict(old.state_dict(), old.run)
+        self.learners = learners
+
+    def costs(self) -> dict[str, float]:
+        """What `run.costs` names, of the first learner's net."""
+        return self.learners[0].costs()
 
     def evaluate(self, split: Split) -> dict[str, float]:
         """`loss` and metrics on other rows (a test split), by the first learner."""
@@ -157,10 +179,13 @@ class Training(Iterator[Epoch]):
             raise checkpoint.CheckpointError(f"{directory}: the checkpoint has {folds}")
         made_by = RunConfig.model_validate_json(state["run"])
         same = RunConfig.model_validate_json(self.run.model_dump_json()) == made_by
-        for learner, saved in zip(self.learners, state["learners"], strict=True):
-            learner.load_state_dict(saved, self.run if same else made_by)
-        self.random.load_state_dict(state["random"])
         self.number = state["number"]
+        last = max(self.number - 1, 0)  # a change after the epoch saved is yet to come
+        if self.run.schedule:
+            self.learners = self._learners(settings_at(self.run, last))
+        for learner, saved in zip(self.learners, state["learners"], strict=True):
+            learner.load_state_dict(saved, learner.run if same else settings_at(made_by, last))
+        self.random.load_state_dict(state["random"])
         self.patience.best, self.patience.at = state["patience"]["best"], state["patience"]["at"]
         self.ended = state["ended"] if same else ""
 

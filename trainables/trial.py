@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from trainables.checkpoint import CheckpointError
 from trainables.data import Data, load, origin
 from trainables.foreign import Foreign, begin
 from trainables.gpu import place, utilisation
 from trainables.imports import add_paths
+from trainables.intact import DISK_REFUSES, CheckpointError, Damaged
 from trainables.run import RunConfig, RunError, read
 from trainables.training import Epoch, Training
 
@@ -42,6 +42,7 @@ class Trial:
     outcome: dict[str, str] | None  # set once the trial is over
     number: int  # epochs done
     names: list[str]  # of the metrics
+    costs: dict[str, float]  # of the net, the same at every epoch
     best: float  # value of checkpoint_config.monitor, lower is better
     wants_checkpoint: bool  # after the last step
 
@@ -58,7 +59,7 @@ class Trial:
             gpu_share: how much of a GPU it has; 0 for the CPU.
         """
         self.training = self.run_config = self.outcome = None
-        self.number, self.names, self.best = 0, [], math.inf
+        self.number, self.names, self.costs, self.best = 0, [], {}, math.inf
         self.wants_checkpoint = False
         self.device = torch.device("cpu")
         self.alone = "trial" not in config
@@ -69,10 +70,11 @@ class Trial:
             add_paths(paths)
             run = read({key: config[key] for key in config if key not in OUR_KEYS})
             self.run_config = run
-            self.names = list(run.metrics)
+            self.names, self.costs = list(run.metrics), dict.fromkeys(run.costs, math.nan)
             self.device = place(gpu_share)
             seed = (config.get("trial") or {}).get("seed", run.seeds[0])
             self.training = begin(run, self._data(run, paths), device=self.device, seed=seed)
+            self.costs |= self.training.costs()
         except USER_ERRORS as error:
             self._ends_by(error)
 
@@ -87,22 +89,34 @@ class Trial:
         return self._outcome_result()
 
     def save(self, folder: str) -> None:
-        """Write the training's state; nothing for a trial that failed."""
+        """Write the training's state; nothing for a trial that failed.
+
+        Raises:
+            OSError: if the disk refuses (`DISK_REFUSES`); the trial can go on.
+        """
         self.saved_at = time.monotonic()
         if self.training is None:
             return
         try:
             self.training.save(folder)
         except USER_ERRORS as error:
+            if isinstance(error, OSError) and error.errno in DISK_REFUSES:
+                raise  # the disk's fault: the trial goes on, whoever asked decides what follows
             self._ends_by(error)
 
     def load(self, folder: str) -> None:
-        """Go on from a checkpoint of this trial, or of another under this trial's config."""
+        """Go on from a checkpoint of this trial, or of another under this trial's config.
+
+        Raises:
+            Damaged: if it is not as it was written; the trial is as it was.
+        """
         if self.training is None:
             return
         try:
             self.training.load(folder)
             self.number = self.training.number
+        except Damaged:
+            raise  # not the trial's fault: whoever asked has older ones
         except USER_ERRORS as error:
             self._ends_by(error)
 
@@ -147,6 +161,7 @@ class Trial:
     def _measured(self, epoch: Epoch) -> dict[str, Any]:
         """The epoch as ray wants it: a flat dict."""
         result: dict[str, Any] = {
+            **self.costs,
             **epoch.metrics,
             "epoch": epoch.number,
             "val_loss": epoch.val_loss,
@@ -176,7 +191,8 @@ class Trial:
             if worth < self.best:
                 self.best = worth
                 due = True
-        return due or epoch.number % wish.save_every_n_epochs == 0
+        last = epoch.number >= self.run_config.epochs  # with it, the study can be given more epochs
+        return due or last or epoch.number % wish.save_every_n_epochs == 0
 
     def _ends_by(self, error: BaseException) -> None:
         """Keep an error as the trial's outcome, and let go of all it held."""
@@ -193,7 +209,7 @@ class Trial:
         """The outcome, with a value for every metric that a scheduler or searcher may look for."""
         assert self.outcome is not None
         names = ("val_loss", "train_loss", *self.names)
-        result = {name: math.nan for name in names} | {"epoch": self.number} | self.outcome
+        result = {name: math.nan for name in names} | self.costs | {"epoch": self.number} | self.outcome
         return result | ({"done": True} if self.alone else {})
 
 

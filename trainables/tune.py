@@ -10,10 +10,15 @@ folders in which dotted paths and relative files are looked for, and `trial`: {"
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray import tune
+
+from trainables.intact import DISK_REFUSES
 
 if TYPE_CHECKING:
     from trainables.data import Data
@@ -28,39 +33,87 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     "diverged" with `reason` (one line) and `error` (the traceback), or "completed" when the trial's own
     patience, or its own generator, ended it. Where no service gave it a `trial` key there may be no
     scheduler that ends trials by these words, so its last result is also marked `done`.
+
+    A checkpoint that the disk refuses costs the trial nothing but the way back: it goes on, and the
+    process's next result says so (`unsaved`, one line). A damaged one raises `trainables.intact.Damaged`.
     """
 
     trial: Trial
+    unsaved = ""
+    _due: tuple[dict[str, Any], float] | None = None
+    """The config and GPU share of a trial that is not built yet."""
 
     def setup(self, config: dict[str, Any], data: Data | None = None) -> None:
-        """Build the training; `data` by `tune.with_parameters`, else the trial loads its own."""
+        """Take the trial up; `data` by `tune.with_parameters`, else it loads its own.
+
+        It is built by the first call that needs it: a net or a data function that hangs does so where ray
+        (and a trial's time limit) takes the trial for running, not for one that waits for its process.
+        """
         from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
 
         self.trial = Trial(data)
-        self.trial.begin(config, _gpu_share())
+        self._due = (config, _gpu_share())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial in the same process; the data stay."""
         self._last_result = None  # ray's, and it would show the former trial's result
-        self.trial.begin(new_config, _gpu_share())
+        self._due = (new_config, _gpu_share())
         return True
 
     def step(self) -> dict[str, Any]:
         """Train one epoch and say how it went; never raises for what the user's code does."""
-        result = self.trial.step()
+        result = self._built().step()
+        if self.unsaved:
+            result, self.unsaved = result | {"unsaved": self.unsaved}, ""
         return result | ({tune.result.SHOULD_CHECKPOINT: True} if self.trial.wants_checkpoint else {})
+
+    def save(self, checkpoint_dir: str | None = None) -> Any:
+        """Save, as Ray asks; what Ray takes for "none was made" where the disk refuses.
+
+        Returns once the checkpoint is on the disk itself: Ray copies it to where it stays without that.
+        """
+        try:
+            saved = super().save(checkpoint_dir)
+            _force_to_disk(saved.checkpoint)
+        except OSError as error:
+            if error.errno not in DISK_REFUSES:
+                raise
+            place = f"trial {self.trial_id} at epoch {self.trial.number}"
+            self.unsaved = f"{place}: no checkpoint could be written: {os.strerror(error.errno or 0)}"
+            return SimpleNamespace(checkpoint=None)
+        return saved
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training's state; nothing for a trial that failed."""
-        self.trial.save(checkpoint_dir)
+        self._built().save(checkpoint_dir)
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on from a checkpoint of this trial, or of another under this trial's config."""
-        self.trial.load(checkpoint)
+        self._built().load(checkpoint)
+
+    def _built(self) -> Trial:
+        """The trial, built."""
+        if self._due is not None:
+            due, self._due = self._due, None
+            self.trial.begin(*due)
+        return self.trial
 
     def cleanup(self) -> None:
         """Let go of the device."""
         self.trial.close()
+
+
+def _force_to_disk(checkpoint: tune.Checkpoint) -> None:
+    """Force to the disk a checkpoint's files and its folder, where they lie on a local path."""
+    if checkpoint.filesystem.type_name != "local":
+        return
+    folder = Path(checkpoint.path)
+    for path in (*(file for file in folder.rglob("*") if file.is_file()), folder):
+        opened = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def _gpu_share() -> float:

@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from schedulers.rule import Rule
 from service.spec import Sweep
-from service.study.best import write_best
-from service.study.events import Asked, Begun, Closed, Ended, Source
+from service.spec.sweep import SEED_KEY as SEED_KEY
+from service.study.best import RESERVED, searched, write_best
+from service.study.events import Asked, Begun, Closed, Ended, Reported, Source
+from service.study.failures import RUNNING, repeated
 from service.study.folder import StudyFolder
+from service.study.front import counted
 from service.study.keeper import Keeper
 from service.study.limits import STUDY_OVER, reached
 from service.study.record import StudyRecord, TrialRecord, trial_id
 from service.study.stop import StopSignal
-from service.study.stream import Learner, Stream
+from service.study.stream import SAME_AS, Learner, Stream
 from trainables.run import overlay
 
-SEED_KEY = "trial.seed"  # no searched parameter: reserved in a trial's flat configuration
+INTERRUPTED = 130  # exit code: `resume` carries on
+CANNOT_PLACE = 6  # no machine has room for a trial
+
+
+class Proposed(Protocol):
+    """What a searcher proposes; `service.search.points.Proposal` is one."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Flat."""
+
+    @property
+    def source(self) -> Source:
+        """Where it comes from."""
+
+    @property
+    def draws(self) -> int:
+        """How often the sampler was asked."""
+
+    @property
+    def same_as(self) -> str:
+        """An ended trial whose result is to be taken; empty where it is to be run."""
 
 
 class Searcher(Learner, Protocol):
-    """What proposes configurations; `service.search.StudySearcher` is one."""
+    """What proposes configurations; `service.search.fold.StudyFold` is one."""
 
-    def ask(self, number: int) -> tuple[dict[str, Any], Source] | None:
-        """The configuration of trial `number` and where it comes from; None when nothing is left to try."""
+    def ready(self, number: int) -> bool:
+        """Whether trial `number` can be asked for now, or only when more is known."""
+
+    def ask(self, number: int) -> Proposed | None:
+        """What to try as trial `number`; None when nothing is left to try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +63,7 @@ class Finish:
     exit_code: int
     reason: str
     record: StudyRecord
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -42,6 +71,7 @@ class Desk:
     """What the faces toward Ray share: the study's record and stream, and what is still to hand over.
 
     Attributes:
+        more: what a trial gets that ran out of memory, in Ray's words; None if nothing.
         again: unfinished trials of earlier attempts, not yet handed to Ray.
         exhausted: the searcher has nothing left to try.
         over: the study has come as far as its sweep's `stop` asks for; what is unfinished then ends.
@@ -56,17 +86,25 @@ class Desk:
     searcher: Searcher
     stop: StopSignal
     attempt: int = 0
+    more: Mapping[str, float] | None = None
     again: list[TrialRecord] = field(default_factory=list)
     exhausted: bool = False
     over: bool = False
-    _exit_code: int = 130
+    _exit_code: int = INTERRUPTED
     _deadline: float | None = None
+    _placed_at: float | None = None
     _checked: int = -1
+    _begun_at: float = 0.0
+    _failed_before: int = 0
+    _failed_looked_at: int = 0
     _best_written: tuple[str, float | None] | None = None
 
     def __post_init__(self) -> None:
-        keep_last = self.sweep.run.checkpoint_config.keep_last_k
-        self.keeper = Keeper(self.record, self.folder.locate, self.rule.copyable, keep_last)
+        wish = self.sweep.run.checkpoint_config
+        self.keeper = Keeper(self.record, self.folder.locate, self.rule.copyable, wish.keep_last_k)
+        if wish.enabled and wish.save_best:
+            self.keeper.monitor, self.keeper.sign = wish.monitor, 1 if wish.mode == "min" else -1
+        self.keeper.keep_completed = wish.enabled
 
     @property
     def record(self) -> StudyRecord:
@@ -91,6 +129,8 @@ class Desk:
         )
         if self.sweep.time_budget_s is not None:
             self._deadline = now + self.sweep.time_budget_s
+        # What failed in earlier attempts the user has seen, and resumed all the same.
+        self._begun_at, self._failed_before = now, self.record.failures
         # Paused ones first: they take no slot, and the rule must see them all before it promotes one.
         self.again = sorted(
             self.record.unfinished(), key=lambda trial: (trial.status != "paused", trial.number)
@@ -98,21 +138,51 @@ class Desk:
         self._check_goal("done already: ")
 
     def ask(self) -> tuple[str, dict[str, Any]] | None:
-        """A new trial's id and its searched values; None when no more are wanted or can be found."""
-        number = len(self.record.trials)
-        if self.exhausted or number >= self.sweep.trials:
-            return None
-        proposal = self.searcher.ask(number)
-        if proposal is None:
-            self.exhausted = True
-            return None
-        config, source = proposal
-        name = trial_id(number)
-        now = self.stream.clock()
-        self.stream.emit(
-            Asked(t=now, trial=name, config=config, source=source, revision=self.record.revision)
-        )
-        return name, config
+        """A new trial's id and its searched values; None when none is due, wanted or to be found."""
+        while not self.all_asked and self.searcher.ready(len(self.record.trials)):
+            number = len(self.record.trials)
+            proposal = self.searcher.ask(number)
+            if proposal is None:
+                self.exhausted = True
+                return None
+            name = trial_id(number)
+            self.stream.emit(
+                Asked(
+                    t=self.stream.clock(),
+                    trial=name,
+                    config=proposal.config,
+                    source=proposal.source,
+                    revision=self.record.revision,
+                    draws=proposal.draws,
+                )
+            )
+            if self.stream.broken:
+                return None
+            if not proposal.same_as:
+                return name, proposal.config
+            self._take_over(name, self.record.trials[proposal.same_as])
+        return None
+
+    def _take_over(self, name: str, twin: TrialRecord) -> None:
+        """End a trial as an earlier one of the same configuration did, without running it."""
+        reason, point = f"{SAME_AS}{twin.number}", counted(twin, self.record.objective)
+        if point is not None:
+            self.stream.emit(
+                Reported(
+                    t=self.stream.clock(),
+                    trial=name,
+                    generation=0,
+                    epoch=point.epoch,
+                    work=1,
+                    loss=point.loss,
+                    metrics=point.metrics,
+                    decision="stop",
+                    reason=reason,
+                )
+            )
+        outcome: Any = twin.outcome
+        self.rule.end(name, outcome)
+        self.stream.emit(Ended(t=self.stream.clock(), trial=name, outcome=outcome, reason=reason))
 
     @property
     def all_asked(self) -> bool:
@@ -124,7 +194,7 @@ class Desk:
         self._check_goal()
         if self.stop.requested:
             return
-        failed = self.record.counts()["failed"]
+        failed = self.record.failures - self._failed_before
         if self._deadline is not None and self.stream.clock() > self._deadline:
             finished = any(trial.outcome == "completed" for trial in self.record.trials.values())
             self._exit_code = 0 if finished else 7
@@ -132,6 +202,33 @@ class Desk:
         elif self.sweep.max_failures is not None and failed > self.sweep.max_failures:
             self._exit_code = 5
             self.stop.request(f"{failed} trials failed, max_failures is {self.sweep.max_failures}")
+        elif failed >= RUNNING and failed != self._failed_looked_at:
+            self._failed_looked_at = failed
+            self._check_repeated()
+
+    def check_placed(self, running: bool) -> None:
+        """Raise `stop` if no trial has had a place to run for `stall_timeout_s`.
+
+        Args:
+            running: whether any trial runs now.
+        """
+        now = self.stream.clock()
+        if running or self._placed_at is None:
+            self._placed_at = now
+        elif now - self._placed_at > self.sweep.stall_timeout_s and not self.stop.requested:
+            asked, self._exit_code = self.sweep.resources_per_trial, CANNOT_PLACE
+            gpu = "a GPU where there are any" if asked.gpu is None else f"{asked.gpu:g} GPU"
+            self.stop.request(
+                f"no trial could be placed for {now - self._placed_at:.0f} s (stall_timeout_s): each asks "
+                f"for {asked.cpu:g} CPU and {gpu}; `ray status` says what there is and what is taken"
+            )
+
+    def _check_repeated(self) -> None:
+        """Raise `stop` if the same error ended the last trials one after the other."""
+        error = repeated(self.record, self._begun_at)
+        if error:
+            self._exit_code = 5
+            self.stop.request(f"the same error in {RUNNING} trials running: {error}")
 
     def _check_goal(self, word: str = "") -> None:
         """Raise `stop` if the sweep's own `stop` is reached; only an epoch more can change that."""
@@ -143,6 +240,17 @@ class Desk:
             self.over, self._exit_code = True, 0
             self.stop.request(word + goal)
 
+    def share_after_oom(self, trial: str) -> Mapping[str, float] | None:
+        """What a trial that ran out of memory gets in its second run; None if there is none for it."""
+        return None if self.record.trials[trial].resources else self.more
+
+    def why_no_more(self, trial: str) -> str:
+        """Why a trial that ran out of memory is not run again, for its reason."""
+        had = self.record.trials[trial].resources
+        if had:
+            return f"again so with {', '.join(f'{key} {value:g}' for key, value in had.items())}"
+        return "resources_per_trial.on_oom would run it once more with a larger share"
+
     def keep_best(self) -> None:
         """Rewrite best.yaml if there is a new incumbent."""
         best = self.record.best()
@@ -150,8 +258,9 @@ class Desk:
             return
         now = (best.trial, best.worth(self.record.objective))
         if now != self._best_written:
-            write_best(self.folder.best_file, self.sweep, self.record, self.provenance)
-            self._best_written = now
+            with suppress(OSError):  # a full disk: it is derived from the journal, and tried again
+                write_best(self.folder.best_file, self.sweep, self.record, self.provenance)
+                self._best_written = now
 
     def close(self) -> Finish:
         """Say how the attempt ended; a study that is over leaves nothing to resume."""
@@ -168,7 +277,7 @@ class Desk:
 
     def _verdict(self) -> tuple[int, str]:
         if self.stream.broken:
-            return 1, self.stream.broken
+            return INTERRUPTED, self.stream.broken
         if self.stop.requested:
             return self._exit_code, self.stop.reason
         if self.record.unfinished():
@@ -194,12 +303,13 @@ class Desk:
     def trial_config(self, trial: str, flat: Mapping[str, Any]) -> dict[str, Any]:
         """What the trainable gets: the run config with the searched values laid over it.
 
-        A `trial.seed` among them (SEED_KEY: a replicate, a retraining) is the trial's own seed.
+        Keys that begin with `trial.` are the trial's own: its seed (SEED_KEY: a replicate, a
+        retraining), its candidate in a race.
         """
         run = self.sweep.run.model_dump(mode="json")
-        searched = {key: value for key, value in flat.items() if key != SEED_KEY}
+        own = {key.removeprefix(RESERVED): flat[key] for key in flat if key.startswith(RESERVED)}
         return {
-            **overlay(run, searched),
-            "trial": {"id": trial, "seed": flat.get(SEED_KEY, self.sweep.run.seeds[0])},
+            **overlay(run, searched(flat)),
+            "trial": {"id": trial, "seed": self.sweep.run.seeds[0], **own},
             "import_paths": [str(path) for path in self.sweep.import_paths],
         }

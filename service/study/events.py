@@ -43,6 +43,8 @@ class Asked:
     source: Source
     revision: int = 0
     """Revision of the search space it was drawn from."""
+    draws: int = 1
+    """How often the sampler was asked: it may have proposed what was tried already."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,29 @@ class Recovered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unsaved:
+    """The disk refused a checkpoint (full, read-only); the trial that reports next goes on all the same."""
+
+    t: float
+    trial: str
+    """Whose process told of it; `error` names the trial whose checkpoint it was."""
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """The trial ran out of memory; it waits to be run once more, with more of the machine."""
+
+    t: float
+    trial: str
+    resources: Mapping[str, float]
+    """What it gets then, in Ray's words: ``{"cpu": 2, "gpu": 1}``."""
+    reason: str
+    error: str = ""
+    """Traceback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The trial is over."""
 
@@ -150,6 +175,18 @@ class Revised:
     t: float
     revision: int
     changes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reopened:
+    """A completed trial goes on, for the study was given more epochs; its end counts no longer."""
+
+    t: float
+    trial: str
+    epoch: int
+    waits: bool
+    """The trial scheduler has to name it first."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,8 +209,11 @@ Event = (
     | Paused
     | Promoted
     | Recovered
+    | Unsaved
+    | Retried
     | Ended
     | Revised
+    | Reopened
     | Closed
 )
 Subscriber = Callable[[Event], None]

@@ -1,13 +1,18 @@
 """Where everything of a study lies on disk. Deleting the folder deletes the study; copying it moves it.
 
 runs/<study>/
-  study.json     format version, and the sweep as validated
+  study.json     format version, the sweep as validated, and what it was before each `extend`
   sweep.yaml     the sweep file as the user wrote it
+  code/          the user's modules as they were when the study began (service/study/code.py)
+  trials/ID/     a failed trial's traceback
   lock           who writes to the study now
   journal/       the one truth
   status.json    for machines to read; a fold of the journal
-  best.yaml      the best trial's run config
+  best.yaml      the best trial as a run config for the full training
+  retrain/       a study of its own: the best configurations over fresh seeds, and the model
+  test_access.jsonl  who looked at the test rows, and when
   optuna.db      an export for optuna-dashboard; never read back
+  warm_start.json  what was taken of earlier studies when this one began
   ray/attempt-N  Ray's own files and the checkpoints
   stages/NAME/   a staged sweep's stages, each such a folder
 """
@@ -16,8 +21,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from service.spec import Sweep
 
@@ -72,16 +79,45 @@ class StudyFolder:
         return folder
 
     def sweep(self) -> Sweep:
-        """The sweep as it was validated when the study was made."""
+        """What is wanted now, its code the study's own copy."""
+        sweep = self.wanted()
+        if not self.code_dir.exists():
+            return sweep
+        paths = (str(self.code_dir), *sweep.import_paths)
+        return sweep.model_copy(update={"import_paths": tuple(dict.fromkeys(paths))})
+
+    def wanted(self) -> Sweep:
+        """The sweep as it was validated when the study was made, or last revised."""
         return Sweep.model_validate(self._meta()["sweep"])
+
+    def revisions(self) -> list[dict[str, Any]]:
+        """What was revised, oldest first: `t`, the `changes`, and the `sweep` as it was before."""
+        found: list[dict[str, Any]] = self._meta().get("revisions", [])
+        return found
+
+    def revise(self, sweep: Sweep, changes: Mapping[str, Any], t: float) -> None:
+        """Want another sweep from now on, all at once; what was wanted before is kept.
+
+        Args:
+            sweep: the new one.
+            changes: what differs, for the journal.
+            t: unix seconds.
+        """
+        meta = self._meta()
+        before = {"t": t, "changes": dict(changes), "sweep": meta["sweep"]}
+        new = sweep.model_dump(mode="json")
+        meta |= {"sweep": new, "revisions": [*meta.get("revisions", []), before]}
+        draft = self.meta_file.with_suffix(".tmp")
+        draft.write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        draft.replace(self.meta_file)
 
     def stage(self, name: str) -> StudyFolder:
         """The folder of a stage of a staged sweep."""
         return StudyFolder(self.path / "stages" / name)
 
-    def _meta(self) -> dict[str, object]:
+    def _meta(self) -> dict[str, Any]:
         try:
-            meta: dict[str, object] = json.loads(self.meta_file.read_text(encoding="utf-8"))
+            meta: dict[str, Any] = json.loads(self.meta_file.read_text(encoding="utf-8"))
             version = meta["version"]
         except FileNotFoundError:
             raise NotAStudy(f"{self.path} holds no study (no {self.meta_file.name})") from None
@@ -104,6 +140,11 @@ class StudyFolder:
         return self.path / "study.json"
 
     @property
+    def code_dir(self) -> Path:
+        """The user's modules as they were."""
+        return self.path / "code"
+
+    @property
     def journal_dir(self) -> Path:
         """The journal's segments."""
         return self.path / "journal"
@@ -117,6 +158,11 @@ class StudyFolder:
     def best_file(self) -> Path:
         """The best trial as a run config."""
         return self.path / "best.yaml"
+
+    @property
+    def optuna_file(self) -> Path:
+        """The study as Optuna's, for others to open."""
+        return self.path / "optuna.db"
 
     @property
     def lock_file(self) -> Path:

@@ -75,7 +75,9 @@ class Journal:
             self._fd = -1
 
     def _write(self, line: bytes) -> None:
-        os.write(self._fd, line + b"\n")
+        rest = line + b"\n"
+        while rest:  # a disk that fills up takes a part, and refuses only the next call
+            rest = rest[os.write(self._fd, rest) :]
 
 
 class Tail:

@@ -6,6 +6,7 @@ best trial's last one.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,12 +24,19 @@ class Keeper:
         copyable: whether the rule may still send a trial to copy a state at this epoch.
         keep_last: how many of a live trial's newest are kept, >= 1; an older one is there for when
             the newest turns out torn.
+        monitor: metric by which each trial's best checkpoint is kept, also after the trial's end (the
+            run's `checkpoint_config.save_best`); empty for none.
+        sign: +1 if less of it is better, else -1.
+        keep_completed: whether every completed trial's last is kept, for a study given more epochs.
     """
 
     record: StudyRecord
     locate: Callable[[str], Path]
     copyable: Callable[[int], bool]
     keep_last: int = 2
+    monitor: str = ""
+    sign: int = 1
+    keep_completed: bool = False
     _held: set[str] = field(default_factory=set)
 
     def sweep(self, trial: str) -> None:
@@ -43,8 +51,8 @@ class Keeper:
         needed = self._needed(trial, best)
         for key in [key for key in trial.checkpoints if key not in needed]:
             shutil.rmtree(self.locate(trial.checkpoints.pop(key)), ignore_errors=True)
-        if trial.outcome is not None and not trial.checkpoints:
-            self._held.discard(trial.trial)
+        if trial.outcome is not None and trial.checkpoints.keys() <= self._for_good(trial):
+            self._held.discard(trial.trial)  # looked at no more: thousands may end so
 
     def _needed(self, trial: TrialRecord, best: TrialRecord | None) -> set[tuple[int, int]]:
         newest = sorted(trial.checkpoints)
@@ -53,4 +61,29 @@ class Keeper:
             needed.update(newest[-self.keep_last :])
         elif trial is best:
             needed.update(newest[-1:])
-        return needed
+        return needed | self._for_good(trial)
+
+    def _for_good(self, trial: TrialRecord) -> set[tuple[int, int]]:
+        """What is kept whatever comes, as far as the trial has come."""
+        kept = set()
+        if self.keep_completed and trial.outcome == "completed":
+            kept.update(sorted(trial.checkpoints)[-1:])
+        if self.monitor and trial.checkpoints:
+            kept.add(best_checkpoint(trial, self.monitor, self.sign))
+        return kept
+
+
+def best_checkpoint(trial: TrialRecord, monitor: str, sign: int) -> tuple[int, int]:
+    """The key of the checkpoint whose epoch was best by `monitor`; of equals the newest.
+
+    Args:
+        trial: has at least one checkpoint.
+        monitor: one of the metrics it reports.
+        sign: +1 if less of it is better, else -1.
+    """
+    worth = {
+        (point.generation, point.epoch): sign * point.metrics.get(monitor, math.nan) for point in trial.curve
+    }
+    ranked = {key: worth.get(key, math.nan) for key in trial.checkpoints}
+    known = {key: value for key, value in ranked.items() if math.isfinite(value)}
+    return min(known, key=lambda key: (known[key], -key[1])) if known else max(ranked)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from schedulers.listener import Listener
+from schedulers.listener import LOST, Listener
 from schedulers.rule import Decision, Exploit, Resume
 from service.study.desk import Desk
-from service.study.events import Ended, Exploited, Paused, Promoted, Reported
+from service.study.events import Ended, Exploited, Paused, Promoted, Reported, Retried, Unsaved
 
+WORKERS_LOST_WITHOUT_PROGRESS = 3
 OUTCOMES = {"oom": "infeasible"}  # the trainable's word -> the study's; the others are the same
 BOOKKEEPING = frozenset(
     (
@@ -52,13 +54,17 @@ class Narrator(Listener):
                 epoch=epoch,
                 work=trial.work + (not again),
                 loss=None if value is None else sweep.sign * float(value),
-                metrics=_metrics(result),
+                metrics=_metrics(result) | _outlook(decision, sweep.sign),
                 decision=_word(decision),
                 reason=decision.reason,
                 worker=f"{result.get('hostname', '')}:{result.get('pid', '')}",
                 again=again,
             )
         )
+        if result.get("unsaved"):
+            self.desk.stream.emit(
+                Unsaved(t=self.desk.stream.clock(), trial=trial_id, error=str(result["unsaved"]))
+            )
         if isinstance(decision, Exploit):
             self._exploit(trial_id, decision)
 
@@ -79,11 +85,23 @@ class Narrator(Listener):
             self._exploit(trial_id, exploit)
         self._goes_on(trial_id, exploit.reason)
 
+    def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
+        """A trial ran out of memory and waits to be run once more."""
+        self.desk.stream.emit(
+            Retried(
+                t=self.desk.stream.clock(), trial=trial_id, resources=resources, reason=reason, error=error
+            )
+        )
+
     def ended(self, trial_id: str, ending: str, reason: str, error: str = "") -> None:
         """A trial is over."""
         if self.desk.record.trials[trial_id].outcome is not None:
             return
         outcome: Any = OUTCOMES.get(ending, ending)
+        if reason == LOST:
+            reason = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
+        if ending == "oom":
+            reason = f"{reason}; {self.desk.why_no_more(trial_id)}"
         self.desk.stream.emit(
             Ended(t=self.desk.stream.clock(), trial=trial_id, outcome=outcome, reason=reason, error=error)
         )
@@ -112,6 +130,20 @@ class Narrator(Listener):
 
 def _word(decision: Decision) -> Any:
     return type(decision).__name__.lower()
+
+
+def _outlook(decision: Decision, sign: int) -> dict[str, float]:
+    """What the rule predicted when it decided, if it predicts; in the user's direction.
+
+    `predicted_low` and `predicted_high` bound the middle 90%.
+    """
+    seen = None if isinstance(decision, Exploit) else decision.outlook
+    if seen is None:
+        return {}
+    low, high = sorted((sign * seen.low, sign * seen.high))
+    values = {"predicted_final": sign * seen.median, "predicted_low": low, "predicted_high": high}
+    values["predicted_chance"] = seen.chance
+    return {key: value for key, value in values.items() if math.isfinite(value)}
 
 
 def _metrics(result: Mapping[str, Any]) -> dict[str, float]:

@@ -20,7 +20,9 @@ from service.study.events import (
     Paused,
     Promoted,
     Recovered,
+    Reopened,
     Reported,
+    Retried,
     Revised,
     Source,
     Started,
@@ -59,6 +61,7 @@ class TrialRecord:
         lineage: those exploits, oldest first.
         checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
         losses_of_worker: workers lost since the last epoch that was new.
+        resources: of its second run, after it ran out of memory; empty if it did not, or may have none.
         last_loss, best_loss: of the finite reports; None before the first.
         best_epoch: the epoch of `best_loss`.
         waits: the trial scheduler's last word was to pause it (it did not just give way to another).
@@ -83,6 +86,7 @@ class TrialRecord:
     started_at: float | None = None
     ended_at: float | None = None
     losses_of_worker: int = 0
+    resources: dict[str, float] = field(default_factory=dict)
     last_loss: float | None = None
     best_loss: float | None = None
     best_epoch: int = 0
@@ -128,6 +132,7 @@ class StudyRecord:
         attempts: how often it was begun.
         wanted: trials asked for in all.
         closed: how the last attempt ended, None while one runs or after a kill.
+        failures: trials that failed, counted as they end: it is asked for at every step.
     """
 
     objective: str = "last"
@@ -140,6 +145,8 @@ class StudyRecord:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     closed: Closed | None = None
     epochs: int = 0
+    failures: int = 0
+    _leader: TrialRecord | None = field(default=None, repr=False, compare=False)
 
     def apply(self, event: Event) -> None:
         """Take one event in. Events of one study, in the order of its journal."""
@@ -198,9 +205,19 @@ class StudyRecord:
                 trial.status = "paused"
             case Recovered():
                 trial.losses_of_worker += 1
+            case Retried():
+                trial.status, trial.resources = "paused", dict(event.resources)
+            case Reopened():
+                self.failures -= trial.outcome == "failed"
+                self._leader = None
+                trial.status = "paused" if event.waits else "pending"
+                trial.outcome, trial.reason, trial.ended_at = None, "", None
             case Ended():
                 trial.status = trial.outcome = event.outcome
                 trial.reason, trial.error, trial.ended_at = event.reason, event.error, event.t
+                self.failures += event.outcome == "failed"
+                if self._leader is not None and event.outcome == "completed":
+                    self._leader = min(self._leader, trial, key=self._rank)
             case _:
                 pass
 
@@ -209,14 +226,26 @@ class StudyRecord:
         return [trial for trial in self.trials.values() if trial.outcome is None]
 
     def best(self) -> TrialRecord | None:
-        """The completed trial of least worth; while none is complete, the least of those that reported."""
+        """The completed trial of least worth; while none is complete, the least of those that reported.
+
+        Once one is complete it is known at once, however many trials there are.
+        """
+        if self._leader is not None:
+            return self._leader
         ranked = [
-            (trial.outcome != "completed", worth, trial.number, name)
-            for name, trial in self.trials.items()
-            if (worth := trial.worth(self.objective)) is not None
+            trial
+            for trial in self.trials.values()
+            if trial.worth(self.objective) is not None
             and trial.outcome not in ("diverged", "failed", "infeasible")
         ]
-        return self.trials[min(ranked)[3]] if ranked else None
+        best = min(ranked, key=self._rank, default=None)
+        self._leader = best if best is not None and best.outcome == "completed" else None
+        return best
+
+    def _rank(self, trial: TrialRecord) -> tuple[bool, float, int]:
+        """Completed trials first, then by worth; one without any comes last."""
+        worth = trial.worth(self.objective)
+        return trial.outcome != "completed", math.inf if worth is None else worth, trial.number
 
     def schedule(self, trial: str) -> list[tuple[int, dict[str, Any]]]:
         """The configurations a trial's weights were trained under, oldest first: (after epoch, config).

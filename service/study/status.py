@@ -10,54 +10,65 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from service.spec.sweep import Metric
 from service.study.events import Closed, Event, Reported
+from service.study.failures import commonest
 from service.study.folder import NotAStudy, StudyFolder
+from service.study.front import counted, front
 from service.study.lock import is_held
 from service.study.record import StudyRecord, TrialRecord
 
 VERSION = 1
+TIME_FOR_IT = 20  # so many times as long as writing took it then rests
 
 
 @dataclass
 class StatusFile:
     """A subscriber that keeps `status.json` true.
 
-    Changes of a trial's state are written at once; epochs at most every `every_s` seconds.
+    Changes of a trial's state are written at once, as long as that takes no more than a twentieth of
+    the time (a thousand trials are counted in a millisecond); epochs at most every `every_s` seconds.
 
     Args:
         record: the study's record, folded before this subscriber is called.
         sign: +1 if the metric is minimised, -1 if maximised: values are written as the user knows them.
+        metrics: all that the study is judged by; of several the Pareto front is written.
     """
 
     folder: StudyFolder
     record: StudyRecord
     metric: str
     sign: int
+    metrics: Sequence[Metric] = ()
     every_s: float = 1.0
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     _written: float = -1e9
+    _took: float = 0.0
 
     def __call__(self, event: Event) -> None:
         """Take one event in."""
-        if isinstance(event, Reported) and self.clock() - self._written < self.every_s:
+        rest = self.every_s if isinstance(event, Reported) else TIME_FOR_IT * self._took
+        if not isinstance(event, Closed) and self.clock() - self._written < rest:
             return
         self.write("running" if not isinstance(event, Closed) else _state(event.exit_code))
 
     def write(self, state: str) -> None:
         """Replace the file. A disk that refuses is passed over: the journal is what counts."""
-        self._written = self.clock()
+        begun = self.clock()
         target = self.folder.status_file
         draft = target.with_suffix(".tmp")
         try:
             draft.write_text(json.dumps(self.summary(state), indent=1), encoding="utf-8")
             draft.replace(target)
         except OSError:
-            return
+            pass
+        self._written = self.clock()
+        self._took = self._written - begun
 
     def summary(self, state: str) -> dict[str, Any]:
         """What the file says."""
@@ -70,14 +81,30 @@ class StatusFile:
             "as_of": time.time(),
             "begun_at": record.begun_at,
             "attempts": record.attempts,
+            "revision": record.revision,
             "slots": record.slots,
             "trials": {"wanted": record.wanted, "asked": len(record.trials), **record.counts()},
             "epochs": record.epochs,
             "metric": self.metric,
             "best": self._best(best) if best else None,
+            **({"front": self._front()} if len(self.metrics) > 1 else {}),
+            "failures": commonest(record.trials.values()),
             "exit_code": record.closed.exit_code if record.closed else None,
             "reason": record.closed.reason if record.closed else "",
         }
+
+    def _front(self) -> list[dict[str, Any]]:
+        """The trials of which none is better in one metric without being worse in another."""
+        objective = self.record.objective
+        return [
+            {
+                "trial": trial.trial,
+                "values": {metric.name: point.metrics[metric.name] for metric in self.metrics},
+                "config": trial.config,
+            }
+            for trial in front(self.record.trials.values(), self.metrics, objective)
+            if (point := counted(trial, objective)) is not None
+        ]
 
     def _best(self, best: TrialRecord) -> dict[str, Any]:
         worth = best.worth(self.record.objective)

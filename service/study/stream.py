@@ -6,20 +6,39 @@ Live and after a restart the same code turns events into the state of the rule a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from schedulers.rule import Exploit, Report, Resume, Rule
-from service.study.events import Asked, Ended, Event, Exploited, Paused, Promoted, Reported, Subscriber
+from schedulers.rule import Decision, Exploit, Report, Resume, Rule
+from service.study.constraints import BREAKS
+from service.study.events import (
+    Asked,
+    Ended,
+    Event,
+    Exploited,
+    Paused,
+    Promoted,
+    Reopened,
+    Reported,
+    Retried,
+    Revised,
+    Subscriber,
+)
+from service.study.front import counted
 from service.study.journal import Journal
 from service.study.record import StudyRecord
 
+SAME_AS = "not run: the same configuration as trial "
+"""Begins the reason of a trial that ended with the result of an earlier one."""
+UNJUDGED = (BREAKS, SAME_AS)
+"""Begin the reasons of reports that no rule was asked about."""
+
 
 class Learner(Protocol):
-    """What a searcher is told; `service.search.StudySearcher` is one."""
+    """What a searcher is told; `service.search.fold.StudyFold` is one."""
 
-    def replay_asked(self, number: int, config: dict[str, Any], source: str) -> None:
+    def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int) -> None:
         """A trial the journal knows."""
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
@@ -31,8 +50,15 @@ class Learner(Protocol):
     def resumed(self, trial_id: str) -> None:
         """It goes on."""
 
-    def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str) -> None:
-        """A trial's end."""
+    def tell(
+        self,
+        trial_id: str,
+        outcome: str,
+        worth: float | None,
+        reason: str,
+        metrics: Mapping[str, float] | None,
+    ) -> None:
+        """A trial's end, and all that it reported at the epoch that counts."""
 
 
 @dataclass
@@ -77,32 +103,44 @@ def teach(learner: Learner, record: StudyRecord, event: Event) -> None:
                 learner.report(event.trial, event.epoch, event.loss)
             if event.decision == "pause":  # a kill may come before the pause itself is told
                 learner.paused(event.trial)
-        case Paused():
+        case Paused() | Retried():
             learner.paused(event.trial)
         case Promoted():
             learner.resumed(event.trial)
         case Ended():
-            worth = record.trials[event.trial].worth(record.objective)
-            learner.tell(event.trial, event.outcome, worth, event.reason)
+            trial = record.trials[event.trial]
+            point = counted(trial, record.objective)
+            metrics = point.metrics if point is not None else None
+            learner.tell(event.trial, event.outcome, trial.worth(record.objective), event.reason, metrics)
         case _:
             pass
 
 
 @dataclass
 class RuleFold:
-    """Folds events into a rule that has seen none of them, so that it decides on as before."""
+    """Folds events into a rule that has seen none of them, so that it decides on as before.
+
+    What was decided stands, whatever the rule would say now: its settings may have grown since (`extend`).
+
+    Attributes:
+        decisions: trial -> what the rule, with its present settings, says of its last report.
+    """
 
     rule: Rule
     record: StudyRecord
+    decisions: dict[str, Decision] = field(default_factory=dict)
     _copied: dict[str, Exploit] = field(default_factory=dict)
     """Exploits since the trial's last epoch: one that goes with a promotion belongs to it."""
 
     def __call__(self, event: Event) -> None:
         """Take one event in; `record` has it already."""
         match event:
-            case Reported(again=False):
+            case Reported(again=False) if not event.reason.startswith(UNJUDGED):
                 config = self.record.trials[event.trial].config
-                self.rule.report(Report(event.trial, event.epoch, event.loss, config))
+                report = Report(event.trial, event.epoch, event.loss, config)
+                self.decisions[event.trial] = self.rule.report(report)
+                if event.decision != "stop":
+                    self.rule.over.pop(event.trial, None)
                 self._copied.pop(event.trial, None)
             case Exploited():
                 self._copied[event.trial] = Exploit(event.donor, event.epoch, event.config, event.reason)
@@ -114,12 +152,43 @@ class RuleFold:
                 pass
 
 
-def rebuild(past: Iterable[Event], record: StudyRecord, rule: Rule, learner: Learner) -> None:
-    """Fold a whole journal into a fresh record, rule and searcher."""
-    fold_rule = RuleFold(rule, record)
-    for event in past:
+def rebuild(
+    past: Sequence[Event],
+    record: StudyRecord,
+    rule: Rule,
+    learner: Learner | None,
+    *,
+    earlier: Sequence[Rule] = (),
+    taken_back: Collection[str] = (),
+) -> RuleFold:
+    """Fold a whole journal into a fresh record, rule and searcher.
+
+    An end that was taken back later (`Reopened`, or about to be: `taken_back`) never was, to the rule and to
+    the searcher.
+
+    Args:
+        past: the journal.
+        record: empty.
+        rule: fresh, with the settings of now.
+        learner: fresh; None if nobody is to be told.
+        earlier: fresh rules with the settings of each revision before: each hands on what it has learnt.
+        taken_back: trials.
+    """
+    rules = [*earlier, rule]
+    fold_rule = RuleFold(rules[0], record)
+    until = {event.trial: place for place, event in enumerate(past) if isinstance(event, Reopened)}
+    until |= dict.fromkeys(taken_back, len(past))
+    for place, event in enumerate(past):
         record.apply(event)
+        if isinstance(event, Ended) and place < until.get(event.trial, -1):
+            continue
+        if isinstance(event, Revised) and event.revision < len(rules):
+            rules[event.revision].load(fold_rule.rule.state())
+            fold_rule.rule = rules[event.revision]
         fold_rule(event)
+        if learner is None:
+            continue
         if isinstance(event, Asked):
-            learner.replay_asked(int(event.trial), dict(event.config), event.source)
+            learner.replay_asked(int(event.trial), dict(event.config), event.source, event.draws)
         teach(learner, record, event)
+    return fold_rule

@@ -11,7 +11,9 @@ The private names of Ray that this file leans on are listed in `PRIVATE` with th
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,25 +21,37 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search.search_algorithm import SearchAlgorithm
 from ray.tune.stopper import Stopper
 
+from schedulers.ray_private import last_error, start_at
+from schedulers.retry import Retries
 from schedulers.tune import RuleScheduler
-from service.search.tune import StudySearcher
 from service.spec import Sweep
+from service.study.code import code_fingerprint
+from service.study.constraints import broken
 from service.study.desk import Desk, Finish
-from service.study.events import Checkpointed, Ended, Recovered, Started, Subscriber
+from service.study.events import Checkpointed, Recovered, Started, Subscriber
+from service.study.extend import catch_up, earlier_sweeps
+from service.study.failures import ErrorFiles
+from service.study.fallback import fall_back
 from service.study.folder import StudyFolder
 from service.study.journal import Journal, read_events
-from service.study.narrator import Narrator
+from service.study.lock import writing_to
+from service.study.memory import KernelKills
+from service.study.narrator import WORKERS_LOST_WITHOUT_PROGRESS, Narrator
 from service.study.record import StudyRecord, TrialRecord
+from service.study.searcher import export_study, first_slots, make_searcher
 from service.study.status import StatusFile
 from service.study.stop import StopSignal
 from service.study.stream import Stream, rebuild
-from trainables.run import flatten
+from service.study.warm import kept
+from service.study.watchdog import Watchdog
+from trainables.intact import DAMAGED
 from trainables.tune import TorchTrainable
 
 # name -> parameters, as in Ray 2.60.0
@@ -46,7 +60,6 @@ PRIVATE: Mapping[Callable[..., Any], tuple[str, ...]] = {
     _make_parser: ("parser_creator", "kwargs"),
 }
 STOP_GRACE_S = 10.0  # how long running epochs may take to end once the sweep is asked to stop
-WORKERS_LOST_WITHOUT_PROGRESS = 3
 
 
 def conduct(
@@ -57,6 +70,7 @@ def conduct(
     resources: Mapping[str, float],
     stop: StopSignal,
     subscribers: Sequence[Subscriber] = (),
+    on_oom: Mapping[str, float] | None = None,
     data: Any = None,
     provenance: Mapping[str, Any] | None = None,
     signals: AbstractContextManager[Any] | None = None,
@@ -69,6 +83,7 @@ def conduct(
         folder: the study; empty for a first run.
         slots: trials at once.
         resources: of one trial, in Ray's words: {"cpu": 1, "gpu": 0.5}.
+        on_oom: of a trial that ran out of memory, in its second run; None: it has none.
         stop: raised by a signal; running epochs are then finished, checkpointed and paused.
         subscribers: told every event after it is on disk (tracking, view).
         data: what the trainable's `setup` takes as `data`; put once into Ray's object store.
@@ -78,26 +93,37 @@ def conduct(
 
     Raises:
         JournalError: if the study's journal cannot be read.
+        CannotWrite: if there is no room for one of this attempt.
     """
     past = list(read_events(folder.journal_dir))
+    told = catch_up(folder, sweep, past, make_scheduler(sweep).rule, clock())
+    past += told
     record = StudyRecord(sweep.objective)
     scheduler = make_scheduler(sweep)
-    searcher = make_searcher(sweep)
-    rebuild(past, record, scheduler.rule, searcher)
+    searcher = make_searcher(sweep, kept(sweep, folder, fresh=not past), first_slots(past, slots))
+    earlier = [make_scheduler(before).rule for before in earlier_sweeps(folder, sweep)]
+    rebuild(past, record, scheduler.rule, searcher, earlier=earlier)
     for trial in record.trials.values():  # what was deleted since is not in the journal
         gone = [key for key, path in trial.checkpoints.items() if not folder.locate(path).exists()]
         for key in gone:
             del trial.checkpoints[key]
-    status = StatusFile(folder, record, sweep.metric, sweep.sign)
+    status = StatusFile(folder, record, sweep.metric, sweep.sign, sweep.metrics)
+    with writing_to(folder.path):
+        journal = Journal(folder.journal_dir, folder.name)
     stream = Stream(
-        Journal(folder.journal_dir, folder.name),
+        journal,
         record,
         searcher,
-        [status, *subscribers],
+        [status, ErrorFiles(folder), *subscribers],
         clock,
         on_broken=stop.request,
     )
-    desk = Desk(sweep, folder, slots, dict(provenance or {}), stream, scheduler.rule, searcher, stop)
+    code = code_fingerprint(folder)
+    facts = dict(provenance or {}) | ({"code_fingerprint": code} if code else {})
+    desk = Desk(sweep, folder, slots, facts, stream, scheduler.rule, searcher, stop, more=on_oom)
+    for event in told:
+        for subscriber in subscribers:
+            subscriber(event)
     desk.begin()
     try:
         if not stop.requested:
@@ -106,7 +132,8 @@ def conduct(
     finally:
         finish = desk.close()
         stream.journal.close()
-    return finish
+        notes = export_study(searcher, sweep, folder.optuna_file)
+    return dataclasses.replace(finish, notes=notes)
 
 
 def make_scheduler(sweep: Sweep) -> RuleScheduler:
@@ -132,29 +159,18 @@ def make_scheduler(sweep: Sweep) -> RuleScheduler:
     return scheduler
 
 
-def make_searcher(sweep: Sweep) -> StudySearcher:
-    """The sweep's searcher, which knows nothing yet."""
-    return StudySearcher(
-        sweep.space,
-        when=sweep.conditions,
-        sampler=sweep.sampler.name,
-        sampler_kwargs=sweep.sampler.kwargs,
-        seed=sweep.seed,
-        baseline=flatten(sweep.run.model_dump(mode="json")) if sweep.baseline else None,
-        points_to_evaluate=sweep.points_to_evaluate,
-        study_name=sweep.study_name,
-    )
-
-
 def _fit(desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], data: Any) -> None:
     """One `Tuner.fit`, from the first trial handed over to the last decision."""
-    search = StudySearch(desk)
+    search, narrator = StudySearch(desk, scheduler.retries), Narrator(desk)
+    watchdog = Watchdog(desk.sweep.trial_timeout_s)
+    scheduler.retries.share, scheduler.retries.starved = desk.share_after_oom, KernelKills().more
     scheduler.attach(
-        listener=Narrator(desk),
+        listener=narrator,
         find_checkpoint=desk.find_checkpoint,
         slots=desk.slots,
         more_trials=lambda: bool(desk.again) or not desk.all_asked,
         halting=lambda: desk.stop.requested,
+        objection=lambda result: broken(desk.sweep.constraints, result),
     )
     trainable = tune.with_parameters(TorchTrainable, data=data) if data is not None else TorchTrainable
     tuner = tune.Tuner(
@@ -169,8 +185,8 @@ def _fit(desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], d
         run_config=tune.RunConfig(
             name=f"attempt-{desk.attempt}",
             storage_path=str(desk.folder.ray_dir),
-            stop=Halt(desk, search),
-            callbacks=[Hooks(desk)],
+            stop=Halt(desk, search, narrator, watchdog),
+            callbacks=[Hooks(desk, watchdog)],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=-1),  # lost workers; bounded in Hooks
             checkpoint_config=tune.CheckpointConfig(num_to_keep=None, checkpoint_at_end=False),
@@ -180,6 +196,7 @@ def _fit(desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], d
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(desk.slots)
     # The snapshot of the experiment is never read: the journal is.
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "86400"
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nor missed
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours stops in good order
     tuner.fit()
 
@@ -202,8 +219,8 @@ class StudySearch(_NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray 
     behind a new one: the controller starts every PENDING trial by itself, asking nobody.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, desk: Desk, retries: Retries) -> None:
+        self.desk, self.retries = desk, retries
         self.live: dict[str, Trial] = {}
         self._spec: dict[str, Any] = {}
         self._parser = _make_parser()
@@ -258,7 +275,10 @@ class StudySearch(_NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray 
 
     def _hand_over(self, record: TrialRecord) -> Trial:
         trial = self._make(record.trial, record.config, self.desk.restore_point(record))
-        if record.status == "paused":
+        if record.resources:  # in its second run, or waiting for it
+            trial.update_resources(dict(record.resources))
+            self.retries.waiting[record.trial] = record.resources
+        if record.status == "paused" or record.resources:
             trial.set_status(Trial.PAUSED)
         return trial
 
@@ -282,8 +302,8 @@ class Halt(_NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types
     them over again.
     """
 
-    def __init__(self, desk: Desk, search: StudySearch) -> None:
-        self.desk, self.search = desk, search
+    def __init__(self, desk: Desk, search: StudySearch, narrator: Narrator, watchdog: Watchdog) -> None:
+        self.desk, self.search, self.narrator, self.watchdog = desk, search, narrator, watchdog
         self._since: float | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -292,27 +312,52 @@ class Halt(_NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types
 
     def stop_all(self) -> bool:
         """Whether to end now; asked at every step of the controller."""
+        self._end_the_hung()
         self.desk.check_limits()
+        self.desk.check_placed(any(trial.status == Trial.RUNNING for trial in self.search.live.values()))
         if not self.desk.stop.requested:
             return False
         self._since = self._since or time.monotonic()
         return self.search.busy() == 0 or time.monotonic() - self._since > STOP_GRACE_S
 
+    def _end_the_hung(self) -> None:
+        """End the processes of trials that say nothing any more; to Ray each is a lost worker, once."""
+        known, live = self.desk.record.trials, self.search.live
+        running = [
+            name
+            for name, trial in live.items()
+            if trial.status == Trial.RUNNING and known[name].status == "running"
+        ]
+        for name in self.watchdog.overdue(running):
+            reason = f"no epoch in {self.watchdog.limit_s:g} s (trial_timeout_s): it hangs, or it is too slow"
+            self.desk.rule.end(name, "failed")
+            self.narrator.ended(name, "failed", reason)
+            live[name].max_failures = 0
+            ray.kill(live[name].temporary_state.ray_actor)
+
 
 class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no types
     """What only Ray's callbacks know: starts, checkpoints, lost workers."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, desk: Desk, watchdog: Watchdog) -> None:
+        self.desk, self.watchdog = desk, watchdog
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """The trial lives."""
+        self.watchdog.heard(trial.trial_id)
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a process."""
+        self.watchdog.heard(trial.trial_id)
         self._emit(Started, trial, attempt=self.desk.attempt)
 
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
     ) -> None:
         """A whole checkpoint stands on disk; the trial has not gone on since."""
+        self.watchdog.heard(trial.trial_id)
         record = self.desk.record.trials[trial.trial_id]
         path = Path(checkpoint.path).relative_to(self.desk.folder.path)
         epoch = int(trial.last_result["epoch"])
@@ -321,14 +366,15 @@ class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker was lost; not the trial's fault, unless it takes every worker with it."""
-        self._emit(Recovered, trial, error=str(trial.get_error() or "worker lost"))
+        if trial.status == Trial.PAUSED:
+            return  # for want of memory: it waits for a larger share
+        error = last_error(trial) or "worker lost"
+        if DAMAGED in error:
+            place, error = fall_back(self.desk.record, self.desk.folder.locate, trial.trial_id)
+            start_at(trial, place)
+        self._emit(Recovered, trial, error=error)
         if self.desk.record.trials[trial.trial_id].losses_of_worker >= WORKERS_LOST_WITHOUT_PROGRESS - 1:
             trial.max_failures = 0  # the next loss is its end
-
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Ray gave the trial up."""
-        reason = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
-        self._emit(Ended, trial, outcome="failed", reason=reason, error=str(trial.get_error() or ""))
 
     def _emit(self, kind: Callable[..., Any], trial: Trial, **fields: Any) -> None:
         self.desk.stream.emit(kind(t=self.desk.stream.clock(), trial=trial.trial_id, **fields))

@@ -1,8 +1,19 @@
 """FLOOR 3: what is remembered. The only room that knows mlflow, which its process imports."""
 
-from service.tracking.process import TrackingProcess
+from service.tracking.process import TrackingProcess, waiting
 from service.tracking.provenance import provenance
+from service.tracking.reach import trouble_with
 from service.tracking.runs import SweepFacts, store_uri, ui_command, ui_link
 from service.tracking.tracker import Tracker
 
-__all__ = ["SweepFacts", "Tracker", "TrackingProcess", "provenance", "store_uri", "ui_command", "ui_link"]
+__all__ = [
+    "SweepFacts",
+    "Tracker",
+    "TrackingProcess",
+    "provenance",
+    "store_uri",
+    "trouble_with",
+    "ui_command",
+    "ui_link",
+    "waiting",
+]

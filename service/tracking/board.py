@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from service.spec.sweep import Metric
+from service.study.front import counted, front
 from service.study.record import StudyRecord, TrialRecord
-from service.tracking.runs import MAX_TAG, SweepFacts, brief, ui_link
+from service.tracking.runs import MAX_TAG, SweepFacts, brief, clip, ui_link
 
 TABLE_FILE = "leaderboard.json"
 TABLE_TAG = {"mlflow.loggedArtifacts": json.dumps([{"path": TABLE_FILE, "type": "table"}])}
@@ -31,15 +33,44 @@ def table(record: StudyRecord, facts: SweepFacts) -> str:
     Written as the file that `log_table` would write: that one appends to what is there already.
     """
     rows = ranked(record)[:TABLE_ROWS]
+    on_front = {trial.trial for trial in pareto(record, facts)}
     keys = list(facts.parameters or dict.fromkeys(key for trial in rows for key in trial.config))
     data = [
-        [trial.trial, worth_text(trial, facts), trial.work, trial.status]
+        [trial.trial, worth_text(trial, facts)]
+        + ([*others_text(trial, facts), "yes" if trial.trial in on_front else ""] if facts.others else [])
+        + [trial.work, trial.status]
         + [brief(trial.config[key]) if key in trial.config else "" for key in keys]
         + [trial.reason]
         for trial in rows
     ]
-    columns = ["trial", f"{facts.objective} {facts.metric}", "epochs", "state", *keys, "reason"]
+    several = [*facts.others, "front"] if facts.others else []
+    columns = ["trial", f"{facts.objective} {facts.metric}", *several, "epochs", "state", *keys, "reason"]
     return json.dumps({"columns": columns, "data": data})
+
+
+def pareto(record: StudyRecord, facts: SweepFacts) -> list[TrialRecord]:
+    """The Pareto front where the sweep is judged by several metrics; none where by one."""
+    if not facts.others:
+        return []
+    others = [
+        Metric(name=name, direction="minimize" if sign > 0 else "maximize")
+        for name, sign in facts.others.items()
+    ]
+    metrics = [Metric(name=facts.metric, direction=facts.direction), *others]
+    return front(record.trials.values(), metrics, facts.objective)
+
+
+def front_tag(record: StudyRecord, facts: SweepFacts) -> dict[str, str]:
+    """The trials of the front, as a tag of the sweep's run; nothing where there is one metric."""
+    names = ", ".join(trial.trial for trial in pareto(record, facts))
+    return {"front": clip(names, MAX_TAG)} if names else {}
+
+
+def others_text(trial: TrialRecord, facts: SweepFacts) -> list[str]:
+    """What the trial is worth in the further metrics."""
+    point = counted(trial, facts.objective)
+    known = point.metrics if point is not None else {}
+    return [f"{known[name]:.6g}" if name in known else "-" for name in facts.others]
 
 
 def note(

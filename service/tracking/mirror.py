@@ -21,7 +21,9 @@ from service.study.events import (
     Paused,
     Promoted,
     Recovered,
+    Reopened,
     Reported,
+    Retried,
     Revised,
     Started,
 )
@@ -113,9 +115,13 @@ class Mirror:
                 self._exploit(event)
             case Recovered():
                 self._trial(event.trial).tags["recovered"] = last_line(event.error)
+            case Retried():
+                change = self._trial(event.trial)
+                change.tags["retried"] = clip(f"{param_text(dict(event.resources))}: {event.reason}", MAX_TAG)
+                change.texts["out_of_memory.txt"] = event.error or event.reason
             case Ended():
                 self._end(event)
-            case Started() | Promoted():
+            case Started() | Promoted() | Reopened():
                 self._reopen(event.trial, event.t)
             case Paused():
                 self._trial(event.trial)

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -93,8 +94,7 @@ class TrackingProcess:
             self._child.kill()
             self._child.communicate()
             self.trouble = f"the tracking process failed; {self.folder / LOG} has its last words"
-            sent = cursor.load(self.folder / cursor.FILE)[0].sent
-            return max(0, sum(1 for _ in Tail(self.folder / JOURNAL).read()) - sent)
+            return waiting(self.folder, self.uri)[0]
         self.link, self.trouble, self.refused = words["link"], words["trouble"], words["refused"]
         return int(words["unsent"])
 
@@ -106,9 +106,25 @@ class TrackingProcess:
             self._child.stdin.flush()
 
 
+def waiting(folder: Path, uri: str) -> tuple[int, str]:
+    """How many events of a study its store has not confirmed, and what is wrong with its cursor, if anything.
+
+    Args:
+        folder: the study's.
+        uri: the store's; of another than was told so far, all wait.
+
+    Raises:
+        JournalError: if the journal cannot be read.
+    """
+    known, trouble = cursor.load(folder / cursor.FILE)
+    sent = known.sent if known.uri == uri else 0
+    return max(0, sum(1 for _ in Tail(folder / JOURNAL).read()) - sent), trouble
+
+
 def main() -> None:
     """The child: until told to close, or until the driver is gone."""
     os.nice(NICENESS)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a stopped Ray job's children get it too; stdin ends us
     folder = Path(sys.argv[1])
     words = json.loads(sys.stdin.readline())
     facts = SweepFacts(**words["facts"])

@@ -86,6 +86,7 @@ def run_tags(known: Mapping[str, Any]) -> dict[str, str]:
         "mlflow.source.git.commit": known.get("git_commit"),
         "git_dirty": str(known["git_dirty"]).lower() if "git_dirty" in known else None,
         "data_fingerprint": known.get("data_fingerprint"),
+        "code_fingerprint": known.get("code_fingerprint"),
         "host": known.get("host"),
         "python": known.get("python"),
         "versions": ", ".join(f"{name} {version}" for name, version in known.get("versions", {}).items()),

@@ -33,6 +33,7 @@ class SweepFacts:
         metric: the sweep's metric, in the user's words.
         direction: minimize or maximize that metric.
         objective: what a trial is worth, its `last` or its `best` value; the runs are ranked by it.
+        others: further metrics that the sweep is judged by: +1 where lower is better, -1 where higher.
         parameters: flat keys of the search space, in the file's order.
         log_scaled: those of them that are searched on a logarithmic scale.
         settings: one line each about the sweep (sampler, trial scheduler, trials ...): the parent's params.
@@ -48,6 +49,7 @@ class SweepFacts:
     log_scaled: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     sweep_yaml: str = ""
+    others: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def sign(self) -> int:

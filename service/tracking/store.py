@@ -6,6 +6,7 @@ tracker's thread.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -13,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from service.tracking.mirror import PARENT, Change
@@ -168,6 +170,19 @@ class Store:
         if refused:
             raise Refused("; ".join(refused))
 
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call something that uses MLflow by itself; its exceptions become our two."""
+        return self._call(function, *args)
+
+    def register(self, run_id: str, packed: Path, name: str, tags: Mapping[str, str]) -> str:
+        """Log a packed model to a run, and make it a version of a registered model; which one."""
+        self._call(self._client.log_artifacts, run_id, str(packed), "model")
+        with contextlib.suppress(Refused):  # it has versions already
+            self._call(self._client.create_registered_model, name)
+        source = f"runs:/{run_id}/model"
+        made = self._call(self._client.create_model_version, name, source, run_id, tags=dict(tags))
+        return str(made.version)
+
     def _steps(self, run_id: str, change: Change, fresh: bool) -> Iterator[Callable[[], None]]:
         # Files first: a store that went away says so at what follows, and then all is sent again.
         for file, text in change.texts.items():
@@ -195,15 +210,26 @@ class Store:
         except (OSError, ImportError, self._refusal, self._database) as error:
             raise Refused(f"artifact {file}: {one_line(error)}") from error
 
+    def log_file(self, run_id: str, file: Path, folder: str) -> None:
+        """Log a file as an artifact of a run."""
+        try:
+            self._client.log_artifact(run_id, str(file), folder)
+        except (OSError, ImportError, self._refusal, self._database) as error:
+            raise Refused(f"artifact {file.name}: {one_line(error)}") from error
 
-def check_health(uri: str) -> None:
+
+def check_health(uri: str, timeout_s: float = HEALTH_TIMEOUT_S) -> None:
     """Ask the server whether it is there, before mlflow is imported and waits for it.
+
+    Args:
+        uri: the server's.
+        timeout_s: how long it may take to answer.
 
     Raises:
         Unreachable: if nobody answers, or only that it cannot work.
     """
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=HEALTH_TIMEOUT_S).close()
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout_s).close()
     except urllib.error.HTTPError as error:
         if error.code >= 500:
             raise Unreachable(f"{uri} answers {error.code}") from error

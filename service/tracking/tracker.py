@@ -203,7 +203,8 @@ class Tracker:
         if not due or self._folded <= self._cursor.sent:
             return
         text = board.note(record, self.facts, self.uri, self._cursor.experiment_id, self._cursor.runs)
-        summary = Change(PARENT, self.facts.study, 0, tags={"mlflow.note.content": text, **board.TABLE_TAG})
+        tags = {"mlflow.note.content": text, **board.TABLE_TAG, **board.front_tag(record, self.facts)}
+        summary = Change(PARENT, self.facts.study, 0, tags=tags)
         summary.texts[board.TABLE_FILE] = board.table(record, self.facts)
         self._deliver(store, summary)
         self._summary_at = now

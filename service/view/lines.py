@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from service.study.events import Ended, Event
+from service.study.events import Ended, Event, Reopened
 from service.study.record import StudyRecord
 from service.view.progress import Facts, Progress
 from service.view.watch import Watch
@@ -40,6 +40,7 @@ class Lines(Watch):
 
     def draw(self, events: list[Event]) -> None:
         """Print the trials that ended; if it was quiet for ten seconds, how far the study is."""
+        self._trials_over -= sum(isinstance(event, Reopened) for event in events)
         ended = [event for event in events if isinstance(event, Ended)]
         for event in ended[:AT_ONCE]:
             self.show(self._trial_line(event))

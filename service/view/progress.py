@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from service.spec.sweep import Metric
 from service.study.record import StudyRecord, TrialRecord
 
 STOPPED_EARLY = ("stopped", "diverged")
@@ -22,6 +23,7 @@ class Facts:
         epochs: R, epochs of a whole trial.
         wanted: trials asked for.
         audited: an audit of the trial scheduler is on.
+        metrics: all that the sweep is judged by, the first being `metric`.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Facts:
     epochs: int
     wanted: int
     audited: bool = False
+    metrics: tuple[Metric, ...] = ()
 
     def value(self, loss: float | None) -> float | None:
         """A loss (lower is better) in the user's own terms."""

@@ -23,9 +23,16 @@ def print_status(console: Console, status: Mapping[str, Any]) -> None:
     put(console, "state", " - ".join(filter(None, [status["state"], status.get("reason", "")])))
     put(console, "trials", f"{trials.get('asked', 0)} of {trials.get('wanted', '?')}: {counts or 'none yet'}")
     put(console, "epochs", str(status.get("epochs", 0)))
+    for found in status.get("failures", ()):
+        where = f"trials/{found['first']}/error.txt"
+        put(console, found["outcome"], f"{found['trials']} x {found['error']} ({where})", "red")
     if best := status["best"]:
         value = f"{status['metric']} {number(best['value'])} at epoch {best['epoch']}"
         put(console, "best", f"trial {int(best['trial'])}: {value}  {settings(best['config'])}")
+    for place, found in enumerate(status.get("front", ())):
+        values = ", ".join(f"{name} {number(value)}" for name, value in found["values"].items())
+        line = f"trial {int(found['trial'])}: {values}  {settings(found['config'])}"
+        put(console, "" if place else "front", line)
 
 
 def print_studies(console: Console, studies: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 
 from service.study.audit import Audit, audit
-from service.study.record import StudyRecord, TrialRecord
+from service.study.failures import commonest
+from service.study.front import counted, front
+from service.study.record import StudyRecord
 from service.view.progress import Facts, Progress
 from service.view.rows import put
 from service.view.words import duration, number, setting
 
+SHOWN = 10  # trials of the front that are printed
 RESUMABLE = (1, 5, 7, 130)  # exit codes after which `launch.py resume` has something to carry on with
 
 
@@ -26,6 +28,10 @@ def print_summary(
         put(console, "best", f"trial {now.best.number}: {value}", "bold")
         for key, chosen in now.best.config.items():
             put(console, "", f"{key} = {setting(chosen)}")
+    if line := against_baseline(facts, record):
+        put(console, "baseline", line)
+    for label, line in zip(("front", *[""] * SHOWN), front_lines(facts, record), strict=False):
+        put(console, label, line)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(now.counts.items()))
     put(console, "trials", counts or "none")
     put(console, "epochs", f"{now.epochs_run} run, {now.epochs_saved} saved by stopping early")
@@ -35,6 +41,38 @@ def print_summary(
     put(console, "time", duration(now.elapsed_s))
     for line in failures(record):
         put(console, "failed", line, "red")
+
+
+def against_baseline(facts: Facts, record: StudyRecord) -> str:
+    """Whether the search beat the run as it was before it; empty where that was not tried."""
+    first = next((trial for trial in record.trials.values() if trial.source == "baseline"), None)
+    best = record.best()
+    if first is None or best is None:
+        return ""
+    value, found = first.worth(record.objective), best.worth(record.objective)
+    if first.outcome != "completed" or value is None or found is None:
+        return f"trial {first.number}, the run as it is, did not run to its end ({first.status})"
+    shown = f"{facts.metric} {number(facts.value(value))}"
+    if best is first:
+        return f"{shown}: no trial beat the run as it is"
+    gap = number(abs(value - found))
+    share = f" ({abs(value - found) / abs(value):.1%})" if value else ""
+    return f"{shown} with the run as it is: the search beat it by {gap}{share}"
+
+
+def front_lines(facts: Facts, record: StudyRecord) -> list[str]:
+    """The Pareto front of several metrics, a trial a line; empty where there is one metric."""
+    if len(facts.metrics) < 2:
+        return []
+    found = front(record.trials.values(), facts.metrics, record.objective)
+    lines = []
+    for trial in found[:SHOWN]:
+        point = counted(trial, record.objective)
+        assert point is not None, "a trial of the front has reported"
+        values = ", ".join(f"{each.name} {number(point.metrics[each.name])}" for each in facts.metrics)
+        lines.append(f"trial {trial.number}: {values}")
+    more = len(found) - SHOWN
+    return [*lines, *([f"and {more} more: status.json"] if more > 0 else [])]
 
 
 def audit_lines(found: Audit) -> tuple[str, str]:
@@ -50,20 +88,12 @@ def audit_lines(found: Audit) -> tuple[str, str]:
     return f"{stops}; of {found.judged} judged {false} false ({at_most}): {best}", epochs
 
 
-def failures(record: StudyRecord, at_most: int = 3) -> list[str]:
+def failures(record: StudyRecord) -> list[str]:
     """The commonest errors of failed trials, one line each, with the number of the first that had it."""
-    failed = [trial for trial in record.trials.values() if trial.outcome in ("failed", "infeasible")]
-    causes = Counter(_cause(trial) for trial in failed)
-    first = {_cause(trial): trial.number for trial in reversed(failed)}
     return [
-        f"{count} x {cause} (first: trial {first[cause]})" for cause, count in causes.most_common(at_most)
+        f"{found['trials']} x {found['error']} (first: trial {int(found['first'])})"
+        for found in commonest(record.trials.values())
     ]
-
-
-def _cause(trial: TrialRecord) -> str:
-    """The last line of a traceback is what went wrong; where there is none, the reason."""
-    lines = trial.error.strip().splitlines()
-    return lines[-1].strip() if lines else trial.reason
 
 
 def print_places(console: Console, folder: Path, best_file: Path, exit_code: int) -> None:

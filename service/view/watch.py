@@ -10,7 +10,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from service.study.events import Event
+from service.study.events import Event, Recovered, Unsaved
+from service.study.failures import last_line
 from service.study.record import StudyRecord
 from service.view.progress import Facts, Progress, progress
 
@@ -38,6 +39,7 @@ class Watch(ABC):
         self._clock = clock
         self._events: deque[Event] = deque()
         self._lines: deque[str] = deque()
+        self._told_unsaved = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="view", daemon=True)
         self._epochs_before = record.epochs
@@ -84,7 +86,17 @@ class Watch(ABC):
         while self._events:
             events.append(self._events.popleft())
             self.record.apply(events[-1])
+            self._tell_of_trouble(events[-1])
         self.draw(events)
+
+    def _tell_of_trouble(self, event: Event) -> None:
+        """Say in a line what the picture does not show; of a disk that refuses only the first time."""
+        if isinstance(event, Recovered):
+            cause = last_line(event.error)
+            self.show(f"trial {int(event.trial)} lost its process and goes on: {cause}")
+        elif isinstance(event, Unsaved) and not self._told_unsaved:
+            self._told_unsaved = True
+            self.show(f"{event.error}; trials go on, and would begin further back after an interruption")
 
     def _run(self) -> None:
         while not self._over.wait(REFRESH_S):

@@ -6,22 +6,15 @@ the history of one that was never interrupted.
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from service.study.events import Closed, Reported
-from service.study.journal import read_events
-from service.study.record import fold
+from service.study.events import Closed
+from tests.faults.driver import events, history, kill_after, record, reports, said, start
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
-ROOT = Path(__file__).parents[2]
 SWEEP = """
 study_name: {name}
 trials: 6
@@ -43,80 +36,42 @@ run:
 search_space:
   optimizer_config: {{lr: {{type: float, min: 1e-4, max: 1.0, log: true}}}}
 """
+FIRST_KILL = 5  # epochs; the second is at two thirds of all there are
 SCHEDULERS = {
     "fifo": "{name: schedulers.FIFO}",
     "asha": "{name: schedulers.ASHA, kwargs: {grace_period: 1, reduction_factor: 2, variant: promotion}}",
     "pbt": "{name: schedulers.PBT, kwargs: {perturbation_interval: 2}}",
+    "predictive": "{name: schedulers.PFL, kwargs: {min_finished: 2}}",
     "pfl": "{name: schedulers.ClassicPFL, kwargs: {n_startup_trials: 2, n_warmup_epochs: 2, top_k: 2}}",
 }
-
-
-def start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "OMP_NUM_THREADS": "1",
-    }
-    with (folder / "log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "launch.py"), *words],
-            cwd=folder,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-        )
-
-
-def reports(folder: Path, name: str) -> list[Reported]:
-    """Every epoch that counted, in the order of the journal."""
-    return [
-        event
-        for event in read_events(folder / "runs" / name / "journal")
-        if isinstance(event, Reported) and not event.again
-    ]
-
-
-def history(folder: Path, name: str) -> list[tuple[str, int, int, str, str]]:
-    return sorted((e.trial, e.epoch, e.generation, repr(e.loss), e.decision) for e in reports(folder, name))
-
-
-def kill_after(process: subprocess.Popen[bytes], folder: Path, name: str, epochs: int) -> None:
-    """SIGKILL the driver once its journal has so many epochs."""
-    deadline = time.monotonic() + 120
-    while len(reports(folder, name)) < epochs:
-        assert process.poll() is None, (folder / "log").read_text()
-        assert time.monotonic() < deadline, (folder / "log").read_text()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
 
 
 @pytest.fixture(scope="module", params=SCHEDULERS)
 def study(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, str]]:
-    """Two studies of one sweep: `whole` never interrupted, `cut` killed twice and resumed."""
+    """Two studies of one sweep, side by side: `whole` never interrupted, `cut` killed twice and resumed."""
     folder = tmp_path_factory.mktemp(request.param)
     for name in ("whole", "cut"):
         text = SWEEP.format(name=name, scheduler=SCHEDULERS[request.param])
         (folder / f"{name}.yaml").write_text(text)
-    assert start(folder, "run", "whole.yaml").wait() == 0, (folder / "log").read_text()
-    epochs = len(reports(folder, "whole"))
-    kill_after(start(folder, "run", "cut.yaml"), folder, "cut", epochs // 3)
+    whole = start(folder, "run", "whole.yaml", MLFLOW_TRACKING_URI=f"sqlite:///{folder}/whole.db")
+    kill_after(start(folder, "run", "cut.yaml"), folder, "cut", FIRST_KILL)
+    assert whole.wait() == 0, said(folder)
+    epochs = len(reports(folder / "runs/whole"))
     kill_after(start(folder, "resume", "cut"), folder, "cut", 2 * epochs // 3)
-    assert start(folder, "resume", "cut").wait() == 0, (folder / "log").read_text()
+    assert start(folder, "resume", "cut").wait() == 0, said(folder)
     return folder, request.param
 
 
 def test_every_epoch_is_there_once_with_the_uninterrupted_runs_loss_and_decision(study: tuple[Path, str]):
     folder, _ = study
-    assert history(folder, "cut") == history(folder, "whole")
+    assert history(folder / "runs/cut") == history(folder / "runs/whole")
 
 
 def test_every_trial_ended_as_in_the_uninterrupted_run(study: tuple[Path, str]):
     folder, _ = study
-    cut, whole = (fold(read_events(folder / "runs" / name / "journal")) for name in ("cut", "whole"))
+    cut, whole = (record(folder / "runs" / name) for name in ("cut", "whole"))
     assert [(t.trial, t.outcome, t.config) for t in cut.trials.values()] == [
         (t.trial, t.outcome, t.config) for t in whole.trials.values()
     ]
@@ -125,7 +80,7 @@ def test_every_trial_ended_as_in_the_uninterrupted_run(study: tuple[Path, str]):
 
 def test_only_the_last_attempt_closed_in_good_order(study: tuple[Path, str]):
     folder, _ = study
-    closed = [event for event in read_events(folder / "runs/cut/journal") if isinstance(event, Closed)]
+    closed = [event for event in events(folder / "runs/cut") if isinstance(event, Closed)]
     assert [(event.attempt, event.exit_code) for event in closed] == [(3, 0)]
 
 
@@ -140,7 +95,7 @@ def test_mlflow_has_one_run_a_trial_and_none_is_left_running(study: tuple[Path, 
         run.info.run_id: run.info.run_name for run in runs if "mlflow.parentRunId" not in run.data.tags
     }
     children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    assert len(parents) == 2
-    assert len(children) == 2 * 6
+    assert len(parents) == 1
+    assert len(children) == 6
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == set(parents)

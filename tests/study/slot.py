@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from schedulers.rule import Continue, Exploit, Pause, Report, Resume, Rule, Stop
+from service.search.points import Proposal
 from service.spec import Sweep
 from service.study.desk import Desk
-from service.study.events import Source
 from service.study.folder import StudyFolder
 from service.study.journal import Journal, read_events
 from service.study.narrator import Narrator
@@ -49,11 +49,14 @@ class ListedSearcher:
         self.asked: list[int] = []
         self.waiting: set[str] = set()
 
-    def ask(self, number: int) -> tuple[dict[str, Any], Source]:
-        self.asked.append(number)
-        return {LR: 10 ** -(3.0 * ((number * 0.37) % 1.0))}, "sampler"
+    def ready(self, number: int) -> bool:
+        return True
 
-    def replay_asked(self, number: int, config: dict[str, Any], source: str) -> None:
+    def ask(self, number: int) -> Proposal:
+        self.asked.append(number)
+        return Proposal({LR: 10 ** -(3.0 * ((number * 0.37) % 1.0))}, "sampler")
+
+    def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int = 1) -> None:
         self.asked.append(number)
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
@@ -65,18 +68,19 @@ class ListedSearcher:
     def resumed(self, trial_id: str) -> None:
         self.waiting.discard(trial_id)
 
-    def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str) -> None:
+    def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str, metrics: Any) -> None:
         self.told[trial_id] = outcome
 
 
 class Slot:
     """One attempt at a study; what earlier attempts left in `root` is folded first."""
 
-    def __init__(self, root: Path, sweep: Sweep, rule: Rule) -> None:
+    def __init__(self, root: Path, sweep: Sweep, rule: Rule, earlier: Sequence[Rule] = ()) -> None:
         folder = StudyFolder(root)
         self.sweep, self.rule = sweep, rule
         self.searcher, self.record = ListedSearcher(), StudyRecord(sweep.objective)
-        rebuild(read_events(folder.journal_dir), self.record, rule, self.searcher)
+        past = list(read_events(folder.journal_dir))
+        rebuild(past, self.record, rule, self.searcher, earlier=earlier)
         clock: Callable[[], float] = itertools.count(1.0).__next__
         stream = Stream(Journal(folder.journal_dir, "small"), self.record, self.searcher, [], clock, print)
         self.desk = Desk(sweep, folder, 1, {}, stream, rule, self.searcher, StopSignal())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import Any
 import pytest
 import yaml
 
+from schedulers.fifo import FIFORule
 from service.cluster.embedded import embedded
 from service.spec import Sweep
 from service.study.desk import Finish
-from service.study.events import Event, Recovered, Reported, Started, Subscriber
+from service.study.events import Event, Recovered, Reported, Retried, Started, Subscriber
+from service.study.extend import check_extension, in_words, revised
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.stop import StopSignal
 from tests.study.slot import LR, small_sweep
+from trainables.data import load
 
 pytestmark = pytest.mark.ray
 RUN = {
@@ -45,7 +49,14 @@ def conduct(tmp_path: Path) -> Conduct:
     from service.study.tune import conduct
 
     def run(
-        name: str = "toy", *, stop: StopSignal | None = None, ears: Any = (), slots: int = 2, **words: Any
+        name: str = "toy",
+        *,
+        stop: StopSignal | None = None,
+        ears: Any = (),
+        slots: int = 2,
+        on_oom: Any = None,
+        data: Any = None,
+        **words: Any,
     ) -> Finish:
         sweep = toy_sweep(**words)
         folder = StudyFolder(tmp_path / name)
@@ -58,6 +69,8 @@ def conduct(tmp_path: Path) -> Conduct:
             resources={"cpu": 1},
             stop=stop or StopSignal(),
             subscribers=list(ears),
+            on_oom=on_oom,
+            data=data,
         )
 
     return run
@@ -96,7 +109,12 @@ def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
-        ({"run": {"net_config": {"kind": "raises"}}}, 4, "no trial succeeded"),
+        ({"trials": 2, "run": {"net_config": {"kind": "raises"}}}, 4, "no trial succeeded"),
+        (
+            {"run": {"net_config": {"kind": "raises"}}},
+            5,
+            "the same error in 3 trials running: KeyError: 'no such column'",
+        ),
         (
             {"run": {"net_config": {"kind": "raises"}}, "max_failures": 1},
             5,
@@ -112,7 +130,7 @@ def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Pa
 def test_a_sweep_without_a_winner_says_why_by_its_exit_code(
     conduct: Conduct, words: dict[str, Any], code: int, reason: str
 ):
-    finish = conduct(trials=6, **words)
+    finish = conduct(**{"trials": 6, **words})
     assert (finish.exit_code, finish.reason) == (code, reason)
 
 
@@ -142,6 +160,51 @@ def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduc
     assert finish.record.counts() == {"completed": 2}
     assert len([event for event in events if isinstance(event, Recovered)]) == 1
     assert len([event for event in events if isinstance(event, Started)]) == 3
+
+
+def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(tmp_path: Path, conduct: Conduct):
+    kinds = ("oom", "hangs", "oom_once", "sound")
+    space = {
+        LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True},
+        "net_config.kind": {"type": "categorical", "choices": list(kinds)},
+    }
+    finish = conduct(
+        search_space=space,
+        points_to_evaluate=[{"net_config.kind": kind, LR: 0.1} for kind in kinds],
+        baseline=False,
+        trial_timeout_s=6,
+        data=load(toy_sweep().run),  # else each process begins with the import of scikit-learn
+        on_oom={"cpu": 2, "gpu": 0},
+        run={"net_config": {"mark": str(tmp_path / "mark")}},
+    )
+    trials = list(finish.record.trials.values())
+    assert [trial.outcome for trial in trials] == ["infeasible", "failed", "completed", "completed"]
+    assert trials[0].reason == "MemoryError: out of memory; again so with cpu 2, gpu 0"
+    assert trials[1].reason.startswith("no epoch in 6 s (trial_timeout_s)")
+    retried = [event for event in events_of(tmp_path / "toy") if isinstance(event, Retried)]
+    assert [(event.trial, event.resources["cpu"]) for event in retried] == [("00000", 2), ("00002", 2)]
+    assert (tmp_path / "toy/trials/00000/error.txt").read_text().endswith("MemoryError: out of memory\n")
+    [hung, short] = json.loads((tmp_path / "toy/status.json").read_text())["failures"]
+    assert {hung["outcome"], short["outcome"]} == {"failed", "infeasible"}
+
+
+def test_an_extended_study_goes_on_from_its_checkpoints_with_more_epochs_and_trials(
+    tmp_path: Path, conduct: Conduct
+):
+    words: dict[str, Any] = {"checkpoint_config": {"enabled": True}, "scheduler": None}
+    first = conduct(trials=2, slots=1, run={**words, "epochs": 3})
+    folder = StudyFolder(tmp_path / "toy")
+    new = revised(folder, [*in_words(folder.wanted(), "+1", 5), f"search_space.{LR}.max=2.0"])
+    extension = check_extension(folder, new, first.record, FIFORule(max_resource=3))
+    assert (extension.reopened, extension.again) == (("00000", "00001"), 0)
+    folder.revise(new, extension.changes, time.time())
+    finish = conduct(
+        trials=3, slots=1, run={**words, "epochs": 5}, search_space=new.model_dump()["search_space"]
+    )
+    assert finish.record.counts() == {"completed": 3}
+    assert [trial.revision for trial in finish.record.trials.values()] == [0, 0, 1]
+    epochs = [(e.trial, e.epoch, e.again) for e in events_of(tmp_path / "toy") if isinstance(e, Reported)]
+    assert sorted(epochs) == [(f"0000{n}", epoch, False) for n in range(3) for epoch in range(1, 6)]
 
 
 def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path, conduct: Conduct):

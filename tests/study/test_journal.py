@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from service.study.events import Asked, Begun, Ended, Event, Exploited, Reported
 from service.study.journal import Journal, JournalError, read_events
 
+SAMPLE = Begun(t=1.0, attempt=1, slots=2, trials=3)
 floats = st.floats(allow_nan=False)
 configs = st.dictionaries(
     st.text(min_size=1), st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.text())
@@ -94,6 +96,16 @@ def test_a_journal_cut_anywhere_gives_the_whole_lines_before_the_cut(tmp_path: P
         (folder / "000001.jsonl").write_bytes(data[:cut])
         whole_lines = max(0, data[:cut].count(b"\n") - 1) if cut >= header_end else 0
         assert list(read_events(folder)) == lines[:whole_lines]
+
+
+def test_a_disk_that_takes_a_line_in_parts_has_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A disk that fills up takes what it can; the next call is the one that says no."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+    journal = Journal(tmp_path, "parts")
+    journal.append(SAMPLE)
+    journal.close()
+    assert list(read_events(tmp_path)) == [SAMPLE]
 
 
 def test_an_attempt_opens_a_segment_of_its_own_so_a_torn_line_stays_alone(tmp_path: Path):

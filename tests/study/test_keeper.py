@@ -23,11 +23,11 @@ class Study:
         for number in range(trials):
             self.record.apply(Asked(t=0.0, trial=f"0000{number}", config={}, source="sampler"))
 
-    def checkpoint(self, trial: str, epoch: int, loss: float = 1.0) -> None:
+    def checkpoint(self, trial: str, epoch: int, loss: float = 1.0, **metrics: float) -> None:
         path = f"{trial}-{epoch}"
         (self.root / path).mkdir()
         (self.root / path / "weights").write_text("w")
-        self.record.apply(report(trial, epoch, loss))
+        self.record.apply(report(trial, epoch, loss, metrics))
         self.record.apply(Checkpointed(t=0.0, trial=trial, epoch=epoch, generation=0, path=path))
         self.keeper.sweep(trial)
 
@@ -39,7 +39,7 @@ class Study:
         return sorted(path.name for path in self.root.iterdir())
 
 
-def report(trial: str, epoch: int, loss: float) -> Reported:
+def report(trial: str, epoch: int, loss: float, metrics: dict[str, float]) -> Reported:
     return Reported(
         t=0.0,
         trial=trial,
@@ -47,7 +47,7 @@ def report(trial: str, epoch: int, loss: float) -> Reported:
         epoch=epoch,
         work=epoch,
         loss=loss,
-        metrics={},
+        metrics=metrics,
         decision="continue",
     )
 
@@ -93,3 +93,23 @@ def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_
     study.copyable.clear()
     study.end("00001", "failed")
     assert study.standing() == []
+
+
+def test_the_best_epochs_checkpoint_of_each_trial_outlives_it_where_the_run_asks_for_it(tmp_path: Path):
+    """`checkpoint_config.save_best`: its weights are the trial's model."""
+    study = Study(tmp_path, 2)
+    study.keeper.monitor = "val_loss"
+    for trial, losses in (("00000", (0.3, 0.1, 0.2)), ("00001", (0.6, 0.5, 0.4))):
+        for epoch, loss in enumerate(losses, start=1):
+            study.checkpoint(trial, epoch, loss, val_loss=loss)
+    for trial in ("00000", "00001"):
+        study.end(trial, "completed")
+    assert study.standing() == ["00000-2", "00000-3", "00001-3"]
+
+
+def test_a_metric_that_is_maximised_has_its_best_at_the_top(tmp_path: Path):
+    study = Study(tmp_path, 1)
+    study.keeper.monitor, study.keeper.sign = "accuracy", -1
+    for epoch, accuracy in enumerate((0.5, 0.9, 0.8, 0.7), start=1):
+        study.checkpoint("00000", epoch, 1.0, accuracy=accuracy)
+    assert study.standing() == ["00000-2", "00000-3", "00000-4"]

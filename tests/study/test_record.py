@@ -6,6 +6,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from service.study.events import (
     Asked,
@@ -18,6 +20,7 @@ from service.study.events import (
     Paused,
     Promoted,
     Recovered,
+    Reopened,
     Reported,
     Started,
 )
@@ -130,6 +133,39 @@ def test_while_none_is_complete_the_best_is_the_least_so_far():
     best = record.best()
     assert best is not None
     assert best.trial == "00001"
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["00000", "00001", "00002"]),
+            st.sampled_from(["completed", "stopped", "failed", "reopened", 0.1, 0.2, 0.3]),
+        ),
+        max_size=20,
+    )
+)
+def test_the_best_and_the_failures_asked_for_at_every_step_are_those_of_a_fresh_fold(
+    story: list[tuple[str, Any]],
+):
+    """They are kept up to date, not counted anew: a thousand trials ask a thousand times."""
+    past: list[Event] = [BEGUN, *(asked(f"0000{n}") for n in range(3))]
+    known = fold(past)
+    for trial, word in story:
+        record = known.trials[trial]
+        event: Event
+        if word == "reopened" and record.outcome == "completed":
+            event = Reopened(t=1.0, trial=trial, epoch=record.epoch, waits=False, reason="")
+        elif record.outcome is not None or word == "reopened":
+            continue
+        elif isinstance(word, float):
+            event = reported(trial, record.epoch + 1, word)
+        else:
+            event = Ended(t=2.0, trial=trial, outcome=word, reason="")
+        past.append(event)
+        known.apply(event)
+        best, afresh = known.best(), fold(past)
+        assert (best and best.trial) == ((there := afresh.best()) and there.trial)
+        assert known.failures == afresh.failures == afresh.counts()["failed"]
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "infeasible"])

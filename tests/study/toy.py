@@ -16,7 +16,7 @@ STEP_S = 0.02
 
 
 def train(run: Any, data: Any, *, device: Any, seed: int) -> Iterator[Epoch]:
-    """`net_config.kind`: sound, raises, oom, nan, or kills (its worker, once; `mark` remembers)."""
+    """`net_config.kind`: sound, raises, oom, nan, hangs, or once each (`mark` remembers) kills, oom_once."""
     kind, lr = run.net_config.get("kind", "sound"), run.optimizer_config["lr"]
     for number in range(1, run.epochs + 1):
         time.sleep(run.net_config.get("step_s", STEP_S))
@@ -24,10 +24,14 @@ def train(run: Any, data: Any, *, device: Any, seed: int) -> Iterator[Epoch]:
             raise KeyError("no such column")
         if number == 2 and kind == "oom":
             raise MemoryError("out of memory")
-        if number == 2 and kind == "kills":
+        if number == 2 and kind == "hangs":
+            time.sleep(1000)
+        if number == 2 and kind in ("kills", "oom_once"):
             mark = Path(run.net_config["mark"])
             if not mark.exists():
                 mark.touch()
+                if kind == "oom_once":
+                    raise MemoryError("out of memory")
                 os.kill(os.getpid(), signal.SIGKILL)
         loss = math.nan if number == 2 and kind == "nan" else (math.log10(lr) + 1) ** 2 + 1 / number
         yield Epoch(number, loss, loss, {}, lr)

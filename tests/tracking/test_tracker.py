@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.study.events import Event, Paused, Recovered
+from service.study.events import Event, Paused, Recovered, Reopened, Retried, Revised
 from service.tracking import SweepFacts
 
 from . import story
@@ -110,6 +110,34 @@ def test_a_failed_trials_traceback_is_an_artifact_and_its_last_line_a_tag(shelf:
     assert run.data.tags["error"] == "ZeroDivisionError: division by zero"
     kept = shelf.client.download_artifacts(run.info.run_id, "traceback.txt")
     assert Path(kept).read_text() == error
+
+
+def test_a_second_run_after_out_of_memory_is_a_tag_with_its_traceback_kept(shelf: Shelf) -> None:
+    again = Retried(
+        t=story.T0 + 2, trial="00000", resources={"gpu": 0.5}, reason="CUDA out of memory", error="Traceback"
+    )
+    shelf.tell([story.begun(), *story.asked("00000"), again, story.ended("00000"), story.closed()])
+    run = shelf.runs()["00000"]
+    assert run.data.tags["retried"] == '{"gpu": 0.5}: CUDA out of memory'
+    kept = shelf.client.download_artifacts(run.info.run_id, "out_of_memory.txt")
+    assert (Path(kept).read_text(), run.info.status) == ("Traceback", "FINISHED")
+
+
+def test_a_trial_that_goes_on_in_an_extended_study_keeps_its_run(shelf: Shelf) -> None:
+    first = [story.begun(), *story.asked("00000"), story.reported("00000", 1), story.ended("00000")]
+    t = story.T0 + 100
+    shelf.tell(
+        [
+            *first,
+            story.closed(),
+            Revised(t=t, revision=1, changes={"run.epochs": [1, 2]}),
+            Reopened(t=t, trial="00000", epoch=1, waits=False, reason="the study was given 2 epochs"),
+            story.begun(t=101, attempt=2),
+        ]
+    )
+    run = shelf.runs()["00000"]
+    assert (run.info.status, run.data.tags["state"]) == ("RUNNING", "pending")
+    assert shelf.runs()[""].data.tags["revision.1"] == '{"run.epochs": [1, 2]}'
 
 
 def test_non_finite_values_survive_and_are_tagged(shelf: Shelf) -> None:

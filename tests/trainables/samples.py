@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,16 @@ def short(run, data, *, device, seed):
 def wrong(run, data, *, device, seed):
     """A loop that yields something else."""
     yield {"val_loss": 1.0}
+
+
+def odd(run, data, *, device, seed):
+    """A loop whose second epoch has `net_config.loss` for its val_loss; 1 MB goes to the terminal before."""
+    kinds = {"none": None, "tensor": torch.tensor(0.5), "pair": torch.ones(2), "text": "0.5"}
+    kinds |= {"nan": math.nan, "inf": math.inf, "array": np.array([0.5]), "number": 0.5}
+    yield Epoch(1, 1.0, 1.0)
+    sys.stdout.write("x" * 2**20)
+    sys.stderr.write("x" * 2**20)
+    yield Epoch(2, 1.0, kinds[run.net_config["loss"]])
 
 
 class Keeping:

@@ -6,6 +6,7 @@ import torch
 
 from trainables import checkpoint
 from trainables.checkpoint import CHECKSUM, STATE, CheckpointError
+from trainables.intact import Damaged, is_intact
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -40,18 +41,34 @@ def _flip(path):
         (STATE, _cut, "does not fit its checksum"),
         (STATE, _flip, "does not fit its checksum"),
         (CHECKSUM, _flip, "does not fit its checksum"),
-        (STATE, lambda path: path.unlink(), "cannot read the checkpoint"),
-        (CHECKSUM, lambda path: path.unlink(), "cannot read the checkpoint"),
-        (CHECKSUM, lambda path: path.write_bytes(b"\xff\xfe"), "cannot read the checkpoint"),
+        (STATE, lambda path: path.unlink(), "the checkpoint is damaged: cannot be read"),
+        (CHECKSUM, lambda path: path.unlink(), "the checkpoint is damaged: cannot be read"),
+        (CHECKSUM, lambda path: path.write_bytes(b"\xff\xfe"), "the checkpoint is damaged: cannot be read"),
         (CHECKSUM, lambda path: path.write_bytes(b""), "does not fit its checksum"),
     ],
 )
 def test_damage_is_an_error_of_one_line(tmp_path, file, damage, sentence):
     checkpoint.save(tmp_path, {"w": torch.zeros(1000)})
     damage(tmp_path / file)
-    with pytest.raises(CheckpointError, match=sentence) as caught:
+    assert not is_intact(tmp_path)
+    with pytest.raises(Damaged, match=sentence) as caught:
         checkpoint.load(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_what_was_saved_is_intact(tmp_path):
+    checkpoint.save(tmp_path, {"n": 1})
+    assert is_intact(tmp_path)
+
+
+def test_damage_to_a_file_that_the_users_own_loop_saved_is_found_too(tmp_path):
+    (tmp_path / "loop").mkdir()
+    (tmp_path / "loop" / "weights.bin").write_bytes(bytes(1000))
+    checkpoint.save(tmp_path, {"n": 1})
+    assert is_intact(tmp_path)
+    _flip(tmp_path / "loop" / "weights.bin")
+    with pytest.raises(Damaged, match=r"weights.bin does not fit its checksum"):
+        checkpoint.load(tmp_path)
 
 
 def test_another_format_is_an_error(tmp_path):

@@ -1,6 +1,8 @@
 """The Trainable, without a cluster: whatever happens is a result."""
 
+import errno
 import math
+import os
 from unittest.mock import patch
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 
 from tests.trainables.samples import BASE, data_of, run_of
 from trainables import gpu, trial, tune
+from trainables.intact import STATE, Damaged
 from trainables.run import RunError
 from trainables.tune import TorchTrainable
 
@@ -132,18 +135,6 @@ def test_a_failure_does_not_outlive_the_trial_that_had_it():
     assert "outcome" not in made.step()
 
 
-def test_a_damaged_checkpoint_is_an_outcome(tmp_path):
-    made = trainable()
-    made.step()
-    made.save_checkpoint(str(tmp_path))
-    (tmp_path / "training.pt").write_bytes(b"")
-    made.reset_config(BASE | TRIAL)
-    made.load_checkpoint(str(tmp_path))
-    result = made.step()
-    assert result["outcome"] == "failed"
-    assert "the checkpoint is damaged" in result["reason"]
-
-
 def test_the_seed_of_the_trial_wins_over_the_run_configs():
     one, same, other = (trainable(trial={"seed": seed}, seeds=[7]).step()["val_loss"] for seed in (1, 1, 2))
     assert one == same != other
@@ -159,9 +150,20 @@ def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next():
     data = data_of(run_of())
     with patch.object(trial, "load", wraps=trial.load) as loads:
         made = trainable(data, data_config={"rows": 200})
+        made.step()
         assert made.reset_config(BASE | TRIAL | {"data_config": {"rows": 200}})
+        assert "outcome" not in made.step()
     assert loads.call_count == 1
-    assert "outcome" not in made.step()
+
+
+def test_nothing_of_the_users_runs_before_the_first_step():
+    """A net that hangs while it is built must look like a trial that runs, or no time limit would see it."""
+    with patch.object(trial, "begin", wraps=trial.begin) as begins:
+        made = trainable()
+        assert made.reset_config(BASE | TRIAL)
+        assert begins.call_count == 0
+        made.step()
+    assert begins.call_count == 1
 
 
 def test_modules_are_found_in_the_import_paths(tmp_path):
@@ -176,7 +178,7 @@ def test_modules_are_found_in_the_import_paths(tmp_path):
         ({}, []),
         ({"enabled": True, "save_every_n_epochs": 2, "save_best": False}, [2, 4]),
         ({"enabled": True, "save_every_n_epochs": 3, "monitor": "epoch", "mode": "max"}, [1, 2, 3, 4]),
-        ({"enabled": True, "save_every_n_epochs": 3, "monitor": "epoch", "mode": "min"}, [1, 3]),
+        ({"enabled": True, "save_every_n_epochs": 3, "monitor": "epoch", "mode": "min"}, [1, 3, 4]),
     ],
 )
 def test_checkpoint_config_says_when_to_save(config, epochs):
@@ -187,6 +189,7 @@ def test_checkpoint_config_says_when_to_save(config, epochs):
 
 def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
     made = trainable()
+    made.step()
     made.trial.saved_at -= trial.CHECKPOINT_S
     assert made.step()["should_checkpoint"]
 
@@ -216,3 +219,34 @@ def test_a_device_in_the_run_config_is_noted_only():
 
 def test_torchs_cpu_allocator_running_out_is_out_of_memory():
     assert trainable(net=SAMPLES + "Greedy", net_config={}).step()["outcome"] == "oom"
+
+
+@pytest.mark.parametrize(
+    ("number", "goes_on"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.ENOENT, False)]
+)
+def test_a_disk_that_refuses_a_checkpoint_is_told_with_the_next_result_and_ends_nothing(number, goes_on):
+    """A file that is missing is a bug of whoever saves, and no disk's word."""
+    made = trainable()
+    made._trial_info = None
+    made.step()
+    with patch("ray.tune.Trainable.save", side_effect=OSError(number, "no")):
+        if not goes_on:
+            with pytest.raises(OSError, match="no"):
+                made.save()
+            return
+        assert made.save().checkpoint is None
+    result = made.step()
+    assert result["unsaved"].endswith(f"at epoch 1: no checkpoint could be written: {os.strerror(number)}")
+    assert result["epoch"] == 2
+    assert "unsaved" not in made.step()
+
+
+def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path):
+    """Whoever restores has older ones; an outcome would end the trial."""
+    made = trainable()
+    made.step()
+    made.save_checkpoint(str(tmp_path))
+    (tmp_path / STATE).write_bytes(b"torn")
+    with pytest.raises(Damaged, match="the checkpoint is damaged"):
+        made.load_checkpoint(str(tmp_path))
+    assert made.step()["epoch"] == 2

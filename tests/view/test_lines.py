@@ -2,6 +2,7 @@
 
 import io
 
+from service.study.events import Recovered, Reopened, Unsaved
 from service.study.record import StudyRecord
 from service.view.lines import AT_ONCE, Lines
 from tests.view.small_study import ended, trained
@@ -31,8 +32,22 @@ def test_a_trial_that_ends_is_one_line_with_its_reason(facts, events):
     ]
 
 
+def test_a_trial_that_is_reopened_is_counted_once(facts, events):
+    again = Reopened(t=90.0, trial="00000", epoch=10, waits=False, reason="the study was given 20 epochs")
+    assert lines_of(facts, [*events, again, ended("00000", "completed")])[-1].startswith("[2/4] trial 0")
+
+
 def test_epochs_print_nothing(facts):
     assert lines_of(facts, trained("00000", [1.0] * 9)) == []
+
+
+def test_a_lost_worker_is_a_line_and_a_full_disk_is_one_line_however_often_it_refuses(facts):
+    full = Unsaved(t=3.0, trial="00000", error="trial 00000 at epoch 2: no checkpoint could be written: full")
+    lost = Recovered(t=4.0, trial="00000", error="Traceback\nActorDiedError: gone")
+    assert lines_of(facts, [*trained("00000", [1.0] * 2), full, full, lost]) == [
+        f"{full.error}; trials go on, and would begin further back after an interruption",
+        "trial 0 lost its process and goes on: ActorDiedError: gone",
+    ]
 
 
 def test_ten_quiet_seconds_are_answered_with_how_far_the_study_is(facts):

@@ -1,0 +1,90 @@
+"""What is printed when a retraining is over: the standings, the ensemble, the test score, the model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from service.study.card import gap, mean_of, score_key
+from service.view.rows import put
+from service.view.summary import shown
+from service.view.words import number
+
+
+def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) -> None:
+    """Print what a retraining has shown.
+
+    Args:
+        console: where.
+        result: see `service.study.conclude`.
+        folder: of the retraining.
+    """
+    console.print(_table(result))
+    for one in result["standings"]:
+        if one["out"]:
+            put(console, "dropped", f"{one['what']}: {one['out']}")
+    winner = result["standings"][0]
+    seeds = f"{len(winner['seeds'])} seeds"
+    spread = f"{number(winner['mean'])} ± {number(winner['std'])} ({seeds})"
+    put(console, "winner", f"{winner['what']}: {result['metric']} {spread}", "bold green")
+    put(console, "lead", _lead(result))
+    if result["tau"] is not None:
+        agrees = f"Kendall's tau {result['tau']:+.2f} between the sweep's ranking and this one"
+        put(console, "ranking", agrees)
+    if result["val"] is not None:
+        _print_scores(console, result)
+    if result["note"]:
+        put(console, "note", result["note"], "yellow")
+    if result["model"] is not None:
+        put(console, "model", f"{shown(folder / result['model'])}, its card is MODEL_CARD.md there")
+        put(console, "", f"python launch.py predict {shown(folder / result['model'])} TABLE.csv")
+
+
+def _table(result: Mapping[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("configuration", no_wrap=True)
+    for column in (result["metric"], "± 95%", "std", "seeds", "P(best)", "sweep"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in result["standings"]:
+        half = "-" if one["low"] is None else f"{(one['high'] - one['low']) / 2:.3g}"
+        chance = "dropped" if one["out"] else "-" if one["p_best"] is None else f"{one['p_best']:.0%}"
+        std = "-" if one["std"] is None else f"{one['std']:.3g}"
+        row = (number(one["mean"]), half, std, str(len(one["seeds"])), chance, number(one["sweep_value"]))
+        table.add_row(one["what"], *row)
+    return table
+
+
+def _lead(result: Mapping[str, Any]) -> str:
+    """The winner's lead over the next, held against what seeds alone do."""
+    if result["margin"] is None:
+        return "nothing to compare it with"
+    error = f"{number(result['margin'])} ± {number(result['margin_error'])} (standard error)"
+    lead = f"{error} over {result['runner_up']}"
+    return lead if result["clear"] else f"{lead}: within seed noise, take either"
+
+
+def _print_scores(console: Console, result: Mapping[str, Any]) -> None:
+    key, seed = score_key(result["metric"]), str(result["model_seed"])
+    for split, name in (("val", "validation"), ("test", "test")):
+        scores = result[split]
+        if scores is None:
+            continue
+        single = ", ".join(f"{word} {number(value)}" for word, value in scores["members"][seed].items())
+        together = ", ".join(f"{word} {number(value)}" for word, value in scores["ensemble"].items())
+        put(console, name, f"best seed ({seed}): {single}", "bold" if split == "test" else "")
+        put(console, "", f"all seeds averaged: {together}")
+        if split == "test":
+            put(console, "", f"mean over seeds: {key} {number(mean_of(scores, key))}")
+    difference = gap(result)
+    if difference is not None:
+        put(console, "gap", f"test minus validation, mean over seeds: {key} {difference:+.3g}")
+    for opening in result["opened_before"]:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(opening["t"]))
+        put(
+            console, "opened before", f"the test rows were looked at on {when} by `{opening['by']}`", "yellow"
+        )

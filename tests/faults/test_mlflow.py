@@ -1,0 +1,107 @@
+"""A real `mlflow server` that is down at the start, killed in mid-sweep, slow, and back again."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driver import after_epochs, curves, record, said, start
+from tests.faults.sweeps import write_sweep
+from tests.tracking.conftest import Server
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+SLOW_S = 10.0  # a call; a sweep of two seconds is to it what one of minutes is to thirty
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "server").mkdir()
+    server = Server(tmp_path / "server", port)
+    yield server
+    server.kill()
+
+
+@contextmanager
+def slowly(port: int) -> Iterator[str]:
+    """A server's address at which every call takes SLOW_S longer."""
+
+    class Slow(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            time.sleep(SLOW_S)
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            link = http.client.HTTPConnection("127.0.0.1", port)
+            link.request(self.command, self.path, body, {"Content-Type": "application/json"})
+            answer = link.getresponse()
+            content = answer.read()
+            link.close()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = do_PUT = do_PATCH = handle_any
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except OSError:
+                return  # whoever asked has gone
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as proxy:
+        proxy.daemon_threads = True
+        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_port}"
+        proxy.shutdown()
+        thread.join()
+
+
+def test_a_server_that_comes_goes_and_is_slow_changes_no_result_and_sync_sends_the_rest(
+    tmp_path: Path, server: Server
+):
+    """Two studies of one sweep: one meets a server that dies, one a slow one; then it is there and well."""
+    for name in ("dies", "slow"):
+        write_sweep(tmp_path, name, epochs=30)
+    dies = start(tmp_path, "run", "dies.yaml", MLFLOW_TRACKING_URI=server.uri)  # down as it begins
+    server.up()
+    after_epochs(20, dies, tmp_path, tmp_path / "runs/dies")
+    server.kill()
+    assert dies.wait(240) == 0, said(tmp_path)
+    assert "`launch.py sync " in said(tmp_path)
+
+    server.up()
+    with slowly(server.port) as uri:
+        assert start(tmp_path, "run", "slow.yaml", MLFLOW_TRACKING_URI=uri).wait(240) == 0, said(tmp_path)
+    assert said(tmp_path).count("`launch.py sync ") == 2
+    assert curves(tmp_path / "runs/dies") == curves(tmp_path / "runs/slow")
+    for name in ("dies", "slow"):
+        assert record(tmp_path / "runs" / name).counts() == {"completed": 4}
+        assert start(tmp_path, "sync", name, MLFLOW_TRACKING_URI=server.uri).wait(120) == 0, said(tmp_path)
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(server.uri)
+    runs = client.search_runs([client.get_experiment_by_name("faults").experiment_id])
+    sweeps = {run.info.run_id: run.info.run_name for run in runs if "mlflow.parentRunId" not in run.data.tags}
+    trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    told = [(sweeps[run.data.tags["mlflow.parentRunId"]], run.data.tags["trial"]) for run in trials]
+    assert sorted(told) == [(name, f"0000{trial}") for name in ("dies", "slow") for trial in range(4)]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    for run in trials:
+        steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_loss")]
+        assert sorted(steps) == list(range(1, 31))

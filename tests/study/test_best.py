@@ -1,0 +1,209 @@
+"""best.yaml: the template's derivation, as a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from service.spec import Sweep, read_sweep
+from service.study.best import NoWinner, best_yaml, fresh_seeds, write_best
+from service.study.events import Asked, Begun, Ended, Exploited, Reported
+from service.study.record import StudyRecord, fold
+
+CONFIG = {"net_config.layers": 4, "optimizer_config.lr": 0.0342, "scheduler_config.min_lr": 1.2e-6}
+PROVENANCE = {
+    "git_commit": "abc123",
+    "versions": {"torch": "2.13.0"},
+    "data_fingerprint": "ff00",
+    "command": "secret words",
+}
+
+
+def template_sweep(**run: Any) -> Sweep:
+    """The sweep of the template's chapter."""
+    words: dict[str, Any] = {
+        "project": "MyProject",
+        "data": "trainables.data.load_synthetic",
+        "net_config": {"nodes": 64, "layers": 3},
+        "optimizer_config": {"lr": 1e-1, "eps": 1e-10},
+        "scheduler_config": {"total_steps": 10, "upper_bound": 250, "min_lr": 1e-6},
+        "epochs": 10,
+        "seeds": [42],
+    }
+    return Sweep.model_validate({"study_name": "MyProject_HPO", "run": words | run, "trials": 2})
+
+
+def record_of(config: dict[str, Any], outcome: Any = "completed", copied: bool = False) -> StudyRecord:
+    events: list[Any] = [
+        Begun(t=0, attempt=1, slots=1, trials=2),
+        Asked(
+            t=1, trial="00000", config={**config, "optimizer_config.lr": 0.5}, source="sampler", revision=3
+        ),
+        Asked(t=1, trial="00001", config=config, source="sampler", revision=3),
+    ]
+    for trial, loss in (("00000", 0.5), ("00001", 0.01)):
+        for epoch in (1, 2):
+            events.append(
+                Reported(
+                    t=2,
+                    trial=trial,
+                    generation=0,
+                    epoch=epoch,
+                    work=epoch,
+                    loss=loss,
+                    metrics={"val_loss": loss},
+                    decision="continue",
+                )
+            )
+    if copied:
+        settings = {**config, "optimizer_config.lr": 0.2}
+        events.append(
+            Exploited(t=3, trial="00001", donor="00000", epoch=2, generation=1, config=settings, reason="r")
+        )
+    events += [Ended(t=4, trial=trial, outcome=outcome, reason="r") for trial in ("00000", "00001")]
+    return fold(events)
+
+
+def derived(sweep: Sweep, record: StudyRecord, **words: Any) -> dict[str, Any]:
+    return best_yaml(sweep, record, PROVENANCE, **words)[0].run
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 150),
+        ("scheduler_config.total_steps", 150),
+        ("scheduler_config.upper_bound", 250),
+        ("scheduler_config.min_lr", 1.2e-6),
+        ("net_config.nodes", 64),
+        ("net_config.layers", 4),
+        ("optimizer_config.lr", 0.0342),
+        ("optimizer_config.eps", 1e-10),
+        ("seeds", [58, 89, 231, 928, 814]),
+        ("early_stopping_config", {"enabled": True, "patience": 20, "mode": "min", "min_delta": 0.0001}),
+        ("checkpoint_config.enabled", True),
+        ("checkpoint_config.save_every_n_epochs", 10),
+        ("checkpoint_config.keep_last_k", 3),
+        ("checkpoint_config.save_best", True),
+        ("checkpoint_config.monitor", "val_loss"),
+        ("checkpoint_config.mode", "min"),
+    ],
+)
+def test_each_value_is_the_chapters(key: str, value: Any):
+    found: Any = derived(template_sweep(), record_of(CONFIG))
+    for part in key.split("."):
+        found = found[part]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("config", "epochs", "lengths"),
+    [
+        ({"T_max": 10}, None, {"T_max": 150}),
+        ({"T_max": 10}, 40, {"T_max": 40}),
+        ({"total_steps": 300, "interval": "step"}, 20, {"total_steps": 600, "interval": "step"}),
+        ({"gamma": 0.9}, None, {"gamma": 0.9}),
+    ],
+)
+def test_what_counts_epochs_follows_them(config: dict[str, Any], epochs: int | None, lengths: dict[str, Any]):
+    sweep = template_sweep(scheduler_config=config)
+    found = derived(sweep, record_of({"optimizer_config.lr": 0.1}), epochs=epochs)
+    assert found["scheduler_config"] == lengths
+
+
+def test_the_checkpoint_is_chosen_by_the_sweeps_own_metric():
+    sweep = template_sweep().model_copy(update={"metric": "accuracy", "direction": "maximize"})
+    wish = derived(sweep, record_of(CONFIG))["checkpoint_config"]
+    assert (wish["monitor"], wish["mode"]) == ("accuracy", "max")
+
+
+@pytest.mark.parametrize(
+    ("run", "epochs"),
+    [({"epochs": 200, "scheduler_config": {"total_steps": 200}}, 200), ({"epochs": 27}, 150)],
+)
+def test_a_sweep_that_trained_long_already_is_not_cut(run: dict[str, Any], epochs: int):
+    assert derived(template_sweep(**run), record_of({}))["epochs"] == epochs
+
+
+def test_what_the_user_has_set_stays():
+    sweep = template_sweep(early_stopping_config={"enabled": True, "patience": 3})
+    assert derived(sweep, record_of(CONFIG))["early_stopping_config"]["patience"] == 3
+
+
+def test_cheap_fidelities_of_the_search_end():
+    """All rows, and one split: one model comes out."""
+    found = derived(template_sweep(data_fraction=0.2, data_config={"folds": 5}), record_of(CONFIG))
+    assert (found["data_fraction"], found["data_config"]) == (1.0, {})
+
+
+def test_a_populations_winner_keeps_its_epochs_and_no_patience():
+    """Its settings belong to the epochs in which they were found."""
+    found = derived(template_sweep(), record_of(CONFIG, copied=True))
+    assert (found["epochs"], found["early_stopping_config"]["enabled"]) == (10, False)
+    assert found["optimizer_config"]["lr"] == 0.2
+
+
+def test_a_populations_whole_schedule_is_a_run_config_too(tmp_path: Path):
+    record = record_of(CONFIG, copied=True)
+    write_best(tmp_path / "best.yaml", template_sweep(), record, PROVENANCE)
+    run = read_sweep(tmp_path / "best_schedule.yaml").sweep.run
+    assert run.optimizer_config["lr"] == 0.5
+    assert [(change.after_epoch, change.config["optimizer_config.lr"]) for change in run.schedule] == [
+        (2, 0.2)
+    ]
+
+
+def test_the_text_says_where_each_value_comes_from_and_of_what_code_and_data():
+    text = best_yaml(template_sweep(), record_of(CONFIG), PROVENANCE)[1]
+    for line in (
+        "# study MyProject_HPO, trial 1: completed after 2 epochs",
+        "# val_loss 0.01 (last epoch counts), revision 3 of the search space",
+        "# git_commit: abc123",
+        "# versions.torch: 2.13.0",
+        "# data_fingerprint: ff00",
+        "  lr: 0.0342                                        # from trial 1",
+        "  total_steps: 150                                  # follows the epochs; the sweep had 10",
+        "epochs: 150                                         # the full training; the sweep ran 10",
+    ):
+        assert f"{line}\n" in text
+    assert "secret" not in text
+
+
+def test_the_template_knows_every_word_of_it():
+    """Its reader takes no others."""
+    chapter = yaml.safe_load((Path(__file__).parents[1] / "spec/files/best.yaml").read_text())
+    text = best_yaml(template_sweep(device="cuda:0"), record_of(CONFIG), PROVENANCE)[1]
+    assert set(yaml.safe_load(text)) <= set(chapter)
+
+
+def test_it_is_a_run_file_without_a_warning(tmp_path: Path):
+    text = best_yaml(template_sweep(), record_of(CONFIG), PROVENANCE)[1]
+    (tmp_path / "best.yaml").write_text(text)
+    reading = read_sweep(tmp_path / "best.yaml")
+    assert reading.warnings == ()
+    assert reading.sweep.run.optimizer_config["lr"] == 0.0342
+
+
+def test_another_trial_may_be_asked_for():
+    assert derived(template_sweep(), record_of(CONFIG), trial="0")["optimizer_config"]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("record", "trial", "message"),
+    [
+        (StudyRecord(), None, "MyProject_HPO: no trial has succeeded (none was begun)"),
+        (record_of(CONFIG, "failed"), None, "MyProject_HPO: no trial has succeeded (2 failed)"),
+        (record_of(CONFIG), "7", "MyProject_HPO: no trial 7; there are 2, from 0"),
+    ],
+)
+def test_without_a_winner_it_says_so(record: StudyRecord, trial: str | None, message: str):
+    with pytest.raises(NoWinner) as caught:
+        best_yaml(template_sweep(), record, PROVENANCE, trial=trial)
+    assert str(caught.value) == message
+
+
+def test_no_seed_is_one_that_was_searched_with():
+    assert fresh_seeds(5, used=[231]) == [58, 89, 928, 814, 1000]

@@ -1,0 +1,175 @@
+"""Failures are told from bad luck: kept, counted, and ended when they repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from schedulers.fifo import FIFORule
+from schedulers.listener import LOST
+from service.study.events import Asked, Ended, Retried
+from service.study.failures import ErrorFiles, commonest, error_file, repeated
+from service.study.folder import StudyFolder
+from service.study.journal import read_events
+from service.study.memory import KernelKills
+from service.study.record import StudyRecord, fold
+from service.study.watchdog import Watchdog
+from tests.study.slot import Slot, small_sweep
+
+TRACEBACK = "Traceback (most recent call last):\n  File ...\n"
+
+
+def ends(*outcomes: str) -> StudyRecord:
+    """Trials that end one after the other: `ok`, or by an error of this text."""
+    slots = [
+        (f"{number:05d}", "completed" if text == "ok" else "failed", text)
+        for number, text in enumerate(outcomes)
+    ]
+    record = StudyRecord()
+    for trial, outcome, text in slots:
+        asked(record, trial)
+        error = "" if text == "ok" else TRACEBACK + text
+        record.apply(Ended(t=10.0 + int(trial), trial=trial, outcome=outcome, reason=text, error=error))  # type: ignore[arg-type]
+    return record
+
+
+def asked(record: StudyRecord, trial: str) -> None:
+    record.apply(Asked(t=1.0, trial=trial, config={}, source="sampler"))
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "error"),
+    [
+        (["KeyError: 'price'"] * 3, "KeyError: 'price'"),
+        (["KeyError: 'price'"] * 2, ""),
+        (["KeyError: 'price'", "ok", "KeyError: 'price'", "KeyError: 'price'"], ""),
+        (["ok", *["KeyError: 'price'"] * 3], "KeyError: 'price'"),
+        (["KeyError: 'price'", "KeyError: 'prize'", "KeyError: 'price'"], ""),
+        (
+            ["ValueError: got 3 at 0x7f", "ValueError: got 4 at 0x80", "ValueError: got 5.5 at 0x81"],
+            "ValueError: got 5.5 at 0x81",
+        ),
+    ],
+)
+def test_three_trials_running_by_one_error_are_no_accident(outcomes: list[str], error: str):
+    assert repeated(ends(*outcomes), since=0.0) == error
+
+
+def test_what_failed_before_the_attempt_does_not_count():
+    record = ends(*["KeyError: 'price'"] * 3)
+    assert repeated(record, since=11.0) == ""
+
+
+def test_the_commonest_cause_comes_first_with_where_to_look():
+    record = ends("KeyError: 'a'", "OSError: b", "OSError: b")
+    assert commonest(record.trials.values()) == [
+        {"error": "OSError: b", "trials": 2, "first": "00001", "outcome": "failed"},
+        {"error": "KeyError: 'a'", "trials": 1, "first": "00000", "outcome": "failed"},
+    ]
+
+
+def test_a_traceback_is_kept_in_its_trials_folder(tmp_path: Path):
+    keep = ErrorFiles(StudyFolder(tmp_path))
+    keep(Ended(t=1.0, trial="00003", outcome="failed", reason="r", error=TRACEBACK))
+    keep(Ended(t=1.0, trial="00004", outcome="stopped", reason="r"))
+    assert error_file(StudyFolder(tmp_path), "00003").read_text() == TRACEBACK
+    assert [path.name for path in (tmp_path / "trials").iterdir()] == ["00003"]
+
+
+def test_a_disk_that_refuses_a_traceback_stops_nothing(tmp_path: Path):
+    (tmp_path / "trials").write_text("a file where the folder belongs")
+    ErrorFiles(StudyFolder(tmp_path))(Ended(t=1.0, trial="00003", outcome="failed", reason="r", error="e"))
+
+
+def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
+    slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
+    next(slot.run())
+    slot.narrator.retried("00000", {"cpu": 2}, "MemoryError", TRACEBACK)
+    again = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
+    trial = again.record.trials["00000"]
+    assert (trial.status, trial.resources, again.searcher.waiting) == ("paused", {"cpu": 2}, {"00000"})
+    assert again.rule.state() == slot.rule.state()
+    assert [type(event) for event in read_events(tmp_path / "journal")].count(Retried) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "had", "words"),
+    [
+        (None, None, "MemoryError; resources_per_trial.on_oom would run it once more with a larger share"),
+        ({"cpu": 2}, {"cpu": 2}, "MemoryError; again so with cpu 2"),
+    ],
+)
+def test_an_infeasible_trial_says_what_was_tried(tmp_path: Path, more, had, words: str):
+    slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
+    slot.desk.more = more
+    next(slot.run())
+    assert slot.desk.share_after_oom("00000") == more
+    if had:
+        slot.narrator.retried("00000", had, "MemoryError", "")
+        assert slot.desk.share_after_oom("00000") is None
+    slot.narrator.ended("00000", "oom", "MemoryError")
+    trial = fold(read_events(tmp_path / "journal")).trials["00000"]
+    assert (trial.outcome, trial.reason) == ("infeasible", words)
+
+
+def test_a_silent_trial_is_overdue_and_one_that_waits_is_not():
+    now = 0.0
+    dog = Watchdog(10.0, clock=lambda: now)
+    assert dog.overdue(["a", "b"]) == []
+    now = 9.0
+    dog.heard("b")
+    now = 11.0
+    assert dog.overdue(["a", "b"]) == ["a"]
+    assert dog.overdue(["b"]) == []  # a waits now
+    now = 15.0
+    assert dog.overdue(["a", "b"]) == []  # its silence counts from when it runs again
+    assert Watchdog(None, clock=lambda: now).overdue(["a"]) == []
+
+
+def test_the_kernels_kills_are_counted_from_the_start_on(tmp_path: Path):
+    file = tmp_path / "memory.events"
+    file.write_text("low 0\noom 5\noom_kill 2\noom_group_kill 0\n")
+    kills = KernelKills(file)
+    assert not kills.more()
+    file.write_text("low 0\noom 6\noom_kill 3\noom_group_kill 0\n")
+    assert [kills.more(), kills.more()] == [True, False]
+    assert not KernelKills(tmp_path / "absent").more()
+
+
+def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path):
+    """Else a study over its limit could never be carried on."""
+    sweep = small_sweep(max_failures=1)
+    first = Slot(tmp_path, sweep, FIFORule(max_resource=6))
+    first.desk.begin()
+    for _ in range(2):
+        name, _ = first.desk.ask()
+        first.narrator.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
+    first.desk.check_limits()
+    assert first.desk.stop.reason == "2 trials failed, max_failures is 1"
+    again = Slot(tmp_path, sweep, FIFORule(max_resource=6))
+    again.desk.begin()
+    again.desk.check_limits()
+    assert not again.desk.stop.requested
+
+
+def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_path: Path):
+    slot = Slot(tmp_path, small_sweep(max_failures=None), FIFORule(max_resource=6))
+    slot.desk.begin()
+    for _ in range(3):
+        assert not slot.desk.stop.requested
+        name, _ = slot.desk.ask()
+        slot.narrator.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
+        slot.desk.check_limits()
+    finish = slot.desk.close()
+    assert (finish.exit_code, finish.reason) == (
+        5,
+        "the same error in 3 trials running: KeyError: 'price'",
+    )
+
+
+def test_a_worker_lost_three_times_says_so(tmp_path: Path):
+    slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
+    next(slot.run())
+    slot.narrator.ended("00000", "failed", LOST, "The actor died")
+    assert slot.record.trials["00000"].reason == "lost its worker 3 times without a new epoch"

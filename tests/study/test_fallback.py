@@ -1,0 +1,72 @@
+"""Where a trial goes on from when its checkpoint is damaged: the newest whole one, never a guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.study.events import Asked, Begun, Checkpointed, Event, Exploited
+from service.study.fallback import fall_back
+from service.study.record import fold
+from trainables.intact import CHECKSUM, STATE, checksums
+
+ME, DONOR = "00000", "00001"
+MINE = [(0, 2), (0, 4), (0, 6)]
+"""(generation, epoch) of my checkpoints."""
+COPY = Exploited(t=1, trial=ME, donor=DONOR, epoch=6, generation=1, config={}, reason="")
+
+
+def history(copied: bool) -> list[Event]:
+    events: list[Event] = [Begun(t=0, attempt=1, slots=1, trials=2)]
+    events += [Asked(t=0, trial=name, config={}, source="sampler") for name in (ME, DONOR)]
+    events += [saved(ME, *key) for key in MINE]
+    return events + ([saved(DONOR, 0, 6), COPY, saved(ME, 1, 8)] if copied else [])
+
+
+def saved(trial: str, generation: int, epoch: int) -> Checkpointed:
+    path = f"{trial}/{generation}-{epoch}"
+    return Checkpointed(t=0, trial=trial, epoch=epoch, generation=generation, path=path)
+
+
+@pytest.mark.parametrize(
+    ("copied", "damaged", "place", "words"),
+    [
+        (False, ["0-6"], "00000/0-4", "damaged checkpoint: its epoch 6; goes on from its epoch 4"),
+        (
+            False,
+            ["0-6", "0-4"],
+            "00000/0-2",
+            "damaged checkpoint: its epoch 6, its epoch 4; goes on from its epoch 2",
+        ),
+        (
+            False,
+            ["0-6", "0-4", "0-2"],
+            None,
+            "damaged checkpoint: its epoch 6, its epoch 4, its epoch 2; begins anew",
+        ),
+        (False, [], "00000/0-6", "damaged checkpoint; goes on from its epoch 6"),
+        (True, ["1-8"], "00001/0-6", "damaged checkpoint: its epoch 8; goes on from trial 00001's epoch 6"),
+        (True, ["1-8", "donor"], "00000/0-6", None),  # its own weights of before the copy
+    ],
+)
+def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_ones_are_gone(
+    tmp_path: Path, copied: bool, damaged: list[str], place: str | None, words: str | None
+):
+    record = fold(history(copied))
+    for trial in record.trials.values():
+        for path in trial.checkpoints.values():
+            folder = tmp_path / path
+            folder.mkdir(parents=True)
+            (folder / STATE).write_bytes(b"weights")
+            (folder / CHECKSUM).write_text(checksums(folder, b"weights"))
+    bad = [tmp_path / DONOR / "0-6" if name == "donor" else tmp_path / ME / name for name in damaged]
+    for folder in bad:
+        (folder / STATE).write_bytes(b"weight")
+    found, told = fall_back(record, tmp_path.joinpath, ME)
+    assert found == (None if place is None else str(tmp_path / place))
+    assert words is None or told == words
+    assert not any(folder.exists() for folder in bad)
+    known = {tmp_path / path for trial in record.trials.values() for path in trial.checkpoints.values()}
+    assert not known & set(bad)
+    assert all(path.exists() for path in known)

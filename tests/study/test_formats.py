@@ -1,0 +1,79 @@
+"""Every file of a study that is opened again says its format; a future one is a line, not a guess."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import launch
+from service.study.events import Begun
+from service.study.folder import StudyFolder
+from service.study.journal import Journal
+from tests.study.slot import small_sweep
+
+FUTURE = 99
+
+
+def later(path: Path) -> None:
+    """The same file, as a later version of the program would write it."""
+    first, *rest = (
+        path.read_text(encoding="utf-8").split("\n") if path.suffix == ".jsonl" else [path.read_text()]
+    )
+    path.write_text("\n".join([json.dumps(json.loads(first) | {"version": FUTURE}), *rest]))
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudyFolder:
+    folder = StudyFolder.create(tmp_path, "small", small_sweep(), "study_name: small\n")
+    journal = Journal(folder.journal_dir, "small")
+    journal.append(Begun(t=1.0, attempt=1, slots=1, trials=6))
+    journal.close()
+    folder.status_file.write_text(json.dumps({"version": 1, "state": "done"}))
+    return folder
+
+
+@pytest.mark.parametrize("command", ["status", "resume", "sync", "replay"])
+@pytest.mark.parametrize(
+    ("file", "reads"),
+    [
+        ("study.json", {"status", "resume", "sync", "replay"}),
+        ("status.json", {"status"}),
+        ("journal/000001.jsonl", {"resume", "sync", "replay"}),
+    ],
+)
+def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
+    study: StudyFolder, capsys: pytest.CaptureFixture[str], command: str, file: str, reads: set[str]
+):
+    """Which commands read which file is part of the table: what is not read cannot stand in the way."""
+    if command not in reads:
+        return
+    later(study.path / file)
+    words = [
+        command,
+        str(study.path),
+        *(["--trial-scheduler", "schedulers.ASHA"] if command == "replay" else []),
+    ]
+    assert launch.main(words) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1, said.err
+    assert f"format {FUTURE}; this version" in said.err
+    assert file.rpartition("/")[2] in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{", "cannot be read"), ('{"version": 99}', "format 99, this program reads 1"), ("", "cannot be read")],
+)
+def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
+    tmp_path: Path, text: str, says: str, study: StudyFolder
+):
+    """The journal is the backlog, and runs are found by their tags."""
+    from service.tracking import waiting
+
+    (study.path / "tracking.json").write_text(text)
+    count, trouble = waiting(study.path, "sqlite:///x.db")
+    assert count == 1
+    assert says in trouble
+    assert "found by" in trouble

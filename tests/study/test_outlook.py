@@ -1,0 +1,29 @@
+"""What a rule predicted of a trial stands beside its epoch, in the user's direction."""
+
+from pathlib import Path
+
+import pytest
+
+from schedulers.fifo import FIFORule
+from schedulers.rule import Continue, Outlook
+from service.study.journal import read_events
+from service.study.record import fold
+from tests.study.slot import Slot, small_sweep
+
+
+@pytest.mark.parametrize(
+    ("direction", "metrics"),
+    [
+        ("minimize", {"predicted_final": 0.3, "predicted_low": 0.1, "predicted_high": 0.5}),
+        ("maximize", {"predicted_final": -0.3, "predicted_low": -0.5, "predicted_high": -0.1}),
+    ],
+)
+def test_a_prediction_reaches_the_journal_with_its_interval(tmp_path: Path, direction: str, metrics: dict):
+    slot = Slot(tmp_path, small_sweep(direction=direction), FIFORule(max_resource=6))
+    slot.desk.begin()
+    slot.desk.ask()
+    decision = Continue("room", outlook=Outlook(0.3, 0.1, 0.5, 0.2))
+    slot.narrator.reported("00000", {"epoch": 1, slot.sweep.metric: 1.0}, decision)
+    point = fold(read_events(tmp_path / "journal")).trials["00000"].curve[0]
+    seen = {key: value for key, value in point.metrics.items() if key.startswith("predicted")}
+    assert seen == {**metrics, "predicted_chance": 0.2}

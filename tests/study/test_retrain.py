@@ -1,0 +1,267 @@
+"""A retraining: who is trained anew, in which order, and what is read off it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.spec import Sweep, SweepError
+from service.study.door import open_door, openings
+from service.study.folder import StudyExists, StudyFolder
+from service.study.race import Rounds
+from service.study.record import StudyRecord, TrialRecord
+from service.study.retrain import candidates, prepare, retraining, shown_keys
+from service.study.verdict import interval, p_best, verdict
+from tests.study.test_best import CONFIG, record_of, template_sweep
+
+LR = "optimizer_config.lr"
+
+
+def searched_sweep(**words: Any) -> Sweep:
+    space = {LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True}}
+    return Sweep.model_validate(template_sweep().model_dump(mode="json") | {"search_space": space} | words)
+
+
+def trial(
+    number: int, lr: float, loss: float | None, outcome: str = "completed", **words: Any
+) -> TrialRecord:
+    found = TrialRecord(
+        number, f"{number:05d}", {LR: lr}, words.pop("source", "sampler"), 0.0, outcome=outcome
+    )
+    found.first_config, found.last_loss, found.best_loss = {LR: lr}, loss, loss
+    return found
+
+
+def record(*trials: TrialRecord) -> StudyRecord:
+    return StudyRecord(trials={each.trial: each for each in trials})
+
+
+@pytest.mark.parametrize(
+    ("trials", "names"),
+    [
+        ([trial(0, 0.3, 0.5), trial(1, 0.2, 0.4), trial(2, 0.4, 0.6)], ["t1", "t0", "baseline"]),
+        ([trial(0, 0.3, 0.5), trial(1, 0.3, 0.4), trial(2, 0.4, 0.6)], ["t1", "t2", "baseline"]),  # a twin
+        ([trial(0, 0.1, 0.5, source="baseline"), trial(1, 0.2, 0.4)], ["t1", "baseline"]),
+        ([trial(0, 0.1, 0.3, source="baseline"), trial(1, 0.2, 0.4)], ["baseline", "t1"]),  # it won
+        ([trial(0, 0.3, 0.1, "stopped"), trial(1, 0.2, 0.4)], ["t1", "t0", "baseline"]),  # whole ones first
+        ([trial(0, 0.3, 0.1, "diverged"), trial(1, 0.2, 0.4)], ["t1", "baseline"]),
+    ],
+)
+def test_the_top_k_and_the_baseline_are_trained_anew(trials: list[TrialRecord], names: list[str]):
+    assert [each.name for each in candidates(searched_sweep(), record(*trials), top_k=2)] == names
+
+
+def test_a_populations_winner_runs_under_its_schedule_and_under_its_last_settings():
+    found = candidates(searched_sweep(), record_of(CONFIG, copied=True), top_k=1)
+    assert [each.name for each in found] == ["t1", "t1-last", "baseline"]
+    assert found[0].config["schedule"][0]["config"][LR] == 0.2
+    assert "schedule" not in found[1].config
+    assert found[1].config[LR] == 0.2
+
+
+def test_the_sweep_of_a_retraining_is_one_like_any_other():
+    """It can be written into a study's folder and read back, with all it needs to go on."""
+    sweep = retraining(searched_sweep(), record(trial(0, 0.3, 0.5)), top_k=1, seeds=3)
+    assert Sweep.model_validate(sweep.model_dump(mode="json")) == sweep
+    assert (sweep.trials, sweep.run.epochs, sweep.run.seeds) == (6, 150, [58, 89, 231])
+    assert sweep.sampler.kwargs["seeds"] == [58, 89, 231]
+    assert shown_keys(sweep) == ("trial.candidate", "trial.seed", LR)
+
+
+def test_the_schedules_lengths_follow_an_overridden_number_of_epochs():
+    sweep = retraining(searched_sweep(), record(trial(0, 0.3, 0.5)), overrides=["epochs=20", "batch_size=8"])
+    assert (sweep.run.epochs, sweep.run.scheduler_config["total_steps"], sweep.run.batch_size) == (20, 20, 8)
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("epochs=few", "--set epochs: 'few' is no whole number above 0; write --set run.epochs=50"),
+        ("run.epoch=3", "--set run.epoch: unknown; did you mean 'epochs'?"),
+        ("run.batch_size=0", "run.batch_size"),
+        ("nonsense", "--set nonsense: is no key=value"),
+    ],
+)
+def test_an_override_that_cannot_be_is_one_line(override: str, line: str):
+    with pytest.raises(SweepError) as caught:
+        retraining(searched_sweep(), record(trial(0, 0.3, 0.5)), overrides=[override])
+    assert line in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> StudyFolder:
+    """A study of two completed trials."""
+    from service.study.journal import Journal
+
+    folder = StudyFolder.create(tmp_path, "small", searched_sweep(), "")
+    journal = Journal(folder.journal_dir, "small")
+    for event in events():
+        journal.append(event)
+    journal.close()
+    return folder
+
+
+def events() -> list[Any]:
+    from service.study.events import Asked, Begun, Ended, Reported
+
+    found: list[Any] = [Begun(t=0, attempt=1, slots=1, trials=1)]
+    found.append(Asked(t=0, trial="00000", config={LR: 0.3}, source="sampler"))
+    found.append(
+        Reported(
+            t=1,
+            trial="00000",
+            generation=0,
+            epoch=1,
+            work=1,
+            loss=0.5,
+            metrics={"val_loss": 0.5},
+            decision="stop",
+        )
+    )
+    return [*found, Ended(t=2, trial="00000", outcome="completed", reason="")]
+
+
+def test_a_retraining_is_carried_on_and_never_mixed_with_another(study: StudyFolder):
+    first = prepare(study, "retrain", top_k=1, seeds=3)
+    assert prepare(study, "retrain") == first
+    assert prepare(study, "retrain", top_k=1, seeds=3) == first
+    with pytest.raises(StudyExists, match="--name"):
+        prepare(study, "retrain", seeds=4)
+    assert prepare(study, "other", seeds=4) != first
+
+
+RACE = [{"name": name, "config": {LR: lr}, "value": lr} for name, lr in (("a", 0.1), ("b", 0.2), ("c", 0.3))]
+
+
+def raced(
+    losses: Mapping[str, Mapping[int, float]], seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
+) -> list[tuple[str, int]]:
+    """The order in which a race begins trainings that end at once."""
+    race, begun = Rounds(RACE, seeds), []
+    while (proposal := race.ask(len(begun))) is not None:
+        name, seed = proposal.config["trial.candidate"], proposal.config["trial.seed"]
+        loss = losses[name][seed]
+        outcome = "completed" if math.isfinite(loss) else "diverged"
+        race.tell(f"{len(begun):05d}", outcome, loss, "")
+        begun.append((name, seed))
+    return begun
+
+
+def test_seeds_are_run_in_rounds():
+    noise = {
+        name: {seed: 0.1 * ((seed * k) % 3) for seed in range(1, 6)}
+        for name, k in (("a", 1), ("b", 2), ("c", 4))
+    }
+    assert raced(noise)[:6] == [("a", 1), ("b", 1), ("c", 1), ("a", 2), ("b", 2), ("c", 2)]
+    assert len(raced(noise)) == 15
+
+
+def test_no_further_seed_of_a_loser_is_begun():
+    losses = {
+        name: {seed: base + 0.01 * (seed % 2) for seed in range(1, 6)}
+        for name, base in (("a", 0.1), ("b", 0.1))
+    }
+    losses["c"] = {seed: 5.0 + 0.1 * seed for seed in range(1, 6)}
+    begun = raced(losses)
+    assert [seed for name, seed in begun if name == "c"] == [1, 2, 3]
+    assert [seed for name, seed in begun if name == "a"] == [1, 2, 3, 4, 5]
+
+
+def test_a_resumed_race_goes_on_as_if_it_had_not_stopped():
+    live, again = Rounds(RACE, (1, 2)), Rounds(RACE, (1, 2))
+    for number in range(3):
+        proposal = live.ask(number)
+        assert proposal is not None
+        again.replay_asked(number, proposal.config, proposal.source)
+    assert live.ask(3) == again.ask(3)
+
+
+def finished(losses: Mapping[str, list[float]], direction: str = "minimize") -> tuple[Sweep, StudyRecord]:
+    """A retraining whose candidates had these values on seeds 1, 2, ..."""
+    sampler = {"name": "service.study.race.Rounds", "kwargs": {"candidates": RACE, "seeds": [1, 2, 3, 4, 5]}}
+    sweep = searched_sweep(sampler=sampler, direction=direction, metrics=None, metric="val_loss")
+    trials = []
+    for name, values in losses.items():
+        for seed, value in enumerate(values, start=1):
+            one = trial(len(trials), 0.1, sweep.sign * value if math.isfinite(value) else None)
+            one.config |= {"trial.candidate": name, "trial.seed": seed}
+            one.outcome, one.ended_at = (
+                "completed" if math.isfinite(value) else "diverged",
+                float(len(trials)),
+            )
+            trials.append(one)
+    return sweep, record(*trials)
+
+
+def test_the_verdict_ranks_by_the_mean_over_seeds():
+    found = verdict(*finished({"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25], "c": [0.35, 0.45, 0.5]}))
+    winner = found.winner
+    assert winner is not None
+    assert [one.name for one in found.standings] == ["b", "a", "c"]
+    assert (winner.mean, round(winner.std, 6)) == (0.25, 0.05)
+    assert (round(winner.low, 4), round(winner.high, 4)) == (0.1258, 0.3742)  # t(2) = 4.303
+    assert found.margin == pytest.approx(0.15)
+
+
+def test_what_is_maximised_is_mirrored():
+    values = {"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25]}
+    up, down = verdict(*finished(values, "maximize")), verdict(*finished(values))
+    assert [one.name for one in up.standings[:2]] == ["a", "b"]
+    assert up.margin == pytest.approx(down.margin)
+    assert up.standings[0].p_best == pytest.approx(down.standings[0].p_best, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("means", "tau"),
+    [([0.1, 0.2, 0.3], 1.0), ([0.3, 0.2, 0.1], -1.0), ([0.1, 0.3, 0.2], pytest.approx(1 / 3))],
+)
+def test_rank_stability_is_kendalls_tau_against_the_sweep(means: list[float], tau: Any):
+    values = {name: [mean, mean + 0.01] for name, mean in zip("abc", means, strict=True)}
+    assert verdict(*finished(values)).tau == tau
+
+
+def test_a_lead_within_the_noise_is_not_called_clear():
+    assert not verdict(*finished({"a": [0.3, 0.5, 0.4], "b": [0.35, 0.4, 0.5]})).clear
+    assert verdict(*finished({"a": [0.30, 0.31, 0.32], "b": [0.40, 0.42, 0.41]})).clear
+
+
+def test_who_diverged_on_a_seed_cannot_win():
+    found = verdict(*finished({"a": [0.1, math.nan, 0.1], "b": [0.4, 0.5, 0.4]}))
+    assert found.winner is not None
+    assert found.winner.name == "b"
+    assert "diverged on seed 2" in found.standings[-1].out or "diverged" in found.standings[1].out
+
+
+def test_nobody_wins_a_race_that_nobody_finished():
+    assert verdict(*finished({})).winner is None
+
+
+def test_the_chance_to_be_best_of_one_alone_is_one_and_of_equals_a_half():
+    values = {1: 0.1, 2: 0.4, 3: 0.2, 4: 0.3}
+    assert p_best({"a": values}, 1) == {"a": 1.0}
+    mirrored = dict(zip(values, reversed(values.values()), strict=True))
+    assert p_best({"a": values, "b": mirrored}, 1)["a"] == pytest.approx(0.5, abs=0.02)
+
+
+def test_one_seed_has_no_interval():
+    assert all(map(math.isnan, interval([0.1])))
+
+
+def test_the_door_is_written_before_it_opens_and_remembers(tmp_path: Path):
+    """The second opening is told of the first, and when that was."""
+    ticks = iter([10.0, 20.0])
+    assert open_door(tmp_path, by="retrain a", why="a: trial 1", clock=ticks.__next__) == []
+    before = open_door(tmp_path, by="retrain b", why="b: trial 2", clock=ticks.__next__)
+    assert [(opening.t, opening.by) for opening in before] == [(10.0, "retrain a")]
+    assert len(openings(tmp_path)) == 2
+
+
+def test_a_torn_line_still_counts_as_an_opening(tmp_path: Path):
+    (tmp_path / "test_access.jsonl").write_text(json.dumps({"t": 1.0, "by": "x", "why": "y"}) + '\n{"t": 2')
+    assert len(openings(tmp_path)) == 2

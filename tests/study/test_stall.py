@@ -1,0 +1,44 @@
+"""A sweep whose trials find no place to run."""
+
+from types import SimpleNamespace
+
+from service.study.desk import Desk
+from service.study.stop import StopSignal
+from tests.study.slot import small_sweep
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def desk_of(clock):
+    sweep = small_sweep(stall_timeout_s=60, resources_per_trial={"cpu": 2, "gpu": 4})
+    desk = SimpleNamespace(
+        sweep=sweep, stream=SimpleNamespace(clock=clock), stop=StopSignal(), _placed_at=None, _exit_code=130
+    )
+    desk.look = lambda running: Desk.check_placed(desk, running)
+    return desk
+
+
+def test_nothing_placed_for_too_long_ends_the_sweep_with_what_a_trial_asks_for():
+    clock = Clock()
+    desk = desk_of(clock)
+    for clock.now in (0.0, 59.0):
+        desk.look(False)
+        assert not desk.stop.requested
+    clock.now = 61.0
+    desk.look(False)
+    assert desk._exit_code == 6
+    assert "no trial could be placed for 61 s" in desk.stop.reason
+    assert "2 CPU and 4 GPU" in desk.stop.reason
+
+
+def test_the_silence_is_counted_from_the_last_trial_that_ran():
+    clock = Clock()
+    desk = desk_of(clock)
+    for clock.now, running in ((0.0, False), (50.0, True), (100.0, False)):
+        desk.look(running)
+    assert not desk.stop.requested

@@ -1,0 +1,53 @@
+"""`launch.py sync STUDY`: what MLflow still lacks is sent, and it is said what was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import launch
+from service.study.folder import StudyFolder
+from service.study.journal import Journal
+from service.study.lock import lock
+from service.tracking import waiting
+from tests.study.slot import small_sweep
+from tests.tracking.conftest import Shelf
+from tests.tracking.story import two_trials
+
+
+@pytest.fixture
+def study(shelf: Shelf) -> Path:
+    """A study that has ended, of which no store has heard."""
+    folder = StudyFolder.create(shelf.folder.parent, "small", small_sweep(), "study_name: small\n")
+    journal = Journal(folder.journal_dir, "small")
+    for event in two_trials():
+        journal.append(event)
+    journal.close()
+    return folder.path
+
+
+def test_the_backlog_is_kept_while_the_store_is_away_and_sent_once_it_is_there(
+    study: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """Exit code 1 as long as MLflow lacks something, then 0."""
+    events = len(two_trials())
+    said = []
+    for uri, code in (("http://127.0.0.1:9", 1), (shelf.uri, 0)):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert launch.main(["sync", str(study)]) == code
+        said.append(capsys.readouterr().out.strip().splitlines())
+    assert said[0][-1] == f"small: {events} events were not in MLflow yet, {events} are not now"
+    assert f"`launch.py sync {study}` sends them" in said[0][-2]
+    assert said[1][-1] == f"small: {events} events were not in MLflow yet, 0 are not now"
+    assert waiting(study, shelf.uri) == (0, "")
+    experiment = shelf.client.get_experiment_by_name(small_sweep().run.project)
+    runs = shelf.client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags.get("trial", "") for run in runs) == ["", "00000", "00001"]
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_of_a_study_that_runs_the_driver_tells_mlflow(study: Path, capsys: pytest.CaptureFixture[str]):
+    with lock(study / "lock", "launch.py run"):
+        assert launch.main(["sync", str(study)]) == 2
+    assert "is in use by 'launch.py run'" in capsys.readouterr().err

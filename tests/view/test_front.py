@@ -1,0 +1,60 @@
+"""What the summary says of several metrics, and of the baseline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from service.spec.sweep import Metric
+from service.study.record import StudyRecord, TrialRecord
+from service.view.progress import Facts
+from service.view.summary import SHOWN, against_baseline, front_lines
+from tests.study.test_front import at, trial
+
+ONE = Facts(name="digits", metric="val_loss", sign=1, epochs=10, wanted=4)
+TWO = replace(ONE, metrics=(Metric(name="val_loss"), Metric(name="parameters")))
+
+
+def study(*trials: TrialRecord, baseline: bool = True) -> StudyRecord:
+    trials[0].source = "baseline" if baseline else "sampler"
+    return StudyRecord(trials={each.trial: each for each in trials})
+
+
+@pytest.mark.parametrize(
+    ("losses", "line"),
+    [
+        ((0.5, 0.4), "val_loss 0.5 with the run as it is: the search beat it by 0.1 (20.0%)"),
+        ((0.4, 0.5), "val_loss 0.4: no trial beat the run as it is"),
+        ((0.4, 0.4), "val_loss 0.4: no trial beat the run as it is"),
+    ],
+)
+def test_the_end_says_whether_the_search_beat_the_baseline(losses: tuple[float, ...], line: str) -> None:
+    trials = [trial(number, at(loss, 10)) for number, loss in enumerate(losses)]
+    assert against_baseline(ONE, study(*trials)) == line
+
+
+def test_a_baseline_that_was_stopped_is_no_yardstick() -> None:
+    trials = trial(0, at(0.9, 10), outcome="stopped"), trial(1, at(0.4, 10))
+    trials[0].status = "stopped"
+    line = "trial 0, the run as it is, did not run to its end (stopped)"
+    assert against_baseline(ONE, study(*trials)) == line
+
+
+def test_without_a_baseline_nothing_is_said() -> None:
+    assert against_baseline(ONE, study(trial(0, at(0.5, 10)), baseline=False)) == ""
+
+
+def test_the_front_is_listed_best_first() -> None:
+    record = study(trial(0, at(0.5, 10)), trial(1, at(0.4, 20)), trial(2, at(0.6, 30)))
+    assert front_lines(TWO, record) == [
+        "trial 1: val_loss 0.4, parameters 20",
+        "trial 0: val_loss 0.5, parameters 10",
+    ]
+    assert front_lines(ONE, record) == []
+
+
+def test_a_long_front_is_cut_and_said_where_the_rest_is() -> None:
+    many: list[Any] = [trial(n, at(0.1 + n, 100 - n)) for n in range(SHOWN + 3)]
+    assert front_lines(TWO, study(*many))[SHOWN:] == ["and 3 more: status.json"]

@@ -1,0 +1,140 @@
+"""From the columns of a raw table to a net's inputs, in the scale of the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trainables.data import Data, source_and_training_rows
+from trainables.run import RunConfig, RunError
+from trainables.table import Scale, Table, one_hot
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How inputs are made of a table's columns; plain data, for a JSON file.
+
+    Attributes:
+        numbers: numeric columns in order: name, median, mean, std, and whether a 0/1 column beside it
+            says where it was missing.
+        words: columns of categories: name, categories, and whether "missing" is one.
+        target: name of the column that is predicted.
+        classes: what the classes are called, in the order of their codes; empty for a regression.
+        shape: of one input row.
+        named: False for data that came as arrays: their columns are called x0, x1, ...
+    """
+
+    numbers: tuple[dict[str, Any], ...]
+    words: tuple[dict[str, Any], ...]
+    target: str
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
+    named: bool
+
+    @classmethod
+    def of(cls, run: RunConfig, data: Data, paths: Sequence[str | Path] = ()) -> Columns:
+        """What the training rows of the run's data say.
+
+        Raises:
+            RunError: if the data cannot be loaded.
+        """
+        source, train = source_and_training_rows(run, paths)
+        shape = tuple(data.x_train.shape[1:])
+        if not isinstance(source, Table):
+            plain = {"median": 0.0, "mean": 0.0, "std": 1.0, "gap": False}
+            numbers = tuple({"name": f"x{i}", **plain} for i in range(data.in_features))
+            return cls(numbers, (), "y", tuple(map(str, range(data.classes))), shape, False)
+        scale = Scale.of(source.numbers[train])
+        numbers = tuple(
+            {"name": str(name), "median": median, "mean": mean, "std": std, "gap": bool(gap)}
+            for name, median, mean, std, gap in zip(
+                source.numeric,
+                scale.median.tolist(),
+                scale.mean.tolist(),
+                scale.std.tolist(),
+                source.gaps,
+                strict=True,
+            )
+        )
+        words = tuple(
+            {"name": str(name), "categories": categories, "missing": missing}
+            for name, (categories, missing) in source.categories.items()
+        )
+        return cls(numbers, words, source.target_name, source.classes, shape, True)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; `Columns(**...)` makes it again."""
+        return asdict(self)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns that a table must have."""
+        return [column["name"] for column in (*self.numbers, *self.words)]
+
+    def read(self, file: Path, sep: str = ",") -> pd.DataFrame:
+        """A table from a CSV (also .gz) or Parquet file.
+
+        Raises:
+            RunError: if there is no such file, or it is no table.
+        """
+        path = Path(file)
+        if not path.is_file():
+            raise RunError(f"{file}: no such file")
+        try:
+            if path.suffix in (".parquet", ".pq"):
+                return pd.read_parquet(path)
+            return pd.read_csv(path, sep=sep, dtype={column["name"]: "string" for column in self.words})
+        except (ValueError, OSError) as error:  # pandas' and pyarrow's own are ValueErrors
+            raise RunError(f"{file}: cannot be read as a table: {' '.join(str(error).split())}") from None
+
+    def check(self, frame: pd.DataFrame, file: str) -> list[str]:
+        """The columns that are not used, the target not among them.
+
+        Raises:
+            RunError: if a column is missing.
+        """
+        lacking = [name for name in self.names if name not in frame.columns]
+        unknown = [str(name) for name in frame.columns if name not in (*self.names, self.target)]
+        if lacking:
+            also = f"; it has {_few(unknown)} instead" if unknown else ""
+            wanted = f"the model was trained with {_few(self.names)}"
+            raise RunError(f"{file}: no column {_few(lacking)}{also}; {wanted}")
+        return unknown
+
+    def inputs(self, frame: pd.DataFrame, file: str) -> np.ndarray:
+        """What the net takes, (rows, ...), float32; a category never seen is all zeros.
+
+        Raises:
+            RunError: if a numeric column holds something else.
+        """
+        values = [_numbers(frame[column["name"]], column["name"], file) for column in self.numbers]
+        raw = np.stack(values, axis=1) if values else np.zeros((len(frame), 0))
+        median, mean, std = (
+            np.array([column[key] for column in self.numbers]) for key in ("median", "mean", "std")
+        )
+        gaps = np.array([column["gap"] for column in self.numbers], dtype=bool)
+        missing = np.isnan(raw)
+        hot = [one_hot(frame[each["name"]], each["categories"], each["missing"]) for each in self.words]
+        scaled = Scale(median, mean, std).apply(raw) if values else raw
+        joined = np.concatenate([scaled, missing[:, gaps], *hot], axis=1, dtype=np.float32)
+        return joined.reshape(len(frame), *self.shape)
+
+
+def _numbers(column: pd.Series, name: str, file: str) -> np.ndarray:
+    """A column as float64; missing and infinite values are NaN."""
+    found = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    wrong = np.flatnonzero(np.isnan(found) & column.notna().to_numpy())
+    if len(wrong):
+        row = int(wrong[0])
+        raise RunError(f"{file}: column {name!r} is numeric, row {row + 1} has {str(column.iloc[row])!r}")
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:6])
+    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"

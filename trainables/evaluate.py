@@ -1,0 +1,101 @@
+"""Trained nets held against rows: one by one, and as an ensemble of one configuration's seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.build import Criterion
+from trainables.checkpoint import CheckpointError
+from trainables.data import Data, Split
+from trainables.learner import Learner
+from trainables.run import RunConfig, RunError
+from trainables.training import Training
+
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What nets are worth on some rows.
+
+    Attributes:
+        members: seed -> `loss` and metrics.
+        ensemble: of the mean of their predictions.
+    """
+
+    members: dict[int, Scores]
+    ensemble: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Nets:
+    """The nets of one configuration, one per seed, on the CPU with the weights meant for inference.
+
+    Args:
+        learners: seed -> a learner that holds the net.
+    """
+
+    learners: Mapping[int, Learner]
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Their scores on some rows."""
+        answers = {seed: learner.answers(split) for seed, learner in self.learners.items()}
+        members = {seed: self.learners[seed].scores(*answer) for seed, answer in answers.items()}
+        judge = next(iter(self.learners.values()))
+        outputs, targets = [answer[0] for answer in answers.values()], next(iter(answers.values()))[1]
+        return Evaluation(members, judge.scores(mean_outputs(judge.criterion, outputs), targets))
+
+    def weights(self, seed: int) -> dict[str, torch.Tensor]:
+        """One net's state dict."""
+        return self.learners[seed].weights()
+
+
+def load_nets(run: RunConfig, data: Data, checkpoints: Mapping[int, Path]) -> Nets:
+    """The nets of these checkpoints.
+
+    Args:
+        run: that they were trained under.
+        data: that they were trained on.
+        checkpoints: seed -> directory.
+
+    Raises:
+        RunError: if the run cannot be built, or a checkpoint is damaged.
+    """
+    learners = {}
+    for seed, directory in checkpoints.items():
+        training = Training(run, data, seed=seed)
+        try:
+            training.load(directory)
+        except CheckpointError as error:
+            raise RunError(f"{error}; delete this folder and `launch.py retrain` again") from None
+        learners[seed] = training.learners[0]
+    return Nets(learners)
+
+
+def mean_outputs(criterion: Criterion, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The outputs of an ensemble: the mean prediction, in the form its criterion takes.
+
+    Class probabilities are averaged as such (the mean of logits is another, geometric mean); their
+    logarithm is a logit to CrossEntropyLoss and a log-probability to NLLLoss. Other outputs are
+    averaged as they are.
+    """
+    stacked = torch.stack(list(outputs))
+    if isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss)):
+        return stacked.log_softmax(-1).logsumexp(0) - torch.tensor(float(len(outputs))).log()
+    if isinstance(criterion, nn.BCEWithLogitsLoss):
+        return torch.logit(stacked.sigmoid().mean(0))
+    return stacked.mean(0)
+
+
+def as_plain(evaluation: Evaluation) -> dict[str, Any]:
+    """For a JSON file."""
+    return {
+        "members": {str(seed): scores for seed, scores in evaluation.members.items()},
+        "ensemble": evaluation.ensemble,
+    }
