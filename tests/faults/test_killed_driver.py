@@ -46,7 +46,13 @@ SCHEDULERS = {
 }
 
 
-@pytest.fixture(scope="module", params=SCHEDULERS)
+LONG = ("predictive",)  # the nightly list's: CI has eight minutes for all faults
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.nightly if name in LONG else ()) for name in SCHEDULERS],
+)
 def study(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, str]]:

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from schedulers.replay import replay
 from schedulers.rule import Continue, Outlook, Pause, Report, Resume, Stop
 
 R = 16
-RECORDED = Path(__file__).parents[2] / "benchmarks" / "curves"
 
 
 def sweep(seed, trials=40, epochs=R, offset=0.0):
@@ -373,17 +371,6 @@ def test_a_question_does_not_look_through_all_that_wait():
     rule.end("01000", "failed")
     assert rule.resume(paused).trial_id == "00000"
     assert paused.read < 20
-
-
-@pytest.mark.parametrize("workers", [1, 16])
-@pytest.mark.parametrize("name", ["digits", "pumps"])
-def test_recorded_sweeps_are_halved_and_a_winner_found(name, workers):
-    """80 trials of 50 epochs, recorded in full (benchmarks/record.py)."""
-    with np.load(RECORDED / f"{name}__cosine__50.npz") as file:
-        curves = file["val"].astype(float)
-    outcome = replay(PFLRule(max_resource=50, population_size=80), curves.tolist(), workers=workers)
-    assert outcome.saved > 0.6
-    assert outcome.best == curves[:, -1].min()
 
 
 @given(factor=st.sampled_from([0.01, 7.0, 1e4]))

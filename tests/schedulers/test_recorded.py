@@ -1,0 +1,22 @@
+"""The predictive rule on two sweeps that were recorded in full."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schedulers.predictive import PFLRule
+from schedulers.replay import replay
+
+RECORDED = Path(__file__).parents[2] / "benchmarks" / "curves"
+
+
+@pytest.mark.parametrize("workers", [1, 16])
+@pytest.mark.parametrize("name", ["digits", "pumps"])
+def test_recorded_sweeps_are_halved_and_a_winner_found(name, workers):
+    """80 trials of 50 epochs, recorded in full (benchmarks/record.py)."""
+    with np.load(RECORDED / f"{name}__cosine__50.npz") as file:
+        curves = file["val"].astype(float)
+    outcome = replay(PFLRule(max_resource=50, population_size=80), curves.tolist(), workers=workers)
+    assert outcome.saved > 0.6
+    assert outcome.best == curves[:, -1].min()
