@@ -50,7 +50,7 @@ def figures(subject: Subject, tables: Tables, importance: Importance) -> list[Fi
     found = list(own.figures(subject, tables, importance))
     named = [Figure(*each) for each in (*found, *_optunas(subject, importance))]
     for figure in named:
-        _dress(figure.plot)
+        dress(figure.plot)
     return named
 
 
@@ -196,7 +196,7 @@ def _call(plot: Callable[..., Any], *args: Any, **words: Any) -> Any:
     return plot(*args, **words)
 
 
-def _dress(plot: Any) -> None:
+def dress(plot: Any) -> None:
     """One look for all: no ground of their own, so that they stand on a light page and on a dark one."""
     plot.update_layout(
         template="plotly",

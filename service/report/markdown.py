@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from service.report.report import Report
 from service.report.sections import Section, sections
@@ -10,8 +10,13 @@ from service.report.sections import Section, sections
 
 def as_markdown(found: Report) -> str:
     """The report as one Markdown text; figures are in the page beside it."""
-    lines = [f"# {found.subject.name}", "", "The figures are in [report.html](report.html).", ""]
-    for section in sections(found):
+    return markdown(found.subject.name, "report.html", sections(found))
+
+
+def markdown(title: str, page: str, parts: Iterable[Section]) -> str:
+    """Sections as one Markdown text; `page` is the name of the file that has the figures."""
+    lines = [f"# {title}", "", f"The figures are in [{page}]({page}).", ""]
+    for section in parts:
         lines += _section(section)
     return "\n".join(lines)
 

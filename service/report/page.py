@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from plotly.offline import get_plotlyjs
 
@@ -61,14 +61,39 @@ for (const holder of document.querySelectorAll("div.plot")) {
 
 def as_page(found: Report, figures: Sequence[Figure]) -> str:
     """The report as one HTML text without a reference to anything outside itself."""
+    return page(
+        found.subject.name,
+        " and ".join(_goal(found)),
+        sections(found),
+        figures,
+        {"findings": _findings(found)},
+    )
+
+
+def page(
+    title: str,
+    goal: str,
+    parts: Sequence[Section],
+    figures: Sequence[Figure],
+    drawn: Mapping[str, str] | None = None,
+) -> str:
+    """One HTML text without a reference to anything outside itself.
+
+    Args:
+        title: its heading.
+        goal: the line under it.
+        parts: from top to bottom; one without lines, rows and figures is left out.
+        figures: each in its section.
+        drawn: section -> HTML that stands for its lines.
+    """
     shown = [
         section
-        for section in sections(found)
+        for section in parts
         if section.lines or section.rows or any(figure.section == section.name for figure in figures)
     ]
     links = "".join(f'<a href="#{section.name}">{html.escape(section.title)}</a>' for section in shown)
-    body = "".join("".join(_section(found, section, figures)) for section in shown)
-    name, goal = html.escape(found.subject.name), " and ".join(_goal(found))
+    body = "".join("".join(_section(section, figures, (drawn or {}).get(section.name))) for section in shown)
+    name = html.escape(title)
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -84,10 +109,10 @@ def _goal(found: Report) -> Iterator[str]:
         yield f"{metric.direction} {metric.name}"
 
 
-def _section(found: Report, section: Section, figures: Sequence[Figure]) -> Iterator[str]:
+def _section(section: Section, figures: Sequence[Figure], drawn: str | None) -> Iterator[str]:
     yield f'<section id="{section.name}"><h2>{html.escape(section.title)}</h2>'
-    if section.name == "findings" and found.findings:
-        yield from _findings(found)
+    if drawn:
+        yield drawn
     else:
         yield from _lines(section)
     if section.head:
@@ -112,14 +137,13 @@ def _lines(section: Section) -> Iterator[str]:
         yield f"<dl>{inner}</dl>"
 
 
-def _findings(found: Report) -> Iterator[str]:
-    for finding in found.findings:
-        name = finding.name.replace("_", " ")
-        yield (
-            f'<div class="finding {finding.severity}"><b>{html.escape(name)}</b> '
-            f"<span class=dim>({finding.severity})</span><br>{html.escape(finding.evidence)}.<br>"
-            f"{html.escape(finding.reading)}<br>{_words(finding.mend)}</div>"
-        )
+def _findings(found: Report) -> str:
+    return "".join(
+        f'<div class="finding {finding.severity}"><b>{html.escape(finding.name.replace("_", " "))}</b> '
+        f"<span class=dim>({finding.severity})</span><br>{html.escape(finding.evidence)}.<br>"
+        f"{html.escape(finding.reading)}<br>{_words(finding.mend)}</div>"
+        for finding in found.findings
+    )
 
 
 def _words(text: str) -> str:

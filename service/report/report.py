@@ -11,6 +11,7 @@ from service.report.boundary import Edge, edges, extend_line
 from service.report.errors import NothingFound
 from service.report.findings import Evidence, Finding, findings
 from service.report.importance import Importance, importance
+from service.report.noise import noise_of
 from service.report.optuna_study import as_study
 from service.report.subject import Subject
 from service.report.tables import Tables, tables
@@ -61,7 +62,7 @@ def report(subject: Subject, top_k: int) -> Report:
         importance=which,
         edges=bounds,
         widen=extend_line(subject, bounds),
-        findings=findings(Evidence(subject, numbers, bounds, which)),
+        findings=findings(Evidence(subject, numbers, bounds, which, noise_of(subject))),
         front=tuple(trial.number for trial in best),
     )
 

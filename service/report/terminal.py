@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,7 +20,12 @@ LONG = 90  # characters of a cell
 def print_report(console: Console, found: Report) -> None:
     """Print what fits a terminal: all but the figures and the list of reasons."""
     console.print(Text(f"Study: {found.subject.name}", style="bold"))
-    for section in sections(found):
+    print_sections(console, sections(found))
+
+
+def print_sections(console: Console, parts: Iterable[Section]) -> None:
+    """Print sections, those left out that would not fit."""
+    for section in parts:
         if section.name not in HIDDEN and (section.lines or section.rows):
             _print(console, section)
 

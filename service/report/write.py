@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from service.report.markdown import as_markdown
@@ -20,11 +21,22 @@ def write(found: Report, folder: Path) -> list[Path]:
     from service.report.figures import figures
     from service.report.page import as_page
 
-    texts = {
-        "report.html": as_page(found, figures(found.subject, found.tables, found.importance)),
-        "report.md": as_markdown(found),
-        "report.json": json.dumps(as_json(found), indent=1) + "\n",
-    }
+    return put(
+        folder,
+        {
+            "report.html": as_page(found, figures(found.subject, found.tables, found.importance)),
+            "report.md": as_markdown(found),
+            "report.json": json.dumps(as_json(found), indent=1) + "\n",
+        },
+    )
+
+
+def put(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write files into a folder, made if missing, each replaced whole; their paths.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         draft = folder / f".{name}.tmp"

@@ -1,9 +1,11 @@
 """For each rule a study that raises it and a near miss that does not."""
 
+from pathlib import Path
+
 import pytest
 
 from service.report.boundary import edges
-from service.report.findings import Evidence, findings
+from service.report.findings import RULES, Evidence, findings
 from service.report.importance import Importance
 from service.report.tables import tables
 from tests.report import stories
@@ -54,3 +56,9 @@ def test_the_baseline_beats_the_search(tmp_path, losses, first, there):
 def test_the_best_crowd_at_an_edge(tmp_path, rates, there):
     losses = [0.1 + 0.1 * number for number in range(10)]
     assert ("best_at_an_edge" in raised(tmp_path, losses, rates)) is there
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_finding_is_explained_on_the_reports_page(rule):
+    page = Path(__file__).parents[2] / "docs" / "report.md"
+    assert f"| `{rule.__name__}` |" in page.read_text(encoding="utf-8")

@@ -1,0 +1,63 @@
+"""Findings: what a practised eye would see in a study, each a small rule with evidence, reading and mend.
+
+A rule is a function of `Evidence` that answers with a `Finding` or None; `RULES` is the list. It is pure:
+no file, no clock, no plot. To add one, write the function in the file of its subject, add it to `RULES`,
+and give tests/report/ a study that raises it and a near miss that does not. Numbers like 003 are the
+practice documents that a threshold is from.
+"""
+
+from __future__ import annotations
+
+from service.report.findings.evidence import ORDER, Evidence, Finding, Rule
+from service.report.findings.progress import search_has_settled, winner_within_noise
+from service.report.findings.space import (
+    all_alike,
+    baseline_wins,
+    best_at_an_edge,
+    diverges_above,
+    one_parameter_rules,
+    top_agrees,
+)
+from service.report.findings.stopping import (
+    false_stops,
+    stopper_always_acts,
+    stopper_never_acts,
+    stops_too_many,
+)
+from service.report.findings.training import (
+    dies_in_first_epoch,
+    epochs_run_out,
+    lacks_capacity,
+    noisy_training,
+    overfits,
+    slow_convergence,
+)
+
+__all__ = ["ORDER", "RULES", "Evidence", "Finding", "Rule", "findings"]
+
+RULES: tuple[Rule, ...] = (
+    all_alike,
+    baseline_wins,
+    stopper_always_acts,
+    stops_too_many,
+    false_stops,
+    dies_in_first_epoch,
+    diverges_above,
+    winner_within_noise,
+    best_at_an_edge,
+    one_parameter_rules,
+    top_agrees,
+    noisy_training,
+    slow_convergence,
+    epochs_run_out,
+    overfits,
+    lacks_capacity,
+    stopper_never_acts,
+    search_has_settled,
+)
+
+
+def findings(seen: Evidence) -> tuple[Finding, ...]:
+    """What all rules find, the gravest first."""
+    found = [finding for rule in RULES if (finding := rule(seen)) is not None]
+    return tuple(sorted(found, key=lambda finding: ORDER.index(finding.severity)))

@@ -1,0 +1,108 @@
+"""What a rule looks at and what it answers with, and how a mend is written as a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from schedulers.space import Categorical, Domain, Float
+from service.report.boundary import Edge
+from service.report.importance import Importance
+from service.report.noise import Noise
+from service.report.subject import Subject
+from service.report.tables import Tables
+
+Severity = Literal["problem", "advice", "note"]
+ORDER: tuple[Severity, ...] = ("problem", "advice", "note")
+TOP = 5  # trials that are asked where the best ones are meant; 003 validates its top five, too
+RATES = ("lr", "learning_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was seen.
+
+    Attributes:
+        name: of the rule, in snake case.
+        severity: problem (the result is not to be trusted), advice (do this next), note.
+        evidence: the numbers that were seen.
+        reading: what they mean.
+        mend: what to do about it; a command where there is one.
+    """
+
+    name: str
+    severity: Severity
+    evidence: str
+    reading: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a rule may look at.
+
+    Attributes:
+        noise: how far two trainings of one configuration differ; None while nothing says.
+    """
+
+    subject: Subject
+    tables: Tables
+    edges: tuple[Edge, ...]
+    importance: Importance
+    noise: Noise | None = None
+
+
+Rule = Callable[[Evidence], Finding | None]
+
+
+def on_study(subject: Subject, command: str, options: str = "") -> str:
+    """A command on this very study: `python launch.py retrain digits_pbt --top-k 5`; "" for a database."""
+    if subject.folder is None:
+        return ""
+    return f"python launch.py {command} {subject.folder.name} {options}".rstrip()
+
+
+def again(subject: Subject, *sets: str) -> str:
+    """The line that runs the sweep anew with other words: a study's space may grow, never shrink."""
+    words = " ".join(f"--set {text}" for text in sets)
+    return f"python launch.py SWEEP.yaml --name {subject.name}-2 {words}"
+
+
+def rate_key(subject: Subject) -> str | None:
+    """The searched learning rate's flat key; None if none is searched."""
+    return next((key for key in subject.parameters if key.rpartition(".")[2] in RATES), None)
+
+
+def rates_times(subject: Subject, factor: float) -> str:
+    """The line that runs the sweep anew with learning rates so many times as high."""
+    key = rate_key(subject)
+    if key is not None:
+        domain = subject.domains[key]
+        if not isinstance(domain, Float):
+            return f"Choose values of {key} {factor:g} times as high."
+        return again(
+            subject,
+            f"search_space.{key}.min={domain.low * factor:g}",
+            f"search_space.{key}.max={domain.high * factor:g}",
+        )
+    settings = subject.run.get("optimizer_config") or {}
+    for name in RATES:
+        if isinstance(settings.get(name), int | float):
+            return again(subject, f"run.optimizer_config.{name}={settings[name] * factor:g}")
+    return f"Search the learning rate, around {factor:g} times of what it is now."
+
+
+def narrowed(key: str, domain: Domain, values: list[Any]) -> tuple[str, ...]:
+    """The `--set`s that leave a parameter no more than these values.
+
+    >>> narrowed("net_config.layers", Categorical((2, 3)), [3, 3])
+    ("'search_space.net_config.layers.choices=[3]'",)
+    """
+    if isinstance(domain, Categorical):
+        kept = [choice for choice in domain.choices if choice in values]
+        return (f"'search_space.{key}.choices={kept}'",)
+    low, high = min(values), max(values)
+    if isinstance(domain, Float):
+        low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
+    return f"search_space.{key}.min={low!r}", f"search_space.{key}.max={high!r}"

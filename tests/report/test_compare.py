@@ -1,0 +1,214 @@
+"""Sweeps side by side: best at equal budget, intervals, agreement, and what is refused."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from launch import main
+from schedulers.space import Categorical, Float, Int
+from service.report.agreement import agreement, common, distances, in_unit
+from service.report.compare import as_json, compare
+from service.report.compare_sections import sections, write
+from service.report.course import Course, at_budget, course, precedence, resampled, within
+from service.report.errors import CannotReport, NothingFound
+from tests.report import curves, stories
+
+LR, LAYERS = stories.LR, stories.LAYERS
+WHERE = {LR: 0.03, LAYERS: 3}
+
+
+def study(root, losses, rates=None, epochs=4, **words):
+    """A study of sampled trials with these final losses; the same learning rates unless given."""
+    events = []
+    for number, loss in enumerate(losses):
+        chosen = {LR: rates[number] if rates else 0.001 * 1.1**number, LAYERS: 1 + number % 6}
+        curve = [loss + 0.01 * (epochs - epoch) for epoch in range(1, epochs + 1)]
+        events += curves.trial(number, curve, config=chosen)
+    return stories.subject(root, events, stories.sweep(**words))
+
+
+def spread(low, high, count=30):
+    return list(np.random.default_rng(1).permutation(np.linspace(low, high, count)))
+
+
+def test_a_clear_lead_is_told(tmp_path):
+    good, bad = study(tmp_path / "a", spread(0.1, 0.2)), study(tmp_path / "b", spread(0.5, 0.9))
+    (duel,) = compare([good, bad]).duels
+    assert duel.better == str(good.folder)
+    assert duel.p_one == 1.0
+    assert duel.low > 0.29
+
+
+def test_two_searches_of_one_kind_are_not_distinguishable(tmp_path):
+    """Not even where the best of the one is a little better than that of the other."""
+    one, other = study(tmp_path / "a", spread(0.100, 0.9)), study(tmp_path / "b", spread(0.102, 0.9))
+    (duel,) = compare([one, other]).duels
+    assert duel.better == ""
+    assert duel.verdict.startswith("not distinguishable")
+
+
+@pytest.mark.parametrize("counts", [(10, 10), (30, 10), (8, 40)])
+def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts):
+    """At most: the test is exact, and its steps are coarse."""
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(2000):
+        one, other = (rng.random(count) for count in counts)
+        pair = (one, other) if one.min() < other.min() else (other, one)
+        wrong += precedence(*pair)[1] <= 0.05
+    assert wrong / 2000 <= 0.06
+
+
+def test_a_lead_below_seed_noise_is_none(tmp_path):
+    """Every resample favours the first; yet two trainings differ by more."""
+
+    def rough(root, end):
+        events = []
+        for number in range(20):
+            tail = [end + 0.2 * (epoch % 2) for epoch in range(5)]
+            events += curves.trial(number, [*tail, end], config={LR: 0.01, LAYERS: 1})
+        return stories.subject(root, events)
+
+    (duel,) = compare([rough(tmp_path / "a", 0.10), rough(tmp_path / "b", 0.11)]).duels
+    assert (duel.p_one, duel.better) == (1.0, "")
+    assert "two trainings by" in duel.verdict
+
+
+def test_budgets_are_made_equal_in_epochs(tmp_path):
+    """The longer study's winner came after the budget of the shorter: it does not count."""
+    short = study(tmp_path / "a", [0.5] * 10)
+    long = study(tmp_path / "b", [0.6] * 10 + [0.1])
+    (duel,) = compare([short, long]).duels
+    assert (duel.epochs, duel.values, duel.medians) == (40, (0.5, 0.6), (0.5, 0.6))
+
+
+def test_maximised_values_stay_in_the_users_direction(tmp_path):
+    words = {"metric": "val_loss", "direction": "maximize", "metrics": None}
+    good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **words)
+    bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **words)
+    found = compare([good, bad])
+    curve = found.sides[0].by_trials
+    assert found.sides[0].best.value == pytest.approx(0.9)
+    assert found.duels[0].better == str(good.folder)
+    assert all(low <= high for low, high in zip(curve.low, curve.high, strict=True))
+    assert list(curve.best) == sorted(curve.best)
+
+
+@pytest.mark.parametrize(("budget", "best"), [(3, math.inf), (4, 0.5), (9, 0.5), (10, 0.4), (100, 0.3)])
+def test_a_trial_counts_once_its_epochs_are_spent(budget, best):
+    seen = np.array([[0.5, 0.4, 0.3]]), np.array([[4.0, 10.0, 12.0]])
+    assert at_budget(*seen, budget)[0] == best
+
+
+def test_before_a_budgets_first_trial_there_is_nothing():
+    seen = within(Course(np.array([0.3, 0.1]), np.array([4.0, 4.0])), 3.0)
+    best, spent = resampled(seen, 0)
+    assert np.isinf(at_budget(best, spent, 3.0)).all()
+
+
+def test_resampled_orders_spend_and_gain_step_by_step():
+    best, spent = resampled(Course(np.array([0.3, math.inf, 0.1]), np.array([4.0, 1.0, 4.0])), 0)
+    assert (np.diff(best[np.isfinite(best).all(axis=1)], axis=1) <= 0).all()
+    assert (np.diff(spent, axis=1) > 0).all()
+
+
+def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path):
+    events = curves.trial(0, [0.5] * 4) + curves.trial(1, [0.1] * 2, outcome="stopped")
+    seen = course(stories.subject(tmp_path, events))
+    assert list(seen.losses) == [0.5, math.inf]
+    assert list(seen.epochs) == [4.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ({"metrics": [{"name": "accuracy"}]}, "metric"),
+        ({"metrics": [{"name": "val_loss", "direction": "maximize"}]}, "direction"),
+        ({"objective": "best"}, "objective"),
+    ],
+)
+def test_studies_judged_by_different_things_are_refused(tmp_path, words, named):
+    one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1], **words)
+    with pytest.raises(CannotReport, match=f"has {named} "):
+        compare([one, other])
+
+
+def test_one_study_is_no_comparison(tmp_path):
+    with pytest.raises(CannotReport, match="two studies or more"):
+        compare([study(tmp_path, [0.1])])
+
+
+def test_a_study_is_not_held_against_itself(tmp_path):
+    subject = study(tmp_path, [0.1])
+    with pytest.raises(CannotReport, match="named twice"):
+        compare([subject, subject])
+
+
+def test_a_study_without_a_result_is_named(tmp_path):
+    with pytest.raises(NothingFound, match="told: no trial has a result"):
+        compare([study(tmp_path / "a", [0.1]), stories.subject(tmp_path / "b", [])])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [
+        ([0.03, *[0.5] * 9], [0.031, *[0.9] * 9], True),
+        ([0.001, *[0.5] * 9], [0.9, *[0.002] * 9], False),
+        ([0.03, *[0.5] * 9], [0.03, *[0.9] * 9], False),  # the same draw: not independent
+    ],
+)
+def test_independent_searches_agree_on_a_winner(tmp_path, one, other, agree):
+    losses = [0.1 + 0.01 * number for number in range(10)]
+    subjects = study(tmp_path / "a", losses, one), study(tmp_path / "b", losses, other)
+    found = agreement("a", "b", *subjects)
+    assert found.agree is agree
+    assert ("not independent" in found.sentence) is (one[0] == other[0])
+
+
+def test_the_nearest_configuration_and_its_rank_are_named(tmp_path):
+    one = study(tmp_path / "a", [0.1, 0.2], [0.03, 0.5])
+    other = study(tmp_path / "b", [0.4, 0.1, 0.3], [0.032, 0.9, 0.8])
+    number, gap, rank = agreement("a", "b", one, other).nearest
+    assert (number, rank) == (0, 3)
+    assert gap < 0.05
+
+
+def test_ranges_are_joined_and_unlike_parameters_left_out():
+    one = {"lr": Float(1e-3, 1e-1, log=True), "layers": Int(1, 4), "x": Float(0.0, 1.0), "f": Float(1, 1)}
+    other = {
+        "lr": Float(1e-2, 1.0, log=True),
+        "layers": Int(2, 8),
+        "x": Categorical((1, 2)),
+        "f": Float(1, 1),
+    }
+    assert common(one, other) == {"lr": Float(1e-3, 1.0, log=True), "layers": Float(1.0, 8.0)}
+
+
+def test_distances_are_shares_of_the_space():
+    domains = {"x": Float(0.0, 2.0), "net": Categorical(("a", "b", "c"))}
+    points = in_unit(domains, [{"x": 0.0, "net": "a"}, {"x": 2.0, "net": "b"}, {"x": 0.0}])
+    apart = distances(points, points, np.array([False, True]))
+    assert apart[0] == pytest.approx([0.0, 1.0, math.sqrt(0.5)])
+    assert apart == pytest.approx(apart.T)
+
+
+def test_all_forms_say_the_same(tmp_path):
+    one, other = study(tmp_path / "a", spread(0.1, 0.2)), study(tmp_path / "b", spread(0.5, 0.9))
+    found = compare([one, other])
+    verdict = found.duels[0].verdict
+    page, text, data = (path.read_text() for path in write(found, tmp_path / "out"))
+    assert verdict in page
+    assert verdict in text
+    assert json.loads(data)["at_equal_budget"][0]["verdict"] == verdict
+    assert json.loads(data) == json.loads(json.dumps(as_json(found)))
+    assert {"sweeps", "budget", "regret", "agreement", "winners"} == {part.name for part in sections(found)}
+
+
+def test_the_command_prints_json_and_refuses_in_one_line(tmp_path, capsys):
+    good, bad = study(tmp_path / "a", [0.1, 0.2]), study(tmp_path / "b", [0.3, 0.4], objective="best")
+    alike = study(tmp_path / "c", [0.3, 0.4])
+    assert main(["compare", str(good.folder), str(alike.folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metric"] == "val_loss"
+    assert main(["compare", str(good.folder), str(bad.folder)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

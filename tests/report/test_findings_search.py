@@ -1,0 +1,172 @@
+"""Findings about stopping, the space and the search: a study that raises each, and a near miss."""
+
+import json
+import math
+
+import pytest
+
+from service.report.findings import findings
+from service.report.findings.evidence import Evidence
+from service.report.importance import Importance, Share
+from service.report.noise import noise_of
+from service.report.tables import tables
+from service.study.desk import SEED_KEY
+from tests.report import curves, stories
+
+LR, LAYERS = stories.LR, stories.LAYERS
+
+
+def found(tmp_path, events, importance=None, **words):
+    subject = stories.subject(tmp_path, events, stories.sweep(**words))
+    seen = Evidence(subject, tables(subject, 10), (), importance or Importance(), noise_of(subject))
+    return {finding.name: finding for finding in findings(seen)}
+
+
+def outcomes(completed, stopped):
+    events = []
+    for number in range(completed + stopped):
+        stop = {"outcome": "stopped", "epochs": 2, "reason": "worse"} if number >= completed else {}
+        events += stories.trial(number, 0.1 + 0.01 * number, stories.config(number), **stop)
+    return events
+
+
+def rule(name, **kwargs):
+    return {"trial_scheduler": {"name": f"schedulers.{name}", "kwargs": kwargs}}
+
+
+STOPPING = ("stops_too_many", "stopper_never_acts", "stopper_always_acts")
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "completed", "stopped", "expected"),
+    [
+        (rule("ClassicPFL"), 10, 10, {}),
+        (rule("ClassicPFL"), 4, 16, {}),  # 80 %
+        (rule("ClassicPFL"), 3, 17, {"stops_too_many": "advice"}),
+        (rule("MedianStopping"), 1, 29, {"stops_too_many": "problem"}),  # 97 %
+        (rule("ASHA"), 3, 17, {}),  # 85 %: three quarters at the first rung alone
+        (rule("ASHA"), 1, 29, {"stops_too_many": "problem"}),
+        (rule("ClassicPFL"), 10, 0, {"stopper_never_acts": "advice"}),
+        (rule("ClassicPFL"), 9, 0, {}),
+        (rule("FIFO"), 20, 0, {}),
+        (rule("Patience"), 20, 0, {}),
+        (rule("ASHA"), 0, 10, {"stopper_always_acts": "problem"}),
+        (rule("ASHA"), 0, 9, {}),
+    ],
+)
+def test_the_stopped_share_is_held_against_the_rules_design(
+    tmp_path, scheduler, completed, stopped, expected
+):
+    seen = found(tmp_path, outcomes(completed, stopped), **scheduler)
+    assert {name: seen[name].severity for name in STOPPING if name in seen} == expected
+
+
+def test_a_milder_rule_is_the_mend(tmp_path):
+    seen = found(tmp_path, outcomes(3, 17), **rule("ClassicPFL", top_k=5))
+    assert seen["stops_too_many"].mend.endswith("--set trial_scheduler.kwargs.top_k=10")
+
+
+@pytest.mark.parametrize(
+    ("died", "lived", "there"),
+    [
+        ([0.5, 0.6, 0.9], [0.001 * step for step in range(1, 11)], True),
+        ([0.5, 0.6], [0.001 * step for step in range(1, 11)], False),
+        ([0.5, 0.6, 0.9], [0.7, *(0.001 * step for step in range(1, 10))], False),  # one lived up there
+        ([0.001, 0.002, 0.003, 0.4, 0.5, 0.6], [0.01, 0.02, 0.03], False),  # so clean a cut is chance
+    ],
+)
+def test_everything_diverges_above_a_learning_rate(tmp_path, died, lived, there):
+    events = []
+    for number, rate in enumerate([*died, *lived]):
+        bad = {"outcome": "diverged", "epochs": 1} if number < len(died) else {}
+        events += stories.trial(number, 0.1 + 0.02 * number, {LR: rate, LAYERS: 1 + number % 6}, **bad)
+    seen = found(tmp_path, events)
+    assert ("diverges_above" in seen) is there
+    if there:
+        assert seen["diverges_above"].mend.endswith(f"--set search_space.{LR}.max=0.01")
+
+
+@pytest.mark.parametrize(
+    ("fanova", "caution", "there"),
+    [(0.71, "", True), (0.70, "", False), (0.9, "too few trials to say", False)],
+)
+def test_one_parameter_explains_more_than_seven_tenths(tmp_path, fanova, caution, there):
+    shares = tuple(
+        Share(name, share, share - 0.1, share + 0.1, share, 0.0, 1.0)
+        for name, share in ((LR, fanova), (LAYERS, 1 - fanova))
+    )
+    seen = found(tmp_path, outcomes(12, 0), Importance(shares, (), 40, (), caution))
+    assert ("one_parameter_rules" in seen) is there
+
+
+@pytest.mark.parametrize(
+    ("count", "layers", "there"),
+    [(20, [3] * 5, True), (19, [3] * 5, False), (20, [3, 3, 3, 3, 4], False)],
+)
+def test_the_best_agree_on_a_value(tmp_path, count, layers, there):
+    events = []
+    for number in range(count):
+        chosen = stories.config(number, layers[number] if number < len(layers) else None)
+        events += stories.trial(number, 0.1 + 0.01 * number, chosen)
+    seen = found(tmp_path, events)
+    assert ("top_agrees" in seen) is there
+    if there:
+        assert f"search_space.{LAYERS}.min=3 --set search_space.{LAYERS}.max=3" in seen["top_agrees"].mend
+
+
+@pytest.mark.parametrize(
+    ("losses", "severity"),
+    [
+        ([0.1] + [0.5] * 19, None),  # twenty trials, nineteen since the best
+        ([0.1] + [0.5] * 20, "note"),
+        ([0.1] + [0.5] * 30, "advice"),
+        ([0.5 * 0.9995**step for step in range(30)], "note"),  # 0.05 % a trial
+        ([0.5 * 0.9980**step for step in range(30)], None),
+    ],
+)
+def test_a_search_that_has_settled(tmp_path, losses, severity):
+    events = [
+        event
+        for number, loss in enumerate(losses)
+        for event in stories.trial(number, loss, stories.config(number))
+    ]
+    seen = found(tmp_path, events).get("search_has_settled")
+    assert (seen and seen.severity) == severity
+
+
+def replicated(lead):
+    """A winner and a rival by `lead`, and one configuration under two seeds, 0.02 apart."""
+    events = stories.trial(0, 0.1, stories.config(0)) + stories.trial(1, 0.1 + lead, stories.config(1))
+    for number, loss in ((2, 0.50), (3, 0.52)):
+        events += stories.trial(number, loss, stories.config(2) | {SEED_KEY: number})
+    return events
+
+
+@pytest.mark.parametrize(("lead", "there"), [(0.019, True), (0.021, False)])
+def test_a_lead_below_what_seeds_make_is_luck(tmp_path, lead, there):
+    """Two results 0.02 apart: s = 0.0141, and two results differ by s times the root of 2."""
+    seen = found(tmp_path, replicated(lead))
+    assert ("winner_within_noise" in seen) is there
+    if there:
+        assert seen["winner_within_noise"].severity == "advice"
+        assert seen["winner_within_noise"].mend == "python launch.py retrain told --top-k 2 --seeds 5"
+
+
+def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path):
+    subject = stories.subject(tmp_path, replicated(0.1))
+    (subject.folder / "retrain").mkdir()
+    told = {"standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}]}
+    (subject.folder / "retrain" / "retrain.json").write_text(json.dumps(told))
+    assert noise_of(subject).std == pytest.approx(math.sqrt(2))
+
+
+@pytest.mark.parametrize(("wobble", "there"), [(0.02, True), (0.0001, False)])
+def test_without_seeds_the_last_epochs_hint_at_the_noise(tmp_path, wobble, there):
+    events = []
+    for number, end in enumerate((0.10, 0.11, 0.12)):
+        events += curves.trial(number, [0.5, *(end + wobble * (epoch % 2) for epoch in range(5)), end])
+    seen = found(tmp_path, events)
+    assert ("winner_within_noise" in seen) is there
+    if there:
+        assert seen["winner_within_noise"].severity == "note"
+        assert "for want of seeds" in seen["winner_within_noise"].evidence

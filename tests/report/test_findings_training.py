@@ -1,0 +1,101 @@
+"""Findings from learning curves: for each rule a study that raises it and a near miss that does not."""
+
+import math
+
+import pytest
+
+from service.report.findings import findings
+from service.report.findings.evidence import Evidence
+from service.report.findings.training import by_halfway, spikes, still_falling
+from service.report.importance import Importance
+from service.report.tables import tables
+from tests.report import curves, stories
+
+EPOCHS = 10
+FAST = [0.1 + math.exp(-epoch) for epoch in range(EPOCHS)]
+STRAIGHT = [1.0 - 0.08 * epoch for epoch in range(EPOCHS)]
+BENT = [0.1 + math.exp(-0.25 * epoch) for epoch in range(EPOCHS)]  # four fifths by halfway, and falling
+HIGH = [1.0 - 0.3 * (1 - math.exp(-epoch)) for epoch in range(EPOCHS)]
+SPIKY = [0.5 + (0.3 if epoch % 3 == 2 else 0.0) - 0.02 * epoch for epoch in range(EPOCHS)]
+WAVY = [0.5 + (0.03 if epoch % 3 == 2 else 0.0) - 0.02 * epoch for epoch in range(EPOCHS)]
+
+
+def found(tmp_path, events, **words):
+    wanted = stories.sweep(run={**stories.sweep().run.model_dump(mode="json"), "epochs": EPOCHS}, **words)
+    subject = stories.subject(tmp_path, events, wanted)
+    seen = Evidence(subject, tables(subject, 10), (), Importance())
+    return {finding.name: finding for finding in findings(seen)}
+
+
+def alike(val, train=None, count=4):
+    """Some trials of one shape, each a little worse than the one before."""
+    events = []
+    for number in range(count):
+        worse = [loss * (1 + 0.05 * number) for loss in val]
+        events += curves.trial(number, worse, worse if train is None else train)
+    return events
+
+
+@pytest.mark.parametrize(
+    ("val", "train", "names"),
+    [
+        (FAST, FAST, set()),
+        (FAST, SPIKY, {"noisy_training"}),
+        (FAST, WAVY, set()),
+        (STRAIGHT, STRAIGHT, {"slow_convergence"}),
+        (BENT, BENT, {"epochs_run_out"}),
+        (FAST, [0.3 * loss for loss in FAST], set()),  # far apart, but next to nothing of what was gained
+        ([0.4 + loss for loss in FAST], FAST, {"overfits"}),
+        (HIGH, HIGH, {"lacks_capacity"}),
+        ([loss - 0.25 for loss in HIGH], [loss - 0.25 for loss in HIGH], {"lacks_capacity"}),
+        ([loss - 0.6 for loss in HIGH], [loss - 0.6 for loss in HIGH], set()),
+        (HIGH, [0.8 * loss for loss in HIGH], set()),  # high, but not alike
+    ],
+)
+def test_what_curves_tell(tmp_path, val, train, names):
+    about_curves = {"noisy_training", "slow_convergence", "epochs_run_out", "overfits", "lacks_capacity"}
+    assert set(found(tmp_path, alike(val, train))) & about_curves == names
+
+
+def test_two_trials_are_no_most_of_them(tmp_path):
+    assert "slow_convergence" not in found(tmp_path, alike(STRAIGHT, count=2))
+
+
+@pytest.mark.parametrize(
+    ("deaths", "after", "severity"),
+    [(3, 1, "advice"), (9, 1, "problem"), (2, 1, None), (3, 2, None)],
+)
+def test_trials_that_die_in_their_first_epoch(tmp_path, deaths, after, severity):
+    events = alike(FAST, count=8)
+    for number in range(8, 8 + deaths):
+        events += curves.trial(number, [math.nan] * after, outcome="diverged")
+    seen = found(tmp_path, events).get("dies_in_first_epoch")
+    assert (seen and seen.severity) == severity
+
+
+def test_code_that_fails_is_told_from_a_rate_that_is_too_high(tmp_path):
+    events = alike(FAST)
+    for number in range(4, 8):
+        events += curves.trial(number, [], outcome="failed", reason="KeyError: 'x'")
+    seen = found(tmp_path, events)["dies_in_first_epoch"]
+    assert "KeyError" in seen.reading
+    assert "trials/00004" in seen.mend
+
+
+def test_a_mend_moves_the_searched_rate(tmp_path):
+    mend = found(tmp_path, alike(FAST, SPIKY))["noisy_training"].mend
+    assert mend == (
+        "python launch.py SWEEP.yaml --name told-2 --set search_space.optimizer_config.lr.min=0.0001 "
+        "--set search_space.optimizer_config.lr.max=0.1"
+    )
+
+
+@pytest.mark.parametrize("measure", [spikes, by_halfway, still_falling])
+@pytest.mark.parametrize("curve", [FAST, STRAIGHT, SPIKY, [1.0] * 8, [0.0] * 8, [1.0, 2.0, 3.0]])
+def test_measures_are_shares_of_any_curve(measure, curve):
+    assert 0 <= measure(curve) <= 1
+
+
+@pytest.mark.parametrize("measure", [spikes, by_halfway, still_falling])
+def test_measures_do_not_depend_on_the_losss_unit(measure):
+    assert measure([1000 * loss for loss in SPIKY]) == pytest.approx(measure(SPIKY))
