@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from rich.console import Console
 
 from service.before import examine as before
 from service.before.advice import headline
+from service.before.check import NotFit
 from service.before.examine import look
 from service.cluster.machine import CannotPlace, Machine, this_machine
 from service.cluster.on_end import announce
@@ -53,6 +55,7 @@ from trainables.run import RunError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from service.before.preflight import Place, Preflight
     from service.cluster.nodes import Nodes
     from service.report.subject import Subject
     from service.study.desk import Finish
@@ -71,6 +74,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     CannotExtend: 2,
     CannotReplay: 2,
     CannotReport: 2,
+    NotFit: 3,
     NoWinner: 4,
     NothingFound: 4,
     CannotPlace: 6,
@@ -172,6 +176,7 @@ def cli() -> None:
 @click.option("--runs", type=FOLDER, help="Where studies go; the file's `storage`, or runs.")
 @click.option("--detach", is_flag=True, help="Leave it running without this terminal.")
 @click.option("--no-wait", is_flag=True, help="On a cluster: submit, print the id, do not follow.")
+@click.option("--preflight", "tries", is_flag=True, help="Try it first, and only run it if all is well.")
 @placed
 def run(
     file: Path,
@@ -182,6 +187,7 @@ def run(
     runs: Path | None,
     detach: bool,
     no_wait: bool,
+    tries: bool,
     **places: Any,
 ) -> int:
     """Run the sweep of a FILE: on a cluster if one is named or up, else on this machine."""
@@ -198,8 +204,11 @@ def run(
         words = [
             *(word for each in overrides for word in ("--set", each)),
             *(("--runs", str(runs)) if runs else ()),
+            *(("--preflight",) if tries else ()),
         ]
         return submit(target, sweep, file, optimize_config, words, name=name, wait=not (no_wait or detach))
+    if tries:
+        tried(sweep, runs).require()
     folder = create(sweep, runs, file, target)
     if detach:
         return leave(folder)
@@ -444,6 +453,31 @@ def report(
             murmur(f"not logged to MLflow: {trouble}")
 
 
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="STUDY STUDY...")
+@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="For agreement.")
+@click.option("-o", "--output", type=FOLDER, help="A folder to write it to: a page, Markdown, JSON.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@RUNS
+def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
+    """Hold STUDIES against each other: which is best, how sure that is, whether they agree."""
+    from service.report.compare import as_json, compare
+    from service.report.compare_sections import sections, write
+    from service.report.subject import of_study
+    from service.report.terminal import print_sections
+
+    found = compare([of_study(find(name, runs)) for name in names], top_k)
+    console = Console()
+    if wants_json:
+        click.echo(json.dumps(as_json(found), indent=1))
+    else:
+        print_sections(console, sections(found))
+    if output is not None:
+        page = write(found, output)[0]
+        if not wants_json:
+            put(console, "page", shown(page))
+
+
 def report_on(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> list[Path]:
     """Make a subject's report, write its files, and print it."""
     from service.report.report import as_json, report
@@ -646,6 +680,61 @@ def lr_range_(file: Path, low: float, high: float, seeds: int, wants_json: bool,
         click.echo(line)
 
 
+@cli.command()
+@click.argument("file", type=SWEEP_FILE)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
+@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@click.option("--runs", type=FOLDER, help="Where the study would go.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=120.0, show_default=True)
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+def preflight(file: Path, runs: Path | None, timeout: float, wants_json: bool, **words: Any) -> int:
+    """Try the sweep of a FILE, in seconds: data, corners of the space, checkpoints, memory, MLflow.
+
+    `--timeout` is in seconds, for the first two epochs of each configuration.
+    """
+    from service.view.preflight import print_preflight
+
+    seen = tried(examine(file, **words), runs, timeout)
+    if wants_json:
+        click.echo(json.dumps(seen.as_json(), indent=1))
+    else:
+        print_preflight(Console(), seen.as_json())
+    return EXIT_CODES[NotFit] if seen.problems else 0
+
+
+@cli.command()
+@click.argument("file", type=SWEEP_FILE)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
+@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@click.option("--hours", type=click.FloatRange(0, min_open=True), help="The reverse: what fits into them.")
+@click.option("--like", metavar="STUDY", help="Plan by the curves and times of this one.")
+@click.option("--epoch-s", type=click.FloatRange(0, min_open=True), help="Seconds; else they are measured.")
+@click.option("--price", type=click.FloatRange(0), help="Of an hour of the machine.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@RUNS
+def plan(
+    file: Path, hours: float | None, like: str | None, wants_json: bool, runs: Path, **words: Any
+) -> None:
+    """Say what the sweep of a FILE will come to: epochs, hours, cost, disk; or what --hours hold."""
+    from service.before.measure import basis
+    from service.before.plan import affordable
+    from service.before.plan import plan as planned
+    from service.view.plan import print_affordable, print_plan
+
+    given = {key: words.pop(key) for key in ("epoch_s", "price")}
+    sweep, console = examine(file, **words), Console()
+    earlier = find(like, runs) if like else None
+    record = fold(read_events(earlier.journal_dir), earlier.sweep().objective) if earlier else None
+    by = basis(sweep, lambda: place_here(sweep), like=record, **given)
+    found = affordable(sweep, hours, by.costs, by.draw) if hours else planned(sweep, by.costs, by.draw)
+    if wants_json:
+        click.echo(json.dumps(found.as_json() | {"assumed": by.assumed}, indent=1))
+    elif hours:
+        print_affordable(console, found.as_json(), by.assumed)
+    else:
+        print_plan(console, found.as_json(), by.assumed, datetime.now())
+
+
 def ask(question: str, default: Any) -> Any:
     """Ask at the terminal; where there is none, take the default.
 
@@ -681,6 +770,34 @@ def where_is(study: str, runs: Path, **places: Any) -> Target:
     return where(**places)
 
 
+def root_of(sweep: Sweep, runs: Path | None) -> Path:
+    """The folder that a new study goes to."""
+    return runs or Path(sweep.storage or os.environ.get("SWEEPS_STORAGE") or "runs")
+
+
+def tried(sweep: Sweep, runs: Path | None, timeout: float = 120.0) -> Preflight:
+    """A sweep tried on this machine."""
+    from service.before.preflight import preflight
+    from service.tracking import store_uri, trouble_with
+
+    return preflight(
+        sweep,
+        place_here(sweep),
+        storage=root_of(sweep, runs),
+        trouble=lambda: trouble_with(store_uri(sweep.tracking.uri, os.environ, Path.cwd())),
+        limit_s=timeout,
+    )
+
+
+def place_here(sweep: Sweep) -> Place:
+    """What this machine gives a sweep's trials."""
+    from service.before.preflight import Place
+
+    machine, asked = this_machine(), sweep.resources_per_trial
+    slots = machine.slots(asked, sweep.max_concurrent_trials)
+    return Place(slots, machine.gpus, machine.gpu_share(asked.gpu))
+
+
 def create(sweep: Sweep, runs: Path | None, file: Path, target: Target) -> StudyFolder:
     """The folder of a new study.
 
@@ -690,7 +807,7 @@ def create(sweep: Sweep, runs: Path | None, file: Path, target: Target) -> Study
     """
     if target.kind == "here":
         this_machine().slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
-    root = runs or Path(sweep.storage or os.environ.get("SWEEPS_STORAGE") or "runs")
+    root = root_of(sweep, runs)
     try:
         folder = StudyFolder.create(root, sweep.study_name, sweep, file.read_text(encoding="utf-8"))
         keep_code(folder, sweep)

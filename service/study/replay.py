@@ -119,7 +119,7 @@ def replay_study(
         )
     path = f"schedulers.{name}" if name in RULES else name
     kwargs = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
-    rule = _rule(path, kwargs, sweep, len(chosen))
+    rule = fresh_rule(path, kwargs, sweep, len(chosen))
     curves = [_curve(trial, epochs) for trial in chosen]
     workers = workers or record.slots or 1
     try:
@@ -203,7 +203,7 @@ def _worth(trial: TrialRecord, objective: str) -> float:
     return math.inf if worth is None or trial.outcome == "diverged" else worth
 
 
-def _rule(path: str, kwargs: Mapping[str, Any], sweep: Sweep, population: int) -> Rule:
+def fresh_rule(path: str, kwargs: Mapping[str, Any], sweep: Sweep, population: int) -> Rule:
     """A fresh rule, its arguments held against its signature."""
     ours = path.removeprefix("schedulers.") in RULES
     for misfit in misfits(path, kwargs, Modules(sweep.import_paths), given=CONTEXT, home="schedulers"):

@@ -1,0 +1,28 @@
+"""One thing that was looked at before a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, and how it is.
+
+    Attributes:
+        state: OK, NOTE (worth knowing) or PROBLEM (the sweep would lose time to it).
+        name: what was looked at, a word or two.
+        says: how it is, in a line.
+        mend: what to do; empty where nothing is to be done.
+    """
+
+    state: str
+    name: str
+    says: str
+    mend: str = ""
+
+
+class NotFit(Exception):
+    """A preflight found a problem; a line for each."""

@@ -1,0 +1,279 @@
+"""A sweep tried before it runs: its data, its corners, its checkpoints, and what a trial takes.
+
+All that could end trials in the night is done once, in seconds, by the code that trials run, each
+configuration in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from service.before.advice.data import DataFacts, facts_of
+from service.before.check import NOTE, OK, PROBLEM, Check, NotFit
+from service.before.corners import rehearsed, trial_config
+from service.before.fit import Fit, available_memory_mb, fit_cpu, fit_gpu
+from service.before.rows import data_checks
+from service.spec import Sweep
+from trainables.data import Data, load, load_test
+from trainables.rehearsal import Rehearsal, rehearse_all
+from trainables.run import RunError
+
+LIMIT_S = 120.0
+"""Of two epochs of one configuration."""
+
+FATAL = ("failed", "oom")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a sweep would run on.
+
+    Attributes:
+        slots: trials at once as things are.
+        gpus: GPUs of the machine.
+        gpu: share of a GPU that a trial has as things are; 0 for none.
+    """
+
+    slots: int
+    gpus: int
+    gpu: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was seen.
+
+    Attributes:
+        checks: what was looked at.
+        configs: name -> flat configuration, of those that were rehearsed.
+        rehearsals: name -> what became of it.
+        fit: what fits; None if nothing ran.
+        sets: the `--set` that makes the sweep fit; empty if it does.
+    """
+
+    checks: tuple[Check, ...]
+    configs: Mapping[str, Mapping[str, Any]]
+    rehearsals: Mapping[str, Rehearsal]
+    fit: Fit | None
+    sets: str
+
+    @property
+    def problems(self) -> list[Check]:
+        """What the sweep would lose time to."""
+        return [check for check in self.checks if check.state == PROBLEM]
+
+    def require(self) -> None:
+        """Nothing, if there is no problem.
+
+        Raises:
+            NotFit: with them.
+        """
+        if self.problems:
+            lines = (
+                f"preflight: {one.name}: {one.says}" + f"; {one.mend}" * bool(one.mend)
+                for one in self.problems
+            )
+            raise NotFit("\n".join(lines))
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {
+            "passes": not self.problems,
+            "checks": [asdict(check) for check in self.checks],
+            "configurations": {
+                name: {"config": dict(self.configs[name]), **asdict(rehearsal)}
+                for name, rehearsal in self.rehearsals.items()
+            },
+            "fit": None if self.fit is None else asdict(self.fit),
+            "set": self.sets,
+        }
+
+
+def preflight(
+    sweep: Sweep,
+    place: Place,
+    *,
+    storage: Path,
+    trouble: Callable[[], str],
+    limit_s: float = LIMIT_S,
+) -> Preflight:
+    """Try a sweep.
+
+    Args:
+        sweep: what would run.
+        place: on what.
+        storage: folder that studies go to.
+        trouble: what keeps MLflow from being told; empty if nothing does.
+        limit_s: seconds that two epochs of a configuration may take.
+    """
+    outside = [*_writable(storage), *_tracking(trouble)]
+    try:
+        data, facts = read_data(sweep)
+    except RunError as error:
+        wrong = Check(PROBLEM, "data", str(error))
+        return Preflight((wrong, *outside), {}, {}, None, "")
+    checks = [*data_checks(data, facts)]
+    if any(check.state == PROBLEM and check.name in ("numbers", "columns", "target") for check in checks):
+        return Preflight((*checks, *outside), {}, {}, None, "")
+    configs = rehearsed(sweep)
+    rehearsals = rehearse(sweep, configs, data, place, limit_s)
+    fit = _fit(rehearsals, place)
+    checks += [*judged(rehearsals), *outside, *_placed(fit, place)]
+    sets = "" if fit is None else fit.sets(place.gpu or None, place.slots)
+    return Preflight(tuple(checks), configs, rehearsals, fit, sets)
+
+
+def read_data(sweep: Sweep) -> tuple[Data, DataFacts]:
+    """The data as trials get them, and what is counted of them.
+
+    Raises:
+        RunError: if they cannot be loaded.
+    """
+    words = {word: value for word, value in sweep.run.data_config.items() if word != "folds"}
+    whole = sweep.run.model_copy(update={"data_config": words})
+    data = load(sweep.run, sweep.import_paths)
+    unfolded = data if len(data.parts) == 1 else load(whole, sweep.import_paths)
+    return data, facts_of(data, unfolded.parts[0], load_test(whole, sweep.import_paths))
+
+
+def rehearse(
+    sweep: Sweep, configs: Mapping[str, Mapping[str, Any]], data: Data, place: Place, limit_s: float
+) -> dict[str, Rehearsal]:
+    """Rehearse configurations, as many at once as trials would run; on a GPU, with all of it, in turn."""
+    on_gpu = place.gpus > 0 and place.gpu > 0
+    found = rehearse_all(
+        [trial_config(sweep, config) for config in configs.values()],
+        data,
+        gpu=1.0 if on_gpu else 0.0,
+        at_once=1 if on_gpu else min(place.slots, os.cpu_count() or 1),
+        limit_s=limit_s,
+    )
+    return dict(zip(configs, found, strict=True))
+
+
+def judged(rehearsals: Mapping[str, Rehearsal]) -> Iterator[Check]:
+    """What the rehearsals say of the sweep.
+
+    Args:
+        rehearsals: by name; `default` is among them.
+    """
+    yield from _endings(rehearsals)
+    ran = {name: one for name, one in rehearsals.items() if one.outcome == "ran"}
+    if not ran:
+        return
+    yield from _apart(ran)
+    yield from _learning(ran)
+    yield from _gradients(ran)
+    restored = ran["default"].restored if "default" in ran else None
+    if restored is not None:
+        says = "the second epoch is the same to the last bit" if restored else "the second epoch is another"
+        mend = "" if restored else "a net or an optimizer keeps state outside its state_dict"
+        yield Check(OK if restored else PROBLEM, "checkpoint", f"restored from it, {says}", mend)
+
+
+def _endings(rehearsals: Mapping[str, Rehearsal]) -> Iterator[Check]:
+    """How configurations ended that did not run; those that diverge are the search's own business."""
+    for name, one in rehearsals.items():
+        if one.outcome in FATAL:
+            mend = "a smaller net or batch, or resources_per_trial.on_oom" if one.outcome == "oom" else ""
+            yield Check(PROBLEM, name, f"{one.outcome}: {one.reason}", mend)
+        elif one.outcome == "slow":
+            yield Check(NOTE, name, one.reason, "give more with --timeout, or train on a data_fraction")
+    diverged = [name for name, one in rehearsals.items() if one.outcome == "diverged"]
+    if diverged and len(diverged) == len(rehearsals):
+        mend = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
+        yield Check(PROBLEM, "divergence", "every configuration diverges in its first epochs", mend)
+    elif diverged:
+        yield Check(NOTE, "divergence", f"in the first epochs: {', '.join(diverged)}")
+
+
+def _apart(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
+    """Whether the random configurations differ in what comes of them."""
+    drawn = [one for name, one in ran.items() if name.startswith("random")]
+    curves = {one.train_losses + one.val_losses for one in drawn}
+    if len(drawn) > 1 and len(curves) == 1:
+        says = (
+            f"{len(drawn)} random configurations train alike, to the last bit: nothing that is searched acts"
+        )
+        yield Check(PROBLEM, "search space", says, "look at what the net and the optimizer do with it")
+    elif len(drawn) > 1:
+        yield Check(
+            OK, "search space", f"{len(curves)} of {len(drawn)} random configurations train differently"
+        )
+
+
+def _learning(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
+    told = {name: one.learns for name, one in ran.items() if one.learns is not None}
+    learns = [name for name, does in told.items() if does]
+    if told and not learns:
+        mend = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
+        yield Check(PROBLEM, "learning", "no configuration's training loss falls in two epochs", mend)
+    elif told:
+        yield Check(OK, "learning", f"the training loss of {len(learns)} of {len(told)} falls in two epochs")
+
+
+def _gradients(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
+    wrong = False
+    for name, one in ran.items():
+        for names, what in ((one.unreached, "no gradient reaches"), (one.not_finite, "not finite:")):
+            if names:
+                wrong = True
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                yield Check(PROBLEM, "gradients", f"{name}: {what} {', '.join(names[:3])}{more}")
+        if one.still:
+            wrong = True
+            yield Check(PROBLEM, "optimizer", f"{name}: a step changes no parameter", "is its rate 0?")
+    if not wrong and any(one.parameters for one in ran.values()):
+        yield Check(OK, "gradients", "finite, and they reach every parameter; a step moves them")
+
+
+def _fit(rehearsals: Mapping[str, Rehearsal], place: Place) -> Fit | None:
+    memory = max((one.memory_mb for one in rehearsals.values()), default=0.0)
+    if not memory:
+        return None
+    gpu_mb = max(one.gpu_mb for one in rehearsals.values())
+    return fit_gpu(memory, gpu_mb, place.gpus) if gpu_mb else fit_cpu(memory, available_memory_mb())
+
+
+def _placed(fit: Fit | None, place: Place) -> Iterator[Check]:
+    """Whether what a trial takes fits into what it is given."""
+    if fit is None:
+        return
+    needs = f"a trial takes up to {fit.memory_mb:.0f} MiB, {fit.available_mb:.0f} are there"
+    sets = fit.sets(place.gpu or None, place.slots)
+    if fit.slots < 1:
+        yield Check(PROBLEM, "memory", f"{needs}: not one fits", "a smaller net or batch")
+    elif fit.gpu is not None and place.gpu < fit.gpu:
+        yield Check(PROBLEM, "memory", f"{needs}: a share of {place.gpu:g} is too small", f"--set {sets}")
+    elif fit.gpu is None and fit.slots < place.slots:
+        yield Check(PROBLEM, "memory", f"{needs}: {place.slots} at once do not fit", f"--set {sets}")
+    else:
+        more = f"--set {sets}" if sets else ""
+        yield Check(OK, "memory", f"{needs}: {fit.slots} at once would fit", more)
+
+
+def _writable(storage: Path) -> Iterator[Check]:
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=storage) as file:
+            file.write(b"preflight")
+    except OSError as error:
+        yield Check(
+            PROBLEM, "storage", f"{storage}: cannot be written ({error.strerror})", "give another by --runs"
+        )
+    else:
+        yield Check(OK, "storage", f"{storage} can be written")
+
+
+def _tracking(trouble: Callable[[], str]) -> Iterator[Check]:
+    said = trouble()
+    yield (
+        Check(PROBLEM, "MLflow", said, "start it, or name another in `tracking`")
+        if said
+        else Check(OK, "MLflow", "can be told")
+    )

@@ -1,0 +1,91 @@
+"""What preflight says of the data: numbers that are none, columns that say nothing, rows that leak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from service.before.advice.data import SHARED_SHARE, DataFacts
+from service.before.check import NOTE, OK, PROBLEM, Check
+from trainables.data import Data
+
+RARE = 0.1
+"""A class with less than this share of its even share of the rows is rare."""
+
+FAR_APART = 1e3
+"""Times; columns whose scales differ by more make a net see only the largest."""
+
+
+def data_checks(data: Data, facts: DataFacts) -> Iterator[Check]:
+    """Look at the arrays that trials train on.
+
+    Args:
+        data: as trials get them.
+        facts: what was counted of them.
+    """
+    x, y = data.x_train, data.y_train
+    shape = " x ".join(map(str, x.shape))
+    parts = f"{len(data.parts)} folds" if len(data.parts) > 1 else f"{facts.val_rows} rows to validate on"
+    task = f"{data.classes} classes" if data.classes else f"regression of {data.out_features}"
+    says = f"{shape} {x.dtype} to train on, {parts}, {facts.test_rows} to test on; {task}"
+    yield Check(OK, "data", f"{says}; fingerprint {data.fingerprint[:12]}")
+    wrong = sum(int(np.count_nonzero(~np.isfinite(array))) for array in (x, y, data.x_val, data.y_val))
+    if wrong:
+        yield Check(
+            PROBLEM, "numbers", f"{wrong} values are NaN or infinite", "fill or drop them in the data"
+        )
+        return  # what follows counts with them
+    yield from _columns(x.reshape(len(x), -1))
+    yield from _classes(data) if data.classes else _target(y)
+    yield from _leak("test", facts.test_in_train, facts.test_rows)
+    yield from _leak("validation", facts.val_in_train, facts.first_val_rows)
+
+
+def _columns(x: np.ndarray) -> Iterator[Check]:
+    """Args: x: (rows, columns)."""
+    spread = x.std(0, dtype=np.float64)
+    constant = int(np.count_nonzero(x.min(0) == x.max(0)))
+    if constant == x.shape[1]:
+        yield Check(PROBLEM, "columns", "every column is constant: there is nothing to learn from")
+        return
+    if constant:
+        yield Check(NOTE, "columns", f"{constant} of {x.shape[1]} are constant in the training rows")
+    real = spread[x.min(0) < x.max(0)]
+    factor = float(real.max() / np.median(real))
+    largest = float(np.abs(x).max() / np.median(real))
+    if factor > FAR_APART or largest > FAR_APART:
+        mend = "standardise them; a Table is"
+        yield Check(NOTE, "columns", f"scales differ by a factor of {max(factor, largest):.0e}", mend)
+
+
+def _classes(data: Data) -> Iterator[Check]:
+    counts = np.bincount(data.y_train.reshape(-1).astype(np.int64), minlength=data.classes)
+    rarest, even = int(counts.argmin()), len(data.y_train) / data.classes
+    unseen = set(np.unique(data.y_val).tolist()) - set(np.flatnonzero(counts).tolist())
+    if unseen:
+        says = f"classes {sorted(unseen)} are validated on and never trained on"
+        yield Check(PROBLEM, "classes", says, "split by class, or drop them")
+    elif np.count_nonzero(counts) == 1:
+        yield Check(PROBLEM, "classes", "all training rows are of one class: there is nothing to learn")
+    elif counts[rarest] < RARE * even:
+        says = f"class {rarest} has {counts[rarest]} of {len(data.y_train)} training rows"
+        yield Check(NOTE, "classes", says, "judge by more than accuracy, or weigh the criterion")
+    else:
+        yield Check(OK, "classes", f"{counts.min()} to {counts.max()} training rows each")
+
+
+def _target(y: np.ndarray) -> Iterator[Check]:
+    if (y.min(0) == y.max(0)).all():
+        yield Check(PROBLEM, "target", "is constant in the training rows: there is nothing to learn")
+    elif np.abs(y).max() > FAR_APART:
+        says = f"reaches {np.abs(y).max():.1e}: the loss, and with it every useful rate, has that scale"
+        yield Check(NOTE, "target", says, "standardise it")
+
+
+def _leak(split: str, shared: int, rows: int) -> Iterator[Check]:
+    if rows and shared / rows > SHARED_SHARE:
+        says = f"{shared} of {rows} {split} rows stand among the training rows too"
+        yield Check(PROBLEM, "leak", says, "drop duplicate rows before they are split")
+    elif rows:
+        yield Check(OK, "leak", f"{shared} of {rows} {split} rows are trained on")

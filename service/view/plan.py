@@ -1,0 +1,58 @@
+"""`launch.py plan`: what a sweep will come to, or what so many hours hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+
+from service.view.rows import put
+from service.view.words import duration
+
+
+def print_plan(console: Console, seen: Mapping[str, Any], assumed: str, now: datetime) -> None:
+    """Print a plan.
+
+    Args:
+        console: where to.
+        seen: a plan, as its JSON.
+        assumed: where the curves are from.
+        now: when it would begin.
+    """
+    epochs, took, cost = seen["epochs"], seen["seconds"], seen["cost"]
+    put(console, "trials", f"{seen['trials']}, {seen['slots']} at once")
+    for epoch, trials in seen["rungs"].items():
+        put(console, "", f"epoch {epoch}: {trials:.0f}")
+    share = epochs["middle"] / seen["worst_epochs"]
+    between = f"{epochs['low']:.0f} to {epochs['high']:.0f}"
+    put(
+        console,
+        "epochs",
+        f"{epochs['middle']:.0f} ({between}), {share:.0%} of {seen['worst_epochs']} at most",
+    )
+    put(console, "an epoch", f"{seen['epoch_s']:.3g} s")
+    lasts = f"{duration(took['middle'])} ({duration(took['low'])} to {duration(took['high'])})"
+    put(console, "time", f"{lasts}, at most {duration(seen['worst_s'])}")
+    ends = [now + timedelta(seconds=took[key]) for key in ("middle", "low", "high")]
+    at = [f"{end:%a %H:%M}" for end in ends]
+    put(console, "ends", f"{at[0]} ({at[1]} to {at[2]}) if it begins now")
+    put(console, "retrain", f"{duration(seen['retrain_s'])} after it")
+    if cost is not None:
+        put(console, "cost", f"{cost['middle']:.2f} ({cost['low']:.2f} to {cost['high']:.2f})")
+    if seen["disk_mb"] is not None:
+        put(console, "disk", f"{seen['disk_mb']:.0f} MiB of checkpoints")
+    for note in (f"curves: {assumed}", *seen["notes"]):
+        put(console, "assumed", note, "dim")
+
+
+def print_affordable(console: Console, seen: Mapping[str, Any], assumed: str) -> None:
+    """Print what so many hours hold, and how to use them."""
+    put(console, "hours", f"{seen['hours']:g}, of which {duration(seen['retrain_s'])} for the retraining")
+    for choice in seen["choices"]:
+        fits = f"{choice['trials']} trials of at most {choice['epochs']} epochs, {choice['share']:.0%} run"
+        put(console, choice["trial_scheduler"].removeprefix("schedulers."), fits)
+    put(console, "recommended", seen["why"])
+    put(console, "", " ".join(f"--set {each}" for each in seen["sets"]), "bold")
+    put(console, "assumed", f"curves: {assumed}", "dim")

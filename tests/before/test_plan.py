@@ -1,0 +1,123 @@
+"""What a sweep will come to, and what so many hours hold."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import launch
+from service.before.curves import like_curves, prior_curves
+from service.before.plan import Costs, affordable, plan
+from service.spec import read_sweep
+from tests.before.conftest import Read
+
+COSTS = Costs((1.0,), slots=2, price=3.6, checkpoint_mb=2.0)
+NO_STOPS = "trial_scheduler=schedulers.FIFO"
+
+
+def flat(trials: int, epochs: int, rng: np.random.Generator) -> list[list[float]]:
+    """Trials of a rank each that never changes; the best come in any order."""
+    return [[float(rank)] * epochs for rank in rng.permutation(trials)]
+
+
+def test_without_a_stopper_every_epoch_is_run(read: Read):
+    found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
+    assert (found.epochs.low, found.epochs.middle, found.epochs.high) == (200, 200, 200)
+    assert found.rungs == {1: 10, 20: 10}
+
+
+def test_a_stopper_runs_less_and_says_who_gets_how_far(read: Read):
+    """ASHA, grace 3, a third each: some of 60 end at 3 epochs, more at 9; the run is of 20."""
+    found = plan(read([]).sweep, COSTS, flat)
+    assert found.epochs.high < found.worst_epochs == 1200
+    assert list(found.rungs) == [1, 3, 9, 20] or list(found.rungs) == [1, 3, 12, 20]
+    assert list(found.rungs.values()) == sorted(found.rungs.values(), reverse=True)
+
+
+def test_a_population_trains_all_its_epochs():
+    found = plan(read_sweep("sweeps/pbt.yaml").sweep, COSTS, flat)
+    assert found.epochs.middle == found.worst_epochs
+    assert "population" in found.notes[0]
+
+
+def test_time_and_cost_follow_from_epochs_and_slots(read: Read):
+    """10 trials of 20 seconds, two at once: 100 s, the start, and what each report costs."""
+    found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
+    assert found.seconds.middle == pytest.approx(115, rel=0.03)
+    assert found.cost is not None
+    assert found.cost.middle == pytest.approx(found.seconds.middle / 1000)
+
+
+def test_a_time_budget_ends_it(read: Read):
+    found = plan(read([NO_STOPS, "time_budget_s=60"]).sweep, COSTS, flat)
+    assert (found.seconds.high, found.worst_s) == (60, 60)
+
+
+@pytest.mark.parametrize(("enabled", "megabytes"), [("false", 2 * (10 + 4)), ("true", 2 * (20 + 8))])
+def test_disk_is_every_trial_s_last_checkpoint_and_the_newest_of_the_running(read: Read, enabled, megabytes):
+    sets = [NO_STOPS, "trials=10", f"run.checkpoint_config.enabled={enabled}"]
+    assert plan(read(sets).sweep, COSTS, flat).disk_mb == megabytes
+
+
+def test_an_audit_runs_some_of_what_would_be_stopped(read: Read):
+    plain = plan(read([]).sweep, COSTS, flat)
+    audited = plan(read(["trial_scheduler.kwargs.audit_fraction=0.5"]).sweep, COSTS, flat)
+    halfway = (plain.epochs.middle + plain.worst_epochs) / 2
+    assert audited.epochs.middle == pytest.approx(halfway)
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 5))
+def test_a_plan_never_exceeds_the_worst_case(trials: int, epochs: int, slots: int):
+    sweep = read_sweep(
+        "sweeps/random.yaml", overrides=[f"trials={trials}", f"run.epochs={epochs}", NO_STOPS]
+    ).sweep
+    found = plan(sweep, Costs((0.5, 1.0), slots), prior_curves)
+    assert 0 < found.epochs.low <= found.epochs.middle <= found.epochs.high <= found.worst_epochs
+    assert found.seconds.high <= found.worst_s * 1.001
+
+
+def test_more_hours_hold_more_trials_and_a_retraining(read: Read):
+    sweep = read([]).sweep
+    short, long = (affordable(sweep, hours, COSTS, flat) for hours in (0.1, 1.0))
+    assert short.retrain_s == long.retrain_s > 0
+    assert [few.trials < many.trials for few, many in zip(short.choices, long.choices, strict=True)] == [
+        True
+    ] * 2
+
+
+def test_hours_that_hold_too_few_ask_for_a_stopper(read: Read):
+    """A file without one is told the one that fits most."""
+    found = affordable(read([NO_STOPS]).sweep, 0.2, COSTS, flat)
+    assert "trial_scheduler=schedulers.ASHA" in found.sets
+
+
+def test_hours_shorter_than_the_retraining_hold_no_trial(read: Read):
+    found = affordable(read([]).sweep, 0.001, COSTS, flat)
+    assert max(choice.trials for choice in found.choices) == 0
+
+
+def test_known_curves_are_stretched_to_the_new_run():
+    drawn = like_curves([[1.0, 0.5, 0.0]], 2, 5, np.random.default_rng(0))
+    assert drawn == [[1.0, 0.75, 0.5, 0.25, 0.0]] * 2
+
+
+def test_the_same_seed_plans_the_same(read: Read):
+    sweep = read([]).sweep
+    assert plan(sweep, COSTS, prior_curves) == plan(sweep, COSTS, prior_curves)
+
+
+@pytest.mark.parametrize("more", [[], ["--hours", "8"]])
+def test_the_command_answers_programs(capsys, more):
+    assert launch.main(["plan", "sweeps/asha.yaml", "--epoch-s", "0.5", "--json", *more]) == 0
+    assert "assumed" in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("more", [["--price", "2"], ["--hours", "8"]])
+def test_the_command_answers_people(capsys, more):
+    assert launch.main(["plan", "sweeps/asha.yaml", "--epoch-s", "0.5", *more]) == 0
+    assert "assumed" in capsys.readouterr().out
