@@ -1,0 +1,1 @@
+"""The commands of launch.py, by what they are for. Parses, wires, prints; knowledge lives in the rooms."""

@@ -1,0 +1,105 @@
+"""What several commands do: find a study, read a sweep, say where it goes, tell the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from service.before import examine as before
+from service.before.advice import headline
+from service.cluster.machine import this_machine
+from service.cluster.target import Target, where
+from service.spec import Sweep
+from service.study.folder import StudyFolder
+from service.view.progress import Facts
+
+if TYPE_CHECKING:
+    from service.before.preflight import Place, Preflight
+
+HERE = Target("here", "", "the study is here")
+CLONE = Path(__file__).resolve().parents[2]
+
+
+def examine(file: Path, **words: Any) -> Sweep:
+    """The sweep of a file, found sound; what is odd is printed, and how much advice there is.
+
+    Raises:
+        SweepError: if it is not sound.
+    """
+    seen = before.examine(file, **words)
+    assert seen.sweep is not None, "an unsound file raises"
+    warn(seen.warnings)
+    if seen.advice:
+        click.echo(f"{headline(seen.advice)}: `launch.py check {file}` says more", err=True)
+    return seen.sweep
+
+
+def where_is(study: str, runs: Path, **places: Any) -> Target:
+    """Where a study is: here if its folder is, unless an option says otherwise."""
+    if not any(places.values()) and (Path(study).is_dir() or (runs / study).is_dir()):
+        ray = os.environ.get("RAY_ADDRESS", "")
+        return Target("ray", ray, "RAY_ADDRESS is set") if ray and "//" not in ray else HERE
+    return where(**places)
+
+
+def root_of(sweep: Sweep, runs: Path | None) -> Path:
+    """The folder that a new study goes to."""
+    return runs or Path(sweep.storage or os.environ.get("SWEEPS_STORAGE") or "runs")
+
+
+def tried(sweep: Sweep, runs: Path | None, timeout: float = 120.0) -> Preflight:
+    """A sweep tried on this machine."""
+    from service.before.preflight import preflight
+    from service.tracking import store_uri, trouble_with
+
+    return preflight(
+        sweep,
+        place_here(sweep),
+        storage=root_of(sweep, runs),
+        trouble=lambda: trouble_with(store_uri(sweep.tracking.uri, os.environ, Path.cwd())),
+        limit_s=timeout,
+    )
+
+
+def place_here(sweep: Sweep) -> Place:
+    """What this machine gives a sweep's trials."""
+    from service.before.preflight import Place
+
+    machine, asked = this_machine(), sweep.resources_per_trial
+    slots = machine.slots(asked, sweep.max_concurrent_trials)
+    return Place(slots, machine.gpus, machine.gpu_share(asked.gpu))
+
+
+def murmur(text: str) -> None:
+    """Tell the user, not the pipe."""
+    click.echo(text, err=True)
+
+
+def facts_of(sweep: Sweep) -> Facts:
+    """What a view must know of a sweep."""
+    return Facts(
+        name=sweep.study_name,
+        metric=sweep.metric,
+        sign=sweep.sign,
+        epochs=sweep.run.epochs,
+        wanted=sweep.trials,
+        audited=bool(sweep.trial_scheduler.kwargs.get("audit_fraction")),
+        metrics=sweep.metrics,
+    )
+
+
+def find(study: str, runs: Path) -> StudyFolder:
+    """A study by its folder, or by its name under `runs`."""
+    path = Path(study)
+    named = runs / study
+    return StudyFolder.open(named if named.is_dir() or len(path.parts) == 1 else path)
+
+
+def warn(warnings: Iterable[Any]) -> None:
+    """Print what is allowed but suspicious."""
+    for warning in warnings:
+        click.echo(f"warning: {warning}", err=True)

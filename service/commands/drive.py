@@ -1,0 +1,160 @@
+"""A sweep carried out: the rooms wired together, from the lock to the last line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from service.cluster.machine import Machine
+from service.cluster.on_end import announce
+from service.cluster.target import Target
+from service.commands.common import CLONE, facts_of, warn
+from service.spec import Sweep
+from service.study.code import differences
+from service.study.folder import StudyFolder
+from service.study.journal import read_events
+from service.study.lock import lock
+from service.study.mark import marked
+from service.study.record import fold
+from service.study.status import read_status
+from service.study.stop import StopSignal, stopped_by_signals
+from service.view.live import watch
+from service.view.rows import put
+from service.view.summary import print_places, print_summary
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from service.cluster.nodes import Nodes
+    from service.study.desk import Finish
+    from service.tracking import TrackingProcess
+    from service.view.watch import Watch
+    from trainables.data import Data
+
+LAST_S = 20.0  # for MLflow after a sweep
+
+
+def ray_of(target: Target, sweep: Sweep) -> AbstractContextManager[Machine | Nodes]:
+    """The Ray that a sweep runs on: one of our own, or one that is up."""
+    if target.kind == "ray":
+        from service.cluster.attached import attached
+
+        return attached(target.where, sweep.import_paths, say=click.echo)
+    from service.cluster.embedded import embedded
+
+    return embedded(sweep.import_paths)
+
+
+def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
+    """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code."""
+    console = Console()
+    with lock(folder.lock_file, shlex.join(sys.argv)), marked(folder.path):
+        trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
+        console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)
+        past = fold(read_events(folder.journal_dir), sweep.objective)
+        tracker = tracker_of(sweep, folder)
+        tracker.start()  # before Ray: it imports mlflow in a process of its own, on a core still idle
+        from trainables.data import load
+
+        data = load(sweep.run, sweep.import_paths)
+        warn(differences(folder, past, data.fingerprint))
+        view = watch(facts_of(sweep), past, console)
+        with ray_of(target, sweep) as machine:
+            check_shared(folder, target)
+            finish = attempt(sweep, folder, machine, data, view)
+            tracker.hang_up()
+            now = view.progress()
+        print_summary(console, view.facts, finish.record, now, finish.exit_code, finish.reason)
+        print_places(console, folder.path, folder.best_file, finish.exit_code)
+        warn(finish.notes)
+        print_tracking(console, tracker)
+    if sweep.on_end:
+        facts = read_status(folder.path)
+        said = {key: facts[key] for key in ("study", "state", "exit_code", "reason", "metric", "epochs")}
+        best = facts["best"] or {"trial": None, "value": None}
+        said |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}
+        warn(filter(None, [announce(sweep.on_end, said)]))
+    return finish.exit_code
+
+
+def check_shared(folder: StudyFolder, target: Target) -> None:
+    """See that every node of a cluster has the study's folder."""
+    if target.kind == "ray":
+        from service.cluster.attached import check_storage
+
+        check_storage(folder.path)
+
+
+def attempt(
+    sweep: Sweep,
+    folder: StudyFolder,
+    machine: Machine | Nodes,
+    data: Data,
+    view: Watch,
+) -> Finish:
+    """One attempt at the study on the Ray that is up, stoppable by signals."""
+    from service.study.tune import conduct
+    from service.tracking import provenance
+
+    stop, asked = StopSignal(), sweep.resources_per_trial
+    with view:
+        return conduct(
+            sweep,
+            folder,
+            slots=machine.slots(asked, sweep.max_concurrent_trials),
+            resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
+            on_oom=machine.share_after_oom(asked),
+            stop=stop,
+            subscribers=[view],
+            data=data,
+            provenance=provenance(CLONE, data_fingerprint=data.fingerprint),
+            signals=stopped_by_signals(stop, view.say),
+        )
+
+
+def tracker_of(sweep: Sweep, folder: StudyFolder) -> TrackingProcess:
+    """Who tells MLflow, not yet started."""
+    from service.study.retrain import shown_keys
+    from service.tracking import SweepFacts, TrackingProcess, store_uri
+
+    facts = SweepFacts(
+        study=sweep.study_name,
+        experiment=sweep.tracking.experiment or sweep.run.project,
+        metric=sweep.metric,
+        direction=sweep.direction,
+        others=sweep.others,
+        objective=sweep.objective,
+        parameters=shown_keys(sweep),
+        log_scaled=tuple(key for key, domain in sweep.space.items() if getattr(domain, "log", False)),
+        settings={
+            "sampler": sweep.sampler.name,
+            "trial_scheduler": sweep.trial_scheduler.name,
+            "trials": sweep.trials,
+            "epochs": sweep.run.epochs,
+            "seed": sweep.seed,
+        },
+        sweep_yaml=(folder.path / "sweep.yaml").read_text(encoding="utf-8"),
+    )
+    return TrackingProcess(folder.path, facts, uri=store_uri(sweep.tracking.uri, os.environ, Path.cwd()))
+
+
+def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: float = LAST_S) -> int:
+    """Wait for what MLflow is still owed, and print the page worth opening; how many events it lacks."""
+    from service.tracking import ui_command
+
+    unsent = tracker.close(patience_s)
+    command = ui_command(tracker.uri, Path.cwd())
+    if tracker.link:
+        put(console, "MLflow", f"{command}, then {tracker.link}" if command else tracker.link)
+    if unsent:
+        lacks = f"lacks {unsent} events: {tracker.trouble}; `launch.py sync {tracker.folder}` sends them"
+        put(console, "MLflow", lacks, "yellow")
+    elif tracker.refused:
+        put(console, "MLflow", f"refused {tracker.refused} changes; {tracker.trouble}", "yellow")
+    return unsent

@@ -1,0 +1,120 @@
+"""Commands that say what was learnt: report, compare, replay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from service.commands.common import facts_of, find, murmur
+from service.commands.group import cli
+from service.commands.options import FOLDER, RUNS, SWEEP_FILE
+from service.study.journal import read_events
+from service.study.record import fold
+from service.study.replay import as_json, replay_study, settings
+from service.view.replay import print_replay
+from service.view.rows import put
+from service.view.summary import shown
+
+if TYPE_CHECKING:
+    from service.report.subject import Subject
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="E.g. schedulers.ASHA.")
+@click.option("--kwargs", "given", default="{}", metavar="YAML", help="E.g. '{reduction_factor: 3}'.")
+@click.option("--workers", type=click.IntRange(1), help="Trials at once; as many as the study had.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@RUNS
+def replay(study: str, name: str, given: str, workers: int | None, wants_json: bool, runs: Path) -> None:
+    """Replay a STUDY's recorded curves under another trial scheduler: what it saves, what it loses."""
+    folder = find(study, runs)
+    sweep = folder.sweep()
+    record = fold(read_events(folder.journal_dir), sweep.objective)
+    seen = replay_study(sweep, record, name, settings(given), workers)
+    if wants_json:
+        click.echo(json.dumps(as_json(seen), indent=1))
+    else:
+        print_replay(Console(), facts_of(sweep), record.trials, sweep.objective, seen)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[STUDY]...")
+@click.option("--top-k", type=click.IntRange(1), default=10, show_default=True, help="Rows of the top table.")
+@click.option("--db", type=SWEEP_FILE, help="A database of Optuna's, or of the training template.")
+@click.option("--opt-config", type=SWEEP_FILE, help="The template's optimize config that --db came from.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--no-mlflow", is_flag=True, help="Do not log it to the study's run.")
+@RUNS
+def report(
+    names: tuple[str, ...],
+    db: Path | None,
+    opt_config: Path | None,
+    no_mlflow: bool,
+    runs: Path,
+    **words: Any,
+) -> None:
+    """Say what was learnt of a STUDY: here, as a page, and in MLflow; while it runs, too."""
+    if opt_config is not None and db is None:
+        raise click.UsageError("--opt-config belongs to --db; a study of ours knows its search space")
+    if db is not None:
+        from service.report.database import of_database
+
+        report_on(of_database(db, opt_config, *names[:1]), Path(f"{db.stem}-report"), **words)
+        return
+    from service.report.subject import of_study, only_study
+    from service.tracking.attach import attach_to_study
+
+    for name in names or (only_study(runs),):
+        folder = find(name, runs)
+        files = report_on(of_study(folder), folder.path / "report", **words)
+        trouble = "" if no_mlflow else attach_to_study(folder.path, files, "report")
+        if trouble:
+            murmur(f"not logged to MLflow: {trouble}")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, required=True, metavar="STUDY STUDY...")
+@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="For agreement.")
+@click.option("-o", "--output", type=FOLDER, help="A folder to write it to: a page, Markdown, JSON.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@RUNS
+def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
+    """Hold STUDIES against each other: which is best, how sure that is, whether they agree."""
+    from service.report.compare import as_json, compare
+    from service.report.compare_sections import sections, write
+    from service.report.subject import of_study
+    from service.report.terminal import print_sections
+
+    found = compare([of_study(find(name, runs)) for name in names], top_k)
+    console = Console()
+    if wants_json:
+        click.echo(json.dumps(as_json(found), indent=1))
+    else:
+        print_sections(console, sections(found))
+    if output is not None:
+        page = write(found, output)[0]
+        if not wants_json:
+            put(console, "page", shown(page))
+
+
+def report_on(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> list[Path]:
+    """Make a subject's report, write its files, and print it."""
+    from service.report.report import as_json, report
+    from service.report.terminal import print_report
+    from service.report.write import write
+
+    found = report(subject, top_k)
+    files = write(found, folder)
+    if wants_json:
+        click.echo(json.dumps(as_json(found), indent=1))
+        return files
+    console = Console()
+    print_report(console, found)
+    console.print()
+    put(console, "page", shown(files[0]))
+    return files

@@ -1,0 +1,153 @@
+"""Commands that look at sweeps, and stop them: status, list, logs, stop, sync, doctor, ui."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from service.cluster.target import where
+from service.commands.common import find, murmur, warn, where_is
+from service.commands.drive import print_tracking, tracker_of
+from service.commands.group import cli
+from service.commands.options import RUNS, SWEEP_FILE, placed
+from service.study.lock import lock
+from service.study.status import read_status
+from service.view.doctor import print_checks
+from service.view.status import print_job, print_jobs, print_status, print_studies
+
+SYNC_S = 3600.0  # for MLflow when nothing else is waited for: a slow one is given its time
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--json", "as_json", is_flag=True, help="status.json, for programs.")
+@RUNS
+@placed
+def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
+    """Say how far a STUDY (its folder, or its name) is."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        from service.cluster import verbs
+
+        job, word = verbs.look(target, study)
+        print_job(Console(), asdict(job) | {"last": word}, as_json=as_json)
+        return
+    facts = read_status(find(study, runs).path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        print_status(Console(), facts)
+
+
+@cli.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@RUNS
+@placed
+def list_(as_json: bool, runs: Path, **places: Any) -> None:
+    """List the sweeps of a cluster, or the studies of this machine."""
+    target = where(**places)
+    if target.far:
+        from service.cluster import verbs
+
+        print_jobs(Console(), [asdict(job) for job in verbs.listed(target)], as_json=as_json)
+        return
+    print_studies(Console(), studies(runs), as_json=as_json)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("-f", "--follow", is_flag=True, help="Until it ends.")
+@RUNS
+@placed
+def logs(study: str, follow: bool, runs: Path, **places: Any) -> int:
+    """Show what a detached STUDY, or a cluster's, has printed."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        from service.cluster import verbs
+
+        return verbs.print_log(target, study, on=follow, say=murmur)
+    from service.cluster import background
+
+    background.follow(find(study, runs), lambda text: click.echo(text, nl=False), on=follow)
+    return 0
+
+
+@cli.command()
+@click.argument("study")
+@RUNS
+def sync(study: str, runs: Path) -> int:
+    """Send MLflow what it still lacks of a STUDY that does not run."""
+    from service.tracking import waiting
+
+    folder = find(study, runs)
+    with lock(folder.lock_file, shlex.join(sys.argv)):
+        tracker = tracker_of(folder.sweep(), folder)
+        lacked, trouble = waiting(folder.path, tracker.uri)
+        warn([trouble] if trouble else [])
+        tracker.start()
+        unsent = print_tracking(Console(), tracker, patience_s=SYNC_S)
+    click.echo(f"{folder.name}: {lacked} events were not in MLflow yet, {unsent} are not now")
+    return 1 if unsent or tracker.refused else 0
+
+
+@cli.command()
+@click.option("--ray", "try_ray", is_flag=True, help="Start a Ray, and stop it again.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@RUNS
+def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
+    """Look whether this machine is fit for a sweep; changes nothing, ends nobody."""
+    from service.cluster.doctor import examine as look
+    from service.tracking import store_uri, trouble_with
+
+    def tracking() -> tuple[str, str]:
+        uri = store_uri(None, os.environ, Path.cwd())
+        return uri, trouble_with(uri)
+
+    checks = look(runs, os.environ, Path.home(), tracking=tracking, try_ray=try_ray)
+    found = [asdict(check) for check in checks]
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        print_checks(Console(), found)
+    return 1 if any(check.state == "problem" for check in checks) else 0
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--now", is_flag=True, help="Do not finish running epochs; they are run again by `resume`.")
+@RUNS
+@placed
+def stop(study: str, now: bool, runs: Path, **places: Any) -> None:
+    """Stop a running STUDY; `resume` carries it on."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        from service.cluster import verbs
+
+        verbs.stop(target, study, say=murmur)
+        return
+    from service.cluster import background
+
+    background.stop(find(study, runs), now=now, say=murmur)
+
+
+@cli.command()
+@click.option("--cluster", type=SWEEP_FILE, default="cluster.yaml", show_default=True)
+def ui(cluster: Path) -> None:
+    """Open tunnels to a cluster's MLflow and Ray dashboard, until Ctrl-C."""
+    from service.cluster import verbs
+
+    verbs.show_pages(cluster, click.echo)
+
+
+def studies(runs: Path) -> list[dict[str, Any]]:
+    """What status.json says of every study under a folder, oldest first."""
+    found = [read_status(meta.parent) for meta in sorted(runs.glob("*/study.json"))]
+    return sorted(found, key=lambda facts: facts.get("begun_at") or 0.0)

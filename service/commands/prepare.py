@@ -1,0 +1,170 @@
+"""Commands before a GPU-hour is spent: check, schema, init, lr-range, preflight, plan."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from service.before.check import NotFit
+from service.before.examine import look
+from service.cluster.machine import this_machine
+from service.commands.codes import EXIT_CODES
+from service.commands.common import CLONE, examine, find, place_here, tried
+from service.commands.group import cli
+from service.commands.options import FOLDER, RUNS, SWEEP_FILE
+from service.study.journal import read_events
+from service.study.record import fold
+
+
+@cli.command()
+@click.argument("files", nargs=-1, required=True, type=SWEEP_FILE)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
+@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@click.option("--data", "with_data", is_flag=True, help="Load the data too: some advice needs them.")
+@click.option("--strict", is_flag=True, help="Warnings and advice are errors too, as in CI.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+def check(files: tuple[Path, ...], strict: bool, wants_json: bool, **words: Any) -> int:
+    """Say whether sweep FILES are sound, and what could be done better; nothing is run."""
+    looks = [look(file, **words) for file in files]
+    if wants_json:
+        click.echo(json.dumps([each.as_json() for each in looks], indent=1))
+    for each in () if wants_json else looks:
+        for line in each.complaints():
+            click.echo(line, err=True)
+        for line in each.verdict():
+            click.echo(line)
+    return 0 if all(each.passes(strict) for each in looks) else 2
+
+
+@cli.command()
+@click.option("--write", "writes", is_flag=True, help="Bring the published one and its page up to date.")
+def schema(writes: bool) -> None:
+    """Print the sweep file's JSON Schema, for editors."""
+    from service.before.page import as_text, write
+    from service.before.schema import sweep_schema
+
+    if not writes:
+        click.echo(as_text(sweep_schema()), nl=False)
+        return
+    for path in write(CLONE):
+        click.echo(f"{path.relative_to(CLONE)}: written")
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path), default="sweep.yaml")
+@click.option("--data", help="A table (.csv, .csv.gz, .parquet), or a data function's dotted path.")
+@click.option("--target", help="The table's column to predict.")
+@click.option("--task", type=click.Choice(["regression", "classification"]))
+@click.option("--hours", type=click.FloatRange(0, min_open=True), help="Budget.")
+@click.option("--trials", type=click.IntRange(1), help="Budget; otherwise by the parameters.")
+@click.option("--parameters", type=click.IntRange(1, 5), help="How many are searched; by the hours.")
+@click.option("--slots", type=click.IntRange(1), help="Trials at once.")
+@click.option("--gpus", type=click.IntRange(0), help="GPUs; otherwise those of this machine.")
+@click.option("--name", help="Study name; otherwise that of the data.")
+@click.option("--from-template", "pair", nargs=2, type=SWEEP_FILE, help="Of its RUN.yaml and OPT.yaml.")
+def init(file: Path, gpus: int | None, pair: tuple[Path, Path] | None, **given: Any) -> None:
+    """Write a first sweep FILE (sweep.yaml): answer a few questions, or give the answers as options."""
+    from service.before.begin import begin, begin_from_template
+
+    if pair:
+        seen = begin_from_template(file, *pair, clone=CLONE)
+    else:
+        here = this_machine()
+        cpus, gpus = here.cpus, here.gpus if gpus is None else gpus
+        seen = begin(file, given, ask, cpus=cpus, gpus=gpus, clone=CLONE)
+    for line in (*(f"warning: {one}" for one in seen.warnings), *seen.verdict()):
+        click.echo(line)
+    click.echo(f"run it: python launch.py {file}")
+
+
+@cli.command("lr-range")
+@click.argument("file", type=SWEEP_FILE)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
+@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@click.option("--low", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True)
+@click.option("--high", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+def lr_range_(file: Path, low: float, high: float, seeds: int, wants_json: bool, **words: Any) -> None:
+    """Find the learning rates at which the run of a FILE learns, in seconds: Smith's range test."""
+    from service.before.lr_range import lr_range, plot
+
+    if high < 10 * low:
+        raise click.UsageError(f"--high ({high:g}) must be at least ten times --low ({low:g})")
+    found = lr_range(examine(file, **words), str(file), low=low, high=high, seeds=seeds)
+    for line in [json.dumps(found.as_json(), indent=1)] if wants_json else [*plot(found), *found.verdict()]:
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("file", type=SWEEP_FILE)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
+@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@click.option("--runs", type=FOLDER, help="Where the study would go.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=120.0, show_default=True)
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+def preflight(file: Path, runs: Path | None, timeout: float, wants_json: bool, **words: Any) -> int:
+    """Try the sweep of a FILE, in seconds: data, corners of the space, checkpoints, memory, MLflow.
+
+    `--timeout` is in seconds, for the first two epochs of each configuration.
+    """
+    from service.view.preflight import print_preflight
+
+    seen = tried(examine(file, **words), runs, timeout)
+    if wants_json:
+        click.echo(json.dumps(seen.as_json(), indent=1))
+    else:
+        print_preflight(Console(), seen.as_json())
+    return EXIT_CODES[NotFit] if seen.problems else 0
+
+
+@cli.command()
+@click.argument("file", type=SWEEP_FILE)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
+@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@click.option("--hours", type=click.FloatRange(0, min_open=True), help="The reverse: what fits into them.")
+@click.option("--like", metavar="STUDY", help="Plan by the curves and times of this one.")
+@click.option("--epoch-s", type=click.FloatRange(0, min_open=True), help="Seconds; else they are measured.")
+@click.option("--price", type=click.FloatRange(0), help="Of an hour of the machine.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@RUNS
+def plan(
+    file: Path, hours: float | None, like: str | None, wants_json: bool, runs: Path, **words: Any
+) -> None:
+    """Say what the sweep of a FILE will come to: epochs, hours, cost, disk; or what --hours hold."""
+    from service.before.measure import basis
+    from service.before.plan import affordable
+    from service.before.plan import plan as planned
+    from service.view.plan import print_affordable, print_plan
+
+    given = {key: words.pop(key) for key in ("epoch_s", "price")}
+    sweep, console = examine(file, **words), Console()
+    earlier = find(like, runs) if like else None
+    record = fold(read_events(earlier.journal_dir), earlier.sweep().objective) if earlier else None
+    by = basis(sweep, lambda: place_here(sweep), like=record, **given)
+    found = affordable(sweep, hours, by.costs, by.draw) if hours else planned(sweep, by.costs, by.draw)
+    if wants_json:
+        click.echo(json.dumps(found.as_json() | {"assumed": by.assumed}, indent=1))
+    elif hours:
+        print_affordable(console, found.as_json(), by.assumed)
+    else:
+        print_plan(console, found.as_json(), by.assumed, datetime.now())
+
+
+def ask(question: str, default: Any) -> Any:
+    """Ask at the terminal; where there is none, take the default.
+
+    Raises:
+        click.UsageError: if there is neither.
+    """
+    if sys.stdin.isatty():
+        return click.prompt(question, default=default)
+    if default is None:
+        raise click.UsageError(f"nobody to ask: {question}; give it as an option, see init --help")
+    return default

@@ -1,0 +1,131 @@
+"""Commands for the winner: best, retrain, predict, reproduce."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from service.cluster.machine import this_machine
+from service.cluster.trouble import ClusterError
+from service.commands.common import CLONE, find, murmur, where_is
+from service.commands.drive import carry_out
+from service.commands.group import cli
+from service.commands.options import FOLDER, RUNS, placed
+from service.study.best import best_yaml, pick
+from service.study.folder import StudyFolder
+from service.study.journal import read_events
+from service.study.lock import lock
+from service.study.record import fold
+from service.view.rows import put
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--trial", metavar="ID", help="Another than the best.")
+@click.option("--epochs", type=click.IntRange(1), help="Of the full training.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--schedule", is_flag=True, help="Of a population: the whole schedule of settings.")
+@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@RUNS
+def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any) -> None:
+    """Print a STUDY's best trial as a run config for the full training: best.yaml."""
+    folder = find(study, runs)
+    sweep = folder.sweep()
+    record = fold(read_events(folder.journal_dir), sweep.objective)
+    derived, text = best_yaml(sweep, record, record.provenance, scheduled=schedule, **words)
+    click.echo(json.dumps(derived.run, indent=1) + "\n" if wants_json else text, nl=False)
+
+
+@cli.command()
+@click.argument("what", metavar="STUDY|BEST.yaml")
+@click.option("--top-k", type=click.IntRange(1), help="Of the study's configurations.  [default: 3]")
+@click.option("--seeds", type=click.IntRange(2), help="Trainings of each.  [default: 5]")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. run.epochs=50.")
+@click.option("--name", default="retrain", show_default=True, help="Of its folder in the study's.")
+@RUNS
+@placed
+def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **words: Any) -> int:
+    """Train a STUDY's best configurations anew over several seeds, and test the winner."""
+    from service.study.retrain import is_over, prepare, prepare_run
+
+    asked = {key: words.pop(key) for key in ("top_k", "seeds")}
+    target = where_is(what, runs, **words)
+    if target.far:
+        raise ClusterError("retrain: runs where the study is; `launch.py sync` it, or log in there")
+    if Path(what).suffix in (".yaml", ".yml"):
+        home, folder = Path(what).absolute().parent, prepare_run(Path(what), runs, overrides)
+        home = home if (home / folder.meta_file.name).exists() else folder.path
+    else:
+        study = find(what, runs)
+        home, folder = study.path, prepare(study, name, overrides=overrides, **asked)
+    code = 0 if is_over(folder) else carry_out(folder.sweep(), folder, target)
+    if code:
+        murmur("the same `launch.py retrain` carries it on, and then scores the winner")
+    return code or conclude_retraining(folder, home)
+
+
+def conclude_retraining(folder: StudyFolder, home: Path) -> int:
+    """Score the winner of a retraining, write its model, register it, and print all that."""
+    from service.study.conclude import conclude
+    from service.tracking import store_uri
+    from service.tracking.model import register_once
+    from service.view.retrain import print_retraining
+
+    console, sweep = Console(), folder.sweep()
+    with lock(folder.lock_file, shlex.join(sys.argv)):
+        result = conclude(folder, home, by=shlex.join(sys.argv), clock=time.time)
+        print_retraining(console, result, folder.path)
+        if result["model"] is not None:
+            uri = store_uri(sweep.tracking.uri, os.environ, Path.cwd())
+            said, trouble = register_once(folder.path, home.name, uri, result)
+            put(console, "registered", said or trouble, "yellow" if trouble else "")
+    return 0
+
+
+@cli.command()
+@click.argument("model", type=FOLDER)
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A CSV; else stdout.")
+@RUNS
+def predict(model: Path, table: Path, output: Path | None, runs: Path) -> None:
+    """Score a TABLE (CSV, Parquet) with a MODEL: its folder, or the study that was retrained."""
+    from trainables.model import predict_file
+
+    named = runs / model / "retrain" / "model"
+    answers, notes = predict_file(named if named.is_dir() else model, table)
+    for note in notes:
+        murmur(note)
+    answers.to_csv(output or sys.stdout, index=False)
+
+
+@cli.command()
+@click.argument("study")
+@click.argument("trial", metavar="TRIAL")
+@RUNS
+def reproduce(study: str, trial: str, runs: Path) -> int:
+    """Run one TRIAL of a STUDY again from its record alone: is its curve the same to the last bit?"""
+    from service.study.reproduce import causes, curve_of_weights, first_difference, run_again, trial_words
+    from service.tracking import provenance
+    from service.view.reproduce import print_reproduction
+    from trainables.data import load
+
+    folder = find(study, runs)
+    sweep = folder.sweep()
+    record = fold(read_events(folder.journal_dir), sweep.objective)
+    chosen = pick(sweep, record, trial)
+    points = curve_of_weights(record, chosen.trial)
+    share = this_machine().gpu_share(sweep.resources_per_trial.gpu)
+    results = list(run_again(trial_words(sweep, record, chosen.trial), len(points), share))
+    data = load(sweep.run, sweep.import_paths)
+    now = provenance(CLONE, data_fingerprint=data.fingerprint)
+    different = first_difference(points, results)
+    print_reproduction(Console(), chosen, len(points), different, causes(record.provenance, now))
+    return 0 if different is None else 1
