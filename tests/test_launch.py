@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import launch
+from service.commands.group import several_sets
 from service.spec import read_sweep
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
@@ -125,7 +125,7 @@ def test_check_imports_nothing_heavy():
     ],
 )
 def test_one_set_takes_several_overrides(words: str, meant: str) -> None:
-    assert launch.several_sets(words.split()) == meant.split()
+    assert several_sets(words.split()) == meant.split()
 
 
 def test_an_earlier_study_is_looked_for_where_studies_are_kept(sweep, capsys):
