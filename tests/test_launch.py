@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import launch
 from service.commands.group import several_sets
 from service.spec import read_sweep
 from service.study.folder import StudyFolder
