@@ -7,6 +7,7 @@ memory, or that hangs, is an outcome like any other.
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 KILLED = -9
 OOM_SCORE = Path("/proc/self/oom_score_adj")
+MEMORY = Path("/proc/meminfo")
+SHARE = 0.8  # of the memory that is free: what all rehearsals together may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,11 @@ def rehearse_all(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "trainables.preflight"])  # torch is imported once
+    memory = 0 if gpu else int(SHARE * free_memory() / at_once)  # CUDA maps more than it takes
 
     def one(place: int) -> Rehearsal:
         here, there = context.Pipe(duplex=False)
-        arguments = there, dict(configs[place]), data, gpu, place == 0
+        arguments = there, dict(configs[place]), data, gpu, memory, place == 0
         process = context.Process(target=_in_child, args=arguments, daemon=True)
         with here:
             process.start()
@@ -109,9 +113,21 @@ def _answer(here: Connection, process: Any, limit_s: float) -> Rehearsal:
     return found
 
 
-def _in_child(there: Connection, config: dict[str, Any], data: Data, gpu: float, restores: bool) -> None:
+def free_memory() -> int:
+    """Bytes that processes may still take on this machine; 0 where nobody can say."""
+    if not MEMORY.exists():
+        return 0
+    lines = MEMORY.read_text(encoding="ascii").splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
+
+
+def _in_child(
+    there: Connection, config: dict[str, Any], data: Data, gpu: float, memory: int, restores: bool
+) -> None:
     if OOM_SCORE.exists():
         OOM_SCORE.write_text("1000")  # where memory runs out, this process goes, and no one else's
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))  # then torch says so, not the kernel
     from trainables.preflight import rehearse
 
     with tempfile.TemporaryDirectory() as folder, there:

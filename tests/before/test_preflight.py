@@ -1,6 +1,6 @@
 """What is tried before a sweep, and what is said of it."""
 
-from __future__ import annotations
+from __future__ import os
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ from service.before.rows import data_checks
 from service.spec import read_sweep
 from tests.before.conftest import WELL, Read
 from trainables.data import Data, Part, Split
-from trainables.rehearsal import Rehearsal, rehearse_all
+from trainables.rehearsal import Rehearsal, free_memory, rehearse_all
 
 RAN = Rehearsal(
     "ran", epoch_s=0.1, train_losses=(1.0, 0.5), val_losses=(1.0, 0.6), memory_mb=300, parameters=9
@@ -213,3 +213,8 @@ def test_the_command_answers_with_exit_code_3(tmp_path: Path, monkeypatch, capsy
     assert launch.main(["preflight", str(file), "--json"]) == 3
     seen = json.loads(capsys.readouterr().out)
     assert "target" in [check["name"] for check in seen["checks"] if check["state"] == "problem"]
+
+
+def test_a_rehearsal_may_take_no_more_memory_than_is_free():
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < free_memory() < total
