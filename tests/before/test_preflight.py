@@ -1,8 +1,9 @@
 """What is tried before a sweep, and what is said of it."""
 
-from __future__ import os
+from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
