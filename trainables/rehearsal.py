@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 KILLED = -9
 OOM_SCORE = Path("/proc/self/oom_score_adj")
-MEMORY = Path("/proc/meminfo")
-SHARE = 0.8  # of the memory that is free: what all rehearsals together may take
+SHARE = 0.8  # of the memory there is: what all rehearsals together may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,13 @@ class Rehearsal:
 
 
 def rehearse_all(
-    configs: Sequence[Mapping[str, Any]], data: Data, *, gpu: float, at_once: int, limit_s: float
+    configs: Sequence[Mapping[str, Any]],
+    data: Data,
+    *,
+    gpu: float,
+    at_once: int,
+    limit_s: float,
+    memory_mb: float,
 ) -> list[Rehearsal]:
     """Rehearse configurations, so many at once, each in a process that begins with nothing but torch.
 
@@ -76,10 +81,11 @@ def rehearse_all(
         gpu: share of a GPU that each may use; 0 for the CPU.
         at_once: processes beside each other; what they take of each other's time is then in their times.
         limit_s: seconds after which one is ended.
+        memory_mb: memory that may still be taken on this machine, MiB; no limit is set on a GPU.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["__main__", "trainables.preflight"])  # torch is imported once
-    memory = 0 if gpu else int(SHARE * free_memory() / at_once)  # CUDA maps more than it takes
+    memory = 0 if gpu else int(SHARE * memory_mb * 2**20 / at_once)  # CUDA maps more than it takes
 
     def one(place: int) -> Rehearsal:
         here, there = context.Pipe(duplex=False)
@@ -111,14 +117,6 @@ def _answer(here: Connection, process: Any, limit_s: float) -> Rehearsal:
             return Rehearsal("oom", "the kernel ended its process, which it does when memory runs out")
         return Rehearsal("failed", f"its process ended with exit code {process.exitcode}")
     return found
-
-
-def free_memory() -> int:
-    """Bytes that processes may still take on this machine; 0 where nobody can say."""
-    if not MEMORY.exists():
-        return 0
-    lines = MEMORY.read_text(encoding="ascii").splitlines()
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), 0)
 
 
 def _in_child(

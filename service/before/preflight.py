@@ -152,6 +152,7 @@ def rehearse(
         gpu=1.0 if on_gpu else 0.0,
         at_once=1 if on_gpu else min(place.slots, os.cpu_count() or 1),
         limit_s=limit_s,
+        memory_mb=available_memory_mb(),
     )
     return dict(zip(configs, found, strict=True))
 

@@ -14,13 +14,13 @@ import launch
 from service.before.advice.data import DataFacts
 from service.before.check import NOTE, OK, PROBLEM, NotFit
 from service.before.corners import rehearsed, size, trial_config
-from service.before.fit import fit_cpu, fit_gpu
+from service.before.fit import available_memory_mb, fit_cpu, fit_gpu
 from service.before.preflight import Preflight, judged
 from service.before.rows import data_checks
 from service.spec import read_sweep
 from tests.before.conftest import WELL, Read
 from trainables.data import Data, Part, Split
-from trainables.rehearsal import Rehearsal, free_memory, rehearse_all
+from trainables.rehearsal import Rehearsal, rehearse_all
 
 RAN = Rehearsal(
     "ran", epoch_s=0.1, train_losses=(1.0, 0.5), val_losses=(1.0, 0.6), memory_mb=300, parameters=9
@@ -193,7 +193,12 @@ def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read):
         for flat in ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10_000_000})
     ]
     ran, failed, large = rehearse_all(
-        configs, load(sweep.run, sweep.import_paths), gpu=0.0, at_once=2, limit_s=60.0
+        configs,
+        load(sweep.run, sweep.import_paths),
+        gpu=0.0,
+        at_once=2,
+        limit_s=60.0,
+        memory_mb=available_memory_mb(),
     )
     assert (ran.outcome, ran.restored, ran.learns, ran.unreached, ran.still) == ("ran", True, True, (), False)
     assert ran.checkpoint_mb > 0
@@ -218,4 +223,4 @@ def test_the_command_answers_with_exit_code_3(tmp_path: Path, monkeypatch, capsy
 
 def test_a_rehearsal_may_take_no_more_memory_than_is_free():
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < free_memory() < total
+    assert 0 < available_memory_mb() * 2**20 < total
