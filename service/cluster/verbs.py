@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from service.cluster.jobs import STOP_GRACE_S, Job, Jobs, reach, watch_job
+from service.cluster.jobs import DASHBOARD_PORT, STOP_GRACE_S, Job, Jobs, reach, watch_job
 from service.cluster.nodes import Nodes, offered, read_cluster_file
 from service.cluster.target import Target
 from service.cluster.trouble import ClusterError
@@ -17,7 +17,7 @@ from service.cluster.tunnel import is_open, tunnel
 
 Say = Callable[[str], None]
 LOOK_S = 0.5
-MLFLOW_PORT, DASHBOARD_PORT = 5000, 8265
+MLFLOW_PORT = 5000
 DETACHED = 0
 
 

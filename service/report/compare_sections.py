@@ -16,8 +16,9 @@ from service.report.figures import Figure, dress
 from service.report.markdown import markdown
 from service.report.page import page
 from service.report.sections import Section
-from service.report.words import number, setting, short
+from service.report.words import number, setting
 from service.report.write import put
+from service.study.words import short_keys
 
 WIDE = 10.0
 COLOURS = ("#3b82c4", "#e8973a", "#2aa198", "#8e6bbf", "#d64550", "#7f8c3b")
@@ -80,7 +81,7 @@ def _budget(found: Comparison) -> Section:
 
 def _winners(found: Comparison) -> Section:
     keys = list(dict.fromkeys(key for side in found.sides for key in side.best.config))
-    names = short(keys)
+    names = short_keys(keys)
     rows = tuple(
         (
             side.name,

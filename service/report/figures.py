@@ -17,8 +17,8 @@ from service.report.importance import Importance
 from service.report.optuna_study import as_front_study, as_study
 from service.report.subject import Subject
 from service.report.tables import Tables
-from service.report.words import short
 from service.search.samplers import quiet
+from service.study.words import short_keys
 
 STRONGEST = 4  # parameters in a plot of pairs
 THINNED = {"contour": 80, "rank": 300, "parallel": 400, "slice": 600}
@@ -217,4 +217,4 @@ def _short_axes(plot: Any) -> None:
     """`optimizer_config.lr` is `lr` on an axis."""
     for axis in [*plot.select_xaxes(), *plot.select_yaxes()]:
         if axis.title.text:
-            axis.title.text = next(iter(short([axis.title.text]).values()))
+            axis.title.text = next(iter(short_keys([axis.title.text]).values()))

@@ -14,7 +14,8 @@ from service.report.importance import Importance
 from service.report.series import Curve, copies, curves, progress
 from service.report.subject import Subject
 from service.report.tables import Tables
-from service.report.words import number, setting, short
+from service.report.words import number, setting
+from service.study.words import short_keys
 
 Drawn = tuple[str, str, str, str, Any]  # name, section, title, caption, plot
 COLOURS = {
@@ -190,7 +191,7 @@ def _predicted(subject: Subject, lines: Sequence[Curve]) -> Any:
 
 def _importance(found: Importance) -> Any:
     shares = list(reversed(found.shares))
-    names = short([share.name for share in shares])
+    names = short_keys([share.name for share in shares])
     plot = go.Figure()
     for label, colour, rows in (
         (
@@ -290,7 +291,7 @@ def _line_of_the_best(subject: Subject) -> set[tuple[int, int]]:
 
 def _schedule(subject: Subject, tables: Tables) -> Any:
     keys = list(tables.schedule[0].config)
-    names = short(keys)
+    names = short_keys(keys)
     ends = [step.after_epoch for step in tables.schedule] + [
         max(subject.epochs, tables.schedule[-1].after_epoch + 1)
     ]

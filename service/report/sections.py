@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from service.report.importance import Share
 from service.report.report import Report
 from service.report.tables import Baseline, Row
-from service.report.words import hours, number, percent, setting, short
+from service.report.words import number, percent, setting
 from service.study.audit import Audit
+from service.study.words import duration, short_keys
 
 BAR = 20  # characters of an importance of 1, as the training template's hpo-report draws it
 
@@ -57,7 +58,7 @@ def _sections(found: Report) -> Iterator[Section]:
             "population",
             "Population",
             (),
-            ("after epoch", *short(keys).values()) if keys else (),
+            ("after epoch", *short_keys(keys).values()) if keys else (),
             tuple(
                 (str(step.after_epoch), *(setting(step.config[key]) for key in keys))
                 for step in numbers.schedule
@@ -88,15 +89,15 @@ def _summary(found: Report) -> Iterator[str]:
         yield f"baseline\t{_baseline(numbers.baseline)}"
     yield f"stopped\t{numbers.stops.sentence}"
     if subject.epochs:
-        saved = "" if not facts.saved_s else f" (about {hours(facts.saved_s)})"
+        saved = "" if not facts.saved_s else f" (about {duration(facts.saved_s)})"
         yield (
             f"epochs\t{facts.epochs_run} run of {facts.epochs_whole}; "
             f"{facts.epochs_saved} saved by stopping early{saved}"
         )
-    busy = f"{hours(facts.busy_s)} of training" if facts.busy_s else "no clock"
+    busy = f"{duration(facts.busy_s)} of training" if facts.busy_s else "no clock"
     used = "" if facts.utilisation is None else f", slots {percent(facts.utilisation)} busy"
     gpu = f", {facts.gpu_s / 3600:.2f} GPU-hours" if facts.gpu_s else ""
-    yield f"time\t{hours(facts.wall_s)} wall-clock, {busy}{used}{gpu}"
+    yield f"time\t{duration(facts.wall_s)} wall-clock, {busy}{used}{gpu}"
     if numbers.audit is not None:
         yield f"audit\t{_audit(found, numbers.audit)}"
 
@@ -129,7 +130,7 @@ def _findings(found: Report) -> Iterator[str]:
 def _top(found: Report) -> Section:
     rows = found.tables.top
     keys = list(found.subject.parameters) or list(rows[0].config if rows else ())
-    names = short(keys)
+    names = short_keys(keys)
     return Section(
         "top",
         f"Top {len(rows)} trials",
@@ -146,7 +147,7 @@ def _cells(row: Row, keys: list[str]) -> tuple[str, ...]:
 
 def _parameters(found: Report) -> Section:
     seen = found.importance
-    names = short([each.name for each in seen.shares])
+    names = short_keys([each.name for each in seen.shares])
     lines = [f"{seen.caution[:1].upper()}{seen.caution[1:]}."] if seen.caution else []
     if found.subject.is_population:
         lines.append(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 
@@ -32,33 +31,6 @@ def percent(share: float | None) -> str:
     ('40 %', '-')
     """
     return "-" if share is None else f"{100 * share:.0f} %"
-
-
-def hours(seconds: float | None) -> str:
-    """A time as a person says it.
-
-    >>> hours(4.2), hours(75.0), hours(3 * 3600 + 120.0), hours(None)
-    ('4 s', '1 min 15 s', '3 h 02 min', '-')
-    """
-    if seconds is None or not math.isfinite(seconds):
-        return "-"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def short(keys: Iterable[str]) -> dict[str, str]:
-    """Flat key -> its last part, where that names it alone; else the whole key.
-
-    >>> short(["optimizer_config.lr", "net_config.eps", "optimizer_config.eps"])["optimizer_config.lr"]
-    'lr'
-    """
-    keys = list(keys)
-    last = [key.rsplit(".", 1)[-1] for key in keys]
-    return {key: part if last.count(part) == 1 else key for key, part in zip(keys, last, strict=True)}
 
 
 def plain(value: Any) -> Any:

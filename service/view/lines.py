@@ -10,9 +10,10 @@ from typing import TextIO
 
 from service.study.events import Ended, Event, Reopened
 from service.study.record import StudyRecord
+from service.study.words import duration
 from service.view.progress import Facts, Progress
 from service.view.watch import Watch
-from service.view.words import duration, number, settings
+from service.view.words import number, settings
 
 EVERY_S = 10.0
 AT_ONCE = 10

@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
+from service.study.words import duration
 from service.view.rows import put
-from service.view.words import duration
 
 
 def print_plan(console: Console, seen: Mapping[str, Any], assumed: str, now: datetime) -> None:

@@ -10,9 +10,10 @@ from service.study.audit import Audit, audit
 from service.study.failures import commonest
 from service.study.front import counted, front
 from service.study.record import StudyRecord
+from service.study.words import duration
 from service.view.progress import Facts, Progress
 from service.view.rows import put
-from service.view.words import duration, number, setting
+from service.view.words import number, setting
 
 SHOWN = 10  # trials of the front that are printed
 RESUMABLE = (1, 5, 7, 130)  # exit codes after which `launch.py resume` has something to carry on with

@@ -80,6 +80,7 @@ def test_a_traceback_is_kept_in_its_trials_folder(tmp_path: Path):
 def test_a_disk_that_refuses_a_traceback_stops_nothing(tmp_path: Path):
     (tmp_path / "trials").write_text("a file where the folder belongs")
     ErrorFiles(StudyFolder(tmp_path))(Ended(t=1.0, trial="00003", outcome="failed", reason="r", error="e"))
+    assert (tmp_path / "trials").is_file()
 
 
 def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
