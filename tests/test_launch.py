@@ -84,6 +84,15 @@ def test_a_word_that_resembles_nothing_is_told_the_commands(sweep, capsys):
     assert f"commands: {', '.join(sorted(launch.cli.commands))}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_the_help_lists_every_command_once_and_cuts_no_line(word, capsys):
+    assert launch.main([word]) == 0
+    shown = capsys.readouterr().out
+    assert "..." not in shown.partition("Before:")[2]
+    listed = [line.split()[0] for line in shown.splitlines() if line[:2] == "  " and line[2:3].isalpha()]
+    assert sorted(name for name in listed if name in launch.cli.commands) == sorted(launch.cli.commands)
+
+
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_shipped_sweep_is_sound_without_a_warning(path, capsys):
     assert launch.main(["check", str(path)]) == 0

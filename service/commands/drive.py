@@ -24,6 +24,7 @@ from service.study.mark import marked
 from service.study.record import fold
 from service.study.status import read_status
 from service.study.stop import StopSignal, stopped_by_signals
+from service.view.console import stdout
 from service.view.live import watch
 from service.view.rows import put
 from service.view.summary import print_places, print_summary
@@ -53,7 +54,7 @@ def ray_of(target: Target, sweep: Sweep) -> AbstractContextManager[Machine | Nod
 
 def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
     """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code."""
-    console = Console()
+    console = stdout()
     with lock(folder.lock_file, shlex.join(sys.argv)), marked(folder.path):
         trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
         console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)

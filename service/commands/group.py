@@ -28,14 +28,33 @@ def several_sets(args: Sequence[str]) -> list[str]:
     return spread
 
 
+SECTIONS = {
+    "Before": ("init", "check", "preflight", "plan", "lr-range", "doctor", "schema"),
+    "Run": ("run", "status", "list", "logs", "stop", "resume", "extend", "sync", "ui"),
+    "Learn": ("report", "compare", "replay", "best", "retrain", "predict", "reproduce"),
+}
+"""Commands in the order in which they are needed, as the README has them."""
+WHOLE = 200  # characters of a command's line: all of its first sentence
+
+
 class RunByDefault(click.Group):
     """`launch.py sweep.yaml` is `launch.py run sweep.yaml`."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by when they are needed, none of their lines cut off."""
+        named = {name for names in SECTIONS.values() for name in names}
+        rest = {"Commands": tuple(name for name in self.list_commands(ctx) if name not in named)}
+        for title, names in (SECTIONS | rest).items():
+            rows = [(name, self.commands[name].get_short_help_str(WHOLE)) for name in names]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put `run` in front of what is no command but looks like a file or an option of `run`."""
         args = several_sets(args)
         first = args[0] if args else "--help"
-        if first not in self.commands and first not in ("--help", "--version"):
+        if first not in self.commands and first not in ("-h", "--help", "--version"):
             if (
                 not first.startswith("-")
                 and Path(first).suffix not in (".yaml", ".yml")
@@ -52,7 +71,7 @@ class RunByDefault(click.Group):
         return super().parse_args(ctx, args or ["--help"])
 
 
-@click.group(cls=RunByDefault)
+@click.group(cls=RunByDefault, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="sweeps-on-ray")
 def cli() -> None:
     """Hyperparameter sweeps on Ray Tune: one YAML file, one command.

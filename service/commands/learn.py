@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from service.commands.common import facts_of, find, murmur
 from service.commands.group import cli
@@ -15,6 +14,7 @@ from service.commands.options import FOLDER, RUNS, SWEEP_FILE
 from service.study.journal import read_events
 from service.study.record import fold
 from service.study.replay import as_json, replay_study, settings
+from service.view.console import stdout
 from service.view.replay import print_replay
 from service.view.rows import put
 from service.view.summary import shown
@@ -39,7 +39,7 @@ def replay(study: str, name: str, given: str, workers: int | None, wants_json: b
     if wants_json:
         click.echo(json.dumps(as_json(seen), indent=1))
     else:
-        print_replay(Console(), facts_of(sweep), record.trials, sweep.objective, seen)
+        print_replay(stdout(), facts_of(sweep), record.trials, sweep.objective, seen)
 
 
 @cli.command()
@@ -91,7 +91,7 @@ def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json:
     from service.report.terminal import print_sections
 
     found = compare([of_study(find(name, runs)) for name in names], top_k)
-    console = Console()
+    console = stdout()
     if wants_json:
         click.echo(json.dumps(as_json(found), indent=1))
     else:
@@ -113,7 +113,7 @@ def report_on(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> l
     if wants_json:
         click.echo(json.dumps(as_json(found), indent=1))
         return files
-    console = Console()
+    console = stdout()
     print_report(console, found)
     console.print()
     put(console, "page", shown(files[0]))

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from service.cluster.target import where
 from service.commands.common import find, murmur, warn, where_is
@@ -20,6 +19,7 @@ from service.commands.group import cli
 from service.commands.options import RUNS, SWEEP_FILE, placed
 from service.study.lock import lock
 from service.study.status import read_status
+from service.view.console import stdout
 from service.view.doctor import print_checks
 from service.view.status import print_job, print_jobs, print_status, print_studies
 
@@ -38,13 +38,13 @@ def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
         from service.cluster import verbs
 
         job, word = verbs.look(target, study)
-        print_job(Console(), asdict(job) | {"last": word}, as_json=as_json)
+        print_job(stdout(), asdict(job) | {"last": word}, as_json=as_json)
         return
     facts = read_status(find(study, runs).path)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
     else:
-        print_status(Console(), facts)
+        print_status(stdout(), facts)
 
 
 @cli.command("list")
@@ -57,9 +57,9 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
     if target.far:
         from service.cluster import verbs
 
-        print_jobs(Console(), [asdict(job) for job in verbs.listed(target)], as_json=as_json)
+        print_jobs(stdout(), [asdict(job) for job in verbs.listed(target)], as_json=as_json)
         return
-    print_studies(Console(), studies(runs), as_json=as_json)
+    print_studies(stdout(), studies(runs), as_json=as_json)
 
 
 @cli.command()
@@ -93,7 +93,7 @@ def sync(study: str, runs: Path) -> int:
         lacked, trouble = waiting(folder.path, tracker.uri)
         warn([trouble] if trouble else [])
         tracker.start()
-        unsent = print_tracking(Console(), tracker, patience_s=SYNC_S)
+        unsent = print_tracking(stdout(), tracker, patience_s=SYNC_S)
     click.echo(f"{folder.name}: {lacked} events were not in MLflow yet, {unsent} are not now")
     return 1 if unsent or tracker.refused else 0
 
@@ -116,7 +116,7 @@ def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
     if as_json:
         click.echo(json.dumps(found, indent=1))
     else:
-        print_checks(Console(), found)
+        print_checks(stdout(), found)
     return 1 if any(check.state == "problem" for check in checks) else 0
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from service.before.check import NotFit
 from service.before.examine import look
@@ -20,6 +19,7 @@ from service.commands.group import cli
 from service.commands.options import FOLDER, RUNS, SWEEP_FILE
 from service.study.journal import read_events
 from service.study.record import fold
+from service.view.console import stdout
 
 
 @cli.command()
@@ -120,7 +120,7 @@ def preflight(file: Path, runs: Path | None, timeout: float, wants_json: bool, *
     if wants_json:
         click.echo(json.dumps(seen.as_json(), indent=1))
     else:
-        print_preflight(Console(), seen.as_json())
+        print_preflight(stdout(), seen.as_json())
     return EXIT_CODES[NotFit] if seen.problems else 0
 
 
@@ -144,7 +144,7 @@ def plan(
     from service.view.plan import print_affordable, print_plan
 
     given = {key: words.pop(key) for key in ("epoch_s", "price")}
-    sweep, console = examine(file, **words), Console()
+    sweep, console = examine(file, **words), stdout()
     earlier = find(like, runs) if like else None
     record = fold(read_events(earlier.journal_dir), earlier.sweep().objective) if earlier else None
     by = basis(sweep, lambda: place_here(sweep), like=record, **given)

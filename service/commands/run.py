@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from service.cluster.machine import this_machine
 from service.cluster.target import Target, where
@@ -26,6 +25,7 @@ from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.lock import lock
 from service.study.record import fold
+from service.view.console import stdout
 from service.view.preview import print_preview
 
 
@@ -63,7 +63,7 @@ def run(
     if dry_run:
         machine, asked = this_machine(), sweep.resources_per_trial
         slots = machine.slots(asked, sweep.max_concurrent_trials)
-        print_preview(Console(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
+        print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
         return 0
     target = where(**places)
     if target.far:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from service.cluster.machine import this_machine
 from service.cluster.trouble import ClusterError
@@ -24,6 +23,7 @@ from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.lock import lock
 from service.study.record import fold
+from service.view.console import stdout
 from service.view.rows import put
 
 
@@ -79,7 +79,7 @@ def conclude_retraining(folder: StudyFolder, home: Path) -> int:
     from service.tracking.model import register_once
     from service.view.retrain import print_retraining
 
-    console, sweep = Console(), folder.sweep()
+    console, sweep = stdout(), folder.sweep()
     with lock(folder.lock_file, shlex.join(sys.argv)):
         result = conclude(folder, home, by=shlex.join(sys.argv), clock=time.time)
         print_retraining(console, result, folder.path)
@@ -127,5 +127,5 @@ def reproduce(study: str, trial: str, runs: Path) -> int:
     data = load(sweep.run, sweep.import_paths)
     now = provenance(CLONE, data_fingerprint=data.fingerprint)
     different = first_difference(points, results)
-    print_reproduction(Console(), chosen, len(points), different, causes(record.provenance, now))
+    print_reproduction(stdout(), chosen, len(points), different, causes(record.provenance, now))
     return 0 if different is None else 1

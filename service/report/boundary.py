@@ -70,8 +70,10 @@ def edges(subject: Subject, k: int = K) -> tuple[Edge, ...]:
 def extend_line(subject: Subject, found: Sequence[Edge]) -> str:
     """The one command that widens all crowded edges of a study; "" where there is none."""
     sets = " ".join(f"--set {edge.widen}" for edge in found if edge.crowded and edge.widen)
-    if not sets or subject.folder is None:
-        return sets
+    if not sets:
+        return ""
+    if subject.folder is None:
+        return f"{subject.rerun} --name {subject.name}-2 {sets}"
     return (
         f"python launch.py extend {subject.folder.name} --trials +{max(len(subject.trials) // 2, 5)} {sets}"
     )
@@ -102,7 +104,7 @@ def _edge(key: str, domain: Domain, values: Sequence[Any], upper: bool, cases: b
     if there[0]:
         sentence += f", the best ({setting(values[0])}) among them"
     if not crowded:
-        sentence += f"; by chance {width * k:.1g} would: one trial is no reason to widen it yet"
+        sentence += f"; by chance {width * k:.1g} would: so few are no reason to widen it yet"
     elif widen:
         sentence += f"; widen it to {setting(beyond)}"
     else:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import math
-import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from schedulers.space import Categorical, Domain, Float, Int
 from service.report.errors import CannotReport
-from service.report.subject import Subject
-from service.search.samplers import quiet
+from service.report.optuna_file import load_study
+from service.report.subject import SOME_SWEEP, Subject
 from service.spec import Component, Metric, Parameter, SweepError
 from service.spec.document import read
 from service.spec.space import read_space
@@ -34,7 +31,7 @@ GROUPS = ("group_name", "group")  # user attributes in which templates keep a tr
 
 
 def of_database(path: Path, options: Path | None, name: str | None = None) -> Subject:
-    """The subject in an SQLite file of Optuna's.
+    """The subject in a file of Optuna's, SQLite or a journal.
 
     Args:
         path: the file.
@@ -46,20 +43,20 @@ def of_database(path: Path, options: Path | None, name: str | None = None) -> Su
         CannotReport: if the file holds no study, or several and `name` is none of them.
         SweepError: if the optimize config is not sound.
     """
-    study = _study(path, name)
+    study = load_study(path, name)
     words = _words(options)
     trials = study.get_trials(deepcopy=False)
     parameters = words.pop("parameters") or _told(trials)
-    direction = "minimize" if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else "maximize"
-    names = {_flat(key): key for key in parameters}
-    record = _record(trials, names, 1 if direction == "minimize" else -1)
+    metrics = _metrics(study, words.get("metric"))
+    record = _record(trials, {_flat(key): key for key in parameters}, metrics)
     return Subject(
         name=study.study_name,
         record=record,
-        metrics=(Metric(name=words.get("metric") or "value", direction=direction),),
+        metrics=metrics,
         parameters=parameters,
-        epochs=max((point.epoch for each in record.trials.values() for point in each.curve), default=0),
-        scheduler=words["scheduler"],
+        epochs=_epochs(record) if len(metrics) == 1 else 0,
+        scheduler=words["scheduler"] or _pruner(trials),
+        rerun=f"python launch.py RUN.yaml --optimize-config {options}" if options else SOME_SWEEP,
         groups={
             trial_id(trial.number): str(trial.user_attrs[key])
             for trial in trials
@@ -69,47 +66,42 @@ def of_database(path: Path, options: Path | None, name: str | None = None) -> Su
     )
 
 
-def _study(path: Path, name: str | None) -> optuna.Study:
-    if not path.is_file():
-        raise CannotReport(f"{path}: no such file; give --db an SQLite file that Optuna wrote")
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as probe:
-            found = [row[0] for row in probe.execute("SELECT study_name FROM studies ORDER BY study_id")]
-    except sqlite3.Error as error:
-        raise CannotReport(f"{path}: no database of Optuna's ({error})") from None
-    if not found:
-        raise CannotReport(f"{path}: holds no study")
-    if name is None and len(found) > 1:
-        raise CannotReport(f"{path}: holds {len(found)} studies ({', '.join(found)}); name one of them")
-    if name is not None and name not in found:
-        raise CannotReport(f"{path}: holds no study {name!r}; it has {', '.join(found)}")
-    url = f"sqlite:///file:{path.absolute()}?mode=ro&uri=true"
-    with quiet():
-        try:
-            return optuna.load_study(study_name=name or found[0], storage=url)
-        except (SQLAlchemyError, RuntimeError, ValueError) as error:  # of another version of Optuna
-            first = str(error).strip().splitlines()[0]
-            raise CannotReport(
-                f"{path}: cannot be read by Optuna {optuna.__version__} ({first}); "
-                f"`optuna storage upgrade --storage sqlite:///{path}` on a copy of it may help"
-            ) from None
+def _metrics(study: Study, name: str | None) -> tuple[Metric, ...]:
+    """What the study is judged by, under the names it was told; else `value`."""
+    several = len(study.directions) > 1
+    plain = [f"value_{place}" for place in range(len(study.directions))] if several else [name or "value"]
+    told = study.metric_names or plain
+    return tuple(
+        Metric(name=each, direction="minimize" if way == StudyDirection.MINIMIZE else "maximize")
+        for each, way in zip(told, study.directions, strict=True)
+    )
+
+
+def _epochs(record: StudyRecord) -> int:
+    return max((point.epoch for each in record.trials.values() for point in each.curve), default=0)
 
 
 def _words(options: Path | None) -> dict[str, Any]:
     """What the template's optimize config says that a report needs."""
     if options is None:
-        return {"parameters": {}, "metric": None, "scheduler": Component(name="pruner")}
+        return {"parameters": {}, "metric": None, "scheduler": None}
     document = read(options)
     translate(document)
     space = read_space(document)
     if space.problems:
         raise SweepError(space.problems)
-    who = document.value.get("trial_scheduler") or {"name": "schedulers.FIFO"}
+    who = document.value.get("trial_scheduler")
     return {
         "parameters": space.parameters,
         "metric": document.value.get("metric"),
-        "scheduler": Component.model_validate(who),
+        "scheduler": Component.model_validate(who) if who else None,
     }
+
+
+def _pruner(trials: Sequence[FrozenTrial]) -> Component:
+    """Who stopped trials, of which Optuna's file keeps no name; FIFO where nobody did."""
+    pruned = any(trial.state == TrialState.PRUNED for trial in trials)
+    return Component(name="its pruner" if pruned else "schedulers.FIFO")
 
 
 def _told(trials: list[FrozenTrial]) -> dict[str, Parameter]:
@@ -136,7 +128,9 @@ def _flat(key: str) -> str:
     return key.replace(".", "_")
 
 
-def _record(trials: list[FrozenTrial], names: Mapping[str, str], sign: int) -> StudyRecord:
+def _record(
+    trials: Sequence[FrozenTrial], names: Mapping[str, str], metrics: Sequence[Metric]
+) -> StudyRecord:
     record = StudyRecord("last", wanted=len(trials))
     for trial in trials:
         began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
@@ -146,26 +140,38 @@ def _record(trials: list[FrozenTrial], names: Mapping[str, str], sign: int) -> S
         mine.started_at = began or None
         mine.ended_at = trial.datetime_complete.timestamp() if trial.datetime_complete else None
         mine.outcome = OUTCOMES.get(trial.state)
-        mine.status = mine.outcome or "running"
         mine.reason = str(trial.user_attrs.get("reason", ""))
-        _learn(mine, trial, sign, began)
+        _learn(mine, trial, metrics)
+        mine.status = mine.outcome or "running"
         record.trials[name] = mine
         record.epochs += mine.work
     record.begun_at = min((each.asked_at for each in record.trials.values() if each.asked_at), default=None)
     return record
 
 
-def _learn(mine: TrialRecord, trial: FrozenTrial, sign: int, began: float) -> None:
-    """Take in the intermediate values; a completed trial is worth what it was told, whatever it reported."""
+def _learn(mine: TrialRecord, trial: FrozenTrial, metrics: Sequence[Metric]) -> None:
+    """Take in the intermediate values; a completed trial is worth what it was told, whatever it reported.
+
+    The template tells Optuna infinity where training came to NaN: that trial has diverged.
+    """
+    signs = [1 if metric.direction == "minimize" else -1 for metric in metrics]
     steps = sorted(trial.intermediate_values.items())
-    end = mine.ended_at or began
+    end = mine.ended_at or mine.asked_at
     first = 1 if steps and steps[0][0] == 0 else 0  # the template counts epochs from nought
     for place, (step, value) in enumerate(steps, start=1):
-        t = began + (end - began) * place / len(steps)  # Optuna keeps no times of reports
-        mine.curve.append(Point(step + first, place, sign * value, {}, 0, t))
+        t = mine.asked_at + (end - mine.asked_at) * place / len(steps)  # Optuna keeps no times of reports
+        mine.curve.append(Point(step + first, place, signs[0] * value, {}, 0, t))
     finite = [(point.loss, point.epoch) for point in mine.curve if math.isfinite(point.loss)]
     if finite:
         mine.last_loss = finite[-1][0]
         mine.best_loss, mine.best_epoch = min(finite)
-    if trial.state == TrialState.COMPLETE and trial.value is not None:
-        mine.last_loss = sign * trial.value
+    if trial.state != TrialState.COMPLETE:
+        return
+    values = trial.values
+    if not all(map(math.isfinite, values)):
+        mine.outcome, mine.reason = "diverged", f"its value is {', '.join(map(str, values))}"
+        return
+    mine.last_loss = signs[0] * values[0]
+    if len(metrics) > 1:  # of such a trial Optuna keeps no curve
+        told = {metric.name: value for metric, value in zip(metrics, values, strict=True)}
+        mine.curve = [Point(1, 1, mine.last_loss, told, 0, end)]

@@ -70,8 +70,6 @@ def _frozen(subject: Subject, trials: Sequence[TrialRecord]) -> list[FrozenTrial
         if state is TrialState.COMPLETE and worth is None:
             state = TrialState.FAIL
         curve = {point.epoch: subject.sign * point.loss for point in trial.curve if point.loss == point.loss}
-        if state is TrialState.PRUNED and not curve:
-            state = TrialState.FAIL
         frozen = optuna.create_trial(
             state=state,
             value=worth if state is TrialState.COMPLETE else None,

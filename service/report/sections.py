@@ -12,6 +12,7 @@ from service.report.words import number, percent, setting
 from service.study.audit import Audit
 from service.study.words import duration, short_keys
 
+MEND = " → "  # between what was found and what mends it
 BAR = 20  # characters of an importance of 1, as the training template's hpo-report draws it
 
 
@@ -124,25 +125,30 @@ def _findings(found: Report) -> Iterator[str]:
     if not found.findings:
         yield "Nothing out of the ordinary."
     for finding in found.findings:
-        yield f"{finding.severity}: {finding.name}\t{finding.evidence}. {finding.reading} → {finding.mend}"
+        yield f"{finding.severity}: {finding.name}\t{finding.evidence}. {finding.reading}{MEND}{finding.mend}"
 
 
 def _top(found: Report) -> Section:
     rows = found.tables.top
     keys = list(found.subject.parameters) or list(rows[0].config if rows else ())
     names = short_keys(keys)
+    several = any(row.epochs != rows[0].epochs for row in rows)
+    mixed = any(row.outcome != "completed" for row in rows)
+    more = [*(["epochs"] if several else ()), *(["outcome"] if mixed else ())]
     return Section(
         "top",
         f"Top {len(rows)} trials",
         (),
-        ("#", found.subject.metric, *(names[key] for key in keys), "epochs", "outcome"),
-        tuple(_cells(row, keys) for row in rows),
+        ("#", found.subject.metric, *(names[key] for key in keys), *more),
+        tuple(_cells(row, keys, more) for row in rows),
     )
 
 
-def _cells(row: Row, keys: list[str]) -> tuple[str, ...]:
+def _cells(row: Row, keys: list[str], more: list[str]) -> tuple[str, ...]:
+    """A row; epochs and outcome only where they tell rows apart."""
     settings = (setting(row.config[key]) if key in row.config else "" for key in keys)
-    return str(row.number), number(row.value), *settings, str(row.epochs), row.outcome
+    told = {"epochs": str(row.epochs), "outcome": row.outcome}
+    return str(row.number), number(row.value), *settings, *(told[word] for word in more)
 
 
 def _parameters(found: Report) -> Section:

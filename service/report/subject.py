@@ -20,6 +20,8 @@ from service.study.record import StudyRecord, TrialRecord, fold
 from service.study.status import read_status
 from trainables.run import overlay
 
+SOME_SWEEP = "python launch.py SWEEP.yaml"
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -37,6 +39,7 @@ class Subject:
         state: done, running, interrupted, failed.
         folder: the study's; None for a database.
         groups: trial -> group name, where the database has them.
+        rerun: the command that runs the sweep anew, as far as it is known.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Subject:
     state: str = "done"
     folder: Path | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
+    rerun: str = SOME_SWEEP
 
     @property
     def metric(self) -> str:
@@ -157,9 +161,11 @@ def group_name(run: Mapping[str, Any], number: int) -> str:
     for component in ("net", "optimizer", "scheduler"):
         if not run.get(component):
             continue
-        parts.append(_initials(str(run[component]).rpartition(".")[2]))
+        name, exact = str(run[component]).rpartition(".")[2], component == "net"
+        parts.append(name if exact else _initials(name))
         for key, value in (run.get(f"{component}_config") or {}).items():
-            parts += [key[0], f"{value:.4e}" if isinstance(value, float) else str(value)]
+            rounded = isinstance(value, float) and not exact
+            parts += [key[0], f"{value:.4e}" if rounded else str(value)]
     return "_".join(parts) + f"[{number}]"
 
 

@@ -1,12 +1,17 @@
-"""A database of Optuna's, and of the training template, as a report sees it."""
+"""A file of Optuna's, or of the training template's, as a report sees it."""
 
+import math
 import sqlite3
 
 import optuna
 import pytest
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from service.report.database import of_database
 from service.report.errors import CannotReport
+from service.report.optuna_study import as_study
 from service.report.report import report
 from service.search.samplers import quiet
 
@@ -84,11 +89,119 @@ def test_reading_does_not_write(database):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database, but long enough to look at\n" * 40])
+def of_the_template(path):
+    """Thirty trials as the template really leaves them.
+
+    Its pruner keeps what it is told to itself, so that Optuna has no curve, of pruned trials neither; a
+    training that came to NaN is told as infinity, and is COMPLETE.
+    """
+    with quiet():
+        study = optuna.create_study(
+            study_name="MyProject_HPO",
+            storage=f"sqlite:///{path}",
+            sampler=optuna.samplers.RandomSampler(seed=5),
+        )
+
+        def objective(trial):
+            layers = trial.suggest_int("net_config_layers", 3, 6, step=1)
+            lr = trial.suggest_float("optimizer_config_lr", 1e-3, 1.0, log=True)
+            group = f"MLP_n_64_l_{layers}_SP_l_{lr:.4e}_EHLRS_t_10_u_250[{trial.number}]"
+            trial.set_user_attr("group_name", group)
+            if trial.number % 5 == 4:
+                raise optuna.TrialPruned
+            if trial.number == 11:
+                raise RuntimeError("out of memory")
+            return math.inf if trial.number == 7 else (math.log10(lr) + 1) ** 2 + 0.1 * layers
+
+        study.optimize(objective, n_trials=30, catch=(RuntimeError,))
+    study._storage.remove_session()
+    (path.parent / "hpo.yaml").write_text(OPTIONS)
+    return study
+
+
+def test_the_numbers_are_those_of_the_templates_own_report(tmp_path):
+    """Trials, best, group name, fANOVA and top five as its `hpo-report` takes them from Optuna.
+
+    But for the training that came to NaN: it counts as completed there, and as diverged here.
+    """
+    study = of_the_template(tmp_path / "MyProject_Opt.db")
+    found = report(of_database(tmp_path / "MyProject_Opt.db", tmp_path / "hpo.yaml"), 5)
+    states = [trial.state.name for trial in study.trials]
+    counts = found.tables.statistics.counts
+    assert counts["completed"] + counts["diverged"] == states.count("COMPLETE")
+    assert counts["stopped"] == states.count("PRUNED")
+    assert counts["failed"] == states.count("FAIL")
+    best, mine = study.best_trial, found.tables.best
+    assert (mine.number, mine.value, mine.group) == (best.number, best.value, best.user_attrs["group_name"])
+    top = sorted((trial for trial in study.trials if trial.state.name == "COMPLETE"), key=lambda t: t.value)
+    assert [(row.number, row.value) for row in found.tables.top] == [(t.number, t.value) for t in top[:5]]
+    with quiet():
+        theirs = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
+    ours = {share.name.replace(".", "_"): share.fanova for share in found.importance.shares}
+    assert ours == pytest.approx({key: float(value) for key, value in theirs.items()}, abs=1e-9)
+
+
+def test_a_mend_names_the_templates_two_files(tmp_path):
+    of_the_template(tmp_path / "MyProject_Opt.db")
+    subject = of_database(tmp_path / "MyProject_Opt.db", tmp_path / "hpo.yaml")
+    assert subject.rerun == f"python launch.py RUN.yaml --optimize-config {tmp_path / 'hpo.yaml'}"
+
+
+def test_pruned_trials_without_a_curve_stay_pruned(tmp_path):
+    of_the_template(tmp_path / "MyProject_Opt.db")
+    subject = of_database(tmp_path / "MyProject_Opt.db", None)
+    pruned = [trial for trial in as_study(subject).trials if trial.state.name == "PRUNED"]
+    assert [trial.number for trial in pruned] == [4, 9, 14, 19, 24, 29]
+    assert subject.scheduler.name == "its pruner"
+
+
+def test_a_journal_is_read_like_a_database_and_not_written(tmp_path):
+    path = tmp_path / "journal.log"
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    with quiet():
+        study = optuna.create_study(study_name="told", storage=storage)
+        study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=6)
+    before = path.read_bytes()
+    found = report(of_database(path, None), 3)
+    assert found.tables.best.value == study.best_value
+    assert found.tables.stops.sentence == "0 of 6 stopped; FIFO stops nobody by design"
+    assert path.read_bytes() == before
+
+
+def test_several_metrics_keep_their_names_and_their_front(tmp_path):
+    path = tmp_path / "several.db"
+    with quiet():
+        study = optuna.create_study(
+            study_name="told", storage=f"sqlite:///{path}", directions=["minimize", "maximize"]
+        )
+
+        def both(trial):
+            x = trial.suggest_float("x", 0.0, 1.0)
+            return x, x - trial.suggest_float("waste", 0.0, 1.0)
+
+        study.optimize(both, n_trials=12)
+    study._storage.remove_session()
+    found = report(of_database(path, None), 3)
+    assert [(metric.name, metric.direction) for metric in found.subject.metrics] == [
+        ("value_0", "minimize"),
+        ("value_1", "maximize"),
+    ]
+    assert sorted(found.front) == sorted(trial.number for trial in study.best_trials)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a database, but long enough to look at\n" * 40,
+        b"SQLite format 3\x00" + b"?" * 2000,
+        b'{"op_code"} is no line of Optuna\'s\n' * 3,
+    ],
+)
 def test_what_is_no_database_of_optunas_is_said_in_words(tmp_path, content):
     path = tmp_path / "other.db"
     path.write_bytes(content)
-    with pytest.raises(CannotReport, match="no database of Optuna's"):
+    with pytest.raises(CannotReport, match=r"no (database|journal) of Optuna's"):
         of_database(path, None)
 
 

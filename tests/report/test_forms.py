@@ -14,8 +14,9 @@ from service.report.findings import Finding
 from service.report.markdown import as_markdown
 from service.report.page import as_page
 from service.report.report import as_json, report
+from service.report.sections import MEND, Section
 from service.report.subject import only_study
-from service.report.terminal import print_report
+from service.report.terminal import print_report, print_sections
 from service.report.write import write
 from tests.report import stories
 
@@ -145,3 +146,21 @@ def test_the_only_study_needs_no_name(tmp_path):
         only_study(tmp_path)
     stories.write(tmp_path, [])
     assert only_study(tmp_path) == "told"
+
+
+def test_a_table_too_wide_for_the_terminal_loses_no_cell():
+    head = ("#", *(f"a_rather_long_parameter_{n}" for n in range(6)))
+    rows = (("17", *(f"value{n}" for n in range(6))), ("23", *(f"other{n}" for n in range(6))))
+    out = io.StringIO()
+    print_sections(Console(file=out, width=60), [Section("top", "Top 2 trials", (), head, rows)])
+    shown = out.getvalue()
+    assert all(cell in shown for cell in (*head[1:], *rows[0], *rows[1]))
+    assert max(map(len, shown.splitlines())) <= 60
+
+
+def test_a_command_is_one_line_however_narrow_the_terminal():
+    mend = f"python launch.py extend told {' '.join(f'--set key{n}=1' for n in range(20))}"
+    lines = (f"advice: odd\tSeven of nine. It is odd.{MEND}{mend}", f"widen\t{mend}")
+    out = io.StringIO()
+    print_sections(Console(file=out, width=40), [Section("findings", "Findings", lines)])
+    assert sum(mend in line for line in out.getvalue().splitlines()) == 2

@@ -66,7 +66,7 @@ def on_study(subject: Subject, command: str, options: str = "") -> str:
 def again(subject: Subject, *sets: str) -> str:
     """The line that runs the sweep anew with other words: a study's space may grow, never shrink."""
     words = " ".join(f"--set {text}" for text in sets)
-    return f"python launch.py SWEEP.yaml --name {subject.name}-2 {words}"
+    return f"{subject.rerun} --name {subject.name}-2 {words}"
 
 
 def rate_key(subject: Subject) -> str | None:
