@@ -68,8 +68,10 @@ def command(*args, **keywords):
         (["check"], "launch.py: Missing argument 'FILES...'."),
         (["tiny.yaml", "--dry"], "launch.py: No such option '--dry'. Did you mean '--dry-run'?"),
         (["replay", "nothing"], "launch.py: Missing option '--trial-scheduler'."),
-        (["replay", "nothing", "--trial-scheduler", "FIFO"], "runs/nothing holds no study (no study.json)"),
-        (["status", "nothing"], "runs/nothing holds no study (no study.json)"),
+        (["replay", "nothing", "--trial-scheduler", "FIFO"], "runs: holds no study 'nothing'; it has none"),
+        (["status", "nothing"], "runs: holds no study 'nothing'; it has none"),
+        (["report", "nothing"], "runs: holds no study 'nothing'; it has none"),
+        (["best", "elsewhere/nothing"], "elsewhere/nothing holds no study (no study.json)"),
     ],
 )
 def test_a_mistyped_line_gets_one_clear_line_and_exit_2(args, line, sweep, capsys):
@@ -77,6 +79,13 @@ def test_a_mistyped_line_gets_one_clear_line_and_exit_2(args, line, sweep, capsy
     errors = capsys.readouterr().err.replace(f"{Path.cwd()}/", "").splitlines()
     assert len(errors) == 1
     assert errors[0].startswith(line)
+
+
+def test_a_mistyped_study_is_told_its_neighbour(sweep, capsys):
+    Path("runs/digits_pbt").mkdir(parents=True)
+    Path("runs/digits_pbt/study.json").touch()
+    assert launch.main(["status", "digit_pbt"]) == 2
+    assert capsys.readouterr().err == "runs: holds no study 'digit_pbt'; did you mean 'digits_pbt'?\n"
 
 
 def test_a_word_that_resembles_nothing_is_told_the_commands(sweep, capsys):

@@ -113,7 +113,7 @@ def test_without_a_success_there_is_no_winner_and_exit_4(
 @pytest.mark.parametrize(
     ("args", "code", "line"),
     [
-        (["best", "nothing"], 2, "runs/nothing holds no study"),
+        (["best", "nothing"], 2, "runs: holds no study 'nothing'"),
         (["best", "small", "--trial", "9"], 4, "small: no trial 9; there are 2, from 0"),
         (["reproduce", "small", "9"], 4, "small: no trial 9; there are 2, from 0"),
         (["retrain", "small", "--set", "epochs=none"], 2, "--set epochs: 'none' is no whole number above 0"),

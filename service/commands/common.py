@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ from service.before.advice import headline
 from service.cluster.machine import this_machine
 from service.cluster.target import Target, where
 from service.spec import Sweep
-from service.study.folder import StudyFolder
+from service.study.folder import NotAStudy, StudyFolder
 from service.view.progress import Facts
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def examine(file: Path, **words: Any) -> Sweep:
     assert seen.sweep is not None, "an unsound file raises"
     warn(seen.warnings)
     if seen.advice:
-        click.echo(f"{headline(seen.advice)}: `launch.py check {file}` says more", err=True)
+        click.echo(f"{headline(seen.advice)}: `launch.py check {shlex.quote(str(file))}` says more", err=True)
     return seen.sweep
 
 
@@ -93,10 +95,21 @@ def facts_of(sweep: Sweep) -> Facts:
 
 
 def find(study: str, runs: Path) -> StudyFolder:
-    """A study by its folder, or by its name under `runs`."""
+    """A study by its folder, or by its name under `runs`.
+
+    Raises:
+        NotAStudy: if there is none; where a name was given, with those that are there.
+    """
     path = Path(study)
     named = runs / study
-    return StudyFolder.open(named if named.is_dir() or len(path.parts) == 1 else path)
+    if named.is_dir():
+        return StudyFolder.open(named)
+    if path.is_dir() or len(path.parts) != 1:
+        return StudyFolder.open(path)
+    known = sorted(each.parent.name for each in runs.glob("*/study.json"))
+    near = difflib.get_close_matches(study, known, n=1)
+    there = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known) or 'none'}"
+    raise NotAStudy(f"{runs}: holds no study {study!r}; {there}")
 
 
 def warn(warnings: Iterable[Any]) -> None:

@@ -27,7 +27,7 @@ from service.study.stop import StopSignal, stopped_by_signals
 from service.view.console import stdout
 from service.view.live import watch
 from service.view.rows import put
-from service.view.summary import print_places, print_summary
+from service.view.summary import first_failed, print_places, print_summary
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -72,7 +72,14 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
             tracker.hang_up()
             now = view.progress()
         print_summary(console, view.facts, finish.record, now, finish.exit_code, finish.reason)
-        print_places(console, folder.path, folder.best_file, finish.exit_code)
+        print_places(
+            console,
+            folder.path,
+            folder.best_file,
+            finish.exit_code,
+            failed=first_failed(finish.record),
+            left=now.ended < sweep.trials,
+        )
         warn(finish.notes)
         print_tracking(console, tracker)
     if sweep.on_end:

@@ -28,7 +28,10 @@ INTERVAL = (5.0, 95.0)  # percentiles
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One parameter's importance, as a share of what all explain; `low` and `high` hold 90% of resamples."""
+    """One parameter's importance, as a share of what all explain.
+
+    From `low` to `high` lie 90% of the resamples, and the share itself.
+    """
 
     name: str
     fanova: float
@@ -89,7 +92,7 @@ def importance(study: optuna.Study) -> Importance:
     ped = _ped_anova(study, cols.names)
     spread_f, spread_p = _resampled(study, done, cols, x, y)
     shares = [
-        Share(name, float(fanova[n]), *spread_f[n], float(ped[n]), *spread_p[n])
+        Share(name, *_around(float(fanova[n]), spread_f[n]), *_around(float(ped[n]), spread_p[n]))
         for n, name in enumerate(cols.names)
     ]
     shares += [
@@ -158,6 +161,11 @@ def _with_trials(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study
     other = copy.copy(study)
     vars(other)["get_trials"] = lambda deepcopy=True, states=None: again
     return other
+
+
+def _around(value: float, bounds: tuple[float, float]) -> tuple[float, float, float]:
+    """A value and its interval, which holds it: resamples of few trials, some drawn twice, may miss it."""
+    return value, min(bounds[0], value), max(bounds[1], value)
 
 
 def _percentiles(rows: list[NDArray[np.float64]], width: int) -> list[tuple[float, float]]:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from service.spec.sweep import Metric
 from service.study.front import counted, front
 from service.study.record import StudyRecord, TrialRecord
-from service.tracking.runs import MAX_TAG, SweepFacts, brief, clip, ui_link
+from service.tracking.runs import MAX_TAG, SweepFacts, brief, clip, run_link, ui_link
 
 TABLE_FILE = "leaderboard.json"
+REPORT_FILE = "report/report.html"  # where `launch.py report` attaches it
 TABLE_TAG = {"mlflow.loggedArtifacts": json.dumps([{"path": TABLE_FILE, "type": "table"}])}
 TABLE_ROWS = 500
 NOTE_ROWS = 10
@@ -74,9 +75,14 @@ def others_text(trial: TrialRecord, facts: SweepFacts) -> list[str]:
 
 
 def note(
-    record: StudyRecord, facts: SweepFacts, uri: str, experiment_id: str, runs: Mapping[str, str]
+    record: StudyRecord,
+    facts: SweepFacts,
+    uri: str,
+    experiment_id: str,
+    runs: Mapping[str, str],
+    parent: str,
 ) -> str:
-    """The description of the sweep's run, in markdown.
+    """The description of the sweep's run, in markdown; its first lines are all that the UI shows unasked.
 
     Args:
         record: the study.
@@ -84,25 +90,38 @@ def note(
         uri: of the store.
         experiment_id: where the runs are.
         runs: trial id -> run id, for the links.
+        parent: the sweep's own run.
     """
     counts = ", ".join(f"{count} {status}" for status, count in sorted(record.counts().items()))
     # Relative to the page: the UI may be reached through a tunnel, under another address.
     page = ui_link(uri, experiment_id, facts)
+    best, leaders = record.best(), ranked(record)[:NOTE_ROWS]
     lines = [
-        f"**{facts.study}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs. "
-        f"[All trials, ranked, with curves]({page[page.index('#') :]})",
+        f"**{facts.study}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs.",
+        ""
+        if best is None
+        else f"Best: trial {best.trial}, {facts.objective} {facts.metric} "
+        f"**{worth_text(best, facts)}**: {settings_text(best)}.",
+        "",
+        f"[All trials, ranked, with curves]({page[page.index('#') :]}) · "
+        f"[leaderboard]({run_link(experiment_id, parent, TABLE_FILE)}) · "
+        f"[report]({run_link(experiment_id, parent, REPORT_FILE)}) (made by `launch.py report`)",
         "",
         f"| trial | {facts.objective} {facts.metric} | epochs | state | parameters |",
         "|---|---|---|---|---|",
     ]
-    for trial in ranked(record)[:NOTE_ROWS]:
+    for trial in leaders:
         run = runs.get(trial.trial, "")
-        link = f"[{trial.trial}](#/experiments/{experiment_id}/runs/{run})" if run else trial.trial
-        words = ", ".join(f"{key.rsplit('.', 1)[-1]} {brief(value)}" for key, value in trial.config.items())
-        cells = (link, worth_text(trial, facts), str(trial.work), trial.status, words)
+        link = f"[{trial.trial}]({run_link(experiment_id, run)})" if run else trial.trial
+        cells = (link, worth_text(trial, facts), str(trial.work), trial.status, settings_text(trial))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     text = "\n".join(lines)
     return text if len(text) <= MAX_TAG else text[: text.rindex("\n", 0, MAX_TAG)]
+
+
+def settings_text(trial: TrialRecord) -> str:
+    """Its parameters, in few characters."""
+    return ", ".join(f"{key.rsplit('.', 1)[-1]} {brief(value)}" for key, value in trial.config.items())
 
 
 def worth_text(trial: TrialRecord, facts: SweepFacts) -> str:

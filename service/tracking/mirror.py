@@ -35,6 +35,7 @@ from service.tracking.runs import (
     clip,
     entity_key,
     log10_values,
+    metric_key,
     param_text,
     params,
     run_name,
@@ -180,7 +181,7 @@ class Mirror:
         for name, value in event.metrics.items():
             if name == "epoch" or isinstance(value, bool) or not isinstance(value, int | float):
                 continue  # the step says the epoch
-            key = entity_key(name)
+            key = metric_key(name)
             change.metrics.append((key, float(value), t, event.work))
             if not math.isfinite(value):  # MLflow keeps NaN, but shows inf as 1.8e308
                 change.tags.setdefault(f"non_finite.{key}", f"{value} at step {event.work}")

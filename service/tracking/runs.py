@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 NAME_WIDTH = 18  # characters of a run's name that the UI shows (measured, MLflow 3.17)
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters; mlflow/utils/validation.py
+SYSTEM = ("epoch_s", "peak_memory_mb", "gpu_utilisation")
+"""Measurements of the machine: MLflow shows what begins with `system/` apart from the model's charts."""
 LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
 
 
@@ -100,6 +102,27 @@ def ui_link(uri: str, experiment_id: str, facts: SweepFacts) -> str:
     }
     words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
     return f"{base}/#/experiments/{experiment_id}/runs?{words}"
+
+
+def run_link(experiment_id: str, run_id: str, artifact: str = "") -> str:
+    """A run's page, or that of one of its artifacts, relative to the page it stands on.
+
+    Without its last word MLflow 3 opens the page among those for language models.
+
+    >>> run_link("1", "af12", "report/report.html")
+    '#/experiments/1/runs/af12/artifacts/report/report.html?workflowType=machine_learning'
+    """
+    place = f"/artifacts/{artifact}" if artifact else ""
+    return f"#/experiments/{experiment_id}/runs/{run_id}{place}?workflowType=machine_learning"
+
+
+def metric_key(name: str) -> str:
+    """What a metric is called: what the machine was busy with goes to MLflow's system metrics.
+
+    >>> metric_key("val_loss"), metric_key("peak_memory_mb")
+    ('val_loss', 'system/peak_memory_mb')
+    """
+    return f"system/{name}" if name in SYSTEM else entity_key(name)
 
 
 def entity_key(name: str) -> str:

@@ -202,7 +202,8 @@ class Tracker:
         due = record.closed is not None or now - self._summary_at >= self._summary_s
         if not due or self._folded <= self._cursor.sent:
             return
-        text = board.note(record, self.facts, self.uri, self._cursor.experiment_id, self._cursor.runs)
+        known = self._cursor
+        text = board.note(record, self.facts, self.uri, known.experiment_id, known.runs, known.parent)
         tags = {"mlflow.note.content": text, **board.TABLE_TAG, **board.front_tag(record, self.facts)}
         summary = Change(PARENT, self.facts.study, 0, tags=tags)
         summary.texts[board.TABLE_FILE] = board.table(record, self.facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,7 @@ from service.view.rows import put
 from service.view.words import number, setting
 
 SHOWN = 10  # trials of the front that are printed
+FAILED = (4, 5)  # exit codes of a sweep that its trials' failures ended
 RESUMABLE = (1, 5, 7, 130)  # exit codes after which `launch.py resume` has something to carry on with
 
 
@@ -97,13 +99,38 @@ def failures(record: StudyRecord) -> list[str]:
     ]
 
 
-def print_places(console: Console, folder: Path, best_file: Path, exit_code: int) -> None:
-    """Print where everything lies, and the command that carries the study on if there is one."""
+def print_places(
+    console: Console, folder: Path, best_file: Path, exit_code: int, *, failed: str = "", left: bool = True
+) -> None:
+    """Print where everything lies, and the command to go on with if there is one.
+
+    Args:
+        console: where.
+        folder: of the study.
+        best_file: its best.yaml, perhaps not there.
+        exit_code: of the sweep.
+        failed: the first trial that failed; its traceback is worth reading where it ended the sweep.
+        left: whether trials are left to run.
+    """
+    study = shlex.quote(shown(folder))
     put(console, "everything", f"{shown(folder)}/")
     if best_file.exists():
         put(console, "best config", shown(best_file))
-    if exit_code in RESUMABLE:
-        put(console, "carry on", f"python launch.py resume {shown(folder)}")
+    if failed and exit_code in FAILED:
+        put(console, "traceback", f"{study}/trials/{failed}/error.txt", "red")
+        own = " --adopt-code  (takes your modules as they then are)" if left else ""
+        again = f"python launch.py resume {study}{own}" if left else "run it anew, with `--name ANOTHER`"
+        put(console, "once mended", again)
+    elif exit_code in RESUMABLE:
+        put(console, "carry on", f"python launch.py resume {study}")
+    elif exit_code == 0:
+        put(console, "what it taught", f"python launch.py report {study}")
+
+
+def first_failed(record: StudyRecord) -> str:
+    """The first trial with the commonest error; "" where none failed."""
+    found = commonest(record.trials.values())
+    return str(found[0]["first"]) if found else ""
 
 
 def shown(path: Path) -> str:

@@ -52,10 +52,11 @@ def test_a_few_trials_are_too_few_to_say():
     assert "too few" not in enough.caution
 
 
-def test_intervals_hold_what_they_bound():
-    for share in importance(known_study()).shares:
-        assert 0 <= share.fanova_low <= share.fanova_high <= 1
-        assert 0 <= share.ped_anova_low <= share.ped_anova_high <= 1
+@pytest.mark.parametrize("trials", [12, 40])
+def test_intervals_hold_what_they_bound(trials):
+    for share in importance(known_study(trials)).shares:
+        assert 0 <= share.fanova_low <= share.fanova <= share.fanova_high <= 1
+        assert 0 <= share.ped_anova_low <= share.ped_anova <= share.ped_anova_high <= 1
 
 
 def test_a_study_without_a_spread_says_so(tmp_path):

@@ -78,7 +78,10 @@ def test_the_sweeps_run_carries_settings_best_table_note_and_file(told: Shelf) -
     assert parent.data.tags["best_trial"] == "00000"
     assert parent.data.metrics["best_val_loss"] == 1 / 3
     winner = told.runs()["00000"].info.run_id
-    assert f"[00000](#/experiments/1/runs/{winner})" in parent.data.tags["mlflow.note.content"]
+    note = parent.data.tags["mlflow.note.content"]
+    assert f"[00000](#/experiments/1/runs/{winner}?workflowType=machine_learning)" in note
+    assert f"/runs/{parent.info.run_id}/artifacts/leaderboard.json?workflowType=machine_learning" in note
+    assert note.splitlines()[1].startswith("Best: trial 00000, last val_loss **0.333333**")
     table = told.client.download_artifacts(parent.info.run_id, "leaderboard.json")
     assert [row[0] for row in json.loads(Path(table).read_text())["data"]] == ["00000", "00001"]
     sweep = told.client.download_artifacts(parent.info.run_id, "sweep.yaml")

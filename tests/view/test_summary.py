@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from rich.console import Console
@@ -88,6 +89,28 @@ def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monk
     lines = printed(print_places, folder, folder / "best.yaml", exit_code)
     assert lines[0] == "everything       runs/digits/"
     assert ("carry on         python launch.py resume runs/digits" in lines) == (exit_code in RESUMABLE)
+    assert ("what it taught   python launch.py report runs/digits" in lines) == (exit_code == 0)
+
+
+@pytest.mark.parametrize(
+    ("left", "way"),
+    [
+        (
+            True,
+            "python launch.py resume 'runs/my digits' --adopt-code  (takes your modules as they are by then)",
+        ),
+        (False, "run it anew, with `--name ANOTHER`"),
+    ],
+)
+def test_where_failures_ended_the_sweep_the_traceback_is_named(left, way, tmp_path, monkeypatch):
+    """To resume a study whose trials have all failed would run nothing."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "my digits"
+    lines = printed(partial(print_places, failed="00002", left=left), folder, folder / "best.yaml", 5)
+    assert lines[1:] == [
+        "traceback        'runs/my digits'/trials/00002/error.txt",
+        f"once mended      {way}",
+    ]
 
 
 def test_a_link_is_never_broken_over_lines():
