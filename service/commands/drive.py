@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from service.cluster.nodes import Nodes
     from service.study.desk import Finish
     from service.tracking import TrackingProcess
+    from service.view.progress import Facts, Progress
     from service.view.watch import Watch
     from trainables.data import Data
 
@@ -71,15 +72,7 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
             finish = attempt(sweep, folder, machine, data, view)
             tracker.hang_up()
             now = view.progress()
-        print_summary(console, view.facts, finish.record, now, finish.exit_code, finish.reason)
-        print_places(
-            console,
-            folder.path,
-            folder.best_file,
-            finish.exit_code,
-            failed=first_failed(finish.record),
-            left=now.ended < sweep.trials,
-        )
+        print_end(console, view.facts, folder, finish, now)
         warn(finish.notes)
         print_tracking(console, tracker)
     if sweep.on_end:
@@ -89,6 +82,14 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
         said |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}
         warn(filter(None, [announce(sweep.on_end, said)]))
     return finish.exit_code
+
+
+def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finish, now: Progress) -> None:
+    """Print how it ended, and how to go on."""
+    record, code = finish.record, finish.exit_code
+    print_summary(console, facts, record, now, code, finish.reason)
+    left = now.ended < facts.wanted
+    print_places(console, folder.path, folder.best_file, code, failed=first_failed(record), left=left)
 
 
 def check_shared(folder: StudyFolder, target: Target) -> None:

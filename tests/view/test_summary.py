@@ -97,7 +97,7 @@ def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monk
     [
         (
             True,
-            "python launch.py resume 'runs/my digits' --adopt-code  (takes your modules as they are by then)",
+            "python launch.py resume 'runs/my digits' --adopt-code  (takes your modules as they then are)",
         ),
         (False, "run it anew, with `--name ANOTHER`"),
     ],
