@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from optuna.trial import TrialState
 from service.report import own_figures as own
 from service.report.importance import Importance
 from service.report.optuna_study import as_front_study, as_study
+from service.report.parallel import parallel
+from service.report.series import asks_for_log
 from service.report.subject import Subject
 from service.report.tables import Tables
 from service.search.samplers import quiet
@@ -76,14 +78,14 @@ def _optunas(subject: Subject, importance: Importance) -> Iterator[tuple[str, st
             "progress",
             "Every trial's result, and the best so far",
             "The red line is the best so far: flat for long means that more trials of this kind gain little.",
-            _call(drawn.plot_optimization_history, study, target_name=label),
+            _on_scale(_call(drawn.plot_optimization_history, study, target_name=label), study, "y"),
         )
         yield (
             "edf",
             "progress",
             "Share of completed trials at least so good",
             "The steeper on the good side, the more of the space is good; one lone step is a lucky trial.",
-            _call(drawn.plot_edf, study, target_name=label),
+            _on_scale(_call(drawn.plot_edf, study, target_name=label), study, "x"),
         )
         yield from _of_parameters(subject, study, importance)
         if len(subject.metrics) > 1:
@@ -103,18 +105,19 @@ def _of_parameters(
         "Each parameter against the result",
         "A trend says which way is better; colour is the trial's number, so dark dots in one place "
         "say that the search has settled there.",
-        _call(drawn.plot_slice, _thin(subject, study, "slice"), params=sorted(names), target_name=label),
+        _on_scale(
+            _call(drawn.plot_slice, _thin(subject, study, "slice"), params=sorted(names), target_name=label),
+            study,
+            "y",
+        ),
     )
-    lines = _call(
-        drawn.plot_parallel_coordinate, _thin(subject, study, "parallel"), params=names, target_name=label
-    )
-    _whole_names(lines, names)
     yield (
         "parallel",
         "parameters",
         "Parallel coordinates",
-        "A line is a trial; drag along an axis to keep the lines that pass there.",
-        lines,
+        "A line is a trial, dark if it is good; drag along an axis to keep the lines that pass there, "
+        "click it to keep all again. Axes of wide ranges are logarithmic.",
+        parallel(subject, _thin(subject, study, "parallel"), names),
     )
     if many < 2:
         return
@@ -136,13 +139,6 @@ def _of_parameters(
         figure = _call(plot, _thin(subject, study, name), params=strongest, target_name=label)
         figure.update_layout(height=max(420, TALL * many) if many > 2 else 450)
         yield name, "parameters", title, caption, figure
-
-
-def _whole_names(plot: Any, names: Sequence[str]) -> None:
-    """Optuna cuts a long name off at its end, which says most."""
-    for axis in (axis for trace in plot.data for axis in getattr(trace, "dimensions", None) or ()):
-        whole = [name for name in names if name.startswith(axis.label.removesuffix("..."))]
-        axis.label = whole[0].rpartition(".")[2] if len(whole) == 1 else axis.label
 
 
 def _of_fronts(subject: Subject) -> Iterator[tuple[str, str, str, str, Any]]:
@@ -170,6 +166,14 @@ def _of_fronts(subject: Subject) -> Iterator[tuple[str, str, str, str, Any]]:
         "What the front dominates, measured from the worst value of each metric; flat means settled.",
         _call(drawn.plot_hypervolume_history, study, worst),
     )
+
+
+def _on_scale(plot: Any, study: optuna.Study, axis: str) -> Any:
+    """The plot with the objective's axis logarithmic, if its values ask for that."""
+    done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if asks_for_log([trial.value for trial in done if trial.value is not None]):
+        (plot.update_yaxes if axis == "y" else plot.update_xaxes)(type="log")
+    return plot
 
 
 def _strongest(study: optuna.Study, importance: Importance) -> list[str]:

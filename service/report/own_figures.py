@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 
 from schedulers.space import Categorical
 from service.report.importance import Importance
-from service.report.series import Curve, copies, curves, progress
+from service.report.series import Curve, asks_for_log, copies, curves, progress
 from service.report.subject import Subject
 from service.report.tables import Tables
 from service.report.words import number, setting
@@ -40,7 +40,8 @@ def figures(subject: Subject, tables: Tables, importance: Importance) -> Iterato
             "regret",
             "progress",
             "Regret: how far the best so far was from the best of all",
-            "The same curve against four costs: where it is flat, what was spent there brought nothing.",
+            "The same curve against four costs: where it is flat, what was spent there brought nothing. "
+            "It ends where the best was found.",
             _regret(subject, steps),
         )
     lines = curves(subject)
@@ -101,12 +102,14 @@ def _regret(subject: Subject, steps: Sequence[Any]) -> Any:
     else:
         axes.append(("slot-hours", [step.busy_s / 3600 for step in steps]))
     plot = make_subplots(rows=2, cols=2, horizontal_spacing=0.1, vertical_spacing=0.18)
+    left = [step.regret for step in steps if step.regret > 0]
+    scale = {"type": "log"} if asks_for_log(left) else {"rangemode": "tozero"}
     for place, (title, spent) in enumerate(axes):
         at = {"row": place // 2 + 1, "col": place % 2 + 1}
         plot.add_trace(
             go.Scatter(
                 x=spent,
-                y=[step.regret for step in steps],
+                y=[step.regret or None for step in steps],
                 line={"shape": "hv", "color": COLOURS["completed"]},
                 mode="lines",
                 showlegend=False,
@@ -115,8 +118,8 @@ def _regret(subject: Subject, steps: Sequence[Any]) -> Any:
             ),
             **at,
         )
-        plot.update_xaxes(title_text=title, **at)
-        plot.update_yaxes(title_text="regret" if place % 2 == 0 else None, rangemode="tozero", **at)
+        plot.update_xaxes(title_text=title, rangemode="tozero", **at)
+        plot.update_yaxes(title_text="regret" if place % 2 == 0 else None, **scale, **at)
     plot.update_layout(height=520)
     return plot
 
@@ -141,8 +144,7 @@ def _curves(subject: Subject, lines: Sequence[Curve]) -> Any:
             )
         )
         seen.add(group)
-    finite = [value for curve in lines for value in curve.values if math.isfinite(value)]
-    log = bool(finite) and min(finite) > 0 and max(finite) / min(finite) > 20
+    log = asks_for_log([value for curve in lines for value in curve.values])
     plot.update_xaxes(title_text="epoch")
     plot.update_yaxes(title_text=subject.metric, type="log" if log else "linear")
     plot.update_layout(height=480, legend={"orientation": "h", "y": 1.08})

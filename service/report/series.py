@@ -11,6 +11,7 @@ from service.report.tables import busy_seconds
 from service.study.record import TrialRecord
 
 SHOWN = 200  # curves: the best, and an even choice of the rest; more are a grey cloud, and megabytes
+WIDE = 20.0  # the greatest value over the least, above which an axis is logarithmic
 PREDICTED = ("predicted_final", "predicted_low", "predicted_high")
 
 
@@ -60,6 +61,16 @@ class Copy:
     trial: int
     donor: int
     reason: str
+
+
+def asks_for_log(values: Sequence[float]) -> bool:
+    """Whether positive values lie so far apart that a linear axis would show the good ones as one line.
+
+    >>> asks_for_log([0.016, 0.6]), asks_for_log([0.1, 0.6]), asks_for_log([0.0, 1.0])
+    (True, False, False)
+    """
+    finite = [value for value in values if math.isfinite(value)]
+    return bool(finite) and min(finite) > 0 and max(finite) / min(finite) > WIDE
 
 
 def curves(subject: Subject) -> list[Curve]:
