@@ -130,7 +130,7 @@ def attempt(
 def tracker_of(sweep: Sweep, folder: StudyFolder) -> TrackingProcess:
     """Who tells MLflow, not yet started."""
     from service.study.retrain import shown_keys
-    from service.tracking import SweepFacts, TrackingProcess, store_uri
+    from service.tracking import SweepFacts, TrackingProcess, store_of
 
     facts = SweepFacts(
         study=sweep.study_name,
@@ -150,7 +150,8 @@ def tracker_of(sweep: Sweep, folder: StudyFolder) -> TrackingProcess:
         },
         sweep_yaml=(folder.path / "sweep.yaml").read_text(encoding="utf-8"),
     )
-    return TrackingProcess(folder.path, facts, uri=store_uri(sweep.tracking.uri, os.environ, Path.cwd()))
+    uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
+    return TrackingProcess(folder.path, facts, uri=uri)
 
 
 def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: float = LAST_S) -> int:

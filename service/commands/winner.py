@@ -75,7 +75,7 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
 def conclude_retraining(folder: StudyFolder, home: Path) -> int:
     """Score the winner of a retraining, write its model, register it, and print all that."""
     from service.study.conclude import conclude
-    from service.tracking import store_uri
+    from service.tracking import store_of
     from service.tracking.model import register_once
     from service.view.retrain import print_retraining
 
@@ -84,7 +84,7 @@ def conclude_retraining(folder: StudyFolder, home: Path) -> int:
         result = conclude(folder, home, by=shlex.join(sys.argv), clock=time.time)
         print_retraining(console, result, folder.path)
         if result["model"] is not None:
-            uri = store_uri(sweep.tracking.uri, os.environ, Path.cwd())
+            uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
             said, trouble = register_once(folder.path, home.name, uri, result)
             put(console, "registered", said or trouble, "yellow" if trouble else "")
     return 0

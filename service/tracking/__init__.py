@@ -1,5 +1,6 @@
 """FLOOR 3: what is remembered. The only room that knows mlflow, which its process imports."""
 
+from service.tracking.cursor import store_of
 from service.tracking.process import TrackingProcess, waiting
 from service.tracking.provenance import provenance
 from service.tracking.reach import trouble_with
@@ -11,6 +12,7 @@ __all__ = [
     "Tracker",
     "TrackingProcess",
     "provenance",
+    "store_of",
     "store_uri",
     "trouble_with",
     "ui_command",

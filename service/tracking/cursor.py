@@ -7,11 +7,15 @@ found by their tags, and what is sent twice is stored once.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from service.tracking.runs import store_uri
+
 VERSION = 1
 FILE = "tracking.json"
+SQLITE = "sqlite:///"
 
 
 @dataclass(slots=True)
@@ -57,3 +61,23 @@ def load(path: Path) -> tuple[Cursor, str]:
         return Cursor(), ""
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return Cursor(), f"{path}: cannot be read ({error}); runs are found by their tags"
+
+
+def store_of(configured: str | None, environ: Mapping[str, str], here: Path, study: Path) -> str:
+    """A study's store: the sweep file's or the environment's word, else where it has been told, else here.
+
+    A study is resumed, retrained or synced from any folder, and stays in one store. A local store that
+    is not there any more, for the study came from another machine, is none.
+
+    Args:
+        configured: the sweep file's word.
+        environ: the environment.
+        here: the working directory.
+        study: its folder; a retraining's is within that of its study.
+    """
+    if not configured and not environ.get("MLFLOW_TRACKING_URI"):
+        for folder in (study, study.parent):
+            uri = load(folder / FILE)[0].uri
+            if uri.startswith(("http://", "https://")) or Path(uri.removeprefix(SQLITE)).is_file():
+                return uri
+    return store_uri(configured, environ, here)

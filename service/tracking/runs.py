@@ -12,6 +12,7 @@ import json
 import math
 import posixpath
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,7 +85,7 @@ def ui_command(uri: str, folder: Path) -> str:
     if uri.startswith(("http://", "https://")):
         return ""
     default = store_uri(None, {}, folder)
-    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {uri}"
+    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def ui_link(uri: str, experiment_id: str, facts: SweepFacts) -> str:

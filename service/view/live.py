@@ -86,7 +86,8 @@ def _counts(now: Progress) -> Text:
 
 def _best(now: Progress, facts: Facts) -> Text:
     if now.best is None:
-        return Text("no result yet", "dim")
+        starting = not now.running and not now.ended
+        return Text("Ray and the first trials are starting" if starting else "no result yet", "dim")
     return Text.assemble(
         "best ",
         (f"{facts.metric} {number(now.best.value)}", "bold green"),

@@ -1,0 +1,45 @@
+"""A study stays in one MLflow store, wherever its commands are called from."""
+
+from pathlib import Path
+
+import pytest
+
+from service.tracking import store_of
+from service.tracking.cursor import FILE, Cursor
+
+HERE = Path("/elsewhere")
+SERVER = "http://head:5000"
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study that was told to a local store, which is there."""
+    (tmp_path / "mlflow.db").touch()
+    folder = tmp_path / "runs" / "digits"
+    folder.mkdir(parents=True)
+    Cursor(uri=f"sqlite:///{tmp_path / 'mlflow.db'}").save(folder / FILE)
+    return folder
+
+
+@pytest.mark.parametrize("inner", [".", "retrain"])
+def test_called_from_elsewhere_it_goes_on_where_it_was_told(study, inner, tmp_path):
+    assert store_of(None, {}, HERE, study / inner) == f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+@pytest.mark.parametrize(("configured", "environ"), [(SERVER, {}), (None, {"MLFLOW_TRACKING_URI": SERVER})])
+def test_the_sweep_file_and_the_environment_come_first(study, configured, environ):
+    assert store_of(configured, environ, HERE, study) == SERVER
+
+
+def test_a_server_that_was_told_is_told_on(study):
+    Cursor(uri=SERVER).save(study / FILE)
+    assert store_of(None, {}, HERE, study) == SERVER
+
+
+def test_a_local_store_that_did_not_come_along_is_none(study, tmp_path):
+    (tmp_path / "mlflow.db").unlink()
+    assert store_of(None, {}, HERE, study) == "sqlite:////elsewhere/mlflow.db"
+
+
+def test_a_new_study_is_told_where_one_stands(tmp_path):
+    assert store_of(None, {}, HERE, tmp_path / "runs" / "new") == "sqlite:////elsewhere/mlflow.db"
