@@ -81,7 +81,9 @@ class Progress:
     left_s: float | None
 
 
-def progress(record: StudyRecord, facts: Facts, *, elapsed_s: float, epochs_before: int = 0) -> Progress:
+def progress(
+    record: StudyRecord, facts: Facts, *, elapsed_s: float, epochs_before: int = 0, first_s: float = 0.0
+) -> Progress:
     """Read the record.
 
     Args:
@@ -89,6 +91,7 @@ def progress(record: StudyRecord, facts: Facts, *, elapsed_s: float, epochs_befo
         facts: of its sweep.
         elapsed_s: seconds since this attempt began.
         epochs_before: epochs trained in earlier attempts, which say nothing of this one's speed.
+        first_s: seconds until this attempt's first epoch was reported: Ray's start says nothing either.
     """
     trials = record.trials.values()
     ended = [trial for trial in trials if trial.outcome is not None]
@@ -106,7 +109,9 @@ def progress(record: StudyRecord, facts: Facts, *, elapsed_s: float, epochs_befo
             max(facts.epochs - trial.work, 0) for trial in ended if trial.outcome in STOPPED_EARLY
         ),
         elapsed_s=elapsed_s,
-        left_s=_left_s(record, facts, ended, elapsed_s, record.epochs - epochs_before),
+        left_s=_left_s(
+            record, facts, ended, elapsed_s - first_s, record.epochs - epochs_before - (first_s > 0)
+        ),
     )
 
 

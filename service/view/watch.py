@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from service.study.events import Event, Recovered, Unsaved
+from service.study.events import Event, Recovered, Reported, Unsaved
 from service.study.failures import last_line
 from service.study.record import StudyRecord
 from service.view.progress import Facts, Progress, progress
@@ -44,6 +44,7 @@ class Watch(ABC):
         self._thread = threading.Thread(target=self._run, name="view", daemon=True)
         self._epochs_before = record.epochs
         self._since = clock()
+        self._first_s: float | None = None
 
     def __call__(self, event: Event) -> None:
         """Take an event; returns at once."""
@@ -76,6 +77,7 @@ class Watch(ABC):
             self.facts,
             elapsed_s=self._clock() - self._since,
             epochs_before=self._epochs_before,
+            first_s=self._first_s or 0.0,
         )
 
     def catch_up(self) -> None:
@@ -87,6 +89,8 @@ class Watch(ABC):
             events.append(self._events.popleft())
             self.record.apply(events[-1])
             self._tell_of_trouble(events[-1])
+            if self._first_s is None and isinstance(events[-1], Reported):
+                self._first_s = self._clock() - self._since
         self.draw(events)
 
     def _tell_of_trouble(self, event: Event) -> None:

@@ -8,8 +8,8 @@ from service.view.progress import Facts, progress
 from tests.view.small_study import ended, trained
 
 
-def seen(events, facts, elapsed_s=19.0, epochs_before=0):
-    return progress(fold(events), facts, elapsed_s=elapsed_s, epochs_before=epochs_before)
+def seen(events, facts, elapsed_s=19.0, **words):
+    return progress(fold(events), facts, elapsed_s=elapsed_s, **words)
 
 
 def test_trials_are_counted_by_status(events, facts):
@@ -51,6 +51,11 @@ def test_the_best_value_is_shown_with_the_epoch_it_was_reached_at(objective, val
 def test_what_is_left_is_what_ended_trials_took(events, facts):
     """Ended trials took 7 epochs each; trial 2 has 5 of them to go, trial 3 has 4: 9 s at one a second."""
     assert seen(events, facts, elapsed_s=19.0).left_s == pytest.approx(9.0)
+
+
+def test_the_start_of_ray_is_no_measure_of_an_epoch(events, facts):
+    """Of 19 epochs the first came after 100 s, the others took 18 s: 9 more will take 9 s."""
+    assert seen(events, facts, elapsed_s=118.0, first_s=100.0).left_s == pytest.approx(9.0)
 
 
 def test_the_speed_is_this_attempts_own(events, facts):
