@@ -13,6 +13,7 @@ import pandas as pd
 from trainables.run import RunError
 
 Task = Literal["regression", "classification"]
+PARQUET = (".parquet", ".pq")
 MAX_CATEGORIES = 100  # a column of more distinct words is an identifier, not a category
 MAX_CLASSES = 20  # whole-number targets of more distinct values are quantities
 
@@ -148,7 +149,7 @@ def load_table(
 
     Args:
         path: the file; a relative one is looked for beside the sweep file, in the working directory
-            and in the clone.
+            and in the clone. Or a URI (`s3://bucket/table.parquet`), as pyarrow's file systems know it.
         target: the column to predict.
         drop: columns that are no inputs (identifiers, leaks).
         task: "regression" or "classification"; inferred if None, see `Table`.
@@ -159,13 +160,34 @@ def load_table(
     Raises:
         RunError: if there is no such file or column.
     """
-    file = find(path, folders)
-    parquet = file.suffix in (".parquet", ".pq")
-    frame = pd.read_parquet(file) if parquet else pd.read_csv(file, sep=sep)
+    frame = _frame_at(path, sep) if "://" in path else _frame_of(find(path, folders), sep)
     unknown = [name for name in drop if name not in frame.columns]
     if unknown:
-        raise RunError(f"data_config.drop: no column {unknown[0]!r} in {file.name}")
+        raise RunError(f"data_config.drop: no column {unknown[0]!r} in {Path(path).name}")
     return Table(frame.drop(columns=list(drop)), target, task, standardise_target)
+
+
+def _frame_of(file: Path, sep: str) -> pd.DataFrame:
+    return pd.read_parquet(file) if file.suffix in PARQUET else pd.read_csv(file, sep=sep)
+
+
+def _frame_at(uri: str, sep: str) -> pd.DataFrame:
+    """The table at a URI.
+
+    Raises:
+        RunError: with what the storage says.
+    """
+    from pyarrow.fs import FileSystem
+
+    try:
+        files, place = FileSystem.from_uri(uri)
+        if Path(place).suffix in PARQUET:
+            with files.open_input_file(place) as file:
+                return pd.read_parquet(file)
+        with files.open_input_stream(place) as stream:  # unpacks .gz by the name
+            return pd.read_csv(stream, sep=sep)
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise RunError(f"data_config.path: {uri}: {' '.join(str(error).split())[:300]}") from None
 
 
 def find(path: str, folders: Sequence[str | Path]) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from service.before.advice import Advice, advise, headline
 from service.before.advice.data import DataFacts, facts_of
 from service.spec import Problem, Reading, Sweep, SweepError, read_sweep
+from service.study.places import here
 from trainables.run import RunError
 
 
@@ -82,7 +83,7 @@ def examine(
         SweepError: if the file is not sound, with every problem found.
     """
     reading = read_sweep(file, overrides=overrides, optimize_config=optimize_config)
-    notes = _search_notes(reading, runs or Path(reading.sweep.storage or "runs"))
+    notes = _search_notes(reading, runs or here(reading.sweep.storage))
     facts = _data_facts(reading) if with_data else None
     return Look(str(file), reading.sweep, (), (*reading.warnings, *notes), advise(reading, facts))
 

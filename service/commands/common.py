@@ -16,7 +16,9 @@ from service.before.advice import headline
 from service.cluster.machine import this_machine
 from service.cluster.target import Target, where
 from service.spec import Sweep
-from service.study.folder import NotAStudy, StudyFolder
+from service.study.depot import uri_of
+from service.study.folder import NotAStudy, StudyFolder, below
+from service.study.places import fetched, here
 from service.view.progress import Facts
 
 if TYPE_CHECKING:
@@ -48,9 +50,14 @@ def where_is(study: str, runs: Path, **places: Any) -> Target:
     return where(**places)
 
 
+def storage_of(sweep: Sweep, runs: Path | None) -> Path | str:
+    """Where new studies go: a folder, or a URI as it was written."""
+    return runs or sweep.storage or os.environ.get("SWEEPS_STORAGE") or "runs"
+
+
 def root_of(sweep: Sweep, runs: Path | None) -> Path:
-    """The folder that a new study goes to."""
-    return runs or Path(sweep.storage or os.environ.get("SWEEPS_STORAGE") or "runs")
+    """The folder of this disk that a new study goes to; with a storage elsewhere, its small files do."""
+    return here(storage_of(sweep, runs))
 
 
 def tried(sweep: Sweep, runs: Path | None, timeout: float = 120.0) -> Preflight:
@@ -95,11 +102,13 @@ def facts_of(sweep: Sweep) -> Facts:
 
 
 def find(study: str, runs: Path) -> StudyFolder:
-    """A study by its folder, or by its name under `runs`.
+    """A study by its folder or URI, or by its name under `runs`; a URI's small files are brought here.
 
     Raises:
         NotAStudy: if there is none; where a name was given, with those that are there.
     """
+    if uri := uri_of(study) or (uri_of(runs) and below(uri_of(runs), study)):
+        return fetched(uri, here(runs))
     path = Path(study)
     named = runs / study
     if named.is_dir():

@@ -17,7 +17,9 @@ from service.commands.common import find, murmur, warn, where_is
 from service.commands.drive import print_tracking, tracker_of
 from service.commands.group import cli
 from service.commands.options import RUNS, SWEEP_FILE, placed
+from service.study.courier import carried
 from service.study.lock import lock
+from service.study.places import here
 from service.study.status import read_status
 from service.view.console import stdout
 from service.view.doctor import print_checks
@@ -88,7 +90,7 @@ def sync(study: str, runs: Path) -> int:
     from service.tracking import waiting
 
     folder = find(study, runs)
-    with lock(folder.lock_file, shlex.join(sys.argv)):
+    with lock(folder.lock_file, shlex.join(sys.argv)), carried(folder):
         tracker = tracker_of(folder.sweep(), folder)
         lacked, trouble = waiting(folder.path, tracker.uri)
         warn([trouble] if trouble else [])
@@ -149,5 +151,5 @@ def ui(cluster: Path) -> None:
 
 def studies(runs: Path) -> list[dict[str, Any]]:
     """What status.json says of every study under a folder, oldest first."""
-    found = [read_status(meta.parent) for meta in sorted(runs.glob("*/study.json"))]
+    found = [read_status(meta.parent) for meta in sorted(here(runs).glob("*/study.json"))]
     return sorted(found, key=lambda facts: facts.get("begun_at") or 0.0)

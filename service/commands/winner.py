@@ -19,6 +19,7 @@ from service.commands.drive import carry_out
 from service.commands.group import cli
 from service.commands.options import FOLDER, RUNS, placed
 from service.study.best import best_yaml, pick
+from service.study.courier import carried
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.lock import lock
@@ -80,7 +81,7 @@ def conclude_retraining(folder: StudyFolder, home: Path) -> int:
     from service.view.retrain import print_retraining
 
     console, sweep = stdout(), folder.sweep()
-    with lock(folder.lock_file, shlex.join(sys.argv)):
+    with lock(folder.lock_file, shlex.join(sys.argv)), carried(StudyFolder.open(home)):
         result = conclude(folder, home, by=shlex.join(sys.argv), clock=time.time)
         print_retraining(console, result, folder.path)
         if result["model"] is not None:

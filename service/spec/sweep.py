@@ -158,7 +158,8 @@ class Sweep(_Words):
         run: what every trial runs.
         search_space: what is searched, by flat key.
         tracking: where records go.
-        storage: where studies are kept; None for runs/ in the working directory.
+        storage: where studies are kept: a folder, or object storage by its URI (`s3://bucket/runs`);
+            None for `SWEEPS_STORAGE`, else runs/ in the working directory.
         on_end: a shell command to run, or a web address to post to, when the sweep ends.
         ignore_advice: names of advice that is not wanted; what `launch.py check` prints in brackets.
         import_paths: folders in which dotted paths are looked for; filled in on reading.

@@ -21,6 +21,7 @@ from service.study.door import open_door
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.keeper import best_checkpoint
+from service.study.places import brought, standing
 from service.study.record import StudyRecord, TrialRecord, fold
 from service.study.verdict import Standing, Verdict, verdict
 from trainables.run import RunConfig, overlay
@@ -107,14 +108,12 @@ def winner_of(sweep: Sweep, record: StudyRecord, found: Verdict, folder: StudyFo
         if trial.config[CANDIDATE_KEY] == first.name and trial.outcome == "completed"
     }
     wish = sweep.run.checkpoint_config
-    checkpoints = {}
+    checkpoints, stands = {}, standing(folder)
     for seed, trial in trials.items():
-        trial.checkpoints = {
-            key: path for key, path in trial.checkpoints.items() if folder.locate(path).exists()
-        }
+        trial.checkpoints = {key: path for key, path in trial.checkpoints.items() if stands(path)}
         if trial.checkpoints:
             key = best_checkpoint(trial, wish.monitor, 1 if wish.mode == "min" else -1)
-            checkpoints[seed] = folder.locate(trial.checkpoints[key])
+            checkpoints[seed] = brought(folder, trial.checkpoints[key])
     seed = min(trials, key=lambda each: sweep.sign * first.seeds[each])
     run = RunConfig.model_validate(overlay(sweep.run.model_dump(mode="json"), first.config))
     return Winner(first, run, trials, checkpoints, seed)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from schedulers.rule import Rule
@@ -17,6 +18,7 @@ from service.study.folder import StudyFolder
 from service.study.front import counted
 from service.study.keeper import Keeper
 from service.study.limits import STUDY_OVER, reached
+from service.study.places import discard
 from service.study.record import StudyRecord, TrialRecord, trial_id
 from service.study.stop import StopSignal
 from service.study.stream import SAME_AS, Learner, Stream
@@ -72,6 +74,7 @@ class Desk:
 
     Attributes:
         more: what a trial gets that ran out of memory, in Ray's words; None if nothing.
+        discard: deletes a checkpoint, now or later.
         again: unfinished trials of earlier attempts, not yet handed to Ray.
         exhausted: the searcher has nothing left to try.
         over: the study has come as far as its sweep's `stop` asks for; what is unfinished then ends.
@@ -87,6 +90,7 @@ class Desk:
     stop: StopSignal
     attempt: int = 0
     more: Mapping[str, float] | None = None
+    discard: Callable[[str | Path], None] = discard
     again: list[TrialRecord] = field(default_factory=list)
     exhausted: bool = False
     over: bool = False
@@ -101,7 +105,9 @@ class Desk:
 
     def __post_init__(self) -> None:
         wish = self.sweep.run.checkpoint_config
-        self.keeper = Keeper(self.record, self.folder.locate, self.rule.copyable, wish.keep_last_k)
+        self.keeper = Keeper(
+            self.record, self.folder.locate, self.rule.copyable, wish.keep_last_k, discard=self.discard
+        )
         if wish.enabled and wish.save_best:
             self.keeper.monitor, self.keeper.sign = wish.monitor, 1 if wish.mode == "min" else -1
         self.keeper.keep_completed = wish.enabled
@@ -290,7 +296,7 @@ class Desk:
         """Where a trial goes on from: its newest checkpoint, or the donor's that it was sent to copy."""
         own = trial.latest_checkpoint()
         if own is not None:
-            return str(self.folder.locate(own[1]))
+            return self.folder.locate(own[1])
         if trial.lineage:
             return self.find_checkpoint(trial.lineage[-1].donor, trial.lineage[-1].epoch)
         return None
@@ -298,7 +304,7 @@ class Desk:
     def find_checkpoint(self, trial: str, epoch: int) -> str | None:
         """A trial's checkpoint at `epoch`, if it stands."""
         path = self.record.trials[trial].checkpoint_at(epoch)
-        return str(self.folder.locate(path)) if path is not None else None
+        return self.folder.locate(path) if path is not None else None
 
     def trial_config(self, trial: str, flat: Mapping[str, Any]) -> dict[str, Any]:
         """What the trainable gets: the run config with the searched values laid over it.

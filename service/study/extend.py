@@ -21,6 +21,7 @@ from service.spec.lookup import Modules
 from service.study.events import Ended, Event, Reopened, Revised
 from service.study.folder import StudyFolder
 from service.study.journal import Journal
+from service.study.places import standing
 from service.study.record import StudyRecord, TrialRecord, fold
 from service.study.stream import rebuild
 
@@ -325,10 +326,11 @@ def _lacking(folder: StudyFolder, trial: TrialRecord) -> int:
     Raises:
         CannotExtend: if that would not lead to the same weights.
     """
+    stands = standing(folder)
     saved = [
         epoch
         for (generation, epoch), path in trial.checkpoints.items()
-        if generation == trial.generation and folder.locate(path).exists()
+        if generation == trial.generation and stands(path)
     ]
     lacking = trial.epoch - max(saved, default=0)
     if lacking and trial.lineage:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from service.study.places import at_hand, discard
 from service.study.record import StudyRecord, TrialRecord
 from trainables.intact import is_intact
 
 
-def fall_back(record: StudyRecord, locate: Callable[[str], Path], trial: str) -> tuple[str | None, str]:
+def fall_back(record: StudyRecord, locate: Callable[[str], str | Path], trial: str) -> tuple[str | None, str]:
     """The best checkpoint for a trial that is as it was written; the damaged ones before it are deleted.
 
     Args:
@@ -25,10 +25,12 @@ def fall_back(record: StudyRecord, locate: Callable[[str], Path], trial: str) ->
     for owner, key in list(_candidates(record, record.trials[trial])):
         place = locate(owner.checkpoints[key])
         whose = "its" if owner.trial == trial else f"trial {owner.trial}'s"
-        if is_intact(place):
+        with at_hand(place) as folder:
+            intact = is_intact(folder)
+        if intact:
             return str(place), f"{_names(damaged)}; goes on from {whose} epoch {key[1]}"
         damaged.append(f"{whose} epoch {key[1]}")
-        shutil.rmtree(place, ignore_errors=True)
+        discard(place)
         del owner.checkpoints[key]
     return None, f"{_names(damaged)}; begins anew"
 

@@ -23,12 +23,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service.spec import Sweep
 
 VERSION = 1
+_URI_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
 class StudyExists(Exception):
@@ -41,13 +42,26 @@ class NotAStudy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StudyFolder:
-    """The folder of one study, and the names of what is in it."""
+    """The folder of one study, and the names of what is in it.
+
+    Attributes:
+        path: the folder.
+        far: URI under which the study is kept on object storage, its checkpoints there only; or "".
+    """
 
     path: Path
+    far: str = ""
 
     @classmethod
-    def create(cls, root: Path, name: str, sweep: Sweep, source_text: str) -> StudyFolder:
+    def create(cls, root: Path, name: str, sweep: Sweep, source_text: str, far: str = "") -> StudyFolder:
         """Make `root/name`.
+
+        Args:
+            root: the folder it goes to.
+            name: of the study.
+            sweep: what is wanted.
+            source_text: as the user wrote it.
+            far: the study's URI, if it is kept on object storage.
 
         Raises:
             StudyExists: if there is one already; nothing is touched.
@@ -55,7 +69,7 @@ class StudyFolder:
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
             raise NotAStudy(f"study name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
-        folder = cls(root.absolute() / name)
+        folder = cls(root.absolute() / name, far)
         if folder.meta_file.exists():
             raise StudyExists(
                 f"{folder.path} already holds a study: carry it on with `launch.py resume {folder.path}`, "
@@ -64,6 +78,7 @@ class StudyFolder:
         folder.path.mkdir(parents=True, exist_ok=True)
         (folder.path / "sweep.yaml").write_text(source_text, encoding="utf-8")
         meta = {"version": VERSION, "study_name": name, "sweep": sweep.model_dump(mode="json")}
+        meta |= {"far": far} if far else {}
         folder.meta_file.write_text(json.dumps(meta, indent=1), encoding="utf-8")
         return folder
 
@@ -75,8 +90,7 @@ class StudyFolder:
             NotAStudy: with what is wrong.
         """
         folder = cls(path.absolute())
-        folder._meta()
-        return folder
+        return cls(folder.path, folder._meta().get("far", ""))
 
     def sweep(self) -> Sweep:
         """What is wanted now, its code the study's own copy."""
@@ -113,7 +127,11 @@ class StudyFolder:
 
     def stage(self, name: str) -> StudyFolder:
         """The folder of a stage of a staged sweep."""
-        return StudyFolder(self.path / "stages" / name)
+        return self.inner("stages", name)
+
+    def inner(self, *names: str) -> StudyFolder:
+        """The folder of a study within this one."""
+        return StudyFolder(self.path.joinpath(*names), below(self.far, *names) if self.far else "")
 
     def _meta(self) -> dict[str, Any]:
         try:
@@ -170,10 +188,25 @@ class StudyFolder:
         return self.path / "lock"
 
     @property
-    def ray_dir(self) -> Path:
-        """Ray's own files, one folder an attempt."""
-        return self.path / "ray"
+    def ray_dir(self) -> str:
+        """Ray's own files, one folder an attempt; a URI where the study has one."""
+        return self.locate("ray")
 
-    def locate(self, checkpoint: str) -> Path:
-        """A checkpoint's path as the journal has it -> where it lies now."""
-        return self.path / checkpoint
+    def locate(self, checkpoint: str) -> str:
+        """A checkpoint's path as the journal has it -> where it lies now, a path or a URI."""
+        return below(self.far, checkpoint) if self.far else str(self.path / checkpoint)
+
+    def relative(self, checkpoint: str) -> str:
+        """A checkpoint's place as Ray has it -> its path for the journal."""
+        home = _URI_SCHEME.sub("", self.far).partition("?")[0] if self.far else str(self.path)
+        return str(PurePosixPath(checkpoint).relative_to(home))
+
+
+def below(uri: str, *names: str) -> str:
+    """What lies below a URI, whose query (`?endpoint_override=...`) stays behind.
+
+    >>> below("s3://b/runs?region=x", "a", "ray")
+    's3://b/runs/a/ray?region=x'
+    """
+    place, mark, query = uri.partition("?")
+    return "/".join([place.rstrip("/"), *names]) + mark + query

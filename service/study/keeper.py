@@ -7,11 +7,11 @@ best trial's last one.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from service.study.places import discard
 from service.study.record import StudyRecord, TrialRecord
 
 
@@ -28,15 +28,17 @@ class Keeper:
             run's `checkpoint_config.save_best`); empty for none.
         sign: +1 if less of it is better, else -1.
         keep_completed: whether every completed trial's last is kept, for a study given more epochs.
+        discard: deletes one, now or later.
     """
 
     record: StudyRecord
-    locate: Callable[[str], Path]
+    locate: Callable[[str], str | Path]
     copyable: Callable[[int], bool]
     keep_last: int = 2
     monitor: str = ""
     sign: int = 1
     keep_completed: bool = False
+    discard: Callable[[str | Path], None] = discard
     _held: set[str] = field(default_factory=set)
 
     def sweep(self, trial: str) -> None:
@@ -50,7 +52,7 @@ class Keeper:
     def _sweep_one(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         needed = self._needed(trial, best)
         for key in [key for key in trial.checkpoints if key not in needed]:
-            shutil.rmtree(self.locate(trial.checkpoints.pop(key)), ignore_errors=True)
+            self.discard(self.locate(trial.checkpoints.pop(key)))
         if trial.outcome is not None and trial.checkpoints.keys() <= self._for_good(trial):
             self._held.discard(trial.trial)  # looked at no more: thousands may end so
 

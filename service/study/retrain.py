@@ -200,7 +200,7 @@ def prepare(
         SweepError: see `retraining`.
     """
     sweep = study.sweep()
-    folder = StudyFolder(study.path / name)
+    folder = study.inner(name)
     said = {key: value for key, value in asked.items() if value is not None}
     if folder.meta_file.exists() and not overrides and not said:
         return StudyFolder.open(folder.path)
@@ -208,7 +208,7 @@ def prepare(
         sweep, fold(read_events(study.journal_dir), sweep.objective), overrides=overrides, **said
     )
     if not folder.meta_file.exists():
-        return StudyFolder.create(study.path, name, wanted, _as_file(wanted))
+        return StudyFolder.create(study.path, name, wanted, _as_file(wanted), folder.far)
     if folder.sweep() != Sweep.model_validate(wanted.model_dump(mode="json")):
         raise StudyExists(
             f"{folder.path} holds a retraining with other settings: `launch.py retrain {study.path}` without "

@@ -21,6 +21,7 @@ from service.study.failures import commonest
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.front import counted, front
 from service.study.lock import is_held
+from service.study.places import held_elsewhere
 from service.study.record import StudyRecord, TrialRecord
 
 VERSION = 1
@@ -135,7 +136,7 @@ def read_status(path: Path) -> dict[str, Any]:
         raise NotAStudy(
             f"{folder.status_file}: status format {status.get('version')}; this version reads {VERSION}"
         )
-    if status["state"] == "running" and not is_held(folder.lock_file):
+    if status["state"] == "running" and not is_held(folder.lock_file) and not held_elsewhere(folder):
         status["state"] = "interrupted"
     return status
 

@@ -44,6 +44,7 @@ from service.study.journal import Journal, read_events
 from service.study.lock import writing_to
 from service.study.memory import KernelKills
 from service.study.narrator import WORKERS_LOST_WITHOUT_PROGRESS, Narrator
+from service.study.places import discard, standing
 from service.study.record import StudyRecord, TrialRecord
 from service.study.searcher import export_study, first_slots, make_searcher
 from service.study.status import StatusFile
@@ -71,6 +72,7 @@ def conduct(
     stop: StopSignal,
     subscribers: Sequence[Subscriber] = (),
     on_oom: Mapping[str, float] | None = None,
+    discard: Callable[[str | Path], None] = discard,
     data: Any = None,
     provenance: Mapping[str, Any] | None = None,
     signals: AbstractContextManager[Any] | None = None,
@@ -86,6 +88,7 @@ def conduct(
         on_oom: of a trial that ran out of memory, in its second run; None: it has none.
         stop: raised by a signal; running epochs are then finished, checkpointed and paused.
         subscribers: told every event after it is on disk (tracking, view).
+        discard: deletes a checkpoint that nobody needs, now or later.
         data: what the trainable's `setup` takes as `data`; put once into Ray's object store.
         provenance: commit, versions, fingerprint: into the journal and best.yaml.
         signals: entered around the run, after Ray is up.
@@ -103,8 +106,9 @@ def conduct(
     searcher = make_searcher(sweep, kept(sweep, folder, fresh=not past), first_slots(past, slots))
     earlier = [make_scheduler(before).rule for before in earlier_sweeps(folder, sweep)]
     rebuild(past, record, scheduler.rule, searcher, earlier=earlier)
+    stands = standing(folder)
     for trial in record.trials.values():  # what was deleted since is not in the journal
-        gone = [key for key, path in trial.checkpoints.items() if not folder.locate(path).exists()]
+        gone = [key for key, path in trial.checkpoints.items() if not stands(path)]
         for key in gone:
             del trial.checkpoints[key]
     status = StatusFile(folder, record, sweep.metric, sweep.sign, sweep.metrics)
@@ -120,7 +124,9 @@ def conduct(
     )
     code = code_fingerprint(folder)
     facts = dict(provenance or {}) | ({"code_fingerprint": code} if code else {})
-    desk = Desk(sweep, folder, slots, facts, stream, scheduler.rule, searcher, stop, more=on_oom)
+    desk = Desk(
+        sweep, folder, slots, facts, stream, scheduler.rule, searcher, stop, more=on_oom, discard=discard
+    )
     for event in told:
         for subscriber in subscribers:
             subscriber(event)
@@ -184,7 +190,7 @@ def _fit(desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], d
         ),
         run_config=tune.RunConfig(
             name=f"attempt-{desk.attempt}",
-            storage_path=str(desk.folder.ray_dir),
+            storage_path=desk.folder.ray_dir,
             stop=Halt(desk, search, narrator, watchdog),
             callbacks=[Hooks(desk, watchdog)],
             verbose=0,
@@ -285,11 +291,14 @@ class StudySearch(_NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray 
     def _make(self, name: str, flat: Mapping[str, Any], checkpoint: str | None = None) -> Trial:
         spec = copy.copy(self._spec)
         spec["config"] = self.desk.trial_config(name, flat)
-        if checkpoint is not None:
+        far = bool(checkpoint and self.desk.folder.far)
+        if checkpoint is not None and not far:
             spec["restore"] = checkpoint
         trial = _create_trial_from_spec(
             spec, self._parser, evaluated_params=dict(flat), experiment_tag=name, trial_id=name
         )
+        if far:  # Ray takes what is under `restore` for a path
+            start_at(trial, checkpoint)
         trial.init_local_path()
         self.live[name] = trial
         return trial
@@ -359,9 +368,9 @@ class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no
         """A whole checkpoint stands on disk; the trial has not gone on since."""
         self.watchdog.heard(trial.trial_id)
         record = self.desk.record.trials[trial.trial_id]
-        path = Path(checkpoint.path).relative_to(self.desk.folder.path)
+        path = self.desk.folder.relative(checkpoint.path)
         epoch = int(trial.last_result["epoch"])
-        self._emit(Checkpointed, trial, epoch=epoch, generation=record.generation, path=str(path))
+        self._emit(Checkpointed, trial, epoch=epoch, generation=record.generation, path=path)
         self.desk.keeper.sweep(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

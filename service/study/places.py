@@ -1,0 +1,151 @@
+"""Where a study's files lie: a folder of this disk, or object storage by its URI.
+
+On object storage, checkpoints are put by the processes that make them, through Ray. The rest of a study is
+small: it is written to the folder on the driver's disk and carried after (`service.study.courier`).
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+
+from service.study.depot import LEASE, PROBE, REFUSES, Depot, name_in, speaking, uri_of
+from service.study.folder import NotAStudy, StudyExists, StudyFolder
+from service.study.lock import CannotWrite, StudyBusy
+
+
+def here(place: str | Path | None) -> Path:
+    """The folder of this disk that studies kept at `place` are in, at least their small files.
+
+    >>> here("s3://bucket/runs"), here("kept")
+    (PosixPath('runs'), PosixPath('kept'))
+    """
+    return Path("runs") if uri_of(place) or not place else Path(place)
+
+
+@contextmanager
+def at_hand(place: str | Path) -> Iterator[Path]:
+    """A checkpoint's folder on this disk for the length of a block, wherever it lies."""
+    uri = uri_of(place)
+    if not uri:
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="checkpoint-") as scratch:
+        Depot(uri).bring("", Path(scratch))
+        yield Path(scratch)
+
+
+def discard(place: str | Path) -> None:
+    """Delete a checkpoint, wherever it lies; what refuses is left lying."""
+    uri = uri_of(place)
+    if not uri:
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    with suppress(*REFUSES):
+        Depot(uri).drop("")
+
+
+def standing(folder: StudyFolder) -> Callable[[str], bool]:
+    """Whether a checkpoint, by its path in the journal, is there; of object storage, as of now."""
+    if not folder.far:
+        return lambda checkpoint: (folder.path / checkpoint).exists()
+    with speaking(folder.far):
+        return Depot(folder.far).folders().__contains__
+
+
+def brought(folder: StudyFolder, checkpoint: str) -> Path:
+    """A checkpoint, by its path in the journal, on this disk for good."""
+    here = folder.path / checkpoint
+    if folder.far and not here.exists():
+        with speaking(folder.far):
+            Depot(folder.far).bring(checkpoint, here)
+    return here
+
+
+def fetched(uri: str, root: Path) -> StudyFolder:
+    """The study at a URI, its small files in a folder of `root`: brought here unless they are here already.
+
+    Raises:
+        NotAStudy: if there is none.
+        StudyExists: if `root` has another of this name, or what it has went on elsewhere and here too.
+        CannotWrite: if the storage refuses.
+    """
+    here = StudyFolder(root.absolute() / name_in(uri), uri)
+    with speaking(uri):
+        depot = Depot(uri)
+        if depot.get(here.meta_file.name) is None:
+            raise NotAStudy(f"{uri} holds no study (no {here.meta_file.name})")
+        if here.meta_file.exists() and StudyFolder.open(here.path).far != uri:
+            raise StudyExists(f"{here.path} holds another study; `--runs FOLDER` brings {uri} elsewhere")
+        if not _is_behind(here, depot):
+            return here
+        for name in depot.sizes():
+            if name != LEASE and not name.startswith(PROBE):
+                (here.path / name).parent.mkdir(parents=True, exist_ok=True)
+                (here.path / name).write_bytes(depot.get(name) or b"")
+    return StudyFolder.open(here.path)
+
+
+def check_newest(here: StudyFolder, depot: Depot) -> None:
+    """See that a study did not go on elsewhere since it was here.
+
+    Raises:
+        StudyExists: if it did.
+    """
+    if here.meta_file.exists() and _is_behind(here, depot):
+        raise StudyExists(
+            f"{depot.uri} went on elsewhere since it was in {here.path}: "
+            f"`launch.py resume {depot.uri}` carries it on from there"
+        )
+
+
+def _is_behind(here: StudyFolder, depot: Depot) -> bool:
+    """Whether the journal of the storage goes on where the one here ends.
+
+    Raises:
+        StudyExists: if each has what the other lacks.
+    """
+    folder = here.journal_dir.name
+    there = {PurePosixPath(name).name: depot.get(name) or b"" for name in depot.sizes(folder)}
+    mine = {path.name: path.read_bytes() for path in here.journal_dir.glob("*.jsonl")}
+    lacks_here = lacks_there = False
+    for name in there.keys() | mine.keys():
+        a, b = mine.get(name, b""), there.get(name, b"")
+        lacks_here = lacks_here or not a.startswith(b)
+        lacks_there = lacks_there or not b.startswith(a)
+    if lacks_here and lacks_there:
+        raise StudyExists(
+            f"{here.path} and {depot.uri} went on apart: move the one away whose last epochs may be lost"
+        )
+    return lacks_here or not here.meta_file.exists()
+
+
+def check_new(uri: str) -> None:
+    """See that no study has this URI yet.
+
+    Raises:
+        StudyExists: if one has.
+        CannotWrite: if the storage refuses.
+    """
+    with speaking(uri):
+        if Depot(uri).get("study.json") is not None:
+            raise StudyExists(
+                f"{uri} already holds a study: carry it on with `launch.py resume {uri}`, "
+                "or run under another name with `--name`"
+            )
+
+
+def held_elsewhere(folder: StudyFolder) -> bool:
+    """Whether a live driver, maybe of another machine, holds a study on object storage."""
+    if not folder.far:
+        return False
+    try:
+        Depot(folder.far).check_free("")
+    except StudyBusy:
+        return True
+    except (CannotWrite, *REFUSES):
+        return False  # nobody can say
+    return False

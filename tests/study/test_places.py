@@ -1,0 +1,232 @@
+"""A study on object storage: a real S3 over HTTP, real kills, and empty disks to carry on from."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pandas as pd
+import pytest
+from moto.server import ThreadedMotoServer
+
+from service.study.courier import Courier
+from service.study.depot import Depot
+from service.study.events import Ended, Reported
+from service.study.folder import StudyFolder
+from service.study.journal import Journal, read_events
+from service.study.lock import StudyBusy
+from service.study.places import fetched, standing
+from tests.study.slot import small_sweep
+from trainables.table import load_table
+
+CLONE = Path(__file__).resolve().parents[2]
+STUDY = "s3://studies/kept/small"
+SWEEP = """
+study_name: small
+trials: 3
+storage: s3://studies/kept
+seed: 1
+sampler: {name: optuna.samplers.RandomSampler}
+max_concurrent_trials: 1
+resources_per_trial: {gpu: 0}
+run:
+  data: trainables.data.load_digits
+  criterion: torch.nn.CrossEntropyLoss
+  optimizer: torch.optim.SGD
+  scheduler: null
+  net_config: {nodes: 16, layers: 1}
+  epochs: 12
+  checkpoint_config: {enabled: true, save_every_n_epochs: 1}
+search_space:
+  optimizer_config: {lr: {type: float, min: 1.e-3, max: 1.e-1, log: true}}
+"""
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """A server with one bucket; its address."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    words = {
+        "AWS_ACCESS_KEY_ID": "mock",
+        "AWS_SECRET_ACCESS_KEY": "mock",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    before = {name: os.environ.get(name) for name in words}
+    os.environ.update(words)
+    boto3.client("s3").create_bucket(Bucket="studies")
+    yield words["AWS_ENDPOINT_URL"]
+    server.stop()
+    for name, value in before.items():
+        os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def bucket(s3: str) -> None:
+    """The bucket, empty."""
+    client = boto3.client("s3")
+    for each in client.list_objects_v2(Bucket="studies").get("Contents", ()):
+        client.delete_object(Bucket="studies", Key=each["Key"])
+
+
+@pytest.fixture
+def study(bucket: None, tmp_path: Path) -> StudyFolder:
+    folder = StudyFolder.create(tmp_path / "runs", "small", small_sweep(), "study_name: small\n", STUDY)
+    Journal(folder.journal_dir, "small").close()
+    return folder
+
+
+def append(study: StudyFolder, t: float) -> None:
+    journal = Journal(study.journal_dir, "small")
+    journal.append(Ended(t=t, trial="00000", outcome="failed", reason="r"))
+    journal.close()
+
+
+def test_an_empty_disk_gets_the_study_back(study: StudyFolder, tmp_path: Path):
+    append(study, 1.0)
+    with Courier(study):
+        append(study, 2.0)  # while it is at work
+    shutil.rmtree(study.path)
+    again = fetched(STUDY, tmp_path / "elsewhere")
+    assert (again.far, again.sweep()) == (STUDY, small_sweep())
+    assert [event.t for event in read_events(again.journal_dir)] == [1.0, 2.0]
+
+
+def test_a_disk_that_is_ahead_keeps_what_it_has_and_one_behind_is_brought_up(study: StudyFolder):
+    with Courier(study):
+        pass
+    append(study, 1.0)
+    assert len(list(read_events(fetched(STUDY, study.path.parent).journal_dir))) == 1
+    with Courier(study):
+        pass
+    shutil.rmtree(study.journal_dir)
+    assert len(list(read_events(fetched(STUDY, study.path.parent).journal_dir))) == 1
+
+
+def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp_path: Path):
+    with Courier(study):
+        pass
+    other = fetched(STUDY, tmp_path / "elsewhere")
+    append(other, 1.0)
+    with Courier(other):
+        pass
+    with pytest.raises(Exception, match="went on elsewhere") as raised, Courier(study):
+        pass
+    assert f"launch.py resume {STUDY}" in str(raised.value)
+    journal = Journal(study.journal_dir, "small")
+    journal.append(Ended(t=9.0, trial="00000", outcome="failed", reason="a longer one"))
+    journal.close()
+    append(study, 9.0)
+    with pytest.raises(Exception, match="went on apart"):
+        fetched(STUDY, study.path.parent)
+
+
+def test_two_drivers_never_hold_one_study(study: StudyFolder, tmp_path: Path):
+    with Courier(study):
+        second = Courier(fetched(STUDY, tmp_path / "elsewhere"))
+        with pytest.raises(StudyBusy, match="is in use by process"), second:
+            pass
+    with Courier(fetched(STUDY, tmp_path / "elsewhere")):
+        pass  # let go in good order
+
+
+def test_one_that_died_on_this_machine_holds_nothing(study: StudyFolder):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    depot = Depot(STUDY)
+    depot.claim("somebody")
+    who = json.loads(depot.get("lease.json"))
+    depot.put("lease.json", json.dumps(who | {"pid": dead.pid}).encode())
+    with Courier(study):
+        pass
+    depot.put("lease.json", json.dumps(who | {"host": "far-away"}).encode())
+    with pytest.raises(StudyBusy, match="on far-away"), Courier(study):
+        pass
+
+
+def test_a_checkpoint_is_deleted_only_once_the_journal_without_it_has_arrived(study: StudyFolder):
+    depot = Depot(STUDY)
+    depot.put("ray/attempt-1/00000/checkpoint_000000/model.pt", b"weights")
+    courier = Courier(study)
+    with courier:
+        assert standing(study)("ray/attempt-1/00000/checkpoint_000000")
+        courier.discard(study.locate("ray/attempt-1/00000/checkpoint_000000"))
+        assert standing(study)("ray/attempt-1/00000/checkpoint_000000")
+    assert not standing(study)("ray/attempt-1/00000/checkpoint_000000")
+
+
+def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder):
+    for name in ("lock", "status.tmp", "tracking.lock", "best.yaml"):
+        (study.path / name).write_text("x")
+    with Courier(study) as courier:
+        (study.path / "best.yaml").unlink()
+    assert courier.trouble == ""
+    assert sorted(Depot(STUDY).sizes()) == ["journal/000001.jsonl", "study.json", "sweep.yaml"]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet"])
+def test_a_table_is_read_from_a_uri(bucket: None, tmp_path: Path, name: str):
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0.5, 0.25, 0.125]})
+    frame.to_parquet(tmp_path / name) if name.endswith("t") else frame.to_csv(tmp_path / name, index=False)
+    Depot("s3://studies/data").put(name, (tmp_path / name).read_bytes())
+    assert len(load_table(f"s3://studies/data/{name}", "y")) == 3
+
+
+def launch(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """launch.py from an empty folder, as on a machine that has nothing."""
+    folder.mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, str(CLONE / "launch.py"), *words],
+        cwd=folder,
+        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def epochs(journal: Path) -> list[tuple[str, int]]:
+    return [(e.trial, e.epoch) for e in read_events(journal) if isinstance(e, Reported) and not e.again]
+
+
+@pytest.mark.faults
+def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_nothing(
+    bucket: None, tmp_path: Path
+):
+    """Checkpoints are read back from the bucket; what the killed driver had told it counts once."""
+    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    first = launch(tmp_path / "one", "run", "--local", str(tmp_path / "sweep.yaml"))
+    client, deadline = boto3.client("s3"), time.monotonic() + 120
+    while True:
+        try:
+            kept = client.get_object(Bucket="studies", Key="kept/small/journal/000001.jsonl")["Body"].read()
+        except client.exceptions.NoSuchKey:
+            kept = b""
+        if kept.count(b'"event":"Checkpointed"') >= 3:
+            break
+        assert first.poll() is None, first.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    shutil.rmtree(tmp_path / "one")
+    second = launch(tmp_path / "two", "resume", "--local", STUDY)
+    said = second.communicate(timeout=200)[0]
+    assert second.returncode == 0, said
+    assert "3 completed" in said
+    folder = fetched(STUDY, tmp_path / "three")
+    seen = epochs(folder.journal_dir)
+    assert len(seen) == len(set(seen)) == 36
+    lines = (folder.journal_dir / "000002.jsonl").read_text()
+    started = [json.loads(line) for line in lines.splitlines() if '"Reported"' in line]
+    assert started[0]["epoch"] > 1, "the trial went on from its checkpoint"
