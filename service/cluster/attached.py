@@ -5,16 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from service.cluster.embedded import QUIET
 from service.cluster.nodes import Nodes, machines_of, offered, promised, read_cluster_file
@@ -23,7 +19,6 @@ from service.cluster.trouble import ClusterError
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which brings its code along
 NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
-PROBE_S = 60.0
 LOOK_S = 1.0
 
 
@@ -65,52 +60,6 @@ def attached(
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
-
-
-def check_storage(folder: Path) -> None:
-    """See that a folder of this machine is the same folder on another node, and writable there.
-
-    With no other node up (they may come later) there is nothing to see.
-
-    Raises:
-        ClusterError: if it is not.
-    """
-    here = ray.get_runtime_context().get_node_id()
-    others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
-    if not others:
-        return
-    name = f".probe-{uuid.uuid4().hex}"
-    (folder / name).write_text("written by the driver", encoding="utf-8")
-    look: Any = ray.remote(num_cpus=0, max_retries=0)(_touch)
-    there = NodeAffinitySchedulingStrategy(others[0], soft=False)
-    try:
-        host, trouble = ray.get(
-            look.options(scheduling_strategy=there).remote(str(folder), name), timeout=PROBE_S
-        )
-    except ray.exceptions.GetTimeoutError:
-        host, trouble = others[0][:8], f"no answer within {PROBE_S:g} s"
-    except ray.exceptions.RayError as error:
-        host, trouble = others[0][:8], " ".join(str(error).split())[-300:]
-    finally:
-        (folder / name).unlink()
-    if trouble:
-        raise ClusterError(
-            f"storage: {folder}: {trouble} on node {host}; studies and checkpoints need a folder that all "
-            "nodes share: set `storage:` in the sweep file, or SWEEPS_STORAGE where Ray is started"
-        )
-
-
-def _touch(folder: str, name: str) -> tuple[str, str]:
-    """On a worker: whether the driver's file is there and another can be written beside it."""
-    host, mine = socket.gethostname(), Path(folder) / f"{name}-worker"
-    if not (Path(folder) / name).is_file():
-        return host, "what the driver wrote is not there"
-    try:
-        mine.write_text("written by a worker", encoding="utf-8")
-        mine.unlink()
-    except OSError as error:
-        return host, f"cannot be written ({error.strerror})"
-    return host, ""
 
 
 def _wait_for(nodes: int, say: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shlex
 import sys
@@ -17,11 +18,13 @@ from service.cluster.target import Target
 from service.commands.common import CLONE, facts_of, warn
 from service.spec import Sweep
 from service.study.code import differences
+from service.study.courier import Courier, carried
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.lock import lock
 from service.study.mark import marked
-from service.study.record import fold
+from service.study.places import discard
+from service.study.record import StudyRecord, fold
 from service.study.status import read_status
 from service.study.stop import StopSignal, stopped_by_signals
 from service.view.console import stdout
@@ -56,31 +59,30 @@ def ray_of(target: Target, sweep: Sweep) -> AbstractContextManager[Machine | Nod
 def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
     """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code."""
     console = stdout()
-    with lock(folder.lock_file, shlex.join(sys.argv)), marked(folder.path):
+    with (
+        lock(folder.lock_file, shlex.join(sys.argv)),
+        marked(folder.path),
+        carried(folder) as courier,
+    ):
         trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
         console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)
         past = fold(read_events(folder.journal_dir), sweep.objective)
         tracker = tracker_of(sweep, folder)
         tracker.start()  # before Ray: it imports mlflow in a process of its own, on a core still idle
-        from trainables.data import load
-
-        data = load(sweep.run, sweep.import_paths)
-        warn(differences(folder, past, data.fingerprint))
         view = watch(facts_of(sweep), past, console)
+        here = target.kind == "here"
+        loaded = data_of(sweep, folder, past) if here else None  # before Ray: they may be wrong
         with ray_of(target, sweep) as machine:
-            check_shared(folder, target)
-            finish = attempt(sweep, folder, machine, data, view)
+            data = loaded or data_on_cluster(sweep, folder, past)
+            finish = attempt(sweep, folder, machine, data, view, courier)
             tracker.hang_up()
             now = view.progress()
         print_end(console, view.facts, folder, finish, now)
         warn(finish.notes)
         print_tracking(console, tracker)
-    if sweep.on_end:
-        facts = read_status(folder.path)
-        said = {key: facts[key] for key in ("study", "state", "exit_code", "reason", "metric", "epochs")}
-        best = facts["best"] or {"trial": None, "value": None}
-        said |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}
-        warn(filter(None, [announce(sweep.on_end, said)]))
+    if courier is not None:
+        put(console, "storage", courier.trouble or folder.far, "yellow" if courier.trouble else "")
+    announce_end(sweep, folder)
     return finish.exit_code
 
 
@@ -92,12 +94,33 @@ def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finis
     print_places(console, folder.path, folder.best_file, code, failed=first_failed(record), left=left)
 
 
-def check_shared(folder: StudyFolder, target: Target) -> None:
-    """See that every node of a cluster has the study's folder."""
-    if target.kind == "ray":
-        from service.cluster.attached import check_storage
+def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
+    """Do what the sweep's `on_end` says."""
+    if not sweep.on_end:
+        return
+    facts = read_status(folder.path)
+    said = {key: facts[key] for key in ("study", "state", "exit_code", "reason", "metric", "epochs")}
+    best = facts["best"] or {"trial": None, "value": None}
+    said |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}
+    warn(filter(None, [announce(sweep.on_end, said)]))
 
-        check_storage(folder.path)
+
+def data_of(sweep: Sweep, folder: StudyFolder, past: StudyRecord) -> Data:
+    """The data, loaded; the user is told if they are others than the study began with."""
+    from trainables.data import load
+
+    data = load(sweep.run, sweep.import_paths)
+    warn(differences(folder, past, data.fingerprint))
+    return data
+
+
+def data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord) -> Data:
+    """The same; meanwhile another node looks whether it has the study's storage."""
+    from service.cluster.shared import seen_elsewhere
+
+    with seen_elsewhere(folder.far or str(folder.path)):
+        importlib.import_module("service.study.tune")  # seconds that `attempt` need not take
+        return data_of(sweep, folder, past)
 
 
 def attempt(
@@ -106,6 +129,7 @@ def attempt(
     machine: Machine | Nodes,
     data: Data,
     view: Watch,
+    courier: Courier | None,
 ) -> Finish:
     """One attempt at the study on the Ray that is up, stoppable by signals."""
     from service.study.tune import conduct
@@ -121,6 +145,7 @@ def attempt(
             on_oom=machine.share_after_oom(asked),
             stop=stop,
             subscribers=[view],
+            discard=courier.discard if courier is not None else discard,
             data=data,
             provenance=provenance(CLONE, data_fingerprint=data.fingerprint),
             signals=stopped_by_signals(stop, view.say),

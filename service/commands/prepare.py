@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import click
 
 from service.before.check import NotFit
-from service.before.examine import look
+from service.before.examine import Look, look
 from service.cluster.machine import this_machine
 from service.commands.codes import EXIT_CODES
 from service.commands.common import CLONE, examine, find, place_here, tried
 from service.commands.group import cli
 from service.commands.options import FOLDER, RUNS, SWEEP_FILE
+from service.spec.problem import Problem
 from service.study.journal import read_events
 from service.study.record import fold
 from service.view.console import stdout
@@ -29,9 +31,12 @@ from service.view.console import stdout
 @click.option("--data", "with_data", is_flag=True, help="Load the data too: some advice needs them.")
 @click.option("--strict", is_flag=True, help="Warnings and advice are errors too, as in CI.")
 @click.option("--json", "wants_json", is_flag=True, help="For programs.")
-def check(files: tuple[Path, ...], strict: bool, wants_json: bool, **words: Any) -> int:
+@click.option("--cluster", type=SWEEP_FILE, help="Also whether the cluster of this file could run them.")
+def check(files: tuple[Path, ...], strict: bool, wants_json: bool, cluster: Path | None, **words: Any) -> int:
     """Say whether sweep FILES are sound, and what could be done better; nothing is run."""
     looks = [look(file, **words) for file in files]
+    if cluster is not None:
+        looks = [on_cluster(each, cluster) for each in looks]
     if wants_json:
         click.echo(json.dumps([each.as_json() for each in looks], indent=1))
     for each in () if wants_json else looks:
@@ -40,6 +45,25 @@ def check(files: tuple[Path, ...], strict: bool, wants_json: bool, **words: Any)
         for line in each.verdict():
             click.echo(line)
     return 0 if all(each.passes(strict) for each in looks) else 2
+
+
+def on_cluster(seen: Look, cluster: Path) -> Look:
+    """The same, with what a cluster could not do for it."""
+    from service.cluster.nodes import offered, read_cluster_file
+    from service.cluster.sight import unseen
+
+    if seen.sweep is None:
+        return seen
+    nodes, asked = offered(read_cluster_file(cluster)), seen.sweep.resources_per_trial
+    if nodes is not None:
+        nodes.slots(asked, seen.sweep.max_concurrent_trials)
+    found = unseen(seen.sweep, CLONE, Path.cwd())
+    said = [Problem(seen.file, None, each.key, each.says) for each in found]
+    certain = tuple(one for one, each in zip(said, found, strict=True) if each.certain)
+    rest = tuple(one for one in said if one not in certain)
+    return replace(
+        seen, sweep=None if certain else seen.sweep, problems=certain, warnings=(*seen.warnings, *rest)
+    )
 
 
 @cli.command()

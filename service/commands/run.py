@@ -14,16 +14,18 @@ import click
 from service.cluster.machine import this_machine
 from service.cluster.target import Target, where
 from service.cluster.trouble import ClusterError
-from service.commands.common import CLONE, examine, find, murmur, root_of, tried, where_is
+from service.commands.common import CLONE, examine, find, murmur, root_of, storage_of, tried, warn, where_is
 from service.commands.drive import carry_out
 from service.commands.group import cli
 from service.commands.options import FOLDER, RUNS, SWEEP_FILE, placed
 from service.spec import Sweep
 from service.study.code import keep_code
+from service.study.depot import name_in, uri_of
 from service.study.extend import check_extension, in_words, revised
-from service.study.folder import StudyFolder
+from service.study.folder import StudyFolder, below
 from service.study.journal import read_events
 from service.study.lock import lock
+from service.study.places import check_new
 from service.study.record import fold
 from service.view.console import stdout
 from service.view.preview import print_preview
@@ -93,7 +95,7 @@ def resume(study: str, runs: Path, adopt_code: bool, **places: Any) -> int:
         from service.cluster import verbs
 
         words = ["resume", study, *(["--adopt-code"] if adopt_code else ())]
-        job = verbs.send(target, study, words, clone=CLONE, say=murmur)
+        job = verbs.send(target, name_in(study), words, clone=CLONE, say=murmur)
         return verbs.follow(target, job, say=murmur)
     folder = find(study, runs)
     if adopt_code:
@@ -127,7 +129,7 @@ def extend(
         given = {"--trials": trials, "--epochs": epochs}
         words = [text for key, value in given.items() if value for text in (key, str(value))]
         words += [text for each in overrides for text in ("--set", each)] + ["--dry-run"] * dry_run
-        job = verbs.send(target, study, ["extend", study, *words], clone=CLONE, say=murmur)
+        job = verbs.send(target, name_in(study), ["extend", study, *words], clone=CLONE, say=murmur)
         return verbs.follow(target, job, say=murmur)
     from service.study.tune import make_scheduler
 
@@ -153,9 +155,12 @@ def create(sweep: Sweep, runs: Path | None, file: Path, target: Target) -> Study
     """
     if target.kind == "here":
         this_machine().slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
-    root = root_of(sweep, runs)
+    root, uri = root_of(sweep, runs), uri_of(storage_of(sweep, runs))
+    far = below(uri, sweep.study_name) if uri else ""
+    if far:
+        check_new(far)
     try:
-        folder = StudyFolder.create(root, sweep.study_name, sweep, file.read_text(encoding="utf-8"))
+        folder = StudyFolder.create(root, sweep.study_name, sweep, file.read_text(encoding="utf-8"), far)
         keep_code(folder, sweep)
         return folder
     except OSError as error:
@@ -176,11 +181,13 @@ def submit(
     from service.cluster import verbs
     from service.cluster.jobs import new_name
     from service.cluster.package import sent_as
+    from service.cluster.sight import refuse_unseen
 
     nodes = verbs.offers(target)
     if nodes is not None:
         nodes.slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
     study, here = name or new_name(sweep.study_name), Path.cwd()
+    warn(refuse_unseen(sweep, CLONE, here))
     arguments = ["run", sent_as(file, CLONE, here), *words, "--name", study]
     if optimize_config:
         arguments += ["--optimize-config", sent_as(optimize_config, CLONE, here)]

@@ -1,0 +1,63 @@
+"""Which data files go along with a job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.cluster.sight import refuse_unseen, unseen
+from service.cluster.trouble import ClusterError
+from tests.study.slot import small_sweep
+
+
+def sweep_of(project: Path, path: str):
+    run = {"data": "trainables.data.load_table", "data_config": {"path": path, "target": "y"}}
+    return small_sweep(run=run, search_space={}, import_paths=[str(project)])
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> tuple[Path, Path]:
+    """A clone and a project beside it, with data small and large, ignored, and outside of both."""
+    clone, project = tmp_path / "clone", tmp_path / "project"
+    for folder in (clone, project / "runs", tmp_path / "outside"):
+        folder.mkdir(parents=True)
+    for name in ("project/small.csv", "project/runs/old.csv", "outside/far.csv"):
+        (tmp_path / name).write_text("x,y\n1,2\n")
+    with (project / "large.csv").open("wb") as large:
+        large.truncate(51 * 2**20)
+    return clone, project
+
+
+@pytest.mark.parametrize(
+    ("path", "says", "certain"),
+    [
+        ("small.csv", "", False),
+        ("s3://bucket/any.csv", "", False),
+        ("nowhere.csv", "", False),  # `check --data` says so
+        ("large.csv", "51 MB, over 50 MB nothing is sent", True),
+        ("runs/old.csv", "is not sent along", True),
+        ("../outside/far.csv", "is not sent along", True),
+        (
+            "{project}/small.csv",
+            "read from the head's own disk, where it must be as well; write it rel",
+            False,
+        ),
+        ("{outside}/far.csv", "read from the head's own disk", False),
+    ],
+)
+def test_a_data_file_is_sent_seen_or_named(places, path: str, says: str, certain: bool):
+    clone, project = places
+    path = path.format(project=project, outside=project.parent / "outside")
+    found = unseen(sweep_of(project, path), clone, project)
+    assert [(each.key, each.certain) for each in found] == (
+        [("run.data_config.path", certain)] if says else []
+    )
+    assert all(says in each.says for each in found)
+
+
+def test_what_no_cluster_can_have_is_not_submitted(places):
+    clone, project = places
+    with pytest.raises(ClusterError, match=r"large\.csv: 51 MB"):
+        refuse_unseen(sweep_of(project, "large.csv"), clone, project)
+    assert len(refuse_unseen(sweep_of(project, str(project / "small.csv")), clone, project)) == 1
