@@ -13,7 +13,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ TOOLS = ("ip", "unshare", "nsenter", "sshd", "rsync", "ssh-keygen")
 NET = "10.77.6"
 ADDRESSES = {"laptop": f"{NET}.254", "head": f"{NET}.10", "w1": f"{NET}.11", "w2": f"{NET}.12"}
 SHARED = "/mnt/shared"
+CLUSTER = f"{SHARED}/cluster.yaml"
 STARTS_S = 20.0
 
 # Run as process 1 of new mount, uts, ipc and pid namespaces. Arguments: name, scratch, venv, repository.
@@ -202,3 +204,32 @@ class Hosts:
 
     def _do(self, *command: str) -> None:
         subprocess.run(command, check=True, capture_output=True)
+
+
+@contextmanager
+def cluster_up(hosts: Hosts) -> Iterator[str]:
+    """The cluster of clusters/onprem.yaml, brought up from the laptop as the docs say; its file."""
+    text = (hosts.repo / "clusters/onprem.yaml").read_text(encoding="utf-8")
+    text = text.replace("192.0.2.", f"{NET}.").replace("ssh_user: ubuntu", "ssh_user: root")
+    (hosts.shared / "cluster.yaml").write_text(text, encoding="utf-8")
+    hosts.run("laptop", "mkdir /root/project; ray get-auth-token --generate")
+    hosts.run("laptop", f"RAY_UP_enable_autoscaler_v2=0 ray up -y --no-config-cache {CLUSTER}")
+    well = "import sys; from service.tracking.server import answers; sys.exit(not answers(5000))"
+    wait_until(
+        lambda: hosts.run("head", f"cd {hosts.repo} && python -c '{well}'", check=False).returncode == 0,
+        or_say=lambda: hosts.run("head", "cat ~/mlflow-server.log").stdout,
+    )
+    yield CLUSTER
+    hosts.run("laptop", f"ray down -y {CLUSTER}", check=False)
+
+
+def wait_until(
+    true: Callable[[], bool],
+    seconds: float = 90.0,
+    or_say: Callable[[], str] = lambda: "did not happen in time",
+) -> None:
+    """Wait for something to be true; fail with what `or_say` says then."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, or_say()
+        time.sleep(0.5)

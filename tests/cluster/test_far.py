@@ -15,11 +15,10 @@ import pytest
 
 from service.study.events import Reported, Started
 from service.study.journal import read_events
-from tests.cluster.hosts import ADDRESSES, NET, SHARED, Hosts, missing
+from tests.cluster.hosts import ADDRESSES, CLUSTER, NET, SHARED, Hosts, cluster_up, missing, wait_until
 
 REPO = Path(__file__).resolve().parents[2]
 VENV = Path(sys.prefix)
-CLUSTER = f"{SHARED}/cluster.yaml"
 LAUNCH = f"cd /root/project && python {REPO}/launch.py"
 SWEEP = """
 study_name: far
@@ -48,21 +47,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory):
-    with Hosts(tmp_path_factory.mktemp("hosts"), VENV, REPO) as made:
-        text = (REPO / "clusters/onprem.yaml").read_text(encoding="utf-8")
-        text = text.replace("192.0.2.", f"{NET}.").replace("ssh_user: ubuntu", "ssh_user: root")
-        (made.shared / "cluster.yaml").write_text(text, encoding="utf-8")
-        made.run("laptop", "mkdir /root/project; ray get-auth-token --generate")
-        made.run("laptop", f"RAY_UP_enable_autoscaler_v2=0 ray up -y --no-config-cache {CLUSTER}")
-        well = (
-            "python -c 'import sys; from service.tracking.server import answers; sys.exit(not answers(5000))'"
-        )
-        wait_until(
-            lambda: made.run("head", f"cd {REPO} && {well}", check=False).returncode == 0,
-            or_say=lambda: made.run("head", "cat ~/mlflow-server.log").stdout,
-        )
+    with Hosts(tmp_path_factory.mktemp("hosts"), VENV, REPO) as made, cluster_up(made):
         yield made
-        made.run("laptop", f"ray down -y {CLUSTER}", check=False)
 
 
 @pytest.fixture
@@ -85,13 +71,6 @@ def events_of(hosts, study):
 
 def reported(hosts, study):
     return [event for event in events_of(hosts, study) if isinstance(event, Reported)]
-
-
-def wait_until(true, seconds=90.0, or_say=lambda: "did not happen in time"):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, or_say()
-        time.sleep(0.5)
 
 
 def log_of(hosts, study):
