@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -61,6 +62,13 @@ def listed(target: Target) -> list[Job]:
         return jobs.all()
 
 
+def log_of(target: Target, study: str) -> tuple[Job, str]:
+    """A study's newest job, and all that it printed."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        return job, jobs.log(job.id)
+
+
 def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
     """What a study's newest job printed; `on`: until it ends."""
     with reach(target, os.environ, Path.home()) as jobs:
@@ -71,8 +79,15 @@ def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
     return follow(target, job.id, say=say)
 
 
-def stop(target: Target, study: str, *, say: Say) -> None:
-    """Stop a study's job in good order and wait until it has.
+def stop(target: Target, study: str, *, now: bool, clone: Path, say: Say) -> Job:
+    """Stop a study's job in good order and wait until it has; how it ended.
+
+    Args:
+        target: the cluster.
+        study: its name, or the job's id.
+        now: do not wait for running epochs. Ray signals a job but once, so a job of its own does it.
+        clone: where launch.py is.
+        say: told how it ended.
 
     Raises:
         ClusterError: if it does not run, or does not stop.
@@ -81,9 +96,14 @@ def stop(target: Target, study: str, *, say: Say) -> None:
         job = jobs.find(study)
         if job.over:
             raise ClusterError(f"{job.id} does not run: {job.status.lower()}")
-        jobs.stop(job.id)
+        if now:
+            words = ["stop", job.study, "--now", "--local", *_runs_of(job.command)]
+            jobs.submit(f"{job.study}.stop", words, clone=clone, project=Path.cwd(), say=say)
+        else:
+            jobs.stop(job.id)
         ended = _wait(jobs, job.id, STOP_GRACE_S + 15.0)
     say(f"{job.id} {ended.status.lower()}; `launch.py resume {job.study}` carries it on")
+    return ended
 
 
 def show_pages(cluster: Path, say: Say) -> None:
@@ -98,6 +118,16 @@ def show_pages(cluster: Path, say: Say) -> None:
                 time.sleep(LOOK_S)
         except KeyboardInterrupt:
             return
+
+
+def _runs_of(command: str) -> list[str]:
+    """The option that says where a job's studies are, if it was given one.
+
+    >>> _runs_of("python launch.py run a.yaml --runs /mnt/x --name b")
+    ['--runs', '/mnt/x']
+    """
+    words = shlex.split(command)
+    return words[words.index("--runs") :][:2] if "--runs" in words else []
 
 
 def _wait(jobs: Jobs, job: str, seconds: float) -> Job:

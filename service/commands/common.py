@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from service.before.advice import headline
 from service.cluster.machine import this_machine
 from service.cluster.target import Target, where
 from service.spec import Sweep
-from service.study.depot import uri_of
+from service.study.depot import name_in, uri_of
 from service.study.folder import NotAStudy, StudyFolder, below
 from service.study.places import fetched, here
 from service.view.progress import Facts
@@ -48,6 +48,28 @@ def where_is(study: str, runs: Path, **places: Any) -> Target:
         ray = os.environ.get("RAY_ADDRESS", "")
         return Target("ray", ray, "RAY_ADDRESS is set") if ray and "//" not in ray else HERE
     return where(**places)
+
+
+def done_there(command: str, study: str, runs: Path, words: Sequence[str], **places: Any) -> int | None:
+    """Carry a command on a study out where the study is, if that is a cluster: as a job there, followed.
+
+    Args:
+        command: of launch.py.
+        study: its name or URI.
+        runs: where studies of this machine are.
+        words: further arguments.
+        places: the options of `options.placed`.
+
+    Returns:
+        The exit code; None where the study is here, and nothing was done.
+    """
+    target = where_is(study, runs, **places)
+    if not target.far:
+        return None
+    from service.cluster import verbs
+
+    job = verbs.send(target, f"{name_in(study)}.{command}", [command, study, *words], clone=CLONE, say=murmur)
+    return verbs.follow(target, job, say=murmur)
 
 
 def storage_of(sweep: Sweep, runs: Path | None) -> Path | str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.commands.common import facts_of, find, murmur
+from service.commands.common import done_there, facts_of, find, murmur
 from service.commands.group import cli
-from service.commands.options import FOLDER, RUNS, SWEEP_FILE
+from service.commands.options import FOLDER, PLACES, RUNS, SWEEP_FILE, options, placed
 from service.study.journal import read_events
 from service.study.record import fold
 from service.study.replay import as_json, replay_study, settings
@@ -50,6 +50,7 @@ def replay(study: str, name: str, given: str, workers: int | None, wants_json: b
 @click.option("--json", "wants_json", is_flag=True, help="For programs.")
 @click.option("--no-mlflow", is_flag=True, help="Do not log it to the study's run.")
 @RUNS
+@placed
 def report(
     names: tuple[str, ...],
     db: Path | None,
@@ -59,6 +60,7 @@ def report(
     **words: Any,
 ) -> None:
     """Say what was learnt of a STUDY: here, as a page, and in MLflow; while it runs, too."""
+    places = {key: words.pop(key) for key in PLACES}
     if opt_config is not None and db is None:
         raise click.UsageError("--opt-config belongs to --db; a study of ours knows its search space")
     if db is not None:
@@ -70,6 +72,9 @@ def report(
     from service.tracking.attach import attach_to_study
 
     for name in names or (only_study(runs),):
+        said = options({"--top-k": words["top_k"]}) + ["--json"] * words["wants_json"]
+        if done_there("report", name, runs, said + ["--no-mlflow"] * no_mlflow, **places) is not None:
+            continue
         folder = find(name, runs)
         files = report_on(of_study(folder), folder.path / "report", **words)
         trouble = "" if no_mlflow else attach_to_study(folder.path, files, "report")

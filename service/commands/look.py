@@ -7,13 +7,14 @@ import os
 import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from service.cluster.target import where
-from service.commands.common import find, murmur, warn, where_is
+from service.commands.common import CLONE, done_there, find, murmur, warn, where_is
 from service.commands.drive import print_tracking, tracker_of
 from service.commands.group import cli
 from service.commands.options import RUNS, SWEEP_FILE, placed
@@ -67,26 +68,39 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
 @cli.command()
 @click.argument("study")
 @click.option("-f", "--follow", is_flag=True, help="Until it ends.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
 @RUNS
 @placed
-def logs(study: str, follow: bool, runs: Path, **places: Any) -> int:
+def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> int:
     """Show what a detached STUDY, or a cluster's, has printed."""
+    if follow and as_json:
+        raise click.UsageError("--follow shows a log as it grows, --json the whole of it: give one")
     target = where_is(study, runs, **places)
     if target.far:
         from service.cluster import verbs
 
+        if as_json:
+            job, text = verbs.log_of(target, study)
+            click.echo(json.dumps(asdict(job) | {"log": text}, indent=1))
+            return 0
         return verbs.print_log(target, study, on=follow, say=murmur)
     from service.cluster import background
 
-    background.follow(find(study, runs), lambda text: click.echo(text, nl=False), on=follow)
+    folder, said = find(study, runs), list[str]()
+    background.follow(folder, said.append if as_json else partial(click.echo, nl=False), on=follow)
+    if as_json:
+        click.echo(json.dumps({"study": folder.name, "log": "".join(said)}, indent=1))
     return 0
 
 
 @cli.command()
 @click.argument("study")
 @RUNS
-def sync(study: str, runs: Path) -> int:
+@placed
+def sync(study: str, runs: Path, **places: Any) -> int:
     """Send MLflow what it still lacks of a STUDY that does not run."""
+    if (code := done_there("sync", study, runs, [], **places)) is not None:
+        return code
     from service.tracking import waiting
 
     folder = find(study, runs)
@@ -125,19 +139,24 @@ def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
 @cli.command()
 @click.argument("study")
 @click.option("--now", is_flag=True, help="Do not finish running epochs; they are run again by `resume`.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: how it is now.")
 @RUNS
 @placed
-def stop(study: str, now: bool, runs: Path, **places: Any) -> None:
+def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> None:
     """Stop a running STUDY; `resume` carries it on."""
     target = where_is(study, runs, **places)
     if target.far:
         from service.cluster import verbs
 
-        verbs.stop(target, study, say=murmur)
-        return
-    from service.cluster import background
+        facts = asdict(verbs.stop(target, study, now=now, clone=CLONE, say=murmur))
+    else:
+        from service.cluster import background
 
-    background.stop(find(study, runs), now=now, say=murmur)
+        folder = find(study, runs)
+        background.stop(folder, now=now, say=murmur)
+        facts = read_status(folder.path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
 
 
 @cli.command()

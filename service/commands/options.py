@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,23 @@ RUNS = click.option(
     envvar="SWEEPS_STORAGE",
     help="Where studies are.",
 )
+
+
+PLACES = ("local", "address", "cluster")
+
+
+def options(given: Mapping[str, Any]) -> list[str]:
+    """Options as they are typed; those that were not given are left out.
+
+    >>> options({"--top-k": 3, "--seeds": None, "--set": ("a=1", "b=2")})
+    ['--top-k', '3', '--set', 'a=1', '--set', 'b=2']
+    """
+    pairs = [
+        (name, one)
+        for name, value in given.items()
+        for one in (value if isinstance(value, tuple) else (value,))
+    ]
+    return [word for name, value in pairs if value is not None for word in (name, str(value))]
 
 
 def placed(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,17 +7,18 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from service.cluster.machine import this_machine
-from service.cluster.trouble import ClusterError
-from service.commands.common import CLONE, find, murmur, where_is
+from service.cluster.target import where
+from service.commands.common import CLONE, done_there, find, murmur, where_is
 from service.commands.drive import carry_out
 from service.commands.group import cli
-from service.commands.options import FOLDER, RUNS, placed
+from service.commands.options import FOLDER, PLACES, RUNS, options, placed
 from service.study.best import best_yaml, pick
 from service.study.courier import carried
 from service.study.folder import StudyFolder
@@ -36,13 +37,20 @@ from service.view.rows import put
 @click.option("--schedule", is_flag=True, help="Of a population: the whole schedule of settings.")
 @click.option("--json", "wants_json", is_flag=True, help="For programs.")
 @RUNS
-def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any) -> None:
+@placed
+def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any) -> int:
     """Print a STUDY's best trial as a run config for the full training: best.yaml."""
+    places = {key: words.pop(key) for key in PLACES}
+    said = options({f"--{key}": value for key, value in words.items()})
+    said += ["--json"] * wants_json + ["--schedule"] * schedule
+    if (code := done_there("best", study, runs, said, **places)) is not None:
+        return code
     folder = find(study, runs)
     sweep = folder.sweep()
     record = fold(read_events(folder.journal_dir), sweep.objective)
     derived, text = best_yaml(sweep, record, record.provenance, scheduled=schedule, **words)
     click.echo(json.dumps(derived.run, indent=1) + "\n" if wants_json else text, nl=False)
+    return 0
 
 
 @cli.command()
@@ -58,19 +66,30 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
     from service.study.retrain import is_over, prepare, prepare_run
 
     asked = {key: words.pop(key) for key in ("top_k", "seeds")}
+    said = options({"--top-k": asked["top_k"], "--seeds": asked["seeds"], "--name": name, "--set": overrides})
+    if (code := retrained_there(what, runs, said, **words)) is not None:
+        return code
     target = where_is(what, runs, **words)
-    if target.far:
-        raise ClusterError("retrain: runs where the study is; `launch.py sync` it, or log in there")
     if Path(what).suffix in (".yaml", ".yml"):
         home, folder = Path(what).absolute().parent, prepare_run(Path(what), runs, overrides)
         home = home if (home / folder.meta_file.name).exists() else folder.path
     else:
         study = find(what, runs)
         home, folder = study.path, prepare(study, name, overrides=overrides, **asked)
-    code = 0 if is_over(folder) else carry_out(folder.sweep(), folder, target)
-    if code:
+    failed = 0 if is_over(folder) else carry_out(folder.sweep(), folder, target)
+    if failed:
         murmur("the same `launch.py retrain` carries it on, and then scores the winner")
-    return code or conclude_retraining(folder, home)
+    return failed or conclude_retraining(folder, home)
+
+
+def retrained_there(what: str, runs: Path, words: Sequence[str], **places: Any) -> int | None:
+    """`done_there` for `retrain`; a file goes along, under the path it has there."""
+    if Path(what).suffix not in (".yaml", ".yml"):
+        return done_there("retrain", what, runs, words, **places)
+    from service.cluster.package import sent_as
+
+    there = sent_as(Path(what), CLONE, Path.cwd()) if where(**places).far else what
+    return done_there("retrain", there, runs, words, **places)
 
 
 def conclude_retraining(folder: StudyFolder, home: Path) -> int:
