@@ -212,11 +212,12 @@ class Desk:
             self._failed_looked_at = failed
             self._check_repeated()
 
-    def check_placed(self, running: bool) -> None:
+    def check_placed(self, running: bool, there: Callable[[], str] = str) -> None:
         """Raise `stop` if no trial has had a place to run for `stall_timeout_s`.
 
         Args:
             running: whether any trial runs now.
+            there: says what machines there are.
         """
         now = self.stream.clock()
         if running or self._placed_at is None:
@@ -226,7 +227,9 @@ class Desk:
             gpu = "a GPU where there are any" if asked.gpu is None else f"{asked.gpu:g} GPU"
             self.stop.request(
                 f"no trial could be placed for {now - self._placed_at:.0f} s (stall_timeout_s): each asks "
-                f"for {asked.cpu:g} CPU and {gpu}; `ray status` says what there is and what is taken"
+                f"for {asked.cpu:g} CPU and {gpu}; {there()}; `ray status` says who holds what, and why an "
+                "autoscaler's nodes do not come (a quota, no spot machine); lower what a trial asks for, or "
+                "`resume` when there is room"
             )
 
     def _check_repeated(self) -> None:

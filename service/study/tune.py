@@ -323,7 +323,8 @@ class Halt(_NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types
         """Whether to end now; asked at every step of the controller."""
         self._end_the_hung()
         self.desk.check_limits()
-        self.desk.check_placed(any(trial.status == Trial.RUNNING for trial in self.search.live.values()))
+        running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
+        self.desk.check_placed(running, _machines)
         if not self.desk.stop.requested:
             return False
         self._since = self._since or time.monotonic()
@@ -343,6 +344,14 @@ class Halt(_NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types
             self.narrator.ended(name, "failed", reason)
             live[name].max_failures = 0
             ray.kill(live[name].temporary_state.ray_actor)
+
+
+def _machines() -> str:
+    """What Ray has now, in words."""
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    all_, free = ray.cluster_resources(), ray.available_resources()
+    counts = (f"{all_.get(kind, 0):g} {kind} ({free.get(kind, 0):g} free)" for kind in ("CPU", "GPU"))
+    return f"{nodes} node{'s are' if nodes > 1 else ' is'} up, with {' and '.join(counts)}"
 
 
 class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no types

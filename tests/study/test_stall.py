@@ -19,7 +19,7 @@ def desk_of(clock):
     desk = SimpleNamespace(
         sweep=sweep, stream=SimpleNamespace(clock=clock), stop=StopSignal(), _placed_at=None, _exit_code=130
     )
-    desk.look = lambda running: Desk.check_placed(desk, running)
+    desk.look = lambda running: Desk.check_placed(desk, running, lambda: "3 nodes are up, with 4 CPU")
     return desk
 
 
@@ -33,7 +33,7 @@ def test_nothing_placed_for_too_long_ends_the_sweep_with_what_a_trial_asks_for()
     desk.look(False)
     assert desk._exit_code == 6
     assert "no trial could be placed for 61 s" in desk.stop.reason
-    assert "2 CPU and 4 GPU" in desk.stop.reason
+    assert "2 CPU and 4 GPU; 3 nodes are up, with 4 CPU; " in desk.stop.reason
 
 
 def test_the_silence_is_counted_from_the_last_trial_that_ran():

@@ -1,0 +1,41 @@
+"""A trial that is placed on a GPU and computes on none."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from trainables.training import Epoch
+from trainables.tune import TorchTrainable
+
+WAITS_S = 100.0  # for processes that may never come
+
+
+class OnFakeGpu(TorchTrainable):
+    """Takes its place on a GPU from Ray, and the CPU for its device: torch would find no GPU."""
+
+    def setup(self, config: dict[str, Any], data: Any = None) -> None:
+        super().setup(config, data)
+        self._due = (config, 0.0)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        again = super().reset_config(new_config)
+        self._due = (new_config, 0.0)
+        return again
+
+
+def train(run: Any, data: Any, *, device: Any, seed: int) -> Iterator[Epoch]:
+    """Wait until so many have begun, and write down what Ray showed this process of the GPUs, and when."""
+    begun, out = time.time(), Path(run.net_config["out"])
+    with (out / "begun").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    while len(set((out / "begun").read_text().split())) < run.net_config["together"]:
+        if time.time() > begun + WAITS_S:
+            break
+        time.sleep(0.1)
+    with (out / "shown").open("a") as file:
+        file.write(f"{os.environ['CUDA_VISIBLE_DEVICES']} {begun} {time.time()}\n")
+    yield Epoch(1, 1.0, 1.0, {}, 0.1)

@@ -1,0 +1,69 @@
+"""Trials on fake GPUs: Ray places them and shows each its own; there is nothing that would compute on one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from service.cluster.embedded import QUIET
+from service.cluster.machine import Machine
+from service.spec.sweep import Resources
+from service.study.folder import StudyFolder
+from service.study.journal import read_events
+from service.study.stop import StopSignal
+from tests.cluster.fake_gpu import OnFakeGpu
+from tests.study.slot import small_sweep
+
+CLONE = Path(__file__).resolve().parents[2]
+GPUS, SHARE, TRIALS = 2, 0.5, 6
+
+pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture
+def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float]]:
+    """CUDA_VISIBLE_DEVICES of each trial, and from when to when it trained."""
+    for name, value in QUIET.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
+    monkeypatch.setenv("PYTHONPATH", str(CLONE))
+    monkeypatch.setattr("service.study.tune.TorchTrainable", OnFakeGpu)
+    asked = Resources(cpu=0.5, gpu=SHARE)
+    run: dict[str, Any] = {
+        "data": "trainables.data.load_digits",
+        "train": "tests.cluster.fake_gpu.train",
+        "epochs": 1,
+        "optimizer_config": {"lr": 0.1},
+        "net_config": {"out": str(tmp_path), "together": 4},
+    }
+    sweep = small_sweep(
+        TRIALS, run=run, import_paths=[str(CLONE)], sampler={"name": "optuna.samplers.RandomSampler"}
+    )
+    folder = StudyFolder.create(tmp_path, "small", sweep, "")
+    from service.study.tune import conduct
+
+    ray.init(address="local", num_cpus=4, num_gpus=GPUS, include_dashboard=False, log_to_driver=False)
+    try:
+        slots = Machine(4, GPUS).slots(asked)
+        finish = conduct(
+            sweep, folder, slots=slots, resources={"cpu": asked.cpu, "gpu": SHARE}, stop=StopSignal()
+        )
+    finally:
+        ray.shutdown()
+    assert finish.exit_code == 0, list(read_events(folder.journal_dir))[-3:]
+    lines = (tmp_path / "shown").read_text().splitlines()
+    return [(device, float(begun), float(ended)) for device, begun, ended in map(str.split, lines)]
+
+
+def test_half_a_gpu_each_puts_four_trials_on_two_gpus_two_on_each(shown: list[tuple[str, float, float]]):
+    assert len(shown) == TRIALS
+    assert Counter(device for device, _, _ in shown).keys() == {"0", "1"}
+    together = [
+        Counter(device for device, begun, ended in shown if begun <= moment < ended) for _, moment, _ in shown
+    ]
+    assert max(count.total() for count in together) == 4
+    assert max(max(count.values()) for count in together) == 2
