@@ -24,7 +24,7 @@ buildah "${store[@]}" commit --quiet "$empty" localhost/base
 buildah "${store[@]}" rm "$empty" > /dev/null
 
 step "the image"
-buildah "${store[@]}" bud --isolation chroot --build-arg BASE=localhost/base --tag sweeps-on-ray "$@" .
+buildah "${store[@]}" bud --layers --isolation chroot --build-arg BASE=localhost/base --tag sweeps-on-ray "$@" .
 
 step "its size"
 box=$(buildah "${store[@]}" from --pull-never sweeps-on-ray)

@@ -71,7 +71,7 @@ def run(
     if target.far:
         words = [
             *(word for each in overrides for word in ("--set", each)),
-            *(("--runs", str(runs)) if runs else ()),
+            *(("--runs", uri_of(runs) or str(runs)) if runs else ()),
             *(("--preflight",) if tries else ()),
         ]
         return submit(target, sweep, file, optimize_config, words, name=name, wait=not (no_wait or detach))
