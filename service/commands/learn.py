@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 @cli.command()
 @click.argument("study")
-@click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="E.g. schedulers.ASHA.")
-@click.option("--kwargs", "given", default="{}", metavar="YAML", help="E.g. '{reduction_factor: 3}'.")
+@click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="Which, e.g. schedulers.ASHA.")
+@click.option(
+    "--kwargs", "given", default="{}", metavar="YAML", help="Its settings, e.g. '{reduction_factor: 3}'."
+)
 @click.option("--workers", type=click.IntRange(1), help="Trials at once; as many as the study had.")
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def replay(study: str, name: str, given: str, workers: int | None, wants_json: bool, runs: Path) -> None:
     """Replay a STUDY's recorded curves under another trial scheduler: what it saves, what it loses."""
@@ -47,7 +49,7 @@ def replay(study: str, name: str, given: str, workers: int | None, wants_json: b
 @click.option("--top-k", type=click.IntRange(1), default=10, show_default=True, help="Rows of the top table.")
 @click.option("--db", type=SWEEP_FILE, help="A database of Optuna's, or of the training template.")
 @click.option("--opt-config", type=SWEEP_FILE, help="The template's optimize config that --db came from.")
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--no-mlflow", is_flag=True, help="Do not log it to the study's run.")
 @RUNS
 @placed
@@ -84,9 +86,15 @@ def report(
 
 @cli.command()
 @click.argument("names", nargs=-1, required=True, metavar="STUDY STUDY...")
-@click.option("--top-k", type=click.IntRange(1), default=5, show_default=True, help="For agreement.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Trials of each that are asked whether they agree.",
+)
 @click.option("-o", "--output", type=FOLDER, help="A folder to write it to: a page, Markdown, JSON.")
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
     """Hold STUDIES against each other: which is best, how sure that is, whether they agree."""

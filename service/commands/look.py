@@ -51,7 +51,7 @@ def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
 
 
 @cli.command("list")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 @placed
 def list_(as_json: bool, runs: Path, **places: Any) -> None:
@@ -67,8 +67,8 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
 
 @cli.command()
 @click.argument("study")
-@click.option("-f", "--follow", is_flag=True, help="Until it ends.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 @placed
 def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> int:
@@ -116,7 +116,7 @@ def sync(study: str, runs: Path, **places: Any) -> int:
 
 @cli.command()
 @click.option("--ray", "try_ray", is_flag=True, help="Start a Ray, and stop it again.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
     """Look whether this machine is fit for a sweep; changes nothing, ends nobody."""

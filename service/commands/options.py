@@ -16,7 +16,7 @@ RUNS = click.option(
     default="runs",
     show_default=True,
     envvar="SWEEPS_STORAGE",
-    help="Where studies are.",
+    help="Folder that holds the studies.",
 )
 
 
@@ -40,9 +40,11 @@ def options(given: Mapping[str, Any]) -> list[str]:
 def placed(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that say where it goes; all three are passed on as they are."""
     for option in (
-        click.option("--cluster", type=SWEEP_FILE, help="On the cluster of this file, as `ray up` takes it."),
-        click.option("--address", metavar="URL", help="At this Job API (http://...) or this Ray."),
-        click.option("--local", is_flag=True, help="On this machine."),
+        click.option(
+            "--cluster", type=SWEEP_FILE, help="Use the cluster of this file, as `ray up` takes it."
+        ),
+        click.option("--address", metavar="URL", help="Use this Job API (http://...) or this Ray."),
+        click.option("--local", is_flag=True, help="Use this machine."),
     ):
         command = option(command)
     return command

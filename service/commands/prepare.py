@@ -30,7 +30,7 @@ from service.view.console import stdout
 @click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
 @click.option("--data", "with_data", is_flag=True, help="Load the data too: some advice needs them.")
 @click.option("--strict", is_flag=True, help="Warnings and advice are errors too, as in CI.")
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--cluster", type=SWEEP_FILE, help="Also whether the cluster of this file could run them.")
 def check(files: tuple[Path, ...], strict: bool, wants_json: bool, cluster: Path | None, **words: Any) -> int:
     """Say whether sweep FILES are sound, and what could be done better; nothing is run."""
@@ -114,7 +114,7 @@ def init(file: Path, gpus: int | None, pair: tuple[Path, Path] | None, **given: 
 @click.option("--low", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True)
 @click.option("--high", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings.")
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 def lr_range_(file: Path, low: float, high: float, seeds: int, wants_json: bool, **words: Any) -> None:
     """Find the learning rates at which the run of a FILE learns, in seconds: Smith's range test."""
     from service.before.lr_range import lr_range, plot
@@ -132,7 +132,7 @@ def lr_range_(file: Path, low: float, high: float, seeds: int, wants_json: bool,
 @click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
 @click.option("--runs", type=FOLDER, help="Where the study would go.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=120.0, show_default=True)
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 def preflight(file: Path, runs: Path | None, timeout: float, wants_json: bool, **words: Any) -> int:
     """Try the sweep of a FILE, in seconds: data, corners of the space, checkpoints, memory, MLflow.
 
@@ -156,7 +156,7 @@ def preflight(file: Path, runs: Path | None, timeout: float, wants_json: bool, *
 @click.option("--like", metavar="STUDY", help="Plan by the curves and times of this one.")
 @click.option("--epoch-s", type=click.FloatRange(0, min_open=True), help="Seconds; else they are measured.")
 @click.option("--price", type=click.FloatRange(0), help="Of an hour of the machine.")
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def plan(
     file: Path, hours: float | None, like: str | None, wants_json: bool, runs: Path, **words: Any

@@ -108,7 +108,9 @@ def resume(study: str, runs: Path, adopt_code: bool, **places: Any) -> int:
 @click.argument("study")
 @click.option("--trials", metavar="N|+N", help="So many trials in all, or so many more.")
 @click.option("--epochs", type=click.IntRange(1), help="So many epochs a trial; completed ones go on.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. a wider range.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. widen a range."
+)
 @click.option("--dry-run", is_flag=True, help="Say what it would come to.")
 @RUNS
 @placed

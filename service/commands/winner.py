@@ -31,11 +31,11 @@ from service.view.rows import put
 
 @cli.command()
 @click.argument("study")
-@click.option("--trial", metavar="ID", help="Another than the best.")
-@click.option("--epochs", type=click.IntRange(1), help="Of the full training.")
-@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--schedule", is_flag=True, help="Of a population: the whole schedule of settings.")
-@click.option("--json", "wants_json", is_flag=True, help="For programs.")
+@click.option("--trial", metavar="ID", help="Another trial than the best.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the full training.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Seeds in the file.")
+@click.option("--schedule", is_flag=True, help="A population's whole schedule of settings.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 @placed
 def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any) -> int:
@@ -55,10 +55,12 @@ def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any)
 
 @cli.command()
 @click.argument("what", metavar="STUDY|BEST.yaml")
-@click.option("--top-k", type=click.IntRange(1), help="Of the study's configurations.  [default: 3]")
-@click.option("--seeds", type=click.IntRange(2), help="Trainings of each.  [default: 5]")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="E.g. run.epochs=50.")
-@click.option("--name", default="retrain", show_default=True, help="Of its folder in the study's.")
+@click.option("--top-k", type=click.IntRange(1), help="How many of the best to train.  [default: 3]")
+@click.option("--seeds", type=click.IntRange(2), help="Trainings of each configuration.  [default: 5]")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change all of them, as in run.epochs=50."
+)
+@click.option("--name", default="retrain", show_default=True, help="Name of its folder, within the study's.")
 @RUNS
 @placed
 def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **words: Any) -> int:
@@ -113,7 +115,9 @@ def conclude_retraining(folder: StudyFolder, home: Path) -> int:
 @cli.command()
 @click.argument("model", type=FOLDER)
 @click.argument("table", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A CSV; else stdout.")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A CSV to write; else stdout."
+)
 @RUNS
 def predict(model: Path, table: Path, output: Path | None, runs: Path) -> None:
     """Score a TABLE (CSV, Parquet) with a MODEL: its folder, or the study that was retrained."""

@@ -102,10 +102,12 @@ def _running(now: Progress, facts: Facts) -> list[Table]:
     table.add_column("trial", justify="right")
     table.add_column("epoch", justify="right")
     table.add_column(facts.metric, justify="right")
+    table.add_column("parameters", no_wrap=True, overflow="ellipsis", style="dim")
     for trial in now.running[:ROWS]:
-        table.add_row(str(trial.number), f"{trial.epoch}/{facts.epochs}", number(trial.value))
+        epoch = f"{trial.epoch}/{facts.epochs}"
+        table.add_row(str(trial.number), epoch, number(trial.value), settings(trial.config))
     if len(now.running) > ROWS:
-        table.add_row("...", f"{len(now.running) - ROWS} more", "")
+        table.add_row("...", f"{len(now.running) - ROWS} more", "", "")
     return [table]
 
 

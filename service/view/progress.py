@@ -41,11 +41,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A trial at work now: its number, last epoch reported (0 before the first) and value there."""
+    """A trial at work now: its number, last epoch reported (0 before the first), value there, parameters."""
 
     number: int
     epoch: int
     value: float | None
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def progress(
         counts=record.counts(),
         ended=len(ended),
         running=tuple(
-            Running(trial.number, trial.epoch, facts.value(trial.last_loss))
+            Running(trial.number, trial.epoch, facts.value(trial.last_loss), dict(trial.config))
             for trial in trials
             if trial.status == "running"
         ),

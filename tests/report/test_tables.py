@@ -2,11 +2,13 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from service.report.series import copies, progress
 from service.report.tables import stops, tables
+from service.study.events import Reported
 from tests.report import stories
 
 
@@ -54,6 +56,19 @@ def test_hours_are_the_gaps_between_reports_and_the_saved_ones_at_their_mean(tol
     assert facts.busy_s == 2.0 * facts.epochs_run
     assert facts.saved_s == 2.0 * facts.epochs_saved
     assert facts.wall_s == max(line["t"] for line in lines[1:])
+
+
+def test_slots_are_busy_by_the_share_of_their_wall_clock_that_was_training(told):
+    subject, lines = told
+    facts = tables(subject, 5).statistics
+    slots = of_kind(lines, "Begun")[0]["slots"]
+    assert facts.utilisation == pytest.approx(facts.busy_s / (facts.wall_s * slots))
+
+
+def test_gpu_seconds_are_training_times_the_gpus_of_a_trial(tmp_path):
+    wanted = stories.sweep(resources_per_trial={"cpu": 1, "gpu": 0.25})
+    facts = tables(stories.subject(tmp_path, wanted=wanted), 5).statistics
+    assert facts.gpu_s == 0.25 * facts.busy_s
 
 
 def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(told):
@@ -126,6 +141,26 @@ def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path):
     )
     assert [(copy.epoch, copy.trial, copy.donor) for copy in copies(subject)] == [(2, 1, 0)]
     assert tables(subject, 5).schedule == ()  # the winner copied nobody
+
+
+def test_a_winner_that_copied_shows_the_settings_its_weights_were_trained_under(tmp_path):
+    """Donor's settings to the copy's epoch, then those that the copy was given: as the journal tells it."""
+    events = stories.population()
+    for place, event in enumerate(events):  # who copies becomes the best
+        if isinstance(event, Reported) and event.trial == "00001":
+            events[place] = replace(event, loss=event.loss - 0.8)
+    wanted = stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
+    subject = stories.subject(tmp_path, events, wanted)
+    text = (tmp_path / "told/journal/000001.jsonl").read_text(encoding="utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    donor = next(line["config"] for line in of_kind(lines, "Asked") if line["trial"] == "00000")
+    copied = of_kind(lines, "Exploited")[0]
+    seen = tables(subject, 5)
+    assert seen.best.number == int(copied["trial"])
+    assert [(step.after_epoch, step.config) for step in seen.schedule] == [
+        (0, donor),
+        (copied["epoch"], copied["config"]),
+    ]
 
 
 def test_a_maximised_metric_is_shown_in_the_users_direction(tmp_path):

@@ -24,8 +24,8 @@ def test_the_screen_says_what_matters(events, facts):
         "digits  2/4 trials over   19 s elapsed, about 9 s left",
         "1 completed  1 running  1 paused  1 stopped",
         "best val_loss 0.5  trial 0, epoch 10  lr=0.1",
-        "trial  epoch  val_loss",
-        "    2   2/10       0.6",
+        "trial  epoch  val_loss  parameters",
+        "    2   2/10       0.6  lr=0.1",
         "19 epochs run, 6 saved by stopping early",
     ]
 
