@@ -21,6 +21,7 @@ import argparse
 import json
 import os
 import resource
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -98,8 +99,7 @@ def child(mode: str, trials: int) -> None:
 
 
 def ours(trials: int) -> list[tuple[str, float]]:
-    """`launch.py run` on the shipped pfl.yaml with the trial scheduler taken out."""
-    from launch import main as launch
+    """The command itself, on the shipped pfl.yaml with the trial scheduler taken out."""
     from service.study.events import Reported
     from service.study.journal import read_events
 
@@ -112,8 +112,9 @@ def ours(trials: int) -> list[tuple[str, float]]:
         "study_name=overhead",
     ]
     sets = [word for setting in settings for word in ("--set", setting)]
+    sys.argv = ["launch.py", "run", str(ROOT / "sweeps/pfl.yaml"), *sets]
     try:
-        launch(["run", str(ROOT / "sweeps/pfl.yaml"), *sets])
+        runpy.run_path(str(ROOT / "launch.py"), run_name="__main__")
     except SystemExit as end:
         if end.code:
             raise

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
+from trainables.imports import unwatched
 from trainables.intact import DISK_REFUSES
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         It is built by the first call that needs it: a net or a data function that hangs does so where ray
         (and a trial's time limit) takes the trial for running, not for one that waits for its process.
         """
-        from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
+        with unwatched():
+            from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
 
         self.trial = Trial(data)
         self._due = (config, _gpu_share())

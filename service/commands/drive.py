@@ -74,8 +74,7 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
         loaded = data_of(sweep, folder, past) if here else None  # before Ray: they may be wrong
         with ray_of(target, sweep) as machine:
             data = loaded or data_on_cluster(sweep, folder, past)
-            finish = attempt(sweep, folder, machine, data, view, courier)
-            tracker.hang_up()
+            finish = attempt(sweep, folder, machine, data, view, tracker, courier)
             now = view.progress()
         print_end(console, view.facts, folder, finish, now)
         warn(finish.notes)
@@ -129,6 +128,7 @@ def attempt(
     machine: Machine | Nodes,
     data: Data,
     view: Watch,
+    tracker: TrackingProcess,
     courier: Courier | None,
 ) -> Finish:
     """One attempt at the study on the Ray that is up, stoppable by signals."""
@@ -144,7 +144,7 @@ def attempt(
             resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
             on_oom=machine.share_after_oom(asked),
             stop=stop,
-            subscribers=[view],
+            subscribers=[view, tracker],
             discard=courier.discard if courier is not None else discard,
             data=data,
             provenance=provenance(CLONE, data_fingerprint=data.fingerprint),

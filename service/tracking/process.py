@@ -20,6 +20,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
+from service.study.events import Closed, Event
 from service.study.journal import Tail
 from service.study.lock import StudyBusy, lock
 from service.tracking import cursor
@@ -70,6 +71,11 @@ class TrackingProcess:
                 start_new_session=True,  # a Ctrl-C is for the driver, which then says goodbye
             )
         self._tell(json.dumps({"facts": asdict(self.facts), "uri": self.uri}))
+
+    def __call__(self, event: Event) -> None:
+        """A subscriber for the sake of the last event: MLflow is told it while Ray still shuts down."""
+        if isinstance(event, Closed):
+            self.hang_up()
 
     def hang_up(self, timeout_s: float = LAST_WORDS_S) -> None:
         """Have the rest sent, and do not wait for it: Ray's shutdown takes as long."""
