@@ -197,6 +197,8 @@ def _is_in_mlflow(folder: StudyFolder) -> None:
     version = client.get_model_version("small", "1")
     assert {"val_loss", "test_loss", "seed"} <= version.tags.keys()
     parent = client.get_run(version.run_id)
+    assert {"winner_mean_val_loss", "test_loss", "ensemble_test_loss"} <= parent.data.metrics.keys()
+    assert "MODEL_CARD.md" in {file.path for file in client.list_artifacts(version.run_id)}
     children = client.search_runs(
         [parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{version.run_id}'"
     )

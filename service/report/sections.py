@@ -82,10 +82,10 @@ def _summary(found: Report) -> Iterator[str]:
         counts_by = subject.record.objective
         partial = "" if best.outcome == "completed" else f" ({best.outcome}; no trial is complete yet)"
         yield f"best\ttrial #{best.number}: {counts_by} {subject.metric} {number(best.value)}{partial}"
-        if best.group:
-            yield f"group\t{best.group}"
         for key, value in best.config.items():
             yield f"\t{key}: {setting(value)}"
+        if best.group:
+            yield f"group\t{best.group}"
     if numbers.baseline is not None:
         yield f"baseline\t{_baseline(numbers.baseline)}"
     yield f"stopped\t{numbers.stops.sentence}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from service.spec.sweep import Metric
 from service.study.front import counted, front
 from service.study.record import StudyRecord, TrialRecord
+from service.study.words import short_keys
 from service.tracking.runs import MAX_TAG, SweepFacts, brief, clip, run_link, ui_link
 
 TABLE_FILE = "leaderboard.json"
@@ -45,7 +46,9 @@ def table(record: StudyRecord, facts: SweepFacts) -> str:
         for trial in rows
     ]
     several = [*facts.others, "front"] if facts.others else []
-    columns = ["trial", f"{facts.objective} {facts.metric}", *several, "epochs", "state", *keys, "reason"]
+    # MLflow's table takes a dot for a path into the cell, and shows nothing.
+    names = [name.replace(".", "/") for name in short_keys(keys).values()]
+    columns = ["trial", f"{facts.objective} {facts.metric}", *several, "epochs", "state", *names, "reason"]
     return json.dumps({"columns": columns, "data": data})
 
 

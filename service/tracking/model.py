@@ -17,10 +17,12 @@ from typing import Any
 
 from service.tracking import cursor
 from service.tracking.provenance import package_versions
+from service.tracking.runs import entity_key
 from service.tracking.store import Refused, Store, Unreachable
 
 CLONE = Path(__file__).parents[2]
 FILE = "registered.json"
+CARD = "MODEL_CARD.md"
 NEEDED = ("torch", "numpy", "pandas", "pydantic", "pytorch_optimizer", "pytorch_scheduler")
 """Packages that `trainables` needs to answer."""
 
@@ -50,7 +52,7 @@ def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) 
             "not yet: MLflow has not seen this retraining; `launch.py resume` tells it, then retrain again",
         )
     try:
-        version = register(uri, parent, folder / "model", name, tags(result))
+        version = register(uri, parent, folder / "model", name, result)
     except (Unreachable, Refused) as error:
         return "", f"not yet: {error}; the model is kept, `launch.py retrain` tries again"
     known = {"uri": uri, "name": name, "version": version}
@@ -58,8 +60,8 @@ def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) 
     return _said(known), ""
 
 
-def register(uri: str, run_id: str, model: Path, name: str, tags: Mapping[str, str]) -> str:
-    """Log the model of a folder to a run and register it; its version.
+def register(uri: str, run_id: str, model: Path, name: str, result: Mapping[str, Any]) -> str:
+    """Log the model of a folder to a run, with what it is worth, and register it; its version.
 
     Raises:
         Unreachable: if the store does not answer.
@@ -69,7 +71,9 @@ def register(uri: str, run_id: str, model: Path, name: str, tags: Mapping[str, s
     with tempfile.TemporaryDirectory() as scratch:
         packed = Path(scratch) / "model"
         store.call(_pack, packed, model)
-        return store.register(run_id, packed, name, tags)
+        store.log_scores(run_id, scores(result))
+        store.log_file(run_id, model / CARD, "")
+        return store.register(run_id, packed, name, tags(result))
 
 
 def tags(result: Mapping[str, Any]) -> dict[str, str]:
@@ -80,6 +84,22 @@ def tags(result: Mapping[str, Any]) -> dict[str, str]:
         scores = (result.get(split) or {}).get("members", {}).get(seed, {})
         found |= {f"{split}_{key}": f"{value:.6g}" for key, value in scores.items()}
     return found
+
+
+def scores(result: Mapping[str, Any]) -> dict[str, float]:
+    """Of the retraining's run: the winner over its seeds, its best net, and the nets together.
+
+    >>> scores({"metric": "val_loss", "standings": [{"mean": 0.5, "std": 0.1}], "model_seed": 58, "val": None,
+    ...         "test": {"members": {"58": {"loss": 0.4}}, "ensemble": {"loss": 0.3}}})
+    {'winner_mean_val_loss': 0.5, 'winner_std_val_loss': 0.1, 'test_loss': 0.4, 'ensemble_test_loss': 0.3}
+    """
+    winner, seed = result["standings"][0], str(result["model_seed"])
+    found = {f"winner_{word}_{result['metric']}": winner[word] for word in ("mean", "std")}
+    for split in ("val", "test"):
+        known = result.get(split) or {}
+        found |= {f"{split}_{key}": value for key, value in known.get("members", {}).get(seed, {}).items()}
+        found |= {f"ensemble_{split}_{key}": value for key, value in known.get("ensemble", {}).items()}
+    return {entity_key(key): float(value) for key, value in found.items() if value is not None}
 
 
 def _pack(target: Path, model: Path) -> None:

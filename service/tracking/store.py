@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import logging
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -173,6 +174,12 @@ class Store:
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call something that uses MLflow by itself; its exceptions become our two."""
         return self._call(function, *args)
+
+    def log_scores(self, run_id: str, scores: Mapping[str, float]) -> None:
+        """Log final numbers to a run: at step 0, so that the UI draws bars."""
+        now = round(time.time() * 1000)
+        metrics = [self._entities.Metric(key, value, now, 0) for key, value in scores.items()]
+        self._call(self._client.log_batch, run_id, metrics=metrics)
 
     def register(self, run_id: str, packed: Path, name: str, tags: Mapping[str, str]) -> str:
         """Log a packed model to a run, and make it a version of a registered model; which one."""

@@ -40,3 +40,10 @@ def test_the_sweeps_run_names_the_front() -> None:
     record = fold(events((0.5, 10), (0.4, 20), (0.6, 30)))
     assert front_tag(record, FACTS) == {"front": "00001, 00000"}
     assert front_tag(record, SweepFacts("digits", "project")) == {}
+
+
+def test_a_leaderboards_column_has_no_dot() -> None:
+    """MLflow's table takes a dot for a path into the cell, and shows an empty column."""
+    facts = SweepFacts("digits", "project", parameters=("net_config.eps", "optimizer_config.eps", "a.lr"))
+    shown = json.loads(table(fold(events((0.5, 10))), facts))
+    assert shown["columns"][4:7] == ["net_config/eps", "optimizer_config/eps", "lr"]
