@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from service.cluster.jobs import DASHBOARD_PORT, STOP_GRACE_S, Job, Jobs, reach, watch_job
+from service.cluster.jobs import DASHBOARD_PORT, INTERRUPTED, STOP_GRACE_S, Job, Jobs, reach, watch_job
 from service.cluster.nodes import Nodes, offered, read_cluster_file
 from service.cluster.target import Target
 from service.cluster.trouble import ClusterError
 from service.cluster.tunnel import is_open, tunnel
+from service.cluster.words import JobsOwn, jobs_own
 
 Say = Callable[[str], None]
 LOOK_S = 0.5
@@ -35,14 +36,16 @@ def send(target: Target, study: str, arguments: Sequence[str], *, clone: Path, s
 
 def follow(target: Target, job: str, *, say: Say) -> int:
     """Show what a job prints until it ends, its exit code then; a Ctrl-C leaves it running."""
+    write = JobsOwn(_write)
     try:
-        end = watch_job(target, job, environ=os.environ, home=Path.home(), write=_write, say=say)
+        end = watch_job(target, job, environ=os.environ, home=Path.home(), write=write, say=say)
     except KeyboardInterrupt:
         say(
             f"\n{job} goes on without you: `launch.py logs -f {job}` follows it again, "
             f"`launch.py status {job}` looks, `launch.py stop {job}` stops it"
         )
         return DETACHED
+    write.flush()
     if end.status == "FAILED" and end.exit_code is None:
         say(f"{job}: {' '.join(end.message.split())[:500]}")
     return end.code
@@ -66,7 +69,7 @@ def log_of(target: Target, study: str) -> tuple[Job, str]:
     """A study's newest job, and all that it printed."""
     with reach(target, os.environ, Path.home()) as jobs:
         job = jobs.find(study)
-        return job, jobs.log(job.id)
+        return job, jobs_own(jobs.log(job.id))
 
 
 def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
@@ -74,7 +77,7 @@ def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
     with reach(target, os.environ, Path.home()) as jobs:
         job = jobs.find(study)
         if not on:
-            _write(jobs.log(job.id))
+            _write(jobs_own(jobs.log(job.id)))
             return 0
     return follow(target, job.id, say=say)
 
@@ -102,7 +105,8 @@ def stop(target: Target, study: str, *, now: bool, clone: Path, say: Say) -> Job
         else:
             jobs.stop(job.id)
         ended = _wait(jobs, job.id, STOP_GRACE_S + 15.0)
-    say(f"{job.id} {ended.status.lower()}; `launch.py resume {job.study}` carries it on")
+    how = "stopped" if ended.code == INTERRUPTED else f"{ended.status.lower()} before it was stopped"
+    say(f"{job.id} {how}; `launch.py resume {job.study}` carries it on")
     return ended
 
 

@@ -207,10 +207,16 @@ class Hosts:
 
 
 @contextmanager
-def cluster_up(hosts: Hosts) -> Iterator[str]:
-    """The cluster of clusters/onprem.yaml, brought up from the laptop as the docs say; its file."""
+def cluster_up(hosts: Hosts, environment: str = "") -> Iterator[str]:
+    """The cluster of clusters/onprem.yaml, brought up from the laptop as the docs say; its file.
+
+    Args:
+        hosts: up.
+        environment: `NAME=value ...` for Ray on all nodes.
+    """
     text = (hosts.repo / "clusters/onprem.yaml").read_text(encoding="utf-8")
     text = text.replace("192.0.2.", f"{NET}.").replace("ssh_user: ubuntu", "ssh_user: root")
+    text = text.replace("export RAY_AUTH_MODE=token", f"export RAY_AUTH_MODE=token {environment}")
     (hosts.shared / "cluster.yaml").write_text(text, encoding="utf-8")
     hosts.run("laptop", "mkdir /root/project; ray get-auth-token --generate")
     hosts.run("laptop", f"RAY_UP_enable_autoscaler_v2=0 ray up -y --no-config-cache {CLUSTER}")

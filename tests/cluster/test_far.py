@@ -36,6 +36,36 @@ run:
 search_space:
   optimizer_config: {{lr: {{type: float, min: 1.e-3, max: 1.e-1, log: true}}}}
 """
+S3_PORT = 5566
+S3 = {
+    "AWS_ENDPOINT_URL": f"http://{ADDRESSES['head']}:{S3_PORT}",
+    "AWS_ACCESS_KEY_ID": "mock",
+    "AWS_SECRET_ACCESS_KEY": "mock",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+FAKE_CLOUD = """
+cluster_name: fake
+max_workers: 2
+provider: {type: fake_multinode, use_node_id_as_ip: true, disable_node_updaters: true,
+           disable_launch_config_check: true}
+head_node_type: ray.head.default
+available_node_types:
+  ray.head.default: {resources: {CPU: 0}, node_config: {}, max_workers: 0}
+  gpu: {resources: {CPU: 2, GPU: 1}, node_config: {}, min_workers: 0, max_workers: 2}
+auth: {}
+docker: {}
+initialization_commands: []
+setup_commands: []
+head_setup_commands: []
+worker_setup_commands: []
+head_start_ray_commands: []
+worker_start_ray_commands: []
+file_mounts: {}
+cluster_synced_files: []
+file_mounts_sync_continuously: false
+rsync_exclude: []
+rsync_filter: []
+"""
 SLOW = (REPO / "tests/study/toy.py").read_text(encoding="utf-8")
 
 pytestmark = [
@@ -47,8 +77,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory):
-    with Hosts(tmp_path_factory.mktemp("hosts"), VENV, REPO) as made, cluster_up(made):
-        yield made
+    with Hosts(tmp_path_factory.mktemp("hosts"), VENV, REPO) as made:
+        server = made.start("head", f"exec moto_server -H {ADDRESSES['head']} -p {S3_PORT}", made.work / "s3")
+        with cluster_up(made, " ".join(f"{name}={value}" for name, value in S3.items())):
+            yield made
+        server.kill()
+        server.wait()
 
 
 @pytest.fixture
@@ -83,8 +117,11 @@ def journal_has(hosts, study, epochs):
 
 
 def test_a_sweep_from_the_laptop_runs_on_the_clusters_nodes_and_is_tracked_on_its_head(hosts, sweep):
-    done = hosts.run("laptop", f"{LAUNCH} {sweep()} --name first --cluster {CLUSTER}", timeout=200)
+    end = f"--set 'on_end=cp /dev/stdin {SHARED}/ended.json'"
+    done = hosts.run("laptop", f"{LAUNCH} {sweep()} --name first {end} --cluster {CLUSTER}", timeout=200)
     assert "6 completed" in done.stdout
+    ended = json.loads((hosts.shared / "ended.json").read_text(encoding="utf-8"))
+    assert (ended["study"], ended["state"], ended["exit_code"]) == ("first", "done", 0)
     machines = {event.worker.split(":")[0] for event in reported(hosts, "first")}
     assert len(machines) >= 2
     query = (
@@ -94,6 +131,120 @@ def test_a_sweep_from_the_laptop_runs_on_the_clusters_nodes_and_is_tracked_on_it
     kinds = hosts.run("head", f'python -c "{query}"', {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}).stdout
     assert kinds.count("'trial'") == 6
     assert len(eval(kinds.strip().splitlines()[-1])) == 7
+
+
+def test_what_is_asked_of_a_study_on_a_cluster_is_done_there(hosts, sweep):
+    """After the test above: the study `first` is there. Its best, its report, and its retraining."""
+    far = f"--cluster {CLUSTER}"
+    best = hosts.run("laptop", f"{LAUNCH} best first {far} --json").stdout
+    assert json.loads(best)["optimizer_config"]["lr"] > 0
+    assert "val_loss" in hosts.run("laptop", f"{LAUNCH} report first {far}").stdout
+    assert (hosts.shared / "runs/first/report/report.html").stat().st_size > 10_000
+    hosts.run("laptop", f"{LAUNCH} retrain first --top-k 1 --seeds 2 --set run.epochs=4 {far}", timeout=200)
+    trained = {event.trial for event in reported(hosts, "first/retrain")}
+    assert len(trained) == 2, "the best, over two seeds"
+    listed = json.loads(hosts.run("laptop", f"{LAUNCH} list --json {far}").stdout)
+    assert {job["id"] for job in listed} == {"first", "first.best", "first.report", "first.retrain"}
+    status = json.loads(hosts.run("laptop", f"{LAUNCH} status first --json {far}").stdout)
+    assert (status["id"], status["status"]) == ("first", "SUCCEEDED")
+    log = json.loads(hosts.run("laptop", f"{LAUNCH} logs first --json {far}").stdout)
+    assert "6 completed" in log["log"]
+
+
+def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts, sweep):
+    megabytes = 32.0  # four fifths of the rows, two float32 each
+
+    def received(host):
+        line = next(
+            line for line in hosts.run(host, "cat /proc/net/dev").stdout.splitlines() if "eth0:" in line
+        )
+        return int(line.split()[1]) / 1e6
+
+    before = {host: received(host) for host in ("w1", "w2")}
+    words = f"--set run.data=trainables.data.load_synthetic run.data_config.rows={megabytes * 1e6 / 6.4:.0f}"
+    words += " run.criterion=torch.nn.MSELoss"
+    hosts.run("laptop", f"{LAUNCH} {sweep(trials=8)} --name data {words} --cluster {CLUSTER}", timeout=200)
+    processes = {event.worker for event in reported(hosts, "data")}
+    for host, taken in before.items():
+        of_node = [worker for worker in processes if worker.startswith(f"host-{host}:")]
+        if len(of_node) > 1:
+            assert megabytes < received(host) - taken < 1.6 * megabytes, (of_node, received(host) - taken)
+    assert len(processes) > len({worker.split(":")[0] for worker in processes}), "no node had two"
+
+
+def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(hosts, sweep):
+    """A real S3 server; nodes put checkpoints there themselves, and the next driver has nothing else."""
+    make = "import boto3; boto3.client('s3').create_bucket(Bucket='studies')"
+    hosts.run("head", f'python -c "{make}"', S3)
+    file, uri = sweep(trials=4, epochs=10, step_s=0.5), "s3://studies/far"
+    hosts.run("laptop", f"{LAUNCH} {file} --name kept --runs {uri} --no-wait --cluster {CLUSTER}")
+    find = "ls -d /tmp/ray/session_latest/runtime_resources/working_dir_files/*/project/runs/kept"
+
+    def folder():
+        return hosts.run("head", find, check=False).stdout.strip()
+
+    count = "grep -c Checkpointed {}/journal/000001.jsonl"
+    wait_until(
+        lambda: folder() and int(hosts.run("head", count.format(folder()), check=False).stdout or 0) >= 6,
+        or_say=lambda: log_of(hosts, "kept"),
+    )
+    time.sleep(8)  # one round of the courier
+    holder = json.loads(hosts.run("head", f"cat {folder()}/lock").stdout)
+    hosts.run("head", f"kill -9 {holder['pid']}; rm -rf {folder()}")
+    done = hosts.run("laptop", f"{LAUNCH} resume {uri}/kept --cluster {CLUSTER}", timeout=200)
+    assert "4 completed" in done.stdout
+    journal = f"cat {folder()}/journal/*.jsonl"
+    lines = [json.loads(line) for line in hosts.run("head", journal).stdout.splitlines()]
+    epochs = [
+        (line["trial"], line["epoch"])
+        for line in lines
+        if line["event"] == "Reported" and not line.get("again")
+    ]
+    assert len(epochs) == len(set(epochs)) == 40
+    second = lines[max(n for n, line in enumerate(lines) if line["event"] == "Journal") :]
+    assert min(line["epoch"] for line in second if line["event"] == "Reported") > 1, "from checkpoints"
+
+
+def test_stop_now_waits_for_nothing(hosts, sweep):
+    file = sweep(trials=2, epochs=3, step_s=30)
+    hosts.run("laptop", f"{LAUNCH} {file} --name now --no-wait --cluster {CLUSTER}")
+    folder = hosts.shared / "runs/now/journal"
+    wait_until(lambda: folder.is_dir() and any(isinstance(e, Started) for e in events_of(hosts, "now")))
+    stopped = hosts.run("laptop", f"{LAUNCH} stop now --now --json --cluster {CLUSTER}")
+    assert json.loads(stopped.stdout)["exit_code"] == 130
+    assert reported(hosts, "now") == []
+
+
+def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_where_none_comes(hosts, sweep):
+    """A Ray with an autoscaler of its own on the laptop; its cloud is Ray's fake one, the rest is real."""
+    home = {"HOME": "/root/fake"}
+    hosts.run("laptop", "mkdir -p /root/fake")
+    (hosts.shared / "fake.yaml").write_text(FAKE_CLOUD, encoding="utf-8")
+    config = "/root/fake/ray_bootstrap_config.yaml"
+    hosts.run("laptop", f"cp {SHARED}/fake.yaml {config}")
+    start = "ray start --head --num-cpus=0 --dashboard-host=127.0.0.1 --include-dashboard=false"
+    own = {"AUTOSCALER_UPDATE_INTERVAL_S": "1", "RAY_FAKE_CLUSTER": "1"}
+    hosts.run("laptop", f"{start} --autoscaling-config={config}", home | own)
+    run = f"{LAUNCH} run {sweep(trials=4)} --address auto --runs {SHARED}/fake"
+    try:
+        done = hosts.run("laptop", f"{run} --name large --set resources_per_trial.gpu=2", home, check=False)
+        assert done.returncode == 6
+        assert "the largest of 3 nodes that the cluster can ever have offers 2 CPU and 1 GPU" in done.stderr
+        done = hosts.run("laptop", f"{run} --name grown", home, timeout=200)
+        assert "4 completed" in done.stdout
+        more = FAKE_CLOUD.replace(
+            "  gpu:", "  none: {resources: {CPU: 16}, node_config: {}, max_workers: 1}\n  gpu:"
+        )
+        (hosts.shared / "fake.yaml").write_text(more, encoding="utf-8")
+        hosts.run("laptop", f"cp {SHARED}/fake.yaml {config}")
+        words = "--set resources_per_trial.cpu=8 stall_timeout_s=5"
+        done = hosts.run("laptop", f"{run} --name stalled {words}", home, check=False)
+        assert done.returncode == 6
+        said = " ".join(done.stdout.split())
+        assert "no trial could be placed for" in said
+        assert "nodes are up, with 4 CPU (4 free) and 2 GPU (2 free)" in said
+    finally:
+        hosts.run("laptop", "ray stop --force", home, check=False)  # inside the host: nobody else's
 
 
 def test_a_cut_connection_leaves_the_job_running_and_the_follower_finds_it_again(hosts, sweep, tmp_path):
@@ -144,6 +295,14 @@ def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
     ("arguments", "environment", "code", "sentence"),
     [
         ("list --cluster {cluster}", {"RAY_AUTH_TOKEN": "0" * 64}, 6, "refuses our token"),
+        (
+            "list --cluster {cluster}",
+            {"RAY_AUTH_TOKEN_PATH": "/none"},
+            6,
+            "asks for a token, and we have none",
+        ),
+        ("check far.yaml --cluster {cluster}", {}, 0, "sound"),
+        ("run far.yaml --cluster {cluster} --set trials=1 tracking=http://127.0.0.1:5999", {}, 0, "lacks"),
         ("list --address http://{net}.99:8265", {}, 6, "nothing answers at"),
         ("status nothing --cluster {cluster}", {}, 6, "no sweep 'nothing' on this cluster"),
         (
