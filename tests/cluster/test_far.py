@@ -176,7 +176,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
     """A real S3 server; nodes put checkpoints there themselves, and the next driver has nothing else."""
     make = "import boto3; boto3.client('s3').create_bucket(Bucket='studies')"
     hosts.run("head", f'python -c "{make}"', S3)
-    file, uri = sweep(trials=4, epochs=10, step_s=0.5), "s3://studies/far"
+    file, uri = sweep(trials=4, epochs=40, step_s=0.5), "s3://studies/far"
     hosts.run("laptop", f"{LAUNCH} {file} --name kept --runs {uri} --no-wait --cluster {CLUSTER}")
     find = "ls -d /tmp/ray/session_latest/runtime_resources/working_dir_files/*/project/runs/kept"
 
@@ -193,14 +193,14 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
     hosts.run("head", f"kill -9 {holder['pid']}; rm -rf {folder()}")
     done = hosts.run("laptop", f"{LAUNCH} resume {uri}/kept --cluster {CLUSTER}", timeout=200)
     assert "4 completed" in done.stdout
-    journal = f"cat {folder()}/journal/*.jsonl"
+    journal = f"cat {SHARED}/runs/kept/journal/*.jsonl"  # where the head's studies are
     lines = [json.loads(line) for line in hosts.run("head", journal).stdout.splitlines()]
     epochs = [
         (line["trial"], line["epoch"])
         for line in lines
         if line["event"] == "Reported" and not line.get("again")
     ]
-    assert len(epochs) == len(set(epochs)) == 40
+    assert len(epochs) == len(set(epochs)) == 160
     second = lines[max(n for n, line in enumerate(lines) if line["event"] == "Journal") :]
     assert min(line["epoch"] for line in second if line["event"] == "Reported") > 1, "from checkpoints"
 
