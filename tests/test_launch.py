@@ -226,7 +226,7 @@ def test_no_success_is_exit_4_and_the_error_is_shown(sweep):
         "def Net(in_features, out_features):\n    raise RuntimeError('no such luck')\n"
     )
     words = ["--set", "run.net=my_net.Net", "--set", "run.net_config={}"]
-    done = command(sweep, *words, "--set", "trials=2")
+    done = command(sweep, *words, "--set", "trials=2", "--no-preflight")
     assert done.returncode == 4
     assert "2 x RuntimeError: no such luck (first: trial 0)" in done.stdout
 

@@ -9,7 +9,7 @@ A data function returns one of
 
 `split` fixes, by a seed of its own, which rows are trained on, validated on and set apart for the one
 test at the very end; every trial of a sweep sees the same split. `load` never returns a test row:
-`load_test` is the only door to them.
+`load_test` is the door to them, and `load_whole` for those who only count.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ __all__ = [
     "load_synthetic",
     "load_table",
     "load_test",
+    "load_whole",
     "origin",
     "split",
     "thinned",
@@ -137,18 +138,21 @@ def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
     Raises:
         RunError: if the function cannot be found or called so, or what it returns cannot be used.
     """
+    return _data(_read(run, paths), run)
+
+
+def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, Part, Split | None]:
+    """`load`, the one split there would be without folds, and `load_test`, of one call of the function.
+
+    For counting what they share before a sweep; nothing is learnt or chosen by the test rows here.
+
+    Raises:
+        RunError: as `load`.
+    """
     source = _read(run, paths)
-    parts: tuple[Part, ...]
-    if isinstance(source, _Ready):
-        parts, task, classes = (Part(source.train, source.val),), source.task, source.classes
-    else:
-        words = _words(run)
-        train_and_val, _ = split(
-            len(source), words.folds, words.split_seed, words.val_fraction, words.test_fraction
-        )
-        parts = tuple(_part(source, train, val) for train, val in train_and_val)
-        task, classes = source.task, len(source.classes)
-    return Data(parts, task, classes, _fingerprint(parts), origin(run))
+    data = _data(source, run)
+    unfolded = data if len(data.parts) == 1 else _data(source, run, folded=False)
+    return data, unfolded.parts[0], _test(source, run)
 
 
 def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Any, np.ndarray]:
@@ -175,12 +179,7 @@ def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> Split | None:
     Raises:
         RunError: as `load`.
     """
-    source = _read(run, paths)
-    if isinstance(source, _Ready):
-        return source.test
-    words = _words(run)
-    ((train, _),), test = split(len(source), None, words.split_seed, words.val_fraction, words.test_fraction)
-    return Split(source.features(test, train), source.targets(test, train))
+    return _test(_read(run, paths), run)
 
 
 def origin(run: RunConfig) -> str:
@@ -356,6 +355,31 @@ def _ready(found: Sequence[Any], task: Task | None, name: str) -> _Ready:
     splits = [Split(part.x, part.y) for part in arrays]
     classes = max(_count_classes(part.y) for part in arrays) if kind == "classification" else 0
     return _Ready(splits[0], splits[1], splits[2] if len(splits) == 3 else None, kind, classes)
+
+
+def _data(source: Table | _Arrays | _Ready, run: RunConfig, *, folded: bool = True) -> Data:
+    """The rows to train and validate on."""
+    parts: tuple[Part, ...]
+    if isinstance(source, _Ready):
+        parts, task, classes = (Part(source.train, source.val),), source.task, source.classes
+    else:
+        words = _words(run)
+        folds = words.folds if folded else None
+        train_and_val, _ = split(
+            len(source), folds, words.split_seed, words.val_fraction, words.test_fraction
+        )
+        parts = tuple(_part(source, train, val) for train, val in train_and_val)
+        task, classes = source.task, len(source.classes)
+    return Data(parts, task, classes, _fingerprint(parts), origin(run))
+
+
+def _test(source: Table | _Arrays | _Ready, run: RunConfig) -> Split | None:
+    """The rows set apart, in the scale of the training rows without folds."""
+    if isinstance(source, _Ready):
+        return source.test
+    words = _words(run)
+    ((train, _),), test = split(len(source), None, words.split_seed, words.val_fraction, words.test_fraction)
+    return Split(source.features(test, train), source.targets(test, train))
 
 
 def _part(source: Table | _Arrays, train: np.ndarray, val: np.ndarray) -> Part:

@@ -1,4 +1,8 @@
-"""The first epochs of a configuration, looked at closely; a process's whole work (`trainables.rehearsal`)."""
+"""The first steps of a configuration, looked at closely.
+
+Two epochs of it are a process's whole work (`trainables.rehearsal`); one batch, what a process does before
+its first trial (`trainables.tune`).
+"""
 
 from __future__ import annotations
 
@@ -40,7 +44,10 @@ def rehearse(config: Mapping[str, Any], data: Data, gpu: float, folder: Path, *,
     memory_mb = float(last["peak_memory_mb"])
     trial.save(str(folder / "last"))
     size = sum(path.stat().st_size for path in (folder / "last").rglob("*") if path.is_file())
-    seen = _step(trial.training) if isinstance(trial.training, Training) else {}
+    seen = trial.shown(_step)
+    seen.pop("rate", None)
+    if trial.outcome is not None and trial.outcome["outcome"] != "completed":
+        return Rehearsal(trial.outcome["outcome"], trial.outcome["reason"])
     if restores and len(results) == LOOKED_AT:
         restored = _restored(config, data, gpu, folder)
     on_gpu = trial.device.type == "cuda"
@@ -57,10 +64,25 @@ def rehearse(config: Mapping[str, Any], data: Data, gpu: float, folder: Path, *,
     )
 
 
+def first_step(config: Mapping[str, Any], data: Data | None, gpu: float) -> Rehearsal:
+    """Build a training as a trial would, and take one step by hand: milliseconds, once torch is there.
+
+    Of a loop of the user's own only that it can be built is seen.
+    """
+    trial = Trial(data)
+    trial.begin(config, gpu)
+    seen = trial.shown(_step)
+    if trial.outcome is not None:
+        return Rehearsal(trial.outcome["outcome"], trial.outcome["reason"])
+    waits = seen.pop("rate", 1.0) == 0  # a schedule that rises from nothing moves nothing at first
+    return Rehearsal("ran", **seen | ({"still": False} if waits else {}))
+
+
 def _step(training: Training) -> dict[str, Any]:
     """One batch forward and backward and one optimizer step, parameter by parameter."""
     learner = training.learners[0]
     named = [(name, value) for name, value in learner.net.named_parameters() if value.requires_grad]
+    rate = max(float(group["lr"]) for group in learner.optimizer.param_groups)
     with training.random.own():
         gradients = learner.gradients(*next(iter(learner.feed.batches())))
         before = [value.detach().clone() for _, value in named]
@@ -73,6 +95,7 @@ def _step(training: Training) -> dict[str, Any]:
             name for name, _ in named if (at := gradients.get(name)) is not None and not at.isfinite().all()
         ),
         "still": not moved,
+        "rate": rate,
     }
 
 

@@ -7,21 +7,23 @@ memory, or that hangs, is an outcome like any other.
 from __future__ import annotations
 
 import multiprocessing
-import resource
+import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trainables.memory import SHARE, available_memory_mb, bound_memory
 
 if TYPE_CHECKING:
     from trainables.data import Data
 
 KILLED = -9
-OOM_SCORE = Path("/proc/self/oom_score_adj")
-SHARE = 0.8  # of the memory there is: what all rehearsals together may take
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,20 @@ class Rehearsal:
     still: bool = False
     restored: bool | None = None
 
+    def faults(self) -> list[tuple[str, str, str]]:
+        """What is wrong with its gradients and its step: (what was looked at, how it is, how to mend it)."""
+        found = []
+        for names, what, mend in (
+            (self.unreached, "no gradient reaches", "freeze what is not trained: requires_grad_(False)"),
+            (self.not_finite, "not finite:", "look at the data's scale, the net and the criterion"),
+        ):
+            if names:
+                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+                found.append(("gradients", f"{what} {', '.join(names[:3])}{more}", mend))
+        if self.still:
+            found.append(("optimizer", "a step changes no parameter", "is its rate 0?"))
+        return found
+
     @property
     def learns(self) -> bool | None:
         """Whether the loss on what is trained on falls; None if there was no second epoch."""
@@ -71,7 +87,6 @@ def rehearse_all(
     gpu: float,
     at_once: int,
     limit_s: float,
-    memory_mb: float,
 ) -> list[Rehearsal]:
     """Rehearse configurations, so many at once, each in a process that begins with nothing but torch.
 
@@ -81,15 +96,14 @@ def rehearse_all(
         gpu: share of a GPU that each may use; 0 for the CPU.
         at_once: processes beside each other; what they take of each other's time is then in their times.
         limit_s: seconds after which one is ended.
-        memory_mb: memory that may still be taken on this machine, MiB; no limit is set on a GPU.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "trainables.preflight"])  # torch is imported once
-    memory = 0 if gpu else int(SHARE * memory_mb * 2**20 / at_once)  # CUDA maps more than it takes
+    _begin_server(["__main__", "trainables.preflight"])  # torch is imported once
+    memory_mb = SHARE * available_memory_mb() / at_once
 
     def one(place: int) -> Rehearsal:
         here, there = context.Pipe(duplex=False)
-        arguments = there, dict(configs[place]), data, gpu, memory, place == 0
+        arguments = there, dict(configs[place]), data, gpu, memory_mb, place == 0
         process = context.Process(target=_in_child, args=arguments, daemon=True)
         with here:
             process.start()
@@ -106,6 +120,23 @@ def rehearse_all(
         return list(pool.map(one, range(len(configs))))
 
 
+def _begin_server(preload: list[str]) -> None:
+    """Start the process that the others are forked from, this process's `sys.path` its own.
+
+    Python before 3.13 sets it only after the preloading, which then finds other modules, or none
+    (python/cpython#117378).
+    """
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    try:
+        forkserver.set_forkserver_preload(preload)
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("PYTHONPATH")
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
 def _answer(here: Connection, process: Any, limit_s: float) -> Rehearsal:
     if not here.poll(limit_s):
         return Rehearsal("slow", f"two epochs take more than {limit_s:g} s")
@@ -119,14 +150,28 @@ def _answer(here: Connection, process: Any, limit_s: float) -> Rehearsal:
     return found
 
 
-def _in_child(
-    there: Connection, config: dict[str, Any], data: Data, gpu: float, memory: int, restores: bool
-) -> None:
-    if OOM_SCORE.exists():
-        OOM_SCORE.write_text("1000")  # where memory runs out, this process goes, and no one else's
-    if memory:
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))  # then torch says so, not the kernel
+def rehearse_here(
+    config: Mapping[str, Any], data: Data, gpu: float, memory_mb: float, *, restores: bool
+) -> Rehearsal:
+    """Rehearse one in this process, which is of no more use afterwards: its memory stays bounded.
+
+    Args:
+        config: as a trial gets it.
+        data: what it trains on.
+        gpu: share of a GPU that it may use; 0 for the CPU.
+        memory_mb: that it may take, MiB; not bounded on a GPU, for CUDA maps more than it takes.
+        restores: whether it is also restored from a checkpoint.
+    """
+    if not gpu:
+        bound_memory(memory_mb)
     from trainables.preflight import rehearse
 
-    with tempfile.TemporaryDirectory() as folder, there:
-        there.send(rehearse(config, data, gpu, Path(folder), restores=restores))
+    with tempfile.TemporaryDirectory() as folder:
+        return rehearse(config, data, gpu, Path(folder), restores=restores)
+
+
+def _in_child(
+    there: Connection, config: dict[str, Any], data: Data, gpu: float, memory_mb: float, restores: bool
+) -> None:
+    with there:
+        there.send(rehearse_here(config, data, gpu, memory_mb, restores=restores))

@@ -10,7 +10,7 @@ import math
 import resource
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -119,6 +119,14 @@ class Trial:
             raise  # not the trial's fault: whoever asked has older ones
         except USER_ERRORS as error:
             self._ends_by(error)
+
+    def shown(self, look: Callable[[Training], dict[str, Any]]) -> dict[str, Any]:
+        """What somebody sees of the training; nothing of a loop of the user's own, or if it raises."""
+        try:
+            return look(self.training) if isinstance(self.training, Training) else {}
+        except USER_ERRORS as error:
+            self._ends_by(error)
+            return {}
 
     def close(self) -> None:
         """Let go of the device."""

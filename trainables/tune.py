@@ -20,6 +20,7 @@ from ray import tune
 
 from trainables.imports import unwatched
 from trainables.intact import DISK_REFUSES
+from trainables.unfit import unfit
 
 if TYPE_CHECKING:
     from trainables.data import Data
@@ -37,15 +38,21 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     A checkpoint that the disk refuses costs the trial nothing but the way back: it goes on, and the
     process's next result says so (`unsaved`, one line). A damaged one raises `trainables.intact.Damaged`.
+
+    Where a service says what to try `first`, each process takes one step of that before its first trial, and
+    raises `trainables.unfit.Unfit` if it does not go well.
     """
 
     trial: Trial
     unsaved = ""
+    _first: dict[str, Any] | None = None
     _due: tuple[dict[str, Any], float] | None = None
     """The config and GPU share of a trial that is not built yet."""
 
-    def setup(self, config: dict[str, Any], data: Data | None = None) -> None:
-        """Take the trial up; `data` by `tune.with_parameters`, else it loads its own.
+    def setup(
+        self, config: dict[str, Any], data: Data | None = None, first: dict[str, Any] | None = None
+    ) -> None:
+        """Take the trial up; `data` (else it loads its own) and `first` come by `tune.with_parameters`.
 
         It is built by the first call that needs it: a net or a data function that hangs does so where ray
         (and a trial's time limit) takes the trial for running, not for one that waits for its process.
@@ -53,7 +60,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         with unwatched():
             from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
 
-        self.trial = Trial(data)
+        self.trial, self._first = Trial(data), first
         self._due = (config, _gpu_share())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,7 +70,14 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and say how it went; never raises for what the user's code does."""
+        """Train one epoch and say how it went; never raises for what the user's code does.
+
+        Raises:
+            Unfit: if what was to be tried first does not go well; before any training.
+        """
+        if self._first is not None:
+            self._try(self._first)
+            self._first = None
         result = self._built().step()
         if self.unsaved:
             result, self.unsaved = result | {"unsaved": self.unsaved}, ""
@@ -92,6 +106,15 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on from a checkpoint of this trial, or of another under this trial's config."""
         self._built().load(checkpoint)
+
+    def _try(self, config: dict[str, Any]) -> None:
+        from trainables.preflight import first_step
+
+        seen = first_step(config, self.trial.given, _gpu_share())
+        if seen.outcome != "ran":
+            raise unfit([f"default: {seen.outcome}: {seen.reason}"])
+        if seen.faults():
+            raise unfit([f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()])
 
     def _built(self) -> Trial:
         """The trial, built."""

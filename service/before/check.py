@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
@@ -26,3 +27,15 @@ class Check:
 
 class NotFit(Exception):
     """A preflight found a problem; a line for each."""
+
+
+def require(checks: Iterable[Check]) -> None:
+    """Nothing, if none of them is a problem.
+
+    Raises:
+        NotFit: with those that are.
+    """
+    problems = [check for check in checks if check.state == PROBLEM]
+    if problems:
+        lines = (f"preflight: {one.name}: {one.says}" + f"; {one.mend}" * bool(one.mend) for one in problems)
+        raise NotFit("\n".join(lines))

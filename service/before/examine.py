@@ -134,13 +134,10 @@ def _data_facts(reading: Reading) -> DataFacts:
     Raises:
         SweepError: if they cannot be loaded.
     """
-    from trainables.data import load, load_test
+    from trainables.data import load_whole
 
     run, paths = reading.sweep.run, reading.sweep.import_paths
-    unfolded = run.model_copy(
-        update={"data_config": {word: value for word, value in run.data_config.items() if word != "folds"}}
-    )
     try:
-        return facts_of(load(run, paths), load(unfolded, paths).parts[0], load_test(unfolded, paths))
+        return facts_of(*load_whole(run, paths))
     except RunError as error:
         raise SweepError([reading.document.problem(("run", "data"), str(error))]) from None

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 SPARE = 1.2
 """Memory of the largest configuration seen, times this: later epochs may take more."""
-
-CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +51,12 @@ def fit_gpu(memory_mb: float, gpu_mb: float, gpus: int) -> Fit:
     return Fit(wanted, gpu_mb, math.floor(1e4 / beside) / 1e4 if beside else 1.0, beside * gpus)
 
 
-def fit_cpu(memory_mb: float, available_mb: float) -> Fit:
-    """What fits into a machine's memory.
+def fit_cpu(memory_mb: float, available_mb: float, nodes: int = 1) -> Fit:
+    """What fits into the memory of so many machines.
 
     >>> fit_cpu(400, 4096).slots
     8
     """
     wanted = SPARE * memory_mb
-    return Fit(wanted, available_mb, None, math.floor(available_mb / wanted) if wanted > 0 else 1)
-
-
-def available_memory_mb() -> float:
-    """Memory that may still be taken: of the machine, and no more than its container's limit, MiB."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
-    meminfo = Path("/proc/meminfo")
-    if meminfo.exists():  # not on macOS
-        lines = (line.split() for line in meminfo.read_text(encoding="ascii").splitlines())
-        free = next((int(words[1]) / 1024 for words in lines if words[0] == "MemAvailable:"), free)
-    if CGROUP_MEMORY.exists():
-        limit = CGROUP_MEMORY.read_text(encoding="ascii").strip()
-        if limit != "max":
-            used = int(CGROUP_MEMORY.with_name("memory.current").read_text(encoding="ascii"))
-            free = min(free, (int(limit) - used) / 2**20)
-    return max(free, 0.0)
+    each = math.floor(available_mb / wanted) if wanted > 0 else 1
+    return Fit(wanted, available_mb, None, nodes * each)

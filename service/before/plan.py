@@ -197,7 +197,7 @@ def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
         epoch_s=mean,
         seconds=took,
         worst_s=worst_s,
-        retrain_s=_retrain_s(sweep, costs),
+        retrain_s=retrain_s(sweep, costs),
         cost=None if price is None else Range(took.middle * price, took.low * price, took.high * price),
         disk_mb=_disk_mb(sweep, costs),
         notes=notes,
@@ -216,16 +216,16 @@ def affordable(sweep: Sweep, hours: float, costs: Costs, draw: Draw) -> Affordab
     Raises:
         CannotReplay: if the trial scheduler has no rule that could be replayed.
     """
-    reserve = min(_retrain_s(sweep, costs), hours * 3600)
+    reserve = min(retrain_s(sweep, costs), hours * 3600)
     room_s = max(0.0, hours * 3600 - reserve - START_S) * costs.slots
-    epoch_s = float(np.mean(costs.epoch_s)) + EPOCH_OVERHEAD_S
+    epoch_s = epoch_seconds(costs)
     own = sweep.trial_scheduler
     choices: dict[str, Choice] = {}
     for name, kwargs in ((own.name, own.kwargs), *ALTERNATIVES):
         if name not in choices:
             seen, _ = _replays(sweep, name, kwargs, costs, draw)
             share = float(np.median([one.epochs for one in seen])) / (sweep.trials * sweep.run.epochs)
-            trial_s = share * sweep.run.epochs * epoch_s + TRIAL_OVERHEAD_S
+            trial_s = trial_seconds(share * sweep.run.epochs, epoch_s)
             choices[name] = Choice(name, int(room_s / trial_s), sweep.run.epochs, share)
     searched = max(len(sweep.search_space), 1)
     most = max(choices.values(), key=lambda choice: choice.trials)
@@ -245,6 +245,27 @@ def affordable(sweep: Sweep, hours: float, costs: Costs, draw: Draw) -> Affordab
     if chosen.trial_scheduler != own.name:
         sets.append(f"trial_scheduler={chosen.trial_scheduler}")
     return Affordable(hours, reserve, tuple(choices.values()), advised.sampler, why, tuple(sets))
+
+
+def expected_shares(sweep: Sweep, costs: Costs, draw: Draw) -> list[float]:
+    """Of all epochs of all trials, the share that runs, in each replay.
+
+    Raises:
+        CannotReplay: if the trial scheduler has no rule that could be replayed.
+    """
+    scheduler = sweep.trial_scheduler
+    seen, _ = _replays(sweep, scheduler.name, scheduler.kwargs, costs, draw)
+    return [one.epochs / (sweep.trials * sweep.run.epochs) for one in seen]
+
+
+def epoch_seconds(costs: Costs) -> float:
+    """Of one epoch, its report included."""
+    return float(np.mean(costs.epoch_s)) + EPOCH_OVERHEAD_S
+
+
+def trial_seconds(epochs: float, epoch_s: float) -> float:
+    """Of one trial of so many epochs."""
+    return epochs * epoch_s + TRIAL_OVERHEAD_S
 
 
 def _replays(
@@ -289,9 +310,10 @@ def _wall_clock(trained: Range) -> Range:
     return Range(START_S + trained.middle, START_S / 2 + trained.low, 2 * START_S + LOADED * trained.high)
 
 
-def _retrain_s(sweep: Sweep, costs: Costs) -> float:
+def retrain_s(sweep: Sweep, costs: Costs) -> float:
+    """Of `launch.py retrain`: so many configurations over so many seeds, none dropped."""
     rounds = -(-RETRAINED * SEEDS // costs.slots)
-    return START_S + rounds * sweep.run.epochs * (float(np.mean(costs.epoch_s)) + EPOCH_OVERHEAD_S)
+    return START_S + rounds * sweep.run.epochs * epoch_seconds(costs)
 
 
 def _disk_mb(sweep: Sweep, costs: Costs) -> float | None:

@@ -6,7 +6,6 @@ configuration in a process of its own.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -14,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from service.before.advice.data import DataFacts, facts_of
-from service.before.check import NOTE, OK, PROBLEM, Check, NotFit
+from service.before.check import NOTE, OK, PROBLEM, Check, require
 from service.before.corners import rehearsed, trial_config
-from service.before.fit import Fit, available_memory_mb, fit_cpu, fit_gpu
+from service.before.fit import Fit, fit_cpu, fit_gpu
 from service.before.rows import data_checks
 from service.spec import Sweep
-from trainables.data import Data, load, load_test
+from trainables.data import Data, load_whole
+from trainables.memory import available_memory_mb
 from trainables.rehearsal import Rehearsal, rehearse_all
 from trainables.run import RunError
 
@@ -31,17 +31,30 @@ FATAL = ("failed", "oom")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a sweep would run on.
+    """What a sweep would run on: this machine, or the nodes of a cluster.
 
     Attributes:
         slots: trials at once as things are.
-        gpus: GPUs of the machine.
+        gpus: GPUs, of all nodes together.
         gpu: share of a GPU that a trial has as things are; 0 for none.
+        cpus: cores, of all nodes together.
+        nodes: machines.
+        rehearse: (configurations, data, gpu=, at_once=, limit_s=) -> what became of each there.
+        free_mb: memory of a node that may still be taken, MiB.
     """
 
     slots: int
     gpus: int
     gpu: float
+    cpus: int = 1
+    nodes: int = 1
+    rehearse: Callable[..., list[Rehearsal]] = rehearse_all
+    free_mb: Callable[[], float] = available_memory_mb
+
+    @property
+    def devices(self) -> int:
+        """Configurations that can be tried beside each other, each with all of a GPU."""
+        return 1 if self.rehearse is rehearse_all else max(self.gpus, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +86,7 @@ class Preflight:
         Raises:
             NotFit: with them.
         """
-        if self.problems:
-            lines = (
-                f"preflight: {one.name}: {one.says}" + f"; {one.mend}" * bool(one.mend)
-                for one in self.problems
-            )
-            raise NotFit("\n".join(lines))
+        require(self.checks)
 
     def as_json(self) -> dict[str, Any]:
         """The same for programs."""
@@ -134,11 +142,8 @@ def read_data(sweep: Sweep) -> tuple[Data, DataFacts]:
     Raises:
         RunError: if they cannot be loaded.
     """
-    words = {word: value for word, value in sweep.run.data_config.items() if word != "folds"}
-    whole = sweep.run.model_copy(update={"data_config": words})
-    data = load(sweep.run, sweep.import_paths)
-    unfolded = data if len(data.parts) == 1 else load(whole, sweep.import_paths)
-    return data, facts_of(data, unfolded.parts[0], load_test(whole, sweep.import_paths))
+    data, whole, test = load_whole(sweep.run, sweep.import_paths)
+    return data, facts_of(data, whole, test)
 
 
 def rehearse(
@@ -146,13 +151,12 @@ def rehearse(
 ) -> dict[str, Rehearsal]:
     """Rehearse configurations, as many at once as trials would run; on a GPU, with all of it, in turn."""
     on_gpu = place.gpus > 0 and place.gpu > 0
-    found = rehearse_all(
+    found = place.rehearse(
         [trial_config(sweep, config) for config in configs.values()],
         data,
         gpu=1.0 if on_gpu else 0.0,
-        at_once=1 if on_gpu else min(place.slots, os.cpu_count() or 1),
+        at_once=place.devices if on_gpu else min(place.slots, max(place.cpus, 1)),
         limit_s=limit_s,
-        memory_mb=available_memory_mb(),
     )
     return dict(zip(configs, found, strict=True))
 
@@ -219,17 +223,10 @@ def _learning(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
 
 
 def _gradients(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
-    wrong = False
-    for name, one in ran.items():
-        for names, what in ((one.unreached, "no gradient reaches"), (one.not_finite, "not finite:")):
-            if names:
-                wrong = True
-                more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-                yield Check(PROBLEM, "gradients", f"{name}: {what} {', '.join(names[:3])}{more}")
-        if one.still:
-            wrong = True
-            yield Check(PROBLEM, "optimizer", f"{name}: a step changes no parameter", "is its rate 0?")
-    if not wrong and any(one.parameters for one in ran.values()):
+    faults = [(name, *fault) for name, one in ran.items() for fault in one.faults()]
+    for name, what, says, mend in faults:
+        yield Check(PROBLEM, what, f"{name}: {says}", mend)
+    if not faults and any(one.parameters for one in ran.values()):
         yield Check(OK, "gradients", "finite, and they reach every parameter; a step moves them")
 
 
@@ -238,7 +235,7 @@ def _fit(rehearsals: Mapping[str, Rehearsal], place: Place) -> Fit | None:
     if not memory:
         return None
     gpu_mb = max(one.gpu_mb for one in rehearsals.values())
-    return fit_gpu(memory, gpu_mb, place.gpus) if gpu_mb else fit_cpu(memory, available_memory_mb())
+    return fit_gpu(memory, gpu_mb, place.gpus) if gpu_mb else fit_cpu(memory, place.free_mb(), place.nodes)
 
 
 def _placed(fit: Fit | None, place: Place) -> Iterator[Check]:

@@ -34,6 +34,7 @@ _SHORT = {
     "Component": {"type": "string", "description": "the dotted path of anything importable."},
     "Metric": {"type": "string", "description": "the name of one that is minimised."},
     "Tracking": {"type": "string", "description": "the uri."},
+    "Resources": {"const": "auto", "type": "string", "description": "`auto`: chosen by what trials take."},
     "Constraint": {"type": "string", "pattern": "[<>]=", "description": "`parameters <= 1e6`."},
 }
 """What is written in place of a mapping."""

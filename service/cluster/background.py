@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.cluster.trouble import ClusterError
@@ -23,7 +23,7 @@ STARTS_S = 30.0  # until a detached driver holds its study's lock
 STOPS_S = 60.0  # until a driver asked to stop has finished its epochs
 
 
-def detach(folder: StudyFolder, launch: Path) -> int:
+def detach(folder: StudyFolder, launch: Path, words: Sequence[str] = ()) -> int:
     """Carry a study on in a process of its own session, its words in the study's LOG; its pid.
 
     Raises:
@@ -31,7 +31,7 @@ def detach(folder: StudyFolder, launch: Path) -> int:
     """
     with (folder.path / LOG).open("a", encoding="utf-8") as log:
         driver = subprocess.Popen(
-            [sys.executable, str(launch), "resume", "--local", str(folder.path)],
+            [sys.executable, str(launch), "resume", "--local", *words, str(folder.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

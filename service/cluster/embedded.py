@@ -19,6 +19,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or every actor without a GPU prints a FutureWarning
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # or matrix products on a GPU differ from run to run
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the working directory, on workers too
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # what a process says that is no longer listened to
     "RAY_usage_stats_enabled": "0",
     "RAY_prestart_worker_first_driver": "0",  # Tune's actors have an environment of their own: never reused
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads: 2.6x slower

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import logging
-import secrets
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -269,15 +268,6 @@ def watch_job(
             raise ClusterError(f"no connection for {LOST_S:g} s; {job} goes on: `launch.py logs -f {job}`")
         time.sleep(AGAIN_S[min(tries, len(AGAIN_S) - 1)])
         tries += 1
-
-
-def new_name(study: str) -> str:
-    """A name that no other submission has, so that two users never meet in one study.
-
-    >>> new_name("MLP_PBT").startswith("MLP_PBT-")
-    True
-    """
-    return f"{study[:70]}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def _job(details: Any) -> Job | None:

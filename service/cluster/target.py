@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,6 +114,15 @@ def choose(
     if head:
         return Target("cluster", str(file), f"its head {head} is up")
     return Target("here", "", f"no RAY_ADDRESS, and no cluster of ./{CLUSTER_FILE} is up")
+
+
+def new_name(study: str) -> str:
+    """A name that no other submission has, so that two users never meet in one study.
+
+    >>> new_name("MLP_PBT").startswith("MLP_PBT-")
+    True
+    """
+    return f"{study[:70]}-{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 def _at(address: str, why: str) -> Target:

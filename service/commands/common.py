@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,18 +84,19 @@ def root_of(sweep: Sweep, runs: Path | None) -> Path:
     return here(storage_of(sweep, runs))
 
 
-def tried(sweep: Sweep, runs: Path | None, timeout: float = 120.0) -> Preflight:
-    """A sweep tried on this machine."""
+def tried(sweep: Sweep, runs: Path | None, target: Target, timeout: float = 120.0) -> Preflight:
+    """A sweep tried on this machine, or on the workers of the Ray that is up."""
     from service.before.preflight import preflight
     from service.tracking import store_uri, trouble_with
 
-    return preflight(
-        sweep,
-        place_here(sweep),
-        storage=root_of(sweep, runs),
-        trouble=lambda: trouble_with(store_uri(sweep.tracking.uri, os.environ, Path.cwd())),
-        limit_s=timeout,
-    )
+    with place_of(sweep, target) as place:
+        return preflight(
+            sweep,
+            place,
+            storage=root_of(sweep, runs),
+            trouble=lambda: trouble_with(store_uri(sweep.tracking.uri, os.environ, Path.cwd())),
+            limit_s=timeout,
+        )
 
 
 def place_here(sweep: Sweep) -> Place:
@@ -102,7 +105,31 @@ def place_here(sweep: Sweep) -> Place:
 
     machine, asked = this_machine(), sweep.resources_per_trial
     slots = machine.slots(asked, sweep.max_concurrent_trials)
-    return Place(slots, machine.gpus, machine.gpu_share(asked.gpu))
+    return Place(slots, machine.gpus, machine.gpu_share(asked.gpu), machine.cpus)
+
+
+@contextmanager
+def place_of(sweep: Sweep, target: Target) -> Iterator[Place]:
+    """What a sweep's trials are given: of this machine, or of the nodes of a Ray that is up."""
+    if target.kind != "ray":
+        yield place_here(sweep)
+        return
+    from service.before.preflight import Place
+    from service.cluster.attached import attached
+    from service.cluster.rehearse import free_memory_mb, rehearse_on_workers
+
+    asked = sweep.resources_per_trial
+    with attached(target.where, sweep.import_paths, say=murmur) as nodes:
+        slots = nodes.slots(asked, sweep.max_concurrent_trials)
+        yield Place(
+            slots,
+            sum(each.gpus for each in nodes.machines),
+            nodes.gpu_share(asked.gpu),
+            sum(each.cpus for each in nodes.machines),
+            sum(each.cpus > 0 for each in nodes.machines),
+            partial(rehearse_on_workers, cpu=asked.cpu),
+            free_memory_mb,
+        )
 
 
 def murmur(text: str) -> None:

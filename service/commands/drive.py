@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from service.before.check import NotFit
 from service.cluster.machine import Machine
 from service.cluster.on_end import announce
 from service.cluster.target import Target
@@ -56,8 +57,11 @@ def ray_of(target: Target, sweep: Sweep) -> AbstractContextManager[Machine | Nod
     return embedded(sweep.import_paths)
 
 
-def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
-    """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code."""
+def carry_out(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool = True) -> int:
+    """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code.
+
+    `looks`: at the data and the first step, before there is an epoch; NotFit says that no trial can go well.
+    """
     console = stdout()
     with (
         lock(folder.lock_file, shlex.join(sys.argv)),
@@ -67,30 +71,45 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target) -> int:
         trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
         console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)
         past = fold(read_events(folder.journal_dir), sweep.objective)
-        tracker = tracker_of(sweep, folder)
+        tracker, looks = tracker_of(sweep, folder), looks and past.epochs == 0
         tracker.start()  # before Ray: it imports mlflow in a process of its own, on a core still idle
         view = watch(facts_of(sweep), past, console)
         here = target.kind == "here"
-        loaded = data_of(sweep, folder, past) if here else None  # before Ray: they may be wrong
+        with tracker.or_nothing():  # before Ray: they may be wrong
+            loaded = data_of(sweep, folder, past, looks) if here else None
         with ray_of(target, sweep) as machine:
-            data = loaded or data_on_cluster(sweep, folder, past)
-            finish = attempt(sweep, folder, machine, data, view, tracker, courier)
+            with tracker.or_nothing():
+                data = loaded or data_on_cluster(sweep, folder, past, looks)
+            finish = attempt(sweep, folder, machine, data, view, tracker, courier, looks)
             now = view.progress()
         print_end(console, view.facts, folder, finish, now)
-        warn(finish.notes)
         print_tracking(console, tracker)
     if courier is not None:
         put(console, "storage", courier.trouble or folder.far, "yellow" if courier.trouble else "")
     announce_end(sweep, folder)
+    return code_of(finish)
+
+
+def code_of(finish: Finish) -> int:
+    """The exit code of an attempt.
+
+    Raises:
+        NotFit: if a first step showed that no trial can go well.
+    """
+    if finish.unfit:
+        raise NotFit("\n".join(f"preflight: {reason}" for reason in finish.unfit))
     return finish.exit_code
 
 
 def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finish, now: Progress) -> None:
-    """Print how it ended, and how to go on."""
+    """Print how it ended, and how to go on; of what was not fit to run, the error says all."""
+    if finish.unfit:
+        return
     record, code = finish.record, finish.exit_code
     print_summary(console, facts, record, now, code, finish.reason)
     left = now.ended < facts.wanted
     print_places(console, folder.path, folder.best_file, code, failed=first_failed(record), left=left)
+    warn(finish.notes)
 
 
 def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
@@ -104,22 +123,28 @@ def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
     warn(filter(None, [announce(sweep.on_end, said)]))
 
 
-def data_of(sweep: Sweep, folder: StudyFolder, past: StudyRecord) -> Data:
-    """The data, loaded; the user is told if they are others than the study began with."""
+def data_of(sweep: Sweep, folder: StudyFolder, past: StudyRecord, looks: bool) -> Data:
+    """The data, loaded; the user is told if they are others than the study began with.
+
+    Raises:
+        NotFit: if it `looks`, with what is wrong with them.
+        RunError: if they cannot be loaded.
+    """
+    from service.before.first import sound_data
     from trainables.data import load
 
-    data = load(sweep.run, sweep.import_paths)
+    data = sound_data(sweep) if looks else load(sweep.run, sweep.import_paths)
     warn(differences(folder, past, data.fingerprint))
     return data
 
 
-def data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord) -> Data:
+def data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord, looks: bool) -> Data:
     """The same; meanwhile another node looks whether it has the study's storage."""
     from service.cluster.shared import seen_elsewhere
 
     with seen_elsewhere(folder.far or str(folder.path)):
         importlib.import_module("service.study.tune")  # seconds that `attempt` need not take
-        return data_of(sweep, folder, past)
+        return data_of(sweep, folder, past, looks)
 
 
 def attempt(
@@ -130,8 +155,10 @@ def attempt(
     view: Watch,
     tracker: TrackingProcess,
     courier: Courier | None,
+    looks: bool = False,
 ) -> Finish:
-    """One attempt at the study on the Ray that is up, stoppable by signals."""
+    """One attempt at the study on the Ray that is up, stoppable by signals; `looks`: at its first step."""
+    from service.before.first import first_step_of
     from service.study.tune import conduct
     from service.tracking import provenance
 
@@ -147,6 +174,7 @@ def attempt(
             subscribers=[view, tracker],
             discard=courier.discard if courier is not None else discard,
             data=data,
+            first=first_step_of(sweep) if looks else None,
             provenance=provenance(CLONE, data_fingerprint=data.fingerprint),
             signals=stopped_by_signals(stop, view.say),
         )

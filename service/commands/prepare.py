@@ -14,10 +14,13 @@ import click
 from service.before.check import NotFit
 from service.before.examine import Look, look
 from service.cluster.machine import this_machine
+from service.cluster.target import new_name, where
 from service.commands.codes import EXIT_CODES
-from service.commands.common import CLONE, examine, find, place_here, tried
+from service.commands.common import CLONE, HERE, examine, find, place_here, tried
 from service.commands.group import cli
-from service.commands.options import FOLDER, RUNS, SWEEP_FILE
+from service.commands.options import FOLDER, RUNS, SWEEP_FILE, placed
+from service.commands.send import submit
+from service.commands.settle import settled
 from service.spec.problem import Problem
 from service.study.journal import read_events
 from service.study.record import fold
@@ -133,14 +136,30 @@ def lr_range_(file: Path, low: float, high: float, seeds: int, wants_json: bool,
 @click.option("--runs", type=FOLDER, help="Where the study would go.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=120.0, show_default=True)
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
-def preflight(file: Path, runs: Path | None, timeout: float, wants_json: bool, **words: Any) -> int:
+@placed
+def preflight(
+    file: Path,
+    runs: Path | None,
+    timeout: float,
+    wants_json: bool,
+    overrides: tuple[str, ...],
+    optimize_config: Path | None,
+    **places: Any,
+) -> int:
     """Try the sweep of a FILE, in seconds: data, corners of the space, checkpoints, memory, MLflow.
 
-    `--timeout` is in seconds, for the first two epochs of each configuration.
+    On a cluster its workers do. `--timeout` is in seconds, for the first two epochs of each configuration.
     """
     from service.view.preflight import print_preflight
 
-    seen = tried(examine(file, **words), runs, timeout)
+    sweep = examine(file, overrides=overrides, optimize_config=optimize_config)
+    target = where(**places)
+    if target.far:
+        words = [text for each in overrides for text in ("--set", each)] + ["--timeout", str(timeout)]
+        words += [*(("--runs", str(runs)) if runs else ()), *(["--json"] if wants_json else [])]
+        study = f"{new_name(sweep.study_name)}.preflight"
+        return submit(target, sweep, file, optimize_config, ["preflight", *words], study=study)
+    seen = tried(sweep, runs, target, timeout)
     if wants_json:
         click.echo(json.dumps(seen.as_json(), indent=1))
     else:
@@ -171,6 +190,7 @@ def plan(
     sweep, console = examine(file, **words), stdout()
     earlier = find(like, runs) if like else None
     record = fold(read_events(earlier.journal_dir), earlier.sweep().objective) if earlier else None
+    sweep, _ = settled(sweep, HERE, file)
     by = basis(sweep, lambda: place_here(sweep), like=record, **given)
     found = affordable(sweep, hours, by.costs, by.draw) if hours else planned(sweep, by.costs, by.draw)
     if wants_json:

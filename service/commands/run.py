@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from service.before.check import NotFit
 from service.cluster.machine import this_machine
-from service.cluster.target import Target, where
+from service.cluster.target import Target, new_name, where
 from service.cluster.trouble import ClusterError
-from service.commands.common import CLONE, examine, find, murmur, root_of, storage_of, tried, warn, where_is
+from service.commands.common import (
+    CLONE,
+    HERE,
+    examine,
+    find,
+    murmur,
+    root_of,
+    storage_of,
+    tried,
+    where_is,
+)
 from service.commands.drive import carry_out
 from service.commands.group import cli
 from service.commands.options import FOLDER, RUNS, SWEEP_FILE, placed
+from service.commands.send import submit
+from service.commands.settle import settled
 from service.spec import Sweep
 from service.study.code import keep_code
 from service.study.depot import name_in, uri_of
@@ -44,7 +59,12 @@ from service.view.preview import print_preview
 @click.option("--runs", type=FOLDER, help="Where studies go; the file's `storage`, or runs.")
 @click.option("--detach", is_flag=True, help="Leave it running without this terminal.")
 @click.option("--no-wait", is_flag=True, help="On a cluster: submit, print the id, do not follow.")
-@click.option("--preflight", "tries", is_flag=True, help="Try it first, and only run it if all is well.")
+@click.option(
+    "--preflight/--no-preflight",
+    "tries",
+    default=None,
+    help="Try all of it first, in seconds; or nothing of it. Else: its data and its first step.",
+)
 @placed
 def run(
     file: Path,
@@ -55,7 +75,7 @@ def run(
     runs: Path | None,
     detach: bool,
     no_wait: bool,
-    tries: bool,
+    tries: bool | None,
     **places: Any,
 ) -> int:
     """Run the sweep of a FILE: on a cluster if one is named or up, else on this machine."""
@@ -63,45 +83,52 @@ def run(
     if name:
         sweep = sweep.model_copy(update={"study_name": name})
     if dry_run:
-        machine, asked = this_machine(), sweep.resources_per_trial
-        slots = machine.slots(asked, sweep.max_concurrent_trials)
-        print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
+        show(settled(sweep, HERE, file)[0])
         return 0
     target = where(**places)
     if target.far:
         words = [
             *(word for each in overrides for word in ("--set", each)),
             *(("--runs", uri_of(runs) or str(runs)) if runs else ()),
-            *(("--preflight",) if tries else ()),
+            *(() if tries is None else ("--preflight" if tries else "--no-preflight",)),
         ]
-        return submit(target, sweep, file, optimize_config, words, name=name, wait=not (no_wait or detach))
+        study = name or new_name(sweep.study_name)
+        words = ["run", *words, "--name", study]
+        return submit(target, sweep, file, optimize_config, words, study=study, wait=not (no_wait or detach))
+    sweep, chosen = settled(sweep, target, file)
     if tries:
-        tried(sweep, runs).require()
-    folder = create(sweep, runs, file, target)
+        tried(sweep, runs, target).require()
+    folder = create(sweep, runs, file, target, chosen)
     if detach:
-        return leave(folder)
-    return carry_out(folder.sweep(), folder, target)
+        return leave(folder, *(["--no-preflight"] if tries is False else []))
+    try:
+        return carry_out(folder.sweep(), folder, target, looks=tries is not False)
+    except NotFit:
+        shutil.rmtree(folder.path)  # nothing was tried: the name is free for what is mended
+        raise
 
 
 @cli.command()
 @click.argument("study")
+@click.option("--no-preflight", is_flag=True, help="Of a study without an epoch: do not look at its data.")
 @click.option("--adopt-code", is_flag=True, help="Take your modules as they are now, not the study's copy.")
 @RUNS
 @placed
-def resume(study: str, runs: Path, adopt_code: bool, **places: Any) -> int:
+def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, **places: Any) -> int:
     """Carry on with a STUDY (its folder, or its name) where it was stopped or killed."""
     target = where_is(study, runs, **places)
     if target.far:
         from service.cluster import verbs
 
-        words = ["resume", study, *(["--adopt-code"] if adopt_code else ())]
+        given = {"--adopt-code": adopt_code, "--no-preflight": no_preflight}
+        words = ["resume", study, *(word for word, wanted in given.items() if wanted)]
         job = verbs.send(target, name_in(study), words, clone=CLONE, say=murmur)
         return verbs.follow(target, job, say=murmur)
     folder = find(study, runs)
     if adopt_code:
         with lock(folder.lock_file, shlex.join(sys.argv)):
             keep_code(folder, folder.sweep())
-    return carry_out(folder.sweep(), folder, target)
+    return carry_out(folder.sweep(), folder, target, looks=not no_preflight)
 
 
 @cli.command()
@@ -148,8 +175,10 @@ def extend(
     return carry_out(folder.sweep(), folder, target)
 
 
-def create(sweep: Sweep, runs: Path | None, file: Path, target: Target) -> StudyFolder:
-    """The folder of a new study.
+def create(
+    sweep: Sweep, runs: Path | None, file: Path, target: Target, chosen: Mapping[str, str]
+) -> StudyFolder:
+    """The folder of a new study, with what was chosen for it.
 
     Raises:
         CannotPlace: if this machine, being the one to run it, has no slot for a trial.
@@ -164,48 +193,25 @@ def create(sweep: Sweep, runs: Path | None, file: Path, target: Target) -> Study
     try:
         folder = StudyFolder.create(root, sweep.study_name, sweep, file.read_text(encoding="utf-8"), far)
         keep_code(folder, sweep)
+        if chosen:
+            folder.chosen_file.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
         return folder
     except OSError as error:
         raise ClusterError(f"storage: {root}: cannot be written ({error.strerror})") from None
 
 
-def submit(
-    target: Target,
-    sweep: Sweep,
-    file: Path,
-    optimize_config: Path | None,
-    words: Sequence[str],
-    *,
-    name: str | None,
-    wait: bool,
-) -> int:
-    """Send a sweep to a cluster, as a job that runs this very command there; the sweep's exit code."""
-    from service.cluster import verbs
-    from service.cluster.jobs import new_name
-    from service.cluster.package import sent_as
-    from service.cluster.sight import refuse_unseen
-
-    nodes = verbs.offers(target)
-    if nodes is not None:
-        nodes.slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
-    study, here = name or new_name(sweep.study_name), Path.cwd()
-    warn(refuse_unseen(sweep, CLONE, here))
-    arguments = ["run", sent_as(file, CLONE, here), *words, "--name", study]
-    if optimize_config:
-        arguments += ["--optimize-config", sent_as(optimize_config, CLONE, here)]
-    murmur(f"{study}: {target}")
-    job = verbs.send(target, study, arguments, clone=CLONE, say=murmur)
-    if not wait:
-        click.echo(job)
-        return 0
-    return verbs.follow(target, job, say=murmur)
+def show(sweep: Sweep) -> None:
+    """Print what would run on this machine."""
+    machine, asked = this_machine(), sweep.resources_per_trial
+    slots = machine.slots(asked, sweep.max_concurrent_trials)
+    print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
 
 
-def leave(folder: StudyFolder) -> int:
-    """Start a study's driver without this terminal."""
+def leave(folder: StudyFolder, *words: str) -> int:
+    """Start a study's driver without this terminal, `resume` with these words."""
     from service.cluster.background import detach
 
-    pid, place = detach(folder, CLONE / "launch.py"), folder.path
+    pid, place = detach(folder, CLONE / "launch.py", words), folder.path
     murmur(f"process {pid}; follow it: `launch.py logs -f {place}`, stop it: `launch.py stop {place}`")
     click.echo(folder.name)
     return 0

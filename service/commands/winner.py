@@ -78,7 +78,7 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
     else:
         study = find(what, runs)
         home, folder = study.path, prepare(study, name, overrides=overrides, **asked)
-    failed = 0 if is_over(folder) else carry_out(folder.sweep(), folder, target)
+    failed = 0 if is_over(folder) else carry_out(folder.sweep(), folder, target, looks=False)
     if failed:
         murmur("the same `launch.py retrain` carries it on, and then scores the winner")
     return failed or conclude_retraining(folder, home)

@@ -70,6 +70,7 @@ class Checks:
         yield from self.grid()
         yield from self.baseline()
         yield from self.resources()
+        yield from self.budget()
         yield from self.trials()
 
     def error(self, key: Key, what: str, mend: str = "") -> Finding:
@@ -290,6 +291,11 @@ class Checks:
             what = f"{shown(gpu)} GPUs cannot be placed"
             yield self.error(("resources_per_trial", "gpu"), what, "whole GPUs, or a fraction of one")
         yield from self.on_oom()
+        if self.sweep.resources_per_trial.auto:
+            for word in ("cpu", "gpu"):
+                key: Key = ("resources_per_trial", word)
+                if self.document.at(key) is not None:
+                    yield self.error(key, "is chosen by 'auto'", "drop it, or 'auto'")
         if device is None:
             return
         if device.startswith("cuda") and gpu == 0:
@@ -301,6 +307,19 @@ class Checks:
         elif device == "cpu" and gpu:
             what = f"device 'cpu' and {shown(gpu)} GPU for a trial"
             yield self.error(("resources_per_trial", "gpu"), what, "drop one of the two")
+
+    def budget(self) -> Iterator[Finding]:
+        """A budget says how much of one thing, and something is left for it to choose."""
+        budget = self.sweep.budget
+        if budget is None:
+            return
+        if (budget.hours is None) == (budget.epochs is None):
+            yield self.error(("budget",), "needs one of hours and epochs", "as in 'budget: {hours: 8}'")
+        words: tuple[Key, ...] = (("trials",), ("run", "epochs"), ("trial_scheduler",))
+        if all(self.document.at(key) is not None for key in words):
+            what = "trials, run.epochs and trial_scheduler are all given: nothing is left to choose"
+            mend = "drop one of them, most likely trials; time_budget_s ends a sweep after so long"
+            yield self.error(("budget",), what, mend)
 
     def on_oom(self) -> Iterator[Finding]:
         """A trial that ran out of memory gets more than it had, or the retry is for nothing."""

@@ -178,7 +178,7 @@ def _validate(
         "points_to_evaluate": (),  # read by themselves
         "import_paths": _import_paths(folders),
     }
-    for word in ("sampler", "trial_scheduler", "tracking", "resources_per_trial", "stop"):
+    for word in ("sampler", "trial_scheduler", "tracking", "resources_per_trial", "stop", "budget"):
         if value.get(word, 0) is None:
             del value[word]  # `sampler:` with nothing behind it leaves the default
     try:

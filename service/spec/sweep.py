@@ -67,11 +67,32 @@ class Resources(_Words):
         gpu: GPUs, whole ones or a fraction of one; None for a whole one where there are any.
         on_oom: what a trial takes that ran out of memory: it is run once more, when nothing else runs.
             None: it ends as infeasible.
+        auto: cpu and gpu are chosen before the sweep begins, from what trials are seen to take.
     """
 
     cpu: float = Field(1.0, gt=0)
     gpu: float | None = Field(None, ge=0)
     on_oom: MoreResources | None = None
+    auto: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_the_word_auto(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "auto":
+            raise ValueError(f"'{value}' is no share of a machine; write 'auto', or cpu and gpu")
+        return {"auto": True} if value == "auto" else value
+
+
+class Budget(_Words):
+    """What a sweep may take in all, its retraining included; the one of the two that is given.
+
+    Attributes:
+        hours: wall-clock, from the command to the end of the retraining.
+        epochs: of all trainings together.
+    """
+
+    hours: float | None = Field(None, gt=0, allow_inf_nan=False)
+    epochs: int | None = Field(None, ge=1)
 
 
 class Tracking(_Words):
@@ -144,6 +165,8 @@ class Sweep(_Words):
         trial_scheduler: who goes on.
         resources_per_trial: what one trial takes.
         max_concurrent_trials: None for as many as fit.
+        budget: what it may take in all; chooses those of `trials`, `run.epochs` and `trial_scheduler` that
+            are not given, and sets a retraining aside. None: they have their defaults.
         time_budget_s: wall-clock seconds after which the sweep ends; None for no limit.
         max_failures: how many trials may fail by an error of their own; one more ends the sweep. None
             for no limit.
@@ -177,6 +200,7 @@ class Sweep(_Words):
     trial_scheduler: Component = Component(name="schedulers.FIFO")
     resources_per_trial: Resources = Resources()
     max_concurrent_trials: int | None = Field(None, ge=1)
+    budget: Budget | None = None
     time_budget_s: float | None = Field(None, gt=0)
     max_failures: int | None = Field(10, ge=0)
     trial_timeout_s: float | None = Field(None, gt=0)

@@ -25,6 +25,7 @@ from service.study.stream import SAME_AS, Learner, Stream
 from trainables.run import overlay
 
 INTERRUPTED = 130  # exit code: `resume` carries on
+NOT_FIT = 3  # exit code: no trial could have gone well
 CANNOT_PLACE = 6  # no machine has room for a trial
 
 
@@ -60,12 +61,18 @@ class Searcher(Learner, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """How an attempt ended: the exit code of the command, why, and what is known now."""
+    """How an attempt ended: the exit code of the command, why, and what is known now.
+
+    Attributes:
+        notes: what else the user should know.
+        unfit: why no trial could have gone well, a line each.
+    """
 
     exit_code: int
     reason: str
     record: StudyRecord
     notes: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass
@@ -77,6 +84,7 @@ class Desk:
         discard: deletes a checkpoint, now or later.
         again: unfinished trials of earlier attempts, not yet handed to Ray.
         exhausted: the searcher has nothing left to try.
+        unfit: why no trial could have gone well, as the first process to try said.
         over: the study has come as far as its sweep's `stop` asks for; what is unfinished then ends.
     """
 
@@ -93,6 +101,7 @@ class Desk:
     discard: Callable[[str | Path], None] = discard
     again: list[TrialRecord] = field(default_factory=list)
     exhausted: bool = False
+    unfit: tuple[str, ...] = ()
     over: bool = False
     _exit_code: int = INTERRUPTED
     _deadline: float | None = None
@@ -232,6 +241,11 @@ class Desk:
                 "`resume` when there is room"
             )
 
+    def refuse(self, reasons: tuple[str, ...]) -> None:
+        """Raise `stop`, for a process has found that no trial can go well."""
+        self.unfit, self._exit_code = reasons, NOT_FIT
+        self.stop.request(f"not fit to run: {'; '.join(reasons)}")
+
     def _check_repeated(self) -> None:
         """Raise `stop` if the same error ended the last trials one after the other."""
         error = repeated(self.record, self._begun_at)
@@ -282,7 +296,7 @@ class Desk:
         self.keep_best()
         code, reason = self._verdict()
         self.stream.emit(Closed(t=self.stream.clock(), attempt=self.attempt, exit_code=code, reason=reason))
-        return Finish(code, reason, self.record)
+        return Finish(code, reason, self.record, unfit=self.unfit)
 
     def _verdict(self) -> tuple[int, str]:
         if self.stream.broken:

@@ -7,6 +7,7 @@ runs/<study>/
   trials/ID/     a failed trial's traceback
   lock           who writes to the study now
   journal/       the one truth
+  chosen.json    what `budget` and `resources_per_trial: auto` came to, in words; the sweep has it in figures
   status.json    for machines to read; a fold of the journal
   best.yaml      the best trial as a run config for the full training
   retrain/       a study of its own: the best configurations over fresh seeds, and the model
@@ -166,6 +167,11 @@ class StudyFolder:
     def journal_dir(self) -> Path:
         """The journal's segments."""
         return self.path / "journal"
+
+    @property
+    def chosen_file(self) -> Path:
+        """What was chosen before the study began."""
+        return self.path / "chosen.json"
 
     @property
     def status_file(self) -> Path:

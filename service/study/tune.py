@@ -54,6 +54,7 @@ from service.study.warm import kept
 from service.study.watchdog import Watchdog
 from trainables.intact import DAMAGED
 from trainables.tune import TorchTrainable
+from trainables.unfit import unfit_reasons
 
 # name -> parameters, as in Ray 2.60.0
 PRIVATE: Mapping[Callable[..., Any], tuple[str, ...]] = {
@@ -74,6 +75,7 @@ def conduct(
     on_oom: Mapping[str, float] | None = None,
     discard: Callable[[str | Path], None] = discard,
     data: Any = None,
+    first: Mapping[str, Any] | None = None,
     provenance: Mapping[str, Any] | None = None,
     signals: AbstractContextManager[Any] | None = None,
     clock: Callable[[], float] = time.time,
@@ -90,6 +92,8 @@ def conduct(
         subscribers: told every event after it is on disk (tracking, view).
         discard: deletes a checkpoint that nobody needs, now or later.
         data: what the trainable's `setup` takes as `data`; put once into Ray's object store.
+        first: a trial's config that each process takes one step of before its first trial; if that does not
+            go well before there is an epoch, the study ends there (exit code 3). None: nothing is tried.
         provenance: commit, versions, fingerprint: into the journal and best.yaml.
         signals: entered around the run, after Ray is up.
         clock: wall-clock seconds.
@@ -134,7 +138,7 @@ def conduct(
     try:
         if not stop.requested:
             with signals or nullcontext():
-                _fit(desk, scheduler, resources, data)
+                _fit(desk, scheduler, resources, {"data": data, "first": first})
     finally:
         finish = desk.close()
         stream.journal.close()
@@ -165,7 +169,9 @@ def make_scheduler(sweep: Sweep) -> RuleScheduler:
     return scheduler
 
 
-def _fit(desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], data: Any) -> None:
+def _fit(
+    desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], given: Mapping[str, Any]
+) -> None:
     """One `Tuner.fit`, from the first trial handed over to the last decision."""
     search, narrator = StudySearch(desk, scheduler.retries), Narrator(desk)
     watchdog = Watchdog(desk.sweep.trial_timeout_s)
@@ -178,7 +184,8 @@ def _fit(desk: Desk, scheduler: RuleScheduler, resources: Mapping[str, float], d
         halting=lambda: desk.stop.requested,
         objection=lambda result: broken(desk.sweep.constraints, result),
     )
-    trainable = tune.with_parameters(TorchTrainable, data=data) if data is not None else TorchTrainable
+    given = {word: value for word, value in given.items() if value is not None}
+    trainable = tune.with_parameters(TorchTrainable, **given) if given else TorchTrainable
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(resources)),
         tune_config=tune.TuneConfig(
@@ -321,6 +328,8 @@ class Halt(_NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types
 
     def stop_all(self) -> bool:
         """Whether to end now; asked at every step of the controller."""
+        if self.desk.unfit:
+            return True
         self._end_the_hung()
         self.desk.check_limits()
         running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
@@ -387,6 +396,9 @@ class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no
         if trial.status == Trial.PAUSED:
             return  # for want of memory: it waits for a larger share
         error = last_error(trial) or "worker lost"
+        if (reasons := unfit_reasons(error)) and self.desk.record.epochs == 0:
+            self.desk.refuse(reasons)
+            return
         if DAMAGED in error:
             place, error = fall_back(self.desk.record, self.desk.folder.locate, trial.trial_id)
             start_at(trial, place)

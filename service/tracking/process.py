@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -83,6 +84,17 @@ class TrackingProcess:
             return
         self._hung_up = True
         self._tell(f"close {timeout_s}")
+
+    @contextlib.contextmanager
+    def or_nothing(self) -> Iterator[None]:
+        """End it at once if the block raises: there is nothing to be told then."""
+        try:
+            yield
+        except BaseException:
+            if self._child is not None:
+                self._child.kill()
+                self._child.communicate()
+            raise
 
     def close(self, timeout_s: float = LAST_WORDS_S) -> int:
         """Wait until the rest is sent; gives up at once on a store that does not answer.

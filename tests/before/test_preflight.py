@@ -14,12 +14,13 @@ import launch
 from service.before.advice.data import DataFacts
 from service.before.check import NOTE, OK, PROBLEM, NotFit
 from service.before.corners import rehearsed, size, trial_config
-from service.before.fit import available_memory_mb, fit_cpu, fit_gpu
+from service.before.fit import fit_cpu, fit_gpu
 from service.before.preflight import Preflight, judged
 from service.before.rows import data_checks
 from service.spec import read_sweep
 from tests.before.conftest import WELL, Read
 from trainables.data import Data, Part, Split
+from trainables.memory import available_memory_mb
 from trainables.rehearsal import Rehearsal, rehearse_all
 
 RAN = Rehearsal(
@@ -198,7 +199,6 @@ def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read):
         gpu=0.0,
         at_once=2,
         limit_s=60.0,
-        memory_mb=available_memory_mb(),
     )
     assert (ran.outcome, ran.restored, ran.learns, ran.unreached, ran.still) == ("ran", True, True, (), False)
     assert ran.checkpoint_mb > 0

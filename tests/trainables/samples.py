@@ -199,6 +199,25 @@ class HalfFrozen(nn.Module):
         return self.head(self.frozen(x))
 
 
+class Headless(Plain):
+    """Has a layer that nothing goes through."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__(in_features, out_features)
+        self.unused = nn.Linear(3, 3)
+
+
+class Overflowing(nn.Module):
+    """Answers what a criterion squares to infinity."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__()
+        self.layer = nn.Linear(in_features, out_features)
+
+    def forward(self, x):
+        return 1e30 * self.layer(x)
+
+
 class Quitting(nn.Linear):
     """Ends the process, or would like to."""
 

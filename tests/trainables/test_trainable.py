@@ -13,6 +13,7 @@ from trainables import gpu, trial, tune
 from trainables.intact import STATE, Damaged
 from trainables.run import RunError
 from trainables.tune import TorchTrainable
+from trainables.unfit import Unfit, unfit_reasons
 
 SAMPLES = "tests.trainables.samples."
 TRIAL = {"trial": {"seed": 3}}
@@ -250,3 +251,49 @@ def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path)
     with pytest.raises(Damaged, match="the checkpoint is damaged"):
         made.load_checkpoint(str(tmp_path))
     assert made.step()["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reasons"),
+    [
+        ({}, ()),
+        ({"scheduler": "torch.optim.lr_scheduler.ConstantLR", "scheduler_config": {"factor": 0.0}}, ()),
+        ({"train": SAMPLES + "wrong"}, ()),  # a loop of the user's own is not looked into
+        (
+            {"net": SAMPLES + "Headless", "net_config": {}},
+            (
+                "gradients: default: no gradient reaches unused.weight, unused.bias; "
+                "freeze what is not trained: requires_grad_(False)",
+            ),
+        ),
+        (
+            {"net": SAMPLES + "Overflowing", "net_config": {}},
+            (
+                "gradients: default: not finite: layer.weight, layer.bias; "
+                "look at the data's scale, the net and the criterion",
+            ),
+        ),
+        (
+            {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 1e-30}, "scheduler": None},
+            ("optimizer: default: a step changes no parameter; is its rate 0?",),
+        ),
+        ({"net": SAMPLES + "Failing", "net_config": {}}, ("default: failed: KeyError: 'no such feature'",)),
+        ({"net": SAMPLES + "Hungry", "net_config": {}}, ("default: oom: MemoryError: out of everything",)),
+    ],
+)
+def test_a_process_takes_a_step_of_the_default_before_its_first_trial(words, reasons):
+    """What is wrong is said by an error that has crossed processes, not by a trial's result."""
+    made = TorchTrainable.__new__(TorchTrainable)
+    made.setup(BASE | TRIAL, None, BASE | TRIAL | words)
+    if not reasons:
+        assert made.step()["epoch"] == 1
+        return
+    with pytest.raises(Unfit) as caught:
+        made.step()
+    assert unfit_reasons(f"Traceback\ntrainables.unfit.Unfit: {caught.value}\n") == reasons
+
+
+def test_the_step_before_the_first_trial_changes_nothing_of_it():
+    plain, looked = trainable(), TorchTrainable.__new__(TorchTrainable)
+    looked.setup(BASE | TRIAL, None, BASE | TRIAL)
+    assert [clock_free(plain.step()) for _ in range(2)] == [clock_free(looked.step()) for _ in range(2)]

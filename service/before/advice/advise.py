@@ -51,10 +51,11 @@ def advise(reading: Reading, facts: DataFacts | None = None) -> tuple[Advice, ..
             reading.document.problem(("ignore_advice", place), "unknown advice", suggestion(name, NAMES))
             for place, name in unknown
         )
+    open_ = reading.sweep.budget is not None and "trials" not in reading.sweep.model_fields_set
     said = [
         _placed(rule, remark, reading)
         for rule, remark in _remarks(reading, facts)
-        if rule.name not in ignored
+        if rule.name not in ignored and not (open_ and remark.key == ("trials",))  # a budget chooses them
     ]
     return tuple(sorted(said, key=lambda advice: (advice.problem.file, advice.problem.line or 0)))
 

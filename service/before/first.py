@@ -1,0 +1,35 @@
+"""What every run looks at before its first trial: its data, and one step of its own default.
+
+The whole of `launch.py preflight` takes seconds; this takes milliseconds. The data are looked at where they
+are loaded, and the step is taken by each of the processes that trials run in, before its first trial
+(`trainables.tune`): there torch is imported anyway, and the device is the one that trials get.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.before.check import require
+from service.before.corners import rehearsed, trial_config
+from service.before.preflight import read_data
+from service.before.rows import data_checks
+from service.spec import Sweep
+from trainables.data import Data
+
+
+def sound_data(sweep: Sweep) -> Data:
+    """The data as trials get them, looked at.
+
+    Raises:
+        NotFit: with what is wrong with them.
+        RunError: if they cannot be loaded.
+    """
+    data, facts = read_data(sweep)
+    require(data_checks(data, facts))
+    return data
+
+
+def first_step_of(sweep: Sweep) -> dict[str, Any]:
+    """The config of which a process takes one step before its first trial: the run's default."""
+    uncounted = sweep.model_copy(update={"run": sweep.run.model_copy(update={"costs": ()})})
+    return trial_config(uncounted, rehearsed(sweep)["default"])

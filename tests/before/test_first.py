@@ -1,0 +1,94 @@
+"""What every run looks at before its first trial, and how it ends where that is not well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+import launch
+from service.before.corners import rehearsed
+from service.before.first import first_step_of
+from service.commands.drive import data_of
+from service.spec import read_sweep
+from service.study.folder import StudyFolder
+from service.study.record import fold
+
+SWEEP = """\
+study_name: {name}
+trials: 4
+run:
+  {run}
+  optimizer: torch.optim.AdamW
+  optimizer_config: {{lr: 1e-3}}
+  scheduler: null
+  epochs: 2
+search_space: {{optimizer_config: {{lr: {{type: float, min: 1e-4, max: 1e-2, log: true}}}}}}
+"""
+TABLE = "data: trainables.data.load_table\n  data_config: {path: rows.csv, target: y}"
+
+
+def leaking(x: np.ndarray) -> np.ndarray:
+    """The second half of the rows is the first half again."""
+    return np.concatenate([x[: len(x) // 2]] * 2)
+
+
+def with_nothing_to_learn(x: np.ndarray) -> np.ndarray:
+    """The target is the same everywhere."""
+    return np.column_stack([x[:, 0], x[:, 1] * 0 + 1.5])
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to be in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "says"),
+    [
+        (leaking, "preflight: leak: "),
+        (with_nothing_to_learn, "preflight: target: is constant in the training rows"),
+    ],
+)
+def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(written: Path, capsys, spoilt, says):
+    rows = spoilt(np.random.default_rng(0).normal(size=(400, 2)))
+    np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
+    (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))
+    assert launch.main(["run", "s.yaml", "--local"]) == 3
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("preflight: ")]
+    assert told
+    assert all(line.startswith(says) for line in told)
+    assert not (written / "runs/bad").exists()
+    assert not ray.is_initialized()
+
+
+def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path):
+    rows = with_nothing_to_learn(np.random.default_rng(0).normal(size=(40, 2)))
+    np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
+    (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))
+    nothing = fold([], "last")
+    data = data_of(read_sweep("s.yaml").sweep, StudyFolder(written / "bad"), nothing, looks=False)
+    assert len(data.x_train) == 24
+
+
+def test_the_first_step_is_the_default_s_and_measures_no_costs():
+    """A latency takes seconds to measure."""
+    sweep = read_sweep("sweeps/pareto.yaml").sweep
+    first = first_step_of(sweep)
+    assert first["costs"] == []
+    assert first["optimizer_config"]["lr"] == rehearsed(sweep)["default"]["optimizer_config.lr"]
+
+
+@pytest.mark.ray
+def test_a_net_that_cannot_learn_ends_a_run_before_its_first_epoch(written: Path, capsys):
+    run = "data: trainables.data.load_diabetes\n  net: tests.trainables.samples.Headless"
+    (written / "s.yaml").write_text(SWEEP.format(name="headless", run=run))
+    assert launch.main(["run", "s.yaml", "--local"]) == 3
+    captured = capsys.readouterr()
+    assert "preflight: gradients: default: no gradient reaches unused.weight, unused.bias" in captured.err
+    assert "Traceback" not in captured.err + captured.out
+    assert not (written / "runs/headless").exists()

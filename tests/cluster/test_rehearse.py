@@ -1,0 +1,38 @@
+"""Configurations rehearsed by Ray's workers: whatever becomes of one is an outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.before.corners import trial_config
+from service.cluster.embedded import embedded
+from service.spec import read_sweep
+from trainables.data import load
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray() -> Iterator[None]:
+    with embedded([Path(__file__).parents[2]]):
+        yield
+
+
+def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Path):
+    """A net too large is refused by torch within its bound: the node, and its other trials, never feel it."""
+    from service.cluster.rehearse import free_memory_mb, rehearse_on_workers
+
+    file = tmp_path / "s.yaml"
+    file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")
+    sweep = read_sweep(file).sweep
+    assert free_memory_mb() > 0
+    flats = ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10_000_000})
+    configs = [trial_config(sweep, flat) for flat in flats]
+    data = load(sweep.run, sweep.import_paths)
+    found = rehearse_on_workers(configs, data, cpu=1.0, gpu=0.0, at_once=2, limit_s=120.0)
+    assert [one.outcome for one in found] == ["ran", "failed", "oom"]
+    assert found[0].restored
+    assert "norm is None" in found[1].reason
