@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.before.advice.thumb import is_grid
+from service.before.curves import Draw
 from service.before.plan import (
     RETRAINED,
     SEEDS,
     START_S,
     Costs,
-    Draw,
     epoch_seconds,
     expected_shares,
     retrain_s,

@@ -8,8 +8,8 @@ from functools import partial
 
 from service.before.check import NotFit
 from service.before.corners import rehearsed
-from service.before.curves import PRIOR, like_curves, prior_curves, recorded_epoch_s, whole_curves
-from service.before.plan import Costs, Draw
+from service.before.curves import PRIOR, Draw, like_curves, prior_curves, recorded_epoch_s, whole_curves
+from service.before.plan import Costs
 from service.before.preflight import LIMIT_S, Place, rehearse
 from service.spec import Sweep
 from service.study.record import StudyRecord

@@ -1,12 +1,12 @@
 """What a sweep will come to before it runs: epochs, hours, cost and disk, or what so many hours hold.
 
 How many epochs the trial scheduler lets run is seen by replaying it on curves of a stated prior, or on an
-earlier study's. What a sampler learns on the way is not: it makes later trials better, and stops fewer.
+earlier study's, in an order that gets better as the sampler learns: later trials are then stopped less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ import numpy as np
 
 from schedulers.audit import AUDIT_WORDS
 from schedulers.replay import COPIES, Replay, replay
-from service.before.curves import Curves
+from service.before.advice.budget import BLIND
+from service.before.advice.thumb import class_name, is_grid
+from service.before.curves import Draw, searched_curves
 from service.before.strategy import affordable_parameters, recommend
 from service.spec import Sweep
 from service.study.replay import CannotReplay, fresh_rule
@@ -39,12 +41,13 @@ RETRAINED, SEEDS = 3, 5
 """What `launch.py retrain` trains by default: so many configurations over so many seeds."""
 
 RUNGS_SHOWN = 8
+ZEALS = (0.5, 1.0)
+"""What a sampler that learns makes of a trial, from the first replay to the last; see `searched_curves`."""
+
 ALTERNATIVES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("schedulers.FIFO", {}),
     ("schedulers.ASHA", {"reduction_factor": 3}),
 )
-
-Draw = Callable[[int, int, np.random.Generator], Curves]
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +261,17 @@ def expected_shares(sweep: Sweep, costs: Costs, draw: Draw) -> list[float]:
     return [one.epochs / (sweep.trials * sweep.run.epochs) for one in seen]
 
 
+def startup_trials(sweep: Sweep) -> int | None:
+    """Trials before the sampler learns from any; None for one that never does.
+
+    As `service.search.samplers` fills them in; ten of a sampler that does not say.
+    """
+    if class_name(sweep.sampler.name) in BLIND or is_grid(sweep) or not sweep.search_space:
+        return None
+    given = sweep.sampler.kwargs.get("n_startup_trials")
+    return given if isinstance(given, int) else max(10, 2 * len(sweep.search_space))
+
+
 def epoch_seconds(costs: Costs) -> float:
     """Of one epoch, its report included."""
     return float(np.mean(costs.epoch_s)) + EPOCH_OVERHEAD_S
@@ -276,9 +290,13 @@ def _replays(
     words = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
     found: list[Replay] = []
     notes: tuple[str, ...] = ()
-    for number in range(max(3, min(DRAWS, STEPS // (trials * epochs)))):
+    startup, zeals = startup_trials(sweep), (0.0,)
+    draws = max(3, min(DRAWS, STEPS // (trials * epochs)))
+    if startup is not None:
+        zeals = tuple(np.geomspace(*ZEALS, draws))
+    for number in range(draws):
         rng = np.random.default_rng([sweep.seed, number])
-        curves = draw(trials, epochs, rng)
+        curves = searched_curves(draw, startup or 0, zeals[number % len(zeals)])(trials, epochs, rng)
         pace = (rng.choice(costs.epoch_s, trials) + EPOCH_OVERHEAD_S).tolist()
         configs = [{key: domain.sample(rng) for key, domain in sweep.space.items()} for _ in range(trials)]
         rule = fresh_rule(name, words, sweep, trials)

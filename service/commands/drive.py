@@ -74,9 +74,8 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool 
         tracker, looks = tracker_of(sweep, folder), looks and past.epochs == 0
         tracker.start()  # before Ray: it imports mlflow in a process of its own, on a core still idle
         view = watch(facts_of(sweep), past, console)
-        here = target.kind == "here"
-        with tracker.or_nothing():  # before Ray: they may be wrong
-            loaded = data_of(sweep, folder, past, looks) if here else None
+        with tracker.or_nothing():  # here before Ray: they may be wrong
+            loaded = data_of(sweep, folder, past, looks) if target.kind == "here" else None
         with ray_of(target, sweep) as machine:
             with tracker.or_nothing():
                 data = loaded or data_on_cluster(sweep, folder, past, looks)

@@ -39,7 +39,7 @@ def chosen(sweep: Sweep) -> Sweep:
     [
         ("budget: {epochs: 100000}", 64, 81, "FIFO"),  # all there is, for one parameter
         ("budget: {epochs: 5000}", 64, 81, "ASHA"),
-        ("budget: {epochs: 1000}", 64, 27, "ASHA"),
+        ("budget: {epochs: 1500}", 64, 27, "ASHA"),
         ("budget: {epochs: 720}", 64, 9, "FIFO"),
         ("budget: {epochs: 500}", 64, 9, "ASHA"),
         ("budget: {hours: 100}", 64, 81, "FIFO"),

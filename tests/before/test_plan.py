@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import launch
-from service.before.curves import like_curves, prior_curves
-from service.before.plan import Costs, affordable, plan
+from service.before.curves import POOL, like_curves, prior_curves, searched_curves
+from service.before.plan import Costs, affordable, plan, startup_trials
 from service.spec import read_sweep
 from tests.before.conftest import Read
 
@@ -99,6 +99,39 @@ def test_hours_that_hold_too_few_ask_for_a_stopper(read: Read):
 def test_hours_shorter_than_the_retraining_hold_no_trial(read: Read):
     found = affordable(read([]).sweep, 0.001, COSTS, flat)
     assert max(choice.trials for choice in found.choices) == 0
+
+
+@pytest.mark.parametrize(("zeal", "late"), [(0.0, 0.5), (0.5, 1 / 11), (1.0, 1 / 21)])
+def test_a_sampler_finds_the_better_ones_later(zeal: float, late: float):
+    """Of trial 30 after 10 at random: the best of zeal * 20, so at the quantile 1 / (zeal * 20 + 1)."""
+    quantiles = []
+    for seed in range(300):
+        curves = searched_curves(flat, 10, zeal)(31, 2, np.random.default_rng(seed))
+        quantiles.append((curves[5][-1] / (POOL * 31), curves[30][-1] / (POOL * 31)))
+    early, found = np.mean(quantiles, axis=0)
+    assert early == pytest.approx(0.5, abs=0.06)
+    assert found == pytest.approx(late, abs=0.05)  # those found before are no longer there to be found
+
+
+def test_later_trials_of_a_sampler_that_learns_are_stopped_less(read: Read):
+    learns, blind = (
+        plan(read([f"sampler=optuna.samplers.{name}"]).sweep, COSTS, flat)
+        for name in ("TPESampler", "RandomSampler")
+    )
+    assert learns.epochs.middle > 1.2 * blind.epochs.middle
+
+
+@pytest.mark.parametrize(
+    ("sampler", "startup"),
+    [
+        ("optuna.samplers.RandomSampler", None),
+        ("optuna.samplers.QMCSampler", None),
+        ("optuna.samplers.TPESampler", 10),
+        ("{name: optuna.samplers.TPESampler, kwargs: {n_startup_trials: 25}}", 25),
+    ],
+)
+def test_a_sampler_learns_after_its_start_up_if_at_all(read: Read, sampler, startup):
+    assert startup_trials(read([f"sampler={sampler}"]).sweep) == startup
 
 
 def test_known_curves_are_stretched_to_the_new_run():
