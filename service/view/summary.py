@@ -123,7 +123,7 @@ def print_places(
         put(console, "once mended", again)
     elif exit_code in RESUMABLE:
         put(console, "carry on", f"python launch.py resume {study}")
-    elif exit_code == 0:
+    elif exit_code == 0 and not (folder.parent / "study.json").exists():  # a retraining has its own table
         put(console, "what it taught", f"python launch.py report {study}")
 
 

@@ -92,6 +92,13 @@ def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monk
     assert ("what it taught   python launch.py report runs/digits" in lines) == (exit_code == 0)
 
 
+def test_a_retraining_is_not_to_be_reported_on(tmp_path):
+    """It ends in a table of its own."""
+    (tmp_path / "study.json").touch()
+    folder = tmp_path / "retrain"
+    assert not any("report" in line for line in printed(print_places, folder, folder / "best.yaml", 0))
+
+
 @pytest.mark.parametrize(
     ("left", "way"),
     [
