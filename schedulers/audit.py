@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from schedulers.chance import generator
-from schedulers.rule import Continue, Decision, Report, Resume, Rule, Stop
+from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 
 WOULD_STOP = "audit: would have been stopped: "
 """Begins the reason of the decision by which an audit sets in, and of none else: journals are read by it."""
@@ -56,7 +56,7 @@ class AuditedRule(Rule):
             )
         super().__init__(max_resource=rule.max_resource, objective=rule.objective)
         self.rule = rule
-        self.parameters = rule.parameters
+        self.parameters, self.replaces = rule.parameters, rule.replaces
         self.audit_fraction = audit_fraction
         self.audit_seed = audit_seed
         self.audited: dict[str, list[Any]] = {}  # trial -> epoch and reason of its stop; a list, for JSON
@@ -92,6 +92,10 @@ class AuditedRule(Rule):
                 f"audit: {decision.reason}; would have been stopped at epoch {epoch}: {reason}", "completed"
             )
         return decision
+
+    def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
+        """The rule's word; audited trials copy nobody."""
+        return None if trial_id in self.audited else self.rule.failed(trial_id, reason)
 
     def judge(self, report: Report) -> Decision:
         """Of an audited trial: say at the first report why it would have been stopped."""

@@ -16,6 +16,10 @@ OUTCOMES: dict[str, Ending] = {
 }
 
 
+FAILURES = ("failed", "oom")
+"""Those of a trial that went wrong, and might go on from another's weights."""
+
+
 def outcome_of(result: Mapping[str, Any]) -> str | None:
     """The outcome in a result, if there is one; a foreign program's key of that name is none of ours."""
     outcome = result.get("outcome")

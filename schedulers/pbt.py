@@ -13,10 +13,23 @@ from typing import Any
 import numpy as np
 
 from schedulers.chance import generator
-from schedulers.rule import Continue, Decision, Exploit, Objective, Pause, Report, Resume, Rule, Stop
+from schedulers.rule import (
+    Continue,
+    Decision,
+    Ending,
+    Exploit,
+    Objective,
+    Pause,
+    Report,
+    Resume,
+    Rule,
+    Stop,
+)
 from schedulers.space import FACTORS, Domain
 
-Entry = list[Any]  # [loss or None (diverged), trial_id, config, may be copied]: a list, for JSON's sake
+Entry = list[
+    Any
+]  # [loss or None (diverged, failed), trial_id, config, may be copied]: a list, for JSON's sake
 
 
 class PBTRule(Rule):
@@ -37,9 +50,10 @@ class PBTRule(Rule):
     they and it are half the population (2 at least): fewer would be a ranking by accident. Nobody
     waits; early arrivals escape a comparison that later ones face.
 
-    A member that diverges is replaced first: it waits for the next milestone, ranked worst there
-    (asynchronously: until one sound member has come), and goes on from a donor's checkpoint. Past
-    the last milestone there is nothing left to gain, and it stops.
+    A member that diverges or fails is replaced first: it waits for the next milestone, ranked worst
+    there (asynchronously: until one sound member has come), and goes on from a donor's checkpoint.
+    Past the last milestone there is nothing left to gain, and it stops. So does a member that fails
+    before the first epoch since it was replaced: the copy did not mend it.
 
     Each draw has a generator of its own, from (seed, trial, resource).
 
@@ -58,6 +72,8 @@ class PBTRule(Rule):
     Raises:
         ValueError: for settings under which nobody could ever copy anybody.
     """
+
+    replaces = True
 
     def __init__(
         self,
@@ -98,15 +114,26 @@ class PBTRule(Rule):
         # Keys of milestones are strings because JSON knows no others.
         self.scores: dict[str, list[Entry]] = {}  # open milestone -> who came, best first
         self.skipped: dict[str, int] = {}  # open milestone -> members that passed it without a report
-        self.place: dict[str, int] = {}  # trial -> its resource, or the milestone a diverged one waits for
+        self.place: dict[str, int] = {}  # trial -> its resource, or the milestone a lost one waits for
         self.waiting: dict[str, int] = {}  # trial -> the milestone at which it waits
         self.orders: dict[str, dict[str, Any]] = {}  # trial -> the exploit it has yet to carry out
-        self.lost: dict[str, str] = {}  # diverged trial -> what it diverged with
+        self.lost: dict[str, str] = {}  # diverged or failed trial -> by what
+        self.failures: dict[str, int] = {}  # failed trial -> the milestone at which it was, or is, replaced
         self.ended_at: list[int] = []  # places of the ended, ascending
 
     def memory(self) -> tuple[str, ...]:
         """Open milestones, and who waits for what."""
-        own = ("population", "scores", "skipped", "place", "waiting", "orders", "lost", "ended_at")
+        own = (
+            "population",
+            "scores",
+            "skipped",
+            "place",
+            "waiting",
+            "orders",
+            "lost",
+            "failures",
+            "ended_at",
+        )
         return (*super().memory(), *own)
 
     def judge(self, report: Report) -> Decision:
@@ -121,12 +148,30 @@ class PBTRule(Rule):
 
     def diverged(self, report: Report) -> Decision:
         """Wait for the next milestone, to be replaced there."""
-        trial = report.trial_id
-        milestone = -(-report.resource // self.perturbation_interval) * self.perturbation_interval
+        milestone = self._next_milestone(report.resource)
         if milestone >= self.max_resource:
             return super().diverged(report)
+        self.failures.pop(report.trial_id, None)
+        return self._fall(report.trial_id, milestone, f"loss is {report.loss} at epoch {report.resource}")
+
+    def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
+        """As one that diverged; but a copy that fails at once will fail again."""
+        seen = self.seen.get(trial_id, 0)
+        milestone = self._next_milestone(seen + 1)
+        no_better = seen <= self.failures.get(trial_id, -1)
+        if trial_id in self.over or milestone >= self.max_resource or no_better:
+            return None
+        self.failures[trial_id] = milestone
+        decision = self._fall(trial_id, milestone, f"failed in epoch {seen + 1}: {reason}")
+        return decision if isinstance(decision, Pause | Exploit) else None
+
+    def _next_milestone(self, resource: int) -> int:
+        return -(-resource // self.perturbation_interval) * self.perturbation_interval
+
+    def _fall(self, trial: str, milestone: int, what: str) -> Decision:
+        """Line a member without weights up for a donor's."""
         self._advance(trial, milestone)
-        self.lost[trial] = f"loss is {report.loss} at epoch {report.resource}"
+        self.lost[trial] = what
         insort(self.scores.setdefault(str(milestone), []), [None, trial, {}, False], key=_rank_key)
         if self.synchronous:
             return self._wait(trial, milestone)
@@ -195,14 +240,15 @@ class PBTRule(Rule):
         return "a population has its size from the start: a newcomer has nobody of its age" if trials else ""
 
     def last_word(self, trial_id: str) -> str:
-        """A diverged member that nobody could replace, or one whose others are gone."""
+        """A lost member that nobody could replace, or one whose others are gone."""
         if trial_id in self.lost:
             return f"{self.lost[trial_id]}; no donor was left to copy"
         return super().last_word(trial_id)
 
     def last_decision(self, trial_id: str) -> Stop:
-        """A diverged member ends as diverged."""
-        return Stop(self.last_word(trial_id), "diverged" if trial_id in self.lost else "stopped")
+        """A diverged member ends as diverged, a failed one as failed."""
+        fallen: Ending = "failed" if trial_id in self.failures else "diverged"
+        return Stop(self.last_word(trial_id), fallen if trial_id in self.lost else "stopped")
 
     def copyable(self, resource: int) -> bool:
         """As long as a member that is not over has yet to leave the milestone behind."""
@@ -247,7 +293,7 @@ class PBTRule(Rule):
         if trial not in self.waiting:
             return Continue(f"the population is complete at epoch {milestone}", milestone=True)
         if str(milestone) not in self.scores:
-            return self.last_decision(trial)  # all have come, and all of them diverged
+            return self.last_decision(trial)  # all have come, and none of them is sound
         word = (
             f"waits at epoch {milestone}: {len(self.scores[str(milestone)])} of {self.population} are there"
         )
@@ -295,7 +341,7 @@ class PBTRule(Rule):
         return Continue(f"loss {entry[0]:.6g} ranks {rank} of {n} at epoch {milestone}", milestone=True)
 
     def _rescue(self, milestone: int) -> None:
-        """Asynchronous: give the diverged that wait here a donor, if there is one."""
+        """Asynchronous: give the lost that wait here a donor, if there is one."""
         waiting = [t for t, where in self.waiting.items() if where == milestone and t not in self.orders]
         if not waiting:
             return

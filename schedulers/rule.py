@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 Objective = Literal["last", "best"]
-Ending = Literal["completed", "stopped", "diverged"]
+Ending = Literal["completed", "stopped", "diverged", "failed"]
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
 
 
@@ -85,7 +85,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The trial ends here: `completed` all it was given, was `stopped`, or `diverged`."""
+    """The trial ends here: `completed` all it was given, was `stopped`, `diverged` or `failed`."""
 
     reason: str
     ending: Ending = "stopped"
@@ -122,6 +122,7 @@ class Rule(ABC):
 
     Attributes:
         parameters: flat keys of the searched parameters a rule wants to see in `Report.config`.
+        replaces: whether `failed` may answer anything but None.
 
     Args:
         max_resource: R, epochs of a whole trial; at R every trial ends.
@@ -132,6 +133,7 @@ class Rule(ABC):
     """
 
     parameters: Sequence[str] = ()
+    replaces: bool = False
 
     def __init__(self, *, max_resource: int, objective: Objective = "last") -> None:
         if max_resource < 1:
@@ -175,6 +177,14 @@ class Rule(ABC):
     def diverged(self, report: Report) -> Decision:
         """Answer a loss that is NaN, infinite or missing; a rule may do better than to stop."""
         return Stop(f"loss is {report.loss} at epoch {report.resource}", "diverged")
+
+    def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
+        """Answer a trial whose next epoch failed, so that it has nothing to go on from; None: it ends.
+
+        A rule may know of another's weights to go on from. The answer comes with the failure: whoever
+        asks says `end` if it is None.
+        """
+        return None
 
     def again(self, report: Report) -> Decision:
         """Answer a resource judged before: a re-run after a recovery, from which nothing is learnt.

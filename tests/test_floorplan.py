@@ -31,7 +31,7 @@ FLOOR = {
 
 # Outside library -> where its knowledge lives: folders (ending in /), files, or any file of a name.
 HOME = {
-    "ray": ("tune.py", "schedulers/ray_private.py", "service/cluster/"),
+    "ray": ("tune.py", "schedulers/tune/", "schedulers/ray_private.py", "service/cluster/"),
     "torch": ("trainables/",),
     "pytorch_optimizer": ("trainables/",),
     "pytorch_scheduler": ("trainables/",),

@@ -157,6 +157,18 @@ class Retried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fallen:
+    """The trial failed, and waits to go on as another's copy (`Exploited`); that it failed counts."""
+
+    t: float
+    trial: str
+    outcome: Literal["failed", "infeasible"]
+    reason: str
+    error: str = ""
+    """Traceback."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """The trial is over."""
 
@@ -211,6 +223,7 @@ Event = (
     | Recovered
     | Unsaved
     | Retried
+    | Fallen
     | Ended
     | Revised
     | Reopened

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from service.study.events import Ended, Event, Retried
+from service.study.events import Ended, Event, Fallen, Retried
 from service.study.folder import StudyFolder
 from service.study.record import StudyRecord, TrialRecord
 
@@ -32,6 +32,10 @@ def cause(trial: TrialRecord) -> str:
     return last_line(trial.error) or trial.reason
 
 
+def _cause(fall: Fallen) -> str:
+    return last_line(fall.error) or fall.reason
+
+
 def signature(error: str) -> str:
     """An error without what differs from trial to trial: numbers, addresses, folders.
 
@@ -46,33 +50,35 @@ def signature(error: str) -> str:
 
 
 def repeated(record: StudyRecord, since: float) -> str:
-    """The error by which the last three trials to end all failed; empty if they did not.
+    """The error by which the last three trials to end (or to fall) all failed; empty if they did not.
 
     Args:
         record: the study.
         since: trials that had ended before it (unix seconds) do not count: an attempt begins afresh.
     """
-    ended = sorted(
-        (t for t in record.trials.values() if t.ended_at is not None and t.ended_at >= since),
-        key=lambda trial: (trial.ended_at, trial.number),
-    )[-RUNNING:]
-    kinds = {signature(cause(trial)) for trial in ended if trial.outcome == "failed"}
-    same = len(ended) == RUNNING and all(t.outcome == "failed" for t in ended) and len(kinds) == 1
-    return cause(ended[-1]) if same else ""
+    trials = record.trials.values()
+    ended = [(t.ended_at, t.number, t.outcome, cause(t)) for t in trials if t.ended_at and not t.fallen]
+    fallen = [(f.t, t.number, f.outcome, _cause(f)) for t in trials for f in t.falls]
+    last = sorted(one for one in [*ended, *fallen] if one[0] >= since)[-RUNNING:]
+    kinds = {signature(error) if outcome == "failed" else None for _, _, outcome, error in last}
+    return last[-1][-1] if len(last) == RUNNING and len(kinds) == 1 and None not in kinds else ""
 
 
 def commonest(trials: Iterable[TrialRecord], at_most: int = 3) -> list[dict[str, Any]]:
     """The commonest causes of failed and infeasible trials, each with how often and where first."""
-    failed = [trial for trial in trials if trial.outcome in ("failed", "infeasible")]
-    counts = Counter(cause(trial) for trial in failed)
-    first = {cause(trial): trial for trial in reversed(failed)}
+    failed = [
+        (error, trial.trial, outcome)
+        for trial in trials
+        for error, outcome in [
+            *((_cause(fall), fall.outcome) for fall in trial.falls),
+            *([] if trial.fallen else [(cause(trial), trial.outcome)]),
+        ]
+        if outcome in ("failed", "infeasible")
+    ]
+    counts = Counter(error for error, _, _ in failed)
+    first = {error: (trial, outcome) for error, trial, outcome in reversed(failed)}
     return [
-        {
-            "error": error,
-            "trials": count,
-            "first": first[error].trial,
-            "outcome": first[error].outcome,
-        }
+        {"error": error, "trials": count, "first": first[error][0], "outcome": first[error][1]}
         for error, count in counts.most_common(at_most)
     ]
 
@@ -90,7 +96,7 @@ class ErrorFiles:
 
     def __call__(self, event: Event) -> None:
         """Take one event in."""
-        if not isinstance(event, Ended | Retried) or not event.error:
+        if not isinstance(event, Ended | Retried | Fallen) or not event.error:
             return
         path = error_file(self.folder, event.trial)
         try:

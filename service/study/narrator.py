@@ -9,9 +9,10 @@ from typing import Any
 from schedulers.listener import LOST, Listener
 from schedulers.rule import Decision, Exploit, Resume
 from service.study.desk import Desk
-from service.study.events import Ended, Exploited, Paused, Promoted, Reported, Retried, Unsaved
+from service.study.events import Ended, Exploited, Fallen, Paused, Promoted, Reported, Retried, Unsaved
 
 WORKERS_LOST_WITHOUT_PROGRESS = 3
+WORKERS_LOST = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
 OUTCOMES = {"oom": "infeasible"}  # the trainable's word -> the study's; the others are the same
 BOOKKEEPING = frozenset(
     (
@@ -93,13 +94,25 @@ class Narrator(Listener):
             )
         )
 
+    def fell(self, trial_id: str, ending: str, reason: str, error: str) -> None:
+        """A trial failed, and waits to go on as another's copy."""
+        outcome: Any = OUTCOMES.get(ending, ending)
+        self.desk.stream.emit(
+            Fallen(t=self.desk.stream.clock(), trial=trial_id, outcome=outcome, reason=reason, error=error)
+        )
+
+    def lost_for_good(self, trial_id: str) -> str:
+        """Why a trial that has just lost its worker is not run again as it is; empty if it is."""
+        lost = self.desk.record.trials[trial_id].losses_of_worker + 1
+        return WORKERS_LOST if self.desk.rule.replaces and lost >= WORKERS_LOST_WITHOUT_PROGRESS else ""
+
     def ended(self, trial_id: str, ending: str, reason: str, error: str = "") -> None:
         """A trial is over."""
         if self.desk.record.trials[trial_id].outcome is not None:
             return
         outcome: Any = OUTCOMES.get(ending, ending)
         if reason == LOST:
-            reason = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
+            reason = WORKERS_LOST
         if ending == "oom":
             reason = f"{reason}; {self.desk.why_no_more(trial_id)}"
         self.desk.stream.emit(

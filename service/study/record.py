@@ -17,6 +17,7 @@ from service.study.events import (
     Ended,
     Event,
     Exploited,
+    Fallen,
     Paused,
     Promoted,
     Recovered,
@@ -64,6 +65,8 @@ class TrialRecord:
         resources: of its second run, after it ran out of memory; empty if it did not, or may have none.
         last_loss, best_loss: of the finite reports; None before the first.
         best_epoch: the epoch of `best_loss`.
+        falls: its failures after which it was to go on as another's copy.
+        fallen: the last of them holds: it has not gone on yet.
         waits: the trial scheduler's last word was to pause it (it did not just give way to another).
         audited: epoch at which it would have been stopped, and why; None unless an audit let it run on.
     """
@@ -90,6 +93,8 @@ class TrialRecord:
     last_loss: float | None = None
     best_loss: float | None = None
     best_epoch: int = 0
+    falls: list[Fallen] = field(default_factory=list)
+    fallen: bool = False
     waits: bool = False
     audited: tuple[int, str] | None = None
 
@@ -132,7 +137,7 @@ class StudyRecord:
         attempts: how often it was begun.
         wanted: trials asked for in all.
         closed: how the last attempt ended, None while one runs or after a kill.
-        failures: trials that failed, counted as they end: it is asked for at every step.
+        failures: how often a trial failed, counted as it happens: it is asked for at every step.
     """
 
     objective: str = "last"
@@ -180,7 +185,7 @@ class StudyRecord:
             trial.audited = trial.audited or (event.epoch, event.reason.removeprefix(WOULD_STOP))
         match event:
             case Started() | Promoted():
-                trial.status = "running"
+                trial.status, trial.fallen = "running", False
                 trial.started_at = event.t if trial.started_at is None else trial.started_at
             case Reported(again=False):
                 loss = math.nan if event.loss is None else event.loss
@@ -207,6 +212,11 @@ class StudyRecord:
                 trial.losses_of_worker += 1
             case Retried():
                 trial.status, trial.resources = "paused", dict(event.resources)
+            case Fallen():
+                trial.status, trial.fallen, trial.waits = "paused", True, True
+                trial.losses_of_worker = 0
+                trial.falls.append(event)
+                self.failures += event.outcome == "failed"
             case Reopened():
                 self.failures -= trial.outcome == "failed"
                 self._leader = None
@@ -215,7 +225,7 @@ class StudyRecord:
             case Ended():
                 trial.status = trial.outcome = event.outcome
                 trial.reason, trial.error, trial.ended_at = event.reason, event.error, event.t
-                self.failures += event.outcome == "failed"
+                self.failures += event.outcome == "failed" and not trial.fallen  # else it is counted already
                 if self._leader is not None and event.outcome == "completed":
                     self._leader = min(self._leader, trial, key=self._rank)
             case _:

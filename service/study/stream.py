@@ -17,6 +17,7 @@ from service.study.events import (
     Ended,
     Event,
     Exploited,
+    Fallen,
     Paused,
     Promoted,
     Reopened,
@@ -103,7 +104,7 @@ def teach(learner: Learner, record: StudyRecord, event: Event) -> None:
                 learner.report(event.trial, event.epoch, event.loss)
             if event.decision == "pause":  # a kill may come before the pause itself is told
                 learner.paused(event.trial)
-        case Paused() | Retried():
+        case Paused() | Retried() | Fallen():
             learner.paused(event.trial)
         case Promoted():
             learner.resumed(event.trial)
@@ -141,6 +142,9 @@ class RuleFold:
                 self.decisions[event.trial] = self.rule.report(report)
                 if event.decision != "stop":
                     self.rule.over.pop(event.trial, None)
+                self._copied.pop(event.trial, None)
+            case Fallen():
+                self.rule.failed(event.trial, event.reason)
                 self._copied.pop(event.trial, None)
             case Exploited():
                 self._copied[event.trial] = Exploit(event.donor, event.epoch, event.config, event.reason)

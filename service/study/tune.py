@@ -183,6 +183,7 @@ def _fit(
         more_trials=lambda: bool(desk.again) or not desk.all_asked,
         halting=lambda: desk.stop.requested,
         objection=lambda result: broken(desk.sweep.constraints, result),
+        lost_for_good=narrator.lost_for_good,
     )
     given = {word: value for word, value in given.items() if value is not None}
     trainable = tune.with_parameters(TorchTrainable, **given) if given else TorchTrainable
@@ -393,8 +394,8 @@ class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker was lost; not the trial's fault, unless it takes every worker with it."""
-        if trial.status == Trial.PAUSED:
-            return  # for want of memory: it waits for a larger share
+        if trial.status == Trial.PAUSED or trial.is_finished():
+            return  # it waits for a larger share, or for another's weights; or there were none
         error = last_error(trial) or "worker lost"
         if (reasons := unfit_reasons(error)) and self.desk.record.epochs == 0:
             self.desk.refuse(reasons)
@@ -403,7 +404,8 @@ class Hooks(_NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no
             place, error = fall_back(self.desk.record, self.desk.folder.locate, trial.trial_id)
             start_at(trial, place)
         self._emit(Recovered, trial, error=error)
-        if self.desk.record.trials[trial.trial_id].losses_of_worker >= WORKERS_LOST_WITHOUT_PROGRESS - 1:
+        losses = self.desk.record.trials[trial.trial_id].losses_of_worker
+        if losses >= WORKERS_LOST_WITHOUT_PROGRESS - 1 and not self.desk.rule.replaces:
             trial.max_failures = 0  # the next loss is its end
 
     def _emit(self, kind: Callable[..., Any], trial: Trial, **fields: Any) -> None:

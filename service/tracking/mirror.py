@@ -18,6 +18,7 @@ from service.study.events import (
     Ended,
     Event,
     Exploited,
+    Fallen,
     Paused,
     Promoted,
     Recovered,
@@ -120,6 +121,10 @@ class Mirror:
                 change = self._trial(event.trial)
                 change.tags["retried"] = clip(f"{param_text(dict(event.resources))}: {event.reason}", MAX_TAG)
                 change.texts["out_of_memory.txt"] = event.error or event.reason
+            case Fallen():
+                change = self._trial(event.trial)
+                change.tags["fallen"] = clip(f"{event.outcome}: {event.reason}", MAX_TAG)
+                change.texts["fallen.txt"] = event.error or event.reason
             case Ended():
                 self._end(event)
             case Started() | Promoted() | Reopened():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedulers import Continue, Exploit, Float, Pause, PBTRule, Report, Stop
+from schedulers import Continue, Exploit, Float, Pause, PBTRule, Report, Resume, Stop
 
 SPACE = {"lr": Float(1e-3, 1.0, log=True)}
 LR = [0.01, 0.02, 0.03, 0.04]
@@ -251,3 +251,62 @@ def test_settings_that_make_no_sense_say_why(settings, says):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         population(**settings)
     assert str(error.value) == says
+
+
+def test_a_failed_member_waits_for_the_next_milestone_and_is_replaced_there_first():
+    """It ranks behind everybody, whatever it was worth."""
+    rule = population()
+    report(rule, 3, 1, 0.0)
+    waits = rule.failed(name(3), "boom")
+    assert waits == Pause("failed in epoch 2: boom; waits at epoch 4: 1 of 4 are there", save=False)
+    for n, loss in enumerate((0.1, 0.2)):
+        report(rule, n, 4, loss)
+    assert rule.resume([name(3)]) is None
+    assert report(rule, 2, 4, 0.3) == Continue("the population is complete at epoch 4", milestone=True)
+    resume = rule.resume([name(3)])
+    assert (resume.exploit.donor, resume.exploit.resource) == (name(0), 4)
+    assert resume.reason == "failed in epoch 2: boom; copies trial 00000 (loss 0.1 at epoch 4)"
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_the_last_to_fail_goes_on_as_a_copy_at_once(synchronous):
+    rule = population(synchronous=synchronous)
+    for n in range(3):
+        report(rule, n, 4, 0.1 * n)
+    copy = rule.failed(name(3), "boom")
+    assert isinstance(copy, Exploit)
+    assert copy.donor == name(0)
+
+
+def test_a_copy_that_fails_before_its_first_epoch_is_not_replaced_again():
+    rule = population()
+    for n in range(3):
+        report(rule, n, 4, 0.1 * n)
+    copy = rule.failed(name(3), "boom")
+    rule.resumed(Resume(name(3), copy.reason, copy))
+    assert rule.failed(name(3), "boom") is None
+
+
+def test_a_copy_that_has_trained_since_is_replaced_again():
+    rule = population()
+    for n in range(3):
+        report(rule, n, 4, 0.1 * n)
+    copy = rule.failed(name(3), "boom")
+    rule.resumed(Resume(name(3), copy.reason, copy))
+    report(rule, 3, 5, 0.1)
+    assert rule.failed(name(3), "boom").reason.startswith("failed in epoch 6: boom; waits at epoch 8")
+
+
+def test_past_the_last_milestone_a_failure_is_the_end():
+    rule = population()
+    report(rule, 0, 8, 0.1)
+    assert rule.failed(name(0), "boom") is None
+
+
+def test_where_nobody_is_sound_nobody_is_replaced_and_all_end_as_failed():
+    rule = population()
+    answers = [rule.failed(name(n), "boom") for n in range(4)]
+    assert [type(answer) for answer in answers] == [Pause, Pause, Pause, type(None)]
+    rule.end(name(3), "failed")
+    assert rule.resume([name(n) for n in range(3)]) is None
+    assert rule.last_decision(name(0)) == Stop("failed in epoch 1: boom; no donor was left to copy", "failed")

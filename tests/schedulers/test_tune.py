@@ -9,7 +9,7 @@ from ray.tune.schedulers import TrialScheduler
 
 import schedulers
 from schedulers import Continue, Exploit, Float, Listener, Pause, Report, Resume, Rule, RuleScheduler, Stop
-from schedulers.slots import HOLD_S, Filling
+from schedulers.tune.slots import HOLD_S, Filling
 
 
 class Scripted(Rule):
@@ -26,6 +26,9 @@ class Scripted(Rule):
 
     def judge(self, report):
         raise NotImplementedError
+
+    def failed(self, trial_id, reason):
+        return self.answers.get("failed")
 
     def resume(self, paused):
         return self.next if self.next and self.next.trial_id in paused else None
@@ -47,6 +50,9 @@ class Ears(Listener):
 
     def exploited(self, trial_id, exploit):
         self.heard.append(("exploited", trial_id, exploit.donor))
+
+    def fell(self, trial_id, ending, reason, error):
+        self.heard.append(("fell", trial_id, ending, reason, error))
 
     def ended(self, trial_id, ending, reason, error):
         self.heard.append(("ended", trial_id, ending, reason, error))
@@ -316,7 +322,7 @@ def test_a_searcher_that_never_comes_to_an_end_keeps_nobody_waiting_for_ever(mon
     scheduler, _ = adapter(Scripted())
     controller = Controller(FakeTrial("a", Trial.PAUSED), more=True)
     now = [100.0]
-    monkeypatch.setattr("schedulers.tune.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     scheduler.choose_trial_to_run(controller)
     now[0] += 11
     scheduler.choose_trial_to_run(controller)
@@ -398,7 +404,7 @@ def test_endings_are_held_while_a_slot_is_filling(slots, starting, after_s, held
 def test_metric_and_mode_come_from_either_place(own, given, taken):
     scheduler = schedulers.ASHA(metric=own[0], mode=own[1], max_resource=9)
     assert scheduler.set_search_properties(*given, config={})
-    assert (scheduler.metric, scheduler._mode) == taken
+    assert (scheduler.metric, scheduler.results.mode) == taken
 
 
 def test_metric_or_mode_in_both_places_is_refused():
@@ -451,4 +457,56 @@ def test_every_face_is_a_trial_scheduler_and_pickles_without_its_connections():
         scheduler.attach(find_checkpoint=lambda trial, resource: None, more_trials=lambda: True)
         copy = pickle.loads(pickle.dumps(scheduler))
         assert copy.rule.state() == scheduler.rule.state()
-        assert (copy.find_checkpoint, copy.more_trials) == (None, None)
+        assert (copy.service.find_checkpoint, copy.service.more_trials) == (None, None)
+
+
+BROKEN = {"reason": "KeyError: 'x'", "error": "Traceback ..."}
+
+
+@pytest.mark.parametrize("outcome", ["failed", "oom"])
+@pytest.mark.parametrize("answer", [Pause("waits for a donor", save=False), Exploit("b", 1, {}, "copies b")])
+def test_a_trial_that_failed_goes_on_as_a_copy_if_the_rule_knows_of_one(outcome, answer):
+    """Its failure is told; it is not over, and nothing of it is saved."""
+    scheduler, heard = adapter(Scripted(failed=answer))
+    trial = FakeTrial("a")
+    loop = Controller(trial)
+    assert scheduler.on_trial_result(loop, trial, result(outcome=outcome, **BROKEN)) == "NOOP"
+    assert loop.told == [("pause", "a", False)]
+    assert heard[0] == ("fell", "a", outcome, "KeyError: 'x'", "Traceback ...")
+    assert "ended" not in [word for word, *_ in heard]
+    assert scheduler.rule.over == {}
+
+
+def test_a_trial_that_failed_ends_where_the_rule_knows_of_no_copy():
+    scheduler, heard = adapter(Scripted())
+    trial = FakeTrial("a")
+    assert scheduler.on_trial_result(Controller(trial), trial, result(outcome="failed", **BROKEN)) == "STOP"
+    assert heard == [("ended", "a", "failed", "KeyError: 'x'", "Traceback ...")]
+
+
+@pytest.mark.parametrize(
+    ("for_good", "answer", "status", "words"),
+    [
+        ("", None, Trial.PENDING, []),  # run again as it is, as Ray would
+        ("lost three", Pause("waits", save=False), Trial.PAUSED, ["fell"]),
+        ("lost three", None, Trial.TERMINATED, ["ended"]),
+    ],
+)
+def test_a_worker_lost_for_good_is_a_failure_and_before_that_none(for_good, answer, status, words):
+    """Ray recovers: ERROR while the scheduler is told, then PENDING, then added again."""
+    scheduler, heard = adapter(Scripted(failed=answer))
+    scheduler.attach(lost_for_good=lambda trial: for_good)
+    trial = FakeTrial("a", Trial.ERROR)
+    loop = Controller(trial)
+    loop._set_trial_status = lambda trial, status: setattr(trial, "status", status)
+    scheduler.on_trial_error(loop, trial)
+    trial.status = Trial.PENDING
+    scheduler.on_trial_add(loop, trial)
+    assert trial.status == status
+    assert [(word, reason) for word, _, _, reason, _ in heard] == [(word, for_good) for word in words]
+
+
+def test_what_cannot_be_connected_is_named():
+    scheduler, _ = adapter(Scripted())
+    with pytest.raises(TypeError, match="there is nothing called 'ears' to connect; there are listener,"):
+        scheduler.attach(ears=Ears())

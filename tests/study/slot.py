@@ -75,9 +75,16 @@ class ListedSearcher:
 class Slot:
     """One attempt at a study; what earlier attempts left in `root` is folded first."""
 
-    def __init__(self, root: Path, sweep: Sweep, rule: Rule, earlier: Sequence[Rule] = ()) -> None:
+    def __init__(
+        self,
+        root: Path,
+        sweep: Sweep,
+        rule: Rule,
+        earlier: Sequence[Rule] = (),
+        fails: Callable[[Mapping[str, Any], int], bool] = lambda config, epoch: False,
+    ) -> None:
         folder = StudyFolder(root)
-        self.sweep, self.rule = sweep, rule
+        self.sweep, self.rule, self.fails = sweep, rule, fails
         self.searcher, self.record = ListedSearcher(), StudyRecord(sweep.objective)
         past = list(read_events(folder.journal_dir))
         rebuild(past, self.record, rule, self.searcher, earlier=earlier)
@@ -131,6 +138,8 @@ class Slot:
         """Train one epoch; False when the trial leaves the slot."""
         trial = self.record.trials[name]
         epoch = max(trial.epoch, trial.lineage[-1].epoch if trial.lineage else 0) + 1
+        if self.fails(trial.config, epoch):
+            return self._failure(name, epoch)
         loss = loss_of(trial.config, epoch)
         decision = self.rule.report(Report(name, epoch, loss, trial.config))
         self.narrator.reported(name, {"epoch": epoch, "val_loss": loss}, decision)
@@ -142,3 +151,17 @@ class Slot:
             case Exploit():
                 self._resume(Resume(name, decision.reason, decision))
         return isinstance(decision, Continue | Exploit)
+
+    def _failure(self, name: str, epoch: int) -> bool:
+        """An epoch that raises; True if the trial goes on at once, as a copy."""
+        decision = self.rule.failed(name, "boom")
+        if decision is None:
+            self.rule.end(name, "failed")
+            self.narrator.ended(name, "failed", "boom", "Traceback: boom")
+            return False
+        self.narrator.fell(name, "failed", "boom", "Traceback: boom")
+        if isinstance(decision, Exploit):
+            self._resume(Resume(name, decision.reason, decision))
+        else:
+            self.narrator.paused(name, epoch, decision.reason)
+        return isinstance(decision, Exploit)

@@ -234,3 +234,25 @@ def test_best_yaml_and_status_json_say_what_the_record_says(tmp_path: Path, cond
     assert run["optimizer_config"]["lr"] == best.config[LR]
     assert (status["state"], status["best"]["trial"], status["exit_code"]) == ("done", best.trial, 0)
     assert status["trials"] == {"wanted": 4, "asked": 4, "completed": 4}
+
+
+def test_failed_members_of_a_population_are_replaced_by_copies_and_counted(tmp_path: Path, conduct: Conduct):
+    """One raises, one takes its worker with it three times running: both go on from another's weights."""
+    finish = conduct(
+        trials=4,
+        run={"epochs": 6, "net_config": {"raises_at": 0.5, "kills_at": 0.25}},
+        points_to_evaluate=[{LR: lr} for lr in (0.5, 0.25, 0.1, 0.2)],
+        baseline=False,
+        trial_scheduler={"name": "schedulers.PBT", "kwargs": {"perturbation_interval": 3}},
+    )
+    trials = list(finish.record.trials.values())
+    assert (finish.exit_code, finish.record.counts()) == (0, {"completed": 4})
+    assert [[fall.reason for fall in trial.falls] for trial in trials] == [
+        ["KeyError: 'no such column'"],
+        ["lost its worker 3 times without a new epoch"],
+        [],
+        [],
+    ]
+    assert finish.record.failures == 2
+    assert all(trial.lineage[0].donor in ("00002", "00003") for trial in trials[:2])
+    assert len([e for e in events_of(tmp_path / "toy") if isinstance(e, Recovered)]) == 2

@@ -8,7 +8,7 @@ import pytest
 
 from schedulers.fifo import FIFORule
 from schedulers.listener import LOST
-from service.study.events import Asked, Ended, Retried
+from service.study.events import Asked, Ended, Fallen, Promoted, Retried
 from service.study.failures import ErrorFiles, commonest, error_file, repeated
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
@@ -174,3 +174,35 @@ def test_a_worker_lost_three_times_says_so(tmp_path: Path):
     next(slot.run())
     slot.narrator.ended("00000", "failed", LOST, "The actor died")
     assert slot.record.trials["00000"].reason == "lost its worker 3 times without a new epoch"
+
+
+def falls(*reasons: str) -> StudyRecord:
+    """Trials that fail one after the other and wait to go on as another's copy."""
+    record = StudyRecord()
+    for number, reason in enumerate(reasons):
+        trial = f"{number:05d}"
+        asked(record, trial)
+        record.apply(Fallen(t=10.0 + number, trial=trial, outcome="failed", reason=reason))
+    return record
+
+
+def test_a_failure_that_was_mended_counts_and_three_alike_are_no_accident():
+    record = falls(*["KeyError: 'price'"] * 3)
+    assert record.failures == 3
+    assert repeated(record, since=0.0) == "KeyError: 'price'"
+    assert commonest(record.trials.values())[0]["trials"] == 3
+
+
+def test_a_failure_is_counted_once_though_the_trial_ends_by_it_for_want_of_a_donor():
+    record = falls("boom", "boom")
+    record.apply(Ended(t=20.0, trial="00000", outcome="failed", reason="boom; no donor was left to copy"))
+    assert (record.failures, record.trials["00000"].outcome) == (2, "failed")
+    assert [cause["trials"] for cause in commonest(record.trials.values())] == [2]
+
+
+def test_a_copy_that_fails_is_another_failure():
+    record = falls("boom")
+    record.apply(Promoted(t=20.0, trial="00000", epoch=4, reason="copies trial 00001"))
+    record.apply(Ended(t=21.0, trial="00000", outcome="failed", reason="boom again"))
+    assert record.failures == 2
+    assert {cause["error"] for cause in commonest(record.trials.values())} == {"boom", "boom again"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from schedulers.predictive import PFLRule
 from schedulers.rule import Rule
 from service.study.events import Reported
 from service.study.journal import read_events
-from service.study.record import fold
+from service.study.record import StudyRecord, fold
 from tests.study.slot import LR, Slot, small_sweep
 
 SWEEP = small_sweep()
@@ -137,3 +137,56 @@ def test_an_exploit_is_in_the_journal_once_with_its_donor_and_the_new_configurat
     for trial in record.trials.values():
         assert trial.generation == len(trial.lineage)
         assert all(step.donor != trial.trial and 1e-3 <= step.config[LR] <= 1.0 for step in trial.lineage)
+
+
+def fates(record: StudyRecord) -> list[tuple[Any, ...]]:
+    return [(trial.status, trial.fallen, trial.falls, trial.lineage) for trial in record.trials.values()]
+
+
+def fragile(config: Mapping[str, Any], epoch: int) -> bool:
+    """The members that begin with a low rate fail in their third epoch."""
+    return bool(config[LR] < 10**-1.5 and epoch == 3)
+
+
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_failed_members_of_a_population_are_replaced_and_counted_across_any_cut(
+    tmp_path: Path, synchronous: bool
+):
+    """The rebuilt rule is that which lived; no failure counts twice; the population stays whole."""
+
+    def pbt() -> Rule:
+        return PBTRule(
+            max_resource=6,
+            perturbation_interval=2,
+            space=SWEEP.space,
+            population_size=SWEEP.trials,
+            seed=1,
+            synchronous=synchronous,
+        )
+
+    lived = Slot(tmp_path / "lived", SWEEP, pbt(), fails=fragile)
+    cuts = 0
+    for _ in lived.run():
+        cuts += 1
+        shutil.rmtree(tmp_path / "copy", ignore_errors=True)
+        shutil.copytree(tmp_path / "lived", tmp_path / "copy")
+        again = Slot(tmp_path / "copy", SWEEP, pbt(), fails=fragile)
+        assert again.rule.state() == lived.rule.state()
+        assert again.searcher.waiting == lived.searcher.waiting
+        assert fates(again.record) == fates(lived.record)
+    fallen = [trial for trial in lived.record.trials.values() if trial.falls]
+    assert fallen
+    assert lived.record.failures >= len(fallen)
+    assert {trial.outcome for trial in fallen} <= {"completed", "failed"}
+    assert "completed" in {trial.outcome for trial in fallen}
+    whole = history(tmp_path / "lived")
+    for cut in range(1, cuts - 1):
+        folder = tmp_path / f"cut-{cut}"
+        first = Slot(folder, SWEEP, pbt(), fails=fragile).run()
+        for _ in range(cut):
+            next(first, None)
+        second = Slot(folder, SWEEP, pbt(), fails=fragile)
+        for _ in second.run():
+            pass
+        assert sorted(history(folder)) == sorted(whole)
+        assert second.record.failures == lived.record.failures

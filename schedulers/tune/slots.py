@@ -8,8 +8,13 @@ its process mends it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
+
+from ray.tune.experiment import Trial
+
+from schedulers.rule import Decision, Pause, Stop
 
 HOLD_S = 20.0  # a slot that has no process by then may be taken by somebody else
 
@@ -38,6 +43,50 @@ class Filling:
         if self.since is None:
             self.since = now_s
         return now_s - self.since < HOLD_S
+
+
+class Held:
+    """Decisions that wait for the slots to fill."""
+
+    def __init__(self) -> None:
+        self._decisions: dict[str, Decision] = {}
+        self._filling = Filling()
+
+    def saw(self, result: Mapping[str, Any]) -> None:
+        """Note the process a result came from."""
+        self._filling.saw(result)
+
+    def hold(self, trial_id: str, decision: Decision, slots: int | None, live: Mapping[str, Trial]) -> bool:
+        """Keep a decision for later, if ending or pausing a trial now would leave a slot empty."""
+        if not self._must_hold(slots, live):
+            return False
+        self._decisions[trial_id] = decision
+        return True
+
+    def forget(self, trial_id: str) -> None:
+        """Its decision was overtaken."""
+        self._decisions.pop(trial_id, None)
+
+    def release(self, controller: Any, slots: int | None, live: Mapping[str, Trial]) -> None:
+        """Carry out what waits, once nothing is left to wait for."""
+        if not self._decisions or self._must_hold(slots, live):
+            return
+        for name, decision in list(self._decisions.items()):
+            trial = live.get(name)
+            if trial is not None and trial.is_saving:
+                continue  # ending it now would leave a stale STOP behind (:1441)
+            del self._decisions[name]
+            if trial is None or trial.status != Trial.RUNNING:
+                continue
+            if isinstance(decision, Stop):
+                controller.stop_trial(trial)
+            else:
+                save = isinstance(decision, Pause) and decision.save
+                controller.pause_trial(trial, should_checkpoint=save)
+
+    def _must_hold(self, slots: int | None, live: Mapping[str, Trial]) -> bool:
+        starting = any(trial.status == Trial.PENDING for trial in live.values())
+        return self._filling.must_hold(slots, starting, time.monotonic())
 
 
 def how_many_fit(wanted: Mapping[str, float], offered: Mapping[str, float]) -> int:

@@ -1,37 +1,26 @@
-"""RuleScheduler: the one adapter between a pure rule and Ray Tune, and the faces over it.
-
-It translates and nothing else. A branch on an algorithm's name in here is a defect: what an
-algorithm needs, it says through the words of `schedulers.rule`.
-
-Line numbers below are of ray 2.60.0, tune/execution/tune_controller.py.
-"""
+"""RuleScheduler: the one adapter between a pure rule and Ray Tune. It translates and nothing else."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import logging
-import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
-from ray.tune.result import DEFAULT_METRIC, SHOULD_CHECKPOINT, TRAINING_ITERATION
+from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 from ray.tune.schedulers import TrialScheduler
 
-from schedulers import RULES, ray_private
+from schedulers import ray_private
 from schedulers.audit import audited
 from schedulers.listener import LOST, Listener
-from schedulers.nested import lookup, overlay
-from schedulers.outcome import OUTCOMES, outcome_of
+from schedulers.outcome import FAILURES, OUTCOMES, outcome_of
 from schedulers.retry import Retries
-from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
-from schedulers.slots import Filling, how_many_fit
-
-logger = logging.getLogger(__name__)
+from schedulers.rule import Continue, Decision, Exploit, Pause, Rule, Stop
+from schedulers.tune.connections import Connections
+from schedulers.tune.copies import Copies
+from schedulers.tune.results import Results
+from schedulers.tune.slots import Held, how_many_fit
 
 STILL_S = 10.0  # nothing running, nothing pending, nothing coming for so long: nothing will
 
@@ -43,7 +32,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         rule: decides; None in a face, which builds its own from `kwargs`. Public, so that a journal
             can be folded into it before the run.
         metric: key of the result that the rule judges; may come from `TuneConfig` instead.
-        mode: `min` or `max`; the loss is flipped once, here.
+        mode: `min` or `max`; the loss is flipped once, by `Results`.
         time_attr: key of the result that counts epochs.
         slots: trials that can run at once; None: what the cluster's resources allow. Given, early
             stops are also held back until every slot has its own process.
@@ -78,58 +67,27 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             rule = self.rule_class(**kwargs)
         elif kwargs:
             raise TypeError(f"a rule was given, so {sorted(kwargs)} would be ignored; give them to the rule")
-        if mode not in (None, "min", "max"):
-            raise ValueError(f"mode is 'min' or 'max', not {mode!r}")
+        self.results = Results(metric, mode, time_attr)
         self.rule = audited(rule, audit_fraction, audit_seed)
-        self._metric, self._mode = metric, mode
-        self.time_attr = time_attr
         self.slots = slots
-        self.listener: Listener = listener or Listener()
-        self.find_checkpoint: Callable[[str, int], str | None] | None = None
-        self.more_trials: Callable[[], bool] | None = None
-        self.halting: Callable[[], bool] = _never
-        self.objection: Callable[[Mapping[str, Any]], str] = _no_objection
+        self.service = Connections(listener or Listener())
         self.retries = Retries()
-        self._copies: dict[str, Exploit] = {}  # trial -> the copy it has yet to make
-        self._held: dict[str, Decision] = {}  # trial -> the decision that waits for the slots to fill
-        self._filling = Filling()
-        self._still_since: float | None = None
+        self._copies = Copies(self.rule, self.service, time_attr)
+        self._held = Held()
         self._actors = ray_private.IdleActors()
+        self._still_since: float | None = None
         self._told: set[str] = set()  # trials whose end was told
+        self._lost: dict[str, bool] = {}  # trials that lost their worker for good -> whether they wait
 
-    def attach(
-        self,
-        *,
-        listener: Listener | None = None,
-        find_checkpoint: Callable[[str, int], str | None] | None = None,
-        slots: int | None = None,
-        more_trials: Callable[[], bool] | None = None,
-        halting: Callable[[], bool] | None = None,
-        objection: Callable[[Mapping[str, Any]], str] | None = None,
-    ) -> None:
-        """Connect the adapter to a service that runs it; what is not given stays.
-
-        Args:
-            listener: as above.
-            find_checkpoint: (trial id, resource) -> path or URI, for donors Ray does not know (any more).
-            slots: as above.
-            more_trials: whether trials are still to come that Ray has not seen.
-            halting: whether the run is asked to stop: whoever would go on is saved and paused then,
-                and nobody is woken or ended for waiting.
-            objection: why a trial with this result must not go on, whatever the rule would say; "" if
-                it may. It ends as infeasible.
-        """
-        self.listener = listener or self.listener
-        self.find_checkpoint = find_checkpoint or self.find_checkpoint
+    def attach(self, *, slots: int | None = None, **connections: Any) -> None:
+        """Connect the adapter to a service that runs it, see `Connections`; what is not given stays."""
         self.slots = slots or self.slots
-        self.more_trials = more_trials or self.more_trials
-        self.halting = halting or self.halting
-        self.objection = objection or self.objection
+        self.service.connect(connections)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """What Tuner pickles: not the connections, which hold open files and threads."""
-        cut = {"listener": Listener(), "find_checkpoint": None, "more_trials": None, "halting": _never}
-        return {**vars(self), **cut, "objection": _no_objection, "retries": Retries()}
+    @property
+    def metric(self) -> str | None:
+        """Key of the loss: Ray asks for it."""
+        return self.results.metric
 
     # Ray asks or tells
 
@@ -139,25 +97,27 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         Raises:
             ValueError: if neither place says which direction is better.
         """
-        if (self._metric and metric) or (self._mode and mode):
+        if not self.results.complete(metric, mode):
             return False
-        self._metric, self._mode = self._metric or metric or DEFAULT_METRIC, self._mode or mode
-        if self._mode is None:
+        if self.results.mode is None:
             raise ValueError(f"{type(self).__name__}: mode is missing; say mode='min' or mode='max'")
         return True
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
-        if trial.trial_id in self.retries.waiting:  # its worker was lost for want of memory
+        waits = self._lost.pop(trial.trial_id, None)
+        if waits or trial.trial_id in self.retries.waiting:  # its worker was lost
             tune_controller._set_trial_status(trial, Trial.PAUSED)
+        elif waits is False:
+            tune_controller.stop_trial(trial)
         elif self.slots is not None:
             self._actors.keep(tune_controller, trial, self.slots)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Ask the rule and translate its answer."""
-        name = trial.trial_id
-        self._filling.saw(result)
-        if outcome_of(result) is None and (reason := self.objection(result)):
+        name, listener = trial.trial_id, self.service.listener
+        self._held.saw(result)
+        if outcome_of(result) is None and (reason := self.service.objection(result)):
             result = {**result, "outcome": "infeasible", "reason": reason}
         if outcome_of(result) == "oom" and self._grant_more(trial, result["reason"], result["error"]):
             tune_controller.pause_trial(trial, should_checkpoint=False)
@@ -167,17 +127,16 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         pauses = decision.milestone if isinstance(decision, Continue) else not isinstance(decision, Stop)
         if pauses and not self._actors.outlive:
             self._actors.keep_to_the_end(tune_controller, trial, self._slot_count({name: trial}))
-        self.listener.reported(name, result, decision)
+        listener.reported(name, result, decision)
         if isinstance(decision, Stop):
-            self._ended(
-                name, outcome_of(result) or decision.ending, decision.reason, str(result.get("error") or "")
-            )
+            ending = outcome_of(result) or decision.ending
+            self._ended(name, ending, decision.reason, str(result.get("error") or ""))
         elif isinstance(decision, Pause):
-            self.listener.paused(name, self._resource(result), decision.reason)
+            listener.paused(name, self.results.resource(result), decision.reason)
         elif isinstance(decision, Exploit):
-            self._copies[name] = decision
-        elif self.halting():
-            self.listener.paused(name, self._resource(result), "the run was asked to stop")
+            self._copies.order(name, decision)
+        elif self.service.halting():
+            listener.paused(name, self.results.resource(result), "the run was asked to stop")
             return str(self.PAUSE)
         elif decision.milestone:
             return self._at_milestone(tune_controller, trial, result)
@@ -187,24 +146,29 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """A trial ended by another hand (`done`, `stop=`): the rule learns its last result too."""
         if trial.trial_id in self.rule.over:
             return
-        if self.time_attr in result:
-            self.rule.report(self._report(trial, result))
+        if self.results.time_attr in result:
+            self.rule.report(self.results.report(self.rule, trial, result))
         self.rule.end(trial.trial_id, "completed")
         self._ended(trial.trial_id, "completed", "the trial ended by itself", "")
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A trial failed. If Ray recovers it (ERROR for a moment, :1403, :1426) it is not over."""
-        self._held.pop(trial.trial_id, None)
-        self._copies.pop(trial.trial_id, None)  # run again, it is judged again as it was
+        name = trial.trial_id
+        self._held.forget(name)
+        self._copies.forget(name)  # run again, it is judged again as it was
         error = ray_private.last_error(trial)
         starved = self.retries.starved() or ray_private.out_of_memory(error)
-        if trial.status == Trial.ERROR:
-            if starved and self._grant_more(trial, "its process was ended for want of memory", error):
-                trial.update_resources(dict(self.retries.waiting[trial.trial_id]))
-            return
-        self.rule.end(trial.trial_id, "failed")
         ending = "oom" if starved else "failed"
-        self._ended(trial.trial_id, ending, LOST, error)
+        if trial.status != Trial.ERROR:
+            self.rule.end(name, "failed")
+            self._ended(name, ending, LOST, error)
+        elif starved and self._grant_more(trial, "its process was ended for want of memory", error):
+            trial.update_resources(dict(self.retries.waiting[name]))
+        elif reason := self.service.lost_for_good(name):
+            self._lost[name] = self._fall(name, ending, reason, error) is not None
+            if not self._lost[name]:
+                self.rule.end(name, "failed")
+                self._ended(name, ending, reason, error)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """A trial was ended while it waited."""
@@ -215,8 +179,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Carry out what was held back; then name who runs next: copies, promotions, new trials."""
         live = _live(tune_controller)
-        self._release_held(tune_controller, live)
-        if self.halting():
+        self._held.release(tune_controller, self.slots, live)
+        if self.service.halting():
             return None
         while (name := self.rule.hopeless(self._paused(live))) is not None:
             self._end_waiting(tune_controller, live[name])
@@ -226,7 +190,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             s == Trial.RUNNING or (s == Trial.PENDING and n in self.rule.seen) for n, s in status.items()
         )
         if Trial.PAUSED in status.values() and busy < self._slot_count(live):
-            chosen = self._next_copy(tune_controller, live) or self._next_paused(tune_controller, live)
+            chosen = self._copies.next(tune_controller, live) or self._next_paused(tune_controller, live)
             if chosen is not None:
                 return chosen
         self._begin_retries(tune_controller, live)
@@ -238,36 +202,35 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """One line for Ray's progress table."""
         return f"{type(self.rule).__name__}: {len(self.rule.seen)} reported, {len(self.rule.over)} over"
 
+    # One result
+
     def _judge(self, trial: Trial, result: Mapping[str, Any]) -> Decision:
         """The rule's decision, where the trial has not decided itself by an outcome."""
         outcome = outcome_of(result)
         if outcome in (None, "completed", "diverged"):
-            decision = self.rule.report(self._report(trial, result))
+            decision = self.rule.report(self.results.report(self.rule, trial, result))
             if outcome is None or (outcome == "diverged" and isinstance(decision, Pause | Exploit)):
                 return decision
+        reason = str(result.get("reason") or outcome)
+        if outcome in FAILURES:
+            copy = self._fall(trial.trial_id, outcome, reason, str(result.get("error") or ""))
+            if copy is not None:
+                return copy
         self.rule.end(trial.trial_id, outcome)
-        return Stop(str(result.get("reason") or outcome), OUTCOMES[outcome])
+        return Stop(reason, OUTCOMES[outcome])
 
-    def _report(self, trial: Trial, result: Mapping[str, Any]) -> Report:
-        loss = result.get(str(self._metric))
-        if loss is not None:
-            loss = -float(loss) if self._mode == "max" else float(loss)
-        if outcome_of(result) == "diverged":
-            loss = math.nan
-        config = {key: value for key in self.rule.parameters for value in lookup(trial.config, key)}
-        return Report(trial.trial_id, self._resource(result), loss, config)
-
-    def _resource(self, result: Mapping[str, Any]) -> int:
-        if self.time_attr not in result:
-            raise ValueError(f"results have no {self.time_attr!r} (time_attr); they have {sorted(result)}")
-        return int(result[self.time_attr])
+    def _fall(self, name: str, ending: str, reason: str, error: str) -> Pause | Exploit | None:
+        """Whether the rule has a trial that failed go on as another's copy; its failure is told then."""
+        decision = self.rule.failed(name, reason)
+        if decision is not None:
+            self.service.listener.fell(name, ending, reason, error)
+        return decision
 
     def _answer(self, controller: Any, trial: Trial, decision: Decision) -> str:
         """Ray's word for a decision. A copy begins with a pause that saves nothing."""
         if isinstance(decision, Continue):
             return str(self.CONTINUE)
-        if self._must_hold(controller):
-            self._held[trial.trial_id] = decision
+        if self._held.hold(trial.trial_id, decision, self.slots, _live(controller)):
             return str(self.NOOP)
         if isinstance(decision, Stop):
             return str(self.STOP)
@@ -284,7 +247,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             resume = self.rule.resume([*self._paused(live), mine])
             earlier = resume is not None and resume.trial_id != mine
             if earlier or Trial.PENDING in status or self._more_trials(controller):
-                self.listener.paused(mine, self._resource(result), "gave way to a trial that waits")
+                word = "gave way to a trial that waits"
+                self.service.listener.paused(mine, self.results.resource(result), word)
                 return str(self.PAUSE)
         if not result.get(SHOULD_CHECKPOINT):  # else Ray saves anyway (:1604)
             ray_private.save_checkpoint(controller, trial, result)
@@ -293,28 +257,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     def _ended(self, trial_id: str, ending: str, reason: str, error: str) -> None:
         if trial_id not in self._told:
             self._told.add(trial_id)
-            self.listener.ended(trial_id, ending, reason, error)
-
-    def _must_hold(self, controller: Any) -> bool:
-        """Whether ending or pausing a trial now would leave a slot empty (see `schedulers.slots`)."""
-        starting = any(trial.status == Trial.PENDING for trial in _live(controller).values())
-        return self._filling.must_hold(self.slots, starting, time.monotonic())
-
-    def _release_held(self, controller: Any, live: Mapping[str, Trial]) -> None:
-        if not self._held or self._must_hold(controller):
-            return
-        for name, decision in list(self._held.items()):
-            trial = live.get(name)
-            if trial is not None and trial.is_saving:
-                continue  # ending it now would leave a stale STOP behind (:1441)
-            del self._held[name]
-            if trial is None or trial.status != Trial.RUNNING:
-                continue
-            if isinstance(decision, Stop):
-                controller.stop_trial(trial)
-            else:
-                save = isinstance(decision, Pause) and decision.save
-                controller.pause_trial(trial, should_checkpoint=save)
+            self.service.listener.ended(trial_id, ending, reason, error)
 
     # Who runs next
 
@@ -326,8 +269,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         return how_many_fit(wanted, ray.cluster_resources())
 
     def _more_trials(self, controller: Any) -> bool:
-        if self.more_trials is not None:
-            return self.more_trials()
+        if self.service.more_trials is not None:
+            return self.service.more_trials()
         return not controller.search_alg.is_finished()
 
     def _paused(self, live: Mapping[str, Trial]) -> list[str]:
@@ -335,69 +278,23 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         spoken_for = {*self._copies, *self.retries.waiting}
         return [name for name, t in live.items() if t.status == Trial.PAUSED and name not in spoken_for]
 
-    def _next_copy(self, controller: Any, live: Mapping[str, Trial]) -> Trial | None:
-        for name, exploit in list(self._copies.items()):
-            trial = live.get(name)
-            if trial is None:
-                del self._copies[name]
-            elif trial.status == Trial.PAUSED and self._copy(controller, trial, exploit):
-                return trial
-        return None
-
     def _next_paused(self, controller: Any, live: Mapping[str, Trial]) -> Trial | None:
         while (resume := self.rule.resume(self._paused(live))) is not None:
             trial = live[resume.trial_id]
             if resume.exploit is None:
                 self.rule.resumed(resume)
-                self.listener.resumed(resume)
+                self.service.listener.resumed(resume)
                 return trial
-            self._copies[resume.trial_id] = resume.exploit
-            if self._copy(controller, trial, resume.exploit):
+            self._copies.order(resume.trial_id, resume.exploit)
+            if self._copies.make(controller, trial):
                 return trial
         return None
-
-    def _copy(self, controller: Any, trial: Trial, exploit: Exploit) -> bool:
-        """Put the donor's checkpoint and the new configuration in place; False: not there yet."""
-        donor = next((t for t in controller.get_trials() if t.trial_id == exploit.donor), None)
-        found = self._checkpoint_of(donor, exploit)
-        exact = found is not None and found.epoch == exploit.resource
-        if not exact and donor is not None and self._is_on_its_way(donor, exploit.resource):
-            return False
-        del self._copies[trial.trial_id]
-        if found is None:
-            reason = f"trial {exploit.donor} has no checkpoint to copy; goes on from its own"
-            logger.warning("trial %s: %s", trial.trial_id, reason)
-            self.rule.resumed(Resume(trial.trial_id, reason))
-            self.listener.resumed(Resume(trial.trial_id, reason))
-            return True
-        trial.set_config(overlay(trial.config, exploit.config, self.rule.parameters))
-        ray_private.start_from(trial, found)
-        self.rule.resumed(Resume(trial.trial_id, exploit.reason, exploit))
-        self.listener.exploited(trial.trial_id, exploit)
-        return True
-
-    def _checkpoint_of(self, donor: Trial | None, exploit: Exploit) -> ray_private.Saved | None:
-        """The donor's checkpoint at the resource; failing that, its last one before."""
-        resource = exploit.resource
-        known = ray_private.last_checkpoint(donor, self.time_attr, resource) if donor else None
-        lacking = known is None or known.epoch < resource
-        path = self.find_checkpoint(exploit.donor, resource) if lacking and self.find_checkpoint else None
-        if path is None:
-            return known
-        metrics = {TRAINING_ITERATION: resource, self.time_attr: resource}
-        return ray_private.Saved(resource, Checkpoint(path), metrics)
-
-    def _is_on_its_way(self, donor: Trial, resource: int) -> bool:
-        """Whether the donor's checkpoint is being saved, or the donor is run again up to it."""
-        if donor.is_saving or donor.status == Trial.PENDING:
-            return True
-        return bool(donor.status == Trial.RUNNING and donor.last_result.get(self.time_attr, 0) < resource)
 
     def _grant_more(self, trial: Trial, reason: str, error: str) -> bool:
         """Line a trial that ran out of memory up for its second run, if it may have one."""
         share = self.retries.grant(trial.trial_id)
         if share is not None:
-            self.listener.retried(trial.trial_id, share, reason, error)
+            self.service.listener.retried(trial.trial_id, share, reason, error)
         return share is not None
 
     def _begin_retries(self, controller: Any, live: Mapping[str, Trial]) -> None:
@@ -433,29 +330,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         controller.stop_trial(trial)
 
 
-def _face(name: str, path: str) -> type[RuleScheduler]:
-    """A rule as a Ray Tune scheduler: `RuleScheduler` that builds the rule from its own arguments."""
-    module, _, rule_name = path.rpartition(".")
-    rule = getattr(importlib.import_module(module), rule_name)
-    summary = (inspect.getdoc(rule) or name).partition("\n")[0]
-    words = f"{summary}\n\n`{path}` as a Ray Tune scheduler; arguments as there and as of `RuleScheduler`."
-    # __module__: pickled by reference, as schedulers.tune.ASHA.
-    return type(name, (RuleScheduler,), {"rule_class": rule, "__module__": __name__, "__doc__": words})
-
-
-def _never() -> bool:
-    return False
-
-
-def _no_objection(result: Mapping[str, Any]) -> str:
-    return ""
-
-
 def _live(controller: Any) -> dict[str, Trial]:
     """Unfinished trials in order of their ids. Ray keeps them in a set, the failed among them."""
     live = (trial for trial in controller.get_live_trials() if not trial.is_finished())
     return {trial.trial_id: trial for trial in sorted(live, key=lambda trial: str(trial.trial_id))}
-
-
-# The faces: schedulers.ASHA, schedulers.PBT, ... one a rule.
-globals().update({name: _face(name, path) for name, path in RULES.items()})

@@ -1,0 +1,56 @@
+"""What one of Ray's results says to a rule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.result import DEFAULT_METRIC, TRAINING_ITERATION
+
+from schedulers.nested import lookup
+from schedulers.outcome import outcome_of
+from schedulers.rule import Report, Rule
+
+
+class Results:
+    """Reads results by the names of the metric and of the epoch; the sign flips here and nowhere else.
+
+    Args:
+        metric: key of the loss; None until `TuneConfig` says it.
+        mode: `min` or `max`.
+        time_attr: key of the epoch.
+    """
+
+    def __init__(self, metric: str | None, mode: str | None, time_attr: str = TRAINING_ITERATION) -> None:
+        if mode not in (None, "min", "max"):
+            raise ValueError(f"mode is 'min' or 'max', not {mode!r}")
+        self.metric, self.mode, self.time_attr = metric, mode, time_attr
+
+    def complete(self, metric: str | None, mode: str | None) -> bool:
+        """Take metric and mode from `TuneConfig`; False if either was given here as well."""
+        if (self.metric and metric) or (self.mode and mode):
+            return False
+        self.metric, self.mode = self.metric or metric or DEFAULT_METRIC, self.mode or mode
+        return True
+
+    def resource(self, result: Mapping[str, Any]) -> int:
+        """The epoch.
+
+        Raises:
+            ValueError: if the result has none.
+        """
+        if self.time_attr not in result:
+            raise ValueError(f"results have no {self.time_attr!r} (time_attr); they have {sorted(result)}")
+        return int(result[self.time_attr])
+
+    def report(self, rule: Rule, trial: Trial, result: Mapping[str, Any]) -> Report:
+        """What the rule is shown of it."""
+        loss = result.get(str(self.metric))
+        if loss is not None:
+            loss = -float(loss) if self.mode == "max" else float(loss)
+        if outcome_of(result) == "diverged":
+            loss = math.nan
+        config = {key: value for key in rule.parameters for value in lookup(trial.config, key)}
+        return Report(trial.trial_id, self.resource(result), loss, config)
