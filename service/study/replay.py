@@ -105,7 +105,43 @@ def replay_study(
     Raises:
         CannotReplay: with what is wrong.
     """
-    epochs = sweep.run.epochs
+    chosen, left_out = _complete(record, sweep.run.epochs)
+    path = f"schedulers.{name}" if name in RULES else name
+    kwargs = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
+    rule = fresh_rule(path, kwargs, sweep, len(chosen))
+    curves = [_curve(trial, sweep.run.epochs) for trial in chosen]
+    workers = workers or record.slots or 1
+    try:
+        seen = replay(rule, curves, workers=workers, configs=[trial.config for trial in chosen])
+    except ValueError as error:
+        raise CannotReplay(f"{path}: {error}") from None
+    names = [trial.trial for trial in chosen]
+    worth = [_worth(trial, sweep.objective) for trial in chosen]
+    best = min(range(len(chosen)), key=worth.__getitem__)
+    found = min(seen.finished, key=worth.__getitem__, default=None)
+    return StudyReplay(
+        trial_scheduler=path,
+        kwargs=dict(kwargs),
+        workers=workers,
+        recorded=len(record.trials),
+        left_out=left_out,
+        replayed=tuple(names),
+        epochs_whole=seen.whole,
+        epochs_run=seen.epochs,
+        finished=tuple(names[index] for index in seen.finished),
+        stopped={names[index]: seen.stopped[index] for index in sorted(seen.stopped)},
+        best=names[best],
+        found=None if found is None else names[found],
+        regret=math.inf if found is None else _regret(worth[found], worth[best]),
+    )
+
+
+def _complete(record: StudyRecord, epochs: int) -> tuple[list[TrialRecord], dict[str, int]]:
+    """The trials whose whole curves are known, and how many are not and why.
+
+    Raises:
+        CannotReplay: if they are too few to be compared with each other.
+    """
     reasons = {trial.trial: _why_not(trial, epochs) for trial in record.trials.values()}
     chosen = [record.trials[trial] for trial, reason in reasons.items() if not reason]
     left_out = Counter(reason for reason in reasons.values() if reason)
@@ -117,37 +153,11 @@ def replay_study(
             f"{completed} of {len(reasons)} recorded curves are complete ({', '.join(others)}), and a replay "
             f"needs {NEEDED}; record them with schedulers.FIFO, or with an audit_fraction"
         )
-    path = f"schedulers.{name}" if name in RULES else name
-    kwargs = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
-    rule = fresh_rule(path, kwargs, sweep, len(chosen))
-    curves = [_curve(trial, epochs) for trial in chosen]
-    workers = workers or record.slots or 1
-    try:
-        seen = replay(rule, curves, workers=workers, configs=[trial.config for trial in chosen])
-    except ValueError as error:
-        raise CannotReplay(f"{path}: {error}") from None
-    names = [trial.trial for trial in chosen]
-    worth = [_worth(trial, sweep.objective) for trial in chosen]
-    best = min(range(len(chosen)), key=worth.__getitem__)
-    found = min(seen.finished, key=worth.__getitem__, default=None)
-    regret = math.inf
-    if found is not None:
-        regret = 0.0 if worth[found] == worth[best] else worth[found] - worth[best]
-    return StudyReplay(
-        trial_scheduler=path,
-        kwargs=dict(kwargs),
-        workers=workers,
-        recorded=len(reasons),
-        left_out=dict(left_out),
-        replayed=tuple(names),
-        epochs_whole=seen.whole,
-        epochs_run=seen.epochs,
-        finished=tuple(names[index] for index in seen.finished),
-        stopped={names[index]: seen.stopped[index] for index in sorted(seen.stopped)},
-        best=names[best],
-        found=None if found is None else names[found],
-        regret=regret,
-    )
+    return chosen, dict(left_out)
+
+
+def _regret(found: float, best: float) -> float:
+    return 0.0 if found == best else found - best  # both may be infinite
 
 
 def as_json(seen: StudyReplay) -> dict[str, Any]:
