@@ -22,6 +22,12 @@ NARROWEST, WIDEST = 0.5, 1.5
 SURE = 1 / 3
 """Share of the room in which rank alone decides."""
 
+BEND = 0.4
+"""How much wider than in proportion rooms are early, and narrower late."""
+
+FORESIGHT = 2.25
+"""Doublings still to come from which on a poor prediction is acted on: from further away it tells nothing."""
+
 Waiting = list[Any]  # [loss, trial_id], a list so that JSON gives it back as it was
 
 
@@ -30,17 +36,19 @@ class PFLRule(ForecastingRule):
 
     Trials are looked at on a ladder of epochs a factor sqrt(2) apart. Two questions are asked.
 
-    Rank: of N trials, the best `keep`·D·N by loss go on from epoch e, where D = log2(R / e) is the
-    number of doublings still to come. Curves cross, and the more so the further they still have to
-    go; so the room is wide where much can still happen and closes towards the end, where successive
-    halving's R / e would be narrow from the start. While not all have come by, a trial's place is
+    Rank: of N trials, the best `keep`·D·(2 D / log2 R)^`BEND`·N by loss go on from epoch e, where
+    D = log2(R / e) is the number of doublings still to come. Curves cross, and the more so the further
+    they still have to go; so the room is wide where much can still happen (and an epoch more costs
+    little) and closes towards the end, where successive halving's R / e would be narrow from the
+    start. While not all have come by, a trial's place is
     scaled up from those who have. How much curves cross is the sweep's own to say: a room widens (up
     to `WIDEST`) or narrows (down to `NARROWEST`) with the share of finished trials that changed places
     after its epoch.
 
-    Prediction: once `min_finished` trials have finished, a trial also needs a probability of at least
-    `min_chance` of beating the best of them, unless its rank is in the best third of the room.
-    (Rank alone fails where curves cross, extrapolation where they drop from a plateau.)
+    Prediction: once `min_finished` trials have finished and no more than `FORESIGHT` doublings are to
+    come, a trial also needs a probability of at least `min_chance` of beating the best of them, unless
+    its rank is in the best third of the room. (Rank alone fails where curves cross, extrapolation
+    where they drop from a plateau; and it is taught by those that finished, whom late ones are unlike.)
 
     Who does not go on is paused. As long as new trials are to come, only who would be in the best
     `early` share of the room goes straight on, the others wait: a place among a few says little. When
@@ -59,8 +67,8 @@ class PFLRule(ForecastingRule):
         max_resource: R, epochs of a whole trial.
         population_size: N, trials of the sweep; None if not known, then `no_more_trials` tells.
         can_pause: False where trials cannot be checkpointed.
-        keep: room per doubling still to come, as a share of all trials; 0.12, in runs of at most 16
-            epochs 0.1 (found by replay, benchmarks/stopping.py).
+        keep: room per doubling still to come, as a share of all trials, in the middle of a run; 0.115,
+            in runs of at most 16 epochs 0.085 (found by replay, benchmarks/stopping.py).
         min_chance: probability of beating the best below which a trial does not go on.
         min_finished: trials that are let finish at least; the room never closes further, and no
             prediction is acted on before.
@@ -87,7 +95,7 @@ class PFLRule(ForecastingRule):
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
         if keep is None:
-            keep = 0.1 if max_resource <= 16 else 0.12
+            keep = 0.085 if max_resource <= 16 else 0.115
         shares = {"keep": keep, "min_chance": min_chance, "hope": hope, "early": early}
         for name, share in shares.items():
             if not 0 < share <= 1:
@@ -270,7 +278,9 @@ class PFLRule(ForecastingRule):
     def _share(self, level: int) -> float:
         """The room as a share of all trials: `keep` per doubling still to come, wider where curves cross."""
         width = min(max(self.crossed[level] / CROSSED, NARROWEST), WIDEST)
-        return self.keep * width * math.log2(self.max_resource / self.levels[level])
+        doublings = math.log2(self.max_resource / self.levels[level])
+        early: float = (2 * doublings / max(math.log2(self.max_resource), 1.0)) ** BEND
+        return self.keep * width * doublings * early
 
     def _place(self, trial: str, level: int, share: float = 1.0) -> float:
         """Expected rank among all that will have come by this level, from the rank among those who have.
@@ -290,7 +300,8 @@ class PFLRule(ForecastingRule):
     def _hopeful(self, trial: str, level: int, place: float) -> bool:
         """Is the prediction, once it counts, no reason to give the trial up?"""
         # One doubling behind the first look there is a slope to go by.
-        if self.finishes < self.min_finished or level < self.first + 2 or place <= self._room(level) * SURE:
+        foreseen = level >= self.first + 2 and self.max_resource <= self.levels[level] * 2**FORESIGHT
+        if self.finishes < self.min_finished or not foreseen or place <= self._room(level) * SURE:
             return True
         chance = self._outlook(trial, level).chance
         if self.can_pause:

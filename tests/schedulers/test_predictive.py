@@ -66,10 +66,11 @@ def test_settings_that_make_no_sense_are_refused(setting, words):
         PFLRule(**{"max_resource": R, **setting})
 
 
-def test_the_room_is_a_share_for_every_doubling_still_to_come():
+def test_the_room_is_a_share_for_every_doubling_still_to_come_and_more_early_than_late():
+    """In the middle of the run, three doublings of six, it is the share itself."""
     rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
     rooms = {level: round(rule._room(k), 1) for k, level in enumerate(rule.levels) if level in (4, 8, 16, 32)}
-    assert rooms == {4: 40.0, 8: 30.0, 16: 20.0, 32: 10.0}
+    assert rooms == {4: 44.9, 8: 30.0, 16: 17.0, 32: 6.4}
 
 
 def test_the_room_never_closes_below_those_who_must_finish():
@@ -79,11 +80,11 @@ def test_the_room_never_closes_below_those_who_must_finish():
 
 @pytest.mark.parametrize(
     ("crossed", "room"),
-    [(CROSSED, 10.0), (0.5 * CROSSED, 5.0), (0.0, 5.0), (1.2 * CROSSED, 12.0), (1.0, 15.0)],
+    [(CROSSED, 30.0), (0.5 * CROSSED, 15.0), (0.0, 15.0), (1.2 * CROSSED, 36.0), (1.0, 45.0)],
 )
 def test_a_room_follows_the_crossings_of_the_sweep_within_bounds(crossed, room):
     rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
-    level = rule.levels.index(32)
+    level = rule.levels.index(8)
     shares = [CROSSED for _ in rule.levels]
     shares[level] = crossed
     rule.load({**rule.state(), "crossed": shares})
@@ -126,7 +127,7 @@ def test_when_all_are_there_the_best_that_waits_is_resumed():
     paused = [f"{number:05d}" for number in range(4)]
     resume = rule.resume(paused)
     assert resume.trial_id == "00001"
-    assert resume.reason.startswith("second look: epoch 1: rank 1 of 4, room for 2 of 4; predicted final")
+    assert resume.reason.startswith("second look: epoch 1: rank 1 of 4, room for 3 of 4; predicted final")
     rule.resumed(resume)
     assert rule.resume([trial for trial in paused if trial != "00001"]).trial_id == "00002"
 
@@ -167,12 +168,20 @@ def test_a_hopeless_prediction_pauses_a_trial_that_rank_would_let_through(min_ch
         max_resource=R, population_size=21, keep=1.0, early=1.0, min_finished=10, min_chance=min_chance
     )
     for number in range(10, 15):  # others, still at it: they show how far apart losses lie here
-        feed(rule, f"{number:05d}", [1 + number / 5] * 3)
+        feed(rule, f"{number:05d}", [1 + number / 5] * 4)
     for number in range(10):
         scale = 1 - number / 1000
         feed(rule, f"{number:05d}", [scale * (1 + 0.5 / epoch) for epoch in range(1, R + 1)])
     assert rule.finishes == 10
     assert type(feed(rule, "00020", [2.0, 2.0, 2.0, 2.0])) is decision
+
+
+@pytest.mark.parametrize(("epoch", "hopeful"), [(4, True), (8, True), (11, False), (32, False)])
+def test_a_prediction_counts_once_little_more_than_two_doublings_are_to_come(epoch, hopeful):
+    rule = PFLRule(max_resource=50, population_size=100)
+    rule.finishes = 10
+    rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-6)
+    assert rule._hopeful("00000", level=rule.levels.index(epoch), place=99.0) is hopeful
 
 
 @pytest.mark.parametrize(
