@@ -144,8 +144,8 @@ def child(mode: str, trials: int, concurrent: int, profiled: bool) -> None:
 
 def ours(meter: Meter, trials: int, concurrent: int) -> float:
     """`conduct`, with all that `launch.py run` gives it but a terminal; seconds of one snapshot."""
-    import launch
     from service.cluster.embedded import embedded
+    from service.commands.drive import tracker_of
     from service.spec import read_sweep
     from service.study.events import Event, Reported
     from service.study.folder import StudyFolder
@@ -171,7 +171,7 @@ search_space:
     )
     sweep = read_sweep(Path("scale.yaml")).sweep
     folder = StudyFolder.create(Path("runs"), "scale", sweep, Path("scale.yaml").read_text())
-    tracker = launch.tracker_of(sweep, folder)
+    tracker = tracker_of(sweep, folder)
     tracker.start()
 
     def count(event: Event) -> None:

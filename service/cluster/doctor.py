@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from service.cluster.leftovers import Leftover, leftovers
 from service.cluster.machine import this_machine
 from service.cluster.token import find_token
+from service.cluster.trouble import ClusterError
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"  # the project runs from its clone
 GB = 2**30
@@ -195,7 +196,7 @@ def _ray(tried: bool) -> Check:
     try:
         with embedded() as machine:
             return Check("Ray", "ok", f"starts, with {machine.cpus} CPU and {machine.gpus} GPU")
-    except (OSError, RuntimeError, TimeoutError) as error:
+    except (ClusterError, OSError, RuntimeError, TimeoutError) as error:
         return Check(
             "Ray", "problem", f"does not start: {' '.join(str(error).split())[:300]}", "/tmp/ray has its logs"
         )

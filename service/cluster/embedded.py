@@ -12,6 +12,9 @@ from pathlib import Path
 import ray
 
 from service.cluster.machine import Machine, this_machine
+from service.cluster.trouble import ClusterError
+
+TOO_SLOW = "timed out during startup"  # words of Ray's
 
 # What Ray reads from the environment; whatever the user has set already wins.
 QUIET = {
@@ -39,6 +42,9 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
 
     Yields:
         What Ray has to give: this machine's cores and every GPU it finds.
+
+    Raises:
+        ClusterError: if it does not start.
     """
     before = {name: os.environ.get(name) for name in (*QUIET, "PYTHONPATH")}
     os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
@@ -49,14 +55,8 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
     os.environ["PYTHONPATH"] = os.pathsep.join(
         [*map(str, import_paths), *filter(None, [before["PYTHONPATH"]])]
     )  # workers inherit the environment of the moment in which Ray starts
-    ray.init(
-        address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
-        num_cpus=this_machine().cpus,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
     try:
+        _start()
         has = ray.cluster_resources()
         yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
     finally:
@@ -66,3 +66,30 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _start() -> None:
+    """Start a local Ray, on a busy machine at the second try: Ray gives its own start half a minute.
+
+    Raises:
+        ClusterError: if it takes longer twice.
+    """
+    for tries_left in (1, 0):
+        try:
+            ray.init(
+                address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
+                num_cpus=this_machine().cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+            return
+        except Exception as error:  # a bare one is what Ray raises then (node.py:440)
+            if TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+            if not tries_left:
+                raise ClusterError(
+                    "Ray did not start within 30 s, twice: is this machine overloaded? `launch.py resume` "
+                    "carries on; /tmp/ray/session_latest/logs says more"
+                ) from None

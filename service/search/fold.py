@@ -23,6 +23,7 @@ from service.search.samplers import (
     make_sampler,
     quiet,
     sampler_class,
+    unwarned,
 )
 from service.search.shown import as_shown, earlier_as_shown
 from service.search.space import Space
@@ -193,7 +194,7 @@ class StudyFold:
         for constraint in self.constraints if metrics else ():
             trial.set_constraint(str(constraint), constraint.violation(metrics or {}))
         values = [worth, *self._other_losses(metrics or {})]
-        with quiet():
+        with unwarned():
             if outcome == "completed" and all(value is not None and math.isfinite(value) for value in values):
                 self.study.tell(trial, [float(value or 0.0) for value in values], state=TrialState.COMPLETE)
             else:
@@ -252,7 +253,7 @@ class StudyFold:
 
     def _draw(self, trial_id: str, source: str, fixed: Mapping[str, Any] | None) -> dict[str, Any]:
         instead, earlier = self._to_show()
-        with quiet(), self._storage_of_study.showing(instead, earlier):
+        with unwarned(), self._storage_of_study.showing(instead, earlier):
             if fixed is not None:
                 self.study.enqueue_trial(dict(fixed))
             trial = self.study.ask()
@@ -266,7 +267,7 @@ class StudyFold:
         """Another configuration for a trial just drawn, as if it were drawn for the first time."""
         key = self._storage_of_study.forget_draw(self._running[trial_id].number)
         instead, earlier = self._to_show()
-        with quiet(), self._storage_of_study.showing(instead, earlier):
+        with unwarned(), self._storage_of_study.showing(instead, earlier):
             self._running[trial_id] = optuna.Trial(self.study, key)
             return self.space.draw(self._running[trial_id])
 

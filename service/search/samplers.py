@@ -79,10 +79,10 @@ def make_sampler(
     given = {key: _built(value, space, seed, number) for key, value in kwargs.items()}
     parameters = _parameters(name, target)
     _check_names(name, parameters, given)
-    if is_grid(name):
+    if _is_grid(target):
         given["search_space"] = _grid(name, space, given.get("search_space"))
     filled = _defaults(parameters, given, space, seeds)
-    with quiet():
+    with unwarned():
         try:
             sampler = target(**filled, **given)
         except (TypeError, ValueError, ImportError) as error:
@@ -157,7 +157,7 @@ def exhaustive_cells(name: str, kwargs: Mapping[str, Any], space: Space) -> int 
         ValueError: if it tries everything, and of something there is no end.
     """
     target = _resolve(name)
-    if is_grid(name):
+    if _is_grid(target):
         return math.prod(len(points) for points in _grid(name, space, kwargs.get("search_space")).values())
     if not (isinstance(target, type) and issubclass(target, BruteForceSampler)):
         return None
@@ -169,23 +169,36 @@ def exhaustive_cells(name: str, kwargs: Mapping[str, Any], space: Space) -> int 
 
 def is_grid(name: str) -> bool:
     """Whether the sampler goes over a fixed list of cells by trial number, and over nothing else."""
-    target = _resolve(name)
+    return _is_grid(_resolve(name))
+
+
+def _is_grid(target: Callable[..., Any]) -> bool:
     return isinstance(target, type) and issubclass(target, GridSampler)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Optuna without its notes on experimental classes and its per-trial information lines."""
+    """Optuna without its notes on experimental classes, nor its lines on studies made and trials ended."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, optuna.logging.WARNING))
+    try:
+        with unwarned():
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+@contextlib.contextmanager
+def unwarned() -> Iterator[None]:
+    """Optuna without its notes on experimental classes, around what a trial needs: it logs nothing there.
+
+    To set a level empties the caches of every logger in the process: a millisecond, many times a trial.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=optuna.exceptions.ExperimentalWarning)
         # An infeasible trial is marked for whoever can use that; the others need not say they cannot.
         warnings.filterwarnings("ignore", message="Constraints have been set")
-        try:
-            yield
-        finally:
-            optuna.logging.set_verbosity(before)
+        yield
 
 
 class PerTrial(BaseSampler):

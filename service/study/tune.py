@@ -308,8 +308,18 @@ class StudySearch(_NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray 
         if far:  # Ray takes what is under `restore` for a path
             start_at(trial, checkpoint)
         trial.init_local_path()
+        # Ray's averages of each metric and its snapshot of every trial: 50 KB a trial, and nobody reads them.
+        trial.run_metadata.update_metric, trial.get_json_state = _no_averages, _no_snapshot
         self.live[name] = trial
         return trial
+
+
+def _no_averages(metric: str, value: float, step: int | None = 1) -> None:
+    pass
+
+
+def _no_snapshot() -> tuple[str, str]:
+    return "{}", "{}"
 
 
 class Halt(_NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types

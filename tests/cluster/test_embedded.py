@@ -4,8 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from service.cluster import embedded
+from service.cluster.trouble import ClusterError
 
 PROGRAM = """
 import os, sys, pathlib
@@ -36,3 +40,17 @@ def test_an_embedded_ray_is_quiet_finds_user_modules_and_leaves_nothing(tmp_path
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout.split()[1::2] == ["False", "False"]
+
+
+def test_a_ray_too_slow_to_start_is_tried_once_more_and_then_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    """What ray.init raises then is a bare Exception; twenty processes on two cores brought it about."""
+    tries = []
+
+    def too_slow(**words: Any) -> None:
+        tries.append(words)
+        raise Exception(f"The current node {embedded.TOO_SLOW}. This could happen because ...")
+
+    monkeypatch.setattr(embedded.ray, "init", too_slow)
+    with pytest.raises(ClusterError, match=r"^Ray did not start within 30 s, twice: .*`launch.py resume` "):
+        embedded.embedded().__enter__()
+    assert len(tries) == 2
