@@ -243,12 +243,11 @@ def test_one_signal_stops_in_good_order_and_resume_finishes(number, sweep):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     journal = Path("runs/tiny/journal")
-    deadline = time.monotonic() + 60
     while not (journal.exists() and fold(read_events(journal)).epochs >= 10):
-        assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate()
     assert process.returncode == 130
     assert "python launch.py resume runs/tiny" in out
     assert command("resume", "tiny").returncode == 0

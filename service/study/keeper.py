@@ -49,6 +49,15 @@ class Keeper:
         for name in list(self._held) if over else [trial]:
             self._sweep_one(self.record.trials[name], best)
 
+    def clear_strays(self, ray_dir: Path) -> None:
+        """Delete checkpoints that no event speaks of: their driver was killed before it could say so."""
+        known = {
+            self.locate(path) for trial in self.record.trials.values() for path in trial.checkpoints.values()
+        }
+        for found in ray_dir.glob("attempt-*/*/checkpoint_*"):
+            if found not in known:
+                shutil.rmtree(found, ignore_errors=True)
+
     def _sweep_one(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         needed = self._needed(trial, best)
         for key in [key for key in trial.checkpoints if key not in needed]:

@@ -307,7 +307,7 @@ class StudySearch(_NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray 
         )
         if far:  # Ray takes what is under `restore` for a path
             start_at(trial, checkpoint)
-        trial.init_local_path()
+        trial.init_local_path()  # of one that never starts, too, Ray asks in the end where it lies
         # Ray's averages of each metric and its snapshot of every trial: 50 KB a trial, and nobody reads them.
         trial.run_metadata.update_metric, trial.get_json_state = _no_averages, _no_snapshot
         self.live[name] = trial

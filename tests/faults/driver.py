@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,25 +15,42 @@ from service.study.journal import read_events
 from service.study.record import StudyRecord, fold
 
 ROOT = Path(__file__).parents[2]
+NOBODY_LISTENS = "http://127.0.0.1:9"
+STILL_S = 240.0  # a command that neither prints nor reports for so long hangs, however busy the machine is
+LAUNCH = (str(ROOT / "launch.py"),)
 
 
-def start(folder: Path, *words: str, **environment: str) -> subprocess.Popen[bytes]:
-    """`launch.py WORDS` in `folder`, where its words go to `log`."""
+def start(
+    folder: Path, *words: str, program: Sequence[str] = LAUNCH, store: str = NOBODY_LISTENS
+) -> subprocess.Popen[bytes]:
+    """`launch.py WORDS` in `folder`, where its words go to `log`.
+
+    Args:
+        folder: where.
+        words: the command's.
+        program: what Python runs in its place.
+        store: MLflow's address; by default a server that is away, which spares the import of mlflow.
+    """
     environment = {
         **os.environ,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "MLFLOW_TRACKING_URI": store,
         "OMP_NUM_THREADS": "1",
-        **environment,
+        "PYTHONPATH": str(ROOT),
     }
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "launch.py"), *words],
+            [sys.executable, *program, *words],
             cwd=folder,
             env=environment,
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
         )
+
+
+def store_of(folder: Path) -> str:
+    """A real MLflow store in a folder."""
+    return f"sqlite:///{folder}/mlflow.db"
 
 
 def said(folder: Path) -> str:
@@ -64,24 +80,33 @@ def curves(study: Path) -> list[tuple[str, int, str]]:
     return sorted((e.trial, e.epoch, repr(e.loss)) for e in reports(study))
 
 
+def ended(process: subprocess.Popen[bytes], folder: Path) -> int:
+    """A command's exit code; it is waited for as long as it prints or a journal grows."""
+    wait_until(lambda: process.poll() is not None, process, folder)
+    return process.wait()
+
+
 def wait_until(holds: Callable[[], Any], process: subprocess.Popen[bytes], folder: Path) -> None:
-    """Wait until it holds, while the process runs."""
-    deadline = time.monotonic() + 240
+    """Wait until it holds, as long as the process gets anywhere."""
+    last, since = -1, time.monotonic()
     while not holds():
-        assert process.poll() is None, said(folder)
-        if time.monotonic() > deadline:
+        assert process.poll() is None or holds(), said(folder)
+        written = _written(folder)
+        if written != last:
+            last, since = written, time.monotonic()
+        if time.monotonic() - since > STILL_S:
             process.kill()
-            raise AssertionError(said(folder))
-        time.sleep(0.01)
+            process.wait()
+            raise AssertionError(f"nothing happened for {STILL_S:g} s\n{said(folder)}")
+        time.sleep(0.02)
+
+
+def _written(folder: Path) -> int:
+    """Bytes of all that the commands in a folder printed and reported."""
+    files = [folder / "log", *folder.glob("runs/*/journal/*.jsonl"), *folder.glob("*/*/journal/*.jsonl")]
+    return sum(file.stat().st_size for file in files if file.exists())
 
 
 def after_epochs(count: int, process: subprocess.Popen[bytes], folder: Path, study: Path) -> None:
     """Wait until the journal has so many epochs."""
     wait_until(lambda: len(reports(study)) >= count, process, folder)
-
-
-def kill_after(process: subprocess.Popen[bytes], folder: Path, name: str, epochs: int) -> None:
-    """SIGKILL the driver once its journal has so many epochs."""
-    after_epochs(epochs, process, folder, folder / "runs" / name)
-    process.send_signal(signal.SIGKILL)
-    process.wait()

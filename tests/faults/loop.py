@@ -32,7 +32,7 @@ def odd(kind: str, loss: float) -> Any:
     if kind == "megabyte":
         print("x" * 2**20)
     if kind == "memory":
-        raise MemoryError("a tensor of 10 TB")
+        torch.empty(2**50)
     return odds.get(kind, loss)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from service.study.events import Ended, Unsaved
-from tests.faults.driver import after_epochs, curves, events, record, reports, said, start
+from tests.faults.driver import after_epochs, curves, ended, events, record, reports, said, start
 from tests.faults.sweeps import write_sweep
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 Mount = Callable[[Path, str], Path]
 
 
@@ -52,8 +52,9 @@ def test_a_disk_full_for_checkpoints_costs_no_trial_and_is_said_once(tmp_path: P
     write_sweep(tmp_path, "roomy", net={"megabytes": 4}, **words)
     write_sweep(tmp_path, "full", net={"megabytes": 4}, **words)
     mount(tmp_path / "runs/full/ray", "3m")
-    assert start(tmp_path, "run", "roomy.yaml").wait() == 0, said(tmp_path)
-    assert start(tmp_path, "run", "full.yaml").wait() == 0, said(tmp_path)
+    roomy = start(tmp_path, "run", "roomy.yaml")
+    assert ended(start(tmp_path, "run", "full.yaml"), tmp_path) == 0, said(tmp_path)
+    assert ended(roomy, tmp_path) == 0, said(tmp_path)
     told = [event for event in events(tmp_path / "runs/full") if isinstance(event, Unsaved)]
     assert told
     assert all("no checkpoint could be written: " in event.error for event in told)
@@ -73,14 +74,14 @@ def test_a_disk_full_for_the_journal_ends_the_sweep_in_order_and_with_room_again
     process = start(tmp_path, "run", "sweep.yaml")
     after_epochs(10, process, tmp_path, study)
     fill(disk / "filler")
-    assert process.wait(120) == 130, said(tmp_path)
+    assert ended(process, tmp_path) == 130, said(tmp_path)
     assert "cannot be written: No space left on device" in said(tmp_path)
-    assert start(tmp_path, "resume", "sweep").wait(60) == 6
+    assert ended(start(tmp_path, "resume", "sweep"), tmp_path) == 6
     assert said(tmp_path).strip().endswith("`launch.py resume` carries on once there is room")
     assert "Traceback" not in said(tmp_path)
     (disk / "filler").unlink()
     before = reports(study)
-    assert start(tmp_path, "resume", "sweep").wait(120) == 0, said(tmp_path)
+    assert ended(start(tmp_path, "resume", "sweep"), tmp_path) == 0, said(tmp_path)
     after = reports(study)
     assert list(map(repr, after[: len(before)])) == list(map(repr, before))  # a metric may be NaN
     assert len(after) == len({(event.trial, event.epoch) for event in after}) == 6 * 8

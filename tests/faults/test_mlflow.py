@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.faults.driver import after_epochs, curves, record, said, start
+from tests.faults.driver import after_epochs, curves, ended, record, said, start
+from tests.faults.slow import slowly
 from tests.faults.sweeps import write_sweep
 from tests.tracking.conftest import Server
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 SLOW_S = 10.0  # a call; a sweep of two seconds is to it what one of minutes is to thirty
 
 
@@ -32,66 +28,27 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-@contextmanager
-def slowly(port: int) -> Iterator[str]:
-    """A server's address at which every call takes SLOW_S longer."""
-
-    class Slow(BaseHTTPRequestHandler):
-        def handle_any(self) -> None:
-            time.sleep(SLOW_S)
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            link = http.client.HTTPConnection("127.0.0.1", port)
-            link.request(self.command, self.path, body, {"Content-Type": "application/json"})
-            answer = link.getresponse()
-            content = answer.read()
-            link.close()
-            self.send_response(answer.status)
-            self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_PATCH = handle_any
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-        def handle(self) -> None:
-            try:
-                super().handle()
-            except OSError:
-                return  # whoever asked has gone
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as proxy:
-        proxy.daemon_threads = True
-        thread = threading.Thread(target=proxy.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{proxy.server_port}"
-        proxy.shutdown()
-        thread.join()
-
-
 def test_a_server_that_comes_goes_and_is_slow_changes_no_result_and_sync_sends_the_rest(
     tmp_path: Path, server: Server
 ):
     """Two studies of one sweep: one meets a server that dies, one a slow one; then it is there and well."""
     for name in ("dies", "slow"):
         write_sweep(tmp_path, name, epochs=30)
-    dies = start(tmp_path, "run", "dies.yaml", MLFLOW_TRACKING_URI=server.uri)  # down as it begins
+    dies = start(tmp_path, "run", "dies.yaml", store=server.uri)  # down as it begins
     server.up()
     after_epochs(20, dies, tmp_path, tmp_path / "runs/dies")
     server.kill()
-    assert dies.wait(240) == 0, said(tmp_path)
+    assert ended(dies, tmp_path) == 0, said(tmp_path)
     assert "`launch.py sync " in said(tmp_path)
 
     server.up()
-    with slowly(server.port) as uri:
-        assert start(tmp_path, "run", "slow.yaml", MLFLOW_TRACKING_URI=uri).wait(240) == 0, said(tmp_path)
+    with slowly(server.port, SLOW_S) as uri:
+        assert ended(start(tmp_path, "run", "slow.yaml", store=uri), tmp_path) == 0, said(tmp_path)
     assert said(tmp_path).count("`launch.py sync ") == 2
     assert curves(tmp_path / "runs/dies") == curves(tmp_path / "runs/slow")
     for name in ("dies", "slow"):
         assert record(tmp_path / "runs" / name).counts() == {"completed": 4}
-        assert start(tmp_path, "sync", name, MLFLOW_TRACKING_URI=server.uri).wait(120) == 0, said(tmp_path)
+        assert ended(start(tmp_path, "sync", name, store=server.uri), tmp_path) == 0, said(tmp_path)
 
     from mlflow import MlflowClient
 

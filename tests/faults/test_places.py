@@ -16,10 +16,10 @@ from service.spec import read_sweep
 from service.study.events import Recovered
 from service.study.folder import StudyFolder
 from service.study.status import read_status
-from tests.faults.driver import ROOT, after_epochs, events, record, reports, said, start
+from tests.faults.driver import ROOT, after_epochs, ended, events, record, reports, said, start
 from tests.faults.sweeps import write_sweep
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 NOBODY = 65534
 
 
@@ -31,7 +31,7 @@ def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_pa
     after_epochs(12, process, tmp_path, study)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130, said(tmp_path)
+    assert ended(process, tmp_path) == 130, said(tmp_path)
     before = reports(study)
     place = tmp_path / "elsewhere" / "moved"
     place.parent.mkdir()
@@ -41,7 +41,7 @@ def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_pa
     newest.write_bytes(newest.read_bytes()[:-9])
     assert read_status(place)["state"] == "interrupted"
 
-    assert start(tmp_path, "resume", str(place)).wait(240) == 0, said(tmp_path)
+    assert ended(start(tmp_path, "resume", str(place)), tmp_path) == 0, said(tmp_path)
     after = reports(place)
     assert list(map(repr, after[: len(before)])) == list(map(repr, before))  # a metric may be NaN
     assert [(event.trial, event.epoch) for event in after] == [

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.driver import record, said, start
+from tests.faults.driver import ended, record, said, start
 from tests.faults.sweeps import write_sweep
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 ENDS = {
     "sound": ("completed", "finished all 8 epochs"),
     "raises": ("failed", "KeyError: 'no such column'"),
@@ -19,7 +19,7 @@ ENDS = {
     "text": ("failed", "yields an Epoch whose val_loss is str '0.5'; it should be a number"),
     "tensor": ("completed", "finished all 8 epochs"),
     "megabyte": ("completed", "finished all 8 epochs"),
-    "memory": ("infeasible", "MemoryError: a tensor of 10 TB"),
+    "memory": ("infeasible", "can't allocate memory: you tried to allocate"),
     "hangs": ("failed", "no epoch in 15 s (trial_timeout_s): it hangs, or it is too slow"),
 }
 
@@ -27,7 +27,7 @@ ENDS = {
 def test_whatever_a_loop_does_its_trial_ends_by_its_own_name_and_the_others_go_on(tmp_path: Path):
     """A one-element tensor is a number; a megabyte of prints reaches no terminal."""
     write_sweep(tmp_path, "odd", points=list(ENDS), max_failures=None, trial_timeout_s=15)
-    assert start(tmp_path, "run", "odd.yaml").wait(240) == 0, said(tmp_path)
+    assert ended(start(tmp_path, "run", "odd.yaml"), tmp_path) == 0, said(tmp_path)
     trials = record(tmp_path / "runs/odd").trials.values()
     assert [trial.outcome for trial in trials] == [outcome for outcome, _ in ENDS.values()]
     for trial, (kind, (_, words)) in zip(trials, ENDS.items(), strict=True):

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from service.study.events import Recovered
-from tests.faults.driver import curves, events, record, said, start
+from tests.faults.driver import curves, ended, events, record, said, start
 from tests.faults.sweeps import write_sweep
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 POINTS = ["train", "save", "restore", "sound"]
 
 
@@ -19,7 +19,7 @@ def test_a_worker_killed_in_training_saving_or_restoring_costs_its_trial_nothing
     marks = tmp_path / "marks"
     marks.mkdir()
     write_sweep(tmp_path, "killed", points=POINTS, net={"marks": str(marks)})
-    assert start(tmp_path, "run", "killed.yaml").wait(240) == 0, said(tmp_path)
+    assert ended(start(tmp_path, "run", "killed.yaml"), tmp_path) == 0, said(tmp_path)
     study = tmp_path / "runs/killed"
     assert {mark.name for mark in marks.iterdir()} == {"train", "save", "restore", "restored"}
     lost = [event.trial for event in events(study) if isinstance(event, Recovered)]

@@ -195,3 +195,34 @@ def test_a_result_that_is_not_there_yet_cannot_be_reused() -> None:
 def test_allowed_duplicates_are_run_as_any_other() -> None:
     asked = all_of("allow")
     assert [(answer.draws, answer.same_as) for answer in asked] == [(1, "")] * 8
+
+
+@pytest.mark.parametrize("sampler", ["RandomSampler", "TPESampler", "NSGAIISampler"])
+def test_a_study_taken_up_in_a_wider_space_knows_its_trials_and_proposes_what_is_new(sampler: str) -> None:
+    """`extend`: Optuna itself refuses choices that change; a study rebuilt in the new space has one set."""
+    narrow = Space({"x": Float(0.0, 1.0), "c": Categorical(("a", "b"))})
+    wide = Space({"x": Float(0.0, 2.0), "c": Categorical(("a", "b", "new"))})
+    asked = []
+    fold = StudyFold(narrow, sampler=S + sampler)
+    for number in range(12):
+        asked.append(proposed(fold, number))
+        fold.tell(trial_name(number), "completed", asked[-1]["x"])
+    again = StudyFold(wide, sampler=S + sampler)
+    for number, config in enumerate(asked):
+        again.replay_asked(number, config, "sampler")
+        again.tell(trial_name(number), "completed", config["x"])
+    assert [(t.state, t.values) for t in again.study.trials] == [
+        (t.state, t.values) for t in fold.study.trials
+    ]
+    more = []
+    for number in range(12, 72):
+        more.append(proposed(again, number))
+        again.tell(trial_name(number), "completed", -more[-1]["x"])
+    assert max(config["x"] for config in more) > 1.0
+    assert {config["c"] for config in more} == {"a", "b", "new"}
+
+
+def proposed(fold: StudyFold, number: int) -> dict[str, Any]:
+    proposal = fold.ask(number)
+    assert proposal is not None
+    return proposal.config

@@ -16,7 +16,7 @@ from schedulers.fifo import FIFORule
 from service.cluster.embedded import embedded
 from service.spec import Sweep
 from service.study.desk import Finish
-from service.study.events import Event, Recovered, Reported, Retried, Started, Subscriber
+from service.study.events import Checkpointed, Event, Recovered, Reported, Retried, Started, Subscriber
 from service.study.extend import check_extension, in_words, revised
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
@@ -212,6 +212,35 @@ def test_an_extended_study_goes_on_from_its_checkpoints_with_more_epochs_and_tri
     assert [trial.revision for trial in finish.record.trials.values()] == [0, 0, 1]
     epochs = [(e.trial, e.epoch, e.again) for e in events_of(tmp_path / "toy") if isinstance(e, Reported)]
     assert sorted(epochs) == [(f"0000{n}", epoch, False) for n in range(3) for epoch in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "kwargs", "each"),
+    [
+        ("PBT", {"perturbation_interval": 2}, 2),  # its newest, and at the milestone where it may be copied
+        ("ASHA", {"reduction_factor": 2, "variant": "promotion"}, 1),
+    ],
+)
+def test_the_disk_holds_no_more_checkpoints_than_can_be_needed_at_any_moment(
+    tmp_path: Path, conduct: Conduct, name: str, kwargs: dict[str, Any], each: int
+):
+    """With `keep_last_k: 1`; in the end the last of each that was completed."""
+    most = 0
+
+    def count(event: Event) -> None:
+        nonlocal most
+        if isinstance(event, Checkpointed):
+            most = max(most, len(list(tmp_path.glob("toy/ray/attempt-1/*/checkpoint_*"))))
+
+    keep = {"enabled": True, "save_every_n_epochs": 1, "keep_last_k": 1, "save_best": False}
+    words = {"epochs": 8, "checkpoint_config": keep}
+    scheduler = {"name": f"schedulers.{name}", "kwargs": kwargs}
+    finish = conduct(trials=4, run=words, trial_scheduler=scheduler, ears=[count])
+    made = [event for event in events_of(tmp_path / "toy") if isinstance(event, Checkpointed)]
+    assert len(made) > 6
+    assert most <= 4 * each + 2  # each of two slots may have one in the making
+    left = list(tmp_path.glob("toy/ray/attempt-1/*/checkpoint_*"))
+    assert len(left) == max(1, finish.record.counts()["completed"])  # where none was, the best one's
 
 
 def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path, conduct: Conduct):

@@ -84,6 +84,21 @@ def test_a_former_best_loses_its_checkpoint_to_a_better_one(tmp_path: Path):
     assert study.standing() == ["00001-3"]
 
 
+def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp_path: Path):
+    """A driver was killed after the checkpoint was written and before the journal had it."""
+    known, stray = (
+        tmp_path / "ray/attempt-1/00000" / name for name in ("checkpoint_000000", "checkpoint_000001")
+    )
+    for folder in (known, stray):
+        folder.mkdir(parents=True)
+        (folder / "weights").write_text("w")
+    study = Study(tmp_path, 1)
+    path = str(known.relative_to(tmp_path))
+    study.record.apply(Checkpointed(t=0.0, trial="00000", epoch=3, generation=0, path=path))
+    study.keeper.clear_strays(tmp_path / "ray")
+    assert (known.exists(), stray.exists()) == (True, False)
+
+
 def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_path: Path):
     study = Study(tmp_path, 2, copyable={3})
     for epoch in (3, 6, 9):

@@ -1,0 +1,104 @@
+"""Studies whose drivers are killed, and where: at seeded moments of what is still to come."""
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+from typing import Any
+
+from service.study.events import (
+    Asked,
+    Checkpointed,
+    Ended,
+    Event,
+    Exploited,
+    Promoted,
+    Reported,
+    Started,
+)
+from tests.faults.driver import ended, events, said, start, store_of
+from tests.faults.mortal import WHENS
+
+SWEEP = """
+study_name: {name}
+trials: 6
+seed: 3
+sampler: {{name: optuna.samplers.TPESampler, kwargs: {{n_startup_trials: 3}}}}
+trial_scheduler: {scheduler}
+max_concurrent_trials: 1
+run:
+  project: faults
+  data: trainables.data.load_digits
+  criterion: torch.nn.CrossEntropyLoss
+  optimizer: torch.optim.SGD
+  scheduler: null
+  epochs: 8
+  batch_size: 64
+  net_config: {{layers: 2, dropout: 0.1}}
+  optimizer_config: {{lr: 1e-1}}
+  checkpoint_config: {{enabled: true, save_every_n_epochs: 3}}
+search_space:
+  optimizer_config: {{lr: {{type: float, min: 1e-4, max: 1.0, log: true}}}}
+"""
+SCHEDULERS = {
+    "fifo": "{name: schedulers.FIFO}",
+    "asha": "{name: schedulers.ASHA, kwargs: {grace_period: 1, reduction_factor: 2, variant: promotion}}",
+    "pbt": "{name: schedulers.PBT, kwargs: {perturbation_interval: 2}}",
+    "predictive": "{name: schedulers.PFL, kwargs: {min_finished: 2}}",
+    "pfl": "{name: schedulers.ClassicPFL, kwargs: {n_startup_trials: 2, n_warmup_epochs: 2, top_k: 2}}",
+}
+FIRST = {
+    "fifo": "Checkpointed",
+    "asha": "Promoted",
+    "pbt": "Exploited",
+    "predictive": "Ended",
+    "pfl": "Ended",
+}
+"""The event at which each one's driver is killed first: what is its own."""
+KINDS = (Asked, Started, Reported, Checkpointed, Exploited, Promoted, Ended)
+
+
+def write_two(folder: Path, scheduler: str) -> None:
+    """The same sweep under two names: `whole` is left alone, `cut` is not."""
+    for name in ("whole", "cut"):
+        (folder / f"{name}.yaml").write_text(SWEEP.format(name=name, scheduler=SCHEDULERS[scheduler]))
+
+
+def kill(folder: Path, words: tuple[str, ...], kind: str, nth: int, when: str) -> None:
+    """Run a command of `cut` whose driver is killed there; it must not have ended before."""
+    program = ("-m", "tests.faults.mortal", kind, str(nth), when)
+    process = start(folder, *words, program=program, store=store_of(folder))
+    code = ended(process, folder)
+    assert code == -signal.SIGKILL, f"{kind} {nth} {when}: exit code {code}\n{said(folder)}"
+
+
+def kill_again(folder: Path, times: int, draw: random.Random) -> None:
+    """Resume `cut` so often, each time to be killed at an event that `whole` had and it has not."""
+    for left in range(times, 0, -1):
+        ahead = lacking(folder)
+        near = ahead[: max(1, 2 * (len(ahead) - 3) // (left + 1))]  # the last are too near to the end
+        kind = draw.choice(sorted({type(event) for event in near}, key=lambda kind: kind.__name__))
+        event = draw.choice([event for event in near if type(event) is kind])
+        nth = 1 + [each for each in ahead if type(each) is kind].index(event)
+        kill(folder, ("resume", "cut"), kind.__name__, nth, draw.choice(WHENS))
+
+
+def lacking(folder: Path) -> list[Event]:
+    """What `whole` has and `cut` has not, in order."""
+    whole, cut = (
+        [event for event in events(folder / "runs" / study) if isinstance(event, KINDS)]
+        for study in ("whole", "cut")
+    )
+    known = {_key(event) for event in cut}
+    return [event for event in whole if _key(event) not in known]
+
+
+def _key(event: Any) -> tuple[str, str, int, int]:
+    """What tells an event from others of its kind; written once more after a kill it has the same."""
+    return (
+        type(event).__name__,
+        event.trial,
+        getattr(event, "generation", 0),
+        getattr(event, "epoch", 0),
+    )
