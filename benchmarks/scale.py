@@ -5,6 +5,8 @@
     python benchmarks/scale.py --only ours --profile # where the driver's time goes
 
 ours           journal, status.json, MLflow tracking, ASHA; the whole of `conduct`
+ours-no-ray    what of it is ours: the same events through journal, record, rule, sampler and status.json,
+               by a loop in the place of Ray and its workers
 stock          Tuner and Ray's ASHAScheduler, reuse_actors, no loggers
 stock-loggers  the same with the CSV, JSON and TensorBoard loggers that Ray adds by itself
 
@@ -34,8 +36,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MODES = ("ours", "stock", "stock-loggers")
+MODES = ("ours", "ours-no-ray", "stock", "stock-loggers")
 EPOCHS, ETA = 9, 3
+METRICS = ("train_loss", "lr", "grad_norm", "epoch_s", "peak_memory_mb")  # of each epoch, beside the loss
 
 
 def train(run: Any, data: Any, *, device: Any, seed: int) -> Iterator[Any]:
@@ -133,6 +136,8 @@ def child(mode: str, trials: int, concurrent: int, profiled: bool) -> None:
         profile.enable()
     if mode == "ours":
         snapshot_s = ours(meter, trials, concurrent)
+    elif mode == "ours-no-ray":
+        snapshot_s = ours_without_ray(meter, trials)
     else:
         snapshot_s = stock(meter, trials, concurrent, loggers=mode == "stock-loggers")
     if profiled:
@@ -146,31 +151,12 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
     """`conduct`, with all that `launch.py run` gives it but a terminal; seconds of one snapshot."""
     from service.cluster.embedded import embedded
     from service.commands.drive import tracker_of
-    from service.spec import read_sweep
     from service.study.events import Event, Reported
-    from service.study.folder import StudyFolder
     from service.study.status import StatusFile
     from service.study.stop import StopSignal
     from service.study.tune import conduct
 
-    Path("scale.yaml").write_text(
-        f"""
-study_name: scale
-trials: {trials}
-sampler: {{name: optuna.samplers.RandomSampler}}
-trial_scheduler: {{name: schedulers.ASHA, kwargs: {{grace_period: 1, reduction_factor: {ETA}}}}}
-baseline: false
-run:
-  data: trainables.data.load_diabetes
-  train: benchmarks.scale.train
-  epochs: {EPOCHS}
-  optimizer_config: {{lr: 0.1}}
-search_space:
-  optimizer_config: {{lr: {{type: float, min: 0.001, max: 1.0}}}}
-"""
-    )
-    sweep = read_sweep(Path("scale.yaml")).sweep
-    folder = StudyFolder.create(Path("runs"), "scale", sweep, Path("scale.yaml").read_text())
+    sweep, folder = study(trials)
     tracker = tracker_of(sweep, folder)
     tracker.start()
 
@@ -193,6 +179,71 @@ search_space:
     begun = time.perf_counter()
     StatusFile(folder, finish.record, sweep.metric, sweep.sign).write("done")
     return time.perf_counter() - begun
+
+
+def ours_without_ray(meter: Meter, trials: int) -> float:
+    """Every trial run to its end by a loop, one after the other; seconds of one snapshot."""
+    from schedulers.rule import Report, Stop
+    from service.study.desk import Desk
+    from service.study.journal import Journal
+    from service.study.narrator import Narrator
+    from service.study.record import StudyRecord
+    from service.study.searcher import make_searcher
+    from service.study.status import StatusFile
+    from service.study.stop import StopSignal
+    from service.study.stream import Stream
+    from service.study.tune import make_scheduler
+
+    sweep, folder = study(trials)
+    record, rule, stop = StudyRecord(sweep.objective), make_scheduler(sweep).rule, StopSignal()
+    searcher = make_searcher(sweep, None, 1)
+    status = StatusFile(folder, record, sweep.metric, sweep.sign)
+    stream = Stream(Journal(folder.journal_dir, "scale"), record, searcher, [status], time.time, stop.request)
+    desk = Desk(sweep, folder, 1, {}, stream, rule, searcher, stop)
+    narrator = Narrator(desk)
+    desk.begin()
+    while (asked := desk.ask()) is not None:
+        name, config = asked
+        desk.trial_config(name, config)
+        for epoch in range(1, EPOCHS + 1):
+            loss = config["optimizer_config.lr"] + 1 / epoch
+            result = {**dict.fromkeys(METRICS, loss), "epoch": epoch, "val_loss": loss, "pid": 1}
+            decision = rule.report(Report(name, epoch, loss, config))
+            narrator.reported(name, result, decision)
+            meter.note()
+            desk.check_limits()
+            if isinstance(decision, Stop):
+                narrator.ended(name, decision.ending, decision.reason)
+                break
+    desk.close()
+    begun = time.perf_counter()
+    status.write("done")
+    return time.perf_counter() - begun
+
+
+def study(trials: int) -> tuple[Any, Any]:
+    """The sweep, and an empty folder for it."""
+    from service.spec import read_sweep
+    from service.study.folder import StudyFolder
+
+    Path("scale.yaml").write_text(
+        f"""
+study_name: scale
+trials: {trials}
+sampler: {{name: optuna.samplers.RandomSampler}}
+trial_scheduler: {{name: schedulers.ASHA, kwargs: {{grace_period: 1, reduction_factor: {ETA}}}}}
+baseline: false
+run:
+  data: trainables.data.load_diabetes
+  train: benchmarks.scale.train
+  epochs: {EPOCHS}
+  optimizer_config: {{lr: 0.1}}
+search_space:
+  optimizer_config: {{lr: {{type: float, min: 0.001, max: 1.0}}}}
+"""
+    )
+    sweep = read_sweep(Path("scale.yaml")).sweep
+    return sweep, StudyFolder.create(Path("runs"), "scale", sweep, Path("scale.yaml").read_text())
 
 
 def stock(meter: Meter, trials: int, concurrent: int, *, loggers: bool) -> float:

@@ -232,6 +232,7 @@ def test_no_success_is_exit_4_and_the_error_is_shown(sweep):
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_in_good_order_and_resume_finishes(number, sweep):
     """Exit 130, the way on printed; no trial is lost and no epoch reported twice."""

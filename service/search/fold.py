@@ -252,8 +252,7 @@ class StudyFold:
     # -- within ----------------------------------------------------------------------------------
 
     def _draw(self, trial_id: str, source: str, fixed: Mapping[str, Any] | None) -> dict[str, Any]:
-        instead, earlier = self._to_show()
-        with unwarned(), self._storage_of_study.showing(instead, earlier):
+        with unwarned(), self._storage_of_study.showing(self._to_show):
             if fixed is not None:
                 self.study.enqueue_trial(dict(fixed))
             trial = self.study.ask()
@@ -266,8 +265,7 @@ class StudyFold:
     def _draw_again(self, trial_id: str) -> dict[str, Any]:
         """Another configuration for a trial just drawn, as if it were drawn for the first time."""
         key = self._storage_of_study.forget_draw(self._running[trial_id].number)
-        instead, earlier = self._to_show()
-        with unwarned(), self._storage_of_study.showing(instead, earlier):
+        with unwarned(), self._storage_of_study.showing(self._to_show):
             self._running[trial_id] = optuna.Trial(self.study, key)
             return self.space.draw(self._running[trial_id])
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Container, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
+
+Shown = tuple[Mapping[int, FrozenTrial], Sequence[FrozenTrial]]
+"""Trials in the place of the study's own, by number; and trials of other studies, before its own."""
 
 
 class StudyStorage(InMemoryStorage):
@@ -18,35 +22,38 @@ class StudyStorage(InMemoryStorage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._instead: Mapping[int, FrozenTrial] = {}
-        self._earlier: Sequence[FrozenTrial] = ()
+        self._to_show: Callable[[], Shown] | None = None
 
     @contextlib.contextmanager
-    def showing(
-        self, instead: Mapping[int, FrozenTrial], earlier: Sequence[FrozenTrial] = ()
-    ) -> Iterator[None]:
+    def showing(self, to_show: Callable[[], Shown]) -> Iterator[None]:
         """Within: whoever lists the study's trials sees other trials in the place of some.
 
         Args:
-            instead: by number.
-            earlier: trials of other studies, before the study's own.
+            to_show: called at the first listing: a sampler that looks at no trial costs no look at them.
         """
-        self._instead, self._earlier = instead, earlier
+        self._to_show = functools.cache(to_show)
         try:
             yield
         finally:
-            self._instead, self._earlier = {}, ()
+            self._to_show = None
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """As ever, but for those shown otherwise."""
-        if not (self._instead or self._earlier) or states == (TrialState.WAITING,):
+        to_show, self._to_show = self._to_show, None  # who makes it up sees the study as it is
+        try:
+            if to_show is None or states == (TrialState.WAITING,):
+                return super().get_all_trials(study_id, deepcopy, states)
+            instead, earlier = to_show()
+        finally:
+            self._to_show = to_show
+        if not instead and not earlier:
             return super().get_all_trials(study_id, deepcopy, states)
         trials = super().get_all_trials(study_id, deepcopy=False)
-        for number, other in self._instead.items():
+        for number, other in instead.items():
             trials[number] = other
-        trials = [*self._earlier, *trials]
+        trials = [*earlier, *trials]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials

@@ -142,7 +142,7 @@ class Desk:
                 provenance=self.provenance,
             )
         )
-        self.keeper.clear_strays(self.folder.ray_dir)
+        self.keeper.catch_up(self.folder.path)
         if self.sweep.time_budget_s is not None:
             self._deadline = now + self.sweep.time_budget_s
         # What failed in earlier attempts the user has seen, and resumed all the same.

@@ -49,14 +49,21 @@ class Keeper:
         for name in list(self._held) if over else [trial]:
             self._sweep_one(self.record.trials[name], best)
 
-    def clear_strays(self, ray_dir: Path) -> None:
-        """Delete checkpoints that no event speaks of: their driver was killed before it could say so."""
-        known = {
-            self.locate(path) for trial in self.record.trials.values() for path in trial.checkpoints.values()
-        }
-        for found in ray_dir.glob("attempt-*/*/checkpoint_*"):
-            if found not in known:
-                shutil.rmtree(found, ignore_errors=True)
+    def catch_up(self, study: Path) -> None:
+        """Delete what a killed driver had no time for, and checkpoints of its that no event speaks of.
+
+        Args:
+            study: the study's folder; what lies in object storage is not looked through for the latter.
+        """
+        best, trials = self.record.best(), self.record.trials.values()
+        for trial in trials:
+            if trial.checkpoints:
+                self._held.add(trial.trial)
+                self._sweep_one(trial, best)
+        known = {path for trial in trials for path in trial.checkpoints.values()}
+        for found in study.glob("ray/attempt-*/*/checkpoint_*"):
+            if found.relative_to(study).as_posix() not in known:
+                self.discard(found)
 
     def _sweep_one(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         needed = self._needed(trial, best)

@@ -17,11 +17,13 @@ def reached(sweep: Sweep, record: StudyRecord) -> str:
     stopped, set aside by the trial scheduler or diverged, whose last epoch came later; whoever failed
     tells nothing.
     """
+    target, patience = sweep.stop.target, sweep.stop.no_improvement
+    if target is None and patience is None:
+        return ""  # asked after every epoch: nothing here may grow with the trials
     order = sorted(
         (trial for trial in record.trials.values() if trial.outcome == "completed" and trial.curve),
         key=lambda trial: (trial.curve[-1].t, trial.number),
     )
-    target, patience = sweep.stop.target, sweep.stop.no_improvement
     if target is not None:
         for trial in order:
             if _loss(trial, record) <= sweep.sign * target:

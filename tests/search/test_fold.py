@@ -31,8 +31,7 @@ def told(sampler: str, *ends: tuple[str, float], **words: Any) -> list[FrozenTri
         fold.tell(
             trial_name(number), outcome, loss, metrics={"parameters": 50.0 + 100.0 * (outcome[0] == "i")}
         )
-    instead, earlier = fold._to_show()
-    with fold._storage_of_study.showing(instead, earlier):
+    with fold._storage_of_study.showing(fold._to_show):
         return list(fold.study.get_trials())
 
 

@@ -328,7 +328,7 @@ def test_a_trial_that_goes_on_is_running_again() -> None:
     searcher.report("00000", 1, 0.9)
     searcher.paused("00000")
     seen: list[list[TrialState]] = []
-    with searcher._storage_of_study.showing(searcher._to_show()[0]):
+    with searcher._storage_of_study.showing(searcher._to_show):
         seen.append([trial.state for trial in searcher.study.get_trials()])
     searcher.resumed("00000")
     searcher.ask(1)

@@ -95,8 +95,17 @@ def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp
     study = Study(tmp_path, 1)
     path = str(known.relative_to(tmp_path))
     study.record.apply(Checkpointed(t=0.0, trial="00000", epoch=3, generation=0, path=path))
-    study.keeper.clear_strays(tmp_path / "ray")
+    study.keeper.catch_up(tmp_path)
     assert (known.exists(), stray.exists()) == (True, False)
+
+
+def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_goes_on(tmp_path: Path):
+    study = Study(tmp_path, 2)
+    study.checkpoint("00000", 1, loss=2.0)
+    study.checkpoint("00001", 1, loss=1.0)
+    study.record.apply(Ended(t=0.0, trial="00000", outcome="stopped", reason=""))
+    study.keeper.catch_up(tmp_path)
+    assert study.standing() == ["00001-1"]
 
 
 def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_path: Path):
