@@ -1,6 +1,6 @@
 """What a tracking server can do to a sweep: nothing. One sweep, its MLflow well or not; interleaved.
 
-    python benchmarks/tracking.py --rounds 3
+    PYTHONPATH=. python benchmarks/tracking.py --rounds 3
 
 well    a real `mlflow server` on this machine
 away    an address at which nobody listens
