@@ -18,6 +18,7 @@ from service.before.preflight import LIMIT_S, Place
 from service.before.preflight import rehearse as rehearse_all_of
 from service.spec import Sweep
 from trainables.data import Data, load
+from trainables.told import told
 
 WORTH = 0.8
 """So much of what one alone gets done must be done by several together; below it they only wait in turn."""
@@ -55,7 +56,9 @@ def with_resources(sweep: Sweep, place: Place) -> tuple[Sweep, str]:
     asked = sweep.resources_per_trial
     if not asked.auto:
         return sweep, ""
-    share = choose(sweep, load(sweep.run, sweep.import_paths), place)
+    with told("run.data"):
+        data = load(sweep.run, sweep.import_paths)
+    share = choose(sweep, data, place)
     chosen = asked.model_copy(update={"cpu": share.cpu, "gpu": share.gpu, "auto": False})
     return sweep.model_copy(update={"resources_per_trial": chosen}), share.why
 

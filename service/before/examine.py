@@ -135,9 +135,11 @@ def _data_facts(reading: Reading) -> DataFacts:
         SweepError: if they cannot be loaded.
     """
     from trainables.data import load_whole
+    from trainables.told import told
 
     run, paths = reading.sweep.run, reading.sweep.import_paths
     try:
-        return facts_of(*load_whole(run, paths))
+        with told(run.data):
+            return facts_of(*load_whole(run, paths))
     except RunError as error:
         raise SweepError([reading.document.problem(("run", "data"), str(error))]) from None

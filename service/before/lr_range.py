@@ -103,10 +103,14 @@ def lr_range(
     """
     from trainables.data import load
     from trainables.rates import rate_test  # brings torch
+    from trainables.told import told
 
-    data, rates = load(sweep.run, sweep.import_paths), rising_rates(low, high)
+    rates = rising_rates(low, high)
+    with told("run.data"):
+        data = load(sweep.run, sweep.import_paths)
     first = sweep.run.seeds[0]
-    curves = [rate_test(sweep.run, data, rates, seed=first + number) for number in range(seeds)]
+    with told("run"):
+        curves = [rate_test(sweep.run, data, rates, seed=first + number) for number in range(seeds)]
     return read_curves(rates, curves, where)
 
 

@@ -27,6 +27,9 @@ DRAWS = 9
 STEPS = 400_000
 """Epochs replayed in all, about: a plan is made in seconds."""
 
+MOST_EPOCHS = 2_000_000
+"""In one replay; a hundred times as many as any sweep of this project runs."""
+
 START_S = 14.0
 """Ray, MLflow and the first workers, and in the end the summary; half of it or twice as much."""
 
@@ -287,6 +290,9 @@ def _replays(
 ) -> tuple[list[Replay], tuple[str, ...]]:
     """The trial scheduler's replays, each trial at a pace of its own in seconds; and what was assumed."""
     trials, epochs = sweep.trials, sweep.run.epochs
+    if trials * epochs > MOST_EPOCHS:
+        what = f"{trials} trials of {epochs} epochs"
+        raise CannotReplay(f"plan: {what} are more than are replayed here ({MOST_EPOCHS} epochs in all)")
     words = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
     found: list[Replay] = []
     notes: tuple[str, ...] = ()

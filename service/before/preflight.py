@@ -22,6 +22,7 @@ from trainables.data import Data, load_whole
 from trainables.memory import available_memory_mb
 from trainables.rehearsal import Rehearsal, rehearse_all
 from trainables.run import RunError
+from trainables.told import told
 
 LIMIT_S = 120.0
 """Of two epochs of one configuration."""
@@ -142,7 +143,8 @@ def read_data(sweep: Sweep) -> tuple[Data, DataFacts]:
     Raises:
         RunError: if they cannot be loaded.
     """
-    data, whole, test = load_whole(sweep.run, sweep.import_paths)
+    with told("run.data"):
+        data, whole, test = load_whole(sweep.run, sweep.import_paths)
     return data, facts_of(data, whole, test)
 
 

@@ -1,0 +1,28 @@
+"""What goes wrong in code that a run config names, told in a line to who wrote the config."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from trainables.run import RunError
+
+
+@contextmanager
+def told(key: str) -> Iterator[None]:
+    """Make a `RunError` of whatever the block raises: the key, the error, and the line it is from.
+
+    >>> with told("run.data"):
+    ...     raise KeyError("age")
+    Traceback (most recent call last):
+    trainables.run.RunError: run.data: KeyError: 'age' (<doctest trainables.told.told[0]>:2)
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(str(error).split())[:300]
+        raise RunError(f"{key}: {type(error).__name__}: {text} ({last.filename}:{last.lineno})") from error
