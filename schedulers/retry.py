@@ -35,6 +35,10 @@ class Retries:
     waiting: dict[str, Mapping[str, float]] = field(default_factory=dict)
     begun: set[str] = field(default_factory=set)
 
+    def __reduce__(self) -> tuple[type[Retries], tuple[()]]:
+        """As new: Tuner pickles a scheduler, and whoever is asked here holds open files and threads."""
+        return Retries, ()
+
     def grant(self, trial_id: str) -> Mapping[str, float] | None:
         """Line a trial up for its second run; None if there is none for it."""
         share = None if trial_id in self.begun or trial_id in self.waiting else self.share(trial_id)

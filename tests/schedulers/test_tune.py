@@ -1,6 +1,7 @@
 """The adapter's translation, against a controller that only writes down what it is told."""
 
 import pickle
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -455,6 +456,7 @@ def test_every_face_is_a_trial_scheduler_and_pickles_without_its_connections():
         )
         assert isinstance(scheduler, TrialScheduler)
         scheduler.attach(find_checkpoint=lambda trial, resource: None, more_trials=lambda: True)
+        scheduler.retries.starved = threading.Lock().locked  # a service's, behind which a view has its lock
         copy = pickle.loads(pickle.dumps(scheduler))
         assert copy.rule.state() == scheduler.rule.state()
         assert (copy.service.find_checkpoint, copy.service.more_trials) == (None, None)
