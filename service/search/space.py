@@ -23,7 +23,7 @@ import optuna
 from optuna.distributions import CategoricalChoiceType
 
 from schedulers.space import Categorical, Domain, Float, Int
-from service.spec.parameter import Parameter
+from service.spec.parameter import Parameter, alike, meets
 
 LISTABLE = 100_000
 """Spaces of more configurations are as good as endless: nobody counts what of them was tried."""
@@ -107,7 +107,7 @@ class Space:
     def is_active(self, name: str, config: Mapping[str, Any]) -> bool:
         """Whether `name` is to be drawn, given the parameters before it in `order`."""
         return all(
-            parent in config and _meets(config[parent], wanted)
+            parent in config and meets(config[parent], wanted)
             for parent, wanted in self.when.get(name, {}).items()
         )
 
@@ -235,7 +235,7 @@ class Space:
         domain = self.domains[name]
         match domain:
             case Categorical():
-                places = [n for n, choice in enumerate(domain.choices) if _alike(choice, value)]
+                places = [n for n, choice in enumerate(domain.choices) if alike(choice, value)]
                 return self._labels[name][places[0]]
             case Int():
                 return int(value)
@@ -257,17 +257,6 @@ def _case_name(key: str, case: Parameter, taken: Mapping[str, Domain]) -> str:
     values = (str(value).rpartition(".")[2] for value in case.when.values())
     name = f"{key}[{', '.join(values)}]"
     return name if name not in taken else f"{name[:-1]} {len(taken)}]"
-
-
-def _meets(value: Any, wanted: Any) -> bool:
-    if _alike(value, wanted):
-        return True
-    return isinstance(wanted, (list, tuple)) and any(_alike(value, one) for one in wanted)
-
-
-def _alike(one: Any, other: Any) -> bool:
-    """Equal, but `true` is not 1: in a sweep file the two are different choices."""
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _stepped(domain: Float) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ import optuna
 from optuna.samplers import GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from schedulers.space import Categorical, Domain
 from service.search.samplers import quiet, sampler_class
 from service.search.space import Space
 
@@ -77,10 +78,11 @@ def take(
     """
     if not trials:
         return Warm(notes=(f"{name}: no trial of it reported anything; nothing is taken",))
-    observable = theirs == ours and same_task and objectives == 1
+    observable = _within(ours, theirs) and same_task and objectives == 1
     if observable and issubclass(sampler_class(sampler), OBSERVERS):
         usable = tuple(trial for trial in trials if ours.contains(trial.config))
-        return Warm(usable, notes=(f"{name}: the same space; {len(usable)} trials are known to the sampler",))
+        which = "the same space" if theirs == ours else "a part of its space"
+        return Warm(usable, notes=(f"{name}: {which}; {len(usable)} trials are known to the sampler",))
     best = sorted(trials, key=lambda trial: (not trial.completed, trial.loss))[:TOP]
     points, dropped = [], set()
     for trial in best:
@@ -89,14 +91,32 @@ def take(
         if fits and fits not in points:
             points.append(fits)
     lost = f", without {', '.join(sorted(dropped))} (not searched here, or out of range)" if dropped else ""
-    if theirs != ours:
+    if not _within(ours, theirs):
         why = "another space"
     elif not same_task:
         why = "other data or another criterion, whose losses do not compare"
     else:
         why = "the search goes by its own trials only"
     note = f"{name}: {why}; its best {len(points)} are tried first{lost}"
+    if not points:
+        note = f"{name}: {why}; nothing that it searched is searched here"
     return Warm(points=tuple(points), notes=(note,))
+
+
+def _within(inner: Space, outer: Space) -> bool:
+    """Whether one space is another, or a part of it: the same parameters under the same conditions."""
+    return (inner.domains.keys(), inner.when, inner.keys) == (
+        outer.domains.keys(),
+        outer.when,
+        outer.keys,
+    ) and all(_part_of(domain, outer.domains[name]) for name, domain in inner.domains.items())
+
+
+def _part_of(inner: Domain, outer: Domain) -> bool:
+    if isinstance(inner, Categorical) or isinstance(outer, Categorical):
+        return isinstance(inner, Categorical) and all(map(outer.contains, inner.choices))
+    same = (type(inner), inner.log, inner.step) == (type(outer), outer.log, outer.step)
+    return same and outer.low <= inner.low and inner.high <= outer.high
 
 
 def together(parts: Sequence[Warm]) -> Warm:

@@ -128,6 +128,22 @@ def wanted(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
+def meets(value: Any, condition: Any) -> bool:
+    """Whether a value is what a condition asks for, or one of what it asks for.
+
+    >>> meets("batch", ["batch", "layer"]), meets(1, True)
+    (True, False)
+    """
+    if alike(value, condition):
+        return True
+    return isinstance(condition, (list, tuple)) and any(alike(value, one) for one in condition)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Equal, but `true` is not 1: in a sweep file the two are different choices."""
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
 def read_domain(words: dict[str, Any], faults: list[Fault]) -> Domain | None:
     """Read one parameter's words; None, with the reason in `faults`, if they are not sound."""
     words = _known_words(words, faults)

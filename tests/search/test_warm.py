@@ -30,6 +30,19 @@ def test_where_the_spaces_agree_the_trials_become_observations() -> None:
     assert warm.notes == ("old: the same space; 9 trials are known to the sampler",)
 
 
+def test_where_the_new_space_is_a_part_of_the_old_one_the_trials_within_it_become_observations() -> None:
+    inner = Space({"lr": Float(0.0, 0.5), "layers": Int(1, 4)})
+    warm = take("old", known(9), OURS, inner, TPE)
+    assert warm.points == ()
+    assert len(warm.observed) == sum(trial.config["lr"] <= 0.5 for trial in known(9))
+    assert warm.notes == (f"old: a part of its space; {len(warm.observed)} trials are known to the sampler",)
+
+
+def test_on_another_scale_a_range_is_no_part_of_another() -> None:
+    inner = Space({"lr": Float(0.1, 0.5, log=True), "layers": Int(1, 4)})
+    assert take("old", known(9), OURS, inner, TPE).observed == ()
+
+
 def test_where_they_overlap_the_best_become_points_without_what_does_not_fit() -> None:
     warm = take("old", known(40, best=1.9, space=WIDER), WIDER, OURS, TPE)
     assert warm.observed == ()
