@@ -15,6 +15,7 @@ from typing import Any, get_args
 
 from service.spec import Sweep
 from service.spec.space import HEADS
+from service.spec.stage import KINDS
 from service.spec.template import OLD_RUN_WORDS, OLD_SWEEP_WORDS
 from trainables.run import CONFIGS
 
@@ -36,6 +37,7 @@ _SHORT = {
     "Tracking": {"type": "string", "description": "the uri."},
     "Resources": {"const": "auto", "type": "string", "description": "`auto`: chosen by what trials take."},
     "Constraint": {"type": "string", "pattern": "[<>]=", "description": "`parameters <= 1e6`."},
+    "Stage": {"enum": list(KINDS), "type": "string", "description": "the name of a kind."},
 }
 """What is written in place of a mapping."""
 
@@ -56,6 +58,11 @@ def sweep_schema() -> dict[str, Any]:
         if name in classes:
             _describe(definition, classes[name])
     _as_written(schema, defs["RunConfig"])
+    stage = next(part for part in defs["Stage"]["anyOf"] if "properties" in part)
+    stage |= {
+        "required": [],
+        "anyOf": [{"required": [word]} for word in ("kind", "name")],
+    }  # one tells the other
     for words in [part for one in (schema, *defs.values()) for part in one.get("properties", {}).values()]:
         if "$ref" in words:  # whose class says more than its holder does
             words.setdefault("description", defs[words["$ref"].rpartition("/")[2]].get("description", ""))

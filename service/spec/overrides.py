@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.spec.document import Document, Place, parse_value
 from service.spec.problem import Key, Problem, SweepError
+from service.spec.stage import OVERLAYS
 from service.spec.sweep import Sweep
 from service.spec.words import unknown_words, wrong_values
 from trainables.run import RunConfig
@@ -18,7 +19,9 @@ def override(document: Document, text: str) -> None:
     """Lay one `key=value` over a document.
 
     The key is the full path from the top of the sweep file (`run.` may be left out before a word that
-    only a run has); the value is read as YAML; `run.seeds[0]` and `run.seeds.0` name a list's item.
+    only a run has); the value is read as YAML; `run.seeds[0]` and `run.seeds.0` name a list's item, and
+    `stages.refine.trials` that of its name. What is laid over the sweep's own word is laid over that of
+    every stage which has it too: `trials=4` is few trials everywhere.
 
     Raises:
         SweepError: if it is no `key=value`, or the path leads through something that has no keys.
@@ -37,6 +40,10 @@ def override(document: Document, text: str) -> None:
     if words[0] not in Sweep.model_fields and words[0] in RunConfig.model_fields:
         words.insert(0, "run")
     _lay(document, words, value, where)
+    stages = document.value.get("stages")
+    for index, stage in enumerate(stages if isinstance(stages, list) else ()):
+        if words[0] in OVERLAYS and isinstance(stage, dict) and words[0] in stage:
+            _lay(document, ["stages", str(index), *words], value, where)
 
 
 def _lay(document: Document, words: list[str], value: Any, where: str) -> None:
@@ -56,6 +63,8 @@ def _lay(document: Document, words: list[str], value: Any, where: str) -> None:
         inner = holder.get(name) if isinstance(holder, dict) else holder[int(name)]
         if inner is None:
             inner = holder[name] = {}
+        elif isinstance(inner, str) and isinstance(holder, list):
+            inner = holder[int(name)] = {"name": inner}  # a stage or a metric, by its bare name
         holder = inner
     # Copied from an anchor, `holder` may be shared; the document's builder makes a fresh value of each alias.
     holder[name] = value
@@ -69,13 +78,18 @@ def _next(holder: Any, words: list[str]) -> tuple[str | int | None, int]:
     if isinstance(holder, list):
         if words[0].isdecimal() and int(words[0]) < len(holder):
             return int(words[0]), 1
-        return None, 0
+        return next((place for place, item in enumerate(holder) if words[0] in _names(item)), None), 1
     if not isinstance(holder, dict):
         return None, 0
     for length in range(len(words), 1, -1):
         if ".".join(words[:length]) in holder:
             return ".".join(words[:length]), length
     return words[0], 1
+
+
+def _names(item: Any) -> tuple[Any, ...]:
+    """What an item of a list may be called by."""
+    return (item.get("name"), item.get("kind")) if isinstance(item, dict) else (item,)
 
 
 def lay_over(sweep: Sweep, texts: Sequence[str], name: str) -> Sweep:

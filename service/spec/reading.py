@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from service.spec.calls import Calls, Finding
-from service.spec.checks import Checks
 from service.spec.document import Document, read
-from service.spec.lookup import Modules
 from service.spec.overrides import override
 from service.spec.points import read_points
 from service.spec.problem import Key, Problem, SweepError
-from service.spec.space import Space, condition_problems, read_space
+from service.spec.space import condition_problems, read_space
+from service.spec.staging import Staged, read_stages
 from service.spec.sweep import Sweep
 from service.spec.template import OLD_RUN_WORDS, OLD_SWEEP_WORDS, as_pair, as_sweep, is_run_config, translate
-from service.spec.words import unknown_words, wrong_values
-from trainables.imports import CLONE
+from service.spec.validate import findings_of, validated
+from service.spec.words import unknown_words
 from trainables.run import COSTS, RunConfig
 
 
@@ -35,12 +29,14 @@ class Reading:
         document: where everything stands, for whoever has more to say about it.
         searched: where each searched parameter stands in it, by flat key.
         warnings: settings that can never act or do not fit, and notes on what was read as what.
+        stages: of a staged sweep, every stage that searches, as it would without the stages before it.
     """
 
     sweep: Sweep
     document: Document
     searched: Mapping[str, Key]
     warnings: tuple[Problem, ...] = ()
+    stages: tuple[Reading, ...] = ()
 
 
 def read_sweep(
@@ -75,9 +71,13 @@ def read_sweep(
     problems += wrong_words
     space = read_space(document)
     problems += space.problems
-    sweep, wrong, broken = _validate(document, space, folders)
+    sweep, wrong, broken = validated(document, space, folders)
     problems += wrong
-    findings = [] if sweep is None else _findings(document, sweep, space)
+    staged = read_stages(document, sweep, space, folders) if sweep is not None and sweep.stages else Staged()
+    problems += staged.problems
+    findings = staged.findings
+    if sweep is not None and not sweep.stages:
+        findings = findings_of(document, sweep, space)
     findings = [found for found in findings if not any(found.key[: len(key)] == key for key in broken)]
     problems += [found.problem for found in findings if found.fatal]
     wrong_keys = [found.key for found in findings if found.fatal]
@@ -93,7 +93,8 @@ def read_sweep(
         )
     sweep = _with_costs(sweep)
     notes += [found.problem for found in findings if not found.fatal]
-    return Reading(sweep, document, space.keys, tuple(_in_order(notes)))
+    stages = tuple(Reading(mine, own, part.keys) for own, mine, part in staged.parts)
+    return Reading(sweep, document, space.keys, tuple(_in_order(notes)), stages)
 
 
 def _with_costs(sweep: Sweep) -> Sweep:
@@ -159,54 +160,6 @@ def _as_name(text: str) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:80]
     return name or "sweep"
 
-
-def _import_paths(folders: Iterable[Path]) -> tuple[str, ...]:
-    """Where dotted paths are looked for: beside the files, in the working directory, in the clone."""
-    return tuple(dict.fromkeys(str(folder.resolve()) for folder in (*folders, Path.cwd(), CLONE)))
-
-
-def _validate(
-    document: Document, space: Space, folders: list[Path]
-) -> tuple[Sweep | None, list[Problem], list[Key]]:
-    """Make the sweep; if some values are wrong, say so and make it without them, to check the rest.
-
-    Returns:
-        The sweep (None if too little is left of it), the problems, and the keys that were left out.
-    """
-    value = deepcopy(document.value) | {
-        "search_space": space.parameters,
-        "points_to_evaluate": (),  # read by themselves
-        "import_paths": _import_paths(folders),
-    }
-    for word in ("sampler", "trial_scheduler", "tracking", "resources_per_trial", "stop", "budget"):
-        if value.get(word, 0) is None:
-            del value[word]  # `sampler:` with nothing behind it leaves the default
-    try:
-        return Sweep.model_validate(value), [], []
-    except ValidationError as error:
-        problems = wrong_values(document, error)
-        broken = [_leave_out(value, detail["loc"], detail["type"] == "missing") for detail in error.errors()]
-    try:
-        return Sweep.model_validate(value), problems, broken
-    except ValidationError:
-        return None, problems, broken
-
-
-def _leave_out(value: dict[str, Any], loc: Key, missing: bool) -> Key:
-    """Take a wrong value out (or what lacks one); `run.data`, which has no default, gets a stand-in."""
-    key = loc[:2] if loc[0] == "run" else loc[:1]
-    if key == ("run", "data") and isinstance(value.get("run"), dict):
-        value["run"]["data"] = "trainables.data.load_digits"
-        return key
-    holder = value.get("run") if len(key) == 2 else value
-    if isinstance(holder, dict):
-        holder.pop(str(key[-1]), None)
-    return key
-
-
-def _findings(document: Document, sweep: Sweep, space: Space) -> list[Finding]:
-    modules = Modules(sweep.import_paths)
-    return [*Calls(document, sweep, space, modules).findings(), *Checks(document, sweep, space).findings()]
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:

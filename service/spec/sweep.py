@@ -11,7 +11,9 @@ from schedulers.space import Domain
 from service.spec.component import Component
 from service.spec.constraint import Constraint
 from service.spec.parameter import Parameter
-from trainables.run import RunConfig
+from service.spec.stage import Stage
+from service.spec.stop import StudyStop
+from trainables.run import RunConfig, overlay
 
 Direction = Literal["minimize", "maximize"]
 
@@ -112,30 +114,6 @@ class Tracking(_Words):
         return {"uri": value} if isinstance(value, str) else value
 
 
-class NoImprovement(_Words):
-    """The study ends once so many trials in a row have not brought a better best.
-
-    Attributes:
-        trials: that many, since the best last got better.
-        min_delta: by how much more than this the metric must get better to count.
-    """
-
-    trials: int = Field(ge=1)
-    min_delta: float = Field(0.0, ge=0, allow_inf_nan=False)
-
-
-class StudyStop(_Words):
-    """When the study as a whole ends before all its trials; any of these that is given.
-
-    Attributes:
-        no_improvement: nothing better comes any more.
-        target: a completed trial's metric is as good as this, or better.
-    """
-
-    no_improvement: NoImprovement | None = None
-    target: float | None = Field(None, allow_inf_nan=False)
-
-
 class Sweep(_Words):
     """One study, as asked for.
 
@@ -180,6 +158,9 @@ class Sweep(_Words):
             is sampled.
         run: what every trial runs.
         search_space: what is searched, by flat key.
+        stages: studies that run one after the other, each beginning with what was found before it: a
+            learning rate range test, wide and narrowed searches, the best over several seeds. Empty for
+            one search.
         tracking: where records go.
         storage: where studies are kept: a folder, or object storage by its URI (`s3://bucket/runs`);
             None for `SWEEPS_STORAGE`, else runs/ in the working directory.
@@ -214,6 +195,7 @@ class Sweep(_Words):
     optuna_storage: str | None = None
     run: RunConfig
     search_space: dict[str, Parameter] = Field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
     tracking: Tracking = Tracking()
     storage: str | None = None
     on_end: str | None = None
@@ -244,6 +226,16 @@ class Sweep(_Words):
     def space(self) -> dict[str, Domain]:
         """Every searched parameter's domain, by flat key."""
         return {key: parameter.domain for key, parameter in self.search_space.items()}
+
+    def in_stage(self, stage: Stage) -> Sweep:
+        """This sweep with a stage's own words laid over it, and no stages any more.
+
+        The time of the whole, and what is told at the end of the whole, are none of the stage's.
+        """
+        words = self.model_dump(mode="json")
+        alone = {"stages": (), "time_budget_s": None, "on_end": None, "storage": None}
+        run = overlay(words["run"], stage.own_run())
+        return Sweep.model_validate({**words, **alone, **stage.own_words(), "run": run})
 
     @property
     def sign(self) -> int:

@@ -125,6 +125,7 @@ def _how_to_give(name: str) -> str:
         "data": "as in 'data: trainables.data.load_table'",
         "run": "say what a trial runs: 'run: {data: trainables.data.load_digits}', or a file's path",
         "name": "give a dotted path",
+        "kind": "say what it does: 'kind: explore', refine, validate or lr_range",
     }
     return examples.get(name, "give it")
 
