@@ -4,13 +4,16 @@ from service.tracking.cursor import store_of
 from service.tracking.process import TrackingProcess, waiting
 from service.tracking.provenance import provenance
 from service.tracking.reach import trouble_with
-from service.tracking.runs import SweepFacts, store_uri, ui_command, ui_link
+from service.tracking.runs import SweepFacts, Umbrella, store_uri, ui_command, ui_link
 from service.tracking.tracker import Tracker
+from service.tracking.umbrella import Goodbye
 
 __all__ = [
+    "Goodbye",
     "SweepFacts",
     "Tracker",
     "TrackingProcess",
+    "Umbrella",
     "provenance",
     "store_of",
     "store_uri",

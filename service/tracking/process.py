@@ -28,6 +28,7 @@ from service.tracking import cursor
 from service.tracking.runs import SweepFacts
 from service.tracking.store import Refused, Store, Unreachable
 from service.tracking.tracker import Tracker
+from service.tracking.umbrella import Goodbye
 
 CLONE = Path(__file__).parents[2]
 LOOK_S = 0.5  # between two looks at the journal
@@ -78,12 +79,18 @@ class TrackingProcess:
         if isinstance(event, Closed):
             self.hang_up()
 
-    def hang_up(self, timeout_s: float = LAST_WORDS_S) -> None:
-        """Have the rest sent, and do not wait for it: Ray's shutdown takes as long."""
+    def hang_up(self, timeout_s: float = LAST_WORDS_S, goodbye: Goodbye | None = None) -> None:
+        """Have the rest sent, and do not wait for it: Ray's shutdown takes as long.
+
+        Args:
+            timeout_s: how long it may take.
+            goodbye: of a stage, what its umbrella is told in the end.
+        """
         if self._child is None or self._hung_up:
             return
         self._hung_up = True
-        self._tell(f"close {timeout_s}")
+        words = "" if goodbye is None else json.dumps(asdict(goodbye))
+        self._tell(f"close {timeout_s} {words}".strip())
 
     @contextlib.contextmanager
     def or_nothing(self) -> Iterator[None]:
@@ -145,7 +152,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a stopped Ray job's children get it too; stdin ends us
     folder = Path(sys.argv[1])
     words = json.loads(sys.stdin.readline())
-    facts = SweepFacts(**words["facts"])
+    facts = SweepFacts.from_words(words["facts"])
     deadline = time.monotonic() + TURN_S
     while True:
         try:
@@ -172,10 +179,12 @@ def follow(folder: Path, tracker: Tracker) -> None:
     while not select.select([sys.stdin], [], [], LOOK_S)[0]:
         for event in tail.read():
             tracker(event)
-    order = sys.stdin.readline().split()
+    order = sys.stdin.readline().split(maxsplit=2)
     for event in tail.read():
         tracker(event)
-    unsent = tracker.close(float(order[1]) if order else LAST_WORDS_S)
+    killed = Goodbye(time.time(), {"state": "interrupted"})
+    goodbye = Goodbye(**json.loads(order[2])) if len(order) > 2 else None
+    unsent = tracker.close(float(order[1]), goodbye) if order else tracker.close(LAST_WORDS_S, killed)
     if order:  # else the driver was killed
         end = {"unsent": unsent, "link": tracker.link, "trouble": tracker.trouble, "refused": tracker.refused}
         print(json.dumps(end))

@@ -27,6 +27,27 @@ LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told 
 
 
 @dataclass(frozen=True, slots=True)
+class Umbrella:
+    """The run over the runs of a staged sweep's stages, as the stage that begins finds it.
+
+    Attributes:
+        study: the staged study's name.
+        study_id: its identity, the same for all its stages.
+        born: when it began, unix seconds.
+        settings: its params.
+        sweep_yaml: an artifact of it.
+        tags: what is known of its stages.
+    """
+
+    study: str
+    study_id: str
+    born: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sweep_yaml: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class SweepFacts:
     """What tracking needs to know of a sweep.
 
@@ -36,6 +57,7 @@ class SweepFacts:
         metric: the sweep's metric, in the user's words.
         direction: minimize or maximize that metric.
         objective: what a trial is worth, its `last` or its `best` value; the runs are ranked by it.
+        umbrella: of a stage, the run that its own stands under.
         others: further metrics that the sweep is judged by: +1 where lower is better, -1 where higher.
         parameters: flat keys of the search space, in the file's order.
         log_scaled: those of them that are searched on a logarithmic scale.
@@ -53,6 +75,13 @@ class SweepFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
     sweep_yaml: str = ""
     others: Mapping[str, int] = field(default_factory=dict)
+    umbrella: Umbrella | None = None
+
+    @classmethod
+    def from_words(cls, words: Mapping[str, Any]) -> SweepFacts:
+        """What `dataclasses.asdict` made of it."""
+        over = words.get("umbrella")
+        return cls(**{**words, "umbrella": None if over is None else Umbrella(**over)})
 
     @property
     def sign(self) -> int:

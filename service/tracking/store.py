@@ -106,14 +106,14 @@ class Store:
             self._call(self._client.restore_experiment, found.experiment_id)
         return str(found.experiment_id)
 
-    def find(self, experiment_id: str) -> dict[str, str]:
-        """Trial id (PARENT for the sweep) -> run id, of all runs of the study.
+    def find(self, experiment_id: str, study_id: str = "") -> dict[str, str]:
+        """Trial id (PARENT for the sweep) -> run id, of all runs of the study, or of another.
 
         Of two runs of one trial (the answer to a `create_run` was lost, then it was repeated) the
         one that was written to is kept; the other is deleted.
         """
         runs: dict[str, Any] = {}
-        for run in list(self._search(experiment_id, f"tags.study_id = '{self.study_id}'")):
+        for run in list(self._search(experiment_id, f"tags.study_id = '{study_id or self.study_id}'")):
             trial = run.data.tags.get("trial", PARENT)
             twins = sorted((run, runs.get(trial, run)), key=lambda twin: len(twin.data.params), reverse=True)
             runs[trial] = twins[0]

@@ -19,6 +19,7 @@ from service.tracking import board, cursor
 from service.tracking.mirror import PARENT, Change, Mirror
 from service.tracking.runs import SweepFacts, ui_link
 from service.tracking.store import Refused, Store, Unreachable
+from service.tracking.umbrella import Goodbye, closed, opened
 
 CHUNK = 2000  # events folded at a time: bounds what is sent again if the store goes away in the middle
 
@@ -64,6 +65,8 @@ class Tracker:
         self._store: Store | None = None
         self._summary_at = time.monotonic()
         self._closing = self._abandoned = False
+        self._umbrella = ""
+        self._goodbye: Goodbye | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
@@ -79,8 +82,9 @@ class Tracker:
 
     @property
     def unsent(self) -> int:
-        """Events of the journal that MLflow does not have yet."""
-        return max(0, self._folded + len(self._queue) - self._cursor.sent)
+        """Events of the journal that MLflow does not have yet; what is owed to an umbrella is one more."""
+        owed = max(0, self._folded + len(self._queue) - self._cursor.sent)
+        return owed + (self._goodbye is not None)
 
     @property
     def link(self) -> str:
@@ -88,12 +92,17 @@ class Tracker:
         experiment_id = self._cursor.experiment_id
         return ui_link(self.uri, experiment_id, self.facts) if experiment_id else ""
 
-    def close(self, timeout_s: float = 20.0) -> int:
+    def close(self, timeout_s: float = 20.0, goodbye: Goodbye | None = None) -> int:
         """Send what is left; gives up at once on a store that does not answer.
+
+        Args:
+            timeout_s: how long that may take.
+            goodbye: of a stage, what its umbrella is told in the end.
 
         Returns:
             Events unsent: a later `start` with the journal sends them. `trouble` says why.
         """
+        self._goodbye = goodbye if self.facts.umbrella is not None else None
         self._closing = True
         self._wake.set()
         if self._thread.is_alive():
@@ -138,6 +147,8 @@ class Tracker:
             if not self._abandoned:
                 self._summarise(store)
                 self._confirm()
+        if self._goodbye is not None and not self._abandoned:
+            self._say_goodbye(self._store or self._connect(), self._goodbye)
 
     def _connect(self) -> Store:
         if self._mirror is None:
@@ -149,6 +160,7 @@ class Tracker:
             experiment_id = store.experiment(self.facts.experiment)
             if self._folded == 0:
                 self._take_up(store, experiment_id, self._mirror.study_id)
+            self._umbrella = opened(store, experiment_id, self.facts.umbrella)
             found = store.find(experiment_id)
         except Refused as error:  # no driver for this kind of store, say: nothing can be told at all
             raise Unreachable(str(error)) from error
@@ -184,7 +196,7 @@ class Tracker:
             fresh = not run_id
             if fresh:
                 identity = self._mirror.identity(change.trial)
-                parent = "" if change.trial == PARENT else known.parent
+                parent = self._umbrella if change.trial == PARENT else known.parent
                 run_id = store.create(known.experiment_id, change, identity, parent)
                 if change.trial == PARENT:
                     known.parent = run_id
@@ -194,6 +206,16 @@ class Tracker:
         except Refused as error:
             self.refused += 1
             self.trouble = f"refused: {error}"
+
+    def _say_goodbye(self, store: Store, goodbye: Goodbye) -> None:
+        """Tell the umbrella how things stand now that this stage ends."""
+        assert self.facts.umbrella is not None
+        try:
+            store.write(self._umbrella, closed(self.facts.umbrella, goodbye), fresh=False)
+        except Refused as error:
+            self.refused += 1
+            self.trouble = f"refused: {error}"
+        self._goodbye = None
 
     def _summarise(self, store: Store) -> None:
         """Bring the parent's leaderboard and note up to date, now and then and at the end."""
