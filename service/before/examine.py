@@ -83,9 +83,15 @@ def examine(
         SweepError: if the file is not sound, with every problem found.
     """
     reading = read_sweep(file, overrides=overrides, optimize_config=optimize_config)
-    notes = _search_notes(reading, runs or here(reading.sweep.storage))
+    root = runs or here(reading.sweep.storage)
     facts = _data_facts(reading) if with_data else None
-    return Look(str(file), reading.sweep, (), (*reading.warnings, *notes), advise(reading, facts))
+    notes: list[Problem] = []
+    advice: list[Advice] = []
+    for place, each in enumerate(reading.stages or (reading,)):
+        notes += _search_notes(each, root, first=place == 0)
+        advice += advise(each, facts)
+    warnings = dict.fromkeys((*reading.warnings, *notes))
+    return Look(str(file), reading.sweep, (), tuple(warnings), tuple(dict.fromkeys(advice)))
 
 
 def look(file: Path, **words: Any) -> Look:
@@ -96,8 +102,8 @@ def look(file: Path, **words: Any) -> Look:
         return Look(str(file), None, error.problems)
 
 
-def _search_notes(reading: Reading, runs: Path) -> tuple[Problem, ...]:
-    """What of the search may surprise, and what is taken of earlier studies.
+def _search_notes(reading: Reading, runs: Path, *, first: bool) -> tuple[Problem, ...]:
+    """What of the search may surprise, and, by the first stage, what is taken of earlier studies.
 
     Raises:
         SweepError: if it cannot be searched as the file says, or an earlier study does not fit.
@@ -114,7 +120,7 @@ def _search_notes(reading: Reading, runs: Path) -> tuple[Problem, ...]:
         notes = [document.problem(("sampler",), note) for note in check_search(sweep)]
     except Unsearchable as error:
         raise SweepError([document.problem((error.key,), str(error))]) from None
-    if sweep.warm_start:
+    if sweep.warm_start and first:
         from service.study.warm import look as look_back
 
         found = look_back(sweep, runs)

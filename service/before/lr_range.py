@@ -16,6 +16,7 @@ import numpy as np
 
 from service.before.advice.thumb import LR, log_range
 from service.spec import Problem, Sweep, SweepError
+from trainables.run import RunError
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 210
@@ -112,6 +113,18 @@ def lr_range(
     with told("run"):
         curves = [rate_test(sweep.run, data, rates, seed=first + number) for number in range(seeds)]
     return read_curves(rates, curves, where)
+
+
+def answered(
+    sweep: Sweep, where: str, *, low: float, high: float, seeds: int
+) -> RangeTest | tuple[Problem, ...]:
+    """`lr_range` for whoever runs it in another process: what is wrong is an answer, too."""
+    try:
+        return lr_range(sweep, where, low=low, high=high, seeds=seeds)
+    except SweepError as error:
+        return error.problems
+    except RunError as error:
+        return (Problem(where, None, "run", str(error)),)
 
 
 def rising_rates(low: float = LOWEST, high: float = HIGHEST, steps: int = STEPS) -> list[float]:

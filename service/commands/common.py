@@ -22,6 +22,7 @@ from service.study.depot import name_in, uri_of
 from service.study.folder import NotAStudy, StudyFolder, below
 from service.study.places import fetched, here
 from service.view.progress import Facts
+from service.view.summary import shown
 
 if TYPE_CHECKING:
     from service.before.preflight import Place, Preflight
@@ -150,12 +151,28 @@ def facts_of(sweep: Sweep) -> Facts:
     )
 
 
-def find(study: str, runs: Path) -> StudyFolder:
+def find(study: str, runs: Path, *, staged: bool = False) -> StudyFolder:
     """A study by its folder or URI, or by its name under `runs`; a URI's small files are brought here.
 
+    Args:
+        study: as typed.
+        runs: where studies are.
+        staged: whether one of several stages will do; else one of these is to be named.
+
     Raises:
-        NotAStudy: if there is none; where a name was given, with those that are there.
+        NotAStudy: if there is none (where a name was given, with those that are there), or it is of several
+            stages and one of them is meant.
     """
+    folder = _find(study, runs)
+    stages = () if staged else folder.wanted().stages
+    if stages:
+        studies = [stage.name for stage in stages if stage.kind != "lr_range"]
+        names = ", ".join(shown(folder.stage(name).path) for name in studies)
+        raise NotAStudy(f"{folder.name} has stages, each a study of its own; name one: {names}")
+    return folder
+
+
+def _find(study: str, runs: Path) -> StudyFolder:
     if uri := uri_of(study) or (uri_of(runs) and below(uri_of(runs), study)):
         return fetched(uri, here(runs))
     path = Path(study)

@@ -6,6 +6,7 @@ import importlib
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 
     from service.cluster.nodes import Nodes
     from service.study.desk import Finish
-    from service.tracking import TrackingProcess
+    from service.study.events import Subscriber
+    from service.tracking import TrackingProcess, Umbrella
     from service.view.progress import Facts, Progress
     from service.view.watch import Watch
     from trainables.data import Data
@@ -55,6 +57,15 @@ def ray_of(target: Target, sweep: Sweep) -> AbstractContextManager[Machine | Nod
     from service.cluster.embedded import embedded
 
     return embedded(sweep.import_paths)
+
+
+def carry_on(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool = True) -> int:
+    """Run what of a study has not been run, its stages one by one if it has some; see `carry_out`."""
+    if not sweep.stages:
+        return carry_out(sweep, folder, target, looks=looks)
+    from service.commands.staged import carry_out_stages  # optuna, for the spaces
+
+    return carry_out_stages(sweep, folder, target, looks=looks)
 
 
 def carry_out(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool = True) -> int:
@@ -79,7 +90,7 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool 
         with ray_of(target, sweep) as machine:
             with tracker.or_nothing():
                 data = loaded or data_on_cluster(sweep, folder, past, looks)
-            finish = attempt(sweep, folder, machine, data, view, tracker, courier, looks)
+            finish = attempt(sweep, folder, machine, data, view, courier, looks, subscribers=[tracker])
             now = view.progress()
         print_end(console, view.facts, folder, finish, now)
         print_tracking(console, tracker)
@@ -152,16 +163,21 @@ def attempt(
     machine: Machine | Nodes,
     data: Data,
     view: Watch,
-    tracker: TrackingProcess,
     courier: Courier | None,
     looks: bool = False,
+    *,
+    part: StopSignal | None = None,
+    subscribers: Sequence[Subscriber] = (),
 ) -> Finish:
-    """One attempt at the study on the Ray that is up, stoppable by signals; `looks`: at its first step."""
+    """One attempt at the study on the Ray that is up; `looks`: at its first step.
+
+    Signals stop it, unless it is part of a larger study, which `part` stops.
+    """
     from service.before.first import first_step_of
     from service.study.tune import conduct
     from service.tracking import provenance
 
-    stop, asked = StopSignal(), sweep.resources_per_trial
+    stop, asked = part or StopSignal(), sweep.resources_per_trial
     with view:
         return conduct(
             sweep,
@@ -170,17 +186,17 @@ def attempt(
             resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
             on_oom=machine.share_after_oom(asked),
             stop=stop,
-            subscribers=[view, tracker],
+            subscribers=[view, *subscribers],
             discard=courier.discard if courier is not None else discard,
             data=data,
             first=first_step_of(sweep) if looks else None,
             provenance=provenance(CLONE, data_fingerprint=data.fingerprint),
-            signals=stopped_by_signals(stop, view.say),
+            signals=stopped_by_signals(stop, view.say) if part is None else None,
         )
 
 
-def tracker_of(sweep: Sweep, folder: StudyFolder) -> TrackingProcess:
-    """Who tells MLflow, not yet started."""
+def tracker_of(sweep: Sweep, folder: StudyFolder, umbrella: Umbrella | None = None) -> TrackingProcess:
+    """Who tells MLflow, not yet started; of a stage, with the run that its own stands under."""
     from service.study.retrain import shown_keys
     from service.tracking import SweepFacts, TrackingProcess, store_of
 
@@ -201,6 +217,7 @@ def tracker_of(sweep: Sweep, folder: StudyFolder) -> TrackingProcess:
             "seed": sweep.seed,
         },
         sweep_yaml=(folder.path / "sweep.yaml").read_text(encoding="utf-8"),
+        umbrella=umbrella,
     )
     uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
     return TrackingProcess(folder.path, facts, uri=uri)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,12 @@ import click
 from service.commands.common import done_there, facts_of, find, murmur
 from service.commands.group import cli
 from service.commands.options import FOLDER, PLACES, RUNS, SWEEP_FILE, options, placed
+from service.report.errors import NothingFound
+from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.record import fold
 from service.study.replay import as_json, replay_study, settings
+from service.study.status import read_status
 from service.view.console import stdout
 from service.view.replay import print_replay
 from service.view.rows import put
@@ -71,17 +75,17 @@ def report(
         report_on(of_database(db, opt_config, *names[:1]), Path(f"{db.stem}-report"), **words)
         return
     from service.report.subject import of_study, only_study
-    from service.tracking.attach import attach_to_study
 
     for name in names or (only_study(runs),):
         said = options({"--top-k": words["top_k"]}) + ["--json"] * words["wants_json"]
         if done_there("report", name, runs, said + ["--no-mlflow"] * no_mlflow, **places) is not None:
             continue
-        folder = find(name, runs)
+        folder = find(name, runs, staged=True)
+        if folder.wanted().stages:
+            report_stages(folder, no_mlflow, **words)
+            continue
         files = report_on(of_study(folder), folder.path / "report", **words)
-        trouble = "" if no_mlflow else attach_to_study(folder.path, files, "report")
-        if trouble:
-            murmur(f"not logged to MLflow: {trouble}")
+        log_report(folder, files, no_mlflow)
 
 
 @cli.command()
@@ -113,6 +117,47 @@ def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json:
         page = write(found, output)[0]
         if not wants_json:
             put(console, "page", shown(page))
+
+
+def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: bool) -> None:
+    """Make the report of every stage that has one; print the stages, and the last search's report."""
+    from service.report.report import as_json, report
+    from service.report.subject import of_study
+    from service.report.terminal import print_report
+    from service.report.write import write
+    from service.view.status import print_parts
+
+    found, pages = {}, {}
+    for folder in study.stages():
+        try:
+            found[folder.name] = report(of_study(folder), top_k)
+        except NothingFound as nothing:
+            murmur(str(nothing))
+            continue
+        files = write(found[folder.name], folder.path / "report")
+        pages[folder.name] = files[0]
+        log_report(folder, files, no_mlflow)
+    status, console = read_status(study.path), stdout()
+    if wants_json:
+        click.echo(json.dumps(status | {"reports": {name: as_json(each) for name, each in found.items()}}))
+        return
+    print_parts(console, status)
+    searches = [stage.name for stage in study.wanted().stages if stage.searches and stage.name in found]
+    if searches:
+        console.rule(f"stage {searches[-1]}", align="left")
+        print_report(console, found[searches[-1]])
+    console.print()
+    for name, page in pages.items():
+        put(console, f"{name}, page", shown(page))
+
+
+def log_report(folder: StudyFolder, files: Sequence[Path], no_mlflow: bool) -> None:
+    """Put a report beside its study in MLflow."""
+    from service.tracking.attach import attach_to_study
+
+    trouble = "" if no_mlflow else attach_to_study(folder.path, files, "report")
+    if trouble:
+        murmur(f"not logged to MLflow: {trouble}")
 
 
 def report_on(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> list[Path]:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,12 +19,16 @@ from service.commands.drive import print_tracking, tracker_of
 from service.commands.group import cli
 from service.commands.options import RUNS, SWEEP_FILE, placed
 from service.study.courier import carried
+from service.study.folder import StudyFolder
 from service.study.lock import lock
 from service.study.places import here
 from service.study.status import read_status
 from service.view.console import stdout
 from service.view.doctor import print_checks
 from service.view.status import print_job, print_jobs, print_status, print_studies
+
+if TYPE_CHECKING:
+    from service.tracking import Goodbye, TrackingProcess
 
 SYNC_S = 3600.0  # for MLflow when nothing else is waited for: a slow one is given its time
 
@@ -43,7 +47,7 @@ def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
         job, word = verbs.look(target, study)
         print_job(stdout(), asdict(job) | {"last": word}, as_json=as_json)
         return
-    facts = read_status(find(study, runs).path)
+    facts = read_status(find(study, runs, staged=True).path)
     if as_json:
         click.echo(json.dumps(facts, indent=1))
     else:
@@ -86,7 +90,7 @@ def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> 
         return verbs.print_log(target, study, on=follow, say=murmur)
     from service.cluster import background
 
-    folder, said = find(study, runs), list[str]()
+    folder, said = find(study, runs, staged=True), list[str]()
     background.follow(folder, said.append if as_json else partial(click.echo, nl=False), on=follow)
     if as_json:
         click.echo(json.dumps({"study": folder.name, "log": "".join(said)}, indent=1))
@@ -101,15 +105,30 @@ def sync(study: str, runs: Path, **places: Any) -> int:
     """Send MLflow what it still lacks of a STUDY that does not run."""
     if (code := done_there("sync", study, runs, [], **places)) is not None:
         return code
+    folder = find(study, runs, staged=True)
+    with lock(folder.lock_file, shlex.join(sys.argv)), carried(folder):
+        if not folder.wanted().stages:
+            return sync_one(folder, tracker_of(folder.sweep(), folder))
+        from service.commands.umbrella import goodbye_of, umbrella_of
+        from service.study.staged import parts_of
+
+        sweep, code = folder.sweep(), 0
+        for part in [each for each in parts_of(folder) if each.trains]:
+            with lock(part.folder.lock_file, shlex.join(sys.argv)):
+                tracker = tracker_of(part.folder.sweep(), part.folder, umbrella_of(folder, sweep, part))
+                code |= sync_one(part.folder, tracker, goodbye_of(folder, sweep, part))
+    return code
+
+
+def sync_one(folder: StudyFolder, tracker: TrackingProcess, goodbye: Goodbye | None = None) -> int:
+    """Send what is lacking of one study; 1 if that did not go well."""
     from service.tracking import waiting
 
-    folder = find(study, runs)
-    with lock(folder.lock_file, shlex.join(sys.argv)), carried(folder):
-        tracker = tracker_of(folder.sweep(), folder)
-        lacked, trouble = waiting(folder.path, tracker.uri)
-        warn([trouble] if trouble else [])
-        tracker.start()
-        unsent = print_tracking(stdout(), tracker, patience_s=SYNC_S)
+    lacked, trouble = waiting(folder.path, tracker.uri)
+    warn([trouble] if trouble else [])
+    tracker.start()
+    tracker.hang_up(SYNC_S, goodbye)
+    unsent = print_tracking(stdout(), tracker, patience_s=SYNC_S)
     click.echo(f"{folder.name}: {lacked} events were not in MLflow yet, {unsent} are not now")
     return 1 if unsent or tracker.refused else 0
 
@@ -152,7 +171,7 @@ def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> Non
     else:
         from service.cluster import background
 
-        folder = find(study, runs)
+        folder = find(study, runs, staged=True)
         background.stop(folder, now=now, say=murmur)
         facts = read_status(folder.path)
     if as_json:

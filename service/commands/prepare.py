@@ -182,19 +182,30 @@ def plan(
 ) -> None:
     """Say what the sweep of a FILE will come to: epochs, hours, cost, disk; or what --hours hold."""
     from service.before.measure import basis
-    from service.before.plan import affordable
+    from service.before.plan import Affordable, Plan, affordable
     from service.before.plan import plan as planned
-    from service.view.plan import print_affordable, print_plan
+    from service.before.staged_plan import StagedPlan, plan_stages
+    from service.view.plan import print_affordable, print_plan, print_staged_plan
 
     given = {key: words.pop(key) for key in ("epoch_s", "price")}
     sweep, console = examine(file, **words), stdout()
     earlier = find(like, runs) if like else None
     record = fold(read_events(earlier.journal_dir), earlier.sweep().objective) if earlier else None
+    if sweep.stages and hours:
+        raise click.UsageError(
+            "--hours: not of a sweep with stages; time_budget_s ends them, plan says how far"
+        )
     sweep, _ = settled(sweep, HERE, file)
     by = basis(sweep, lambda: place_here(sweep), like=record, **given)
-    found = affordable(sweep, hours, by.costs, by.draw) if hours else planned(sweep, by.costs, by.draw)
+    found: Affordable | Plan | StagedPlan
+    if sweep.stages:
+        found = plan_stages(sweep, by.costs, by.draw)
+    else:
+        found = affordable(sweep, hours, by.costs, by.draw) if hours else planned(sweep, by.costs, by.draw)
     if wants_json:
         click.echo(json.dumps(found.as_json() | {"assumed": by.assumed}, indent=1))
+    elif sweep.stages:
+        print_staged_plan(console, found.as_json(), by.assumed, datetime.now())
     elif hours:
         print_affordable(console, found.as_json(), by.assumed)
     else:

@@ -28,7 +28,7 @@ from service.commands.common import (
     tried,
     where_is,
 )
-from service.commands.drive import carry_out
+from service.commands.drive import carry_on
 from service.commands.group import cli
 from service.commands.options import FOLDER, RUNS, SWEEP_FILE, placed
 from service.commands.send import submit
@@ -43,7 +43,7 @@ from service.study.lock import lock
 from service.study.places import check_new
 from service.study.record import fold
 from service.view.console import stdout
-from service.view.preview import print_preview
+from service.view.preview import print_preview, print_stages_preview
 
 
 @cli.command()
@@ -102,7 +102,7 @@ def run(
     if detach:
         return leave(folder, *(["--no-preflight"] if tries is False else []))
     try:
-        return carry_out(folder.sweep(), folder, target, looks=tries is not False)
+        return carry_on(folder.sweep(), folder, target, looks=tries is not False)
     except NotFit:
         shutil.rmtree(folder.path)  # nothing was tried: the name is free for what is mended
         raise
@@ -124,11 +124,12 @@ def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, **place
         words = ["resume", study, *(word for word, wanted in given.items() if wanted)]
         job = verbs.send(target, name_in(study), words, clone=CLONE, say=murmur)
         return verbs.follow(target, job, say=murmur)
-    folder = find(study, runs)
+    folder = find(study, runs, staged=True)
     if adopt_code:
         with lock(folder.lock_file, shlex.join(sys.argv)):
-            keep_code(folder, folder.sweep())
-    return carry_out(folder.sweep(), folder, target, looks=not no_preflight)
+            for each in (folder, *folder.stages()):
+                keep_code(each, each.sweep())
+    return carry_on(folder.sweep(), folder, target, looks=not no_preflight)
 
 
 @cli.command()
@@ -172,7 +173,7 @@ def extend(
         if dry_run:
             return 0
         folder.revise(new, extension.changes, time.time())
-    return carry_out(folder.sweep(), folder, target)
+    return carry_on(folder.sweep(), folder, target)
 
 
 def create(
@@ -204,7 +205,10 @@ def show(sweep: Sweep) -> None:
     """Print what would run on this machine."""
     machine, asked = this_machine(), sweep.resources_per_trial
     slots = machine.slots(asked, sweep.max_concurrent_trials)
-    print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
+    if sweep.stages:
+        print_stages_preview(stdout(), sweep, slots=slots)
+    else:
+        print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
 
 
 def leave(folder: StudyFolder, *words: str) -> int:

@@ -45,10 +45,15 @@ def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any)
     said += ["--json"] * wants_json + ["--schedule"] * schedule
     if (code := done_there("best", study, runs, said, **places)) is not None:
         return code
-    folder = find(study, runs)
+    folder = find(study, runs, staged=True)
     sweep = folder.sweep()
-    record = fold(read_events(folder.journal_dir), sweep.objective)
-    derived, text = best_yaml(sweep, record, record.provenance, scheduled=schedule, **words)
+    if sweep.stages:
+        from service.study.staged import staged_best
+
+        derived, text = staged_best(folder, scheduled=schedule, **words)
+    else:
+        record = fold(read_events(folder.journal_dir), sweep.objective)
+        derived, text = best_yaml(sweep, record, record.provenance, scheduled=schedule, **words)
     click.echo(json.dumps(derived.run, indent=1) + "\n" if wants_json else text, nl=False)
     return 0
 
@@ -65,7 +70,8 @@ def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any)
 @placed
 def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **words: Any) -> int:
     """Train a STUDY's best configurations anew over several seeds, and test the winner."""
-    from service.study.retrain import is_over, prepare, prepare_run
+    from service.study.retrain import is_over, of_study, prepare, prepare_run
+    from service.study.staged import staged_retraining
 
     asked = {key: words.pop(key) for key in ("top_k", "seeds")}
     said = options({"--top-k": asked["top_k"], "--seeds": asked["seeds"], "--name": name, "--set": overrides})
@@ -76,8 +82,9 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
         home, folder = Path(what).absolute().parent, prepare_run(Path(what), runs, overrides)
         home = home if (home / folder.meta_file.name).exists() else folder.path
     else:
-        study = find(what, runs)
-        home, folder = study.path, prepare(study, name, overrides=overrides, **asked)
+        study = find(what, runs, staged=True)
+        make = staged_retraining if study.wanted().stages else of_study
+        home, folder = study.path, prepare(study, name, overrides=overrides, make=make, **asked)
     failed = 0 if is_over(folder) else carry_out(folder.sweep(), folder, target, looks=False)
     if failed:
         murmur("the same `launch.py retrain` carries it on, and then scores the winner")

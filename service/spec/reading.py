@@ -161,7 +161,6 @@ def _as_name(text: str) -> str:
     return name or "sweep"
 
 
-
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     """As the files go, each once; overrides, which have no line, first."""
     return sorted(

@@ -178,6 +178,10 @@ def best_yaml(
     epochs: int | None = None,
     seeds: int = 5,
     scheduled: bool = False,
+    used: Sequence[int] = (),
+    lines: Sequence[str] = (),
+    notes: Mapping[str, str] | None = None,
+    whole: str = "",
 ) -> tuple[Derived, str]:
     """The run config of the full training, as values and as the text of `best.yaml`.
 
@@ -189,6 +193,10 @@ def best_yaml(
         epochs: of the full training, see `full_length`.
         seeds: how many.
         scheduled: of a population: the whole schedule of settings, not the last of them.
+        used: seeds that have had a say already, beside the search's own.
+        lines: of what more there is to say of where it comes from.
+        notes: flat key -> where a value of the run comes from that was not searched here.
+        whole: what the study is called that this one is a part of; "" if it is none.
 
     Raises:
         NoWinner: see `pick`.
@@ -199,12 +207,14 @@ def best_yaml(
         searched(best.config),
         f"trial {best.number}",
         length=full_length(sweep, record, epochs),
-        seeds=fresh_seeds(seeds, sweep.run.seeds[:1]),
+        seeds=fresh_seeds(seeds, [*sweep.run.seeds[:1], *used]),
         early_stopping=not is_population(record),
     )
     if scheduled:
         derived = with_schedule(derived, record.schedule(best.trial))
-    return derived, _header(sweep, record, best, provenance, scheduled) + text_of(derived)
+    derived = Derived(derived.run, {**(notes or {}), **derived.notes})
+    about = [*lines, *_about(sweep, record, best, provenance, scheduled)]
+    return derived, heading(about, whole or sweep.study_name) + text_of(derived)
 
 
 def write_best(
@@ -218,10 +228,10 @@ def write_best(
     best = record.best()
     if best is None:
         return None
-    _replace(path, best_yaml(sweep, record, provenance)[1])
+    replace(path, best_yaml(sweep, record, provenance)[1])
     schedule_path = path.with_name("best_schedule.yaml")
     if len(record.schedule(best.trial)) > 1:
-        _replace(schedule_path, best_yaml(sweep, record, provenance, scheduled=True)[1])
+        replace(schedule_path, best_yaml(sweep, record, provenance, scheduled=True)[1])
     else:
         schedule_path.unlink(missing_ok=True)
     return best
@@ -264,9 +274,10 @@ def _yaml(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def _header(
+def _about(
     sweep: Sweep, record: StudyRecord, best: TrialRecord, provenance: Mapping[str, Any], scheduled: bool
-) -> str:
+) -> list[str]:
+    """Where a configuration comes from, a line each."""
     worth = best.worth(record.objective)
     value = math.nan if worth is None else sweep.sign * worth
     known = flatten({key: provenance[key] for key in sorted(provenance) if key != "command"})
@@ -279,11 +290,17 @@ def _header(
     if best.lineage and not scheduled:
         lines.append("its weights were trained under a schedule of settings: best_schedule.yaml")
         lines.append("what stands below is the last of them")
-    lines += ["", f"python launch.py retrain {sweep.study_name}    (or: python launch.py run THIS_FILE)"]
+    return lines
+
+
+def heading(lines: Sequence[str], study: str) -> str:
+    """The comment on top of a run config: where it comes from, and what to do with it."""
+    lines = [*lines, "", f"python launch.py retrain {study}    (or: python launch.py run THIS_FILE)"]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Write a file all at once."""
     draft = path.with_suffix(".tmp")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

@@ -86,7 +86,7 @@ def conclude(folder: StudyFolder, home: Path, *, by: str, clock: Callable[[], fl
     words = card(result, winner.run, winner.trials, sweep)
     if result["model"] is not None:
         (folder.path / MODEL / CARD).write_text(words, encoding="utf-8")
-    result = {key: _finite(value) for key, value in result.items()}
+    result = {key: finite(value) for key, value in result.items()}
     draft = file.with_suffix(".tmp")
     draft.write_text(json.dumps(result, indent=1, default=str), encoding="utf-8")
     draft.replace(file)
@@ -190,10 +190,10 @@ def plain(found: Verdict) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The same with None for what is no number: JSON has no NaN."""
     if isinstance(value, Mapping):
-        return {key: _finite(inner) for key, inner in value.items()}
+        return {key: finite(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
+        return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -26,6 +26,7 @@ from trainables.run import overlay
 
 INTERRUPTED = 130  # exit code: `resume` carries on
 NOT_FIT = 3  # exit code: no trial could have gone well
+TIME_IS_UP = "time budget of "  # begins the reason of an attempt that came to the end of it
 CANNOT_PLACE = 6  # no machine has room for a trial
 
 
@@ -214,7 +215,7 @@ class Desk:
         if self._deadline is not None and self.stream.clock() > self._deadline:
             finished = any(trial.outcome == "completed" for trial in self.record.trials.values())
             self._exit_code = 0 if finished else 7
-            self.stop.request(f"time budget of {self.sweep.time_budget_s:g} s used up")
+            self.stop.request(f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up")
         elif self.sweep.max_failures is not None and failed > self.sweep.max_failures:
             self._exit_code = 5
             self.stop.request(f"{failed} trials failed, max_failures is {self.sweep.max_failures}")

@@ -134,6 +134,11 @@ class StudyFolder:
         """The folder of a study within this one."""
         return StudyFolder(self.path.joinpath(*names), below(self.far, *names) if self.far else "")
 
+    def stages(self) -> list[StudyFolder]:
+        """The studies of a staged sweep's stages that have begun; none of any other sweep."""
+        folders = [self.stage(stage.name) for stage in self.wanted().stages]
+        return [folder for folder in folders if folder.meta_file.exists()]
+
     def _meta(self) -> dict[str, Any]:
         try:
             meta: dict[str, Any] = json.loads(self.meta_file.read_text(encoding="utf-8"))

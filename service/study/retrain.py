@@ -8,7 +8,7 @@ searcher goes in rounds (`service.study.race`), its trial scheduler drops clear 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,28 +94,38 @@ def candidates(sweep: Sweep, record: StudyRecord, top_k: int) -> list[Candidate]
     Raises:
         NoWinner: if no trial could be retrained.
     """
+    found = top_of(sweep, record, top_k)
+    own = flatten(sweep.run.model_dump(mode="json"))
+    baseline = {key: own[key] for key in sweep.space if key in own}
+    if sweep.space and len(baseline) == len(sweep.space) and BASELINE not in [each.name for each in found]:
+        tries = (trial for trial in record.trials.values() if trial.source == "baseline")
+        tried = next((trial for trial in tries if not trial.lineage), None)
+        value = _value(sweep, record, tried) if tried else None
+        last = Candidate(BASELINE, baseline, "baseline", tried.number if tried else None, value)
+        found += [last] if _key(last) not in map(_key, found) else []
+    return found
+
+
+def top_of(sweep: Sweep, record: StudyRecord, top_k: int) -> list[Candidate]:
+    """The top k of a study alone, see `candidates`.
+
+    Raises:
+        NoWinner: if no trial could be retrained.
+    """
     found: dict[str, Candidate] = {}
-
-    def add(candidate: Candidate) -> None:
-        key = json.dumps(candidate.config, sort_keys=True, default=str)
-        if key not in found:
-            found[key] = candidate
-
     for trial in ranking(sweep, record):
         if sum(not is_last(each) for each in found.values()) == top_k:
             break
         for candidate in _of_trial(sweep, record, trial, last_too=not any(map(is_last, found.values()))):
-            add(candidate)
+            found.setdefault(_key(candidate), candidate)
     if not found:
         raise NoWinner(f"{sweep.study_name}: no trial has succeeded; there is nothing to retrain")
-    own = flatten(sweep.run.model_dump(mode="json"))
-    baseline = {key: own[key] for key in sweep.space if key in own}
-    if sweep.space and len(baseline) == len(sweep.space) and BASELINE not in [c.name for c in found.values()]:
-        tries = (trial for trial in record.trials.values() if trial.source == "baseline")
-        tried = next((trial for trial in tries if not trial.lineage), None)
-        value = _value(sweep, record, tried) if tried else None
-        add(Candidate(BASELINE, baseline, "baseline", tried.number if tried else None, value))
     return list(found.values())
+
+
+def _key(candidate: Candidate) -> str:
+    """The same for equal configurations."""
+    return json.dumps(candidate.config, sort_keys=True, default=str)
 
 
 def retraining(
@@ -125,6 +135,8 @@ def retraining(
     top_k: int = 3,
     seeds: int = 5,
     overrides: Sequence[str] = (),
+    field: Sequence[Candidate] = (),
+    used: Sequence[int] = (),
 ) -> Sweep:
     """The sweep of a retraining.
 
@@ -134,6 +146,8 @@ def retraining(
         top_k: how many of its configurations.
         seeds: how many trainings each.
         overrides: `key=value` each; `run.epochs` takes what counts epochs in the schedule along.
+        field: the candidates; the study's top k and its baseline, if none are given.
+        used: seeds that have had a say already, beside the search's own.
 
     Raises:
         NoWinner: if nothing has succeeded.
@@ -141,13 +155,14 @@ def retraining(
     """
     epochs, others = without(overrides, ("epochs", "run.epochs"))
     length = full_length(sweep, record, epochs)
-    fresh = fresh_seeds(seeds, sweep.run.seeds[:1])
+    fresh = fresh_seeds(seeds, [*sweep.run.seeds[:1], *used])
     base = derive(
         sweep, {}, "the sweep", length=length, seeds=fresh, early_stopping=not is_population(record)
     )
     ratio = length[0] / sweep.run.epochs
     racers = [
-        asdict(each) | {"config": _stretched(each.config, ratio)} for each in candidates(sweep, record, top_k)
+        asdict(each) | {"config": _stretched(each.config, ratio)}
+        for each in field or candidates(sweep, record, top_k)
     ]
     words = sweep.model_dump(mode="json") | {
         "study_name": f"{sweep.study_name[:91]}_{FOLDER}",
@@ -183,8 +198,19 @@ def retraining_of_run(sweep: Sweep) -> Sweep:
     )
 
 
+def of_study(study: StudyFolder, **words: Any) -> Sweep:
+    """The sweep of a study's retraining, see `retraining`."""
+    sweep = study.sweep()
+    return retraining(sweep, fold(read_events(study.journal_dir), sweep.objective), **words)
+
+
 def prepare(
-    study: StudyFolder, name: str, *, overrides: Sequence[str] = (), **asked: int | None
+    study: StudyFolder,
+    name: str,
+    *,
+    overrides: Sequence[str] = (),
+    make: Callable[..., Sweep] = of_study,
+    **asked: int | None,
 ) -> StudyFolder:
     """The folder of a study's retraining: a new one, or the one there is, to be carried on.
 
@@ -192,6 +218,7 @@ def prepare(
         study: that is retrained.
         name: of the folder within it.
         overrides: see `retraining`.
+        make: gives the retraining's sweep of a study, with the other words.
         asked: `top_k` and `seeds`, each None where the user said nothing.
 
     Raises:
@@ -199,16 +226,14 @@ def prepare(
         NoWinner: see `retraining`.
         SweepError: see `retraining`.
     """
-    sweep = study.sweep()
     folder = study.inner(name)
     said = {key: value for key, value in asked.items() if value is not None}
     if folder.meta_file.exists() and not overrides and not said:
         return StudyFolder.open(folder.path)
-    wanted = retraining(
-        sweep, fold(read_events(study.journal_dir), sweep.objective), overrides=overrides, **said
-    )
+    wanted = make(study, overrides=overrides, **said)
     if not folder.meta_file.exists():
-        return StudyFolder.create(study.path, name, wanted, _as_file(wanted), folder.far)
+        text = as_file(wanted, ["a retraining, made by `launch.py retrain`"])
+        return StudyFolder.create(study.path, name, wanted, text, folder.far)
     if folder.sweep() != Sweep.model_validate(wanted.model_dump(mode="json")):
         raise StudyExists(
             f"{folder.path} holds a retraining with other settings: `launch.py retrain {study.path}` without "
@@ -245,10 +270,10 @@ def shown_keys(sweep: Sweep) -> tuple[str, ...]:
     return ((CANDIDATE_KEY, BLOCK_KEY) if racing else ()) + tuple(sweep.space)
 
 
-def _as_file(sweep: Sweep) -> str:
-    """What stands as `sweep.yaml` in the folder: nobody wrote one."""
+def as_file(sweep: Sweep, lines: Sequence[str]) -> str:
+    """What stands as `sweep.yaml` in a folder for which nobody wrote one, after these lines."""
     text: str = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    return "# a retraining, made by `launch.py retrain`\n" + text
+    return "".join(f"# {line}\n" for line in lines) + text
 
 
 def _of_trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord, last_too: bool) -> list[Candidate]:

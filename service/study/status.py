@@ -138,6 +138,8 @@ def read_status(path: Path) -> dict[str, Any]:
         )
     if status["state"] == "running" and not is_held(folder.lock_file) and not held_elsewhere(folder):
         status["state"] = "interrupted"
+        for stage in status.get("stages", ()):  # of a staged study: the one that ran
+            stage["state"] = "interrupted" if stage["state"] == "running" else stage["state"]
     return status
 
 

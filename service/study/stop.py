@@ -28,6 +28,28 @@ class StopSignal:
         self.reason = self.reason or reason
 
 
+class Relay(StopSignal):
+    """Asks whatever part of a study runs now to stop, and none to begin after it."""
+
+    __slots__ = ("part",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = StopSignal()
+
+    def next(self) -> StopSignal:
+        """A flag for the part that begins: up already, if it must not."""
+        self.part = StopSignal()
+        if self.requested:
+            self.part.request(self.reason)
+        return self.part
+
+    def request(self, reason: str = "asked to stop") -> None:
+        """Ask."""
+        super().request(reason)
+        self.part.request(reason)
+
+
 @contextmanager
 def stopped_by_signals(stop: StopSignal, say: Callable[[str], None]) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM raise `stop`; a second one aborts by KeyboardInterrupt.

@@ -19,6 +19,15 @@ def short_keys(keys: Iterable[str]) -> dict[str, str]:
     return {key: part if last.count(part) == 1 else key for key, part in zip(keys, last, strict=True)}
 
 
+def setting(value: object) -> str:
+    """One parameter's value: floats to four digits, anything else as it is written.
+
+    >>> setting(0.0342199), setting(64), setting("relu")
+    ('0.03422', '64', 'relu')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def duration(seconds: float | None) -> str:
     """Seconds, minutes and seconds, or hours and minutes; a dash for what is not known.
 

@@ -47,6 +47,28 @@ def print_plan(console: Console, seen: Mapping[str, Any], assumed: str, now: dat
         put(console, "assumed", note, "dim")
 
 
+def print_staged_plan(console: Console, seen: Mapping[str, Any], assumed: str, now: datetime) -> None:
+    """Print a plan of stages, as its JSON, see `print_plan`."""
+    for name, one in seen["stages"].items():
+        epochs, took = one["epochs"], one["seconds"]
+        put(
+            console,
+            name,
+            f"{one['trials']} trials, {epochs['middle']:.0f} epochs, {duration(took['middle'])}",
+        )
+    epochs, took, cost = seen["epochs"], seen["seconds"], seen["cost"]
+    between = f"{epochs['low']:.0f} to {epochs['high']:.0f}"
+    put(console, "epochs", f"{epochs['middle']:.0f} ({between})")
+    lasts = f"{duration(took['middle'])} ({duration(took['low'])} to {duration(took['high'])})"
+    put(console, "time", lasts)
+    put(console, "ends", f"{now + timedelta(seconds=took['middle']):%a %H:%M} if it begins now")
+    put(console, "retrain", f"{duration(seen['retrain_s'])} after it")
+    if cost is not None:
+        put(console, "cost", f"{cost['middle']:.2f} ({cost['low']:.2f} to {cost['high']:.2f})")
+    for note in (f"curves: {assumed}", *seen["notes"]):
+        put(console, "assumed", note, "dim")
+
+
 def print_affordable(console: Console, seen: Mapping[str, Any], assumed: str) -> None:
     """Print what so many hours hold, and how to use them."""
     put(console, "hours", f"{seen['hours']:g}, of which {duration(seen['retrain_s'])} for the retraining")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.table import Table
@@ -10,6 +11,8 @@ from rich.table import Table
 from schedulers.space import Categorical, Domain
 from service.spec import Sweep
 from service.spec.component import Component
+from service.spec.stage import Stage, tuned
+from service.study.words import short_keys
 from service.view.rows import put
 from service.view.words import settings
 
@@ -40,6 +43,58 @@ def print_preview(console: Console, sweep: Sweep, *, slots: int, gpu: float) -> 
         put(console, label, text)
     console.print()
     console.print(_space(sweep), highlight=False)
+
+
+def print_stages_preview(console: Console, sweep: Sweep, *, slots: int) -> None:
+    """Print the stages of a sweep, as far as they are known before any has run.
+
+    Args:
+        console: where to.
+        sweep: what would run.
+        slots: trials at once on this machine.
+    """
+    rows = {
+        "study": sweep.study_name,
+        "stages": f"{len(sweep.stages)}, one after the other; {slots} trials at once",
+        "metric": f"{sweep.direction} {sweep.metric} ({sweep.objective} epoch counts)",
+        "net": sweep.run.net,
+        "data": f"{sweep.run.data} {settings(sweep.run.data_config)}".rstrip(),
+        "optimizer": sweep.run.optimizer,
+    }
+    for label, text in rows.items():
+        put(console, label, text)
+    before = ""
+    for stage in sweep.stages:
+        console.print()
+        for place, line in enumerate(_stage(sweep, stage, before)):
+            put(console, "" if place else stage.name, line)
+        before = stage.name if stage.searches else before
+    console.print()
+    console.print(_space(sweep), highlight=False)
+
+
+def _stage(sweep: Sweep, stage: Stage, before: str) -> Iterator[str]:
+    """What one stage would do, a line each."""
+    own = sweep.in_stage(stage)
+    epochs = own.run.epochs
+    if stage.kind == "lr_range":
+        yield f"finds the learning rates worth searching, over {stage.seeds} seeds"
+    elif stage.kind == "validate":
+        last = next(each for each in sweep.stages if each.name == before)
+        epochs = stage.run.get("epochs", sweep.in_stage(last).run.epochs)
+        count = (stage.top + 1) * stage.seeds
+        yield f"trains the best {stage.top} of {before} and the run as it is over {stage.seeds} seeds"
+        yield f"{count} trainings of {epochs} epochs at most: {count * epochs} in all"
+    else:
+        keys = tuned(stage, tuple(sweep.search_space))
+        rest = [key for key in sweep.search_space if key not in keys]
+        yield f"{own.trials} trials of at most {epochs} epochs: {own.trials * epochs} in all"
+        yield f"{_component(own.sampler)}, {_component(own.trial_scheduler)}"
+        yield f"searches {', '.join(short_keys(keys).values())}"
+        if rest:
+            yield f"at the best values so far: {', '.join(short_keys(rest).values())}"
+        if stage.kind == "refine":
+            yield f"narrowed around the best {stage.top} before it, {stage.margin:.0%} of their spread wider"
 
 
 def _component(component: Component) -> str:

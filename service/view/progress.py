@@ -24,6 +24,7 @@ class Facts:
         wanted: trials asked for.
         audited: an audit of the trial scheduler is on.
         metrics: all that the sweep is judged by, the first being `metric`.
+        baseline: what its baseline is, in words.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Facts:
     wanted: int
     audited: bool = False
     metrics: tuple[Metric, ...] = ()
+    baseline: str = "the run as it is"
 
     def value(self, loss: float | None) -> float | None:
         """A loss (lower is better) in the user's own terms."""

@@ -8,9 +8,10 @@ from rich.console import Console
 
 from service.study.record import TrialRecord
 from service.study.replay import StudyReplay
+from service.study.words import setting
 from service.view.progress import Facts
 from service.view.rows import put
-from service.view.words import number, setting
+from service.view.words import number
 
 AT_MOST = 30  # stopped trials that are listed; all are in --json
 

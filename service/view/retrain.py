@@ -24,7 +24,7 @@ def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) 
         result: see `service.study.conclude`.
         folder: of the retraining.
     """
-    console.print(_table(result))
+    console.print(standings(result))
     for one in result["standings"]:
         if one["out"]:
             put(console, "dropped", f"{one['what']}: {one['out']}")
@@ -45,7 +45,11 @@ def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) 
         put(console, "", f"python launch.py predict {shown(folder / result['model'])} TABLE.csv")
 
 
-def _table(result: Mapping[str, Any]) -> Table:
+def standings(result: Mapping[str, Any]) -> Table:
+    """The candidates of a race, best first; `result` as `service.study.conclude.plain` makes it.
+
+    Beside the standings it gives the `metric`.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("configuration", no_wrap=True)
     for column in (result["metric"], "± 95%", "std", "seeds", "P(best)", "sweep"):

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from service.view.rows import put
+from service.view.stages import best_line, stages_table
 from service.view.words import number, settings
 
 NOT_A_STATUS = ("wanted", "asked")
@@ -23,16 +24,29 @@ def print_status(console: Console, status: Mapping[str, Any]) -> None:
     put(console, "state", " - ".join(filter(None, [status["state"], status.get("reason", "")])))
     put(console, "trials", f"{trials.get('asked', 0)} of {trials.get('wanted', '?')}: {counts or 'none yet'}")
     put(console, "epochs", str(status.get("epochs", 0)))
+    if "stages" in status:
+        print_parts(console, status)
     for found in status.get("failures", ()):
-        where = f"trials/{found['first']}/error.txt"
+        stage = f"stages/{found['stage']}/" if "stage" in found else ""
+        where = f"{stage}trials/{found['first']}/error.txt"
         put(console, found["outcome"], f"{found['trials']} x {found['error']} ({where})", "red")
-    if best := status["best"]:
+    if (best := status["best"]) and "stages" not in status:
         value = f"{status['metric']} {number(best['value'])} at epoch {best['epoch']}"
         put(console, "best", f"trial {int(best['trial'])}: {value}  {settings(best['config'])}")
     for place, found in enumerate(status.get("front", ())):
         values = ", ".join(f"{name} {number(value)}" for name, value in found["values"].items())
         line = f"trial {int(found['trial'])}: {values}  {settings(found['config'])}"
         put(console, "" if place else "front", line)
+
+
+def print_parts(console: Console, status: Mapping[str, Any]) -> None:
+    """Print the stages of a staged study, what each was made of, and its incumbent."""
+    console.print(stages_table(status))
+    for one in status["stages"]:
+        for place, line in enumerate(one["made_of"]):
+            put(console, "" if place else one["name"], line)
+    if status["best"]:
+        put(console, "best", best_line(status))
 
 
 def print_studies(console: Console, studies: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

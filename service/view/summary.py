@@ -11,10 +11,10 @@ from service.study.audit import Audit, audit
 from service.study.failures import commonest
 from service.study.front import counted, front
 from service.study.record import StudyRecord
-from service.study.words import duration
+from service.study.words import duration, setting
 from service.view.progress import Facts, Progress
 from service.view.rows import put
-from service.view.words import number, setting
+from service.view.words import number
 
 SHOWN = 10  # trials of the front that are printed
 FAILED = (4, 5)  # exit codes of a sweep that its trials' failures ended
@@ -54,13 +54,13 @@ def against_baseline(facts: Facts, record: StudyRecord) -> str:
         return ""
     value, found = first.worth(record.objective), best.worth(record.objective)
     if first.outcome != "completed" or value is None or found is None:
-        return f"trial {first.number}, the run as it is, did not run to its end ({first.status})"
+        return f"trial {first.number}, {facts.baseline}, did not run to its end ({first.status})"
     shown = f"{facts.metric} {number(facts.value(value))}"
     if best is first:
-        return f"{shown}: no trial beat the run as it is"
+        return f"{shown}: no trial beat {facts.baseline}"
     gap = number(abs(value - found))
     share = f" ({abs(value - found) / abs(value):.1%})" if value else ""
-    return f"{shown} with the run as it is: the search beat it by {gap}{share}"
+    return f"{shown} with {facts.baseline}: the search beat it by {gap}{share}"
 
 
 def front_lines(facts: Facts, record: StudyRecord) -> list[str]:

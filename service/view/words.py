@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from service.study.words import short_keys
+from service.study.words import setting, short_keys
 
 
 def number(value: float | None) -> str:
@@ -15,15 +15,6 @@ def number(value: float | None) -> str:
     ('0.12346', '1.2346e+06', '-', 'nan')
     """
     return "-" if value is None else f"{value:.5g}"
-
-
-def setting(value: object) -> str:
-    """One parameter's value: floats to four digits, anything else as it is written.
-
-    >>> setting(0.0342199), setting(64), setting("relu")
-    ('0.03422', '64', 'relu')
-    """
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def settings(config: Mapping[str, Any]) -> str:

@@ -1,0 +1,235 @@
+"""A staged sweep carried out: its stages one after the other on one Ray, each a study of its own."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from service.cluster.target import Target
+from service.commands.codes import EXIT_CODES
+from service.commands.common import facts_of, murmur, warn
+from service.commands.drive import (
+    announce_end,
+    attempt,
+    code_of,
+    data_of,
+    data_on_cluster,
+    print_tracking,
+    ray_of,
+    tracker_of,
+)
+from service.commands.umbrella import goodbye_of, umbrella_of
+from service.spec import Sweep, SweepError
+from service.spec.stage import LR
+from service.study.budget import Budget
+from service.study.courier import Courier, carried
+from service.study.desk import INTERRUPTED, TIME_IS_UP
+from service.study.folder import StudyFolder
+from service.study.lock import lock
+from service.study.mark import marked
+from service.study.staged import Part, begin, end, incumbent, parts_of, write, write_staged_best
+from service.study.staged_status import StagedStatus, summary
+from service.study.stages import to_be_tested
+from service.study.stop import Relay, stopped_by_signals
+from service.view.console import stdout
+from service.view.live import watch
+from service.view.retrain import standings
+from service.view.rows import put
+from service.view.stages import print_stage, print_stages
+from service.view.summary import print_places, print_summary
+
+if TYPE_CHECKING:
+    from service.cluster.machine import Machine
+    from service.cluster.nodes import Nodes
+    from service.view.watch import Watch
+
+NOTHING_FINISHED = 7  # exit code: the budget ended before any trial finished
+
+
+def carry_out_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool) -> int:
+    """Run what of a staged study has not been run, one stage after the other; the exit code.
+
+    `looks`: at the data and the first step, before any stage has an epoch; see `carry_out`.
+    """
+    console = stdout()
+    with (
+        lock(folder.lock_file, shlex.join(sys.argv)),
+        marked(folder.path),
+        carried(folder) as courier,
+    ):
+        names = ", ".join(stage.name for stage in sweep.stages)
+        console.print(f"{sweep.study_name}: {len(sweep.stages)} stages ({names}), {target}", highlight=False)
+        code, reason = _attempted(sweep, folder, target, console, courier, looks)
+        print_stages(console, summary(folder, sweep) | {"reason": reason, "exit_code": code})
+        print_places(console, folder.path, folder.best_file, code)
+    if courier is not None:
+        put(console, "storage", courier.trouble or folder.far, "yellow" if courier.trouble else "")
+    announce_end(sweep, folder)
+    return code
+
+
+def _attempted(
+    sweep: Sweep, folder: StudyFolder, target: Target, console: Console, courier: Courier | None, looks: bool
+) -> tuple[int, str]:
+    """One attempt at the stages, exit code and reason; however it ends, the study's status says so."""
+    status = StagedStatus(folder, sweep)
+    status.write("running")
+    code, reason = 1, "it did not end in good order"
+    try:
+        with ray_of(target, sweep) as machine:
+            stages = _Stages(sweep, folder, machine, console, status, courier, target.kind == "here", looks)
+            with stopped_by_signals(stages.relay, stages.say):
+                code, reason = stages.run()
+    except KeyboardInterrupt:
+        code, reason = INTERRUPTED, "aborted"
+        raise
+    except tuple(EXIT_CODES) as error:
+        code, reason = EXIT_CODES[type(error)], str(error).partition("\n")[0]
+        raise
+    finally:
+        status.write({0: "done", INTERRUPTED: "interrupted"}.get(code, "failed"), code, reason)
+    return code, reason
+
+
+@dataclass
+class _Stages:
+    """The stages of one attempt.
+
+    Attributes:
+        courier: to the study's storage, if it has one.
+        here: whether trials run on this machine alone.
+        looks: whether the data and the first step are looked at before anything has run.
+        relay: asks the stage that runs to stop.
+        budget: of the sweep's time.
+        view: of the stage that runs.
+    """
+
+    sweep: Sweep
+    study: StudyFolder
+    machine: Machine | Nodes
+    console: Console
+    status: StagedStatus
+    courier: Courier | None
+    here: bool
+    looks: bool
+    relay: Relay = field(default_factory=Relay)
+    budget: Budget = field(default_factory=Budget)
+    view: Watch | None = None
+
+    def run(self) -> tuple[int, str]:
+        """Run every stage that is not over; exit code and reason."""
+        self.budget = Budget.of(self.sweep, time.time())
+        count = len(self.sweep.stages)
+        for number, part in enumerate(parts_of(self.study), start=1):
+            if part.over:
+                continue
+            if self.relay.requested:
+                return INTERRUPTED, self.relay.reason
+            if self.budget.is_up(time.time()):
+                return self._out_of_time(part)
+            self.console.print()
+            self.console.rule(f"stage {number} of {count}: {part.stage.name}", align="left")
+            code, reason = self._test_rates(part) if part.stage.kind == "lr_range" else self._train(part)
+            write_staged_best(self.study)
+            if self.budget.cut_short(reason, time.time()):
+                return self._out_of_time(part)
+            if code != 0:
+                return code, reason
+        return 0, "all stages ended"
+
+    def say(self, line: str) -> None:
+        """Tell the user, in the view if there is one."""
+        murmur(line) if self.view is None else self.view.say(line)
+
+    def _out_of_time(self, part: Part) -> tuple[int, str]:
+        best = incumbent(self.sweep, parts_of(self.study))
+        finished = best is not None and (best.trial is None or best.trial.outcome == "completed")
+        reason = f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up in stage {part.stage.name}"
+        return (0 if finished else NOTHING_FINISHED), reason
+
+    def _train(self, part: Part) -> tuple[int, str]:
+        """Run a stage that is a study of its own."""
+        part = begin(self.study, self.sweep, part, time.time)
+        print_stage(self.console, part.facts["lines"])
+        folder = part.folder
+        sweep = self.budget.share(folder.sweep(), time.time())
+        with lock(folder.lock_file, shlex.join(sys.argv)):
+            past = part.record()
+            tracker = tracker_of(sweep, folder, umbrella_of(self.study, self.sweep, part))
+            tracker.start()
+            looks = self.looks and not any(each.record().epochs for each in self._trained())
+            with tracker.or_nothing():
+                data = (data_of if self.here else data_on_cluster)(sweep, folder, past, looks)
+            facts = replace(facts_of(sweep), baseline=self._baseline(part))
+            self.view = view = watch(facts, past, self.console)
+            finish = attempt(
+                sweep,
+                folder,
+                self.machine,
+                data,
+                view,
+                self.courier,
+                looks,
+                part=self.relay.next(),
+                subscribers=[self.status],
+            )
+            self.view = None
+            code_of(finish)
+            if finish.exit_code == 0 and not self.budget.cut_short(finish.reason, time.time()):
+                part = end(part, finish.reason, time.time())
+            tracker.hang_up(goodbye=goodbye_of(self.study, self.sweep, part))
+            print_summary(
+                self.console, view.facts, finish.record, view.progress(), finish.exit_code, finish.reason
+            )
+            if "verdict" in part.facts:
+                self.console.print(standings({"metric": sweep.metric, **part.facts["verdict"]}))
+            warn(finish.notes)
+            print_tracking(self.console, tracker)
+        return finish.exit_code, finish.reason
+
+    def _trained(self) -> list[Part]:
+        return [each for each in parts_of(self.study) if each.trains]
+
+    def _baseline(self, part: Part) -> str:
+        """What a stage's baseline is: its first trial is the best that the stages before it found."""
+        first = next(stage for stage in self.sweep.stages if stage.searches)
+        as_it_is = part.stage == first or part.stage.kind == "validate"
+        return "the run as it is" if as_it_is else "the best of the stages before it"
+
+    def _test_rates(self, part: Part) -> tuple[int, str]:
+        """Run a range test where trials run, and keep what it says."""
+        from service.before.lr_range import RangeTest, answered, plot
+        from service.cluster.worker import on_a_worker
+
+        past = [each.found() for each in parts_of(self.study)[: self._place(part)]]
+        part = write(part, begun_at=part.facts.get("begun_at", time.time()))
+        asked, rate = self.sweep.resources_per_trial, self.sweep.space[LR]
+        stop = self.relay.next()
+        found = on_a_worker(
+            answered,
+            to_be_tested(self.sweep, part.stage, past),
+            f"stage {part.stage.name}",
+            low=getattr(rate, "low", 0.0),
+            high=getattr(rate, "high", 0.0),
+            seeds=part.stage.seeds,
+            cpu=asked.cpu,
+            gpu=self.machine.gpu_share(asked.gpu),
+            stopped=lambda: stop.requested,
+        )
+        if found is None:
+            return INTERRUPTED, self.relay.reason
+        if not isinstance(found, RangeTest):
+            raise SweepError(found)
+        lines = found.verdict()[:2]
+        print_stage(self.console, [*plot(found), *lines])
+        rates = [*found.bounds, found.steepest]
+        end(write(part, rates=rates, lines=lines, test=found.as_json()), lines[0], time.time())
+        return 0, lines[0]
+
+    def _place(self, part: Part) -> int:
+        return [stage.name for stage in self.sweep.stages].index(part.stage.name)

@@ -1,0 +1,73 @@
+"""What MLflow is told of a staged sweep as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from service.spec import Sweep
+from service.study.folder import StudyFolder
+from service.study.staged import Part, incumbent, parts_of
+
+if TYPE_CHECKING:
+    from service.tracking import Goodbye, Umbrella
+
+
+def umbrella_of(study: StudyFolder, sweep: Sweep, now: Part) -> Umbrella:
+    """The run over the stages' runs, as the stage that begins now finds it."""
+    from service.tracking import Umbrella
+
+    parts = parts_of(study)
+    born = min((part.facts["begun_at"] for part in parts if "begun_at" in part.facts), default=time.time())
+    return Umbrella(
+        study=study.name,
+        study_id=hashlib.sha256(f"{study.name} {born!r}".encode()).hexdigest()[:16],
+        born=born,
+        settings={
+            "stages": ", ".join(part.stage.name for part in parts),
+            "metric": sweep.metric,
+            "direction": sweep.direction,
+            "seed": sweep.seed,
+        },
+        sweep_yaml=(study.path / "sweep.yaml").read_text(encoding="utf-8"),
+        tags=_tags(sweep, parts, now, "running"),
+    )
+
+
+def goodbye_of(study: StudyFolder, sweep: Sweep, now: Part) -> Goodbye:
+    """What is known of the stages when one of them ends."""
+    from service.tracking import Goodbye
+
+    parts = parts_of(study)
+    done = all(part.over for part in parts)
+    state = "finished" if done else "running" if read_again(study, now).over else "interrupted"
+    values = []
+    for place, part in enumerate(parts):
+        best = incumbent(sweep, parts[: place + 1]) if part.over else None
+        if best is not None and best.value is not None:
+            values.append((sweep.metric, best.value, place))
+    return Goodbye(time.time(), _tags(sweep, parts, now, state), values)
+
+
+def read_again(study: StudyFolder, part: Part) -> Part:
+    """The same stage, as it stands now."""
+    return next(each for each in parts_of(study) if each.stage.name == part.stage.name)
+
+
+def _tags(sweep: Sweep, parts: Sequence[Part], now: Part, state: str) -> dict[str, str]:
+    """The stage, the incumbent, and of every stage how it ended and what it was made of."""
+    tags = {"stage": now.stage.name, "state": state}
+    for part in parts:
+        if part.over:
+            tags[f"stage.{part.stage.name}"] = str(part.facts["ended"]["reason"])
+        if part.facts.get("lines"):
+            tags[f"stage.{part.stage.name}.made_of"] = "\n".join(part.facts["lines"])
+    best = incumbent(sweep, parts)
+    if best is not None and best.value is not None:
+        tags["incumbent"] = f"{best.where}: {sweep.metric} {best.value:.6g}"
+    if best is not None and best.trial is not None:
+        tags["incumbent.config"] = json.dumps(best.part.found().config(best.trial.config), default=str)
+    return tags

@@ -1,0 +1,45 @@
+"""The time of a staged sweep: a stage may use up its own, never more than is left of the whole."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from service.study.budget import LEAST_S, Budget
+from service.study.desk import TIME_IS_UP
+from tests.study.slot import small_sweep
+
+UP = f"{TIME_IS_UP}5 s used up"
+
+
+@pytest.mark.parametrize(
+    ("whole", "own", "spent", "given"),
+    [
+        (None, None, 0, None),
+        (None, 7.0, 1000, 7.0),
+        (60.0, None, 0, 60.0),
+        (60.0, None, 45, 15.0),
+        (60.0, 7.0, 45, 7.0),
+        (60.0, 20.0, 45, 15.0),
+        (60.0, None, 61, LEAST_S),
+    ],
+)
+def test_a_stage_gets_its_own_time_or_what_is_left(
+    whole: float | None, own: float | None, spent: float, given: float | None
+) -> None:
+    budget = Budget.of(small_sweep(time_budget_s=whole), now=1000.0)
+    assert budget.share(small_sweep(time_budget_s=own), now=1000.0 + spent).time_budget_s == given
+
+
+@pytest.mark.parametrize(
+    ("reason", "now", "cut"),
+    [
+        (UP, 61.0, True),
+        (UP, 59.0, False),  # its own time: the next stage begins with what was found
+        ("all trials ended", 61.0, False),
+    ],
+)
+def test_only_the_time_of_the_whole_leaves_a_stage_undone(reason: str, now: float, cut: bool) -> None:
+    assert Budget(60.0).cut_short(reason, now) is cut
+    assert not Budget(math.inf).cut_short(reason, now)
