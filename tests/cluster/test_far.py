@@ -46,6 +46,8 @@ S3 = {
 FAKE_CLOUD = """
 cluster_name: fake
 max_workers: 2
+upscaling_speed: 1.0
+idle_timeout_minutes: 5
 provider: {type: fake_multinode, use_node_id_as_ip: true, disable_node_updaters: true,
            disable_launch_config_check: true}
 head_node_type: ray.head.default
@@ -200,8 +202,11 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
         if line["event"] == "Reported" and not line.get("again")
     ]
     assert len(epochs) == len(set(epochs)) == 160
-    second = lines[max(n for n, line in enumerate(lines) if line["event"] == "Journal") :]
-    assert min(line["epoch"] for line in second if line["event"] == "Reported") > 1, "from checkpoints"
+    cut = max(n for n, line in enumerate(lines) if line["event"] == "Journal")
+    saved = {line["trial"] for line in lines[:cut] if line["event"] == "Checkpointed"}
+    again = {line["trial"]: line["epoch"] for line in reversed(lines[cut:]) if line["event"] == "Reported"}
+    assert saved
+    assert all(again[trial] > 1 for trial in saved & again.keys()), "from checkpoints"
 
 
 def test_stop_now_waits_for_nothing(hosts, sweep):
