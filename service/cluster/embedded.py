@@ -12,6 +12,7 @@ from pathlib import Path
 import ray
 
 from service.cluster.machine import Machine, this_machine
+from service.cluster.ray_private import unwatched
 from service.cluster.trouble import ClusterError
 
 TOO_SLOW = "timed out during startup"  # words of Ray's
@@ -76,13 +77,14 @@ def _start() -> None:
     """
     for tries_left in (1, 0):
         try:
-            ray.init(
-                address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
-                num_cpus=this_machine().cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
+            with unwatched():
+                ray.init(
+                    address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
+                    num_cpus=this_machine().cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
             return
         except Exception as error:  # a bare one is what Ray raises then (node.py:440)
             if TOO_SLOW not in str(error):

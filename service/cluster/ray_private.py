@@ -1,0 +1,27 @@
+"""What the embedded Ray leans on inside Ray that has no public name.
+
+tests/cluster/test_ray_private.py holds it against Ray 2.60.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from ray._private import parameter
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Let `ray.init` start neither an autoscaler nor a log monitor in here, as `ray start` can be told.
+
+    A Ray of one machine whose logs nobody follows has work for neither, and each takes half a second of CPU
+    and its part of the way down. `ray.init` has no word for it; what it starts, it asks of `RayParams`.
+    """
+    params = parameter.RayParams
+    parameter.RayParams = partial(params, no_monitor=True, include_log_monitor=False)
+    try:
+        yield
+    finally:
+        parameter.RayParams = params

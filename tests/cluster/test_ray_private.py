@@ -1,0 +1,21 @@
+"""What the embedded Ray leans on inside Ray 2.60.0 is still there."""
+
+import inspect
+
+import ray
+from ray._private import node, parameter, worker
+
+from service.cluster.ray_private import unwatched
+
+
+def test_ray_init_asks_ray_params_what_to_start():
+    assert "ray._private.parameter.RayParams(" in inspect.getsource(worker.init)
+    assert "if not self._ray_params.no_monitor:" in inspect.getsource(node.Node.start_head_processes)
+    assert "if self._ray_params.include_log_monitor:" in inspect.getsource(node.Node.start_ray_processes)
+
+
+def test_no_monitor_is_asked_for_in_there_and_only_in_there():
+    with unwatched():
+        asked = ray._private.parameter.RayParams()
+    assert (asked.no_monitor, asked.include_log_monitor) == (True, False)
+    assert parameter.RayParams().no_monitor is False
