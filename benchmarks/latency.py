@@ -40,6 +40,7 @@ CPU = "client CPU"
 PATIENCE_S = 400.0
 PORT = 18265
 TUNNEL = f"http://127.0.0.1:{PORT}"
+TOKEN = {"RAY_AUTH_MODE": "token"}  # for Ray's own command; ours finds the token by itself
 
 SWEEP = """
 study_name: latency
@@ -166,7 +167,7 @@ def measure(hosts: Hosts, cluster: str, mode: str, name: str, clone: Path) -> di
         f"-- python script.py {SHARED}/{name}{mlflow}",
     }[own]
     marks, before = {"command": time.time()}, os.times()
-    hosts.run("laptop", f"cd /root/project && {command}", timeout=PATIENCE_S)
+    hosts.run("laptop", f"cd /root/project && {command}", TOKEN, timeout=PATIENCE_S)
     marks["submitted"], after = time.time(), os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     read = ours if own else stock
@@ -174,7 +175,7 @@ def measure(hosts: Hosts, cluster: str, mode: str, name: str, clone: Path) -> di
     while "first result" not in (found := read(hosts, name)):
         assert time.monotonic() < deadline, log_of(hosts, name)
         time.sleep(0.2)
-    while "RUNNING" in hosts.run("laptop", f"ray job status --address {TUNNEL} {name}").stdout:
+    while "RUNNING" in hosts.run("laptop", f"ray job status --address {TUNNEL} {name}", TOKEN).stdout:
         time.sleep(1.0)  # the next one has the machines for itself
     log = f"/tmp/ray/session_latest/logs/job-driver-{name}.log"
     marks["job runs"] = float(hosts.run("head", f'date -d "$(stat -c %w {log})" +%s.%N').stdout)
@@ -201,7 +202,7 @@ def stock(hosts: Hosts, name: str) -> dict[str, float]:
 
 
 def log_of(hosts: Hosts, job: str) -> str:
-    return hosts.run("laptop", f"ray job logs --address {TUNNEL} {job}", check=False).stdout
+    return hosts.run("laptop", f"ray job logs --address {TUNNEL} {job}", TOKEN, check=False).stdout
 
 
 def table(rows: dict[str, list[dict[str, float]]]) -> str:
