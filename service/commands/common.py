@@ -53,26 +53,21 @@ def where_is(study: str, runs: Path, **places: Any) -> Target:
     return where(**places)
 
 
-def done_there(command: str, study: str, runs: Path, words: Sequence[str], **places: Any) -> int | None:
-    """Carry a command on a study out where the study is, if that is a cluster: as a job there, followed.
+def done_there(target: Target, command: str, study: str, words: Sequence[str] = (), *, job: str = "") -> int:
+    """Carry a command on a study out on the cluster it is on, as a job there, followed; the exit code.
 
     Args:
+        target: the cluster.
         command: of launch.py.
-        study: its name or URI.
-        runs: where studies of this machine are.
+        study: its name or URI, or a file.
         words: further arguments.
-        places: the options of `options.placed`.
-
-    Returns:
-        The exit code; None where the study is here, and nothing was done.
+        job: what the job is called; the study and the command.
     """
-    target = where_is(study, runs, **places)
-    if not target.far:
-        return None
     from service.cluster import verbs
 
-    job = verbs.send(target, f"{name_in(study)}.{command}", [command, study, *words], clone=CLONE, say=murmur)
-    return verbs.follow(target, job, say=murmur)
+    name = job or f"{name_in(study)}.{command}"
+    sent = verbs.send(target, name, [command, study, *words], clone=CLONE, say=murmur)
+    return verbs.follow(target, sent, say=murmur)
 
 
 def storage_of(sweep: Sweep, runs: Path | None) -> Path | str:

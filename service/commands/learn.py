@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from service.commands.common import done_there, facts_of, find, murmur
+from service.commands.common import done_there, facts_of, find, murmur, where_is
 from service.commands.group import cli
 from service.commands.options import FOLDER, PLACES, RUNS, SWEEP_FILE, options, placed
 from service.report.errors import NothingFound
@@ -77,8 +77,10 @@ def report(
     from service.report.subject import of_study, only_study
 
     for name in names or (only_study(runs),):
-        said = options({"--top-k": words["top_k"]}) + ["--json"] * words["wants_json"]
-        if done_there("report", name, runs, said + ["--no-mlflow"] * no_mlflow, **places) is not None:
+        target = where_is(name, runs, **places)
+        if target.far:
+            said = {"--top-k": words["top_k"], "--json": words["wants_json"], "--no-mlflow": no_mlflow}
+            done_there(target, "report", name, options(said))
             continue
         folder = find(name, runs, staged=True)
         if folder.wanted().stages:

@@ -103,8 +103,9 @@ def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> 
 @placed
 def sync(study: str, runs: Path, **places: Any) -> int:
     """Send MLflow what it still lacks of a STUDY that does not run."""
-    if (code := done_there("sync", study, runs, [], **places)) is not None:
-        return code
+    target = where_is(study, runs, **places)
+    if target.far:
+        return done_there(target, "sync", study)
     folder = find(study, runs, staged=True)
     with lock(folder.lock_file, shlex.join(sys.argv)), carried(folder):
         if not folder.wanted().stages:

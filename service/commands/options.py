@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from service.study.depot import uri_of
+
 SWEEP_FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 RUNS = click.option(
@@ -26,15 +28,17 @@ PLACES = ("local", "address", "cluster")
 def options(given: Mapping[str, Any]) -> list[str]:
     """Options as they are typed; those that were not given are left out.
 
-    >>> options({"--top-k": 3, "--seeds": None, "--set": ("a=1", "b=2")})
-    ['--top-k', '3', '--set', 'a=1', '--set', 'b=2']
+    >>> options({"--top-k": 3, "--seeds": None, "--set": ("a=1", "b=2"), "--json": True, "--now": False})
+    ['--top-k', '3', '--set', 'a=1', '--set', 'b=2', '--json']
     """
-    pairs = [
-        (name, one)
-        for name, value in given.items()
-        for one in (value if isinstance(value, tuple) else (value,))
-    ]
-    return [word for name, value in pairs if value is not None for word in (name, str(value))]
+    words: list[str] = []
+    for name, value in given.items():
+        if value is True:
+            words.append(name)
+        elif value is not None and value is not False:
+            for one in value if isinstance(value, tuple) else (value,):
+                words += [name, (uri_of(one) if isinstance(one, Path) else "") or str(one)]
+    return words
 
 
 def placed(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from service.cluster.target import new_name, where
 from service.commands.codes import EXIT_CODES
 from service.commands.common import CLONE, HERE, examine, find, place_here, tried
 from service.commands.group import cli
-from service.commands.options import FOLDER, RUNS, SWEEP_FILE, placed
+from service.commands.options import FOLDER, RUNS, SWEEP_FILE, options, placed
 from service.commands.send import submit
 from service.commands.settle import settled
 from service.spec.problem import Problem
@@ -155,10 +155,9 @@ def preflight(
     sweep = examine(file, overrides=overrides, optimize_config=optimize_config)
     target = where(**places)
     if target.far:
-        words = [text for each in overrides for text in ("--set", each)] + ["--timeout", str(timeout)]
-        words += [*(("--runs", str(runs)) if runs else ()), *(["--json"] if wants_json else [])]
+        given = {"--set": overrides, "--timeout": timeout, "--runs": runs, "--json": wants_json}
         study = f"{new_name(sweep.study_name)}.preflight"
-        return submit(target, sweep, file, optimize_config, ["preflight", *words], study=study)
+        return submit(target, sweep, file, optimize_config, ["preflight", *options(given)], study=study)
     seen = tried(sweep, runs, target, timeout)
     if wants_json:
         click.echo(json.dumps(seen.as_json(), indent=1))

@@ -20,6 +20,7 @@ from service.cluster.trouble import ClusterError
 from service.commands.common import (
     CLONE,
     HERE,
+    done_there,
     examine,
     find,
     murmur,
@@ -30,7 +31,7 @@ from service.commands.common import (
 )
 from service.commands.drive import carry_on
 from service.commands.group import cli
-from service.commands.options import FOLDER, RUNS, SWEEP_FILE, placed
+from service.commands.options import FOLDER, RUNS, SWEEP_FILE, options, placed
 from service.commands.send import submit
 from service.commands.settle import settled
 from service.spec import Sweep
@@ -87,13 +88,9 @@ def run(
         return 0
     target = where(**places)
     if target.far:
-        words = [
-            *(word for each in overrides for word in ("--set", each)),
-            *(("--runs", uri_of(runs) or str(runs)) if runs else ()),
-            *(() if tries is None else ("--preflight" if tries else "--no-preflight",)),
-        ]
         study = name or new_name(sweep.study_name)
-        words = ["run", *words, "--name", study]
+        looks = {"--preflight": tries is True, "--no-preflight": tries is False}
+        words = ["run", *options({"--set": overrides, "--runs": runs, "--name": study, **looks})]
         return submit(target, sweep, file, optimize_config, words, study=study, wait=not (no_wait or detach))
     sweep, chosen = settled(sweep, target, file)
     if tries:
@@ -118,12 +115,8 @@ def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, **place
     """Carry on with a STUDY (its folder, or its name) where it was stopped or killed."""
     target = where_is(study, runs, **places)
     if target.far:
-        from service.cluster import verbs
-
-        given = {"--adopt-code": adopt_code, "--no-preflight": no_preflight}
-        words = ["resume", study, *(word for word, wanted in given.items() if wanted)]
-        job = verbs.send(target, name_in(study), words, clone=CLONE, say=murmur)
-        return verbs.follow(target, job, say=murmur)
+        words = options({"--adopt-code": adopt_code, "--no-preflight": no_preflight})
+        return done_there(target, "resume", study, words, job=name_in(study))
     folder = find(study, runs, staged=True)
     if adopt_code:
         with lock(folder.lock_file, shlex.join(sys.argv)):
@@ -154,13 +147,8 @@ def extend(
     """Give a STUDY more trials, more epochs or a wider search space, and carry on with it."""
     target = where_is(study, runs, **places)
     if target.far:
-        from service.cluster import verbs
-
-        given = {"--trials": trials, "--epochs": epochs}
-        words = [text for key, value in given.items() if value for text in (key, str(value))]
-        words += [text for each in overrides for text in ("--set", each)] + ["--dry-run"] * dry_run
-        job = verbs.send(target, name_in(study), ["extend", study, *words], clone=CLONE, say=murmur)
-        return verbs.follow(target, job, say=murmur)
+        given = {"--trials": trials, "--epochs": epochs, "--set": overrides, "--dry-run": dry_run}
+        return done_there(target, "extend", study, options(given), job=name_in(study))
     from service.study.tune import make_scheduler
 
     folder = find(study, runs)

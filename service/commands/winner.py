@@ -7,14 +7,12 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from service.cluster.machine import this_machine
-from service.cluster.target import where
 from service.commands.common import CLONE, done_there, find, murmur, where_is
 from service.commands.drive import carry_out
 from service.commands.group import cli
@@ -40,11 +38,11 @@ from service.view.rows import put
 @placed
 def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any) -> int:
     """Print a STUDY's best trial as a run config for the full training: best.yaml."""
-    places = {key: words.pop(key) for key in PLACES}
-    said = options({f"--{key}": value for key, value in words.items()})
-    said += ["--json"] * wants_json + ["--schedule"] * schedule
-    if (code := done_there("best", study, runs, said, **places)) is not None:
-        return code
+    target = where_is(study, runs, **{key: words.pop(key) for key in PLACES})
+    if target.far:
+        given = {f"--{key}": value for key, value in words.items()}
+        said = options(given | {"--json": wants_json, "--schedule": schedule})
+        return done_there(target, "best", study, said)
     folder = find(study, runs, staged=True)
     sweep = folder.sweep()
     if sweep.stages:
@@ -74,11 +72,14 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
     from service.study.staged import staged_retraining
 
     asked = {key: words.pop(key) for key in ("top_k", "seeds")}
-    said = options({"--top-k": asked["top_k"], "--seeds": asked["seeds"], "--name": name, "--set": overrides})
-    if (code := retrained_there(what, runs, said, **words)) is not None:
-        return code
-    target = where_is(what, runs, **words)
-    if Path(what).suffix in (".yaml", ".yml"):
+    target, is_file = where_is(what, runs, **words), Path(what).suffix in (".yaml", ".yml")
+    if target.far:
+        from service.cluster.package import sent_as
+
+        said = {"--top-k": asked["top_k"], "--seeds": asked["seeds"], "--name": name, "--set": overrides}
+        there = sent_as(Path(what), CLONE, Path.cwd()) if is_file else what
+        return done_there(target, "retrain", there, options(said))
+    if is_file:
         home, folder = Path(what).absolute().parent, prepare_run(Path(what), runs, overrides)
         home = home if (home / folder.meta_file.name).exists() else folder.path
     else:
@@ -89,16 +90,6 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
     if failed:
         murmur("the same `launch.py retrain` carries it on, and then scores the winner")
     return failed or conclude_retraining(folder, home)
-
-
-def retrained_there(what: str, runs: Path, words: Sequence[str], **places: Any) -> int | None:
-    """`done_there` for `retrain`; a file goes along, under the path it has there."""
-    if Path(what).suffix not in (".yaml", ".yml"):
-        return done_there("retrain", what, runs, words, **places)
-    from service.cluster.package import sent_as
-
-    there = sent_as(Path(what), CLONE, Path.cwd()) if where(**places).far else what
-    return done_there("retrain", there, runs, words, **places)
 
 
 def conclude_retraining(folder: StudyFolder, home: Path) -> int:
