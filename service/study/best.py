@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from service.spec import Sweep
+from service.study.files import replace
 from service.study.record import StudyRecord, TrialRecord
 from trainables.run import CONFIGS, Change, Checkpointing, EarlyStopping, RunConfig, flatten, overlay
 
@@ -297,10 +298,3 @@ def heading(lines: Sequence[str], study: str) -> str:
     """The comment on top of a run config: where it comes from, and what to do with it."""
     lines = [*lines, "", f"python launch.py retrain {study}    (or: python launch.py run THIS_FILE)"]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file all at once."""
-    draft = path.with_suffix(".tmp")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)

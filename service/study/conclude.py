@@ -18,6 +18,7 @@ from service.spec import Sweep
 from service.study.best import NoWinner
 from service.study.card import card
 from service.study.door import open_door
+from service.study.files import replace
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.keeper import best_checkpoint
@@ -87,9 +88,7 @@ def conclude(folder: StudyFolder, home: Path, *, by: str, clock: Callable[[], fl
     if result["model"] is not None:
         (folder.path / MODEL / CARD).write_text(words, encoding="utf-8")
     result = {key: finite(value) for key, value in result.items()}
-    draft = file.with_suffix(".tmp")
-    draft.write_text(json.dumps(result, indent=1, default=str), encoding="utf-8")
-    draft.replace(file)
+    replace(file, json.dumps(result, indent=1, default=str))
     return result
 
 

@@ -28,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service.spec import Sweep
+from service.study.files import replace
 
 VERSION = 1
 _URI_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
@@ -122,9 +123,7 @@ class StudyFolder:
         before = {"t": t, "changes": dict(changes), "sweep": meta["sweep"]}
         new = sweep.model_dump(mode="json")
         meta |= {"sweep": new, "revisions": [*meta.get("revisions", []), before]}
-        draft = self.meta_file.with_suffix(".tmp")
-        draft.write_text(json.dumps(meta, indent=1), encoding="utf-8")
-        draft.replace(self.meta_file)
+        replace(self.meta_file, json.dumps(meta, indent=1))
 
     def stage(self, name: str) -> StudyFolder:
         """The folder of a stage of a staged sweep."""

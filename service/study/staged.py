@@ -22,11 +22,11 @@ from service.study.best import (
     fresh_seeds,
     full_length,
     heading,
-    replace,
     text_of,
 )
 from service.study.code import keep_code
 from service.study.conclude import finite, plain
+from service.study.files import replace
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.journal import read_events
 from service.study.race import BASELINE

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from service.spec import Sweep
-from service.study.best import replace
 from service.study.events import Event
+from service.study.files import replace
 from service.study.folder import StudyFolder
 from service.study.race import BASELINE
 from service.study.staged import Part, number_of, parts_of

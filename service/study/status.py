@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from service.spec.sweep import Metric
 from service.study.events import Closed, Event, Reported
 from service.study.failures import commonest
+from service.study.files import replace
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.front import counted, front
 from service.study.lock import is_held
@@ -61,13 +63,8 @@ class StatusFile:
     def write(self, state: str) -> None:
         """Replace the file. A disk that refuses is passed over: the journal is what counts."""
         begun = self.clock()
-        target = self.folder.status_file
-        draft = target.with_suffix(".tmp")
-        try:
-            draft.write_text(json.dumps(self.summary(state), indent=1), encoding="utf-8")
-            draft.replace(target)
-        except OSError:
-            pass
+        with suppress(OSError):
+            replace(self.folder.status_file, json.dumps(self.summary(state), indent=1))
         self._written = self.clock()
         self._took = self._written - begun
 

@@ -12,6 +12,7 @@ from service.search.space import Space
 from service.search.warm import Known, Warm, take, together
 from service.spec import Problem, Sweep, SweepError
 from service.study.best import searched
+from service.study.files import replace
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.front import counted
 from service.study.journal import JournalError, read_events
@@ -65,9 +66,7 @@ def kept(sweep: Sweep, folder: StudyFolder, fresh: bool) -> Warm:
         if found.unfit:
             why = found.unfit.values()
             raise SweepError([Problem(sweep.study_name, None, "warm_start", each) for each in why])
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps(dataclasses.asdict(found.warm), indent=1), encoding="utf-8")
-        draft.replace(path)
+        replace(path, json.dumps(dataclasses.asdict(found.warm), indent=1))
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
         observed = tuple(Known(**known) for known in words["observed"])

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from service.study.files import replace
 from service.tracking.runs import store_uri
 
 VERSION = 1
@@ -44,9 +45,7 @@ class Cursor:
         Raises:
             OSError: if the disk refuses.
         """
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps({"version": VERSION, **asdict(self)}), encoding="utf-8")
-        draft.replace(path)
+        replace(path, json.dumps({"version": VERSION, **asdict(self)}))
 
 
 def load(path: Path) -> tuple[Cursor, str]:
