@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,15 @@ class Float:
             cells = self._cells() + 1
             return self._snap(self.low + min(int(unit * cells), cells - 1) * self.step)
         return self._snap(_from_unit(unit, self.low, self.high, self.log))
+
+    def points(self) -> tuple[float, ...]:
+        """The values of a stepped range, as the decimals that were written: 0.3, not 0.30000000000000004.
+
+        >>> Float(0.1, 0.35, step=0.1).points()
+        (0.1, 0.2, 0.3)
+        """
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
+        return tuple(float(low + place * step) for place in range(int((high - low) // step) + 1))
 
     def _cells(self) -> int:
         # 1e-9: (0.3 - 0.1) / 0.1 is 1.9999...8 in floating point, and means 2.

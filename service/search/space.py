@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -23,7 +22,7 @@ import optuna
 from optuna.distributions import CategoricalChoiceType
 
 from schedulers.space import Categorical, Domain, Float, Int
-from service.spec.parameter import Parameter, alike, meets
+from service.spec.parameter import Parameter, alike, holds
 
 LISTABLE = 100_000
 """Spaces of more configurations are as good as endless: nobody counts what of them was tried."""
@@ -106,10 +105,7 @@ class Space:
 
     def is_active(self, name: str, config: Mapping[str, Any]) -> bool:
         """Whether `name` is to be drawn, given the parameters before it in `order`."""
-        return all(
-            parent in config and meets(config[parent], wanted)
-            for parent, wanted in self.when.get(name, {}).items()
-        )
+        return holds(self.when.get(name, {}), config)
 
     def contains(self, config: Mapping[str, Any]) -> bool:
         """Whether `config` gives every active parameter, no other, and each inside its domain."""
@@ -166,7 +162,7 @@ class Space:
             case Float(step=None):
                 return (domain.low,) if domain.low == domain.high else None
             case Float():
-                return _stepped(domain)
+                return domain.points()
 
     def cells(self) -> int | None:
         """How many configurations there are; None where a float has no step."""
@@ -227,7 +223,7 @@ class Space:
                 return min(max(int(whole), domain.low), high)
             case Float():
                 # Optuna warns where the step does not reach the bound.
-                top = float(domain.high) if domain.step is None else _stepped(domain)[-1]
+                top = float(domain.high) if domain.step is None else domain.points()[-1]
                 real = trial.suggest_float(name, domain.low, top, step=domain.step, log=domain.log)
                 return min(max(float(real), domain.low), top)
 
@@ -242,7 +238,7 @@ class Space:
             case Float():
                 if domain.step is None:
                     return float(value)
-                return min(_stepped(domain), key=lambda point: abs(point - value))
+                return min(domain.points(), key=lambda point: abs(point - value))
 
     def _check_condition(self, child: str, parent: str, wanted: Any) -> None:
         if parent not in self._names:
@@ -257,12 +253,6 @@ def _case_name(key: str, case: Parameter, taken: Mapping[str, Domain]) -> str:
     values = (str(value).rpartition(".")[2] for value in case.when.values())
     name = f"{key}[{', '.join(values)}]"
     return name if name not in taken else f"{name[:-1]} {len(taken)}]"
-
-
-def _stepped(domain: Float) -> tuple[float, ...]:
-    """low, low + step, ... <= high, as the decimals written in the file and so as Optuna lists them."""
-    low, high, step = (Decimal(str(number)) for number in (domain.low, domain.high, domain.step))
-    return tuple(float(low + place * step) for place in range(int((high - low) // step) + 1))
 
 
 def _labels(domain: Categorical) -> tuple[CategoricalChoiceType, ...]:

@@ -139,6 +139,15 @@ def meets(value: Any, condition: Any) -> bool:
     return isinstance(condition, (list, tuple)) and any(alike(value, one) for one in condition)
 
 
+def holds(when: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Whether all conditions hold in a flat configuration; one on what is not there does not.
+
+    >>> holds({"optimizer": "torch.optim.SGD"}, {"optimizer": "torch.optim.AdamW"})
+    False
+    """
+    return all(key in config and meets(config[key], value) for key, value in when.items())
+
+
 def alike(one: Any, other: Any) -> bool:
     """Equal, but `true` is not 1: in a sweep file the two are different choices."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

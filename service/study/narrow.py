@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from schedulers.space import Categorical, Domain, Float, Int
-from service.spec.parameter import Parameter, hull, meets, wanted
+from service.spec.parameter import Parameter, holds, hull, wanted
 
 LEAST_SPREAD = 0.2
 """Share of a range that a few good trials are taken to cover: five that lie closer may do so by chance."""
@@ -63,15 +62,6 @@ def narrowings(space: Space, around: Mapping[str, Sequence[Config]], margin: flo
     return found
 
 
-def holds(when: Config, config: Config) -> bool:
-    """Whether all conditions hold in a configuration.
-
-    >>> holds({"optimizer": "torch.optim.SGD"}, {"optimizer": "torch.optim.AdamW"})
-    False
-    """
-    return all(key in config and meets(config[key], value) for key, value in when.items())
-
-
 def active(space: Space, config: Config) -> dict[str, Any]:
     """Of a configuration, what is searched and active under it; a parameter is, if its conditions hold."""
     part: dict[str, Any] = {}
@@ -112,7 +102,7 @@ def narrow(domain: Domain, values: Sequence[Any], margin: float) -> Domain:
         return Int(max(first, start), min(last, domain.high), domain.log, step)
     if domain.step is None:
         return Float(max(low, domain.low), min(high, domain.high), domain.log)
-    grid = _grid(domain)
+    grid = domain.points()
     return Float(
         max((point for point in grid if point <= low), default=domain.low),
         min((point for point in grid if point >= high), default=domain.high),
@@ -121,18 +111,8 @@ def narrow(domain: Domain, values: Sequence[Any], margin: float) -> Domain:
 
 
 def _at(domain: Float | Int, unit: float) -> float:
-    """Where a position lies on a range's scale, its own ends at and beyond 0 and 1."""
-    if unit <= 0 or unit >= 1:
-        return domain.low if unit <= 0 else domain.high
-    if domain.log:
-        return math.exp(math.log(domain.low) + unit * math.log(domain.high / domain.low))
-    return domain.low + unit * (domain.high - domain.low)
-
-
-def _grid(domain: Float) -> list[float]:
-    """The values of a stepped range, as the decimals that its file has."""
-    low, high, step = (Decimal(str(number)) for number in (domain.low, domain.high, domain.step))
-    return [float(low + place * step) for place in range(int((high - low) // step) + 1)]
+    """Where a position lies on a range's scale, between its values too; beyond 0 and 1, its ends."""
+    return Float(domain.low, domain.high, domain.log).from_unit(unit)
 
 
 def _chosen(domain: Categorical, values: Sequence[Any], margin: float) -> Categorical:
