@@ -71,7 +71,7 @@ def as_sweeps(sweep: Sweep) -> dict[str, Sweep]:
         elif stage.kind == "validate":
             epochs = stage.run.get("epochs", last.run.epochs)
             whole = {
-                "trials": (stage.top + 1) * stage.seeds,
+                "trials": stage.trainings,
                 "trial_scheduler": Component(name="schedulers.FIFO"),
                 "run": mine.run.model_copy(update={"epochs": epochs}),
             }

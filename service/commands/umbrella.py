@@ -42,19 +42,14 @@ def goodbye_of(study: StudyFolder, sweep: Sweep, now: Part) -> Goodbye:
     from service.tracking import Goodbye
 
     parts = parts_of(study)
-    done = all(part.over for part in parts)
-    state = "finished" if done else "running" if read_again(study, now).over else "interrupted"
+    over = {part.stage.name: part.over for part in parts}
+    state = "finished" if all(over.values()) else "running" if over[now.stage.name] else "interrupted"
     values = []
     for place, part in enumerate(parts):
         best = incumbent(sweep, parts[: place + 1]) if part.over else None
         if best is not None and best.value is not None:
             values.append((sweep.metric, best.value, place))
     return Goodbye(time.time(), _tags(sweep, parts, now, state), values)
-
-
-def read_again(study: StudyFolder, part: Part) -> Part:
-    """The same stage, as it stands now."""
-    return next(each for each in parts_of(study) if each.stage.name == part.stage.name)
 
 
 def _tags(sweep: Sweep, parts: Sequence[Part], now: Part, state: str) -> dict[str, str]:

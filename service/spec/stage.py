@@ -98,6 +98,11 @@ class Stage(BaseModel):
         """Whether it is a sweep with a sampler."""
         return self.kind in SEARCHES
 
+    @property
+    def trainings(self) -> int:
+        """Of a validation: how many, the run as it was among what is trained."""
+        return (self.top + 1) * self.seeds
+
     def own_words(self) -> dict[str, Any]:
         """The sweep's words that it has of its own, but for those of the run, as plain data."""
         return self.model_dump(mode="json", include={*OVERLAYS} - {"run"}, exclude_none=True)
@@ -114,8 +119,9 @@ def tuned(stage: Stage, keys: Iterable[str]) -> tuple[str, ...]:
     ('net_config.nodes',)
     """
     wanted = stage.tune
-    return tuple(key for key in keys if wanted is None or any(_names(word, key) for word in wanted))
+    return tuple(key for key in keys if wanted is None or any(names(word, key) for word in wanted))
 
 
-def _names(word: str, key: str) -> bool:
+def names(word: str, key: str) -> bool:
+    """Whether a word of `tune` is a searched parameter, or its group."""
     return word == key or key.startswith(f"{word}.")

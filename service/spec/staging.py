@@ -18,7 +18,7 @@ from service.spec.document import Document
 from service.spec.parameter import Parameter
 from service.spec.problem import Key, Problem, suggestion
 from service.spec.space import Space
-from service.spec.stage import LR, OVERLAYS, WORDS, Stage, tuned
+from service.spec.stage import LR, OVERLAYS, WORDS, Stage, names, tuned
 from service.spec.sweep import Sweep
 from service.spec.template import OLD_RUN_WORDS
 from service.spec.validate import findings_of, validated
@@ -178,21 +178,21 @@ class _Order:
             yield self._say(("stages", index, "time_budget_s"), what, "lower it")
 
     def _tune(self, index: int, stage: Stage) -> Iterator[Finding]:
-        names = [*self.keys, *dict.fromkeys(key.split(".")[0] for key in self.keys if "." in key)]
+        known = [*self.keys, *dict.fromkeys(key.split(".")[0] for key in self.keys if "." in key)]
         if stage.searches and not self.keys:
             mend = "give a search_space"
             yield self._say(("stages", index), "there is nothing to search", mend, fatal=True)
         for place, word in enumerate(stage.tune or ()):
-            if stage.searches and not any(key == word or key.startswith(f"{word}.") for key in self.keys):
+            if stage.searches and not any(names(word, key) for key in self.keys):
                 at: Key = ("stages", index, "tune", place)
-                yield self._say(at, f"'{word}' is not searched", suggestion(word, names), fatal=True)
+                yield self._say(at, f"'{word}' is not searched", suggestion(word, known), fatal=True)
 
     def _refine(self, index: int, stage: Stage, before: Sequence[Stage]) -> Iterator[Finding]:
         mine = tuned(stage, self.keys)
         known = [earlier for earlier in before if set(tuned(earlier, self.keys)) & set(mine)]
         if not known:
-            names = " and ".join(f"'{earlier.name}'" for earlier in before)
-            what = f"{names} searched nothing that it searches: there is nothing to narrow"
+            those = " and ".join(f"'{earlier.name}'" for earlier in before)
+            what = f"{those} searched nothing that it searches: there is nothing to narrow"
             yield self._say(("stages", index), what, "make it an 'explore'")
             return
         trials = known[-1].trials or self.sweep.trials

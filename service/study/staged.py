@@ -64,6 +64,12 @@ class Part:
         """Whether it has a study of its own, and that was begun."""
         return self.folder.meta_file.exists()
 
+    @property
+    def standings(self) -> Sequence[Mapping[str, Any]]:
+        """Of a validation that is over: its candidates, best first; of any other stage nobody."""
+        found: Sequence[Mapping[str, Any]] = self.facts.get("verdict", {}).get("standings", [])
+        return found
+
     def record(self) -> StudyRecord:
         """Of its trials so far."""
         return fold(read_events(self.folder.journal_dir), self.folder.wanted().objective)
@@ -214,9 +220,8 @@ def incumbent(sweep: Sweep, parts: Sequence[Part]) -> Incumbent | None:
         if best is None:
             continue
         last = parts[-1]
-        standings = last.facts.get("verdict", {}).get("standings", [])
-        if last.over and standings:
-            first = standings[0]
+        if last.over and last.standings:
+            first = last.standings[0]
             number = number_of(first["name"])
             trial = None if number is None else record.trials[f"{number:05d}"]
             return Incumbent(part, record, trial, first["mean"], first)
@@ -298,7 +303,7 @@ def staged_retraining(
     searches = [part.found() for part in parts if part.stage.searches and part.trains]
     if not searches:
         raise NoWinner(f"{study.name}: no trial has succeeded; there is nothing to retrain")
-    standings = [one["name"] for one in parts[-1].facts.get("verdict", {}).get("standings", [])]
+    standings = [one["name"] for one in parts[-1].standings]
     base, record, found = racers(sweep, searches, max(top_k, len(standings)))
     order = {name: place for place, name in enumerate(standings)}
     ranked = sorted(found, key=lambda each: order.get(each.name, len(order)))

@@ -107,10 +107,9 @@ def _stage(part: Part, sweep: Sweep) -> dict[str, Any]:
 
 def _validated(part: Part) -> dict[str, Any] | None:
     """The winner of a validation that is over: a trial of the search before it, or the run as it was."""
-    standings = part.facts.get("verdict", {}).get("standings", [])
-    if not part.over or not standings:
+    if not part.over or not part.standings:
         return None
-    first = standings[0]
+    first = part.standings[0]
     number = number_of(first["name"])
     return {
         "trial": BASELINE if number is None else f"{number:05d}",
@@ -128,7 +127,7 @@ def _expected(part: Part, sweep: Sweep) -> int:
     if part.stage.kind == "lr_range":
         return 0
     if part.stage.kind == "validate":
-        return (part.stage.top + 1) * part.stage.seeds
+        return part.stage.trainings
     return part.stage.trials or sweep.trials
 
 

@@ -82,7 +82,7 @@ def derive(sweep: Sweep, stage: Stage, past: Sequence[Found]) -> Derived:
     best = {key: value for key, value in best.items() if key not in stage.own_run()}
     changes = _changes(sweep, stage, keys, past)
     declared = {key: sweep.search_space[key] for key in keys}
-    space = given(rebuilt(declared, changes), keys, _everything(sweep, best))
+    space = given(rebuilt(declared, changes), keys, {**own_values(sweep), **best})
     fixed = {key: value for key, value in best.items() if key not in space}
     bare = sweep.in_stage(stage)
     first = not any(earlier.stage.searches for earlier in past)
@@ -136,10 +136,6 @@ def own_values(sweep: Sweep) -> dict[str, Any]:
     run = sweep.run.model_dump(mode="json")
     flat = {**run, **flatten(run)}
     return {key: flat[key] for key in sweep.search_space if key in flat}
-
-
-def _everything(sweep: Sweep, best: Mapping[str, Any]) -> dict[str, Any]:
-    return {**own_values(sweep), **best}
 
 
 def _searches(past: Sequence[Found]) -> list[Found]:

@@ -82,7 +82,7 @@ def _stage(sweep: Sweep, stage: Stage, before: str) -> Iterator[str]:
     elif stage.kind == "validate":
         last = next(each for each in sweep.stages if each.name == before)
         epochs = stage.run.get("epochs", sweep.in_stage(last).run.epochs)
-        count = (stage.top + 1) * stage.seeds
+        count = stage.trainings
         yield f"trains the best {stage.top} of {before} and the run as it is over {stage.seeds} seeds"
         yield f"{count} trainings of {epochs} epochs at most: {count * epochs} in all"
     else:
