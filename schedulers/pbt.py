@@ -27,9 +27,8 @@ from schedulers.rule import (
 )
 from schedulers.space import FACTORS, Domain
 
-Entry = list[
-    Any
-]  # [loss or None (diverged, failed), trial_id, config, may be copied]: a list, for JSON's sake
+Entry = list[Any]
+"""[loss or None (diverged, failed), trial_id, config, may be copied]: a list, for JSON's sake."""
 
 
 class PBTRule(Rule):

@@ -122,12 +122,10 @@ def _filled(sweep: Sweep, wanted: int, costs: Costs, draw: Draw) -> tuple[int, C
             each = trial_seconds(share * epochs, epoch_seconds(costs))
         fits = math.floor(room / each)
     trials = sweep.trials if "trials" in sweep.model_fields_set else max(1, min(fits, wanted))
-    return fits, Chosen(*_settled(sweep, trials, share, reserve, fits))
+    return fits, _chosen(sweep, trials, share, reserve, fits)
 
 
-def _settled(
-    sweep: Sweep, trials: int, share: float, reserve: float, fits: int
-) -> tuple[Sweep, float, float, str]:
+def _chosen(sweep: Sweep, trials: int, share: float, reserve: float, fits: int) -> Chosen:
     """The sweep as it will run, and what that is in a line."""
     hours = sweep.budget.hours if sweep.budget else None
     changes: dict[str, Any] = {"trials": trials, "budget": None}
@@ -142,7 +140,7 @@ def _settled(
     )
     if trials > fits:
         why += f"; {fits} would fit, but `trials` is given"
-    return sweep.model_copy(update=changes), share, reserve, why
+    return Chosen(sweep.model_copy(update=changes), share, reserve, why)
 
 
 def _wanted(sweep: Sweep) -> int:

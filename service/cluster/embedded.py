@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 
 from service.cluster.machine import Machine, this_machine
-from service.cluster.ray_private import unwatched
+from service.cluster.ray_private import without_monitors
 from service.cluster.trouble import ClusterError
 
 TOO_SLOW = "timed out during startup"  # words of Ray's
@@ -77,7 +77,7 @@ def _start() -> None:
     """
     for tries_left in (1, 0):
         try:
-            with unwatched():
+            with without_monitors():
                 ray.init(
                     address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
                     num_cpus=this_machine().cpus,

@@ -13,7 +13,7 @@ from ray._private import parameter
 
 
 @contextmanager
-def unwatched() -> Iterator[None]:
+def without_monitors() -> Iterator[None]:
     """Let `ray.init` start neither an autoscaler nor a log monitor in here, as `ray start` can be told.
 
     A Ray of one machine whose logs nobody follows has work for neither, and each takes half a second of CPU

@@ -6,7 +6,8 @@ import importlib
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,11 +75,7 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool 
     `looks`: at the data and the first step, before there is an epoch; NotFit says that no trial can go well.
     """
     console = stdout()
-    with (
-        lock(folder.lock_file, shlex.join(sys.argv)),
-        marked(folder.path),
-        carried(folder) as courier,
-    ):
+    with taken(folder) as courier:
         trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
         console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)
         past = fold(read_events(folder.journal_dir), sweep.objective)
@@ -94,10 +91,16 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool 
             now = view.progress()
         print_end(console, view.facts, folder, finish, now)
         print_tracking(console, tracker)
-    if courier is not None:
-        put(console, "storage", courier.trouble or folder.far, "yellow" if courier.trouble else "")
+    print_storage(console, folder, courier)
     announce_end(sweep, folder)
     return code_of(finish)
+
+
+@contextmanager
+def taken(folder: StudyFolder) -> Iterator[Courier | None]:
+    """Be the one that writes to a study, known by its mark; what is written goes to its storage."""
+    with lock(folder.lock_file, shlex.join(sys.argv)), marked(folder.path), carried(folder) as courier:
+        yield courier
 
 
 def code_of(finish: Finish) -> int:
@@ -120,6 +123,12 @@ def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finis
     left = now.ended < facts.wanted
     print_places(console, folder.path, folder.best_file, code, failed=first_failed(record), left=left)
     warn(finish.notes)
+
+
+def print_storage(console: Console, folder: StudyFolder, courier: Courier | None) -> None:
+    """Print where a study is kept beside its folder, or why that lacks something."""
+    if courier is not None:
+        put(console, "storage", courier.trouble or folder.far, "yellow" if courier.trouble else "")
 
 
 def announce_end(sweep: Sweep, folder: StudyFolder) -> None:

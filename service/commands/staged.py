@@ -19,19 +19,20 @@ from service.commands.drive import (
     code_of,
     data_of,
     data_on_cluster,
+    print_storage,
     print_tracking,
     ray_of,
+    taken,
     tracker_of,
 )
 from service.commands.umbrella import goodbye_of, umbrella_of
 from service.spec import Sweep, SweepError
 from service.spec.stage import LR
 from service.study.budget import Budget
-from service.study.courier import Courier, carried
+from service.study.courier import Courier
 from service.study.desk import INTERRUPTED, TIME_IS_UP
 from service.study.folder import StudyFolder
 from service.study.lock import lock
-from service.study.mark import marked
 from service.study.staged import Part, begin, end, incumbent, parts_of, write, write_staged_best
 from service.study.staged_status import StagedStatus, summary
 from service.study.stages import to_be_tested
@@ -39,7 +40,6 @@ from service.study.stop import Relay, stopped_by_signals
 from service.view.console import stdout
 from service.view.live import watch
 from service.view.retrain import standings
-from service.view.rows import put
 from service.view.stages import print_stage, print_stages
 from service.view.summary import print_places, print_summary
 
@@ -57,18 +57,13 @@ def carry_out_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, looks
     `looks`: at the data and the first step, before any stage has an epoch; see `carry_out`.
     """
     console = stdout()
-    with (
-        lock(folder.lock_file, shlex.join(sys.argv)),
-        marked(folder.path),
-        carried(folder) as courier,
-    ):
+    with taken(folder) as courier:
         names = ", ".join(stage.name for stage in sweep.stages)
         console.print(f"{sweep.study_name}: {len(sweep.stages)} stages ({names}), {target}", highlight=False)
         code, reason = _attempted(sweep, folder, target, console, courier, looks)
         print_stages(console, summary(folder, sweep) | {"reason": reason, "exit_code": code})
         print_places(console, folder.path, folder.best_file, code)
-    if courier is not None:
-        put(console, "storage", courier.trouble or folder.far, "yellow" if courier.trouble else "")
+    print_storage(console, folder, courier)
     announce_end(sweep, folder)
     return code
 

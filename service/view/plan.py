@@ -21,30 +21,18 @@ def print_plan(console: Console, seen: Mapping[str, Any], assumed: str, now: dat
         assumed: where the curves are from.
         now: when it would begin.
     """
-    epochs, took, cost = seen["epochs"], seen["seconds"], seen["cost"]
+    epochs, took = seen["epochs"], seen["seconds"]
     put(console, "trials", f"{seen['trials']}, {seen['slots']} at once")
     for epoch, trials in seen["rungs"].items():
         put(console, "", f"epoch {epoch}: {trials:.0f}")
     share = epochs["middle"] / seen["worst_epochs"]
-    between = f"{epochs['low']:.0f} to {epochs['high']:.0f}"
-    put(
-        console,
-        "epochs",
-        f"{epochs['middle']:.0f} ({between}), {share:.0%} of {seen['worst_epochs']} at most",
-    )
+    put(console, "epochs", f"{_range(epochs, '.0f')}, {share:.0%} of {seen['worst_epochs']} at most")
     put(console, "an epoch", f"{seen['epoch_s']:.3g} s")
-    lasts = f"{duration(took['middle'])} ({duration(took['low'])} to {duration(took['high'])})"
-    put(console, "time", f"{lasts}, at most {duration(seen['worst_s'])}")
+    put(console, "time", f"{_lasts(took)}, at most {duration(seen['worst_s'])}")
     ends = [now + timedelta(seconds=took[key]) for key in ("middle", "low", "high")]
     at = [f"{end:%a %H:%M}" for end in ends]
     put(console, "ends", f"{at[0]} ({at[1]} to {at[2]}) if it begins now")
-    put(console, "retrain", f"{duration(seen['retrain_s'])} after it")
-    if cost is not None:
-        put(console, "cost", f"{cost['middle']:.2f} ({cost['low']:.2f} to {cost['high']:.2f})")
-    if seen["disk_mb"] is not None:
-        put(console, "disk", f"{seen['disk_mb']:.0f} MiB of checkpoints")
-    for note in (f"curves: {assumed}", *seen["notes"]):
-        put(console, "assumed", note, "dim")
+    _print_rest(console, seen, assumed)
 
 
 def print_staged_plan(console: Console, seen: Mapping[str, Any], assumed: str, now: datetime) -> None:
@@ -56,15 +44,28 @@ def print_staged_plan(console: Console, seen: Mapping[str, Any], assumed: str, n
             name,
             f"{one['trials']} trials, {epochs['middle']:.0f} epochs, {duration(took['middle'])}",
         )
-    epochs, took, cost = seen["epochs"], seen["seconds"], seen["cost"]
-    between = f"{epochs['low']:.0f} to {epochs['high']:.0f}"
-    put(console, "epochs", f"{epochs['middle']:.0f} ({between})")
-    lasts = f"{duration(took['middle'])} ({duration(took['low'])} to {duration(took['high'])})"
-    put(console, "time", lasts)
+    took = seen["seconds"]
+    put(console, "epochs", _range(seen["epochs"], ".0f"))
+    put(console, "time", _lasts(took))
     put(console, "ends", f"{now + timedelta(seconds=took['middle']):%a %H:%M} if it begins now")
+    _print_rest(console, seen, assumed)
+
+
+def _range(found: Mapping[str, float], form: str) -> str:
+    return f"{found['middle']:{form}} ({found['low']:{form}} to {found['high']:{form}})"
+
+
+def _lasts(took: Mapping[str, float]) -> str:
+    return f"{duration(took['middle'])} ({duration(took['low'])} to {duration(took['high'])})"
+
+
+def _print_rest(console: Console, seen: Mapping[str, Any], assumed: str) -> None:
+    """What comes after the sweep, what it costs, and what was assumed."""
     put(console, "retrain", f"{duration(seen['retrain_s'])} after it")
-    if cost is not None:
-        put(console, "cost", f"{cost['middle']:.2f} ({cost['low']:.2f} to {cost['high']:.2f})")
+    if seen["cost"] is not None:
+        put(console, "cost", _range(seen["cost"], ".2f"))
+    if seen.get("disk_mb") is not None:
+        put(console, "disk", f"{seen['disk_mb']:.0f} MiB of checkpoints")
     for note in (f"curves: {assumed}", *seen["notes"]):
         put(console, "assumed", note, "dim")
 

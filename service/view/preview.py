@@ -30,14 +30,12 @@ def print_preview(console: Console, sweep: Sweep, *, slots: int, gpu: float) -> 
     cpu, epochs = sweep.resources_per_trial.cpu, sweep.run.epochs
     rows = {
         "study": sweep.study_name,
-        "metric": f"{sweep.direction} {sweep.metric} ({sweep.objective} epoch counts)",
+        "metric": _metric(sweep),
         "sampler": _component(sweep.sampler),
         "trial scheduler": _component(sweep.trial_scheduler),
         "trials": f"{sweep.trials} of at most {epochs} epochs: {sweep.trials * epochs} in all",
         "at once": f"{slots} ({cpu:g} CPU, {gpu:g} GPU each): {rounds} rounds if none stops",
-        "net": sweep.run.net,
-        "data": f"{sweep.run.data} {settings(sweep.run.data_config)}".rstrip(),
-        "optimizer": sweep.run.optimizer,
+        **_run(sweep),
     }
     for label, text in rows.items():
         put(console, label, text)
@@ -56,10 +54,8 @@ def print_stages_preview(console: Console, sweep: Sweep, *, slots: int) -> None:
     rows = {
         "study": sweep.study_name,
         "stages": f"{len(sweep.stages)}, one after the other; {slots} trials at once",
-        "metric": f"{sweep.direction} {sweep.metric} ({sweep.objective} epoch counts)",
-        "net": sweep.run.net,
-        "data": f"{sweep.run.data} {settings(sweep.run.data_config)}".rstrip(),
-        "optimizer": sweep.run.optimizer,
+        "metric": _metric(sweep),
+        **_run(sweep),
     }
     for label, text in rows.items():
         put(console, label, text)
@@ -95,6 +91,19 @@ def _stage(sweep: Sweep, stage: Stage, before: str) -> Iterator[str]:
             yield f"at the best values so far: {', '.join(short_keys(rest).values())}"
         if stage.kind == "refine":
             yield f"narrowed around the best {stage.top} before it, {stage.margin:.0%} of their spread wider"
+
+
+def _metric(sweep: Sweep) -> str:
+    return f"{sweep.direction} {sweep.metric} ({sweep.objective} epoch counts)"
+
+
+def _run(sweep: Sweep) -> dict[str, str]:
+    """What every trial runs."""
+    return {
+        "net": sweep.run.net,
+        "data": f"{sweep.run.data} {settings(sweep.run.data_config)}".rstrip(),
+        "optimizer": sweep.run.optimizer,
+    }
 
 
 def _component(component: Component) -> str:

@@ -5,7 +5,7 @@ import inspect
 import ray
 from ray._private import node, parameter, worker
 
-from service.cluster.ray_private import unwatched
+from service.cluster.ray_private import without_monitors
 
 
 def test_ray_init_asks_ray_params_what_to_start():
@@ -15,7 +15,7 @@ def test_ray_init_asks_ray_params_what_to_start():
 
 
 def test_no_monitor_is_asked_for_in_there_and_only_in_there():
-    with unwatched():
+    with without_monitors():
         asked = ray._private.parameter.RayParams()
     assert (asked.no_monitor, asked.include_log_monitor) == (True, False)
     assert parameter.RayParams().no_monitor is False
