@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trainables.run import RunError
+from trainables.run import RunConfig, RunError
+
+if TYPE_CHECKING:
+    from trainables.data import Data
 
 
 @contextmanager
@@ -26,3 +31,15 @@ def told(key: str) -> Iterator[None]:
         last = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split())[:300]
         raise RunError(f"{key}: {type(error).__name__}: {text} ({last.filename}:{last.lineno})") from error
+
+
+def loaded(run: RunConfig, paths: Sequence[str | Path]) -> Data:
+    """`trainables.data.load`, what a data function raises told.
+
+    Raises:
+        RunError: if they cannot be loaded.
+    """
+    from trainables.data import load
+
+    with told("run.data"):
+        return load(run, paths)

@@ -17,8 +17,8 @@ from service.before.fit import fit_cpu, fit_gpu
 from service.before.preflight import LIMIT_S, Place
 from service.before.preflight import rehearse as rehearse_all_of
 from service.spec import Sweep
-from trainables.data import Data, load
-from trainables.told import told
+from trainables.data import Data
+from trainables.told import loaded
 
 WORTH = 0.8
 """So much of what one alone gets done must be done by several together; below it they only wait in turn."""
@@ -56,9 +56,7 @@ def with_resources(sweep: Sweep, place: Place) -> tuple[Sweep, str]:
     asked = sweep.resources_per_trial
     if not asked.auto:
         return sweep, ""
-    with told("run.data"):
-        data = load(sweep.run, sweep.import_paths)
-    share = choose(sweep, data, place)
+    share = choose(sweep, loaded(sweep.run, sweep.import_paths), place)
     chosen = asked.model_copy(update={"cpu": share.cpu, "gpu": share.gpu, "auto": False})
     return sweep.model_copy(update={"resources_per_trial": chosen}), share.why
 

@@ -102,13 +102,10 @@ def lr_range(
         SweepError: if no learning rate lowers the loss.
         RunError: if the data cannot be loaded, or the run cannot be built.
     """
-    from trainables.data import load
     from trainables.rates import rate_test  # brings torch
-    from trainables.told import told
+    from trainables.told import loaded, told
 
-    rates = rising_rates(low, high)
-    with told("run.data"):
-        data = load(sweep.run, sweep.import_paths)
+    data, rates = loaded(sweep.run, sweep.import_paths), rising_rates(low, high)
     first = sweep.run.seeds[0]
     with told("run"):
         curves = [rate_test(sweep.run, data, rates, seed=first + number) for number in range(seeds)]

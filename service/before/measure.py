@@ -13,8 +13,7 @@ from service.before.plan import Costs
 from service.before.preflight import LIMIT_S, Place, rehearse
 from service.spec import Sweep
 from service.study.record import StudyRecord
-from trainables.data import load
-from trainables.told import told
+from trainables.told import loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +69,7 @@ def _measured(sweep: Sweep, place: Place) -> tuple[tuple[float, ...], float]:
     """Seconds of an epoch of random configurations, and the size of the largest checkpoint, MiB."""
     configs = rehearsed(sweep)
     drawn = {name: flat for name, flat in configs.items() if name.startswith("random")} or configs
-    with told("run.data"):
-        data = load(sweep.run, sweep.import_paths)
-    found = rehearse(sweep, drawn, data, place, LIMIT_S)
+    found = rehearse(sweep, drawn, loaded(sweep.run, sweep.import_paths), place, LIMIT_S)
     ran = [one for one in found.values() if one.outcome == "ran"]
     if not ran:
         reason = next(iter(found.values())).reason

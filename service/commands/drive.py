@@ -150,9 +150,9 @@ def data_of(sweep: Sweep, folder: StudyFolder, past: StudyRecord, looks: bool) -
         RunError: if they cannot be loaded.
     """
     from service.before.first import sound_data
-    from trainables.data import load
+    from trainables.told import loaded
 
-    data = sound_data(sweep) if looks else load(sweep.run, sweep.import_paths)
+    data = sound_data(sweep) if looks else loaded(sweep.run, sweep.import_paths)
     warn(differences(folder, past, data.fingerprint))
     return data
 

@@ -137,7 +137,7 @@ def reproduce(study: str, trial: str, runs: Path) -> int:
     from service.study.reproduce import causes, curve_of_weights, first_difference, run_again, trial_words
     from service.tracking import provenance
     from service.view.reproduce import print_reproduction
-    from trainables.data import load
+    from trainables.told import loaded
 
     folder = find(study, runs)
     sweep = folder.sweep()
@@ -146,7 +146,7 @@ def reproduce(study: str, trial: str, runs: Path) -> int:
     points = curve_of_weights(record, chosen.trial)
     share = this_machine().gpu_share(sweep.resources_per_trial.gpu)
     results = list(run_again(trial_words(sweep, record, chosen.trial), len(points), share))
-    data = load(sweep.run, sweep.import_paths)
+    data = loaded(sweep.run, sweep.import_paths)
     now = provenance(CLONE, data_fingerprint=data.fingerprint)
     different = first_difference(points, results)
     print_reproduction(stdout(), chosen, len(points), different, causes(record.provenance, now))

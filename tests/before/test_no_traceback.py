@@ -40,7 +40,9 @@ def test_more_than_can_be_replayed_is_said(tmp_path: Path, capsys):
     assert "more than are replayed here" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["plan", "preflight", "lr-range", "check --data", "run"])
+@pytest.mark.parametrize(
+    "command", ["plan", "preflight", "lr-range", "check --data", "run", "run --no-preflight"]
+)
 def test_a_data_function_that_raises_is_a_line_that_names_its_own(
     tmp_path: Path, monkeypatch, capsys, command
 ):
@@ -48,7 +50,7 @@ def test_a_data_function_that_raises_is_a_line_that_names_its_own(
     Path("raising.py").write_text("def load():\n    raise KeyError('age')\n")
     Path("broken.yaml").write_text(BROKEN.format(data="raising.load", words="{}"))
     words = command.split()
-    local = ["--local"] if command == "run" else []
+    local = ["--local"] if words[0] == "run" else []
     assert launch.main([words[0], "broken.yaml", *words[1:], *local]) in (2, 3)
     captured = capsys.readouterr()
     told = captured.err + captured.out
