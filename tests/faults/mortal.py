@@ -4,7 +4,7 @@
 
 KIND  an event, NTH of its kind in this process: Reported 3, Promoted 1
 WHEN  `before` the event is written, `torn` with half of its line on the disk, `after` it, or `soon`: some
-      milliseconds later, wherever the driver is by then
+      milliseconds later, wherever the driver is by then, but never after it has closed the journal
 
 From outside a signal can only be sent some time after the journal was seen to grow, and on a busy machine
 the driver has ended by then.
@@ -20,7 +20,7 @@ import threading
 import time
 
 import launch
-from service.study.events import Event
+from service.study.events import Closed, Event
 from service.study.journal import Journal
 
 WHENS = ("before", "torn", "after", "soon")
@@ -41,6 +41,8 @@ def doom(kind: str, nth: int, when: str) -> None:
 
     def fatal(journal: Journal, event: Event) -> None:
         nonlocal seen
+        if isinstance(event, Closed):
+            die()
         seen += type(event).__name__ == kind and not getattr(event, "again", False)
         if seen != nth or type(event).__name__ != kind:
             append(journal, event)

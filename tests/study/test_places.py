@@ -50,6 +50,23 @@ search_space:
 """
 
 
+HELD = """
+from pathlib import Path
+from time import sleep
+
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class Held(LRScheduler):
+    \"""A constant rate; after six epochs it waits for the gate.\"""
+
+    def get_lr(self):
+        while self.last_epoch >= 6 and not Path("{gate}").exists():
+            sleep(0.05)
+        return self.base_lrs
+"""
+
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """A server with one bucket; its address."""
@@ -204,7 +221,8 @@ def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_noth
     bucket: None, tmp_path: Path
 ):
     """Checkpoints are read back from the bucket; what the killed driver had told it counts once."""
-    (tmp_path / "sweep.yaml").write_text(SWEEP)
+    (tmp_path / "sweep.yaml").write_text(SWEEP.replace("scheduler: null", "scheduler: held.Held"))
+    (tmp_path / "held.py").write_text(HELD.format(gate=tmp_path / "gate"))
     first = launch(tmp_path / "one", "run", "--local", str(tmp_path / "sweep.yaml"))
     client, deadline = boto3.client("s3"), time.monotonic() + 120
     while True:
@@ -219,6 +237,7 @@ def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_noth
         time.sleep(0.2)
     first.send_signal(signal.SIGKILL)
     first.communicate()
+    (tmp_path / "gate").touch()
     (tmp_path / "one").rename(tmp_path / "lost")  # not deleted: what outlives the driver still writes there
     second = launch(tmp_path / "two", "resume", "--local", STUDY)
     said = second.communicate(timeout=200)[0]
