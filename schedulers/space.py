@@ -252,10 +252,10 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _to_unit(value: float, low: float, high: float, log: bool) -> float:
-    if low == high:
-        return 0.0
     if log:
         value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
+    if low == high:  # two neighbouring floats may have one logarithm
+        return 0.0
     return min(max((value - low) / (high - low), 0.0), 1.0)
 
 

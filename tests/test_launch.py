@@ -212,6 +212,7 @@ def test_one_line_runs_a_sweep_from_file_to_best(sweep):
     assert record.counts() == {"completed": 4}
     assert (record.epochs, record.closed.exit_code) == (8, 0)
     assert "optimizer_config" in folder.best_file.read_text()
+    assert folder.command() == f"python launch.py {sweep} --set trials=4"
     status = json.loads(command("status", "tiny", "--json").stdout)
     assert (status["state"], status["trials"]["completed"]) == ("done", 4)
     for word in ("best", "val_loss", "4 completed", "runs/tiny/best.yaml", "mlflow ui"):

@@ -30,7 +30,7 @@ STEPS = 400_000
 MOST_EPOCHS = 2_000_000
 """In one replay; a hundred times as many as any sweep of this project runs."""
 
-START_S = 14.0
+START_S = 7.0
 """Ray, MLflow and the first workers, and in the end the summary; half of it or twice as much."""
 
 LOADED = 1.5

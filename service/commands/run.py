@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ def run(
     sweep, chosen = settled(sweep, target, file)
     if tries:
         tried(sweep, runs, target).require()
-    folder = create(sweep, runs, file, target, chosen)
+    words = [str(file), *options({"--optimize-config": optimize_config, "--set": overrides})]
+    folder = create(sweep, runs, file, target, chosen, words)
     if detach:
         return leave(folder, *(["--no-preflight"] if tries is False else []))
     try:
@@ -165,9 +166,14 @@ def extend(
 
 
 def create(
-    sweep: Sweep, runs: Path | None, file: Path, target: Target, chosen: Mapping[str, str]
+    sweep: Sweep,
+    runs: Path | None,
+    file: Path,
+    target: Target,
+    chosen: Mapping[str, str],
+    words: Sequence[str],
 ) -> StudyFolder:
-    """The folder of a new study, with what was chosen for it.
+    """The folder of a new study, with what was chosen for it and the words that asked for it.
 
     Raises:
         CannotPlace: if this machine, being the one to run it, has no slot for a trial.
@@ -180,7 +186,8 @@ def create(
     if far:
         check_new(far)
     try:
-        folder = StudyFolder.create(root, sweep.study_name, sweep, file.read_text(encoding="utf-8"), far)
+        text = file.read_text(encoding="utf-8")
+        folder = StudyFolder.create(root, sweep.study_name, sweep, text, far, words)
         keep_code(folder, sweep)
         if chosen:
             folder.chosen_file.write_text(json.dumps(chosen, indent=1), encoding="utf-8")

@@ -133,6 +133,7 @@ def of_study(folder: StudyFolder) -> Subject:
         gpus=sweep.resources_per_trial.gpu or 0.0,
         state=str(read_status(folder.path)["state"]),
         folder=folder.path,
+        rerun=folder.command() or SOME_SWEEP,
     )
 
 

@@ -1,7 +1,7 @@
 """Where everything of a study lies on disk. Deleting the folder deletes the study; copying it moves it.
 
 runs/<study>/
-  study.json     format version, the sweep as validated, and what it was before each `extend`
+  study.json     format version, the sweep as validated and before each `extend`, and the line that ran it
   sweep.yaml     the sweep file as the user wrote it
   code/          the user's modules as they were when the study began (service/study/code.py)
   trials/ID/     a failed trial's traceback
@@ -22,7 +22,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -55,7 +56,9 @@ class StudyFolder:
     far: str = ""
 
     @classmethod
-    def create(cls, root: Path, name: str, sweep: Sweep, source_text: str, far: str = "") -> StudyFolder:
+    def create(
+        cls, root: Path, name: str, sweep: Sweep, source_text: str, far: str = "", words: Sequence[str] = ()
+    ) -> StudyFolder:
         """Make `root/name`.
 
         Args:
@@ -64,6 +67,7 @@ class StudyFolder:
             sweep: what is wanted.
             source_text: as the user wrote it.
             far: the study's URI, if it is kept on object storage.
+            words: of the command line, that name the sweep file and what was to differ from it.
 
         Raises:
             StudyExists: if there is one already; nothing is touched.
@@ -81,6 +85,7 @@ class StudyFolder:
         (folder.path / "sweep.yaml").write_text(source_text, encoding="utf-8")
         meta = {"version": VERSION, "study_name": name, "sweep": sweep.model_dump(mode="json")}
         meta |= {"far": far} if far else {}
+        meta |= {"words": list(words)} if words else {}
         folder.meta_file.write_text(json.dumps(meta, indent=1), encoding="utf-8")
         return folder
 
@@ -105,6 +110,11 @@ class StudyFolder:
     def wanted(self) -> Sweep:
         """The sweep as it was validated when the study was made, or last revised."""
         return Sweep.model_validate(self._meta()["sweep"])
+
+    def command(self) -> str:
+        """The line that ran this sweep; "" where nobody said."""
+        words = self._meta().get("words")
+        return f"python launch.py {shlex.join(words)}" if words else ""
 
     def revisions(self) -> list[dict[str, Any]]:
         """What was revised, oldest first: `t`, the `changes`, and the `sweep` as it was before."""

@@ -33,6 +33,35 @@ def test_a_mutated_file_is_planned_or_answered_in_lines(name: str, changes):
         assert launch.main(["plan", str(file), "--epoch-s", "0.1", "--json"]) in (0, 2, 3, 6)
 
 
+REHEARSALS = {
+    "preflight": ("--local", "--timeout", "20", "--json"),
+    "lr-range": ("--seeds", "1", "--json"),
+}
+
+
+def rehearsed_or_answered_in_lines(command: str, name: str, changes: list[tuple[str, int, str]]) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "sweep.yaml"
+        file.write_bytes(mutated(TEXTS[name], changes))
+        assert launch.main([command, str(file), *REHEARSALS[command]]) in (0, 2, 3, 6)
+
+
+@pytest.mark.parametrize("command", REHEARSALS)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
+def test_a_mutated_file_is_rehearsed_or_answered_in_lines(command: str, name: str, changes):
+    rehearsed_or_answered_in_lines(command, name, changes)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("command", REHEARSALS)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
+def test_many_mutated_files_are_rehearsed_or_answered_in_lines(command: str, name: str, changes):
+    rehearsed_or_answered_in_lines(command, name, changes)
+
+
 def test_more_than_can_be_replayed_is_said(tmp_path: Path, capsys):
     file = tmp_path / "many.yaml"
     file.write_text(BROKEN.format(data="trainables.data.load_digits", words="{}"))

@@ -14,6 +14,7 @@ from service.study.journal import Journal
 
 LR, LAYERS = "optimizer_config.lr", "net_config.layers"
 EPOCHS = 4
+WORDS = ("sweeps/told.yaml", "--set", "seed=3")
 
 
 def sweep(**words: Any) -> Sweep:
@@ -93,7 +94,7 @@ def population() -> list[Event]:
 
 
 def write(root: Path, events: list[Event], wanted: Sweep | None = None) -> StudyFolder:
-    folder = StudyFolder.create(root, "told", wanted or sweep(), "study_name: told\n")
+    folder = StudyFolder.create(root, "told", wanted or sweep(), "study_name: told\n", words=WORDS)
     journal = Journal(folder.journal_dir, "told")
     last = max((event.t for event in events), default=0.0)
     for event in [

@@ -83,6 +83,43 @@ def test_budgets_are_made_equal_in_epochs(tmp_path):
     assert (duel.epochs, duel.values, duel.medians) == (40, (0.5, 0.6), (0.5, 0.6))
 
 
+def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path):
+    """What each has run and found, and what both had when the lesser budget was spent."""
+    one = stories.subject(tmp_path / "a")
+    other = stories.subject(tmp_path / "b", stories.some_trials(9))
+    found = compare([one, other])
+    told = [ends(side.subject.folder / "journal/000001.jsonl") for side in found.sides]
+    for side, trials in zip(found.sides, told, strict=True):
+        assert (side.trials, side.epochs) == (len(trials), sum(epochs for epochs, _ in trials))
+        assert side.best.value == min(loss for _, loss in trials)
+    (duel,) = found.duels
+    assert duel.epochs == min(side.epochs for side in found.sides)
+    assert duel.values == tuple(best_after(trials, duel.epochs) for trials in told)
+    cells = [row[1:5] for row in sections(found)[0].rows]
+    assert [(trials, epochs) for _, _, trials, epochs in cells] == [
+        (str(len(trials)), str(sum(epochs for epochs, _ in trials))) for trials in told
+    ]
+
+
+def ends(journal):
+    """(epochs, last loss) of each trial in the order of their ends; infinite if it was not completed."""
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    curves = {line["trial"]: [] for line in lines if line["event"] == "Asked"}
+    for line in lines:
+        if line["event"] == "Reported":
+            curves[line["trial"]].append(line["loss"])
+    over = sorted((line for line in lines if line["event"] == "Ended"), key=lambda line: line["t"])
+    return [
+        (len(curve := curves[line["trial"]]), curve[-1] if line["outcome"] == "completed" else math.inf)
+        for line in over
+    ]
+
+
+def best_after(trials, budget):
+    spent = np.cumsum([epochs for epochs, _ in trials])
+    return min(loss for (_, loss), total in zip(trials, spent, strict=True) if total <= budget)
+
+
 def test_maximised_values_stay_in_the_users_direction(tmp_path):
     words = {"metric": "val_loss", "direction": "maximize", "metrics": None}
     good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **words)

@@ -82,11 +82,11 @@ def test_code_that_fails_is_told_from_a_rate_that_is_too_high(tmp_path):
     assert "trials/00004" in seen.mend
 
 
-def test_a_mend_moves_the_searched_rate(tmp_path):
+def test_a_mend_moves_the_searched_rate_on_the_line_that_ran_the_sweep(tmp_path):
     mend = found(tmp_path, alike(FAST, SPIKY))["noisy_training"].mend
     assert mend == (
-        "python launch.py SWEEP.yaml --name told-2 --set search_space.optimizer_config.lr.min=0.0001 "
-        "--set search_space.optimizer_config.lr.max=0.1"
+        "python launch.py sweeps/told.yaml --set seed=3 --name told-2 "
+        "--set search_space.optimizer_config.lr.min=0.0001 --set search_space.optimizer_config.lr.max=0.1"
     )
 
 

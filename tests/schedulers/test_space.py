@@ -38,6 +38,12 @@ def test_whatever_a_domain_returns_it_contains(domain, seed, unit):
     assert 0.0 <= domain.to_unit(value) <= 1.0
 
 
+def test_neighbouring_floats_are_one_place_on_a_log_range():
+    """Their logarithms are one number."""
+    domain = Float(0.33720423904772945, 0.3372042390477295, log=True)
+    assert domain.to_unit(domain.high) == 0.0
+
+
 @every_domain
 def test_both_ends_of_a_range_are_values(domain):
     assert domain.to_unit(domain.from_unit(0.0)) == pytest.approx(0.0)
