@@ -23,6 +23,7 @@ from service.cluster.target import Target
 from service.cluster.token import TOKEN_FILE, find_token
 from service.cluster.trouble import ClusterError
 from service.cluster.tunnel import tunnel
+from service.study.depot import name_in
 
 DASHBOARD_PORT = 8265
 KIND = "sweep"  # in a job's metadata: one of ours
@@ -149,14 +150,14 @@ class Jobs:
         return [job for job in self.all() if job.study == study]
 
     def find(self, name: str) -> Job:
-        """The newest job of a study, or the job of this id.
+        """The newest job of a study, by its name, folder or URI, or the job of this id.
 
         Raises:
             ClusterError: if there is none, with what there is.
         """
         jobs = self.all()
         for job in reversed(jobs):
-            if name in (job.id, job.study):
+            if job.id == name or job.study == name_in(name):
                 return job
         there = ", ".join(dict.fromkeys(job.study for job in reversed(jobs))) or "none"
         raise ClusterError(f"no sweep {name!r} on this cluster; there are: {there}")

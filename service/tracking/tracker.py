@@ -204,8 +204,7 @@ class Tracker:
                     known.runs[change.trial] = run_id
             store.write(run_id, change, fresh=fresh)
         except Refused as error:
-            self.refused += 1
-            self.trouble = f"refused: {error}"
+            self._count(error)
 
     def _say_goodbye(self, store: Store, goodbye: Goodbye) -> None:
         """Tell the umbrella how things stand now that this stage ends."""
@@ -213,9 +212,12 @@ class Tracker:
         try:
             store.write(self._umbrella, closed(self.facts.umbrella, goodbye), fresh=False)
         except Refused as error:
-            self.refused += 1
-            self.trouble = f"refused: {error}"
+            self._count(error)
         self._goodbye = None
+
+    def _count(self, refused: Refused) -> None:
+        self.refused += 1
+        self.trouble = f"refused: {refused}"
 
     def _summarise(self, store: Store) -> None:
         """Bring the parent's leaderboard and note up to date, now and then and at the end."""

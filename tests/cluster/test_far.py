@@ -177,7 +177,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
     """A real S3 server; nodes put checkpoints there themselves, and the next driver has nothing else."""
     make = "import boto3; boto3.client('s3').create_bucket(Bucket='studies')"
     hosts.run("head", f'python -c "{make}"', S3)
-    file, uri = sweep(trials=4, epochs=40, step_s=0.5), "s3://studies/far"
+    file, uri = sweep(trials=4, epochs=26, step_s=0.5), "s3://studies/far"
     hosts.run("laptop", f"{LAUNCH} {file} --name kept --runs {uri} --no-wait --cluster {CLUSTER}")
     find = "ls -d /tmp/ray/session_latest/runtime_resources/working_dir_files/*/project/runs/kept"
 
@@ -201,7 +201,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
         for line in lines
         if line["event"] == "Reported" and not line.get("again")
     ]
-    assert len(epochs) == len(set(epochs)) == 160
+    assert len(epochs) == len(set(epochs)) == 104
     cut = max(n for n, line in enumerate(lines) if line["event"] == "Journal")
     saved = {line["trial"] for line in lines[:cut] if line["event"] == "Checkpointed"}
     again = {line["trial"]: line["epoch"] for line in reversed(lines[cut:]) if line["event"] == "Reported"}
@@ -219,6 +219,28 @@ def test_stop_now_waits_for_nothing(hosts, sweep):
     assert reported(hosts, "now") == []
 
 
+@pytest.mark.nightly
+def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_retrained(hosts, sweep):
+    """And is looked at from a laptop that has none of it."""
+    make = "import boto3; boto3.client('s3').create_bucket(Bucket='staged')"
+    hosts.run("head", f'python -c "{make}"', S3)
+    far, uri = f"--cluster {CLUSTER}", "s3://staged/far"
+    stages = (
+        "[{name: explore, trials: 4}, {name: refine, trials: 3, top: 2}, {name: validate, top: 1, seeds: 2}]"
+    )
+    words = f"--name steps --runs {uri} --set 'stages={stages}'"
+    done = hosts.run("laptop", f"{LAUNCH} {sweep()} {words} {far}", timeout=300)
+    assert "stage 3 of 3: validate" in done.stdout
+    done = hosts.run("laptop", f"{LAUNCH} status {uri}/steps --json {far}")
+    assert json.loads(done.stdout)["status"] == "SUCCEEDED"
+    hosts.run("head", f"rm -rf {SHARED}/runs/steps")
+    done = hosts.run("laptop", f"{LAUNCH} resume {uri}/steps {far}", timeout=200)
+    assert "all stages ended" in " ".join(done.stdout.split())
+    done = hosts.run("laptop", f"{LAUNCH} best {uri}/steps {far} --json")
+    assert json.loads(done.stdout)["optimizer_config"]["lr"] > 0
+
+
+@pytest.mark.nightly
 def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_where_none_comes(hosts, sweep):
     """A Ray with an autoscaler of its own on the laptop; its cloud is Ray's fake one, the rest is real."""
     home = {"HOME": "/root/fake"}
@@ -266,7 +288,7 @@ def test_a_cut_connection_leaves_the_job_running_and_the_follower_finds_it_again
 
 
 def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts, sweep):
-    file = sweep(trials=4, epochs=20, step_s=0.5)
+    file = sweep(trials=4, epochs=12, step_s=0.5)
     name = hosts.run("laptop", f"{LAUNCH} {file} --name stopped --no-wait --cluster {CLUSTER}").stdout.strip()
     assert name == "stopped"
     wait_until(lambda: journal_has(hosts, "stopped", 6), or_say=lambda: log_of(hosts, "stopped"))
@@ -278,7 +300,7 @@ def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts, swe
     done = hosts.run("laptop", f"{LAUNCH} resume stopped --cluster {CLUSTER}", timeout=200)
     assert "4 completed" in done.stdout
     epochs = [(event.trial, event.epoch) for event in reported(hosts, "stopped") if not event.again]
-    assert len(epochs) == len(set(epochs)) == 80
+    assert len(epochs) == len(set(epochs)) == 48
 
 
 def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
@@ -306,6 +328,7 @@ def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
             "asks for a token, and we have none",
         ),
         ("check far.yaml --cluster {cluster}", {}, 0, "sound"),
+        ("preflight far.yaml --cluster {cluster}", {}, 0, "all well"),
         ("run far.yaml --cluster {cluster} --set trials=1 tracking=http://127.0.0.1:5999", {}, 0, "lacks"),
         ("list --address http://{net}.99:8265", {}, 6, "nothing answers at"),
         ("status nothing --cluster {cluster}", {}, 6, "no sweep 'nothing' on this cluster"),
