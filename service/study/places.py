@@ -103,14 +103,16 @@ def check_newest(here: StudyFolder, depot: Depot) -> None:
 
 
 def _is_behind(here: StudyFolder, depot: Depot) -> bool:
-    """Whether the journal of the storage goes on where the one here ends.
+    """Whether a journal of the storage, the study's or a stage's, goes on where the one here ends.
 
     Raises:
         StudyExists: if each has what the other lacks.
     """
     folder = here.journal_dir.name
-    there = {PurePosixPath(name).name: depot.get(name) or b"" for name in depot.sizes(folder)}
-    mine = {path.name: path.read_bytes() for path in here.journal_dir.glob("*.jsonl")}
+    names = [name for name in depot.sizes() if PurePosixPath(name).parent.name == folder]
+    there = {name: depot.get(name) or b"" for name in names}
+    files = here.path.rglob(f"{folder}/*.jsonl")
+    mine = {path.relative_to(here.path).as_posix(): path.read_bytes() for path in files}
     lacks_here = lacks_there = False
     for name in there.keys() | mine.keys():
         a, b = mine.get(name, b""), there.get(name, b"")

@@ -20,7 +20,7 @@ from moto.server import ThreadedMotoServer
 from service.study.courier import Courier
 from service.study.depot import Depot
 from service.study.events import Ended, Reported
-from service.study.folder import StudyFolder
+from service.study.folder import StudyExists, StudyFolder
 from service.study.journal import Journal, read_events
 from service.study.lock import StudyBusy
 from service.study.places import fetched, standing
@@ -145,6 +145,20 @@ def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp
     journal.close()
     append(study, 9.0)
     with pytest.raises(Exception, match="went on apart"):
+        fetched(STUDY, study.path.parent)
+
+
+def test_a_stage_that_went_on_elsewhere_is_noticed_too(study: StudyFolder, tmp_path: Path):
+    with Courier(study):
+        pass
+    other = fetched(STUDY, tmp_path / "elsewhere")
+    append(other.stage("explore"), 1.0)
+    with Courier(other):
+        pass
+    with pytest.raises(StudyExists, match="went on elsewhere"), Courier(study):
+        pass
+    append(study.stage("explore"), 2.0)
+    with pytest.raises(StudyExists, match="went on apart"):
         fetched(STUDY, study.path.parent)
 
 
