@@ -30,11 +30,11 @@ ARG PIP_EXTRA_INDEX_URL
 ARG PIP_FIND_LINKS
 
 # The dependencies in a layer of their own, which an edit of the code leaves alone.
-COPY --chown=ray pyproject.toml constraints.txt README.md launch.py ./
+COPY --chown=ray pyproject.toml constraints.txt ./
 RUN python3 -m venv /home/ray/venv \
-    && mkdir schedulers service trainables \
-    && touch schedulers/__init__.py service/__init__.py trainables/__init__.py \
-    && pip install --constraint constraints.txt --editable . boto3
+    && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+        > /home/ray/requirements.txt \
+    && pip install --constraint constraints.txt --requirement /home/ray/requirements.txt boto3
 
 COPY --chown=ray . .
 RUN pip install --constraint constraints.txt --no-deps --editable .

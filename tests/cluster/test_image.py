@@ -30,6 +30,6 @@ def test_nothing_runs_as_root_and_code_comes_after_what_it_needs():
     words = [line.split()[0] for line in lines if line and line[0].isupper()]
     assert "USER 1000" in lines
     assert lines.index("USER 1000") < lines.index("COPY --chown=ray . .")
-    needs = next(n for n, line in enumerate(lines) if "--constraint constraints.txt --editable" in line)
+    needs = next(n for n, line in enumerate(lines) if "--constraint constraints.txt --requirement" in line)
     assert needs < lines.index("COPY --chown=ray . .")
     assert words[0] == "ARG", "BASE can be any image"
