@@ -3,7 +3,7 @@
 Each sweep is planned as the command does it (an epoch's seconds measured on five random configurations,
 curves of the stated prior), then run as a process of its own, tracked, from the command to the summary.
 
-    python benchmarks/plan.py --json plan.json                   # all of them, whole
+    python benchmarks/plan.py --json plan.json                   # all of them, whole, but the staged one
     python benchmarks/plan.py --json plan.json --only asha bohb  # added to what stands there
     python benchmarks/plan.py --again plan.json                  # planned anew by the times measured then
 
@@ -46,7 +46,9 @@ def main() -> None:
     args = parser.parse_args()
     file = args.again or args.json
     rows: list[dict[str, Any]] = json.loads(file.read_text()) if file and file.exists() else []
-    names = args.only or [path.stem for path in sorted((ROOT / "sweeps").glob("*.yaml"))]
+    names = args.only or [
+        path.stem for path in sorted((ROOT / "sweeps").glob("*.yaml")) if path.stem != "staged"
+    ]
     for name in () if args.again else names:
         rows = [row for row in rows if row["sweep"] != name] + [measured(name)]
         print(line(rows[-1]), flush=True)

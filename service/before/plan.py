@@ -30,7 +30,7 @@ STEPS = 400_000
 MOST_EPOCHS = 2_000_000
 """In one replay; a hundred times as many as any sweep of this project runs."""
 
-START_S = 7.0
+START_S = 10.0
 """Ray, MLflow and the first workers, and in the end the summary; half of it or twice as much."""
 
 LOADED = 1.5
@@ -43,6 +43,7 @@ TRIAL_OVERHEAD_S = 0.15
 RETRAINED, SEEDS = 3, 5
 """What `launch.py retrain` trains by default: so many configurations over so many seeds."""
 
+POPULATION = "a population trains all its epochs: its worst are replaced, not stopped"
 RUNGS_SHOWN = 8
 ZEALS = (0.5, 1.0)
 """What a sampler that learns makes of a trial, from the first replay to the last; see `searched_curves`."""
@@ -205,7 +206,7 @@ def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
         worst_s=worst_s,
         retrain_s=retrain_s(sweep, costs),
         cost=None if price is None else Range(took.middle * price, took.low * price, took.high * price),
-        disk_mb=_disk_mb(sweep, costs),
+        disk_mb=_disk_mb(sweep, costs, waits=any(one.pauses for one in seen), copies=POPULATION in notes),
         notes=notes,
     )
 
@@ -313,7 +314,7 @@ def _replays(
                 raise CannotReplay(f"{name}: {error}") from None
             rule = fresh_rule("schedulers.FIFO", {}, sweep, trials)
             seen = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
-            notes = ("a population trains all its epochs: its worst are replaced, not stopped",)
+            notes = (POPULATION,)
         found.append(seen)
     return found, notes
 
@@ -340,11 +341,15 @@ def retrain_s(sweep: Sweep, costs: Costs) -> float:
     return START_S + rounds * sweep.run.epochs * epoch_seconds(costs)
 
 
-def _disk_mb(sweep: Sweep, costs: Costs) -> float | None:
-    """Every trial's last checkpoint (a study can be given more epochs), and the newest of those that run."""
+def _disk_mb(sweep: Sweep, costs: Costs, *, waits: bool, copies: bool) -> float | None:
+    """Every trial's last checkpoint (a study can be given more epochs), and the newest of those that run.
+
+    Where trials wait for their turn (`waits`) each has its newest too; where others copy it, one more.
+    """
     if costs.checkpoint_mb is None:
         return None
     wish = sweep.run.checkpoint_config
     beside = wish.keep_last_k + wish.save_best if wish.enabled else 2
     ended = 1 + wish.save_best if wish.enabled else 1
-    return costs.checkpoint_mb * (sweep.trials * ended + costs.slots * beside)
+    held = max(ended, beside + copies) if waits or copies else ended
+    return costs.checkpoint_mb * (sweep.trials * held + costs.slots * beside)

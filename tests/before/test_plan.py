@@ -63,6 +63,18 @@ def test_disk_is_every_trial_s_last_checkpoint_and_the_newest_of_the_running(rea
     assert plan(read(sets).sweep, COSTS, flat).disk_mb == megabytes
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "megabytes"),
+    [
+        ("{name: schedulers.ASHA, kwargs: {variant: promotion}}", 2 * (20 + 4)),
+        ("{name: schedulers.PBT, kwargs: {perturbation_interval: 2}}", 2 * (30 + 4)),
+    ],
+)
+def test_who_waits_has_its_newest_on_disk_and_who_is_copied_one_more(read: Read, scheduler, megabytes):
+    found = plan(read(["trials=10", f"trial_scheduler={scheduler}"]).sweep, COSTS, flat)
+    assert found.disk_mb == megabytes
+
+
 def test_an_audit_runs_some_of_what_would_be_stopped(read: Read):
     plain = plan(read([]).sweep, COSTS, flat)
     audited = plan(read(["trial_scheduler.kwargs.audit_fraction=0.5"]).sweep, COSTS, flat)

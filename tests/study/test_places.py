@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -213,17 +213,28 @@ def test_a_table_is_read_from_a_uri(bucket: None, tmp_path: Path, name: str):
     assert len(load_table(f"s3://studies/data/{name}", "y")) == 3
 
 
-def launch(folder: Path, *words: str) -> subprocess.Popen[str]:
-    """launch.py from an empty folder, as on a machine that has nothing."""
-    folder.mkdir(exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, str(CLONE / "launch.py"), *words],
-        cwd=folder,
-        env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+@pytest.fixture
+def launch() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts launch.py in an empty folder, as on a machine that has nothing; none outlives the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+        folder.mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            [sys.executable, str(CLONE / "launch.py"), *words],
+            cwd=folder,
+            env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def epochs(journal: Path) -> list[tuple[str, int]]:
@@ -232,7 +243,7 @@ def epochs(journal: Path) -> list[tuple[str, int]]:
 
 @pytest.mark.faults
 def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_nothing(
-    bucket: None, tmp_path: Path
+    bucket: None, tmp_path: Path, launch: Callable[..., subprocess.Popen[str]]
 ):
     """Checkpoints are read back from the bucket; what the killed driver had told it counts once."""
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("scheduler: null", "scheduler: held.Held"))
