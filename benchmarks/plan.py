@@ -46,9 +46,8 @@ def main() -> None:
     args = parser.parse_args()
     file = args.again or args.json
     rows: list[dict[str, Any]] = json.loads(file.read_text()) if file and file.exists() else []
-    names = args.only or [
-        path.stem for path in sorted((ROOT / "sweeps").glob("*.yaml")) if path.stem != "staged"
-    ]
+    shipped = [path.stem for path in sorted((ROOT / "sweeps").glob("*.yaml"))]
+    names = args.only or [name for name in shipped if name != "staged"]
     for name in () if args.again else names:
         rows = [row for row in rows if row["sweep"] != name] + [measured(name)]
         print(line(rows[-1]), flush=True)
