@@ -23,6 +23,7 @@ from service.search.samplers import quiet
 from service.study.words import short_keys
 
 STRONGEST = 4  # parameters in a plot of pairs
+FITS = 1500  # pixels, as Optuna counts them
 THINNED = {"contour": 80, "rank": 300, "parallel": 400, "slice": 600}
 """Trials in a plot whose size grows with them: the better half of these, and a seeded choice of the rest."""
 TALL = 260  # pixels for each parameter of a square of pairs
@@ -208,12 +209,14 @@ def dress(plot: Any) -> None:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(128,128,128,0.06)",
         font={"color": "#808890", "family": "system-ui, sans-serif", "size": 12},
-        margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        margin={"l": 60, "r": 40, "t": 30, "b": 50},
         hoverlabel={"font_size": 12},
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": "rgba(128,128,128,0.5)", "activecolor": "#1f6fb2"},
     )
     plot.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zerolinecolor="rgba(128,128,128,0.3)")
     plot.update_yaxes(gridcolor="rgba(128,128,128,0.2)", zerolinecolor="rgba(128,128,128,0.3)")
+    if plot.layout.width:  # Optuna gives each of many parameters 300 pixels; 200 will do, and five then fit
+        plot.layout.width = plot.layout.width * 2 // 3 if plot.layout.width > FITS else None
     _short_axes(plot)
 
 

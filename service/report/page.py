@@ -30,7 +30,7 @@ nav { position: sticky; top: 0; z-index: 9; background: var(--ground); border-bo
 nav a { color: var(--accent); text-decoration: none; margin-right: 16px; font-size: 14px; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
   margin: 0 0 16px; scroll-margin-top: 52px; }
-figure { margin: 0; } .plot { width: 100%; }
+figure { margin: 0; overflow-x: auto; overflow-y: hidden; } .plot { width: 100%; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 18px; margin: 0; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
