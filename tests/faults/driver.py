@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.study.events import Event, Reported
+from service.study.events import Event, Exploited, Reported
 from service.study.journal import read_events
 from service.study.record import StudyRecord, fold
 
@@ -78,6 +78,12 @@ def history(study: Path) -> list[tuple[str, int, int, str, str]]:
 def curves(study: Path) -> list[tuple[str, int, str]]:
     """As `history`, without who was stopped for whose sake: with more slots than one that may differ."""
     return sorted((e.trial, e.epoch, repr(e.loss)) for e in reports(study))
+
+
+def copies(study: Path) -> list[tuple[str, int, int, str, str]]:
+    """Of a population, who copied whom when, and the settings that came of it."""
+    copied = [event for event in events(study) if isinstance(event, Exploited)]
+    return sorted((e.trial, e.epoch, e.generation, e.donor, repr(e.config)) for e in copied)
 
 
 def ended(process: subprocess.Popen[bytes], folder: Path) -> int:

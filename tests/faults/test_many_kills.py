@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.driver import ended, history, record, reports, said, start, store_of
+from tests.faults.driver import copies, curves, ended, history, record, reports, said, start, store_of
 from tests.faults.kills import FIRST, SCHEDULERS, kill, kill_again, write_two
 from tests.faults.mortal import WHENS
 
@@ -27,8 +27,12 @@ def test_ten_kills_leave_the_history_of_an_uninterrupted_run(tmp_path: Path, nam
     assert ended(whole, tmp_path) == 0, said(tmp_path)
     kill_again(tmp_path, KILLS - 1, draw)
     assert ended(start(tmp_path, "resume", "cut", store=store_of(tmp_path)), tmp_path) == 0, said(tmp_path)
-    cut = tmp_path / "runs/cut"
-    assert history(cut) == history(tmp_path / "runs/whole")
+    cut, uncut = tmp_path / "runs/cut", tmp_path / "runs/whole"
+    if name == "pbt":  # a restart may change who comes to a milestone last, and so waits there for nobody
+        assert curves(cut) == curves(uncut)
+        assert copies(cut) == copies(uncut)
+    else:
+        assert history(cut) == history(uncut)
     assert len({(e.trial, e.epoch, e.generation) for e in reports(cut)}) == len(reports(cut))
     assert record(cut).unfinished() == []
     assert record(cut).attempts == KILLS + 1
