@@ -176,7 +176,8 @@ def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
         CannotReplay: if the trial scheduler has no rule that could be replayed.
     """
     scheduler = sweep.trial_scheduler
-    seen, notes = _replays(sweep, scheduler.name, scheduler.kwargs, costs, draw)
+    seen, population = _replays(sweep, scheduler.name, scheduler.kwargs, costs, draw)
+    notes: tuple[str, ...] = (POPULATION,) if population else ()
     trials, epochs, mean = sweep.trials, sweep.run.epochs, float(np.mean(costs.epoch_s))
     audited = float(scheduler.kwargs.get("audit_fraction") or 0.0)
     run = [one.epochs + audited * (one.whole - one.epochs) for one in seen]
@@ -206,7 +207,7 @@ def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
         worst_s=worst_s,
         retrain_s=retrain_s(sweep, costs),
         cost=None if price is None else Range(took.middle * price, took.low * price, took.high * price),
-        disk_mb=_disk_mb(sweep, costs, waits=any(one.pauses for one in seen), copies=POPULATION in notes),
+        disk_mb=_disk_mb(sweep, costs, waits=any(one.pauses for one in seen), copies=population),
         notes=notes,
     )
 
@@ -288,15 +289,18 @@ def trial_seconds(epochs: float, epoch_s: float) -> float:
 
 def _replays(
     sweep: Sweep, name: str, kwargs: Mapping[str, Any], costs: Costs, draw: Draw
-) -> tuple[list[Replay], tuple[str, ...]]:
-    """The trial scheduler's replays, each trial at a pace of its own in seconds; and what was assumed."""
+) -> tuple[list[Replay], bool]:
+    """The trial scheduler's replays, each trial at a pace of its own in seconds.
+
+    Also whether it is a population's; then they are of trials that all train to their end.
+    """
     trials, epochs = sweep.trials, sweep.run.epochs
     if trials * epochs > MOST_EPOCHS:
         what = f"{trials} trials of {epochs} epochs"
         raise CannotReplay(f"plan: {what} are more than are replayed here ({MOST_EPOCHS} epochs in all)")
     words = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
     found: list[Replay] = []
-    notes: tuple[str, ...] = ()
+    population = False
     startup, zeals = startup_trials(sweep), (0.0,)
     draws = max(3, min(DRAWS, STEPS // (trials * epochs)))
     if startup is not None:
@@ -314,9 +318,9 @@ def _replays(
                 raise CannotReplay(f"{name}: {error}") from None
             rule = fresh_rule("schedulers.FIFO", {}, sweep, trials)
             seen = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
-            notes = (POPULATION,)
+            population = True
         found.append(seen)
-    return found, notes
+    return found, population
 
 
 def _rungs(seen: Sequence[Replay], trials: int, epochs: int) -> dict[int, float]:
@@ -351,5 +355,5 @@ def _disk_mb(sweep: Sweep, costs: Costs, *, waits: bool, copies: bool) -> float 
     wish = sweep.run.checkpoint_config
     beside = wish.keep_last_k + wish.save_best if wish.enabled else 2
     ended = 1 + wish.save_best if wish.enabled else 1
-    held = max(ended, beside + copies) if waits or copies else ended
+    held = beside + copies if waits or copies else ended
     return costs.checkpoint_mb * (sweep.trials * held + costs.slots * beside)

@@ -23,7 +23,7 @@ from service.search.samplers import quiet
 from service.study.words import short_keys
 
 STRONGEST = 4  # parameters in a plot of pairs
-FITS = 1500  # pixels, as Optuna counts them
+SLICE, SLICES = 200, 5  # pixels a parameter (Optuna's are 300), and how many a page has room for
 THINNED = {"contour": 80, "rank": 300, "parallel": 400, "slice": 600}
 """Trials in a plot whose size grows with them: the better half of these, and a seeded choice of the rest."""
 TALL = 260  # pixels for each parameter of a square of pairs
@@ -100,17 +100,15 @@ def _of_parameters(
     if not names:
         return
     label, many = subject.metric, STRONGEST if len(names) >= STRONGEST else len(names)
+    slices = _call(drawn.plot_slice, _thin(subject, study, "slice"), params=sorted(names), target_name=label)
+    slices.layout.width = SLICE * len(names) if len(names) > SLICES else None
     yield (
         "slice",
         "parameters",
         "Each parameter against the result",
         "A trend says which way is better; colour is the trial's number, so dark dots in one place "
         "say that the search has settled there.",
-        _on_scale(
-            _call(drawn.plot_slice, _thin(subject, study, "slice"), params=sorted(names), target_name=label),
-            study,
-            "y",
-        ),
+        _on_scale(slices, study, "y"),
     )
     yield (
         "parallel",
@@ -215,8 +213,6 @@ def dress(plot: Any) -> None:
     )
     plot.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zerolinecolor="rgba(128,128,128,0.3)")
     plot.update_yaxes(gridcolor="rgba(128,128,128,0.2)", zerolinecolor="rgba(128,128,128,0.3)")
-    if plot.layout.width:  # Optuna gives each of many parameters 300 pixels; 200 will do, and five then fit
-        plot.layout.width = plot.layout.width * 2 // 3 if plot.layout.width > FITS else None
     _short_axes(plot)
 
 

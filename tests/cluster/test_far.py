@@ -113,6 +113,11 @@ def log_of(hosts, study):
     return hosts.run("laptop", f"{LAUNCH} logs {study} --cluster {CLUSTER}", check=False).stdout
 
 
+def make_bucket(hosts, name):
+    make = f"import boto3; boto3.client('s3').create_bucket(Bucket='{name}')"
+    hosts.run("head", f'python -c "{make}"', S3)
+
+
 def journal_has(hosts, study, epochs):
     folder = hosts.shared / "runs" / study / "journal"
     return folder.is_dir() and len(reported(hosts, study)) >= epochs
@@ -175,8 +180,7 @@ def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts, sweep):
 
 def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(hosts, sweep):
     """A real S3 server; nodes put checkpoints there themselves, and the next driver has nothing else."""
-    make = "import boto3; boto3.client('s3').create_bucket(Bucket='studies')"
-    hosts.run("head", f'python -c "{make}"', S3)
+    make_bucket(hosts, "studies")
     file, uri = sweep(trials=4, epochs=26, step_s=0.5), "s3://studies/far"
     hosts.run("laptop", f"{LAUNCH} {file} --name kept --runs {uri} --no-wait --cluster {CLUSTER}")
     find = "ls -d /tmp/ray/session_latest/runtime_resources/working_dir_files/*/project/runs/kept"
@@ -220,10 +224,9 @@ def test_stop_now_waits_for_nothing(hosts, sweep):
 
 
 @pytest.mark.nightly
-def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_retrained(hosts, sweep):
-    """And is looked at from a laptop that has none of it."""
-    make = "import boto3; boto3.client('s3').create_bucket(Bucket='staged')"
-    hosts.run("head", f'python -c "{make}"', S3)
+def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_read_from_there(hosts, sweep):
+    """From a laptop that has none of it, after the driver's disk has lost it."""
+    make_bucket(hosts, "staged")
     far, uri = f"--cluster {CLUSTER}", "s3://staged/far"
     stages = (
         "[{name: explore, trials: 4}, {name: refine, trials: 3, top: 2}, {name: validate, top: 1, seeds: 2}]"

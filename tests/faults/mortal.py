@@ -41,7 +41,7 @@ def doom(kind: str, nth: int, when: str) -> None:
 
     def fatal(journal: Journal, event: Event) -> None:
         nonlocal seen
-        if isinstance(event, Closed):
+        if isinstance(event, Closed) and seen >= nth:
             die()
         seen += type(event).__name__ == kind and not getattr(event, "again", False)
         if seen != nth or type(event).__name__ != kind:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import boto3
@@ -216,25 +217,25 @@ def test_a_table_is_read_from_a_uri(bucket: None, tmp_path: Path, name: str):
 @pytest.fixture
 def launch() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts launch.py in an empty folder, as on a machine that has nothing; none outlives the test."""
-    started: list[subprocess.Popen[str]] = []
 
     def start(folder: Path, *words: str) -> subprocess.Popen[str]:
         folder.mkdir(exist_ok=True)
-        process = subprocess.Popen(
-            [sys.executable, str(CLONE / "launch.py"), *words],
-            cwd=folder,
-            env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        process = started.enter_context(
+            subprocess.Popen(
+                [sys.executable, str(CLONE / "launch.py"), *words],
+                cwd=folder,
+                env=os.environ
+                | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db", "OMP_NUM_THREADS": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         )
-        started.append(process)
+        started.callback(process.kill)
         return process
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    with ExitStack() as started:
+        yield start
 
 
 def epochs(journal: Path) -> list[tuple[str, int]]:
