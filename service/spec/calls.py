@@ -226,24 +226,28 @@ def _never_with(parameter: Parameter, word: str, path: str) -> bool:
     return all(path not in wanted(case.when.get(word, path)) for case in parameter.cases or (parameter,))
 
 
+_COUNTERPARTS = (
+    (("ASHA", "AsyncHyperBand", "SuccessiveHalving"), "schedulers.ASHA"),
+    (("HyperBand", "Hyperband", "BOHB"), "schedulers.Hyperband"),
+    (("Median",), "schedulers.MedianStopping"),
+    (("Patient",), "schedulers.Patience"),
+    (("PopulationBased", "PB2", "PBT"), "schedulers.PBT"),
+    (("FIFO", "Nop"), "schedulers.FIFO"),
+)
+"""Parts of the names of Ray's schedulers and Optuna's pruners, and ours that does the same."""
+
+
 def _foreign_scheduler(path: str) -> tuple[str, str] | None:
     """What to use in place of a pruner or scheduler whose decisions a study could not replay."""
+    name = path.rpartition(".")[2]
+    ours = next((ours for parts, ours in _COUNTERPARTS if any(part in name for part in parts)), None)
+    if name == path:
+        return (f"'{path}' is no dotted path", f"did you mean '{ours}'?") if ours else None
     if not path.startswith(("optuna.pruners.", "ray.tune.schedulers.", "pruner.")):
         return None
-    name = path.rpartition(".")[2]
-    for words, ours in (
-        (("ASHA", "AsyncHyperBand", "SuccessiveHalving"), "schedulers.ASHA"),
-        (("HyperBand", "Hyperband", "BOHB"), "schedulers.Hyperband"),
-        (("Median",), "schedulers.MedianStopping"),
-        (("Patient",), "schedulers.Patience"),
-        (("PopulationBased", "PB2"), "schedulers.PBT"),
-        (("FIFO", "Nop"), "schedulers.FIFO"),
-    ):
-        if any(word in name for word in words):
-            return f"'{path}' cannot decide here: a study replays its rule from a journal", f"use {ours}"
     return (
         f"'{path}' cannot decide here: a study replays its rule from a journal",
-        "use schedulers.ClassicPFL, schedulers.ASHA or schedulers.PBT",
+        f"use {ours or 'schedulers.ClassicPFL, schedulers.ASHA or schedulers.PBT'}",
     )
 
 

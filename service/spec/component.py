@@ -141,6 +141,8 @@ def _ill_formed(path: str, modules: Modules, home: str) -> Misfit | None:
         return None
     module = modules.module(home)
     known = sorted(modules.names_of(module), key=len) if module else []
+    if home == "schedulers":
+        known = [name for name in known if not name.endswith("Rule")]  # the classes that Ray takes
     begins = [name for name in known if path and name[0].isupper() and name.lower().startswith(path.lower())]
     near = begins[0] if begins else nearest(path, known)
     mend = (
@@ -171,11 +173,12 @@ def _unbound(read: signatures.Signature, kwargs: Collection[str], given: Collect
     """Compare keyword arguments with a signature."""
     names = read.names()
     offered = [name for name in names if name not in given] or names
+    free = [name for name in names if name not in kwargs]
     meant = set()
     for name in kwargs:
         if name in names:
             continue
-        near = nearest(name, [other for other in names if other not in kwargs])
+        near = nearest(name, free)
         if near is not None:
             meant.add(near)
         if read.open:

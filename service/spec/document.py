@@ -9,6 +9,7 @@ MLflow and a search space.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -183,17 +184,12 @@ def _compose(text: str, file: str) -> yaml.Node | None:
         raise SweepError([_syntax(error, file, text)]) from error
 
 
-def _line(text: str, mark: yaml.Mark) -> int:
-    """Count lines as editors do: PyYAML would also end one at U+0085 and U+2028."""
-    return text.count("\n", 0, mark.index) + 1
-
-
 def _syntax(error: yaml.MarkedYAMLError, file: str, text: str) -> Problem:
     """Put PyYAML's complaint in plain words, where it is one that users meet."""
     mark = error.problem_mark or error.context_mark
     if error.context_mark and "end of stream" in (error.problem or ""):
         mark = error.context_mark  # where the quote was opened, not the end of the file
-    line = _line(text, mark) if mark else 1
+    line = text.count("\n", 0, mark.index) + 1 if mark else 1
     said = error.problem or error.context or "not sound YAML"
     for pattern, what, mend in _PLAIN_WORDS:
         found = re.search(pattern, said)
@@ -237,13 +233,15 @@ class _Builder:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.text = text
+        # Lines end as in editors; PyYAML would also end one at U+0085 and U+2028.
+        self.newlines = [found.start() for found in re.finditer("\n", text)]
         self.places: dict[Key, Place] = {}
         self.problems: list[Problem] = []
         self.open: list[int] = []  # identities of the nodes being built: an alias to one is a circle
         self.count = 0
 
     def line(self, node: yaml.Node) -> int:
-        return _line(self.text, node.start_mark)
+        return bisect_left(self.newlines, node.start_mark.index) + 1
 
     def complain(self, node: yaml.Node, key: Key, what: str, mend: str = "") -> None:
         self.problems.append(Problem(self.file, self.line(node), dotted(key), what, mend))
@@ -284,9 +282,10 @@ class _Builder:
             self.complain(node, key, f"the tag '{node.tag}' means nothing here", "drop it")
         value: dict[str, Any] = {}
         lines: dict[str, int] = {}
+        own = {name_node.value for name_node, _ in node.value if isinstance(name_node, yaml.ScalarNode)}
         for name_node, value_node in node.value:
             if name_node.tag == TAG + "merge":
-                self.merge(value_node, key, value)
+                self.merge(value_node, key, value, own)
                 continue
             name = self.name(name_node, key)
             if name is None:
@@ -297,18 +296,19 @@ class _Builder:
                 self.complain(name_node, (*key, name), where, "a key may be given once: delete one")
                 continue
             lines[name] = line
-            for stale in [old for old in self.places if old[: len(key) + 1] == (*key, name)]:
-                del self.places[stale]  # it came by a merge, and is overridden here
             self.places[(*key, name)] = Place(self.file, line, (*key, name))
             value[name] = self.build(value_node, (*key, name))
         return value
 
-    def merge(self, node: yaml.Node, key: Key, value: dict[str, Any]) -> None:
-        """Take up the keys of a merged mapping (``<<: *anchor`` or a list of them) not yet given."""
+    def merge(self, node: yaml.Node, key: Key, value: dict[str, Any], own: set[str]) -> None:
+        """Take up the keys of a merged mapping (``<<: *anchor`` or a list of them).
+
+        Those already merged, and the mapping's `own`, win over them.
+        """
         if isinstance(node, yaml.SequenceNode) and id(node) not in self.open:
             self.open.append(id(node))
             for item in node.value:
-                self.merge(item, key, value)
+                self.merge(item, key, value, own)
             self.open.pop()
             return
         if not isinstance(node, yaml.MappingNode) or id(node) in self.open:
@@ -319,10 +319,9 @@ class _Builder:
         merged = inner.build(node, key)
         self.count = inner.count
         self.problems += inner.problems
-        for name in merged.keys() - value.keys():
-            value[name] = merged[name]
-            within = (*key, name)
-            self.places |= {at: place for at, place in inner.places.items() if at[: len(within)] == within}
+        new = {name: item for name, item in merged.items() if name not in value and name not in own}
+        value |= new
+        self.places |= {at: place for at, place in inner.places.items() if at[len(key)] in new}
 
     def name(self, node: yaml.Node, key: Key) -> str | None:
         """Read a mapping's key, which must be text."""

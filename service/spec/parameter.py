@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from schedulers.space import Categorical, Domain, Float, Int
-from service.spec.problem import nearest, shown, suggestion
+from service.spec.problem import how_to_write_number, nearest, shown, suggestion
 
 WORDS = {
     "float": ("type", "min", "max", "log", "step", "when"),
@@ -221,17 +221,9 @@ def _expect(
         return default
     if sound(value):
         return value
-    mend = "remove the quotes" if isinstance(value, str) and _looks_numeric(value) else ""
+    mend = how_to_write_number(value) if isinstance(value, str) else ""
     faults.append(Fault(word, f"{shown(value)} is not {expected}", mend))
     return default
-
-
-def _looks_numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _range(words: dict[str, Any], faults: list[Fault]) -> Float | Int | None:

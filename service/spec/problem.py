@@ -112,3 +112,23 @@ def suggestion(word: str, known: Iterable[str], otherwise: str = "") -> str:
         return otherwise
     few = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return otherwise or f"known here: {few}"
+
+
+def how_to_write_number(text: str) -> str:
+    """Say how to write the number that a text means; empty if it means none.
+
+    >>> how_to_write_number("0.5"), how_to_write_number("0,5"), how_to_write_number("half")
+    ('remove the quotes', 'write 0.5, with a decimal point', '')
+    """
+    if _is_number(text):
+        return "remove the quotes"
+    pointed = text.replace(",", ".")
+    return f"write {pointed}, with a decimal point" if _is_number(pointed) else ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

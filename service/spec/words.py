@@ -15,9 +15,34 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from service.spec.document import Document
-from service.spec.problem import Key, Problem, nearest, shown, suggestion
+from service.spec.problem import Key, Problem, dotted, how_to_write_number, nearest, shown, suggestion
+from trainables.run import RunConfig
 
 _OWN_READERS = ("run", "search_space", "points_to_evaluate", "import_paths")
+_OF_PEERS = {
+    "n_trials": "trials",
+    "num_samples": "trials",
+    "num_trials": "trials",
+    "max_trials": "trials",
+    "mode": "direction",
+    "goal": "direction",
+    "name": "study_name",
+    "experiment_name": "study_name",
+    "max_t": "run.epochs",
+    "max_epochs": "run.epochs",
+    "n_epochs": "run.epochs",
+    "num_epochs": "run.epochs",
+    "param_space": "search_space",
+    "parameters": "search_space",
+    "early_terminate": "trial_scheduler",
+    "scheduler": "trial_scheduler",
+    "timeout": "time_budget_s",
+    "n_jobs": "max_concurrent_trials",
+    "gpu": "resources_per_trial.gpu",
+    "gpus": "resources_per_trial.gpu",
+    "cpus": "resources_per_trial.cpu",
+}
+"""Keys of Ray Tune, Optuna, W&B, Katib and Lightning, by what they are called here."""
 
 
 def unknown_words(
@@ -35,18 +60,40 @@ def unknown_words(
     if not isinstance(raw, dict):
         return []
     known = [*(name for name in model.model_fields if name != "import_paths"), *old]
+    for name in [name for name in raw if not key and name.startswith("x-")]:
+        del raw[name]  # a home for anchors, as in Docker Compose
     problems = []
     for name in [name for name in raw if name not in known]:
-        free = [other for other in known if other not in raw]
-        near = nearest(name, free)
-        problems.append(document.problem((*key, name), "unknown", suggestion(name, free or known)))
-        if near is None:
+        at = (*key, name)
+        # An override means a key that the file has; a second key in the file means one that it lacks.
+        overrides = at in document.places and document.places[at].line is None
+        free = known if overrides else [other for other in known if other not in raw]
+        elsewhere = _elsewhere(document, key, name, known)
+        near = None if elsewhere else nearest(name, free)
+        fix = f"did you mean '{elsewhere}'?" if elsewhere else suggestion(name, free or known)
+        problems.append(document.problem(at, "unknown", fix))
+        if near is None or near in raw:
             del raw[name]
         else:
-            document.move((*key, name), (*key, near))
+            document.move(at, (*key, near))
     for name in [name for name in raw if name not in _OWN_READERS and name in model.model_fields]:
         problems += _inside(document, (*key, name), model.model_fields[name].annotation)
     return problems
+
+
+def _elsewhere(document: Document, key: Key, name: str, known: Iterable[str]) -> str | None:
+    """The key meant by another tool's word for it, or by one that stands at the wrong level."""
+    if key not in ((), ("run",)):
+        return None
+    if not key and name in _OF_PEERS:
+        return _OF_PEERS[name]
+    same = {place for place in document.places if place[0] == "run" and place[-1] == name} - {(*key, name)}
+    if len(same) == 1:
+        return dotted(same.pop())
+    if key or nearest(name, known):
+        return None
+    near = nearest(name, RunConfig.model_fields)
+    return f"run.{near}" if near else None
 
 
 def _inside(document: Document, key: Key, annotation: Any) -> list[Problem]:
@@ -70,7 +117,7 @@ def _not_a_number(document: Document, key: Key, kinds: list[Any]) -> list[Proble
     if not {int, float} & set(kinds) or {str, bool} & set(kinds) or not isinstance(value, (str, bool)):
         return []
     expected = "a whole number" if int in kinds else "a number"
-    mend = "remove the quotes" if isinstance(value, str) and _numeric(value) else ""
+    mend = how_to_write_number(value) if isinstance(value, str) else ""
     problem = document.problem(key, f"{shown(value)} is not {expected}", mend)
     holder = document.at(key[:-1])
     if isinstance(holder, dict):
@@ -78,14 +125,6 @@ def _not_a_number(document: Document, key: Key, kinds: list[Any]) -> list[Proble
     else:
         holder[key[-1]] = 0
     return [problem]
-
-
-def _numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _alternatives(annotation: Any) -> list[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -108,6 +110,34 @@ def test_merge_keys_give_what_is_not_given_and_keep_the_line_they_came_from() ->
     document = parse(b"a: &x\n  b: 1\n  c: 2\nd:\n  <<: *x\n  c: 3\n", "f.yaml")
     assert document.value["d"] == {"b": 1, "c": 3}
     assert [document.problem(("d", word), "").line for word in ("b", "c")] == [2, 6]
+
+
+def test_a_mapping_s_own_key_wins_over_a_merged_one_wherever_it_stands() -> None:
+    document = parse(
+        b"base: &base {a: 1, b: {c: 2}}\nx:\n  b: 3\n  <<: *base\ny:\n  <<: *base\n  b: 4\n", "f"
+    )
+    assert (document.value["x"], document.value["y"]) == ({"a": 1, "b": 3}, {"a": 1, "b": 4})
+    assert str(document.problem(("y", "b"), "wrong")) == "f:7: y.b: wrong"
+    assert ("y", "b", "c") not in document.places
+
+
+def test_the_work_of_reading_grows_with_the_file_not_its_square() -> None:
+    def calls(keys: int) -> int:
+        text = "".join(f"k{number}: {{a: 1, b: [2, 3]}}\n" for number in range(keys)).encode()
+        count = 0
+
+        def tally(_frame: FrameType, _event: str, _arg: object) -> None:
+            nonlocal count
+            count += 1
+
+        sys.setprofile(tally)
+        try:
+            parse(text, "f")
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert calls(800) < 5 * calls(200)
 
 
 def test_a_problem_with_something_that_is_not_there_stands_at_what_is_around_it() -> None:

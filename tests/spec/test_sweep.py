@@ -256,6 +256,39 @@ def test_a_slip_in_an_override_is_said_of_the_override(override: str, message: s
     assert problem.startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trial=10", "--set trial: unknown; did you mean 'trials'?"),  # though the file has `trials`
+        ("num_samples=10", "--set num_samples: unknown; did you mean 'trials'?"),
+        ("max_epochs=10", "--set max_epochs: unknown; did you mean 'run.epochs'?"),
+        ("epoch=10", "--set epoch: unknown; did you mean 'run.epochs'?"),
+        ("lr=0.1", "--set lr: unknown; did you mean 'run.optimizer_config.lr'?"),
+        ("run.lr=0.1", "--set run.lr: unknown; did you mean 'run.optimizer_config.lr'?"),
+        ("grad_clip=0,5", "--set grad_clip: '0,5' is not a number; write 0.5, with a decimal point"),
+        (
+            "search_space.optimizer_config.lr.max=0,5",
+            "--set search_space.optimizer_config.lr.max: '0,5' is not a number; "
+            "write 0.5, with a decimal point",
+        ),
+        (
+            "trial_scheduler=ASHAScheduler",
+            "--set trial_scheduler: 'ASHAScheduler' is no dotted path; did you mean 'schedulers.ASHA'?",
+        ),
+    ],
+)
+def test_another_tools_habit_gets_the_word_used_here(override: str, message: str) -> None:
+    with pytest.raises(SweepError) as caught:
+        read_sweep(CLONE / "sweeps/asha.yaml", overrides=[override])
+    assert [str(problem) for problem in caught.value.problems] == [message]
+
+
+def test_a_top_level_key_that_begins_with_x_is_a_home_for_anchors(tmp_path: Path) -> None:
+    text = f"x-common: &common {{lr: 0.5}}\n{RUN}  optimizer_config: *common\n"
+    (tmp_path / "sweep.yaml").write_text(text)
+    assert read_sweep(tmp_path / "sweep.yaml").sweep.run.optimizer_config == {"lr": 0.5}
+
+
 def test_overrides_lie_over_the_file_and_are_read_as_yaml(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text((FILES / "full.yaml").read_text())
     sweep = read_sweep(
