@@ -13,8 +13,10 @@ from collections.abc import Sequence
 import click
 
 from service.commands import learn, look, prepare, run, winner
-from service.commands.codes import EXIT_CODES, INTERRUPTED
+from service.commands.codes import CANNOT_WRITE, EXIT_CODES, INTERRUPTED
 from service.commands.group import cli
+from service.spec.problem import printable
+from service.view.streams import protect_streams, unwritten
 
 COMMANDS = (run, look, learn, winner, prepare)  # each of them has put its own into `cli`
 
@@ -28,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(f"launch.py: {error.format_message()}", err=True)
         return 2
     except tuple(EXIT_CODES) as error:
-        click.echo(str(error), err=True)
+        click.echo(printable(str(error), "\n"), err=True)
         return EXIT_CODES[type(error)]
     except (KeyboardInterrupt, click.Abort):
         click.echo("aborted; what was reported is kept: `launch.py resume` carries on", err=True)
@@ -37,6 +39,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     gc.set_threshold(100_000, 50, 50)  # imports make no garbage: looking for it is a tenth of their time
+    streams = protect_streams()
     code = main()
+    if lost := unwritten(streams):
+        click.echo(lost, err=True)
+        code = code or CANNOT_WRITE
     gc.freeze()  # or the interpreter spends half a second on taking apart what ends with it anyway
     sys.exit(code)

@@ -34,3 +34,4 @@ EXIT_CODES: dict[type[Exception], int] = {
     CannotWrite: 6,
 }
 INTERRUPTED = 130
+CANNOT_WRITE = EXIT_CODES[CannotWrite]

@@ -18,6 +18,7 @@ from service.before.advice import headline
 from service.cluster.machine import this_machine
 from service.cluster.target import Target, where
 from service.spec import Sweep
+from service.spec.problem import printable
 from service.study.depot import name_in, uri_of
 from service.study.folder import NotAStudy, StudyFolder, below
 from service.study.places import fetched, here
@@ -130,7 +131,7 @@ def place_of(sweep: Sweep, target: Target) -> Iterator[Place]:
 
 def murmur(text: str) -> None:
     """Tell the user, not the pipe."""
-    click.echo(text, err=True)
+    click.echo(printable(text, "\n"), err=True)
 
 
 def facts_of(sweep: Sweep) -> Facts:
@@ -185,4 +186,4 @@ def _find(study: str, runs: Path) -> StudyFolder:
 def warn(warnings: Iterable[Any]) -> None:
     """Print what is allowed but suspicious."""
     for warning in warnings:
-        click.echo(f"warning: {warning}", err=True)
+        murmur(f"warning: {warning}")

@@ -84,9 +84,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def printable(text: str) -> str:
-    """Keep a message on one line and fit for any terminal, whatever bytes the user's file held."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+def printable(text: str, keep: str = "") -> str:
+    r"""Make a text fit for any terminal: what cannot be printed, but for `keep`, becomes an escape.
+
+    >>> printable("one\x1b[2Jtwo")
+    'one\\x1b[2Jtwo'
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -54,6 +55,9 @@ class Relay(StopSignal):
 def stopped_by_signals(stop: StopSignal, say: Callable[[str], None]) -> Iterator[None]:
     """Let the first Ctrl-C or SIGTERM raise `stop`; a second one aborts by KeyboardInterrupt.
 
+    Only the main thread can be told of signals: elsewhere (a notebook's worker, a test) they keep
+    the meaning they have.
+
     Enter it after `ray.init`, which puts a SIGTERM handler of its own in place, and with
     TUNE_DISABLE_SIGINT_HANDLER=1, or `Tuner.fit` takes SIGINT away again.
 
@@ -62,6 +66,9 @@ def stopped_by_signals(stop: StopSignal, say: Callable[[str], None]) -> Iterator
         say: told one line for the user at the first signal; called from the handler, so it must
             not block.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     signals = 0  # counted here: `stop` may be up for another reason, such as a time budget
 
     def handle(number: int, _frame: FrameType | None) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from service.spec.problem import printable
 from service.study.events import Ended, Event, Reopened
 from service.study.record import StudyRecord
 from service.study.words import duration
@@ -53,8 +54,8 @@ class Lines(Watch):
     def show(self, line: str) -> None:
         """Print a line and flush it: whoever reads the log reads it now."""
         self._spoke_at = self._clock()
-        with contextlib.suppress(BrokenPipeError):  # `| head` has seen enough; the sweep goes on
-            self._stream.write(line + "\n")
+        with contextlib.suppress(BrokenPipeError):  # a caller's own stream; the sweep goes on
+            self._stream.write(printable(line) + "\n")
             self._stream.flush()
 
     def _trial_line(self, event: Ended) -> str:

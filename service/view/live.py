@@ -12,6 +12,7 @@ from rich.text import Text
 
 from service.study.events import Event
 from service.study.record import StudyRecord
+from service.view.console import Printable
 from service.view.lines import Lines, times
 from service.view.progress import Facts, Progress
 from service.view.watch import Watch
@@ -51,7 +52,7 @@ class Screen(Watch):
 
     def draw(self, events: list[Event]) -> None:
         """Redraw the whole screen."""
-        self._live.update(picture(self.progress(), self.facts), refresh=True)
+        self._live.update(Printable(picture(self.progress(), self.facts)), refresh=True)
 
     def close(self) -> None:
         """Leave the last picture standing and free the terminal."""
@@ -59,7 +60,7 @@ class Screen(Watch):
 
     def show(self, line: str) -> None:
         """Print a line above the picture."""
-        self._live.console.print(line, markup=False, highlight=False)
+        self._live.console.print(line, highlight=False)
 
 
 def picture(now: Progress, facts: Facts) -> Group:

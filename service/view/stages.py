@@ -15,7 +15,7 @@ from service.view.words import number, settings
 def print_stage(console: Console, lines: Sequence[str]) -> None:
     """Print what was made of the stages before it."""
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_stages(console: Console, status: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -42,6 +43,18 @@ def test_handlers_are_put_back():
     with stopped_by_signals(StopSignal(), lambda _line: None):
         pass
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_another_thread_has_no_handlers_to_set():
+    """A notebook's worker thread may run a sweep: Python lets only the main thread handle signals."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+
+    def enter() -> list[object]:
+        with stopped_by_signals(StopSignal(), lambda _line: None):
+            return [signal.getsignal(number) for number in SIGNALS]
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(enter).result() == before
 
 
 def test_the_first_reason_is_kept():
