@@ -322,4 +322,4 @@ def _schedule(subject: Subject, tables: Tables) -> Any:
 
 def _safe(text: str) -> str:
     """A reason inside plotly's hover text, which reads markup."""
-    return setting(text).replace("&", "&amp;").replace("<", "&lt;").replace("%{", "% {")[:160]
+    return setting(text).replace("&", "&amp;").replace("%{", "% {")[:160]

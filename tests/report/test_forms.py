@@ -1,18 +1,21 @@
 """The written forms of a report."""
 
+import base64
+import hashlib
 import io
 import json
 import re
 from html.parser import HTMLParser
 
+import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
 from service.report.errors import CannotReport, NothingFound
-from service.report.figures import figures
+from service.report.figures import Figure, figures
 from service.report.findings import Finding
-from service.report.markdown import as_markdown
-from service.report.page import as_page
+from service.report.markdown import as_markdown, markdown
+from service.report.page import as_page, page
 from service.report.report import as_json, report
 from service.report.sections import MEND, Section
 from service.report.subject import only_study
@@ -26,12 +29,28 @@ class Links(HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.fetched, self.ids = [], []
+        self.fetched, self.ids, self.scripts, self.figures, self.policy = [], [], [], [], ""
+        self.open = None
 
     def handle_starttag(self, tag, attrs):
         words = dict(attrs)
+        if tag == "script":
+            self.open = self.figures if words.get("type") == "application/json" else self.scripts
+        if words.get("http-equiv") == "Content-Security-Policy":
+            self.policy = words["content"]
         self.fetched += [words[key] for key in ("src", "href", "data", "action") if words.get(key)]
         self.ids += [words["id"]] if "id" in words else []
+
+    def handle_data(self, data):
+        if self.open is not None:
+            self.open.append(data)
+
+    def handle_endtag(self, tag):
+        self.open = None
+
+
+def figure_parts(found):
+    return found.subject, found.tables, found.importance
 
 
 @pytest.fixture
@@ -41,11 +60,11 @@ def found(tmp_path):
 
 def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found):
     drawn = figures(found.subject, found.tables, found.importance)
-    page = as_page(found, drawn)
+    text = as_page(found, drawn)
     links = Links()
-    links.feed(page)
+    links.feed(text)
     assert [link for link in links.fetched if not link.startswith(("#", "data:"))] == []
-    assert re.findall(r"@import|url\(", page[: page.index("<body>")]) == []
+    assert re.findall(r"@import|url\(", text[: text.index("<body>")]) == []
     assert {figure.name for figure in drawn} <= set(links.ids)
     assert {link[1:] for link in links.fetched if link.startswith("#")} <= set(links.ids)
 
@@ -107,11 +126,44 @@ def test_a_finding_is_in_every_form(found, tmp_path):
     assert all("seven of nine" in text for text in [*written, out.getvalue()])
 
 
-def test_a_reason_with_markup_stays_text(tmp_path):
-    events = stories.trial(0, 0.1, stories.config(0), reason="</script><b>&")
+HOSTILE = "█<!--</script><script>alert(1)</script><a href='http://evil'>[x](http://evil)`\x1b[2J"
+
+
+def test_hostile_words_stay_words_in_the_page(tmp_path):
+    events = stories.trial(0, 0.1, stories.config(0), reason=HOSTILE)
     seen = report(stories.subject(tmp_path, events + stories.trial(1, 0.2, stories.config(1))), 5)
-    page = as_page(seen, figures(seen.subject, seen.tables, seen.importance))
-    assert "</script><b>" not in page
+    plot = go.Figure(go.Scatter(x=[1], y=[1], text=[HOSTILE], name=HOSTILE), {"title": HOSTILE})
+    drawn = [Figure("curves", "curves", HOSTILE, HOSTILE, plot), *figures(*figure_parts(seen))]
+    links = Links()
+    links.feed(
+        page(HOSTILE, HOSTILE, [Section("curves", HOSTILE, (HOSTILE,), (HOSTILE,), ((HOSTILE,),))], drawn)
+    )
+    assert not [link for link in links.fetched if "evil" in link]
+    assert HOSTILE not in as_page(seen, drawn)
+    assert {json.loads(text)["data"][0]["name"] for text in links.figures[:1]} == {
+        HOSTILE.replace("<", "&lt;")
+    }  # plotly shows &lt; as <, and makes no link of it
+
+
+def test_only_the_scripts_of_the_page_may_run(found):
+    links = Links()
+    links.feed(as_page(found, figures(*figure_parts(found))))
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in links.scripts]
+    allowed = re.findall(r"'sha256-([^']+)'", links.policy)
+    assert allowed == digests
+    assert len(allowed) == 2
+    assert "default-src 'none'" in links.policy
+    assert "unsafe-inline" not in links.policy.split(";")[1]
+
+
+def test_hostile_words_stay_words_in_markdown():
+    (line,) = [
+        each for each in markdown("t", "p", [Section("s", "S", (HOSTILE,))]).splitlines() if "█" in each
+    ]
+    assert line == (
+        r"█\<!--\</script>\<script>alert(1)\</script>\<a href='http&colon;//evil'>"
+        r"\[x\](http&colon;//evil)\`\\x1b\[2J"
+    )
 
 
 @pytest.mark.parametrize(
