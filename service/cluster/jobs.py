@@ -104,7 +104,14 @@ class Jobs:
             raise ClusterError(f"nothing answers at {url} ({_last_line(error)}): is it up?") from None
 
     def submit(
-        self, study: str, arguments: Sequence[str], *, clone: Path, project: Path, say: Callable[[str], None]
+        self,
+        study: str,
+        arguments: Sequence[str],
+        *,
+        clone: Path,
+        project: Path,
+        say: Callable[[str], None],
+        include: Sequence[str] = (),
     ) -> str:
         """Send the working tree and start `launch.py ARGUMENTS` on the head.
 
@@ -113,14 +120,15 @@ class Jobs:
             arguments: of launch.py; paths relative to `project`.
             clone: where launch.py is.
             project: the working directory.
-            say: told the size of what is sent.
+            say: told the size of what is sent, and what is not.
+            include: files that are sent whatever they are.
 
         Returns:
             The job's id.
         """
         earlier = len(self.of(study))
         job = study if not earlier else f"{study}.{earlier + 1}"
-        with packed(clone, project) as package:
+        with packed(clone, project, include) as package:
             say(f"sends {package}")
             command = shlex.join(["python", package.launch, *arguments])
             try:

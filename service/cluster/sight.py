@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.cluster.package import LARGE_FILE_MB, files_of
+from service.cluster.package import LARGE_FILE_MB, select_files
 from service.cluster.trouble import ClusterError
 from service.spec import Sweep
 
@@ -29,26 +29,31 @@ class Unseen:
         return f"{self.key}: {self.says}"
 
 
-def unseen(sweep: Sweep, clone: Path, project: Path) -> list[Unseen]:
+def unseen(sweep: Sweep, clone: Path, project: Path, include: Sequence[str] = ()) -> list[Unseen]:
     """Data files of this machine that a job would not find where it runs.
 
     Args:
         sweep: its `run.data_config` may name files.
         clone: where launch.py is; it is sent.
         project: the working directory; it is sent too.
+        include: what goes along whatever it is.
     """
     named = list(_named(sweep))
-    sent = {tree / file for tree in {clone, project} for file in files_of(tree)} if named else set()
+    sent = (
+        {tree / file for tree in {clone, project} for file in select_files(tree, include).files}
+        if named
+        else set()
+    )
     return [found for key, word, file in named if (found := _look(key, word, file.resolve(), sent))]
 
 
-def refuse_unseen(sweep: Sweep, clone: Path, project: Path) -> list[str]:
+def refuse_unseen(sweep: Sweep, clone: Path, project: Path, include: Sequence[str] = ()) -> list[str]:
     """What the user should know before a sweep is sent.
 
     Raises:
         ClusterError: if the cluster cannot have one of its data files.
     """
-    found = unseen(sweep, clone, project)
+    found = unseen(sweep, clone, project, include)
     certain = [str(each) for each in found if each.certain]
     if certain:
         raise ClusterError("\n".join(certain))

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,11 +28,13 @@ class Target:
             `cluster` the cluster of a file, whose Job API is behind an SSH tunnel.
         where: nothing, a Ray address, a URL, or the file's path.
         why: in words, for the first line a command prints.
+        include: files that a job takes along although they look like secrets, or git ignores them.
     """
 
     kind: Literal["here", "ray", "jobs", "cluster"]
     where: str
     why: str
+    include: tuple[str, ...] = ()
 
     @property
     def far(self) -> bool:
@@ -49,12 +51,13 @@ class Target:
         return f"{place} ({self.why})"
 
 
-def where(local: bool, address: str | None, cluster: Path | None) -> Target:
-    """Where a command of this process goes; see `choose`."""
+def where(local: bool, address: str | None, cluster: Path | None, include: tuple[str, ...] = ()) -> Target:
+    """Where a command of this process goes, see `choose`, and what goes along."""
     environ, folder = os.environ, Path.cwd()
-    return choose(
+    target = choose(
         local=local, address=address, cluster=cluster, environ=environ, folder=folder, head_of=head_of
     )
+    return replace(target, include=include)
 
 
 def head_of(file: Path) -> str | None:

@@ -31,7 +31,8 @@ def offers(target: Target) -> Nodes | None:
 def send(target: Target, study: str, arguments: Sequence[str], *, clone: Path, say: Say) -> str:
     """Submit `launch.py ARGUMENTS` as a job on a study; the job's id."""
     with reach(target, os.environ, Path.home()) as jobs:
-        return jobs.submit(study, arguments, clone=clone, project=Path.cwd(), say=say)
+        project, include = Path.cwd(), target.include
+        return jobs.submit(study, arguments, clone=clone, project=project, say=say, include=include)
 
 
 def follow(target: Target, job: str, *, say: Say) -> int:

@@ -22,7 +22,7 @@ RUNS = click.option(
 )
 
 
-PLACES = ("local", "address", "cluster")
+PLACES = ("local", "address", "cluster", "include")
 
 
 def options(given: Mapping[str, Any]) -> list[str]:
@@ -42,12 +42,18 @@ def options(given: Mapping[str, Any]) -> list[str]:
 
 
 def placed(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say where it goes; all three are passed on as they are."""
+    """Give a command the options that say where it goes; they are passed on as they are."""
     for option in (
         click.option(
             "--cluster", type=SWEEP_FILE, help="Use the cluster of this file, as `ray up` takes it."
         ),
         click.option("--address", metavar="URL", help="Use this Job API (http://...) or this Ray."),
+        click.option(
+            "--include",
+            multiple=True,
+            metavar="PATH",
+            help="To a cluster, send this file (or pattern) though it looks like a secret or git ignores it.",
+        ),
         click.option("--local", is_flag=True, help="Use this machine."),
     ):
         command = option(command)

@@ -41,7 +41,7 @@ def submit(
     if nodes is not None:
         nodes.slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
     here = Path.cwd()
-    warn(refuse_unseen(sweep, CLONE, here))
+    warn(refuse_unseen(sweep, CLONE, here, target.include))
     arguments = [words[0], sent_as(file, CLONE, here), *words[1:]]
     if optimize_config:
         arguments += ["--optimize-config", sent_as(optimize_config, CLONE, here)]

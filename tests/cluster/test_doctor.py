@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -81,16 +82,33 @@ def test_gpus_are_seen_together_with_the_torch_that_is_to_use_them(
     assert (found.state, says in found.says) == (state, True), found
 
 
-@pytest.mark.parametrize(("mode", "state"), [(0o600, "ok"), (0o640, "problem"), (0o604, "problem")])
-def test_a_token_that_others_can_read_is_a_problem(tmp_path: Path, mode: int, state: str):
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
+def test_a_token_is_made_readable_for_its_owner_alone(tmp_path: Path, mode: int):
     token = tmp_path / ".ray" / "auth_token"
     token.parent.mkdir()
     token.write_text("secret")
     token.chmod(mode)
+    assert look(tmp_path)["token"].state == "ok"
+    assert "secret" not in str(look(tmp_path)["token"])
+    assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_token_that_stays_open_to_others_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    token = tmp_path / ".ray" / "auth_token"
+    token.parent.mkdir()
+    token.write_text("secret")
+    token.chmod(0o644)
+
+    def refuse(*_words: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
     found = look(tmp_path)["token"]
-    assert found.state == state
-    assert "secret" not in str(found)
-    assert found.mend == (f"chmod 600 {token}" if state == "problem" else "")
+    assert (found.state, found.says) == (
+        "problem",
+        f"{token}: others can read this token, and it cannot be changed (Operation not permitted); "
+        f"chmod 600 {token}",
+    )
 
 
 def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(

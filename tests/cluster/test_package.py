@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from service.cluster.package import files_of, packed, sent_as
+from service.cluster.package import packed, select_files, sent_as
 from service.cluster.trouble import ClusterError
 
 
@@ -24,17 +24,69 @@ def clone(tmp_path):
     return tree(tmp_path / "clone", "launch.py", "schedulers/asha.py", "sweeps/pbt.yaml")
 
 
-def test_runs_environments_caches_and_keys_stay_at_home(clone):
-    tree(clone, ".git/x", "runs/a/journal/1", ".venv/bin/python", "a/__pycache__/b.pyc", "key.pem", ".env")
-    assert [str(file) for file in files_of(clone)] == ["launch.py", "schedulers/asha.py", "sweeps/pbt.yaml"]
+def files_of(folder, *include):
+    return [str(file) for file in select_files(folder, include).files]
+
+
+CODE = ["launch.py", "schedulers/asha.py", "sweeps/pbt.yaml"]
+
+
+def test_runs_environments_and_caches_stay_at_home(clone):
+    tree(clone, ".git/x", "runs/a/journal/1", ".venv/bin/python", "a/__pycache__/b.pyc")
+    assert files_of(clone) == CODE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(".aws/credentials", ".ssh/config", ".kube/config", ".docker/config.json", "infra/.gnupg/x"),
+        *(".netrc", ".npmrc", ".pypirc", ".pgpass", ".git-credentials", ".ray/auth_token", "auth_token"),
+        *(".env", ".env.local", "prod.env", "secrets.yaml", "conf/my_secret.yml", "client_secret_1.json"),
+        *("a.tfstate", "a.tfstate.backup", "prod.tfvars", "key.pem", "tls.key", "ca.crt", "x.p12", "id_rsa"),
+        *("id_ecdsa.pub", ".bash_history", ".python_history", "core", "core.4711"),
+    ],
+)
+def test_a_secret_stays_at_home_by_its_name_and_is_said(name, clone):
+    tree(clone, name)
+    assert files_of(clone) == CODE
+    with packed(clone, clone) as package:
+        assert f"keeps back what may be secret: {name} (--include PATH sends one)" in str(package)
+
+
+@pytest.mark.parametrize("name", ["secrets.py", "core.py", "core/net.py", "keys/a.py", "environment.yaml"])
+def test_code_and_data_of_a_like_name_go_along(name, clone):
+    tree(clone, name)
+    assert name in files_of(clone)
+
+
+def test_a_private_key_stays_at_home_whatever_its_name(clone):
+    (clone / "notes.txt").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA", encoding="utf-8")
+    assert "notes.txt" not in files_of(clone)
+
+
+@pytest.mark.parametrize(
+    ("target", "sent"), [("sweeps/pbt.yaml", True), (".env", False), ("../outside.txt", False)]
+)
+def test_a_link_is_worth_what_it_leads_to(target, sent, clone):
+    tree(clone, ".env", "../outside.txt")
+    (clone / "link.txt").symlink_to(target)
+    assert ("link.txt" in files_of(clone)) is sent
+
+
+@pytest.mark.parametrize("wanted", ["conf/secrets.yaml", "conf/*.yaml"])
+def test_what_is_included_goes_along_whatever_it_is(wanted, clone):
+    tree(clone, "conf/secrets.yaml", "conf/tls.key")
+    (clone / ".gitignore").write_text("conf/\n", encoding="utf-8")
+    subprocess.run(["git", "init", "-q", str(clone)], check=True)
+    assert [file for file in files_of(clone, wanted) if "conf" in file] == ["conf/secrets.yaml"]
 
 
 def test_what_git_ignores_stays_at_home(clone):
     tree(clone, "scratch/big", "mine.py")
     (clone / ".gitignore").write_text("scratch/\n", encoding="utf-8")
     subprocess.run(["git", "init", "-q", str(clone)], check=True)
-    assert "scratch/big" not in map(str, files_of(clone))
-    assert "mine.py" in map(str, files_of(clone))
+    assert "scratch/big" not in files_of(clone)
+    assert "mine.py" in files_of(clone)
 
 
 def test_from_within_the_clone_the_clone_is_sent_and_the_working_directory_kept(clone):
