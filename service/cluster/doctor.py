@@ -1,4 +1,4 @@
-"""Is this machine fit for a sweep? What is looked at here ends nobody, and changes nothing but a token's mode."""
+"""Is this machine fit for a sweep? Looking ends nobody, and changes nothing but the mode of an open token."""
 
 from __future__ import annotations
 
