@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,14 @@ import ray
 
 from service.cluster.embedded import QUIET
 from service.cluster.nodes import Nodes, machines_of, offered, promised, read_cluster_file
+from service.cluster.ray_private import bootstrap_address
 from service.cluster.trouble import ClusterError
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which brings its code along
 NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
 LOOK_S = 1.0
+ANSWERS_S = 10.0  # for a connection to a head's port
 
 
 @contextmanager
@@ -40,6 +43,7 @@ def attached(
     Raises:
         ClusterError: if there is no Ray at `address`.
     """
+    refuse_silence(address)
     before = {name: os.environ.get(name) for name in QUIET}
     os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
     paths = os.pathsep.join(map(str, import_paths))
@@ -60,6 +64,25 @@ def attached(
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+def refuse_silence(address: str) -> None:
+    """Ask the port of a Ray first: Ray itself would ask one that does not answer for a quarter of an hour.
+
+    Raises:
+        ClusterError: if nothing answers at `address`.
+    """
+    if "://" in address:
+        return  # a Ray Client, which has a time limit of its own
+    try:
+        host, port = bootstrap_address(address)
+        socket.create_connection((host, port), timeout=ANSWERS_S).close()
+    except (OSError, ValueError) as error:
+        why = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise ClusterError(
+            f"no Ray answers at {address} ({why}); "
+            "`--local` runs here, RAY_ADDRESS or --address names another"
+        ) from None
 
 
 def _wait_for(nodes: int, say: Callable[[str], None]) -> None:

@@ -171,6 +171,13 @@ def _address(environ: Mapping[str, str]) -> Check:
     address = environ.get("RAY_ADDRESS", "")
     if not address:
         return Check("RAY_ADDRESS", "ok", "not set: sweeps run on this machine")
+    if not address.startswith(("http://", "https://")):
+        from service.cluster.attached import refuse_silence
+
+        try:
+            refuse_silence(address)
+        except ClusterError as error:
+            return Check("RAY_ADDRESS", "problem", str(error), "unset RAY_ADDRESS")
     return Check("RAY_ADDRESS", "note", f"{address}: sweeps go there; `--local` keeps one here")
 
 

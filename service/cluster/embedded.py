@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,9 @@ from service.cluster.machine import Machine, this_machine
 from service.cluster.ray_private import without_monitors
 from service.cluster.trouble import ClusterError
 
-TOO_SLOW = "timed out during startup"  # words of Ray's
+SOCKET_PATH = 107  # bytes of a Unix socket's path (Linux; Ray checks it)
+SOCKET_NAME = len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+ERROR_LINE = re.compile(r"^\[[^]]* [EF] \d+ \d+\] \(\w+\) \S+: (.*?)(?: /\S*\(\+0x.*)?$", re.MULTILINE)
 
 # What Ray reads from the environment; whatever the user has set already wins.
 QUIET = {
@@ -57,11 +61,14 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
         [*map(str, import_paths), *filter(None, [before["PYTHONPATH"]])]
     )  # workers inherit the environment of the moment in which Ray starts
     try:
-        _start()
-        has = ray.cluster_resources()
-        yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
+        with ray_temp_dir() as temp:
+            try:
+                _start(temp)
+                has = ray.cluster_resources()
+                yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
+            finally:
+                ray.shutdown()
     finally:
-        ray.shutdown()
         for name, value in before.items():  # not the token: Ray reads it once a process
             if value is None:
                 os.environ.pop(name, None)
@@ -69,11 +76,14 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
                 os.environ[name] = value
 
 
-def _start() -> None:
+def _start(temp: Path) -> None:
     """Start a local Ray, on a busy machine at the second try: Ray gives its own start half a minute.
 
+    Args:
+        temp: where it keeps its sockets and logs.
+
     Raises:
-        ClusterError: if it takes longer twice.
+        ClusterError: if it does not start, with what Ray said.
     """
     for tries_left in (1, 0):
         try:
@@ -84,14 +94,46 @@ def _start() -> None:
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
+                    _temp_dir=str(temp),
                 )
             return
-        except Exception as error:  # a bare one is what Ray raises then (node.py:440)
-            if TOO_SLOW not in str(error):
-                raise
+        except Exception as error:  # a bare one is what Ray raises for a slow start (node.py:440)
             ray.shutdown()
-            if not tries_left:
-                raise ClusterError(
-                    "Ray did not start within 30 s, twice: is this machine overloaded? `launch.py resume` "
-                    "carries on; /tmp/ray/session_latest/logs says more"
-                ) from None
+            if tries_left:
+                continue
+            said = error_in_logs(temp) or " ".join(str(error).split())[:300]
+            where = f"; its logs: {temp}/session_latest/logs" if temp.exists() else ""
+            raise ClusterError(f"Ray did not start, twice: {said}{where}") from None
+
+
+@contextmanager
+def ray_temp_dir() -> Iterator[Path]:
+    """A folder for Ray's sockets and logs: where Ray itself would put them, or one with a short name.
+
+    A socket's path has 107 bytes at most, and Ray's own part of it takes 62. Slurm's scratch folders are
+    too long for that.
+
+    Raises:
+        ClusterError: if no folder with a short name can be written to.
+    """
+    usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    if len(os.fsencode(usual)) + SOCKET_NAME <= SOCKET_PATH:
+        yield usual
+        return
+    for base in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(base, os.W_OK):
+            with tempfile.TemporaryDirectory(prefix="ray-", dir=base, ignore_cleanup_errors=True) as short:
+                yield Path(short)
+            return
+    raise ClusterError(f"{usual}: too long a path for Ray's sockets; set RAY_TMPDIR to a shorter one")
+
+
+def error_in_logs(temp: Path) -> str:
+    """The first error that the processes of this process's newest Ray wrote down, or ""."""
+    sessions = sorted(temp.glob(f"session_*_{os.getpid()}"))
+    for name in ("gcs_server", "raylet"):
+        for log in sorted(sessions[-1].glob(f"logs/{name}.*")) if sessions else ():
+            found = ERROR_LINE.search(log.read_text(encoding="utf-8", errors="replace"))
+            if found:
+                return f"{name}: {found[1][:300]}"
+    return ""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from ray._private import parameter
+from ray._private import parameter, services
 
 
 @contextmanager
@@ -25,3 +25,14 @@ def without_monitors() -> Iterator[None]:
         yield
     finally:
         parameter.RayParams = params
+
+
+def bootstrap_address(address: str) -> tuple[str, int]:
+    """Host and port of a Ray's head, of an address as `ray.init` takes it.
+
+    Raises:
+        ConnectionError: if "auto" finds no Ray on this machine, or several.
+        ValueError: if it is no address.
+    """
+    host, port = services.extract_ip_port(services.canonicalize_bootstrap_address_or_die(address))
+    return host, port

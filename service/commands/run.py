@@ -101,8 +101,9 @@ def run(
         return leave(folder, *(["--no-preflight"] if tries is False else []))
     try:
         return carry_on(folder.sweep(), folder, target, looks=tries is not False)
-    except NotFit:
-        shutil.rmtree(folder.path)  # nothing was tried: the name is free for what is mended
+    except (NotFit, ClusterError):
+        if not has_epochs(folder):
+            shutil.rmtree(folder.path)  # nothing is lost, and the name is free for what is fixed
         raise
 
 
@@ -194,6 +195,11 @@ def create(
         return folder
     except OSError as error:
         raise ClusterError(f"storage: {root}: cannot be written ({error.strerror})") from None
+
+
+def has_epochs(folder: StudyFolder) -> bool:
+    """Whether anything has been reported in a study, or in one of its stages."""
+    return any(fold(read_events(each.journal_dir)).epochs for each in (folder, *folder.stages()))
 
 
 def show(sweep: Sweep) -> None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -122,7 +123,11 @@ def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(
 
 def test_where_sweeps_would_go_is_said(tmp_path: Path):
     assert look(tmp_path)["RAY_ADDRESS"].says.startswith("not set")
-    assert look(tmp_path, RAY_ADDRESS="10.0.0.1:6379")["RAY_ADDRESS"].state == "note"
+    with socket.create_server(("", 0)) as head:
+        port = head.getsockname()[1]
+        assert look(tmp_path, RAY_ADDRESS=f"127.0.0.1:{port}")["RAY_ADDRESS"].state == "note"
+    stale = look(tmp_path, RAY_ADDRESS=f"127.0.0.1:{port}")["RAY_ADDRESS"]
+    assert (stale.state, stale.mend) == ("problem", "unset RAY_ADDRESS")
 
 
 @pytest.fixture

@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from service.cluster import embedded
+from service.cluster.attached import refuse_silence
 from service.cluster.trouble import ClusterError
 
 PROGRAM = """
@@ -42,15 +45,65 @@ def test_an_embedded_ray_is_quiet_finds_user_modules_and_leaves_nothing(tmp_path
     assert done.stdout.split()[1::2] == ["False", "False"]
 
 
-def test_a_ray_too_slow_to_start_is_tried_once_more_and_then_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    """What ray.init raises then is a bare Exception; twenty processes on two cores brought it about."""
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Pytest's own folders have names too long for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def fail_to_start(monkeypatch: pytest.MonkeyPatch, temp: Path, logged: str) -> str:
+    """What is said of a Ray that times out twice, its processes having logged something."""
     tries = []
 
-    def too_slow(**words: Any) -> None:
+    def init(**words: Any) -> None:
         tries.append(words)
-        raise Exception(f"The current node {embedded.TOO_SLOW}. This could happen because ...")
+        logs = temp / f"ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        (logs / "gcs_server.out").write_text(logged)
+        raise Exception("The current node timed out during startup. This could happen because ...")
 
-    monkeypatch.setattr(embedded.ray, "init", too_slow)
-    with pytest.raises(ClusterError, match=r"^Ray did not start within 30 s, twice: .*`launch.py resume` "):
+    monkeypatch.setenv("RAY_TMPDIR", str(temp))
+    monkeypatch.setattr(embedded.ray, "init", init)
+    with pytest.raises(ClusterError) as caught:
         embedded.embedded().__enter__()
     assert len(tries) == 2
+    return str(caught.value)
+
+
+def test_a_ray_that_does_not_start_is_tried_once_more_and_its_reason_told(
+    monkeypatch: pytest.MonkeyPatch, short_path: Path
+):
+    """The lines are those of a Ray that may open forty files."""
+    logged = (
+        "[2026-11-29 01:22:21,963 I 23412 23412] (gcs_server) gcs_server.cc:381: Generated new cluster ID.\n"
+        "[2026-11-29 01:22:21,966 E 23412 23420] (gcs_server) logging.cc:118: Unhandled exception: "
+        "N5boost. what(): epoll: Too many open files [system:24] /x/gcs_server(+0x14c484c) [0x55cc77b7a84c]\n"
+    )
+    assert fail_to_start(monkeypatch, short_path, logged) == (
+        "Ray did not start, twice: gcs_server: Unhandled exception: N5boost. what(): epoll: "
+        f"Too many open files [system:24]; its logs: {short_path}/ray/session_latest/logs"
+    )
+
+
+def test_a_ray_that_gives_no_reason_is_quoted(monkeypatch: pytest.MonkeyPatch, short_path: Path):
+    said = fail_to_start(monkeypatch, short_path, "")
+    assert said.startswith("Ray did not start, twice: The current node timed out during startup.")
+
+
+@pytest.mark.parametrize(("length", "short"), [(39, False), (40, True)])
+def test_a_temporary_folder_too_long_for_sockets_is_replaced(
+    length: int, short: bool, monkeypatch: pytest.MonkeyPatch
+):
+    """With `/ray` and Ray's own 64 bytes, 39 bytes make the 107 that a socket's path may have."""
+    monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * (length - 1))
+    with embedded.ray_temp_dir() as temp:
+        assert (len(str(temp)) < 20) is short
+        assert short is temp.exists()
+    assert not temp.exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nobody.invalid:6379", "no address"])
+def test_a_ray_that_is_not_there_is_told_at_once(address: str):
+    with pytest.raises(ClusterError, match=f"^no Ray answers at {address} \\(.+\\); `--local` runs here"):
+        refuse_silence(address)

@@ -5,7 +5,7 @@ import inspect
 import ray
 from ray._private import node, parameter, worker
 
-from service.cluster.ray_private import without_monitors
+from service.cluster.ray_private import bootstrap_address, without_monitors
 
 
 def test_ray_init_asks_ray_params_what_to_start():
@@ -19,3 +19,8 @@ def test_no_monitor_is_asked_for_in_there_and_only_in_there():
         asked = ray._private.parameter.RayParams()
     assert (asked.no_monitor, asked.include_log_monitor) == (True, False)
     assert parameter.RayParams().no_monitor is False
+
+
+def test_an_address_is_read_as_ray_reads_it():
+    assert bootstrap_address("192.0.2.1:6379") == ("192.0.2.1", 6379)
+    assert "canonicalize_bootstrap_address(address" in inspect.getsource(worker.init)
