@@ -164,7 +164,7 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
         if isinstance(event, Reported):
             meter.note()
 
-    with embedded([ROOT]) as machine:
+    with embedded() as machine:
         share = machine.cpus / concurrent
         finish = conduct(
             sweep,

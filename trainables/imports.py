@@ -36,12 +36,14 @@ def unwatched() -> Iterator[None]:
 
 
 def add_paths(folders: Iterable[str | Path]) -> None:
-    """Put the folders at the front of `sys.path`, in their order; those there already stay put.
+    """Put folders of the user's at the end of `sys.path`, in their order; those there already stay put.
 
-    A folder that is a snapshot of modules (`trainables.snapshot`) goes before all of them.
+    What is installed comes first: a user's `types.py` or `optuna.py` must not hide the module that
+    everything else needs. A folder that is a snapshot of modules (`trainables.snapshot`) goes before all.
     """
-    plain = [folder for folder in reversed([*folders]) if not install(Path(folder))]
-    sys.path[:0] = [str(folder) for folder in reversed(plain) if str(folder) not in sys.path]
+    for folder in folders:
+        if not install(Path(folder)) and str(folder) not in sys.path:
+            sys.path.append(str(folder))
 
 
 def resolve(dotted: str) -> Any:

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import ray
 
 from service.cluster.embedded import QUIET
 from service.cluster.nodes import Nodes, machines_of, offered, promised, read_cluster_file
-from service.cluster.ray_private import bootstrap_address
+from service.cluster.ray_private import bootstrap_address, keep_search_path
 from service.cluster.trouble import ClusterError
+from trainables.imports import CLONE
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which brings its code along
@@ -26,15 +27,14 @@ ANSWERS_S = 10.0  # for a connection to a head's port
 
 
 @contextmanager
-def attached(
-    address: str, import_paths: Sequence[str | Path] = (), *, say: Callable[[str], None] = print
-) -> Iterator[Nodes]:
+def attached(address: str, *, say: Callable[[str], None] = print) -> Iterator[Nodes]:
     """Use the Ray at `address` for the length of a `with` block.
+
+    A trial's process adds the folders that its config names to its path: a job's own folder is on every
+    node, others must be on storage that all nodes see.
 
     Args:
         address: as `ray.init` takes it; `auto` for the one this machine is a node of.
-        import_paths: folders in which workers, too, find the modules a sweep file names: a job's own
-            folder is on every node, otherwise these must be on storage that all nodes see.
         say: told what is waited for.
 
     Yields:
@@ -46,10 +46,15 @@ def attached(
     refuse_silence(address)
     before = {name: os.environ.get(name) for name in QUIET}
     os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
-    paths = os.pathsep.join(map(str, import_paths))
-    environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": paths}}
+    environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": str(CLONE)}}
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=environment)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=environment,
+            job_config=keep_search_path(),
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         words = " ".join(str(error).split())[:300]
         raise ClusterError(f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another") from None

@@ -7,15 +7,16 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import ray
 
 from service.cluster.machine import Machine, this_machine
-from service.cluster.ray_private import without_monitors
+from service.cluster.ray_private import keep_search_path, without_monitors
 from service.cluster.trouble import ClusterError
+from trainables.imports import CLONE
 
 SOCKET_PATH = 107  # bytes of a Unix socket's path (Linux; Ray checks it)
 SOCKET_NAME = len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
@@ -39,11 +40,10 @@ QUIET = {
 
 
 @contextmanager
-def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
+def embedded() -> Iterator[Machine]:
     """Run a local Ray for the length of a `with` block.
 
-    Args:
-        import_paths: folders in which workers, too, find the modules a sweep file names.
+    Its workers find this project's packages; a trial's process adds the folders that its config names.
 
     Yields:
         What Ray has to give: this machine's cores and every GPU it finds.
@@ -57,9 +57,8 @@ def embedded(import_paths: Sequence[str | Path] = ()) -> Iterator[Machine]:
     # but writes one into the home folder unless it is given one.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     logging.getLogger("ray").setLevel(logging.ERROR)  # it says so in a warning, before it reads logging_level
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [*map(str, import_paths), *filter(None, [before["PYTHONPATH"]])]
-    )  # workers inherit the environment of the moment in which Ray starts
+    # Workers inherit the environment of the moment in which Ray starts.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(CLONE), *filter(None, [before["PYTHONPATH"]])])
     try:
         with ray_temp_dir() as temp:
             try:
@@ -95,6 +94,7 @@ def _start(temp: Path) -> None:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     _temp_dir=str(temp),
+                    job_config=keep_search_path(),
                 )
             return
         except Exception as error:  # a bare one is what Ray raises for a slow start (node.py:440)

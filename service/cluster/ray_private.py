@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from ray._private import parameter, services
+from ray.job_config import JobConfig
 
 
 @contextmanager
@@ -36,3 +38,19 @@ def bootstrap_address(address: str) -> tuple[str, int]:
     """
     host, port = services.extract_ip_port(services.canonicalize_bootstrap_address_or_die(address))
     return host, port
+
+
+class _NoFolders(list[str]):
+    def extend(self, _folders: Any) -> None:
+        """Take none."""
+
+
+def keep_search_path() -> JobConfig:
+    """A job whose workers look for modules where Python does, and nowhere before that.
+
+    Ray puts the driver's working directory in front of its workers' `sys.path`, where a user's own
+    `types.py`, `queue.py` or `optuna.py` hides the module that Ray or torch needs.
+    """
+    config = JobConfig()
+    config._py_driver_sys_path = _NoFolders()
+    return config

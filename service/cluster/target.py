@@ -69,7 +69,7 @@ def head_of(file: Path) -> str | None:
     known = any(name.startswith("AWS_") for name in os.environ) or (Path.home() / ".aws").is_dir()
     if kind == "aws" and not known:
         return None
-    command = [sys.executable, "-m", "ray.scripts.scripts", "get-head-ip", str(file)]
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "get-head-ip", str(file)]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=HEAD_S, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -35,7 +35,7 @@ def tunnel(cluster_file: Path, remote_port: int, local_port: int | None = None) 
         ClusterError: if it does not open, with SSH's last words.
     """
     port = free_port() if local_port is None else local_port
-    command = [sys.executable, "-m", "ray.scripts.scripts", "dashboard", "--no-config-cache"]
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "dashboard", "--no-config-cache"]
     command += ["-p", str(port), "--remote-port", str(remote_port), str(cluster_file)]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(

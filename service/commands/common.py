@@ -116,7 +116,7 @@ def place_of(sweep: Sweep, target: Target) -> Iterator[Place]:
     from service.cluster.rehearse import free_memory_mb, rehearse_on_workers
 
     asked = sweep.resources_per_trial
-    with attached(target.where, sweep.import_paths, say=murmur) as nodes:
+    with attached(target.where, say=murmur) as nodes:
         slots = nodes.slots(asked, sweep.max_concurrent_trials)
         yield Place(
             slots,

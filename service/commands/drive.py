@@ -49,15 +49,15 @@ if TYPE_CHECKING:
 LAST_S = 20.0  # for MLflow after a sweep
 
 
-def ray_of(target: Target, sweep: Sweep) -> AbstractContextManager[Machine | Nodes]:
+def ray_of(target: Target) -> AbstractContextManager[Machine | Nodes]:
     """The Ray that a sweep runs on: one of our own, or one that is up."""
     if target.kind == "ray":
         from service.cluster.attached import attached
 
-        return attached(target.where, sweep.import_paths, say=click.echo)
+        return attached(target.where, say=click.echo)
     from service.cluster.embedded import embedded
 
-    return embedded(sweep.import_paths)
+    return embedded()
 
 
 def carry_on(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool = True) -> int:
@@ -84,7 +84,7 @@ def carry_out(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool 
         view = watch(facts_of(sweep), past, console)
         with tracker.or_nothing():  # here before Ray: they may be wrong
             loaded = data_of(sweep, folder, past, looks) if target.kind == "here" else None
-        with ray_of(target, sweep) as machine:
+        with ray_of(target) as machine:
             with tracker.or_nothing():
                 data = loaded or data_on_cluster(sweep, folder, past, looks)
             finish = attempt(sweep, folder, machine, data, view, courier, looks, subscribers=[tracker])

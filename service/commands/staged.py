@@ -76,7 +76,7 @@ def _attempted(
     status.write("running")
     code, reason = 1, "it did not end in good order"
     try:
-        with ray_of(target, sweep) as machine:
+        with ray_of(target) as machine:
             stages = _Stages(sweep, folder, machine, console, status, courier, target.kind == "here", looks)
             with stopped_by_signals(stages.relay, stages.say):
                 code, reason = stages.run()

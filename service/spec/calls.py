@@ -81,6 +81,13 @@ class Calls:
         yield from self.trial_scheduler()
         yield from self.functions()
         yield from self.data_file()
+        yield from self.hidden_modules()
+
+    def hidden_modules(self) -> Iterator[Finding]:
+        """Modules of the user's that have the name of an installed one, which is what everybody gets."""
+        for name, file in self.modules.hidden():
+            what = f"{file} is not used: '{name}' is an installed module, and those come first"
+            yield Finding(self.document.problem((), what, "give the file another name"), (), fatal=False)
 
     def unsearchable(self) -> Iterator[Finding]:
         """Searched parameters that cannot differ between trials, or that name a config as a whole."""

@@ -125,7 +125,10 @@ def misfits(
         yield Misfit(None, f"'{path}' cannot be imported: {error}", "mend that file")
         return
     if isinstance(found, Missing):
-        yield Misfit(None, *_missing(path, found))
+        what, fix = _missing(path, found)
+        if hidden := modules.hidden_file(path.partition(".")[0]):
+            fix = f"an installed module comes before {hidden}: give that file another name"
+        yield Misfit(None, what, fix)
     elif read is not None:
         # Named as the user does: a face may stand in front of the rule that was found.
         own = read.without_first(first)

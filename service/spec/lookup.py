@@ -100,15 +100,16 @@ class BrokenModule(Exception):
 
 
 class Modules:
-    """Finds modules in `paths`, then wherever Python would find them.
+    """Finds modules wherever Python would find them, then in `paths`.
 
     Args:
-        paths: folders that come before `sys.path`, as they will on a worker.
+        paths: folders that come after `sys.path`, as they will on a worker.
     """
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
         importlib.invalidate_caches()  # a file written a moment ago counts
-        self.paths = [*paths, *(path for path in sys.path if path not in paths)]
+        self.own = [path for path in paths if path not in sys.path]
+        self.paths = [*sys.path, *self.own]
         self._found: dict[str, Module | None] = {}
 
     def module(self, name: str) -> Module | None:
@@ -121,6 +122,32 @@ class Modules:
             spec = self._spec(name)
             self._found[name] = Module(name, spec, _scope(spec)) if spec else None
         return self._found[name]
+
+    def hidden(self) -> Iterator[tuple[str, Path]]:
+        """Modules of the user's that were asked for, or that theirs import, but are not what Python finds.
+
+        Yields:
+            The name, which is an installed module's too, and the user's file.
+        """
+        names = {name.split(".")[0] for name in self._found}
+        for module in list(self._found.values()):
+            if module is not None and module.scope is not None and self._is_own(module.spec.origin):
+                bindings = module.scope.names.values()
+                imported = [each.module for each in bindings if isinstance(each, Imported)]
+                names |= {name.split(".")[0] for name in (*imported, *module.scope.stars)}
+        for name in sorted(names):
+            if file := self.hidden_file(name):
+                yield name, file
+
+    def hidden_file(self, name: str) -> Path | None:
+        """The user's file of a module's name that is an installed module's too."""
+        mine = PathFinder.find_spec(name, self.own)
+        found = self._spec(name)
+        is_hidden = mine and mine.origin and found and not self._is_own(found.origin)
+        return Path(mine.origin) if is_hidden and mine and mine.origin else None
+
+    def _is_own(self, file: str | None) -> bool:
+        return file is not None and any(Path(file).is_relative_to(folder) for folder in self.own)
 
     def _spec(self, name: str) -> ModuleSpec | None:
         parent, _, _ = name.rpartition(".")
@@ -254,7 +281,7 @@ class Modules:
             "schedulers",
             "trainables",
         )
-        yield from sorted(set(_files_in(self.paths[:3])))
+        yield from sorted(set(_files_in(self.own)))
 
 
 def _public(scope: Scope | None) -> Iterator[str]:

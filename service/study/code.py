@@ -150,11 +150,11 @@ class _Gathering:
                 self.dotted(imported)
 
     def _spec(self, name: str) -> ModuleSpec | None:
-        """Where Python would find it, on a worker whose path begins with the roots."""
+        """Where Python would find it, on a worker whose path ends with the roots."""
         if name not in self._specs:
             parent, _, _ = name.rpartition(".")
             if not parent:
-                self._specs[name] = PathFinder.find_spec(name, [*self.roots, *sys.path])
+                self._specs[name] = PathFinder.find_spec(name, [*sys.path, *self.roots])
             else:
                 outer = self._spec(parent)
                 places = outer.submodule_search_locations if outer is not None else None

@@ -69,7 +69,7 @@ class TrackingProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"},
                 start_new_session=True,  # a Ctrl-C is for the driver, which then says goodbye
             )
         self._tell(json.dumps({"facts": asdict(self.facts), "uri": self.uri}))

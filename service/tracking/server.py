@@ -61,7 +61,11 @@ class Server:
 
     def start(self) -> None:
         """Start the server's processes as a group of their own."""
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 GB of idle workers
+        environment = {
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 GB of idle workers
+            "PYTHONSAFEPATH": "1",  # modules of the working directory are not MLflow's
+        }
         self._group = subprocess.Popen(
             command(self.folder, self.port), stdin=subprocess.DEVNULL, env=environment, start_new_session=True
         )

@@ -1,6 +1,7 @@
 """One real Ray."""
 
 import os
+import queue
 import subprocess
 import sys
 import tempfile
@@ -14,35 +15,45 @@ from service.cluster import embedded
 from service.cluster.attached import refuse_silence
 from service.cluster.trouble import ClusterError
 
+CLONE = Path(__file__).parents[2]
+
 PROGRAM = """
-import os, sys, pathlib
+import os, pathlib
 from service.cluster.embedded import QUIET, embedded
 ours = (*QUIET, "PYTHONPATH")
 before = [os.environ.get(name) for name in ours]
 import ray
 for _ in range(2):
-  with embedded([pathlib.Path(sys.argv[1])]) as machine:
-    ray.get(ray.remote(lambda: __import__("only_here").__file__).remote())
-    print(machine.cpus, pathlib.Path.home().joinpath(".ray").exists())
+  with embedded() as machine:
+    print(machine.cpus, *ray.get(ray.remote(where).remote()), pathlib.Path.home().joinpath(".ray").exists())
 assert not ray.is_initialized()
 assert [os.environ.get(name) for name in ours] == before
+"""
+WHERE = """
+def where():
+    import queue, schedulers
+    return queue.__file__, schedulers.__file__
 """
 
 
 @pytest.mark.ray
-def test_an_embedded_ray_is_quiet_finds_user_modules_and_leaves_nothing(tmp_path):
-    """Not one line of Ray's on either stream, no file in the home folder, our variables as they were."""
-    (tmp_path / "only_here.py").write_text("")
+def test_an_embedded_ray_is_quiet_leaves_nothing_and_keeps_modules_apart(tmp_path):
+    """Quiet on both streams, no file in the home folder, no module of the working directory imported."""
+    for name in ("queue", "types", "optuna", "schedulers", "service"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('hides an installed module')")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path)],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""},
+        [sys.executable, "-P", "-c", WHERE + PROGRAM],
+        cwd=tmp_path,
+        env={**os.environ, "HOME": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(CLONE)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert (done.stderr, done.returncode) == ("", 0)
-    assert done.stdout.split()[1::2] == ["False", "False"]
+    words = done.stdout.split()
+    assert words[1::4] == [queue.__file__] * 2
+    assert words[2::4] == [str(CLONE / "schedulers/__init__.py")] * 2
+    assert words[3::4] == ["False", "False"]
 
 
 @pytest.fixture

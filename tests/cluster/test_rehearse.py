@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded([Path(__file__).parents[2]]):
+    with embedded():
         yield
 
 

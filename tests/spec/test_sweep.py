@@ -283,6 +283,21 @@ def test_another_tools_habit_gets_the_word_used_here(override: str, message: str
     assert [str(problem) for problem in caught.value.problems] == [message]
 
 
+def test_a_module_that_an_installed_one_hides_is_said(tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("")
+    (tmp_path / "random.py").write_text("class Net: ...")
+    (tmp_path / "mine.py").write_text("import queue\n\ndef load(): ...\n")
+    text = "trials: 1" + RUN.replace("trainables.data.load_synthetic", "mine.load")
+    assert warnings_of(text, tmp_path) == [
+        f"sweep.yaml:1: {tmp_path}/queue.py is not used: 'queue' is an installed module, and those come "
+        "first; give the file another name"
+    ]
+    assert problems_of(text + "  net: random.Net\n", tmp_path) == [
+        "sweep.yaml:6: run.net: 'Net' is not in random; an installed module comes before "
+        f"{tmp_path}/random.py: give that file another name"
+    ]
+
+
 def test_a_top_level_key_that_begins_with_x_is_a_home_for_anchors(tmp_path: Path) -> None:
     text = f"x-common: &common {{lr: 0.5}}\n{RUN}  optimizer_config: *common\n"
     (tmp_path / "sweep.yaml").write_text(text)

@@ -36,7 +36,7 @@ KIND = {"net_config.kind": {"type": "categorical", "choices": ["sound", "raises"
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded([Path(__file__).parents[2]]):
+    with embedded():
         yield
 
 

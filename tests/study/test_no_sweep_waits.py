@@ -32,7 +32,7 @@ RULES = [
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded([Path(__file__).parents[2]]):
+    with embedded():
         yield
 
 

@@ -27,7 +27,7 @@ RUN = {
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded([ROOT]):
+    with embedded():
         yield
 
 
