@@ -212,7 +212,7 @@ def test_one_line_runs_a_sweep_from_file_to_best(sweep):
     assert record.counts() == {"completed": 4}
     assert (record.epochs, record.closed.exit_code) == (8, 0)
     assert "optimizer_config" in folder.best_file.read_text()
-    assert folder.command() == f"python launch.py {sweep} --set trials=4"
+    assert folder.command() == f"python {ROOT}/launch.py {sweep} --set trials=4"
     status = json.loads(command("status", "tiny", "--json").stdout)
     assert (status["state"], status["trials"]["completed"]) == ("done", 4)
     for word in ("best", "val_loss", "4 completed", "runs/tiny/best.yaml", "mlflow ui"):
@@ -251,7 +251,7 @@ def test_one_signal_stops_in_good_order_and_resume_finishes(number, sweep):
     process.send_signal(number)
     out, _ = process.communicate()
     assert process.returncode == 130
-    assert "python launch.py resume runs/tiny" in out
+    assert f"python {ROOT}/launch.py resume runs/tiny" in out
     assert command("resume", "tiny").returncode == 0
     record = fold(read_events(journal))
     assert record.counts() == {"completed": 6}

@@ -137,7 +137,7 @@ def test_stopped_in_its_second_search_it_goes_on_there_and_ends_with_a_proven_wi
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=200)
     assert process.returncode == 130, err
-    assert "python launch.py resume runs/tiny\n" in out
+    assert "launch.py resume runs/tiny\n" in out
     status = read_status(STUDY)
     assert [one["state"] for one in status["stages"]] == ["done", "done", "interrupted", "waiting"]
     assert (status["state"], status["stage"], status["best"]["stage"]) == ("interrupted", "refine", "refine")

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from service.cluster.trouble import ClusterError
+from service.study.command_line import launch_command
 from service.study.folder import StudyFolder
 from service.study.lock import is_held
 
@@ -68,7 +69,7 @@ def stop(folder: StudyFolder, *, now: bool, say: Callable[[str], None]) -> None:
         if time.monotonic() > deadline:
             raise ClusterError(f"{folder.name} (process {pid}) still runs; `stop --now` aborts it")
         time.sleep(LOOK_S)
-    say(f"{folder.name} stopped; `launch.py resume {folder.path}` carries it on")
+    say(f"{folder.name} stopped; `{launch_command('resume', folder.path)}` carries it on")
 
 
 def follow(folder: StudyFolder, write: Callable[[str], None], *, on: bool) -> None:
@@ -82,7 +83,7 @@ def follow(folder: StudyFolder, write: Callable[[str], None], *, on: bool) -> No
     except FileNotFoundError:
         raise ClusterError(
             f"{folder.name} was not started with --detach, its words went to its terminal; "
-            f"`launch.py status {folder.path}` says how far it is"
+            f"`{launch_command('status', folder.path)}` says how far it is"
         ) from None
     with log:
         while True:

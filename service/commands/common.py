@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -19,11 +18,11 @@ from service.cluster.machine import this_machine
 from service.cluster.target import Target, where
 from service.spec import Sweep
 from service.spec.problem import printable
+from service.study.command_line import launch_command, typed
 from service.study.depot import name_in, uri_of
 from service.study.folder import NotAStudy, StudyFolder, below
 from service.study.places import fetched, here
 from service.view.progress import Facts
-from service.view.summary import shown
 
 if TYPE_CHECKING:
     from service.before.preflight import Place, Preflight
@@ -42,7 +41,7 @@ def examine(file: Path, **words: Any) -> Sweep:
     assert seen.sweep is not None, "an unsound file raises"
     warn(seen.warnings)
     if seen.advice:
-        click.echo(f"{headline(seen.advice)}: `launch.py check {shlex.quote(str(file))}` says more", err=True)
+        click.echo(f"{headline(seen.advice)}: `{launch_command('check', file)}` says more", err=True)
     return seen.sweep
 
 
@@ -163,7 +162,7 @@ def find(study: str, runs: Path, *, staged: bool = False) -> StudyFolder:
     stages = () if staged else folder.wanted().stages
     if stages:
         studies = [stage.name for stage in stages if stage.kind != "lr_range"]
-        names = ", ".join(shown(folder.stage(name).path) for name in studies)
+        names = ", ".join(typed(folder.stage(name).path) for name in studies)
         raise NotAStudy(f"{folder.name} has stages, each a study of its own; name one: {names}")
     return folder
 

@@ -21,6 +21,7 @@ from service.cluster.target import Target
 from service.commands.common import CLONE, facts_of, warn
 from service.spec import Sweep
 from service.study.code import differences
+from service.study.command_line import launch_command
 from service.study.courier import Courier, carried
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
@@ -241,7 +242,8 @@ def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: fl
     if tracker.link:
         put(console, "MLflow", f"{command}, then {tracker.link}" if command else tracker.link)
     if unsent:
-        lacks = f"lacks {unsent} events: {tracker.trouble}; `launch.py sync {tracker.folder}` sends them"
+        sends = launch_command("sync", tracker.folder)
+        lacks = f"lacks {unsent} events: {tracker.trouble}; `{sends}` sends them"
         put(console, "MLflow", lacks, "yellow")
     elif tracker.refused:
         put(console, "MLflow", f"refused {tracker.refused} changes; {tracker.trouble}", "yellow")

@@ -13,6 +13,7 @@ from service.commands.common import done_there, facts_of, find, murmur, where_is
 from service.commands.group import cli
 from service.commands.options import FOLDER, PLACES, RUNS, SWEEP_FILE, options, placed
 from service.report.errors import NothingFound
+from service.study.command_line import typed
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.record import fold
@@ -21,7 +22,6 @@ from service.study.status import read_status
 from service.view.console import stdout
 from service.view.replay import print_replay
 from service.view.rows import put
-from service.view.summary import shown
 
 if TYPE_CHECKING:
     from service.report.subject import Subject
@@ -118,7 +118,7 @@ def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json:
     if output is not None:
         page = write(found, output)[0]
         if not wants_json:
-            put(console, "page", shown(page))
+            put(console, "page", typed(page))
 
 
 def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: bool) -> None:
@@ -150,7 +150,7 @@ def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: b
         print_report(console, found[searches[-1]])
     console.print()
     for name, page in pages.items():
-        put(console, f"{name}, page", shown(page))
+        put(console, f"{name}, page", typed(page))
 
 
 def log_report(folder: StudyFolder, files: Sequence[Path], no_mlflow: bool) -> None:
@@ -176,5 +176,5 @@ def report_on(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> l
     console = stdout()
     print_report(console, found)
     console.print()
-    put(console, "page", shown(files[0]))
+    put(console, "page", typed(files[0]))
     return files

@@ -22,6 +22,7 @@ from service.commands.options import FOLDER, RUNS, SWEEP_FILE, options, placed
 from service.commands.send import submit
 from service.commands.settle import settled
 from service.spec.problem import Problem
+from service.study.command_line import launch_command
 from service.study.journal import read_events
 from service.study.record import fold
 from service.view.console import stdout
@@ -107,7 +108,7 @@ def init(file: Path, gpus: int | None, pair: tuple[Path, Path] | None, **given: 
         seen = begin(file, given, ask, cpus=cpus, gpus=gpus, clone=CLONE)
     for line in (*(f"warning: {one}" for one in seen.warnings), *seen.verdict()):
         click.echo(line)
-    click.echo(f"run it: python launch.py {file}")
+    click.echo(f"run it: {launch_command(file)}")
 
 
 @cli.command("lr-range")

@@ -36,6 +36,7 @@ from service.commands.send import submit
 from service.commands.settle import settled
 from service.spec import Sweep
 from service.study.code import keep_code
+from service.study.command_line import launch_command
 from service.study.depot import name_in, uri_of
 from service.study.extend import check_extension, in_words, revised
 from service.study.folder import StudyFolder, below
@@ -95,7 +96,8 @@ def run(
     sweep, chosen = settled(sweep, target, file)
     if tries:
         tried(sweep, runs, target).require()
-    words = [str(file), *options({"--optimize-config": optimize_config, "--set": overrides})]
+    second = optimize_config and optimize_config.absolute()
+    words = [str(file.absolute()), *options({"--optimize-config": second, "--set": overrides})]
     folder = create(sweep, runs, file, target, chosen, words)
     if detach:
         return leave(folder, *(["--no-preflight"] if tries is False else []))
@@ -217,6 +219,7 @@ def leave(folder: StudyFolder, *words: str) -> int:
     from service.cluster.background import detach
 
     pid, place = detach(folder, CLONE / "launch.py", words), folder.path
-    murmur(f"process {pid}; follow it: `launch.py logs -f {place}`, stop it: `launch.py stop {place}`")
+    follow, stop = launch_command("logs", "-f", place), launch_command("stop", place)
+    murmur(f"process {pid}; follow it: `{follow}`, stop it: `{stop}`")
     click.echo(folder.name)
     return 0

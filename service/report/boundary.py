@@ -15,6 +15,7 @@ from typing import Any
 from schedulers.space import Categorical, Domain, Float, Int
 from service.report.subject import Subject
 from service.report.words import setting
+from service.study.command_line import launch_command
 
 NEAR = 0.05  # of the range, on its scale; the training template's
 MASS, CHANCE = 0.3, 0.02  # of the top k, and how likely so many would be there by chance
@@ -74,9 +75,8 @@ def extend_line(subject: Subject, found: Sequence[Edge]) -> str:
         return ""
     if subject.folder is None:
         return f"{subject.rerun} --name {subject.name}-2 {sets}"
-    return (
-        f"python launch.py extend {subject.folder.name} --trials +{max(len(subject.trials) // 2, 5)} {sets}"
-    )
+    more = f"+{max(len(subject.trials) // 2, 5)}"
+    return f"{launch_command('extend', subject.folder, '--trials', more)} {sets}"
 
 
 def _in_order(domain: Domain) -> Domain | None:

@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service.spec import Sweep
+from service.study.command_line import launch_command, typed_words
 from service.study.files import replace
 
 VERSION = 1
@@ -78,8 +78,8 @@ class StudyFolder:
         folder = cls(root.absolute() / name, far)
         if folder.meta_file.exists():
             raise StudyExists(
-                f"{folder.path} already holds a study: carry it on with `launch.py resume {folder.path}`, "
-                "or run under another name with `--name`"
+                f"{folder.path} already holds a study: carry it on with "
+                f"`{launch_command('resume', folder.path)}`, or run under another name with `--name`"
             )
         folder.path.mkdir(parents=True, exist_ok=True)
         (folder.path / "sweep.yaml").write_text(source_text, encoding="utf-8")
@@ -114,7 +114,7 @@ class StudyFolder:
     def command(self) -> str:
         """The line that ran this sweep; "" where nobody said."""
         words = self._meta().get("words")
-        return f"python launch.py {shlex.join(words)}" if words else ""
+        return launch_command(*typed_words(words)) if words else ""
 
     def revisions(self) -> list[dict[str, Any]]:
         """What was revised, oldest first: `t`, the `changes`, and the `sweep` as it was before."""

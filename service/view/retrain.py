@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from service.study.card import gap, mean_of, score_key
+from service.study.command_line import launch_command, typed
 from service.view.rows import put
-from service.view.summary import shown
 from service.view.words import number
 
 
@@ -41,8 +41,8 @@ def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) 
     if result["note"]:
         put(console, "note", result["note"], "yellow")
     if result["model"] is not None:
-        put(console, "model", f"{shown(folder / result['model'])}, its card is MODEL_CARD.md there")
-        put(console, "", f"python launch.py predict {shown(folder / result['model'])} TABLE.csv")
+        put(console, "model", f"{typed(folder / result['model'])}, its card is MODEL_CARD.md there")
+        put(console, "", launch_command("predict", folder / result["model"], "TABLE.csv"))
 
 
 def standings(result: Mapping[str, Any]) -> Table:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from service.study.audit import Audit, audit
+from service.study.command_line import launch_command, typed
 from service.study.failures import commonest
 from service.study.front import counted, front
 from service.study.record import StudyRecord
@@ -112,32 +113,21 @@ def print_places(
         failed: the first trial that failed; its traceback is worth reading where it ended the sweep.
         left: whether trials are left to run.
     """
-    study = shlex.quote(shown(folder))
-    put(console, "everything", f"{shown(folder)}/")
+    put(console, "everything", f"{typed(folder)}/")
     if best_file.exists():
-        put(console, "best config", shown(best_file))
+        put(console, "best config", typed(best_file))
     if failed and exit_code in FAILED:
-        put(console, "traceback", f"{study}/trials/{failed}/error.txt", "red")
+        put(console, "traceback", f"{shlex.quote(typed(folder))}/trials/{failed}/error.txt", "red")
         own = " --adopt-code  (takes your modules as they then are)" if left else ""
-        again = f"python launch.py resume {study}{own}" if left else "run it anew, with `--name ANOTHER`"
+        again = launch_command("resume", folder) + own if left else "run it anew, with `--name ANOTHER`"
         put(console, "once mended", again)
     elif exit_code in RESUMABLE:
-        put(console, "carry on", f"python launch.py resume {study}")
+        put(console, "carry on", launch_command("resume", folder))
     elif exit_code == 0 and not (folder.parent / "study.json").exists():  # a retraining has its own table
-        put(console, "what it taught", f"python launch.py report {study}")
+        put(console, "what it taught", launch_command("report", folder))
 
 
 def first_failed(record: StudyRecord) -> str:
     """The first trial with the commonest error; "" where none failed."""
     found = commonest(record.trials.values())
     return str(found[0]["first"]) if found else ""
-
-
-def shown(path: Path) -> str:
-    """A path as one would type it here: relative where it lies below the working directory.
-
-    >>> shown(Path.cwd() / "runs" / "pbt") == str(Path("runs", "pbt"))
-    True
-    """
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

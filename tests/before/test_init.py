@@ -168,7 +168,7 @@ def test_nobody_to_ask_is_told_which_option_is_missing(capsys: pytest.CaptureFix
 
 def test_the_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main(["init", "first.yaml", "--data", "homes.csv", "--slots", "1", "--gpus", "0"]) == 0
-    assert capsys.readouterr().out == "first.yaml: sound\nrun it: python launch.py first.yaml\n"
+    assert capsys.readouterr().out == f"first.yaml: sound\nrun it: python {launch.__file__} first.yaml\n"
 
 
 def test_an_editor_finds_the_schema(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_the_top_k_must_crowd_at_an_edge(tmp_path, rates, crowded):
 def test_the_line_widens_the_range_by_a_decade(tmp_path):
     subject = study(tmp_path, [1.2e-3, 1.1e-3, 1.3e-3, 1e-3, 1.05e-3, 2e-2, 0.1, 0.1, 0.2, 0.3])
     assert extend_line(subject, edges(subject)) == (
-        f"python launch.py extend told --trials +5 --set search_space.{LR}.min=0.0001"
+        f"python launch.py extend {subject.folder} --trials +5 --set search_space.{LR}.min=0.0001"
     )
 
 

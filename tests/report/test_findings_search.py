@@ -149,7 +149,9 @@ def test_a_lead_below_what_seeds_make_is_luck(tmp_path, lead, there):
     assert ("winner_within_noise" in seen) is there
     if there:
         assert seen["winner_within_noise"].severity == "advice"
-        assert seen["winner_within_noise"].mend == "python launch.py retrain told --top-k 2 --seeds 5"
+        assert seen["winner_within_noise"].mend == (
+            f"python launch.py retrain {tmp_path / 'told'} --top-k 2 --seeds 5"
+        )
 
 
 def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path):

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -13,6 +14,8 @@ from service.view.progress import progress
 from service.view.rows import put
 from service.view.summary import RESUMABLE, failures, print_places, print_summary
 from tests.view.small_study import ended, trained
+
+LAUNCH = Path(__file__).parents[2] / "launch.py"
 
 
 def failed(trial, error):
@@ -88,8 +91,8 @@ def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monk
     folder = tmp_path / "runs" / "digits"
     lines = printed(print_places, folder, folder / "best.yaml", exit_code)
     assert lines[0] == "everything       runs/digits/"
-    assert ("carry on         python launch.py resume runs/digits" in lines) == (exit_code in RESUMABLE)
-    assert ("what it taught   python launch.py report runs/digits" in lines) == (exit_code == 0)
+    assert (f"carry on         python {LAUNCH} resume runs/digits" in lines) == (exit_code in RESUMABLE)
+    assert (f"what it taught   python {LAUNCH} report runs/digits" in lines) == (exit_code == 0)
 
 
 def test_a_retraining_is_not_to_be_reported_on(tmp_path):
@@ -104,7 +107,7 @@ def test_a_retraining_is_not_to_be_reported_on(tmp_path):
     [
         (
             True,
-            "python launch.py resume 'runs/my digits' --adopt-code  (takes your modules as they then are)",
+            f"python {LAUNCH} resume 'runs/my digits' --adopt-code  (takes your modules as they then are)",
         ),
         (False, "run it anew, with `--name ANOTHER`"),
     ],

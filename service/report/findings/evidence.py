@@ -12,6 +12,7 @@ from service.report.importance import Importance
 from service.report.noise import Noise
 from service.report.subject import Subject
 from service.report.tables import Tables
+from service.study.command_line import launch_command
 
 Severity = Literal["problem", "advice", "note"]
 ORDER: tuple[Severity, ...] = ("problem", "advice", "note")
@@ -57,10 +58,10 @@ Rule = Callable[[Evidence], Finding | None]
 
 
 def on_study(subject: Subject, command: str, options: str = "") -> str:
-    """A command on this very study: `python launch.py retrain digits_pbt --top-k 5`; "" for a database."""
+    """A command on this very study: `python launch.py retrain runs/pbt --top-k 5`; "" for a database."""
     if subject.folder is None:
         return ""
-    return f"python launch.py {command} {subject.folder.name} {options}".rstrip()
+    return f"{launch_command(command, subject.folder)} {options}".rstrip()
 
 
 def again(subject: Subject, *sets: str) -> str:
