@@ -15,7 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
-from service.report.fanova import Columns, Fanova, columns, encode
+from service.report.fanova import Axis, Fanova, axes_of, encode
 from service.search.samplers import quiet
 
 RESAMPLES = 30
@@ -30,7 +30,9 @@ INTERVAL = (5.0, 95.0)  # percentiles
 class Share:
     """One parameter's importance, as a share of what all explain.
 
-    From `low` to `high` lie 90% of the resamples, and the share itself.
+    From `low` to `high` lie 90% of the resamples, and the share itself. That is no confidence interval:
+    a forest smooths, the same way in every resample, and of functions without noise the range may hold
+    the truth never (docs/report.md has the figures).
     """
 
     name: str
@@ -72,35 +74,36 @@ class Importance:
 def importance(study: optuna.Study) -> Importance:
     """Assess the parameters of a study by its completed trials.
 
-    The point estimates are those of `optuna.importance.get_param_importances`, fANOVA with seed 0.
+    PED-ANOVA is Optuna's; fANOVA is our own, over the space as it is sampled (`service.report.fanova`).
     """
     done = [trial for trial in study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
     common = _common(done)
     everything = {name for trial in done for name in trial.distributions}
     left_out = tuple(sorted(everything - set(common)))
-    cols = columns(common)
-    if len(done) < 2 or not cols.names:
+    axes = axes_of(common)
+    names = [axis.name for axis in axes]
+    if len(done) < 2 or not axes:
         return Importance(trials=len(done), left_out=left_out, caution=_too_few(len(done), len(common)))
-    x = encode([trial.params for trial in done], common, cols)
+    x = encode([trial.params for trial in done], axes)
     y = np.array([trial.value for trial in done], dtype=float)
-    forest = Fanova(cols, x, y, seed=SEED)
+    forest = Fanova(axes, x, y, seed=SEED)
     if forest.flat:
         return Importance(
             trials=len(done), left_out=left_out, caution="all trials are worth the same: nothing mattered"
         )
-    fanova = _normal([forest.single(place) for place in range(len(cols.names))])
-    ped = _ped_anova(study, cols.names)
-    spread_f, spread_p = _resampled(study, done, cols, x, y)
+    fanova = _normal([forest.single(place) for place in range(len(axes))])
+    ped = _ped_anova(study, names)
+    spread_f, spread_p = _resampled(study, done, axes, x, y)
     shares = [
         Share(name, *_around(float(fanova[n]), spread_f[n]), *_around(float(ped[n]), spread_p[n]))
-        for n, name in enumerate(cols.names)
+        for n, name in enumerate(names)
     ]
     shares += [
-        Share(name, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) for name in common if name not in cols.names
+        Share(name, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0) for name in common if name not in names
     ]  # a single value explains nothing
     shares.sort(key=lambda share: -share.fanova)
     caution = _too_few(len(done), len(common)) or _unsettled(shares)
-    return Importance(tuple(shares), _pairs(cols, x, y, fanova), len(done), left_out, caution)
+    return Importance(tuple(shares), _pairs(axes, x, y, fanova), len(done), left_out, caution)
 
 
 def _common(done: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
@@ -123,21 +126,22 @@ def _ped_anova(study: optuna.Study, names: Sequence[str]) -> NDArray[np.float64]
 def _resampled(
     study: optuna.Study,
     done: Sequence[FrozenTrial],
-    cols: Columns,
+    axes: Sequence[Axis],
     x: NDArray[np.float64],
     y: NDArray[np.float64],
 ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
     """5% and 95% percentiles of both measures, over studies drawn with replacement from these trials."""
+    names = [axis.name for axis in axes]
     rng = np.random.default_rng(SEED)
     by_fanova, by_ped = [], []
     for turn in range(RESAMPLES):
         drawn = rng.integers(len(done), size=len(done))
-        forest = Fanova(cols, x[drawn], y[drawn], trees=BOOTSTRAP_TREES, seed=turn)
+        forest = Fanova(axes, x[drawn], y[drawn], trees=BOOTSTRAP_TREES, seed=turn)
         if forest.flat:
             continue
-        by_fanova.append(_normal([forest.single(place) for place in range(len(cols.names))]))
-        by_ped.append(_ped_anova(_with_trials(study, [done[place] for place in drawn]), cols.names))
-    return _percentiles(by_fanova, len(cols.names)), _percentiles(by_ped, len(cols.names))
+        by_fanova.append(_normal([forest.single(place) for place in range(len(axes))]))
+        by_ped.append(_ped_anova(_with_trials(study, [done[place] for place in drawn]), names))
+    return _percentiles(by_fanova, len(axes)), _percentiles(by_ped, len(axes))
 
 
 def _with_trials(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
@@ -176,14 +180,13 @@ def _percentiles(rows: list[NDArray[np.float64]], width: int) -> list[tuple[floa
 
 
 def _pairs(
-    cols: Columns, x: NDArray[np.float64], y: NDArray[np.float64], single: NDArray[np.float64]
+    axes: Sequence[Axis], x: NDArray[np.float64], y: NDArray[np.float64], single: NDArray[np.float64]
 ) -> tuple[Pair, ...]:
-    strongest = sorted(range(len(cols.names)), key=lambda place: -single[place])[:PAIRED]
-    narrow = [place for place in strongest if len(cols.of[place]) <= 6]  # a grid of 2^columns cells
-    forest = Fanova(cols, x, y, trees=PAIR_TREES, seed=SEED)
+    strongest = sorted(range(len(axes)), key=lambda place: -single[place])[:PAIRED]
+    forest = Fanova(axes, x, y, trees=PAIR_TREES, seed=SEED)
     found = [
-        Pair((cols.names[one], cols.names[other]), forest.pair(one, other))
-        for one, other in itertools.combinations(sorted(narrow), 2)
+        Pair((axes[one].name, axes[other].name), forest.pair(one, other))
+        for one, other in itertools.combinations(sorted(strongest), 2)
         if not forest.flat
     ]
     return tuple(sorted(found, key=lambda pair: -pair.share))
@@ -209,4 +212,4 @@ def _unsettled(shares: Sequence[Share]) -> str:
     if len(shares) < 2 or shares[0].fanova_low > shares[1].fanova_high:
         return ""
     first, second = shares[0].name.rpartition(".")[2], shares[1].name.rpartition(".")[2]
-    return f"whether {first} or {second} matters more is open: their intervals overlap"
+    return f"whether {first} or {second} matters more is open: it hangs on which trials are drawn"

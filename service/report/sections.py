@@ -159,6 +159,11 @@ def _parameters(found: Report) -> Section:
         lines.append(
             "Members changed their settings in mid-training: only their last ones are looked at here."
         )
+    if seen.shares:
+        lines.append(
+            "Resampled: where nine of ten figures lie when the trials are drawn anew. It shows how much "
+            "depends on single trials, not how far the figure is from the truth."
+        )
     if seen.left_out:
         lines.append(f"Left out, for not every trial has them: {', '.join(seen.left_out)}.")
     if seen.pairs:
@@ -171,7 +176,7 @@ def _parameters(found: Report) -> Section:
         "parameters",
         "Parameter importance",
         tuple(lines),
-        ("parameter", "fANOVA", "", "90 % interval", "PED-ANOVA", "90 % interval") if seen.shares else (),
+        ("parameter", "fANOVA", "", "resampled", "PED-ANOVA", "resampled") if seen.shares else (),
         tuple(_share(share, names) for share in seen.shares),
     )
 
