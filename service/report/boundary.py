@@ -1,15 +1,19 @@
 """Advice on the edges of the search space: where good trials crowd, the optimum may lie beyond.
 
 Judged by the mass of the top k, not by the single best, and on the parameter's own scale: a log range
-in its logarithm, whole numbers and ordered choices by their places.
+in its logarithm, whole numbers and ordered choices by their places. An adaptive sampler crowds where the
+first good trials happened to lie, on pure noise too: an edge counts only if trials near it did better
+than those that the same sampler proposed elsewhere at the same time (`edge_p_value`).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 from schedulers.space import Categorical, Domain, Float, Int
@@ -18,7 +22,8 @@ from service.report.words import setting
 from service.study.command_line import launch_command
 
 NEAR = 0.05  # of the range, on its scale; the training template's
-MASS, CHANCE = 0.3, 0.02  # of the top k, and how likely so many would be there by chance
+MASS = 0.3  # of the top k
+LEVEL = 0.05  # of a false alarm, over all edges of a report
 K = 10
 DECADES = 1.0
 
@@ -35,7 +40,7 @@ class Edge:
         best_there: whether it is within 5% of the edge.
         near: of the top k, how many are.
         of: k.
-        crowded: whether that is more than chance; only then widening is advised.
+        crowded: whether that is more than its sampler and chance explain; only then widening is advised.
         widen: the `--set` that widens it, "" where nothing lies beyond.
         sentence: all this, for a person.
     """
@@ -54,18 +59,49 @@ class Edge:
 
 def edges(subject: Subject, k: int = K) -> tuple[Edge, ...]:
     """The edges worth a word, those that are crowded first."""
-    ranked = subject.ranked()[: max(k, 1)]
+    ranked = subject.ranked()
+    ordered = {key: domain for key in subject.parameters if (domain := _in_order(subject.domains[key]))}
     found: list[Edge] = []
-    for key, parameter in subject.parameters.items():
-        domain = _in_order(parameter.domain)
-        values = [subject.config(trial)[key] for trial in ranked if key in subject.config(trial)]
-        if domain is None or not values:
-            continue
+    for key, domain in ordered.items():
+        having = [trial for trial in ranked if key in subject.config(trial)]
+        values = [subject.config(trial)[key] for trial in having]
+        order = sorted(range(len(having)), key=lambda place: having[place].number)
         for upper in (False, True):
-            edge = _edge(key, domain, values, upper, bool(parameter.cases))
-            if edge is not None:
+            near = [is_near(domain, value, upper) for value in values]
+            # `having` is ranked, so that a trial's place in it stands for its loss.
+            p_value = edge_p_value([near[place] for place in order], order)
+            is_significant = p_value < LEVEL / (2 * len(ordered))
+            cases = bool(subject.parameters[key].cases)
+            if edge := _edge(key, domain, values[: max(k, 1)], upper, cases, is_significant):
                 found.append(edge)
     return tuple(sorted(found, key=lambda edge: not edge.crowded))
+
+
+def edge_p_value(near: Sequence[bool], losses: Sequence[float]) -> float:
+    """How likely trials near an edge would do so well if the edge did not matter, whatever the sampler does.
+
+    Under that hypothesis a trial's rank among those before it is uniform and independent of the past and
+    of where it lies (losses of equal distribution), so the sum over trials of
+    (near - share near so far) * (1 - 2 (rank - 1/2) / trials so far) is a martingale, also where the
+    sampler learns from the losses. Its normal approximation gives the p-value.
+
+    Args:
+        near: whether each trial lies near the edge, in the order in which they were asked for.
+        losses: theirs; lower is better, only the order counts.
+
+    >>> edge_p_value([True, False] * 10, [0, 1] * 10) < 0.01 < edge_p_value([True, False] * 10, [1, 0] * 10)
+    True
+    """
+    total = variance = 0.0
+    count, earlier = 0, list[float]()
+    for asked, (is_there, loss) in enumerate(zip(near, losses, strict=True), start=1):
+        count += is_there
+        insort(earlier, loss)
+        contrast = is_there - count / asked
+        middle_rank = (bisect_left(earlier, loss) + bisect_right(earlier, loss)) / 2  # ties share theirs
+        total += contrast * (1 - 2 * middle_rank / asked)
+        variance += contrast**2 * (1 - 1 / asked**2) / 3
+    return NormalDist().cdf(-total / math.sqrt(variance)) if variance else 1.0
 
 
 def extend_line(subject: Subject, found: Sequence[Edge]) -> str:
@@ -89,12 +125,14 @@ def _in_order(domain: Domain) -> Domain | None:
     return Categorical(tuple(sorted(domain.choices)), ordered=True) if numbers else domain
 
 
-def _edge(key: str, domain: Domain, values: Sequence[Any], upper: bool, cases: bool) -> Edge | None:
+def _edge(
+    key: str, domain: Domain, values: Sequence[Any], upper: bool, cases: bool, is_significant: bool
+) -> Edge | None:
+    """One bound, by the values of the top k; None where nothing is worth a word."""
     there = [is_near(domain, value, upper) for value in values]
     near, k = sum(there), len(values)
-    width = chance_of(domain)
-    crowded = near >= max(2, MASS * k) and _tail(near, k, width) < CHANCE
-    if not (crowded or there[0]):
+    crowded = is_significant and near >= max(2, MASS * k)
+    if not (crowded or any(there[:1])):
         return None
     bound = _bound(domain, upper)
     beyond = None if cases else further(domain, upper)
@@ -104,7 +142,7 @@ def _edge(key: str, domain: Domain, values: Sequence[Any], upper: bool, cases: b
     if there[0]:
         sentence += f", the best ({setting(values[0])}) among them"
     if not crowded:
-        sentence += f"; by chance {width * k:.1g} would: so few are no reason to widen it yet"
+        sentence += "; where the sampler looked explains that, no reason to widen it yet"
     elif widen:
         sentence += f"; widen it to {setting(beyond)}"
     else:
@@ -121,16 +159,6 @@ def is_near(domain: Domain, value: Any, upper: bool) -> bool:
     """
     unit = domain.to_unit(value)
     return unit >= 1 - NEAR if upper else unit <= NEAR
-
-
-def chance_of(domain: Domain) -> float:
-    """The share of an even draw that falls near one edge."""
-    if isinstance(domain, Categorical):
-        return 1 / len(domain.choices)
-    if isinstance(domain, Int) and not domain.log:
-        cells = (domain.high - domain.low) // domain.step + 1
-        return (math.floor(NEAR * (cells - 1)) + 1) / cells
-    return NEAR if isinstance(domain, Float) else max(NEAR, 1 / (domain.high - domain.low + 1))
 
 
 def further(domain: Domain, upper: bool) -> Any:
@@ -196,8 +224,3 @@ def _bound(domain: Domain, upper: bool) -> Any:
 
 def _round(value: float) -> float:
     return float(f"{value:.2g}")
-
-
-def _tail(hits: int, draws: int, chance: float) -> float:
-    """How likely so many hits or more are by chance (binomial)."""
-    return sum(math.comb(draws, n) * chance**n * (1 - chance) ** (draws - n) for n in range(hits, draws + 1))

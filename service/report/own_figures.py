@@ -69,7 +69,7 @@ def figures(subject: Subject, tables: Tables, importance: Importance) -> Iterato
             "parameters",
             "Importance of the parameters",
             "fANOVA: share of the variance over the space. PED-ANOVA: what tells the better trials from "
-            "the rest. Bars hold nine of ten figures of trials drawn anew; where they overlap the order is open.",
+            "the rest. Bars hold nine of ten figures of trials drawn anew; overlaps leave the order open.",
             _importance(importance),
         )
     if subject.is_population:

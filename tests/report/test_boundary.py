@@ -1,9 +1,12 @@
 """Advice on edges: by the mass of the top k, on the parameter's own scale."""
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schedulers.space import Categorical, Float, Int
-from service.report.boundary import edges, extend_line, further, is_near
+from service.report.boundary import edge_p_value, edges, extend_line, further, is_near
 from tests.report import stories
 
 LR = stories.LR
@@ -29,6 +32,44 @@ def study(tmp_path, rates):
 )
 def test_the_top_k_must_crowd_at_an_edge(tmp_path, rates, crowded):
     assert [edge.crowded for edge in edges(study(tmp_path, rates))] == crowded
+
+
+def greedy_search(rng, trials, loss):
+    """Half of the proposals anywhere, half beside the best so far: near the edge or not, and their losses."""
+    near, losses = [], []
+    for trial in range(trials):
+        there = bool(rng.random() < 0.1)
+        if trial > 5 and rng.random() < 0.5:
+            there = near[int(np.argmin(losses))]
+        near.append(there)
+        losses.append(loss(there, rng))
+    return near, losses
+
+
+def test_a_sampler_that_crowds_on_noise_raises_no_alarm_beyond_its_level():
+    """Of such searches a tenth would look crowded to a test that takes proposals for even draws."""
+    alarms = sum(
+        edge_p_value(*greedy_search(np.random.default_rng(seed), 50, lambda _there, rng: rng.normal())) < 0.05
+        for seed in range(1000)
+    )
+    assert 20 <= alarms <= 70  # 5 % of 1,000, with 95 % confidence 37 to 64; conservative at the tail
+
+
+def test_an_edge_that_is_good_is_seen_by_the_same_sampler():
+    seen = sum(
+        edge_p_value(
+            *greedy_search(np.random.default_rng(seed), 50, lambda there, rng: rng.normal() - 2 * there)
+        )
+        < 0.05
+        for seed in range(100)
+    )
+    assert seen >= 75
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(-50, 50)), min_size=2, max_size=30))
+def test_only_the_order_of_losses_counts(rows):
+    near, losses = zip(*rows, strict=True)
+    assert edge_p_value(near, losses) == edge_p_value(near, [loss**3 for loss in losses])
 
 
 def test_the_line_widens_the_range_by_a_decade(tmp_path):

@@ -134,6 +134,14 @@ def test_a_search_that_has_settled(tmp_path, losses, severity):
     assert (seen and seen.severity) == severity
 
 
+def test_trials_that_waited_and_ended_together_say_nothing_of_the_order(tmp_path):
+    """A rule that pauses ends the losers at the close, after the best, whenever they were asked for."""
+    trials = [stories.trial(n, 0.1 if n == 45 else 0.5, stories.config(n)) for n in range(50)]
+    asked = [events[0] for events in trials]
+    events = asked + trials[45][1:] + [event for n in range(50) if n != 45 for event in trials[n][1:]]
+    assert "search_has_settled" not in found(tmp_path, events)
+
+
 def replicated(lead):
     """A winner and a rival by `lead`, and one configuration under two seeds, 0.02 apart."""
     events = stories.trial(0, 0.1, stories.config(0)) + stories.trial(1, 0.1 + lead, stories.config(1))

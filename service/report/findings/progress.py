@@ -3,52 +3,58 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 from service.report.findings.evidence import Evidence, Finding, on_study
-from service.report.series import progress
-from service.report.words import number, setting
+from service.report.words import number, percent, setting
 
 SAME, WORSE, GAIN = 20, 30, 0.001  # 003, "When to Stop Searching"
+HAD_A_CHANCE = ("completed", "stopped", "diverged")
 RETRAINED = 10  # at most: `retrain` races so many well
 
 
 def search_has_settled(seen: Evidence) -> Finding | None:
-    """More trials of this kind bring little: 003, "When to Stop Searching".
+    """More trials of this kind may bring little: 003, "When to Stop Searching".
 
     The last 30 trials all worse than the best, the same best for 20, or less than 0.1% gained a trial
-    over the last 20. Trials that ended count, whatever their outcome. Not where the baseline has won:
-    that search has not begun to find anything.
+    over the last 20. In the order in which trials were asked for, since a rule that pauses ends most of
+    them together at the close; and only of those that had a chance: that reported, and were completed,
+    stopped or diverged. Not where the baseline has won: that search has not begun to find anything.
     """
     subject, own = seen.subject, seen.tables.baseline
     if subject.is_population or (own is not None and own.gain <= 0):
         return None
-    steps = progress(subject)
-    if len(steps) <= SAME:
+    asked = [trial for trial in subject.trials if trial.curve and trial.outcome in HAD_A_CHANCE]
+    counted = {trial.trial for trial in subject.ranked()}
+    best: list[float] = []  # so far, after each trial
+    for trial in asked:
+        worth = subject.worth(trial) if trial.trial in counted else None
+        best.append(min(math.inf if worth is None else worth, best[-1] if best else math.inf))
+    if len(best) <= SAME or not math.isfinite(best[-1 - SAME]):
         return None
-    last = steps[-1]
-    changed = max((later.trials for one, later in pairwise(steps) if later.best != one.best), default=1)
-    since = last.trials - changed
-    evidence = _stale(since, changed) if since >= SAME else _slow(steps[-1 - SAME].best, last.best)
+    since = len(best) - 1 - best.index(best[-1])
+    evidence = _unbeaten(since, asked[best.index(best[-1])].number) if since >= SAME else ""
+    evidence = evidence or _slow(subject.value(best[-1 - SAME]), subject.value(best[-1]))
     if not evidence:
         return None
+    more = max(since, SAME)
     return Finding(
         "search_has_settled",
         "advice" if since >= WORSE else "note",
         evidence,
-        "More trials of the same kind gain little: stop here, or change what is searched.",
+        "Retrain the best, or change what is searched. Were trials exchangeable, as in random search, "
+        f"{more} more would hold a better one with a chance of {percent(more / (len(best) + more))}.",
         on_study(subject, "retrain") or "Retrain the best over several seeds.",
     )
 
 
-def _stale(since: int, changed: int) -> str:
-    if since >= WORSE:
-        return f"the last {since} trials that ended were all worse than the best, found as number {changed}"
-    return f"the best has been the same for {since} trials, since number {changed}"
+def _unbeaten(since: int, number: int) -> str:
+    return f"none of the {since} trials asked for after the best (trial {number}) was better"
 
 
-def _slow(before: float, now: float) -> str:
-    gain = abs(before - now) / (SAME * abs(before)) if before else math.inf
+def _slow(before: float | None, now: float | None) -> str:
+    if before is None or now is None or not before:
+        return ""
+    gain = abs(before - now) / (SAME * abs(before))
     if gain >= GAIN:
         return ""
     return (
