@@ -10,11 +10,8 @@ from torch import nn
 
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
+from trainables.outputs import meaning_of
 from trainables.run import RunConfig, RunError
-
-REGRESSION_LOSSES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
-BINARY_LOSSES = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.SoftMarginLoss)
-CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -30,7 +27,8 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
         RunError: if there is no such net or its keywords do not fit.
     """
     target = resolve(run.net)
-    outputs = 1 if isinstance(build_criterion(run), BINARY_LOSSES) else data.out_features
+    by_label = meaning_of(run, data, build_criterion(run)).layout == "labels"
+    outputs = (data.labels or 1) if by_label else data.out_features
     sizes = {
         "in_features": data.in_features,
         "out_features": outputs,
@@ -61,30 +59,6 @@ def build_criterion(run: RunConfig) -> Criterion:
     """
     criterion: Criterion = call(run.criterion, given=run.criterion_config)
     return criterion
-
-
-def targets_for(criterion: Criterion, y: torch.Tensor, data: Data, name: str) -> torch.Tensor:
-    """Targets in the type and shape the criterion wants: (rows,) int64, or (rows, outputs) float32.
-
-    Raises:
-        RunError: if the criterion is for the other task.
-    """
-    if data.task == "regression":
-        if isinstance(criterion, CLASS_LOSSES):
-            raise RunError(f"criterion: {name} is for classes, the data are a regression; torch.nn.MSELoss?")
-        return y
-    if isinstance(criterion, REGRESSION_LOSSES):
-        raise RunError(
-            f"criterion: {name} is for numbers, the data have {data.classes} classes; "
-            "use torch.nn.CrossEntropyLoss"
-        )
-    if isinstance(criterion, BINARY_LOSSES):
-        if data.classes != 2:
-            raise RunError(
-                f"criterion: {name} is for 2 classes, not {data.classes}; torch.nn.CrossEntropyLoss?"
-            )
-        return y[:, None].float()
-    return y
 
 
 def build_optimizer(run: RunConfig, net: nn.Module) -> torch.optim.Optimizer:

@@ -85,10 +85,10 @@ def test_the_first_step_is_the_default_s_and_measures_no_costs():
 
 @pytest.mark.ray
 def test_a_net_that_cannot_learn_ends_a_run_before_its_first_epoch(written: Path, capsys):
-    run = "data: trainables.data.load_diabetes\n  net: tests.trainables.samples.Headless"
-    (written / "s.yaml").write_text(SWEEP.format(name="headless", run=run))
+    run = "data: trainables.data.load_diabetes\n  net: tests.trainables.samples.Detached"
+    (written / "s.yaml").write_text(SWEEP.format(name="detached", run=run))
     assert launch.main(["run", "s.yaml", "--local"]) == 3
     captured = capsys.readouterr()
-    assert "preflight: gradients: default: no gradient reaches unused.weight, unused.bias" in captured.err
+    assert "preflight: default: failed: net: no gradient reaches any parameter of" in captured.err
     assert "Traceback" not in captured.err + captured.out
-    assert not (written / "runs/headless").exists()
+    assert not (written / "runs/detached").exists()

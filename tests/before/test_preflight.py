@@ -110,7 +110,8 @@ def test_sizes_are_summed_over_layers():
         (random_ones(other(1), Rehearsal("failed", "TypeError: f")), ["random 2"]),
         (random_ones(other(1, train_losses=(1.0, 1.1)), other(2, train_losses=(1.0, 1.0))), ["learning"]),
         (random_ones(other(1), other(2, train_losses=(1.0, 1.1))), []),
-        (random_ones(other(1, unreached=("head.weight",)), other(2)), ["gradients"]),
+        (random_ones(other(1, unreached=("head.weight",), tensors=1), other(2)), ["gradients"]),
+        (random_ones(other(1, unreached=("head.weight",), tensors=2), other(2)), []),  # layer drop
         (random_ones(other(1, not_finite=("a",)), other(2)), ["gradients"]),
         (random_ones(other(1, still=True), other(2)), ["optimizer"]),
         ({"default": replace(RAN, restored=False)}, ["checkpoint"]),

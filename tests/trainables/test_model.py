@@ -10,8 +10,9 @@ import pytest
 
 from trainables.columns import Columns
 from trainables.data import load, load_test
-from trainables.evaluate import Nets, load_nets, mean_outputs
+from trainables.evaluate import Nets, load_nets
 from trainables.model import Model, predict_file, save_model
+from trainables.outputs import CRITERIA
 from trainables.run import RunConfig, RunError, read
 from trainables.training import Training
 
@@ -55,7 +56,8 @@ def trained(folder: Path, run: RunConfig) -> tuple[Path, Training]:
     training = Training(run, data)
     for _ in training:
         pass
-    save_model(folder / "model", run, data, training.weights(), Columns.of(run, data), about={})
+    call = training.learners[0].call
+    save_model(folder / "model", run, data, training.weights(), Columns.of(run, data), call=call, about={})
     return folder / "model", training
 
 
@@ -180,10 +182,9 @@ def test_an_ensemble_is_no_worse_than_its_members_on_average(tmp_path: Path, cri
 def test_probabilities_are_averaged_not_logits():
     import torch
 
-    criterion = torch.nn.CrossEntropyLoss()
     one, two = torch.tensor([[4.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     expected = (one.softmax(1) + two.softmax(1)) / 2
-    assert torch.allclose(mean_outputs(criterion, [one, two]).softmax(1), expected)
+    assert torch.allclose(CRITERIA["CrossEntropyLoss"].mean([one, two]).softmax(1), expected)
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path: Path):

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from service.before.advice.thumb import Remark, Rule
 from service.spec import Sweep
 
@@ -41,6 +43,7 @@ class DataFacts:
         test_in_train: test rows that stand among the training rows too.
         val_in_train: validation rows of the one split without folds that stand among its training rows.
         first_val_rows: validation rows of that split.
+        untested: numbers of the classes that are trained on and that no test row is of.
     """
 
     rows: int
@@ -50,6 +53,7 @@ class DataFacts:
     test_in_train: int = 0
     val_in_train: int = 0
     first_val_rows: int = 0
+    untested: tuple[int, ...] = ()
 
 
 def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
@@ -71,7 +75,14 @@ def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
         test_in_train=sum(digest in trained for digest in tested),
         val_in_train=sum(digest in trained for digest in validated),
         first_val_rows=len(validated),
+        untested=_untested(data, whole, test),
     )
+
+
+def _untested(data: Data, whole: Part, test: Split | None) -> tuple[int, ...]:
+    if test is None or not len(test.y) or not data.classes:
+        return ()
+    return tuple(set(np.unique(whole.train.y).tolist()) - set(np.unique(test.y).tolist()))
 
 
 def _digests(split: Split) -> list[bytes]:
