@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -39,18 +40,22 @@ def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> 
     """
     name = str(file)
     try:
+        codecs.lookup(how.get("encoding") or "utf-8")
+    except LookupError as error:
+        raise RunError(f"data_config.encoding: {error}") from None
+    try:
         if "://" in name:
             frame = _at_uri(name, words, how)
         else:
             frame = pd.read_parquet(file) if name.endswith(PARQUET) else _csv(file, words, how)
+    except RunError:
+        raise
     except UnicodeDecodeError as error:
         wrong = error.object[error.start : error.start + 1].hex()
         raise RunError(
             f"{name}: it is not {error.encoding.upper()} (byte 0x{wrong}); say how it is encoded, mostly "
             "data_config.encoding: latin-1"
         ) from None
-    except LookupError as error:
-        raise RunError(f"data_config.encoding: {error}") from None
     except (OSError, EOFError, ValueError, NotImplementedError, csv.Error) as error:
         raise RunError(f"{name}: cannot be read as a table: {' '.join(str(error).split())[:300]}") from None
     check_columns(frame, name)
