@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from trainables.criteria import meaning_of, unusable
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
-from trainables.outputs import meaning_of
 from trainables.run import RunConfig, RunError
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -51,14 +52,55 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
     return net.to(device)
 
 
-def build_criterion(run: RunConfig) -> Criterion:
-    """The loss function.
+def build_criterion(run: RunConfig, device: torch.device | None = None) -> Criterion:
+    """The loss function, its weights on the device.
+
+    Numbers and lists become tensors for parameters that are tensors (`weight`, `pos_weight`).
 
     Raises:
-        RunError: if there is no such class or its keywords do not fit.
+        RunError: if there is no such class, its keywords do not fit, or it takes more than outputs and
+        targets.
     """
-    criterion: Criterion = call(run.criterion, given=run.criterion_config)
+    why, way = unusable(run.criterion, run.criterion_config)
+    if why:
+        raise RunError(f"criterion: {why}; {way}")
+    signature = parameters(resolve(run.criterion))
+    given = {
+        name: torch.tensor(value, dtype=torch.float32)
+        if isinstance(value, (int, float, list)) and _is_tensor(signature.get(name))
+        else value
+        for name, value in run.criterion_config.items()
+    }
+    criterion: Criterion = call(run.criterion, given=given)
+    if not callable(criterion):
+        raise RunError(
+            f"criterion: {run.criterion} made a {type(criterion).__name__}, which cannot be called"
+        )
+    if isinstance(criterion, nn.Module):
+        _check_forward(criterion, run.criterion)
+        criterion.to(device)
     return criterion
+
+
+def _is_tensor(parameter: inspect.Parameter | None) -> bool:
+    """Whether a parameter is annotated as a tensor, or as one or None."""
+    return parameter is not None and "Tensor" in str(parameter.annotation)
+
+
+def _check_forward(criterion: nn.Module, path: str) -> None:
+    """Nothing, if a criterion can be called with outputs and targets.
+
+    Raises:
+        RunError: if it takes more.
+    """
+    try:
+        inspect.signature(criterion.forward).bind(None, None)
+    except TypeError as error:
+        raise RunError(
+            f"criterion: {path} is called with outputs and targets: {error}; give it these two, or "
+            "train by a "
+            "loop of your own (`train:`)"
+        ) from None
 
 
 def build_optimizer(run: RunConfig, net: nn.Module) -> torch.optim.Optimizer:

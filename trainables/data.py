@@ -27,9 +27,9 @@ from typing import Any, Literal
 import numpy as np
 
 from trainables.bundled import load_breast_cancer, load_diabetes, load_digits, load_synthetic
+from trainables.criteria import of_criterion
 from trainables.imports import CLONE, add_paths, call, resolve, takes
 from trainables.inputs import InputField, read_inputs
-from trainables.outputs import of_criterion
 from trainables.returned import Pair, read_returned
 from trainables.run import DATA_WORDS, RunConfig, RunError
 from trainables.table import Table, load_table

@@ -19,7 +19,6 @@ PARQUET = (".parquet", ".pq")
 READING = ("sep", "encoding", "decimal", "thousands")
 """Keywords of `load_table` that say how a CSV is written; a model's tables are read by the same."""
 
-SEPARATORS = {";": "';'", "\t": "'\\t'", "|": "'|'"}  # besides the comma, as they are written in YAML
 TRUTH = {"true": 1.0, "false": 0.0}
 ISO_DATE = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
 DAY = np.timedelta64(1, "D")
@@ -71,19 +70,6 @@ def check_columns(frame: pd.DataFrame, where: str) -> None:
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise RunError(f"{where}: two columns are called {str(twice[0])!r}; rename one, or take it out")
-
-
-def separator_hint(columns: Collection[str]) -> str:
-    """The `sep` that a table read as a single column most likely wants, as a sentence; empty if none.
-
-    >>> separator_hint(["size;price"])
-    "; it was read as one column: set data_config.sep: ';'"
-    """
-    only = next(iter(columns), "")
-    found = [said for separator, said in SEPARATORS.items() if separator in str(only)]
-    return (
-        f"; it was read as one column: set data_config.sep: {found[0]}" if len(columns) == 1 and found else ""
-    )
 
 
 def kind_of(column: pd.Series) -> Kind:

@@ -15,11 +15,11 @@ from torch import nn
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters
 from trainables.checkpoint import CheckpointError
 from trainables.cost import measure
+from trainables.criteria import meaning_of
 from trainables.data import Data, Part, Split
 from trainables.feed import Feed
 from trainables.imports import resolve
 from trainables.net_call import NetCall
-from trainables.outputs import meaning_of
 from trainables.run import RunConfig, RunError
 from trainables.schedule import Schedule
 
@@ -57,7 +57,7 @@ class Learner:
         self.run, self.data, self.part, self.device = run, data, part, device
         self.metrics = {name: resolve(dotted) for name, dotted in run.metrics.items()}
         self.net = build_net(run, data, device)
-        self.criterion = build_criterion(run)
+        self.criterion = build_criterion(run, device)
         self.meaning = meaning_of(run, data, self.criterion)
         self.optimizer = build_optimizer(run, self.net)
         self.call = NetCall.of(self.net, data, device)
@@ -198,10 +198,19 @@ class Learner:
             RunError: if it refuses them, and it is known why.
         """
         try:
-            return self.criterion(outputs, targets)
+            loss = self.criterion(outputs, targets)
         except RuntimeError:
             self._check(outputs)
             raise
+        if loss.ndim:
+            if loss.numel() > 1:
+                raise RunError(
+                    f"criterion: {self.run.criterion} gives a loss of shape {tuple(loss.shape)}, and "
+                    "training needs "
+                    "one number; take its mean (torch's do by reduction: mean)"
+                )
+            return loss.reshape(())
+        return loss
 
     def _check(self, outputs: torch.Tensor) -> None:
         """Look at the first outputs, for a criterion computes something of any number.

@@ -20,11 +20,12 @@ from torch import nn
 
 from trainables.build import build_criterion, build_net
 from trainables.columns import Columns
+from trainables.criteria import meaning_of
 from trainables.data import Data, Part, Split
 from trainables.frames import READING
 from trainables.imports import CLONE, add_paths
 from trainables.net_call import NetCall
-from trainables.outputs import OutputMeaning, meaning_of
+from trainables.outputs import OutputMeaning
 from trainables.run import RunConfig, RunError, settings_at
 from trainables.table import target_values
 

@@ -1,22 +1,19 @@
-"""What a net's outputs and targets mean: it follows from the criterion.
+"""What a net's outputs and targets mean; which it is follows from the criterion (`trainables.criteria`).
 
 Metrics, predictions, ensembles, the model file and its card all go by the one `OutputMeaning` of a run.
-Nothing here imports torch: a sweep file's criterion is checked, and the task decided, before torch is needed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from trainables.run import RunConfig, RunError
+from trainables.run import RunError
 
 if TYPE_CHECKING:
     import torch
-
-    from trainables.data import Data
 
 Layout = Literal["classes", "labels", "numbers", "own"]
 Kind = Literal["logits", "probabilities", "log_probabilities", "scores", "numbers", "log_numbers", ""]
@@ -218,135 +215,6 @@ OF_LOGITS: Mapping[str, str] = {
     "classes": "torch.nn.CrossEntropyLoss",
     "labels": "torch.nn.BCEWithLogitsLoss",
 }
-
-CRITERIA: Mapping[str, OutputMeaning] = {
-    "CrossEntropyLoss": OutputMeaning("classes", "logits"),
-    "NLLLoss": OutputMeaning("classes", "log_probabilities"),
-    "MultiMarginLoss": OutputMeaning("classes", "scores"),
-    "BCEWithLogitsLoss": OutputMeaning("labels", "logits"),
-    "BCELoss": OutputMeaning("labels", "probabilities"),
-    "MultiLabelSoftMarginLoss": OutputMeaning("labels", "logits"),
-    "SoftMarginLoss": OutputMeaning("labels", "logits", signed=True),  # log(1 + exp(-yx)): the logistic loss
-    "MSELoss": OutputMeaning("numbers", "numbers"),
-    "L1Loss": OutputMeaning("numbers", "numbers"),
-    "SmoothL1Loss": OutputMeaning("numbers", "numbers"),
-    "HuberLoss": OutputMeaning("numbers", "numbers"),
-    "PoissonNLLLoss": OutputMeaning("numbers", "log_numbers"),
-    "KLDivLoss": OutputMeaning("numbers", "log_numbers"),
-}
-"""Torch's criteria of one output tensor and one target tensor."""
-
-IGNORING = ("CrossEntropyLoss", "NLLLoss")
-IGNORED = -100  # torch's default for `ignore_index`
-
-UNUSABLE: Mapping[str, str] = {
-    "GaussianNLLLoss": (
-        "takes a variance as a third argument; write a criterion class of your own whose "
-        "forward(outputs, targets) "
-        "reads mean and log-variance from two outputs, and set net_config.out_features: 2"
-    ),
-    "MultiLabelMarginLoss": "takes lists of class numbers; use torch.nn.MultiLabelSoftMarginLoss",
-    "HingeEmbeddingLoss": "takes distances of pairs; use torch.nn.SoftMarginLoss for two classes",
-    "CosineEmbeddingLoss": "takes pairs of inputs; train such a net in a loop of your own (`train:`)",
-    "MarginRankingLoss": "takes pairs of inputs; train such a net in a loop of your own (`train:`)",
-    "TripletMarginLoss": "takes triplets; train such a net in a loop of your own (`train:`)",
-    "TripletMarginWithDistanceLoss": "takes triplets; train such a net in a loop of your own (`train:`)",
-    "CTCLoss": "takes the lengths of sequences too; train such a net in a loop of your own (`train:`)",
-    "AdaptiveLogSoftmaxWithLoss": "has weights of its own to train; use torch.nn.CrossEntropyLoss",
-    "LinearCrossEntropyLoss": "has weights of its own to train; use torch.nn.CrossEntropyLoss",
-}
-"""Torch's criteria that are not called with one output and one target: what to do in their place."""
-
-
-def of_criterion(path: str, config: Mapping[str, Any]) -> OutputMeaning | None:
-    """What the criterion of this dotted path takes; None if it is none of torch's.
-
-    >>> of_criterion("torch.nn.BCELoss", {}).outputs
-    'probabilities'
-    """
-    home, _, name = path.rpartition(".")
-    return _with_config(name, config) if home in ("torch.nn", "torch.nn.modules.loss") else None
-
-
-def meaning_of(run: RunConfig, data: Data, criterion: object) -> OutputMeaning:
-    """What the outputs of a run mean.
-
-    Args:
-        run: its `outputs` say it where the criterion is the user's own.
-        data: what is trained on.
-        criterion: as built; a subclass of one of torch's means the same as that one.
-
-    Raises:
-        RunError: if the criterion does not go with the data, or with what the run says of its outputs.
-    """
-    names = [each.__name__ for each in type(criterion).__mro__ if each.__module__ == "torch.nn.modules.loss"]
-    known = next((_with_config(name, run.criterion_config) for name in names if name in CRITERIA), None)
-    if known is None:
-        return _of_own(run, data)
-    problem = disagreement(run.criterion, known, run.outputs) or _misfit(run.criterion, known, data)
-    if problem:
-        raise RunError(problem)
-    parts = [split.y for part in data.parts for split in (part.train, part.val)]
-    return known if any((y == known.ignored).any() for y in parts) else replace(known, ignored=None)
-
-
-def disagreement(path: str, known: OutputMeaning, said: str | None) -> str:
-    """Why a run's `outputs` contradict its criterion, in a line; empty if they do not.
-
-    CrossEntropyLoss takes log-probabilities too: they are logits of themselves.
-    """
-    if said in (None, known.outputs) or (known.layout, known.outputs, said) == _BOTH:
-        return ""
-    taken = known.outputs.replace("_", "-") if known.outputs in THRESHOLDS else known.outputs
-    return f"run.outputs: {said}, but {path} takes {taken}; leave `outputs` out, or use another criterion"
-
-
-_BOTH = ("classes", "logits", "log_probabilities")
-
-
-def _of_own(run: RunConfig, data: Data) -> OutputMeaning:
-    """For a criterion of the user's own."""
-    if data.task == "regression":
-        return OutputMeaning("numbers", "numbers", strict=False)
-    layout: Layout = "labels" if data.labels else "own"
-    return OutputMeaning(layout, run.outputs or "", strict=False)
-
-
-def _misfit(path: str, known: OutputMeaning, data: Data) -> str:
-    """Why one of torch's criteria does not go with the data, in a line; empty if it does."""
-    if data.task == "regression":
-        if known.layout != "numbers":
-            return f"criterion: {path} is for classes, the data are a regression; use torch.nn.MSELoss"
-        if path.endswith("PoissonNLLLoss") and any(part.train.y.min() < 0 for part in data.parts):
-            return (
-                f"criterion: {path} is for counts, and targets are below 0; "
-                "a table's are as they stand with data_config.standardise_target: false"
-            )
-        return ""
-    if known.layout == "numbers":
-        what = f"{data.labels} labels" if data.labels else f"{data.classes} classes"
-        return (
-            f"criterion: {path} is for numbers, the data have {what}; use {OF_LOGITS['classes']}, "
-            "or data_config.task: regression"
-        )
-    if known.layout == "labels" and not data.labels and data.classes != 2:
-        return f"criterion: {path} is for 2 classes, not {data.classes}; use torch.nn.CrossEntropyLoss"
-    if known.layout == "classes" and data.labels:
-        several = f"the data have {data.labels} labels; use {OF_LOGITS['labels']}"
-        return f"criterion: {path} is for one class per row, {several}"
-    return ""
-
-
-def _with_config(name: str, config: Mapping[str, Any]) -> OutputMeaning | None:
-    """A criterion's meaning under its keyword arguments."""
-    known = CRITERIA.get(name)
-    if known is None:
-        return None
-    if name in IGNORING:
-        return replace(known, ignored=config.get("ignore_index", IGNORED))
-    if name == "PoissonNLLLoss" and not config.get("log_input", True):
-        return replace(known, outputs="numbers")
-    return known
 
 
 def _r2(outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:

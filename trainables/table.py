@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainables.frames import Kind, check_columns, kind_of, read_frame, separator_hint, values_of
+from trainables.csv_header import separator_hint
+from trainables.frames import Kind, check_columns, kind_of, read_frame, values_of
 from trainables.outputs import OutputMeaning
 from trainables.run import RunError
 from trainables.targets import Task, as_array, read_targets

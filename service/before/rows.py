@@ -41,8 +41,8 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[Check]:
         yield from _labels(y)
     else:
         yield from _classes(data, facts) if data.classes else _target(y)
-    yield from _leak("test", facts.test_in_train, facts.test_rows)
-    yield from _leak("validation", facts.val_in_train, facts.first_val_rows)
+    yield from _leak(facts, "test", facts.test_in_train, facts.test_rows)
+    yield from _leak(facts, "validation", facts.val_in_train, facts.first_val_rows)
 
 
 def _columns(x: np.ndarray) -> Iterator[Check]:
@@ -131,9 +131,13 @@ def _target(y: np.ndarray) -> Iterator[Check]:
         yield Check(NOTE, "target", says, "standardise it")
 
 
-def _leak(split: str, shared: int, rows: int) -> Iterator[Check]:
-    if rows and shared / rows > SHARED_SHARE:
-        says = f"{shared} of {rows} {split} rows stand among the training rows too"
-        yield Check(PROBLEM, "leak", says, "drop duplicate rows before they are split")
+def _leak(facts: DataFacts, split: str, shared: int, rows: int) -> Iterator[Check]:
+    says = f"{shared} of {rows} {split} rows stand among the training rows too"
+    if facts.leaks(shared, rows):
+        mend = "split whole groups of equal rows (return train and val), or drop duplicates before the split"
+        yield Check(PROBLEM, "leak", says, mend)
+    elif rows and shared / rows > SHARED_SHARE:
+        twins = f"{facts.twins} of {facts.trained} training rows equal another one"
+        yield Check(NOTE, "leak", f"{says}, by coincidence it seems: columns are few and coarse, and {twins}")
     elif rows:
         yield Check(OK, "leak", f"{shared} of {rows} {split} rows are trained on")

@@ -151,7 +151,7 @@ def test_a_date_where_none_was_is_a_line(tmp_path: Path):
     ],
 )
 def test_a_target_with_gaps_is_what_it_is_without_them(target, criterion, task, classes):
-    from trainables.outputs import of_criterion
+    from trainables.criteria import of_criterion
 
     frame = pd.DataFrame({"x": np.arange(len(target)), "y": pd.Series(target)})
     table = Table(frame, "y").for_criterion(of_criterion(f"torch.nn.{criterion}", {}))

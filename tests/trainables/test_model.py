@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from trainables.columns import Columns
+from trainables.criteria import CRITERIA
 from trainables.data import load, load_test
 from trainables.evaluate import Nets, load_nets
 from trainables.model import Model, predict_file, save_model
-from trainables.outputs import CRITERIA
 from trainables.run import RunConfig, RunError, read
 from trainables.training import Training
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.trainables.samples import data_of, run_of
+from trainables.criteria import CRITERIA, UNUSABLE, disagreement, of_criterion
 from trainables.learner import Learner
-from trainables.outputs import CRITERIA, UNUSABLE, OutputMeaning, disagreement, of_criterion
+from trainables.outputs import OutputMeaning
 from trainables.randomness import Randomness
 from trainables.run import RunError
 

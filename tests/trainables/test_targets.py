@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from trainables.outputs import CRITERIA, of_criterion
+from trainables.criteria import CRITERIA, of_criterion
 from trainables.run import RunError
 from trainables.targets import read_targets
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,7 +29,21 @@ USUAL_DIFFERENCE = 0.02
 
 USUAL_ACCURACY = 0.9
 SHARED_SHARE = 0.01
-"""Rows of few and coarse columns may agree by chance; a leak is not one row in a hundred."""
+"""A leak is not one row in a hundred."""
+
+TWIN_FACTOR, TWIN_MARGIN = 3, 5
+"""Rows of few and coarse columns are equal by coincidence: about as many of a split equal a training row as
+training rows equal one another. Three times as many, and five rows more, are no coincidence."""
+
+REAL_COLUMNS = 3
+"""Two rows that agree in three columns of mostly distinct values are one row."""
+
+CHANCE_FACTOR = 3
+"""So many times the bits that tell all pairs of rows apart are in the columns of rows that do not "
+"agree by chance."""
+
+SAMPLE = 2000
+"""Rows that tell how coarse columns are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +59,9 @@ class DataFacts:
         val_in_train: validation rows of the one split without folds that stand among its training rows.
         first_val_rows: validation rows of that split.
         untested: numbers of the classes that are trained on and that no test row is of.
+        trained: training rows of that split.
+        twins: training rows that equal another training row.
+        tell_apart: whether columns are so fine that rows which agree in all of them are one row.
     """
 
     rows: int
@@ -54,6 +72,21 @@ class DataFacts:
     val_in_train: int = 0
     first_val_rows: int = 0
     untested: tuple[int, ...] = ()
+    trained: int = 0
+    twins: int = 0
+    tell_apart: bool = True
+
+    def leaks(self, shared: int, rows: int) -> bool:
+        """Whether so many of a split's rows that equal a training row are more than coincidence.
+
+        Args:
+            shared: rows of the split that equal one.
+            rows: of the split.
+        """
+        if not rows or shared / rows <= SHARED_SHARE:
+            return False
+        chance = rows * self.twins / self.trained if self.trained else 0.0
+        return self.tell_apart or shared > TWIN_FACTOR * chance + TWIN_MARGIN
 
 
 def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
@@ -64,18 +97,43 @@ def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
         whole: the one split there would be without folds, by whose training rows `test` is scaled.
         test: the rows set apart; None for none.
     """
-    trained = set(_digests(whole.train))
+    rows = Counter(_digests(whole.train))
+    trained = set(rows)
     tested = [] if test is None else _digests(test)
     validated = _digests(whole.val)
+    shared = [sum(digest in trained for digest in digests) for digests in (tested, validated)]
     return DataFacts(
         rows=len(whole.train.x) + len(validated) + len(tested),
         val_rows=sum(len(part.val.x) for part in data.parts),
         folds=len(data.parts),
         test_rows=len(tested),
-        test_in_train=sum(digest in trained for digest in tested),
-        val_in_train=sum(digest in trained for digest in validated),
+        test_in_train=shared[0],
+        val_in_train=shared[1],
         first_val_rows=len(validated),
         untested=_untested(data, whole, test),
+        trained=len(whole.train.x),
+        twins=sum(count for count in rows.values() if count > 1),
+        tell_apart=not any(shared) or columns_tell_apart(whole.train.x, len(validated) + len(tested)),
+    )
+
+
+def columns_tell_apart(x: np.ndarray, others: int) -> bool:
+    """Whether rows that agree in all columns are one row rather than alike by coincidence.
+
+    Columns of which most values are distinct tell it, or many coarse ones together: what two random rows
+    agree in by chance is counted in bits, column by column, as if they were independent of each other.
+
+    Args:
+        x: training rows, (rows, ...).
+        others: rows that are compared with them.
+    """
+    flat = x.reshape(len(x), -1)
+    flat = np.unique(flat[np.linspace(0, len(flat) - 1, min(SAMPLE, len(flat))).astype(int)], axis=0)
+    counts = [np.unique(column, return_counts=True)[1] for column in flat.T]
+    real = sum(len(count) > len(flat) / 2 for count in counts)
+    bits = -sum(math.log2(((count / len(flat)) ** 2).sum()) for count in counts)
+    return len(flat) > 1 and (
+        real >= REAL_COLUMNS or bits > CHANCE_FACTOR * math.log2(max(2, len(x) * others))
     )
 
 
@@ -125,16 +183,16 @@ def used_up_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
 
 def leaking_test(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
     """No test row was trained on."""
-    yield from _shared(facts.test_in_train, facts.test_rows, "test")
+    yield from _shared(facts, facts.test_in_train, facts.test_rows, "test")
 
 
 def leaking_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
     """No validation row is trained on."""
-    yield from _shared(facts.val_in_train, facts.first_val_rows, "validation")
+    yield from _shared(facts, facts.val_in_train, facts.first_val_rows, "validation")
 
 
-def _shared(shared: int, rows: int, split: str) -> Iterator[Remark]:
-    if rows and shared / rows > SHARED_SHARE:
+def _shared(facts: DataFacts, shared: int, rows: int, split: str) -> Iterator[Remark]:
+    if facts.leaks(shared, rows):
         why = f"{shared} of {rows} {split} rows stand among the training rows too: their loss flatters"
         yield Remark(("run", "data"), why, "drop duplicate rows before they are split")
 
