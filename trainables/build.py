@@ -97,9 +97,8 @@ def _check_forward(criterion: nn.Module, path: str) -> None:
         inspect.signature(criterion.forward).bind(None, None)
     except TypeError as error:
         raise RunError(
-            f"criterion: {path} is called with outputs and targets: {error}; give it these two, or "
-            "train by a "
-            "loop of your own (`train:`)"
+            f"criterion: {path} is called with outputs and targets: {error}; give it these two, or train by "
+            "a loop of your own (`train:`)"
         ) from None
 
 

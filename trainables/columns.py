@@ -101,15 +101,13 @@ class Columns:
             if new.any():
                 words = _few(sorted(values[new].unique()))
                 said.append(
-                    f"column {column['name']!r}: {int(new.sum())} of {len(frame)} rows have a value "
-                    "never seen in "
-                    f"training ({words})"
+                    f"column {column['name']!r}: {int(new.sum())} of {len(frame)} rows have a value never "
+                    f"seen in training ({words})"
                 )
             if not column["missing"] and values.isna().any():
                 said.append(
-                    f"column {column['name']!r}: {int(values.isna().sum())} of {len(frame)} rows have "
-                    "no value, "
-                    "and in training every row had one"
+                    f"column {column['name']!r}: {int(values.isna().sum())} of {len(frame)} rows have no "
+                    "value, and in training every row had one"
                 )
         return said
 

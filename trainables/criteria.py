@@ -42,8 +42,7 @@ UNUSABLE: Mapping[str, tuple[str, str]] = {
     "GaussianNLLLoss": (
         "takes a variance as a third argument",
         "write a criterion class whose forward(outputs, targets) reads mean and log-variance from two "
-        "outputs, "
-        "and set net_config.out_features: 2",
+        "outputs, and set net_config.out_features: 2",
     ),
     "MultiLabelMarginLoss": ("takes lists of class numbers", "use torch.nn.MultiLabelSoftMarginLoss"),
     "HingeEmbeddingLoss": ("takes distances of pairs", "use torch.nn.SoftMarginLoss for two classes"),

@@ -85,10 +85,10 @@ def _numbers(x: Any, kind: str | None, where: str) -> np.ndarray:
             f"{where}: the frame has columns that are no numbers; return trainables.data.Table(frame, target)"
         )
     if values.dtype.kind not in "fiub":
+        what = "rows of different lengths" if _is_ragged(x) else f"{values.dtype} values"
         raise RunError(
-            f"{where}: {'rows of different lengths' if _is_ragged(x) else f'{values.dtype} values'} "
-            "cannot be "
-            "inputs; return numbers, rows of one length (pad them), or train by a loop of your own (`train:`)"
+            f"{where}: {what} cannot be inputs; return numbers, rows of one length (pad them), or train by a "
+            "loop of your own (`train:`)"
         )
     values = values[:, None] if values.ndim == 1 else values
     if kind == "integer":

@@ -206,8 +206,7 @@ class Learner:
             if loss.numel() > 1:
                 raise RunError(
                     f"criterion: {self.run.criterion} gives a loss of shape {tuple(loss.shape)}, and "
-                    "training needs "
-                    "one number; take its mean (torch's do by reduction: mean)"
+                    "training needs one number; take its mean (torch's do by reduction: mean)"
                 )
             return loss.reshape(())
         return loss

@@ -89,6 +89,7 @@ class Model:
         call: how the net gets them.
         meaning: what its outputs mean.
         labels: how many a row has; 0 where it has one class or numbers.
+        outputs: how many numbers, labels or classes there are to predict.
         mean: of the target, added back.
         std: of the target, multiplied back.
         about: what its maker wrote of it.
@@ -100,6 +101,7 @@ class Model:
     call: NetCall
     meaning: OutputMeaning
     labels: int
+    outputs: int
     mean: np.ndarray
     std: np.ndarray
     about: dict[str, Any]
@@ -128,7 +130,8 @@ class Model:
         net.load_state_dict(weights)
         mean, std = np.array(meta["mean"]), np.array(meta["std"])
         call, meaning = NetCall.from_json(meta["call"]), OutputMeaning(**meta["meaning"])
-        return cls(net.eval(), run, columns, call, meaning, meta["labels"], mean, std, meta["about"])
+        labels, outputs = int(meta["labels"]), int(meta["outputs"])
+        return cls(net.eval(), run, columns, call, meaning, labels, outputs, mean, std, meta["about"])
 
     @property
     def is_regression(self) -> bool:
@@ -155,7 +158,7 @@ class Model:
 
     def example(self) -> pd.DataFrame:
         """A row as one would send it: the medians, and the first of each column's categories."""
-        numbers = {column["name"]: [column["median"]] for column in self.columns.numbers}
+        numbers = {column["name"]: [_typical(column)] for column in self.columns.numbers}
         words = {column["name"]: column["categories"][:1] or [None] for column in self.columns.words}
         return pd.DataFrame(numbers | words)
 
@@ -163,7 +166,7 @@ class Model:
         """In the target's own units; outputs that are not the target's (a variance too) as they are."""
         values = self.meaning.answers(outputs).reshape(len(index), -1).numpy()
         target = self.columns.target
-        if values.shape[1] % len(self.mean) and values.shape[1] != len(self.mean):
+        if values.shape[1] != self.outputs:
             return pd.DataFrame(values, columns=_numbered("output", values.shape[1]), index=index)
         return pd.DataFrame(
             self.std * values + self.mean,
@@ -208,6 +211,13 @@ class Model:
                 rows = torch.tensor(inputs[start : start + BATCH], dtype=self.call.dtype)
                 answers.append(self.call.answer(self.net, rows).float())
         return torch.cat(answers) if answers else torch.zeros(0, max(1, len(self.columns.classes)))
+
+
+def _typical(column: Mapping[str, Any]) -> Any:
+    """A column's median, of dates as text."""
+    if column["kind"] != "date":
+        return column["median"]
+    return (pd.Timestamp(0) + pd.Timedelta(days=column["median"])).floor("s").isoformat()
 
 
 def _numbered(name: str, count: int) -> list[str]:

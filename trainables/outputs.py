@@ -153,9 +153,8 @@ class OutputMeaning:
             if bool((likely - 1).abs().max() > SUM_TOLERANCE):
                 way = "log_softmax" if layout == "classes" else "logsigmoid"
                 return (
-                    f"outputs are no log-probabilities: the exponentials of a row come to "
-                    f"{float(likely.max()):.3g}"
-                    f"; end the net in a {way}, or use {OF_LOGITS[layout]}"
+                    "outputs are no log-probabilities: the exponentials of a row come to "
+                    f"{float(likely.max()):.3g}; end the net in a {way}, or use {OF_LOGITS[layout]}"
                 )
         return ""
 
@@ -171,8 +170,7 @@ class OutputMeaning:
         if bool(((outputs.sum(1) - 1).abs() < SUM_TOLERANCE).all()):
             return (
                 "outputs are probabilities, which sum to 1, where logits are taken; leave out the net's "
-                "softmax, "
-                "or use torch.nn.NLLLoss over log_softmax"
+                "softmax, or use torch.nn.NLLLoss over log_softmax"
             )
         return ""
 
@@ -207,8 +205,7 @@ class OutputMeaning:
 
 UNSAID = (
     "run.outputs: the criterion is none of torch's, and one output per label can be a logit or a "
-    "probability; "
-    "say which: outputs: logits, probabilities or log_probabilities"
+    "probability; say which: outputs: logits, probabilities or log_probabilities"
 )
 
 OF_LOGITS: Mapping[str, str] = {

@@ -16,9 +16,8 @@ TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 Pair = tuple[Any, Any]
 
 EXPECTED = (
-    "(x, y) arrays, x also a dictionary of arrays; a dataset or DataLoader of (x, y) pairs; (train, "
-    "val[, test]) of "
-    "such; or a trainables.data.Table"
+    "(x, y) arrays, x also a dictionary of arrays; a dataset or DataLoader of (x, y) pairs; (train, val[, "
+    "test]) of such; or a trainables.data.Table"
 )
 
 
@@ -57,8 +56,8 @@ def _read_dataset(found: Any, name: str, seed: int) -> Pair:
     if "IterableDataset" in _bases(found) or "IterableDataset" in _bases(getattr(found, "dataset", None)):
         raise RunError(
             f"{name} returned a stream (IterableDataset): it has no length, and no rows to choose from; "
-            "train on it "
-            "by a loop of your own (`train:`, see trainables.foreign), or return a dataset with a length"
+            "train on it by a loop of your own (`train:`, see trainables.foreign), or return a dataset "
+            "with a length"
         )
     if not hasattr(found, "__len__"):
         raise RunError(f"{name} returned {type(found).__name__} for a split; it should return {EXPECTED}")
@@ -111,9 +110,8 @@ def _one_array(values: Iterable[Any], join: Any, name: str) -> np.ndarray:
     except ValueError:
         shapes = sorted({array.shape for array in arrays})[:3]
         raise RunError(
-            f"{name}: rows have different shapes, {', '.join(map(str, shapes))}; pad them to one, or "
-            "train by a loop "
-            "of your own (`train:`)"
+            f"{name}: rows have different shapes, {', '.join(map(str, shapes))}; pad them to one, or train "
+            "by a loop of your own (`train:`)"
         ) from None
     return joined
 

@@ -209,8 +209,7 @@ def test_named_inputs_come_back_as_they_were(largest):
         (
             "sparse",
             "the inputs: it is a sparse matrix of 60 x 4; return x.toarray(), 0.00096 MB as float32, or "
-            "train on it "
-            "by a loop of your own (`train:`)",
+            "train on it by a loop of your own (`train:`)",
         ),
         (
             "stream",
@@ -219,9 +218,8 @@ def test_named_inputs_come_back_as_they_were(largest):
         ("streamed", "returned a stream (IterableDataset)"),
         (
             "no_target",
-            "items have the keys ids, size, answer; call the target one of labels, label, targets, "
-            "target, y, or "
-            "return (x, y) pairs",
+            "items have the keys ids, size, answer; call the target one of labels, label, targets, target, "
+            "y, or return (x, y) pairs",
         ),
         ("triples", "each item should be an (x, y) pair or a dictionary; it is 3 values"),
         ("ragged", "rows have different shapes, (2,), (3,); pad them to one, or train by a loop of your own"),

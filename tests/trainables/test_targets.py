@@ -105,16 +105,14 @@ def test_a_row_s_targets_stay_in_their_row(y):
             "BCEWithLogitsLoss",
             None,
             "the targets: (2, 2) with the values 1, 2, 3, 4; labels, several per row, are 1 where they "
-            "hold and 0 "
-            "where not",
+            "hold and 0 where not",
         ),
         (
             [0.5, 1.5, 2.5],
             None,
             "classification",
             "the targets: 0.5, 1.5, 2.5 are no classes; for numbers use torch.nn.MSELoss, or set "
-            "data_config.task: "
-            "regression",
+            "data_config.task: regression",
         ),
         (["a", None, "b"], None, None, "the targets: value 2 of 3 is missing; drop such rows"),
         ([[1, 2], [3]], None, None, "the targets: rows of different lengths; return an array"),
