@@ -139,7 +139,8 @@ def _misfit(path: str, known: OutputMeaning, data: Data) -> str:
     """Why one of torch's criteria does not go with the data, in a line; empty if it does."""
     if data.task == "regression":
         if known.layout != "numbers":
-            return f"criterion: {path} is for classes, the data are a regression; use torch.nn.MSELoss"
+            way = "use torch.nn.MSELoss, or for whole numbers data_config.task: classification"
+            return f"criterion: {path} is for classes, the data are a regression; {way}"
         if path.endswith("PoissonNLLLoss") and any(part.train.y.min() < 0 for part in data.parts):
             return (
                 f"criterion: {path} is for counts, and targets are below 0; "
