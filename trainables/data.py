@@ -22,7 +22,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from trainables.imports import CLONE, add_paths, call, resolve, takes
 from trainables.inputs import InputField, read_inputs
 from trainables.returned import Pair, read_returned
 from trainables.run import DATA_WORDS, RunConfig, RunError
+from trainables.splitting import SplitConfig, split
 from trainables.table import Table, load_table
 from trainables.targets import Targets, Task, joined, read_targets
 
@@ -183,7 +184,7 @@ def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -
     source = _read(run, paths)
     if isinstance(source, _Ready):
         return None, np.zeros(0, dtype=np.int64)
-    ((train, _),), _ = _divided(source, _words(run), None)
+    ((train, _),), _ = SplitConfig.of(run).divide(source.found)
     return source, train
 
 
@@ -212,7 +213,7 @@ def thinned(data: Data, run: RunConfig) -> Data:
     """
     if run.data_fraction == 1:
         return data
-    seed = _words(run).split_seed
+    seed = SplitConfig.of(run).split_seed
 
     def of(part: Part) -> Part:
         order = np.random.default_rng([seed, 1]).permutation(len(part.train.x))
@@ -220,84 +221,6 @@ def thinned(data: Data, run: RunConfig) -> Data:
         return replace(part, train=Split(part.train.x[rows], part.train.y[rows]))
 
     return replace(data, parts=tuple(of(part) for part in data.parts))
-
-
-def split(
-    rows: int,
-    folds: int | None,
-    seed: int,
-    val_fraction: float,
-    test_fraction: float,
-    classes: np.ndarray | None = None,
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Divide row numbers into (train, val) pairs, one or one per fold, and test.
-
-    The test rows come first off the seeded permutation, so folds never change which they are. Given the rows'
-    `classes`, each class is spread evenly over the permutation, so that every part has its share of it.
-
-    Raises:
-        RunError: if a split would have no row.
-
-    >>> pairs, test = split(10, None, 0, 0.2, 0.2)
-    >>> [len(part) for part in (*pairs[0], test)]
-    [6, 2, 2]
-    """
-    order = np.random.default_rng(seed).permutation(rows)
-    if classes is not None:
-        order = order[np.argsort(_evenly(classes[order]), kind="stable")]
-    test, rest = np.split(order, [round(test_fraction * rows)])
-    if folds is None:
-        val, train = np.split(rest, [round(val_fraction * rows)])
-        pairs = [(train, val)]
-    else:
-        blocks = np.array_split(rest, folds)
-        pairs = [
-            (np.concatenate([*blocks[:fold], *blocks[fold + 1 :]]), blocks[fold]) for fold in range(folds)
-        ]
-    if any(len(train) == 0 or len(val) == 0 for train, val in pairs):
-        raise RunError(
-            f"data_config: {rows} rows are too few for val_fraction {val_fraction}, "
-            f"test_fraction {test_fraction} and folds {folds}; lower them"
-        )
-    return pairs, test
-
-
-def _evenly(classes: np.ndarray) -> np.ndarray:
-    """Places in [0, 1) at which the rows of each class lie evenly, in their order.
-
-    >>> _evenly(np.array([1, 1, 0, 1, 1])).tolist()
-    [0.125, 0.375, 0.5, 0.625, 0.875]
-    """
-    places = np.empty(len(classes))
-    for each in np.unique(classes):
-        (rows,) = np.nonzero(classes == each)
-        places[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-    return places
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """The words of `data_config` that are the trainer's."""
-
-    split_seed: int = 0
-    val_fraction: float = 0.2
-    test_fraction: float = 0.2
-    folds: int | None = None
-    stratify: bool = False
-    task: Task | None = None
-    inputs: Literal["integer", "float"] | None = None
-
-    def __post_init__(self) -> None:
-        if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1):
-            raise RunError("data_config: val_fraction is in (0, 1) and test_fraction in [0, 1)")
-        if self.folds is not None and self.folds < 2:
-            raise RunError(f"data_config.folds: {self.folds}; at least 2 are needed, or leave it out")
-        if self.task not in (None, "regression", "classification"):
-            raise RunError(f"data_config.task: 'regression' or 'classification', not {self.task!r}")
-        if self.inputs not in (None, "integer", "float"):
-            raise RunError(f"data_config.inputs: 'integer' or 'float', not {self.inputs!r}")
-        if not isinstance(self.stratify, bool):
-            raise RunError(f"data_config.stratify: true or false, not {self.stratify!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,10 +257,6 @@ class _Ready:
 Source = Table | _Arrays | _Ready
 
 
-def _words(run: RunConfig) -> _Words:
-    return _Words(**{word: value for word, value in run.data_config.items() if word in DATA_WORDS})
-
-
 def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
     """Call the data function and make one of three things of what it returns."""
     folders = [*map(Path, paths), Path.cwd(), CLONE]
@@ -348,7 +267,7 @@ def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
         for name, value in run.data_config.items()
         if name not in DATA_WORDS or takes(function, name)
     }
-    words, criterion = _words(run), of_criterion(run.criterion, run.criterion_config)
+    words, criterion = SplitConfig.of(run), of_criterion(run.criterion, run.criterion_config)
     returned = call(run.data, given=keywords, offered={"folders": folders})
     if isinstance(returned, Table):
         return returned.for_criterion(criterion, words.task)
@@ -392,28 +311,13 @@ def _typed(values: np.ndarray) -> np.ndarray:
     return values if values.dtype == np.int64 else values.astype(np.float32)
 
 
-def _divided(
-    source: Table | _Arrays, words: _Words, folds: int | None
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """`split` of a source's rows."""
-    classes = None
-    if words.stratify:
-        values = source.found.values
-        if source.found.task == "regression" or values.ndim > 1:
-            raise RunError("data_config.stratify: only rows of one class each can be split by class")
-        classes = values
-    return split(
-        len(source), folds, words.split_seed, words.val_fraction, words.test_fraction, classes=classes
-    )
-
-
 def _data(source: Source, run: RunConfig, *, folded: bool = True) -> Data:
     """The rows to train and validate on."""
-    words = _words(run)
+    words = SplitConfig.of(run)
     if isinstance(source, _Ready):
         parts: tuple[Part, ...] = (Part(source.splits[0], source.splits[1]),)
     else:
-        train_and_val, _ = _divided(source, words, words.folds if folded else None)
+        train_and_val, _ = words.divide(source.found, words.folds if folded else None)
         parts = tuple(_part(source, train, val) for train, val in train_and_val)
     found = source.found
     return Data(
@@ -433,7 +337,7 @@ def _test(source: Source, run: RunConfig) -> Split | None:
     """The rows set apart, in the scale of the training rows without folds."""
     if isinstance(source, _Ready):
         return source.splits[2] if len(source.splits) == 3 else None
-    ((train, _),), test = _divided(source, _words(run), None)
+    ((train, _),), test = SplitConfig.of(run).divide(source.found)
     return Split(source.features(test, train), source.targets(test, train))
 
 
