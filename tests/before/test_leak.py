@@ -47,14 +47,20 @@ def test_rows_that_are_equal_by_coincidence_are_no_leak(name: str) -> None:
     assert not any(any(leaks(*load_with(seed, name))) for seed in range(30))
 
 
-@pytest.mark.parametrize(("shape", "values"), [((300, 3), None), ((300, 64), 17), ((300, 200), 2)])
+@pytest.mark.parametrize(
+    ("shape", "values"), [((300, 1), None), ((30_000, 1), None), ((300, 64), 17), ((300, 200), 2)]
+)
 def test_rows_that_stand_twice_are_a_leak(shape: tuple[int, int], values: int | None) -> None:
-    """Three real columns are enough, or many coarse ones: pixels, answers to questions."""
+    """Two columns of real numbers are enough, the target one of them, or many coarse ones."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=shape) if values is None else rng.integers(0, values, shape)
-    x = np.concatenate([x, x[:60]]).astype(np.float32)[rng.permutation(360)]
-    whole = Part(Split(x[:240], x[:240, :1]), Split(x[240:300], x[240:300, :1]))
-    assert leaks(Data((whole,), "regression", 0, "", ""), whole, Split(x[300:], x[300:, :1])) == [True, True]
+    x = np.concatenate([x, x[: len(x) // 5]]).astype(np.float32)
+    x = x[rng.permutation(len(x))]
+    y = x.sum(1, keepdims=True) if values else np.exp(x)
+    ends = [2 * len(x) // 3, 5 * len(x) // 6]
+    train, val, test = map(Split, np.split(x, ends), np.split(y, ends))
+    whole = Part(train, val)
+    assert leaks(Data((whole,), "regression", 0, "", ""), whole, test) == [True, True]
 
 
 def test_a_validation_split_taken_from_the_training_rows_is_a_leak_of_coarse_rows_too() -> None:
