@@ -77,7 +77,7 @@ def read_targets(
         )
     if values.dtype.kind == "f":
         values = values.astype(np.int64)
-    return _classes(values, None if criterion is None else criterion.ignored)
+    return _classes(values, None if criterion is None else criterion.ignored, where)
 
 
 def infer_task(values: np.ndarray) -> Task:
@@ -141,14 +141,21 @@ def _task_by_criterion(values: np.ndarray, criterion: OutputMeaning | None) -> T
     return "classification" if few and len(distinct) > 1 and _numbers_classes(distinct) else "regression"
 
 
-def _classes(values: np.ndarray, ignored: int | None) -> Targets:
+def _classes(values: np.ndarray, ignored: int | None, where: str) -> Targets:
     """Class numbers from 0, in the sorted order of the distinct values; what the criterion ignores stays."""
     distinct = np.unique(values)
+    codes = np.searchsorted(distinct, values)
     if ignored is not None and values.dtype.kind in "iu" and ignored in distinct:
-        distinct = distinct[distinct != ignored]
-        codes = np.where(values == ignored, ignored, np.searchsorted(distinct, values))
-    else:
-        codes = np.searchsorted(distinct, values)
+        others = distinct[distinct != ignored]
+        if not 0 <= ignored < len(others):
+            distinct, codes = others, np.where(values == ignored, ignored, np.searchsorted(others, values))
+        elif distinct[ignored] != ignored:
+            # As another class's number the criterion would leave out that one.
+            raise RunError(
+                f"{where}: ignore_index {ignored} would be the number of class {distinct[ignored]}; "
+                "number the "
+                "classes from 0, or ignore -100"
+            )
     return Targets(codes.astype(np.int64), "classification", tuple(str(each) for each in distinct))
 
 

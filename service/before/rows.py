@@ -94,10 +94,10 @@ def _classes(data: Data, facts: DataFacts) -> Iterator[Check]:
         yield Check(OK, "classes", f"{counts.min()} to {counts.max()} training rows each")
     for split, missing in (
         ("validation", unvalidated),
-        ("test", [names[code] for code in facts.untested if code < len(names)]),
+        ("test", [names[code] for code in facts.untested]),
     ):
         if missing:
-            says = f"no {split} row is of {_few(missing)}"
+            says = f"none is of class {_few(missing)}"
             yield Check(NOTE, f"{split} rows", says, "set data_config.stratify: true")
 
 

@@ -10,7 +10,7 @@ import ray
 
 import launch
 from service.before.corners import rehearsed
-from service.before.first import first_step_of
+from service.before.first import first_step_of, sound_data
 from service.commands.drive import data_of
 from service.spec import read_sweep
 from service.study.folder import StudyFolder
@@ -64,6 +64,22 @@ def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(written: Path, c
     assert all(line.startswith(says) for line in told)
     assert not (written / "runs/bad").exists()
     assert not ray.is_initialized()
+
+
+def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path):
+    y = np.array([0, 1] * 200)
+    y[7] = 2
+    rows = np.column_stack([np.random.default_rng(0).normal(size=400), y])
+    np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="", fmt=["%.18f", "%d"])
+    (written / "s.yaml").write_text(
+        SWEEP.format(name="rare", run=TABLE + "\n  criterion: torch.nn.CrossEntropyLoss")
+    )
+    said: list[str] = []
+    sound_data(read_sweep("s.yaml").sweep, said.append)
+    assert said == [
+        "note: validation rows: none is of class 2; set data_config.stratify: true",
+        "note: test rows: none is of class 2; set data_config.stratify: true",
+    ]
 
 
 def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path):

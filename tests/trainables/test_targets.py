@@ -38,6 +38,27 @@ def test_distinct_values_are_classes_whatever_they_are(y, classes, codes):
 
 
 @pytest.mark.parametrize(
+    ("y", "ignored", "classes", "codes"),
+    [
+        ([0, 2, 1, 0], 0, ("0", "1", "2"), [0, 2, 1, 0]),  # padding is a class that does not count
+        ([0, 1, 255], 255, ("0", "1"), [0, 1, 255]),
+        ([5, 9, 255], 255, ("5", "9"), [0, 1, 255]),
+        ([1, 2, -1], -1, ("1", "2"), [0, 1, -1]),
+    ],
+)
+def test_what_is_ignored_never_becomes_the_number_of_another_class(y, ignored, classes, codes):
+    known = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": ignored})
+    found = read_targets(y, criterion=known)
+    assert (found.classes, found.values.tolist()) == (classes, codes)
+
+
+def test_an_ignored_class_between_others_that_are_no_numbers_from_0_is_refused():
+    known = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": 1})
+    with pytest.raises(RunError, match="ignore_index 1 would be the number of class 5"):
+        read_targets([1, 5, 9], criterion=known)
+
+
+@pytest.mark.parametrize(
     ("y", "criterion", "task"),
     [
         (DOLLARS, "MSELoss", "regression"),  # the criterion decides

@@ -142,7 +142,8 @@ def rows_tell_apart(train: Split, others: int) -> bool:
 def _untested(data: Data, whole: Part, test: Split | None) -> tuple[int, ...]:
     if test is None or not len(test.y) or not data.classes:
         return ()
-    return tuple(set(np.unique(whole.train.y).tolist()) - set(np.unique(test.y).tolist()))
+    untested = np.setdiff1d(whole.train.y, test.y).tolist()
+    return tuple(code for code in untested if 0 <= code < data.classes)  # the others the criterion ignores
 
 
 def _digests(split: Split) -> list[bytes]:
