@@ -63,7 +63,7 @@ def test_rows_that_stand_twice_are_a_leak(shape: tuple[int, int], values: int | 
     assert leaks(Data((whole,), "regression", 0, "", ""), whole, test) == [True, True]
 
 
-def test_a_validation_split_taken_from_the_training_rows_is_a_leak_of_coarse_rows_too() -> None:
+def test_coarse_rows_that_are_validated_and_trained_on_are_a_leak() -> None:
     _, whole, _ = load_with(0, "coarse")
     taken = replace(whole, val=Split(whole.train.x[:200], whole.train.y[:200]))
     assert leaks(Data((taken,), "classification", 2, "", ""), taken, None) == [False, True]

@@ -52,7 +52,7 @@ def test_what_is_ignored_never_becomes_the_number_of_another_class(y, ignored, c
     assert (found.classes, found.values.tolist()) == (classes, codes)
 
 
-def test_an_ignored_class_between_others_that_are_no_numbers_from_0_is_refused():
+def test_an_ignored_number_that_another_class_would_get_is_refused():
     known = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": 1})
     with pytest.raises(RunError, match="ignore_index 1 would be the number of class 5"):
         read_targets([1, 5, 9], criterion=known)
