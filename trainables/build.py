@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from trainables.criteria import meaning_of, unusable
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
 from trainables.run import RunConfig, RunError
-
-REGRESSION_LOSSES = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
-BINARY_LOSSES = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.SoftMarginLoss)
-CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -30,7 +28,8 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
         RunError: if there is no such net or its keywords do not fit.
     """
     target = resolve(run.net)
-    outputs = 1 if isinstance(build_criterion(run), BINARY_LOSSES) else data.out_features
+    by_label = meaning_of(run, data, build_criterion(run)).layout == "labels"
+    outputs = (data.labels or 1) if by_label else data.out_features
     sizes = {
         "in_features": data.in_features,
         "out_features": outputs,
@@ -53,38 +52,54 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
     return net.to(device)
 
 
-def build_criterion(run: RunConfig) -> Criterion:
-    """The loss function.
+def build_criterion(run: RunConfig, device: torch.device | None = None) -> Criterion:
+    """The loss function, its weights on the device.
+
+    Numbers and lists become tensors for parameters that are tensors (`weight`, `pos_weight`).
 
     Raises:
-        RunError: if there is no such class or its keywords do not fit.
+        RunError: if there is no such class, its keywords do not fit, or it takes more than outputs and
+        targets.
     """
-    criterion: Criterion = call(run.criterion, given=run.criterion_config)
+    why, way = unusable(run.criterion, run.criterion_config)
+    if why:
+        raise RunError(f"criterion: {why}; {way}")
+    signature = parameters(resolve(run.criterion))
+    given = {
+        name: torch.tensor(value, dtype=torch.float32)
+        if isinstance(value, (int, float, list)) and _is_tensor(signature.get(name))
+        else value
+        for name, value in run.criterion_config.items()
+    }
+    criterion: Criterion = call(run.criterion, given=given)
+    if not callable(criterion):
+        raise RunError(
+            f"criterion: {run.criterion} made a {type(criterion).__name__}, which cannot be called"
+        )
+    if isinstance(criterion, nn.Module):
+        _check_forward(criterion, run.criterion)
+        criterion.to(device)
     return criterion
 
 
-def targets_for(criterion: Criterion, y: torch.Tensor, data: Data, name: str) -> torch.Tensor:
-    """Targets in the type and shape the criterion wants: (rows,) int64, or (rows, outputs) float32.
+def _is_tensor(parameter: inspect.Parameter | None) -> bool:
+    """Whether a parameter is annotated as a tensor, or as one or None."""
+    return parameter is not None and "Tensor" in str(parameter.annotation)
+
+
+def _check_forward(criterion: nn.Module, path: str) -> None:
+    """Nothing, if a criterion can be called with outputs and targets.
 
     Raises:
-        RunError: if the criterion is for the other task.
+        RunError: if it takes more.
     """
-    if data.task == "regression":
-        if isinstance(criterion, CLASS_LOSSES):
-            raise RunError(f"criterion: {name} is for classes, the data are a regression; torch.nn.MSELoss?")
-        return y
-    if isinstance(criterion, REGRESSION_LOSSES):
+    try:
+        inspect.signature(criterion.forward).bind(None, None)
+    except TypeError as error:
         raise RunError(
-            f"criterion: {name} is for numbers, the data have {data.classes} classes; "
-            "use torch.nn.CrossEntropyLoss"
-        )
-    if isinstance(criterion, BINARY_LOSSES):
-        if data.classes != 2:
-            raise RunError(
-                f"criterion: {name} is for 2 classes, not {data.classes}; torch.nn.CrossEntropyLoss?"
-            )
-        return y[:, None].float()
-    return y
+            f"criterion: {path} is called with outputs and targets: {error}; give it these two, or train by "
+            "a loop of your own (`train:`)"
+        ) from None
 
 
 def build_optimizer(run: RunConfig, net: nn.Module) -> torch.optim.Optimizer:

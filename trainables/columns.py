@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from trainables.data import Data, source_and_training_rows
+from trainables.frames import read_frame, values_of
 from trainables.run import RunConfig, RunError
 from trainables.table import Scale, Table, one_hot
 
@@ -20,8 +22,8 @@ class Columns:
     """How inputs are made of a table's columns; plain data, for a JSON file.
 
     Attributes:
-        numbers: numeric columns in order: name, median, mean, std, and whether a 0/1 column beside it
-            says where it was missing.
+        numbers: columns of numbers and dates in order: name, kind, median, mean, std, and whether a 0/1
+            column beside it says where it was missing.
         words: columns of categories: name, categories, and whether "missing" is one.
         target: name of the column that is predicted.
         classes: what the classes are called, in the order of their codes; empty for a regression.
@@ -46,14 +48,14 @@ class Columns:
         source, train = source_and_training_rows(run, paths)
         shape = tuple(data.x_train.shape[1:])
         if not isinstance(source, Table):
-            plain = {"median": 0.0, "mean": 0.0, "std": 1.0, "gap": False}
+            plain = {"kind": "numbers", "median": 0.0, "mean": 0.0, "std": 1.0, "gap": False}
             numbers = tuple({"name": f"x{i}", **plain} for i in range(data.in_features))
-            return cls(numbers, (), "y", tuple(map(str, range(data.classes))), shape, False)
+            return cls(numbers, (), "y", data.names, shape, False)
         scale = Scale.of(source.numbers[train])
         numbers = tuple(
-            {"name": str(name), "median": median, "mean": mean, "std": std, "gap": bool(gap)}
-            for name, median, mean, std, gap in zip(
-                source.numeric,
+            {"name": str(name), "kind": kind, "median": median, "mean": mean, "std": std, "gap": bool(gap)}
+            for (name, kind), median, mean, std, gap in zip(
+                source.numeric.items(),
                 scale.median.tolist(),
                 scale.mean.tolist(),
                 scale.std.tolist(),
@@ -76,21 +78,38 @@ class Columns:
         """The columns that a table must have."""
         return [column["name"] for column in (*self.numbers, *self.words)]
 
-    def read(self, file: Path, sep: str = ",") -> pd.DataFrame:
-        """A table from a CSV (also .gz) or Parquet file.
+    def read(self, file: Path, **how: Any) -> pd.DataFrame:
+        """A table from a CSV (also .gz) or Parquet file, as training reads it.
+
+        Args:
+            file: its path.
+            how: see `trainables.frames.read_frame`.
 
         Raises:
             RunError: if there is no such file, or it is no table.
         """
-        path = Path(file)
-        if not path.is_file():
+        if not Path(file).is_file():
             raise RunError(f"{file}: no such file")
-        try:
-            if path.suffix in (".parquet", ".pq"):
-                return pd.read_parquet(path)
-            return pd.read_csv(path, sep=sep, dtype={column["name"]: "string" for column in self.words})
-        except (ValueError, OSError) as error:  # pandas' and pyarrow's own are ValueErrors
-            raise RunError(f"{file}: cannot be read as a table: {' '.join(str(error).split())}") from None
+        return read_frame(Path(file), words=[column["name"] for column in self.words], **how)
+
+    def unseen(self, frame: pd.DataFrame) -> list[str]:
+        """Columns that hold values never seen in training, which the net takes for none: a sentence each."""
+        said = []
+        for column in self.words:
+            values = frame[column["name"]].astype("string")
+            new = values.notna() & ~values.isin(column["categories"])
+            if new.any():
+                words = _few(sorted(values[new].unique()))
+                said.append(
+                    f"column {column['name']!r}: {int(new.sum())} of {len(frame)} rows have a value never "
+                    f"seen in training ({words})"
+                )
+            if not column["missing"] and values.isna().any():
+                said.append(
+                    f"column {column['name']!r}: {int(values.isna().sum())} of {len(frame)} rows have no "
+                    "value, and in training every row had one"
+                )
+        return said
 
     def check(self, frame: pd.DataFrame, file: str) -> list[str]:
         """The columns that are not used, the target not among them.
@@ -112,7 +131,7 @@ class Columns:
         Raises:
             RunError: if a numeric column holds something else.
         """
-        values = [_numbers(frame[column["name"]], column["name"], file) for column in self.numbers]
+        values = [_values(frame[column["name"]], column, file) for column in self.numbers]
         raw = np.stack(values, axis=1) if values else np.zeros((len(frame), 0))
         median, mean, std = (
             np.array([column[key] for column in self.numbers]) for key in ("median", "mean", "std")
@@ -125,14 +144,23 @@ class Columns:
         return joined.reshape(len(frame), *self.shape)
 
 
-def _numbers(column: pd.Series, name: str, file: str) -> np.ndarray:
-    """A column as float64; missing and infinite values are NaN."""
-    found = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    wrong = np.flatnonzero(np.isnan(found) & column.notna().to_numpy())
+def _values(column: pd.Series, known: dict[str, Any], file: str) -> np.ndarray:
+    """A column of numbers or dates as float64; missing and infinite values are NaN.
+
+    Raises:
+        RunError: if it holds something else.
+    """
+    found = values_of(column, known["kind"])
+    empty = column.isna().to_numpy() | column.map(
+        lambda value: isinstance(value, float) and math.isinf(value)
+    )
+    wrong = np.flatnonzero(np.isnan(found) & ~empty)
     if len(wrong):
-        row = int(wrong[0])
-        raise RunError(f"{file}: column {name!r} is numeric, row {row + 1} has {str(column.iloc[row])!r}")
-    return np.where(np.isfinite(found), found, np.nan)
+        row, kind = int(wrong[0]), "a date" if known["kind"] == "date" else "numeric"
+        raise RunError(
+            f"{file}: column {known['name']!r} is {kind}, row {row + 1} has {str(column.iloc[row])!r}"
+        )
+    return found
 
 
 def _few(names: Sequence[str]) -> str:

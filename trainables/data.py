@@ -2,14 +2,17 @@
 
 A data function returns one of
 
-- `(x, y)`: arrays, tensors or frames; x (rows, ...) becomes float32, y decides the task: integers and
-  booleans are classes, other numbers a regression;
+- `(x, y)`: arrays, tensors or frames; x (rows, ...), also a dictionary of arrays, by whose names the net
+  takes them;
 - a `Table`: named columns, standardised on the training split only;
-- `(train, val)` or `(train, val, test)`: torch datasets of (x, y) pairs, already split.
+- a torch dataset or DataLoader of (x, y) pairs, or of dictionaries with the target as `labels`, `target` or
+  `y`: it is read through once;
+- `(train, val)` or `(train, val, test)` of such datasets, or of (x, y) arrays: already split.
 
-`split` fixes, by a seed of its own, which rows are trained on, validated on and set apart for the one
-test at the very end; every trial of a sweep sees the same split. `load` never returns a test row:
-`load_test` is the door to them, and `load_whole` for those who only count.
+What y is (classes, several labels, numbers) is said by the criterion, or `data_config.task`, and by its
+shape; see `trainables.targets`. `split` fixes, by a seed of its own, which rows are trained on, validated on
+and set apart for the one test at the very end; every trial of a sweep sees the same split. `load` never
+returns a test row: `load_test` is the door to them, and `load_whole` for those who only count.
 """
 
 from __future__ import annotations
@@ -24,9 +27,14 @@ from typing import Any
 import numpy as np
 
 from trainables.bundled import load_breast_cancer, load_diabetes, load_digits, load_synthetic
+from trainables.criteria import of_criterion
 from trainables.imports import CLONE, add_paths, call, resolve, takes
+from trainables.inputs import InputField, read_inputs
+from trainables.returned import Pair, read_returned
 from trainables.run import DATA_WORDS, RunConfig, RunError
-from trainables.table import Table, Task, load_table
+from trainables.splitting import SplitConfig, split
+from trainables.table import Table, load_table
+from trainables.targets import Targets, Task, joined, read_targets
 
 __all__ = [
     "Data",
@@ -52,8 +60,9 @@ class Split:
     """Inputs and targets of some rows.
 
     Attributes:
-        x: (rows, ...), float32.
-        y: classes (rows,), int64, or numbers (rows, outputs), float32.
+        x: (rows, ...), float32, or whole numbers where the data function gives such; named inputs lie side
+            by side.
+        y: class numbers (rows, ...), int64; or labels or numbers (rows, columns, ...), float32.
     """
 
     x: np.ndarray
@@ -84,9 +93,13 @@ class Data:
     Attributes:
         parts: one, or one per fold.
         task: "regression" or "classification".
-        classes: their number; 0 for a regression.
+        classes: their number; 0 for a regression, and for several labels per row.
         fingerprint: sha256 over all arrays here; equal data, equal fingerprint.
         origin: which function and `data_config` they came from.
+        names: what the classes are called, in the order of their numbers.
+        labels: how many a row has; 0 where a row has one class or numbers.
+        fields: how named inputs lie in a row; none where x is one array.
+        inputs: "integer" or "float" where `data_config` says which of them a net gets.
     """
 
     parts: tuple[Part, ...]
@@ -94,6 +107,10 @@ class Data:
     classes: int
     fingerprint: str
     origin: str
+    names: tuple[str, ...] = ()
+    labels: int = 0
+    fields: tuple[InputField, ...] = ()
+    inputs: str | None = None
 
     @property
     def x_train(self) -> np.ndarray:
@@ -122,8 +139,8 @@ class Data:
 
     @property
     def out_features(self) -> int:
-        """Numbers per output row: the classes, or the columns of the target."""
-        return self.classes or int(self.y_train.shape[1])
+        """Numbers per output row: the classes, the labels, or the columns of the target."""
+        return self.classes or self.labels or int(self.y_train.shape[1])
 
 
 def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
@@ -131,7 +148,8 @@ def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
 
     Args:
         run: its `data`, and `data_config`: the function's keywords, and `split_seed` (0),
-            `val_fraction` and `test_fraction` (0.2 each), `folds` (none), `task` (inferred).
+            `val_fraction` and `test_fraction` (0.2 each), `folds` (none), `stratify` (false), `task` and
+            `inputs` (by the criterion and the values).
         paths: folders in which modules and relative file paths are looked for, before the working
             directory and the clone.
 
@@ -166,8 +184,7 @@ def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -
     source = _read(run, paths)
     if isinstance(source, _Ready):
         return None, np.zeros(0, dtype=np.int64)
-    words = _words(run)
-    ((train, _),), _ = split(len(source), None, words.split_seed, words.val_fraction, words.test_fraction)
+    ((train, _),), _ = SplitConfig.of(run).divide(source.found)
     return source, train
 
 
@@ -196,7 +213,7 @@ def thinned(data: Data, run: RunConfig) -> Data:
     """
     if run.data_fraction == 1:
         return data
-    seed = _words(run).split_seed
+    seed = SplitConfig.of(run).split_seed
 
     def of(part: Part) -> Part:
         order = np.random.default_rng([seed, 1]).permutation(len(part.train.x))
@@ -206,79 +223,23 @@ def thinned(data: Data, run: RunConfig) -> Data:
     return replace(data, parts=tuple(of(part) for part in data.parts))
 
 
-def split(
-    rows: int, folds: int | None, seed: int, val_fraction: float, test_fraction: float
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-    """Divide row numbers into (train, val) pairs, one or one per fold, and test.
-
-    The test rows come first off the seeded permutation, so folds never change which they are.
-
-    Raises:
-        RunError: if a split would have no row.
-
-    >>> pairs, test = split(10, None, 0, 0.2, 0.2)
-    >>> [len(part) for part in (*pairs[0], test)]
-    [6, 2, 2]
-    """
-    order = np.random.default_rng(seed).permutation(rows)
-    test, rest = np.split(order, [round(test_fraction * rows)])
-    if folds is None:
-        val, train = np.split(rest, [round(val_fraction * rows)])
-        pairs = [(train, val)]
-    else:
-        blocks = np.array_split(rest, folds)
-        pairs = [
-            (np.concatenate([*blocks[:fold], *blocks[fold + 1 :]]), blocks[fold]) for fold in range(folds)
-        ]
-    if any(len(train) == 0 or len(val) == 0 for train, val in pairs):
-        raise RunError(
-            f"data_config: {rows} rows are too few for val_fraction {val_fraction}, "
-            f"test_fraction {test_fraction} and folds {folds}; lower them"
-        )
-    return pairs, test
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """The words of `data_config` that are about the split."""
-
-    split_seed: int = 0
-    val_fraction: float = 0.2
-    test_fraction: float = 0.2
-    folds: int | None = None
-    task: Task | None = None
-
-    def __post_init__(self) -> None:
-        if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1):
-            raise RunError("data_config: val_fraction is in (0, 1) and test_fraction in [0, 1)")
-        if self.folds is not None and self.folds < 2:
-            raise RunError(f"data_config.folds: {self.folds}; at least 2 are needed, or leave it out")
-        if self.task not in (None, "regression", "classification"):
-            raise RunError(f"data_config.task: 'regression' or 'classification', not {self.task!r}")
-
-
 @dataclass(frozen=True, slots=True)
 class _Arrays:
     """Whole arrays, used as they are."""
 
     x: np.ndarray
-    y: np.ndarray
-    task: Task
+    found: Targets
+    fields: tuple[InputField, ...]
 
     def __len__(self) -> int:
         return len(self.x)
-
-    @property
-    def classes(self) -> range:
-        return range(_count_classes(self.y)) if self.task == "classification" else range(0)
 
     def features(self, rows: np.ndarray, train: np.ndarray) -> np.ndarray:
         chosen: np.ndarray = self.x[rows]
         return chosen
 
     def targets(self, rows: np.ndarray, train: np.ndarray) -> np.ndarray:
-        chosen: np.ndarray = self.y[rows]
-        return chosen
+        return _typed(self.found.values[rows])
 
     def target_scale(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(1), np.ones(1)
@@ -288,18 +249,15 @@ class _Arrays:
 class _Ready:
     """Data the user's function has split already."""
 
-    train: Split
-    val: Split
-    test: Split | None
-    task: Task
-    classes: int
+    splits: tuple[Split, ...]
+    found: Targets
+    fields: tuple[InputField, ...]
 
 
-def _words(run: RunConfig) -> _Words:
-    return _Words(**{word: value for word, value in run.data_config.items() if word in DATA_WORDS})
+Source = Table | _Arrays | _Ready
 
 
-def _read(run: RunConfig, paths: Sequence[str | Path]) -> Table | _Arrays | _Ready:
+def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
     """Call the data function and make one of three things of what it returns."""
     folders = [*map(Path, paths), Path.cwd(), CLONE]
     add_paths(folders)
@@ -309,76 +267,77 @@ def _read(run: RunConfig, paths: Sequence[str | Path]) -> Table | _Arrays | _Rea
         for name, value in run.data_config.items()
         if name not in DATA_WORDS or takes(function, name)
     }
-    found = call(run.data, given=keywords, offered={"folders": folders})
-    task = _words(run).task
-    if isinstance(found, Table):
-        return found
-    if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
-        raise RunError(
-            f"{run.data} returned {type(found).__name__}; it should return (x, y) arrays, "
-            "(train, val[, test]) datasets or a trainables.data.Table"
-        )
-    if all(_is_array(value) for value in found) and len(found) == 2:
-        x, y = found
-        return _arrays(x, y, task, run.data)
-    return _ready(found, task, run.data)
+    words, criterion = SplitConfig.of(run), of_criterion(run.criterion, run.criterion_config)
+    returned = call(run.data, given=keywords, offered={"folders": folders})
+    if isinstance(returned, Table):
+        return returned.for_criterion(criterion, words.task)
+    pairs = read_returned(returned, run.data, words.split_seed)
+    found = read_targets(
+        joined([y for _, y in pairs]) if len(pairs) > 1 else pairs[0][1],
+        task=words.task,
+        criterion=criterion,
+        where=f"{run.data}: the targets",
+    )
+    # A loop of the user's own takes arrays into its own hands, and gets the floats that nets compute with.
+    kind = words.inputs or ("float" if run.train is not None else None)
+    read = [read_inputs(x, kind, f"{run.data}: the inputs") for x, _ in pairs]
+    _check_rows(read, pairs, run.data)
+    if len(pairs) == 1:
+        return _Arrays(read[0][0], found, read[0][1])
+    ends = np.cumsum([len(x) for x, _ in read])
+    targets = np.split(_typed(found.values), ends[:-1])
+    splits = tuple(Split(x, y) for (x, _), y in zip(read, targets, strict=True))
+    return _Ready(splits, found, read[0][1])
 
 
-def _arrays(x: Any, y: Any, task: Task | None, name: str) -> _Arrays:
-    """(x, y) in the types and shapes we train on."""
-    inputs, targets = np.asarray(x), np.asarray(y)
-    if len(inputs) != len(targets):
-        raise RunError(f"{name} returned {len(inputs)} inputs and {len(targets)} targets")
-    if task is None:
-        task = "classification" if targets.dtype.kind in "iub" else "regression"
-    if task == "classification":
-        targets = targets.reshape(-1).astype(np.int64)
-    else:
-        targets = targets.reshape(len(targets), -1).astype(np.float32)
-    if inputs.ndim == 1:
-        inputs = inputs[:, None]
-    return _Arrays(inputs.astype(np.float32), targets, task)
+def _check_rows(
+    read: Sequence[tuple[np.ndarray, tuple[InputField, ...]]], pairs: Sequence[Pair], name: str
+) -> None:
+    """Nothing, if each row of inputs has its target, and all splits have the same inputs.
+
+    Raises:
+        RunError: if not.
+    """
+    for (x, _), (_, y) in zip(read, pairs, strict=True):
+        if len(x) != len(y):
+            raise RunError(f"{name} returned {len(x)} inputs and {len(y)} targets")
+    if len({(x.shape[1:], fields) for x, fields in read}) > 1:
+        shapes = ", ".join(str(x.shape) for x, _ in read)
+        raise RunError(f"{name}: the splits have different inputs, of the shapes {shapes}")
 
 
-def _ready(found: Sequence[Any], task: Task | None, name: str) -> _Ready:
-    """Datasets of (x, y) pairs as arrays."""
-    arrays = []
-    for dataset in found:
-        pairs = [dataset[row] for row in range(len(dataset))]
-        if not pairs or len(pairs[0]) != 2:
-            raise RunError(f"{name}: each dataset should hold (x, y) pairs, at least one")
-        xs, ys = zip(*pairs, strict=True)
-        arrays.append(
-            _arrays(np.stack([np.asarray(x) for x in xs]), np.stack([np.asarray(y) for y in ys]), task, name)
-        )
-    kind = arrays[0].task
-    splits = [Split(part.x, part.y) for part in arrays]
-    classes = max(_count_classes(part.y) for part in arrays) if kind == "classification" else 0
-    return _Ready(splits[0], splits[1], splits[2] if len(splits) == 3 else None, kind, classes)
+def _typed(values: np.ndarray) -> np.ndarray:
+    """Class numbers as they are, labels and numbers as float32."""
+    return values if values.dtype == np.int64 else values.astype(np.float32)
 
 
-def _data(source: Table | _Arrays | _Ready, run: RunConfig, *, folded: bool = True) -> Data:
+def _data(source: Source, run: RunConfig, *, folded: bool = True) -> Data:
     """The rows to train and validate on."""
-    parts: tuple[Part, ...]
+    words = SplitConfig.of(run)
     if isinstance(source, _Ready):
-        parts, task, classes = (Part(source.train, source.val),), source.task, source.classes
+        parts: tuple[Part, ...] = (Part(source.splits[0], source.splits[1]),)
     else:
-        words = _words(run)
-        folds = words.folds if folded else None
-        train_and_val, _ = split(
-            len(source), folds, words.split_seed, words.val_fraction, words.test_fraction
-        )
+        train_and_val, _ = words.divide(source.found, words.folds if folded else None)
         parts = tuple(_part(source, train, val) for train, val in train_and_val)
-        task, classes = source.task, len(source.classes)
-    return Data(parts, task, classes, _fingerprint(parts), origin(run))
+    found = source.found
+    return Data(
+        parts,
+        found.task,
+        len(found.classes),
+        _fingerprint(parts),
+        origin(run),
+        found.classes,
+        found.labels,
+        () if isinstance(source, Table) else source.fields,
+        words.inputs,
+    )
 
 
-def _test(source: Table | _Arrays | _Ready, run: RunConfig) -> Split | None:
+def _test(source: Source, run: RunConfig) -> Split | None:
     """The rows set apart, in the scale of the training rows without folds."""
     if isinstance(source, _Ready):
-        return source.test
-    words = _words(run)
-    ((train, _),), test = split(len(source), None, words.split_seed, words.val_fraction, words.test_fraction)
+        return source.splits[2] if len(source.splits) == 3 else None
+    ((train, _),), test = SplitConfig.of(run).divide(source.found)
     return Split(source.features(test, train), source.targets(test, train))
 
 
@@ -390,15 +349,6 @@ def _part(source: Table | _Arrays, train: np.ndarray, val: np.ndarray) -> Part:
         mean,
         std,
     )
-
-
-def _is_array(value: Any) -> bool:
-    """Whether it is an array, tensor or frame, rather than a dataset of pairs."""
-    return hasattr(value, "__array__") or (isinstance(value, list) and not isinstance(value[0], tuple))
-
-
-def _count_classes(codes: np.ndarray) -> int:
-    return int(codes.max()) + 1
 
 
 def _fingerprint(parts: Sequence[Part]) -> str:

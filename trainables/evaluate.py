@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from trainables.build import Criterion
 from trainables.checkpoint import CheckpointError
 from trainables.data import Data, Split
 from trainables.learner import Learner
@@ -49,7 +47,7 @@ class Nets:
         members = {seed: self.learners[seed].scores(*answer) for seed, answer in answers.items()}
         judge = next(iter(self.learners.values()))
         outputs, targets = [answer[0] for answer in answers.values()], next(iter(answers.values()))[1]
-        return Evaluation(members, judge.scores(mean_outputs(judge.criterion, outputs), targets))
+        return Evaluation(members, judge.scores(judge.meaning.mean(outputs), targets))
 
     def weights(self, seed: int) -> dict[str, torch.Tensor]:
         """One net's state dict."""
@@ -76,21 +74,6 @@ def load_nets(run: RunConfig, data: Data, checkpoints: Mapping[int, Path]) -> Ne
             raise RunError(f"{error}; delete this folder and `launch.py retrain` again") from None
         learners[seed] = training.learners[0]
     return Nets(learners)
-
-
-def mean_outputs(criterion: Criterion, outputs: Sequence[torch.Tensor]) -> torch.Tensor:
-    """The outputs of an ensemble: the mean prediction, in the form its criterion takes.
-
-    Class probabilities are averaged as such (the mean of logits is another, geometric mean); their
-    logarithm is a logit to CrossEntropyLoss and a log-probability to NLLLoss. Other outputs are
-    averaged as they are.
-    """
-    stacked = torch.stack(list(outputs))
-    if isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss)):
-        return stacked.log_softmax(-1).logsumexp(0) - torch.tensor(float(len(outputs))).log()
-    if isinstance(criterion, nn.BCEWithLogitsLoss):
-        return torch.logit(stacked.sigmoid().mean(0))
-    return stacked.mean(0)
 
 
 def as_plain(evaluation: Evaluation) -> dict[str, Any]:

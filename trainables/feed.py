@@ -26,12 +26,21 @@ class Feed:
             normalisation cannot be computed of one.
         seed: of the order.
         budget: bytes of the device that data may take; measured if None.
+        dtype: of the inputs that batches hold; that of the rows if None.
     """
 
     def __init__(
-        self, part: Part, device: torch.device, batch_size: int, seed: int, budget: int | None = None
+        self,
+        part: Part,
+        device: torch.device,
+        batch_size: int,
+        seed: int,
+        budget: int | None = None,
+        *,
+        dtype: torch.dtype | None = None,
     ) -> None:
         self.device = device
+        self.dtype = dtype
         self.generator = torch.Generator().manual_seed(seed)
         rows = len(part.train.x)
         self.rows = rows - 1 if rows % batch_size == 1 and rows > 1 else rows
@@ -39,7 +48,7 @@ class Feed:
         self.train, self.val = part.train, part.val
         room = device_budget(device) if budget is None else budget
         # Twice the training rows: as they are, and shuffled.
-        self.resident = 2 * _bytes(part.train) + _bytes(part.val) <= room
+        self.resident = 2 * self._bytes(part.train) + self._bytes(part.val) <= room
         self.tensors = self.put(part.train) if self.resident else None
         self.validation = self.put(part.val) if self.resident else None
 
@@ -74,7 +83,16 @@ class Feed:
         Always a copy, also on the CPU: what lies in the object store is read-only, and torch's own
         memory is aligned alike every time, which bit-equal results depend on.
         """
-        return torch.tensor(split.x, device=self.device), torch.tensor(split.y, device=self.device)
+        return self.inputs(split.x), torch.tensor(split.y, device=self.device)
+
+    def inputs(self, x: np.ndarray) -> torch.Tensor:
+        """Copy inputs to the device, in the type that the net gets."""
+        return torch.tensor(x, device=self.device, dtype=self.dtype)
+
+    def _bytes(self, split: Split) -> int:
+        """What rows take on the device."""
+        size = split.x.itemsize if self.dtype is None else self.dtype.itemsize
+        return int(split.x.size * size + split.y.nbytes)
 
 
 def device_budget(device: torch.device) -> int:
@@ -83,7 +101,3 @@ def device_budget(device: torch.device) -> int:
         return RESIDENT_ON_CPU
     total = torch.cuda.get_device_properties(device).total_memory
     return int(0.5 * total * torch.cuda.get_per_process_memory_fraction(device))
-
-
-def _bytes(split: Split) -> int:
-    return int(split.x.nbytes + split.y.nbytes)

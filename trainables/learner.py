@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, targets_for
+from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters
 from trainables.checkpoint import CheckpointError
 from trainables.cost import measure
+from trainables.criteria import meaning_of
 from trainables.data import Data, Part, Split
 from trainables.feed import Feed
 from trainables.imports import resolve
+from trainables.net_call import NetCall
 from trainables.run import RunConfig, RunError
 from trainables.schedule import Schedule
 
@@ -55,9 +57,12 @@ class Learner:
         self.run, self.data, self.part, self.device = run, data, part, device
         self.metrics = {name: resolve(dotted) for name, dotted in run.metrics.items()}
         self.net = build_net(run, data, device)
-        self.criterion = build_criterion(run)
+        self.criterion = build_criterion(run, device)
+        self.meaning = meaning_of(run, data, self.criterion)
         self.optimizer = build_optimizer(run, self.net)
-        self.feed = Feed(part, device, run.batch_size, seed)
+        self.call = NetCall.of(self.net, data, device)
+        self.feed = Feed(part, device, run.batch_size, seed, dtype=self.call.dtype)
+        self.checked = False  # whether outputs were seen to be what the criterion takes
         self.schedule = Schedule(run, self.optimizer, len(self.feed))
         self.sizes = torch.tensor(self.feed.sizes, dtype=torch.float64, device=device)
 
@@ -70,7 +75,7 @@ class Learner:
             return Scores(math.nan, math.nan, {}, self._lr(), math.nan)
         with self._evaluating():
             outputs, targets = self._outputs(self.part.val, self.feed.validation)
-            scores = {"val": self.criterion(outputs, targets), **self._metrics(outputs, targets)}
+            scores = {"val": self._judge(outputs, targets), **self._metrics(outputs, targets)}
         # One transfer from the device for the whole epoch.
         values = torch.stack([value.double() for value in (train_loss, grad_norm, *scores.values())]).tolist()
         train, norm, val, *rest = values
@@ -88,14 +93,14 @@ class Learner:
 
     def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
         """`loss` and the metrics of these outputs."""
-        scores = {"loss": self.criterion(outputs, targets), **self._metrics(outputs, targets)}
+        scores = {"loss": self._judge(outputs, targets), **self._metrics(outputs, targets)}
         return {name: float(value) for name, value in scores.items()}
 
     def costs(self) -> dict[str, float]:
         """What `run.costs` names, of an answer to the first validation row."""
         if not self.run.costs:
             return {}
-        row = torch.tensor(self.part.val.x[:1], device=self.device)
+        row = self.feed.inputs(self.part.val.x[:1])
         with self._evaluating():
             return measure(self.run.costs, self.net, lambda: self._answer(row), self.device)
 
@@ -105,6 +110,11 @@ class Learner:
         self.optimizer.zero_grad()
         self._loss(x, y).backward()  # type: ignore[no-untyped-call]
         return {name: parameter.grad for name, parameter in self.net.named_parameters()}
+
+    def doubt(self, x: torch.Tensor) -> str:
+        """What looks odd about the outputs for a batch, in a line; empty if nothing does."""
+        with self._evaluating():
+            return self.meaning.doubt(self._answer(x))
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The net's state dict as it should be used for inference, on the CPU."""
@@ -176,26 +186,53 @@ class Learner:
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The criterion on one batch."""
-        targets = targets_for(self.criterion, y, self.data, self.run.criterion)
-        return self.criterion(self._forward(x, targets), targets)
+        outputs, targets = self.meaning.pair(self._answer(x), y)
+        if not self.checked:
+            self._check(outputs)
+        return self._judge(outputs, targets)
 
-    def _forward(self, x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Outputs for a batch, float32, of the targets' shape where the criterion compares the two."""
-        outputs = self._answer(x)
-        if targets.is_floating_point() and outputs.shape != targets.shape:
-            # Left alone, (n,) against (n, 1) would be broadcast to n x n and train on nonsense.
-            if outputs.numel() != targets.numel():
-                shapes = f"{tuple(outputs.shape)} for targets of shape {tuple(targets.shape)}"
-                raise RunError(f"net: {self.run.net} answers {shapes}; mend its number of outputs")
-            outputs = outputs.reshape(targets.shape)
-        return outputs
+    def _judge(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The criterion of some outputs.
+
+        Raises:
+            RunError: if it refuses them, and it is known why.
+        """
+        try:
+            loss = self.criterion(outputs, targets)
+        except RuntimeError:
+            self._check(outputs)
+            raise
+        if loss.ndim:
+            if loss.numel() > 1:
+                raise RunError(
+                    f"criterion: {self.run.criterion} gives a loss of shape {tuple(loss.shape)}, and "
+                    "training needs one number; take its mean (torch's do by reduction: mean)"
+                )
+            return loss.reshape(())
+        return loss
+
+    def _check(self, outputs: torch.Tensor) -> None:
+        """Look at the first outputs, for a criterion computes something of any number.
+
+        Raises:
+            RunError: if they are not what the criterion takes.
+        """
+        if torch.is_grad_enabled() and not outputs.requires_grad:
+            raise RunError(
+                f"net: no gradient reaches any parameter of {self.run.net}: its outputs depend on none that "
+                "is trained; is something detached, or everything frozen?"
+            )
+        problem = self.meaning.misuse(outputs.detach())
+        if problem:
+            raise RunError(f"net: {self.run.net} with {self.run.criterion}: {problem}")
+        self.checked = True
 
     def _answer(self, x: torch.Tensor) -> torch.Tensor:
         """The net's outputs in the run's precision, as float32."""
         if self.run.precision == "bf16":
             with torch.autocast(self.device.type, torch.bfloat16):
-                return self.net(x).float()  # type: ignore[no-any-return]
-        return self.net(x)  # type: ignore[no-any-return]
+                return self.call.answer(self.net, x).float()
+        return self.call.answer(self.net, x)
 
     def _outputs(
         self, split: Split, tensors: tuple[torch.Tensor, torch.Tensor] | None
@@ -208,23 +245,18 @@ class Learner:
             batches = zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
         outputs, targets = [], []
         for x, y in batches:
-            targets.append(targets_for(self.criterion, y, self.data, self.run.criterion))
-            outputs.append(self._forward(x, targets[-1]))
+            answers, wanted = self.meaning.pair(self._answer(x), y)
+            outputs.append(answers)
+            targets.append(wanted)
         return torch.cat(outputs), torch.cat(targets)
 
     def _metrics(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`accuracy` or `r2`, and the user's own, which see numpy arrays in the target's own units."""
-        if self.data.task == "classification":
-            single = targets.ndim > 1
-            answers = (outputs > 0).float() if single else outputs.argmax(1)
-            scores = {"accuracy": (answers == targets).float().mean()}
-        else:
-            residual = ((outputs - targets) ** 2).sum(0)
-            total = ((targets - targets.mean(0)) ** 2).sum(0)
-            scores = {"r2": (1 - residual / total).mean()}
+        """`accuracy` or `r2`, and the user's own, which see arrays, numbers in the target's own units."""
+        scores = self.meaning.scores(outputs, targets)
         if self.metrics:
             prediction, target = outputs.cpu().numpy(), targets.cpu().numpy()
             if self.data.task == "regression":
+                prediction = self.meaning.answers(outputs).cpu().numpy()
                 prediction, target = (self.part.std * each + self.part.mean for each in (prediction, target))
             for name, metric in self.metrics.items():
                 scores[name] = torch.tensor(float(metric(prediction, target)), device=self.device)

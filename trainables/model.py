@@ -1,6 +1,6 @@
 """A trained model in a folder: weights, run config, and how its inputs are made of a raw table.
 
-model.json   format, run config, columns, target scale, seed
+model.json   format, run config, columns, what the outputs mean, target scale, seed
 weights.pt   the net's state dict, read with `weights_only`
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,18 @@ import pandas as pd
 import torch
 from torch import nn
 
-from trainables.build import BINARY_LOSSES, build_criterion, build_net
+from trainables.build import build_criterion, build_net
 from trainables.columns import Columns
+from trainables.criteria import meaning_of
 from trainables.data import Data, Part, Split
+from trainables.frames import READING
 from trainables.imports import CLONE, add_paths
+from trainables.net_call import NetCall
+from trainables.outputs import OutputMeaning
 from trainables.run import RunConfig, RunError, settings_at
+from trainables.table import target_values
 
-FORMAT = 1
+FORMAT = 2
 META, WEIGHTS = "model.json", "weights.pt"
 BATCH = 4096  # rows predicted at once
 
@@ -36,6 +41,7 @@ def save_model(
     weights: Mapping[str, torch.Tensor],
     columns: Columns,
     *,
+    call: NetCall,
     import_paths: Sequence[str] = (),
     about: Mapping[str, Any],
 ) -> None:
@@ -47,6 +53,7 @@ def save_model(
         data: for task, sizes and the target's scale.
         weights: of the net.
         columns: how its inputs are made.
+        call: how the net gets them.
         import_paths: where the net's own module is found, if it is the user's.
         about: what else a reader should know: study, trial, seed, scores.
     """
@@ -58,7 +65,10 @@ def save_model(
         "columns": columns.as_json(),
         "task": data.task,
         "classes": data.classes,
+        "labels": data.labels,
         "outputs": data.out_features,
+        "meaning": asdict(meaning_of(run, data, build_criterion(run))),
+        "call": call.as_json(),
         "mean": part.mean.tolist(),
         "std": part.std.tolist(),
         "import_paths": list(import_paths),
@@ -76,7 +86,10 @@ class Model:
         net: in evaluation mode, on the CPU.
         run: that it was trained under.
         columns: how its inputs are made.
-        task: "regression" or "classification".
+        call: how the net gets them.
+        meaning: what its outputs mean.
+        labels: how many a row has; 0 where it has one class or numbers.
+        outputs: how many numbers, labels or classes there are to predict.
         mean: of the target, added back.
         std: of the target, multiplied back.
         about: what its maker wrote of it.
@@ -85,7 +98,10 @@ class Model:
     net: nn.Module
     run: RunConfig
     columns: Columns
-    task: str
+    call: NetCall
+    meaning: OutputMeaning
+    labels: int
+    outputs: int
     mean: np.ndarray
     std: np.ndarray
     about: dict[str, Any]
@@ -113,66 +129,110 @@ class Model:
         net = build_net(run, _like(meta, columns), torch.device("cpu"))
         net.load_state_dict(weights)
         mean, std = np.array(meta["mean"]), np.array(meta["std"])
-        return cls(net.eval(), run, columns, meta["task"], mean, std, meta["about"])
+        call, meaning = NetCall.from_json(meta["call"]), OutputMeaning(**meta["meaning"])
+        labels, outputs = int(meta["labels"]), int(meta["outputs"])
+        return cls(net.eval(), run, columns, call, meaning, labels, outputs, mean, std, meta["about"])
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether it predicts numbers."""
+        return self.meaning.layout == "numbers"
 
     def predict(self, frame: pd.DataFrame, file: str = "table") -> pd.DataFrame:
         """Predictions for the rows of a table, under the target's name.
 
-        A regression's are in the target's own units; of classes, the likeliest one, and the
-        probability of each where the criterion makes outputs probabilities.
+        A regression's are in the target's own units; of classes, the likeliest one, and the probability of
+        each where probabilities follow from the outputs; of several labels, 1 or 0 for each, and its
+        probability.
 
         Raises:
             RunError: if a column is missing or holds something else than in training.
         """
         self.columns.check(frame, file)
         outputs = self._outputs(self.columns.inputs(frame, file))
-        target = self.columns.target
-        if self.task == "regression":
-            values = self.std * outputs.reshape(len(frame), -1) + self.mean
-            names = [target] if values.shape[1] == 1 else [f"{target}{i}" for i in range(values.shape[1])]
-            return pd.DataFrame(values, columns=names, index=frame.index)
-        return self._classes(torch.tensor(outputs), frame.index)
+        if self.is_regression:
+            return self._numbers(outputs, frame.index)
+        if self.labels or outputs.ndim > 2:
+            return self._by_place(outputs, frame.index)
+        return self._classes(outputs, frame.index)
 
     def example(self) -> pd.DataFrame:
         """A row as one would send it: the medians, and the first of each column's categories."""
-        numbers = {column["name"]: [column["median"]] for column in self.columns.numbers}
+        numbers = {column["name"]: [_typical(column)] for column in self.columns.numbers}
         words = {column["name"]: column["categories"][:1] or [None] for column in self.columns.words}
         return pd.DataFrame(numbers | words)
 
+    def _numbers(self, outputs: torch.Tensor, index: pd.Index) -> pd.DataFrame:
+        """In the target's own units; outputs that are not the target's (a variance too) as they are."""
+        values = self.meaning.answers(outputs).reshape(len(index), -1).numpy()
+        target = self.columns.target
+        if values.shape[1] != self.outputs:
+            return pd.DataFrame(values, columns=_numbered("output", values.shape[1]), index=index)
+        return pd.DataFrame(
+            self.std * values + self.mean,
+            columns=[target] if values.shape[1] == 1 else _numbered(target, values.shape[1]),
+            index=index,
+        )
+
     def _classes(self, outputs: torch.Tensor, index: pd.Index) -> pd.DataFrame:
-        criterion = build_criterion(self.run)
-        names = np.array(self.columns.classes or ("0", "1"))
-        if isinstance(criterion, BINARY_LOSSES):
-            high = outputs if isinstance(criterion, nn.BCELoss) else outputs.sigmoid()
-            probabilities = torch.cat([1 - high, high], 1)
-            codes = (outputs[:, 0] > 0).long()  # as `accuracy` counts
-        else:
-            probabilities, codes = outputs.softmax(1), outputs.argmax(1)
-        answers = pd.DataFrame({self.columns.target: names[codes.numpy()]}, index=index)
-        if isinstance(criterion, (nn.CrossEntropyLoss, nn.NLLLoss, nn.BCEWithLogitsLoss, nn.BCELoss)):
-            for code, name in enumerate(names):
-                answers[f"p_{name}"] = probabilities[:, code].numpy()
+        """One class per row, from one output per class, or a single one for two classes."""
+        outputs = outputs.reshape(len(index), -1)
+        names = np.array(self.columns.classes)
+        answers = pd.DataFrame(
+            {self.columns.target: names[self.meaning.answers(outputs).reshape(-1).numpy()]}, index=index
+        )
+        likely = self.meaning.probabilities(outputs)
+        if likely is None:
+            return answers
+        if likely.shape[1] == 1:
+            likely = torch.cat([1 - likely, likely], 1)
+        for code, name in enumerate(names):
+            answers[f"p_{name}"] = likely[:, code].numpy()
         return answers
 
-    def _outputs(self, inputs: np.ndarray) -> np.ndarray:
-        """What the net says, float32, (rows, outputs)."""
+    def _by_place(self, outputs: torch.Tensor, index: pd.Index) -> pd.DataFrame:
+        """Several labels or classes per row, one column for each place of the target."""
+        codes = self.meaning.answers(outputs).reshape(len(index), -1).numpy()
+        names = _numbered(self.columns.target, codes.shape[1])
+        if not self.labels:
+            return pd.DataFrame(np.array(self.columns.classes)[codes], columns=names, index=index)
+        answers = pd.DataFrame(codes, columns=names, index=index)
+        likely = self.meaning.probabilities(outputs)
+        if likely is None:
+            return answers
+        columns = [f"p_{name}" for name in names]
+        return answers.join(pd.DataFrame(likely.reshape(codes.shape).numpy(), columns=columns, index=index))
+
+    def _outputs(self, inputs: np.ndarray) -> torch.Tensor:
+        """What the net says, float32, (rows, outputs, ...)."""
         answers = []
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.run.precision == "bf16"):
             for start in range(0, len(inputs), BATCH):
-                batch = self.net(torch.tensor(inputs[start : start + BATCH])).float()
-                answers.append(batch.reshape(len(batch), -1).numpy())
-        return np.concatenate(answers) if answers else np.zeros((0, 1), dtype=np.float32)
+                rows = torch.tensor(inputs[start : start + BATCH], dtype=self.call.dtype)
+                answers.append(self.call.answer(self.net, rows).float())
+        return torch.cat(answers) if answers else torch.zeros(0, max(1, len(self.columns.classes)))
+
+
+def _typical(column: Mapping[str, Any]) -> Any:
+    """A column's median, of dates as text."""
+    if column["kind"] != "date":
+        return column["median"]
+    return (pd.Timestamp(0) + pd.Timedelta(days=column["median"])).floor("s").isoformat()
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    return [f"{name}{place}" for place in range(count)]
 
 
 def _like(meta: Mapping[str, Any], columns: Columns) -> Data:
     """Data of the sizes that the net was built for, one row of zeros."""
     x = np.zeros((1, *columns.shape), dtype=np.float32)
-    if meta["task"] == "classification":
+    if meta["task"] == "classification" and not meta["labels"]:
         y = np.zeros(1, dtype=np.int64)
     else:
         y = np.zeros((1, meta["outputs"]), dtype=np.float32)
     part = Part(Split(x, y), Split(x, y))
-    return Data((part,), meta["task"], meta["classes"], "", "")
+    return Data((part,), meta["task"], meta["classes"], "", "", columns.classes, meta["labels"])
 
 
 def predict_file(folder: Path, file: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -184,21 +244,44 @@ def predict_file(folder: Path, file: Path) -> tuple[pd.DataFrame, list[str]]:
         RunError: if there is no such model or file, or the columns do not fit.
     """
     model = Model.load(folder)
-    frame = model.columns.read(file, sep=str(model.run.data_config.get("sep", ",")))
+    how = {key: value for key, value in model.run.data_config.items() if key in READING}
+    frame = model.columns.read(file, **(how if model.columns.named else {}))
     unused = model.columns.check(frame, str(file))
     notes = [f"{file}: not used: {', '.join(unused)}"] if unused else []
+    notes += [f"{file}: {said}" for said in model.columns.unseen(frame)]
     answers = model.predict(frame, str(file))
     target = model.columns.target
     if target in frame.columns and target in answers.columns:
-        known = frame[target].notna().to_numpy()
-        truth, said = frame[target][known], answers[target][known]
-        if model.task == "classification":
-            met = float((truth.astype("string").to_numpy() == said.to_numpy()).mean())
-            notes.append(f"{target} is in the file: accuracy {met:.4f} on {int(known.sum())} rows")
-        else:
-            wrong = float(((truth - said) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
-            notes.append(f"{target} is in the file: r2 {1 - wrong:.4f} on {int(known.sum())} rows")
+        notes += _met(frame[target], answers[target], target, model.is_regression)
     return answers, notes
+
+
+def _met(truth: pd.Series, said: pd.Series, target: str, is_regression: bool) -> list[str]:
+    """How well a target that stands in the file was met, a sentence; nothing if it cannot be told."""
+    known = truth.notna().to_numpy()
+    if not known.any():
+        return []
+    try:
+        values, answers = target_values(truth), said[known].to_numpy()
+    except RunError:
+        return []
+    if not is_regression:
+        met = float((_as_names(values) == _as_names(answers)).mean())
+        return [f"{target} is in the file: accuracy {met:.4f} on {len(values)} rows"]
+    if values.dtype.kind not in "fiub":
+        return []
+    spread = float(((values - values.mean()) ** 2).sum())
+    if not spread:
+        return []
+    met = 1 - float(((values - answers) ** 2).sum()) / spread
+    return [f"{target} is in the file: r2 {met:.4f} on {len(values)} rows"]
+
+
+def _as_names(values: np.ndarray) -> np.ndarray:
+    """Classes as they are called: whole numbers alike, whether they came as such."""
+    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+        values = values.astype(np.int64)
+    return np.array([str(value) for value in values])
 
 
 def _load_pyfunc(path: str) -> Model:

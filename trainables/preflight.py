@@ -84,12 +84,16 @@ def _step(training: Training) -> dict[str, Any]:
     named = [(name, value) for name, value in learner.net.named_parameters() if value.requires_grad]
     rate = max(float(group["lr"]) for group in learner.optimizer.param_groups)
     with training.random.own():
-        gradients = learner.gradients(*next(iter(learner.feed.batches())))
+        x, y = next(iter(learner.feed.batches()))
+        doubt = learner.doubt(x)
+        gradients = learner.gradients(x, y)
         before = [value.detach().clone() for _, value in named]
         learner.optimizer.step()
     moved = any(not torch.equal(was, value) for was, (_, value) in zip(before, named, strict=True))
     return {
         "parameters": sum(value.numel() for _, value in named),
+        "tensors": len(named),
+        "doubt": doubt,
         "unreached": tuple(name for name, _ in named if gradients.get(name) is None),
         "not_finite": tuple(
             name for name, _ in named if (at := gradients.get(name)) is not None and not at.isfinite().all()

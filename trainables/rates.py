@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.data import Data
+from trainables.data import Data, Split
 from trainables.learner import LINALG_ERROR, Learner
 from trainables.randomness import Randomness
 from trainables.run import RunConfig, RunError
@@ -100,9 +100,7 @@ class RisingLearner(Learner):
         """Training rows spread over the whole split, for a table may be sorted."""
         train = self.part.train
         rows = np.linspace(0, len(train.x) - 1, min(PROBE_ROWS, len(train.x))).astype(int)
-        return torch.tensor(train.x[rows], device=self.device), torch.tensor(
-            train.y[rows], device=self.device
-        )
+        return self.feed.put(Split(train.x[rows], train.y[rows]))
 
     @torch.no_grad()
     def _probed(self, x: torch.Tensor, y: torch.Tensor) -> float:

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "task")
-"""Keys of `data_config` that are about the split; the data function gets one only if it names it."""
+DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
+"""Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
 
 SCHEDULE_WORDS = ("interval",)
 """Keys of `scheduler_config` that are ours (`step` or `epoch`), not the scheduler class's own."""
@@ -28,6 +28,8 @@ CONFIGS = {
 """Every component's key, and the key that holds its keyword arguments."""
 
 Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
+
+Outputs = Literal["logits", "probabilities", "log_probabilities"]
 
 COSTS: tuple[Cost, ...] = get_args(Cost)
 """What a trial can say of its net beside its losses; see `trainables.cost.measure`."""
@@ -106,6 +108,8 @@ class RunConfig(_Words):
         optimizer: a torch-style optimizer.
         scheduler: a learning-rate scheduler, or None for a constant rate.
         criterion: a torch-style loss.
+        outputs: what the net's outputs are, for a criterion that is none of torch's: `logits`,
+            `probabilities` or `log_probabilities`; of torch's it is known.
         data: a function; see `trainables.data`.
         epochs: passes over the training split; R of the trial schedulers.
         batch_size: rows per optimizer step.
@@ -134,6 +138,7 @@ class RunConfig(_Words):
     optimizer: str = "pytorch_optimizer.SPlus"
     scheduler: str | None = "pytorch_scheduler.ExpHyperbolicLRScheduler"
     criterion: str = "torch.nn.MSELoss"
+    outputs: Outputs | None = None
     data: str
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=256, ge=1)

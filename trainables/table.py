@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from trainables.csv_header import separator_hint
+from trainables.frames import Kind, check_columns, kind_of, read_frame, values_of
+from trainables.outputs import OutputMeaning
 from trainables.run import RunError
+from trainables.targets import Task, as_array, read_targets
 
-Task = Literal["regression", "classification"]
-PARQUET = (".parquet", ".pq")
 MAX_CATEGORIES = 100  # a column of more distinct words is an identifier, not a category
-MAX_CLASSES = 20  # whole-number targets of more distinct values are quantities
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,12 @@ class Scale:
 class Table:
     """Features and a target, by column.
 
-    Numeric columns (booleans are 0 and 1): the median for a missing value, a 0/1 column beside it that
-    says where one was missing, then zero mean and unit variance. Other columns: one 0/1 column per
-    category, one more for "missing". Which columns, categories and gaps there are is taken from the
-    whole table, so that every split and fold has the same inputs; every *number* (median, mean,
-    deviation) from the training rows alone.
+    Numeric columns (booleans are 0 and 1, dates are days): the median for a missing value, a 0/1 column
+    beside it that says where one was missing, then zero mean and unit variance. Other columns: one 0/1
+    column per category, one more for "missing". Which columns, categories and gaps there are is taken from
+    the whole table, so that every split and fold has the same inputs; every *number* (median, mean,
+    deviation) from the training rows alone. The values say what a column is, not its type: decimals, text
+    that is numbers and booleans with gaps are numbers, and YYYY-MM-DD is a date (`trainables.frames`).
 
     A regression target is standardised too, unless told otherwise, so that one learning rate range
     suits every table; metrics are computed in the target's own units, and the loss (of MSELoss) is
@@ -65,9 +68,12 @@ class Table:
     Args:
         frame: one row per example.
         target: the name of the column to predict; rows without it are left out.
-        task: inferred if None: words, booleans and whole numbers of at most 20 distinct values are
-            classes, other numbers a regression.
+        task: if None, the criterion and the values say it, see `trainables.targets.read_targets`.
         standardise_target: whether a regression target is standardised.
+
+    Attributes:
+        found: the targets of all rows.
+        numeric: names of the columns that are numbers, with what kind each is.
 
     Raises:
         RunError: if the target is no column, or a column can be made no numbers of.
@@ -76,31 +82,51 @@ class Table:
     def __init__(
         self, frame: pd.DataFrame, target: str, task: Task | None = None, standardise_target: bool = True
     ) -> None:
+        check_columns(frame, "the table")
         if target not in frame.columns:
-            raise RunError(f"target: no column {target!r}; there are {', '.join(map(str, frame.columns))}")
-        frame = frame[frame[target].notna()]
-        self.task: Task = task or infer_task(frame[target])
-        self.classes: tuple[str, ...] = ()
-        if self.task == "classification":
-            labels, codes = np.unique(frame[target].to_numpy(), return_inverse=True)
-            self.classes = tuple(str(label) for label in labels)
-            self.target = codes.astype(np.int64)
-        else:
-            self.target = _numbers(frame[target], target)[:, None]
-        self.standardise_target = standardise_target
+            there = f"there are {', '.join(map(str, frame.columns))}{separator_hint(frame.columns)}"
+            raise RunError(f"target: no column {target!r}; {there}")
+        given = frame[target]
+        frame = frame[given.notna()]
+        self.task_given = task
         self.target_name = target
+        self.raw_target = target_values(given)
+        self.found = read_targets(self.raw_target, task=task, where=f"column {target!r}")
+        self.standardise_target = standardise_target
         features = frame.drop(columns=target)
-        numeric = [name for name in features.columns if pd.api.types.is_numeric_dtype(features[name])]
-        self.numbers = _stacked([_numbers(features[name], name) for name in numeric], len(features))
+        kinds = {name: kind_of(features[name]) for name in features.columns}
+        self.numeric: dict[Any, Kind] = {name: kind for name, kind in kinds.items() if kind != "words"}
+        numbers = [values_of(features[name], kind) for name, kind in self.numeric.items()]
+        self.numbers = _stacked(numbers, len(features))
         self.gaps = np.isnan(self.numbers).any(axis=0)
-        self.numeric = tuple(numeric)
-        words = [name for name in features.columns if name not in numeric]
+        words = [name for name, kind in kinds.items() if kind == "words"]
         self.categories = {name: categories_of(features[name]) for name in words}
         indicators = [one_hot(features[name], *self.categories[name]) for name in words]
         self.indicators = np.concatenate([*indicators, np.zeros((len(features), 0))], axis=1)
 
+    def for_criterion(self, criterion: OutputMeaning | None, task: Task | None = None) -> Table:
+        """This table, its target taken as its own task says, else as `task` does, else as the criterion does.
+
+        Raises:
+            RunError: if the target cannot be so taken.
+        """
+        where = f"column {self.target_name!r}"
+        chosen = self.task_given or task
+        self.found = read_targets(self.raw_target, task=chosen, criterion=criterion, where=where)
+        return self
+
+    @property
+    def task(self) -> Task:
+        """What the target is taken for."""
+        return self.found.task
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the classes are called, in the order of their numbers."""
+        return self.found.classes
+
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.found)
 
     def features(self, rows: np.ndarray, train: np.ndarray) -> np.ndarray:
         """Inputs of `rows`, (rows, features), float32, in the scale of the rows in `train`."""
@@ -113,36 +139,53 @@ class Table:
         """Mean and deviation of a regression target over the rows in `train`, each (1,)."""
         if self.task == "classification" or not self.standardise_target:
             return np.zeros(1), np.ones(1)
-        scale = Scale.of(self.target[train])
+        scale = Scale.of(self.found.values[train])
         return scale.mean, scale.std
 
     def targets(self, rows: np.ndarray, train: np.ndarray) -> np.ndarray:
-        """Targets of `rows`: int64 codes (rows,), or float32 (rows, 1) in the scale of `train`."""
-        chosen: np.ndarray = self.target[rows]
+        """Targets of `rows`: class numbers (rows,), int64; or float32 (rows, 1) in the scale of `train`."""
+        chosen: np.ndarray = self.found.values[rows]
         if self.task == "regression":
             mean, std = self.target_scale(train)
             chosen = ((chosen - mean) / std).astype(np.float32)
         return chosen
 
 
-def infer_task(target: pd.Series) -> Task:
-    """Classification for words, booleans and few whole numbers; else regression."""
-    kind = pd.api.types
-    if kind.is_bool_dtype(target) or not kind.is_numeric_dtype(target):
-        return "classification"
-    if kind.is_integer_dtype(target) and target.nunique() <= MAX_CLASSES:
-        return "classification"
-    return "regression"
+def target_values(column: pd.Series) -> np.ndarray:
+    """A target's values that are there: numbers, whole ones as such, booleans, or words.
+
+    A gap makes pandas call whole numbers floats, and booleans objects; here they are what they are.
+
+    Raises:
+        RunError: if it is a date.
+    """
+    known = column[column.notna()]
+    kind = kind_of(known) if len(known) else "numbers"
+    if kind == "date":
+        raise RunError(f"target: column {column.name!r} is a date; make a number of it")
+    if kind == "words":
+        return as_array(known.astype("string").to_numpy(dtype=object), f"column {column.name!r}")
+    if pd.api.types.is_numeric_dtype(known):
+        values = known.to_numpy()
+    else:
+        truth = known.map(lambda value: isinstance(value, (bool, np.bool_)))
+        values = known.to_numpy(dtype=bool) if truth.all() else values_of(known, kind)
+    if len(known) < len(column) and values.dtype.kind == "f" and (values == np.floor(values)).all():
+        values = values.astype(np.int64)
+    return as_array(values, f"column {column.name!r}")
 
 
 def load_table(
     path: str,
     target: str,
     *,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     task: Task | None = None,
     standardise_target: bool = True,
     sep: str = ",",
+    encoding: str | None = None,
+    decimal: str = ".",
+    thousands: str | None = None,
     folders: Sequence[str | Path] = (),
 ) -> Table:
     """Read a table from a CSV (also .csv.gz) or Parquet file.
@@ -151,43 +194,26 @@ def load_table(
         path: the file; a relative one is looked for beside the sweep file, in the working directory
             and in the clone. Or a URI (`s3://bucket/table.parquet`), as pyarrow's file systems know it.
         target: the column to predict.
-        drop: columns that are no inputs (identifiers, leaks).
-        task: "regression" or "classification"; inferred if None, see `Table`.
+        drop: columns that are no inputs (identifiers, leaks), or the name of one.
+        task: "regression" or "classification"; the criterion and the values say it if None.
         standardise_target: whether a regression target is standardised.
         sep: what separates the columns of a CSV.
+        encoding: of a CSV; UTF-8 if None.
+        decimal: what stands before the decimals of a CSV's numbers.
+        thousands: what groups their digits.
         folders: where relative paths are looked for; filled in.
 
     Raises:
-        RunError: if there is no such file or column.
+        RunError: if there is no such file or column, or it cannot be read.
     """
-    frame = _frame_at(path, sep) if "://" in path else _frame_of(find(path, folders), sep)
-    unknown = [name for name in drop if name not in frame.columns]
+    file = path if "://" in path else find(path, folders)
+    frame = read_frame(file, sep=sep, encoding=encoding, decimal=decimal, thousands=thousands)
+    dropped = [drop] if isinstance(drop, str) else list(drop)
+    unknown = [name for name in dropped if name not in frame.columns]
     if unknown:
-        raise RunError(f"data_config.drop: no column {unknown[0]!r} in {Path(path).name}")
-    return Table(frame.drop(columns=list(drop)), target, task, standardise_target)
-
-
-def _frame_of(file: Path, sep: str) -> pd.DataFrame:
-    return pd.read_parquet(file) if file.suffix in PARQUET else pd.read_csv(file, sep=sep)
-
-
-def _frame_at(uri: str, sep: str) -> pd.DataFrame:
-    """The table at a URI.
-
-    Raises:
-        RunError: with what the storage says.
-    """
-    from pyarrow.fs import FileSystem
-
-    try:
-        files, place = FileSystem.from_uri(uri)
-        if Path(place).suffix in PARQUET:
-            with files.open_input_file(place) as file:
-                return pd.read_parquet(file)
-        with files.open_input_stream(place) as stream:  # unpacks .gz by the name
-            return pd.read_csv(stream, sep=sep)
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise RunError(f"data_config.path: {uri}: {' '.join(str(error).split())[:300]}") from None
+        there = f"there are {', '.join(map(str, frame.columns))}{separator_hint(frame.columns)}"
+        raise RunError(f"data_config.drop: no column {unknown[0]!r} in {Path(path).name}; {there}")
+    return Table(frame.drop(columns=dropped), target, task, standardise_target)
 
 
 def find(path: str, folders: Sequence[str | Path]) -> Path:
@@ -204,15 +230,6 @@ def find(path: str, folders: Sequence[str | Path]) -> Path:
     raise RunError(f"data_config.path: no file {path!r} in {places}")
 
 
-def _numbers(column: pd.Series, name: Any) -> np.ndarray:
-    """A column as float64, (rows,); missing and infinite values are NaN."""
-    try:
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise RunError(f"column {name!r} ({column.dtype}) is not numeric; convert or drop it") from None
-    return np.where(np.isfinite(values), values, np.nan)
-
-
 def _stacked(columns: list[np.ndarray], rows: int) -> np.ndarray:
     """Columns side by side, (rows, columns); also when there are none."""
     return np.stack(columns, axis=1) if columns else np.zeros((rows, 0))
@@ -224,14 +241,12 @@ def categories_of(column: pd.Series) -> tuple[list[str], bool]:
     Raises:
         RunError: if it is no column of categories.
     """
-    if pd.api.types.is_datetime64_any_dtype(column):
-        raise RunError(f"column {column.name!r} is a date; make numbers of it or drop it")
     words = column.astype("string")
     categories = sorted(words.dropna().unique())
     if len(categories) > MAX_CATEGORIES:
         raise RunError(
-            f"column {column.name!r} has {len(categories)} distinct words, more than {MAX_CATEGORIES}; "
-            "if it is an identifier, name it in data_config.drop"
+            f"column {column.name!r} has {len(categories)} distinct words, more than {MAX_CATEGORIES}, "
+            f"as {categories[len(categories) // 2]!r}; {_way_out(categories)}"
         )
     return categories, bool(words.isna().any())
 
@@ -243,3 +258,13 @@ def one_hot(column: pd.Series, categories: Sequence[str], missing: bool) -> np.n
     if missing:
         hot.append(words.isna().to_numpy(dtype=np.float64))
     return _stacked(hot, len(column))
+
+
+def _way_out(words: Sequence[str]) -> str:
+    """What to do about a column of too many distinct words."""
+    parts = "".join(word for word in words if word)
+    if set(parts) <= set("0123456789,.-+eE '") and "," in parts:
+        return "for numbers with commas set data_config.thousands: ',' or decimal: ','"
+    if all(re.fullmatch(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}", word.strip()) for word in words):
+        return "dates are written YYYY-MM-DD; else name it in data_config.drop"
+    return "if it is an identifier, name it in data_config.drop"

@@ -7,25 +7,38 @@ are loaded, and the step is taken by each of the processes that trials run in, b
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from service.before.check import require
+from service.before.check import NOTE, require
 from service.before.corners import rehearsed, trial_config
 from service.before.preflight import read_data
 from service.before.rows import data_checks
 from service.spec import Sweep
 from trainables.data import Data
 
+SPLIT_NOTES = ("validation rows", "test rows", "leak")
+"""What is said of a split that can be used: which class a part lacks, and rows that are equal by "
+"coincidence."""
 
-def sound_data(sweep: Sweep) -> Data:
+
+def sound_data(sweep: Sweep, say: Callable[[str], None]) -> Data:
     """The data as trials get them, looked at.
+
+    Args:
+        sweep: what runs.
+        say: takes a line about a split that the user should know of.
 
     Raises:
         NotFit: with what is wrong with them.
         RunError: if they cannot be loaded.
     """
     data, facts = read_data(sweep)
-    require(data_checks(data, facts))
+    checks = [*data_checks(data, facts)]
+    require(checks)
+    for check in checks:
+        if check.state == NOTE and check.name in SPLIT_NOTES:
+            say(f"note: {check.name}: {check.says}" + f"; {check.mend}" * bool(check.mend))
     return data
 
 

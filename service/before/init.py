@@ -13,8 +13,8 @@ from typing import Any
 from service.before.examine import Look, examine
 from service.before.strategy import PARAMETERS, Strategy, affordable_parameters, recommend
 from service.spec import Problem, SweepError
-from service.spec.calls import header
 from service.spec.problem import shown, suggestion
+from trainables.csv_header import LATIN, header, is_utf8, separator_in
 from trainables.run import RunError
 
 TABLES = (".csv", ".csv.gz", ".parquet", ".pq")
@@ -45,6 +45,7 @@ class Answers:
         target: the table's column to predict; None for a data function.
         task: `regression` or `classification`.
         rows: of the table; None if not known.
+        reading: how the table is written, where it is no comma-separated UTF-8: `sep`, `encoding`.
         hours: wall-clock budget.
         slots: trials at once.
         cpus: of the machine.
@@ -57,6 +58,7 @@ class Answers:
     target: str | None
     task: str
     rows: int | None
+    reading: Mapping[str, str]
     hours: float
     slots: int
     cpus: int
@@ -87,10 +89,12 @@ def interview(given: Mapping[str, Any], ask: Ask, *, cpus: int, gpus: int) -> An
 
     data = str(answer("data", "Data: a table (.csv, .csv.gz, .parquet), or a function's dotted path", None))
     target, task, rows = None, "regression", None
+    reading: dict[str, str] = {}
     if is_table(data):
-        columns = _columns(data)
+        reading = _reading(data)
+        columns = header(Path(data), reading.get("sep", ","), reading.get("encoding"))
         target = str(answer("target", "Column to predict", columns[-1] if columns else None))
-        task, rows = _measured(data, target)
+        task, rows = _measured(data, target, reading)
     task = _task(str(answer("task", "Task: regression or classification", task)))
     hours = max(1 / 3600, float(answer("hours", "Budget in hours", 1.0)))
     slots = max(1, int(answer("slots", f"Trials at once ({cpus} cores, {gpus} GPUs here)", gpus or cpus)))
@@ -98,7 +102,7 @@ def interview(given: Mapping[str, Any], ask: Ask, *, cpus: int, gpus: int) -> An
     if given.get("trials"):
         strategy = _with_trials(strategy, given["trials"])
     name = given.get("name") or _as_name(Path(data).name.partition(".")[0] if target else data)
-    return Answers(_scalar(name), data, target, task, rows, hours, slots, cpus, gpus, strategy)
+    return Answers(_scalar(name), data, target, task, rows, reading, hours, slots, cpus, gpus, strategy)
 
 
 def write(file: Path, text: str) -> Look:
@@ -182,8 +186,8 @@ search_space:
 {_space_lines(strategy.parameters)}{silenced}"""
 
 
-def _columns(data: str) -> list[str]:
-    """A table's columns.
+def _reading(data: str) -> dict[str, str]:
+    """How a table is written: its `sep` and `encoding`, where they are not the usual ones.
 
     Raises:
         SweepError: if there is no such file.
@@ -193,10 +197,14 @@ def _columns(data: str) -> list[str]:
         raise SweepError(
             [Problem(data, None, "", "there is no such file", "give the table's path from here")]
         )
-    return [] if file.suffix in (".parquet", ".pq") else header(file, ",")
+    if not file.name.endswith((".csv", ".csv.gz")):
+        return {}
+    encoding = "" if is_utf8(file) else LATIN
+    separator = separator_in(header(file, ",", encoding or None))
+    return {word: value for word, value in (("sep", separator), ("encoding", encoding)) if value}
 
 
-def _measured(data: str, target: str) -> tuple[str, int]:
+def _measured(data: str, target: str, reading: Mapping[str, str]) -> tuple[str, int]:
     """The task that a table's target makes, and its rows.
 
     Raises:
@@ -205,7 +213,7 @@ def _measured(data: str, target: str) -> tuple[str, int]:
     from trainables.table import load_table  # brings pandas
 
     try:
-        table = load_table(data, target)
+        table = load_table(data, target, sep=reading.get("sep", ","), encoding=reading.get("encoding"))
     except RunError as error:
         raise SweepError([Problem(data, None, "", str(error))]) from None
     # Whatever the file holds: these are pandas' and pyarrow's.
@@ -259,7 +267,8 @@ def _data_lines(answers: Answers) -> str:
         "  data_config:\n"
         f"    path: {_scalar(answers.data)}    # looked for beside this file, then in the working directory\n"
         f"    target: {_scalar(answers.target)}\n"
-        f"    task: {answers.task}"
+        + "".join(f"    {word}: {json.dumps(value)}\n" for word, value in answers.reading.items())
+        + f"    task: {answers.task}"
     )
 
 

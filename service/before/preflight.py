@@ -228,7 +228,11 @@ def _gradients(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
     faults = [(name, *fault) for name, one in ran.items() for fault in one.faults()]
     for name, what, says, mend in faults:
         yield Check(PROBLEM, what, f"{name}: {says}", mend)
-    if not faults and any(one.parameters for one in ran.values()):
+    notes = {(what, says): (name, mend) for name, one in ran.items() for what, says, mend in one.notes()}
+    for (what, says), (name, mend) in notes.items():
+        yield Check(NOTE, what, f"{name}: {says}", mend)
+    odd = faults or any(what == "gradients" for what, _ in notes)
+    if not odd and any(one.parameters for one in ran.values()):
         yield Check(OK, "gradients", "finite, and they reach every parameter; a step moves them")
 
 

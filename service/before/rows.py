@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[Check]:
     x, y = data.x_train, data.y_train
     shape = " x ".join(map(str, x.shape))
     parts = f"{len(data.parts)} folds" if len(data.parts) > 1 else f"{facts.val_rows} rows to validate on"
-    task = f"{data.classes} classes" if data.classes else f"regression of {data.out_features}"
+    task = _task(data)
     says = f"{shape} {x.dtype} to train on, {parts}, {facts.test_rows} to test on; {task}"
     yield Check(OK, "data", f"{says}; fingerprint {data.fingerprint[:12]}")
     wrong = sum(int(np.count_nonzero(~np.isfinite(array))) for array in (x, y, data.x_val, data.y_val))
@@ -37,9 +37,12 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[Check]:
         )
         return  # what follows counts with them
     yield from _columns(x.reshape(len(x), -1))
-    yield from _classes(data) if data.classes else _target(y)
-    yield from _leak("test", facts.test_in_train, facts.test_rows)
-    yield from _leak("validation", facts.val_in_train, facts.first_val_rows)
+    if data.labels:
+        yield from _labels(y)
+    else:
+        yield from _classes(data, facts) if data.classes else _target(y)
+    yield from _leak(facts, "test", facts.test_in_train, facts.test_rows)
+    yield from _leak(facts, "validation", facts.val_in_train, facts.first_val_rows)
 
 
 def _columns(x: np.ndarray) -> Iterator[Check]:
@@ -59,20 +62,65 @@ def _columns(x: np.ndarray) -> Iterator[Check]:
         yield Check(NOTE, "columns", f"scales differ by a factor of {max(factor, largest):.0e}", mend)
 
 
-def _classes(data: Data) -> Iterator[Check]:
-    counts = np.bincount(data.y_train.reshape(-1).astype(np.int64), minlength=data.classes)
-    rarest, even = int(counts.argmin()), len(data.y_train) / data.classes
-    unseen = set(np.unique(data.y_val).tolist()) - set(np.flatnonzero(counts).tolist())
-    if unseen:
-        says = f"classes {sorted(unseen)} are validated on and never trained on"
-        yield Check(PROBLEM, "classes", says, "split by class, or drop them")
+def _task(data: Data) -> str:
+    """What is to be predicted, in words; classes by name where their numbers are not their names."""
+    if data.labels:
+        return f"{data.labels} labels per row"
+    if not data.classes:
+        return f"regression of {data.out_features}"
+    if data.names == tuple(map(str, range(data.classes))):
+        return f"{data.classes} classes"
+    return f"{data.classes} classes: {_few(data.names)}"
+
+
+def _classes(data: Data, facts: DataFacts) -> Iterator[Check]:
+    """Whether every class is trained and validated on, and how many rows the rarest has."""
+    known = data.y_train[data.y_train >= 0]  # a class that the criterion ignores is below 0, or at its end
+    counts = np.bincount(known.reshape(-1), minlength=data.classes)[: data.classes]
+    names = data.names or tuple(map(str, range(data.classes)))
+    rarest, even = int(counts.argmin()), counts.sum() / data.classes
+    validated = np.unique(data.y_val)
+    untrained = [names[code] for code in validated if 0 <= code < data.classes and not counts[code]]
+    unvalidated = [names[code] for code in np.flatnonzero(counts) if code not in validated]
+    if untrained:
+        says = f"{_few(untrained)}: validated on and never trained on"
+        yield Check(PROBLEM, "classes", says, "set data_config.stratify: true, or drop them")
     elif np.count_nonzero(counts) == 1:
         yield Check(PROBLEM, "classes", "all training rows are of one class: there is nothing to learn")
     elif counts[rarest] < RARE * even:
-        says = f"class {rarest} has {counts[rarest]} of {len(data.y_train)} training rows"
+        says = f"class {names[rarest]} has {counts[rarest]} of {counts.sum()} training rows"
         yield Check(NOTE, "classes", says, "judge by more than accuracy, or weigh the criterion")
     else:
         yield Check(OK, "classes", f"{counts.min()} to {counts.max()} training rows each")
+    for split, missing in (
+        ("validation", unvalidated),
+        ("test", [names[code] for code in facts.untested]),
+    ):
+        if missing:
+            says = f"none is of class {_few(missing)}"
+            yield Check(NOTE, f"{split} rows", says, "set data_config.stratify: true")
+
+
+def _labels(y: np.ndarray) -> Iterator[Check]:
+    """Whether every label holds in some training rows and not in others.
+
+    Args:
+        y: (rows, labels, ...).
+    """
+    share = y.reshape(len(y), y.shape[1], -1).mean(axis=(0, 2))
+    constant = np.flatnonzero((share == 0) | (share == 1))
+    if len(constant) == len(share):
+        yield Check(PROBLEM, "labels", "each is the same in all training rows: there is nothing to learn")
+    elif len(constant):
+        which = ", ".join(map(str, constant[:6]))
+        says = f"{len(constant)} of {len(share)} are the same in all training rows, as label {which}"
+        yield Check(NOTE, "labels", says, "drop them, or gather rows in which they differ")
+    else:
+        yield Check(OK, "labels", f"they hold in {share.min():.0%} to {share.max():.0%} of the training rows")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _target(y: np.ndarray) -> Iterator[Check]:
@@ -83,9 +131,13 @@ def _target(y: np.ndarray) -> Iterator[Check]:
         yield Check(NOTE, "target", says, "standardise it")
 
 
-def _leak(split: str, shared: int, rows: int) -> Iterator[Check]:
-    if rows and shared / rows > SHARED_SHARE:
-        says = f"{shared} of {rows} {split} rows stand among the training rows too"
-        yield Check(PROBLEM, "leak", says, "drop duplicate rows before they are split")
+def _leak(facts: DataFacts, split: str, shared: int, rows: int) -> Iterator[Check]:
+    says = f"{shared} of {rows} {split} rows stand among the training rows too"
+    if facts.leaks(shared, rows):
+        mend = "split whole groups of equal rows (return train and val), or drop duplicates before the split"
+        yield Check(PROBLEM, "leak", says, mend)
+    elif rows and shared / rows > SHARED_SHARE:
+        twins = f"{facts.twins} of {facts.trained} training rows equal another one"
+        yield Check(NOTE, "leak", f"{says}, by coincidence it seems: columns are few and coarse, and {twins}")
     elif rows:
         yield Check(OK, "leak", f"{shared} of {rows} {split} rows are trained on")

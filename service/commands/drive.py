@@ -18,7 +18,7 @@ from service.before.check import NotFit
 from service.cluster.machine import Machine
 from service.cluster.on_end import announce
 from service.cluster.target import Target
-from service.commands.common import CLONE, facts_of, warn
+from service.commands.common import CLONE, facts_of, murmur, warn
 from service.spec import Sweep
 from service.study.code import differences
 from service.study.command_line import launch_command
@@ -153,7 +153,7 @@ def data_of(sweep: Sweep, folder: StudyFolder, past: StudyRecord, looks: bool) -
     from service.before.first import sound_data
     from trainables.told import loaded
 
-    data = sound_data(sweep) if looks else loaded(sweep.run, sweep.import_paths)
+    data = sound_data(sweep, murmur) if looks else loaded(sweep.run, sweep.import_paths)
     warn(differences(folder, past, data.fingerprint))
     return data
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from service.spec.parameter import Parameter, wanted
 from service.spec.problem import Key, Problem, shown, suggestion
 from service.spec.space import NEVER_SEARCHED, Space
 from service.spec.sweep import Sweep
+from trainables.criteria import disagreement, of_criterion, unusable
+from trainables.csv_header import SEPARATORS, header, separator_in
 from trainables.run import CONFIGS, DATA_WORDS, SCHEDULE_WORDS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
@@ -81,6 +81,8 @@ class Calls:
         yield from self.trial_scheduler()
         yield from self.functions()
         yield from self.data_file()
+        if self.sweep.run.train is None:
+            yield from self.criterion()
         yield from self.hidden_modules()
 
     def hidden_modules(self) -> Iterator[Finding]:
@@ -194,6 +196,19 @@ class Calls:
             for misfit in misfits(run.train, (), self.modules, first=2, given=("device", "seed")):
                 yield self.placed(misfit, ("run", "train"), {}, how)
 
+    def criterion(self) -> Iterator[Finding]:
+        """Criteria that cannot be called with one output and one target, or contradict `outputs`."""
+        run, config = self.sweep.run, self.sweep.run.criterion_config
+        for path, key in self.choices("criterion"):
+            what, mend = unusable(path, config)
+            if what:
+                yield self.wrong(key, what, mend)
+            known = of_criterion(path, config)
+            problem = "" if known is None else disagreement(path, known, run.outputs)
+            if problem:
+                what, _, mend = problem.removeprefix("run.outputs: ").partition("; ")
+                yield self.wrong(("run", "outputs"), what, mend)
+
     def data_file(self) -> Iterator[Finding]:
         """The table that is read, where the sweep file names one: it is there, and has the target column."""
         config = self.sweep.run.data_config
@@ -205,10 +220,12 @@ class Calls:
             places = "beside the sweep file, in the working directory or in the clone"
             yield self.wrong((*at, "path"), f"there is no file {shown(path)} {places}", "mend the path")
             return
-        columns = header(file, config.get("sep", ","))
+        columns = header(file, config.get("sep", ","), config.get("encoding"))
         target = config.get("target")
         if columns and isinstance(target, str) and target not in columns:
-            yield self.wrong((*at, "target"), f"{path} has no column '{target}'", suggestion(target, columns))
+            found = separator_in(columns)
+            mend = f"set data_config.sep: {SEPARATORS[found]}" if found else suggestion(target, columns)
+            yield self.wrong((*at, "target"), f"{path} has no column '{target}'", mend)
 
     def beside(self, path: str) -> Iterator[Path]:
         """Where a relative file path may lie."""
@@ -256,15 +273,3 @@ def _foreign_scheduler(path: str) -> tuple[str, str] | None:
         f"'{path}' cannot decide here: a study replays its rule from a journal",
         f"use {ours or 'schedulers.ClassicPFL, schedulers.ASHA or schedulers.PBT'}",
     )
-
-
-def header(file: Path, separator: Any) -> list[str]:
-    """Read the column names of a CSV, gzipped or not; none where they cannot be told (Parquet)."""
-    if not file.name.endswith((".csv", ".csv.gz")) or not isinstance(separator, str) or len(separator) != 1:
-        return []
-    opened = gzip.open if file.suffix == ".gz" else open
-    try:
-        with opened(file, "rt", encoding="utf-8", newline="") as lines:
-            return next(csv.reader(lines, delimiter=separator), [])
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []

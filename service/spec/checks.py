@@ -21,21 +21,14 @@ from service.spec.problem import Key, shown, suggestion
 from service.spec.space import Space
 from service.spec.sweep import BETTER_HIGHER, Sweep
 from trainables import imports
+from trainables.criteria import of_criterion
 from trainables.run import COSTS
 
 STEADY = ("epoch_s", "peak_memory_mb")
 """What a trial reports, besides its costs, that training leaves much as it is."""
 
 ALWAYS_REPORTED = ("val_loss", "train_loss", "lr", "grad_norm", "epoch_s")
-_CLASS_CRITERIA = (
-    "CrossEntropyLoss",
-    "NLLLoss",
-    "MultiMarginLoss",
-    "BCEWithLogitsLoss",
-    "BCELoss",
-    "SoftMarginLoss",
-)
-_NUMBER_CRITERIA = ("MSELoss", "L1Loss", "SmoothL1Loss", "HuberLoss")
+_SCORES = {"classes": ("accuracy",), "labels": ("accuracy", "exact_match"), "numbers": ("r2",)}
 _GRIDS = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")
 _PER_STEP = ("OneCycleLR", "CyclicLR")
 # What a population may change in mid-training: none of these alters a tensor's shape or its meaning.
@@ -98,12 +91,9 @@ class Checks:
         """Names that a trial reports; None for a loop of the user's own, which may report anything."""
         if self.run.train is not None:
             return None
-        criterion = self.run.criterion.rpartition(".")[2] if "criterion" not in self.domains else ""
-        scores = ["accuracy", "r2"]
-        if criterion in _CLASS_CRITERIA:
-            scores = ["accuracy"]
-        elif criterion in _NUMBER_CRITERIA:
-            scores = ["r2"]
+        searched = "criterion" in self.domains
+        known = None if searched else of_criterion(self.run.criterion, self.run.criterion_config)
+        scores = BETTER_HIGHER if known is None else _SCORES[known.layout]
         return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:], *COSTS]
 
     def metrics(self) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ RESERVED = "trial."
 SEED_KEY = "trial.seed"
 """The one of them that is the trial's own seed."""
 
-BETTER_HIGHER = ("accuracy", "r2")
+BETTER_HIGHER = ("accuracy", "exact_match", "r2")
 """Metrics that nobody wants small."""
 
 

@@ -12,6 +12,14 @@ from trainables.run import RunConfig
 
 EPOCHS_SHOWN = 6
 
+OUTPUTS: Mapping[str, str] = {
+    "logits": "logits",
+    "probabilities": "probabilities",
+    "log_probabilities": "logarithms of probabilities",
+    "scores": "scores, the highest of which is the answer",
+    "log_numbers": "logarithms of what is predicted",
+}
+
 
 def card(result: Mapping[str, Any], run: RunConfig, trials: Mapping[int, TrialRecord], sweep: Sweep) -> str:
     """The card as Markdown.
@@ -25,7 +33,7 @@ def card(result: Mapping[str, Any], run: RunConfig, trials: Mapping[int, TrialRe
     parts = [
         f"# {sweep.study_name.removesuffix('_retrain')}",
         _what(result, run),
-        "## Use\n\n" + _use(),
+        "## Use\n\n" + _use(result, run),
         "## Data\n\n" + _data(result, run),
         "## How it was found\n\n" + _budget(result, sweep),
         "## Scores\n\n" + _scores(result, sweep),
@@ -62,10 +70,13 @@ def _what(result: Mapping[str, Any], run: RunConfig) -> str:
     )
 
 
-def _use() -> str:
+def _use(result: Mapping[str, Any], run: RunConfig) -> str:
+    says = OUTPUTS.get(str((result.get("meaning") or {}).get("outputs", "")), "")
+    meaning = f" The net's outputs are {says}, as `{run.criterion}` takes them." if says else ""
     return (
         "    python launch.py predict THIS_FOLDER table.csv -o predictions.csv\n\n"
         "`model.json` names the columns and how they are scaled; `weights.pt` is a torch state dict."
+        + meaning
     )
 
 

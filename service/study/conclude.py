@@ -152,6 +152,7 @@ def _scored(
         data,
         nets.weights(winner.seed),
         Columns.of(winner.run, data, sweep.import_paths),
+        call=nets.learners[winner.seed].call,
         import_paths=sweep.import_paths,
         about=about,
     )
@@ -163,6 +164,7 @@ def _scored(
         "test": test,
         "opened_before": [asdict(opening) for opening in before],
         "model": MODEL,
+        "meaning": asdict(nets.learners[winner.seed].meaning),
         "rows": {
             "train": len(data.x_train),
             "val": len(data.x_val),

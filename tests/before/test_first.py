@@ -10,7 +10,7 @@ import ray
 
 import launch
 from service.before.corners import rehearsed
-from service.before.first import first_step_of
+from service.before.first import first_step_of, sound_data
 from service.commands.drive import data_of
 from service.spec import read_sweep
 from service.study.folder import StudyFolder
@@ -66,6 +66,22 @@ def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(written: Path, c
     assert not ray.is_initialized()
 
 
+def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path):
+    y = np.array([0, 1] * 200)
+    y[7] = 2
+    rows = np.column_stack([np.random.default_rng(0).normal(size=400), y])
+    np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="", fmt=["%.18f", "%d"])
+    (written / "s.yaml").write_text(
+        SWEEP.format(name="rare", run=TABLE + "\n  criterion: torch.nn.CrossEntropyLoss")
+    )
+    said: list[str] = []
+    sound_data(read_sweep("s.yaml").sweep, said.append)
+    assert said == [
+        "note: validation rows: none is of class 2; set data_config.stratify: true",
+        "note: test rows: none is of class 2; set data_config.stratify: true",
+    ]
+
+
 def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path):
     rows = with_nothing_to_learn(np.random.default_rng(0).normal(size=(40, 2)))
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
@@ -85,10 +101,10 @@ def test_the_first_step_is_the_default_s_and_measures_no_costs():
 
 @pytest.mark.ray
 def test_a_net_that_cannot_learn_ends_a_run_before_its_first_epoch(written: Path, capsys):
-    run = "data: trainables.data.load_diabetes\n  net: tests.trainables.samples.Headless"
-    (written / "s.yaml").write_text(SWEEP.format(name="headless", run=run))
+    run = "data: trainables.data.load_diabetes\n  net: tests.trainables.samples.Detached"
+    (written / "s.yaml").write_text(SWEEP.format(name="detached", run=run))
     assert launch.main(["run", "s.yaml", "--local"]) == 3
     captured = capsys.readouterr()
-    assert "preflight: gradients: default: no gradient reaches unused.weight, unused.bias" in captured.err
+    assert "preflight: default: failed: net: no gradient reaches any parameter of" in captured.err
     assert "Traceback" not in captured.err + captured.out
-    assert not (written / "runs/headless").exists()
+    assert not (written / "runs/detached").exists()

@@ -60,6 +60,21 @@ def test_a_table_is_read_for_its_last_column_and_its_task() -> None:
     assert run.criterion == "torch.nn.MSELoss"
 
 
+@pytest.mark.parametrize(
+    ("separator", "encoding", "config"),
+    [
+        (";", "utf-8", {"sep": ";"}),
+        ("\t", "latin-1", {"sep": "\t", "encoding": "latin-1"}),
+        (",", "latin-1", {"encoding": "latin-1"}),
+    ],
+)
+def test_how_a_table_is_written_is_seen(separator: str, encoding: str, config: dict[str, str]) -> None:
+    text = TABLE.replace("rooms", "pi\xe8ces").replace(",", separator)
+    Path("homes.csv").write_bytes(text.encode(encoding))
+    run = read_sweep(begun(data="homes.csv")).sweep.run
+    assert run.data_config == {"path": "homes.csv", "target": "price", "task": "regression", **config}
+
+
 def test_few_whole_numbers_are_classes() -> None:
     run = read_sweep(begun(data="kinds.csv", target="rooms")).sweep.run
     assert (run.data_config["task"], run.criterion) == ("classification", "torch.nn.CrossEntropyLoss")

@@ -108,7 +108,14 @@ def test_rows_in_two_splits_are_counted() -> None:
     data = Data((whole, whole), "regression", 0, "", "")
     found = facts_of(data, whole, Split(rows[15:30], rows[15:30, :1]))
     assert found == DataFacts(
-        rows=42, val_rows=14, folds=2, test_rows=15, test_in_train=5, val_in_train=2, first_val_rows=7
+        rows=42,
+        val_rows=14,
+        folds=2,
+        test_rows=15,
+        test_in_train=5,
+        val_in_train=2,
+        first_val_rows=7,
+        trained=20,
     )
 
 

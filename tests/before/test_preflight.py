@@ -47,11 +47,13 @@ def said(rehearsals: dict[str, Rehearsal], state: str) -> list[str]:
     return [check.name for check in judged(rehearsals) if check.state == state]
 
 
-def data_of(x: np.ndarray, y: np.ndarray, classes: int = 2) -> Data:
-    """Two thirds of the rows to train on, one to validate on."""
+def data_of(x: np.ndarray, y: np.ndarray, classes: int = 2, labels: bool = False) -> Data:
+    """Two thirds of the rows to train on, one to validate on; of labels, two alike."""
     cut = 2 * len(x) // 3
+    y = np.stack([y, y], 1).astype(np.float32) if labels else y
     part = Part(Split(x[:cut], y[:cut]), Split(x[cut:], y[cut:]))
-    return Data((part,), "classification" if classes else "regression", classes, "f" * 64, "test")
+    task = "classification" if classes or labels else "regression"
+    return Data((part,), task, classes, "f" * 64, "test", labels=2 * labels)
 
 
 def rows(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -110,7 +112,8 @@ def test_sizes_are_summed_over_layers():
         (random_ones(other(1), Rehearsal("failed", "TypeError: f")), ["random 2"]),
         (random_ones(other(1, train_losses=(1.0, 1.1)), other(2, train_losses=(1.0, 1.0))), ["learning"]),
         (random_ones(other(1), other(2, train_losses=(1.0, 1.1))), []),
-        (random_ones(other(1, unreached=("head.weight",)), other(2)), ["gradients"]),
+        (random_ones(other(1, unreached=("head.weight",), tensors=1), other(2)), ["gradients"]),
+        (random_ones(other(1, unreached=("head.weight",), tensors=2), other(2)), []),  # layer drop
         (random_ones(other(1, not_finite=("a",)), other(2)), ["gradients"]),
         (random_ones(other(1, still=True), other(2)), ["optimizer"]),
         ({"default": replace(RAN, restored=False)}, ["checkpoint"]),
@@ -119,6 +122,14 @@ def test_sizes_are_summed_over_layers():
 )
 def test_what_would_lose_a_night_is_a_problem(rehearsals, problems):
     assert said(rehearsals, PROBLEM) == problems
+
+
+@pytest.mark.parametrize(
+    ("odd", "name"),
+    [({"unreached": ("head.weight",), "tensors": 2}, "gradients"), ({"doubt": "odd"}, "outputs")],
+)
+def test_what_may_be_meant_so_is_noted_once(odd, name):
+    assert said(random_ones(other(1, **odd), other(2, **odd)), NOTE) == [name]
 
 
 def test_a_slow_configuration_is_noted():
@@ -153,7 +164,13 @@ X, Y = rows()
         (data_of(X, (np.arange(60) > 40).astype(np.int64)), FACTS, "classes", PROBLEM),
         (data_of(X, X[:, :1] * 0, 0), FACTS, "target", PROBLEM),
         (data_of(X, X[:, :1] * 1e5, 0), FACTS, "target", NOTE),
+        (data_of(X, Y), replace(FACTS, untested=(1,)), "test rows", NOTE),
+        (data_of(X, np.r_[Y[:40], Y[40:] * 0]), FACTS, "validation rows", NOTE),
+        (data_of(X, np.where(np.arange(60) % 7 == 0, -100, Y)), FACTS, "classes", OK),  # what is ignored
+        (data_of(X, Y, classes=0, labels=True), FACTS, "labels", OK),
+        (data_of(X, Y * 0, classes=0, labels=True), FACTS, "labels", PROBLEM),
         (data_of(X, Y), replace(FACTS, test_in_train=10), "leak", PROBLEM),
+        (data_of(X, Y), replace(FACTS, test_in_train=5, tell_apart=False), "leak", NOTE),
         (data_of(X, Y), replace(FACTS, val_in_train=10), "leak", PROBLEM),
     ],
 )

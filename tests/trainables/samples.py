@@ -207,6 +207,16 @@ class Headless(Plain):
         self.unused = nn.Linear(3, 3)
 
 
+class Detached(Plain):
+    """Cuts its outputs off from its parameters."""
+
+    def __init__(self, in_features, out_features):
+        super().__init__(in_features, out_features)
+
+    def forward(self, x):
+        return super().forward(x).detach()
+
+
 class Overflowing(nn.Module):
     """Answers what a criterion squares to infinity."""
 

@@ -122,3 +122,43 @@ def test_anything_else_is_an_error_that_says_what_to_return():
 def test_folds_have_equal_inputs_and_their_own_rows():
     data = data_of(run_of(data_config={"rows": 100, "folds": 4}))
     assert [(len(part.train.x), len(part.val.x)) for part in data.parts] == [(60, 20)] * 4
+
+
+def rare(positives=20, rows=1000):
+    """Rows of which 2% are positive."""
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(rows, 3)), (np.arange(rows) < positives).astype(int)
+
+
+@given(
+    st.lists(st.integers(0, 3), min_size=30, max_size=200),
+    st.none() | st.integers(2, 5),
+    st.integers(0, 1000),
+)
+def test_a_stratified_split_gives_every_part_its_share_of_each_class(classes, folds, seed):
+    """To the nearest row; which rows they are, the seed decides."""
+    codes = np.array(classes)
+    pairs, test = split(len(codes), folds, seed, 0.2, 0.2, codes)
+    for part in (test, *(validation for _, validation in pairs)):
+        share = len(part) / len(codes)
+        for each, count in zip(*np.unique(codes, return_counts=True), strict=True):
+            assert abs((codes[part] == each).sum() - share * count) <= 2
+    assert sorted([*pairs[0][0], *pairs[0][1], *test]) == list(range(len(codes)))
+
+
+def test_a_stratified_split_validates_on_rare_classes_whatever_the_seed():
+    """Unstratified, some seeds validate on hardly any of 20 positives."""
+    words = {"data": "tests.trainables.test_data.rare", "criterion": "torch.nn.CrossEntropyLoss"}
+    seen = {
+        (int(data.y_train.sum()), int(data.y_val.sum()))
+        for seed in range(20)
+        for data in [data_of(run_of(**words, data_config={"stratify": True, "split_seed": seed}))]
+    }
+    assert seen == {(12, 4)}
+
+
+def test_numbers_cannot_be_split_by_class():
+    with pytest.raises(
+        RunError, match=r"data_config\.stratify: only rows of one class each can be split by class"
+    ):
+        data_of(run_of(data_config={"rows": 100, "stratify": True}))

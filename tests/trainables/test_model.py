@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from trainables.columns import Columns
+from trainables.criteria import CRITERIA
 from trainables.data import load, load_test
-from trainables.evaluate import Nets, load_nets, mean_outputs
+from trainables.evaluate import Nets, load_nets
 from trainables.model import Model, predict_file, save_model
 from trainables.run import RunConfig, RunError, read
 from trainables.training import Training
@@ -55,7 +56,8 @@ def trained(folder: Path, run: RunConfig) -> tuple[Path, Training]:
     training = Training(run, data)
     for _ in training:
         pass
-    save_model(folder / "model", run, data, training.weights(), Columns.of(run, data), about={})
+    call = training.learners[0].call
+    save_model(folder / "model", run, data, training.weights(), Columns.of(run, data), call=call, about={})
     return folder / "model", training
 
 
@@ -90,6 +92,67 @@ def test_data_that_came_as_arrays_are_columns_by_number(tmp_path: Path):
     frame = pd.DataFrame(np.zeros((2, 64)), columns=[f"x{i}" for i in range(64)])
     answers = Model.load(folder).predict(frame)
     assert list(answers.columns) == ["y", *(f"p_{digit}" for digit in range(10))]
+
+
+OUTPUTS, RETURNED = "tests.trainables.test_outputs.", "tests.trainables.test_returned."
+
+
+@pytest.mark.parametrize(
+    ("criterion", "end"), [("BCELoss", "sigmoid"), ("SoftMarginLoss", "identity"), ("NLLLoss", "log_softmax")]
+)
+def test_predictions_are_what_accuracy_counted(tmp_path: Path, criterion: str, end: str):
+    """Compared with 0, every sigmoid is a yes."""
+    words = {"net": OUTPUTS + "Ending", "net_config": {"end": end}, "epochs": 40}
+    folder, training = trained(tmp_path, run_of(tmp_path, "dear", f"torch.nn.{criterion}", **words))
+    answers, notes = predict_file(folder, tmp_path / "t.csv")
+    met = float(notes[-1].split("accuracy ")[1].split()[0])
+    assert met > 0.9
+    assert training.evaluate(training.data.parts[0].val)["accuracy"] > 0.8  # of 24 rows
+    assert np.allclose(answers["p_yes"] + answers["p_no"], 1.0)
+    assert (answers["dear"] == np.where(answers["p_yes"] > 0.5, "yes", "no")).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "net", "criterion", "inputs", "columns"),
+    [
+        (
+            OUTPUTS + "several_labels",
+            "trainables.mlp.MLP",
+            "BCEWithLogitsLoss",
+            4,
+            ["y0", "y1", "y2", "p_y0", "p_y1", "p_y2"],
+        ),
+        (RETURNED + "return_tokens", RETURNED + "Embedding", "CrossEntropyLoss", 6, ["y", "p_0", "p_1"]),
+        (RETURNED + "return_dictionary", RETURNED + "ByName", "CrossEntropyLoss", 10, ["y", "p_0", "p_1"]),
+        (RETURNED + "return_words", "trainables.mlp.MLP", "CrossEntropyLoss", 4, ["y", "p_no", "p_yes"]),
+        (RETURNED + "return_words", "trainables.mlp.MLP", "MultiMarginLoss", 4, ["y"]),
+        ("trainables.data.load_diabetes", OUTPUTS + "Ending", "L1Loss", 10, ["y"]),
+    ],
+)
+def test_a_model_answers_as_its_data_were(tmp_path: Path, data, net, criterion, inputs, columns):
+    words = {"data": data, "net": net, "net_config": {}, "data_config": {}}
+    folder, _ = trained(tmp_path, run_of(tmp_path, criterion=f"torch.nn.{criterion}", **words))
+    frame = pd.DataFrame(np.ones((3, inputs)), columns=[f"x{i}" for i in range(inputs)])
+    answers = Model.load(folder).predict(frame)
+    assert (list(answers.columns), len(answers)) == (columns, 3)
+    assert answers.notna().all().all()
+
+
+def test_an_example_row_can_be_predicted(tmp_path: Path):
+    """MLflow keeps one beside the model: a date is written as a date."""
+    run = run_of(tmp_path)
+    raw().assign(day="2024-05-01", dear="no").to_csv(tmp_path / "t.csv", index=False)
+    model = Model.load(trained(tmp_path, run)[0])
+    assert model.example()["day"].tolist() == ["2024-05-01T00:00:00"]
+    assert len(model.predict(model.example())) == 1
+
+
+def test_a_model_of_an_older_version_is_a_line(tmp_path: Path):
+    folder, _ = trained(tmp_path, run_of(tmp_path))
+    meta = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(meta.replace('"format": 2', '"format": 1'))
+    with pytest.raises(RunError, match=r"model format 1; this version reads 2$"):
+        Model.load(folder)
 
 
 @pytest.fixture(scope="module")
@@ -180,10 +243,9 @@ def test_an_ensemble_is_no_worse_than_its_members_on_average(tmp_path: Path, cri
 def test_probabilities_are_averaged_not_logits():
     import torch
 
-    criterion = torch.nn.CrossEntropyLoss()
     one, two = torch.tensor([[4.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     expected = (one.softmax(1) + two.softmax(1)) / 2
-    assert torch.allclose(mean_outputs(criterion, [one, two]).softmax(1), expected)
+    assert torch.allclose(CRITERIA["CrossEntropyLoss"].mean([one, two]).softmax(1), expected)
 
 
 def test_a_damaged_checkpoint_is_one_line(tmp_path: Path):

@@ -259,11 +259,12 @@ def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path)
         ({}, ()),
         ({"scheduler": "torch.optim.lr_scheduler.ConstantLR", "scheduler_config": {"factor": 0.0}}, ()),
         ({"train": SAMPLES + "wrong"}, ()),  # a loop of the user's own is not looked into
+        ({"net": SAMPLES + "Headless", "net_config": {}}, ()),  # an unused head is a note of preflight's
         (
-            {"net": SAMPLES + "Headless", "net_config": {}},
+            {"net": SAMPLES + "Detached", "net_config": {}},
             (
-                "gradients: default: no gradient reaches unused.weight, unused.bias; "
-                "freeze what is not trained: requires_grad_(False)",
+                f"default: failed: net: no gradient reaches any parameter of {SAMPLES}Detached: "
+                "its outputs depend on none that is trained; is something detached, or everything frozen?",
             ),
         ),
         (

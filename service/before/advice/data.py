@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from service.before.advice.thumb import Remark, Rule
 from service.spec import Sweep
@@ -26,7 +29,19 @@ USUAL_DIFFERENCE = 0.02
 
 USUAL_ACCURACY = 0.9
 SHARED_SHARE = 0.01
-"""Rows of few and coarse columns may agree by chance; a leak is not one row in a hundred."""
+"""A leak is not one row in a hundred."""
+
+TWIN_FACTOR, TWIN_MARGIN = 3, 5
+"""Rows of few and coarse columns are equal by coincidence: about as many of a split equal a training row as
+training rows equal one another. Three times as many, and five rows more, are no coincidence."""
+
+CHANCE_FACTOR = 1.8
+"""So many times the bits that tell all pairs of rows apart are in rows that do not agree by chance; iris,
+whose columns go together, has 1.6 times as many, and a pair of equal flowers; two columns of real numbers
+have twice as many."""
+
+SAMPLE = 4_000_000
+"""Numbers that tell how coarse columns are: all of a table of 400,000 rows and ten columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +56,10 @@ class DataFacts:
         test_in_train: test rows that stand among the training rows too.
         val_in_train: validation rows of the one split without folds that stand among its training rows.
         first_val_rows: validation rows of that split.
+        untested: numbers of the classes that are trained on and that no test row is of.
+        trained: training rows of that split.
+        twins: training rows that equal another training row.
+        tell_apart: whether columns are so fine that rows which agree in all of them are one row.
     """
 
     rows: int
@@ -50,6 +69,22 @@ class DataFacts:
     test_in_train: int = 0
     val_in_train: int = 0
     first_val_rows: int = 0
+    untested: tuple[int, ...] = ()
+    trained: int = 0
+    twins: int = 0
+    tell_apart: bool = True
+
+    def leaks(self, shared: int, rows: int) -> bool:
+        """Whether so many of a split's rows that equal a training row are more than coincidence.
+
+        Args:
+            shared: rows of the split that equal one.
+            rows: of the split.
+        """
+        if not rows or shared / rows <= SHARED_SHARE:
+            return False
+        chance = rows * self.twins / self.trained if self.trained else 0.0
+        return self.tell_apart or shared > TWIN_FACTOR * chance + TWIN_MARGIN
 
 
 def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
@@ -60,18 +95,55 @@ def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
         whole: the one split there would be without folds, by whose training rows `test` is scaled.
         test: the rows set apart; None for none.
     """
-    trained = set(_digests(whole.train))
+    rows = Counter(_digests(whole.train))
+    trained = set(rows)
     tested = [] if test is None else _digests(test)
     validated = _digests(whole.val)
+    shared = [sum(digest in trained for digest in digests) for digests in (tested, validated)]
     return DataFacts(
         rows=len(whole.train.x) + len(validated) + len(tested),
         val_rows=sum(len(part.val.x) for part in data.parts),
         folds=len(data.parts),
         test_rows=len(tested),
-        test_in_train=sum(digest in trained for digest in tested),
-        val_in_train=sum(digest in trained for digest in validated),
+        test_in_train=shared[0],
+        val_in_train=shared[1],
         first_val_rows=len(validated),
+        untested=_untested(data, whole, test),
+        trained=len(whole.train.x),
+        twins=sum(count for count in rows.values() if count > 1),
+        tell_apart=not any(shared) or rows_tell_apart(whole.train, max(len(validated), len(tested))),
     )
+
+
+def rows_tell_apart(train: Split, others: int) -> bool:
+    """Whether rows that agree in all columns are one row, rather than alike by coincidence.
+
+    How often two rows agree in a column by chance is measured on training rows, and counted in bits, column
+    by column, as if columns were independent of each other.
+
+    Args:
+        train: the training rows; the target is one of the columns.
+        others: rows that are compared with them.
+    """
+    width = train.x[0].size + train.y[0].size
+    looked_at = min(len(train.x), max(2, SAMPLE // width))
+    places = np.linspace(0, len(train.x) - 1, looked_at).astype(int)
+    columns = [each[places].reshape(len(places), -1) for each in (train.x, train.y)]
+    rows = np.unique(np.concatenate(columns, axis=1, dtype=np.float64), axis=0)
+    pairs, bits = max(1, len(rows) * (len(rows) - 1)), 0.0
+    for column in rows.T:
+        counts = np.unique(column, return_counts=True)[1].astype(float)
+        bits -= math.log2(max(1.0, (counts * (counts - 1)).sum()) / pairs)
+    # What stands twice is compared once.
+    distinct = len(rows) / len(places)
+    return bits > CHANCE_FACTOR * math.log2(max(2, distinct * len(train.x) * distinct * others))
+
+
+def _untested(data: Data, whole: Part, test: Split | None) -> tuple[int, ...]:
+    if test is None or not len(test.y) or not data.classes:
+        return ()
+    untested = np.setdiff1d(whole.train.y, test.y).tolist()
+    return tuple(code for code in untested if 0 <= code < data.classes)  # the others the criterion ignores
 
 
 def _digests(split: Split) -> list[bytes]:
@@ -114,16 +186,16 @@ def used_up_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
 
 def leaking_test(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
     """No test row was trained on."""
-    yield from _shared(facts.test_in_train, facts.test_rows, "test")
+    yield from _shared(facts, facts.test_in_train, facts.test_rows, "test")
 
 
 def leaking_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
     """No validation row is trained on."""
-    yield from _shared(facts.val_in_train, facts.first_val_rows, "validation")
+    yield from _shared(facts, facts.val_in_train, facts.first_val_rows, "validation")
 
 
-def _shared(shared: int, rows: int, split: str) -> Iterator[Remark]:
-    if rows and shared / rows > SHARED_SHARE:
+def _shared(facts: DataFacts, shared: int, rows: int, split: str) -> Iterator[Remark]:
+    if facts.leaks(shared, rows):
         why = f"{shared} of {rows} {split} rows stand among the training rows too: their loss flatters"
         yield Remark(("run", "data"), why, "drop duplicate rows before they are split")
 

@@ -1,0 +1,170 @@
+"""The one reader of tables, for training and for prediction: files as frames, and columns by their values."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from trainables.run import RunError
+
+PARQUET = (".parquet", ".pq")
+READING = ("sep", "encoding", "decimal", "thousands")
+"""Keywords of `load_table` that say how a CSV is written; a model's tables are read by the same."""
+
+TRUTH = {"true": 1.0, "false": 0.0}
+ISO_DATE = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+PROBE = 100  # values
+DAY = np.timedelta64(1, "D")
+
+Kind = Literal["numbers", "date", "words"]
+
+
+def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> pd.DataFrame:
+    """A table from a CSV (also .csv.gz) or Parquet file, or from a URI as pyarrow's file systems know it.
+
+    Args:
+        file: a path, or a URI.
+        words: columns of a CSV that are text, whatever it looks like.
+        how: `sep`, `encoding`, `decimal` and `thousands` of a CSV.
+
+    Raises:
+        RunError: if it cannot be read, or its header names a column twice.
+    """
+    name = str(file)
+    try:
+        codecs.lookup(how.get("encoding") or "utf-8")
+    except LookupError as error:
+        raise RunError(f"data_config.encoding: {error}") from None
+    try:
+        if "://" in name:
+            frame = _at_uri(name, words, how)
+        else:
+            frame = pd.read_parquet(file) if name.endswith(PARQUET) else _csv(file, words, how)
+    except RunError:
+        raise
+    except UnicodeDecodeError as error:
+        wrong = error.object[error.start : error.start + 1].hex()
+        raise RunError(
+            f"{name}: it is not {error.encoding.upper()} (byte 0x{wrong}); say how it is encoded, mostly "
+            "data_config.encoding: latin-1"
+        ) from None
+    except (OSError, EOFError, ValueError, NotImplementedError, csv.Error) as error:
+        raise RunError(f"{name}: cannot be read as a table: {' '.join(str(error).split())[:300]}") from None
+    check_columns(frame, name)
+    return frame
+
+
+def check_columns(frame: pd.DataFrame, where: str) -> None:
+    """Nothing, if no two columns have the same name.
+
+    Raises:
+        RunError: if two have.
+    """
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise RunError(f"{where}: two columns are called {str(twice[0])!r}; rename one, or take it out")
+
+
+def kind_of(column: pd.Series) -> Kind:
+    """What a column's values are: numbers (booleans too, and text that is numbers), dates, or words."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return "date"
+    if pd.api.types.is_numeric_dtype(column):
+        return "numbers"
+    known = column[column.notna()]
+    if not len(known):
+        return "numbers"  # nothing but gaps
+    readers: Mapping[Kind, Callable[[pd.Series], np.ndarray]] = {"numbers": as_numbers, "date": as_days}
+    for kind, read in readers.items():
+        # Words mostly show in the first values: a large column is not parsed in vain.
+        if not np.isnan(read(known[:PROBE])).any() and not np.isnan(read(known)).any():
+            return kind
+    return "words"
+
+
+def as_numbers(column: pd.Series) -> np.ndarray:
+    """A column as float64, (rows,); what is missing, infinite or no number is NaN.
+
+    Decimals, booleans with gaps (in any spelling of true and false) and text that is numbers are numbers.
+    """
+    if pd.api.types.is_numeric_dtype(column):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        plain = column.astype(object).map(_plain)
+        values = pd.to_numeric(plain, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(values), values, np.nan)
+
+
+def as_days(column: pd.Series) -> np.ndarray:
+    """A column of dates as days since 1970, (rows,); text is YYYY-MM-DD, with a time or without, or NaN."""
+    if not pd.api.types.is_datetime64_any_dtype(column):
+        text = column.astype("string")
+        text = text.where(text.str.fullmatch(ISO_DATE).fillna(False))
+        column = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    if column.dt.tz is not None:
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    since = column.to_numpy(dtype="datetime64[ns]") - np.datetime64("1970-01-01", "ns")
+    days: np.ndarray = since / DAY
+    return days
+
+
+def values_of(column: pd.Series, kind: Kind) -> np.ndarray:
+    """A column of numbers or dates as float64, (rows,); NaN where it holds something else, or nothing."""
+    return as_days(column) if kind == "date" else as_numbers(column)
+
+
+def _plain(value: Any) -> Any:
+    """A value that `pandas.to_numeric` understands, if it is a number or a truth value."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, (bool, np.bool_)):
+        return float(value)
+    if isinstance(value, str):
+        return TRUTH.get(value.strip().lower(), value)
+    return value if isinstance(value, (int, float, np.number)) else None
+
+
+def _csv(file: Any, words: Collection[str], how: Mapping[str, Any], **more: Any) -> pd.DataFrame:
+    """A CSV, columns that look like numbers as numbers, the others as the text that stands there.
+
+    `low_memory` would decide by pieces of the file, and make one column both numbers and text.
+    """
+    options = {key: value for key, value in how.items() if value is not None} | more
+    if not hasattr(file, "read"):
+        _check_header(file, options)
+    text = dict.fromkeys(words, "string")
+    return pd.read_csv(file, dtype=text, low_memory=False, **options)
+
+
+def _check_header(file: str | Path, options: Mapping[str, Any]) -> None:
+    """Nothing, if the header names no column twice: pandas would call the second one `name.1`.
+
+    Raises:
+        RunError: if it does.
+    """
+    first = pd.read_csv(file, header=None, nrows=1, dtype=str, **options)
+    counts = Counter(str(name) for name in first.iloc[0].dropna())
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise RunError(
+            f"{file}: its header names {twice[0]!r} twice; rename one of the columns, or take it out"
+        )
+
+
+def _at_uri(uri: str, words: Collection[str], how: Mapping[str, Any]) -> pd.DataFrame:
+    from pyarrow.fs import FileSystem
+
+    files, place = FileSystem.from_uri(uri)
+    if place.endswith(PARQUET):
+        with files.open_input_file(place) as file:
+            return pd.read_parquet(file)
+    with files.open_input_stream(place) as stream:  # unpacks .gz by the name
+        return _csv(stream, words, how)

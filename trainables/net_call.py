@@ -1,0 +1,94 @@
+"""How a net gets its inputs: in which type, and whether by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.data import Data
+from trainables.imports import parameters
+from trainables.inputs import InputField, unpack
+
+
+@dataclass(frozen=True, slots=True)
+class NetCall:
+    """How a net gets its inputs.
+
+    Attributes:
+        dtype: of a batch; None for that of the rows.
+        fields: named inputs, side by side in a row; none for a net of one tensor.
+        by_name: whether the net takes them as keywords, rather than as one dictionary.
+    """
+
+    dtype: torch.dtype | None = None
+    fields: tuple[InputField, ...] = ()
+    by_name: bool = False
+
+    @classmethod
+    def of(cls, net: nn.Module, data: Data, device: torch.device) -> NetCall:
+        """How this net gets these data."""
+        if data.fields:
+            return cls(None, data.fields, _takes_names(net, [field.name for field in data.fields]))
+        return cls(_type_for(net, data, device))
+
+    def answer(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """The net's outputs for a batch.
+
+        Args:
+            net: which.
+            x: inputs (batch, ...) in `dtype`; named ones packed.
+        """
+        if self.fields:
+            named = unpack(x, self.fields)
+            return net(**named) if self.by_name else net(named)  # type: ignore[no-any-return]
+        return net(x)  # type: ignore[no-any-return]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; `from_json` makes it again."""
+        fields = [{"name": each.name, "shape": list(each.shape), "dtype": each.dtype} for each in self.fields]
+        dtype = None if self.dtype is None else str(self.dtype).removeprefix("torch.")
+        return {"dtype": dtype, "fields": fields, "by_name": self.by_name}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> NetCall:
+        """What `as_json` gave."""
+        fields = tuple(
+            InputField(each["name"], tuple(each["shape"]), each["dtype"]) for each in plain["fields"]
+        )
+        known = {None: None, "float32": torch.float32, "int64": torch.int64}
+        return cls(known[plain["dtype"]], fields, bool(plain["by_name"]))
+
+
+def _type_for(net: nn.Module, data: Data, device: torch.device) -> torch.dtype | None:
+    """The type in which a net gets its inputs; None for the one that they have.
+
+    Whole numbers reach a net that embeds them as whole numbers, and any other as float32: which it is shows
+    as soon as it answers two rows. `data_config.inputs` says it where that is not so plain.
+    """
+    x = data.x_train
+    if x.dtype.kind not in "iu":
+        return None
+    if data.inputs == "integer":
+        return torch.int64
+    if not any(isinstance(module, (nn.Embedding, nn.EmbeddingBag)) for module in net.modules()):
+        return torch.float32
+    rows, training = torch.tensor(x[:2], device=device).long(), net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            net(rows)
+    except (RuntimeError, TypeError, ValueError):
+        return torch.float32
+    finally:
+        net.train(training)
+    return torch.int64
+
+
+def _takes_names(net: nn.Module, names: Sequence[str]) -> bool:
+    """Whether a net's `forward` takes inputs by these names, rather than all of them as one dictionary."""
+    taken = parameters(net.forward)
+    return set(names) <= set(taken) or any(each.kind is each.VAR_KEYWORD for each in taken.values())

@@ -1,0 +1,123 @@
+"""Which rows are trained on, validated on and set apart for the test: fixed by a seed of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from trainables.run import DATA_WORDS, RunConfig, RunError
+from trainables.targets import Targets, Task
+
+
+@dataclass(frozen=True, slots=True)
+class SplitConfig:
+    """The keys of `data_config` that are the trainer's.
+
+    Attributes:
+        split_seed: of the permutation.
+        val_fraction: of all rows, in (0, 1).
+        test_fraction: of all rows, in [0, 1).
+        folds: at least 2, or None for one split.
+        stratify: whether every part has its share of each class.
+        task: what the targets are; None for what the criterion and they themselves say.
+        inputs: in which form whole-number inputs reach a net; None for what the net takes.
+
+    Raises:
+        RunError: if a value cannot be.
+    """
+
+    split_seed: int = 0
+    val_fraction: float = 0.2
+    test_fraction: float = 0.2
+    folds: int | None = None
+    stratify: bool = False
+    task: Task | None = None
+    inputs: Literal["integer", "float"] | None = None
+
+    def __post_init__(self) -> None:
+        if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1):
+            raise RunError("data_config: val_fraction is in (0, 1) and test_fraction in [0, 1)")
+        if self.folds is not None and self.folds < 2:
+            raise RunError(f"data_config.folds: {self.folds}; at least 2 are needed, or leave it out")
+        if self.task not in (None, "regression", "classification"):
+            raise RunError(f"data_config.task: 'regression' or 'classification', not {self.task!r}")
+        if self.inputs not in (None, "integer", "float"):
+            raise RunError(f"data_config.inputs: 'integer' or 'float', not {self.inputs!r}")
+        if not isinstance(self.stratify, bool):
+            raise RunError(f"data_config.stratify: true or false, not {self.stratify!r}")
+
+    @classmethod
+    def of(cls, run: RunConfig) -> SplitConfig:
+        """Those of a run."""
+        return cls(**{key: value for key, value in run.data_config.items() if key in DATA_WORDS})
+
+    def divide(
+        self, found: Targets, folds: int | None = None
+    ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+        """`split` of the rows of these targets.
+
+        Raises:
+            RunError: if a part would have no row, or rows without a class of their own are to be split by
+            class.
+        """
+        if self.stratify and (found.task == "regression" or found.values.ndim > 1):
+            raise RunError("data_config.stratify: only rows of one class each can be split by class")
+        classes = found.values if self.stratify else None
+        return split(
+            len(found), folds, self.split_seed, self.val_fraction, self.test_fraction, classes=classes
+        )
+
+
+def split(
+    rows: int,
+    folds: int | None,
+    seed: int,
+    val_fraction: float,
+    test_fraction: float,
+    classes: np.ndarray | None = None,
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
+    """Divide row numbers into (train, val) pairs, one or one per fold, and test.
+
+    The test rows come first off the seeded permutation, so folds never change which they are. Given the rows'
+    `classes`, each class is spread evenly over the permutation, so that every part has its share of it.
+
+    Raises:
+        RunError: if a split would have no row.
+
+    >>> pairs, test = split(10, None, 0, 0.2, 0.2)
+    >>> [len(part) for part in (*pairs[0], test)]
+    [6, 2, 2]
+    """
+    order = np.random.default_rng(seed).permutation(rows)
+    if classes is not None:
+        order = order[np.argsort(_evenly(classes[order]), kind="stable")]
+    test, rest = np.split(order, [round(test_fraction * rows)])
+    if folds is None:
+        val, train = np.split(rest, [round(val_fraction * rows)])
+        pairs = [(train, val)]
+    else:
+        blocks = np.array_split(rest, folds)
+        pairs = [
+            (np.concatenate([*blocks[:fold], *blocks[fold + 1 :]]), blocks[fold]) for fold in range(folds)
+        ]
+    if any(len(train) == 0 or len(val) == 0 for train, val in pairs):
+        raise RunError(
+            f"data_config: {rows} rows are too few for val_fraction {val_fraction}, "
+            f"test_fraction {test_fraction} and folds {folds}; lower them"
+        )
+    return pairs, test
+
+
+def _evenly(classes: np.ndarray) -> np.ndarray:
+    """Places in [0, 1) at which the rows of each class lie evenly, in their order.
+
+    >>> _evenly(np.array([1, 1, 0, 1, 1])).tolist()
+    [0.125, 0.375, 0.5, 0.625, 0.875]
+    """
+    places = np.empty(len(classes))
+    for each in np.unique(classes):
+        (rows,) = np.nonzero(classes == each)
+        places[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return places
