@@ -19,6 +19,7 @@ from typing import Any
 from schedulers.space import Categorical, Domain, Float, Int
 from service.report.subject import Subject
 from service.report.words import setting
+from service.spec.natural_limits import natural_limits
 from service.study.command_line import launch_command
 
 NEAR = 0.05  # of the range, on its scale; the training template's
@@ -135,7 +136,7 @@ def _edge(
     if not (crowded or any(there[:1])):
         return None
     bound = _bound(domain, upper)
-    beyond = None if cases else further(domain, upper)
+    beyond = None if cases else further(domain, upper, natural_limits(key))
     side = "upper" if upper else "lower"
     widen = _set(key, domain, upper, beyond) if beyond is not None else ""
     sentence = f"{near} of the top {k} lie at the {side.upper()} boundary ({setting(bound)})"
@@ -161,14 +162,32 @@ def is_near(domain: Domain, value: Any, upper: bool) -> bool:
     return unit >= 1 - NEAR if upper else unit <= NEAR
 
 
-def further(domain: Domain, upper: bool) -> Any:
+def further(
+    domain: Domain, upper: bool, limits: tuple[float, float, bool] = (-math.inf, math.inf, True)
+) -> Any:
     """A wider bound; None where nothing lies beyond (a range that begins at nought, or a count at one).
+
+    Args:
+        domain: the range or choices.
+        upper: which bound.
+        limits: see `natural_limits`; towards a finite upper one, half of the way that is left.
 
     >>> further(Float(1e-7, 1e-3, log=True), False), further(Int(3, 6), True), further(Float(0.0, 0.5), False)
     (1e-08, 8, None)
     >>> further(Categorical((32, 64, 128), ordered=True), True)
     256
     """
+    beyond = _further(domain, upper)
+    if beyond is None or isinstance(domain, Categorical):
+        return beyond if beyond is None or limits[0] <= beyond < limits[1] else None
+    if upper and beyond >= limits[1]:
+        middle = float(f"{(domain.high + limits[1]) / 2:.4g}")
+        return middle if isinstance(domain, Float) and domain.high < middle < limits[1] else None
+    return max(beyond, limits[0]) if limits[0] < domain.low or upper else None
+
+
+def _further(domain: Domain, upper: bool) -> Any:
+    """The same, whatever the parameter means."""
     if isinstance(domain, Categorical):
         return _next_choice(domain.choices, upper)
     low, high = domain.low, domain.high

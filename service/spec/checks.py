@@ -17,6 +17,7 @@ from schedulers.rule import Rule
 from schedulers.space import Categorical, Domain, Float, Int
 from service.spec.calls import Finding
 from service.spec.document import Document
+from service.spec.natural_limits import breaks_limits
 from service.spec.problem import Key, shown, suggestion
 from service.spec.space import Space
 from service.spec.sweep import BETTER_HIGHER, Sweep
@@ -65,6 +66,21 @@ class Checks:
         yield from self.resources()
         yield from self.budget()
         yield from self.trials()
+        yield from self.natural_limits()
+
+    def natural_limits(self) -> Iterator[Finding]:
+        """Momentum, dropout and their like beyond one, rates below nought: they diverge or fail."""
+        for config in ("optimizer_config", "net_config", "criterion_config", "scheduler_config"):
+            for word, value in getattr(self.run, config).items():
+                flat = f"{config}.{word}"
+                number = isinstance(value, int | float) and flat not in self.domains
+                if number and (why := breaks_limits(flat, value)):
+                    yield self.warning(("run", config, word), f"{shown(value)} {why}")
+        for flat, domain in self.domains.items():
+            for end in _ends(domain):
+                if why := breaks_limits(flat, end):
+                    fix = "narrow the range" if not isinstance(domain, Categorical) else "drop it"
+                    yield self.warning(self.space.keys[flat], f"{shown(round(end, 12))} {why}", fix)
 
     def error(self, key: Key, what: str, mend: str = "") -> Finding:
         """Make a finding that the sweep cannot run with."""
@@ -360,3 +376,14 @@ def _is_number(value: Any) -> bool:
 def _as_in(domain: Domain, value: Any) -> Any:
     """A whole number is as good as a real one where a real one is searched."""
     return float(value) if isinstance(domain, Float) and _is_number(value) else value
+
+
+def _ends(domain: Domain) -> list[float]:
+    """Numbers among the choices, or what a range comes close to: its ends are drawn with chance nought."""
+    if isinstance(domain, Categorical):
+        return [
+            each for each in domain.choices if isinstance(each, int | float) and not isinstance(each, bool)
+        ]
+    if isinstance(domain, Int):
+        return [domain.low, domain.high]
+    return [math.nextafter(domain.low, domain.high), math.nextafter(domain.high, domain.low)]

@@ -83,7 +83,7 @@ def test_everything_diverges_above_a_learning_rate(tmp_path, died, lived, there)
     seen = found(tmp_path, events)
     assert ("diverges_above" in seen) is there
     if there:
-        assert seen["diverges_above"].mend.endswith(f"--set search_space.{LR}.max=0.01")
+        assert seen["diverges_above"].mend.endswith(f"--set search_space.{LR}.max=0.071")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_best_agree_on_a_value(tmp_path, count, layers, there):
     seen = found(tmp_path, events)
     assert ("top_agrees" in seen) is there
     if there:
-        assert f"search_space.{LAYERS}.min=3 --set search_space.{LAYERS}.max=3" in seen["top_agrees"].mend
+        assert f"search_space.{LAYERS}.min=2 --set search_space.{LAYERS}.max=4" in seen["top_agrees"].mend
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,15 @@ RULES: tuple[Rule, ...] = (
 
 
 def findings(seen: Evidence) -> tuple[Finding, ...]:
-    """What all rules find, the gravest first."""
-    found = [finding for rule in RULES if (finding := rule(seen)) is not None]
-    return tuple(sorted(found, key=lambda finding: ORDER.index(finding.severity)))
+    """What all rules find, the gravest first, in the order of `RULES` among equals.
+
+    No two give advice on one parameter's range: of those that would, the first stands.
+    """
+    every = [finding for rule in RULES if (finding := rule(seen)) is not None]
+    told: set[str] = set()
+    kept = []
+    for finding in sorted(every, key=lambda finding: ORDER.index(finding.severity)):
+        if told.isdisjoint(finding.parameters):
+            kept.append(finding)
+            told.update(finding.parameters)
+    return tuple(kept)

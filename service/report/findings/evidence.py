@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from schedulers.space import Categorical, Domain, Float
+from schedulers.space import Categorical, Float, Int
 from service.report.boundary import Edge
 from service.report.importance import Importance
 from service.report.noise import Noise
@@ -17,6 +17,7 @@ from service.study.command_line import launch_command
 Severity = Literal["problem", "advice", "note"]
 ORDER: tuple[Severity, ...] = ("problem", "advice", "note")
 TOP = 5  # trials that are asked where the best ones are meant; 003 validates its top five, too
+MARGIN = 0.1  # of a range, on its scale, around what a narrower one keeps
 RATES = ("lr", "learning_rate")
 
 
@@ -30,6 +31,7 @@ class Finding:
         evidence: the numbers that were seen.
         reading: what they mean.
         mend: what to do about it; a command where there is one.
+        parameters: those of the search space whose range it advises to change.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Finding:
     evidence: str
     reading: str
     mend: str
+    parameters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +97,25 @@ def rates_times(subject: Subject, factor: float) -> str:
     return f"Search the learning rate, around {factor:g} times of what it is now."
 
 
-def narrowed(key: str, domain: Domain, values: list[Any]) -> tuple[str, ...]:
-    """The `--set`s that leave a parameter no more than these values.
+def narrowed(seen: Evidence, key: str, values: Sequence[Any]) -> tuple[str, ...]:
+    """The `--set`s that leave a parameter these values, a margin around them, and the baseline's.
 
-    >>> narrowed("net_config.layers", Categorical((2, 3)), [3, 3])
-    ("'search_space.net_config.layers.choices=[3]'",)
+    The margin is a tenth of the range on its own scale (a step at least): the best trial is never at the
+    new bound, unless it is at the old one.
     """
+    domain = seen.subject.domains[key]
+    own = [seen.subject.config(trial) for trial in seen.subject.trials if trial.source == "baseline"]
+    kept = [*values, *(config[key] for config in own if key in config)]
     if isinstance(domain, Categorical):
-        kept = [choice for choice in domain.choices if choice in values]
-        return (f"'search_space.{key}.choices={kept}'",)
-    low, high = min(values), max(values)
-    if isinstance(domain, Float):
+        choices = [choice for choice in domain.choices if choice in kept]
+        return (f"'search_space.{key}.choices={choices}'",)
+    units = [domain.to_unit(value) for value in kept]
+    low, high = (
+        domain.from_unit(min(max(end, 0.0), 1.0)) for end in (min(units) - MARGIN, max(units) + MARGIN)
+    )
+    if isinstance(domain, Int):
+        low = min(low, max(min(kept) - domain.step, domain.low))
+        high = max(high, min(max(kept) + domain.step, domain.high))
+    else:
         low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
     return f"search_space.{key}.min={low!r}", f"search_space.{key}.max={high!r}"

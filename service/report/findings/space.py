@@ -49,6 +49,7 @@ def best_at_an_edge(seen: Evidence) -> Finding | None:
         "; ".join(f"{edge.key}: {edge.sentence}" for edge in crowded),
         "The optimum may lie outside the search space.",
         extend_line(seen.subject, seen.edges) or "Widen the range by hand, in the sweep file.",
+        tuple(edge.key for edge in crowded),
     )
 
 
@@ -70,9 +71,9 @@ def baseline_wins(seen: Evidence) -> Finding | None:
 def diverges_above(seen: Evidence) -> Finding | None:
     """Beyond some learning rate every trial diverges: 003, section 3 (LR = 1.0: loss NaN).
 
-    The cut is the highest rate that did not diverge. It is told only if three trials lie beyond it and
-    so clean a cut is unlikely by chance: of all ways to place d divergences among n trials, the share
-    that has the top m all diverged.
+    The cut is half way, in decades, from the highest rate that did not diverge to the lowest beyond it. It
+    is told only if three trials lie beyond and so clean a cut is unlikely by chance: of all ways to place
+    d divergences among n trials, the share that has the top m all diverged.
     """
     subject, key = seen.subject, rate_key(seen.subject)
     if key is None or not isinstance(subject.domains[key], Float | Int):
@@ -86,7 +87,7 @@ def diverges_above(seen: Evidence) -> Finding | None:
     n, d, m = len(lived) + len(died), len(died), len(beyond)
     if math.comb(n - m, d - m) / math.comb(n, d) > CHANCE:
         return None
-    bound = float(f"{max(lived):.2g}")
+    bound = float(f"{math.sqrt(max(lived) * beyond[0]):.2g}")
     return Finding(
         "diverges_above",
         "advice",
@@ -94,6 +95,7 @@ def diverges_above(seen: Evidence) -> Finding | None:
         f"{setting(beyond[0])}); {d - m} of the {n - m} at or below it did",
         "That part of the space holds nothing; every trial there is lost.",
         again(subject, f"search_space.{key}.max={bound!r}"),
+        (key,),
     )
 
 
@@ -108,7 +110,6 @@ def one_parameter_rules(seen: Evidence) -> Finding | None:
     first, subject = shares[0], seen.subject
     best = [subject.config(trial) for trial in subject.ranked()[:TOP]]
     values = [config[first.name] for config in best if first.name in config]
-    domain = subject.domains.get(first.name)
     return Finding(
         "one_parameter_rules",
         "advice",
@@ -116,7 +117,8 @@ def one_parameter_rules(seen: Evidence) -> Finding | None:
         f"{first.fanova_low:.2f}-{first.fanova_high:.2f})",
         f"The others hardly matter while it is off: search it more closely, around the best {len(values)} "
         f"({setting(min(values, key=str))} is one of them), and the others only then.",
-        again(subject, *narrowed(first.name, domain, values)) if domain and values else "Narrow its range.",
+        again(subject, *narrowed(seen, first.name, values)) if values else "Narrow its range.",
+        (first.name,),
     )
 
 
@@ -143,13 +145,14 @@ def top_agrees(seen: Evidence) -> Finding | None:
     if not agreed:
         return None
     texts = [f"{key} at {_span(values)}" for key, values in agreed.items()]
-    sets = [text for key, values in agreed.items() for text in narrowed(key, subject.domains[key], values)]
+    sets = [text for key, values in agreed.items() for text in narrowed(seen, key, values)]
     return Finding(
         "top_agrees",
         "advice",
         f"the best {TOP} of {len(ranked)} trials all have {', '.join(texts)}",
-        "It is settled: fix it, and spend the trials on what is not.",
+        "It is settled: narrow it, and spend the trials on what is not.",
         again(subject, *sets),
+        tuple(agreed),
     )
 
 
