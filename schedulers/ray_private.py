@@ -66,6 +66,30 @@ def _raw(controller: Any) -> Any:
     return getattr(controller, "_tune_controller", controller)
 
 
+def survive_dead_idle_processes(controller: Any) -> None:
+    """Let a trial that was given an idle process which is dead by then be given another.
+
+    Such a trial is still pending, and Ray recovers none but the running: it would end as failed (:1359),
+    or, told of the process first and of the call to it later, twice. Idempotent.
+    """
+    raw = _raw(controller)
+    failed, resetting = raw._trial_task_failure, raw._resetting_trials
+    if getattr(failed, "survives", False):
+        return
+
+    def lost_while_reset(trial: Trial, exception: Exception) -> None:
+        was_resetting = trial in resetting
+        resetting.discard(trial)
+        if trial.status == Trial.PENDING:
+            if not was_resetting:
+                return  # it waits for another process already
+            raw._set_trial_status(trial, Trial.RUNNING)
+        failed(trial, exception)
+
+    lost_while_reset.survives = True  # type: ignore[attr-defined]
+    raw._trial_task_failure = lost_while_reset
+
+
 def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
     """Have a running trial save; Ray carries out the decision on `result` once it has.
 
@@ -99,6 +123,11 @@ def last_error(trial: Trial) -> str:
 def out_of_memory(error: str) -> bool:
     """Whether a worker's loss, as `last_error` tells it, was Ray's memory monitor's doing."""
     return "running low on memory" in error
+
+
+def terminated(error: str) -> bool:
+    """Whether a worker's loss, as `last_error` tells it, was asked for by a SIGTERM."""
+    return "receives a SIGTERM" in error
 
 
 def last_checkpoint(trial: Trial, time_attr: str, resource: int) -> Saved | None:

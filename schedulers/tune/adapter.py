@@ -105,6 +105,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
+        ray_private.survive_dead_idle_processes(tune_controller)
         waits = self._lost.pop(trial.trial_id, None)
         if waits or trial.trial_id in self.retries.waiting:  # its worker was lost
             tune_controller._set_trial_status(trial, Trial.PAUSED)
@@ -164,7 +165,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             self._ended(name, ending, LOST, error)
         elif starved and self._grant_more(trial, "its process was ended for want of memory", error):
             trial.update_resources(dict(self.retries.waiting[name]))
-        elif reason := self.service.lost_for_good(name):
+        elif not ray_private.terminated(error) and (reason := self.service.lost_for_good(name)):
             self._lost[name] = self._fall(name, ending, reason, error) is not None
             if not self._lost[name]:
                 self.rule.end(name, "failed")

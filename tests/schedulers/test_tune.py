@@ -65,7 +65,7 @@ class Controller:
     def __init__(self, *trials, more=False):
         self.trials, self.told = list(trials), []
         self.search_alg = SimpleNamespace(is_finished=lambda: not more)
-        self._staged_trials, self.kept = set(), 0
+        self._staged_trials, self._resetting_trials, self.kept = set(), set(), 0
         self._actor_cache = SimpleNamespace(increase_max=self.keep)
 
     def keep(self, resources, by):
@@ -84,6 +84,9 @@ class Controller:
     def stop_trial(self, trial):
         self.told.append(("stop", trial.trial_id))
         trial.status = Trial.TERMINATED
+
+    def _trial_task_failure(self, trial, exception):
+        self.told.append(("failure", trial.trial_id))
 
     def _schedule_trial_save(self, trial, result=None):
         self.told.append(("save", trial.trial_id))
