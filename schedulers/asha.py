@@ -181,6 +181,10 @@ class ASHARule(Rule):
         """It waits no longer."""
         self._leave(resume.trial_id)
 
+    def cannot_pause(self) -> None:
+        """Stop who would wait."""
+        self.variant = "stopping"
+
     def end(self, trial_id: str, ending: str) -> None:
         """Its records stay and count; a place it waited for goes to the next."""
         super().end(trial_id, ending)

@@ -131,6 +131,10 @@ class AuditedRule(Rule):
         self.known = list(known)
         self.rule.no_more_trials(known)
 
+    def cannot_pause(self) -> None:
+        """The rule decides without pauses."""
+        self.rule.cannot_pause()
+
     def end(self, trial_id: str, ending: str) -> None:
         """The rule has ended an audited trial before."""
         if trial_id not in self.audited:

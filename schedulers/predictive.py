@@ -171,6 +171,10 @@ class PFLRule(ForecastingRule):
         """From now on the waiting have a second look."""
         self.known = max(self.known, len(known))
 
+    def cannot_pause(self) -> None:
+        """Stop who would wait."""
+        self.can_pause = False
+
     def end(self, trial_id: str, ending: str) -> None:
         """Its ranks stay, its curve stays for a while, a place it waited for goes to the next."""
         if trial_id in self.over:

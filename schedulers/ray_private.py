@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray.train._internal.session import _TrainingResult
-from ray.tune import Checkpoint
+from ray.tune import Checkpoint, Trainable
 from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
+from ray.tune.trainable.function_trainable import FunctionTrainable
 
 
 class _Nobody:
@@ -105,6 +107,17 @@ class Saved(NamedTuple):
     epoch: int
     checkpoint: Checkpoint
     metrics: Mapping[str, Any]
+
+
+def can_go_on(trial: Trial, result: Mapping[str, Any]) -> bool:
+    """Whether a trial that is paused after this result can go on from where it was.
+
+    A function hands its checkpoints in with its results, a class saves when it is asked.
+    """
+    trainable = trial.get_trainable_cls()
+    if trainable is not None and issubclass(trainable, FunctionTrainable):
+        return bool(result.get(SHOULD_CHECKPOINT)) or trial.checkpoint is not None
+    return getattr(trainable, "save_checkpoint", None) is not Trainable.save_checkpoint
 
 
 def last_error(trial: Trial) -> str:

@@ -221,6 +221,12 @@ class Rule(ABC):
     def no_more_trials(self, known: Sequence[str]) -> None:  # noqa: B027 - a hook: few rules need it
         """Take note that no new trial will come: `known` are all there will ever be. Idempotent."""
 
+    def cannot_pause(self) -> None:  # noqa: B027 - a hook: most rules pause nobody
+        """From now on a trial that pauses would begin again: rules that can decide without it do so.
+
+        Whoever waits already may still be resumed; a `Pause` is answered by going on.
+        """
+
     def end(self, trial_id: str, ending: str) -> None:
         """The trial reports no more (also failed, lost, or stopped by somebody else). Idempotent."""
         self.over.setdefault(trial_id, ending)

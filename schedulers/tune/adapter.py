@@ -19,6 +19,7 @@ from schedulers.retry import Retries
 from schedulers.rule import Continue, Decision, Exploit, Pause, Rule, Stop
 from schedulers.tune.connections import Connections
 from schedulers.tune.copies import Copies
+from schedulers.tune.pauses import Pauses
 from schedulers.tune.results import Results
 from schedulers.tune.slots import Held, how_many_fit
 
@@ -73,7 +74,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self.service = Connections(listener or Listener())
         self.retries = Retries()
         self._copies = Copies(self.rule, self.service, time_attr)
-        self._held = Held()
+        self._held, self._pauses = Held(), Pauses(self.rule)
         self._actors = ray_private.IdleActors()
         self._still_since: float | None = None
         self._told: set[str] = set()  # trials whose end was told
@@ -124,7 +125,9 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             tune_controller.pause_trial(trial, should_checkpoint=False)
             trial.update_resources(dict(self.retries.waiting[name]))
             return str(self.NOOP)
-        decision = self._judge(trial, result)
+        if self.results.time_attr in result:
+            self._pauses.saw(name, self.results.resource(result))
+        decision = self._pauses.decide(trial, result, self._judge(trial, result))
         pauses = decision.milestone if isinstance(decision, Continue) else not isinstance(decision, Stop)
         if pauses and not self._actors.outlive:
             self._actors.keep_to_the_end(tune_controller, trial, self._slot_count({name: trial}))
@@ -242,6 +245,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def _at_milestone(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Save; and give way, if no slot is free and somebody waits who should go first."""
+        if not ray_private.can_go_on(trial, result):
+            return str(self.CONTINUE)  # there is nothing to save, and to give way would lose its work
         live, mine = _live(controller), trial.trial_id
         status = [other.status for other in live.values()]
         if status.count(Trial.RUNNING) >= self._slot_count(live):

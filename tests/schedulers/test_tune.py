@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 import schedulers
 from schedulers import Continue, Exploit, Float, Listener, Pause, Report, Resume, Rule, RuleScheduler, Stop
 from schedulers.tune.slots import HOLD_S, Filling
+from tests.schedulers.trainables import Slope
 
 
 class Scripted(Rule):
@@ -107,6 +108,10 @@ class FakeTrial:
             _latest_checkpoint_result=None,
         )
         self.run_metadata = SimpleNamespace(checkpoint_manager=manager, invalidate_cache=lambda: None)
+        self.trainable, self.checkpoint = Slope, None
+
+    def get_trainable_cls(self):
+        return self.trainable
 
     def is_finished(self):
         return self.status in (Trial.TERMINATED, Trial.ERROR)
