@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.run import RunError
+from trainables.run import RunError, name_fault
 from trainables.training import Epoch
 
 
@@ -40,6 +40,9 @@ def checked(epoch: Any, loop: str, due: int) -> Epoch:
         )
     names = ("train_loss", "val_loss", "lr", "grad_norm", "seconds")
     numbers: dict[str, Any] = {name: _number(getattr(epoch, name), name, loop) for name in names}
+    for name in epoch.metrics:
+        if fault := name_fault(str(name)):
+            raise RunError(f"train: {loop} yields an Epoch with metrics[{name!r}]: {fault}")
     metrics = {name: _number(value, f"metrics[{name!r}]", loop) for name, value in epoch.metrics.items()}
     return replace(epoch, number=number, **numbers, metrics=metrics)
 

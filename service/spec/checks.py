@@ -21,12 +21,12 @@ from service.spec.problem import Key, shown, suggestion
 from service.spec.space import Space
 from service.spec.sweep import BETTER_HIGHER, Sweep
 from trainables import imports
-from trainables.run import COSTS
+from trainables.run import COSTS, OUR_METRICS
 
 STEADY = ("epoch_s", "peak_memory_mb")
 """What a trial reports, besides its costs, that training leaves much as it is."""
 
-ALWAYS_REPORTED = ("val_loss", "train_loss", "lr", "grad_norm", "epoch_s")
+ALWAYS_REPORTED = OUR_METRICS[:5]  # memory and the GPU's load only of this machine
 _CLASS_CRITERIA = (
     "CrossEntropyLoss",
     "NLLLoss",

@@ -173,6 +173,11 @@ def counted(run, data, *, device, seed):
         yield Epoch(number, 1.0, 1.0)
 
 
+def naming(run, data, *, device, seed):
+    """A loop whose metric has the name that `net_config.name` says."""
+    yield Epoch(1, 1.0, 1.0, {run.net_config["name"]: 3.0})
+
+
 class Beginning:
     """A loop that saves and loads, and counts from 1 again after it was loaded."""
 
