@@ -89,7 +89,8 @@ class StudyFold:
         self.duplicates, self.seeds = duplicates, tuple(seeds)
         self.notes = check_sampler(sampler, kwargs, space, 1 + len(self.others))
         self._cells = exhaustive_cells(sampler, kwargs, space)
-        self._first = _first_points(space, sampler, baseline, [*points, *warm.points])
+        once = duplicates == "skip"
+        self._first = _first_points(space, sampler, baseline, [*points, *warm.points], once)
         self.notes += self._first.notes
         self._earlier = as_trials(warm.observed, space)
         self._ranks_pruned = issubclass(sampler_class(sampler), TPESampler)
@@ -311,10 +312,14 @@ class StudyFold:
 
 
 def _first_points(
-    space: Space, sampler: str, baseline: Mapping[str, Any] | None, points: Sequence[Mapping[str, Any]]
+    space: Space,
+    sampler: str,
+    baseline: Mapping[str, Any] | None,
+    points: Sequence[Mapping[str, Any]],
+    once: bool,
 ) -> FirstPoints:
     if not is_grid(sampler):
-        return FirstPoints(space, baseline, points)
+        return FirstPoints(space, baseline, points, once)
     if points:
         raise ValueError(
             f"{sampler} goes over its grid and nothing else; drop points_to_evaluate,"
