@@ -12,7 +12,7 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
-from service.search.export import export, export_file
+from service.search.export import Signs, export, export_file
 from service.search.points import FirstPoints, Proposal
 from service.search.samplers import (
     OWN_DRAWS,
@@ -232,23 +232,24 @@ class StudyFold:
                 self._draw_again(name)
         self._note(name, config)
 
-    def export(self, path: Path) -> None:
+    def export(self, path: Path, signs: Signs | None = None) -> None:
         """Write the study as an SQLite file that optuna-dashboard and plain Optuna open.
 
-        An export is never read back. An earlier file at `path` is replaced.
+        An export is never read back. An earlier file at `path` is replaced. With `signs` the values are
+        the user's metrics in their directions, without them losses.
 
         Raises:
             CannotExport: if the disk refuses.
         """
-        export_file(self.study, path)
+        export_file(self.study, path, signs)
 
-    def export_to(self, url: str) -> None:
-        """Write the study into a team's storage, in the place of its earlier export.
+    def export_to(self, url: str, signs: Signs | None = None) -> None:
+        """Write the study into a team's storage, in the place of its earlier export; see `export`.
 
         Raises:
             CannotExport: if it cannot be reached, or holds another's study of that name.
         """
-        export(self.study, url)
+        export(self.study, url, signs)
 
     # -- within ----------------------------------------------------------------------------------
 

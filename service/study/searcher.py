@@ -61,5 +61,6 @@ def export_study(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...
         path: of the file in the study's folder.
     """
     if isinstance(searcher, InOrder | StudyFold):
-        return write_exports(searcher.finish(), sweep.optuna_storage, path)
+        signs = {sweep.metric: sweep.sign, **sweep.others}
+        return write_exports(searcher.finish(), sweep.optuna_storage, path, signs)
     return ()
