@@ -335,11 +335,17 @@ class PFLRule(ForecastingRule):
         """Rank, room and prediction, in one line."""
         seen = self._outlook(trial, level)
         rank, came = self._rank(trial, level), len(self.rungs[level]) + self.diverged_at[level]
-        best = "no trial has finished" if self.best is None else f"{seen.chance:.2g} to beat {self.best:.6g}"
-        final = f"{seen.median:.6g} ({seen.low:.6g} to {seen.high:.6g})"
+        best = (
+            "no trial has finished"
+            if self.best is None
+            else f"{seen.chance:.2g} to beat {self.format_value(self.best)}"
+        )
+        low, high = sorted((seen.low, seen.high), key=lambda loss: self.sign * loss)
+        ends = f"{self.format_value(low)} to {self.format_value(high)}"
+        final = f"{self.metric} {self.format_value(seen.median)} ({ends})"
         return (
             f"epoch {self.levels[level]}: rank {rank} of {came}, room for {self._room(level):.0f} of "
-            f"{self._total()}; predicted final loss {final}, {best}"
+            f"{self._total()}; predicted final {final}, {best}"
         )
 
 

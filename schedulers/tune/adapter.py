@@ -70,6 +70,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             raise TypeError(f"a rule was given, so {sorted(kwargs)} would be ignored; give them to the rule")
         self.results = Results(metric, mode, time_attr)
         self.rule = audited(rule, audit_fraction, audit_seed)
+        self._name_metric()
         self.slots = slots
         self.service = Connections(listener or Listener())
         self.retries = Retries()
@@ -102,7 +103,13 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             return False
         if self.results.mode is None:
             raise ValueError(f"{type(self).__name__}: mode is missing; say mode='min' or mode='max'")
+        self._name_metric()
         return True
+
+    def _name_metric(self) -> None:
+        """Let the rule's reasons speak of the user's metric."""
+        if self.results.metric is not None:
+            self.rule.speak_of(self.results.metric, maximised=self.results.mode == "max")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
