@@ -130,7 +130,7 @@ class ASHARule(Rule):
         rank = _insert(self.rungs[s][k], loss, trial)
         n, level = self._count(s, k), self.levels[s][k]
         top = self._top(n)
-        verdict = f"rung {level}: loss {loss:.6g} ranks {rank} of {n}, "
+        verdict = f"rung {level}: {self.describe(loss)} ranks {rank} of {n}, "
         if self.variant == "promotion":
             if rank <= top:
                 return Continue(f"{verdict}top {top} promoted")
@@ -169,7 +169,8 @@ class ASHARule(Rule):
                     break
                 if trial in paused:
                     reason = (
-                        f"promoted from rung {level}: loss {loss:.6g} ranks {rank} of {n}, top {top} promoted"
+                        f"promoted from rung {level}: {self.describe(loss)} ranks {rank} of {n}, "
+                        f"top {top} promoted"
                     )
                     return Resume(trial, reason)
         if len(paused) <= len(self.paused_with):
@@ -180,6 +181,10 @@ class ASHARule(Rule):
     def resumed(self, resume: Resume) -> None:
         """It waits no longer."""
         self._leave(resume.trial_id)
+
+    def cannot_pause(self) -> None:
+        """Stop who would wait."""
+        self.variant = "stopping"
 
     def end(self, trial_id: str, ending: str) -> None:
         """Its records stay and count; a place it waited for goes to the next."""

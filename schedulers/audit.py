@@ -131,6 +131,15 @@ class AuditedRule(Rule):
         self.known = list(known)
         self.rule.no_more_trials(known)
 
+    def speak_of(self, metric: str, *, maximised: bool = False) -> None:
+        """The rule's reasons are the audit's."""
+        super().speak_of(metric, maximised=maximised)
+        self.rule.speak_of(metric, maximised=maximised)
+
+    def cannot_pause(self) -> None:
+        """The rule decides without pauses."""
+        self.rule.cannot_pause()
+
     def end(self, trial_id: str, ending: str) -> None:
         """The rule has ended an audited trial before."""
         if trial_id not in self.audited:

@@ -252,7 +252,7 @@ class HalvingRule(Rule):
         for rank, (loss, trial) in enumerate(there, start=1):
             del self.waits[trial]
             reason = (
-                f"bracket {b + 1}, rung {self.plan(b).levels[k]}: loss {loss:.6g} ranks {rank} of {n}, "
+                f"bracket {b + 1}, rung {self.plan(b).levels[k]}: {self.describe(loss)} ranks {rank} of {n}, "
                 f"top {top} {'goes' if top == 1 else 'go'} on"
             )
             if rank <= places:

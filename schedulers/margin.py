@@ -72,7 +72,7 @@ class MarginRule(Rule):
             return Continue()
         allowed = margin * abs(best) if self.relative else margin
         verdict = (
-            f"epoch {report.resource}: loss {loss:.6g} is {loss - best:.6g} worse than the best, "
+            f"epoch {report.resource}: {self.describe(loss)} is {loss - best:.6g} worse than the best, "
             f"{allowed:.6g} allowed from epoch {since} on"
         )
         return Stop(verdict) if loss - best > allowed else Continue(verdict)

@@ -107,5 +107,8 @@ class MedianStoppingRule(Rule):
             return Continue()
         lower, upper = (others[i] if i < len(others) else math.inf for i in ((n - 1) // 2, n // 2))
         median = (lower + upper) / 2
-        verdict = f"step {step}: best loss {best:.6g}, median of {n} running averages {median:.6g}"
+        verdict = (
+            f"step {step}: best {self.describe(best)}, "
+            f"median of {n} running averages {self.format_value(median)}"
+        )
         return Stop(verdict) if best > median else Continue(verdict)

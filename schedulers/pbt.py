@@ -151,7 +151,11 @@ class PBTRule(Rule):
         if milestone >= self.max_resource:
             return super().diverged(report)
         self.failures.pop(report.trial_id, None)
-        return self._fall(report.trial_id, milestone, f"loss is {report.loss} at epoch {report.resource}")
+        return self._fall(
+            report.trial_id,
+            milestone,
+            f"{self.metric} is {self.format_value(report.loss)} at epoch {report.resource}",
+        )
 
     def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
         """As one that diverged; but a copy that fails at once will fail again."""
@@ -337,7 +341,7 @@ class PBTRule(Rule):
         self._settle_all()
         if entry[1] in self.orders:
             return self._order(entry[1])
-        return Continue(f"loss {entry[0]:.6g} ranks {rank} of {n} at epoch {milestone}", milestone=True)
+        return Continue(f"{self.describe(entry[0])} ranks {rank} of {n} at epoch {milestone}", milestone=True)
 
     def _rescue(self, milestone: int) -> None:
         """Asynchronous: give the lost that wait here a donor, if there is one."""
@@ -357,12 +361,12 @@ class PBTRule(Rule):
         loss, trial = entry[0], entry[1]
         rng = generator(self.seed, trial, milestone)
         donor_loss, donor, config, _ = donors[int(rng.integers(len(donors)))]
-        mine = self.lost[trial] if loss is None else f"loss {loss:.6g} {ranks} at epoch {milestone}"
+        mine = self.lost[trial] if loss is None else f"{self.describe(loss)} {ranks} at epoch {milestone}"
         self.orders[trial] = {
             "donor": donor,
             "resource": milestone,
             "config": self.explore(config, rng),
-            "reason": f"{mine}; copies trial {donor} (loss {donor_loss:.6g} at epoch {milestone})",
+            "reason": f"{mine}; copies trial {donor} ({self.describe(donor_loss)} at epoch {milestone})",
             "worth": donor_loss,
         }
 

@@ -86,8 +86,8 @@ class ClassicPFLRule(Rule):
             return Continue()
         worst = self.top[0]
         reason = (
-            f"predicted final loss {_loss(pfl):.6g} (PFL {pfl:.4g}) at epoch {epoch}; "
-            f"worst of the top {len(self.top)} finished: {_loss(worst):.6g} (PFL {worst:.4g})"
+            f"predicted final {self.describe(_loss(pfl))} (PFL {pfl:.4g}) at epoch {epoch}; "
+            f"worst of the top {len(self.top)} finished: {self.format_value(_loss(worst))} (PFL {worst:.4g})"
         )
         return Stop(reason) if pfl < worst else Continue(reason)
 

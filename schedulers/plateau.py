@@ -62,7 +62,8 @@ class PatienceRule(Rule):
         if waited < self.patience or report.resource <= self.grace_period:
             return Continue()
         return Stop(
-            f"no improvement on {best:.6g} by {self.min_delta:g} for {waited} epochs, since epoch {since}",
+            f"no improvement on {self.format_value(best)} by {self.min_delta:g} for {waited} epochs, "
+            f"since epoch {since}",
             "completed",
         )
 

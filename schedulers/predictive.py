@@ -171,6 +171,10 @@ class PFLRule(ForecastingRule):
         """From now on the waiting have a second look."""
         self.known = max(self.known, len(known))
 
+    def cannot_pause(self) -> None:
+        """Stop who would wait."""
+        self.can_pause = False
+
     def end(self, trial_id: str, ending: str) -> None:
         """Its ranks stay, its curve stays for a while, a place it waited for goes to the next."""
         if trial_id in self.over:
@@ -331,11 +335,17 @@ class PFLRule(ForecastingRule):
         """Rank, room and prediction, in one line."""
         seen = self._outlook(trial, level)
         rank, came = self._rank(trial, level), len(self.rungs[level]) + self.diverged_at[level]
-        best = "no trial has finished" if self.best is None else f"{seen.chance:.2g} to beat {self.best:.6g}"
-        final = f"{seen.median:.6g} ({seen.low:.6g} to {seen.high:.6g})"
+        best = (
+            "no trial has finished"
+            if self.best is None
+            else f"{seen.chance:.2g} to beat {self.format_value(self.best)}"
+        )
+        low, high = sorted((seen.low, seen.high), key=lambda loss: self.sign * loss)
+        ends = f"{self.format_value(low)} to {self.format_value(high)}"
+        final = f"{self.metric} {self.format_value(seen.median)} ({ends})"
         return (
             f"epoch {self.levels[level]}: rank {rank} of {came}, room for {self._room(level):.0f} of "
-            f"{self._total()}; predicted final loss {final}, {best}"
+            f"{self._total()}; predicted final {final}, {best}"
         )
 
 

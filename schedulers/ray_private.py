@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray.train._internal.session import _TrainingResult
-from ray.tune import Checkpoint
+from ray.tune import Checkpoint, Trainable
 from ray.tune.experiment import Trial
+from ray.tune.result import SHOULD_CHECKPOINT
+from ray.tune.trainable.function_trainable import FunctionTrainable
 
 
 class _Nobody:
@@ -66,6 +68,30 @@ def _raw(controller: Any) -> Any:
     return getattr(controller, "_tune_controller", controller)
 
 
+def survive_dead_idle_processes(controller: Any) -> None:
+    """Let a trial that was given an idle process which is dead by then be given another.
+
+    Such a trial is still pending, and Ray recovers none but the running: it would end as failed (:1359),
+    or, told of the process first and of the call to it later, twice. Idempotent.
+    """
+    raw = _raw(controller)
+    failed, resetting = raw._trial_task_failure, raw._resetting_trials
+    if getattr(failed, "survives", False):
+        return
+
+    def lost_while_reset(trial: Trial, exception: Exception) -> None:
+        was_resetting = trial in resetting
+        resetting.discard(trial)
+        if trial.status == Trial.PENDING:
+            if not was_resetting:
+                return  # it waits for another process already
+            raw._set_trial_status(trial, Trial.RUNNING)
+        failed(trial, exception)
+
+    lost_while_reset.survives = True  # type: ignore[attr-defined]
+    raw._trial_task_failure = lost_while_reset
+
+
 def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
     """Have a running trial save; Ray carries out the decision on `result` once it has.
 
@@ -81,6 +107,17 @@ class Saved(NamedTuple):
     epoch: int
     checkpoint: Checkpoint
     metrics: Mapping[str, Any]
+
+
+def can_go_on(trial: Trial, result: Mapping[str, Any]) -> bool:
+    """Whether a trial that is paused after this result can go on from where it was.
+
+    A function hands its checkpoints in with its results, a class saves when it is asked.
+    """
+    trainable = trial.get_trainable_cls()
+    if trainable is not None and issubclass(trainable, FunctionTrainable):
+        return bool(result.get(SHOULD_CHECKPOINT)) or trial.checkpoint is not None
+    return getattr(trainable, "save_checkpoint", None) is not Trainable.save_checkpoint
 
 
 def last_error(trial: Trial) -> str:
@@ -99,6 +136,11 @@ def last_error(trial: Trial) -> str:
 def out_of_memory(error: str) -> bool:
     """Whether a worker's loss, as `last_error` tells it, was Ray's memory monitor's doing."""
     return "running low on memory" in error
+
+
+def terminated(error: str) -> bool:
+    """Whether a worker's loss, as `last_error` tells it, was asked for by a SIGTERM."""
+    return "receives a SIGTERM" in error
 
 
 def last_checkpoint(trial: Trial, time_attr: str, resource: int) -> Saved | None:

@@ -123,6 +123,8 @@ class Rule(ABC):
     Attributes:
         parameters: flat keys of the searched parameters a rule wants to see in `Report.config`.
         replaces: whether `failed` may answer anything but None.
+        metric: what reasons call the loss.
+        sign: -1 where that metric is maximised: reasons then show it as the user knows it.
 
     Args:
         max_resource: R, epochs of a whole trial; at R every trial ends.
@@ -134,6 +136,8 @@ class Rule(ABC):
 
     parameters: Sequence[str] = ()
     replaces: bool = False
+    metric: str = "loss"
+    sign: int = 1
 
     def __init__(self, *, max_resource: int, objective: Objective = "last") -> None:
         if max_resource < 1:
@@ -166,6 +170,25 @@ class Rule(ABC):
             self.end(trial, decision.ending)
         return decision
 
+    def speak_of(self, metric: str, *, maximised: bool = False) -> None:
+        """Have reasons name the user's metric, with its values in the user's direction."""
+        self.metric, self.sign = metric, -1 if maximised else 1
+
+    def format_value(self, loss: float | None) -> str:
+        """A loss as a value of the user's metric."""
+        return str(loss) if loss is None else f"{self.sign * loss:.6g}"
+
+    def describe(self, loss: float | None) -> str:
+        """A loss as the user's metric and its value.
+
+        >>> from schedulers import FIFORule
+        >>> rule = FIFORule(max_resource=3)
+        >>> rule.speak_of("accuracy", maximised=True)
+        >>> rule.describe(-0.7722), rule.report(Report("a", 1, float("nan"))).reason
+        ('accuracy 0.7722', 'accuracy is nan at epoch 1')
+        """
+        return f"{self.metric} {self.format_value(loss)}"
+
     @abstractmethod
     def judge(self, report: Report) -> Decision:
         """Decide on a first-time, finite report; called at R too, so that R can be recorded.
@@ -176,7 +199,8 @@ class Rule(ABC):
 
     def diverged(self, report: Report) -> Decision:
         """Answer a loss that is NaN, infinite or missing; a rule may do better than to stop."""
-        return Stop(f"loss is {report.loss} at epoch {report.resource}", "diverged")
+        value = self.format_value(report.loss)
+        return Stop(f"{self.metric} is {value} at epoch {report.resource}", "diverged")
 
     def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
         """Answer a trial whose next epoch failed, so that it has nothing to go on from; None: it ends.
@@ -220,6 +244,12 @@ class Rule(ABC):
 
     def no_more_trials(self, known: Sequence[str]) -> None:  # noqa: B027 - a hook: few rules need it
         """Take note that no new trial will come: `known` are all there will ever be. Idempotent."""
+
+    def cannot_pause(self) -> None:  # noqa: B027 - a hook: most rules pause nobody
+        """From now on a trial that pauses would begin again: rules that can decide without it do so.
+
+        Whoever waits already may still be resumed; a `Pause` is answered by going on.
+        """
 
     def end(self, trial_id: str, ending: str) -> None:
         """The trial reports no more (also failed, lost, or stopped by somebody else). Idempotent."""

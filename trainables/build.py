@@ -12,6 +12,7 @@ from torch import nn
 from trainables.criteria import meaning_of, unusable
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
+from trainables.optimizers import CLOSURES, LIBRARIES, MATRICES_BY, WRAPPED, why_unusable
 from trainables.run import RunConfig, RunError
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -102,25 +103,76 @@ def _check_forward(criterion: nn.Module, path: str) -> None:
         ) from None
 
 
-def build_optimizer(run: RunConfig, net: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(run: RunConfig, net: nn.Module, *, rows: int, steps: int) -> torch.optim.Optimizer:
     """The optimizer over the parameters that are trained.
 
     Where its class offers a fused step and the config does not choose, the fused one is taken: the
-    same update in one kernel (AdamW: a quarter of the time per step).
+    same update in one kernel (AdamW: a quarter of the time per step). One that wraps another
+    (Lookahead, SAM) finds that one's path under `optimizer` or `base_optimizer`; one that wants the net
+    itself gets it; one of the Muon family gets the matrices in one group and the rest in another.
+
+    Args:
+        run: its `optimizer` and `optimizer_config`.
+        net: whose parameters are trained.
+        rows: trained on in an epoch, for constructors that ask for `num_data`.
+        steps: of the whole training, for those that ask for `num_iterations`.
 
     Raises:
-        RunError: if there is no such class or its keywords do not fit.
+        RunError: if there is no such class, its keywords do not fit, or it cannot be trained with.
     """
+    reason = why_unusable(run.optimizer)
+    if reason:
+        raise RunError(f"optimizer: {run.optimizer} cannot be used here: {reason}")
     target = resolve(run.optimizer)
     trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    offered: dict[str, Any] = {}
+    offered: dict[str, Any] = {"num_data": rows, "num_iterations": steps}
     chosen = {"fused", "foreach", "differentiable", "capturable"} & set(run.optimizer_config)
     if takes(target, "fused") and not chosen and all(parameter.is_floating_point() for parameter in trained):
         offered["fused"] = True
-    optimizer: torch.optim.Optimizer = call(
-        run.optimizer, trained, given=run.optimizer_config, offered=offered
-    )
+    given = _with_wrapped(run)
+    first: Any = _groups(target, trained)
+    match next(iter(parameters(target)), ""):
+        case "model":
+            if takes(target, "params"):
+                offered["params"] = first
+            first = net
+        case "optimizer":
+            first, given = given.pop("optimizer"), given | {"params": first}
+    optimizer: torch.optim.Optimizer = call(run.optimizer, first, given=given, offered=offered)
+    if getattr(optimizer, "train_mode", True) is False:  # schedule-free: some begin in evaluation
+        optimizer.train()  # type: ignore[attr-defined]
     return optimizer
+
+
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a step computes the loss anew: its `closure` is required, or it is known to refuse without."""
+    closure = parameters(optimizer.step).get("closure")
+    required = closure is not None and closure.default is inspect.Parameter.empty
+    known = type(optimizer).__name__ in CLOSURES and type(optimizer).__module__.startswith(LIBRARIES)
+    return required or known
+
+
+def _groups(target: Any, trained: list[nn.Parameter]) -> list[Any]:
+    """What the constructor takes as its parameters: a list of them, or the matrices and the rest apart."""
+    if not takes(target, MATRICES_BY):
+        return trained
+    halves = {True: [p for p in trained if p.ndim >= 2], False: [p for p in trained if p.ndim < 2]}
+    return [{"params": half, "use_muon": matrices} for matrices, half in halves.items() if half]
+
+
+def _with_wrapped(run: RunConfig) -> dict[str, Any]:
+    """`optimizer_config`, with the class of the optimizer to be wrapped for its dotted path."""
+    given, wanted = dict(run.optimizer_config), parameters(resolve(run.optimizer))
+    for word in WRAPPED:
+        if word not in wanted:
+            continue
+        if not isinstance(given.get(word), str):
+            raise RunError(
+                f"optimizer: {run.optimizer} wraps another optimizer; say which one, "
+                f"optimizer_config: {{{word}: torch.optim.AdamW}}"
+            )
+        given[word] = resolve(given[word])
+    return given
 
 
 def hyperparameters(run: RunConfig, group: Mapping[str, Any]) -> set[str]:
@@ -131,5 +183,8 @@ def hyperparameters(run: RunConfig, group: Mapping[str, Any]) -> set[str]:
     the config too.
     """
     named = set(parameters(resolve(run.optimizer)))
+    for word in WRAPPED:
+        if isinstance(run.optimizer_config.get(word), str):
+            named |= set(parameters(resolve(run.optimizer_config[word])))
     scheduled = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
     return set(group) & (named | scheduled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from trainables.intact import CHECKSUM, STATE, CheckpointError, checksums, read_
 
 __all__ = ["CHECKSUM", "FORMAT", "STATE", "CheckpointError", "load", "save"]
 FORMAT = 1
+ANSI = re.compile(r"\x1b\[[0-9;]*m")  # torch colours its messages
 
 
 def save(directory: str | Path, state: Mapping[str, Any]) -> None:
@@ -47,7 +49,7 @@ def load(directory: str | Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+        first = ANSI.sub("", str(error)).splitlines()[0]
         raise CheckpointError(f"{folder}: the checkpoint cannot be read: {first}") from error
     if state.get("format") != FORMAT:
         raise CheckpointError(

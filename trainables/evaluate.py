@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from trainables.checkpoint import CheckpointError
 from trainables.data import Data, Split
 from trainables.learner import Learner
+from trainables.process_state import ProcessState
 from trainables.run import RunConfig, RunError
 from trainables.training import Training
 
@@ -37,17 +38,20 @@ class Nets:
 
     Args:
         learners: seed -> a learner that holds the net.
+        process: what their code has set of the process.
     """
 
     learners: Mapping[int, Learner]
+    process: ProcessState = field(default_factory=ProcessState)
 
     def evaluate(self, split: Split) -> Evaluation:
         """Their scores on some rows."""
-        answers = {seed: learner.answers(split) for seed, learner in self.learners.items()}
-        members = {seed: self.learners[seed].scores(*answer) for seed, answer in answers.items()}
-        judge = next(iter(self.learners.values()))
-        outputs, targets = [answer[0] for answer in answers.values()], next(iter(answers.values()))[1]
-        return Evaluation(members, judge.scores(judge.meaning.mean(outputs), targets))
+        with self.process.own():
+            answers = {seed: learner.answers(split) for seed, learner in self.learners.items()}
+            members = {seed: self.learners[seed].scores(*answer) for seed, answer in answers.items()}
+            judge = next(iter(self.learners.values()))
+            outputs, targets = [answer[0] for answer in answers.values()], next(iter(answers.values()))[1]
+            return Evaluation(members, judge.scores(judge.meaning.mean(outputs), targets))
 
     def weights(self, seed: int) -> dict[str, torch.Tensor]:
         """One net's state dict."""
@@ -65,15 +69,16 @@ def load_nets(run: RunConfig, data: Data, checkpoints: Mapping[int, Path]) -> Ne
     Raises:
         RunError: if the run cannot be built, or a checkpoint is damaged.
     """
-    learners = {}
+    learners, process = {}, ProcessState()
     for seed, directory in checkpoints.items():
-        training = Training(run, data, seed=seed)
         try:
-            training.load(directory)
+            with process.own():
+                training = Training(run, data, seed=seed)
+                training.load(directory)
         except CheckpointError as error:
             raise RunError(f"{error}; delete this folder and `launch.py retrain` again") from None
         learners[seed] = training.learners[0]
-    return Nets(learners)
+    return Nets(learners, process)
 
 
 def as_plain(evaluation: Evaluation) -> dict[str, Any]:

@@ -4,9 +4,9 @@ It is a generator function with the parameters of `trainables.training.train`,
 
     def my_train(run, data, *, device, seed): ...
 
-that yields `trainables.training.Epoch`s. A class of this shape, iterable and with `save(directory)` and
-`load(directory)`, keeps its own checkpoints. A loop without them is run anew, unreported, up to the
-epoch it had reached: slow, yet right.
+that yields `trainables.training.Epoch`s, numbered 1, 2, 3 and so on. A class of this shape, iterable and
+with `save(directory)` and `load(directory)`, keeps its own checkpoints. A loop without them is run anew,
+unreported, up to the epoch it had reached: slow, yet right.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Foreign(Iterator[Epoch]):
         """The loop's next epoch.
 
         Raises:
-            RunError: if it yields anything but an Epoch of numbers.
+            RunError: if it yields anything but an Epoch of numbers, or one that is not the next.
         """
         if not self.ended and self.number >= self.run.epochs:
             self.ended = f"finished all {self.run.epochs} epochs"
@@ -82,7 +82,7 @@ class Foreign(Iterator[Epoch]):
         if epoch is None:
             self.ended = f"{self.run.train} ended by itself after epoch {self.number}"
             raise StopIteration
-        epoch = checked(epoch, str(self.run.train))
+        epoch = checked(epoch, str(self.run.train), self.number + 1)
         self.number += 1
         if not epoch.finite:
             self.ended = f"loss is not finite at epoch {epoch.number}"

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from trainables.process_state import importing
 from trainables.run import RunError
 from trainables.snapshot import install
 
@@ -118,7 +119,7 @@ def _signature(target: Any) -> inspect.Signature | None:
 def _module(name: str) -> ModuleType | None:
     """Import a module, or None if there is none of this name (a missing import inside it raises)."""
     try:
-        with nullcontext() if name in sys.modules else unwatched():
+        with importing(name), nullcontext() if name in sys.modules else unwatched():
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):

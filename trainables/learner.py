@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters
+from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, needs_closure
 from trainables.checkpoint import CheckpointError
 from trainables.cost import measure
 from trainables.criteria import meaning_of
@@ -20,6 +20,7 @@ from trainables.data import Data, Part, Split
 from trainables.feed import Feed
 from trainables.imports import resolve
 from trainables.net_call import NetCall
+from trainables.plain import from_plain, package_of, to_plain
 from trainables.run import RunConfig, RunError
 from trainables.schedule import Schedule
 
@@ -59,10 +60,13 @@ class Learner:
         self.net = build_net(run, data, device)
         self.criterion = build_criterion(run, device)
         self.meaning = meaning_of(run, data, self.criterion)
-        self.optimizer = build_optimizer(run, self.net)
         self.call = NetCall.of(self.net, data, device)
         self.feed = Feed(part, device, run.batch_size, seed, dtype=self.call.dtype)
         self.checked = False  # whether outputs were seen to be what the criterion takes
+        steps = run.epochs * len(self.feed)
+        self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=steps)
+        self.needs_closure = needs_closure(self.optimizer)
+        self.packages = frozenset({package_of(self.net), package_of(self.optimizer)})
         self.schedule = Schedule(run, self.optimizer, len(self.feed))
         self.sizes = torch.tensor(self.feed.sizes, dtype=torch.float64, device=device)
 
@@ -122,10 +126,14 @@ class Learner:
             return {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Net, optimizer, schedule and data order."""
+        """Net, optimizer, schedule and data order, in plain values.
+
+        Raises:
+            CheckpointError: if the optimizer or the net keeps what cannot be written.
+        """
         return {
-            "net": self.net.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "net": to_plain(self.net.state_dict(), self.packages, f"net: {self.run.net}"),
+            "optimizer": to_plain(self._optimizer_state(), self.packages, f"optimizer: {self.run.optimizer}"),
             "schedule": self.schedule.state_dict(),
             "order": self.feed.generator.get_state(),
         }
@@ -142,12 +150,12 @@ class Learner:
             CheckpointError: if the saved net is another.
         """
         try:
-            self.net.load_state_dict(state["net"])
+            self.net.load_state_dict(from_plain(state["net"], self.packages))
         except RuntimeError as error:
             reasons = " ".join(str(error).split())
             raise CheckpointError(f"the checkpoint is of another net: {reasons[:300]}") from error
         self.feed.generator.set_state(state["order"])
-        saved = state["optimizer"]
+        saved = self._with_settings(from_plain(state["optimizer"], self.packages))
         if made_by == self.run:
             self.optimizer.load_state_dict(saved)
             self.schedule.load_state_dict(state["schedule"])
@@ -155,13 +163,56 @@ class Learner:
         self.schedule.replay(state["schedule"]["losses"])
         if made_by.optimizer != self.run.optimizer:
             return  # the moments of one optimizer mean nothing to another
-        fresh = self.optimizer.state_dict()["param_groups"]
-        groups = [
-            {key: value for key, value in old.items() if key not in hyperparameters(self.run, old)}
-            | {key: new[key] for key in hyperparameters(self.run, new)}
-            for old, new in zip(saved["param_groups"], fresh, strict=True)
+        decided = [
+            {key: group[key] for key in hyperparameters(self.run, group)}
+            for group in self.optimizer.param_groups
         ]
-        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+        self.optimizer.load_state_dict(saved)
+        for group, settings in zip(self.optimizer.param_groups, decided, strict=True):
+            for key in hyperparameters(self.run, group) - settings.keys():
+                del group[key]  # a schedule's of the saver's
+            group.update(settings)
+
+    def _optimizer_state(self) -> dict[str, Any]:
+        """The optimizer's state, without those settings in its groups that a checkpoint cannot hold."""
+        state = self.optimizer.state_dict()
+        if "param_groups" not in state:  # a wrapper's
+            return state
+        groups = [
+            {key: value for key, value in group.items() if not (key in decided and callable(value))}
+            for group in state["param_groups"]
+            for decided in [hyperparameters(self.run, group)]
+        ]
+        return {**state, "param_groups": groups}
+
+    def _with_settings(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """The saved state of an optimizer, with those settings of this one's groups that it lacks."""
+        if "param_groups" not in saved:
+            return saved
+        fresh = self.optimizer.state_dict().get("param_groups", [])
+        if len(fresh) != len(saved["param_groups"]):
+            return saved
+        return {
+            **saved,
+            "param_groups": [new | old for new, old in zip(fresh, saved["param_groups"], strict=True)],
+        }
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        """One step of the optimizer, by the gradients that are there; `x`, `y` are the batch they are of."""
+        if not self.needs_closure:
+            self.optimizer.step()
+            return
+
+        def closure() -> torch.Tensor:
+            with torch.enable_grad():
+                self.optimizer.zero_grad()
+                loss = self._loss(x, y)
+                loss.backward()  # type: ignore[no-untyped-call]
+            if self.run.grad_clip is not None:
+                nn.utils.clip_grad_norm_(self.net.parameters(), self.run.grad_clip)
+            return loss
+
+        self.optimizer.step(closure)  # type: ignore[arg-type]  # a loss is a tensor
 
     def _train(self) -> tuple[torch.Tensor, torch.Tensor, float]:
         """One pass over the rows: mean loss, mean gradient norm, and the last step's learning rate."""
@@ -178,7 +229,7 @@ class Learner:
             elif step % NORM_EVERY == 0:
                 norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
             lr = self._lr()
-            self.optimizer.step()
+            self.step(x, y)
             self.schedule.after_step()
             losses.append(loss.detach())
         mean = torch.stack(losses).double() @ self.sizes / self.sizes.sum()
@@ -281,4 +332,4 @@ class Learner:
             self.net.train()
 
     def _lr(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
+        return float(self.optimizer.param_groups[0].get("lr", math.nan))  # some have none

@@ -6,6 +6,8 @@ its first trial (`trainables.tune`).
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,30 +67,39 @@ def rehearse(config: Mapping[str, Any], data: Data, gpu: float, folder: Path, *,
 
 
 def first_step(config: Mapping[str, Any], data: Data | None, gpu: float) -> Rehearsal:
-    """Build a training as a trial would, and take one step by hand: milliseconds, once torch is there.
+    """Build a training as a trial would, take one step by hand, save and load it: milliseconds.
 
     Of a loop of the user's own only that it can be built is seen.
     """
     trial = Trial(data)
     trial.begin(config, gpu)
     seen = trial.shown(_step)
+    if isinstance(trial.training, Training):
+        _save_and_load(trial)
     if trial.outcome is not None:
         return Rehearsal(trial.outcome["outcome"], trial.outcome["reason"])
     waits = seen.pop("rate", 1.0) == 0  # a schedule that rises from nothing moves nothing at first
     return Rehearsal("ran", **seen | ({"still": False} if waits else {}))
 
 
+def _save_and_load(trial: Trial) -> None:
+    """Have a trial go through a checkpoint; a disk that refuses one is none of its faults."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(OSError):
+        trial.save(folder)
+        trial.load(folder)
+
+
 def _step(training: Training) -> dict[str, Any]:
     """One batch forward and backward and one optimizer step, parameter by parameter."""
     learner = training.learners[0]
     named = [(name, value) for name, value in learner.net.named_parameters() if value.requires_grad]
-    rate = max(float(group["lr"]) for group in learner.optimizer.param_groups)
+    rate = max(float(group.get("lr", 1.0)) for group in learner.optimizer.param_groups)
     with training.random.own():
         x, y = next(iter(learner.feed.batches()))
         doubt = learner.doubt(x)
         gradients = learner.gradients(x, y)
         before = [value.detach().clone() for _, value in named]
-        learner.optimizer.step()
+        learner.step(x, y)
     moved = any(not torch.equal(was, value) for was, (_, value) in zip(before, named, strict=True))
     return {
         "parameters": sum(value.numel() for _, value in named),

@@ -94,7 +94,7 @@ class RisingLearner(Learner):
         self._loss(x, y).backward()  # type: ignore[no-untyped-call]
         if self.run.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.run.grad_clip)
-        self.optimizer.step()
+        self.step(x, y)
 
     def _probe(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Training rows spread over the whole split, for a table may be sorted."""

@@ -8,9 +8,9 @@ in a fraction of a second.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
 """Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
@@ -35,11 +35,56 @@ COSTS: tuple[Cost, ...] = get_args(Cost)
 """What a trial can say of its net beside its losses; see `trainables.cost.measure`."""
 
 
+OUR_METRICS = ("val_loss", "train_loss", "lr", "grad_norm", "epoch_s", "peak_memory_mb", "gpu_utilisation")
+"""What every result may hold beside `accuracy` or `r2`, which a metric of the user's own may replace."""
+
+RESERVED_METRICS = frozenset(
+    (
+        *OUR_METRICS,
+        *COSTS,
+        *("epoch", "outcome", "reason", "error", "unsaved"),
+        *("predicted_final", "predicted_low", "predicted_high", "predicted_chance"),
+        # Ray's, ray.tune.result
+        *("done", "should_checkpoint", "training_iteration", "config", "experiment_tag", "trial_id"),
+        *("time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"),
+        *("timestamp", "date", "pid", "hostname", "node_ip", "checkpoint_dir_name", "__duplicate__"),
+        *("episodes_this_iter", "episodes_total"),
+        *("timesteps_this_iter", "timesteps_total", "timesteps_since_restore"),
+    )
+)
+"""Names of a result that mean something to us or to Ray: no metric of the user's own may have one."""
+
+
+def name_fault(metric: str) -> str:
+    """What is wrong with the name of a user's metric; empty if nothing.
+
+    >>> name_fault("done"), name_fault("auc")
+    ("'done' is taken: a trial's results use it already; name the metric 'my_done'", '')
+    """
+    if metric in RESERVED_METRICS:
+        return f"'{metric}' is taken: a trial's results use it already; name the metric 'my_{metric}'"
+    if "/" in metric or not metric.strip():
+        return f"'{metric}' is no name for a metric: Ray takes names apart at '/'; write 'my_metric'"
+    return ""
+
+
 class RunError(ValueError):
     """A run config asks for what cannot be done; one line that says what and how to mend it.
 
     Raised by this package; whoever runs a trial turns it into the trial's outcome.
     """
+
+
+def _free_name(metric: str) -> str:
+    """A metric's name.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    fault = name_fault(metric)
+    if fault:
+        raise ValueError(fault)
+    return metric
 
 
 class _Words(BaseModel):
@@ -155,7 +200,7 @@ class RunConfig(_Words):
     grad_clip: float | None = Field(default=None, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     init: str | None = None
-    metrics: dict[str, str] = Field(default_factory=dict)
+    metrics: dict[Annotated[str, AfterValidator(_free_name)], str] = Field(default_factory=dict)
     costs: tuple[Cost, ...] = ()
     data_fraction: float = Field(default=1.0, gt=0, le=1)
     schedule: tuple[Change, ...] = ()
@@ -172,7 +217,9 @@ def read(words: Mapping[str, Any]) -> RunConfig:
         return RunConfig.model_validate(dict(words))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        place = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        if first["type"] == "value_error":
+            raise RunError(f"run.{place}: {first['ctx']['error']}") from None
         value = "" if first["type"] == "missing" else f"; it is {first['input']!r}"
         raise RunError(f"run.{place}: {first['msg']}{value}") from None
 

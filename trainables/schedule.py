@@ -12,6 +12,7 @@ import torch
 from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau
 
 from trainables.imports import call, parameters, resolve
+from trainables.optimizers import why_unusable
 from trainables.run import SCHEDULE_WORDS, RunConfig, RunError
 
 PER_STEP = (OneCycleLR, CyclicLR)
@@ -47,6 +48,8 @@ class Schedule:
         self.scheduler: Any = None
         self.per_step = False
         if run.scheduler is not None:
+            if reason := why_unusable(run.scheduler):
+                raise RunError(f"scheduler: {run.scheduler} cannot be used here: {reason}")
             target = resolve(run.scheduler)
             interval = run.scheduler_config.get("interval")
             if interval not in (None, "step", "epoch"):
@@ -57,7 +60,7 @@ class Schedule:
             self.scheduler = call(
                 run.scheduler, optimizer, given=given, offered=self._lengths(run, target, given)
             )
-        self.peak = [float(group["lr"]) for group in optimizer.param_groups]
+        self.peak = [float(group.get("lr", math.nan)) for group in optimizer.param_groups]
         self._warm()
 
     def after_step(self) -> None:
@@ -91,14 +94,25 @@ class Schedule:
 
     def state_dict(self) -> dict[str, Any]:
         """Position and the scheduler's own state, as plain data."""
-        inner = None if self.scheduler is None else self.scheduler.state_dict()
+        inner = None if self.scheduler is None else self._state(self.scheduler)
         return {"steps": self.steps, "losses": self.losses, "scheduler": inner}
+
+    def _state(self, scheduler: Any) -> dict[str, Any]:
+        """The scheduler's own, or all that it holds but the optimizer (pytorch_optimizer's have no own)."""
+        if hasattr(scheduler, "state_dict"):
+            state: dict[str, Any] = scheduler.state_dict()
+        else:
+            state = {key: value for key, value in vars(scheduler).items() if key != "optimizer"}
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state saved under the same config."""
         self.steps, self.losses = state["steps"], list(state["losses"])
         if self.scheduler is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
+            if hasattr(self.scheduler, "load_state_dict"):
+                self.scheduler.load_state_dict(state["scheduler"])
+            else:
+                vars(self.scheduler).update(state["scheduler"])
 
     def _warm(self) -> None:
         """Set the learning rate of the next step while the warmup lasts (and its peak at the end)."""
@@ -113,12 +127,12 @@ class Schedule:
         steps = run.epochs * self.steps_per_epoch - self.warmup_steps
         length = max(1, steps if self.per_step else epochs)
         wanted = parameters(target)
-        offered: dict[str, Any] = {"T_max": length}
+        offered: dict[str, Any] = {"T_max": length, "t_max": length}
         if not {"epochs", "steps_per_epoch"} & set(given):
             offered["total_steps"] = length
         elif "epochs" in given:
             offered["steps_per_epoch"] = self.steps_per_epoch
         if "max_lr" in wanted and wanted["max_lr"].default is inspect.Parameter.empty:
-            rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+            rates = [float(group.get("lr", math.nan)) for group in self.optimizer.param_groups]
             offered["max_lr"] = rates if len(rates) > 1 else rates[0]
         return offered

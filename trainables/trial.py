@@ -20,6 +20,7 @@ from trainables.foreign import Foreign, begin
 from trainables.gpu import place, utilisation
 from trainables.imports import add_paths
 from trainables.intact import DISK_REFUSES, CheckpointError, Damaged
+from trainables.process_state import ProcessState
 from trainables.run import RunConfig, RunError, read
 from trainables.training import Epoch, Training
 
@@ -31,7 +32,8 @@ OUR_KEYS = ("trial", "import_paths")
 class Trial:
     """Trains one epoch per step; whatever goes wrong is an outcome, never an exception.
 
-    A process may be one trial after another (`begin`); the data stay.
+    A process may be one trial after another (`begin`); the data stay, and nothing of what a trial's code sets
+    for the process (`trainables.process_state`).
 
     Args:
         data: for every trial whose config asks for these; others load their own.
@@ -50,6 +52,8 @@ class Trial:
         torch.set_num_threads(1)  # a trial is a process of one thread: two gain nothing, and disturb
         self.given = data
         self.own: Data | None = None  # loaded by this process
+        self.training = None
+        self.process = ProcessState()
 
     def begin(self, config: Mapping[str, Any], gpu_share: float) -> None:
         """Build the training that `config` asks for, or remember why it cannot be built.
@@ -58,7 +62,9 @@ class Trial:
             config: a run config, nested, with `trial` and `import_paths`.
             gpu_share: how much of a GPU it has; 0 for the CPU.
         """
-        self.training = self.run_config = self.outcome = None
+        self.close()
+        self.process = ProcessState()
+        self.run_config = self.outcome = None
         self.number, self.names, self.costs, self.best = 0, [], {}, math.inf
         self.wants_checkpoint = False
         self.device = torch.device("cpu")
@@ -73,8 +79,10 @@ class Trial:
             self.names, self.costs = list(run.metrics), dict.fromkeys(run.costs, math.nan)
             self.device = place(gpu_share)
             seed = (config.get("trial") or {}).get("seed", run.seeds[0])
-            self.training = begin(run, self._data(run, paths), device=self.device, seed=seed)
-            self.costs |= self.training.costs()
+            data = self._data(run, paths)
+            with self.process.own():
+                self.training = begin(run, data, device=self.device, seed=seed)
+                self.costs |= self.training.costs()
         except USER_ERRORS as error:
             self._ends_by(error)
 
@@ -83,7 +91,8 @@ class Trial:
         self.wants_checkpoint = False
         if self.outcome is None:
             try:
-                return self._epoch()
+                with self.process.own():
+                    return self._epoch()
             except USER_ERRORS as error:
                 self._ends_by(error)
         return self._outcome_result()
@@ -98,7 +107,8 @@ class Trial:
         if self.training is None:
             return
         try:
-            self.training.save(folder)
+            with self.process.own():
+                self.training.save(folder)
         except USER_ERRORS as error:
             if isinstance(error, OSError) and error.errno in DISK_REFUSES:
                 raise  # the disk's fault: the trial goes on, whoever asked decides what follows
@@ -113,7 +123,8 @@ class Trial:
         if self.training is None:
             return
         try:
-            self.training.load(folder)
+            with self.process.own():
+                self.training.load(folder)
             self.number = self.training.number
         except Damaged:
             raise  # not the trial's fault: whoever asked has older ones
@@ -122,15 +133,19 @@ class Trial:
 
     def shown(self, look: Callable[[Training], dict[str, Any]]) -> dict[str, Any]:
         """What somebody sees of the training; nothing of a loop of the user's own, or if it raises."""
+        if not isinstance(self.training, Training):
+            return {}
         try:
-            return look(self.training) if isinstance(self.training, Training) else {}
+            with self.process.own():
+                return look(self.training)
         except USER_ERRORS as error:
             self._ends_by(error)
             return {}
 
     def close(self) -> None:
-        """Let go of the device."""
-        self.training = None
+        """Let go of all that the training held."""
+        with self.process.own():  # a loop of the user's own may clean up after itself
+            self.training = None
 
     def _data(self, run: RunConfig, paths: Any) -> Data:
         """The data given, unless this trial's config asks for others."""
@@ -138,7 +153,8 @@ class Trial:
         for data in (self.given, self.own):
             if data is not None and data.origin == wanted:
                 return data
-        self.own = load(run, paths)
+        with ProcessState().own():  # other trials are given these data without the function being called
+            self.own = load(run, paths)
         return self.own
 
     def _epoch(self) -> dict[str, Any]:
@@ -210,7 +226,7 @@ class Trial:
             "error": "".join(traceback.format_exception(error)),
         }
         traceback.clear_frames(error.__traceback__)  # its frames would keep tensors alive
-        self.training = None
+        self.close()
         _free()
 
     def _outcome_result(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ray import tune
 
 from trainables.imports import unwatched
 from trainables.intact import DISK_REFUSES
+from trainables.termination import Termination
 from trainables.unfit import unfit
 
 if TYPE_CHECKING:
@@ -39,12 +40,17 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     A checkpoint that the disk refuses costs the trial nothing but the way back: it goes on, and the
     process's next result says so (`unsaved`, one line). A damaged one raises `trainables.intact.Damaged`.
 
+    A process that gets a SIGTERM finishes the step it is at, asks for a checkpoint with its result, and
+    leaves when it is called after that (`trainables.termination`): to Ray its trial has lost its worker.
+
     Where a service says what to try `first`, each process takes one step of that before its first trial, and
     raises `trainables.unfit.Unfit` if it does not go well.
     """
 
     trial: Trial
     unsaved = ""
+    _termination: Termination
+    _progress = False  # since the last checkpoint
     _first: dict[str, Any] | None = None
     _due: tuple[dict[str, Any], float] | None = None
     """The config and GPU share of a trial that is not built yet."""
@@ -61,11 +67,17 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
 
         self.trial, self._first = Trial(data), first
+        self._termination = Termination()
+        if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
+            self._termination.install()
         self._due = (config, _gpu_share())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial in the same process; the data stay."""
+        if self._termination.requested:
+            self._termination.leave()
         self._last_result = None  # ray's, and it would show the former trial's result
+        self._progress = False
         self._due = (new_config, _gpu_share())
         return True
 
@@ -75,13 +87,18 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         Raises:
             Unfit: if what was to be tried first does not go well; before any training.
         """
-        if self._first is not None:
-            self._try(self._first)
-            self._first = None
-        result = self._built().step()
+        if self._termination.requested and not self._progress:
+            self._termination.leave()
+        with self._termination.held_off():
+            if self._first is not None:
+                self._try(self._first)
+                self._first = None
+            result = self._built().step()
+            self._progress = True
         if self.unsaved:
             result, self.unsaved = result | {"unsaved": self.unsaved}, ""
-        return result | ({tune.result.SHOULD_CHECKPOINT: True} if self.trial.wants_checkpoint else {})
+        saves = self.trial.wants_checkpoint or (self._termination.requested and self.trial.outcome is None)
+        return result | ({tune.result.SHOULD_CHECKPOINT: True} if saves else {})
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save, as Ray asks; what Ray takes for "none was made" where the disk refuses.
@@ -89,8 +106,10 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         Returns once the checkpoint is on the disk itself: Ray copies it to where it stays without that.
         """
         try:
-            saved = super().save(checkpoint_dir)
-            _force_to_disk(saved.checkpoint)
+            with self._termination.held_off():
+                saved = super().save(checkpoint_dir)
+                _force_to_disk(saved.checkpoint)
+                self._progress = False
         except OSError as error:
             if error.errno not in DISK_REFUSES:
                 raise
@@ -105,7 +124,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on from a checkpoint of this trial, or of another under this trial's config."""
-        self._built().load(checkpoint)
+        with self._termination.held_off():
+            self._built().load(checkpoint)
 
     def _try(self, config: dict[str, Any]) -> None:
         from trainables.preflight import first_step

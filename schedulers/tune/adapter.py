@@ -19,6 +19,7 @@ from schedulers.retry import Retries
 from schedulers.rule import Continue, Decision, Exploit, Pause, Rule, Stop
 from schedulers.tune.connections import Connections
 from schedulers.tune.copies import Copies
+from schedulers.tune.pauses import Pauses
 from schedulers.tune.results import Results
 from schedulers.tune.slots import Held, how_many_fit
 
@@ -69,11 +70,12 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             raise TypeError(f"a rule was given, so {sorted(kwargs)} would be ignored; give them to the rule")
         self.results = Results(metric, mode, time_attr)
         self.rule = audited(rule, audit_fraction, audit_seed)
+        self._name_metric()
         self.slots = slots
         self.service = Connections(listener or Listener())
         self.retries = Retries()
         self._copies = Copies(self.rule, self.service, time_attr)
-        self._held = Held()
+        self._held, self._pauses = Held(), Pauses(self.rule)
         self._actors = ray_private.IdleActors()
         self._still_since: float | None = None
         self._told: set[str] = set()  # trials whose end was told
@@ -101,10 +103,17 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             return False
         if self.results.mode is None:
             raise ValueError(f"{type(self).__name__}: mode is missing; say mode='min' or mode='max'")
+        self._name_metric()
         return True
+
+    def _name_metric(self) -> None:
+        """Let the rule's reasons speak of the user's metric."""
+        if self.results.metric is not None:
+            self.rule.speak_of(self.results.metric, maximised=self.results.mode == "max")
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
+        ray_private.survive_dead_idle_processes(tune_controller)
         waits = self._lost.pop(trial.trial_id, None)
         if waits or trial.trial_id in self.retries.waiting:  # its worker was lost
             tune_controller._set_trial_status(trial, Trial.PAUSED)
@@ -123,7 +132,9 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             tune_controller.pause_trial(trial, should_checkpoint=False)
             trial.update_resources(dict(self.retries.waiting[name]))
             return str(self.NOOP)
-        decision = self._judge(trial, result)
+        if self.results.time_attr in result:
+            self._pauses.saw(name, self.results.resource(result))
+        decision = self._pauses.decide(trial, result, self._judge(trial, result))
         pauses = decision.milestone if isinstance(decision, Continue) else not isinstance(decision, Stop)
         if pauses and not self._actors.outlive:
             self._actors.keep_to_the_end(tune_controller, trial, self._slot_count({name: trial}))
@@ -164,7 +175,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             self._ended(name, ending, LOST, error)
         elif starved and self._grant_more(trial, "its process was ended for want of memory", error):
             trial.update_resources(dict(self.retries.waiting[name]))
-        elif reason := self.service.lost_for_good(name):
+        elif not ray_private.terminated(error) and (reason := self.service.lost_for_good(name)):
             self._lost[name] = self._fall(name, ending, reason, error) is not None
             if not self._lost[name]:
                 self.rule.end(name, "failed")
@@ -241,6 +252,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def _at_milestone(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Save; and give way, if no slot is free and somebody waits who should go first."""
+        if not ray_private.can_go_on(trial, result):
+            return str(self.CONTINUE)  # there is nothing to save, and to give way would lose its work
         live, mine = _live(controller), trial.trial_id
         status = [other.status for other in live.values()]
         if status.count(Trial.RUNNING) >= self._slot_count(live):

@@ -10,8 +10,9 @@ import numpy as np
 from schedulers.space import Categorical, Domain, Int
 from service.search.space import Space
 from service.spec import Sweep
+from service.spec.baseline import baseline_of
 from service.study.best import searched
-from trainables.run import CONFIGS, flatten, overlay
+from trainables.run import CONFIGS, overlay
 
 RANDOM = 5
 DEPTHS = ("layers", "num_layers", "n_layers", "depth", "blocks", "num_blocks", "n_blocks")
@@ -26,12 +27,12 @@ Pick = Callable[[Domain], Any]
 def rehearsed(sweep: Sweep) -> dict[str, Flat]:
     """Name -> configuration, flat: the default, the corners, five at random; none twice.
 
-    The default is the run as the file gives it; what the run leaves open is taken from the middle of its
-    range. A corner is the default with what the corner is about at its end. The random ones are drawn by
-    the sweep's seed.
+    The default is the run as the file gives it, with its constructors' defaults; what those leave open is
+    taken from the middle of its range. A corner is the default with what the corner is about at its end.
+    The random ones are drawn by the sweep's seed.
     """
     space = Space.of(sweep.search_space)
-    base = flatten(sweep.run.model_dump(mode="json"))
+    base = baseline_of(sweep)
     named = {"default": _completed(space, base, {})}
     for name, ends in _corners(space).items():
         named[name] = _completed(space, base, ends)

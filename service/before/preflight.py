@@ -132,7 +132,7 @@ def preflight(
     configs = rehearsed(sweep)
     rehearsals = rehearse(sweep, configs, data, place, limit_s)
     fit = _fit(rehearsals, place)
-    checks += [*judged(rehearsals), *outside, *_placed(fit, place)]
+    checks += [*judged(rehearsals), *_corners_alike(configs, rehearsals), *outside, *_placed(fit, place)]
     sets = "" if fit is None else fit.sets(place.gpu or None, place.slots)
     return Preflight(tuple(checks), configs, rehearsals, fit, sets)
 
@@ -202,7 +202,7 @@ def _endings(rehearsals: Mapping[str, Rehearsal]) -> Iterator[Check]:
 def _apart(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
     """Whether the random configurations differ in what comes of them."""
     drawn = [one for name, one in ran.items() if name.startswith("random")]
-    curves = {one.train_losses + one.val_losses for one in drawn}
+    curves = {_curve(one) for one in drawn}
     if len(drawn) > 1 and len(curves) == 1:
         says = (
             f"{len(drawn)} random configurations train alike, to the last bit: nothing that is searched acts"
@@ -212,6 +212,28 @@ def _apart(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:
         yield Check(
             OK, "search space", f"{len(curves)} of {len(drawn)} random configurations train differently"
         )
+
+
+def _corners_alike(
+    configs: Mapping[str, Mapping[str, Any]], rehearsals: Mapping[str, Rehearsal]
+) -> Iterator[Check]:
+    """Whether a corner trains as the default does: then what sets it apart does not act."""
+    default = rehearsals["default"]
+    if default.outcome != "ran":
+        return
+    for name, one in rehearsals.items():
+        if name == "default" or name.startswith("random") or _curve(one) != _curve(default):
+            continue
+        apart = [key for key, value in configs[name].items() if configs["default"].get(key) != value]
+        if one.outcome == "ran" and apart:
+            does = "does" if len(apart) == 1 else "do"
+            says = f"'{name}' trains as the default does, to the last bit: {', '.join(apart)} {does} not act"
+            mend = "does a scheduler, or the class itself, set it anew? search what acts"
+            yield Check(PROBLEM, "search space", says, mend)
+
+
+def _curve(one: Rehearsal) -> tuple[float, ...]:
+    return one.train_losses + one.val_losses
 
 
 def _learning(ran: Mapping[str, Rehearsal]) -> Iterator[Check]:

@@ -12,7 +12,7 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
-from service.search.export import export, export_file
+from service.search.export import Signs, export, export_file
 from service.search.points import FirstPoints, Proposal
 from service.search.samplers import (
     OWN_DRAWS,
@@ -89,7 +89,8 @@ class StudyFold:
         self.duplicates, self.seeds = duplicates, tuple(seeds)
         self.notes = check_sampler(sampler, kwargs, space, 1 + len(self.others))
         self._cells = exhaustive_cells(sampler, kwargs, space)
-        self._first = _first_points(space, sampler, baseline, [*points, *warm.points])
+        once = duplicates == "skip"
+        self._first = _first_points(space, sampler, baseline, [*points, *warm.points], once)
         self.notes += self._first.notes
         self._earlier = as_trials(warm.observed, space)
         self._ranks_pruned = issubclass(sampler_class(sampler), TPESampler)
@@ -231,23 +232,24 @@ class StudyFold:
                 self._draw_again(name)
         self._note(name, config)
 
-    def export(self, path: Path) -> None:
+    def export(self, path: Path, signs: Signs | None = None) -> None:
         """Write the study as an SQLite file that optuna-dashboard and plain Optuna open.
 
-        An export is never read back. An earlier file at `path` is replaced.
+        An export is never read back. An earlier file at `path` is replaced. With `signs` the values are
+        the user's metrics in their directions, without them losses.
 
         Raises:
             CannotExport: if the disk refuses.
         """
-        export_file(self.study, path)
+        export_file(self.study, path, signs)
 
-    def export_to(self, url: str) -> None:
-        """Write the study into a team's storage, in the place of its earlier export.
+    def export_to(self, url: str, signs: Signs | None = None) -> None:
+        """Write the study into a team's storage, in the place of its earlier export; see `export`.
 
         Raises:
             CannotExport: if it cannot be reached, or holds another's study of that name.
         """
-        export(self.study, url)
+        export(self.study, url, signs)
 
     # -- within ----------------------------------------------------------------------------------
 
@@ -311,10 +313,14 @@ class StudyFold:
 
 
 def _first_points(
-    space: Space, sampler: str, baseline: Mapping[str, Any] | None, points: Sequence[Mapping[str, Any]]
+    space: Space,
+    sampler: str,
+    baseline: Mapping[str, Any] | None,
+    points: Sequence[Mapping[str, Any]],
+    once: bool,
 ) -> FirstPoints:
     if not is_grid(sampler):
-        return FirstPoints(space, baseline, points)
+        return FirstPoints(space, baseline, points, once)
     if points:
         raise ValueError(
             f"{sampler} goes over its grid and nothing else; drop points_to_evaluate,"

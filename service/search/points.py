@@ -34,6 +34,7 @@ class FirstPoints:
         baseline: the configuration that would run without a search; keys that are not searched are
             ignored. It is skipped, with a note, where it lies outside the space.
         points: flat and possibly partial configurations.
+        once: whether a whole configuration that is in line already is left out.
 
     Attributes:
         notes: why the baseline is skipped.
@@ -43,17 +44,25 @@ class FirstPoints:
     """
 
     def __init__(
-        self, space: Space, baseline: Mapping[str, Any] | None, points: Iterable[Mapping[str, Any]]
+        self,
+        space: Space,
+        baseline: Mapping[str, Any] | None,
+        points: Iterable[Mapping[str, Any]],
+        once: bool = False,
     ) -> None:
         self.notes: tuple[str, ...] = ()
-        self._points = [space.encode(check_point(space, point)) for point in points]
         self._baseline: dict[str, Any] | None = None
+        own: dict[str, Any] = {}
         if baseline is not None:
-            config = space.active_part(baseline)
-            if space.contains(config):
-                self._baseline = dict(space.encode(config))
+            own = space.active_part(baseline)
+            if space.contains(own):
+                self._baseline = dict(space.encode(own))
             else:
-                self.notes = (f"the baseline is skipped: {_outside(space, config)}",)
+                self.notes = (f"the baseline is skipped: {_outside(space, own)}",)
+        wanted = [check_point(space, point) for point in points]
+        if once:
+            wanted = _only_new(space, wanted, own if self._baseline is not None else None)
+        self._points = [space.encode(point) for point in wanted]
 
     def source(self, number: int) -> Source:
         """Where trial `number` comes from: the baseline is number 0 or never."""
@@ -71,6 +80,17 @@ class FirstPoints:
         if source == "baseline":
             return self._baseline or {}
         return self._points.pop(0) if self._points else {}
+
+
+def _only_new(
+    space: Space, points: Iterable[Mapping[str, Any]], baseline: Mapping[str, Any] | None
+) -> list[Mapping[str, Any]]:
+    """The points without those that are whole and in line before; what a partial one lacks is drawn anew."""
+    new: list[Mapping[str, Any]] = []
+    for point in points:
+        if not space.contains(point) or dict(point) not in [baseline, *map(dict, new)]:
+            new.append(point)
+    return new
 
 
 def check_point(space: Space, point: Mapping[str, Any]) -> Mapping[str, Any]:

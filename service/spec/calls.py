@@ -19,12 +19,13 @@ from service.spec.space import NEVER_SEARCHED, Space
 from service.spec.sweep import Sweep
 from trainables.criteria import disagreement, of_criterion, unusable
 from trainables.csv_header import SEPARATORS, header, separator_in
+from trainables.optimizers import WRAPPED, why_unusable
 from trainables.run import CONFIGS, DATA_WORDS, SCHEDULE_WORDS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
     "net": ("in_features", "out_features", "input_size", "output_size"),
-    "optimizer": (),
-    "scheduler": ("total_steps", "T_max", "max_lr", "steps_per_epoch"),
+    "optimizer": ("num_data", "num_iterations", "params"),
+    "scheduler": ("total_steps", "T_max", "t_max", "max_lr", "steps_per_epoch"),
     "criterion": (),
     "data": ("folders",),
 }
@@ -110,10 +111,14 @@ class Calls:
         config = CONFIGS[word]
         given: dict[str, Any] = getattr(self.sweep.run, config)
         for path, key in self.choices(word):
+            if reason := why_unusable(path):
+                yield self.wrong(key, f"{path} cannot be used here", reason)
+                continue
             keys: dict[str, Key] = {name: ("run", config, name) for name in given}
             keys |= self.searched(word, path)
             ours = keys.keys() & set(OURS.get(word, ()))
-            names = [name for name in keys if name not in ours]
+            # An optimizer that wraps another takes that one's class in the place of its parameters.
+            names = [name for name in keys if name not in ours and (word, name) != ("optimizer", WRAPPED[0])]
             if word == "net" and self.takes_hparams(path):
                 continue
             first = 1 if word in ("optimizer", "scheduler") else 0

@@ -15,6 +15,7 @@ from schedulers import RULES
 from schedulers.audit import AUDIT_WORDS, audited
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Domain, Float, Int
+from service.spec.baseline import baseline_of
 from service.spec.calls import Finding
 from service.spec.document import Document
 from service.spec.natural_limits import breaks_limits
@@ -23,12 +24,12 @@ from service.spec.space import Space
 from service.spec.sweep import BETTER_HIGHER, Sweep
 from trainables import imports
 from trainables.criteria import of_criterion
-from trainables.run import COSTS
+from trainables.run import COSTS, OUR_METRICS, flatten
 
 STEADY = ("epoch_s", "peak_memory_mb")
 """What a trial reports, besides its costs, that training leaves much as it is."""
 
-ALWAYS_REPORTED = ("val_loss", "train_loss", "lr", "grad_norm", "epoch_s")
+ALWAYS_REPORTED = OUR_METRICS[:5]  # memory and the GPU's load only of this machine
 _SCORES = {"classes": ("accuracy",), "labels": ("accuracy", "exact_match"), "numbers": ("r2",)}
 _GRIDS = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")
 _PER_STEP = ("OneCycleLR", "CyclicLR")
@@ -289,6 +290,21 @@ class Checks:
                 what = f"{shown(value)} lies outside the searched range"
                 mend = "the baseline trial cannot have it; widen the range, or write 'baseline: false'"
                 yield self.warning(("run", *name.split(".")), what, mend)
+        yield from self.left_out()
+
+    def left_out(self) -> Iterator[Finding]:
+        """Searched keywords that the run leaves to a default which the baseline cannot have."""
+        given, own = flatten(self.run.model_dump(mode="json")), baseline_of(self.sweep)
+        for name, parameter in self.sweep.search_space.items():
+            if name in given or parameter.when or not name.partition(".")[2]:
+                continue
+            if name not in own:
+                what = f"the run gives no {name}, so no baseline is tried first"
+                yield self.warning(self.space.keys[name], what, f"say run.{name}, or write 'baseline: false'")
+            elif not parameter.domain.contains(own[name]):
+                what = f"the run leaves {name} at its default {shown(own[name])}, which is never searched"
+                mend = f"say run.{name}, or write 'baseline: false': else no baseline is tried first"
+                yield self.warning(self.space.keys[name], what, mend)
 
     def resources(self) -> Iterator[Finding]:
         """GPUs are whole ones or a fraction of one, and agree with the device."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from service.spec.lookup import Definition, Found, Modules
 
@@ -23,6 +24,10 @@ _HARMLESS = {
 _DEPTH = 12  # base classes deeper than this are a circle
 
 
+NO_DEFAULT = object()
+"""A parameter has none, or none that the source tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter of a signature."""
@@ -32,6 +37,8 @@ class Parameter:
     keyword: bool = True
     """Whether it can be given by name."""
     positional: bool = True
+    default: Any = NO_DEFAULT
+    """Where it is a plain value in the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +93,28 @@ def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, skip: int) -> Sig
     args = node.args
     positional = [*args.posonlyargs, *args.args]
     first_default = len(positional) - len(args.defaults)
+    defaults = [None] * first_default + args.defaults
     parameters = [
-        Parameter(arg.arg, required=place < first_default, keyword=place >= len(args.posonlyargs))
-        for place, arg in enumerate(positional)
+        Parameter(
+            arg.arg,
+            required=default is None,
+            keyword=place >= len(args.posonlyargs),
+            default=_plain_value(default),
+        )
+        for place, (arg, default) in enumerate(zip(positional, defaults, strict=True))
     ][skip:]
     parameters += [
-        Parameter(arg.arg, required=default is None, positional=False)
+        Parameter(arg.arg, required=default is None, positional=False, default=_plain_value(default))
         for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)
     ]
     return Signature(tuple(parameters), open=args.kwarg is not None)
+
+
+def _plain_value(node: ast.expr | None) -> Any:
+    try:
+        return NO_DEFAULT if node is None else ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return NO_DEFAULT
 
 
 def _keywords_unused(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

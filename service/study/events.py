@@ -131,6 +131,8 @@ class Recovered:
     t: float
     trial: str
     error: str
+    terminated: bool = False
+    """It was asked to leave (SIGTERM): that says nothing of the trial, and is not counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ class TrialRecord:
         generation: exploits behind it.
         lineage: those exploits, oldest first.
         checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
-        losses_of_worker: workers lost since the last epoch that was new.
+        losses_of_worker: workers lost since the last epoch that was new, those that got a SIGTERM aside.
         resources: of its second run, after it ran out of memory; empty if it did not, or may have none.
         last_loss, best_loss: of the finite reports; None before the first.
         best_epoch: the epoch of `best_loss`.
@@ -209,7 +209,7 @@ class StudyRecord:
             case Paused():
                 trial.status = "paused"
             case Recovered():
-                trial.losses_of_worker += 1
+                trial.losses_of_worker += not event.terminated
             case Retried():
                 trial.status, trial.resources = "paused", dict(event.resources)
             case Fallen():

@@ -17,6 +17,7 @@ import yaml
 
 from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 from service.spec import Sweep, read_sweep
+from service.spec.baseline import baseline_of
 from service.spec.overrides import lay_over, without
 from service.study.best import (
     LENGTHS,
@@ -33,7 +34,6 @@ from service.study.front import front
 from service.study.journal import read_events
 from service.study.race import BASELINE
 from service.study.record import StudyRecord, TrialRecord, fold
-from trainables.run import flatten
 
 FOLDER = "retrain"
 LAST = "-last"
@@ -95,7 +95,7 @@ def candidates(sweep: Sweep, record: StudyRecord, top_k: int) -> list[Candidate]
         NoWinner: if no trial could be retrained.
     """
     found = top_of(sweep, record, top_k)
-    own = flatten(sweep.run.model_dump(mode="json"))
+    own = baseline_of(sweep)
     baseline = {key: own[key] for key in sweep.space if key in own}
     if sweep.space and len(baseline) == len(sweep.space) and BASELINE not in [each.name for each in found]:
         tries = (trial for trial in record.trials.values() if trial.source == "baseline")

@@ -12,9 +12,9 @@ from service.search.ordered import InOrder
 from service.search.space import Space
 from service.search.warm import Warm
 from service.spec import Sweep
+from service.spec.baseline import baseline_of
 from service.study.desk import Searcher
 from service.study.events import Begun, Event
-from trainables.run import flatten
 
 
 def make_searcher(sweep: Sweep, warm: Warm | None = None, window: int = 1) -> Searcher:
@@ -35,7 +35,7 @@ def make_searcher(sweep: Sweep, warm: Warm | None = None, window: int = 1) -> Se
         sampler=sweep.sampler.name,
         sampler_kwargs=sweep.sampler.kwargs,
         seed=sweep.seed,
-        baseline=flatten(sweep.run.model_dump(mode="json")) if sweep.baseline else None,
+        baseline=baseline_of(sweep) if sweep.baseline else None,
         points=sweep.points_to_evaluate,
         others=sweep.others,
         constraints=sweep.constraints,
@@ -61,5 +61,6 @@ def export_study(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...
         path: of the file in the study's folder.
     """
     if isinstance(searcher, InOrder | StudyFold):
-        return write_exports(searcher.finish(), sweep.optuna_storage, path)
+        signs = {sweep.metric: sweep.sign, **sweep.others}
+        return write_exports(searcher.finish(), sweep.optuna_storage, path, signs)
     return ()

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from service.study.card import gap, mean_of, score_key
 from service.study.command_line import launch_command, typed
+from service.study.race import BASELINE
 from service.view.rows import put
 from service.view.words import number
 
@@ -33,6 +34,13 @@ def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) 
     spread = f"{number(winner['mean'])} ± {number(winner['std'])} ({seeds})"
     put(console, "winner", f"{winner['what']}: {result['metric']} {spread}", "bold green")
     put(console, "lead", _lead(result))
+    if result["winner"] == BASELINE:
+        put(
+            console,
+            "baseline",
+            "it has won: the search found nothing that is better over these seeds",
+            "yellow",
+        )
     if result["tau"] is not None:
         agrees = f"Kendall's tau {result['tau']:+.2f} between the sweep's ranking and this one"
         put(console, "ranking", agrees)

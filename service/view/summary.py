@@ -7,7 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from schedulers.racing import CANDIDATE_KEY
 from service.study.audit import Audit, audit
+from service.study.best import searched
 from service.study.command_line import launch_command, typed
 from service.study.failures import commonest
 from service.study.front import counted, front
@@ -48,16 +50,19 @@ def print_summary(
 
 
 def against_baseline(facts: Facts, record: StudyRecord) -> str:
-    """Whether the search beat the run as it was before it; empty where that was not tried."""
+    """Whether the search beat the run as it was before it; empty where that was not tried.
+
+    Of a race over seeds it says nothing: there the baseline is one candidate of a table of means.
+    """
     first = next((trial for trial in record.trials.values() if trial.source == "baseline"), None)
     best = record.best()
-    if first is None or best is None:
+    if first is None or best is None or CANDIDATE_KEY in first.config:
         return ""
     value, found = first.worth(record.objective), best.worth(record.objective)
     if first.outcome != "completed" or value is None or found is None:
         return f"trial {first.number}, {facts.baseline}, did not run to its end ({first.status})"
     shown = f"{facts.metric} {number(facts.value(value))}"
-    if best is first:
+    if searched(best.first_config) == searched(first.first_config):  # a replicate of it is no other
         return f"{shown}: no trial beat {facts.baseline}"
     gap = number(abs(value - found))
     share = f" ({abs(value - found) / abs(value):.1%})" if value else ""

@@ -24,7 +24,28 @@ GRID = "sampler=optuna.samplers.GridSampler"
 BATCHES = "search_space.batch_size={type: int, min: 16, max: 1024, log: true}"
 
 # (rule, assignments that raise it, assignments that just do not)
+ONE_CYCLE = "run.scheduler=torch.optim.lr_scheduler.OneCycleLR"
+CYCLIC = [
+    "run.scheduler=torch.optim.lr_scheduler.CyclicLR",
+    "run.scheduler_config={base_lr: 1e-4, max_lr: 1e-2}",
+]
+
 CASES: list[tuple[str, list[str], list[str]]] = [
+    (
+        "lr_overruled",
+        [ONE_CYCLE, "run.scheduler_config={max_lr: 1e-2}"],
+        [ONE_CYCLE, "run.scheduler_config={}"],
+    ),
+    (
+        "lr_overruled",
+        [
+            ONE_CYCLE,
+            "run.scheduler_config={}",
+            "search_space.scheduler_config.max_lr={type: float, min: 1e-4, max: 1e-2, log: true}",
+        ],
+        [ONE_CYCLE, "run.scheduler_config={}"],
+    ),
+    ("lr_overruled", CYCLIC, ["run.scheduler=null", "run.scheduler_config={}"]),
     ("log_scale", [f"{LR}.log=false"], []),
     (
         "log_scale",

@@ -15,7 +15,7 @@ from service.before.advice.data import DataFacts
 from service.before.check import NOTE, OK, PROBLEM, NotFit
 from service.before.corners import rehearsed, size, trial_config
 from service.before.fit import fit_cpu, fit_gpu
-from service.before.preflight import Preflight, judged
+from service.before.preflight import Preflight, _corners_alike, judged
 from service.before.rows import data_checks
 from service.spec import read_sweep
 from tests.before.conftest import WELL, Read
@@ -130,6 +130,21 @@ def test_what_would_lose_a_night_is_a_problem(rehearsals, problems):
 )
 def test_what_may_be_meant_so_is_noted_once(odd, name):
     assert said(random_ones(other(1, **odd), other(2, **odd)), NOTE) == [name]
+
+
+@pytest.mark.parametrize(
+    ("corner", "says"),
+    [
+        (RAN, ["'highest lr' trains as the default does, to the last bit: lr does not act"]),
+        (other(1), []),
+        (Rehearsal("diverged", "loss is nan"), []),
+    ],
+)
+def test_a_corner_that_trains_as_the_default_does_is_a_problem(corner, says):
+    """As every lr below OneCycleLR with a max_lr of its own."""
+    configs = {"default": {"lr": 0.1, "x": 1}, "highest lr": {"lr": 1.0, "x": 1}}
+    found = _corners_alike(configs, {"default": RAN, "highest lr": corner})
+    assert [(check.state, check.says) for check in found] == [(PROBLEM, text) for text in says]
 
 
 def test_a_slow_configuration_is_noted():

@@ -120,3 +120,16 @@ def test_both_slots_are_used_by_short_trials(tmp_path):
     shares = Counter(result.metrics["process"] for result in grid)
     assert len(shares) == 2
     assert min(shares.values()) >= 5
+
+
+def test_pfl_runs_no_epoch_of_a_function_without_checkpoints_twice(tmp_path):
+    """Its default pauses trials for a second look; here they would begin again at epoch 1."""
+    scheduler = schedulers.PFL(metric="loss", mode="min", max_resource=27)
+    story = Story()
+    scheduler.attach(listener=story)
+    points = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.15, 0.25, 0.12, 0.11]
+    grid = fit(falling, scheduler, {"x": tune.grid_search(points)}, 1, tmp_path)
+    assert grid.num_errors == 0
+    epochs = [(trial, result["training_iteration"]) for trial, result, _ in story.results]
+    assert len(epochs) == len(set(epochs)) < 27 * len(points)
+    assert len(story.endings) == len(points)

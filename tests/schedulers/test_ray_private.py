@@ -2,6 +2,7 @@
 
 import inspect
 
+import pytest
 import ray
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train._internal.session import _TrainingResult
@@ -9,6 +10,8 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils.object_cache import _ObjectCache
+
+from schedulers.ray_private import survive_dead_idle_processes
 
 
 def parameters(function):
@@ -64,3 +67,45 @@ def test_while_somebody_is_staged_idle_processes_are_kept():
     assert "total_max_objects == 0" in inspect.getsource(TuneController._cleanup_cached_actors)
     finds = inspect.getsource(TuneController._unstage_trial_with_resources)
     assert "staged_resources = staged_trial.placement_group_factory" in finds
+
+
+class OneTrial:
+    status = Trial.PENDING
+
+
+class Controller:
+    """As much of Ray's controller as a lost process needs."""
+
+    def __init__(self):
+        self._resetting_trials, self.recovered = set(), []
+
+    def _set_trial_status(self, trial, status):
+        trial.status = status
+
+    def _trial_task_failure(self, trial, exception):
+        if trial.status == Trial.RUNNING:
+            self.recovered.append(trial)
+            trial.status = Trial.PENDING
+        else:
+            trial.status = Trial.ERROR
+
+
+@pytest.mark.parametrize("told", [1, 2])
+def test_a_trial_given_a_dead_idle_process_is_recovered_once(told):
+    """Ray tells of the lost process, of the lost call, or of both."""
+    controller, trial = Controller(), OneTrial()
+    survive_dead_idle_processes(controller)
+    survive_dead_idle_processes(controller)
+    controller._resetting_trials.add(trial)
+    for _ in range(told):
+        controller._trial_task_failure(trial, RuntimeError("lost"))
+    assert (controller.recovered, trial.status) == ([trial], Trial.PENDING)
+    assert not controller._resetting_trials  # else it would wait for that process for ever
+
+
+def test_a_trial_is_reset_by_a_call_that_tells_of_its_failure():
+    source = inspect.getsource(TuneController._schedule_trial_reset)
+    assert "self._resetting_trials.add(trial)" in source
+    assert "on_error=self._trial_task_failure" in source
+    failed = inspect.getsource(TuneController._process_trial_failure)
+    assert "if trial.status == Trial.RUNNING and trial.should_recover():" in failed

@@ -11,6 +11,7 @@ from ray.tune.schedulers import TrialScheduler
 import schedulers
 from schedulers import Continue, Exploit, Float, Listener, Pause, Report, Resume, Rule, RuleScheduler, Stop
 from schedulers.tune.slots import HOLD_S, Filling
+from tests.schedulers.trainables import Slope
 
 
 class Scripted(Rule):
@@ -65,7 +66,7 @@ class Controller:
     def __init__(self, *trials, more=False):
         self.trials, self.told = list(trials), []
         self.search_alg = SimpleNamespace(is_finished=lambda: not more)
-        self._staged_trials, self.kept = set(), 0
+        self._staged_trials, self._resetting_trials, self.kept = set(), set(), 0
         self._actor_cache = SimpleNamespace(increase_max=self.keep)
 
     def keep(self, resources, by):
@@ -84,6 +85,9 @@ class Controller:
     def stop_trial(self, trial):
         self.told.append(("stop", trial.trial_id))
         trial.status = Trial.TERMINATED
+
+    def _trial_task_failure(self, trial, exception):
+        self.told.append(("failure", trial.trial_id))
 
     def _schedule_trial_save(self, trial, result=None):
         self.told.append(("save", trial.trial_id))
@@ -104,6 +108,10 @@ class FakeTrial:
             _latest_checkpoint_result=None,
         )
         self.run_metadata = SimpleNamespace(checkpoint_manager=manager, invalidate_cache=lambda: None)
+        self.trainable, self.checkpoint = Slope, None
+
+    def get_trainable_cls(self):
+        return self.trainable
 
     def is_finished(self):
         return self.status in (Trial.TERMINATED, Trial.ERROR)

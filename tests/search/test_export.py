@@ -11,7 +11,10 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
+from service.report.database import of_database
+from service.report.optuna_file import load_study
 from service.search.export import write_exports
 from service.search.samplers import quiet
 from service.search.tune import StudySearcher
@@ -46,6 +49,51 @@ def test_plain_optuna_finds_every_trial_as_it_was_told(name: str, tmp_path: Path
     searcher = played(name)
     assert write_exports(searcher, None, tmp_path / "optuna.db") == ()
     assert opened(f"sqlite:///{tmp_path}/optuna.db") == [seen(trial) for trial in searcher.study.trials]
+
+
+@pytest.mark.parametrize(
+    ("name", "signs"),
+    [
+        ("TPE", {"accuracy": -1}),
+        ("TPE", {"val_loss": 1}),
+        ("NSGA-II, two metrics", {"accuracy": -1, "parameters": 1}),
+    ],
+)
+def test_the_export_is_in_the_users_metrics_and_directions(
+    name: str, signs: dict[str, int], tmp_path: Path
+) -> None:
+    """optuna-dashboard shows an accuracy that rises, and best is best."""
+    searcher, path = played(name), tmp_path / "optuna.db"
+    assert write_exports(searcher, None, path, signs) == ()
+    found = load_study(path)
+    assert found.metric_names == list(signs)
+    assert [way.name for way in found.directions] == [
+        "MINIMIZE" if sign > 0 else "MAXIMIZE" for sign in signs.values()
+    ]
+    for told, mine in zip(found.trials, searcher.study.trials, strict=True):
+        losses = mine.values and [sign * loss for sign, loss in zip(signs.values(), mine.values, strict=True)]
+        sign = next(iter(signs.values()))
+        assert told.values == losses
+        assert told.intermediate_values == {
+            step: sign * loss for step, loss in mine.intermediate_values.items()
+        }
+    assert {trial.number for trial in found.best_trials} == {
+        trial.number for trial in searcher.study.best_trials
+    }
+
+
+def test_report_reads_an_export_as_it_was(tmp_path: Path) -> None:
+    searcher, path = played("TPE"), tmp_path / "optuna.db"
+    write_exports(searcher, None, path, {"accuracy": -1})
+    subject = of_database(path, None)
+    assert [(metric.name, metric.direction) for metric in subject.metrics] == [("accuracy", "maximize")]
+    worth = {
+        trial.number: trial.last_loss
+        for trial in subject.record.trials.values()
+        if trial.outcome == "completed"
+    }
+    finished = [trial for trial in searcher.study.trials if trial.state == TrialState.COMPLETE]
+    assert worth == {trial.number: trial.value for trial in finished}
 
 
 def test_a_study_without_trials_is_one_too(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from schedulers.space import Categorical, Domain, Float, Int
-from service.search.points import Proposal
+from service.search.points import FirstPoints, Proposal
 from service.search.samplers import quiet
+from service.search.space import Space
 from service.search.tune import StudySearcher
 from tests.search.scripted import CONDITIONAL, LISTED, MIXED, TPE, WHEN, play, script, sweep
 
@@ -106,6 +107,22 @@ def test_the_baseline_comes_first_then_the_points_then_the_sampler() -> None:
     assert configs[0] == {"lr": 0.5, "net.layers": 2}
     assert configs[1]["lr"] == 0.25  # the sampler gave it its layers
     assert configs[2] == {"lr": 0.1, "net.layers": 4}
+
+
+@pytest.mark.parametrize(
+    ("once", "lrs"), [(True, [0.5, 0.25, 0.25, 0.1]), (False, [0.5, 0.5, 0.25, 0.25, 0.1, 0.1])]
+)
+def test_where_duplicates_are_skipped_a_whole_point_is_tried_once(once: bool, lrs: list[float]) -> None:
+    """Also one that equals the baseline: a refining stage begins with its best twice over."""
+    points: list[dict[str, Any]] = [{"lr": 0.5, "net.layers": 2}, {"lr": 0.25}, {"lr": 0.25}]
+    points += [{"lr": 0.1, "net.layers": 4}] * 2
+    first = FirstPoints(Space(SPACE), {"lr": 0.5, "net.layers": 2}, points, once)
+    taken = []
+    for number in range(len(lrs)):
+        fixed = first.take(first.source(number))
+        assert fixed is not None
+        taken.append(fixed["lr"])
+    assert (taken, first.source(99)) == (lrs, "sampler")
 
 
 @pytest.mark.parametrize(

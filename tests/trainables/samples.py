@@ -167,6 +167,34 @@ def odd(run, data, *, device, seed):
     yield Epoch(2, 1.0, kinds[run.net_config["loss"]])
 
 
+def counted(run, data, *, device, seed):
+    """A loop that numbers its epochs as `net_config.numbers` says."""
+    for number in run.net_config["numbers"]:
+        yield Epoch(number, 1.0, 1.0)
+
+
+def naming(run, data, *, device, seed):
+    """A loop whose metric has the name that `net_config.name` says."""
+    yield Epoch(1, 1.0, 1.0, {run.net_config["name"]: 3.0})
+
+
+class Beginning:
+    """A loop that saves and loads, and counts from 1 again after it was loaded."""
+
+    def __init__(self, run, data, *, device, seed):
+        pass
+
+    def __iter__(self):
+        for number in range(1, 9):
+            yield Epoch(number, 1.0, 1.0)
+
+    def save(self, directory):
+        pass
+
+    def load(self, directory):
+        pass
+
+
 class Keeping:
     """A loop that saves and loads."""
 

@@ -52,3 +52,27 @@ def test_its_own_load_is_called_where_there_is_one(tmp_path):
 def test_a_loop_that_yields_no_epoch_is_an_error():
     with pytest.raises(RunError, match=r"yields dict; it should yield trainables\.training\.Epoch"):
         next(loop_of("wrong"))
+
+
+@pytest.mark.parametrize(
+    ("epochs", "came", "due"),
+    [([1, 5], 5, 2), ([1, 2, 2], 2, 3), ([1, 1], 1, 2), ([0], 0, 1), ([1, 2.0], 2.0, 2), ([True], True, 1)],
+)
+def test_an_epoch_that_is_not_the_one_due_is_an_error(epochs, came, due):
+    run = run_of(train="tests.trainables.samples.counted", net_config={"numbers": epochs})
+    with pytest.raises(RunError) as caught:
+        list(Foreign(run, data_of(run), device="cpu", seed=5))
+    assert str(caught.value) == (
+        f"train: tests.trainables.samples.counted yields epoch {came!r} where {due} was due; yield one Epoch "
+        "for each pass over the data, numbered 1, 2, 3, ... (after `load` from where it was saved on)"
+    )
+
+
+def test_a_loop_that_counts_from_1_again_after_load_is_an_error(tmp_path):
+    first, second = loop_of("Beginning"), loop_of("Beginning")
+    next(first)
+    next(first)
+    first.save(tmp_path)
+    second.load(tmp_path)
+    with pytest.raises(RunError, match="yields epoch 1 where 3 was due"):
+        next(second)

@@ -1,8 +1,10 @@
 """Whatever a user's loop returns on its n-th epoch is an epoch, or an outcome with one line."""
 
 import pytest
+from ray.tune.result import AUTO_RESULT_KEYS
 
 from tests.trainables.samples import BASE
+from trainables.run import RESERVED_METRICS, RunError, read
 from trainables.trial import Trial
 
 
@@ -46,3 +48,29 @@ def test_anything_else_is_an_outcome_with_one_line(loss, outcome, reason, capfd)
     assert result["outcome"] == outcome
     assert result["reason"].endswith(reason)
     assert "\n" not in result["reason"]
+
+
+def first_result(**words):
+    trial = Trial()
+    trial.begin(BASE | words | {"trial": {"seed": 1}}, gpu_share=0)
+    return trial.step()
+
+
+@pytest.mark.parametrize("name", ["done", "error", "epoch", "val_loss", "flops", "a/b", ""])
+def test_a_metric_of_a_loop_that_would_be_taken_for_something_else_is_refused(name):
+    result = first_result(train="tests.trainables.samples.naming", net_config={"name": name})
+    start = f"train: tests.trainables.samples.naming yields an Epoch with metrics[{name!r}]: {name!r} is "
+    assert (result["outcome"], result["reason"][: len(start)]) == ("failed", start)
+
+
+@pytest.mark.parametrize("name", ["done", "lr", "a/b"])
+def test_so_is_one_of_the_run_config(name):
+    with pytest.raises(RunError) as caught:
+        read(BASE | {"metrics": {name: "math.tau"}})
+    assert str(caught.value).startswith(f"run.metrics.{name}: {name!r} is ")
+
+
+def test_every_name_of_a_result_is_reserved():
+    """Ours, an outcome's and Ray's; `accuracy` and `r2` a user may define anew."""
+    names = set(first_result()) | set(first_result(net="no.such.Net")) | set(AUTO_RESULT_KEYS)
+    assert names - {"accuracy", "r2"} <= RESERVED_METRICS

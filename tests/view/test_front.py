@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 from service.spec.sweep import Metric
 from service.study.record import StudyRecord, TrialRecord
 from service.view.progress import Facts
@@ -32,6 +33,8 @@ def study(*trials: TrialRecord, baseline: bool = True) -> StudyRecord:
 )
 def test_the_end_says_whether_the_search_beat_the_baseline(losses: tuple[float, ...], line: str) -> None:
     trials = [trial(number, at(loss, 10)) for number, loss in enumerate(losses)]
+    for each in trials:
+        each.first_config = {"lr": each.number}
     assert against_baseline(ONE, study(*trials)) == line
 
 
@@ -40,6 +43,22 @@ def test_a_baseline_that_was_stopped_is_no_yardstick() -> None:
     trials[0].status = "stopped"
     line = "trial 0, the run as it is, did not run to its end (stopped)"
     assert against_baseline(ONE, study(*trials)) == line
+
+
+@pytest.mark.parametrize("own", [{}, {"trial.seed": 7}])
+def test_a_better_seed_of_the_baseline_is_no_better_configuration(own: dict[str, Any]) -> None:
+    trials = [trial(number, at(loss, 10)) for number, loss in enumerate((0.5, 0.4))]
+    for each, more in zip(trials, ({}, own), strict=True):
+        each.first_config = each.config = {"lr": 0.1, **more}
+    assert against_baseline(ONE, study(*trials)) == "val_loss 0.5: no trial beat the run as it is"
+
+
+def test_a_race_over_seeds_is_not_read_as_a_search() -> None:
+    """Its table of means says who has won."""
+    trials = [trial(number, at(loss, 10)) for number, loss in enumerate((0.5, 0.4))]
+    for seed, each in enumerate(trials):
+        each.first_config = each.config = {CANDIDATE_KEY: "baseline", BLOCK_KEY: seed}
+    assert against_baseline(ONE, study(*trials)) == ""
 
 
 def test_without_a_baseline_nothing_is_said() -> None:

@@ -33,6 +33,31 @@ COUPLED_DECAY = {
 """Optimizers that add the decay to the gradient and then rescale both, and what mends it."""
 
 
+RATE_OF_ITS_OWN = {
+    "CyclicLR": True,
+    "CosineAnnealingWarmupRestarts": True,
+    "OneCycleLR": False,
+    "CosineScheduler": False,
+    "LinearScheduler": False,
+    "PolyScheduler": False,
+}
+"""Schedulers that set the rate by their own `max_lr`: always, or else where it is given."""
+
+
+def lr_overruled(sweep: Sweep) -> Iterator[Remark]:
+    """The learning rate is searched where it acts: not below a scheduler that sets one of its own."""
+    name, top = class_name(sweep.run.scheduler or ""), "scheduler_config.max_lr"
+    given = "max_lr" in sweep.run.scheduler_config or top in sweep.space
+    if LR not in sweep.space or "scheduler" in sweep.space or name not in RATE_OF_ITS_OWN:
+        return
+    always = RATE_OF_ITS_OWN[name]
+    if always or given:
+        why = f"{name} sets the rate by its own max_lr: every lr trains alike, to the last bit"
+        instead = f"search {top} in its place"
+        mend = instead if always else f"drop {top}, which is then this rate, or {instead}"
+        yield Remark(at(LR), why, mend)
+
+
 def width_and_depth(sweep: Sweep) -> Iterator[Remark]:
     """Capacity is fixed and expressiveness searched: not `nodes` and `layers` together."""
     inside = [flat for flat in sweep.space if flat.startswith("net_config.")]
@@ -115,6 +140,7 @@ def _search_lr(sweep: Sweep) -> str:
 
 
 RULES = (
+    Rule(lr_overruled, "torch.optim.lr_scheduler: OneCycleLR and CyclicLR begin by setting every group's lr"),
     Rule(width_and_depth, "document 000, The HPO Philosophy"),
     Rule(architecture_before_lr, "document 003, Pitfall 5"),
     Rule(batch_size_without_lr, "document 003, Batch Size and Learning Rate Interaction"),

@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.stopper import Stopper
 
-from schedulers.ray_private import last_error, start_at
+from schedulers.ray_private import last_error, start_at, terminated
 from service.study.desk import Desk
 from service.study.events import Checkpointed, Recovered, Started
 from service.study.fallback import fall_back
@@ -105,7 +105,7 @@ class Hooks(NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no 
         self.desk.keeper.sweep(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """A worker was lost; not the trial's fault, unless it takes every worker with it."""
+        """A worker was lost; not the trial's fault, unless it takes every worker with it unasked."""
         if trial.status == Trial.PAUSED or trial.is_finished():
             return  # it waits for a larger share, or for another's weights; or there were none
         error = last_error(trial) or "worker lost"
@@ -115,7 +115,7 @@ class Hooks(NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no 
         if DAMAGED in error:
             place, error = fall_back(self.desk.record, self.desk.folder.locate, trial.trial_id)
             start_at(trial, place)
-        self._emit(Recovered, trial, error=error)
+        self._emit(Recovered, trial, error=error, terminated=terminated(error))
         losses = self.desk.record.trials[trial.trial_id].losses_of_worker
         if losses >= WORKERS_LOST_WITHOUT_PROGRESS - 1 and not self.desk.rule.replaces:
             trial.max_failures = 0  # the next loss is its end

@@ -1,0 +1,71 @@
+"""Best, ranking, sampler, export and early end agree on which trials count, whatever half of them came to."""
+
+import math
+
+import pytest
+
+from service.report.optuna_file import load_study
+from service.spec import Sweep
+from service.study.events import Asked, Begun, Ended, Reported, Started
+from service.study.limits import reached
+from service.study.record import StudyRecord
+from service.study.retrain import ranking
+from service.study.searcher import export_study, make_searcher
+from service.study.stream import rebuild
+from service.study.tune import make_scheduler
+
+NAN, INF = math.nan, math.inf
+SWEEP = {
+    "study_name": "ranked",
+    "trials": 8,
+    "metric": "score",
+    "sampler": {"name": "optuna.samplers.RandomSampler"},
+    "trial_scheduler": {"name": "schedulers.FIFO"},
+    "baseline": False,
+    "run": {"data": "trainables.data.load_digits", "train": "mine.loop", "epochs": 1},
+    "search_space": {"optimizer_config.lr": {"domain": {"low": 0.0, "high": 1.0}}},
+}
+
+
+def events_of(sweep, values):
+    """One epoch each, judged and told as a run would tell them."""
+    searcher = make_searcher(sweep)
+    yield Begun(t=0.0, attempt=1, slots=1, trials=len(values), provenance={})
+    for number, value in enumerate(values):
+        name, t = f"{number:05d}", float(number)
+        config = searcher.ask(number).config
+        yield Asked(t=t, trial=name, config=config, source="sampler", revision=0, draws=1)
+        yield Started(t=t, trial=name, attempt=1)
+        loss = sweep.sign * value
+        diverged = not math.isfinite(value)
+        yield Reported(
+            t=t,
+            trial=name,
+            generation=0,
+            epoch=1,
+            work=1,
+            loss=loss,
+            metrics={"score": value},
+            decision="stop",
+        )
+        outcome = "diverged" if diverged else "completed"
+        yield Ended(t=t, trial=name, outcome=outcome, reason="")
+
+
+@pytest.mark.parametrize("direction", ["maximize", "minimize"])
+@pytest.mark.parametrize("odd", [NAN, INF, -INF])
+def test_non_finite_values_rank_nowhere_for_anybody(direction, odd, tmp_path):
+    sweep = Sweep.model_validate(
+        SWEEP | {"direction": direction, "stop": {"target": 0.7 if direction == "maximize" else 0.2}}
+    )
+    values = [0.5, odd, 0.3, odd, 0.6, odd, odd, 0.4]
+    best, order = (4, [4, 0, 7, 2]) if direction == "maximize" else (2, [2, 7, 0, 4])
+    record, searcher = StudyRecord(sweep.objective), make_searcher(sweep)
+    rebuild(list(events_of(sweep, values)), record, make_scheduler(sweep).rule, searcher)
+    export_study(searcher, sweep, tmp_path / "optuna.db")
+    study = load_study(tmp_path / "optuna.db")
+    assert record.best().number == best
+    assert [trial.number for trial in ranking(sweep, record)] == order
+    assert study.best_trial.number == best
+    assert [trial.number for trial in study.trials if trial.values] == sorted(order)
+    assert not reached(sweep, record)  # an infinite value is no goal reached

@@ -1,0 +1,165 @@
+"""Optimizers and schedulers go on from a checkpoint as if there had been none, or are refused in a line."""
+
+from collections import deque
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from tests.trainables.optimizer_table import optimizers, page, round_trip, schedulers, words_of
+from tests.trainables.samples import BASE
+from trainables.intact import CheckpointError
+from trainables.optimizers import UNUSABLE, why_unusable
+from trainables.plain import from_plain, to_plain
+from trainables.tune import TorchTrainable
+from trainables.unfit import Unfit
+
+HERE = "tests.trainables.test_optimizers."
+PAGE = Path(__file__).parents[2] / "docs/optimizers.md"
+
+SAMPLE = (
+    "torch.optim.LBFGS",  # needs a closure
+    "pytorch_optimizer.A2Grad",  # has no rate
+    "pytorch_optimizer.AdaShift",  # keeps deques
+    "pytorch_optimizer.AdamMini",  # wants the net
+    "pytorch_optimizer.Conda",  # keeps objects
+    "pytorch_optimizer.Lookahead",  # wraps another
+    "pytorch_optimizer.Muon",  # wants matrices in a group of their own
+    "pytorch_optimizer.Ranger21",  # wants the number of steps
+    "pytorch_optimizer.SAM",  # wraps another, needs a closure
+    "pytorch_optimizer.SCION",  # keeps an enum
+    "pytorch_optimizer.ScalableShampoo",  # keeps objects
+    "pytorch_optimizer.ScheduleFreeWrapper",  # begins in evaluation
+    "pytorch_optimizer.CosineScheduler",  # has no state_dict
+    "pytorch_optimizer.LinearScheduler",
+)
+
+
+@pytest.mark.parametrize("dotted", SAMPLE)
+def test_a_trial_goes_on_from_its_checkpoint_to_the_last_bit(dotted):
+    assert round_trip(words_of(dotted)) == ""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("dotted", [*optimizers(), *schedulers()])
+@pytest.mark.filterwarnings("ignore")  # what libraries warn of is theirs
+def test_every_class_goes_on_from_its_checkpoint_or_has_a_reason(dotted):
+    assert (round_trip(words_of(dotted)) == "") is not bool(why_unusable(dotted))
+
+
+@pytest.mark.nightly
+def test_the_page_says_what_holds():
+    assert PAGE.read_text() == page()
+    names = {(name.partition(".")[0], name.rpartition(".")[2]) for name in (*optimizers(), *schedulers())}
+    assert names >= UNUSABLE.keys()
+
+
+@pytest.mark.parametrize(
+    "dotted", ["pytorch_optimizer.SCION", "pytorch_optimizer.Lookahead", "torch.optim.LBFGS"]
+)
+def test_a_copy_has_the_settings_of_its_own_config(dotted, tmp_path):
+    """Population based training: the donor's weights and moments, the copy's rate."""
+    words = words_of(dotted)
+    donor, copy = (
+        trainable(words),
+        trainable(words | {"optimizer_config": words["optimizer_config"] | {"lr": 0.02}}),
+    )
+    donor.step()
+    donor.save_checkpoint(str(tmp_path))
+    copy.load_checkpoint(str(tmp_path))
+    result = copy.step()
+    assert (result.get("reason"), result["epoch"], result["lr"]) == (None, 2, 0.02)
+
+
+class Unwritable(torch.optim.SGD):
+    """Keeps what no checkpoint can hold."""
+
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr=lr)
+        self.state[self.param_groups[0]["params"][0]]["stream"] = (number for number in range(3))
+
+
+class Extra(nn.Linear):
+    """A net with an extra state of its own kinds."""
+
+    def __init__(self, in_features, out_features, kept="deque"):
+        super().__init__(in_features, out_features)
+        self.kept = {"deque": deque([1.0], 3), "function": lambda: 0}[kept]
+
+    def get_extra_state(self):
+        return {"kept": self.kept}
+
+    def set_extra_state(self, state):
+        self.kept = state["kept"]
+
+    def forward(self, x):
+        if isinstance(self.kept, deque) and self.training:
+            self.kept.append(self.kept[-1] * 0.9)
+            return super().forward(x) * self.kept[-1]
+        return super().forward(x)
+
+
+REFUSED = [
+    (
+        {"optimizer": HERE + "Unwritable", "optimizer_config": {}},
+        f"optimizer: {HERE}Unwritable cannot be written to a checkpoint: "
+        "state['state'][0]['stream'] is builtins:generator",
+    ),
+    (
+        {"net": HERE + "Extra", "net_config": {"kept": "function"}},
+        f"net: {HERE}Extra cannot be written to a checkpoint: "
+        "state['_extra_state']['kept'] is builtins:function",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "reason"), REFUSED)
+def test_what_cannot_be_saved_is_said_before_the_first_epoch(words, reason):
+    made = TorchTrainable.__new__(TorchTrainable)
+    made.setup(BASE | {"trial": {"seed": 1}}, None, BASE | {"trial": {"seed": 1}, "scheduler": None} | words)
+    with pytest.raises(Unfit) as caught:
+        made.step()
+    assert f"{reason}; only numbers, text, tensors and collections of them can be" in str(caught.value)
+
+
+def test_a_net_with_extra_state_goes_on_from_its_checkpoint_to_the_last_bit():
+    assert round_trip(words_of("torch.optim.SGD") | {"net": HERE + "Extra", "net_config": {}}) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            {"optimizer": "torch.optim.SparseAdam"},
+            "optimizer: torch.optim.SparseAdam cannot be used here: "
+            "it takes sparse gradients only; torch.optim.Adam",
+        ),
+        (
+            {"optimizer": "pytorch_optimizer.SAM", "optimizer_config": {"rho": 0.1}},
+            "optimizer: pytorch_optimizer.SAM wraps another optimizer; say which one, "
+            "optimizer_config: {base_optimizer: torch.optim.AdamW}",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_in_a_line(words, reason):
+    assert trainable(words_of("torch.optim.SGD") | words).step()["reason"] == reason
+
+
+def test_a_class_outside_the_package_is_not_made_on_a_checkpoints_word():
+    state = {"x": {"__kind__": "object", "class": "subprocess:Popen", "holds": {}}}
+    with pytest.raises(CheckpointError, match="'subprocess:Popen', which is not of torch"):
+        from_plain(state, frozenset({"torch"}))
+
+
+def test_a_state_that_holds_itself_is_refused():
+    state = {}
+    state["me"] = state
+    with pytest.raises(CheckpointError, match="holds itself"):
+        to_plain(state, frozenset(), "optimizer: mine")
+
+
+def trainable(words):
+    made = TorchTrainable.__new__(TorchTrainable)
+    made.setup(BASE | {"scheduler_config": {}, "trial": {"seed": 1}} | words)
+    return made

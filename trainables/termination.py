@@ -1,0 +1,80 @@
+"""SIGTERM to a training process: the running step is finished and saved, then the process leaves.
+
+Spot notices, `scancel`, a machine's shutdown and `ray stop` end processes this way. Ray's own handler raises
+SystemExit wherever the process happens to be, in the middle of a user's code, where nothing tells it from a
+`sys.exit()` of the user's own, which is the trial's failure.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+IDLE_S = 2.0  # a process that was asked to leave waits so long for its driver to have it save
+
+
+class Termination:
+    """Whether this process was asked to leave, and when it does.
+
+    Args:
+        idle_s: seconds without a call after which it leaves without another.
+    """
+
+    def __init__(self, idle_s: float = IDLE_S) -> None:
+        self.requested = False
+        self.idle_s = idle_s
+        self._former: Any = None  # Ray's handler: it ends the process in good order
+        self._busy = False
+        self._overdue = False
+        self._timer: threading.Timer | None = None
+
+    def install(self) -> None:
+        """Take SIGTERM over; only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            self._former = signal.signal(signal.SIGTERM, self._handle)
+
+    @contextmanager
+    def held_off(self) -> Iterator[None]:
+        """Within this block the process stays, whatever the signal: a step, a save."""
+        outer, self._busy = self._busy, True
+        self._cancel()
+        try:
+            yield
+        finally:
+            self._busy = outer
+            if self.requested:
+                self._leave_if_idle()
+
+    def leave(self) -> None:
+        """End the process: to the driver it is a lost worker."""
+        if callable(self._former):
+            self._former(signal.SIGTERM, None)
+        raise SystemExit(128 + signal.SIGTERM)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        if self._overdue and not self._busy:
+            self.leave()
+        if not self._busy:
+            self._leave_if_idle()
+
+    def _leave_if_idle(self) -> None:
+        """Leave later, unless a call comes before."""
+        self._cancel()
+        self._timer = threading.Timer(self.idle_s, self._is_overdue)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _is_overdue(self) -> None:
+        self._overdue = True
+        os.kill(os.getpid(), signal.SIGTERM)  # the main thread leaves, not this one
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer, self._overdue = None, False
