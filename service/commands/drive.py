@@ -225,7 +225,7 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, umbrella: Umbrella | None = No
             "epochs": sweep.run.epochs,
             "seed": sweep.seed,
         },
-        sweep_yaml=(folder.path / "sweep.yaml").read_text(encoding="utf-8"),
+        sweep_yaml=folder.source_text(),
         umbrella=umbrella,
     )
     uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -102,7 +101,7 @@ def run(
     try:
         return carry_on(folder.sweep(), folder, target, looks=tries is not False)
     except NotFit:
-        shutil.rmtree(folder.path)  # nothing was tried: the name is free for what is mended
+        folder.remove()  # nothing was tried: the name is free for what is mended
         raise
 
 
@@ -185,13 +184,15 @@ def create(
     far = below(uri, sweep.study_name) if uri else ""
     if far:
         check_new(far)
-    try:
-        text = file.read_text(encoding="utf-8")
-        folder = StudyFolder.create(root, sweep.study_name, sweep, text, far, words)
+
+    def fill(folder: StudyFolder) -> None:
         keep_code(folder, sweep)
         if chosen:
             folder.chosen_file.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
-        return folder
+
+    try:
+        text = file.read_text(encoding="utf-8")
+        return StudyFolder.create(root, sweep.study_name, sweep, text, far, words, fill=fill)
     except OSError as error:
         raise ClusterError(f"storage: {root}: cannot be written ({error.strerror})") from None
 

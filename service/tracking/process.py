@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from service.study.events import Closed, Event
-from service.study.journal import Tail
+from service.study.journal import JournalError, Tail
 from service.study.lock import StudyBusy, lock
 from service.tracking import cursor
 from service.tracking.runs import SweepFacts
@@ -119,9 +119,16 @@ class TrackingProcess:
             self._child.kill()
             self._child.communicate()
             self.trouble = f"the tracking process failed; {self.folder / LOG} has its last words"
-            return waiting(self.folder, self.uri)[0]
+            return self._count_waiting()
         self.link, self.trouble, self.refused = words["link"], words["trouble"], words["refused"]
         return int(words["unsent"])
+
+    def _count_waiting(self) -> int:
+        try:
+            return waiting(self.folder, self.uri)[0]
+        except JournalError as error:
+            self.trouble = error.finding
+            return 1
 
     def _tell(self, line: str) -> None:
         assert self._child is not None
@@ -174,17 +181,22 @@ def warm_up(experiment: str, uri: str) -> None:
 
 def follow(folder: Path, tracker: Tracker) -> None:
     """Feed the tracker from the journal; answer `close` with what became of it."""
-    tail = Tail(folder / JOURNAL)
+    tail, trouble = Tail(folder / JOURNAL), ""
     tracker.start(list(tail.read()))
-    while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+    try:
+        while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+            for event in tail.read():
+                tracker(event)
+        order = sys.stdin.readline().split(maxsplit=2)
         for event in tail.read():
             tracker(event)
-    order = sys.stdin.readline().split(maxsplit=2)
-    for event in tail.read():
-        tracker(event)
+    except JournalError as error:  # it vanished: the driver notices, too; what was read is still sent
+        trouble = error.finding
+        order = sys.stdin.readline().split(maxsplit=2)
     killed = Goodbye(time.time(), {"state": "interrupted"})
     goodbye = Goodbye(**json.loads(order[2])) if len(order) > 2 else None
     unsent = tracker.close(float(order[1]), goodbye) if order else tracker.close(LAST_WORDS_S, killed)
     if order:  # else the driver was killed
-        end = {"unsent": unsent, "link": tracker.link, "trouble": tracker.trouble, "refused": tracker.refused}
+        unsent, trouble = max(unsent, bool(trouble)), trouble or tracker.trouble
+        end = {"unsent": unsent, "link": tracker.link, "trouble": trouble, "refused": tracker.refused}
         print(json.dumps(end))

@@ -203,7 +203,8 @@ def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder):
     with Courier(study) as courier:
         (study.path / "best.yaml").unlink()
     assert courier.trouble == ""
-    assert sorted(Depot(STUDY).sizes()) == ["journal/000001.jsonl", "study.json", "sweep.yaml"]
+    sent = sorted(Depot(STUDY).sizes())
+    assert sent == ["journal/000001.jsonl", "journal/mark", "study.json", "sweep.yaml"]
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet"])
