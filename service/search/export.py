@@ -16,7 +16,7 @@ import optuna
 from optuna.distributions import distribution_to_json
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, MetaData, select
+from sqlalchemy import URL, Connection, MetaData, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.search.samplers import quiet
@@ -72,7 +72,7 @@ def export_file(study: Study, path: Path) -> None:
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         unfinished.unlink(missing_ok=True)
-        export(study, f"sqlite:///{unfinished}")
+        export(study, URL.create("sqlite", database=str(unfinished)).render_as_string(hide_password=False))
         unfinished.replace(path)
     except OSError as error:
         raise CannotExport(f"{path}: {error.strerror}") from error

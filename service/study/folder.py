@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import errno
 import re
+import secrets
 import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +33,10 @@ from typing import Any
 from service.spec import Sweep
 from service.study.files import RESTORE, Unreadable, read_json, write_json
 from service.study.journal import make_journal
+from service.study.secrets import hide_passwords
+from service.study.trust import STUDY_VERSION as VERSION
+from service.study.trust import is_trusted, mark_trusted
 
-VERSION = 2
 _URI_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
@@ -67,6 +70,7 @@ class StudyFolder:
         far: str = "",
         words: Sequence[str] = (),
         *,
+        file: Path | None = None,
         fill: Callable[[StudyFolder], None] | None = None,
     ) -> StudyFolder:
         """Make `root/name`, whole or not at all: it is made beside and renamed.
@@ -78,6 +82,7 @@ class StudyFolder:
             source_text: as the user wrote it.
             far: the study's URI, if it is kept on object storage.
             words: of the command line, that name the sweep file and what was to differ from it.
+            file: the sweep file, if there is one.
             fill: puts what else belongs to a new study into the folder it is given, before others see it.
 
         Raises:
@@ -93,10 +98,12 @@ class StudyFolder:
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root.absolute()) as beside:
             draft = cls(Path(beside) / name, far)
             make_journal(draft.journal_dir)
-            draft.source_file.write_text(source_text, encoding="utf-8")
-            meta = {"version": VERSION, "study_name": name, "sweep": sweep.model_dump(mode="json")}
+            draft.source_file.write_text(hide_passwords(source_text), encoding="utf-8")
+            known = {"version": VERSION, "id": secrets.token_hex(16), "study_name": name}
+            meta = {**known, "sweep": sweep.model_dump(mode="json")}
             meta |= {"far": far} if far else {}
-            meta |= {"words": list(words)} if words else {}
+            meta |= {"file": str(file.absolute())} if file is not None else {}
+            meta |= {"words": [hide_passwords(word) for word in words]} if words else {}
             write_json(draft.meta_file, "study", meta)
             if fill is not None:
                 fill(draft)
@@ -106,6 +113,8 @@ class StudyFolder:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                     folder._check_free()  # another `run` was faster
                 raise
+        if not is_trusted(folder.path):
+            mark_trusted(folder.path)
         return folder
 
     def _check_free(self) -> None:
@@ -164,6 +173,15 @@ class StudyFolder:
             return self.source_file.read_text(encoding="utf-8")
         except (OSError, ValueError):
             return ""
+
+    def edited_file(self) -> Path | None:
+        """The sweep file, if it is no longer as it was when the study began; None if it is, or is gone."""
+        file = Path(self._meta().get("file", ""))
+        try:
+            now = hide_passwords(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return file if now != self.source_text() else None
 
     def command(self) -> str:
         """The line that ran this sweep; "" where nobody said."""

@@ -14,6 +14,7 @@ from service.search.warm import Warm
 from service.spec import Sweep
 from service.study.desk import Searcher
 from service.study.events import Begun, Event
+from service.study.secrets import with_password
 from trainables.run import flatten
 
 
@@ -61,5 +62,6 @@ def export_study(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...
         path: of the file in the study's folder.
     """
     if isinstance(searcher, InOrder | StudyFold):
-        return write_exports(searcher.finish(), sweep.optuna_storage, path)
+        wanted = sweep.optuna_storage and with_password(sweep.optuna_storage)
+        return write_exports(searcher.finish(), wanted, path)
     return ()

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from service.study.files import Unreadable, read_json, write_json
+from service.tracking.address import SERVER, URI, absolute, sqlite_path
 from service.tracking.runs import store_uri
 
 VERSION = 1
 FILE = "tracking.json"
 BY_TAGS = "runs are found by their tags"
-SQLITE = "sqlite:///"
 
 
 @dataclass(slots=True)
@@ -72,9 +72,12 @@ def store_of(configured: str | None, environ: Mapping[str, str], here: Path, stu
         here: the working directory.
         study: its folder; a retraining's is within that of its study.
     """
-    if not configured and not environ.get("MLFLOW_TRACKING_URI"):
+    word = configured or environ.get(URI)
+    if not word or absolute(word, here) != word:  # a relative file: of the folder where it was first said
         for folder in (study, study.parent):
             uri = load(folder / FILE)[0].uri
-            if uri.startswith(("http://", "https://")) or Path(uri.removeprefix(SQLITE)).is_file():
+            path = sqlite_path(uri)
+            same_name = not word or (path is not None and path.match(str(sqlite_path(word))))
+            if same_name and (uri.startswith(SERVER) or (path is not None and path.is_file())):
                 return uri
     return store_uri(configured, environ, here)

@@ -54,3 +54,16 @@ def test_a_removed_study_leaves_its_name_free(tmp_path: Path):
     make(tmp_path, 6).remove()
     assert list(tmp_path.iterdir()) == []
     make(tmp_path, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "edited"),
+    [("study_name: small\n", False), ("study_name: small\ntrials: 60\n", True), (None, False)],
+)
+def test_an_edited_sweep_file_is_noticed(tmp_path: Path, text: str | None, edited: bool):
+    """One that is gone says nothing: the study has its copy."""
+    file = tmp_path / "small.yaml"
+    folder = StudyFolder.create(tmp_path, "small", small_sweep(), "study_name: small\n", file=file)
+    if text is not None:
+        file.write_text(text)
+    assert folder.edited_file() == (file if edited else None)
