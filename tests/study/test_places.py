@@ -266,7 +266,7 @@ def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_noth
     first.communicate()
     (tmp_path / "gate").touch()
     (tmp_path / "one").rename(tmp_path / "lost")  # not deleted: what outlives the driver still writes there
-    second = launch(tmp_path / "two", "resume", "--local", STUDY)
+    second = launch(tmp_path / "two", "resume", "--local", "--trust", STUDY)
     said = second.communicate(timeout=200)[0]
     assert second.returncode == 0, said
     assert "3 completed" in said
