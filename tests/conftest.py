@@ -15,3 +15,11 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 def _no_store_of_the_users(tmp_path, monkeypatch):
     """No test writes into an MLflow store that a person looks at."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_state_of_the_users(tmp_path_factory):
+    """What the tests make is trusted among them, and leaves no mark in a home folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield

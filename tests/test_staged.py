@@ -80,7 +80,8 @@ def wait_for(process: subprocess.Popen[str], holds: Callable[[], bool]) -> None:
 
 
 def epochs_of(stage: str) -> int:
-    return fold(read_events(STUDY / "stages" / stage / "journal")).epochs
+    journal = STUDY / "stages" / stage / "journal"
+    return fold(read_events(journal)).epochs if journal.exists() else 0
 
 
 def test_a_dry_run_shows_every_stage_and_leaves_nothing(

@@ -21,6 +21,7 @@ from service.study.folder import StudyFolder
 from service.study.journal import Journal, read_events
 from service.study.record import fold
 from service.study.status import read_status
+from service.tracking.cursor import Cursor
 from service.tracking.model import register_once
 from trainables.run import overlay
 
@@ -139,7 +140,7 @@ def test_a_trial_is_the_same_to_the_last_bit(study: StudyFolder, capsys: pytest.
 
 def test_a_store_that_is_away_is_said_and_tried_again(tmp_path: Path):
     """The model is kept; nothing fails for MLflow's sake."""
-    (tmp_path / "tracking.json").write_text(json.dumps({"version": 1, "parent": "r1"}))
+    Cursor(parent="r1").save(tmp_path / "tracking.json")
     result = {"model_seed": 1, "standings": [{"what": "trial 1"}], "val": None, "test": None}
     said, trouble = register_once(tmp_path, "small", "http://127.0.0.1:9", result)
     assert said == ""

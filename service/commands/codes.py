@@ -13,6 +13,7 @@ from service.study.folder import NotAStudy, StudyExists
 from service.study.journal import JournalError
 from service.study.lock import CannotWrite, StudyBusy
 from service.study.replay import CannotReplay
+from service.study.trust import NotTrusted
 from trainables.run import RunError
 
 # What a user can mend -> exit code. Anything else is a defect of ours: a traceback and exit code 1.
@@ -22,6 +23,7 @@ EXIT_CODES: dict[type[Exception], int] = {
     StudyExists: 2,
     NotAStudy: 2,
     StudyBusy: 2,
+    NotTrusted: 2,
     JournalError: 2,
     CannotExtend: 2,
     CannotReplay: 2,

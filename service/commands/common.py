@@ -21,6 +21,7 @@ from service.spec.problem import printable
 from service.study.command_line import launch_command, typed
 from service.study.depot import name_in, uri_of
 from service.study.folder import NotAStudy, StudyFolder, below
+from service.study.journal import list_foreign_files
 from service.study.places import fetched, here
 from service.view.progress import Facts
 
@@ -159,6 +160,8 @@ def find(study: str, runs: Path, *, staged: bool = False) -> StudyFolder:
             stages and one of them is meant.
     """
     folder = _find(study, runs)
+    for foreign in list_foreign_files(folder.journal_dir):
+        murmur(f"warning: {foreign} is no segment of the journal and is not read")
     stages = () if staged else folder.wanted().stages
     if stages:
         studies = [stage.name for stage in stages if stage.kind != "lr_range"]

@@ -208,7 +208,7 @@ def attempt(
 def tracker_of(sweep: Sweep, folder: StudyFolder, umbrella: Umbrella | None = None) -> TrackingProcess:
     """Who tells MLflow, not yet started; of a stage, with the run that its own stands under."""
     from service.study.retrain import shown_keys
-    from service.tracking import SweepFacts, TrackingProcess, store_of
+    from service.tracking import SweepFacts, TrackingProcess, refuse_file_store, store_of
 
     facts = SweepFacts(
         study=sweep.study_name,
@@ -226,10 +226,11 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, umbrella: Umbrella | None = No
             "epochs": sweep.run.epochs,
             "seed": sweep.seed,
         },
-        sweep_yaml=(folder.path / "sweep.yaml").read_text(encoding="utf-8"),
+        sweep_yaml=folder.source_text(),
         umbrella=umbrella,
     )
     uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
+    refuse_file_store(uri, os.environ)
     return TrackingProcess(folder.path, facts, uri=uri)
 
 
@@ -237,7 +238,11 @@ def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: fl
     """Wait for what MLflow is still owed, and print the page worth opening; how many events it lacks."""
     from service.tracking import ui_command
 
-    unsent = tracker.close(patience_s)
+    def say(left: int) -> None:
+        if left:
+            console.print(f"MLflow: {left} events to go", style="dim", highlight=False)
+
+    unsent = tracker.close(patience_s, say)
     command = ui_command(tracker.uri, Path.cwd())
     if tracker.link:
         put(console, "MLflow", f"{command}, then {tracker.link}" if command else tracker.link)

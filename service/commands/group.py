@@ -30,7 +30,7 @@ def several_sets(args: Sequence[str]) -> list[str]:
 
 SECTIONS = {
     "Before": ("init", "check", "preflight", "plan", "lr-range", "doctor", "schema"),
-    "Run": ("run", "status", "list", "logs", "stop", "resume", "extend", "sync", "ui"),
+    "Run": ("run", "status", "list", "logs", "stop", "resume", "extend", "sync", "repair", "ui"),
     "Learn": ("report", "compare", "replay", "best", "retrain", "predict", "reproduce"),
 }
 """Commands in the order in which they are needed, as the README has them."""

@@ -19,6 +19,7 @@ from service.study.journal import read_events
 from service.study.record import fold
 from service.study.replay import as_json, replay_study, settings
 from service.study.status import read_status
+from service.study.trust import is_trusted
 from service.view.console import stdout
 from service.view.replay import print_replay
 from service.view.rows import put
@@ -40,6 +41,8 @@ def replay(study: str, name: str, given: str, workers: int | None, wants_json: b
     """Replay a STUDY's recorded curves under another trial scheduler: what it saves, what it loses."""
     folder = find(study, runs)
     sweep = folder.sweep()
+    if not is_trusted(folder.path):  # nothing of its own modules is run, nor found
+        sweep = sweep.model_copy(update={"import_paths": ()})
     record = fold(read_events(folder.journal_dir), sweep.objective)
     seen = replay_study(sweep, record, name, settings(given), workers)
     if wants_json:

@@ -1,4 +1,4 @@
-"""Commands that look at sweeps, and stop them: status, list, logs, stop, sync, doctor, ui."""
+"""Commands that look at sweeps, and stop them: status, list, logs, stop, sync, repair, doctor, ui."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from service.commands.drive import print_tracking, tracker_of
 from service.commands.group import cli
 from service.commands.options import RUNS, SWEEP_FILE, placed
 from service.study.courier import carried
-from service.study.folder import StudyFolder
-from service.study.lock import lock
-from service.study.places import here
+from service.study.folder import NotAStudy, StudyFolder
+from service.study.journal import JournalError
+from service.study.lock import lock, writing_to
+from service.study.places import here, replace_journal
+from service.study.repair import find_damage, keep_sound_part
 from service.study.status import read_status
 from service.view.console import stdout
 from service.view.doctor import print_checks
@@ -135,6 +137,39 @@ def sync_one(folder: StudyFolder, tracker: TrackingProcess, goodbye: Goodbye | N
 
 
 @cli.command()
+@click.argument("study")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@RUNS
+def repair(study: str, yes: bool, runs: Path) -> int:
+    """Say what of a STUDY's damaged journal can be kept, and keep it; what was there is put aside."""
+    folder = find(study, runs, staged=True)
+    with lock(folder.lock_file, shlex.join(sys.argv)):
+        repaired = [repair_one(each, yes) for each in (folder, *folder.stages())]
+    return 0 if all(repaired) else 1
+
+
+def repair_one(folder: StudyFolder, yes: bool) -> bool:
+    """Repair one study's journal; False if it is damaged and stays so."""
+    damage = find_damage(folder.journal_dir)
+    if not damage.problem:
+        click.echo(f"{folder.journal_dir}: {len(damage.kept)} events, undamaged")
+        return True
+    record, lost = damage.record(folder.wanted().objective), damage.written - len(damage.kept)
+    what = f"{len(damage.kept)} events: {len(record.trials)} trials, {record.epochs} epochs"
+    click.echo(f"damaged: {damage.problem}")
+    click.echo(
+        f"can be kept: the first {what}; lost: {f'at least {lost}' if lost else 'the'} events after them"
+    )
+    if not yes and not click.confirm("Keep these, and put the damaged journal aside?", err=True):
+        return False
+    with writing_to(folder.path):
+        aside = keep_sound_part(folder, damage)
+    replace_journal(folder)
+    click.echo(f"kept; the damaged journal is {aside}")
+    return True
+
+
+@cli.command()
 @click.option("--ray", "try_ray", is_flag=True, help="Start a Ray, and stop it again.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
@@ -189,6 +224,11 @@ def ui(cluster: Path) -> None:
 
 
 def studies(runs: Path) -> list[dict[str, Any]]:
-    """What status.json says of every study under a folder, oldest first."""
-    found = [read_status(meta.parent) for meta in sorted(here(runs).glob("*/study.json"))]
+    """What status.json says of every study under a folder, oldest first; a warning on each unreadable one."""
+    found = []
+    for meta in sorted(here(runs).glob("*/study.json")):
+        try:
+            found.append(read_status(meta.parent))
+        except (NotAStudy, JournalError) as error:
+            warn([error])
     return sorted(found, key=lambda facts: facts.get("begun_at") or 0.0)

@@ -22,6 +22,12 @@ RUNS = click.option(
 )
 
 
+TRUST = click.option(
+    "--trust",
+    is_flag=True,
+    envvar="SWEEPS_TRUST",
+    help="Run the code of a folder that was not made here by you; asked once.",
+)
 PLACES = ("local", "address", "cluster", "include")
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,12 @@ from service.commands.common import (
     root_of,
     storage_of,
     tried,
+    warn,
     where_is,
 )
 from service.commands.drive import carry_on
 from service.commands.group import cli
-from service.commands.options import FOLDER, RUNS, SWEEP_FILE, options, placed
+from service.commands.options import FOLDER, RUNS, SWEEP_FILE, TRUST, options, placed
 from service.commands.send import submit
 from service.commands.settle import settled
 from service.spec import Sweep
@@ -44,6 +45,8 @@ from service.study.journal import read_events
 from service.study.lock import lock
 from service.study.places import check_new
 from service.study.record import fold
+from service.study.secrets import keep_outside
+from service.study.trust import require_trust
 from service.view.console import stdout
 from service.view.preview import print_preview, print_stages_preview
 
@@ -105,7 +108,7 @@ def run(
         return carry_on(folder.sweep(), folder, target, looks=tries is not False)
     except (NotFit, ClusterError):
         if not has_epochs(folder):
-            shutil.rmtree(folder.path)  # nothing is lost, and the name is free for what is fixed
+            folder.remove()  # nothing is lost, and the name is free for what is fixed
         raise
 
 
@@ -113,15 +116,19 @@ def run(
 @click.argument("study")
 @click.option("--no-preflight", is_flag=True, help="Of a study without an epoch: do not look at its data.")
 @click.option("--adopt-code", is_flag=True, help="Take your modules as they are now, not the study's copy.")
+@TRUST
 @RUNS
 @placed
-def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, **places: Any) -> int:
+def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, trust: bool, **places: Any) -> int:
     """Carry on with a STUDY (its folder, or its name) where it was stopped or killed."""
     target = where_is(study, runs, **places)
     if target.far:
-        words = options({"--adopt-code": adopt_code, "--no-preflight": no_preflight})
+        words = options({"--adopt-code": adopt_code, "--no-preflight": no_preflight, "--trust": trust})
         return done_there(target, "resume", study, words, job=name_in(study))
     folder = find(study, runs, staged=True)
+    require_trust(folder.path, trust)
+    if (edited := folder.edited_file()) is not None:
+        warn([f"{edited} {EDITED}"])
     if adopt_code:
         with lock(folder.lock_file, shlex.join(sys.argv)):
             for each in (folder, *folder.stages()):
@@ -137,6 +144,7 @@ def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, **place
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. widen a range."
 )
 @click.option("--dry-run", is_flag=True, help="Say what it would come to.")
+@TRUST
 @RUNS
 @placed
 def extend(
@@ -145,6 +153,7 @@ def extend(
     epochs: int | None,
     overrides: tuple[str, ...],
     dry_run: bool,
+    trust: bool,
     runs: Path,
     **places: Any,
 ) -> int:
@@ -152,12 +161,14 @@ def extend(
     target = where_is(study, runs, **places)
     if target.far:
         given = {"--trials": trials, "--epochs": epochs, "--set": overrides, "--dry-run": dry_run}
+        given |= {"--trust": trust}
         return done_there(target, "extend", study, options(given), job=name_in(study))
     from service.study.tune import make_scheduler
 
     folder = find(study, runs)
+    require_trust(folder.path, trust)
     with lock(folder.lock_file, shlex.join(sys.argv)):
-        new = revised(folder, [*in_words(folder.wanted(), trials, epochs), *overrides])
+        new = _without_secrets(revised(folder, [*in_words(folder.wanted(), trials, epochs), *overrides]))
         record = fold(read_events(folder.journal_dir), new.objective)
         extension = check_extension(folder, new, record, make_scheduler(folder.sweep()).rule)
         for line in extension.lines(record):
@@ -166,6 +177,12 @@ def extend(
             return 0
         folder.revise(new, extension.changes, time.time())
     return carry_on(folder.sweep(), folder, target)
+
+
+EDITED = (
+    "has changed since the study began, which goes on as it began; `extend --set` changes what may change, "
+    "`run --name` begins anew"
+)
 
 
 def create(
@@ -188,13 +205,16 @@ def create(
     far = below(uri, sweep.study_name) if uri else ""
     if far:
         check_new(far)
-    try:
-        text = file.read_text(encoding="utf-8")
-        folder = StudyFolder.create(root, sweep.study_name, sweep, text, far, words)
+    sweep = _without_secrets(sweep)
+
+    def fill(folder: StudyFolder) -> None:
         keep_code(folder, sweep)
         if chosen:
             folder.chosen_file.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
-        return folder
+
+    try:
+        text = file.read_text(encoding="utf-8")
+        return StudyFolder.create(root, sweep.study_name, sweep, text, far, words, file=file, fill=fill)
     except OSError as error:
         raise ClusterError(f"storage: {root}: cannot be written ({error.strerror})") from None
 
@@ -202,6 +222,23 @@ def create(
 def has_epochs(folder: StudyFolder) -> bool:
     """Whether anything has been reported in a study, or in one of its stages."""
     return any(fold(read_events(each.journal_dir)).epochs for each in (folder, *folder.stages()))
+
+
+def _without_secrets(sweep: Sweep) -> Sweep:
+    """The sweep as its study may hold it; passwords go to the environment of this process.
+
+    Raises:
+        SweepError: if its runs are to go where MLflow keeps none.
+    """
+    from service.tracking import log_in, refuse_file_store, store_uri
+
+    refuse_file_store(store_uri(sweep.tracking.uri, os.environ, Path.cwd()), os.environ)
+    tracking = sweep.tracking
+    if tracking.uri is not None:
+        log_in(tracking.uri, os.environ)
+        tracking = tracking.model_copy(update={"uri": store_uri(tracking.uri, {}, Path.cwd())})
+    hidden = {"tracking": tracking, "optuna_storage": keep_outside(sweep.optuna_storage)}
+    return sweep.model_copy(update=hidden)
 
 
 def show(sweep: Sweep) -> None:

@@ -32,7 +32,7 @@ def umbrella_of(study: StudyFolder, sweep: Sweep, now: Part) -> Umbrella:
             "direction": sweep.direction,
             "seed": sweep.seed,
         },
-        sweep_yaml=(study.path / "sweep.yaml").read_text(encoding="utf-8"),
+        sweep_yaml=study.source_text(),
         tags=_tags(sweep, parts, now, "running"),
     )
 

@@ -16,13 +16,15 @@ from service.cluster.machine import this_machine
 from service.commands.common import CLONE, done_there, find, murmur, where_is
 from service.commands.drive import carry_out
 from service.commands.group import cli
-from service.commands.options import FOLDER, PLACES, RUNS, options, placed
+from service.commands.options import FOLDER, PLACES, RUNS, TRUST, options, placed
 from service.study.best import best_yaml, pick
 from service.study.courier import carried
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.lock import lock
 from service.study.record import fold
+from service.study.secrets import hide_passwords
+from service.study.trust import require_trust, require_trust_in_model
 from service.view.console import stdout
 from service.view.rows import put
 
@@ -64,9 +66,10 @@ def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any)
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change all of them, as in run.epochs=50."
 )
 @click.option("--name", default="retrain", show_default=True, help="Name of its folder, within the study's.")
+@TRUST
 @RUNS
 @placed
-def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **words: Any) -> int:
+def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust: bool, **words: Any) -> int:
     """Train a STUDY's best configurations anew over several seeds, and test the winner."""
     from service.study.retrain import is_over, of_study, prepare, prepare_run
     from service.study.staged import staged_retraining
@@ -77,6 +80,7 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
         from service.cluster.package import sent_as
 
         said = {"--top-k": asked["top_k"], "--seeds": asked["seeds"], "--name": name, "--set": overrides}
+        said |= {"--trust": trust}
         there = sent_as(Path(what), CLONE, Path.cwd()) if is_file else what
         return done_there(target, "retrain", there, options(said))
     if is_file:
@@ -84,6 +88,7 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, **word
         home = home if (home / folder.meta_file.name).exists() else folder.path
     else:
         study = find(what, runs, staged=True)
+        require_trust(study.path, trust)
         make = staged_retraining if study.wanted().stages else of_study
         home, folder = study.path, prepare(study, name, overrides=overrides, make=make, **asked)
     failed = 0 if is_over(folder) else carry_out(folder.sweep(), folder, target, looks=False)
@@ -101,7 +106,7 @@ def conclude_retraining(folder: StudyFolder, home: Path) -> int:
 
     console, sweep = stdout(), folder.sweep()
     with lock(folder.lock_file, shlex.join(sys.argv)), carried(StudyFolder.open(home)):
-        result = conclude(folder, home, by=shlex.join(sys.argv), clock=time.time)
+        result = conclude(folder, home, by=hide_passwords(shlex.join(sys.argv)), clock=time.time)
         print_retraining(console, result, folder.path)
         if result["model"] is not None:
             uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
@@ -116,13 +121,16 @@ def conclude_retraining(folder: StudyFolder, home: Path) -> int:
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A CSV to write; else stdout."
 )
+@TRUST
 @RUNS
-def predict(model: Path, table: Path, output: Path | None, runs: Path) -> None:
+def predict(model: Path, table: Path, output: Path | None, trust: bool, runs: Path) -> None:
     """Score a TABLE (CSV, Parquet) with a MODEL: its folder, or the study that was retrained."""
     from trainables.model import predict_file
 
     named = runs / model / "retrain" / "model"
-    answers, notes = predict_file(named if named.is_dir() else model, table)
+    folder = named if named.is_dir() else model
+    require_trust_in_model(folder, trust)
+    answers, notes = predict_file(folder, table)
     for note in notes:
         murmur(note)
     answers.to_csv(output or sys.stdout, index=False)
@@ -131,8 +139,9 @@ def predict(model: Path, table: Path, output: Path | None, runs: Path) -> None:
 @cli.command()
 @click.argument("study")
 @click.argument("trial", metavar="TRIAL")
+@TRUST
 @RUNS
-def reproduce(study: str, trial: str, runs: Path) -> int:
+def reproduce(study: str, trial: str, trust: bool, runs: Path) -> int:
     """Run one TRIAL of a STUDY again from its record alone: is its curve the same to the last bit?"""
     from service.study.reproduce import causes, curve_of_weights, first_difference, run_again, trial_words
     from service.tracking import provenance
@@ -140,6 +149,7 @@ def reproduce(study: str, trial: str, runs: Path) -> int:
     from trainables.told import loaded
 
     folder = find(study, runs)
+    require_trust(folder.path, trust)
     sweep = folder.sweep()
     record = fold(read_events(folder.journal_dir), sweep.objective)
     chosen = pick(sweep, record, trial)

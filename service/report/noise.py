@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from service.report.subject import Subject
+from service.study.conclude import VERSION as RETRAINED_VERSION
 from service.study.desk import SEED_KEY
+from service.study.files import Unreadable, read_json
 
 RETRAINED = Path("retrain") / "retrain.json"
 TOP, TAIL = 5, 5  # trials whose last epochs are looked at, and how many of those
@@ -43,9 +45,12 @@ def noise_of(subject: Subject) -> Noise | None:
 
 def _of_retraining(subject: Subject) -> Noise | None:
     """From `retrain.json`, which lists every candidate's value by seed."""
-    if subject.folder is None or not (subject.folder / RETRAINED).is_file():
+    if subject.folder is None:
         return None
-    known = json.loads((subject.folder / RETRAINED).read_text(encoding="utf-8"))
+    try:
+        known = read_json(subject.folder / RETRAINED, version=RETRAINED_VERSION, what="retraining")
+    except (FileNotFoundError, Unreadable):
+        return None
     groups = [[value for value in one["seeds"].values() if value is not None] for one in known["standings"]]
     std = pooled(groups)
     count = sum(len(group) for group in groups if len(group) > 1)

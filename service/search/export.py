@@ -16,7 +16,7 @@ import optuna
 from optuna.distributions import distribution_to_json
 from optuna.study import Study
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, MetaData, select
+from sqlalchemy import URL, Connection, MetaData, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from service.search.samplers import quiet
@@ -76,7 +76,8 @@ def export_file(study: Study, path: Path, signs: Signs | None = None) -> None:
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
         unfinished.unlink(missing_ok=True)
-        export(study, f"sqlite:///{unfinished}", signs)
+        url = URL.create("sqlite", database=str(unfinished)).render_as_string(hide_password=False)
+        export(study, url, signs)
         unfinished.replace(path)
     except OSError as error:
         raise CannotExport(f"{path}: {error.strerror}") from error

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from service.spec import Sweep
-from service.study.folder import StudyFolder
+from service.study.files import RESTORE
+from service.study.folder import NotAStudy, StudyFolder
 from service.study.record import StudyRecord
 from trainables.imports import CLONE
 from trainables.snapshot import MANIFEST, Kept, read_manifest
@@ -66,7 +67,7 @@ def dotted_paths(sweep: Sweep) -> Iterator[str]:
 
 def code_fingerprint(folder: StudyFolder) -> str:
     """A hash over the study's own copies; empty where there are none."""
-    digests = sorted(f"{name} {kept.sha256}" for name, kept in read_manifest(folder.code_dir).items())
+    digests = sorted(f"{name} {kept.sha256}" for name, kept in _read_copies(folder.code_dir).items())
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16] if digests else ""
 
 
@@ -79,7 +80,7 @@ def differences(folder: StudyFolder, record: StudyRecord, data_fingerprint: str)
         data_fingerprint: of the data as loaded now.
     """
     found = []
-    for name, kept in read_manifest(folder.code_dir).items():
+    for name, kept in _read_copies(folder.code_dir).items():
         origin = Path(kept.origin)
         if kept.sha256 and origin.is_file() and _sha256(origin.read_bytes()) != kept.sha256:
             found.append(
@@ -107,7 +108,7 @@ class _Gathering:
         self.earlier: dict[str, tuple[Path, Kept]] = {
             name: (Path(root), kept)
             for root in reversed(self.roots)
-            for name, kept in read_manifest(Path(root)).items()
+            for name, kept in _read_copies(Path(root)).items()
         }
         self.kept: dict[str, Kept] = {}
         self.sources: dict[str, bytes] = {}
@@ -198,6 +199,18 @@ def imported_names(source: bytes, package: str) -> Iterator[str]:
             first = node.args[0]
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 yield first.value
+
+
+def _read_copies(folder: Path) -> dict[str, Kept]:
+    """The modules that a snapshot holds, by name.
+
+    Raises:
+        NotAStudy: if its manifest is damaged.
+    """
+    try:
+        return read_manifest(folder)
+    except ValueError as error:
+        raise NotAStudy(f"{error}; {RESTORE}, or `launch.py resume --adopt-code` after deleting it") from None
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -6,9 +6,9 @@ best checkpoints, scored on the validation rows alone and together, and then, on
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from service.spec import Sweep
 from service.study.best import NoWinner
 from service.study.card import card
 from service.study.door import open_door
-from service.study.files import replace
+from service.study.files import Unreadable, read_json, write_json
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.keeper import best_checkpoint
@@ -65,9 +65,9 @@ def conclude(folder: StudyFolder, home: Path, *, by: str, clock: Callable[[], fl
     """
     sweep, record = folder.sweep(), fold(read_events(folder.journal_dir), folder.sweep().objective)
     file = folder.path / FILE
-    if file.exists():
-        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if known.get("version") == VERSION and known.get("epochs_run") == record.epochs:
+    with suppress(FileNotFoundError, Unreadable):  # one that is damaged is made anew
+        known = read_json(file, version=VERSION, what="retraining")
+        if known.get("epochs_run") == record.epochs:
             return known
     found = verdict(sweep, record)
     winner = winner_of(sweep, record, found, folder)
@@ -88,7 +88,7 @@ def conclude(folder: StudyFolder, home: Path, *, by: str, clock: Callable[[], fl
     if result["model"] is not None:
         (folder.path / MODEL / CARD).write_text(words, encoding="utf-8")
     result = {key: finite(value) for key, value in result.items()}
-    replace(file, json.dumps(result, indent=1, default=str))
+    write_json(file, "retraining", result)
     return result
 
 

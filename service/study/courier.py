@@ -18,6 +18,7 @@ from pathlib import Path
 
 from service.study.depot import LEASE, RAY, REFUSES, Depot, speaking, uri_of
 from service.study.folder import StudyFolder
+from service.study.journal import MARK
 from service.study.places import check_newest
 
 EVERY_S = 5.0
@@ -84,28 +85,36 @@ class Courier:
             self.trouble = f"{self.folder.far}: {' '.join(str(error).split())[:300]}"
 
     def _carry(self) -> None:
-        """One round; what has not changed stays."""
+        """One round; what has not changed stays.
+
+        A journal's mark is read before its segments and put after them: it never says more than they do.
+        """
         unneeded = len(self._unneeded)
         self._depot.claim(self._me)
         present = sorted(self._files(), key=lambda name: ("journal" in name.split("/"), name))
-        for name in present:
-            file = self.folder.path / name
-            try:
-                stat = file.stat()
-                state = (stat.st_size, stat.st_mtime_ns)
-                if self._sent.get(name) == state:
-                    continue
-                data = file.read_bytes()
-            except FileNotFoundError:
-                continue  # replaced in this moment: the next round has it
-            self._depot.put(name, data)
-            self._sent[name] = state
+        marks = [name for name in present if name.rpartition("/")[2] == MARK]
+        read = {name: self._read_if_changed(name) for name in marks}
+        for name in [name for name in present if name not in read] + marks:
+            changed = read[name] if name in read else self._read_if_changed(name)
+            if changed is not None:
+                self._depot.put(name, changed[0])
+                self._sent[name] = changed[1]
         for name in self._sent.keys() - set(present):
             self._depot.drop(name)
             del self._sent[name]
         for place in self._unneeded[:unneeded]:
             Depot(place).drop("")
         del self._unneeded[:unneeded]
+
+    def _read_if_changed(self, name: str) -> tuple[bytes, tuple[int, int]] | None:
+        """A file's content, with what tells this state of it from others; None if it was sent already."""
+        file = self.folder.path / name
+        try:
+            stat = file.stat()
+            state = (stat.st_size, stat.st_mtime_ns)
+            return None if self._sent.get(name) == state else (file.read_bytes(), state)
+        except FileNotFoundError:
+            return None  # replaced in this moment: the next round has it
 
     def _files(self) -> Iterator[str]:
         root = self.folder.path

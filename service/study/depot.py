@@ -136,7 +136,10 @@ class Depot:
             StudyBusy: if somebody does.
         """
         held = self.get(LEASE)
-        who: dict[str, Any] = json.loads(held) if held else {}
+        try:
+            who: dict[str, Any] = json.loads(held) if held else {}
+        except ValueError:
+            raise CannotWrite(f"{self.uri}/{LEASE}: damaged; delete it if no driver runs the study") from None
         if not who or who["me"] == me or (who["host"] == socket.gethostname() and not _alive(who["pid"])):
             return
         probe = f"{PROBE}{uuid.uuid4().hex}"

@@ -207,7 +207,8 @@ class Desk:
         return self.exhausted or len(self.record.trials) >= self.sweep.trials
 
     def check_limits(self) -> None:
-        """Raise `stop` when the study has come far enough, or a budget is used up."""
+        """Raise `stop` when the study has come far enough, a budget is used up, or the journal is gone."""
+        self.stream.check()
         self._check_goal()
         if self.stop.requested:
             return
@@ -288,7 +289,7 @@ class Desk:
                 self._best_written = now
 
     def close(self) -> Finish:
-        """Say how the attempt ended; a study that is over leaves nothing to resume."""
+        """Say how the attempt ended, and close the journal; a study that is over leaves nothing to resume."""
         for trial in self.record.unfinished() if self.over else ():
             self.rule.end(trial.trial, "stopped")
             reason = f"{STUDY_OVER}{self.stop.reason}"
@@ -298,6 +299,9 @@ class Desk:
         self.keep_best()
         code, reason = self._verdict()
         self.stream.emit(Closed(t=self.stream.clock(), attempt=self.attempt, exit_code=code, reason=reason))
+        self.stream.close()
+        if self.stream.broken:
+            code, reason = self._verdict()
         return Finish(code, reason, self.record, unfit=self.unfit)
 
     def _verdict(self) -> tuple[int, str]:

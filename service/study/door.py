@@ -32,7 +32,7 @@ class Opening:
 def openings(folder: Path) -> list[Opening]:
     """All there have been in a study, oldest first; a line that cannot be read counts as one."""
     try:
-        lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
+        lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return []
     return [_read(line) for line in lines if line.strip()]

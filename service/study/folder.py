@@ -6,7 +6,7 @@ runs/<study>/
   code/          the user's modules as they were when the study began (service/study/code.py)
   trials/ID/     a failed trial's traceback
   lock           who writes to the study now
-  journal/       the one truth
+  journal/       the one truth; journal-damaged-N what `launch.py repair` put aside
   chosen.json    what `budget` and `resources_per_trial: auto` came to, in words; the sweep has it in figures
   status.json    for machines to read; a fold of the journal
   best.yaml      the best trial as a run config for the full training
@@ -20,18 +20,23 @@ runs/<study>/
 
 from __future__ import annotations
 
-import json
+import errno
 import re
-from collections.abc import Mapping, Sequence
+import secrets
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from service.spec import Sweep
 from service.study.command_line import launch_command, typed_words
-from service.study.files import replace
+from service.study.files import RESTORE, Unreadable, read_json, write_json
+from service.study.journal import make_journal
+from service.study.secrets import hide_passwords
+from service.study.trust import STUDY_VERSION as VERSION
+from service.study.trust import is_trusted, mark_trusted
 
-VERSION = 1
 _URI_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
@@ -57,9 +62,18 @@ class StudyFolder:
 
     @classmethod
     def create(
-        cls, root: Path, name: str, sweep: Sweep, source_text: str, far: str = "", words: Sequence[str] = ()
+        cls,
+        root: Path,
+        name: str,
+        sweep: Sweep,
+        source_text: str,
+        far: str = "",
+        words: Sequence[str] = (),
+        *,
+        file: Path | None = None,
+        fill: Callable[[StudyFolder], None] | None = None,
     ) -> StudyFolder:
-        """Make `root/name`.
+        """Make `root/name`, whole or not at all: it is made beside and renamed.
 
         Args:
             root: the folder it goes to.
@@ -68,26 +82,58 @@ class StudyFolder:
             source_text: as the user wrote it.
             far: the study's URI, if it is kept on object storage.
             words: of the command line, that name the sweep file and what was to differ from it.
+            file: the sweep file, if there is one.
+            fill: puts what else belongs to a new study into the folder it is given, before others see it.
 
         Raises:
             StudyExists: if there is one already; nothing is touched.
-            NotAStudy: if the name cannot be a folder's.
+            NotAStudy: if the name cannot be a folder's, or is that of a folder with other files.
+            OSError: if the disk refuses.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
             raise NotAStudy(f"study name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
         folder = cls(root.absolute() / name, far)
-        if folder.meta_file.exists():
-            raise StudyExists(
-                f"{folder.path} already holds a study: carry it on with "
-                f"`{launch_command('resume', folder.path)}`, or run under another name with `--name`"
-            )
-        folder.path.mkdir(parents=True, exist_ok=True)
-        (folder.path / "sweep.yaml").write_text(source_text, encoding="utf-8")
-        meta = {"version": VERSION, "study_name": name, "sweep": sweep.model_dump(mode="json")}
-        meta |= {"far": far} if far else {}
-        meta |= {"words": list(words)} if words else {}
-        folder.meta_file.write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        folder._check_free()
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root.absolute()) as beside:
+            draft = cls(Path(beside) / name, far)
+            make_journal(draft.journal_dir)
+            draft.source_file.write_text(hide_passwords(source_text), encoding="utf-8")
+            known = {"version": VERSION, "id": secrets.token_hex(16), "study_name": name}
+            meta = {**known, "sweep": sweep.model_dump(mode="json")}
+            meta |= {"far": far} if far else {}
+            meta |= {"file": str(file.absolute())} if file is not None else {}
+            meta |= {"words": [hide_passwords(word) for word in words]} if words else {}
+            write_json(draft.meta_file, "study", meta)
+            if fill is not None:
+                fill(draft)
+            try:
+                draft.path.rename(folder.path)  # over nothing, or over an empty folder
+            except OSError as error:
+                if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                    folder._check_free()  # another `run` was faster
+                raise
+        if not is_trusted(folder.path):
+            mark_trusted(folder.path)
         return folder
+
+    def _check_free(self) -> None:
+        """See that a study can be made here."""
+        if self.meta_file.exists():
+            raise StudyExists(
+                f"{self.path} already holds a study: carry it on with "
+                f"`{launch_command('resume', self.path)}`, or run under another name with `--name`"
+            )
+        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
+            raise NotAStudy(
+                f"{self.path} holds other files than a study's: move them away, or run under another name "
+                "with `--name`"
+            )
+
+    def remove(self) -> None:
+        """Delete the study, at once in the eyes of others."""
+        with tempfile.TemporaryDirectory(prefix=f".{self.name}-", dir=self.path.parent) as beside:
+            self.path.rename(Path(beside) / self.name)
 
     @classmethod
     def open(cls, path: Path) -> StudyFolder:
@@ -108,8 +154,34 @@ class StudyFolder:
         return sweep.model_copy(update={"import_paths": tuple(dict.fromkeys(paths))})
 
     def wanted(self) -> Sweep:
-        """The sweep as it was validated when the study was made, or last revised."""
-        return Sweep.model_validate(self._meta()["sweep"])
+        """The sweep as it was validated when the study was made, or last revised.
+
+        Raises:
+            NotAStudy: if what stands there is no sweep to this version of the program.
+        """
+        try:
+            return Sweep.model_validate(self._meta()["sweep"])
+        except KeyError:
+            raise NotAStudy(f"{self.meta_file}: it holds no sweep; {RESTORE}") from None
+        except ValueError as error:  # pydantic's
+            what = " ".join(str(error).split())[:300]
+            raise NotAStudy(f"{self.meta_file}: its sweep is none to this version: {what}") from None
+
+    def source_text(self) -> str:
+        """The sweep file as the user wrote it; "" if that cannot be read any more."""
+        try:
+            return self.source_file.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return ""
+
+    def edited_file(self) -> Path | None:
+        """The sweep file, if it is no longer as it was when the study began; None if it is, or is gone."""
+        file = Path(self._meta().get("file", ""))
+        try:
+            now = hide_passwords(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return file if now != self.source_text() else None
 
     def command(self) -> str:
         """The line that ran this sweep; "" where nobody said."""
@@ -133,7 +205,7 @@ class StudyFolder:
         before = {"t": t, "changes": dict(changes), "sweep": meta["sweep"]}
         new = sweep.model_dump(mode="json")
         meta |= {"sweep": new, "revisions": [*meta.get("revisions", []), before]}
-        replace(self.meta_file, json.dumps(meta, indent=1))
+        write_json(self.meta_file, "study", meta)
 
     def stage(self, name: str) -> StudyFolder:
         """The folder of a stage of a staged sweep."""
@@ -150,17 +222,11 @@ class StudyFolder:
 
     def _meta(self) -> dict[str, Any]:
         try:
-            meta: dict[str, Any] = json.loads(self.meta_file.read_text(encoding="utf-8"))
-            version = meta["version"]
+            return read_json(self.meta_file, version=VERSION, what="study")
         except FileNotFoundError:
             raise NotAStudy(f"{self.path} holds no study (no {self.meta_file.name})") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise NotAStudy(f"{self.meta_file}: cannot be read ({error})") from None
-        if version != VERSION:
-            raise NotAStudy(
-                f"{self.meta_file}: study format {version}; this version of the program reads {VERSION}"
-            )
-        return meta
+        except Unreadable as error:
+            raise NotAStudy(str(error)) from None
 
     @property
     def name(self) -> str:
@@ -171,6 +237,11 @@ class StudyFolder:
     def meta_file(self) -> Path:
         """Format version and sweep."""
         return self.path / "study.json"
+
+    @property
+    def source_file(self) -> Path:
+        """The sweep file as the user wrote it."""
+        return self.path / "sweep.yaml"
 
     @property
     def code_dir(self) -> Path:

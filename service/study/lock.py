@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from service.study.secrets import hide_passwords
+
 
 class StudyBusy(Exception):
     """Another live process holds the study; the message says which."""
@@ -41,7 +43,12 @@ def lock(path: Path, command: str) -> Iterator[None]:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StudyBusy(_who(path)) from None
-        who = {"pid": os.getpid(), "host": socket.gethostname(), "command": command, "since": time.time()}
+        who = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "command": hide_passwords(command),
+            "since": time.time(),
+        }
         with writing_to(path.parent):
             os.ftruncate(fd, 0)
             os.write(fd, json.dumps(who).encode())

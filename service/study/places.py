@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from service.study.depot import LEASE, PROBE, REFUSES, Depot, name_in, speaking, uri_of
 from service.study.folder import NotAStudy, StudyExists, StudyFolder
+from service.study.journal import MARK, list_segments
 from service.study.lock import CannotWrite, StudyBusy
 
 
@@ -82,7 +83,8 @@ def fetched(uri: str, root: Path) -> StudyFolder:
             raise StudyExists(f"{here.path} holds another study; `--runs FOLDER` brings {uri} elsewhere")
         if not _is_behind(here, depot):
             return here
-        for name in depot.sizes():
+        # Marks first: a journal that goes on meanwhile has at least what its mark speaks of.
+        for name in sorted(depot.sizes(), key=lambda name: PurePosixPath(name).name != MARK):
             if name != LEASE and not name.startswith(PROBE):
                 (here.path / name).parent.mkdir(parents=True, exist_ok=True)
                 (here.path / name).write_bytes(depot.get(name) or b"")
@@ -109,7 +111,7 @@ def _is_behind(here: StudyFolder, depot: Depot) -> bool:
         StudyExists: if each has what the other lacks.
     """
     folder = here.journal_dir.name
-    names = [name for name in depot.sizes() if PurePosixPath(name).parent.name == folder]
+    names = [name for name in depot.sizes() if PurePosixPath(name).match(f"{folder}/*.jsonl")]
     there = {name: depot.get(name) or b"" for name in names}
     files = here.path.rglob(f"{folder}/*.jsonl")
     mine = {path.relative_to(here.path).as_posix(): path.read_bytes() for path in files}
@@ -138,6 +140,25 @@ def check_new(uri: str) -> None:
                 f"{uri} already holds a study: carry it on with `launch.py resume {uri}`, "
                 "or run under another name with `--name`"
             )
+
+
+def replace_journal(folder: StudyFolder) -> None:
+    """Have the storage of a study, if it has one, hold the journal that is here in the place of its own.
+
+    Raises:
+        StudyBusy: if a live driver elsewhere holds the study.
+        CannotWrite: if the storage refuses.
+    """
+    if not folder.far:
+        return
+    with speaking(folder.far):
+        depot, name = Depot(folder.far), folder.journal_dir.name
+        depot.check_free("")
+        for old in depot.sizes(name):
+            depot.drop(old)
+        for segment in list_segments(folder.journal_dir):
+            depot.put(f"{name}/{segment.name}", segment.read_bytes())
+        depot.put(f"{name}/{MARK}", (folder.journal_dir / MARK).read_bytes())
 
 
 def held_elsewhere(folder: StudyFolder) -> bool:

@@ -15,6 +15,7 @@ from service.spec import Sweep
 from service.spec.baseline import baseline_of
 from service.study.desk import Searcher
 from service.study.events import Begun, Event
+from service.study.secrets import with_password
 
 
 def make_searcher(sweep: Sweep, warm: Warm | None = None, window: int = 1) -> Searcher:
@@ -62,5 +63,6 @@ def export_study(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...
     """
     if isinstance(searcher, InOrder | StudyFold):
         signs = {sweep.metric: sweep.sign, **sweep.others}
-        return write_exports(searcher.finish(), sweep.optuna_storage, path, signs)
+        wanted = sweep.optuna_storage and with_password(sweep.optuna_storage)
+        return write_exports(searcher.finish(), wanted, path, signs)
     return ()

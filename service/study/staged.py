@@ -6,7 +6,6 @@ what it was made of, and how it ended. The trials' truth is in each stage's jour
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from service.study.best import (
 )
 from service.study.code import keep_code
 from service.study.conclude import finite, plain
-from service.study.files import replace
+from service.study.files import Unreadable, read_json, replace, write_json
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.journal import read_events
 from service.study.race import BASELINE
@@ -100,15 +99,11 @@ def read_part(study: StudyFolder, stage: Stage) -> Part:
     folder = study.stage(stage.name)
     file = folder.path / FILE
     try:
-        facts: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        version = facts["version"]
+        return Part(stage, folder, read_json(file, version=VERSION, what="stage"))
     except FileNotFoundError:
         return Part(stage, folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise NotAStudy(f"{file}: cannot be read ({error})") from None
-    if version != VERSION:
-        raise NotAStudy(f"{file}: stage format {version}; this version of the program reads {VERSION}")
-    return Part(stage, folder, facts)
+    except Unreadable as error:
+        raise NotAStudy(str(error)) from None
 
 
 def begin(study: StudyFolder, sweep: Sweep, part: Part, clock: Callable[[], float]) -> Part:
@@ -128,20 +123,30 @@ def begin(study: StudyFolder, sweep: Sweep, part: Part, clock: Callable[[], floa
     past = [earlier.found() for earlier in _before(study, part)]
     derived = derive_stage(_with_paths(sweep, study.path.parent), part.stage, past)
     facts = {"fixed": dict(derived.fixed), "sources": dict(derived.sources), "lines": list(derived.lines)}
-    part = write(part, begun_at=clock(), **facts)
+    known = _known(part, {"begun_at": clock(), **facts})
     lines = [f"stage {part.stage.name} of {study.name}, made by the stages before it", *derived.lines]
     text = as_file(derived.sweep, lines)
-    folder = StudyFolder.create(study.path / "stages", part.stage.name, derived.sweep, text, part.folder.far)
-    keep_code(folder, derived.sweep)
-    return part
+
+    def fill(folder: StudyFolder) -> None:
+        keep_code(folder, derived.sweep)
+        write_json(folder.path / FILE, "stage", known)
+
+    StudyFolder.create(
+        study.path / "stages", part.stage.name, derived.sweep, text, part.folder.far, fill=fill
+    )
+    return read_part(study, part.stage)
 
 
 def write(part: Part, **facts: Any) -> Part:
     """Write down more of what is known of a stage."""
-    known = {"version": VERSION, "kind": part.stage.kind, **part.facts, **facts}
+    known = _known(part, facts)
     part.folder.path.mkdir(parents=True, exist_ok=True)
-    replace(part.folder.path / FILE, json.dumps(known, indent=1, default=str))
+    write_json(part.folder.path / FILE, "stage", known)
     return Part(part.stage, part.folder, known)
+
+
+def _known(part: Part, facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {"version": VERSION, "kind": part.stage.kind, **part.facts, **facts}
 
 
 def end(part: Part, reason: str, t: float) -> Part:

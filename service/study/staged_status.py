@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import Counter
@@ -13,7 +12,7 @@ from typing import Any
 
 from service.spec import Sweep
 from service.study.events import Event
-from service.study.files import replace
+from service.study.files import write_json
 from service.study.folder import StudyFolder
 from service.study.race import BASELINE
 from service.study.staged import Part, number_of, parts_of
@@ -49,7 +48,7 @@ class StagedStatus:
         said |= {"exit_code": exit_code, "reason": reason}
         with suppress(OSError):
             words = summary(self.study, self.sweep) | said
-            replace(self.study.status_file, json.dumps(words, indent=1))
+            write_json(self.study.status_file, "status", words)
         self._written = self.clock()
 
 

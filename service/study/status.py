@@ -7,7 +7,6 @@ says `interrupted` then.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,14 +18,16 @@ from typing import Any
 from service.spec.sweep import Metric
 from service.study.events import Closed, Event, Reported
 from service.study.failures import commonest
-from service.study.files import replace
+from service.study.files import Unreadable, read_json, write_json
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.front import counted, front
+from service.study.journal import read_events
 from service.study.lock import is_held
 from service.study.places import held_elsewhere
-from service.study.record import StudyRecord, TrialRecord
+from service.study.record import StudyRecord, TrialRecord, fold
 
 VERSION = 1
+RENEW = "delete it: `launch.py resume` makes it anew"
 TIME_FOR_IT = 20  # so many times as long as writing took it then rests
 
 
@@ -64,7 +65,7 @@ class StatusFile:
         """Replace the file. A disk that refuses is passed over: the journal is what counts."""
         begun = self.clock()
         with suppress(OSError):
-            replace(self.folder.status_file, json.dumps(self.summary(state), indent=1))
+            write_json(self.folder.status_file, "status", self.summary(state))
         self._written = self.clock()
         self._took = self._written - begun
 
@@ -120,24 +121,33 @@ def read_status(path: Path) -> dict[str, Any]:
     """What `status.json` of the study at `path` says, made true if its driver was killed.
 
     Raises:
-        NotAStudy: if there is no such file, or one of another format.
+        NotAStudy: if the folder holds no study, or the file is damaged or of another format.
+        JournalError: if that file and the journal, of which it is made anew, are damaged.
     """
     folder = StudyFolder.open(path)
     try:
-        status: dict[str, Any] = json.loads(folder.status_file.read_text(encoding="utf-8"))
+        status = read_json(folder.status_file, version=VERSION, what="status", way_out=RENEW)
     except FileNotFoundError:
-        status = {"version": VERSION, "study": folder.name, "state": "running", "trials": {}, "best": None}
-    except ValueError as error:
-        raise NotAStudy(f"{folder.status_file}: cannot be read ({error})") from None
-    if status.get("version") != VERSION:
-        raise NotAStudy(
-            f"{folder.status_file}: status format {status.get('version')}; this version reads {VERSION}"
-        )
+        status = _status_of_journal(folder)
+    except Unreadable as error:
+        if not error.damaged or folder.wanted().stages:
+            raise NotAStudy(str(error)) from None
+        status = _status_of_journal(folder)
     if status["state"] == "running" and not is_held(folder.lock_file) and not held_elsewhere(folder):
         status["state"] = "interrupted"
         for stage in status.get("stages", ()):  # of a staged study: the one that ran
             stage["state"] = "interrupted" if stage["state"] == "running" else stage["state"]
     return status
+
+
+def _status_of_journal(folder: StudyFolder) -> dict[str, Any]:
+    """What the file would say; of a study that has not begun, or has stages, nothing is known."""
+    sweep = folder.wanted()
+    record = fold(() if sweep.stages else read_events(folder.journal_dir), sweep.objective)
+    if record.attempts == 0:
+        return {"version": VERSION, "study": folder.name, "state": "running", "trials": {}, "best": None}
+    status = StatusFile(folder, record, sweep.metric, sweep.sign, sweep.metrics)
+    return status.summary("running" if record.closed is None else _state(record.closed.exit_code))
 
 
 def _state(exit_code: int) -> str:

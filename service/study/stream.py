@@ -87,13 +87,32 @@ class Stream:
         try:
             self.journal.append(event)
         except OSError as error:
-            self.broken = f"the journal {self.journal.path} cannot be written: {error.strerror}"
-            self.on_broken(self.broken)
+            self._break(error)
             return
         self.record.apply(event)
         teach(self.learner, self.record, event)
         for subscriber in self.subscribers:
             subscriber(event)
+
+    def check(self) -> None:
+        """See, at most once a second, that the journal is still where it was; else the stream is `broken`."""
+        if not self.broken:
+            try:
+                self.journal.check()
+            except OSError as error:
+                self._break(error)
+
+    def close(self) -> None:
+        """Close the journal; what the disk refuses at the end makes the stream `broken`, too."""
+        try:
+            self.journal.close()
+        except OSError as error:
+            self._break(error)
+
+    def _break(self, error: OSError) -> None:
+        if not self.broken:
+            self.broken = f"the journal {self.journal.path} cannot be written: {error.strerror}"
+            self.on_broken(self.broken)
 
 
 def teach(learner: Learner, record: StudyRecord, event: Event) -> None:

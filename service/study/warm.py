@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,14 @@ from service.search.space import Space
 from service.search.warm import Known, Warm, take, together
 from service.spec import Problem, Sweep, SweepError
 from service.study.best import searched
-from service.study.files import replace
+from service.study.files import Unreadable, read_json, write_json
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.front import counted
 from service.study.journal import JournalError, read_events
 from service.study.record import TrialRecord, fold
 from trainables.data import origin
 
+VERSION = 1
 FILE = "warm_start.json"
 
 
@@ -66,12 +66,12 @@ def kept(sweep: Sweep, folder: StudyFolder, fresh: bool) -> Warm:
         if found.unfit:
             why = found.unfit.values()
             raise SweepError([Problem(sweep.study_name, None, "warm_start", each) for each in why])
-        replace(path, json.dumps(dataclasses.asdict(found.warm), indent=1))
+        write_json(path, "warm start", {"version": VERSION, **dataclasses.asdict(found.warm)})
     try:
-        words = json.loads(path.read_text(encoding="utf-8"))
+        words = read_json(path, version=VERSION, what="warm start")
         observed = tuple(Known(**known) for known in words["observed"])
         return Warm(observed, tuple(words["points"]), tuple(words["notes"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, Unreadable) as error:
         what = f"what was taken of earlier studies cannot be read ({error}); restore the file"
         raise SweepError([Problem(str(path), None, "warm_start", what)]) from None
 

@@ -6,17 +6,17 @@ found by their tags, and what is sent twice is stored once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from service.study.files import replace
+from service.study.files import Unreadable, read_json, write_json
+from service.tracking.address import SERVER, URI, absolute, sqlite_path
 from service.tracking.runs import store_uri
 
 VERSION = 1
 FILE = "tracking.json"
-SQLITE = "sqlite:///"
+BY_TAGS = "runs are found by their tags"
 
 
 @dataclass(slots=True)
@@ -45,21 +45,19 @@ class Cursor:
         Raises:
             OSError: if the disk refuses.
         """
-        replace(path, json.dumps({"version": VERSION, **asdict(self)}))
+        write_json(path, "tracking", {"version": VERSION, **asdict(self)})
 
 
 def load(path: Path) -> tuple[Cursor, str]:
     """The cursor, and what was wrong with its file ("" if nothing was, or if there was none)."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-        version = fields.pop("version")
-        if version != VERSION:
-            return Cursor(), f"{path}: format {version}, this program reads {VERSION}; runs are found by tags"
+        fields = read_json(path, version=VERSION, what="tracking", way_out=BY_TAGS, newer=BY_TAGS)
+        del fields["version"]
         return Cursor(**fields), ""
     except FileNotFoundError:
         return Cursor(), ""
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return Cursor(), f"{path}: cannot be read ({error}); runs are found by their tags"
+    except Unreadable as error:
+        return Cursor(), str(error)
 
 
 def store_of(configured: str | None, environ: Mapping[str, str], here: Path, study: Path) -> str:
@@ -74,9 +72,12 @@ def store_of(configured: str | None, environ: Mapping[str, str], here: Path, stu
         here: the working directory.
         study: its folder; a retraining's is within that of its study.
     """
-    if not configured and not environ.get("MLFLOW_TRACKING_URI"):
+    word = configured or environ.get(URI)
+    if not word or absolute(word, here) != word:  # a relative file: of the folder where it was first said
         for folder in (study, study.parent):
             uri = load(folder / FILE)[0].uri
-            if uri.startswith(("http://", "https://")) or Path(uri.removeprefix(SQLITE)).is_file():
+            path = sqlite_path(uri)
+            same_name = not word or (path is not None and path.match(str(sqlite_path(word))))
+            if same_name and (uri.startswith(SERVER) or (path is not None and path.is_file())):
                 return uri
     return store_uri(configured, environ, here)

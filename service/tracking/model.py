@@ -7,20 +7,22 @@ neither this clone nor Ray.
 from __future__ import annotations
 
 import importlib
-import json
 import logging
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from service.study.files import Unreadable, read_json, write_json
 from service.tracking import cursor
 from service.tracking.provenance import package_versions
 from service.tracking.runs import entity_key
 from service.tracking.store import Refused, Store, Unreachable
 
 CLONE = Path(__file__).parents[2]
+VERSION = 1
 FILE = "registered.json"
 CARD = "MODEL_CARD.md"
 NEEDED = ("torch", "numpy", "pandas", "pydantic", "pytorch_optimizer", "pytorch_scheduler")
@@ -41,8 +43,8 @@ def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) 
         the next call.
     """
     file = folder / FILE
-    if file.exists():
-        known = json.loads(file.read_text(encoding="utf-8"))
+    with suppress(FileNotFoundError, Unreadable):  # one that is damaged is made anew
+        known = read_json(file, version=VERSION, what="registration")
         if known["uri"] == uri:
             return _said(known), ""
     parent = cursor.load(folder / cursor.FILE)[0].parent
@@ -55,8 +57,8 @@ def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) 
         version = register(uri, parent, folder / "model", name, result)
     except (Unreachable, Refused) as error:
         return "", f"not yet: {error}; the model is kept, `launch.py retrain` tries again"
-    known = {"uri": uri, "name": name, "version": version}
-    file.write_text(json.dumps(known), encoding="utf-8")
+    known = {"version": VERSION, "uri": uri, "name": name, "model_version": version}
+    write_json(file, "registration", known)
     return _said(known), ""
 
 
@@ -123,5 +125,5 @@ def _pack(target: Path, model: Path) -> None:
     )
 
 
-def _said(known: Mapping[str, str]) -> str:
-    return f"models:/{known['name']}/{known['version']} in MLflow's model registry"
+def _said(known: Mapping[str, Any]) -> str:
+    return f"models:/{known['name']}/{known['model_version']} in MLflow's model registry"

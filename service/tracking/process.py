@@ -17,14 +17,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from service.study.events import Closed, Event
-from service.study.journal import Tail
+from service.study.journal import JournalError, Tail
 from service.study.lock import StudyBusy, lock
 from service.tracking import cursor
+from service.tracking.address import log_in, shown
 from service.tracking.runs import SweepFacts
 from service.tracking.store import Refused, Store, Unreachable
 from service.tracking.tracker import Tracker
@@ -53,7 +55,7 @@ class TrackingProcess:
     """
 
     def __init__(self, folder: Path, facts: SweepFacts, *, uri: str) -> None:
-        self.folder, self.facts, self.uri = folder, facts, uri
+        self.folder, self.facts, self.uri = folder, facts, log_in(uri, os.environ)
         self.link, self.trouble, self.refused = "", "", 0
         self._child: subprocess.Popen[str] | None = None
         self._hung_up = False
@@ -100,11 +102,15 @@ class TrackingProcess:
         except BaseException:
             if self._child is not None:
                 self._child.kill()
-                self._child.communicate()
+                self._end()
             raise
 
-    def close(self, timeout_s: float = LAST_WORDS_S) -> int:
-        """Wait until the rest is sent; gives up at once on a store that does not answer.
+    def close(self, timeout_s: float = LAST_WORDS_S, say: Callable[[int], None] = lambda _: None) -> int:
+        """Wait until the rest is sent, for as long as that gets on; gives up at once on a silent store.
+
+        Args:
+            timeout_s: how long it may take to get on.
+            say: told how many events are left, now and then.
 
         Returns:
             Events that MLflow does not have: the next attempt sends them. `trouble` says why.
@@ -113,15 +119,57 @@ class TrackingProcess:
             return 0
         self.hang_up(timeout_s)
         try:
-            answer, _ = self._child.communicate(timeout=timeout_s + 10)
-            words = json.loads(answer)
-        except (OSError, ValueError, subprocess.TimeoutExpired):
-            self._child.kill()
-            self._child.communicate()
-            self.trouble = f"the tracking process failed; {self.folder / LOG} has its last words"
-            return waiting(self.folder, self.uri)[0]
+            with self.or_nothing():
+                words = self._last_words(timeout_s + 10, say)
+        except (OSError, ValueError) as error:
+            failed = f"the tracking process failed; {self.folder / LOG} has its last words"
+            silent = f"{shown(self.uri)} has not answered for {timeout_s + 10:g} s"
+            self.trouble = silent if isinstance(error, TimeoutError) else failed
+            return self._count_waiting()
+        self._end()
         self.link, self.trouble, self.refused = words["link"], words["trouble"], words["refused"]
         return int(words["unsent"])
+
+    def _end(self) -> None:
+        assert self._child is not None
+        for stream in (self._child.stdin, self._child.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        self._child.wait()
+
+    def _last_words(self, timeout_s: float, say: Callable[[int], None]) -> dict[str, Any]:
+        """The child's answer to `close`; before it, lines that say how many events are left.
+
+        Raises:
+            TimeoutError: if it says nothing for so long.
+            ValueError: if it ends without.
+        """
+        assert self._child is not None
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        with contextlib.suppress(OSError):
+            self._child.stdin.close()  # our last word may stand in the child's buffer: this wakes it
+        fd, said = self._child.stdout.fileno(), b""
+        while select.select([fd], [], [], timeout_s)[0]:
+            more = os.read(fd, 65536)
+            said += more
+            *whole, said = said.split(b"\n")
+            for line in whole:
+                words: dict[str, Any] = json.loads(line)
+                if "unsent" in words:
+                    return words
+                say(words["left"])
+            if not more:
+                raise ValueError("the process ended")
+        raise TimeoutError
+
+    def _count_waiting(self) -> int:
+        try:
+            return waiting(self.folder, self.uri)[0]
+        except JournalError as error:
+            self.trouble = error.finding
+            return 1
 
     def _tell(self, line: str) -> None:
         assert self._child is not None
@@ -174,17 +222,28 @@ def warm_up(experiment: str, uri: str) -> None:
 
 def follow(folder: Path, tracker: Tracker) -> None:
     """Feed the tracker from the journal; answer `close` with what became of it."""
-    tail = Tail(folder / JOURNAL)
+    tail, trouble = Tail(folder / JOURNAL), ""
     tracker.start(list(tail.read()))
-    while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+    try:
+        while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+            for event in tail.read():
+                tracker(event)
+        order = sys.stdin.readline().split(maxsplit=2)
         for event in tail.read():
             tracker(event)
-    order = sys.stdin.readline().split(maxsplit=2)
-    for event in tail.read():
-        tracker(event)
+    except JournalError as error:  # it vanished: the driver notices, too; what was read is still sent
+        trouble = error.finding
+        order = sys.stdin.readline().split(maxsplit=2)
     killed = Goodbye(time.time(), {"state": "interrupted"})
     goodbye = Goodbye(**json.loads(order[2])) if len(order) > 2 else None
-    unsent = tracker.close(float(order[1]), goodbye) if order else tracker.close(LAST_WORDS_S, killed)
+
+    def report_left(left: int) -> None:
+        print(json.dumps({"left": left}), flush=True)
+
+    unsent = (
+        tracker.close(float(order[1]), goodbye, report_left) if order else tracker.close(LAST_WORDS_S, killed)
+    )
     if order:  # else the driver was killed
-        end = {"unsent": unsent, "link": tracker.link, "trouble": tracker.trouble, "refused": tracker.refused}
+        unsent, trouble = max(unsent, bool(trouble)), trouble or tracker.trouble
+        end = {"unsent": unsent, "link": tracker.link, "trouble": trouble, "refused": tracker.refused}
         print(json.dumps(end))

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from service.study.secrets import hide_passwords
 from service.tracking.runs import MAX_TAG, clip
 
 PACKAGES = ("ray", "torch", "optuna", "mlflow", "numpy", "pytorch_optimizer", "pytorch_scheduler")
@@ -34,7 +35,7 @@ def provenance(folder: Path, *, command: Sequence[str] = (), data_fingerprint: s
         "versions": package_versions(),
         "host": platform.node(),
         "user": user_name(),
-        "command": shlex.join(command or sys.orig_argv),
+        "command": hide_passwords(shlex.join(command or sys.orig_argv)),
         "gpus": gpu_names(),
     }
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from service.tracking.address import URI, absolute, sqlite_uri, without_login
+
 NAME_WIDTH = 18  # characters of a run's name that the UI shows (measured, MLflow 3.17)
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters; mlflow/utils/validation.py
 SYSTEM = ("epoch_s", "peak_memory_mb", "gpu_utilisation")
@@ -97,10 +99,13 @@ class SweepFacts:
 def store_uri(configured: str | None, environ: Mapping[str, str], folder: Path) -> str:
     """The sweep file's word, else MLFLOW_TRACKING_URI, else what a bare `mlflow ui` in `folder` shows.
 
+    Without a user and a password, and absolute: see `service.tracking.address`.
+
     >>> store_uri(None, {}, Path("/home/me/project"))
     'sqlite:////home/me/project/mlflow.db'
     """
-    return configured or environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    word = configured or environ.get(URI) or sqlite_uri(folder / "mlflow.db")
+    return absolute(without_login(word), folder)
 
 
 def ui_command(uri: str, folder: Path) -> str:

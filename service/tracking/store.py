@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from service.study.secrets import hide_passwords
+from service.tracking.address import SERVER, log_in, shown, unreachable_database
 from service.tracking.mirror import PARENT, Change
 
 BATCH_METRICS, BATCH_PARAMS = 800, 100  # MLflow: 1000 metrics, 100 params, 1000 of all kinds a call
@@ -26,6 +28,7 @@ PAGE = 1000  # runs a search answers at once
 FINAL = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 )
+NO_SERVER = "answers, but not as an MLflow server does"
 HEALTH_TIMEOUT_S = 60.0  # as below: a server that takes half a minute for a call is slow, not dead
 # For this process, and only where the user has not chosen. No retries inside the client: it would
 # repeat a `create_run` whose answer was lost and so make a second run; we look it up by tag instead.
@@ -59,8 +62,12 @@ class Store:
     """
 
     def __init__(self, uri: str, study_id: str) -> None:
-        if uri.startswith(("http://", "https://")):
+        uri = log_in(uri, os.environ)
+        if uri.startswith(SERVER):
             check_health(uri)
+        elif trouble := unreachable_database(uri):  # mlflow would try ten times, two minutes long
+            raise Unreachable(trouble)
+        self._uri = uri
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         self.study_id = study_id
@@ -87,7 +94,7 @@ class Store:
             if getattr(error, "error_code", "") in FINAL:
                 raise Refused(one_line(error)) from error
             raise Unreachable(one_line(error)) from error
-        except (OSError, self._database) as error:
+        except (OSError, ValueError, self._database) as error:  # ValueError: an answer that is no JSON
             raise Unreachable(one_line(error)) from error
         except ImportError as error:  # the store's driver: psycopg2, boto3
             raise Refused(one_line(error)) from error
@@ -97,14 +104,32 @@ class Store:
         found = self._call(self._client.get_experiment_by_name, name)
         if found is None:
             try:
-                return str(self._call(self._client.create_experiment, name))
+                return self._known(self._call(self._client.create_experiment, name))
             except Refused:  # another sweep made it this instant
                 found = self._call(self._client.get_experiment_by_name, name)
                 if found is None:
                     raise
         if found.lifecycle_stage == "deleted":
             self._call(self._client.restore_experiment, found.experiment_id)
-        return str(found.experiment_id)
+        return self._known(found.experiment_id)
+
+    def _known(self, given: object) -> str:
+        """An id that MLflow gave; a proxy that answers everything with an empty page gives none."""
+        if not given:
+            raise Unreachable(f"{shown(self._uri)} {NO_SERVER}: no id")
+        return str(given)
+
+    def check_run(self, run_id: str) -> None:
+        """See that the store has a run: that it answers, and not somebody else in its place.
+
+        Raises:
+            Unreachable: if not.
+        """
+        run = self._call(self._client.get_run, run_id)
+        if run.info.run_id != run_id:
+            raise Unreachable(
+                f"{shown(self._uri)} answers, but not as an MLflow server does: no run {run_id}"
+            )
 
     def find(self, experiment_id: str, study_id: str = "") -> dict[str, str]:
         """Trial id (PARENT for the sweep) -> run id, of all runs of the study, or of another.
@@ -155,7 +180,7 @@ class Store:
             tags={**change.tags, **identity, **nested},
             run_name=change.name,
         )
-        return str(run.info.run_id)
+        return self._known(run.info.run_id)
 
     def write(self, run_id: str, change: Change, *, fresh: bool) -> None:
         """Write a change into its run; `fresh`: it was just created, with its tags.
@@ -235,8 +260,11 @@ def check_health(uri: str, timeout_s: float = HEALTH_TIMEOUT_S) -> None:
     Raises:
         Unreachable: if nobody answers, or only that it cannot work.
     """
+    uri = log_in(uri, os.environ)
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout_s).close()
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=timeout_s) as answer:
+            if not answer.read(1):
+                raise Unreachable(f"{uri} {NO_SERVER}: an empty page")
     except urllib.error.HTTPError as error:
         if error.code >= 500:
             raise Unreachable(f"{uri} answers {error.code}") from error
@@ -247,4 +275,4 @@ def check_health(uri: str, timeout_s: float = HEALTH_TIMEOUT_S) -> None:
 
 def one_line(error: Exception) -> str:
     """The first line of what an exception says."""
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+    return hide_passwords(str(error).strip().split("\n", 1)[0]) or type(error).__name__

@@ -11,16 +11,19 @@ import hashlib
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from service.study.events import Event
 from service.tracking import board, cursor
+from service.tracking.address import shown, without_login
 from service.tracking.mirror import PARENT, Change, Mirror
 from service.tracking.runs import SweepFacts, ui_link
 from service.tracking.store import Refused, Store, Unreachable
 from service.tracking.umbrella import Goodbye, closed, opened
 
+PROGRESS_S = 2.0  # between two looks at whether the last words get on
+LONGEST_S = 900.0  # for them, however well they get on; `launch.py sync` sends the rest
 CHUNK = 2000  # events folded at a time: bounds what is sent again if the store goes away in the middle
 
 
@@ -50,7 +53,7 @@ class Tracker:
         retry_s: tuple[float, float] = (1.0, 60.0),
         summary_s: float = 20.0,
     ) -> None:
-        self.uri = uri
+        uri = self.uri = without_login(uri)
         self.facts = facts
         self.refused = 0
         self._file = folder / cursor.FILE
@@ -60,11 +63,13 @@ class Tracker:
         self._interval_s, self._retry_s, self._summary_s = interval_s, retry_s, summary_s
         self._queue: deque[Event] = deque()
         self._outbox: deque[Change] = deque()
+        self._delivered: list[Change] = []  # sent again if it turns out that nobody has them
         self._folded = 0
         self._mirror: Mirror | None = None
         self._store: Store | None = None
         self._summary_at = time.monotonic()
         self._closing = self._abandoned = False
+        self._progress = 0
         self._umbrella = ""
         self._goodbye: Goodbye | None = None
         self._wake = threading.Event()
@@ -92,12 +97,18 @@ class Tracker:
         experiment_id = self._cursor.experiment_id
         return ui_link(self.uri, experiment_id, self.facts) if experiment_id else ""
 
-    def close(self, timeout_s: float = 20.0, goodbye: Goodbye | None = None) -> int:
-        """Send what is left; gives up at once on a store that does not answer.
+    def close(
+        self,
+        timeout_s: float = 20.0,
+        goodbye: Goodbye | None = None,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Send what is left, for as long as that gets on; gives up at once on a store that does not answer.
 
         Args:
-            timeout_s: how long that may take.
+            timeout_s: how long it may take to get on.
             goodbye: of a stage, what its umbrella is told in the end.
+            on_progress: told the events left, now and then.
 
         Returns:
             Events unsent: a later `start` with the journal sends them. `trouble` says why.
@@ -105,9 +116,19 @@ class Tracker:
         self._goodbye = goodbye if self.facts.umbrella is not None else None
         self._closing = True
         self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout_s)
+        began = moved = time.monotonic()
+        progress = self._progress
+        while self._thread.is_alive():
+            self._thread.join(min(PROGRESS_S, timeout_s))
+            now = time.monotonic()
+            if self._progress != progress:
+                progress, moved = self._progress, now
+                on_progress(self.unsent)
+            if now - moved >= timeout_s or now - began >= max(timeout_s, LONGEST_S):
+                break
         self._abandoned = True
+        if self.unsent and not self.trouble:
+            self.trouble = f"{shown(self.uri)} took longer than {time.monotonic() - began:.0f} s"
         return self.unsent
 
     def _run(self) -> None:
@@ -143,10 +164,11 @@ class Tracker:
                 self._fold()
             while self._outbox and not self._abandoned:
                 self._deliver(store, self._outbox[0])
-                self._outbox.popleft()
+                self._delivered.append(self._outbox.popleft())
+                self._progress += 1
             if not self._abandoned:
                 self._summarise(store)
-                self._confirm()
+                self._confirm(store)
         if self._goodbye is not None and not self._abandoned:
             self._say_goodbye(self._store or self._connect(), self._goodbye)
 
@@ -156,7 +178,7 @@ class Tracker:
             words = f"{self.facts.study} {self._queue[0].t!r}"
             self._mirror = Mirror(self.facts, hashlib.sha256(words.encode()).hexdigest()[:16])
         try:
-            self._store = store = Store(self.uri, self._mirror.study_id)
+            store = Store(self.uri, self._mirror.study_id)
             experiment_id = store.experiment(self.facts.experiment)
             if self._folded == 0:
                 self._take_up(store, experiment_id, self._mirror.study_id)
@@ -166,6 +188,7 @@ class Tracker:
             raise Unreachable(str(error)) from error
         self._cursor.parent = found.pop(PARENT, self._cursor.parent)
         self._cursor.runs |= found
+        self._store = store
         return store
 
     def _take_up(self, store: Store, experiment_id: str, study_id: str) -> None:
@@ -234,10 +257,23 @@ class Tracker:
         self._deliver(store, summary)
         self._summary_at = now
 
-    def _confirm(self) -> None:
-        """Write down how far MLflow has the journal."""
+    def _confirm(self, store: Store) -> None:
+        """Write down how far MLflow has the journal.
+
+        Raises:
+            Unreachable: if the store does not know the sweep's run: then it has none of it.
+        """
         if self._folded <= self._cursor.sent:
             return
+        try:
+            store.check_run(self._cursor.parent)
+        except Unreachable:
+            self._outbox.extendleft(reversed(self._delivered))
+            self._delivered.clear()
+            raise
+        except Refused as error:  # somebody deleted it
+            self._count(error)
+        self._delivered.clear()
         self._cursor.sent = self._folded
         try:
             self._cursor.save(self._file)

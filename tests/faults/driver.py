@@ -59,7 +59,8 @@ def said(folder: Path) -> str:
 
 
 def events(study: Path) -> list[Event]:
-    return list(read_events(study / "journal"))
+    """What a study's journal has; nothing before there is one."""
+    return list(read_events(study / "journal")) if study.exists() else []
 
 
 def record(study: Path) -> StudyRecord:

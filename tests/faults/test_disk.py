@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from service.spec import read_sweep
 from service.study.events import Ended, Unsaved
+from service.study.folder import StudyFolder
 from tests.faults.driver import after_epochs, curves, ended, events, record, reports, said, start
 from tests.faults.sweeps import write_sweep
 
@@ -50,10 +52,11 @@ def test_a_disk_full_for_checkpoints_costs_no_trial_and_is_said_once(tmp_path: P
         "max_concurrent_trials": 1,
     }
     write_sweep(tmp_path, "roomy", net={"megabytes": 4}, **words)
-    write_sweep(tmp_path, "full", net={"megabytes": 4}, **words)
+    sweep = read_sweep(write_sweep(tmp_path, "full", net={"megabytes": 4}, **words)).sweep
+    StudyFolder.create(tmp_path / "runs", "full", sweep, "")
     mount(tmp_path / "runs/full/ray", "3m")
     roomy = start(tmp_path, "run", "roomy.yaml")
-    assert ended(start(tmp_path, "run", "full.yaml"), tmp_path) == 0, said(tmp_path)
+    assert ended(start(tmp_path, "resume", "full"), tmp_path) == 0, said(tmp_path)
     assert ended(roomy, tmp_path) == 0, said(tmp_path)
     told = [event for event in events(tmp_path / "runs/full") if isinstance(event, Unsaved)]
     assert told

@@ -41,7 +41,7 @@ def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_pa
     newest.write_bytes(newest.read_bytes()[:-9])
     assert read_status(place)["state"] == "interrupted"
 
-    assert ended(start(tmp_path, "resume", str(place)), tmp_path) == 0, said(tmp_path)
+    assert ended(start(tmp_path, "resume", str(place), "--trust"), tmp_path) == 0, said(tmp_path)
     after = reports(place)
     assert list(map(repr, after[: len(before)])) == list(map(repr, before))  # a metric may be NaN
     assert [(event.trial, event.epoch) for event in after] == [
@@ -59,10 +59,14 @@ def test_a_folder_that_may_only_be_read_is_one_line_and_status_still_works(tmp_p
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:
         runs = Path(place) / "runs"
         sweep = read_sweep(tmp_path / "sweep.yaml").sweep
-        StudyFolder.create(runs, "sweep", sweep, "").journal_dir.mkdir()
+        StudyFolder.create(runs, "sweep", sweep, "")
         Path(place).chmod(0o755)
         for words, code, line in (
-            (["resume", str(runs / "sweep")], 6, f"{runs / 'sweep'}: cannot be written (Permission denied)"),
+            (
+                ["resume", "--trust", str(runs / "sweep")],
+                6,
+                f"{runs / 'sweep'}: cannot be written (Permission denied)",
+            ),
             (["status", str(runs / "sweep")], 0, "state            interrupted"),
         ):
             done = as_nobody(*words)

@@ -1,6 +1,5 @@
 """Findings about stopping, the space and the search: a study that raises each, and a near miss."""
 
-import json
 import math
 
 import pytest
@@ -11,6 +10,7 @@ from service.report.importance import Importance, Share
 from service.report.noise import noise_of
 from service.report.tables import tables
 from service.study.desk import SEED_KEY
+from service.study.files import write_json
 from tests.report import curves, stories
 
 LR, LAYERS = stories.LR, stories.LAYERS
@@ -165,8 +165,8 @@ def test_a_lead_below_what_seeds_make_is_luck(tmp_path, lead, there):
 def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path):
     subject = stories.subject(tmp_path, replicated(0.1))
     (subject.folder / "retrain").mkdir()
-    told = {"standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}]}
-    (subject.folder / "retrain" / "retrain.json").write_text(json.dumps(told))
+    told = {"version": 1, "standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}]}
+    write_json(subject.folder / "retrain" / "retrain.json", "retraining", told)
     assert noise_of(subject).std == pytest.approx(math.sqrt(2))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from optuna.trial import TrialState
 
 from service.report.database import of_database
 from service.report.optuna_file import load_study
-from service.search.export import write_exports
+from service.search.export import export_file, write_exports
 from service.search.samplers import quiet
 from service.search.tune import StudySearcher
 from tests.search.scripted import play, script, sweep
@@ -173,3 +174,14 @@ def test_a_real_postgresql_holds_what_plain_optuna_reads(postgresql: str, tmp_pa
         searcher = played("NSGA-II, two metrics")
         assert write_exports(searcher, postgresql, tmp_path / "optuna.db") == ()
     assert opened(postgresql) == [seen(trial) for trial in searcher.study.trials]
+
+
+@pytest.mark.parametrize("name", ["sp ace", "üñí", "ha#sh", "que?stion", "per%20cent"])
+def test_the_export_stands_in_a_folder_of_any_name(tmp_path: Path, name: str):
+    (tmp_path / name).mkdir()
+    with quiet():
+        study = optuna.create_study()
+    export_file(study, tmp_path / name / "optuna.db")
+    assert [path.name for path in tmp_path.rglob("*.db")] == ["optuna.db"]
+    with sqlite3.connect(tmp_path / name / "optuna.db") as exported:
+        assert exported.execute("SELECT count(*) FROM studies").fetchone() == (1,)

@@ -13,7 +13,7 @@ from service.search.points import Proposal
 from service.spec import Sweep
 from service.study.desk import Desk
 from service.study.folder import StudyFolder
-from service.study.journal import Journal, read_events
+from service.study.journal import Journal, make_journal, read_events
 from service.study.narrator import Narrator
 from service.study.record import StudyRecord
 from service.study.stop import StopSignal
@@ -86,6 +86,8 @@ class Slot:
         folder = StudyFolder(root)
         self.sweep, self.rule, self.fails = sweep, rule, fails
         self.searcher, self.record = ListedSearcher(), StudyRecord(sweep.objective)
+        if not folder.journal_dir.exists():
+            make_journal(folder.journal_dir)
         past = list(read_events(folder.journal_dir))
         rebuild(past, self.record, rule, self.searcher, earlier=earlier)
         clock: Callable[[], float] = itertools.count(1.0).__next__

@@ -33,7 +33,7 @@ from service.study.extend import (
     revised,
 )
 from service.study.folder import StudyFolder
-from service.study.journal import read_events
+from service.study.journal import make_journal, read_events
 from service.study.record import StudyRecord, fold
 from tests.study.slot import LR, Slot, small_sweep
 
@@ -181,7 +181,7 @@ def _cuts(whole: StudyFolder, tmp_path: Path) -> Iterator[StudyFolder]:
     for number, segment in enumerate(segments[1:], start=1):  # the first is of before the extension
         for cut in range(1, len(texts[segment.name])):
             folder = StudyFolder(tmp_path / f"cut-{number}-{cut}")
-            folder.journal_dir.mkdir(parents=True)
+            make_journal(folder.journal_dir)
             shutil.copy(whole.meta_file, folder.meta_file)
             for earlier in segments[:number]:
                 shutil.copy(earlier, folder.journal_dir)

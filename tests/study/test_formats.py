@@ -64,7 +64,11 @@ def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("{", "cannot be read"), ('{"version": 99}', "format 99, this program reads 1"), ("", "cannot be read")],
+    [
+        ("{", "cannot be read"),
+        ('{"version": 99}', "format 99; this version of the program reads 1"),
+        ("", "cannot be read"),
+    ],
 )
 def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
     tmp_path: Path, text: str, says: str, study: StudyFolder

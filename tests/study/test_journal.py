@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.study.events import Asked, Begun, Ended, Event, Exploited, Reported
-from service.study.journal import Journal, JournalError, read_events
+from service.study.journal import (
+    Journal,
+    JournalError,
+    Position,
+    last_marked,
+    list_foreign_files,
+    make_journal,
+    read_events,
+    write_mark,
+)
 
 SAMPLE = Begun(t=1.0, attempt=1, slots=2, trials=3)
 floats = st.floats(allow_nan=False)
@@ -61,38 +73,45 @@ def written(folder: Path, lines: list[Event]) -> Path:
     return journal.path
 
 
+def cut_as_by_a_power_cut(segment: Path, left: bytes) -> None:
+    """Leave so much of a segment, the mark as of before the disk was asked."""
+    segment.write_bytes(left)
+    write_mark(segment.parent, Position())
+
+
 @given(st.lists(events, max_size=8))
 def test_every_event_is_read_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, lines: list[Event]
 ):
-    folder = tmp_path_factory.mktemp("journal")
+    folder = tmp_path_factory.mktemp("study") / "journal"
     written(folder, lines)
     assert list(read_events(folder)) == lines
 
 
 @pytest.mark.parametrize("loss", [math.inf, -math.inf])
 def test_an_infinite_loss_survives(tmp_path: Path, loss: float):
-    written(tmp_path, [report(1, loss)])
-    [event] = read_events(tmp_path)
+    written(tmp_path / "journal", [report(1, loss)])
+    [event] = read_events(tmp_path / "journal")
     assert isinstance(event, Reported)
     assert event.loss == loss
 
 
 def test_a_nan_loss_survives_as_nan(tmp_path: Path):
-    written(tmp_path, [report(1, math.nan)])
-    [event] = read_events(tmp_path)
+    written(tmp_path / "journal", [report(1, math.nan)])
+    [event] = read_events(tmp_path / "journal")
     assert isinstance(event, Reported)
     assert event.loss is not None
     assert math.isnan(event.loss)
 
 
-def test_a_journal_cut_anywhere_gives_the_whole_lines_before_the_cut(tmp_path: Path):
+def test_a_journal_cut_anywhere_after_its_mark_gives_the_lines_before(tmp_path: Path):
+    """What the disk had not confirmed may be missing: a power cut."""
     lines = [report(epoch, 1 / epoch) for epoch in range(1, 6)]
     data = written(tmp_path / "whole", lines).read_bytes()
     header_end = data.index(b"\n") + 1
     for cut in range(len(data)):
         folder = tmp_path / str(cut)
-        folder.mkdir()
+        make_journal(folder)
         (folder / "000001.jsonl").write_bytes(data[:cut])
         whole_lines = max(0, data[:cut].count(b"\n") - 1) if cut >= header_end else 0
         assert list(read_events(folder)) == lines[:whole_lines]
@@ -102,34 +121,195 @@ def test_a_disk_that_takes_a_line_in_parts_has_it_whole(tmp_path: Path, monkeypa
     """A disk that fills up takes what it can; the next call is the one that says no."""
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
-    journal = Journal(tmp_path, "parts")
+    journal = Journal(tmp_path / "journal", "parts")
     journal.append(SAMPLE)
     journal.close()
-    assert list(read_events(tmp_path)) == [SAMPLE]
+    assert list(read_events(tmp_path / "journal")) == [SAMPLE]
 
 
 def test_an_attempt_opens_a_segment_of_its_own_so_a_torn_line_stays_alone(tmp_path: Path):
-    first = written(tmp_path, [report(1, 0.5), report(2, 0.4)])
-    first.write_bytes(first.read_bytes()[:-9])
-    written(tmp_path, [report(2, 0.4)])
-    assert list(read_events(tmp_path)) == [report(1, 0.5), report(2, 0.4)]
+    folder = tmp_path / "journal"
+    first = written(folder, [report(1, 0.5), report(2, 0.4)])
+    cut_as_by_a_power_cut(first, first.read_bytes()[:-9])
+    written(folder, [report(2, 0.4)])
+    assert list(read_events(folder)) == [report(1, 0.5), report(2, 0.4)]
 
 
-def test_a_journal_of_another_format_is_refused_with_both_versions(tmp_path: Path):
-    path = tmp_path / "000001.jsonl"
-    path.write_text('{"event":"Journal","version":99,"study":"s"}\n')
-    with pytest.raises(JournalError, match="journal format 99; this version of the program reads format 1"):
-        list(read_events(tmp_path))
+def test_a_journal_that_was_opened_and_closed_without_an_event_is_sound(tmp_path: Path):
+    folder = tmp_path / "journal"
+    for events_of_attempt in ([], [report(1, 0.5)], [], []):
+        written(folder, events_of_attempt)
+    assert list(read_events(folder)) == [report(1, 0.5)]
+
+
+@pytest.mark.parametrize("version", ["99", "1", "true", '"2"'])
+def test_a_journal_of_another_format_is_refused_with_both_versions(tmp_path: Path, version: str):
+    make_journal(tmp_path / "journal")
+    path = tmp_path / "journal/000001.jsonl"
+    path.write_text(f'{{"event":"Journal","version":{version},"study":"s"}}\n')
+    with pytest.raises(JournalError) as refused:
+        list(read_events(path.parent))
+    assert str(refused.value) == (
+        f"{path}:1: journal format {json.loads(version)}; this version of the program reads format 2; "
+        "use the version that wrote it"
+    )
+    assert not refused.value.damaged
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text + "\n")
+
+
+def swap(path: Path, first: int, second: int) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    lines[first], lines[second] = lines[second], lines[first]
+    path.write_text("".join(lines))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a line that is no event": (lambda j: append(j / "000003.jsonl", "{}"), "000003.jsonl:4: damaged line"),
+    "a line that is no JSON": (lambda j: append(j / "000003.jsonl", "x"), "000003.jsonl:4: damaged line"),
+    "a digit of a loss": (
+        lambda j: edit(j / "000001.jsonl", '"loss":0.5', '"loss":0.4'),
+        "000001.jsonl:2: damaged line: it is not as it was written",
+    ),
+    "a letter of the header": (
+        lambda j: edit(j / "000001.jsonl", '"study": "s"', '"study": "t"'),
+        "000001.jsonl:1: damaged line: it is not as it was written",
+    ),
+    "no header": (lambda j: edit(j / "000001.jsonl", "version", "v"), "000001.jsonl:1: no journal header"),
+    "two lines swapped": (
+        lambda j: swap(j / "000002.jsonl", 1, 2),
+        "000002.jsonl:2: event 4 where event 3 is due: lines are missing, repeated or swapped",
+    ),
+    "the first segment missing": (
+        lambda j: (j / "000001.jsonl").unlink(),
+        "000002.jsonl:1: it follows event 2, and before it stands event 0: "
+        "a segment is missing, cut short, repeated or out of place",
+    ),
+    "a segment emptied": (
+        lambda j: (j / "000002.jsonl").write_text(""),
+        "000003.jsonl:1: it follows event 4, and before it stands event 2: "
+        "a segment is missing, cut short, repeated or out of place",
+    ),
+    "the last segment missing": (
+        lambda j: (j / "000003.jsonl").unlink(),
+        "000002.jsonl: its end was cut off: event 4 of 6 is the last",
+    ),
+    "every segment missing": (
+        lambda j: [path.unlink() for path in j.glob("*.jsonl")],
+        "journal: its end was cut off: event 0 of 6 is the last",
+    ),
+    "a segment twice": (
+        lambda j: shutil.copy(j / "000001.jsonl", j / "000004.jsonl"),
+        "000004.jsonl:1: it follows event 0, and before it stands event 6: "
+        "a segment is missing, cut short, repeated or out of place",
+    ),
+    "a segment that is a folder": (
+        lambda j: (j / "000004.jsonl").mkdir(),
+        "000004.jsonl: cannot be read (Is a directory)",
+    ),
+    "a link to nowhere": (
+        lambda j: (j / "000004.jsonl").symlink_to("nowhere"),
+        "000004.jsonl: cannot be read (No such file or directory)",
+    ),
+    "the mark missing": (lambda j: (j / "mark").unlink(), "mark: is missing or damaged"),
+    "the mark of another journal": (
+        lambda j: (j / "mark").write_bytes(b"000000000006 01234567\n"),
+        "mark: is of another journal",
+    ),
+    "the whole folder missing": (lambda j: shutil.rmtree(j), "mark: is missing or damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_refused_with_its_place_and_the_way_out(tmp_path: Path, damage: str):
+    folder = tmp_path / "journal"
+    for attempt in range(3):
+        written(folder, [report(2 * attempt + 1, 0.5), report(2 * attempt + 2, 0.25)])
+    do, finding = DAMAGES[damage]
+    do(folder)
+    with pytest.raises(JournalError) as refused:
+        list(read_events(folder))
+    assert refused.value.finding.endswith(finding)
+    way_out = f"restore it from a copy, or `launch.py repair {tmp_path}` says what can be kept"
+    assert str(refused.value) == f"{refused.value.finding}; {way_out}"
 
 
 @pytest.mark.parametrize(
-    "damage", ["not json", "[]", '{"event":"Nothing"}', '{"event":"Ended","t":"x"}', "3"]
+    "name", ["000001 (copy).jsonl", "._000001.jsonl", "000001.sync-conflict-1.jsonl", ".DS_Store"]
 )
-def test_a_damaged_line_in_the_middle_is_named_not_passed_over(tmp_path: Path, damage: str):
-    path = written(tmp_path, [report(1, 0.5)])
-    path.write_text(path.read_text() + damage + "\n")
-    with pytest.raises(JournalError, match=r"000001\.jsonl:3: damaged line"):
-        list(read_events(tmp_path))
+def test_a_file_whose_name_is_no_segments_is_not_read_and_listed(tmp_path: Path, name: str):
+    segment = written(tmp_path / "journal", [report(1, 0.5)])
+    shutil.copy(segment, segment.with_name(name))
+    assert list(read_events(segment.parent)) == [report(1, 0.5)]
+    assert list_foreign_files(segment.parent) == [segment.with_name(name)]
+
+
+def test_the_mark_never_speaks_of_what_the_disk_has_not_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """At every fsync, the mark of before is still true of what is on the disk."""
+    marked: list[int] = []
+    journal = Journal(tmp_path / "journal", "s")
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (marked.append(last_marked(journal.path.parent)), real(fd)))
+    for epoch in range(1, 4):
+        journal.append(report(epoch, 0.5))
+        journal.sync()
+    journal.close()
+    assert marked[:3] == [0, 1, 2]
+    assert last_marked(journal.path.parent) == 3
+
+
+def moved(journal: Journal) -> None:
+    journal.path.parent.rename(journal.path.parent.with_name("elsewhere"))
+
+
+def deleted(journal: Journal) -> None:
+    journal.path.unlink()
+
+
+def replaced(journal: Journal) -> None:
+    copy = journal.path.with_name("copy")
+    shutil.copy(journal.path, copy)
+    copy.replace(journal.path)
+
+
+def written_to(journal: Journal) -> None:
+    append(journal.path, "x")
+
+
+@pytest.mark.parametrize("look", [lambda journal: journal.append(SAMPLE), Journal.check])
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        (moved, "it was deleted, moved or replaced while the study ran"),
+        (deleted, "it was deleted, moved or replaced while the study ran"),
+        (replaced, "it was deleted, moved or replaced while the study ran"),
+        (written_to, "another program wrote to it while the study ran"),
+    ],
+)
+def test_an_open_journal_that_is_not_what_stands_at_its_path_says_so(
+    tmp_path: Path,
+    what: Callable[[Journal], None],
+    says: str,
+    look: Callable[[Journal], None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """With an event or without one, a second after the last look."""
+    journal = Journal(tmp_path / "journal", "s")
+    journal.append(SAMPLE)
+    what(journal)
+    journal.check()  # no second has passed
+    monkeypatch.setattr("service.study.journal.SYNC_EVERY_S", 0.0)
+    with pytest.raises(OSError, match=says):
+        look(journal)
 
 
 def report(epoch: int, loss: float, trial: str = "00000") -> Reported:

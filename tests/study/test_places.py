@@ -203,7 +203,8 @@ def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder):
     with Courier(study) as courier:
         (study.path / "best.yaml").unlink()
     assert courier.trouble == ""
-    assert sorted(Depot(STUDY).sizes()) == ["journal/000001.jsonl", "study.json", "sweep.yaml"]
+    sent = sorted(Depot(STUDY).sizes())
+    assert sent == ["journal/000001.jsonl", "journal/mark", "study.json", "sweep.yaml"]
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet"])
@@ -265,7 +266,7 @@ def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_noth
     first.communicate()
     (tmp_path / "gate").touch()
     (tmp_path / "one").rename(tmp_path / "lost")  # not deleted: what outlives the driver still writes there
-    second = launch(tmp_path / "two", "resume", "--local", STUDY)
+    second = launch(tmp_path / "two", "resume", "--local", "--trust", STUDY)
     said = second.communicate(timeout=200)[0]
     assert second.returncode == 0, said
     assert "3 completed" in said

@@ -21,7 +21,7 @@ from schedulers.plateau import PatienceRule
 from schedulers.predictive import PFLRule
 from schedulers.rule import Rule
 from service.study.events import Reported
-from service.study.journal import read_events
+from service.study.journal import make_journal, read_events
 from service.study.record import StudyRecord, fold
 from tests.study.slot import LR, Slot, small_sweep
 
@@ -103,7 +103,7 @@ def test_a_journal_cut_in_any_line_still_leads_to_a_study_with_every_trial_ended
     lines = segment.read_bytes().splitlines(keepends=True)
     for cut in range(1, len(lines)):
         folder = tmp_path / f"cut-{cut}"
-        (folder / "journal").mkdir(parents=True)
+        make_journal(folder / "journal")
         torn = lines[cut][: len(lines[cut]) // 2]
         (folder / "journal" / segment.name).write_bytes(b"".join(lines[:cut]) + torn)
         slot = Slot(folder, SWEEP, make_rule())

@@ -14,6 +14,7 @@ from schedulers.racing import RacingRule
 from service.search.points import Proposal
 from service.spec import Sweep
 from service.study.best import NoWinner
+from service.study.files import read_json, write_json
 from service.study.folder import NotAStudy, StudyFolder
 from service.study.race import Rounds
 from service.study.retrain import prepare
@@ -110,10 +111,19 @@ def test_a_stage_that_has_begun_is_never_made_anew(study: StudyFolder) -> None:
     assert begun.folder.meta_file.read_bytes() == before
 
 
-def test_a_kill_between_the_facts_and_the_study_is_mended(study: StudyFolder) -> None:
+def test_a_stage_begins_whole_or_not_at_all(study: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill in the middle of making its folder leaves none."""
     carried_to(study, "explore")
-    part = write(parts_of(study)[1], begun_at=1.0, lines=["half"])
-    assert not part.trains
+    part = parts_of(study)[1]
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("service.study.staged.keep_code", killed)
+    with pytest.raises(KeyboardInterrupt):
+        begin(study, study.wanted(), part, clock=lambda: 1.0)
+    monkeypatch.undo()
+    assert not part.folder.path.exists()
     again = begin(study, study.wanted(), part, clock=lambda: 2.0)
     assert again.trains
     assert again.facts["lines"][0].startswith(LR)
@@ -197,15 +207,15 @@ def test_a_stage_of_a_killed_driver_runs_no_more(study: StudyFolder) -> None:
     """The file of the whole was written while it lived."""
     carried_to(study, "explore")
     StagedStatus(study, study.wanted()).write("running")
-    words = json.loads(study.status_file.read_text())
+    words = read_json(study.status_file, version=1, what="status")
     words["stages"][1]["state"] = "running"
-    study.status_file.write_text(json.dumps(words))
+    write_json(study.status_file, "status", words)
     assert [one["state"] for one in read_status(study.path)["stages"]] == ["done", "interrupted", "waiting"]
 
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("{}", "cannot be read"), ("nonsense", "cannot be read"), ('{"version": 9}', "format 9")],
+    [("{}", "it is not as it was written"), ("nonsense", "cannot be read"), ('{"version": 9}', "format 9")],
 )
 def test_what_cannot_be_read_is_one_line(study: StudyFolder, text: str, line: str) -> None:
     place = study.stage("explore").path

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.study.events import Event, Paused, Recovered, Reopened, Retried, Revised
 from service.tracking import SweepFacts
+from service.tracking.store import Store
 
 from . import story
 from .conftest import Shelf
@@ -391,3 +393,32 @@ def test_a_folder_that_takes_no_cursor_does_not_stop_the_sending(shelf: Shelf) -
 
 def test_the_thread_ends_with_close(told: Shelf) -> None:
     assert "tracking" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_slow_store_is_waited_for_as_long_as_it_gets_on(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three times as long as it may take to do nothing."""
+    write, left = Store.write, list[int]()
+
+    def slowly(*args: Any, **words: Any) -> None:
+        time.sleep(0.2)
+        write(*args, **words)
+
+    monkeypatch.setattr(Store, "write", slowly)
+    tracker = shelf.tracker()
+    tracker.start([story.begun(), *(event for number in range(15) for event in story.asked(f"{number:05d}"))])
+    assert tracker.close(1.0, on_progress=left.append) == 0
+    assert left
+
+
+def test_a_store_that_takes_too_long_is_named_as_the_reason(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = threading.Event()
+    monkeypatch.setattr(Store, "write", lambda *_, **__: over.wait(60))
+    tracker = shelf.tracker()
+    tracker.start(story.two_trials())
+    assert tracker.close(0.2) == len(story.two_trials())
+    assert tracker.trouble.startswith(f"{shelf.uri} took longer than ")
+    over.set()

@@ -123,7 +123,6 @@ def conduct(
                 _fit(desk, scheduler, resources, {"data": data, "first": first})
     finally:
         finish = desk.close()
-        stream.journal.close()
         notes = export_study(searcher, sweep, folder.optuna_file)
     return dataclasses.replace(finish, notes=notes)
 
