@@ -186,6 +186,8 @@ def plain(found: Verdict) -> dict[str, Any]:
         "runner_up": found.runner_up,
         "margin": found.margin,
         "margin_error": found.margin_error,
+        "margin_p": found.margin_p,
+        "looks": found.looks,
         "clear": found.clear,
         "tau": found.tau,
     }

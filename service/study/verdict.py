@@ -9,8 +9,8 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
-from schedulers.curve import student_quantile
 from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 from service.spec import Sweep
 from service.study.race import Rounds
@@ -18,6 +18,9 @@ from service.study.record import StudyRecord, TrialRecord
 
 CONFIDENCE = 0.95
 DRAWS = 20_000
+FIRST_LOOK = 3  # seeds after which the race may drop a candidate (`schedulers.Racing`)
+SPREADS = np.concatenate(([0.0], np.geomspace(0.01, 100, 40)))  # of true means, in variances of a seed
+PRIOR = np.concatenate(([0.25], np.full(40, 0.75 / 40)))  # a quarter: that they are all alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,8 @@ class Standing:
         seeds: seed -> value, of whole trainings; NaN where it diverged.
         mean: over the seeds; NaN where one diverged or none was finished.
         std: between seeds (n - 1); NaN below two.
-        low: of the mean's 95% interval (Student's t); NaN below two.
+        low: of the mean's interval (Student's t), wide enough that the intervals of all candidates hold
+            together with 95%, whichever of them wins; NaN below two.
         high: see `low`.
         p_best: how likely its true mean is the best of those still in the race.
         out: why it was dropped, or "".
@@ -61,6 +65,8 @@ class Verdict:
         margin: by how much the winner's mean is better than the runner-up's, over the seeds both have;
             None without two seeds in common.
         margin_error: standard error of that.
+        margin_p: two-sided p-value of a paired t-test of it; None likewise.
+        looks: at how many numbers of seeds the race could have ended for one of them.
         tau: Kendall's tau between the sweep's ranking and this one, in [-1, 1]; None below two.
     """
 
@@ -68,6 +74,8 @@ class Verdict:
     runner_up: str
     margin: float | None
     margin_error: float | None
+    margin_p: float | None
+    looks: int
     tau: float | None
 
     @property
@@ -78,10 +86,11 @@ class Verdict:
 
     @property
     def clear(self) -> bool:
-        """Whether the winner's lead is more than two standard errors: seeds alone rarely make that."""
-        if self.margin is None or self.margin_error is None:
-            return False
-        return self.margin > 2 * self.margin_error
+        """Whether a lead like the winner's comes about in at most 5% of races among equals.
+
+        The race looks again after every seed, so each look may spend its part of the 5% only.
+        """
+        return self.margin_p is not None and self.margin_p * self.looks <= 1 - CONFIDENCE
 
 
 def verdict(sweep: Sweep, record: StudyRecord) -> Verdict:
@@ -100,7 +109,7 @@ def verdict(sweep: Sweep, record: StudyRecord) -> Verdict:
             values[trial.config[CANDIDATE_KEY]][int(trial.config[BLOCK_KEY])] = _value(sweep, record, trial)
     chances = p_best({name: seen for name, seen in values.items() if name not in race.out}, sweep.sign)
     standings = [
-        _standing(candidate, values[candidate["name"]], race.out, chances)
+        _standing(candidate, values[candidate["name"]], race.out, chances, len(values))
         for candidate in sweep.sampler.kwargs["candidates"]
     ]
 
@@ -109,42 +118,70 @@ def verdict(sweep: Sweep, record: StudyRecord) -> Verdict:
         return bool(one.out), not known, sweep.sign * one.mean if known else 0.0
 
     ordered = tuple(sorted(standings, key=place))
-    return Verdict(ordered, *_lead(ordered, sweep.sign), _tau(ordered))
+    seeds = max((len(one.seeds) for one in ordered), default=0)
+    looks = max(seeds - FIRST_LOOK + 1, 1)
+    return Verdict(ordered, *_lead(ordered, sweep.sign), looks, _tau(ordered))
 
 
 def p_best(values: Mapping[str, Mapping[int, float]], sign: int) -> dict[str, float]:
     """How likely each candidate's true mean is the best, given the seeds that all of them have.
 
-    Draws from the means' joint posterior under normal losses and no prior knowledge: a multivariate
-    Student-t around the sample means, with the covariance that the common seeds show. For one
-    candidate alone that is the t-interval.
+    A hierarchical model: seeds shift all candidates alike (they are paired), the rest is normal noise of
+    one variance, and true means spread around a common one with a variance of its own, whose prior
+    (PRIOR over SPREADS) has them all alike with a quarter. So a lead that noise makes shrinks: of two
+    equals with 2 to 5 seeds one is said to be best with 90% in 3% of cases, where the sample means'
+    own posterior says so in 20%. docs/winner.md has the calibration.
 
     Args:
         values: candidate -> seed -> metric.
         sign: +1 if less is better, else -1.
 
-    >>> p_best({"a": {1: 0.1, 2: 0.2, 3: 0.1}, "b": {1: 9.1, 2: 9.3, 3: 9.0}}, 1)
-    {'a': 1.0, 'b': 0.0}
+    >>> p_best({"a": {1: 0.1, 2: 0.2, 3: 0.1}, "b": {1: 9.1, 2: 9.3, 3: 9.0}}, 1)["a"] > 0.99
+    True
     """
     sound = {name: seen for name, seen in values.items() if seen and all(map(math.isfinite, seen.values()))}
     seeds = sorted(set.intersection(*(set(seen) for seen in sound.values()))) if sound else []
     if len(seeds) < 2:
         return {name: math.nan for name in values}
+    if len(sound) == 1:
+        return {name: float(name in sound) for name in values}
     table = sign * np.array([[sound[name][seed] for name in sound] for seed in seeds])
-    n, rng = len(seeds), np.random.default_rng(0)
-    spread = rng.standard_normal((DRAWS, n)) @ (table - table.mean(0)) / math.sqrt(n * (n - 1))
-    heavy = np.sqrt((n - 1) / rng.chisquare(n - 1, (DRAWS, 1)))
-    wins = np.bincount((table.mean(0) + spread * heavy).argmin(1), minlength=len(sound)) / DRAWS
+    (n, k), rng = table.shape, np.random.default_rng(0)
+    table = table - table.mean(1, keepdims=True)
+    means = table.mean(0)
+    within, between = float(((table - means) ** 2).sum()), float((means**2).sum())
+    if between == 0:
+        return {name: 1 / k if name in sound else 0.0 for name in values}
+    # Given the spread, in units of the noise's variance, everything is conjugate.
+    shape, spread = n * (k - 1) / 2, SPREADS + 1 / n
+    residual = within + between / spread
+    weight = np.log(PRIOR) - (k - 1) / 2 * np.log(spread) - shape * np.log(residual)
+    weight = np.exp(weight - weight.max())
+    drawn = rng.choice(len(SPREADS), DRAWS, p=weight / weight.sum())
+    variance = residual[drawn] / 2 / rng.gamma(shape, 1.0, DRAWS)
+    shrink = SPREADS[drawn] / spread[drawn]
+    noise = rng.standard_normal((DRAWS, k))
+    true_means = shrink[:, None] * means + np.sqrt(variance * shrink / n)[:, None] * noise
+    alike = drawn == 0  # equal true means: each of them is the best as often
+    winners = np.where(alike, rng.integers(k, size=DRAWS), true_means.argmin(1))
+    wins = np.bincount(winners, minlength=k) / DRAWS
     chances = dict(zip(sound, wins.tolist(), strict=True))
     return {name: chances.get(name, 0.0) for name in values}
 
 
-def interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Where the mean lies, by Student's t; NaN below two values."""
+def interval(values: Sequence[float], of: int = 1) -> tuple[float, float]:
+    """Where the mean lies, by Student's t; NaN below two values.
+
+    Args:
+        values: of one candidate.
+        of: candidates whose intervals are to hold together with 95% (Bonferroni), so that the one of
+            the winner, which was chosen by its values, does.
+    """
     n = len(values)
     if n < 2:
         return math.nan, math.nan
-    half = student_quantile((1 + confidence) / 2, n - 1) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    quantile = float(stats.t.ppf(1 - (1 - CONFIDENCE) / (2 * of), n - 1))
+    half = quantile * float(np.std(values, ddof=1)) / math.sqrt(n)
     mean = float(np.mean(values))
     return mean - half, mean + half
 
@@ -154,9 +191,10 @@ def _standing(
     seen: Mapping[int, float],
     out: Mapping[str, str],
     chances: Mapping[str, float],
+    candidates: int,
 ) -> Standing:
     name, each = str(candidate["name"]), list(seen.values())
-    low, high = interval(each)
+    low, high = interval(each, candidates)
     return Standing(
         name=name,
         what=str(candidate.get("what", name)),
@@ -177,17 +215,20 @@ def _value(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> float:
     return math.nan if worth is None or trial.outcome == "diverged" else sweep.sign * worth
 
 
-def _lead(ordered: Sequence[Standing], sign: int) -> tuple[str, float | None, float | None]:
-    """The winner's lead over the best of the others, dropped or not, seed by seed; its standard error."""
+def _lead(ordered: Sequence[Standing], sign: int) -> tuple[str, float | None, float | None, float | None]:
+    """The winner's lead over the best of the others, dropped or not, seed by seed; its error and p-value."""
     others = [one for one in ordered[1:] if math.isfinite(one.mean)]
     if not others:
-        return "", None, None
+        return "", None, None, None
     first, second = ordered[0], min(others, key=lambda one: sign * one.mean)
     common = [seed for seed in first.seeds if seed in second.seeds]
     leads = [sign * (second.seeds[seed] - first.seeds[seed]) for seed in common]
     if len(leads) < 2 or not all(map(math.isfinite, leads)):
-        return second.what, None, None
-    return second.what, float(np.mean(leads)), float(np.std(leads, ddof=1)) / math.sqrt(len(leads))
+        return second.what, None, None, None
+    lead, error = float(np.mean(leads)), float(np.std(leads, ddof=1)) / math.sqrt(len(leads))
+    if error == 0:
+        return second.what, lead, error, 0.0 if lead else 1.0
+    return second.what, lead, error, float(2 * stats.t.sf(abs(lead) / error, len(leads) - 1))
 
 
 def _tau(ordered: Sequence[Standing]) -> float | None:
