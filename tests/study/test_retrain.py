@@ -234,7 +234,7 @@ def test_a_lead_within_the_noise_is_not_called_clear():
 
 @pytest.mark.parametrize(("seeds", "candidates"), [(2, 2), (3, 2), (5, 3)])
 def test_of_equals_few_are_said_to_be_better(seeds: int, candidates: int):
-    """At most 5% clear winners, and as many P(best) of nine tenths: 8% is what 300 races can tell from that."""
+    """At most 5% clear winners, and 5% with P(best) of nine tenths; 300 races tell 8% from that."""
     rng, clear, sure = np.random.default_rng(1), 0, 0
     for _ in range(300):
         table = np.exp(0.5 * rng.standard_normal((candidates, seeds)))
