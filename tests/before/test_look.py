@@ -78,7 +78,7 @@ def test_run_says_in_one_line_how_much_advice_there_is(
     well.write_text(WELL.replace("trials: 60", "trials: 59"))
     assert launch.main(["run", "--dry-run", "well.yaml"]) == 0
     assert capsys.readouterr().err == (
-        "1 piece of advice (few_trials): `launch.py check well.yaml` says more\n"
+        f"1 piece of advice (few_trials): `python {launch.__file__} check well.yaml` says more\n"
     )
 
 
