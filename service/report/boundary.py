@@ -110,7 +110,7 @@ def extend_line(subject: Subject, found: Sequence[Edge]) -> str:
     sets = " ".join(f"--set {edge.widen}" for edge in found if edge.crowded and edge.widen)
     if not sets:
         return ""
-    if subject.folder is None:
+    if subject.folder is None or not subject.can_extend(trials=True):
         return f"{subject.rerun} --name {subject.name}-2 {sets}"
     more = f"+{max(len(subject.trials) // 2, 5)}"
     return f"{launch_command('extend', subject.folder, '--trials', more)} {sets}"

@@ -14,6 +14,7 @@ from service.report.errors import CannotReport
 from service.search.space import Space
 from service.spec import Component, Metric, Parameter, Sweep
 from service.study.desk import SEED_KEY
+from service.study.extend import extension_obstacle
 from service.study.folder import StudyFolder
 from service.study.journal import read_events
 from service.study.record import StudyRecord, TrialRecord, fold
@@ -40,6 +41,7 @@ class Subject:
         folder: the study's; None for a database.
         groups: trial -> group name, where the database has them.
         rerun: the command that runs the sweep anew, as far as it is known.
+        sweep: as it was validated; None for a database.
     """
 
     name: str
@@ -54,6 +56,13 @@ class Subject:
     folder: Path | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     rerun: str = SOME_SWEEP
+    sweep: Sweep | None = None
+
+    def can_extend(self, *, epochs: bool = False, trials: bool = False) -> bool:
+        """Whether `launch.py extend` would give the study more epochs, or more trials."""
+        if self.folder is None or self.sweep is None:
+            return False
+        return not extension_obstacle(self.sweep, epochs=epochs, trials=trials)
 
     @property
     def metric(self) -> str:
@@ -134,6 +143,7 @@ def of_study(folder: StudyFolder) -> Subject:
         state=str(read_status(folder.path)["state"]),
         folder=folder.path,
         rerun=folder.command() or SOME_SWEEP,
+        sweep=sweep,
     )
 
 

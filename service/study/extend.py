@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from schedulers.audit import AUDIT_WORDS
 from schedulers.rule import Continue, Rule, Stop
 from schedulers.space import Categorical, Domain
 from service.spec import Sweep, read_sweep
@@ -23,6 +24,7 @@ from service.study.folder import StudyFolder
 from service.study.journal import Journal
 from service.study.places import standing
 from service.study.record import StudyRecord, TrialRecord, fold
+from service.study.replay import CannotReplay, fresh_rule
 from service.study.stream import rebuild
 
 FREE = (
@@ -126,7 +128,7 @@ def check_extension(folder: StudyFolder, new: Sweep, record: StudyRecord, rule: 
             f"trials: {new.trials} is less than the {max(old.trials, len(record.trials))} of the study; "
             "Ctrl-C ends a study sooner"
         )
-    _check_rule(old, rule, longer=longer, more=more)
+    _check_rule(old, rule, longer, more)
     _check_space(old, new)
     if not longer:
         return Extension(new, changes)
@@ -247,7 +249,7 @@ def _check_keys(old: Sweep, changes: Mapping[str, Any]) -> None:
             )
 
 
-def _check_rule(old: Sweep, rule: Rule, *, longer: bool, more: bool) -> None:
+def _check_rule(old: Sweep, rule: Rule, longer: bool, more: bool) -> None:
     name = old.trial_scheduler.name
     reason = rule.cannot_grow(epochs=longer, trials=more)
     if reason:
@@ -257,6 +259,23 @@ def _check_rule(old: Sweep, rule: Rule, *, longer: bool, more: bool) -> None:
         raise CannotExtend(
             f"trial_scheduler.kwargs.max_resource is {fixed}: trials end there whatever epochs says"
         )
+
+
+def extension_obstacle(sweep: Sweep, *, epochs: bool = False, trials: bool = False) -> str:
+    """Why a study of this sweep cannot be given more epochs, or more trials; "" if `extend` would do it.
+
+    For advice: what the study's folder lacks is seen by `check_extension` only.
+    """
+    kwargs = {key: value for key, value in sweep.trial_scheduler.kwargs.items() if key not in AUDIT_WORDS}
+    try:
+        _check_rule(
+            sweep, fresh_rule(sweep.trial_scheduler.name, kwargs, sweep, sweep.trials), epochs, trials
+        )
+        if epochs:
+            _check_schedule(sweep, sweep)
+    except (CannotExtend, CannotReplay) as error:
+        return str(error)
+    return ""
 
 
 def _check_space(old: Sweep, new: Sweep) -> None:
