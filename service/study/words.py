@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
+
+from service.spec.problem import printable
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
@@ -42,3 +45,16 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+_SIGNS = re.compile(r"[\\`*\[\]<|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#>+=-]")
+
+
+def markdown_text(text: str) -> str:
+    r"""A text as Markdown that means itself: no link, picture, tag or emphasis of somebody's choosing.
+
+    >>> markdown_text("[x](http://y) <b> lr_max")
+    '\\[x\\](http&colon;//y) \\<b> lr_max'
+    """
+    escaped = _SIGNS.sub(r"\\\g<0>", printable(" ".join(text.split())))
+    return escaped.replace("://", "&colon;//")  # or GitHub and MLflow make a link of it

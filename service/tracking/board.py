@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from service.spec.sweep import Metric
 from service.study.front import counted, front
 from service.study.record import StudyRecord, TrialRecord
-from service.study.words import short_keys
+from service.study.words import markdown_text, short_keys
 from service.tracking.runs import MAX_TAG, SweepFacts, brief, clip, run_link, ui_link
 
 TABLE_FILE = "leaderboard.json"
@@ -100,11 +100,11 @@ def note(
     page = ui_link(uri, experiment_id, facts)
     best, leaders = record.best(), ranked(record)[:NOTE_ROWS]
     lines = [
-        f"**{facts.study}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs.",
+        f"**{markdown_text(facts.study)}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs.",
         ""
         if best is None
         else f"Best: trial {best.trial}, {facts.objective} {facts.metric} "
-        f"**{worth_text(best, facts)}**: {settings_text(best)}.",
+        f"**{worth_text(best, facts)}**: {markdown_text(settings_text(best))}.",
         "",
         f"[All trials, ranked, with curves]({page[page.index('#') :]}) · "
         f"[leaderboard]({run_link(experiment_id, parent, TABLE_FILE)}) · "
@@ -116,8 +116,9 @@ def note(
     for trial in leaders:
         run = runs.get(trial.trial, "")
         link = f"[{trial.trial}]({run_link(experiment_id, run)})" if run else trial.trial
-        cells = (link, worth_text(trial, facts), str(trial.work), trial.status, settings_text(trial))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        settings = markdown_text(settings_text(trial))
+        cells = (link, worth_text(trial, facts), str(trial.work), trial.status, settings)
+        lines.append("| " + " | ".join(cells) + " |")
     text = "\n".join(lines)
     return text if len(text) <= MAX_TAG else text[: text.rindex("\n", 0, MAX_TAG)]
 

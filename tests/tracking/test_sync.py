@@ -38,7 +38,7 @@ def test_the_backlog_is_kept_while_the_store_is_away_and_sent_once_it_is_there(
         assert launch.main(["sync", str(study)]) == code
         said.append(capsys.readouterr().out.strip().splitlines())
     assert said[0][-1] == f"small: {events} events were not in MLflow yet, {events} are not now"
-    assert f"`launch.py sync {study}` sends them" in said[0][-2]
+    assert f"launch.py sync {study.relative_to(Path.cwd())}` sends them" in said[0][-2]
     assert said[1][-1] == f"small: {events} events were not in MLflow yet, 0 are not now"
     assert waiting(study, shelf.uri) == (0, "")
     experiment = shelf.client.get_experiment_by_name(small_sweep().run.project)
