@@ -102,7 +102,9 @@ def sweep(hosts, tmp_path):
 
 
 def events_of(hosts, study):
-    return list(read_events(hosts.shared / "runs" / study / "journal"))
+    """What a study's journal has; nothing before there is one."""
+    folder = hosts.shared / "runs" / study
+    return list(read_events(folder / "journal")) if folder.exists() else []
 
 
 def reported(hosts, study):
