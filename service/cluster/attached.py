@@ -17,10 +17,10 @@ from service.cluster.embedded import QUIET
 from service.cluster.nodes import Nodes, machines_of, offered, promised, read_cluster_file
 from service.cluster.ray_private import bootstrap_address, keep_search_path
 from service.cluster.trouble import ClusterError
+from service.study.command_line import IN_A_JOB
 from trainables.imports import CLONE
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
-IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which brings its code along
 NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
 LOOK_S = 1.0
 ANSWERS_S = 10.0  # for a connection to a head's port

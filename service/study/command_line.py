@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 from trainables.imports import CLONE
+
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which brings its code along
 
 
 def launch_command(*words: str | Path) -> str:
@@ -15,8 +18,9 @@ def launch_command(*words: str | Path) -> str:
     >>> launch_command("resume", Path.cwd() / "runs" / "pbt").endswith("launch.py resume runs/pbt")
     True
     """
-    program = CLONE / "launch.py"
-    name = "launch.py" if Path.cwd() == CLONE else typed(program)
+    # A job's copy of the clone is of no use to whoever reads the job's log: there it is where they are.
+    here = Path.cwd() == CLONE or IN_A_JOB in os.environ
+    name = "launch.py" if here else typed(CLONE / "launch.py")
     return shlex.join(["python", name, *(typed(word) if isinstance(word, Path) else word for word in words)])
 
 
