@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
 """Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
@@ -28,6 +28,9 @@ CONFIGS = {
 """Every component's key, and the key that holds its keyword arguments."""
 
 Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
+
+REPORTED = ("val_loss", "val_loss_raw", "train_loss", "lr", "grad_norm", "epoch", "epoch_s")
+"""What the trainer reports of every epoch; `val_loss_raw` only of optimizers that average their weights."""
 
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 
@@ -161,6 +164,15 @@ class RunConfig(_Words):
     schedule: tuple[Change, ...] = ()
     train: str | None = None
 
+    @field_validator("metrics")
+    @classmethod
+    def _not_the_trainers_own(cls, value: dict[str, str]) -> dict[str, str]:
+        """Refuse a name under which the trainer reports something else: one of the two would be lost."""
+        taken = [name for name in value if name in REPORTED]
+        if taken:
+            raise ValueError(f"the trainer itself reports {taken[0]!r}; give the metric another name")
+        return value
+
 
 def read(words: Mapping[str, Any]) -> RunConfig:
     """The run config that these words say.
@@ -173,6 +185,8 @@ def read(words: Mapping[str, Any]) -> RunConfig:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
+        if first["type"] == "value_error":
+            raise RunError(f"run.{place}: {first['ctx']['error']}") from None
         value = "" if first["type"] == "missing" else f"; it is {first['input']!r}"
         raise RunError(f"run.{place}: {first['msg']}{value}") from None
 
