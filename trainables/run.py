@@ -32,6 +32,10 @@ Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
 REPORTED = ("val_loss", "val_loss_raw", "train_loss", "lr", "grad_norm", "epoch", "epoch_s")
 """What the trainer reports of every epoch; `val_loss_raw` only of optimizers that average their weights."""
 
+EMA_RATES = {"SPlus": 0.999}
+"""`ema_rate` where none is given, by the class name of an optimizer that validates with an average of its
+weights over about the last 1/(1 - ema_rate) steps."""
+
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 
 COSTS: tuple[Cost, ...] = get_args(Cost)

@@ -18,6 +18,7 @@ from schedulers.space import Categorical
 from service.before.advice.thumb import Remark, Rule, class_name, ends, number
 from service.spec import Sweep
 from service.spec.problem import Key, shown
+from trainables.run import EMA_RATES
 
 if TYPE_CHECKING:
     from trainables.data import Data, Part, Split
@@ -30,9 +31,6 @@ USUAL_DIFFERENCE = 0.02
 """What document 003 lets a wider net gain: accuracy differences that a search is after."""
 
 USUAL_ACCURACY = 0.9
-AVERAGING_RATES = {"SPlus": 0.999}
-"""`ema_rate` by optimizer where a file gives none: an average over the last 1/(1 - ema_rate) steps."""
-
 LONGEST_WINDOW, GOOD_WINDOW = 0.25, 0.05
 """Of a run's steps; measured in docs/report.md, "Averaged weights"."""
 
@@ -215,11 +213,11 @@ def averaging_window(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
     """An optimizer that validates with an average of its weights averages over a quarter of a run at most."""
     choices = sweep.space.get("optimizer")
     paths = choices.choices if isinstance(choices, Categorical) else (sweep.run.optimizer,)
-    path = next((each for each in paths if class_name(each) in AVERAGING_RATES), None)
+    path = next((each for each in paths if class_name(each) in EMA_RATES), None)
     if path is None or sweep.run.train is not None or not facts.train_rows:
         return
     flat = "optimizer_config.ema_rate"
-    given = sweep.run.optimizer_config.get("ema_rate", AVERAGING_RATES[class_name(path)])
+    given = sweep.run.optimizer_config.get("ema_rate", EMA_RATES[class_name(path)])
     span = ends(sweep.space.get(flat))
     rate = given if span is None else span[0]
     steps = _fewest_steps(sweep, facts)
