@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from trainables.averages import AveragedWeights
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, needs_closure
 from trainables.checkpoint import CheckpointError
 from trainables.cost import measure
@@ -27,6 +28,8 @@ from trainables.schedule import Schedule
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
 NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter of the cost
 EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
+STATISTICS_ROWS = 4096  # training rows that tell batch norm's statistics to about 2 %
+RAW_LOSS = "val_loss_raw"  # of the trained weights, where val_loss is of their average
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Learner:
     """
 
     def __init__(self, run: RunConfig, data: Data, part: Part, device: torch.device, seed: int) -> None:
-        self.run, self.data, self.part, self.device = run, data, part, device
+        self.run, self.data, self.part, self.device, self.seed = run, data, part, device, seed
         self.metrics = {name: resolve(dotted) for name, dotted in run.metrics.items()}
         self.net = build_net(run, data, device)
         self.criterion = build_criterion(run, device)
@@ -65,6 +68,7 @@ class Learner:
         self.checked = False  # whether outputs were seen to be what the criterion takes
         steps = run.epochs * len(self.feed)
         self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=steps)
+        self.averages = AveragedWeights(self.net, self.optimizer)
         self.needs_closure = needs_closure(self.optimizer)
         self.packages = frozenset({package_of(self.net), package_of(self.optimizer)})
         self.schedule = Schedule(run, self.optimizer, len(self.feed))
@@ -80,6 +84,9 @@ class Learner:
         with self._evaluating():
             outputs, targets = self._outputs(self.part.val, self.feed.validation)
             scores = {"val": self._judge(outputs, targets), **self._metrics(outputs, targets)}
+        if self.averages.exist:
+            with self._evaluating(averaged=False):
+                scores[RAW_LOSS] = self._judge(*self._outputs(self.part.val, self.feed.validation))
         # One transfer from the device for the whole epoch.
         values = torch.stack([value.double() for value in (train_loss, grad_norm, *scores.values())]).tolist()
         train, norm, val, *rest = values
@@ -314,22 +321,34 @@ class Learner:
         return scores
 
     @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
+    def _evaluating(self, *, averaged: bool = True) -> Iterator[None]:
         """No gradients, no dropout, and the averaged weights of optimizers that keep them.
 
-        Such an optimizer (SPlus, schedule-free) has none before its first step, and SPlus raises.
+        Args:
+            averaged: whether these rather than the trained ones, where both exist.
         """
-        averaged = self.schedule.steps > 0 and callable(getattr(self.optimizer, "eval", None))
-        self.net.eval()
-        if averaged:
-            self.optimizer.eval()  # type: ignore[attr-defined]
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            if averaged:
-                self.optimizer.train()  # type: ignore[attr-defined]
-            self.net.train()
+        swapped = averaged and self.averages.exist
+        with self.averages.applied(self._forward_some) if swapped else contextlib.nullcontext():
+            self.net.eval()
+            try:
+                with torch.no_grad():
+                    yield
+            finally:
+                self.net.train()
+
+    def _forward_some(self) -> None:
+        """Pass training rows through the net, in batches of the training's size and always the same.
+
+        They are drawn, since rows of a sorted table would vary too little within a batch.
+        """
+        rows = len(self.part.train.x)
+        order = torch.randperm(rows, generator=torch.Generator().manual_seed(self.seed))
+        size = self.run.batch_size
+        order = order[: size * math.ceil(STATISTICS_ROWS / size)]
+        if len(order) % size == 1 and len(order) > 1:
+            order = order[:-1]  # as in training: no statistics of a single row
+        for x, _ in self.feed.stream(self.part.train, order.numpy()):
+            self._answer(x)
 
     def _lr(self) -> float:
         return float(self.optimizer.param_groups[0].get("lr", math.nan))  # some have none

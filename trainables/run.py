@@ -29,13 +29,26 @@ CONFIGS = {
 
 Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
 
+EMA_RATES = {"SPlus": 0.999}
+"""`ema_rate` where none is given, by the class name of an optimizer that validates with an average of its
+weights over about the last 1/(1 - ema_rate) steps."""
+
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 
 COSTS: tuple[Cost, ...] = get_args(Cost)
 """What a trial can say of its net beside its losses; see `trainables.cost.measure`."""
 
 
-OUR_METRICS = ("val_loss", "train_loss", "lr", "grad_norm", "epoch_s", "peak_memory_mb", "gpu_utilisation")
+OUR_METRICS = (
+    "val_loss",
+    "train_loss",
+    "lr",
+    "grad_norm",
+    "epoch_s",
+    "peak_memory_mb",
+    "gpu_utilisation",
+    "val_loss_raw",
+)
 """What every result may hold beside `accuracy` or `r2`, which a metric of the user's own may replace."""
 
 RESERVED_METRICS = frozenset(

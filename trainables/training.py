@@ -26,7 +26,8 @@ class Epoch:
         number: 1 for the first.
         train_loss: mean over the training rows, as they were trained on (before each step).
         val_loss: over the validation rows, after the epoch; not finite if training has diverged.
-        metrics: `accuracy` or `r2`, and the user's own.
+        metrics: `accuracy` or `r2`, and the user's own; where the optimizer validates with an average of
+            its weights, `val_loss_raw` too: `val_loss` of the weights that are trained.
         lr: learning rate of the epoch's last step, first parameter group.
         grad_norm: mean total norm of the gradients, before clipping.
         seconds: wall time of the epoch.

@@ -12,14 +12,14 @@ from typing import Any
 
 from service.before.check import NOTE, require
 from service.before.corners import rehearsed, trial_config
-from service.before.preflight import read_data
+from service.before.preflight import averaging_checks, read_data
 from service.before.rows import data_checks
 from service.spec import Sweep
 from trainables.data import Data
 
-SPLIT_NOTES = ("validation rows", "test rows", "leak")
-"""What is said of a split that can be used: which class a part lacks, and rows that are equal by "
-"coincidence."""
+TOLD_NOTES = ("validation rows", "test rows", "leak", "averaged weights")
+"""What is said of data that can be used: which class a part lacks, rows that are equal by coincidence, and
+an average of weights that spans too much of a run of so many rows."""
 
 
 def sound_data(sweep: Sweep, say: Callable[[str], None]) -> Data:
@@ -34,10 +34,10 @@ def sound_data(sweep: Sweep, say: Callable[[str], None]) -> Data:
         RunError: if they cannot be loaded.
     """
     data, facts = read_data(sweep)
-    checks = [*data_checks(data, facts)]
+    checks = [*data_checks(data, facts), *averaging_checks(sweep, facts)]
     require(checks)
     for check in checks:
-        if check.state == NOTE and check.name in SPLIT_NOTES:
+        if check.state == NOTE and check.name in TOLD_NOTES:
             say(f"note: {check.name}: {check.says}" + f"; {check.mend}" * bool(check.mend))
     return data
 

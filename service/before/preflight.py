@@ -6,13 +6,14 @@ configuration in a process of its own.
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from service.before.advice.data import DataFacts, facts_of
+from service.before.advice.data import DataFacts, averaging_window, facts_of
 from service.before.check import NOTE, OK, PROBLEM, Check, require
 from service.before.corners import rehearsed, trial_config
 from service.before.fit import Fit, fit_cpu, fit_gpu
@@ -126,7 +127,7 @@ def preflight(
     except RunError as error:
         wrong = Check(PROBLEM, "data", str(error))
         return Preflight((wrong, *outside), {}, {}, None, "")
-    checks = [*data_checks(data, facts)]
+    checks = [*data_checks(data, facts), *averaging_checks(sweep, facts)]
     if any(check.state == PROBLEM and check.name in ("numbers", "columns", "target") for check in checks):
         return Preflight((*checks, *outside), {}, {}, None, "")
     configs = rehearsed(sweep)
@@ -146,6 +147,15 @@ def read_data(sweep: Sweep) -> tuple[Data, DataFacts]:
     with told("run.data"):
         data, whole, test = load_whole(sweep.run, sweep.import_paths)
     return data, facts_of(data, whole, test)
+
+
+def averaging_checks(sweep: Sweep, facts: DataFacts) -> Iterator[Check]:
+    """Whether averaged weights keep up with the training: the rule of thumb, now that its steps are known."""
+    if averaging_window.__name__ in sweep.ignore_advice:
+        return
+    for remark in averaging_window(sweep, facts):
+        sets = " ".join(f"--set {shlex.quote(text)}" for text in remark.sets)
+        yield Check(NOTE, "averaged weights", remark.why, remark.mend or f"try {sets}")
 
 
 def rehearse(

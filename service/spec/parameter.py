@@ -158,7 +158,7 @@ def read_domain(words: dict[str, Any], faults: list[Fault]) -> Domain | None:
     words = _known_words(words, faults)
     before = len(faults)
     kind = words.get("type")
-    if kind not in WORDS or not isinstance(kind, str):
+    if not isinstance(kind, str) or kind not in WORDS:
         faults.append(_unknown_type(words))
         return None
     faults += [

@@ -9,6 +9,7 @@ import pytest
 
 from service.before.advice import RULES, Rule, advise, headline
 from service.before.advice.rules import NAMES
+from service.before.preflight import read_data
 from service.spec import SweepError, read_sweep
 from tests.before.conftest import WELL, Read, ReadText
 
@@ -324,6 +325,13 @@ def test_the_templates_example_raises_exactly_what_is_wrong_with_it() -> None:
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_every_shipped_sweep_is_well_made_or_says_why_not(file: Path) -> None:
     assert [str(advice) for advice in advise(read_sweep(file))] == []
+
+
+@pytest.mark.parametrize("name", ["pfl", "conditional"])
+def test_shipped_averages_of_weights_keep_up_with_their_runs(name: str) -> None:
+    reading = read_sweep(CLONE / "sweeps" / f"{name}.yaml")
+    _, facts = read_data(reading.sweep)
+    assert [advice.name for advice in advise(reading, facts) if advice.name == "averaging_window"] == []
 
 
 def test_advice_is_in_the_order_of_the_file_and_its_headline_counts(read_text: ReadText) -> None:

@@ -82,6 +82,21 @@ def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path):
     ]
 
 
+def test_an_average_of_weights_that_lags_is_said(written: Path):
+    """How long a run is in steps is known once its data are there."""
+    text = SWEEP.format(name="lags", run="data: trainables.data.load_synthetic\n  data_config: {rows: 400}")
+    (written / "s.yaml").write_text(text.replace("torch.optim.AdamW", "pytorch_optimizer.SPlus"))
+    said: list[str] = []
+    sweep = read_sweep("s.yaml").sweep
+    sound_data(sweep, said.append)
+    sound_data(sweep.model_copy(update={"ignore_advice": ("averaging_window",)}), said.append)
+    assert said == [
+        "note: averaged weights: SPlus validates with an average over 1000 steps (ema_rate 0.999), and a run "
+        "has 2: that average lags behind the weights that are trained; "
+        "try --set run.optimizer_config.ema_rate=0.5"
+    ]
+
+
 def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path):
     rows = with_nothing_to_learn(np.random.default_rng(0).normal(size=(40, 2)))
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")

@@ -116,6 +116,7 @@ def test_rows_in_two_splits_are_counted() -> None:
         val_in_train=2,
         first_val_rows=7,
         trained=20,
+        train_rows=20,
     )
 
 
@@ -163,6 +164,49 @@ def test_validation_rows_must_tell_the_differences_sought_apart(
     sweep = look(well).sweep
     assert sweep is not None
     assert bool(list(small_validation(sweep, DataFacts(rows=9000, val_rows=rows)))) is raised
+
+
+SPLUS = {"run.optimizer": "pytorch_optimizer.SPlus", "run.optimizer_config": "{}"}
+CHOICE = "{type: categorical, choices: [torch.optim.AdamW, pytorch_optimizer.SPlus]}"
+
+
+@pytest.mark.parametrize(
+    ("sets", "rows", "fits"),
+    [
+        ({}, 2000, None),  # AdamW averages nothing
+        (SPLUS, 51_200, None),  # 200 steps an epoch, 4,000 in all: a quarter is 1,000
+        (SPLUS, 51_199 - 256, "run.optimizer_config.ema_rate=0.995"),
+        (SPLUS | {"run.epochs": "10"}, 8000, "run.optimizer_config.ema_rate=0.94"),
+        (SPLUS | {"run.epochs": "10", "run.optimizer_config": "{ema_rate: 0.98}"}, 8000, None),
+        (SPLUS | {"run.data_fraction": "0.5"}, 51_200, "run.optimizer_config.ema_rate=0.99"),
+        (SPLUS | {"run.train": "tests.trainables.samples.counting"}, 10, None),
+        (
+            SPLUS | {"search_space.batch_size": "{type: int, min: 64, max: 512, log: true}"},
+            51_200,
+            "run.optimizer_config.ema_rate=0.99",
+        ),
+        (
+            {"search_space.optimizer": CHOICE},
+            8000,
+            "search_space.optimizer_config.ema_rate={type: categorical, choices: [0.97], "
+            "when: {optimizer: pytorch_optimizer.SPlus}}",
+        ),
+    ],
+)
+def test_an_average_of_weights_spans_a_quarter_of_a_run_at_most(
+    sets: dict[str, str], rows: int, fits: str | None, well: Path
+) -> None:
+    """What is offered is a twentieth of the steps of the largest batch, and silences the rule."""
+    from service.before.advice.data import averaging_window
+
+    def said(more: list[str]) -> list[str]:
+        sweep = look(well, overrides=[f"{key}={value}" for key, value in sets.items()] + more).sweep
+        assert sweep is not None
+        facts = DataFacts(rows=9000, val_rows=2000, train_rows=rows)
+        return [each for remark in averaging_window(sweep, facts) for each in remark.sets]
+
+    assert said([]) == ([] if fits is None else [fits])
+    assert said([] if fits is None else [fits]) == []
 
 
 def test_data_that_cannot_be_loaded_are_a_problem_of_the_file(well: Path) -> None:

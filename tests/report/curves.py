@@ -17,7 +17,7 @@ def trial(
     outcome: str = "completed",
     **words: Any,
 ) -> list[Event]:
-    """A trial with these losses, an epoch a second; `source`, `reason`."""
+    """A trial with these losses, an epoch a second; `raw` (val_loss_raw), `source`, `reason`."""
     name, t = f"{number:05d}", 1000.0 * number
     chosen = stories.config(number) if config is None else config
     told: list[Event] = [
@@ -26,6 +26,7 @@ def trial(
     ]
     for epoch, loss in enumerate(val, start=1):
         metrics = {"val_loss": loss} | ({} if train is None else {"train_loss": train[epoch - 1]})
+        metrics |= {"val_loss_raw": words["raw"][epoch - 1]} if "raw" in words else {}
         told.append(
             Reported(
                 t=t + epoch, trial=name, generation=0, epoch=epoch, work=epoch, loss=loss,

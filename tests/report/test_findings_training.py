@@ -21,18 +21,19 @@ WAVY = [0.5 + (0.03 if epoch % 3 == 2 else 0.0) - 0.02 * epoch for epoch in rang
 
 
 def found(tmp_path, events, **words):
-    wanted = stories.sweep(run={**stories.sweep().run.model_dump(mode="json"), "epochs": EPOCHS}, **words)
+    run = stories.sweep().run.model_dump(mode="json") | {"epochs": EPOCHS} | words.pop("run", {})
+    wanted = stories.sweep(run=run, **words)
     subject = stories.subject(tmp_path, events, wanted)
     seen = Evidence(subject, tables(subject, 10), (), Importance())
     return {finding.name: finding for finding in findings(seen)}
 
 
-def alike(val, train=None, count=4):
+def alike(val, train=None, count=4, **words):
     """Some trials of one shape, each a little worse than the one before."""
     events = []
     for number in range(count):
         worse = [loss * (1 + 0.05 * number) for loss in val]
-        events += curves.trial(number, worse, worse if train is None else train)
+        events += curves.trial(number, worse, worse if train is None else train, **words)
     return events
 
 
@@ -55,6 +56,60 @@ def alike(val, train=None, count=4):
 def test_what_curves_tell(tmp_path, val, train, names):
     about_curves = {"noisy_training", "slow_convergence", "epochs_run_out", "overfits", "lacks_capacity"}
     assert set(found(tmp_path, alike(val, train))) & about_curves == names
+
+
+LAGGING = [0.1 + math.exp(-0.25 * epoch) for epoch in range(EPOCHS)]  # ends at 0.2, FAST at 0.1
+SPLUS = {"optimizer": "pytorch_optimizer.SPlus"}
+
+
+@pytest.mark.parametrize(
+    ("val", "raw", "train", "names"),
+    [
+        (
+            LAGGING,
+            FAST,
+            FAST,
+            {"average_lags"},
+        ),  # neither overfits nor falls: the trained weights have arrived
+        (
+            FAST,
+            LAGGING,
+            LAGGING,
+            {"epochs_run_out"},
+        ),  # an average that is better is no lag; training falls on
+        ([loss + 0.019 for loss in FAST], FAST, FAST, set()),  # a fifth is 0.02
+        ([loss + 0.15 for loss in FAST], FAST, FAST, {"average_lags"}),
+        ([loss + 0.4 for loss in FAST], [loss + 0.4 for loss in FAST], FAST, {"overfits"}),
+    ],
+)
+def test_trained_weights_are_compared_with_trained_weights(tmp_path, val, raw, train, names):
+    """train_loss is of the trained weights, val_loss of their average, val_loss_raw of the trained ones."""
+    about = {"average_lags", "epochs_run_out", "slow_convergence", "overfits", "lacks_capacity"}
+    events = [event for number in range(4) for event in curves.trial(number, val, train, raw=raw)]
+    assert set(found(tmp_path, events)) & about == names
+
+
+@pytest.mark.parametrize(
+    ("run", "mend"),
+    [
+        (SPLUS, "--name told-2 --set run.optimizer_config.ema_rate=0.97"),
+        (SPLUS | {"optimizer_config": {"ema_rate": 0.99}}, "--set run.optimizer_config.ema_rate=0.7"),
+        (SPLUS | {"optimizer_config": {"ema_rate": 0.9}}, "--set run.optimizer_config.ema_rate=0.5"),
+        (
+            {"optimizer": "pytorch_optimizer.ScheduleFreeAdamW"},
+            "Take an optimizer that averages over fewer steps, or none.",
+        ),
+    ],
+)
+def test_an_average_that_lags_is_given_a_shorter_window(tmp_path, run, mend):
+    events = [event for number in range(4) for event in curves.trial(number, LAGGING, FAST, raw=FAST)]
+    finding = found(tmp_path, events, run=run)["average_lags"]
+    assert finding.mend.endswith(mend)
+    assert (finding.severity, finding.evidence) == (
+        "problem",
+        "in 4 of the best 4 trials val_loss, of the averaged weights, ends at 0.205399, val_loss_raw, of "
+        "the trained ones, at 0.100123",
+    )
 
 
 def test_two_trials_are_no_most_of_them(tmp_path):

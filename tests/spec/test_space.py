@@ -64,6 +64,7 @@ def test_the_three_types(words: str, domain: Float | Int | Categorical) -> None:
             "type: float, low: 0, high: 1",
             "warmup.low: unknown; did you mean 'min'?\nwarmup.high: unknown; did you mean 'max'?",
         ),
+        ("type: [float], min: 0, max: 1", 'warmup.type: ["float"] is no type; float, int or categorical'),
         ("type: flot, min: 0, max: 1", "warmup.type: 'flot' is no type; did you mean 'float'?"),
         (
             "type: loguniform, min: 1, max: 2",

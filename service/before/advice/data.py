@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from service.before.advice.thumb import Remark, Rule
+from schedulers.space import Categorical
+from service.before.advice.thumb import Remark, Rule, class_name, ends, number
 from service.spec import Sweep
+from service.spec.problem import Key, shown
+from trainables.run import EMA_RATES
 
 if TYPE_CHECKING:
     from trainables.data import Data, Part, Split
@@ -28,6 +31,9 @@ USUAL_DIFFERENCE = 0.02
 """What document 003 lets a wider net gain: accuracy differences that a search is after."""
 
 USUAL_ACCURACY = 0.9
+LONGEST_WINDOW, GOOD_WINDOW = 0.25, 0.05
+"""Of a run's steps; measured in docs/report.md, "Averaged weights"."""
+
 SHARED_SHARE = 0.01
 """A leak is not one row in a hundred."""
 
@@ -59,6 +65,7 @@ class DataFacts:
         untested: numbers of the classes that are trained on and that no test row is of.
         trained: training rows of that split.
         twins: training rows that equal another training row.
+        train_rows: rows that a trial trains on, of the smallest fold; before `run.data_fraction`.
         tell_apart: whether columns are so fine that rows which agree in all of them are one row.
     """
 
@@ -72,6 +79,7 @@ class DataFacts:
     untested: tuple[int, ...] = ()
     trained: int = 0
     twins: int = 0
+    train_rows: int = 0
     tell_apart: bool = True
 
     def leaks(self, shared: int, rows: int) -> bool:
@@ -111,6 +119,7 @@ def facts_of(data: Data, whole: Part, test: Split | None) -> DataFacts:
         untested=_untested(data, whole, test),
         trained=len(whole.train.x),
         twins=sum(count for count in rows.values() if count > 1),
+        train_rows=min(len(part.train.x) for part in data.parts),
         tell_apart=not any(shared) or rows_tell_apart(whole.train, max(len(validated), len(tested))),
     )
 
@@ -200,10 +209,49 @@ def _shared(facts: DataFacts, shared: int, rows: int, split: str) -> Iterator[Re
         yield Remark(("run", "data"), why, "drop duplicate rows before they are split")
 
 
+def averaging_window(sweep: Sweep, facts: DataFacts) -> Iterator[Remark]:
+    """An optimizer that validates with an average of its weights averages over a quarter of a run at most."""
+    choices = sweep.space.get("optimizer")
+    paths = choices.choices if isinstance(choices, Categorical) else (sweep.run.optimizer,)
+    path = next((each for each in paths if class_name(each) in EMA_RATES), None)
+    if path is None or sweep.run.train is not None or not facts.train_rows:
+        return
+    flat = "optimizer_config.ema_rate"
+    given = sweep.run.optimizer_config.get("ema_rate", EMA_RATES[class_name(path)])
+    span = ends(sweep.space.get(flat))
+    rate = given if span is None else span[0]
+    steps = _fewest_steps(sweep, facts)
+    if not number(rate) or not 0 < rate < 1 or 1 / (1 - rate) <= LONGEST_WINDOW * steps:
+        return
+    # One digit of what a step adds to the average: 0.94 of 320 steps.
+    fits = round(1 - float(f"{1 / max(2, GOOD_WINDOW * steps):.0e}"), 12)
+    why = (
+        f"{class_name(path)} validates with an average over {1 / (1 - rate):.0f} steps (ema_rate "
+        f"{shown(rate)}), and a run has {steps}: that average lags behind the weights that are trained"
+    )
+    if span is not None:
+        yield Remark(("search_space", flat), why, f"let it start at {shown(fits)}")
+    elif choices is None:
+        key: Key = ("run", "optimizer_config", *(["ema_rate"] * ("ema_rate" in sweep.run.optimizer_config)))
+        yield Remark(key, why, sets=(f"run.{flat}={shown(fits)}",))
+    else:
+        domain = f"{{type: categorical, choices: [{shown(fits)}], when: {{optimizer: {path}}}}}"
+        yield Remark(("search_space", "optimizer"), why, sets=(f"search_space.{flat}={domain}",))
+
+
+def _fewest_steps(sweep: Sweep, facts: DataFacts) -> int:
+    """Optimizer steps of a run with the largest batch that is searched."""
+    span = ends(sweep.space.get("batch_size"))
+    batch = sweep.run.batch_size if span is None else span[1]
+    rows = max(1, round(sweep.run.data_fraction * facts.train_rows))
+    return math.ceil(rows / batch) * sweep.run.epochs
+
+
 RULES = (
     Rule(few_rows, "document 003, When to Tune vs When to Leave Defaults"),
     Rule(small_validation, "the binomial's standard error; document 003's Quantitative Example for 2%"),
     Rule(used_up_validation, "document 002, Interview Q&A: 200 trials on a 1000-sample val set"),
     Rule(leaking_test, "document 002, Using the Test Set During HPO"),
     Rule(leaking_validation, "document 002, best practice 4"),
+    Rule(averaging_window, "measured: docs/report.md, Averaged weights"),
 )

@@ -25,6 +25,7 @@ from service.report.findings.stopping import (
     stops_too_many,
 )
 from service.report.findings.training import (
+    average_lags,
     dies_in_first_epoch,
     epochs_run_out,
     lacks_capacity,
@@ -43,6 +44,7 @@ RULES: tuple[Rule, ...] = (
     false_stops,
     dies_in_first_epoch,
     diverges_above,
+    average_lags,
     winner_within_noise,
     best_at_an_edge,
     one_parameter_rules,
