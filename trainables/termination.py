@@ -42,7 +42,7 @@ class Termination:
     def held_off(self) -> Iterator[None]:
         """Within this block the process stays, whatever the signal: a step, a save."""
         outer, self._busy = self._busy, True
-        self._cancel()
+        self.cancel()
         try:
             yield
         finally:
@@ -65,7 +65,7 @@ class Termination:
 
     def _leave_if_idle(self) -> None:
         """Leave later, unless a call comes before."""
-        self._cancel()
+        self.cancel()
         self._timer = threading.Timer(self.idle_s, self._is_overdue)
         self._timer.daemon = True
         self._timer.start()
@@ -74,7 +74,8 @@ class Termination:
         self._overdue = True
         os.kill(os.getpid(), signal.SIGTERM)  # the main thread leaves, not this one
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Do not leave after all, until asked again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._overdue = None, False

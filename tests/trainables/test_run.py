@@ -40,7 +40,8 @@ def test_a_path_through_a_number_is_an_error():
         ({}, "run.data: Field required"),
         (
             {"data": "d", "metrics": {"val_loss_raw": "m.f"}},
-            "run.metrics: the trainer itself reports 'val_loss_raw'; give the metric another name",
+            "run.metrics.val_loss_raw: 'val_loss_raw' is taken: a trial's results use it already; "
+            "name the metric 'my_val_loss_raw'",
         ),
         ({"data": "d", "epoch": 3}, "run.epoch: Extra inputs are not permitted; it is 3"),
         ({"data": "d", "epochs": 0}, "run.epochs: Input should be greater than or equal to 1; it is 0"),

@@ -26,6 +26,7 @@ def termination():
     made = Termination(idle_s=0.01)
     made.install()
     yield made
+    made.cancel()  # or its timer would end the tests' own process a minute later
     signal.signal(signal.SIGTERM, before)
 
 
