@@ -179,7 +179,7 @@ def test_conditions_are_held_against_what_a_stage_searches(tmp_path: Path) -> No
     """What a parameter waits for may be fixed in one stage and searched in the next."""
     space = "  net_config: {norm: {type: categorical, choices: [batch, none]}, "
     space += "dropout: {type: float, min: 0, max: 0.5, when: {net_config.norm: none}}}\n"
-    head = HEAD.replace("  net_config: {nodes: {type: int, min: 8, max: 64}}\n", space)
+    head = "baseline: false\n" + HEAD.replace("  net_config: {nodes: {type: int, min: 8, max: 64}}\n", space)
     stages = "  - {name: one, kind: explore, tune: [net_config.dropout, optimizer_config.lr]}\n"
     assert warnings_of(head + stages + "  - {name: all, kind: explore}\n", tmp_path) == []
 
