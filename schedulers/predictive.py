@@ -11,7 +11,7 @@ import numpy as np
 
 from schedulers.curve import CROSSED, student_quantile
 from schedulers.forecasting import REFERENCES, ForecastingRule
-from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Stop
+from schedulers.rule import Continue, Decision, Objective, Outlook, Pause, Report, Resume, Stop
 
 HOPEFUL = 32
 """Trials a level, behind its room, whose prediction is asked for a last time."""
@@ -264,6 +264,7 @@ class PFLRule(ForecastingRule):
         share = self.early if self.can_pause and not self._all_there() else 1.0
         place, room = self._place(trial, level, share), share * self._room(level)
         on = place <= room and self._hopeful(trial, level, place)
+        self._note_outlook(trial, level)
         reason, outlook = self._explain(trial, level), self._outlook(trial, level)
         if on:
             return Continue(reason, outlook=outlook)
@@ -346,15 +347,23 @@ class PFLRule(ForecastingRule):
         best = (
             "no trial has finished"
             if self.best is None
-            else f"{seen.chance:.2g} to beat {self.format_value(self.best)}"
+            else f"the model's chance to beat {self.format_value(self.best)} is {seen.chance:.2g}"
         )
-        low, high = sorted((seen.low, seen.high), key=lambda loss: self.sign * loss)
-        ends = f"{self.format_value(low)} to {self.format_value(high)}"
-        final = f"{self.metric} {self.format_value(seen.median)} ({ends})"
         return (
             f"epoch {self.levels[level]}: rank {rank} of {came}, room for {self._room(level):.0f} of "
-            f"{self._total()}; predicted final {final}, {best}"
+            f"{self._total()}; predicted final {self.metric} {self.format_value(seen.median)} "
+            f"({self._range(seen)}), {best}"
         )
+
+    def _range(self, seen: Outlook) -> str:
+        """The range about a prediction, and how many such ranges have held so far."""
+        if seen.low is None or seen.high is None:
+            return "too few have finished to tell a range"
+        low, high = sorted((seen.low, seen.high), key=lambda loss: self.sign * loss)
+        checked = (
+            f"{self.held} of {self.told} such ranges held" if self.told else "no such range is checked yet"
+        )
+        return f"{self.format_value(low)} to {self.format_value(high)}; {checked}"
 
 
 def _holds(paused: Sequence[str], trial: str) -> bool:

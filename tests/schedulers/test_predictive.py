@@ -228,16 +228,42 @@ def test_a_stop_must_be_surer_than_a_pause(can_pause, finishes, hopeful):
     assert rule._hopeful("00000", level=4, place=99.0) is hopeful
 
 
-def test_every_decision_says_what_is_predicted_and_how_sure_that_is():
+def test_every_decision_says_what_is_predicted_and_its_range():
     rule = filled()
     decision = feed(rule, "00100", [9.0, 9.0, 9.0])
-    seen = decision.outlook
-    assert seen.low < seen.median < seen.high
-    assert 0 <= seen.chance < 0.05
+    outlook = decision.outlook
+    assert outlook.low < outlook.median < outlook.high
+    assert 0 <= outlook.chance < 0.05
     assert (
-        f"predicted final loss {seen.median:.6g} ({seen.low:.6g} to {seen.high:.6g}), "
-        f"{seen.chance:.2g} to beat 1.0625" in decision.reason
+        f"predicted final loss {outlook.median:.6g} ({outlook.low:.6g} to {outlook.high:.6g}; "
+        f"{rule.held} of {rule.told} such ranges held), the model's chance to beat 1.0625 is "
+        f"{outlook.chance:.2g}" in decision.reason
     )
+    assert rule.told == 15 * (len(rule.levels) - 1 - rule.first)  # of all but the first five
+
+
+def test_no_range_is_told_before_five_predictions_have_come_to_their_end():
+    rule = filled(trials=4)
+    decision = feed(rule, "00100", [1.5, 1.0])
+    assert (decision.outlook.low, decision.outlook.high) == (None, None)
+    assert (
+        f"predicted final loss {decision.outlook.median:.6g} (too few have finished to tell a range), "
+        in decision.reason
+    )
+
+
+def test_a_range_is_as_wide_as_earlier_predictions_were_off():
+    """Twice the model's own, where every finished trial ended twice that far from its prediction."""
+    rule = filled()
+    level = rule.levels.index(3)
+    feed(rule, "00100", [1.5, 1.2, 1.1])
+    forecast = rule._forecast("00100", level)
+    rule.misses[level] = [2.0] * 20
+    rule._forget()
+    outlook = rule._outlook("00100", level)
+    reach = 2 * (forecast.quantile(0.95) - forecast.mean)
+    assert math.log(outlook.high) - math.log(outlook.median) == pytest.approx(reach)
+    assert math.log(outlook.median) - math.log(outlook.low) == pytest.approx(reach)
 
 
 def test_the_last_word_says_why_it_was_not_resumed():
