@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
 from schedulers.asha import ASHARule
+from schedulers.hyperband import SuccessiveHalvingRule
 from schedulers.pfl import ClassicPFLRule
 from schedulers.predictive import PFLRule
 from schedulers.replay import Replay, replay
@@ -147,6 +148,13 @@ def rules() -> dict[str, Make]:
         "asha-promotion-4-1": lambda r, n: ASHARule(max_resource=r, grace_period=1, variant="promotion"),
         "asha-promotion-4-T/6": lambda r, n: ASHARule(
             max_resource=r, grace_period=grace(r), variant="promotion"
+        ),
+        "halving-2-T/8": lambda r, n: SuccessiveHalvingRule(
+            max_resource=r,
+            grace_period=-(-r // 8),
+            reduction_factor=2,
+            bracket_size="sweep",
+            population_size=n,
         ),
         "asha-2-T/6": lambda r, n: ASHARule(max_resource=r, grace_period=grace(r), reduction_factor=2),
         "classic-pfl": lambda r, n: ClassicPFLRule(max_resource=r),

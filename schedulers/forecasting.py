@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from schedulers.coverage import NOMINAL, widening
 from schedulers.curve import (
     CROSSED,
     Array,
     Decay,
+    Forecast,
     Predictor,
     Scale,
     crossing,
@@ -27,11 +30,17 @@ PAIRED = 64
 """The newest finished curves among which crossings are counted: pairs grow with the square."""
 
 
+Noted = list[float]  # level, mean and half the model's range (in z times its unit), factor of widening or 0
+
+
 class ForecastingRule(Rule):
     """What a rule knows that has seen curves: ranks at each level, and an outlook for whoever lives.
 
-    Whoever decides by it calls `_record` in `judge`, asks `_outlook`, and extends `_forget`, which it
-    calls once its own settings stand.
+    Whoever decides by it calls `_record` in `judge`, asks `_outlook`, notes with `_note_outlook` what it
+    tells of a trial, and extends `_forget`, which it calls once its own settings stand.
+
+    An outlook's range is that of the model, widened by split conformal prediction at each level: by how
+    far the outlooks noted there of the trials that have finished were off.
 
     Args:
         max_resource: R, epochs of a whole trial.
@@ -52,6 +61,9 @@ class ForecastingRule(Rule):
         self.unit = 1.0
         self.spreads = [[1.0, 1.0, 1.0] for _ in self.levels]
         self.crossed = [CROSSED for _ in self.levels]
+        self.noted: dict[str, list[Noted]] = {}  # live trial -> its outlook at each level where one was told
+        self.misses: list[list[float]] = [[] for _ in self.levels]  # of the newest finished, see `widening`
+        self.held, self.told = 0, 0  # ranges told of finished trials, and those that held the end
 
     def memory(self) -> tuple[str, ...]:
         """Curves of the living, a bounded set of those that ended, ranks, and what is pooled."""
@@ -59,6 +71,7 @@ class ForecastingRule(Rule):
             *super().memory(),
             *("curves", "finished", "partial", "finishes", "best", "rungs"),
             *("positive", "prior", "unit", "spreads", "crossed"),
+            *("noted", "misses", "held", "told"),
         )
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -70,12 +83,15 @@ class ForecastingRule(Rule):
         """Drop what was derived from the finished trials as they were; none of it is state."""
         self._table: Array | None = None  # z of the finished
         self._predictors: dict[int, Predictor] = {}  # level -> fit
-        self._outlooks: dict[str, Outlook] = {}  # of the living, at the level they have got to
+        self._forecasts: dict[str, Forecast] = {}  # of the living, at the level they have got to
+        self._outlooks: dict[str, Outlook] = {}
+        self._widenings = [widening(misses) for misses in self.misses]
 
     def end(self, trial_id: str, ending: str) -> None:
         """Its ranks stay, and its curve for a while."""
         super().end(trial_id, ending)
-        self._outlooks.pop(trial_id, None)
+        self._change(trial_id)
+        self.noted.pop(trial_id, None)
         curve = self.curves.pop(trial_id, None)
         if curve is not None:
             self.partial.append(curve)
@@ -92,9 +108,10 @@ class ForecastingRule(Rule):
         # A trial that reports now and then did not move in between, for all we know.
         curve.extend([loss] * (level + 1 - len(curve)))
         insort(self.rungs[level], loss)
-        self._outlooks.pop(trial, None)
+        self._change(trial)
         if loss <= 0 and self.positive:
             self.positive = False
+            self.noted, self.misses = {}, [[] for _ in self.levels]  # on another scale
             self._learn()
         if report.resource >= self.max_resource:
             self._finish(trial, curve)
@@ -102,13 +119,49 @@ class ForecastingRule(Rule):
 
     def _outlook(self, trial: str, level: int) -> Outlook:
         if trial not in self._outlooks:
-            scale = self._scale()
-            forecast = self._predictor(level).predict(self._z([self.curves[trial]])[0])
-            median, low, high = map(
-                scale.loss, (forecast.mean, forecast.quantile(0.05), forecast.quantile(0.95))
+            forecast, scale, wider = self._forecast(trial, level), self._scale(), self._widenings[level]
+            half = _half(forecast)
+            low, high = (
+                (None, None)
+                if wider is None
+                else (scale.loss(forecast.mean - wider * half), scale.loss(forecast.mean + wider * half))
             )
-            self._outlooks[trial] = Outlook(median, low, high, forecast.below(self._goal()))
+            self._outlooks[trial] = Outlook(
+                scale.loss(forecast.mean), low, high, forecast.below(self._goal())
+            )
         return self._outlooks[trial]
+
+    def _note_outlook(self, trial: str, level: int) -> None:
+        """Remember what is told of a trial, until its end shows how good it was."""
+        forecast, wider = self._forecast(trial, level), self._widenings[level]
+        unit = self._scale().unit  # it changes with each finish: losses themselves are remembered
+        self.noted.setdefault(trial, []).append(
+            [level, forecast.mean * unit, _half(forecast) * unit, 0.0 if wider is None else wider]
+        )
+
+    def _forecast(self, trial: str, level: int) -> Forecast:
+        if trial not in self._forecasts:
+            self._forecasts[trial] = self._predictor(level).predict(self._z([self.curves[trial]])[0])
+        return self._forecasts[trial]
+
+    def _check_outlooks(self, trial: str, loss: float) -> None:
+        """The end of a trial is known: how far off was what had been told of it?"""
+        scale = self._scale()
+        end = float(scale.z([loss])[0]) * scale.unit
+        for level, mean, half, wider in self.noted.pop(trial, ()):
+            miss = abs(end - mean) / half if half > 0 else math.nan
+            if not math.isfinite(miss):
+                continue  # out of what a float can hold
+            self.misses[int(level)].append(miss)
+            del self.misses[int(level)][:-REFERENCES]
+            if wider:
+                self.told += 1
+                self.held += miss <= wider
+
+    def _change(self, trial: str) -> None:
+        """Forget what was derived from a curve that has grown or ended."""
+        self._forecasts.pop(trial, None)
+        self._outlooks.pop(trial, None)
 
     def _goal(self) -> float:
         """The z to beat: of the best that finished; of the best of all until one has."""
@@ -131,6 +184,7 @@ class ForecastingRule(Rule):
         return Scale(self.positive, self.unit)
 
     def _finish(self, trial: str, curve: list[float]) -> None:
+        self._check_outlooks(trial, curve[-1])
         self.finishes += 1
         self.best = curve[-1] if self.best is None else min(self.best, curve[-1])
         self.finished.append(curve)
@@ -149,3 +203,8 @@ class ForecastingRule(Rule):
         if len(self.finished) > 1:
             self.crossed = crossing(self.finished[-PAIRED:])
         self._forget()
+
+
+def _half(forecast: Forecast) -> float:
+    """From the mean to the upper end of the model's own range."""
+    return forecast.quantile((1 + NOMINAL) / 2) - forecast.mean

@@ -18,6 +18,8 @@ from schedulers.asha import rung_levels
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
 
 Sizes = Literal["algorithm", "table"]
+UNBOUNDED = 2**31
+"""Size of a bracket that takes in every trial there will be, however many."""
 Entry = list[Any]  # [loss, trial_id]: a list and no tuple, so that JSON gives back what it was given
 
 
@@ -196,6 +198,11 @@ class HalvingRule(Rule):
         b, k = self.seats[trial_id]
         members = self.brackets[b]["members"] if self._complete(b) else self.plan(b).size
         there = len(self.brackets[b]["waiting"][k])
+        if members == UNBOUNDED:
+            return (
+                f"bracket {b + 1}, rung {self.plan(b).levels[k]}: waits for the rest of the sweep, "
+                f"{there} {'is' if there == 1 else 'are'} there"
+            )
         return (
             f"bracket {b + 1}, rung {self.plan(b).levels[k]}: waits for the others, "
             f"{there} of {self._count(members, k)} are there"
@@ -291,7 +298,7 @@ class SuccessiveHalvingRule(HalvingRule):
         grace_period: r, epochs at the first rung; the next are r·eta, r·eta², … below R.
         reduction_factor: eta, at least 1.1; the best 1/eta of a rung go on.
         bracket_size: n, configurations of a bracket; if None as many as leave one at R, eta^rungs.
-            A bracket as large as the sweep compares everybody with everybody, and begins no
+            `sweep`: one bracket for all trials, however many. It compares each with all, and begins no
             promotion before all have come to the first rung.
         population_size: trials in all; None if nobody knows.
         objective: what a trial is worth: its `last` loss or its `best` so far.
@@ -306,12 +313,19 @@ class SuccessiveHalvingRule(HalvingRule):
         max_resource: int,
         grace_period: int = 1,
         reduction_factor: float = 3,
-        bracket_size: int | None = None,
+        bracket_size: int | Literal["sweep"] | None = None,
         population_size: int | None = None,
         objective: Objective = "last",
     ) -> None:
         levels = rung_levels(grace_period, reduction_factor, max_resource)
-        size = math.ceil(reduction_factor ** len(levels) - 1e-9) if bracket_size is None else bracket_size
+        if isinstance(bracket_size, str) and bracket_size not in ("sweep",):
+            raise ValueError(f"bracket_size is a number or 'sweep', not {bracket_size!r}")
+        if bracket_size is None:
+            size = math.ceil(reduction_factor ** len(levels) - 1e-9)
+        elif bracket_size == "sweep":
+            size = UNBOUNDED if population_size is None else max(population_size, 2)
+        else:
+            size = bracket_size
         if size < 2:
             raise ValueError(f"bracket_size ({size}) must be at least 2: nobody is compared with itself")
         super().__init__(

@@ -11,7 +11,7 @@ import numpy as np
 
 from schedulers.curve import CROSSED, student_quantile
 from schedulers.forecasting import REFERENCES, ForecastingRule
-from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Stop
+from schedulers.rule import Continue, Decision, Objective, Outlook, Pause, Report, Resume, Stop
 
 HOPEFUL = 32
 """Trials a level, behind its room, whose prediction is asked for a last time."""
@@ -28,13 +28,17 @@ BEND = 0.4
 FORESIGHT = 2.25
 """Doublings still to come from which on a poor prediction is acted on: from further away it tells nothing."""
 
+EARLIEST = 0.08
+"""Share of R before which no trial is judged (nor at epoch 1, of three or more): ranks there tell little."""
+
 Waiting = list[Any]  # [loss, trial_id], a list so that JSON gives it back as it was
 
 
 class PFLRule(ForecastingRule):
     """A trial goes on while its rank leaves room for it and its predicted final loss leaves hope.
 
-    Trials are looked at on a ladder of epochs a factor sqrt(2) apart. Two questions are asked.
+    Trials are looked at on a ladder of epochs a factor sqrt(2) apart, from epoch 2 or `EARLIEST`·R on.
+    Two questions are asked.
 
     Rank: of N trials, the best `keep`·D·(2 D / log2 R)^`BEND`·N by loss go on from epoch e, where
     D = log2(R / e) is the number of doublings still to come. Curves cross, and the more so the further
@@ -54,8 +58,9 @@ class PFLRule(ForecastingRule):
     `early` share of the room goes straight on, the others wait: a place among a few says little. When
     all are there (`population_size`, or `no_more_trials`), those whom the room holds by now are
     resumed, the furthest first, one rung at a time. Then the prediction has the last word: of those
-    outside the rooms, who has a chance of at least `hope` of beating the best found goes on too, the
-    likeliest first. At the end the others are stopped. With
+    outside the rooms, paused at whatever level, who has a chance of at least `hope` of beating the best
+    found goes on too, the likeliest first: only this look can bring back whom an early rank misjudged.
+    At the end the others are stopped. With
     `can_pause=False` who does not go on is stopped at once, so the whole room is open from the start,
     and a prediction must be ten times as sure.
 
@@ -71,7 +76,8 @@ class PFLRule(ForecastingRule):
             in runs of at most 16 epochs 0.085 (found by replay, benchmarks/stopping.py).
         min_chance: probability of beating the best below which a trial does not go on.
         min_finished: trials that are let finish at least; the room never closes further, and no
-            prediction is acted on before.
+            prediction is acted on before. A tenth of `population_size`, from 5 to 9, if None: of fewer
+            finished trials a fit hopes for too many others, and keeps the wrong ones.
         hope: probability of beating the best from which a trial goes on though its rank has no room.
         early: share of the room that is open while new trials are still to come.
         objective: what a trial is worth: its `last` loss or its `best` so far.
@@ -88,7 +94,7 @@ class PFLRule(ForecastingRule):
         can_pause: bool = True,
         keep: float | None = None,
         min_chance: float = 0.01,
-        min_finished: int = 5,
+        min_finished: int | None = None,
         hope: float = 0.1,
         early: float = 0.2,
         objective: Objective = "last",
@@ -96,6 +102,8 @@ class PFLRule(ForecastingRule):
         super().__init__(max_resource=max_resource, objective=objective)
         if keep is None:
             keep = 0.085 if max_resource <= 16 else 0.115
+        if min_finished is None:
+            min_finished = min(max(5, (population_size or 0) // 10), 9)
         shares = {"keep": keep, "min_chance": min_chance, "hope": hope, "early": early}
         for name, share in shares.items():
             if not 0 < share <= 1:
@@ -107,8 +115,8 @@ class PFLRule(ForecastingRule):
         self.can_pause = can_pause
         self.keep, self.min_chance, self.min_finished, self.early = keep, min_chance, min_finished, early
         self.hope = hope
-        # In a long run the first epoch or two are noise; in a short one they are all there is.
-        self.first = bisect_left(self.levels, max_resource / 25)
+        # In a long run the first epochs are noise; in a short one at least the very first is.
+        self.first = bisect_left(self.levels, max(max_resource * EARLIEST, min(2, max_resource - 1)))
         self.known = 0  # trials there will ever be, once told
         self.silent = 0  # trials that ended without a report
         self.diverged_at = [0 for _ in self.levels]
@@ -195,7 +203,7 @@ class PFLRule(ForecastingRule):
             return None
         chances = [
             (self._outlook(trial, level).chance, level, trial)
-            for level in range(self.first + 2, len(self.levels))
+            for level in range(self.first, len(self.levels))
             for trial in self._promising(self.hope, level, 0, HOPEFUL).values()
             if _holds(paused, trial)
         ]
@@ -256,6 +264,7 @@ class PFLRule(ForecastingRule):
         share = self.early if self.can_pause and not self._all_there() else 1.0
         place, room = self._place(trial, level, share), share * self._room(level)
         on = place <= room and self._hopeful(trial, level, place)
+        self._note_outlook(trial, level)
         reason, outlook = self._explain(trial, level), self._outlook(trial, level)
         if on:
             return Continue(reason, outlook=outlook)
@@ -303,7 +312,7 @@ class PFLRule(ForecastingRule):
 
     def _hopeful(self, trial: str, level: int, place: float) -> bool:
         """Is the prediction, once it counts, no reason to give the trial up?"""
-        # One doubling behind the first look there is a slope to go by.
+        # Within a doubling of the first look the slope is still that of the first epochs.
         foreseen = level >= self.first + 2 and self.max_resource <= self.levels[level] * 2**FORESIGHT
         if self.finishes < self.min_finished or not foreseen or place <= self._room(level) * SURE:
             return True
@@ -338,15 +347,23 @@ class PFLRule(ForecastingRule):
         best = (
             "no trial has finished"
             if self.best is None
-            else f"{seen.chance:.2g} to beat {self.format_value(self.best)}"
+            else f"the model's chance to beat {self.format_value(self.best)} is {seen.chance:.2g}"
         )
-        low, high = sorted((seen.low, seen.high), key=lambda loss: self.sign * loss)
-        ends = f"{self.format_value(low)} to {self.format_value(high)}"
-        final = f"{self.metric} {self.format_value(seen.median)} ({ends})"
         return (
             f"epoch {self.levels[level]}: rank {rank} of {came}, room for {self._room(level):.0f} of "
-            f"{self._total()}; predicted final {final}, {best}"
+            f"{self._total()}; predicted final {self.metric} {self.format_value(seen.median)} "
+            f"({self._range(seen)}), {best}"
         )
+
+    def _range(self, seen: Outlook) -> str:
+        """The range about a prediction, and how many such ranges have held so far."""
+        if seen.low is None or seen.high is None:
+            return "too few have finished to tell a range"
+        low, high = sorted((seen.low, seen.high), key=lambda loss: self.sign * loss)
+        checked = (
+            f"{self.held} of {self.told} such ranges held" if self.told else "no such range is checked yet"
+        )
+        return f"{self.format_value(low)} to {self.format_value(high)}; {checked}"
 
 
 def _holds(paused: Sequence[str], trial: str) -> bool:

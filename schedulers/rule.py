@@ -44,13 +44,15 @@ class Outlook:
     """What a rule that predicts expected of a trial when it decided; losses, lower is better.
 
     Attributes:
-        median, low, high: of the predicted final loss; its 90% interval.
-        chance: probability that the trial ends better than the best so far.
+        median: of the predicted final loss.
+        low, high: the range that is to hold nine of ten ends, widened by how far the study's own earlier
+            predictions were off; None while too few of them have come to their end.
+        chance: the model's probability that the trial ends better than the best so far; not calibrated.
     """
 
     median: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     chance: float
 
 

@@ -58,9 +58,10 @@ def figures(subject: Subject, tables: Tables, importance: Importance) -> Iterato
         yield (
             "predicted",
             "curves",
-            "Predicted final values, with their 90 % intervals",
-            "What the rule expected of a trial's end, epoch by epoch: intervals should narrow, and hold the "
-            "final value (cross) nine times of ten.",
+            "Predicted final values, and the ranges that are to hold nine of ten ends",
+            "What the rule expected of a trial's end (cross), epoch by epoch. A range is as wide as its "
+            "earlier predictions were off; there is none before five of them have come to their end. "
+            "Reasons say how many ranges held.",
             _predicted(subject, lines),
         )
     if importance.shares:

@@ -113,11 +113,10 @@ def _audit(found: Report, seen: Audit) -> str:
     stops = f"{seen.audited} of {seen.audited + seen.stopped} stops were let run on"
     if not seen.judged or seen.at_most is None:
         return f"{stops}; none of them can be judged yet"
-    worst = f", the best of them better by {number(seen.regret)}" if seen.false_stops else ""
+    false = f"{len(seen.false_stops)} were false (at most {seen.at_most:.0%} are, with 95 % confidence)"
     return (
-        f"{stops}; of {seen.judged} judged {len(seen.false_stops)} were false{worst} "
-        f"(at most {seen.at_most:.0%} are, with 95 % confidence); {seen.epochs_saved} epochs saved by the "
-        f"other stops, {seen.epochs_spent} spent on the audit"
+        f"{stops}; of {seen.judged} judged {false}: {seen.loss_sentence}; "
+        f"{seen.epochs_saved} epochs saved by the other stops, {seen.epochs_spent} spent on the audit"
     )
 
 

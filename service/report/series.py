@@ -20,7 +20,7 @@ class Curve:
     """A learning curve in the user's direction, and what was predicted of its end at each epoch, if it was.
 
     Attributes:
-        predicted: (epoch, median, low, high).
+        predicted: (epoch, median, low, high); low and high are the median where no range was told.
     """
 
     number: int
@@ -93,9 +93,9 @@ def _spread(trials: Sequence[TrialRecord], best: str) -> list[TrialRecord]:
 def _curve(subject: Subject, trial: TrialRecord, best: bool) -> Curve:
     sign = subject.sign
     predicted = tuple(
-        (point.epoch, *(point.metrics[key] for key in PREDICTED))
+        (point.epoch, *(point.metrics.get(key, point.metrics[PREDICTED[0]]) for key in PREDICTED))
         for point in trial.curve
-        if all(key in point.metrics for key in PREDICTED)
+        if PREDICTED[0] in point.metrics
     )
     return Curve(
         number=trial.number,

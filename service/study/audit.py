@@ -9,6 +9,8 @@ from service.study.limits import STUDY_OVER
 from service.study.record import StudyRecord, TrialRecord
 
 SURE = 1.645  # of a standard normal: one-sided 95%
+AS_GOOD = 0.005
+"""A loss no further above the best than this share of it is called as good; as in benchmarks/stopping.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Audit:
         false_stops: of the judged, those that were stopped falsely, best first.
         regret: how much less the loss of the best of them is than that of the best the rule let
             finish, >= 0; None while none is judged.
+        best: lowest loss of the judged and of those that the rule let finish; None while none is judged.
         epochs_saved: epochs of R that the stopped were not given.
         epochs_spent: epochs that the audited ran beyond the one at which they would have been stopped.
     """
@@ -34,6 +37,7 @@ class Audit:
     judged: int
     false_stops: tuple[str, ...]
     regret: float | None
+    best: float | None
     epochs_saved: int
     epochs_spent: int
 
@@ -46,6 +50,30 @@ class Audit:
     def at_most(self) -> float | None:
         """What that share is at most, with 95% confidence; None while none is judged."""
         return upper_bound(len(self.false_stops), self.judged) if self.judged else None
+
+    @property
+    def ok(self) -> bool | None:
+        """Whether the best that the rule let finish is as good as that of the judged; None while none is."""
+        if self.regret is None or self.best is None:
+            return None
+        return self.regret <= AS_GOOD * abs(self.best)
+
+    @property
+    def loss_sentence(self) -> str:
+        """What the audited stops would have lost, without a full stop; empty while none is judged.
+
+        It stands wherever the epochs saved do: they are worth what was not lost for them.
+        """
+        if self.regret is None or self.best is None:
+            return ""
+        if not self.false_stops:
+            return "nothing was lost among them"
+        share = f" ({100 * self.regret / abs(self.best):.2g}%)" if self.best else ""
+        verdict = "so what finished is as good" if self.ok else "so the best was lost"
+        return (
+            f"trial {int(self.false_stops[0])} beats the best that was let finish by "
+            f"{self.regret:.4g}{share}, {verdict}"
+        )
 
 
 def audit(record: StudyRecord, epochs: int) -> Audit:
@@ -73,6 +101,7 @@ def audit(record: StudyRecord, epochs: int) -> Audit:
         judged=len(judged),
         false_stops=tuple(name for _, name in false),
         regret=max(best - judged[0][0], 0.0) if best is not None and judged else None,
+        best=min(best, judged[0][0]) if best is not None and judged else None,
         epochs_saved=sum(max(epochs - trial.work, 0) for trial in stopped),
         epochs_spent=sum(
             trial.work - sum(point.epoch <= trial.audited[0] for point in trial.curve)

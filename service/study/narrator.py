@@ -148,14 +148,15 @@ def _word(decision: Decision) -> Any:
 def _outlook(decision: Decision, sign: int) -> dict[str, float]:
     """What the rule predicted when it decided, if it predicts; in the user's direction.
 
-    `predicted_low` and `predicted_high` bound the middle 90%.
+    `predicted_low` and `predicted_high` are left out while too few trials have finished to tell them.
     """
     seen = None if isinstance(decision, Exploit) else decision.outlook
     if seen is None:
         return {}
-    low, high = sorted((sign * seen.low, sign * seen.high))
-    values = {"predicted_final": sign * seen.median, "predicted_low": low, "predicted_high": high}
-    values["predicted_chance"] = seen.chance
+    values = {"predicted_final": sign * seen.median, "predicted_chance": seen.chance}
+    if seen.low is not None and seen.high is not None:
+        low, high = sorted((sign * seen.low, sign * seen.high))
+        values |= {"predicted_low": low, "predicted_high": high}
     return {key: value for key, value in values.items() if math.isfinite(value)}
 
 

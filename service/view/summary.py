@@ -90,11 +90,9 @@ def audit_lines(found: Audit) -> tuple[str, str]:
     epochs = f"{found.epochs_saved} epochs saved by the other stops, {found.epochs_spent} spent on the audit"
     if not found.judged:
         return f"{stops}; none of them can be judged", epochs
-    false, at_most = len(found.false_stops), f"at most {found.at_most:.0%} are, with 95% confidence"
-    if not false:
-        return f"{stops}; of {found.judged} judged none was false ({at_most})", epochs
-    best = f"trial {int(found.false_stops[0])} beats the best that was let finish by {number(found.regret)}"
-    return f"{stops}; of {found.judged} judged {false} false ({at_most}): {best}", epochs
+    false = "none was" if not found.false_stops else f"{len(found.false_stops)}"
+    at_most = f"at most {found.at_most:.0%} are, with 95% confidence"
+    return f"{stops}; of {found.judged} judged {false} false ({at_most}): {found.loss_sentence}", epochs
 
 
 def failures(record: StudyRecord) -> list[str]:

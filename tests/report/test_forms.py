@@ -87,8 +87,9 @@ def test_a_population_has_its_lineage(tmp_path):
     assert "lineage" in {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}
 
 
-def test_predictions_are_drawn_where_the_rule_told_them(tmp_path):
-    told = {"predicted_final": 0.2, "predicted_low": 0.1, "predicted_high": 0.3}
+@pytest.mark.parametrize("ranged", [{"predicted_low": 0.1, "predicted_high": 0.3}, {}])
+def test_predictions_are_drawn_with_a_range_or_without(tmp_path, ranged):
+    told = {"predicted_final": 0.2, **ranged}
     events = [e for n in range(3) for e in stories.trial(n, 0.1 * n, stories.config(n), metrics=told)]
     seen = report(stories.subject(tmp_path, events), 5)
     assert "predicted" in {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}

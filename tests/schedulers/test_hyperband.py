@@ -3,12 +3,14 @@
 import math
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schedulers import Continue, HyperbandRule, Pause, Report, Stop, SuccessiveHalvingRule
 from schedulers.hyperband import bracket_plans
+from schedulers.replay import replay
 
 
 @pytest.mark.parametrize(
@@ -151,6 +153,34 @@ def test_of_equals_the_first_goes_on():
     assert rule.resume(["00000", "00001"]).trial_id == "00000"
 
 
+@pytest.mark.parametrize("population", [12, None])
+def test_a_bracket_of_the_whole_sweep_keeps_the_best_half_at_each_rung(population):
+    """12 trials, eta 2, rungs 2 and 4 of 8: 12, 6 and 3, whether their number is known beforehand or not."""
+    rule = SuccessiveHalvingRule(
+        max_resource=8, grace_period=2, reduction_factor=2, bracket_size="sweep", population_size=population
+    )
+    losses = np.random.default_rng(0).permutation(12) + 1.0
+    outcome = replay(rule, np.repeat(losses[:, None], 8, axis=1).tolist(), workers=4)
+    assert len(rule.brackets) == 1
+    assert sorted(losses[list(outcome.finished)]) == [1, 2, 3]
+    assert sorted(epochs for epochs, _ in outcome.stopped.values()) == 6 * [2] + 3 * [4]
+
+
+@pytest.mark.parametrize(
+    ("population", "says"),
+    [
+        (12, "bracket 1, rung 2: waits for the others, 1 of 12 are there"),
+        (None, "bracket 1, rung 2: waits for the rest of the sweep, 1 is there"),
+    ],
+)
+def test_a_trial_in_a_bracket_of_the_whole_sweep_says_what_it_waits_for(population, says):
+    rule = SuccessiveHalvingRule(
+        max_resource=8, grace_period=2, bracket_size="sweep", population_size=population
+    )
+    rule.report(Report("00000", 1, 0.5))
+    assert rule.report(Report("00000", 2, 0.5)) == Pause(says)
+
+
 FATES = [("00000", 1, "failed"), ("00001", 1, "nan"), ("00000", 2, "failed"), ("00000", 3, "nan")]
 
 
@@ -249,6 +279,11 @@ def test_every_sweep_ends_whoever_fails_or_diverges_whenever(trials, workers, fa
             SuccessiveHalvingRule,
             {"bracket_size": 1},
             "bracket_size (1) must be at least 2: nobody is compared with itself",
+        ),
+        (
+            SuccessiveHalvingRule,
+            {"bracket_size": "study"},
+            "bracket_size is a number or 'sweep', not 'study'",
         ),
         (
             SuccessiveHalvingRule,

@@ -69,8 +69,8 @@ def test_settings_that_make_no_sense_are_refused(setting, words):
 def test_the_room_is_a_share_for_every_doubling_still_to_come_and_more_early_than_late():
     """In the middle of the run, three doublings of six, it is the share itself."""
     rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
-    rooms = {level: round(rule._room(k), 1) for k, level in enumerate(rule.levels) if level in (4, 8, 16, 32)}
-    assert rooms == {4: 44.9, 8: 30.0, 16: 17.0, 32: 6.4}
+    rooms = {level: round(rule._room(k), 1) for k, level in enumerate(rule.levels) if level in (8, 16, 32)}
+    assert rooms == {8: 30.0, 16: 17.0, 32: 6.4}
 
 
 def test_the_room_never_closes_below_those_who_must_finish():
@@ -107,6 +107,39 @@ def test_who_has_hope_goes_on_when_no_room_holds_anybody(hope, named):
     assert (resume and resume.trial_id) == named
 
 
+@pytest.mark.parametrize(
+    ("epochs", "first"), [(2, 1), (3, 2), (10, 2), (16, 2), (27, 3), (50, 4), (100, 8), (1000, 91)]
+)
+def test_the_first_look_comes_at_a_twelfth_but_not_at_epoch_1(epochs, first):
+    rule = PFLRule(max_resource=epochs)
+    assert rule.levels[rule.first] == first
+
+
+@pytest.mark.parametrize(
+    ("trials", "least"), [(None, 5), (4, 5), (30, 5), (50, 5), (75, 7), (100, 9), (10_000, 9)]
+)
+def test_a_tenth_of_the_trials_finishes_from_5_to_9(trials, least):
+    assert PFLRule(max_resource=R, population_size=trials).min_finished == least
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_the_last_look_goes_back_to_every_level(depth):
+    """A trial set aside at any level is resumed if its prediction is as good as `hope` asks."""
+    rule = PFLRule(max_resource=50, population_size=2, keep=0.01, min_finished=1, early=1e-6)
+    level = rule.first + depth
+    for epoch in range(1, rule.levels[level] + 1):
+        decision = rule.report(Report("00001", epoch, 9.0))
+        if isinstance(decision, Pause) and epoch < rule.levels[level]:
+            rule.resumed(Resume("00001", ""))
+    rule.min_finished = 10**9  # the room holds it: let the other finish meanwhile
+    feed(rule, "00000", [1.0] * 50)
+    rule.min_finished = 1
+    rule.rungs[level] = [1.0] * 50 + [9.0]
+    rule.hope = min(0.99 * rule._outlook("00001", level).chance, 1.0)
+    assert rule.paused_at == {"00001": level}
+    assert rule.resume(["00001"]).trial_id == "00001"
+
+
 def test_the_best_of_all_goes_on_and_the_worst_waits():
     rule = filled()
     assert isinstance(feed(rule, "00100", [1.5, 1.0]), Continue)
@@ -115,19 +148,19 @@ def test_the_best_of_all_goes_on_and_the_worst_waits():
 
 def test_nothing_is_resumed_while_new_trials_are_to_come():
     rule = PFLRule(max_resource=R, population_size=3)
-    feed(rule, "00000", [1.0])
-    assert feed(rule, "00001", [2.0]) != Continue()
+    feed(rule, "00000", [1.0, 1.0])
+    assert isinstance(feed(rule, "00001", [2.0, 2.0]), Pause)
     assert rule.resume(["00001"]) is None
 
 
 def test_when_all_are_there_the_best_that_waits_is_resumed():
     rule = PFLRule(max_resource=R, population_size=4, early=0.1, min_finished=1, keep=0.15)
     for number, loss in enumerate([3.0, 1.0, 2.0, 4.0]):
-        assert isinstance(feed(rule, f"{number:05d}", [loss]), Pause)
+        assert isinstance(feed(rule, f"{number:05d}", [loss, loss]), Pause)
     paused = [f"{number:05d}" for number in range(4)]
     resume = rule.resume(paused)
     assert resume.trial_id == "00001"
-    assert resume.reason.startswith("second look: epoch 1: rank 1 of 4, room for 3 of 4; predicted final")
+    assert resume.reason.startswith("second look: epoch 2: rank 1 of 4, room for 2 of 4; predicted final")
     rule.resumed(resume)
     assert rule.resume([trial for trial in paused if trial != "00001"]).trial_id == "00002"
 
@@ -138,7 +171,7 @@ def test_both_ways_to_learn_that_all_are_there_lead_to_a_second_look(tell):
         max_resource=R, population_size=2 if tell == "population_size" else None, early=0.1, min_finished=1
     )
     for number in range(2):
-        feed(rule, f"{number:05d}", [1.0 + number])
+        feed(rule, f"{number:05d}", [1.0 + number] * 2)
     if tell == "no_more_trials":
         assert rule.resume(["00000", "00001"]) is None
         rule.no_more_trials(["00000", "00001"])
@@ -147,7 +180,7 @@ def test_both_ways_to_learn_that_all_are_there_lead_to_a_second_look(tell):
 
 def test_a_trial_that_failed_before_its_first_report_is_not_waited_for():
     rule = PFLRule(max_resource=R, population_size=2, early=0.1, min_finished=1)
-    feed(rule, "00000", [1.0])
+    feed(rule, "00000", [1.0, 1.0])
     rule.end("00001", "failed")
     rule.end("00001", "failed")
     assert rule.resume(["00000"]).trial_id == "00000"
@@ -195,22 +228,48 @@ def test_a_stop_must_be_surer_than_a_pause(can_pause, finishes, hopeful):
     assert rule._hopeful("00000", level=4, place=99.0) is hopeful
 
 
-def test_every_decision_says_what_is_predicted_and_how_sure_that_is():
+def test_every_decision_says_what_is_predicted_and_its_range():
     rule = filled()
     decision = feed(rule, "00100", [9.0, 9.0, 9.0])
-    seen = decision.outlook
-    assert seen.low < seen.median < seen.high
-    assert 0 <= seen.chance < 0.05
+    outlook = decision.outlook
+    assert outlook.low < outlook.median < outlook.high
+    assert 0 <= outlook.chance < 0.05
     assert (
-        f"predicted final loss {seen.median:.6g} ({seen.low:.6g} to {seen.high:.6g}), "
-        f"{seen.chance:.2g} to beat 1.0625" in decision.reason
+        f"predicted final loss {outlook.median:.6g} ({outlook.low:.6g} to {outlook.high:.6g}; "
+        f"{rule.held} of {rule.told} such ranges held), the model's chance to beat 1.0625 is "
+        f"{outlook.chance:.2g}" in decision.reason
     )
+    assert rule.told == 15 * (len(rule.levels) - 1 - rule.first)  # of all but the first five
+
+
+def test_no_range_is_told_before_five_predictions_have_come_to_their_end():
+    rule = filled(trials=4)
+    decision = feed(rule, "00100", [1.5, 1.0])
+    assert (decision.outlook.low, decision.outlook.high) == (None, None)
+    assert (
+        f"predicted final loss {decision.outlook.median:.6g} (too few have finished to tell a range), "
+        in decision.reason
+    )
+
+
+def test_a_range_is_as_wide_as_earlier_predictions_were_off():
+    """Twice the model's own, where every finished trial ended twice that far from its prediction."""
+    rule = filled()
+    level = rule.levels.index(3)
+    feed(rule, "00100", [1.5, 1.2, 1.1])
+    forecast = rule._forecast("00100", level)
+    rule.misses[level] = [2.0] * 20
+    rule._forget()
+    outlook = rule._outlook("00100", level)
+    reach = 2 * (forecast.quantile(0.95) - forecast.mean)
+    assert math.log(outlook.high) - math.log(outlook.median) == pytest.approx(reach)
+    assert math.log(outlook.median) - math.log(outlook.low) == pytest.approx(reach)
 
 
 def test_the_last_word_says_why_it_was_not_resumed():
     rule = PFLRule(max_resource=R, population_size=2, early=0.1, min_finished=1)
-    feed(rule, "00000", [1.0])
-    assert rule.last_word("00000").startswith("not resumed: epoch 1: rank 1 of 1, room for ")
+    feed(rule, "00000", [1.0, 1.0])
+    assert rule.last_word("00000").startswith("not resumed: epoch 2: rank 1 of 1, room for ")
 
 
 def test_without_checkpoints_a_trial_is_stopped_and_none_waits():
@@ -224,8 +283,8 @@ def test_without_checkpoints_a_trial_is_stopped_and_none_waits():
 
 def test_who_waits_reports_the_same_epoch_again_and_waits_on():
     rule = PFLRule(max_resource=R, population_size=9, early=0.1, min_finished=1)
-    feed(rule, "00000", [1.0])
-    assert isinstance(rule.report(Report("00000", 1, 0.0)), Pause)
+    feed(rule, "00000", [1.0, 1.0])
+    assert isinstance(rule.report(Report("00000", 2, 0.0)), Pause)
 
 
 def test_a_trial_that_reports_rarely_is_looked_at_when_it_does():
@@ -239,7 +298,7 @@ def test_a_trial_that_reports_rarely_is_looked_at_when_it_does():
 def test_a_divergence_counts_as_one_more_that_is_worse():
     rule = PFLRule(max_resource=R, population_size=3)
     assert rule.report(Report("00000", 1, math.nan)) == Stop("loss is nan at epoch 1", "diverged")
-    assert "rank 1 of 2" in rule.report(Report("00001", 1, 1.0)).reason
+    assert "rank 1 of 2" in feed(rule, "00001", [1.0, 1.0]).reason
 
 
 @pytest.mark.parametrize("workers", [1, 4, 16, 64])

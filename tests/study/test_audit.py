@@ -67,6 +67,26 @@ def test_a_stop_was_false_if_the_trial_beat_the_best_that_was_let_finish(
     assert (found.judged, found.false_stops, found.regret) == (judged, false_stops, regret)
 
 
+@pytest.mark.parametrize(
+    ("losses", "ok", "says"),
+    [
+        ([], None, ""),
+        ([0.7], True, "nothing was lost among them"),
+        (
+            [0.7, 0.498],
+            True,
+            "trial 2 beats the best that was let finish by 0.002 (0.4%), so what finished is as good",
+        ),
+        ([0.4], False, "trial 1 beats the best that was let finish by 0.1 (25%), so the best was lost"),
+        ([0.0], False, "trial 1 beats the best that was let finish by 0.5, so the best was lost"),
+    ],
+)
+def test_an_audit_says_whether_what_finished_is_as_good(losses: list[float], ok: bool | None, says: str):
+    """The rule let a trial finish at 0.5; the audited ended at these losses."""
+    found = audit(record_of([KEPT, *[("completed", R, 2, loss) for loss in losses]]), R)
+    assert (found.ok, found.loss_sentence) == (ok, says)
+
+
 def test_epochs_saved_are_the_stoppeds_and_epochs_spent_the_auditeds():
     found = audit(
         record_of([KEPT, ("stopped", 2, 0, 1.0), ("stopped", 1, 0, 1.0), ("completed", R, 2, 1.0)]), R

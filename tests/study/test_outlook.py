@@ -27,3 +27,14 @@ def test_a_prediction_reaches_the_journal_with_its_interval(tmp_path: Path, dire
     point = fold(read_events(tmp_path / "journal")).trials["00000"].curve[0]
     seen = {key: value for key, value in point.metrics.items() if key.startswith("predicted")}
     assert seen == {**metrics, "predicted_chance": 0.2}
+
+
+def test_a_prediction_without_a_range_leaves_its_bounds_out(tmp_path: Path):
+    slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
+    slot.desk.begin()
+    slot.desk.ask()
+    decision = Continue("room", outlook=Outlook(0.3, None, None, 0.2))
+    slot.narrator.reported("00000", {"epoch": 1, slot.sweep.metric: 1.0}, decision)
+    point = fold(read_events(tmp_path / "journal")).trials["00000"].curve[0]
+    told = {key: value for key, value in point.metrics.items() if key.startswith("predicted")}
+    assert told == {"predicted_final": 0.3, "predicted_chance": 0.2}

@@ -53,12 +53,13 @@ def audited(trial, loss):
         ([], "0 of 1 stops let run on; none of them can be judged"),
         (
             [0.8, 0.6],
-            "2 of 3 stops let run on; of 2 judged none was false (at most 58% are, with 95% confidence)",
+            "2 of 3 stops let run on; of 2 judged none was false (at most 58% are, with 95% confidence): "
+            "nothing was lost among them",
         ),
         (
             [0.8, 0.4],
             "2 of 3 stops let run on; of 2 judged 1 false (at most 88% are, with 95% confidence): "
-            "trial 11 beats the best that was let finish by 0.1",
+            "trial 11 beats the best that was let finish by 0.1 (25%), so the best was lost",
         ),
     ],
 )

@@ -85,8 +85,7 @@ def false_stops(seen: Evidence) -> Finding | None:
         "false_stops",
         "problem" if (audit.regret or 0.0) > 0 and 2 * len(audit.false_stops) > audit.judged else "advice",
         f"{len(audit.false_stops)} of {audit.judged} audited stops were false "
-        f"(trial {', '.join(str(int(name)) for name in audit.false_stops[:3])}), the best of them better "
-        f"by {audit.regret:.4g}",
+        f"(trial {', '.join(str(int(name)) for name in audit.false_stops[:3])}): {audit.loss_sentence}",
         "The rule stops trials that would have won.",
         _milder(seen),
     )
