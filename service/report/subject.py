@@ -40,6 +40,9 @@ class Subject:
         folder: the study's; None for a database.
         groups: trial -> group name, where the database has them.
         rerun: the command that runs the sweep anew, as far as it is known.
+        seed: of the sampler and the trial scheduler; None for a database.
+        is_random_search: whether its trials are independent of each other: a random sampler, no trial
+            stopped by what others did, and no goal that ends the study.
     """
 
     name: str
@@ -54,6 +57,8 @@ class Subject:
     folder: Path | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
     rerun: str = SOME_SWEEP
+    seed: int | None = None
+    is_random_search: bool = False
 
     @property
     def metric(self) -> str:
@@ -134,6 +139,17 @@ def of_study(folder: StudyFolder) -> Subject:
         state=str(read_status(folder.path)["state"]),
         folder=folder.path,
         rerun=folder.command() or SOME_SWEEP,
+        seed=sweep.seed,
+        is_random_search=_is_random_search(sweep),
+    )
+
+
+def _is_random_search(sweep: Sweep) -> bool:
+    return (
+        sweep.sampler.name == "optuna.samplers.RandomSampler"
+        and sweep.trial_scheduler.name == "schedulers.FIFO"
+        and sweep.stop.target is None
+        and sweep.stop.no_improvement is None
     )
 
 
