@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,9 @@ from service.view.rows import put
 
 if TYPE_CHECKING:
     from service.report.subject import Subject
+
+VERSUS = " -- "
+"""Stands for `--` among the studies of `compare`; no study has such a name."""
 
 
 @cli.command()
@@ -93,8 +97,19 @@ def report(
         log_report(folder, files, no_mlflow)
 
 
-@cli.command()
-@click.argument("names", nargs=-1, required=True, metavar="STUDY STUDY...")
+class SidesCommand(click.Command):
+    """A command whose studies stand on sides, with `--` between them.
+
+    Click takes `--` for the end of the options and drops it; here options may follow.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let every `--` reach the command."""
+        return super().parse_args(ctx, [VERSUS if word == "--" else word for word in args])
+
+
+@cli.command(cls=SidesCommand)
+@click.argument("names", nargs=-1, required=True, metavar="STUDY... [-- STUDY...]")
 @click.option(
     "--top-k",
     type=click.IntRange(1),
@@ -106,13 +121,14 @@ def report(
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
-    """Hold STUDIES against each other: which is best, how sure that is, whether they agree."""
+    """Hold STUDIES against each other; with several a side (A1 A2 -- B1 B2), test which side is better."""
     from service.report.compare import as_json, compare
     from service.report.compare_sections import sections, write
     from service.report.subject import of_study
     from service.report.terminal import print_sections
 
-    found = compare([of_study(find(name, runs)) for name in names], top_k)
+    sides = sides_of(names)
+    found = compare([[of_study(find(name, runs)) for name in side] for side in sides], top_k)
     console = stdout()
     if wants_json:
         click.echo(json.dumps(as_json(found), indent=1))
@@ -122,6 +138,18 @@ def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json:
         page = write(found, output)[0]
         if not wants_json:
             put(console, "page", typed(page))
+
+
+def sides_of(names: Sequence[str]) -> list[list[str]]:
+    """The studies of each side; without `--` each is a side of its own.
+
+    >>> sides_of(["a", "b"]), sides_of(["a", "b", VERSUS, "c"])
+    ([['a'], ['b']], [['a', 'b'], ['c']])
+    """
+    if VERSUS not in names:
+        return [[name] for name in names]
+    grouped = groupby(names, lambda name: name == VERSUS)
+    return [list(group) for between, group in grouped if not between]
 
 
 def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: bool) -> None:

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from service.report.compare import Comparison, Curve, as_json
+from service.report.duel import Duel
 from service.report.figures import Figure, dress
 from service.report.markdown import markdown
 from service.report.page import page
@@ -31,7 +32,10 @@ def sections(found: Comparison) -> list[Section]:
 
 def title(found: Comparison) -> str:
     """Who is held against whom."""
-    return " against ".join(side.name for side in found.sides)
+    sides = dict.fromkeys(each.side for each in found.sweeps)
+    return " against ".join(
+        ", ".join(each.name for each in found.sweeps if each.side == side) for side in sides
+    )
 
 
 def _sections(found: Comparison) -> Iterator[Section]:
@@ -41,26 +45,28 @@ def _sections(found: Comparison) -> Iterator[Section]:
         "sweeps",
         "Sweeps",
         tuple(lines),
-        ("sweep", "best", "trial", "trials ended", "epochs", "chance (std)"),
+        ("sweep", "side", "best", "trial", "trials ended", "epochs", "chance (std)"),
         tuple(
             (
-                side.name,
-                number(side.best.value),
-                str(side.best.number),
-                str(side.trials),
-                str(side.epochs),
-                "-" if side.noise is None else f"{side.noise.std:.2g}{'' if side.noise.sure else ' ?'}",
+                each.name,
+                each.side,
+                number(each.best.value),
+                str(each.best.number),
+                str(each.trials),
+                str(each.epochs),
+                "-" if each.noise is None else f"{each.noise.std:.2g}{'' if each.noise.sure else ' ?'}",
             )
-            for side in found.sides
+            for each in found.sweeps
         ),
     )
     yield _budget(found)
+    if found.retrained:
+        words = tuple(f"{each.one}, {each.other}\t{each.verdict}" for each in found.retrained)
+        yield Section("retrained", "Retrained winners", words)
     yield Section("regret", "Best so far")
-    yield Section(
-        "agreement",
-        "Do they agree on a winner?",
-        tuple(f"{one.one} and {one.other}\t{one.sentence}" for one in found.agreements),
-    )
+    if found.agreements:
+        words = tuple(f"{one.one} and {one.other}\t{one.sentence}" for one in found.agreements)
+        yield Section("agreement", "Do they agree on a winner?", words)
     yield _winners(found)
 
 
@@ -68,26 +74,37 @@ def _budget(found: Comparison) -> Section:
     """At equal budget, pair by pair."""
     lines = []
     for duel in found.duels:
-        values, medians = (" against ".join(map(number, pair)) for pair in (duel.values, duel.medians))
-        lead = (
-            "" if math.isnan(duel.low) else f", a lead of {setting(duel.low)} to {setting(duel.high)} (90 %)"
+        values, medians = (
+            " against ".join(", ".join(map(number, side)) for side in pair)
+            for pair in (duel.values, duel.medians)
         )
         lines.append(
             f"{duel.one}, {duel.other}\t{duel.verdict}. After {duel.epochs} epochs each: {values}; "
-            f"in any order {medians}{lead}"
+            f"median over resampled orders {medians}{_median_difference(duel)}"
         )
+    if found.how_to_test:
+        lines.append(f"test\t{found.how_to_test}")
     return Section("budget", "Best at equal budget", tuple(lines))
 
 
+def _median_difference(duel: Duel) -> str:
+    if math.isnan(duel.low):
+        return ""
+    return (
+        f"; {duel.one} is better by {setting(duel.lead)} at the median difference, "
+        f"{setting(duel.low)} to {setting(duel.high)} ({100 * duel.confidence:.3g} % interval)"
+    )
+
+
 def _winners(found: Comparison) -> Section:
-    keys = list(dict.fromkeys(key for side in found.sides for key in side.best.config))
+    keys = list(dict.fromkeys(key for each in found.sweeps for key in each.best.config))
     names = short_keys(keys)
     rows = tuple(
         (
-            side.name,
-            *(setting(side.best.config[key]) if key in side.best.config else "" for key in keys),
+            each.name,
+            *(setting(each.best.config[key]) if key in each.best.config else "" for key in keys),
         )
-        for side in found.sides
+        for each in found.sweeps
     )
     return Section("winners", "The winners' settings", (), ("sweep", *(names[key] for key in keys)), rows)
 
@@ -95,10 +112,11 @@ def _winners(found: Comparison) -> Section:
 def figures(found: Comparison) -> list[Figure]:
     """The best so far, with the intervals of resampled orders."""
     plot = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05)
-    for place, side in enumerate(found.sides):
-        colour = COLOURS[place % len(COLOURS)]
-        for col, curve in enumerate((side.by_trials, side.by_epochs), start=1):
-            for trace in _traces(side.name, curve, colour, first=col == 1):
+    sides = list(dict.fromkeys(each.side for each in found.sweeps))
+    for each in found.sweeps:
+        colour = COLOURS[sides.index(each.side) % len(COLOURS)]
+        for col, curve in enumerate((each.by_trials, each.by_epochs), start=1):
+            for trace in _traces(each.name, curve, colour, first=col == 1):
                 plot.add_trace(trace, row=1, col=col)
     plot.update_xaxes(title_text="trials ended", row=1, col=1)
     plot.update_xaxes(title_text="epochs", row=1, col=2)
@@ -111,7 +129,7 @@ def figures(found: Comparison) -> list[Figure]:
         "regret",
         "The best so far against what was spent",
         "Regret is the distance to the best line's end. Lines are what happened; bands hold 90 % of orders "
-        "drawn anew from the same trials: where they overlap, another order might turn the ranking around.",
+        "drawn anew from the same trials: the luck of order within one search, not that of another search.",
         plot,
     )
     dress(plot)
@@ -122,8 +140,8 @@ def _wide(found: Comparison) -> bool:
     """Whether values span an order of magnitude, and none forbids a log axis."""
     values = [
         value
-        for side in found.sides
-        for value in (*side.by_trials.best, *side.by_trials.low, *side.by_trials.high)
+        for each in found.sweeps
+        for value in (*each.by_trials.best, *each.by_trials.low, *each.by_trials.high)
         if not math.isnan(value)
     ]
     return min(values) > 0 and max(values) > WIDE * min(values)

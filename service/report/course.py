@@ -28,11 +28,21 @@ class Course:
     epochs: Floats
 
 
-def course(subject: Subject) -> Course:
-    """The trials of a study that have ended, in the order in which they did."""
+def course(subject: Subject, *, sampled_only: bool = False) -> Course:
+    """The trials of a study that have ended, in the order in which they did.
+
+    Args:
+        subject: the study.
+        sampled_only: leave out what no sampler drew: the baseline, and trials that were asked for by hand.
+    """
     counted = {trial.trial for trial in subject.ranked()}
     ended = sorted(
-        (trial for trial in subject.trials if trial.outcome is not None or trial.trial in counted),
+        (
+            trial
+            for trial in subject.trials
+            if (trial.outcome is not None or trial.trial in counted)
+            and (trial.source == "sampler" or not sampled_only)
+        ),
         key=lambda trial: (trial.ended_at or math.inf, trial.number),
     )
     losses = [
@@ -65,8 +75,8 @@ def at_budget(best: Floats, spent: Floats, budget: float) -> Floats:
 def precedence(better: Floats, worse: Floats) -> tuple[int, float]:
     """How many of `better` lie below all of `worse`, and how likely so many do if the two are alike.
 
-    The precedence test, two-sided: Nelson, Technometrics 5 (1963) 491. It takes a search's trials for
-    independent; those of an adaptive search crowd where it found something, and make it lenient.
+    The precedence test, two-sided: Nelson, Technometrics 5 (1963) 491. Trials must be independent, as those
+    of random search are; those of an adaptive search crowd where it found something: the test gets lenient.
 
     >>> precedence(np.array([0.1, 0.2, 0.9]), np.array([0.3, 0.4, 0.5]))
     (2, 0.4)

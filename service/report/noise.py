@@ -43,13 +43,20 @@ def noise_of(subject: Subject) -> Noise | None:
     return _of_retraining(subject) or _of_replicates(subject) or _of_last_epochs(subject)
 
 
-def _of_retraining(subject: Subject) -> Noise | None:
-    """From `retrain.json`, which lists every candidate's value by seed."""
+def retraining_of(subject: Subject) -> dict[str, Any] | None:
+    """What `retrain.json` says; None where the study was not retrained, or it cannot be read."""
     if subject.folder is None:
         return None
     try:
-        known = read_json(subject.folder / RETRAINED, version=RETRAINED_VERSION, what="retraining")
+        return read_json(subject.folder / RETRAINED, version=RETRAINED_VERSION, what="retraining")
     except (FileNotFoundError, Unreadable):
+        return None
+
+
+def _of_retraining(subject: Subject) -> Noise | None:
+    """From `retrain.json`, which lists every candidate's value by seed."""
+    known = retraining_of(subject)
+    if known is None:
         return None
     groups = [[value for value in one["seeds"].values() if value is not None] for one in known["standings"]]
     std = pooled(groups)

@@ -42,6 +42,9 @@ class Subject:
         groups: trial -> group name, where the database has them.
         rerun: the command that runs the sweep anew, as far as it is known.
         sweep: as it was validated; None for a database.
+        seed: of the sampler and the trial scheduler; None for a database.
+        is_random_search: whether its trials are independent of each other: a random sampler, no trial
+            stopped by what others did, and no goal that ends the study.
     """
 
     name: str
@@ -57,6 +60,8 @@ class Subject:
     groups: Mapping[str, str] = field(default_factory=dict)
     rerun: str = SOME_SWEEP
     sweep: Sweep | None = None
+    seed: int | None = None
+    is_random_search: bool = False
 
     def can_extend(self, *, epochs: bool = False, trials: bool = False) -> bool:
         """Whether `launch.py extend` would give the study more epochs, or more trials."""
@@ -144,6 +149,17 @@ def of_study(folder: StudyFolder) -> Subject:
         folder=folder.path,
         rerun=folder.command() or SOME_SWEEP,
         sweep=sweep,
+        seed=sweep.seed,
+        is_random_search=_is_random_search(sweep),
+    )
+
+
+def _is_random_search(sweep: Sweep) -> bool:
+    return (
+        sweep.sampler.name == "optuna.samplers.RandomSampler"
+        and sweep.trial_scheduler.name == "schedulers.FIFO"
+        and sweep.stop.target is None
+        and sweep.stop.no_improvement is None
     )
 
 

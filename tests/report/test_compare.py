@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
 from launch import main
 from schedulers.space import Categorical, Float, Int
@@ -12,11 +13,17 @@ from service.report.agreement import agreement, common, distances, in_unit
 from service.report.compare import as_json, compare
 from service.report.compare_sections import sections, write
 from service.report.course import Course, at_budget, course, precedence, resampled, within
+from service.report.duel import Obstacle, Procedure
 from service.report.errors import CannotReport, NothingFound
+from service.report.retrained import retrained_duel
+from service.study.conclude import VERSION as RETRAINED_VERSION
+from service.study.events import Begun
+from service.study.files import write_json
 from tests.report import curves, stories
 
 LR, LAYERS = stories.LR, stories.LAYERS
 WHERE = {LR: 0.03, LAYERS: 3}
+RANDOM = {"sampler": "optuna.samplers.RandomSampler", "trial_scheduler": "schedulers.FIFO"}
 
 
 def study(root, losses, rates=None, epochs=4, **words):
@@ -33,20 +40,178 @@ def spread(low, high, count=30):
     return list(np.random.default_rng(1).permutation(np.linspace(low, high, count)))
 
 
-def test_a_clear_lead_is_told(tmp_path):
-    good, bad = study(tmp_path / "a", spread(0.1, 0.2)), study(tmp_path / "b", spread(0.5, 0.9))
-    (duel,) = compare([good, bad]).duels
+def sweeps(root, bests, **words):
+    """Sweeps of one method, each with its seed, by their best losses."""
+    return [
+        study(root / str(seed), [0.9, best, 0.8], seed=seed, **words)
+        for seed, best in enumerate(bests, start=1)
+    ]
+
+
+def test_a_clear_lead_of_random_search_is_told(tmp_path):
+    good = study(tmp_path / "a", spread(0.1, 0.2), **RANDOM)
+    bad = study(tmp_path / "b", spread(0.5, 0.9), **RANDOM)
+    (duel,) = compare([[good], [bad]]).duels
+    assert (duel.procedure, duel.obstacle) == (Procedure.PRECEDENCE, Obstacle.NONE)
     assert duel.better == str(good.folder)
-    assert duel.p_one == 1.0
-    assert duel.low > 0.29
+    assert duel.ahead == 30
+    assert duel.p < 1e-9
+    assert duel.lead == pytest.approx(0.4)
 
 
-def test_two_searches_of_one_kind_are_not_distinguishable(tmp_path):
+def test_two_random_searches_alike_are_not_distinguishable(tmp_path):
     """Not even where the best of the one is a little better than that of the other."""
-    one, other = study(tmp_path / "a", spread(0.100, 0.9)), study(tmp_path / "b", spread(0.102, 0.9))
+    one = study(tmp_path / "a", spread(0.100, 0.9), **RANDOM)
+    other = study(tmp_path / "b", spread(0.102, 0.9), **RANDOM)
+    (duel,) = compare([[one], [other]]).duels
+    assert duel.better == ""
+    leads = f"the best 1 of {one.folder} beat the best of {other.folder}"
+    assert duel.verdict == f"not distinguishable: {leads}, p = 1 (0.05 is asked for)"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {},  # TPE and a stopper
+        {"trial_scheduler": "schedulers.FIFO"},
+        {"sampler": "optuna.samplers.RandomSampler", "trial_scheduler": "schedulers.ASHA"},
+        RANDOM | {"stop": {"target": 0.01}},
+        RANDOM | {"stop": {"no_improvement": {"trials": 5}}},
+    ],
+)
+def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path, words):
+    good = study(tmp_path / "a", spread(0.1, 0.2), **words)
+    bad = study(tmp_path / "b", spread(0.5, 0.9), **words)
+    found = compare([[good], [bad]])
+    (duel,) = found.duels
+    assert (duel.procedure, duel.obstacle) == (Procedure.DESCRIPTION, Obstacle.ONE_SWEEP_A_SIDE)
+    assert (duel.p, duel.reachable_p, duel.better) == (None, None, "")
+    assert duel.verdict.startswith(f"{good.folder} is ahead by 0.4, two trainings of one configuration by ")
+    assert "compare A1 A2 A3 A4 -- B1 B2 B3 B4" in found.how_to_test
+
+
+def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path):
+    """The baseline of the first is best of all; of what was drawn, the second's are all better."""
+    events = curves.trial(0, [0.3, 0.01], source="baseline")
+    for number in range(1, 10):
+        events += curves.trial(number, [0.9, 0.8])
+    one = stories.subject(tmp_path / "a", events, stories.sweep(**RANDOM))
+    other = study(tmp_path / "b", [0.5] * 9, epochs=2, **RANDOM)
+    (duel,) = compare([[one], [other]]).duels
+    assert (duel.ahead, duel.better) == (9, str(other.folder))
+    assert duel.values == ((0.01,), (0.5,))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "p", "better"),
+    [
+        ([0.10, 0.11, 0.12, 0.13], [0.20, 0.21, 0.22, 0.23], 2 / 70, "A"),
+        ([0.20, 0.21, 0.22, 0.23], [0.10, 0.11, 0.12, 0.13], 2 / 70, "B"),
+        ([0.10, 0.12, 0.14, 0.16], [0.11, 0.13, 0.15, 0.17], 48 / 70, ""),
+    ],
+)
+def test_several_sweeps_a_side_are_tested_by_rank(tmp_path, one, other, p, better):
+    found = compare([sweeps(tmp_path / "a", one), sweeps(tmp_path / "b", other)])
+    (duel,) = found.duels
+    assert (duel.one, duel.other, duel.procedure) == ("A", "B", Procedure.RANK_TEST)
+    assert duel.p == pytest.approx(p)
+    assert duel.reachable_p == pytest.approx(2 / 70)
+    assert duel.better == better
+    assert (list(duel.values[0]), list(duel.values[1])) == (one, other)
+    assert (found.agreements, found.how_to_test) == ((), "")
+
+
+def test_sides_too_small_for_a_test_are_told_how_many_would_do(tmp_path):
+    one, other = sweeps(tmp_path / "a", [0.10, 0.11, 0.12]), sweeps(tmp_path / "b", [0.2, 0.3, 0.4])
     (duel,) = compare([one, other]).duels
     assert duel.better == ""
-    assert duel.verdict.startswith("not distinguishable")
+    assert duel.verdict == (
+        "not distinguishable: p = 0.1; 3 sweeps against 3 can reach 0.1 at best, "
+        "4 a side are the least for 5 %"
+    )
+    assert (duel.lead, duel.low, duel.high) == pytest.approx((0.19, 0.08, 0.30))
+    assert duel.confidence == pytest.approx(0.9)
+
+
+def test_sweeps_of_one_side_with_the_same_seed_are_not_tested(tmp_path):
+    one, other = sweeps(tmp_path / "a", [0.1, 0.11]), sweeps(tmp_path / "b", [0.2, 0.3])
+    twin = study(tmp_path / "c", [0.9, 0.1, 0.8], seed=1)
+    (duel,) = compare([[*one, twin], other]).duels
+    assert (duel.obstacle, duel.p, duel.better) == (Obstacle.SAME_SEED, None, "")
+    assert f"{one[0].folder} and {twin.folder} of one side have the same seed" in duel.verdict
+
+
+def test_the_budget_of_several_sweeps_is_the_least_that_any_has_run(tmp_path):
+    """The best of the longer sweep came later, and does not count."""
+    long = study(tmp_path / "long", [0.9, 0.8, 0.7, 0.1], seed=9)
+    (duel,) = compare([[long], sweeps(tmp_path / "b", [0.2, 0.3])]).duels
+    assert duel.epochs == 12
+    assert duel.values == ((0.7,), (0.2, 0.3))
+
+
+def test_all_pairs_of_three_share_the_level(tmp_path):
+    duels = compare([[each] for each in sweeps(tmp_path / "a", [0.1, 0.2, 0.3])]).duels
+    assert [duel.level for duel in duels] == pytest.approx([0.05 / 3] * 3)
+
+
+def test_other_data_are_not_compared(tmp_path):
+    def trained_on(fingerprint, root):
+        begun = Begun(t=0.0, attempt=1, slots=2, trials=1, provenance={"data_fingerprint": fingerprint})
+        return stories.subject(root, [begun, *curves.trial(0, [0.3, 0.2])], stories.sweep(**RANDOM))
+
+    found = compare([[trained_on("x", tmp_path / "a")], [trained_on("y", tmp_path / "b")]])
+    (duel,) = found.duels
+    assert (duel.obstacle, duel.better, found.retrained) == (Obstacle.OTHER_DATA, "", ())
+
+
+def retraining(*candidates):
+    """What `retrain.json` says of candidates by their values over seeds, the winner first."""
+    standings = [
+        {"name": str(place), "what": f"trial {place}", "seeds": dict(zip("123456", values, strict=False))}
+        for place, values in enumerate(candidates)
+    ]
+    return {"version": RETRAINED_VERSION, "standings": standings, "winner": "0"}
+
+
+def retrained(subject, *candidates):
+    """Give a study a retraining."""
+    (subject.folder / "retrain").mkdir()
+    write_json(subject.folder / "retrain/retrain.json", "retraining", retraining(*candidates))
+
+
+def test_retrained_winners_are_compared_by_welchs_t_over_their_seeds(tmp_path):
+    one, other = study(tmp_path / "a", [0.1, 0.2]), study(tmp_path / "b", [0.3, 0.4])
+    retrained(one, [0.10, 0.12, 0.11], [0.13, 0.16, 0.15])
+    retrained(other, [0.20, 0.22, 0.24])
+    (duel,) = compare([[one], [other]]).retrained
+    plain = ttest_ind([0.20, 0.22, 0.24], [0.10, 0.12, 0.11], equal_var=False)
+    assert duel.p == pytest.approx(2 * plain.pvalue)
+    assert (duel.low, duel.high) == pytest.approx(plain.confidence_interval(0.975))
+    assert duel.better == str(one.folder)
+    assert [(winner.seeds, winner.candidates) for winner in duel.winners] == [(3, 2), (3, 1)]
+
+
+@pytest.mark.parametrize("others", [[], [[0.2]], [[0.1, 0.1]]])
+def test_without_seeds_that_differ_winners_are_not_compared(tmp_path, others):
+    one, other = study(tmp_path / "a", [0.1, 0.2]), study(tmp_path / "b", [0.3, 0.4])
+    retrained(one, [0.1, 0.1])
+    if others:
+        retrained(other, *others)
+    assert compare([[one], [other]]).retrained == ()
+
+
+@pytest.mark.parametrize("candidates", [(1, 1), (3, 3), (4, 1)])
+def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(tmp_path, monkeypatch, candidates):
+    """At most, though each was chosen by the seeds that it is judged by."""
+    rng, wrong = np.random.default_rng(0), 0
+    one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1])
+    for _ in range(300):
+        found = (
+            retraining(*sorted(rng.normal(size=(count, 5)).tolist(), key=np.mean)) for count in candidates
+        )
+        monkeypatch.setattr("service.report.retrained.retraining_of", lambda _, found=found: next(found))
+        wrong += retrained_duel("a", "b", one, other, 0.05).better != ""
+    assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
 
 
 @pytest.mark.parametrize("counts", [(10, 10), (30, 10), (8, 40)])
@@ -61,17 +226,17 @@ def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts):
 
 
 def test_a_lead_below_seed_noise_is_none(tmp_path):
-    """Every resample favours the first; yet two trainings differ by more."""
+    """All trials of the first are better; yet two trainings differ by more."""
 
     def rough(root, end):
         events = []
         for number in range(20):
             tail = [end + 0.2 * (epoch % 2) for epoch in range(5)]
             events += curves.trial(number, [*tail, end], config={LR: 0.01, LAYERS: 1})
-        return stories.subject(root, events)
+        return stories.subject(root, events, stories.sweep(**RANDOM))
 
-    (duel,) = compare([rough(tmp_path / "a", 0.10), rough(tmp_path / "b", 0.11)]).duels
-    assert (duel.p_one, duel.better) == (1.0, "")
+    (duel,) = compare([[rough(tmp_path / "a", 0.10)], [rough(tmp_path / "b", 0.11)]]).duels
+    assert (duel.p < 0.05, duel.better) == (True, "")
     assert "two trainings by" in duel.verdict
 
 
@@ -79,23 +244,23 @@ def test_budgets_are_made_equal_in_epochs(tmp_path):
     """The longer study's winner came after the budget of the shorter: it does not count."""
     short = study(tmp_path / "a", [0.5] * 10)
     long = study(tmp_path / "b", [0.6] * 10 + [0.1])
-    (duel,) = compare([short, long]).duels
-    assert (duel.epochs, duel.values, duel.medians) == (40, (0.5, 0.6), (0.5, 0.6))
+    (duel,) = compare([[short], [long]]).duels
+    assert (duel.epochs, duel.values, duel.medians) == (40, ((0.5,), (0.6,)), ((0.5,), (0.6,)))
 
 
 def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path):
     """What each has run and found, and what both had when the lesser budget was spent."""
     one = stories.subject(tmp_path / "a")
     other = stories.subject(tmp_path / "b", stories.some_trials(9))
-    found = compare([one, other])
-    told = [ends(side.subject.folder / "journal/000001.jsonl") for side in found.sides]
-    for side, trials in zip(found.sides, told, strict=True):
-        assert (side.trials, side.epochs) == (len(trials), sum(epochs for epochs, _ in trials))
-        assert side.best.value == min(loss for _, loss in trials)
+    found = compare([[one], [other]])
+    told = [ends(each.subject.folder / "journal/000001.jsonl") for each in found.sweeps]
+    for each, trials in zip(found.sweeps, told, strict=True):
+        assert (each.trials, each.epochs) == (len(trials), sum(epochs for epochs, _ in trials))
+        assert each.best.value == min(loss for _, loss in trials)
     (duel,) = found.duels
-    assert duel.epochs == min(side.epochs for side in found.sides)
-    assert duel.values == tuple(best_after(trials, duel.epochs) for trials in told)
-    cells = [row[1:5] for row in sections(found)[0].rows]
+    assert duel.epochs == min(each.epochs for each in found.sweeps)
+    assert duel.values == tuple((best_after(trials, duel.epochs),) for trials in told)
+    cells = [row[2:6] for row in sections(found)[0].rows]
     assert [(trials, epochs) for _, _, trials, epochs in cells] == [
         (str(len(trials)), str(sum(epochs for epochs, _ in trials))) for trials in told
     ]
@@ -121,12 +286,12 @@ def best_after(trials, budget):
 
 
 def test_maximised_values_stay_in_the_users_direction(tmp_path):
-    words = {"metric": "val_loss", "direction": "maximize", "metrics": None}
+    words = {"metric": "val_loss", "direction": "maximize", "metrics": None, **RANDOM}
     good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **words)
     bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **words)
-    found = compare([good, bad])
-    curve = found.sides[0].by_trials
-    assert found.sides[0].best.value == pytest.approx(0.9)
+    found = compare([[good], [bad]])
+    curve = found.sweeps[0].by_trials
+    assert found.sweeps[0].best.value == pytest.approx(0.9)
     assert found.duels[0].better == str(good.folder)
     assert all(low <= high for low, high in zip(curve.low, curve.high, strict=True))
     assert list(curve.best) == sorted(curve.best)
@@ -168,23 +333,23 @@ def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path):
 def test_studies_judged_by_different_things_are_refused(tmp_path, words, named):
     one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1], **words)
     with pytest.raises(CannotReport, match=f"has {named} "):
-        compare([one, other])
+        compare([[one], [other]])
 
 
 def test_one_study_is_no_comparison(tmp_path):
     with pytest.raises(CannotReport, match="two studies or more"):
-        compare([study(tmp_path, [0.1])])
+        compare([[study(tmp_path, [0.1])]])
 
 
 def test_a_study_is_not_held_against_itself(tmp_path):
     subject = study(tmp_path, [0.1])
     with pytest.raises(CannotReport, match="named twice"):
-        compare([subject, subject])
+        compare([[subject], [subject]])
 
 
 def test_a_study_without_a_result_is_named(tmp_path):
     with pytest.raises(NothingFound, match="told: no trial has a result"):
-        compare([study(tmp_path / "a", [0.1]), stories.subject(tmp_path / "b", [])])
+        compare([[study(tmp_path / "a", [0.1])], [stories.subject(tmp_path / "b", [])]])
 
 
 @pytest.mark.parametrize(
@@ -232,14 +397,30 @@ def test_distances_are_shares_of_the_space():
 
 def test_all_forms_say_the_same(tmp_path):
     one, other = study(tmp_path / "a", spread(0.1, 0.2)), study(tmp_path / "b", spread(0.5, 0.9))
-    found = compare([one, other])
+    retrained(one, [0.1, 0.12])
+    retrained(other, [0.3, 0.32])
+    found = compare([[one], [other]])
     verdict = found.duels[0].verdict
     page, text, data = (path.read_text() for path in write(found, tmp_path / "out"))
     assert verdict in page
     assert verdict in text
     assert json.loads(data)["at_equal_budget"][0]["verdict"] == verdict
     assert json.loads(data) == json.loads(json.dumps(as_json(found)))
-    assert {"sweeps", "budget", "regret", "agreement", "winners"} == {part.name for part in sections(found)}
+    assert found.retrained[0].verdict in text
+    assert {part.name for part in sections(found)} == {
+        *("sweeps", "budget", "retrained", "regret", "agreement", "winners")
+    }
+
+
+def test_the_command_takes_sides_apart_at_two_dashes(tmp_path, capsys):
+    one, other = sweeps(tmp_path / "a", [0.1, 0.2]), sweeps(tmp_path / "b", [0.3, 0.4])
+    words = [*(str(each.folder) for each in one), "--", *(str(each.folder) for each in other)]
+    assert main(["compare", *words, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [each["side"] for each in said["sweeps"]] == ["A", "A", "B", "B"]
+    assert said["at_equal_budget"][0]["procedure"] == "rank_test"
+    assert main(["compare", *words[:2], "--"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_command_prints_json_and_refuses_in_one_line(tmp_path, capsys):
