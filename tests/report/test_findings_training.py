@@ -1,6 +1,8 @@
 """Findings from learning curves: for each rule a study that raises it and a near miss that does not."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,57 @@ def alike(val, train=None, count=4, **words):
 def test_what_curves_tell(tmp_path, val, train, names):
     about_curves = {"noisy_training", "slow_convergence", "epochs_run_out", "overfits", "lacks_capacity"}
     assert set(found(tmp_path, alike(val, train))) & about_curves == names
+
+
+BUNDLED = json.loads((Path(__file__).parent / "bundled_curves.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("case", "names"),
+    [
+        ("digits, one node", {"lacks_capacity"}),  # 1.73; two layers of 32 nodes reach 0.24
+        ("synthetic, one node", {"lacks_capacity"}),  # 0.61; they reach 0.10
+        ("noise", {"lacks_capacity"}),  # the data hold no more, which the finding grants
+        ("digits", {"overfits"}),
+        ("cancer", {"overfits"}),  # 0.11; in twice the epochs 0.17
+        ("cancer, SGD", {"overfits"}),
+        ("diabetes, large", {"overfits"}),  # 0.64; with dropout and decay 0.52
+        ("diabetes, small", set()),
+        ("synthetic, SGD", set()),
+        ("digits, short", {"epochs_run_out"}),  # 0.47; in twice the epochs 0.30
+        ("digits, slow", {"slow_convergence"}),
+        ("cancer, slow", {"slow_convergence"}),
+        ("diabetes, slow", {"slow_convergence"}),
+        ("digits, slow and annealed", set()),  # high, alike and flat, yet only the rate is too low
+        ("cancer, slow and annealed", set()),
+        ("diabetes, slow and annealed", set()),
+    ],
+)
+def test_findings_on_the_bundled_data_say_what_is_so(tmp_path, case, names):
+    """Curves recorded by benchmarks/bundled_curves.py; its --truth tells what is so."""
+    about = {"epochs_run_out", "slow_convergence", "overfits", "lacks_capacity"}
+    trials, events = BUNDLED[case], []
+    for number, told in enumerate(trials):
+        config = {stories.LR: told["lr"], stories.LAYERS: 2}
+        events += curves.trial(number, told["val"], told["train"], config)
+    run = {"epochs": len(trials[0]["val"])}
+    assert set(found(tmp_path, events, run=run)) & about == names
+
+
+def test_every_recorded_case_is_judged():
+    (table,) = test_findings_on_the_bundled_data_say_what_is_so.pytestmark
+    assert {case for case, _ in table.args[1]} == set(BUNDLED)
+
+
+@pytest.mark.parametrize(("best", "others", "fires"), [(6, 2, True), (3, 3, True), (2, 6, False)])
+def test_no_larger_net_is_advised_where_larger_ones_did_no_better(tmp_path, best, others, fires):
+    """With the size searched and ten trials; all of one size say nothing."""
+    events = []
+    for number in range(10):
+        worse = [loss * (1 + 0.01 * number) for loss in HIGH]
+        config = {stories.LR: 0.1, stories.LAYERS: best if number < 5 else others}
+        events += curves.trial(number, worse, worse, config)
+    assert ("lacks_capacity" in found(tmp_path, events)) is fires
 
 
 LAGGING = [0.1 + math.exp(-0.25 * epoch) for epoch in range(EPOCHS)]  # ends at 0.2, FAST at 0.1
