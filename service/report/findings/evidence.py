@@ -78,6 +78,12 @@ def rate_key(subject: Subject) -> str | None:
     return next((key for key in subject.parameters if key.rpartition(".")[2] in RATES), None)
 
 
+def moved_rate(subject: Subject) -> tuple[str, ...]:
+    """The parameter that `rates_times` would move, if it is searched."""
+    key = rate_key(subject)
+    return () if key is None else (key,)
+
+
 def rates_times(subject: Subject, factor: float) -> str:
     """The line that runs the sweep anew with learning rates so many times as high."""
     key = rate_key(subject)

@@ -14,7 +14,16 @@ from itertools import pairwise
 from statistics import linear_regression, median
 
 from service.report.boundary import further
-from service.report.findings.evidence import TOP, Evidence, Finding, again, on_study, rate_key, rates_times
+from service.report.findings.evidence import (
+    TOP,
+    Evidence,
+    Finding,
+    again,
+    moved_rate,
+    on_study,
+    rate_key,
+    rates_times,
+)
 from service.report.subject import Subject
 from service.report.words import number, percent, setting
 from service.study.failures import commonest
@@ -65,6 +74,7 @@ def noisy_training(seen: Evidence) -> Finding | None:
         f"{percent(median(noisy))} of the epochs",
         "The learning rate is most likely too high.",
         rates_times(subject, 0.1),
+        moved_rate(subject),
     )
 
 
@@ -90,6 +100,7 @@ def dies_in_first_epoch(seen: Evidence) -> Finding | None:
         if of_rate
         else f"The code fails, not the setting: {why[0]['error'] if why else 'see the journal'}.",
         rates_times(subject, 0.1) if of_rate else _traceback(subject, died[0]),
+        moved_rate(subject) if of_rate else (),
     )
 
 
@@ -111,6 +122,7 @@ def slow_convergence(seen: Evidence) -> Finding | None:
         f"{percent(median(map(still_falling, slow)))}",
         "The learning rate is too low (or its schedule holds it back): search higher ones first.",
         rates_times(subject, 10.0),
+        moved_rate(subject),
     )
 
 
@@ -129,7 +141,17 @@ def epochs_run_out(seen: Evidence) -> Finding | None:
         f"in {len(falling)} of the best {len(whole)} trials the last fifth of the {subject.epochs} epochs "
         f"still brought {percent(median(map(still_falling, falling)))} of the gain",
         "The epochs end the training, not its convergence: slow starters are ranked too low.",
-        on_study(subject, "extend", f"--epochs {2 * subject.epochs}") or "Give trials more epochs.",
+        _more_epochs(subject),
+    )
+
+
+def _more_epochs(subject: Subject) -> str:
+    """The command that gives trials twice the epochs: of the study where that may be, else of a new one."""
+    wanted = 2 * subject.epochs
+    if subject.can_extend(epochs=True):
+        return on_study(subject, "extend", f"--epochs {wanted}")
+    return (
+        again(subject, f"run.epochs={wanted}") if subject.folder is not None else "Give trials more epochs."
     )
 
 
