@@ -73,24 +73,6 @@ def searched_curves(draw: Draw, startup: int, zeal: float) -> Draw:
     return found
 
 
-def whole_curves(record: StudyRecord) -> Curves:
-    """The losses of an earlier study's completed trials, each as long as it was."""
-    return [
-        [point.loss for point in trial.curve]
-        for trial in record.trials.values()
-        if trial.outcome == "completed" and not trial.lineage and len(trial.curve) > 1
-    ]
-
-
-def like_curves(
-    known: Sequence[Sequence[float]], trials: int, epochs: int, rng: np.random.Generator
-) -> Curves:
-    """So many of the known curves, drawn with replacement and stretched to so many epochs."""
-    drawn = (known[int(place)] for place in rng.integers(len(known), size=trials))
-    grid = np.linspace(0, 1, epochs)
-    return [np.interp(grid, np.linspace(0, 1, len(curve)), curve).tolist() for curve in drawn]
-
-
 def _worth(curve: Sequence[float]) -> float:
     """By what curves are ranked: the final loss; of one that diverged nothing is worse."""
     return curve[-1] if math.isfinite(curve[-1]) else math.inf

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from service.before.check import NotFit
 from service.before.corners import rehearsed
-from service.before.curves import PRIOR, Draw, like_curves, prior_curves, recorded_epoch_s, whole_curves
+from service.before.curves import PRIOR, Draw, prior_curves, recorded_epoch_s
+from service.before.earlier import EarlierDraw, earlier_curves, in_words
 from service.before.plan import Costs
 from service.before.preflight import LIMIT_S, Place, rehearse
 from service.spec import Sweep
@@ -52,7 +52,7 @@ def basis(
         NotFit: if no configuration could be measured.
         RunError: if the data cannot be loaded.
     """
-    here, known = place(), [] if like is None else whole_curves(like)
+    here, known = place(), [] if like is None else earlier_curves(like)
     paces: tuple[float, ...] = (epoch_s,) if epoch_s else ()
     if not paces and like is not None:
         paces = tuple(recorded_epoch_s(like))
@@ -61,7 +61,7 @@ def basis(
         paces, checkpoint_mb = _measured(sweep, here)
     costs = Costs(paces, here.slots, price, checkpoint_mb)
     if known:
-        return Basis(costs, partial(like_curves, known), f"{len(known)} complete ones of the earlier study")
+        return Basis(costs, EarlierDraw(known), in_words(known))
     return Basis(costs, prior_curves, PRIOR)
 
 

@@ -1,7 +1,7 @@
 """What a sweep will come to before it runs: epochs, hours, cost and disk, or what so many hours hold.
 
-How many epochs the trial scheduler lets run is seen by replaying it on curves of a stated prior, or on an
-earlier study's, in an order that gets better as the sampler learns: later trials are then stopped less.
+How many epochs the trial scheduler lets run is seen by replaying it on curves of a stated prior, in an order
+that gets better as the sampler learns (later trials are then stopped less), or on an earlier study's.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from schedulers.replay import COPIES, Replay, replay
 from service.before.advice.budget import BLIND
 from service.before.advice.thumb import class_name, is_grid
 from service.before.curves import Draw, searched_curves
+from service.before.earlier import EarlierDraw
 from service.before.strategy import affordable_parameters, recommend
 from service.spec import Sweep
 from service.study.replay import CannotReplay, fresh_rule
@@ -307,7 +308,10 @@ def _replays(
         zeals = tuple(np.geomspace(*ZEALS, draws))
     for number in range(draws):
         rng = np.random.default_rng([sweep.seed, number])
-        curves = searched_curves(draw, startup or 0, zeals[number % len(zeals)])(trials, epochs, rng)
+        searched = draw
+        if not isinstance(draw, EarlierDraw):  # whose order is that of a search already
+            searched = searched_curves(draw, startup or 0, zeals[number % len(zeals)])
+        curves = searched(trials, epochs, rng)
         pace = (rng.choice(costs.epoch_s, trials) + EPOCH_OVERHEAD_S).tolist()
         configs = [{key: domain.sample(rng) for key, domain in sweep.space.items()} for _ in range(trials)]
         rule = fresh_rule(name, words, sweep, trials)

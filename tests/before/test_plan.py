@@ -10,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import launch
-from service.before.curves import POOL, like_curves, prior_curves, searched_curves
+from service.before.curves import POOL, prior_curves, searched_curves
+from service.before.earlier import EarlierCurve, EarlierDraw, earlier_curves
 from service.before.plan import START_S, Costs, affordable, plan, startup_trials
 from service.spec import read_sweep
+from service.study.record import StudyRecord, fold
 from tests.before.conftest import Read
+from tests.report import curves as curves_by_hand
+from tests.report import stories
 
 COSTS = Costs((1.0,), slots=2, price=3.6, checkpoint_mb=2.0)
 NO_STOPS = "trial_scheduler=schedulers.FIFO"
@@ -147,8 +151,83 @@ def test_a_sampler_learns_after_its_start_up_if_at_all(read: Read, sampler, star
 
 
 def test_known_curves_are_stretched_to_the_new_run():
-    drawn = like_curves([[1.0, 0.5, 0.0]], 2, 5, np.random.default_rng(0))
-    assert drawn == [[1.0, 0.75, 0.5, 0.25, 0.0]] * 2
+    draw = EarlierDraw([EarlierCurve((1.0, 0.5, 0.0), cut_off=False)])
+    assert draw(2, 5, np.random.default_rng(0)) == [[1.0, 0.75, 0.5, 0.25, 0.0]] * 2
+
+
+def trained(trials: int, epochs: int = 27) -> list[list[float]]:
+    """Curves of a common shape, each to an end of its own, in no order."""
+    ends = 0.2 + np.random.default_rng(1).permutation(trials) / trials
+    return [[end * (1 + 2 / epoch) for epoch in range(1, epochs + 1)] for end in ends.tolist()]
+
+
+def stopped_half(curves: list[list[float]]) -> list[EarlierCurve]:
+    """The worse half was stopped after a third of its epochs."""
+    middle = float(np.median([curve[-1] for curve in curves]))
+    return [
+        EarlierCurve(tuple(curve[:9] if curve[-1] > middle else curve), cut_off=curve[-1] > middle)
+        for curve in curves
+    ]
+
+
+def test_curves_that_were_cut_off_are_continued_about_to_their_ends():
+    curves = trained(60)
+    draw = EarlierDraw(stopped_half(curves))
+    drawn = [curve for seed in range(5) for curve in draw(60, 27, np.random.default_rng(seed))]
+    wanted = {curve[0]: curve for curve in curves}
+    off = [abs(np.log(curve[-1] / wanted[curve[0]][-1])) for curve in drawn]
+    assert np.median(off) < 0.1
+    ends = np.quantile([curve[-1] for curve in drawn], (0.1, 0.5, 0.9))
+    assert ends == pytest.approx(np.quantile([curve[-1] for curve in curves], (0.1, 0.5, 0.9)), rel=0.15)
+
+
+def test_a_plan_by_cut_off_curves_is_that_by_the_whole_ones(read: Read):
+    """Of a study whose worse half was stopped, not of one that had only good trials."""
+    asha = "trial_scheduler={name: schedulers.ASHA, kwargs: {reduction_factor: 3}}"
+    sweep = read(["trials=40", "run.epochs=27", "sampler=optuna.samplers.RandomSampler", asha]).sweep
+    curves = trained(40)
+    whole = [EarlierCurve(tuple(curve), cut_off=False) for curve in curves]
+    survivors = [curve for curve in stopped_half(curves) if not curve.cut_off]
+    truth, cut_off, biased = (
+        plan(sweep, COSTS, EarlierDraw(known)).epochs.middle
+        for known in (whole, stopped_half(curves), survivors)
+    )
+    assert cut_off == pytest.approx(truth, rel=0.1)
+    assert biased < 0.8 * truth
+
+
+def test_an_earlier_study_s_order_is_kept_about():
+    curves = [EarlierCurve((float(number),) * 3, cut_off=False) for number in range(100)]
+    drawn = EarlierDraw(curves)(100, 3, np.random.default_rng(0))
+    first, last = drawn[:20], drawn[-20:]
+    assert np.mean(first) < 30 < 70 < np.mean(last)
+
+
+def told(*trials: tuple[str, list[float]]) -> StudyRecord:
+    """A record of trials by their outcomes and losses."""
+    events = [
+        event
+        for number, (outcome, losses) in enumerate(trials)
+        for event in curves_by_hand.trial(number, losses, outcome=outcome, config={})
+    ]
+    return fold(events, "last")
+
+
+def test_of_an_earlier_study_all_curves_count_but_those_of_failed_trials():
+    whole = [("completed", [0.5, 0.4, 0.3])] * 3
+    others = [("stopped", [0.9]), ("diverged", [0.8]), ("failed", [0.7]), ("infeasible", [0.6])]
+    found = earlier_curves(told(*whole, *others))
+    assert [curve.cut_off for curve in found] == [False] * 3 + [True, False]
+    assert found[3].losses == (0.9,)
+    assert np.array_equal(found[4].losses, (0.8, np.nan, np.nan), equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("finished", "stopped", "count"), [(0, 5, 0), (2, 5, 0), (3, 5, 8), (1, 0, 1), (0, 0, 0)]
+)
+def test_too_few_finished_trials_leave_the_plan_to_the_prior(finished: int, stopped: int, count: int):
+    trials = [("completed", [0.5, 0.4])] * finished + [("stopped", [0.9])] * stopped
+    assert len(earlier_curves(told(*trials))) == count
 
 
 def test_the_same_seed_plans_the_same(read: Read):
@@ -160,6 +239,16 @@ def test_the_same_seed_plans_the_same(read: Read):
 def test_the_command_answers_programs(capsys, more):
     assert launch.main(["plan", "sweeps/asha.yaml", "--epoch-s", "0.5", "--json", *more]) == 0
     assert "assumed" in json.loads(capsys.readouterr().out)
+
+
+def test_the_command_plans_by_an_earlier_study_s_stopped_trials_too(capsys, tmp_path):
+    told_study = stories.write(tmp_path, stories.some_trials(12))
+    command = ["plan", "sweeps/asha.yaml", "--like", str(told_study.path), "--epoch-s", "0.5", "--json"]
+    assert launch.main(command) == 0
+    assert json.loads(capsys.readouterr().out)["assumed"] == (
+        "7 whole ones of the earlier study, in its order, and 4 that were cut off, continued by the curve "
+        "model of PFL"
+    )
 
 
 @pytest.mark.parametrize("more", [["--price", "2"], ["--hours", "8"]])
