@@ -2,6 +2,7 @@
 
     PYTHONPATH=. python benchmarks/truth.py importance [--seeds 12]
     PYTHONPATH=. python benchmarks/truth.py compare [--seeds 40] [--trials 40]
+    PYTHONPATH=. python benchmarks/truth.py plan [--seeds 3] [--trials 60]
 
 importance: fANOVA of random trials of functions whose variance shares are known, ours and Optuna's, and how
 often the range of resamples holds the truth.
@@ -9,6 +10,10 @@ often the range of resamples holds the truth.
 compare: searches that are alike (surrogates of benchmarks/tables, 2 % seed noise, so many seeds of each), and
 how often a test calls two of them different at 5 %: by trials, one sweep a side (the precedence test, which
 `compare` keeps for random search), and by sweeps, four a side (the rank test). Then random against TPE.
+
+plan: searches through recorded trainings (benchmarks/tables) under ASHA, each planned by what its journal
+holds, as `plan --like` does, and by draws from its survivors alone, as it once did; against the epochs that
+these searches ran.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import argparse
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import optuna
@@ -24,15 +30,20 @@ from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import create_trial
+from tables import EPOCHS, Surrogate, surrogates
 from tables import SPACE as TABLE_SPACE
-from tables import Surrogate, surrogates
 
+from schedulers.replay import Replay, replay
+from service.before.earlier import EarlierCurve, EarlierDraw
+from service.before.plan import Costs, plan
 from service.report.course import precedence
 from service.report.importance import importance
 from service.report.rank_test import rank_test
 from service.search.fold import StudyFold
 from service.search.samplers import quiet
 from service.search.space import Space
+from service.spec import read_sweep
+from service.study.replay import fresh_rule
 
 LEVEL, A_SIDE, DEALS, SEED_NOISE = 0.05, 4, 2000, 0.02
 
@@ -156,15 +167,68 @@ def compare_searches(seeds: int, trials: int) -> None:
         print(f"| {task} | one against the other | | {100 * unlike:.1f} % |", flush=True)
 
 
+def searched_trainings(surrogate: Surrogate, sampler: str, seed: int, trials: int) -> list[list[float]]:
+    """Whole curves of the configurations that a search asks for."""
+    search, curves = StudyFold(Space(TABLE_SPACE), sampler=f"optuna.samplers.{sampler}", seed=seed), []
+    for number in range(trials):
+        curves.append(surrogate.curve(search.ask(number).config))
+        ended = math.isfinite(end := curves[-1][-1])
+        search.tell(f"{number:05d}", "completed" if ended else "diverged", end if ended else None)
+    return curves
+
+
+def known_of(curves: Sequence[Sequence[float]], ran: Replay) -> list[EarlierCurve]:
+    """What the journal of a replayed study holds of its trials' curves."""
+    known = []
+    for trial, curve in enumerate(curves):
+        epochs = ran.stopped[trial][0] if trial in ran.stopped else EPOCHS
+        losses = [loss for loss in curve[:epochs] if math.isfinite(loss)]
+        diverged = len(losses) < epochs
+        losses += [math.nan] * (EPOCHS - len(losses)) if diverged else []
+        known.append(EarlierCurve(tuple(losses), cut_off=trial in ran.stopped and not diverged))
+    return known
+
+
+def compare_plans(seeds: int, trials: int) -> None:
+    """Print the epochs that ran, and those that were planned."""
+    print("| task | search | ran | planned like it | by its survivors |")
+    print("|---|---|---|---|---|")
+    names = ["digits", "pumps", "cancer"]
+    for sampler, task in itertools.product(("RandomSampler", "TPESampler"), names):
+        surrogate = surrogates([task], "nearest")[task]
+        words = [f"trials={trials}", f"run.epochs={EPOCHS}", f"sampler=optuna.samplers.{sampler}"]
+        words.append("trial_scheduler={name: schedulers.ASHA, kwargs: {reduction_factor: 3}}")
+        sweep = read_sweep("sweeps/asha.yaml", overrides=words).sweep
+        rows = []
+        for seed in range(seeds):
+            with quiet():
+                curves = searched_trainings(surrogate, sampler, seed, trials)
+            kwargs = dict(sweep.trial_scheduler.kwargs)
+            rule = fresh_rule(sweep.trial_scheduler.name, kwargs, sweep, trials)
+            ran = replay(rule, curves, workers=2, configs=[{}] * trials)
+            known = known_of(curves, ran)
+            survivors = [list(curve.losses) for curve in known if curve.is_finished]
+
+            def drawn(count: int, _: int, rng: np.random.Generator, of: Any = survivors) -> Any:
+                return [of[place] for place in rng.integers(len(of), size=count)]
+
+            plans = (plan(sweep, Costs((1.0,), 2), draw) for draw in (EarlierDraw(known), drawn))
+            rows.append((ran.epochs, *(found.epochs.middle for found in plans)))
+        cells = " | ".join(f"{value:.0f}" for value in np.mean(rows, axis=0))
+        print(f"| {task} | {sampler} | {cells} |", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["importance", "compare"])
-    parser.add_argument("--seeds", type=int, help="12 of importance, 40 of compare")
-    parser.add_argument("--trials", type=int, default=40, help="of each search that is compared")
+    parser.add_argument("what", choices=["importance", "compare", "plan"])
+    parser.add_argument("--seeds", type=int, help="12 of importance, 40 of compare, 3 of plan")
+    parser.add_argument("--trials", type=int, help="of each search: 40 of compare, 60 of plan")
     words = parser.parse_args()
     if words.what == "importance":
         compare_importance(words.seeds or 12)
+    elif words.what == "compare":
+        compare_searches(words.seeds or 40, words.trials or 40)
     else:
-        compare_searches(words.seeds or 40, words.trials)
+        compare_plans(words.seeds or 3, words.trials or 60)
