@@ -72,7 +72,7 @@ class PFLRule(ForecastingRule):
         max_resource: R, epochs of a whole trial.
         population_size: N, trials of the sweep; None if not known, then `no_more_trials` tells.
         can_pause: False where trials cannot be checkpointed.
-        keep: room per doubling still to come, as a share of all trials, in the middle of a run; 0.115,
+        keep: room per doubling still to come, as a share of all trials, in the middle of a run; 0.13,
             in runs of at most 16 epochs 0.085 (found by replay, benchmarks/stopping.py).
         min_chance: probability of beating the best below which a trial does not go on.
         min_finished: trials that are let finish at least; the room never closes further, and no
@@ -101,7 +101,7 @@ class PFLRule(ForecastingRule):
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
         if keep is None:
-            keep = 0.085 if max_resource <= 16 else 0.115
+            keep = 0.085 if max_resource <= 16 else 0.13
         if min_finished is None:
             min_finished = min(max(5, (population_size or 0) // 10), 9)
         shares = {"keep": keep, "min_chance": min_chance, "hope": hope, "early": early}

@@ -17,6 +17,8 @@ def test_recorded_sweeps_are_halved_and_a_winner_found(name, workers):
     """80 trials of 50 epochs, recorded in full (benchmarks/record.py)."""
     with np.load(RECORDED / f"{name}__cosine__50.npz") as file:
         curves = file["val"].astype(float)
-    outcome = replay(PFLRule(max_resource=50, population_size=80), curves.tolist(), workers=workers)
+    rule = PFLRule(max_resource=50, population_size=80)
+    outcome = replay(rule, curves.tolist(), workers=workers)
     assert outcome.saved > 0.6
     assert outcome.best == curves[:, -1].min()
+    assert rule.held >= 0.85 * rule.told > 0  # its ranges are to hold nine of ten ends
