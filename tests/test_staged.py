@@ -126,8 +126,8 @@ def test_before_any_trial_there_is_no_winner(
     assert capsys.readouterr().err.startswith("tiny: no trial ")
 
 
-@pytest.mark.ray
-@pytest.mark.timeout(900)  # two Rays and seven starts of trial processes
+@pytest.mark.faults  # a minute and more: two Rays and seven starts of trial processes
+@pytest.mark.timeout(900)
 def test_stopped_in_its_second_search_it_goes_on_there_and_ends_with_a_proven_winner(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -134,7 +134,9 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             return str(self.NOOP)
         if self.results.time_attr in result:
             self._pauses.saw(name, self.results.resource(result))
-        decision = self._pauses.decide(trial, result, self._judge(trial, result))
+        decision = self._judge(trial, result)
+        if not self.service.repeats:
+            decision = self._pauses.decide(trial, result, decision)
         pauses = decision.milestone if isinstance(decision, Continue) else not isinstance(decision, Stop)
         if pauses and not self._actors.outlive:
             self._actors.keep_to_the_end(tune_controller, trial, self._slot_count({name: trial}))
@@ -252,7 +254,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def _at_milestone(self, controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
         """Save; and give way, if no slot is free and somebody waits who should go first."""
-        if not ray_private.can_go_on(trial, result):
+        if not (self.service.repeats or ray_private.can_go_on(trial, result)):
             return str(self.CONTINUE)  # there is nothing to save, and to give way would lose its work
         live, mine = _live(controller), trial.trial_id
         status = [other.status for other in live.values()]

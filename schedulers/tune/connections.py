@@ -36,6 +36,8 @@ class Connections:
             nobody is woken or ended for waiting.
         objection: why a trial with this result must not go on, whatever the rule would say; "" if it
             may. It ends as infeasible.
+        repeats: whether epochs that a trial runs a second time count once, so that a pause without a
+            checkpoint (a full disk, a loop that keeps none) costs time only.
         lost_for_good: of a trial that has just lost its worker: why it is not to be run again as it
             is; "" if it is.
     """
@@ -46,6 +48,7 @@ class Connections:
     halting: Callable[[], bool] = never
     objection: Callable[[Mapping[str, Any]], str] = no_objection
     lost_for_good: Callable[[str], str] = never_for_good
+    repeats: bool = False
 
     def __reduce__(self) -> tuple[type[Connections], tuple[()]]:
         """Unconnected."""

@@ -163,6 +163,7 @@ def _fit(
         slots=desk.slots,
         more_trials=lambda: bool(desk.again) or not desk.all_asked,
         halting=lambda: desk.stop.requested,
+        repeats=True,
         objection=lambda result: broken(desk.sweep.constraints, result),
         lost_for_good=narrator.lost_for_good,
     )
