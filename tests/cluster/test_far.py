@@ -198,7 +198,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
     time.sleep(8)  # one round of the courier
     holder = json.loads(hosts.run("head", f"cat {folder()}/lock").stdout)
     hosts.run("head", f"kill -9 {holder['pid']}; rm -rf {folder()}")
-    done = hosts.run("laptop", f"{LAUNCH} resume {uri}/kept --cluster {CLUSTER}", timeout=200)
+    done = hosts.run("laptop", f"{LAUNCH} resume {uri}/kept --trust --cluster {CLUSTER}", timeout=200)
     assert "4 completed" in done.stdout
     journal = f"cat {SHARED}/runs/kept/journal/*.jsonl"  # where the head's studies are
     lines = [json.loads(line) for line in hosts.run("head", journal).stdout.splitlines()]
@@ -239,7 +239,7 @@ def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_read_fr
     done = hosts.run("laptop", f"{LAUNCH} status {uri}/steps --json {far}")
     assert json.loads(done.stdout)["status"] == "SUCCEEDED"
     hosts.run("head", f"rm -rf {SHARED}/runs/steps")
-    done = hosts.run("laptop", f"{LAUNCH} resume {uri}/steps {far}", timeout=200)
+    done = hosts.run("laptop", f"{LAUNCH} resume {uri}/steps --trust {far}", timeout=200)
     assert "all stages ended" in " ".join(done.stdout.split())
     done = hosts.run("laptop", f"{LAUNCH} best {uri}/steps {far} --json")
     assert json.loads(done.stdout)["optimizer_config"]["lr"] > 0

@@ -39,12 +39,12 @@ def test_a_server_that_comes_goes_and_is_slow_changes_no_result_and_sync_sends_t
     after_epochs(20, dies, tmp_path, tmp_path / "runs/dies")
     server.kill()
     assert ended(dies, tmp_path) == 0, said(tmp_path)
-    assert "`launch.py sync " in said(tmp_path)
+    assert "launch.py sync " in said(tmp_path)
 
     server.up()
     with slowly(server.port, SLOW_S) as uri:
         assert ended(start(tmp_path, "run", "slow.yaml", store=uri), tmp_path) == 0, said(tmp_path)
-    assert said(tmp_path).count("`launch.py sync ") == 2
+    assert said(tmp_path).count("launch.py sync ") == 2
     assert curves(tmp_path / "runs/dies") == curves(tmp_path / "runs/slow")
     for name in ("dies", "slow"):
         assert record(tmp_path / "runs" / name).counts() == {"completed": 4}
