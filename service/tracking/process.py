@@ -151,7 +151,7 @@ class TrackingProcess:
         with contextlib.suppress(OSError):
             self._child.stdin.close()  # our last word may stand in the child's buffer: this wakes it
         fd, said = self._child.stdout.fileno(), b""
-        while select.select([fd], [], [], timeout_s)[0]:
+        while _is_readable(fd, timeout_s):
             more = os.read(fd, 65536)
             said += more
             *whole, said = said.split(b"\n")
@@ -177,6 +177,13 @@ class TrackingProcess:
         with contextlib.suppress(OSError):  # the child is gone: `close` will say so
             self._child.stdin.write(line + "\n")
             self._child.stdin.flush()
+
+
+def _is_readable(descriptor: int, timeout_s: float) -> bool:
+    """Wait for something to read; by poll, since select fails for the 1,025th descriptor of a process."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(1000 * timeout_s))
 
 
 def waiting(folder: Path, uri: str) -> tuple[int, str]:
@@ -225,7 +232,7 @@ def follow(folder: Path, tracker: Tracker) -> None:
     tail, trouble = Tail(folder / JOURNAL), ""
     tracker.start(list(tail.read()))
     try:
-        while not select.select([sys.stdin], [], [], LOOK_S)[0]:
+        while not _is_readable(sys.stdin.fileno(), LOOK_S):
             for event in tail.read():
                 tracker(event)
         order = sys.stdin.readline().split(maxsplit=2)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +74,14 @@ class ListedSearcher:
         self.told[trial_id] = outcome
 
 
+def release(journal: Journal) -> None:
+    """Close a journal as a kill does: nothing is forced onto the disk."""
+    if journal._fd >= 0:
+        os.close(journal._fd)
+        os.close(journal._mark_fd)
+        journal._fd = journal._mark_fd = -1
+
+
 class Slot:
     """One attempt at a study; what earlier attempts left in `root` is folded first."""
 
@@ -91,7 +101,9 @@ class Slot:
         past = list(read_events(folder.journal_dir))
         rebuild(past, self.record, rule, self.searcher, earlier=earlier)
         clock: Callable[[], float] = itertools.count(1.0).__next__
-        stream = Stream(Journal(folder.journal_dir, "small"), self.record, self.searcher, [], clock, print)
+        journal = Journal(folder.journal_dir, "small")
+        weakref.finalize(self, release, journal)
+        stream = Stream(journal, self.record, self.searcher, [], clock, print)
         self.desk = Desk(sweep, folder, 1, {}, stream, rule, self.searcher, StopSignal())
         self.narrator = Narrator(self.desk)
 

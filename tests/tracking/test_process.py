@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import resource
 import signal
 
 import pytest
 
 from service.study.journal import Journal
 from service.tracking import TrackingProcess, cursor
-from service.tracking.process import LOCK
+from service.tracking.process import LOCK, _is_readable
 from tests.tracking.conftest import Shelf, eventually
 from tests.tracking.story import two_trials
 
@@ -16,6 +19,22 @@ from tests.tracking.story import two_trials
 @pytest.fixture
 def journal(shelf: Shelf) -> Journal:
     return Journal(shelf.folder / "journal", "digits")
+
+
+def test_a_driver_with_more_than_a_thousand_open_files_hears_its_tracking() -> None:
+    """`select` fails there: the child was killed at its start, and MLflow lacked every event."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2048)), hard))
+    reading, writing = os.pipe()
+    high = fcntl.fcntl(reading, fcntl.F_DUPFD, 1500)
+    try:
+        assert not _is_readable(high, 0)
+        os.write(writing, b"x")
+        assert _is_readable(high, 0)
+    finally:
+        for descriptor in (reading, writing, high):
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_what_is_written_to_the_journal_arrives_while_the_sweep_runs(shelf: Shelf, journal: Journal) -> None:
