@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 import click
 
-from service.commands import learn, look, prepare, run, winner
-from service.commands.codes import CANNOT_WRITE, EXIT_CODES, INTERRUPTED
-from service.commands.group import cli
-from service.spec.problem import printable
-from service.view.streams import protect_streams, unwritten
+from raysweep.cli import learn, look, prepare, run, winner
+from raysweep.cli.codes import CANNOT_WRITE, EXIT_CODES, INTERRUPTED
+from raysweep.cli.group import cli
+from raysweep.config.problem import printable
+from raysweep.console.streams import protect_streams, unwritten
 
 COMMANDS = (run, look, learn, winner, prepare)  # each of them has put its own into `cli`
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from trainables.data import load
-from trainables.run import RunConfig
+from trainables.run_config import RunConfig
 from trainables.training import train
 
 TARGET = Path(__file__).parents[1] / "tests" / "report" / "bundled_curves.json"

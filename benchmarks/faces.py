@@ -22,9 +22,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from ray.tune.search.optuna import OptunaSearch  # noqa: E402
 from tables import EPOCHS, SPACE, config_at  # noqa: E402 - the file beside this one
 
+from raysweep.search.optuna_searcher import OptunaSearcher  # noqa: E402
+from raysweep.search.optuna_space import OptunaSpace  # noqa: E402
 from schedulers import Continue, Float, Pause, Report, Rule, Stop  # noqa: E402
-from service.search.fold import StudyFold  # noqa: E402
-from service.search.space import Space  # noqa: E402
 
 WORKERS, WHOLE = 4, 40
 BUDGET = WHOLE * EPOCHS
@@ -64,11 +64,11 @@ class Face(Protocol):
 
 
 class Ours:
-    """`StudyFold` as the service drives it."""
+    """`OptunaSearcher` as the service drives it."""
 
     def __init__(self, sampler: str, seed: int, **words: Any) -> None:
         words.setdefault("points", first_points(seed))
-        self.searcher = StudyFold(Space(SPACE), sampler=sampler, seed=seed, **words)
+        self.searcher = OptunaSearcher(OptunaSpace(SPACE), sampler=sampler, seed=seed, **words)
 
     def ask(self, number: int) -> Config:
         """The next configuration."""

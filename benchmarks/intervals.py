@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 from stopping import numbers, tables  # the benchmark beside this one
 
-from schedulers.predictive import PFLRule
-from schedulers.replay import replay
+from schedulers.classic_pfl import PFLRule
+from schedulers.simulate import replay
 
 Array = NDArray[np.float64]
 

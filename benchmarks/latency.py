@@ -29,8 +29,8 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
-from service.study.events import Begun, Reported, Started
-from service.study.journal import read_events
+from raysweep.study.journal.events import AttemptStarted, EpochReported, TrialStarted
+from raysweep.study.journal.log import read_events
 from tests.cluster.hosts import SHARED, Hosts, cluster_up, missing
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -185,7 +185,7 @@ def measure(hosts: Hosts, cluster: str, mode: str, name: str, clone: Path) -> di
 def ours(hosts: Hosts, study: str) -> dict[str, float]:
     """What the study's journal says."""
     marks: dict[str, float] = {}
-    kinds = {Begun: "Tune runs", Started: "first process", Reported: "first result"}
+    kinds = {AttemptStarted: "Tune runs", TrialStarted: "first process", EpochReported: "first result"}
     for event in read_events(hosts.shared / "runs" / study / "journal"):
         if type(event) in kinds:
             marks.setdefault(kinds[type(event)], event.t)

@@ -100,8 +100,8 @@ def child(mode: str, trials: int) -> None:
 
 def ours(trials: int) -> list[tuple[str, float]]:
     """The command itself, on the shipped pfl.yaml with the trial scheduler taken out."""
-    from service.study.events import Reported
-    from service.study.journal import read_events
+    from raysweep.study.journal.events import EpochReported
+    from raysweep.study.journal.log import read_events
 
     settings = [
         f"trials={trials}",
@@ -119,7 +119,7 @@ def ours(trials: int) -> list[tuple[str, float]]:
         if end.code:
             raise
     events = read_events(Path("runs/overhead/journal"))
-    return [(event.worker, event.metrics["epoch_s"]) for event in events if isinstance(event, Reported)]
+    return [(event.worker, event.metrics["epoch_s"]) for event in events if isinstance(event, EpochReported)]
 
 
 def stock(trials: int, reuse: bool, tracked: bool) -> list[tuple[str, float]]:
@@ -133,7 +133,7 @@ def stock(trials: int, reuse: bool, tracked: bool) -> list[tuple[str, float]]:
     from ray.air.integrations.mlflow import MLflowLoggerCallback
     from ray.tune.search.optuna import OptunaSearch
 
-    from service.spec import read_sweep
+    from raysweep.config import read_sweep
     from trainables.data import load
     from trainables.tune import TorchTrainable
 

@@ -49,10 +49,10 @@ import numpy as np  # noqa: E402 - the environment first
 import torch  # noqa: E402
 from scipy import stats  # noqa: E402 - comes with scikit-learn
 
+from raysweep.config import Sweep, read_sweep  # noqa: E402
 from schedulers import Exploit, FIFORule, Float, Pause, PBTRule, Report, Resume, Rule, Stop  # noqa: E402
-from service.spec import Sweep, read_sweep  # noqa: E402
 from trainables.data import Data, Split, load, load_test  # noqa: E402
-from trainables.run import RunConfig, overlay  # noqa: E402
+from trainables.run_config import RunConfig, overlay  # noqa: E402
 from trainables.training import Training  # noqa: E402
 
 TASKS: Mapping[str, tuple[str, ...]] = {

@@ -23,14 +23,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from service.before.curves import prior_curves
-from service.before.measure import basis
-from service.before.plan import Costs, Plan, plan
-from service.commands.common import place_here
-from service.spec import read_sweep
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.record import fold
+from raysweep.config import read_sweep
+from raysweep.planning.cost_basis import measure_cost_basis
+from raysweep.planning.curve_prior import prior_curves
+from raysweep.planning.plan import Costs, Plan, plan
+from raysweep.runner.common import slots_here
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.storage.layout import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 LOOK_S = 0.5
@@ -59,7 +59,7 @@ def main() -> None:
 def measured(name: str) -> dict[str, Any]:
     """Plan one sweep's costs, then run it."""
     sweep = read_sweep(ROOT / "sweeps" / f"{name}.yaml").sweep
-    by = basis(sweep, lambda: place_here(sweep)).costs
+    by = measure_cost_basis(sweep, lambda: slots_here(sweep)).costs
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, str(ROOT / "launch.py"), "run", str(ROOT / f"sweeps/{name}.yaml")]

@@ -22,8 +22,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from service.study.journal import read_events  # noqa: E402 - the path first
-from service.study.record import fold  # noqa: E402
+from raysweep.study.journal.log import read_events  # noqa: E402 - the path first
+from raysweep.study.journal.records import fold  # noqa: E402
 
 
 def table(study: Path) -> np.ndarray:

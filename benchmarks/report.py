@@ -15,14 +15,21 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.report.report import report
-from service.report.subject import of_study
-from service.report.write import write
-from service.spec import Sweep
-from service.study.events import Asked, Begun, Closed, Ended, Reported, Started
-from service.study.folder import StudyFolder
-from service.study.journal import Journal
-from service.study.record import trial_id
+from raysweep.config import Sweep
+from raysweep.report.report import report
+from raysweep.report.report_files import write
+from raysweep.report.subject import of_study
+from raysweep.study.journal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochReported,
+    TrialCreated,
+    TrialEnded,
+    TrialStarted,
+)
+from raysweep.study.journal.log import Journal
+from raysweep.study.journal.records import trial_id
+from raysweep.study.storage.layout import StudyFolder
 
 LR, LAYERS, DECAY, NORM = (
     "optimizer_config.lr",
@@ -59,7 +66,7 @@ def make(root: Path, trials: int, epochs: int) -> StudyFolder:
     """A study of four parameters; a third of its trials is stopped halfway."""
     folder = StudyFolder.create(root, "large", sweep(trials, epochs), "")
     journal, rng = Journal(folder.journal_dir, "large"), random.Random(0)
-    journal.append(Begun(t=0.0, attempt=1, slots=8, trials=trials))
+    journal.append(AttemptStarted(t=0.0, attempt=1, slots=8, trials=trials))
     for number in range(trials):
         name, t = trial_id(number), 2.0 * number
         config = {
@@ -68,20 +75,22 @@ def make(root: Path, trials: int, epochs: int) -> StudyFolder:
             DECAY: 10 ** rng.uniform(-6, -2),
             NORM: rng.choice(["batch", "layer", "none"]),
         }
-        journal.append(Asked(t=t, trial=name, config=config, source="sampler"))
-        journal.append(Started(t=t, trial=name, attempt=1))
+        journal.append(TrialCreated(t=t, trial=name, config=config, source="sampler"))
+        journal.append(TrialStarted(t=t, trial=name, attempt=1))
         stopped, final = number % 3 == 2, worth(config) + rng.gauss(0, 0.05)
         for epoch in range(1, (epochs // 2 if stopped else epochs) + 1):
             loss = final + 1 / epoch
             journal.append(
-                Reported(
+                EpochReported(
                     t=t + epoch, trial=name, generation=0, epoch=epoch, work=epoch, loss=loss,
                     metrics={"val_loss": loss, "epoch_s": 1.0}, decision="continue",
                 )
             )  # fmt: skip
         outcome = "stopped" if stopped else "completed"
-        journal.append(Ended(t=t + epochs, trial=name, outcome=outcome, reason=f"rank {number} of {trials}"))
-    journal.append(Closed(t=2.0 * trials + epochs, attempt=1, exit_code=0, reason="all trials ended"))
+        journal.append(
+            TrialEnded(t=t + epochs, trial=name, outcome=outcome, reason=f"rank {number} of {trials}")
+        )
+    journal.append(AttemptEnded(t=2.0 * trials + epochs, attempt=1, exit_code=0, reason="all trials ended"))
     journal.close()
     return folder
 

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from schedulers import RULES, Continue, Exploit, Float, Pause, Report, Resume, Rule, Stop
-from schedulers.audit import AuditedRule
+from schedulers.stop_audit import AuditedRule
 from trainables.imports import resolve
 
 EPOCHS, SLOTS = 50, 64

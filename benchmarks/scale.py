@@ -4,7 +4,7 @@
     python benchmarks/scale.py --trials 10000 --concurrent 200
     python benchmarks/scale.py --only ours --profile # where the driver's time goes
 
-ours           journal, status.json, MLflow tracking, ASHA; the whole of `conduct`
+ours           journal, status.json, MLflow tracking, ASHA; the whole of `run_tuner`
 ours-no-ray    what of it is ours: the same events through journal, record, rule, sampler and status.json,
                by a loop in the place of Ray and its workers
 stock          Tuner and Ray's ASHAScheduler, reuse_actors, no loggers
@@ -148,25 +148,25 @@ def child(mode: str, trials: int, concurrent: int, profiled: bool) -> None:
 
 
 def ours(meter: Meter, trials: int, concurrent: int) -> float:
-    """`conduct`, with all that `launch.py run` gives it but a terminal; seconds of one snapshot."""
-    from service.cluster.embedded import embedded
-    from service.commands.drive import tracker_of
-    from service.study.events import Event, Reported
-    from service.study.status import StatusFile
-    from service.study.stop import StopSignal
-    from service.study.tune import conduct
+    """`run_tuner`, with all that `launch.py run` gives it but a terminal; seconds of one snapshot."""
+    from raysweep.cluster.embedded import embedded_ray
+    from raysweep.runner.run_study import tracker_of
+    from raysweep.study.execution.shutdown import StopSignal
+    from raysweep.study.execution.tuner import run_tuner
+    from raysweep.study.journal.events import EpochReported, Event
+    from raysweep.study.journal.status_file import StatusFile
 
     sweep, folder = study(trials)
     tracker = tracker_of(sweep, folder)
     tracker.start()
 
     def count(event: Event) -> None:
-        if isinstance(event, Reported):
+        if isinstance(event, EpochReported):
             meter.note()
 
-    with embedded() as machine:
+    with embedded_ray() as machine:
         share = machine.cpus / concurrent
-        finish = conduct(
+        finish = run_tuner(
             sweep,
             folder,
             slots=concurrent,
@@ -183,24 +183,26 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
 
 def ours_without_ray(meter: Meter, trials: int) -> float:
     """Every trial run to its end by a loop, one after the other; seconds of one snapshot."""
+    from raysweep.study.execution.controller import StudyController
+    from raysweep.study.execution.searcher_factory import make_searcher
+    from raysweep.study.execution.shutdown import StopSignal
+    from raysweep.study.execution.trial_events import TrialEventEmitter
+    from raysweep.study.execution.tuner import make_scheduler
+    from raysweep.study.journal.event_bus import EventBus
+    from raysweep.study.journal.log import Journal
+    from raysweep.study.journal.records import StudyRecord
+    from raysweep.study.journal.status_file import StatusFile
     from schedulers.rule import Report, Stop
-    from service.study.desk import Desk
-    from service.study.journal import Journal
-    from service.study.narrator import Narrator
-    from service.study.record import StudyRecord
-    from service.study.searcher import make_searcher
-    from service.study.status import StatusFile
-    from service.study.stop import StopSignal
-    from service.study.stream import Stream
-    from service.study.tune import make_scheduler
 
     sweep, folder = study(trials)
     record, rule, stop = StudyRecord(sweep.objective), make_scheduler(sweep).rule, StopSignal()
     searcher = make_searcher(sweep, None, 1)
     status = StatusFile(folder, record, sweep.metric, sweep.sign)
-    stream = Stream(Journal(folder.journal_dir, "scale"), record, searcher, [status], time.time, stop.request)
-    desk = Desk(sweep, folder, 1, {}, stream, rule, searcher, stop)
-    narrator = Narrator(desk)
+    stream = EventBus(
+        Journal(folder.journal_dir, "scale"), record, searcher, [status], time.time, stop.request
+    )
+    desk = StudyController(sweep, folder, 1, {}, stream, rule, searcher, stop)
+    narrator = TrialEventEmitter(desk)
     desk.begin()
     while (asked := desk.ask()) is not None:
         name, config = asked
@@ -223,8 +225,8 @@ def ours_without_ray(meter: Meter, trials: int) -> float:
 
 def study(trials: int) -> tuple[Any, Any]:
     """The sweep, and an empty folder for it."""
-    from service.spec import read_sweep
-    from service.study.folder import StudyFolder
+    from raysweep.config import read_sweep
+    from raysweep.study.storage.layout import StudyFolder
 
     Path("scale.yaml").write_text(
         f"""
@@ -256,7 +258,7 @@ def stock(meter: Meter, trials: int, concurrent: int, *, loggers: bool) -> float
     from ray.tune.execution.tune_controller import TuneController
     from ray.tune.schedulers import ASHAScheduler
 
-    from service.spec import read_sweep
+    from raysweep.config import read_sweep
     from trainables.tune import TorchTrainable
 
     class Count(tune.Callback):

@@ -7,7 +7,7 @@
 
 One replay has four virtual workers and epochs for 40 whole trainings (40 x 27 = 1080). A free worker
 takes whom the rule resumes, else a new trial. The answers come from `tables.Surrogate`; no training, no
-Ray. Our side is `StudyFold` and the pure rules that the service runs; the stock side is Ray's own
+Ray. Our side is `OptunaSearcher` and the pure rules that the service runs; the stock side is Ray's own
 `OptunaSearch` and `ASHAScheduler`, called in the order in which Ray's controller calls them (a stopped
 trial gets no `on_trial_result` for its last result, only `on_trial_complete`).
 

@@ -36,11 +36,10 @@ from numpy.typing import NDArray
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
 from schedulers.asha import ASHARule
+from schedulers.classic_pfl import ClassicPFLRule, PFLRule
 from schedulers.hyperband import SuccessiveHalvingRule
-from schedulers.pfl import ClassicPFLRule
-from schedulers.predictive import PFLRule
-from schedulers.replay import Replay, replay
 from schedulers.rule import Continue, Decision, Pause, Report, Resume, Rule, Stop
+from schedulers.simulate import Replay, replay
 
 Make = Callable[[int, int], Rule]  # (epochs, trials) -> a fresh rule
 Array = NDArray[np.float64]

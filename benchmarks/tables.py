@@ -173,7 +173,7 @@ def record(task: str, folders: Sequence[Path]) -> Array:
     import torch
 
     from trainables.data import load
-    from trainables.run import RunConfig, overlay
+    from trainables.run_config import RunConfig, overlay
     from trainables.training import train
 
     torch.set_num_threads(1)

@@ -31,8 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from service.study.events import Reported
-from service.study.journal import read_events
+from raysweep.study.journal.events import EpochReported
+from raysweep.study.journal.log import read_events
 from tests.faults.slow import slowly
 from tests.tracking.conftest import Server
 
@@ -150,9 +150,9 @@ def launch(folder: Path, uri: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def reports(folder: Path) -> list[Reported]:
+def reports(folder: Path) -> list[EpochReported]:
     """The sweep's epochs so far."""
-    return [e for e in read_events(folder / "runs/tracked/journal") if isinstance(e, Reported)]
+    return [e for e in read_events(folder / "runs/tracked/journal") if isinstance(e, EpochReported)]
 
 
 def after(folder: Path, process: subprocess.Popen[str], epochs: int) -> None:

@@ -33,17 +33,17 @@ from optuna.trial import create_trial
 from tables import EPOCHS, Surrogate, surrogates
 from tables import SPACE as TABLE_SPACE
 
-from schedulers.replay import Replay, replay
-from service.before.earlier import EarlierCurve, EarlierDraw
-from service.before.plan import Costs, plan
-from service.report.course import precedence
-from service.report.importance import importance
-from service.report.rank_test import rank_test
-from service.search.fold import StudyFold
-from service.search.samplers import quiet
-from service.search.space import Space
-from service.spec import read_sweep
-from service.study.replay import fresh_rule
+from raysweep.config import read_sweep
+from raysweep.planning.earlier_curves import EarlierCurve, EarlierDraw
+from raysweep.planning.plan import Costs, plan
+from raysweep.report.importance import importance
+from raysweep.report.rank_test import rank_test
+from raysweep.report.trajectory import precedence
+from raysweep.search.optuna_searcher import OptunaSearcher
+from raysweep.search.optuna_space import OptunaSpace
+from raysweep.search.samplers import quiet
+from raysweep.study.results.counterfactual import fresh_rule
+from schedulers.simulate import Replay, replay
 
 LEVEL, A_SIDE, DEALS, SEED_NOISE = 0.05, 4, 2000, 0.02
 
@@ -111,7 +111,7 @@ def compare_importance(seeds: int) -> None:
 
 def losses_of_search(surrogate: Surrogate, sampler: str, seed: int, trials: int) -> NDArray[np.float64]:
     """Losses of a search's trials, infinite where one diverged."""
-    search = StudyFold(Space(TABLE_SPACE), sampler=f"optuna.samplers.{sampler}", seed=seed)
+    search = OptunaSearcher(OptunaSpace(TABLE_SPACE), sampler=f"optuna.samplers.{sampler}", seed=seed)
     rng, losses = np.random.default_rng([seed, 1]), []
     for number in range(trials):
         end = surrogate.curve(search.ask(number).config)[-1]
@@ -169,7 +169,10 @@ def compare_searches(seeds: int, trials: int) -> None:
 
 def searched_trainings(surrogate: Surrogate, sampler: str, seed: int, trials: int) -> list[list[float]]:
     """Whole curves of the configurations that a search asks for."""
-    search, curves = StudyFold(Space(TABLE_SPACE), sampler=f"optuna.samplers.{sampler}", seed=seed), []
+    search, curves = (
+        OptunaSearcher(OptunaSpace(TABLE_SPACE), sampler=f"optuna.samplers.{sampler}", seed=seed),
+        [],
+    )
     for number in range(trials):
         curves.append(surrogate.curve(search.ask(number).config))
         ended = math.isfinite(end := curves[-1][-1])

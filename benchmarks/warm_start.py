@@ -30,9 +30,9 @@ from faces import TPE, Config, Ours, first_points, search
 from search import interval, landscape
 from tables import EPOCHS, SPACE, Surrogate, surrogates
 
+from raysweep.search.optuna_space import OptunaSpace
+from raysweep.search.warm_start import EarlierTrial, WarmStart, warm_start_from
 from schedulers import FIFORule
-from service.search.space import Space
-from service.search.warm import Known, Warm, take
 
 TRIALS, COLD = 30, 20
 PAIRS = [
@@ -50,7 +50,7 @@ PAIRS = [
 ]
 
 
-def study(table: Surrogate, seed: int, warm: Warm | None = None) -> tuple[list[Config], list[float]]:
+def study(table: Surrogate, seed: int, warm: WarmStart | None = None) -> tuple[list[Config], list[float]]:
     """A search of whole trials: what was tried, and each final loss, in order of asking."""
     points = [] if warm and (warm.observed or warm.points) else first_points(seed)
     face = Ours(TPE, seed, points=points, warm=warm)
@@ -64,13 +64,13 @@ def study(table: Surrogate, seed: int, warm: Warm | None = None) -> tuple[list[C
     return tried, [table.curve(config)[-1] for config in tried]
 
 
-def earlier(tables: dict[str, Surrogate], name: str, now: str, seed: int) -> list[Known]:
+def earlier(tables: dict[str, Surrogate], name: str, now: str, seed: int) -> list[EarlierTrial]:
     """The trials of the earlier study."""
     tried, losses = study(tables[now if name == "noise" else name], 1000 + seed)
     if name == "noise":
         losses = list(np.random.default_rng(seed).permutation(losses))
     return [
-        Known(config, loss, EPOCHS, completed=True)
+        EarlierTrial(config, loss, EPOCHS, completed=True)
         for config, loss in zip(tried, losses, strict=True)
         if np.isfinite(loss)
     ]
@@ -83,7 +83,7 @@ def needed(losses: Sequence[float], goal: float) -> int:
 
 def compare(tables: dict[str, Surrogate], seeds: int, pairs: Sequence[tuple[str, str, str]]) -> Iterator[str]:
     """A row for each pair of tasks and each form of warm start."""
-    space = Space(SPACE)
+    space = OptunaSpace(SPACE)
     yield "| earlier | now | in common | form | trials saved, % (median) | regret, warm - cold, points |"
     yield "|---|---|---|---|---|---|"
     colds: dict[tuple[str, int], list[float]] = {}
@@ -99,8 +99,8 @@ def compare(tables: dict[str, Surrogate], seeds: int, pairs: Sequence[tuple[str,
                 if form == "cold":
                     losses = study(tables[now], 2000 + seed)[1]
                 else:
-                    other = space if form == "observed" else Space(dict(list(SPACE.items())[:-1]))
-                    warm = take(before, earlier(tables, before, now, seed), other, space, TPE)
+                    other = space if form == "observed" else OptunaSpace(dict(list(SPACE.items())[:-1]))
+                    warm = warm_start_from(before, earlier(tables, before, now, seed), other, space, TPE)
                     losses = study(tables[now], seed, warm)[1]
                 saved = 1 - needed(losses, float(np.nanmin(cold[:COLD]))) / COLD
                 gap = (np.nanmin(losses) - np.nanmin(cold)) / (median - low)

@@ -11,18 +11,17 @@ import importlib
 from typing import Any
 
 from schedulers.asha import ASHARule
+from schedulers.classic_pfl import ClassicPFLRule, PFLRule
 from schedulers.fifo import FIFORule
 from schedulers.hyperband import HyperbandRule, SuccessiveHalvingRule
-from schedulers.listener import Listener
 from schedulers.margin import MarginRule
 from schedulers.median import MedianStoppingRule
+from schedulers.patience import PatienceRule
 from schedulers.pbt import PBTRule
-from schedulers.pfl import ClassicPFLRule
-from schedulers.plateau import PatienceRule
-from schedulers.predictive import PFLRule
 from schedulers.racing import RacingRule
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 from schedulers.space import Categorical, Domain, Float, Int
+from schedulers.tune.listener import Listener
 
 # A literal, so that a sweep file's keywords can be checked against a rule without importing anything.
 RULES = {
@@ -31,10 +30,10 @@ RULES = {
     "SuccessiveHalving": "schedulers.hyperband.SuccessiveHalvingRule",
     "MedianStopping": "schedulers.median.MedianStoppingRule",
     "Margin": "schedulers.margin.MarginRule",
-    "Patience": "schedulers.plateau.PatienceRule",
+    "Patience": "schedulers.patience.PatienceRule",
     "PBT": "schedulers.pbt.PBTRule",
-    "PFL": "schedulers.predictive.PFLRule",
-    "ClassicPFL": "schedulers.pfl.ClassicPFLRule",
+    "PFL": "schedulers.pfl.PFLRule",
+    "ClassicPFL": "schedulers.classic_pfl.ClassicPFLRule",
     "Racing": "schedulers.racing.RacingRule",
     "FIFO": "schedulers.fifo.FIFORule",
 }

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from schedulers.chance import generator
+from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
 
 Variant = Literal["stopping", "promotion"]

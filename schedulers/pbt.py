@@ -12,19 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from schedulers.chance import generator
-from schedulers.rule import (
-    Continue,
-    Decision,
-    Ending,
-    Exploit,
-    Objective,
-    Pause,
-    Report,
-    Resume,
-    Rule,
-    Stop,
-)
+from schedulers.rng import generator
+from schedulers.rule import Continue, Decision, Ending, Exploit, Objective, Pause, Report, Resume, Rule, Stop
 from schedulers.space import FACTORS, Domain
 
 Entry = list[Any]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from schedulers.curve import student_cdf
+from schedulers.curve_model import student_cdf
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 CANDIDATE_KEY, BLOCK_KEY = "trial.candidate", "trial.seed"
@@ -84,7 +84,7 @@ class RacingRule(Rule):
         loss = self.worth.get(trial_id, math.inf) if ending == "completed" else math.inf
         self.results.setdefault(candidate, {}).setdefault(block, loss)
         rivals = len({name for name, _ in self.entries.values()}) - 1
-        self.out = beaten(self.results, rivals, self.alpha, self.min_blocks) | self.out
+        self.out = eliminated(self.results, rivals, self.alpha, self.min_blocks) | self.out
 
     def _entry(self, report: Report) -> list[str]:
         candidate, block = (report.config.get(key) for key in self.parameters)
@@ -104,7 +104,7 @@ def check(alpha: float, min_blocks: int) -> None:
         raise ValueError(f"min_blocks ({min_blocks}) must be at least 2: one difference has no deviation")
 
 
-def beaten(results: Results, rivals: int, alpha: float = 0.05, min_blocks: int = 3) -> dict[str, str]:
+def eliminated(results: Results, rivals: int, alpha: float = 0.05, min_blocks: int = 3) -> dict[str, str]:
     """The candidates that are out, each with the reason.
 
     Candidate c is out if some r is better by a one-sided paired t-test over their common blocks. A

@@ -18,15 +18,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOOR = {
     "schedulers": 0,
     "trainables": 0,
-    "service.spec": 1,
-    "service.search": 2,
-    "service.study": 3,
-    "service.tracking": 4,
-    "service.report": 4,
-    "service.view": 4,
-    "service.before": 4,
-    "service.cluster": 4,
-    "service.commands": 5,
+    "raysweep.config": 1,
+    "raysweep.search": 2,
+    "raysweep.study": 3,
+    "raysweep.tracking": 4,
+    "raysweep.report": 4,
+    "raysweep.console": 4,
+    "raysweep.preflight": 4,
+    "raysweep.cluster": 4,
+    "raysweep.cli": 5,
     "launch": 6,
 }
 
@@ -35,30 +35,30 @@ HOME = {
     "ray": (
         "tune.py",
         "schedulers/tune/",
-        "service/study/tune/",
-        "schedulers/ray_private.py",
-        "service/cluster/",
+        "raysweep/study/tune/",
+        "schedulers/tune/ray_private.py",
+        "raysweep/cluster/",
     ),
     "torch": ("trainables/",),
     "pytorch_optimizer": ("trainables/",),
     "pytorch_scheduler": ("trainables/",),
-    "optuna": ("service/search/", "service/report/"),
-    "mlflow": ("service/tracking/",),
+    "optuna": ("raysweep/search/", "raysweep/report/"),
+    "mlflow": ("raysweep/tracking/",),
     "pydantic": (
-        "service/spec/",
-        "trainables/run.py",
-        "service/study/journal.py",
+        "raysweep/config/",
+        "trainables/run_config.py",
+        "raysweep/study/journal/log.py",
     ),  # events are read from outside
-    "yaml": ("service/spec/", "service/study/", "service/report/", "service/cluster/nodes.py"),
-    "click": ("launch.py", "service/commands/"),
-    "rich": ("service/view/", "service/report/", "service/commands/"),
-    "plotly": ("service/report/",),
+    "yaml": ("raysweep/config/", "raysweep/study/", "raysweep/report/", "raysweep/cluster/nodes.py"),
+    "click": ("launch.py", "raysweep/cli/"),
+    "rich": ("raysweep/console/", "raysweep/report/", "raysweep/cli/"),
+    "plotly": ("raysweep/report/",),
 }
 
 RAY_PRIVATE = (
-    "schedulers/ray_private.py",
-    "service/study/tune/search.py",
-    "service/cluster/ray_private.py",
+    "schedulers/tune/ray_private.py",
+    "raysweep/study/execution/ray_search.py",
+    "raysweep/cluster/ray_private.py",
 )
 
 
@@ -187,16 +187,20 @@ def test_no_command_body_exceeds_thirty_lines():
 @pytest.mark.parametrize(
     ("file", "source", "sentence"),
     [
-        ("schedulers/asha.py", "import service.spec", "may look down only"),
+        ("schedulers/asha.py", "import raysweep.config", "may look down only"),
         ("schedulers/asha.py", "from trainables import run", "may look down only"),
-        ("service/spec/sweep.py", "def f():\n    from service.study import journal", "may look down only"),
-        ("service/view/live.py", "from service.tracking import Tracker", "may look down only"),
-        ("service/view/live.py", "from ..tracking import Tracker", "may look down only"),
-        ("service/__init__.py", "from service.spec import Sweep", "imports nothing of the project"),
-        ("service/study/record.py", "import ray", "known to tune.py"),
-        ("service/study/tune/__init__.py", "import mlflow.tracking", "known to service/tracking/"),
-        ("service/view/live.py", "from torch import nn", "known to trainables/"),
-        ("service/view/live.py", "importlib.import_module('optuna')", "known to service/search/"),
+        (
+            "raysweep/config/sweep.py",
+            "def f():\n    from raysweep.study import journal",
+            "may look down only",
+        ),
+        ("raysweep/console/live.py", "from raysweep.tracking import Tracker", "may look down only"),
+        ("raysweep/console/live.py", "from ..tracking import Tracker", "may look down only"),
+        ("raysweep/__init__.py", "from raysweep.config import Sweep", "imports nothing of the project"),
+        ("raysweep/study/journal/records.py", "import ray", "known to tune.py"),
+        ("raysweep/study/execution/tuner.py", "import mlflow.tracking", "known to raysweep/tracking/"),
+        ("raysweep/console/live.py", "from torch import nn", "known to trainables/"),
+        ("raysweep/console/live.py", "importlib.import_module('optuna')", "known to raysweep/search/"),
     ],
 )
 def test_a_wrong_arrow_is_reported_with_its_line(file, source, sentence):
@@ -212,14 +216,14 @@ def test_a_wrong_arrow_is_reported_with_its_line(file, source, sentence):
     ("file", "source"),
     [
         (
-            "service/study/tune/__init__.py",
-            "import ray\nfrom schedulers.tune import RuleScheduler\nfrom service.spec import Sweep",
+            "raysweep/study/execution/tuner.py",
+            "import ray\nfrom schedulers.tune import RuleScheduler\nfrom raysweep.config import Sweep",
         ),
         (
-            "service/view/live.py",
-            "from service.study.record import StudyRecord\nfrom service.view import words",
+            "raysweep/console/live.py",
+            "from raysweep.study.journal.records import StudyRecord\nfrom raysweep.console import words",
         ),
-        ("launch.py", "from service.commands import run\nimport click"),
+        ("launch.py", "from raysweep.cli import run\nimport click"),
         ("trainables/training.py", "import torch\nfrom .run import RunConfig"),
     ],
 )

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 import launch
-from service.commands.group import several_sets
-from service.spec import read_sweep
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.record import fold
+from raysweep.cli.group import several_sets
+from raysweep.config import read_sweep
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.storage.layout import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))

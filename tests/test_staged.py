@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import launch
-from service.spec import read_sweep
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.record import fold
-from service.study.status import read_status
+from raysweep.config import read_sweep
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.journal.status_file import read_status
+from raysweep.study.storage.layout import StudyFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = """\

@@ -14,16 +14,22 @@ import pytest
 import yaml
 
 import launch
-from service.spec import Sweep
-from service.study.door import openings
-from service.study.events import Asked, Begun, Closed, Ended, Reported
-from service.study.folder import StudyFolder
-from service.study.journal import Journal, read_events
-from service.study.record import fold
-from service.study.status import read_status
-from service.tracking.cursor import Cursor
-from service.tracking.model import register_once
-from trainables.run import overlay
+from raysweep.config import Sweep
+from raysweep.study.journal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochReported,
+    TrialCreated,
+    TrialEnded,
+)
+from raysweep.study.journal.log import Journal, read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.journal.status_file import read_status
+from raysweep.study.results.test_set_access import test_set_accesses
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.tracking.cursor import Cursor
+from raysweep.tracking.model_registry import register_once
+from trainables.run_config import overlay
 
 ROOT = Path(__file__).resolve().parents[1]
 LR = "optimizer_config.lr"
@@ -54,16 +60,16 @@ def make_study(root: Path, outcome: Any = "completed") -> StudyFolder:
     )
     folder = StudyFolder.create(root, "small", sweep, "")
     journal = Journal(folder.journal_dir, "small")
-    journal.append(Begun(t=0, attempt=1, slots=1, trials=2, provenance={"host": "elsewhere"}))
+    journal.append(AttemptStarted(t=0, attempt=1, slots=1, trials=2, provenance={"host": "elsewhere"}))
     for number, lr in enumerate((1e-2, 1e-1)):
         name, trial = f"0000{number}", Trial()
-        journal.append(Asked(t=1, trial=name, config={LR: lr}, source="sampler"))
+        journal.append(TrialCreated(t=1, trial=name, config={LR: lr}, source="sampler"))
         trial.begin(overlay(RUN, {LR: lr}) | {"trial": {"id": name}}, gpu_share=0)
         for epoch in (1, 2):
             result = trial.step()
             metrics = {key: result[key] for key in ("val_loss", "train_loss", "lr", "epoch_s")}
             journal.append(
-                Reported(
+                EpochReported(
                     t=2,
                     trial=name,
                     generation=0,
@@ -74,8 +80,8 @@ def make_study(root: Path, outcome: Any = "completed") -> StudyFolder:
                     decision="continue",
                 )
             )
-        journal.append(Ended(t=3, trial=name, outcome=outcome, reason="r"))
-    journal.append(Closed(t=4, attempt=1, exit_code=0, reason=""))
+        journal.append(TrialEnded(t=3, trial=name, outcome=outcome, reason="r"))
+    journal.append(AttemptEnded(t=4, attempt=1, exit_code=0, reason=""))
     journal.close()
     return folder
 
@@ -173,9 +179,9 @@ def test_a_retraining_ends_in_a_tested_and_registered_model(study: StudyFolder):
     assert read_status(folder.path)["state"] == "done"
     result = json.loads((folder.path / "retrain.json").read_text())
     assert len(result["test"]["members"]) == 2
-    assert len(openings(study.path)) == 1
+    assert len(test_set_accesses(study.path)) == 1
     again = command("retrain", "small")
-    assert (again.returncode, len(openings(study.path))) == (0, 1), (
+    assert (again.returncode, len(test_set_accesses(study.path))) == (0, 1), (
         "what is known is shown, the door stays shut"
     )
     _scores_a_table(folder.path / "model")

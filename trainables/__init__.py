@@ -1,5 +1,5 @@
 """What a trial runs: the only room that knows torch.
 
 Importing the package imports neither torch nor ray: take what you need from its modules
-(`trainables.run`, `trainables.training`, `trainables.tune`).
+(`trainables.run_config`, `trainables.training`, `trainables.tune`).
 """

@@ -13,7 +13,7 @@ from trainables.criteria import meaning_of, unusable
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
 from trainables.optimizers import CLOSURES, LIBRARIES, MATRICES_BY, WRAPPED, why_unusable
-from trainables.run import RunConfig, RunError
+from trainables.run_config import RunConfig, RunError
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

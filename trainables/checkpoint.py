@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.intact import CHECKSUM, STATE, CheckpointError, checksums, read_intact
+from trainables.checkpoint_integrity import CHECKSUM, STATE, CheckpointError, checksums, read_verified
 
 __all__ = ["CHECKSUM", "FORMAT", "STATE", "CheckpointError", "load", "save"]
 FORMAT = 1
@@ -45,7 +45,7 @@ def load(directory: str | Path) -> dict[str, Any]:
         CheckpointError: if the format is not ours.
     """
     folder = Path(directory)
-    content = read_intact(folder)
+    content = read_verified(folder)
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from trainables.data import Data, source_and_training_rows
 from trainables.frames import read_frame, values_of
-from trainables.run import RunConfig, RunError
+from trainables.run_config import RunConfig, RunError
 from trainables.table import Scale, Table, one_hot
 
 

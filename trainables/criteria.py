@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from trainables.outputs import OF_LOGITS, THRESHOLDS, Layout, OutputMeaning
-from trainables.run import RunConfig, RunError
+from trainables.run_config import RunConfig, RunError
 
 if TYPE_CHECKING:
     from trainables.data import Data

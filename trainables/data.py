@@ -28,10 +28,10 @@ import numpy as np
 
 from trainables.bundled import load_breast_cancer, load_diabetes, load_digits, load_synthetic
 from trainables.criteria import of_criterion
+from trainables.data_function import Pair, read_returned
 from trainables.imports import CLONE, add_paths, call, resolve, takes
-from trainables.inputs import InputField, read_inputs
-from trainables.returned import Pair, read_returned
-from trainables.run import DATA_WORDS, RunConfig, RunError
+from trainables.input_fields import InputField, read_inputs
+from trainables.run_config import DATA_WORDS, RunConfig, RunError
 from trainables.splitting import SplitConfig, split
 from trainables.table import Table, load_table
 from trainables.targets import Targets, Task, joined, read_targets
@@ -70,7 +70,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DataPart:
     """One training: the rows to train on, those to validate on, and the target's scale.
 
     Attributes:
@@ -102,7 +102,7 @@ class Data:
         inputs: "integer" or "float" where `data_config` says which of them a net gets.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[DataPart, ...]
     task: Task
     classes: int
     fingerprint: str
@@ -159,7 +159,7 @@ def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
     return _data(_read(run, paths), run)
 
 
-def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, Part, Split | None]:
+def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, DataPart, Split | None]:
     """`load`, the one split there would be without folds, and `load_test`, of one call of the function.
 
     For counting what they share before a sweep; nothing is learnt or chosen by the test rows here.
@@ -204,7 +204,7 @@ def origin(run: RunConfig) -> str:
     return json.dumps([run.data, run.data_config], sort_keys=True, default=str)
 
 
-def thinned(data: Data, run: RunConfig) -> Data:
+def subsample(data: Data, run: RunConfig) -> Data:
     """The data with `run.data_fraction` of the training rows, at least one; validation rows all stay.
 
     The rows are drawn once, by the split's seed: trials of one fraction train on the same rows, and
@@ -215,7 +215,7 @@ def thinned(data: Data, run: RunConfig) -> Data:
         return data
     seed = SplitConfig.of(run).split_seed
 
-    def of(part: Part) -> Part:
+    def of(part: DataPart) -> DataPart:
         order = np.random.default_rng([seed, 1]).permutation(len(part.train.x))
         rows = np.sort(order[: max(1, round(run.data_fraction * len(order)))])
         return replace(part, train=Split(part.train.x[rows], part.train.y[rows]))
@@ -315,7 +315,7 @@ def _data(source: Source, run: RunConfig, *, folded: bool = True) -> Data:
     """The rows to train and validate on."""
     words = SplitConfig.of(run)
     if isinstance(source, _Ready):
-        parts: tuple[Part, ...] = (Part(source.splits[0], source.splits[1]),)
+        parts: tuple[DataPart, ...] = (DataPart(source.splits[0], source.splits[1]),)
     else:
         train_and_val, _ = words.divide(source.found, words.folds if folded else None)
         parts = tuple(_part(source, train, val) for train, val in train_and_val)
@@ -341,9 +341,9 @@ def _test(source: Source, run: RunConfig) -> Split | None:
     return Split(source.features(test, train), source.targets(test, train))
 
 
-def _part(source: Table | _Arrays, train: np.ndarray, val: np.ndarray) -> Part:
+def _part(source: Table | _Arrays, train: np.ndarray, val: np.ndarray) -> DataPart:
     mean, std = source.target_scale(train)
-    return Part(
+    return DataPart(
         Split(source.features(train, train), source.targets(train, train)),
         Split(source.features(val, train), source.targets(val, train)),
         mean,
@@ -351,7 +351,7 @@ def _part(source: Table | _Arrays, train: np.ndarray, val: np.ndarray) -> Part:
     )
 
 
-def _fingerprint(parts: Sequence[Part]) -> str:
+def _fingerprint(parts: Sequence[DataPart]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         for array in (part.train.x, part.train.y, part.val.x, part.val.y):

@@ -13,7 +13,7 @@ from trainables.checkpoint import CheckpointError
 from trainables.data import Data, Split
 from trainables.learner import Learner
 from trainables.process_state import ProcessState
-from trainables.run import RunConfig, RunError
+from trainables.run_config import RunConfig, RunError
 from trainables.training import Training
 
 Scores = dict[str, float]

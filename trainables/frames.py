@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from trainables.run import RunError
+from trainables.run_config import RunError
 
 PARQUET = (".parquet", ".pq")
 READING = ("sep", "encoding", "decimal", "thousands")

@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from trainables.averages import AveragedWeights
+from trainables.batches import BatchLoader
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, needs_closure
 from trainables.checkpoint import CheckpointError
-from trainables.cost import measure
 from trainables.criteria import meaning_of
-from trainables.data import Data, Part, Split
-from trainables.feed import Feed
+from trainables.data import Data, DataPart, Split
 from trainables.imports import resolve
+from trainables.lr_schedule import Schedule
 from trainables.net_call import NetCall
-from trainables.plain import from_plain, package_of, to_plain
-from trainables.run import RunConfig, RunError
-from trainables.schedule import Schedule
+from trainables.net_cost import measure
+from trainables.plain_state import from_plain, package_of, to_plain
+from trainables.run_config import RunConfig, RunError
 
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
 NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter of the cost
@@ -57,14 +57,14 @@ class Learner:
         RunError: if the run config asks for what cannot be built.
     """
 
-    def __init__(self, run: RunConfig, data: Data, part: Part, device: torch.device, seed: int) -> None:
+    def __init__(self, run: RunConfig, data: Data, part: DataPart, device: torch.device, seed: int) -> None:
         self.run, self.data, self.part, self.device, self.seed = run, data, part, device, seed
         self.metrics = {name: resolve(dotted) for name, dotted in run.metrics.items()}
         self.net = build_net(run, data, device)
         self.criterion = build_criterion(run, device)
         self.meaning = meaning_of(run, data, self.criterion)
         self.call = NetCall.of(self.net, data, device)
-        self.feed = Feed(part, device, run.batch_size, seed, dtype=self.call.dtype)
+        self.feed = BatchLoader(part, device, run.batch_size, seed, dtype=self.call.dtype)
         self.checked = False  # whether outputs were seen to be what the criterion takes
         steps = run.epochs * len(self.feed)
         self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=steps)

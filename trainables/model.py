@@ -21,12 +21,12 @@ from torch import nn
 from trainables.build import build_criterion, build_net
 from trainables.columns import Columns
 from trainables.criteria import meaning_of
-from trainables.data import Data, Part, Split
+from trainables.data import Data, DataPart, Split
 from trainables.frames import READING
 from trainables.imports import CLONE, add_paths
 from trainables.net_call import NetCall
 from trainables.outputs import OutputMeaning
-from trainables.run import RunConfig, RunError, settings_at
+from trainables.run_config import RunConfig, RunError, settings_at
 from trainables.table import target_values
 
 FORMAT = 2
@@ -231,7 +231,7 @@ def _like(meta: Mapping[str, Any], columns: Columns) -> Data:
         y = np.zeros(1, dtype=np.int64)
     else:
         y = np.zeros((1, meta["outputs"]), dtype=np.float32)
-    part = Part(Split(x, y), Split(x, y))
+    part = DataPart(Split(x, y), Split(x, y))
     return Data((part,), meta["task"], meta["classes"], "", "", columns.classes, meta["labels"])
 
 

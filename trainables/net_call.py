@@ -11,7 +11,7 @@ from torch import nn
 
 from trainables.data import Data
 from trainables.imports import parameters
-from trainables.inputs import InputField, unpack
+from trainables.input_fields import InputField, unpack
 
 
 @dataclass(frozen=True, slots=True)

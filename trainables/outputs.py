@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from trainables.run import RunError
+from trainables.run_config import RunError
 
 if TYPE_CHECKING:
     import torch

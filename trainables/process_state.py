@@ -42,7 +42,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StateChange:
     """What turned one value of a setting into another.
 
     Attributes:
@@ -63,7 +63,7 @@ class Change:
 
 
 Values = dict[str, Any]
-Changes = dict[str, Change]
+Changes = dict[str, StateChange]
 
 _active: ProcessState | None = None
 _import_changes: dict[str, Changes] = {}
@@ -138,7 +138,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
     return {name: _change(before[name], after[name]) for name in after if before[name] != after[name]}
 
 
-def _change(before: Any, after: Any) -> Change:
+def _change(before: Any, after: Any) -> StateChange:
     """What leads from one value to another.
 
     >>> _change(["b", "c"], ["a", "b", "c"]).apply(["d"])
@@ -148,13 +148,13 @@ def _change(before: Any, after: Any) -> Change:
     """
     if isinstance(after, dict):
         gone = tuple(key for key in before if key not in after)
-        return Change(gone, {k: v for k, v in after.items() if k not in before or before[k] != v})
+        return StateChange(gone, {k: v for k, v in after.items() if k not in before or before[k] != v})
     if isinstance(after, list):
         alike = 0
         while alike < min(len(before), len(after)) and before[-1 - alike] == after[-1 - alike]:
             alike += 1
-        return Change(tuple(each for each in before if each not in after), after[: len(after) - alike])
-    return Change((), after)
+        return StateChange(tuple(each for each in before if each not in after), after[: len(after) - alike])
+    return StateChange((), after)
 
 
 @functools.cache

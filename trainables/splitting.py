@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from trainables.run import DATA_WORDS, RunConfig, RunError
+from trainables.run_config import DATA_WORDS, RunConfig, RunError
 from trainables.targets import Targets, Task
 
 

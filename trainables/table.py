@@ -14,7 +14,7 @@ import pandas as pd
 from trainables.csv_header import separator_hint
 from trainables.frames import Kind, check_columns, kind_of, read_frame, values_of
 from trainables.outputs import OutputMeaning
-from trainables.run import RunError
+from trainables.run_config import RunError
 from trainables.targets import Task, as_array, read_targets
 
 MAX_CATEGORIES = 100  # a column of more distinct words is an identifier, not a category

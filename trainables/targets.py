@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from trainables.outputs import OutputMeaning
-from trainables.run import RunError
+from trainables.run_config import RunError
 
 Task = Literal["regression", "classification"]
 MAX_CLASSES = 20  # whole numbers of more distinct values are quantities, unless they number classes

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from trainables import checkpoint
-from trainables.data import Data, Split, thinned
+from trainables.data import Data, Split, subsample
 from trainables.learner import Learner, Scores
-from trainables.randomness import Randomness
-from trainables.run import EarlyStopping, RunConfig, settings_at
+from trainables.rng_state import RngState
+from trainables.run_config import EarlyStopping, RunConfig, settings_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +90,10 @@ class Training(Iterator[Epoch]):
     def __init__(
         self, run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
     ) -> None:
-        self.run, self.data = run, thinned(data, run)
+        self.run, self.data = run, subsample(data, run)
         self.place = torch.device(device)
         self.seed = run.seeds[0] if seed is None else seed
-        self.random = Randomness(self.seed, self.place)
+        self.random = RngState(self.seed, self.place)
         with self.random.own():
             self.learners = self._learners(settings_at(run, 0))
         self.patience = Patience(run.early_stopping_config)

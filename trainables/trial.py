@@ -15,13 +15,13 @@ from typing import Any
 
 import torch
 
+from trainables.checkpoint_integrity import DISK_REFUSES, CheckpointError, CorruptCheckpoint
+from trainables.custom_loop import CustomLoop, start_custom_loop
 from trainables.data import Data, load, origin
-from trainables.foreign import Foreign, begin
-from trainables.gpu import place, utilisation
+from trainables.device import device_for, utilisation
 from trainables.imports import add_paths
-from trainables.intact import DISK_REFUSES, CheckpointError, Damaged
 from trainables.process_state import ProcessState
-from trainables.run import RunConfig, RunError, read
+from trainables.run_config import RunConfig, RunError, read
 from trainables.training import Epoch, Training
 
 CHECKPOINT_S = 60.0  # a trial that has trained so long since its last checkpoint asks for one
@@ -39,7 +39,7 @@ class Trial:
         data: for every trial whose config asks for these; others load their own.
     """
 
-    training: Training | Foreign | None
+    training: Training | CustomLoop | None
     run_config: RunConfig | None
     outcome: dict[str, str] | None  # set once the trial is over
     number: int  # epochs done
@@ -77,11 +77,11 @@ class Trial:
             run = read({key: config[key] for key in config if key not in OUR_KEYS})
             self.run_config = run
             self.names, self.costs = list(run.metrics), dict.fromkeys(run.costs, math.nan)
-            self.device = place(gpu_share)
+            self.device = device_for(gpu_share)
             seed = (config.get("trial") or {}).get("seed", run.seeds[0])
             data = self._data(run, paths)
             with self.process.own():
-                self.training = begin(run, data, device=self.device, seed=seed)
+                self.training = start_custom_loop(run, data, device=self.device, seed=seed)
                 self.costs |= self.training.costs()
         except USER_ERRORS as error:
             self._ends_by(error)
@@ -126,7 +126,7 @@ class Trial:
             with self.process.own():
                 self.training.load(folder)
             self.number = self.training.number
-        except Damaged:
+        except CorruptCheckpoint:
             raise  # not the trial's fault: whoever asked has older ones
         except USER_ERRORS as error:
             self._ends_by(error)

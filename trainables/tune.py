@@ -4,7 +4,7 @@ In a program of your own:
 
     tune.Tuner(TorchTrainable, param_space={"data": "trainables.data.load_digits", "epochs": 10, ...})
 
-The config is a run config (`trainables.run.RunConfig`), nested, with two keys more: `import_paths`, the
+The config is a run config (`trainables.run_config.RunConfig`), nested, with two keys more: `import_paths`, the
 folders in which dotted paths and relative files are looked for, and `trial`: {"seed": int}.
 """
 
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
+from trainables.checkpoint_integrity import DISK_REFUSES
+from trainables.first_step_failed import first_step_failed
 from trainables.imports import unwatched
-from trainables.intact import DISK_REFUSES
 from trainables.termination import Termination
-from trainables.unfit import unfit
 
 if TYPE_CHECKING:
     from trainables.data import Data
@@ -38,13 +38,13 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     scheduler that ends trials by these words, so its last result is also marked `done`.
 
     A checkpoint that the disk refuses costs the trial nothing but the way back: it goes on, and the
-    process's next result says so (`unsaved`, one line). A damaged one raises `trainables.intact.Damaged`.
+    process's next result says so (`unsaved`, one line). A damaged one raises `trainables.checkpoint_integrity.CorruptCheckpoint`.
 
     A process that gets a SIGTERM finishes the step it is at, asks for a checkpoint with its result, and
     leaves when it is called after that (`trainables.termination`): to Ray its trial has lost its worker.
 
     Where a service says what to try `first`, each process takes one step of that before its first trial, and
-    raises `trainables.unfit.Unfit` if it does not go well.
+    raises `trainables.first_step_failed.FirstStepFailed` if it does not go well.
     """
 
     trial: Trial
@@ -128,13 +128,15 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             self._built().load(checkpoint)
 
     def _try(self, config: dict[str, Any]) -> None:
-        from trainables.preflight import first_step
+        from trainables.dry_run import first_step
 
         seen = first_step(config, self.trial.given, _gpu_share())
         if seen.outcome != "ran":
-            raise unfit([f"default: {seen.outcome}: {seen.reason}"])
+            raise first_step_failed([f"default: {seen.outcome}: {seen.reason}"])
         if seen.faults():
-            raise unfit([f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()])
+            raise first_step_failed(
+                [f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()]
+            )
 
     def _built(self) -> Trial:
         """The trial, built."""

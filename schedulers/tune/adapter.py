@@ -11,17 +11,17 @@ from ray.tune.experiment import Trial
 from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 from ray.tune.schedulers import TrialScheduler
 
-from schedulers import ray_private
-from schedulers.audit import audited
-from schedulers.listener import LOST, Listener
 from schedulers.outcome import FAILURES, OUTCOMES, outcome_of
-from schedulers.retry import Retries
 from schedulers.rule import Continue, Decision, Exploit, Pause, Rule, Stop
-from schedulers.tune.connections import Connections
-from schedulers.tune.copies import Copies
-from schedulers.tune.pauses import Pauses
+from schedulers.stop_audit import audited
+from schedulers.tune import ray_private
+from schedulers.tune.exploits import PendingExploits
+from schedulers.tune.hooks import AdapterHooks
+from schedulers.tune.listener import LOST, Listener
+from schedulers.tune.oom_retry import OOMRetries
+from schedulers.tune.pause_guard import PauseGuard
 from schedulers.tune.results import Results
-from schedulers.tune.slots import Held, how_many_fit
+from schedulers.tune.slots import DeferredDecisions, how_many_fit
 
 STILL_S = 10.0  # nothing running, nothing pending, nothing coming for so long: nothing will
 
@@ -72,17 +72,17 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self.rule = audited(rule, audit_fraction, audit_seed)
         self._name_metric()
         self.slots = slots
-        self.service = Connections(listener or Listener())
-        self.retries = Retries()
-        self._copies = Copies(self.rule, self.service, time_attr)
-        self._held, self._pauses = Held(), Pauses(self.rule)
+        self.service = AdapterHooks(listener or Listener())
+        self.retries = OOMRetries()
+        self._copies = PendingExploits(self.rule, self.service, time_attr)
+        self._held, self._pauses = DeferredDecisions(), PauseGuard(self.rule)
         self._actors = ray_private.IdleActors()
         self._still_since: float | None = None
         self._told: set[str] = set()  # trials whose end was told
         self._lost: dict[str, bool] = {}  # trials that lost their worker for good -> whether they wait
 
     def attach(self, *, slots: int | None = None, **connections: Any) -> None:
-        """Connect the adapter to a service that runs it, see `Connections`; what is not given stays."""
+        """Connect the adapter to a service that runs it, see `AdapterHooks`; what is not given stays."""
         self.slots = slots or self.slots
         self.service.connect(connections)
 

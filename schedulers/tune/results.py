@@ -9,9 +9,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC, TRAINING_ITERATION
 
-from schedulers.nested import lookup
 from schedulers.outcome import outcome_of
 from schedulers.rule import Report, Rule
+from schedulers.tune.flat_config import get_flat
 
 
 class Results:
@@ -52,5 +52,5 @@ class Results:
             loss = -float(loss) if self.mode == "max" else float(loss)
         if outcome_of(result) == "diverged":
             loss = math.nan
-        config = {key: value for key in rule.parameters for value in lookup(trial.config, key)}
+        config = {key: value for key in rule.parameters for value in get_flat(trial.config, key)}
         return Report(trial.trial_id, self.resource(result), loss, config)

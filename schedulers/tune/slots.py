@@ -19,7 +19,7 @@ from schedulers.rule import Decision, Pause, Stop
 HOLD_S = 20.0  # a slot that has no process by then may be taken by somebody else
 
 
-class Filling:
+class SlotWarmup:
     """Which slots' processes have been heard of, and since when endings are held back."""
 
     def __init__(self) -> None:
@@ -45,12 +45,12 @@ class Filling:
         return now_s - self.since < HOLD_S
 
 
-class Held:
+class DeferredDecisions:
     """Decisions that wait for the slots to fill."""
 
     def __init__(self) -> None:
         self._decisions: dict[str, Decision] = {}
-        self._filling = Filling()
+        self._filling = SlotWarmup()
 
     def saw(self, result: Mapping[str, Any]) -> None:
         """Note the process a result came from."""

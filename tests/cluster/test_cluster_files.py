@@ -6,7 +6,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from service.cluster.jobs import DASHBOARD_PORT
+from raysweep.cluster.jobs import DASHBOARD_PORT
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ("cluster.yaml", "clusters/onprem.yaml")
@@ -42,7 +42,7 @@ def test_studies_lie_where_every_node_sees_them_and_mlflow_is_the_heads(file):
     head = " ".join(config_of(file)["head_start_ray_commands"])
     assert "SWEEPS_STORAGE=/mnt/shared/runs" in head
     assert "MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in head
-    assert "python -m service.tracking.server /mnt/shared/mlflow" in head
+    assert "python -m raysweep.tracking.server /mnt/shared/mlflow" in head
 
 
 def test_setup_commands_are_lists():

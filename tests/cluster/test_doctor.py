@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 import launch
-from service.cluster import doctor
-from service.cluster.doctor import Check, examine
-from service.cluster.leftovers import leftovers
-from service.study.mark import MARK, marked, started
+from raysweep.cluster import doctor
+from raysweep.cluster.doctor import MachineCheck, check_machine
+from raysweep.cluster.leftover_processes import leftovers
+from raysweep.study.storage.process_tag import DRIVER_TAG, process_start_ticks, tagged_process_env
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
 import pathlib, subprocess, sys, time
-from service.study.mark import marked
+from raysweep.study.storage.process_tag import marked
 
 with marked(pathlib.Path(sys.argv[1])):
     print(subprocess.Popen(["sleep", "60"], start_new_session=True).pid, flush=True)
@@ -31,9 +31,11 @@ with marked(pathlib.Path(sys.argv[1])):
 """
 
 
-def look(tmp_path: Path, **environ: str) -> dict[str, Check]:
+def look(tmp_path: Path, **environ: str) -> dict[str, MachineCheck]:
     """Every check by its name."""
-    checks = examine(tmp_path, environ, tmp_path, tracking=lambda: ("sqlite:///x.db", ""), try_ray=False)
+    checks = check_machine(
+        tmp_path, environ, tmp_path, tracking=lambda: ("sqlite:///x.db", ""), try_ray=False
+    )
     return {check.name: check for check in checks}
 
 
@@ -166,7 +168,7 @@ def test_what_a_dead_driver_left_running_is_named_and_left_running(tmp_path: Pat
 def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_driver(tmp_path: Path):
     """Of two processes of one id the time of their start tells which is which."""
     (tmp_path / "7").mkdir()
-    (tmp_path / "7/environ").write_bytes(f"A=1\0{MARK}={os.getpid()}:1:/runs/b\0".encode())
+    (tmp_path / "7/environ").write_bytes(f"A=1\0{DRIVER_TAG}={os.getpid()}:1:/runs/b\0".encode())
     (tmp_path / "7/cmdline").write_bytes(b"raylet\0--x\0")
     (tmp_path / str(os.getpid())).mkdir()
     (tmp_path / str(os.getpid()) / "stat").write_text(f"{os.getpid()} (a b) " + " ".join(["0"] * 19 + ["2"]))
@@ -175,9 +177,9 @@ def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_drive
 
 
 def test_the_mark_is_in_the_environment_only_while_a_study_runs(tmp_path: Path):
-    with marked(tmp_path):
-        assert os.environ[MARK] == f"{os.getpid()}:{started(os.getpid())}:{tmp_path}"
-    assert MARK not in os.environ
+    with tagged_process_env(tmp_path):
+        assert os.environ[DRIVER_TAG] == f"{os.getpid()}:{process_start_ticks(os.getpid())}:{tmp_path}"
+    assert DRIVER_TAG not in os.environ
 
 
 def test_the_command_exits_with_1_where_there_is_a_problem_and_speaks_json(

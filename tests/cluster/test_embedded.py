@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from service.cluster import embedded
-from service.cluster.attached import refuse_silence
-from service.cluster.trouble import ClusterError
+from raysweep.cluster import embedded
+from raysweep.cluster.attach import refuse_silence
+from raysweep.cluster.errors import ClusterError
 
 CLONE = Path(__file__).parents[2]
 
 PROGRAM = """
 import os, pathlib
-from service.cluster.embedded import QUIET, embedded
+from raysweep.cluster.embedded import QUIET, embedded
 ours = (*QUIET, "PYTHONPATH")
 before = [os.environ.get(name) for name in ours]
 import ray
@@ -77,7 +77,7 @@ def fail_to_start(monkeypatch: pytest.MonkeyPatch, temp: Path, logged: str) -> s
     monkeypatch.setenv("RAY_TMPDIR", str(temp))
     monkeypatch.setattr(embedded.ray, "init", init)
     with pytest.raises(ClusterError) as caught:
-        embedded.embedded().__enter__()
+        embedded.embedded_ray().__enter__()
     assert len(tries) == 2
     return str(caught.value)
 

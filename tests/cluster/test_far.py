@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service.study.events import Reported, Started
-from service.study.journal import read_events
+from raysweep.study.journal.events import EpochReported, TrialStarted
+from raysweep.study.journal.log import read_events
 from tests.cluster.hosts import ADDRESSES, CLUSTER, NET, SHARED, Hosts, cluster_up, missing, wait_until
 
 REPO = Path(__file__).resolve().parents[2]
@@ -108,7 +108,7 @@ def events_of(hosts, study):
 
 
 def reported(hosts, study):
-    return [event for event in events_of(hosts, study) if isinstance(event, Reported)]
+    return [event for event in events_of(hosts, study) if isinstance(event, EpochReported)]
 
 
 def log_of(hosts, study):
@@ -219,7 +219,7 @@ def test_stop_now_waits_for_nothing(hosts, sweep):
     file = sweep(trials=2, epochs=3, step_s=30)
     hosts.run("laptop", f"{LAUNCH} {file} --name now --no-wait --cluster {CLUSTER}")
     folder = hosts.shared / "runs/now/journal"
-    wait_until(lambda: folder.is_dir() and any(isinstance(e, Started) for e in events_of(hosts, "now")))
+    wait_until(lambda: folder.is_dir() and any(isinstance(e, TrialStarted) for e in events_of(hosts, "now")))
     stopped = hosts.run("laptop", f"{LAUNCH} stop now --now --json --cluster {CLUSTER}")
     assert json.loads(stopped.stdout)["exit_code"] == 130
     assert reported(hosts, "now") == []
@@ -317,7 +317,7 @@ def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
     names = [re.search(r"far-\S+?(?=:)", (tmp_path / f"user{n}").read_text())[0] for n in (1, 2)]
     assert names[0] != names[1]
     assert all(
-        len({event.trial for event in events_of(hosts, name) if isinstance(event, Started)}) == 3
+        len({event.trial for event in events_of(hosts, name) if isinstance(event, TrialStarted)}) == 3
         for name in names
     )
 

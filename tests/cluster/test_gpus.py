@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import ray
 
-from service.cluster.embedded import QUIET
-from service.cluster.machine import Machine
-from service.spec.sweep import Resources
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.stop import StopSignal
+from raysweep.cluster.embedded import QUIET
+from raysweep.cluster.machine import Machine
+from raysweep.config.sweep import Resources
+from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.journal.log import read_events
+from raysweep.study.storage.layout import StudyFolder
 from tests.cluster.fake_gpu import OnFakeGpu
 from tests.study.slot import small_sweep
 
@@ -31,7 +31,7 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, fl
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     monkeypatch.setenv("PYTHONPATH", str(CLONE))
-    monkeypatch.setattr("service.study.tune.TorchTrainable", OnFakeGpu)
+    monkeypatch.setattr("raysweep.study.execution.tuner.TorchTrainable", OnFakeGpu)
     asked = Resources(cpu=0.5, gpu=SHARE)
     run: dict[str, Any] = {
         "data": "trainables.data.load_digits",
@@ -44,12 +44,12 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, fl
         TRIALS, run=run, import_paths=[str(CLONE)], sampler={"name": "optuna.samplers.RandomSampler"}
     )
     folder = StudyFolder.create(tmp_path, "small", sweep, "")
-    from service.study.tune import conduct
+    from raysweep.study.execution.tuner import run_tuner
 
     ray.init(address="local", num_cpus=4, num_gpus=GPUS, include_dashboard=False, log_to_driver=False)
     try:
         slots = Machine(4, GPUS).slots(asked)
-        finish = conduct(
+        finish = run_tuner(
             sweep, folder, slots=slots, resources={"cpu": asked.cpu, "gpu": SHARE}, stop=StopSignal()
         )
     finally:

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from service.cluster import machine
-from service.cluster.machine import CannotPlace, Machine
+from raysweep.cluster import machine
+from raysweep.cluster.machine import CannotPlace, Machine
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from service.cluster.machine import CannotPlace, Machine
-from service.cluster.nodes import Nodes, machines_of, offered, promised, read_cluster_file
-from service.cluster.trouble import ClusterError
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.machine import CannotPlace, Machine
+from raysweep.cluster.nodes import Nodes, available_nodes, declared_nodes, machines_of, read_cluster_file
 
 ROOT = Path(__file__).resolve().parents[2]
 AWS = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
@@ -20,14 +20,14 @@ def asks(cpu=1.0, gpu=None):
 
 
 def test_the_shipped_aws_cluster_can_offer_eight_gpus_and_promises_its_head():
-    nodes = offered(AWS)
+    nodes = available_nodes(AWS)
     assert nodes.machines == (Machine(0, 0), *[Machine(4, 1)] * 8)
-    assert promised(AWS) == nodes.promised == 1
+    assert declared_nodes(AWS) == nodes.promised == 1
 
 
 def test_machines_one_owns_are_known_only_once_they_are_up():
-    assert offered(ONPREM) is None
-    assert promised(ONPREM) == 3
+    assert available_nodes(ONPREM) is None
+    assert declared_nodes(ONPREM) == 3
 
 
 @pytest.mark.parametrize(
@@ -41,13 +41,13 @@ def test_machines_one_owns_are_known_only_once_they_are_up():
     ],
 )
 def test_trials_are_counted_node_by_node(cpu, gpu, slots):
-    assert offered(AWS).slots(asks(cpu, gpu)) == slots
+    assert available_nodes(AWS).slots(asks(cpu, gpu)) == slots
 
 
 @pytest.mark.parametrize(("cpu", "gpu"), [(8, 0), (1, 2), (5, 0.1)])
 def test_what_no_single_node_can_hold_is_refused_though_the_sum_would(cpu, gpu):
     with pytest.raises(CannotPlace, match=r"the largest of 9 nodes .* offers 4 CPU and 1 GPU"):
-        offered(AWS).slots(asks(cpu, gpu))
+        available_nodes(AWS).slots(asks(cpu, gpu))
 
 
 def test_the_files_limit_binds():

@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from service.cluster.on_end import announce
+from raysweep.cluster.end_notification import announce
 
 FACTS = {"study": "s", "state": "done", "exit_code": 0}
 

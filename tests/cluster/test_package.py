@@ -4,8 +4,8 @@ import subprocess
 
 import pytest
 
-from service.cluster.package import packed, select_files, sent_as
-from service.cluster.trouble import ClusterError
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.working_tree import packed, select_files, sent_as
 
 
 def tree(folder, *names, size=3):
@@ -111,12 +111,12 @@ def test_a_file_that_is_in_neither_is_refused(clone, tmp_path):
 
 
 def test_a_large_file_is_left_out_by_name_and_too_much_is_refused(clone, monkeypatch):
-    monkeypatch.setattr("service.cluster.package.LARGE_FILE_MB", 1)
+    monkeypatch.setattr("raysweep.cluster.working_tree.LARGE_FILE_MB", 1)
     tree(clone, "data.csv", size=2 * 2**20)
     with packed(clone, clone) as package:
         assert "data.csv" not in names_in(package.folder)
         assert "not data.csv: over 1 MB" in str(package)
-    monkeypatch.setattr("service.cluster.package.LARGE_FILE_MB", 50)
-    monkeypatch.setattr("service.cluster.package.LIMIT_MB", 1)
+    monkeypatch.setattr("raysweep.cluster.working_tree.LARGE_FILE_MB", 50)
+    monkeypatch.setattr("raysweep.cluster.working_tree.LIMIT_MB", 1)
     with pytest.raises(ClusterError, match="2 MB to send, at most 1"), packed(clone, clone):
         pass

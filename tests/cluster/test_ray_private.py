@@ -5,7 +5,7 @@ import inspect
 import ray
 from ray._private import node, parameter, worker
 
-from service.cluster.ray_private import bootstrap_address, without_monitors
+from raysweep.cluster.ray_private import bootstrap_address, without_monitors
 
 
 def test_ray_init_asks_ray_params_what_to_start():

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.before.corners import trial_config
-from service.cluster.embedded import embedded
-from service.spec import read_sweep
+from raysweep.cluster.embedded import embedded_ray
+from raysweep.config import read_sweep
+from raysweep.preflight.probe_configs import trial_config
 from trainables.data import load
 
 pytestmark = pytest.mark.ray
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded():
+    with embedded_ray():
         yield
 
 
 def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Path):
     """A net too large is refused by torch within its bound: the node, and its other trials, never feel it."""
-    from service.cluster.rehearse import free_memory_mb, rehearse_on_workers
+    from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers
 
     file = tmp_path / "s.yaml"
     file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")

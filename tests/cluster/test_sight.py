@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cluster.sight import refuse_unseen, unseen
-from service.cluster.trouble import ClusterError
+from raysweep.cluster.data_visibility import missing_data_files, refuse_missing_data_files
+from raysweep.cluster.errors import ClusterError
 from tests.study.slot import small_sweep
 
 
@@ -49,7 +49,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_data_file_is_sent_seen_or_named(places, path: str, says: str, certain: bool):
     clone, project = places
     path = path.format(project=project, outside=project.parent / "outside")
-    found = unseen(sweep_of(project, path), clone, project)
+    found = missing_data_files(sweep_of(project, path), clone, project)
     assert [(each.key, each.certain) for each in found] == (
         [("run.data_config.path", certain)] if says else []
     )
@@ -59,5 +59,5 @@ def test_a_data_file_is_sent_seen_or_named(places, path: str, says: str, certain
 def test_what_no_cluster_can_have_is_not_submitted(places):
     clone, project = places
     with pytest.raises(ClusterError, match=r"large\.csv: 51 MB"):
-        refuse_unseen(sweep_of(project, "large.csv"), clone, project)
-    assert len(refuse_unseen(sweep_of(project, str(project / "small.csv")), clone, project)) == 1
+        refuse_missing_data_files(sweep_of(project, "large.csv"), clone, project)
+    assert len(refuse_missing_data_files(sweep_of(project, str(project / "small.csv")), clone, project)) == 1

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cluster.target import choose
-from service.cluster.trouble import ClusterError
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.target import choose
 
 FILE = Path("my/cluster.yaml")
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from service.study.events import Event, Exploited, Reported
-from service.study.journal import read_events
-from service.study.record import StudyRecord, fold
+from raysweep.study.journal.events import EpochReported, Event, TrialExploited
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import StudyRecord, fold
 
 ROOT = Path(__file__).parents[2]
 NOBODY_LISTENS = "http://127.0.0.1:9"
@@ -67,9 +67,9 @@ def record(study: Path) -> StudyRecord:
     return fold(events(study))
 
 
-def reports(study: Path) -> list[Reported]:
+def reports(study: Path) -> list[EpochReported]:
     """Every epoch that counted, in the order of the journal."""
-    return [event for event in events(study) if isinstance(event, Reported) and not event.again]
+    return [event for event in events(study) if isinstance(event, EpochReported) and not event.again]
 
 
 def history(study: Path) -> list[tuple[str, int, int, str, str]]:
@@ -83,7 +83,7 @@ def curves(study: Path) -> list[tuple[str, int, str]]:
 
 def copies(study: Path) -> list[tuple[str, int, int, str, str]]:
     """Of a population, who copied whom when, and the settings that came of it."""
-    copied = [event for event in events(study) if isinstance(event, Exploited)]
+    copied = [event for event in events(study) if isinstance(event, TrialExploited)]
     return sorted((e.trial, e.epoch, e.generation, e.donor, repr(e.config)) for e in copied)
 
 

@@ -7,15 +7,15 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from service.study.events import (
-    Asked,
-    Checkpointed,
-    Ended,
+from raysweep.study.journal.events import (
+    CheckpointSaved,
+    EpochReported,
     Event,
-    Exploited,
-    Promoted,
-    Reported,
-    Started,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+    TrialPromoted,
+    TrialStarted,
 )
 from tests.faults.driver import ended, events, said, start, store_of
 from tests.faults.mortal import WHENS
@@ -56,7 +56,15 @@ FIRST = {
     "pfl": "Ended",
 }
 """The event at which each one's driver is killed first: what is its own."""
-KINDS = (Asked, Started, Reported, Checkpointed, Exploited, Promoted, Ended)
+KINDS = (
+    TrialCreated,
+    TrialStarted,
+    EpochReported,
+    CheckpointSaved,
+    TrialExploited,
+    TrialPromoted,
+    TrialEnded,
+)
 
 
 def write_two(folder: Path, scheduler: str) -> None:

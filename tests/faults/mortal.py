@@ -20,8 +20,8 @@ import threading
 import time
 
 import launch
-from service.study.events import Closed, Event
-from service.study.journal import Journal
+from raysweep.study.journal.events import AttemptEnded, Event
+from raysweep.study.journal.log import Journal
 
 WHENS = ("before", "torn", "after", "soon")
 
@@ -41,7 +41,7 @@ def doom(kind: str, nth: int, when: str) -> None:
 
     def fatal(journal: Journal, event: Event) -> None:
         nonlocal seen
-        if isinstance(event, Closed) and seen >= nth:
+        if isinstance(event, AttemptEnded) and seen >= nth:
             die()
         seen += type(event).__name__ == kind and not getattr(event, "again", False)
         if seen != nth or type(event).__name__ != kind:

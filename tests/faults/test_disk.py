@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from service.spec import read_sweep
-from service.study.events import Ended, Unsaved
-from service.study.folder import StudyFolder
+from raysweep.config import read_sweep
+from raysweep.study.journal.events import CheckpointFailed, TrialEnded
+from raysweep.study.storage.layout import StudyFolder
 from tests.faults.driver import after_epochs, curves, ended, events, record, reports, said, start
 from tests.faults.sweeps import write_sweep
 
@@ -58,7 +58,7 @@ def test_a_disk_full_for_checkpoints_costs_no_trial_and_is_said_once(tmp_path: P
     roomy = start(tmp_path, "run", "roomy.yaml")
     assert ended(start(tmp_path, "resume", "full"), tmp_path) == 0, said(tmp_path)
     assert ended(roomy, tmp_path) == 0, said(tmp_path)
-    told = [event for event in events(tmp_path / "runs/full") if isinstance(event, Unsaved)]
+    told = [event for event in events(tmp_path / "runs/full") if isinstance(event, CheckpointFailed)]
     assert told
     assert all("no checkpoint could be written: " in event.error for event in told)
     assert said(tmp_path).count("no checkpoint could be written: No space left on device; trials go on") == 1
@@ -88,4 +88,4 @@ def test_a_disk_full_for_the_journal_ends_the_sweep_in_order_and_with_room_again
     after = reports(study)
     assert list(map(repr, after[: len(before)])) == list(map(repr, before))  # a metric may be NaN
     assert len(after) == len({(event.trial, event.epoch) for event in after}) == 6 * 8
-    assert len([event for event in events(study) if isinstance(event, Ended)]) == 6
+    assert len([event for event in events(study) if isinstance(event, TrialEnded)]) == 6

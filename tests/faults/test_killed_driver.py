@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.study.events import Closed
-from service.study.keeper import best_checkpoint
+from raysweep.study.execution.checkpoint_gc import best_checkpoint
+from raysweep.study.journal.events import AttemptEnded
 from tests.faults.driver import ended, events, history, record, said, start, store_of
 from tests.faults.kills import FIRST, SCHEDULERS, kill, kill_again, write_two
 from tests.faults.mortal import WHENS
@@ -51,7 +51,7 @@ def test_every_trial_ended_as_in_the_uninterrupted_run(study: Path):
 
 
 def test_only_the_last_attempt_closed_in_good_order(study: Path):
-    closed = [event for event in events(study / "runs/cut") if isinstance(event, Closed)]
+    closed = [event for event in events(study / "runs/cut") if isinstance(event, AttemptEnded)]
     assert [(event.attempt, event.exit_code) for event in closed] == [(3, 0)]
 
 

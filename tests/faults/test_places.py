@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from service.spec import read_sweep
-from service.study.events import Recovered
-from service.study.folder import StudyFolder
-from service.study.status import read_status
+from raysweep.config import read_sweep
+from raysweep.study.journal.events import TrialRecovered
+from raysweep.study.journal.status_file import read_status
+from raysweep.study.storage.layout import StudyFolder
 from tests.faults.driver import ROOT, after_epochs, ended, events, record, reports, said, start
 from tests.faults.sweeps import write_sweep
 
@@ -47,7 +47,7 @@ def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_pa
     assert [(event.trial, event.epoch) for event in after] == [
         (trial, epoch) for trial in ("00000", "00001") for epoch in range(1, 41)
     ]
-    (recovered,) = [event for event in events(place) if isinstance(event, Recovered)]
+    (recovered,) = [event for event in events(place) if isinstance(event, TrialRecovered)]
     assert recovered.error.startswith("damaged checkpoint: its epoch ")
     assert "; goes on from its epoch " in recovered.error
     assert record(place).counts() == {"completed": 2}

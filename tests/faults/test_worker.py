@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.study.events import Recovered, Reported
+from raysweep.study.journal.events import EpochReported, TrialRecovered
 from tests.faults.driver import after_epochs, curves, ended, events, history, record, reports, said, start
 from tests.faults.sweeps import write_sweep
 
@@ -24,7 +24,7 @@ def test_a_worker_killed_in_training_saving_or_restoring_costs_its_trial_nothing
     assert ended(start(tmp_path, "run", "killed.yaml"), tmp_path) == 0, said(tmp_path)
     study = tmp_path / "runs/killed"
     assert {mark.name for mark in marks.iterdir()} == {"train", "save", "restore", "restored"}
-    lost = [event.trial for event in events(study) if isinstance(event, Recovered)]
+    lost = [event.trial for event in events(study) if isinstance(event, TrialRecovered)]
     assert sorted(lost) == ["00000", "00001", "00002", "00002"]
     assert record(study).counts() == {"completed": 4}
     epochs = [(trial, epoch) for trial, epoch, _ in curves(study)]
@@ -41,8 +41,8 @@ def test_a_process_asked_to_leave_in_a_step_finishes_it_and_its_trial_goes_on(tm
     study = tmp_path / "runs/asked"
     assert {mark.name for mark in marks.iterdir()} == set(points)
     assert record(study).counts() == {"completed": 4}
-    assert not [event for event in events(study) if isinstance(event, Reported) and event.again]
-    lost = [event for event in events(study) if isinstance(event, Recovered)]
+    assert not [event for event in events(study) if isinstance(event, EpochReported) and event.again]
+    lost = [event for event in events(study) if isinstance(event, TrialRecovered)]
     assert [event.terminated for event in lost] == [True] * len(lost)
     assert {event.trial for event in lost} >= {"00000", "00001", "00002"}  # the last one had no epoch left
 
@@ -59,7 +59,7 @@ def test_three_sigterms_at_once_change_nothing_of_a_study_but_its_processes(tmp_
         for pid in {int(event.worker.rpartition(":")[2]) for event in reports(study)[-9:]}:
             os.kill(pid, signal.SIGTERM)
     assert ended(process, tmp_path) == 0, said(tmp_path)
-    assert any(isinstance(event, Recovered) for event in events(study))
+    assert any(isinstance(event, TrialRecovered) for event in events(study))
     assert history(study) == history(tmp_path / "runs/quiet")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from service.study.events import Asked, Ended, Event, Reported, Started
+from raysweep.study.journal.events import EpochReported, Event, TrialCreated, TrialEnded, TrialStarted
 from tests.report import stories
 
 
@@ -21,19 +21,19 @@ def trial(
     name, t = f"{number:05d}", 1000.0 * number
     chosen = stories.config(number) if config is None else config
     told: list[Event] = [
-        Asked(t=t, trial=name, config=chosen, source=words.get("source", "sampler")),
-        Started(t=t, trial=name, attempt=1),
+        TrialCreated(t=t, trial=name, config=chosen, source=words.get("source", "sampler")),
+        TrialStarted(t=t, trial=name, attempt=1),
     ]
     for epoch, loss in enumerate(val, start=1):
         metrics = {"val_loss": loss} | ({} if train is None else {"train_loss": train[epoch - 1]})
         metrics |= {"val_loss_raw": words["raw"][epoch - 1]} if "raw" in words else {}
         told.append(
-            Reported(
+            EpochReported(
                 t=t + epoch, trial=name, generation=0, epoch=epoch, work=epoch, loss=loss,
                 metrics=metrics, decision="continue",
             )
         )  # fmt: skip
     return [
         *told,
-        Ended(t=t + len(val) + 1, trial=name, outcome=outcome, reason=words.get("reason", "as told")),
+        TrialEnded(t=t + len(val) + 1, trial=name, outcome=outcome, reason=words.get("reason", "as told")),
     ]

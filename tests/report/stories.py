@@ -6,11 +6,20 @@ import math
 from pathlib import Path
 from typing import Any
 
-from service.report.subject import Subject, of_study
-from service.spec import Sweep
-from service.study.events import Asked, Begun, Closed, Ended, Event, Exploited, Reported, Started
-from service.study.folder import StudyFolder
-from service.study.journal import Journal
+from raysweep.config import Sweep
+from raysweep.report.subject import Subject, of_study
+from raysweep.study.journal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochReported,
+    Event,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+    TrialStarted,
+)
+from raysweep.study.journal.log import Journal
+from raysweep.study.storage.layout import StudyFolder
 
 LR, LAYERS = "optimizer_config.lr", "net_config.layers"
 EPOCHS = 4
@@ -38,20 +47,20 @@ def trial(number: int, loss: float, config: dict[str, Any], **words: Any) -> lis
     name, t = f"{number:05d}", 10.0 * number
     epochs = words.get("epochs", EPOCHS)
     told: list[Event] = [
-        Asked(t=t, trial=name, config=config, source=words.get("source", "sampler")),
-        Started(t=t, trial=name, attempt=1),
+        TrialCreated(t=t, trial=name, config=config, source=words.get("source", "sampler")),
+        TrialStarted(t=t, trial=name, attempt=1),
     ]
     for epoch in range(1, epochs + 1):
         value = loss + 0.1 * (epochs - epoch)
         told.append(
-            Reported(
+            EpochReported(
                 t=t + 2 * epoch, trial=name, generation=0, epoch=epoch, work=epoch, loss=value,
                 metrics={"val_loss": value, **words.get("metrics", {})}, decision="continue",
             )
         )  # fmt: skip
     end = t + 2 * epochs
     outcome, reason = words.get("outcome", "completed"), words.get("reason", f"finished all {epochs} epochs")
-    return [*told, Ended(t=end, trial=name, outcome=outcome, reason=reason)]
+    return [*told, TrialEnded(t=end, trial=name, outcome=outcome, reason=reason)]
 
 
 def config(number: int, layers: int | None = None) -> dict[str, Any]:
@@ -87,7 +96,7 @@ def population() -> list[Event]:
     """Two members of two epochs each; the second copies the first after its second epoch."""
     one, two = trial(0, 0.2, config(0)), trial(1, 0.9, config(1))
     new = {LR: 0.05, LAYERS: 3}
-    copied = Exploited(
+    copied = TrialExploited(
         t=14.5, trial="00001", donor="00000", epoch=2, generation=1, config=new, reason="bottom 25 %"
     )
     return [*one, *two[:4], copied, *two[4:]]
@@ -98,9 +107,9 @@ def write(root: Path, events: list[Event], wanted: Sweep | None = None) -> Study
     journal = Journal(folder.journal_dir, "told")
     last = max((event.t for event in events), default=0.0)
     for event in [
-        Begun(t=0.0, attempt=1, slots=2, trials=12),
+        AttemptStarted(t=0.0, attempt=1, slots=2, trials=12),
         *events,
-        Closed(t=last, attempt=1, exit_code=0, reason="all trials ended"),
+        AttemptEnded(t=last, attempt=1, exit_code=0, reason="all trials ended"),
     ]:
         journal.append(event)
     journal.close()

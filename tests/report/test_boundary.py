@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from raysweep.report.boundary import edge_p_value, edges, extend_line, further, is_near
 from schedulers.space import Categorical, Float, Int
-from service.report.boundary import edge_p_value, edges, extend_line, further, is_near
 from tests.report import stories
 
 LR = stories.LR

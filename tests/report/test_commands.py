@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 import launch
-from service.report.boundary import edges
-from service.report.findings import Evidence, findings
-from service.report.importance import Importance
-from service.report.tables import tables
+from raysweep.report.boundary import edges
+from raysweep.report.findings import Evidence, findings
+from raysweep.report.importance import Importance
+from raysweep.report.tables import tables
 from tests.report import stories
 
 CROWDED = [1e-3 * (1 + number / 99) if number % 2 else 0.5 for number in range(30)]

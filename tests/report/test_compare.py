@@ -8,17 +8,17 @@ import pytest
 from scipy.stats import ttest_ind
 
 from launch import main
+from raysweep.report.agreement import agreement, common, distances, in_unit
+from raysweep.report.compare import as_json, compare
+from raysweep.report.compare_sections import sections, write
+from raysweep.report.equal_budget import Obstacle, Procedure
+from raysweep.report.errors import CannotReport, NothingFound
+from raysweep.report.retrained_comparison import compare_retrained
+from raysweep.report.trajectory import Trajectory, at_budget, precedence, resampled, trajectory, within
+from raysweep.study.journal.events import AttemptStarted
+from raysweep.study.results.finalize import VERSION as RETRAINED_VERSION
+from raysweep.study.storage.files import write_json
 from schedulers.space import Categorical, Float, Int
-from service.report.agreement import agreement, common, distances, in_unit
-from service.report.compare import as_json, compare
-from service.report.compare_sections import sections, write
-from service.report.course import Course, at_budget, course, precedence, resampled, within
-from service.report.duel import Obstacle, Procedure
-from service.report.errors import CannotReport, NothingFound
-from service.report.retrained import retrained_duel
-from service.study.conclude import VERSION as RETRAINED_VERSION
-from service.study.events import Begun
-from service.study.files import write_json
 from tests.report import curves, stories
 
 LR, LAYERS = stories.LR, stories.LAYERS
@@ -156,7 +156,9 @@ def test_all_pairs_of_three_share_the_level(tmp_path):
 
 def test_other_data_are_not_compared(tmp_path):
     def trained_on(fingerprint, root):
-        begun = Begun(t=0.0, attempt=1, slots=2, trials=1, provenance={"data_fingerprint": fingerprint})
+        begun = AttemptStarted(
+            t=0.0, attempt=1, slots=2, trials=1, provenance={"data_fingerprint": fingerprint}
+        )
         return stories.subject(root, [begun, *curves.trial(0, [0.3, 0.2])], stories.sweep(**RANDOM))
 
     found = compare([[trained_on("x", tmp_path / "a")], [trained_on("y", tmp_path / "b")]])
@@ -209,8 +211,10 @@ def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(tmp_path, m
         found = (
             retraining(*sorted(rng.normal(size=(count, 5)).tolist(), key=np.mean)) for count in candidates
         )
-        monkeypatch.setattr("service.report.retrained.retraining_of", lambda _, found=found: next(found))
-        wrong += retrained_duel("a", "b", one, other, 0.05).better != ""
+        monkeypatch.setattr(
+            "raysweep.report.retrained_comparison.retraining_of", lambda _, found=found: next(found)
+        )
+        wrong += compare_retrained("a", "b", one, other, 0.05).better != ""
     assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
 
 
@@ -304,20 +308,20 @@ def test_a_trial_counts_once_its_epochs_are_spent(budget, best):
 
 
 def test_before_a_budgets_first_trial_there_is_nothing():
-    seen = within(Course(np.array([0.3, 0.1]), np.array([4.0, 4.0])), 3.0)
+    seen = within(Trajectory(np.array([0.3, 0.1]), np.array([4.0, 4.0])), 3.0)
     best, spent = resampled(seen, 0)
     assert np.isinf(at_budget(best, spent, 3.0)).all()
 
 
 def test_resampled_orders_spend_and_gain_step_by_step():
-    best, spent = resampled(Course(np.array([0.3, math.inf, 0.1]), np.array([4.0, 1.0, 4.0])), 0)
+    best, spent = resampled(Trajectory(np.array([0.3, math.inf, 0.1]), np.array([4.0, 1.0, 4.0])), 0)
     assert (np.diff(best[np.isfinite(best).all(axis=1)], axis=1) <= 0).all()
     assert (np.diff(spent, axis=1) > 0).all()
 
 
 def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path):
     events = curves.trial(0, [0.5] * 4) + curves.trial(1, [0.1] * 2, outcome="stopped")
-    seen = course(stories.subject(tmp_path, events))
+    seen = trajectory(stories.subject(tmp_path, events))
     assert list(seen.losses) == [0.5, math.inf]
     assert list(seen.epochs) == [4.0, 2.0]
 

@@ -8,11 +8,11 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from service.report.database import of_database
-from service.report.errors import CannotReport
-from service.report.optuna_study import as_study
-from service.report.report import report
-from service.search.samplers import quiet
+from raysweep.report.database import of_database
+from raysweep.report.errors import CannotReport
+from raysweep.report.optuna_study import as_study
+from raysweep.report.report import report
+from raysweep.search.samplers import quiet
 
 BEST = "SELECT MIN(value) FROM trial_values NATURAL JOIN trials WHERE state = 'COMPLETE'"
 OPTIONS = """\

@@ -16,7 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from service.report.fanova import Fanova, axes_of, encode
+from raysweep.report.fanova import Fanova, axes_of, encode
 
 RATE = FloatDistribution(1e-4, 1e-1, log=True)
 DROPOUT = FloatDistribution(0.0, 0.5)

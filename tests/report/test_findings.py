@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from service.report.boundary import edges
-from service.report.findings import RULES, Evidence, findings
-from service.report.importance import Importance
-from service.report.tables import tables
+from raysweep.report.boundary import edges
+from raysweep.report.findings import RULES, Evidence, findings
+from raysweep.report.importance import Importance
+from raysweep.report.tables import tables
 from tests.report import stories
 
 

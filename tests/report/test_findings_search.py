@@ -4,13 +4,13 @@ import math
 
 import pytest
 
-from service.report.findings import findings
-from service.report.findings.evidence import Evidence
-from service.report.importance import Importance, Share
-from service.report.noise import noise_of
-from service.report.tables import tables
-from service.study.desk import SEED_KEY
-from service.study.files import write_json
+from raysweep.report.findings import findings
+from raysweep.report.findings.evidence import Evidence
+from raysweep.report.importance import Importance, Share
+from raysweep.report.noise import noise_of
+from raysweep.report.tables import tables
+from raysweep.study.execution.controller import SEED_KEY
+from raysweep.study.storage.files import write_json
 from tests.report import curves, stories
 
 LR, LAYERS = stories.LR, stories.LAYERS

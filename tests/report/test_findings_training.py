@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from service.report.findings import findings
-from service.report.findings.evidence import Evidence
-from service.report.findings.training import by_halfway, spikes, still_falling
-from service.report.importance import Importance
-from service.report.tables import tables
+from raysweep.report.findings import findings
+from raysweep.report.findings.evidence import Evidence
+from raysweep.report.findings.training import by_halfway, spikes, still_falling
+from raysweep.report.importance import Importance
+from raysweep.report.tables import tables
 from tests.report import curves, stories
 
 EPOCHS = 10

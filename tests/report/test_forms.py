@@ -11,16 +11,16 @@ import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
-from service.report.errors import CannotReport, NothingFound
-from service.report.figures import Figure, figures
-from service.report.findings import Finding
-from service.report.markdown import as_markdown, markdown
-from service.report.page import as_page, page
-from service.report.report import as_json, report
-from service.report.sections import MEND, Section
-from service.report.subject import only_study
-from service.report.terminal import print_report, print_sections
-from service.report.write import write
+from raysweep.report.errors import CannotReport, NothingFound
+from raysweep.report.figures import Figure, figures
+from raysweep.report.findings import Finding
+from raysweep.report.html_page import as_page, page
+from raysweep.report.markdown import as_markdown, markdown
+from raysweep.report.report import as_json, report
+from raysweep.report.report_files import write
+from raysweep.report.sections import MEND, Section
+from raysweep.report.subject import only_study
+from raysweep.report.terminal import print_report, print_sections
 from tests.report import stories
 
 

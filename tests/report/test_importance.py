@@ -6,9 +6,9 @@ import optuna
 import pytest
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-from service.report.importance import importance
-from service.report.optuna_study import as_study
-from service.search.samplers import quiet
+from raysweep.report.importance import importance
+from raysweep.report.optuna_study import as_study
+from raysweep.search.samplers import quiet
 from tests.report import stories
 
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from service.report.optuna_study import as_study
-from service.report.parallel import parallel
+from raysweep.report.optuna_study import as_study
+from raysweep.report.parallel import parallel
 from tests.report import stories
 
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from service.report.course import precedence
-from service.report.rank_test import rank_test, reachable_p, sweeps_a_side
+from raysweep.report.rank_test import rank_test, reachable_p, sweeps_a_side
+from raysweep.report.trajectory import precedence
 
 VALUES = st.lists(st.integers(-1000, 1000), min_size=2, max_size=9, unique=True)
 

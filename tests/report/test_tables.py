@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from service.report.series import copies, progress
-from service.report.tables import stops, tables
-from service.study.events import Reported
+from raysweep.report.series import copies, progress
+from raysweep.report.tables import stops, tables
+from raysweep.study.journal.events import EpochReported
 from tests.report import stories
 
 
@@ -147,7 +147,7 @@ def test_a_winner_that_copied_shows_the_settings_its_weights_were_trained_under(
     """Donor's settings to the copy's epoch, then those that the copy was given: as the journal tells it."""
     events = stories.population()
     for place, event in enumerate(events):  # who copies becomes the best
-        if isinstance(event, Reported) and event.trial == "00001":
+        if isinstance(event, EpochReported) and event.trial == "00001":
             events[place] = replace(event, loss=event.loss - 0.8)
     wanted = stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
     subject = stories.subject(tmp_path, events, wanted)

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from schedulers import ASHARule, Continue, FIFORule, Pause, Report, Resume, Stop, SuccessiveHalvingRule
-from schedulers.audit import WOULD_STOP, AuditedRule, audited
-from schedulers.predictive import PFLRule
-from schedulers.replay import replay
+from schedulers.classic_pfl import PFLRule
+from schedulers.simulate import replay
+from schedulers.stop_audit import WOULD_STOP, AuditedRule, audited
 
 R = 9
 

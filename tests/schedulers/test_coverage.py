@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedulers.coverage import FEWEST, NOMINAL, widening
+from schedulers.conformal import FEWEST, NOMINAL, widening
 
 SIZES = st.floats(0, 100)
 

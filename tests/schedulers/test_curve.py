@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedulers.curve import (
+from schedulers.curve_model import (
     RHO,
     TAU,
     Decay,
     Forecast,
+    LossScale,
     Predictor,
-    Scale,
     decay,
     ladder,
     slopes,
@@ -51,30 +51,30 @@ def test_two_levels_are_about_a_doubling():
 
 @given(losses=st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=5))
 def test_a_positive_loss_survives_the_log_scale(losses):
-    scale = Scale.of(losses, positive=True)
+    scale = LossScale.of(losses, positive=True)
     assert [scale.loss(z) for z in scale.z(losses)] == pytest.approx(losses)
 
 
 @given(losses=st.lists(st.integers(-999, 999), min_size=1, max_size=5))
 def test_any_loss_survives_the_raw_scale(losses):
-    scale = Scale.of(losses, positive=False)
+    scale = LossScale.of(losses, positive=False)
     assert [scale.loss(z) for z in scale.z(losses)] == pytest.approx(losses)
 
 
 def test_the_raw_unit_is_the_spread_of_the_losses_and_no_outlier_moves_it():
-    assert Scale.of([-3, -2, -1, 0, 1e9], positive=False) == Scale(log=False, unit=1.0)
+    assert LossScale.of([-3, -2, -1, 0, 1e9], positive=False) == LossScale(log=False, unit=1.0)
 
 
 def test_what_lies_a_million_units_out_is_cut_off():
-    assert Scale(log=False, unit=0.5).z([1e300, -1e300]).tolist() == [1e6, -1e6]
+    assert LossScale(log=False, unit=0.5).z([1e300, -1e300]).tolist() == [1e6, -1e6]
 
 
 def test_equal_losses_have_no_spread_and_a_unit_of_one():
-    assert Scale.of([0.0, 0.0], positive=False).unit == 1.0
+    assert LossScale.of([0.0, 0.0], positive=False).unit == 1.0
 
 
 def test_a_forecast_beyond_a_float_is_infinite():
-    assert Scale(log=True).loss(1e4) == math.inf
+    assert LossScale(log=True).loss(1e4) == math.inf
 
 
 def test_a_slope_is_the_change_a_doubling():
@@ -219,5 +219,5 @@ def test_the_quantile_of_a_tiny_probability_is_that_of_its_tail(probability):
 
 
 def test_curves_of_different_lengths_make_a_table_with_gaps():
-    table = Scale(log=True).table([[1.0], [], [math.e, 1.0]], 3)
+    table = LossScale(log=True).table([[1.0], [], [math.e, 1.0]], 3)
     assert table == pytest.approx(np.array([[0, np.nan, np.nan], [np.nan] * 3, [1, 0, np.nan]]), nan_ok=True)

@@ -28,7 +28,7 @@ from schedulers import (
     Stop,
     SuccessiveHalvingRule,
 )
-from schedulers.audit import AuditedRule
+from schedulers.stop_audit import AuditedRule
 
 R = 9
 SPACE = {"lr": Float(1e-3, 1.0, log=True)}

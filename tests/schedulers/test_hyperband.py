@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schedulers import Continue, HyperbandRule, Pause, Report, Stop, SuccessiveHalvingRule
 from schedulers.hyperband import bracket_plans
-from schedulers.replay import replay
+from schedulers.simulate import replay
 
 
 @pytest.mark.parametrize(

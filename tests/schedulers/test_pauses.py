@@ -18,7 +18,7 @@ from schedulers import (
     RuleScheduler,
     Stop,
 )
-from schedulers.tune.pauses import REMEDY
+from schedulers.tune.pause_guard import REMEDY
 from tests.schedulers.test_tune import Controller, FakeTrial, Scripted, adapter, result
 from tests.schedulers.trainables import Slope, falling
 

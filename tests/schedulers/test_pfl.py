@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedulers import ClassicPFLRule, Continue, Report, Stop
-from schedulers.pfl import log_loss
+from schedulers.classic_pfl import log_loss
 
 
 def run(rule, trial, loss_at, epochs=None):

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedulers.curve import CROSSED
-from schedulers.forecasting import REFERENCES
-from schedulers.predictive import PFLRule
-from schedulers.replay import replay
+from schedulers.classic_pfl import PFLRule
+from schedulers.curve_model import CROSSED
+from schedulers.learning_curves import REFERENCES
 from schedulers.rule import Continue, Outlook, Pause, Report, Resume, Stop
+from schedulers.simulate import replay
 
 R = 16
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from schedulers import RacingRule, Report
-from schedulers.racing import beaten
+from schedulers.racing import eliminated
 
 QUICK = {"1": 0.10, "2": 0.11, "3": 0.09}
 
@@ -26,21 +26,21 @@ QUICK = {"1": 0.10, "2": 0.11, "3": 0.09}
     ],
 )
 def test_a_candidate_is_out_once_a_paired_test_is_sure(losses, out):
-    assert ("slow" in beaten({"quick": QUICK, "slow": losses}, rivals=1)) is out
+    assert ("slow" in eliminated({"quick": QUICK, "slow": losses}, rivals=1)) is out
 
 
 def test_more_rivals_ask_for_more_certainty():
     """Bonferroni: with many candidates somebody looks beaten by chance."""
     results = {"quick": QUICK, "slow": {"1": 0.16, "2": 0.19, "3": 0.155}}
-    assert beaten(results, rivals=1)
-    assert not beaten(results, rivals=20)
+    assert eliminated(results, rivals=1)
+    assert not eliminated(results, rivals=20)
 
 
 def test_pairing_sees_what_the_plain_losses_hide():
     """Seeds differ far more than candidates do; seed by seed the difference is plain."""
     seeds = {str(n): 10.0 * n for n in range(5)}
     worse = {seed: loss + 1 + 0.01 * int(seed) for seed, loss in seeds.items()}
-    assert beaten({"a": seeds, "b": worse}, rivals=1).keys() == {"b"}
+    assert eliminated({"a": seeds, "b": worse}, rivals=1).keys() == {"b"}
 
 
 def test_the_best_candidate_is_dropped_no_more_often_than_alpha():
@@ -49,7 +49,7 @@ def test_the_best_candidate_is_dropped_no_more_often_than_alpha():
     for _ in range(400):
         losses = rng.normal([0.0, 0.05, 0.05, 0.05], 1.0, (10, 4))
         dropped += any(
-            "0" in beaten({str(c): dict(enumerate(losses[:n, c])) for c in range(4)}, rivals=3)
+            "0" in eliminated({str(c): dict(enumerate(losses[:n, c])) for c in range(4)}, rivals=3)
             for n in range(3, 11)
         )
     assert dropped / 400 <= 0.05
@@ -63,7 +63,7 @@ def test_a_clear_loser_among_noisy_ones_is_dropped_soon():
             next(
                 n
                 for n in range(3, 11)
-                if "2" in beaten({str(c): dict(enumerate(losses[:n, c])) for c in range(3)}, rivals=2)
+                if "2" in eliminated({str(c): dict(enumerate(losses[:n, c])) for c in range(3)}, rivals=2)
             )
         )
     assert np.mean(rounds) < 4.5

@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from schedulers.ray_private import survive_dead_idle_processes
+from schedulers.tune.ray_private import survive_dead_idle_processes
 
 
 def parameters(function):

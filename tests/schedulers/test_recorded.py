@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schedulers.predictive import PFLRule
-from schedulers.replay import replay
+from schedulers.classic_pfl import PFLRule
+from schedulers.simulate import replay
 
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "curves"
 

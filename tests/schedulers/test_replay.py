@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from schedulers.asha import ASHARule
 from schedulers.fifo import FIFORule
-from schedulers.replay import replay
 from schedulers.rule import Continue, Exploit, Pause, Resume, Rule
+from schedulers.simulate import replay
 
 CURVES = [[3.0, 2.0, 1.0], [2.0, 2.0, 2.0], [9.0, 8.0, 7.0], [4.0, 3.0, 0.5]]
 

@@ -6,7 +6,7 @@ import pytest
 from ray.tune.experiment import Trial
 
 from schedulers import Listener, RuleScheduler
-from schedulers.ray_private import last_error, out_of_memory
+from schedulers.tune.ray_private import last_error, out_of_memory
 from tests.schedulers.test_tune import Controller, FakeTrial, Scripted, result
 
 OOM = result(outcome="oom", reason="CUDA out of memory", error="Traceback ...")

@@ -10,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 
 import schedulers
 from schedulers import Continue, Exploit, Float, Listener, Pause, Report, Resume, Rule, RuleScheduler, Stop
-from schedulers.tune.slots import HOLD_S, Filling
+from schedulers.tune.slots import HOLD_S, SlotWarmup
 from tests.schedulers.trainables import Slope
 
 
@@ -396,7 +396,7 @@ def test_an_early_stop_is_held_back_until_the_other_slot_has_its_process():
     ],
 )
 def test_endings_are_held_while_a_slot_is_filling(slots, starting, after_s, held):
-    filling = Filling()
+    filling = SlotWarmup()
     filling.saw({"hostname": "h", "pid": 1})
     filling.must_hold(2, True, 100.0)
     assert filling.must_hold(slots, starting, 100.0 + after_s) is held

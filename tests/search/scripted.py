@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from raysweep.search.optuna_searcher import trial_name
+from raysweep.search.optuna_space import OptunaSpace
+from raysweep.search.ray_optuna_search import RayOptunaSearch
 from schedulers.space import Categorical, Domain, Float, Int
-from service.search.fold import trial_name
-from service.search.space import Space
-from service.search.tune import StudySearcher
 
 MIXED: dict[str, Domain] = {
     "opt.lr": Float(1e-3, 1.0, log=True),
@@ -53,7 +53,7 @@ SWEEPS: dict[str, dict[str, Any]] = {
         "sampler_kwargs": {"population_size": 5},
     },
 }
-CASES = Space(
+CASES = OptunaSpace(
     {
         "opt.name": Categorical(("sgd", "adamw")),
         "opt.lr[sgd]": Float(1e-2, 1.0, log=True),
@@ -84,9 +84,9 @@ TRIALS = {"GP": 12}
 Step = tuple[Any, ...]
 
 
-def sweep(name: str, **more: Any) -> StudySearcher:
+def sweep(name: str, **more: Any) -> RayOptunaSearch:
     """The searcher of a named sweep, as if anew."""
-    return StudySearcher(**{"seed": 7, **SWEEPS[name], **more})
+    return RayOptunaSearch(**{"seed": 7, **SWEEPS[name], **more})
 
 
 def loss(config: Mapping[str, Any], epoch: int) -> float:
@@ -108,7 +108,7 @@ def script(trials: int, at_once: int = 3) -> Iterator[Step]:
             yield ("ask", number)
 
 
-def play(searcher: StudySearcher, steps: Iterator[Step] | list[Step], asked: dict[int, Any]) -> None:
+def play(searcher: RayOptunaSearch, steps: Iterator[Step] | list[Step], asked: dict[int, Any]) -> None:
     """Carry out `steps`; the answers to asks land in `asked`, by trial number."""
     for verb, number, *rest in steps:
         if verb == "ask":
@@ -120,7 +120,7 @@ def play(searcher: StudySearcher, steps: Iterator[Step] | list[Step], asked: dic
             searcher.tell(trial_name(number), rest[0], loss(asked[number][0], 3), "as scripted", size)
 
 
-def rebuild(searcher: StudySearcher, steps: list[Step], asked: Mapping[int, Any]) -> StudySearcher:
+def rebuild(searcher: RayOptunaSearch, steps: list[Step], asked: Mapping[int, Any]) -> RayOptunaSearch:
     """Tell a new searcher what the records say of `steps`, without asking its sampler anything."""
     for step in steps:
         if step[0] == "ask" and asked[step[1]] is not None:

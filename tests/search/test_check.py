@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from service.search.check import Unsearchable, check_search
-from service.spec import Sweep
+from raysweep.config import Sweep
+from raysweep.search.search_checks import Unsearchable, check_search
 
 S = "optuna.samplers."
 LR = {"optimizer_config.lr": {"type": "float", "min": 1e-3, "max": 1.0, "log": True}}

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from service.search.tune import StudySearcher
+from raysweep.search.ray_optuna_search import RayOptunaSearch
 from tests.search.scripted import SWEEPS, TRIALS, play, rebuild, script, sweep
 
 NO_DUPLICATES = [name for name in SWEEPS if "duplicates" in SWEEPS[name] or name in ("Grid", "BruteForce")]
 BASELINE = {"opt.lr": 0.3, "net.layers": 2, "net.norm": None, "opt.name": "sgd", "opt.momentum": 0.5}
 
 
-def played(name: str, **more: Any) -> tuple[StudySearcher, dict[int, Any], list[tuple[Any, ...]]]:
+def played(name: str, **more: Any) -> tuple[RayOptunaSearch, dict[int, Any], list[tuple[Any, ...]]]:
     steps, asked = list(script(TRIALS.get(name, 24))), {}
     searcher = sweep(name, **more)
     play(searcher, steps, asked)
@@ -69,7 +69,7 @@ def test_the_sampler_really_ran(name: str) -> None:
     """After its random start it asks for other trials than random search with the same seed."""
     _, asked, _ = played(name)
     words = {key: SWEEPS[name][key] for key in ("space", "when", "others") if key in SWEEPS[name]}
-    searcher = StudySearcher(**words, sampler="optuna.samplers.RandomSampler", seed=7)
+    searcher = RayOptunaSearch(**words, sampler="optuna.samplers.RandomSampler", seed=7)
     at_random: dict[int, Any] = {}
     play(searcher, script(TRIALS.get(name, 24)), at_random)
     differing = [number for number in asked if asked[number] != at_random[number]]

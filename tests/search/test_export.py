@@ -14,15 +14,15 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from service.report.database import of_database
-from service.report.optuna_file import load_study
-from service.search.export import export_file, write_exports
-from service.search.samplers import quiet
-from service.search.tune import StudySearcher
+from raysweep.report.database import of_database
+from raysweep.report.optuna_file import load_study
+from raysweep.search.export import export_file, write_exports
+from raysweep.search.ray_optuna_search import RayOptunaSearch
+from raysweep.search.samplers import quiet
 from tests.search.scripted import play, script, sweep
 
 
-def played(name: str, **words: Any) -> StudySearcher:
+def played(name: str, **words: Any) -> RayOptunaSearch:
     searcher = sweep(name, study_name="digits", **words)
     play(searcher, script(12), {})
     return searcher

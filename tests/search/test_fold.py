@@ -10,21 +10,23 @@ import numpy as np
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from raysweep.config.constraint import Constraint
+from raysweep.search.optuna_searcher import OptunaSearcher, trial_name
+from raysweep.search.optuna_space import OptunaSpace
 from schedulers.space import Categorical, Float, Int
-from service.search.fold import StudyFold, trial_name
-from service.search.space import Space
-from service.spec.constraint import Constraint
 
 S = "optuna.samplers."
-LINE = Space({"x": Float(0.0, 1.0)})
-WIDE = Space({name: Float(0.0, 1.0) for name in "xabcdefg"})  # NSGA-II mutates one parameter of each trial
-FOUR = Space({"c": Categorical(("a", "b")), "n": Int(1, 2)})
+LINE = OptunaSpace({"x": Float(0.0, 1.0)})
+WIDE = OptunaSpace(
+    {name: Float(0.0, 1.0) for name in "xabcdefg"}
+)  # NSGA-II mutates one parameter of each trial
+FOUR = OptunaSpace({"c": Categorical(("a", "b")), "n": Int(1, 2)})
 SIZE = Constraint.model_validate("parameters <= 100")
 
 
 def told(sampler: str, *ends: tuple[str, float], **words: Any) -> list[FrozenTrial]:
     """What a sampler is shown of trials that ended so."""
-    fold = StudyFold(LINE, sampler=S + sampler, **words)
+    fold = OptunaSearcher(LINE, sampler=S + sampler, **words)
     for number, (outcome, loss) in enumerate(ends):
         fold.ask(number)
         fold.report(trial_name(number), 1, loss)
@@ -50,7 +52,7 @@ def test_a_failure_is_shown_as_worse_than_all(
 
 def test_to_ask_and_to_tell_sets_no_log_level(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each time would empty the caches of all the process's loggers: it was a third of a driver's time."""
-    fold, set_to = StudyFold(LINE, sampler=S + "TPESampler"), []
+    fold, set_to = OptunaSearcher(LINE, sampler=S + "TPESampler"), []
     monkeypatch.setattr(logging.Logger, "setLevel", lambda *words: set_to.append(words))
     for number in range(3):
         fold.ask(number)
@@ -63,7 +65,7 @@ def test_as_long_as_no_trial_has_a_value_failures_are_not_shown() -> None:
 
 
 def test_what_is_stored_stays_a_failure() -> None:
-    fold = StudyFold(LINE)
+    fold = OptunaSearcher(LINE)
     fold.ask(0)
     fold.tell("00000", "diverged", math.nan, "train_loss nan")
     assert fold.study.trials[0].state is TrialState.FAIL
@@ -74,9 +76,9 @@ def test_a_sampler_learns_where_trainings_diverge() -> None:
     """Told nothing of failures, a sampler that is drawn towards the edge asks beyond it again and again."""
 
     def diverged(learns: bool) -> int:
-        space, count = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)}), 0
+        space, count = OptunaSpace({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)}), 0
         for seed in range(3):
-            fold = StudyFold(space, seed=seed)
+            fold = OptunaSearcher(space, seed=seed)
             for number in range(40):
                 proposal = fold.ask(number)
                 assert proposal is not None
@@ -96,7 +98,7 @@ def test_constraints_are_told_with_how_far_they_were_kept_or_broken() -> None:
 
 def test_of_a_failure_no_constraint_is_known() -> None:
     """Samplers that model constraints insist on a value for each trial."""
-    fold = StudyFold(LINE, sampler=S + "GPSampler", constraints=[SIZE])
+    fold = OptunaSearcher(LINE, sampler=S + "GPSampler", constraints=[SIZE])
     for number, outcome in enumerate(("completed", "failed")):
         fold.ask(number)
         metrics = {"parameters": 50.0} if outcome == "completed" else None
@@ -109,7 +111,7 @@ def test_a_sampler_that_takes_constraints_keeps_within_them(sampler: str) -> Non
     """The least loss lies beyond the bound, at 0.9, and the next least at 0.2."""
     kwargs = {"population_size": 6} if sampler == "NSGAIISampler" else {"n_startup_trials": 6}
     space = WIDE if sampler == "NSGAIISampler" else LINE
-    fold = StudyFold(space, sampler=S + sampler, sampler_kwargs=kwargs, constraints=[SIZE], seed=3)
+    fold = OptunaSearcher(space, sampler=S + sampler, sampler_kwargs=kwargs, constraints=[SIZE], seed=3)
     trials, late = (12, 6) if sampler == "GPSampler" else (40, 20)
     kept = []
     for number in range(trials):
@@ -123,7 +125,7 @@ def test_a_sampler_that_takes_constraints_keeps_within_them(sampler: str) -> Non
 
 
 def test_of_several_metrics_each_is_minimised_in_its_own_direction() -> None:
-    fold = StudyFold(LINE, others={"accuracy": -1, "parameters": 1})
+    fold = OptunaSearcher(LINE, others={"accuracy": -1, "parameters": 1})
     fold.ask(0)
     fold.report("00000", 1, 0.5)
     fold.tell("00000", "completed", 0.4, metrics={"accuracy": 0.9, "parameters": 50.0})
@@ -131,14 +133,14 @@ def test_of_several_metrics_each_is_minimised_in_its_own_direction() -> None:
 
 
 def test_a_completed_trial_that_lacks_a_metric_counts_as_failed() -> None:
-    fold = StudyFold(LINE, others={"parameters": 1})
+    fold = OptunaSearcher(LINE, others={"parameters": 1})
     fold.ask(0)
     fold.tell("00000", "completed", 0.4, metrics={})
     assert fold.study.trials[0].state is TrialState.FAIL
 
 
 def test_nsga_ii_finds_both_ends_of_a_front() -> None:
-    fold = StudyFold(
+    fold = OptunaSearcher(
         WIDE, sampler=S + "NSGAIISampler", sampler_kwargs={"population_size": 10}, others={"far": 1}, seed=1
     )
     found = []
@@ -153,7 +155,7 @@ def test_nsga_ii_finds_both_ends_of_a_front() -> None:
 
 
 def all_of(duplicates: Any, trials: int = 8, **words: Any) -> list[Any]:
-    fold = StudyFold(FOUR, sampler=S + "RandomSampler", duplicates=duplicates, seed=0, **words)
+    fold = OptunaSearcher(FOUR, sampler=S + "RandomSampler", duplicates=duplicates, seed=0, **words)
     asked: list[Any] = []
     while len(asked) < trials and None not in asked:
         asked.append(fold.ask(len(asked)))
@@ -186,7 +188,7 @@ def test_reused_results_name_the_trial_that_had_them_first() -> None:
 
 
 def test_a_result_that_is_not_there_yet_cannot_be_reused() -> None:
-    fold = StudyFold(FOUR, sampler=S + "RandomSampler", duplicates="reuse")
+    fold = OptunaSearcher(FOUR, sampler=S + "RandomSampler", duplicates="reuse")
     asked = [fold.ask(number) for number in range(4)]
     assert len({tuple(answer.config.items()) for answer in asked if answer}) == 4
 
@@ -199,14 +201,14 @@ def test_allowed_duplicates_are_run_as_any_other() -> None:
 @pytest.mark.parametrize("sampler", ["RandomSampler", "TPESampler", "NSGAIISampler"])
 def test_a_study_taken_up_in_a_wider_space_knows_its_trials_and_proposes_what_is_new(sampler: str) -> None:
     """`extend`: Optuna itself refuses choices that change; a study rebuilt in the new space has one set."""
-    narrow = Space({"x": Float(0.0, 1.0), "c": Categorical(("a", "b"))})
-    wide = Space({"x": Float(0.0, 2.0), "c": Categorical(("a", "b", "new"))})
+    narrow = OptunaSpace({"x": Float(0.0, 1.0), "c": Categorical(("a", "b"))})
+    wide = OptunaSpace({"x": Float(0.0, 2.0), "c": Categorical(("a", "b", "new"))})
     asked = []
-    fold = StudyFold(narrow, sampler=S + sampler)
+    fold = OptunaSearcher(narrow, sampler=S + sampler)
     for number in range(12):
         asked.append(proposed(fold, number))
         fold.tell(trial_name(number), "completed", asked[-1]["x"])
-    again = StudyFold(wide, sampler=S + sampler)
+    again = OptunaSearcher(wide, sampler=S + sampler)
     for number, config in enumerate(asked):
         again.replay_asked(number, config, "sampler")
         again.tell(trial_name(number), "completed", config["x"])
@@ -221,7 +223,7 @@ def test_a_study_taken_up_in_a_wider_space_knows_its_trials_and_proposes_what_is
     assert {config["c"] for config in more} == {"a", "b", "new"}
 
 
-def proposed(fold: StudyFold, number: int) -> dict[str, Any]:
+def proposed(fold: OptunaSearcher, number: int) -> dict[str, Any]:
     proposal = fold.ask(number)
     assert proposal is not None
     return proposal.config

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.search.fold import StudyFold, trial_name
-from service.search.ordered import InOrder
-from service.search.space import Space
+from raysweep.search.deterministic_order import DeterministicOrderSearcher
+from raysweep.search.optuna_searcher import OptunaSearcher, trial_name
+from raysweep.search.optuna_space import OptunaSpace
 from tests.search.scripted import MIXED, loss
 
 
@@ -32,13 +32,13 @@ def raced(searcher: Any, slots: int, seed: int, trials: int = 24) -> list[dict[s
     return asked
 
 
-def fold() -> StudyFold:
-    return StudyFold(Space(MIXED), sampler_kwargs={"n_startup_trials": 4}, seed=7)
+def fold() -> OptunaSearcher:
+    return OptunaSearcher(OptunaSpace(MIXED), sampler_kwargs={"n_startup_trials": 4}, seed=7)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
 def test_two_interleavings_propose_the_same(slots: int) -> None:
-    first, second = (raced(InOrder(fold(), slots), slots, seed) for seed in (1, 2))
+    first, second = (raced(DeterministicOrderSearcher(fold(), slots), slots, seed) for seed in (1, 2))
     assert first == second
 
 
@@ -48,11 +48,13 @@ def test_unordered_they_do_not() -> None:
 
 def test_more_slots_in_a_later_attempt_change_nothing() -> None:
     """The window is that of the first attempt."""
-    assert raced(InOrder(fold(), 2), 2, 1) == raced(InOrder(fold(), 2), 6, 5)
+    assert raced(DeterministicOrderSearcher(fold(), 2), 2, 1) == raced(
+        DeterministicOrderSearcher(fold(), 2), 6, 5
+    )
 
 
 def test_a_trial_waits_until_all_that_it_must_know_has_ended() -> None:
-    searcher = InOrder(fold(), 2)
+    searcher = DeterministicOrderSearcher(fold(), 2)
     searcher.ask(0)
     searcher.ask(1)
     searcher.tell("00001", "completed", 0.5)
@@ -62,7 +64,7 @@ def test_a_trial_waits_until_all_that_it_must_know_has_ended() -> None:
 
 
 def test_a_paused_trial_does_not_hold_up_the_others() -> None:
-    searcher = InOrder(fold(), 1)
+    searcher = DeterministicOrderSearcher(fold(), 1)
     searcher.ask(0)
     searcher.report("00000", 1, 0.5)
     searcher.paused("00000")
@@ -74,6 +76,6 @@ def test_a_paused_trial_does_not_hold_up_the_others() -> None:
 
 
 def test_what_was_kept_back_is_in_the_fold_at_the_end() -> None:
-    searcher = InOrder(fold(), 4)
+    searcher = DeterministicOrderSearcher(fold(), 4)
     raced(searcher, 4, 1)
     assert all(trial.state.is_finished() for trial in searcher.finish().study.trials)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
+from raysweep.search.ray_optuna_search import RayOptunaSearch
 from schedulers.space import Float, Int
-from service.search.tune import StudySearcher
 
 ray = pytest.importorskip("ray")
 
@@ -38,7 +38,7 @@ def descend(config: dict[str, Any]) -> None:
 def test_ten_trials_of_a_plain_tuner_are_all_told(local_ray: None, tmp_path: Path) -> None:
     from ray import tune
 
-    searcher = StudySearcher(
+    searcher = RayOptunaSearch(
         {"opt.lr": Float(0.0, 1.0), "layers": Int(1, 4)},
         metric="loss",
         mode="min",

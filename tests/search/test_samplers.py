@@ -7,18 +7,18 @@ from typing import Any
 import optuna
 import pytest
 
+from raysweep.search.optuna_space import OptunaSpace
+from raysweep.search.samplers import check_sampler, exhaustive_cells, make_sampler
 from schedulers.space import Categorical, Domain, Float, Int
-from service.search.samplers import check_sampler, exhaustive_cells, make_sampler
-from service.search.space import Space
 
 CHOICE = Categorical(("a", "b"))
-PLAIN = Space({"lr": Float(1e-3, 1.0, log=True), "layers": Int(1, 6)})
-MIXED = Space({"lr": Float(1e-3, 1.0, log=True), "norm": CHOICE})
-WORDS = Space({"norm": CHOICE, "activation": CHOICE})
-LISTED = Space({"layers": Int(1, 3), "norm": CHOICE})
-BRANCHED = Space({"name": CHOICE, "momentum": Float(0.0, 1.0)}, {"momentum": {"name": "a"}})
-WIDE = Space({f"p{n}": Float(0.0, 1.0) for n in range(8)})
-MANY = Space({"a": Int(1, 1000), "b": Int(1, 11)})
+PLAIN = OptunaSpace({"lr": Float(1e-3, 1.0, log=True), "layers": Int(1, 6)})
+MIXED = OptunaSpace({"lr": Float(1e-3, 1.0, log=True), "norm": CHOICE})
+WORDS = OptunaSpace({"norm": CHOICE, "activation": CHOICE})
+LISTED = OptunaSpace({"layers": Int(1, 3), "norm": CHOICE})
+BRANCHED = OptunaSpace({"name": CHOICE, "momentum": Float(0.0, 1.0)}, {"momentum": {"name": "a"}})
+WIDE = OptunaSpace({f"p{n}": Float(0.0, 1.0) for n in range(8)})
+MANY = OptunaSpace({"a": Int(1, 1000), "b": Int(1, 11)})
 
 S = "optuna.samplers."
 
@@ -45,7 +45,7 @@ class Startless(optuna.samplers.RandomSampler):
         self.n_startup_trials = n_startup_trials
 
 
-def given(space: Space, number: int = 0, **kwargs: Any) -> dict[str, Any]:
+def given(space: OptunaSpace, number: int = 0, **kwargs: Any) -> dict[str, Any]:
     sampler = make_sampler(f"{__name__}.Recorder", kwargs, space, 7, number)
     assert isinstance(sampler, Recorder)
     return sampler.given
@@ -64,7 +64,9 @@ def test_what_the_file_says_is_not_overridden() -> None:
 
 
 @pytest.mark.parametrize(("space", "trials"), [(PLAIN, 10), (WIDE, 16)])
-def test_a_random_start_has_two_trials_per_parameter_and_ten_at_least(space: Space, trials: int) -> None:
+def test_a_random_start_has_two_trials_per_parameter_and_ten_at_least(
+    space: OptunaSpace, trials: int
+) -> None:
     assert given(space)["n_startup_trials"] == trials
 
 
@@ -75,7 +77,7 @@ def test_a_sampler_that_needs_no_random_start_gets_none() -> None:
 
 
 @pytest.mark.parametrize(("space", "group"), [(PLAIN, False), (BRANCHED, True)])
-def test_conditional_spaces_are_modelled_in_groups(space: Space, group: bool) -> None:
+def test_conditional_spaces_are_modelled_in_groups(space: OptunaSpace, group: bool) -> None:
     assert given(space)["group"] is group
 
 
@@ -92,7 +94,7 @@ def test_a_sampler_in_a_kwarg_is_built_likewise() -> None:
     assert isinstance(sampler._base_sampler, optuna.samplers.TPESampler)  # type: ignore[attr-defined]
 
 
-REFUSED: list[tuple[str, dict[str, Any], Space, str]] = [
+REFUSED: list[tuple[str, dict[str, Any], OptunaSpace, str]] = [
     ("TPESamplr", {}, PLAIN, "no such sampler"),
     ("TPESampler", {"n_startup_trial": 5}, PLAIN, "did you mean 'n_startup_trials'?"),
     ("QMCSampler", {"qmc_type": "sobel"}, PLAIN, "Choose either `halton` or `sobol`"),
@@ -114,7 +116,7 @@ REFUSED: list[tuple[str, dict[str, Any], Space, str]] = [
 
 @pytest.mark.parametrize(("name", "kwargs", "space", "sentence"), REFUSED)
 def test_a_sampler_that_cannot_handle_the_space_is_refused_in_one_line(
-    name: str, kwargs: dict[str, Any], space: Space, sentence: str
+    name: str, kwargs: dict[str, Any], space: OptunaSpace, sentence: str
 ) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the message is compared below
         check_sampler(S + name, kwargs, space)
@@ -143,7 +145,7 @@ def test_a_dotted_path_to_something_else_is_refused() -> None:
         ("CmaEsSampler", MIXED, "norm"),
     ],
 )
-def test_what_a_sampler_leaves_to_chance_is_said(name: str, space: Space, left: str) -> None:
+def test_what_a_sampler_leaves_to_chance_is_said(name: str, space: OptunaSpace, left: str) -> None:
     notes = check_sampler(S + name, {}, space)
     assert notes == (
         (f"{S}{name} draws {left} at random; optuna.samplers.TPESampler would model all",) if left else ()
@@ -161,11 +163,11 @@ def test_what_a_sampler_leaves_to_chance_is_said(name: str, space: Space, left: 
     ],
 )
 def test_a_sampler_that_tries_everything_knows_how_much_that_is(
-    name: str, kwargs: dict[str, Any], space: Space, cells: int | None
+    name: str, kwargs: dict[str, Any], space: OptunaSpace, cells: int | None
 ) -> None:
     assert exhaustive_cells(S + name, kwargs, space) == cells
 
 
 def test_a_constant_parameter_is_nothing_a_sampler_leaves_out() -> None:
     domains: dict[str, Domain] = {"lr": Float(0.0, 1.0), "layers": Int(2, 2), "norm": Categorical(("a",))}
-    assert check_sampler(S + "CmaEsSampler", {}, Space(domains)) == ()
+    assert check_sampler(S + "CmaEsSampler", {}, OptunaSpace(domains)) == ()

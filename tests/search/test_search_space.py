@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raysweep.search.optuna_space import OptunaSpace
+from raysweep.search.samplers import quiet
 from schedulers.space import Categorical, Domain, Float, Int
-from service.search.samplers import quiet
-from service.search.space import Space
 
 OPTIMIZER = Categorical(("sgd", "adamw"))
 UNIT = Float(0.0, 1.0)
 
 
-def draw(space: Space, seed: int = 0) -> dict[str, Any]:
+def draw(space: OptunaSpace, seed: int = 0) -> dict[str, Any]:
     with quiet():
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
         return space.draw(study.ask())
@@ -46,7 +46,7 @@ def domains(pick: st.DrawFn) -> Domain:
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdef"), domains(), min_size=1), st.integers(0, 99))
 def test_what_is_drawn_lies_in_the_space_with_plain_types(named: dict[str, Domain], seed: int) -> None:
-    space = Space(named)
+    space = OptunaSpace(named)
     config = draw(space, seed)
     assert space.contains(config)
     assert list(config) == list(named)
@@ -54,13 +54,13 @@ def test_what_is_drawn_lies_in_the_space_with_plain_types(named: dict[str, Domai
 
 
 def test_choices_that_optuna_takes_for_equal_stay_apart() -> None:
-    space = Space({"x": Categorical((1, True))})
+    space = OptunaSpace({"x": Categorical((1, True))})
     drawn = [draw(space, seed)["x"] for seed in range(20)]
     assert {type(value) for value in drawn} == {int, bool}
 
 
 def test_only_active_parameters_are_drawn_whatever_the_order_of_the_file() -> None:
-    space = Space({"momentum": UNIT, "name": OPTIMIZER}, {"momentum": {"name": "sgd"}})
+    space = OptunaSpace({"momentum": UNIT, "name": OPTIMIZER}, {"momentum": {"name": "sgd"}})
     for seed in range(10):
         config = draw(space, seed)
         assert ("momentum" in config) == (config["name"] == "sgd")
@@ -68,7 +68,7 @@ def test_only_active_parameters_are_drawn_whatever_the_order_of_the_file() -> No
 
 def test_a_child_of_an_inactive_parent_is_inactive() -> None:
     when = {"nesterov": {"momentum": 0.9}, "momentum": {"name": "sgd"}}
-    space = Space(
+    space = OptunaSpace(
         {"name": OPTIMIZER, "momentum": Categorical((0.0, 0.9)), "nesterov": Categorical((True, False))}, when
     )
     assert space.contains({"name": "adamw"})
@@ -77,7 +77,7 @@ def test_a_child_of_an_inactive_parent_is_inactive() -> None:
 
 
 def test_a_list_in_a_condition_means_one_of() -> None:
-    space = Space({"name": OPTIMIZER, "lr": UNIT}, {"lr": {"name": ["sgd", "adamw"]}})
+    space = OptunaSpace({"name": OPTIMIZER, "lr": UNIT}, {"lr": {"name": ["sgd", "adamw"]}})
     assert "lr" in draw(space)
 
 
@@ -92,19 +92,19 @@ def test_a_list_in_a_condition_means_one_of() -> None:
 )
 def test_a_condition_that_can_never_hold_is_refused(when: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Space({"name": OPTIMIZER, "lr": UNIT}, when)
+        OptunaSpace({"name": OPTIMIZER, "lr": UNIT}, when)
 
 
 @pytest.mark.parametrize(
     ("space", "cells"),
     [
-        (Space({"a": Int(1, 3), "b": Categorical(("x", "y"))}), 6),
-        (Space({"a": Float(0.1, 0.35, step=0.1)}), 3),
-        (Space({"a": UNIT}), None),
-        (Space({"name": OPTIMIZER, "m": Int(1, 4)}, {"m": {"name": "sgd"}}), 4 + 1),
-        (Space({"name": OPTIMIZER, "m": UNIT}, {"m": {"name": "sgd"}}), None),
-        (Space({"a": Int(1, 10**9), "b": Int(1, 10**9)}), 10**18),
+        (OptunaSpace({"a": Int(1, 3), "b": Categorical(("x", "y"))}), 6),
+        (OptunaSpace({"a": Float(0.1, 0.35, step=0.1)}), 3),
+        (OptunaSpace({"a": UNIT}), None),
+        (OptunaSpace({"name": OPTIMIZER, "m": Int(1, 4)}, {"m": {"name": "sgd"}}), 4 + 1),
+        (OptunaSpace({"name": OPTIMIZER, "m": UNIT}, {"m": {"name": "sgd"}}), None),
+        (OptunaSpace({"a": Int(1, 10**9), "b": Int(1, 10**9)}), 10**18),
     ],
 )
-def test_cells_counts_the_configurations(space: Space, cells: int | None) -> None:
+def test_cells_counts_the_configurations(space: OptunaSpace, cells: int | None) -> None:
     assert space.cells() == cells

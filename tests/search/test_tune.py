@@ -10,11 +10,11 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from raysweep.search.initial_points import InitialPoints, Proposal
+from raysweep.search.optuna_space import OptunaSpace
+from raysweep.search.ray_optuna_search import RayOptunaSearch
+from raysweep.search.samplers import quiet
 from schedulers.space import Categorical, Domain, Float, Int
-from service.search.points import FirstPoints, Proposal
-from service.search.samplers import quiet
-from service.search.space import Space
-from service.search.tune import StudySearcher
 from tests.search.scripted import CONDITIONAL, LISTED, MIXED, TPE, WHEN, play, script, sweep
 
 SPACE: dict[str, Domain] = {"lr": Float(0.0, 1.0), "net.layers": Int(1, 4)}
@@ -22,19 +22,19 @@ GRID = "optuna.samplers.GridSampler"
 NAN, INF = math.nan, math.inf
 
 
-def asked(**more: Any) -> StudySearcher:
-    searcher = StudySearcher(SPACE, metric="loss", mode="min", **more)
+def asked(**more: Any) -> RayOptunaSearch:
+    searcher = RayOptunaSearch(SPACE, metric="loss", mode="min", **more)
     searcher.ask(0)
     return searcher
 
 
-def asked_of(searcher: StudySearcher, number: int) -> dict[str, Any]:
+def asked_of(searcher: RayOptunaSearch, number: int) -> dict[str, Any]:
     proposal = searcher.ask(number)
     assert proposal is not None
     return proposal.config
 
 
-def first(searcher: StudySearcher) -> FrozenTrial:
+def first(searcher: RayOptunaSearch) -> FrozenTrial:
     trial: FrozenTrial = searcher.study.trials[0]
     return trial
 
@@ -96,7 +96,7 @@ def test_trials_are_asked_in_the_order_of_their_numbers() -> None:
 
 
 def test_the_baseline_comes_first_then_the_points_then_the_sampler() -> None:
-    searcher = StudySearcher(
+    searcher = RayOptunaSearch(
         SPACE,
         baseline={"lr": 0.5, "net.layers": 2, "epochs": 10},
         points_to_evaluate=[{"lr": 0.25}, {"lr": 0.1, "net": {"layers": 4}}],
@@ -116,7 +116,7 @@ def test_where_duplicates_are_skipped_a_whole_point_is_tried_once(once: bool, lr
     """Also one that equals the baseline: a refining stage begins with its best twice over."""
     points: list[dict[str, Any]] = [{"lr": 0.5, "net.layers": 2}, {"lr": 0.25}, {"lr": 0.25}]
     points += [{"lr": 0.1, "net.layers": 4}] * 2
-    first = FirstPoints(Space(SPACE), {"lr": 0.5, "net.layers": 2}, points, once)
+    first = InitialPoints(OptunaSpace(SPACE), {"lr": 0.5, "net.layers": 2}, points, once)
     taken = []
     for number in range(len(lrs)):
         fixed = first.take(first.source(number))
@@ -133,14 +133,14 @@ def test_where_duplicates_are_skipped_a_whole_point_is_tried_once(once: bool, lr
     ],
 )
 def test_a_baseline_outside_the_space_is_skipped_and_said_so(baseline: dict[str, Any], note: str) -> None:
-    searcher = StudySearcher(SPACE, baseline=baseline)
+    searcher = RayOptunaSearch(SPACE, baseline=baseline)
     assert searcher.notes == (note,)
     assert searcher.ask(0)[1] == "sampler"  # type: ignore[index]
 
 
 def test_of_a_conditional_space_the_baseline_takes_what_is_active() -> None:
     run = {"opt.name": "adamw", "opt.beta2": 0.99, "opt.momentum": 0.5, "opt.lr": 0.1}
-    searcher = StudySearcher(CONDITIONAL, when=WHEN, baseline=run)
+    searcher = RayOptunaSearch(CONDITIONAL, when=WHEN, baseline=run)
     assert searcher.ask(0) == Proposal({"opt.name": "adamw", "opt.beta2": 0.99, "opt.lr": 0.1}, "baseline")
 
 
@@ -153,7 +153,7 @@ def test_of_a_conditional_space_the_baseline_takes_what_is_active() -> None:
 )
 def test_a_point_outside_the_space_is_refused(point: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        StudySearcher(SPACE, points_to_evaluate=[point])
+        RayOptunaSearch(SPACE, points_to_evaluate=[point])
 
 
 @pytest.mark.parametrize("name", ["Grid", "BruteForce"])
@@ -175,14 +175,14 @@ def test_brute_force_counts_the_baseline_as_a_cell() -> None:
 
 
 def test_a_grid_has_neither_baseline_nor_points_of_its_own() -> None:
-    searcher = StudySearcher(LISTED, sampler=GRID, baseline={"opt.lr": 0.3})
+    searcher = RayOptunaSearch(LISTED, sampler=GRID, baseline={"opt.lr": 0.3})
     assert searcher.notes == ("the baseline is skipped: a grid holds all that is tried",)
     with pytest.raises(ValueError, match="drop points_to_evaluate, or use"):
-        StudySearcher(LISTED, sampler=GRID, points_to_evaluate=[{"opt.lr": 0.3}])
+        RayOptunaSearch(LISTED, sampler=GRID, points_to_evaluate=[{"opt.lr": 0.3}])
 
 
 def test_where_nothing_is_searched_every_trial_is_the_run_itself() -> None:
-    searcher = StudySearcher({}, baseline={"lr": 0.5})
+    searcher = RayOptunaSearch({}, baseline={"lr": 0.5})
     assert [searcher.ask(number) for number in range(2)] == [
         Proposal({}, "baseline"),
         Proposal({}, "sampler"),
@@ -190,7 +190,7 @@ def test_where_nothing_is_searched_every_trial_is_the_run_itself() -> None:
 
 
 def test_a_recorded_trial_outside_the_present_space_keeps_its_number_and_teaches_nothing() -> None:
-    searcher = StudySearcher(SPACE)
+    searcher = RayOptunaSearch(SPACE)
     searcher.replay_asked(0, {"lr": 7.0, "net.layers": 2}, "sampler")
     searcher.report("00000", 1, 0.1)
     searcher.tell("00000", "completed", 0.1)
@@ -199,7 +199,7 @@ def test_a_recorded_trial_outside_the_present_space_keeps_its_number_and_teaches
 
 
 def test_a_point_replayed_is_not_asked_again() -> None:
-    searcher = StudySearcher(SPACE, points_to_evaluate=[{"lr": 0.25}, {"lr": 0.75}])
+    searcher = RayOptunaSearch(SPACE, points_to_evaluate=[{"lr": 0.25}, {"lr": 0.75}])
     searcher.replay_asked(0, {"lr": 0.25, "net.layers": 1}, "point")
     answer = searcher.ask(1)
     assert answer is not None
@@ -228,7 +228,7 @@ def test_the_export_opens_in_plain_optuna_with_every_trial(tmp_path: Path) -> No
 # -- Ray's words ---------------------------------------------------------------------------------
 
 
-def ended(searcher: StudySearcher, *results: dict[str, Any], error: bool = False) -> FrozenTrial:
+def ended(searcher: RayOptunaSearch, *results: dict[str, Any], error: bool = False) -> FrozenTrial:
     """A trial as Ray's controller tells it: the last result goes to on_trial_complete alone."""
     searcher.suggest("a1b2_00000")
     for result in results[:-1]:
@@ -259,12 +259,12 @@ def at(step: int, loss: float | None, **more: Any) -> dict[str, Any]:
 def test_ray_tells_stopped_trials_as_pruned_and_lost_ones_as_failed(
     results: list[dict[str, Any]], error: bool, state: TrialState
 ) -> None:
-    searcher = StudySearcher(SPACE, metric="loss", mode="min", max_resource=3)
+    searcher = RayOptunaSearch(SPACE, metric="loss", mode="min", max_resource=3)
     assert ended(searcher, *results, error=error).state is state
 
 
 def test_without_max_resource_a_trial_shorter_than_the_longest_counts_as_stopped() -> None:
-    searcher = StudySearcher(SPACE, metric="loss", mode="min")
+    searcher = RayOptunaSearch(SPACE, metric="loss", mode="min")
     ended(searcher, at(1, 0.5), at(2, 0.4))
     searcher.suggest("a1b2_00001")
     searcher.on_trial_complete("a1b2_00001", at(1, 0.1))
@@ -272,33 +272,33 @@ def test_without_max_resource_a_trial_shorter_than_the_longest_counts_as_stopped
 
 
 def test_maximize_is_flipped_once() -> None:
-    searcher = StudySearcher(SPACE, metric="loss", mode="max", max_resource=2)
+    searcher = RayOptunaSearch(SPACE, metric="loss", mode="max", max_resource=2)
     told = ended(searcher, at(1, 0.5), at(2, 0.75))
     assert (told.value, told.intermediate_values) == (-0.75, {1: -0.5, 2: -0.75})
 
 
 def test_suggestions_for_ray_are_nested_and_end_with_finished() -> None:
-    searcher = StudySearcher({"net.layers": Int(1, 1)}, sampler=GRID, metric="loss", mode="min")
+    searcher = RayOptunaSearch({"net.layers": Int(1, 1)}, sampler=GRID, metric="loss", mode="min")
     assert searcher.suggest("a") == {"net": {"layers": 1}}
     assert searcher.suggest("b") == searcher.FINISHED
 
 
 def test_an_evaluated_point_is_learnt_from() -> None:
-    searcher = StudySearcher(SPACE, metric="acc", mode="max")
+    searcher = RayOptunaSearch(SPACE, metric="acc", mode="max")
     searcher.add_evaluated_point({"lr": 0.5, "net": {"layers": 2}}, 0.9)
     assert (first(searcher).value, first(searcher).params) == (-0.9, {"lr": 0.5, "net.layers": 2})
 
 
 def test_a_searcher_without_space_or_metric_says_what_is_missing() -> None:
     with pytest.raises(RuntimeError, match="search space"):
-        StudySearcher(metric="loss", mode="min").suggest("a")
+        RayOptunaSearch(metric="loss", mode="min").suggest("a")
     with pytest.raises(RuntimeError, match="metric"):
-        StudySearcher(SPACE).suggest("a")
+        RayOptunaSearch(SPACE).suggest("a")
 
 
 def test_rays_own_domains_become_the_space_where_none_was_given() -> None:
     tune = pytest.importorskip("ray.tune")
-    searcher = StudySearcher(sampler=TPE)
+    searcher = RayOptunaSearch(sampler=TPE)
     config = {
         "opt": {"lr": tune.loguniform(1e-3, 1e-1)},
         "layers": tune.randint(1, 4),
@@ -316,7 +316,7 @@ def test_rays_own_domains_become_the_space_where_none_was_given() -> None:
 
 def test_prefers_what_it_is_told_is_good() -> None:
     """TPE asks near the good half of MIXED once it was told which one that is."""
-    searcher, answers = StudySearcher(MIXED, seed=3), {}
+    searcher, answers = RayOptunaSearch(MIXED, seed=3), {}
     play(searcher, script(60), answers)
     late = [answers[number][0]["opt.lr"] for number in range(40, 60)]
     near = [lr for lr in late if 10**-1.75 < lr < 10**-0.25]  # half of the log range, around 0.1
@@ -327,7 +327,7 @@ def test_a_sampler_learns_from_trials_that_wait_as_from_those_stopped_there() ->
     """Under Hyperband and ASHA promotion nearly all wait, most of them for ever: TPE must not be blind."""
     drawn: dict[str, list[Any]] = {}
     for way in ("runs", "waits", "is stopped"):
-        searcher = StudySearcher({"lr": Float(0.0, 1.0)}, seed=1, sampler_kwargs={"n_startup_trials": 5})
+        searcher = RayOptunaSearch({"lr": Float(0.0, 1.0)}, seed=1, sampler_kwargs={"n_startup_trials": 5})
         for number in range(20):
             name = f"{number:05d}"
             config = asked_of(searcher, number)

@@ -2,49 +2,49 @@
 
 from __future__ import annotations
 
+from raysweep.search.initial_points import Proposal
+from raysweep.search.optuna_searcher import OptunaSearcher, trial_name
+from raysweep.search.optuna_space import OptunaSpace
+from raysweep.search.warm_start import TOP, EarlierTrial, WarmStart, warm_start_from
 from schedulers.space import Categorical, Float, Int
-from service.search.fold import StudyFold, trial_name
-from service.search.points import Proposal
-from service.search.space import Space
-from service.search.warm import TOP, Known, Warm, take
 
 TPE, CMAES = "optuna.samplers.TPESampler", "optuna.samplers.CmaEsSampler"
-OURS = Space({"lr": Float(0.0, 1.0), "layers": Int(1, 4)})
-WIDER = Space({"lr": Float(0.0, 2.0), "layers": Int(1, 4), "norm": Categorical(("a", "b"))})
+OURS = OptunaSpace({"lr": Float(0.0, 1.0), "layers": Int(1, 4)})
+WIDER = OptunaSpace({"lr": Float(0.0, 2.0), "layers": Int(1, 4), "norm": Categorical(("a", "b"))})
 
 
-def known(count: int, best: float = 0.3, scale: float = 1.0, space: Space = OURS) -> list[Known]:
+def known(count: int, best: float = 0.3, scale: float = 1.0, space: OptunaSpace = OURS) -> list[EarlierTrial]:
     """Trials of an earlier study whose best learning rate was `best`."""
     trials = []
     for number in range(count):
         config = {"lr": (number * 0.37) % 1.0, "layers": 1 + number % 4}
         if "norm" in space.domains:
             config |= {"norm": "a", "lr": 2 * (number * 0.37 % 1.0)}
-        trials.append(Known(config, scale * (config["lr"] - best) ** 2, 3, number % 3 > 0))
+        trials.append(EarlierTrial(config, scale * (config["lr"] - best) ** 2, 3, number % 3 > 0))
     return trials
 
 
 def test_where_the_spaces_agree_the_trials_become_observations() -> None:
-    warm = take("old", known(9), OURS, OURS, TPE)
+    warm = warm_start_from("old", known(9), OURS, OURS, TPE)
     assert (len(warm.observed), warm.points) == (9, ())
     assert warm.notes == ("old: the same space; 9 trials are known to the sampler",)
 
 
 def test_where_the_new_space_is_a_part_of_the_old_one_the_trials_within_it_become_observations() -> None:
-    inner = Space({"lr": Float(0.0, 0.5), "layers": Int(1, 4)})
-    warm = take("old", known(9), OURS, inner, TPE)
+    inner = OptunaSpace({"lr": Float(0.0, 0.5), "layers": Int(1, 4)})
+    warm = warm_start_from("old", known(9), OURS, inner, TPE)
     assert warm.points == ()
     assert len(warm.observed) == sum(trial.config["lr"] <= 0.5 for trial in known(9))
     assert warm.notes == (f"old: a part of its space; {len(warm.observed)} trials are known to the sampler",)
 
 
 def test_on_another_scale_a_range_is_no_part_of_another() -> None:
-    inner = Space({"lr": Float(0.1, 0.5, log=True), "layers": Int(1, 4)})
-    assert take("old", known(9), OURS, inner, TPE).observed == ()
+    inner = OptunaSpace({"lr": Float(0.1, 0.5, log=True), "layers": Int(1, 4)})
+    assert warm_start_from("old", known(9), OURS, inner, TPE).observed == ()
 
 
 def test_where_they_overlap_the_best_become_points_without_what_does_not_fit() -> None:
-    warm = take("old", known(40, best=1.9, space=WIDER), WIDER, OURS, TPE)
+    warm = warm_start_from("old", known(40, best=1.9, space=WIDER), WIDER, OURS, TPE)
     assert warm.observed == ()
     assert 0 < len(warm.points) <= TOP
     assert all(set(point) == {"layers"} for point in warm.points)  # lr beyond 1, norm not searched
@@ -52,30 +52,30 @@ def test_where_they_overlap_the_best_become_points_without_what_does_not_fit() -
 
 
 def test_a_sampler_that_goes_by_its_own_trials_gets_points() -> None:
-    warm = take("old", known(9), OURS, OURS, CMAES)
+    warm = warm_start_from("old", known(9), OURS, OURS, CMAES)
     assert warm.observed == ()
     assert "the search goes by its own trials only" in warm.notes[0]
 
 
 def test_losses_of_other_data_are_no_observations() -> None:
-    warm = take("old", known(9), OURS, OURS, TPE, same_task=False)
+    warm = warm_start_from("old", known(9), OURS, OURS, TPE, same_task=False)
     assert warm.observed == ()
     assert warm.points
     assert "other data or another criterion" in warm.notes[0]
 
 
 def test_completed_trials_are_better_than_stopped_ones() -> None:
-    stopped = Known({"lr": 0.5, "layers": 1}, 0.0, 1, completed=False)
-    assert stopped.config not in take("old", [stopped, *known(12)], OURS, OURS, CMAES).points
+    stopped = EarlierTrial({"lr": 0.5, "layers": 1}, 0.0, 1, completed=False)
+    assert stopped.config not in warm_start_from("old", [stopped, *known(12)], OURS, OURS, CMAES).points
 
 
 def test_a_study_that_reported_nothing_gives_nothing() -> None:
-    assert take("old", [], OURS, OURS, TPE).points == ()
+    assert warm_start_from("old", [], OURS, OURS, TPE).points == ()
 
 
-def late(warm: Warm | None, trials: int = 8, scale: float = 1.0) -> list[float]:
+def late(warm: WarmStart | None, trials: int = 8, scale: float = 1.0) -> list[float]:
     """Learning rates that are asked for, where 0.3 is best."""
-    searcher, asked = StudyFold(OURS, warm=warm, seed=5), []
+    searcher, asked = OptunaSearcher(OURS, warm=warm, seed=5), []
     for number in range(trials):
         proposal = searcher.ask(number)
         assert isinstance(proposal, Proposal)
@@ -85,14 +85,14 @@ def late(warm: Warm | None, trials: int = 8, scale: float = 1.0) -> list[float]:
 
 
 def test_observations_spare_the_sampler_its_random_start() -> None:
-    warm = take("old", known(40), OURS, OURS, TPE)
+    warm = warm_start_from("old", known(40), OURS, OURS, TPE)
     near = [sum(abs(lr - 0.3) < 0.15 for lr in late(each)) for each in (warm, None)]
     assert near[0] >= 5 > near[1]
 
 
 def test_losses_of_another_scale_are_compared_by_rank() -> None:
     """An earlier study with losses a thousand times smaller would else be better than anything of ours."""
-    searcher = StudyFold(OURS, warm=take("old", known(40, scale=1e-3), OURS, OURS, TPE))
+    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", known(40, scale=1e-3), OURS, OURS, TPE))
     for number in range(4):
         searcher.ask(number)
         searcher.tell(trial_name(number), "completed", 1.0 + number)
@@ -102,7 +102,7 @@ def test_losses_of_another_scale_are_compared_by_rank() -> None:
 
 
 def test_each_trial_of_its_own_takes_the_place_of_an_earlier_one() -> None:
-    searcher = StudyFold(OURS, warm=take("old", known(6), OURS, OURS, TPE))
+    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", known(6), OURS, OURS, TPE))
     left = []
     for number in range(8):
         searcher.ask(number)
@@ -112,6 +112,6 @@ def test_each_trial_of_its_own_takes_the_place_of_an_earlier_one() -> None:
 
 
 def test_the_study_holds_its_own_trials_only() -> None:
-    searcher = StudyFold(OURS, warm=take("old", known(6), OURS, OURS, TPE))
+    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", known(6), OURS, OURS, TPE))
     searcher.ask(0)
     assert [trial.number for trial in searcher.study.trials] == [0]

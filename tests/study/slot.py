@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from raysweep.config import Sweep
+from raysweep.search.initial_points import Proposal
+from raysweep.study.execution.controller import StudyController
+from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.execution.trial_events import TrialEventEmitter
+from raysweep.study.journal.event_bus import EventBus, rebuild
+from raysweep.study.journal.log import Journal, make_journal, read_events
+from raysweep.study.journal.records import StudyRecord
+from raysweep.study.storage.layout import StudyFolder
 from schedulers.rule import Continue, Exploit, Pause, Report, Resume, Rule, Stop
-from service.search.points import Proposal
-from service.spec import Sweep
-from service.study.desk import Desk
-from service.study.folder import StudyFolder
-from service.study.journal import Journal, make_journal, read_events
-from service.study.narrator import Narrator
-from service.study.record import StudyRecord
-from service.study.stop import StopSignal
-from service.study.stream import Stream, rebuild
 
 LR = "optimizer_config.lr"
 
@@ -103,9 +103,9 @@ class Slot:
         clock: Callable[[], float] = itertools.count(1.0).__next__
         journal = Journal(folder.journal_dir, "small")
         weakref.finalize(self, release, journal)
-        stream = Stream(journal, self.record, self.searcher, [], clock, print)
-        self.desk = Desk(sweep, folder, 1, {}, stream, rule, self.searcher, StopSignal())
-        self.narrator = Narrator(self.desk)
+        stream = EventBus(journal, self.record, self.searcher, [], clock, print)
+        self.desk = StudyController(sweep, folder, 1, {}, stream, rule, self.searcher, StopSignal())
+        self.narrator = TrialEventEmitter(self.desk)
 
     def run(self) -> Iterator[None]:
         """Play until nothing is left to do; yields between an epoch and the next, when all is quiet."""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.results.stop_audit import audit
 from schedulers.asha import ASHARule
-from schedulers.audit import AuditedRule
-from service.study.audit import audit
-from service.study.journal import read_events
-from service.study.record import StudyRecord, fold
+from schedulers.stop_audit import AuditedRule
 from tests.study.slot import Slot, small_sweep
 
 R = 6
@@ -20,16 +20,16 @@ Trial = tuple[str, int, int, float | None]  # outcome, epochs run, epoch of its 
 
 def record_of(trials: list[Trial]) -> StudyRecord:
     """The record of a study whose trials ended so."""
-    from service.study.events import Asked, Ended, Reported
+    from raysweep.study.journal.events import EpochReported, TrialCreated, TrialEnded
 
     events: list[object] = []
     for number, (outcome, epochs, at, loss) in enumerate(trials):
         trial = f"{number:05d}"
-        events.append(Asked(t=0, trial=trial, config={}, source="sampler"))
+        events.append(TrialCreated(t=0, trial=trial, config={}, source="sampler"))
         for epoch in range(1, epochs + 1):
             reason = "audit: would have been stopped: rung 1" if epoch == at else ""
             events.append(
-                Reported(
+                EpochReported(
                     t=0,
                     trial=trial,
                     generation=0,
@@ -41,7 +41,7 @@ def record_of(trials: list[Trial]) -> StudyRecord:
                     reason=reason,
                 )
             )
-        events.append(Ended(t=0, trial=trial, outcome=outcome, reason=""))  # type: ignore[arg-type]
+        events.append(TrialEnded(t=0, trial=trial, outcome=outcome, reason=""))  # type: ignore[arg-type]
     return fold(events)  # type: ignore[arg-type]
 
 

@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 import yaml
 
-from service.spec import Sweep, read_sweep
-from service.study.best import NoWinner, best_yaml, fresh_seeds, write_best
-from service.study.events import Asked, Begun, Ended, Exploited, Reported
-from service.study.record import StudyRecord, fold
+from raysweep.config import Sweep, read_sweep
+from raysweep.study.journal.events import (
+    AttemptStarted,
+    EpochReported,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+)
+from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.results.best_config import NoWinner, best_yaml, fresh_seeds, write_best
 
 CONFIG = {"net_config.layers": 4, "optimizer_config.lr": 0.0342, "scheduler_config.min_lr": 1.2e-6}
 PROVENANCE = {
@@ -38,16 +44,16 @@ def template_sweep(**run: Any) -> Sweep:
 
 def record_of(config: dict[str, Any], outcome: Any = "completed", copied: bool = False) -> StudyRecord:
     events: list[Any] = [
-        Begun(t=0, attempt=1, slots=1, trials=2),
-        Asked(
+        AttemptStarted(t=0, attempt=1, slots=1, trials=2),
+        TrialCreated(
             t=1, trial="00000", config={**config, "optimizer_config.lr": 0.5}, source="sampler", revision=3
         ),
-        Asked(t=1, trial="00001", config=config, source="sampler", revision=3),
+        TrialCreated(t=1, trial="00001", config=config, source="sampler", revision=3),
     ]
     for trial, loss in (("00000", 0.5), ("00001", 0.01)):
         for epoch in (1, 2):
             events.append(
-                Reported(
+                EpochReported(
                     t=2,
                     trial=trial,
                     generation=0,
@@ -61,9 +67,11 @@ def record_of(config: dict[str, Any], outcome: Any = "completed", copied: bool =
     if copied:
         settings = {**config, "optimizer_config.lr": 0.2}
         events.append(
-            Exploited(t=3, trial="00001", donor="00000", epoch=2, generation=1, config=settings, reason="r")
+            TrialExploited(
+                t=3, trial="00001", donor="00000", epoch=2, generation=1, config=settings, reason="r"
+            )
         )
-    events += [Ended(t=4, trial=trial, outcome=outcome, reason="r") for trial in ("00000", "00001")]
+    events += [TrialEnded(t=4, trial=trial, outcome=outcome, reason="r") for trial in ("00000", "00001")]
     return fold(events)
 
 

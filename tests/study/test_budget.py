@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from service.study.budget import LEAST_S, Budget
-from service.study.desk import TIME_IS_UP
+from raysweep.study.execution.controller import TIME_IS_UP
+from raysweep.study.stages.time_budget import LEAST_S, StagesTimeBudget
 from tests.study.slot import small_sweep
 
 UP = f"{TIME_IS_UP}5 s used up"
@@ -28,7 +28,7 @@ UP = f"{TIME_IS_UP}5 s used up"
 def test_a_stage_gets_its_own_time_or_what_is_left(
     whole: float | None, own: float | None, spent: float, given: float | None
 ) -> None:
-    budget = Budget.of(small_sweep(time_budget_s=whole), now=1000.0)
+    budget = StagesTimeBudget.of(small_sweep(time_budget_s=whole), now=1000.0)
     assert budget.share(small_sweep(time_budget_s=own), now=1000.0 + spent).time_budget_s == given
 
 
@@ -41,5 +41,5 @@ def test_a_stage_gets_its_own_time_or_what_is_left(
     ],
 )
 def test_only_the_time_of_the_whole_leaves_a_stage_undone(reason: str, now: float, cut: bool) -> None:
-    assert Budget(60.0).cut_short(reason, now) is cut
-    assert not Budget(math.inf).cut_short(reason, now)
+    assert StagesTimeBudget(60.0).cut_short(reason, now) is cut
+    assert not StagesTimeBudget(math.inf).cut_short(reason, now)

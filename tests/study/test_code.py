@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from service.study.code import code_fingerprint, differences, keep_code
-from service.study.events import Begun
-from service.study.folder import StudyFolder
-from service.study.record import StudyRecord
+from raysweep.study.journal.events import AttemptStarted
+from raysweep.study.journal.records import StudyRecord
+from raysweep.study.storage.code_snapshot import code_fingerprint, differences, keep_code
+from raysweep.study.storage.layout import StudyFolder
 from tests.study.slot import small_sweep
-from trainables.snapshot import read_manifest
+from trainables.module_snapshot import read_manifest
 
 FILES = {
     "net.py": "import helper\nfrom blocks.dense import Dense\nWIDTH = 1\nclass Net: width = WIDTH\n",
@@ -112,7 +112,7 @@ def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: 
 
 def test_other_data_than_before_are_told(study: StudyFolder):
     record = StudyRecord()
-    record.apply(Begun(t=1.0, attempt=1, slots=1, trials=1, provenance={"data_fingerprint": "aaaa"}))
+    record.apply(AttemptStarted(t=1.0, attempt=1, slots=1, trials=1, provenance={"data_fingerprint": "aaaa"}))
     assert differences(study, record, "aaaa") == []
     [told] = differences(study, record, "bbbb")
     assert told.startswith("the data are not those the study began with (fingerprint aaaa, now bbbb)")

@@ -1,4 +1,4 @@
-"""A study on a real Ray: what `conduct` promises whoever calls it."""
+"""A study on a real Ray: what `run_tuner` promises whoever calls it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from typing import Any
 import pytest
 import yaml
 
+from raysweep.cluster.embedded import embedded_ray
+from raysweep.config import Sweep
+from raysweep.study.execution.controller import Finish
+from raysweep.study.execution.extend import check_extension, in_words, revised
+from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.journal.events import (
+    CheckpointSaved,
+    EpochReported,
+    Event,
+    Subscriber,
+    TrialRecovered,
+    TrialRetried,
+    TrialStarted,
+)
+from raysweep.study.journal.log import read_events
+from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
-from service.cluster.embedded import embedded
-from service.spec import Sweep
-from service.study.desk import Finish
-from service.study.events import Checkpointed, Event, Recovered, Reported, Retried, Started, Subscriber
-from service.study.extend import check_extension, in_words, revised
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.stop import StopSignal
 from tests.study.slot import LR, small_sweep
 from trainables.data import load
 
@@ -36,7 +44,7 @@ KIND = {"net_config.kind": {"type": "categorical", "choices": ["sound", "raises"
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded():
+    with embedded_ray():
         yield
 
 
@@ -46,7 +54,7 @@ Conduct = Callable[..., Finish]
 @pytest.fixture
 def conduct(tmp_path: Path) -> Conduct:
     """Run a small sweep with this test's words; called again with the same name it resumes."""
-    from service.study.tune import conduct
+    from raysweep.study.execution.tuner import run_tuner
 
     def run(
         name: str = "toy",
@@ -62,7 +70,7 @@ def conduct(tmp_path: Path) -> Conduct:
         folder = StudyFolder(tmp_path / name)
         if not folder.meta_file.exists():
             StudyFolder.create(tmp_path, name, sweep, "")
-        return conduct(
+        return run_tuner(
             sweep,
             folder,
             slots=slots,
@@ -90,7 +98,7 @@ def events_of(folder: Path) -> list[Event]:
 def test_every_slot_has_its_own_process_and_both_get_their_share(tmp_path: Path, conduct: Conduct):
     finish = conduct(trials=40, run={"epochs": 3})
     assert finish.exit_code == 0
-    epochs = Counter(e.worker for e in events_of(tmp_path / "toy") if isinstance(e, Reported))
+    epochs = Counter(e.worker for e in events_of(tmp_path / "toy") if isinstance(e, EpochReported))
     assert len(epochs) == 2
     assert min(epochs.values()) >= 0.3 * sum(epochs.values())
 
@@ -147,7 +155,7 @@ def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_counts_no_epoch_twice(
     stop = StopSignal()
 
     def after_five_epochs(event: Event) -> None:
-        if isinstance(event, Reported) and event.work >= 5:
+        if isinstance(event, EpochReported) and event.work >= 5:
             stop.request("interrupted by SIGINT")
 
     words = {"trials": 3, "run": {"epochs": 12}}
@@ -157,7 +165,7 @@ def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_counts_no_epoch_twice(
     assert {trial.status for trial in first.record.unfinished()} == {"paused"}
     second = conduct(**words)
     assert second.exit_code == 0
-    epochs = [(e.trial, e.epoch) for e in events_of(tmp_path / "toy") if isinstance(e, Reported)]
+    epochs = [(e.trial, e.epoch) for e in events_of(tmp_path / "toy") if isinstance(e, EpochReported)]
     assert sorted(epochs) == [(f"0000{n}", epoch) for n in range(3) for epoch in range(1, 13)]
 
 
@@ -165,8 +173,8 @@ def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduc
     finish = conduct(trials=2, run={"net_config": {"kind": "kills", "mark": str(tmp_path / "mark")}})
     events = events_of(tmp_path / "toy")
     assert finish.record.counts() == {"completed": 2}
-    assert len([event for event in events if isinstance(event, Recovered)]) == 1
-    assert len([event for event in events if isinstance(event, Started)]) == 3
+    assert len([event for event in events if isinstance(event, TrialRecovered)]) == 1
+    assert len([event for event in events if isinstance(event, TrialStarted)]) == 3
 
 
 def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(tmp_path: Path, conduct: Conduct):
@@ -188,7 +196,7 @@ def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(tmp_path
     assert [trial.outcome for trial in trials] == ["infeasible", "failed", "completed", "completed"]
     assert trials[0].reason == "MemoryError: out of memory; again so with cpu 2, gpu 0"
     assert trials[1].reason.startswith("no epoch in 6 s (trial_timeout_s)")
-    retried = [event for event in events_of(tmp_path / "toy") if isinstance(event, Retried)]
+    retried = [event for event in events_of(tmp_path / "toy") if isinstance(event, TrialRetried)]
     assert [(event.trial, event.resources["cpu"]) for event in retried] == [("00000", 2), ("00002", 2)]
     assert (tmp_path / "toy/trials/00000/error.txt").read_text().endswith("MemoryError: out of memory\n")
     [hung, short] = json.loads((tmp_path / "toy/status.json").read_text())["failures"]
@@ -210,7 +218,9 @@ def test_an_extended_study_goes_on_from_its_checkpoints_with_more_epochs_and_tri
     )
     assert finish.record.counts() == {"completed": 3}
     assert [trial.revision for trial in finish.record.trials.values()] == [0, 0, 1]
-    epochs = [(e.trial, e.epoch, e.again) for e in events_of(tmp_path / "toy") if isinstance(e, Reported)]
+    epochs = [
+        (e.trial, e.epoch, e.again) for e in events_of(tmp_path / "toy") if isinstance(e, EpochReported)
+    ]
     assert sorted(epochs) == [(f"0000{n}", epoch, False) for n in range(3) for epoch in range(1, 6)]
 
 
@@ -229,14 +239,14 @@ def test_the_disk_holds_no_more_checkpoints_than_can_be_needed_at_any_moment(
 
     def count(event: Event) -> None:
         nonlocal most
-        if isinstance(event, Checkpointed):
+        if isinstance(event, CheckpointSaved):
             most = max(most, len(list(tmp_path.glob("toy/ray/attempt-1/*/checkpoint_*"))))
 
     keep = {"enabled": True, "save_every_n_epochs": 1, "keep_last_k": 1, "save_best": False}
     words = {"epochs": 8, "checkpoint_config": keep}
     scheduler = {"name": f"schedulers.{name}", "kwargs": kwargs}
     finish = conduct(trials=4, run=words, trial_scheduler=scheduler, ears=[count])
-    made = [event for event in events_of(tmp_path / "toy") if isinstance(event, Checkpointed)]
+    made = [event for event in events_of(tmp_path / "toy") if isinstance(event, CheckpointSaved)]
     assert len(made) > 6
     assert most <= 4 * each + 2  # each of two slots may have one in the making
     left = list(tmp_path.glob("toy/ray/attempt-1/*/checkpoint_*"))
@@ -251,7 +261,7 @@ def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path,
     )
     record = {}
     for event in events_of(tmp_path / "toy"):
-        if isinstance(event, Reported):
+        if isinstance(event, EpochReported):
             record[event.trial, event.epoch] = event.metrics["lr"]
         elif type(event).__name__ == "Exploited":
             record[event.trial, "copied at", event.epoch] = event.config[LR]
@@ -291,4 +301,4 @@ def test_failed_members_of_a_population_are_replaced_by_copies_and_counted(tmp_p
     ]
     assert finish.record.failures == 2
     assert all(trial.lineage[0].donor in ("00002", "00003") for trial in trials[:2])
-    assert len([e for e in events_of(tmp_path / "toy") if isinstance(e, Recovered)]) == 2
+    assert len([e for e in events_of(tmp_path / "toy") if isinstance(e, TrialRecovered)]) == 2

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import launch
+from raysweep.study.journal.log import last_marked, list_segments, read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.journal.repair import find_damage, keep_sound_part
+from raysweep.study.journal.status_file import StatusFile, read_status
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.tracking.cursor import Cursor
 from schedulers.asha import ASHARule
-from service.study.folder import StudyFolder
-from service.study.journal import last_marked, list_segments, read_events
-from service.study.record import fold
-from service.study.repair import find_damage, keep_sound_part
-from service.study.status import StatusFile, read_status
-from service.tracking.cursor import Cursor
 from tests.study.slot import Slot, small_sweep
 
 SWEEP = small_sweep()

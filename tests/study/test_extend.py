@@ -9,20 +9,8 @@ from typing import Any
 
 import pytest
 
-from schedulers.asha import ASHARule
-from schedulers.fifo import FIFORule
-from schedulers.hyperband import HyperbandRule
-from schedulers.margin import MarginRule
-from schedulers.median import MedianStoppingRule
-from schedulers.pbt import PBTRule
-from schedulers.pfl import ClassicPFLRule
-from schedulers.plateau import PatienceRule
-from schedulers.predictive import PFLRule
-from schedulers.rule import Rule
-from schedulers.space import Categorical, Float, Int
-from service.spec import Sweep, SweepError
-from service.study.events import Asked, Reopened, Reported, Revised
-from service.study.extend import (
+from raysweep.config import Sweep, SweepError
+from raysweep.study.execution.extend import (
     CannotExtend,
     catch_up,
     check_extension,
@@ -32,9 +20,20 @@ from service.study.extend import (
     not_wider,
     revised,
 )
-from service.study.folder import StudyFolder
-from service.study.journal import make_journal, read_events
-from service.study.record import StudyRecord, fold
+from raysweep.study.journal.events import EpochReported, StudyExtended, TrialCreated, TrialReopened
+from raysweep.study.journal.log import make_journal, read_events
+from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.storage.layout import StudyFolder
+from schedulers.asha import ASHARule
+from schedulers.classic_pfl import ClassicPFLRule, PFLRule
+from schedulers.fifo import FIFORule
+from schedulers.hyperband import HyperbandRule
+from schedulers.margin import MarginRule
+from schedulers.median import MedianStoppingRule
+from schedulers.patience import PatienceRule
+from schedulers.pbt import PBTRule
+from schedulers.rule import Rule
+from schedulers.space import Categorical, Float, Int
 from tests.study.slot import LR, Slot, small_sweep
 
 SWEEP = small_sweep(run={"data": "trainables.data.load_digits", "epochs": 6, "scheduler": None})
@@ -71,7 +70,7 @@ class Study:
         self.rule = rule
 
     def slot(self) -> Slot:
-        """One more attempt, as `conduct` begins one."""
+        """One more attempt, as `run_tuner` begins one."""
         sweep = self.folder.sweep()
         past = list(read_events(self.folder.journal_dir))
         catch_up(self.folder, sweep, past, self.rule(sweep), now=1e6)
@@ -121,7 +120,7 @@ def test_more_epochs_take_the_completed_on_from_where_they_were(study: Study):
     study.extend(**longer(18))
     record = study.run().record
     assert record.revision == 1
-    reopened = {event.trial for event in study.events if isinstance(event, Reopened)}
+    reopened = {event.trial for event in study.events if isinstance(event, TrialReopened)}
     assert reopened == {trial.trial for trial in before.trials.values() if trial.outcome == "completed"}
     assert record.unfinished() == []
     completed = [trial for trial in record.trials.values() if trial.outcome == "completed"]
@@ -134,7 +133,9 @@ def test_no_epoch_is_run_twice(study: Study):
     study.extend(**longer(18))
     study.run()
     seen = [
-        (event.trial, event.generation, event.epoch) for event in study.events if isinstance(event, Reported)
+        (event.trial, event.generation, event.epoch)
+        for event in study.events
+        if isinstance(event, EpochReported)
     ]
     assert len(set(seen)) == len(seen)
 
@@ -169,7 +170,7 @@ def test_an_extended_study_cut_in_any_line_ends_every_trial_once(study: Study, t
         epochs = [
             (event.trial, event.generation, event.epoch)
             for event in copy.events
-            if isinstance(event, Reported)
+            if isinstance(event, EpochReported)
         ]
         assert len(set(epochs)) == len(epochs)
 
@@ -233,7 +234,7 @@ def test_more_trials_are_drawn_under_the_new_revision(tmp_path: Path):
     study.extend(trials=9)
     record = study.run().record
     assert [trial.revision for trial in record.trials.values()] == [0] * 6 + [1] * 3
-    kinds = [event for event in study.events if isinstance(event, Revised | Asked)]
+    kinds = [event for event in study.events if isinstance(event, StudyExtended | TrialCreated)]
     assert [type(kind).__name__ for kind in kinds] == ["Asked"] * 6 + ["Revised"] + ["Asked"] * 3
 
 

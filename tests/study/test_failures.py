@@ -6,15 +6,21 @@ from pathlib import Path
 
 import pytest
 
+from raysweep.study.execution.kernel_kills import KernelKills
+from raysweep.study.execution.trial_timeouts import Watchdog
+from raysweep.study.journal.events import (
+    TrialCreated,
+    TrialEnded,
+    TrialFailedAwaitingExploit,
+    TrialPromoted,
+    TrialRetried,
+)
+from raysweep.study.journal.failures import ErrorFiles, commonest, error_file, repeated
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
-from schedulers.listener import LOST
-from service.study.events import Asked, Ended, Fallen, Promoted, Retried
-from service.study.failures import ErrorFiles, commonest, error_file, repeated
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.memory import KernelKills
-from service.study.record import StudyRecord, fold
-from service.study.watchdog import Watchdog
+from schedulers.tune.listener import LOST
 from tests.study.slot import Slot, small_sweep
 
 TRACEBACK = "Traceback (most recent call last):\n  File ...\n"
@@ -30,12 +36,12 @@ def ends(*outcomes: str) -> StudyRecord:
     for trial, outcome, text in slots:
         asked(record, trial)
         error = "" if text == "ok" else TRACEBACK + text
-        record.apply(Ended(t=10.0 + int(trial), trial=trial, outcome=outcome, reason=text, error=error))  # type: ignore[arg-type]
+        record.apply(TrialEnded(t=10.0 + int(trial), trial=trial, outcome=outcome, reason=text, error=error))  # type: ignore[arg-type]
     return record
 
 
 def asked(record: StudyRecord, trial: str) -> None:
-    record.apply(Asked(t=1.0, trial=trial, config={}, source="sampler"))
+    record.apply(TrialCreated(t=1.0, trial=trial, config={}, source="sampler"))
 
 
 @pytest.mark.parametrize(
@@ -71,15 +77,17 @@ def test_the_commonest_cause_comes_first_with_where_to_look():
 
 def test_a_traceback_is_kept_in_its_trials_folder(tmp_path: Path):
     keep = ErrorFiles(StudyFolder(tmp_path))
-    keep(Ended(t=1.0, trial="00003", outcome="failed", reason="r", error=TRACEBACK))
-    keep(Ended(t=1.0, trial="00004", outcome="stopped", reason="r"))
+    keep(TrialEnded(t=1.0, trial="00003", outcome="failed", reason="r", error=TRACEBACK))
+    keep(TrialEnded(t=1.0, trial="00004", outcome="stopped", reason="r"))
     assert error_file(StudyFolder(tmp_path), "00003").read_text() == TRACEBACK
     assert [path.name for path in (tmp_path / "trials").iterdir()] == ["00003"]
 
 
 def test_a_disk_that_refuses_a_traceback_stops_nothing(tmp_path: Path):
     (tmp_path / "trials").write_text("a file where the folder belongs")
-    ErrorFiles(StudyFolder(tmp_path))(Ended(t=1.0, trial="00003", outcome="failed", reason="r", error="e"))
+    ErrorFiles(StudyFolder(tmp_path))(
+        TrialEnded(t=1.0, trial="00003", outcome="failed", reason="r", error="e")
+    )
     assert (tmp_path / "trials").is_file()
 
 
@@ -91,7 +99,7 @@ def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
     trial = again.record.trials["00000"]
     assert (trial.status, trial.resources, again.searcher.waiting) == ("paused", {"cpu": 2}, {"00000"})
     assert again.rule.state() == slot.rule.state()
-    assert [type(event) for event in read_events(tmp_path / "journal")].count(Retried) == 1
+    assert [type(event) for event in read_events(tmp_path / "journal")].count(TrialRetried) == 1
 
 
 @pytest.mark.parametrize(
@@ -182,7 +190,9 @@ def falls(*reasons: str) -> StudyRecord:
     for number, reason in enumerate(reasons):
         trial = f"{number:05d}"
         asked(record, trial)
-        record.apply(Fallen(t=10.0 + number, trial=trial, outcome="failed", reason=reason))
+        record.apply(
+            TrialFailedAwaitingExploit(t=10.0 + number, trial=trial, outcome="failed", reason=reason)
+        )
     return record
 
 
@@ -195,14 +205,16 @@ def test_a_failure_that_was_mended_counts_and_three_alike_are_no_accident():
 
 def test_a_failure_is_counted_once_though_the_trial_ends_by_it_for_want_of_a_donor():
     record = falls("boom", "boom")
-    record.apply(Ended(t=20.0, trial="00000", outcome="failed", reason="boom; no donor was left to copy"))
+    record.apply(
+        TrialEnded(t=20.0, trial="00000", outcome="failed", reason="boom; no donor was left to copy")
+    )
     assert (record.failures, record.trials["00000"].outcome) == (2, "failed")
     assert [cause["trials"] for cause in commonest(record.trials.values())] == [2]
 
 
 def test_a_copy_that_fails_is_another_failure():
     record = falls("boom")
-    record.apply(Promoted(t=20.0, trial="00000", epoch=4, reason="copies trial 00001"))
-    record.apply(Ended(t=21.0, trial="00000", outcome="failed", reason="boom again"))
+    record.apply(TrialPromoted(t=20.0, trial="00000", epoch=4, reason="copies trial 00001"))
+    record.apply(TrialEnded(t=21.0, trial="00000", outcome="failed", reason="boom again"))
     assert record.failures == 2
     assert {cause["error"] for cause in commonest(record.trials.values())} == {"boom", "boom again"}

@@ -6,27 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from service.study.events import Asked, Begun, Checkpointed, Event, Exploited
-from service.study.fallback import fall_back
-from service.study.record import fold
-from trainables.intact import CHECKSUM, STATE, checksums
+from raysweep.study.execution.checkpoint_fallback import find_intact_checkpoint
+from raysweep.study.journal.events import AttemptStarted, CheckpointSaved, Event, TrialCreated, TrialExploited
+from raysweep.study.journal.records import fold
+from trainables.checkpoint_integrity import CHECKSUM, STATE, checksums
 
 ME, DONOR = "00000", "00001"
 MINE = [(0, 2), (0, 4), (0, 6)]
 """(generation, epoch) of my checkpoints."""
-COPY = Exploited(t=1, trial=ME, donor=DONOR, epoch=6, generation=1, config={}, reason="")
+COPY = TrialExploited(t=1, trial=ME, donor=DONOR, epoch=6, generation=1, config={}, reason="")
 
 
 def history(copied: bool) -> list[Event]:
-    events: list[Event] = [Begun(t=0, attempt=1, slots=1, trials=2)]
-    events += [Asked(t=0, trial=name, config={}, source="sampler") for name in (ME, DONOR)]
+    events: list[Event] = [AttemptStarted(t=0, attempt=1, slots=1, trials=2)]
+    events += [TrialCreated(t=0, trial=name, config={}, source="sampler") for name in (ME, DONOR)]
     events += [saved(ME, *key) for key in MINE]
     return events + ([saved(DONOR, 0, 6), COPY, saved(ME, 1, 8)] if copied else [])
 
 
-def saved(trial: str, generation: int, epoch: int) -> Checkpointed:
+def saved(trial: str, generation: int, epoch: int) -> CheckpointSaved:
     path = f"{trial}/{generation}-{epoch}"
-    return Checkpointed(t=0, trial=trial, epoch=epoch, generation=generation, path=path)
+    return CheckpointSaved(t=0, trial=trial, epoch=epoch, generation=generation, path=path)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_ones_are_gone(
     bad = [tmp_path / DONOR / "0-6" if name == "donor" else tmp_path / ME / name for name in damaged]
     for folder in bad:
         (folder / STATE).write_bytes(b"weight")
-    found, told = fall_back(record, tmp_path.joinpath, ME)
+    found, told = find_intact_checkpoint(record, tmp_path.joinpath, ME)
     assert found == (None if place is None else str(tmp_path / place))
     assert words is None or told == words
     assert not any(folder.exists() for folder in bad)

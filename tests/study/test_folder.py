@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.study.folder import NotAStudy, StudyExists, StudyFolder
+from raysweep.study.storage.layout import NotAStudy, StudyExists, StudyFolder
 from tests.study.slot import small_sweep
 
 

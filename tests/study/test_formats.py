@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import launch
-from service.study.events import Begun
-from service.study.folder import StudyFolder
-from service.study.journal import Journal
+from raysweep.study.journal.events import AttemptStarted
+from raysweep.study.journal.log import Journal
+from raysweep.study.storage.layout import StudyFolder
 from tests.study.slot import small_sweep
 
 FUTURE = 99
@@ -28,7 +28,7 @@ def later(path: Path) -> None:
 def study(tmp_path: Path) -> StudyFolder:
     folder = StudyFolder.create(tmp_path, "small", small_sweep(), "study_name: small\n")
     journal = Journal(folder.journal_dir, "small")
-    journal.append(Begun(t=1.0, attempt=1, slots=1, trials=6))
+    journal.append(AttemptStarted(t=1.0, attempt=1, slots=1, trials=6))
     journal.close()
     folder.status_file.write_text(json.dumps({"version": 1, "state": "done"}))
     return folder
@@ -74,7 +74,7 @@ def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
     tmp_path: Path, text: str, says: str, study: StudyFolder
 ):
     """The journal is the backlog, and runs are found by their tags."""
-    from service.tracking import waiting
+    from raysweep.tracking import waiting
 
     (study.path / "tracking.json").write_text(text)
     count, trouble = waiting(study.path, "sqlite:///x.db")

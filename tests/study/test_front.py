@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.spec.sweep import Metric
-from service.study.front import counted, front, losses
-from service.study.record import Point, TrialRecord
+from raysweep.config.sweep import Metric
+from raysweep.study.journal.pareto import counted, front, losses
+from raysweep.study.journal.records import CurvePoint, TrialRecord
 
 LOSS = Metric(name="val_loss")
 SIZE = Metric(name="parameters")
@@ -21,7 +21,7 @@ def trial(number: int, *points: dict[str, float], outcome: str | None = "complet
     record = TrialRecord(number, f"{number:05d}", {}, "sampler", 0.0, outcome=outcome)
     for epoch, metrics in enumerate(points, start=1):
         loss = metrics["val_loss"]
-        record.curve.append(Point(epoch, epoch, loss, metrics, 0, 0.0))
+        record.curve.append(CurvePoint(epoch, epoch, loss, metrics, 0, 0.0))
         record.last_loss = loss
         if record.best_loss is None or loss < record.best_loss:
             record.best_loss, record.best_epoch = loss, epoch

@@ -13,8 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.study.events import Asked, Begun, Ended, Event, Exploited, Reported
-from service.study.journal import (
+from raysweep.study.journal.events import (
+    AttemptStarted,
+    EpochReported,
+    Event,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+)
+from raysweep.study.journal.log import (
     Journal,
     JournalError,
     Position,
@@ -25,16 +32,16 @@ from service.study.journal import (
     write_mark,
 )
 
-SAMPLE = Begun(t=1.0, attempt=1, slots=2, trials=3)
+SAMPLE = AttemptStarted(t=1.0, attempt=1, slots=2, trials=3)
 floats = st.floats(allow_nan=False)
 configs = st.dictionaries(
     st.text(min_size=1), st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.text())
 )
 events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(Begun, t=floats, attempt=st.integers(1), slots=st.integers(1), trials=st.integers(1)),
-    st.builds(Asked, t=floats, trial=st.just("00001"), config=configs, source=st.just("sampler")),
+    st.builds(AttemptStarted, t=floats, attempt=st.integers(1), slots=st.integers(1), trials=st.integers(1)),
+    st.builds(TrialCreated, t=floats, trial=st.just("00001"), config=configs, source=st.just("sampler")),
     st.builds(
-        Reported,
+        EpochReported,
         t=floats,
         trial=st.just("00001"),
         generation=st.integers(0),
@@ -46,7 +53,7 @@ events: st.SearchStrategy[Event] = st.one_of(
         reason=st.text(),
     ),
     st.builds(
-        Exploited,
+        TrialExploited,
         t=floats,
         trial=st.just("00001"),
         donor=st.just("00002"),
@@ -56,7 +63,7 @@ events: st.SearchStrategy[Event] = st.one_of(
         reason=st.text(),
     ),
     st.builds(
-        Ended,
+        TrialEnded,
         t=floats,
         trial=st.just("00001"),
         outcome=st.sampled_from(["completed", "failed"]),
@@ -92,14 +99,14 @@ def test_every_event_is_read_back_as_it_was_written(
 def test_an_infinite_loss_survives(tmp_path: Path, loss: float):
     written(tmp_path / "journal", [report(1, loss)])
     [event] = read_events(tmp_path / "journal")
-    assert isinstance(event, Reported)
+    assert isinstance(event, EpochReported)
     assert event.loss == loss
 
 
 def test_a_nan_loss_survives_as_nan(tmp_path: Path):
     written(tmp_path / "journal", [report(1, math.nan)])
     [event] = read_events(tmp_path / "journal")
-    assert isinstance(event, Reported)
+    assert isinstance(event, EpochReported)
     assert event.loss is not None
     assert math.isnan(event.loss)
 
@@ -307,13 +314,13 @@ def test_an_open_journal_that_is_not_what_stands_at_its_path_says_so(
     journal.append(SAMPLE)
     what(journal)
     journal.check()  # no second has passed
-    monkeypatch.setattr("service.study.journal.SYNC_EVERY_S", 0.0)
+    monkeypatch.setattr("raysweep.study.journal.log.SYNC_EVERY_S", 0.0)
     with pytest.raises(OSError, match=says):
         look(journal)
 
 
-def report(epoch: int, loss: float, trial: str = "00000") -> Reported:
-    return Reported(
+def report(epoch: int, loss: float, trial: str = "00000") -> EpochReported:
+    return EpochReported(
         t=float(epoch),
         trial=trial,
         generation=0,

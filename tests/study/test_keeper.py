@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from service.study.events import Asked, Begun, Checkpointed, Ended, Reported
-from service.study.keeper import Keeper
-from service.study.record import StudyRecord
+from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
+from raysweep.study.journal.events import (
+    AttemptStarted,
+    CheckpointSaved,
+    EpochReported,
+    TrialCreated,
+    TrialEnded,
+)
+from raysweep.study.journal.records import StudyRecord
 
 
 class Study:
@@ -16,31 +22,31 @@ class Study:
     def __init__(self, root: Path, trials: int, copyable: set[int] | None = None) -> None:
         self.root, self.record = root, StudyRecord()
         self.copyable = copyable or set()
-        self.keeper = Keeper(
+        self.keeper = CheckpointJanitor(
             self.record, lambda path: root / path, lambda epoch: epoch in self.copyable, keep_last=2
         )
-        self.record.apply(Begun(t=0.0, attempt=1, slots=1, trials=trials))
+        self.record.apply(AttemptStarted(t=0.0, attempt=1, slots=1, trials=trials))
         for number in range(trials):
-            self.record.apply(Asked(t=0.0, trial=f"0000{number}", config={}, source="sampler"))
+            self.record.apply(TrialCreated(t=0.0, trial=f"0000{number}", config={}, source="sampler"))
 
     def checkpoint(self, trial: str, epoch: int, loss: float = 1.0, **metrics: float) -> None:
         path = f"{trial}-{epoch}"
         (self.root / path).mkdir()
         (self.root / path / "weights").write_text("w")
         self.record.apply(report(trial, epoch, loss, metrics))
-        self.record.apply(Checkpointed(t=0.0, trial=trial, epoch=epoch, generation=0, path=path))
+        self.record.apply(CheckpointSaved(t=0.0, trial=trial, epoch=epoch, generation=0, path=path))
         self.keeper.sweep(trial)
 
     def end(self, trial: str, outcome: Any) -> None:
-        self.record.apply(Ended(t=0.0, trial=trial, outcome=outcome, reason=""))
+        self.record.apply(TrialEnded(t=0.0, trial=trial, outcome=outcome, reason=""))
         self.keeper.sweep(trial)
 
     def standing(self) -> list[str]:
         return sorted(path.name for path in self.root.iterdir())
 
 
-def report(trial: str, epoch: int, loss: float, metrics: dict[str, float]) -> Reported:
-    return Reported(
+def report(trial: str, epoch: int, loss: float, metrics: dict[str, float]) -> EpochReported:
+    return EpochReported(
         t=0.0,
         trial=trial,
         generation=0,
@@ -94,7 +100,7 @@ def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp
         (folder / "weights").write_text("w")
     study = Study(tmp_path, 1)
     path = str(known.relative_to(tmp_path))
-    study.record.apply(Checkpointed(t=0.0, trial="00000", epoch=3, generation=0, path=path))
+    study.record.apply(CheckpointSaved(t=0.0, trial="00000", epoch=3, generation=0, path=path))
     study.keeper.catch_up(tmp_path)
     assert (known.exists(), stray.exists()) == (True, False)
 
@@ -103,7 +109,7 @@ def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_go
     study = Study(tmp_path, 2)
     study.checkpoint("00000", 1, loss=2.0)
     study.checkpoint("00001", 1, loss=1.0)
-    study.record.apply(Ended(t=0.0, trial="00000", outcome="stopped", reason=""))
+    study.record.apply(TrialEnded(t=0.0, trial="00000", outcome="stopped", reason=""))
     study.keeper.catch_up(tmp_path)
     assert study.standing() == ["00001-1"]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from raysweep.study.execution.stop_conditions import reached
+from raysweep.study.journal.events import EpochReported, Event, TrialCreated, TrialEnded, TrialPaused
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
 from schedulers.fifo import FIFORule
-from service.study.events import Asked, Ended, Event, Paused, Reported
-from service.study.journal import read_events
-from service.study.limits import reached
-from service.study.record import fold
 from tests.study.slot import Slot, loss_of, small_sweep
 
 R = 2
@@ -27,11 +27,11 @@ class Told:
     def trial(self, outcome: str, loss: float, epochs: int = R) -> Told:
         """One more trial, that ended so; `paused` by the rule, or `gave way`, and waits."""
         name, self.trials = f"{self.trials:05d}", self.trials + 1
-        self.events.append(Asked(t=self.now, trial=name, config={}, source="sampler"))
+        self.events.append(TrialCreated(t=self.now, trial=name, config={}, source="sampler"))
         for epoch in range(1, epochs + 1):
             last: Any = "pause" if outcome == "paused" and epoch == epochs else "continue"
             self.events.append(
-                Reported(
+                EpochReported(
                     t=self.now,
                     trial=name,
                     generation=0,
@@ -43,9 +43,9 @@ class Told:
                 )
             )
         if outcome in ("paused", "gave way"):
-            self.events.append(Paused(t=self.now, trial=name, epoch=epochs, reason=outcome))
+            self.events.append(TrialPaused(t=self.now, trial=name, epoch=epochs, reason=outcome))
         elif outcome != "running":
-            self.events.append(Ended(t=self.now, trial=name, outcome=outcome, reason=""))  # type: ignore[arg-type]
+            self.events.append(TrialEnded(t=self.now, trial=name, outcome=outcome, reason=""))  # type: ignore[arg-type]
         return self
 
     @property

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from service.study.lock import CannotWrite, StudyBusy, is_held, lock
+from raysweep.study.storage.lock import CannotWrite, StudyBusy, is_held, lock
 
 HOLD = """
 import pathlib, sys, time
-from service.study.lock import lock
+from raysweep.study.storage.lock import lock
 
 with lock(pathlib.Path(sys.argv[1]), "run"):
     print("held", flush=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from raysweep.study.execution.controller import INTERRUPTED
 from schedulers.fifo import FIFORule
-from service.study.desk import INTERRUPTED
 from tests.study.slot import Slot, small_sweep
 
 
@@ -46,7 +46,7 @@ def test_a_lost_journal_is_no_success_and_no_traceback(
     slot = Slot(tmp_path / "small", small_sweep(), FIFORule(max_resource=6))
     playing = slot.run()
     next(playing)
-    monkeypatch.setattr("service.study.journal.SYNC_EVERY_S", every_s)
+    monkeypatch.setattr("raysweep.study.journal.log.SYNC_EVERY_S", every_s)
     fault(tmp_path / "small", monkeypatch)
     slot.desk.check_limits()
     assert bool(slot.desk.stream.broken) == (every_s == 0)

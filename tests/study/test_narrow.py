@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given as given_examples
 from hypothesis import strategies as st
 
+from raysweep.config import Parameter
+from raysweep.study.stages.narrow_space import active, given, narrow, narrowings, rebuilt
 from schedulers.space import Categorical, Domain, Float, Int
-from service.spec import Parameter
-from service.study.narrow import active, given, narrow, narrowings, rebuilt
 
 
 @pytest.mark.parametrize(

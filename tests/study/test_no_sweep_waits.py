@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from service.cluster.embedded import embedded
-from service.spec import Sweep
-from service.study.desk import Finish
-from service.study.events import Event, Reported
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.stop import StopSignal
+from raysweep.cluster.embedded import embedded_ray
+from raysweep.config import Sweep
+from raysweep.study.execution.controller import Finish
+from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.journal.events import EpochReported, Event
+from raysweep.study.journal.log import read_events
+from raysweep.study.storage.layout import StudyFolder
 from tests.study.slot import LR, small_sweep
 
 pytestmark = pytest.mark.ray
@@ -32,7 +32,7 @@ RULES = [
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded():
+    with embedded_ray():
         yield
 
 
@@ -55,16 +55,16 @@ def sweep_under(name: str, kwargs: dict[str, Any]) -> Sweep:
 
 
 def conduct(sweep: Sweep, folder: StudyFolder, stop_after: int | None = None) -> Finish:
-    from service.study.tune import conduct
+    from raysweep.study.execution.tuner import run_tuner
 
     stop, reports = StopSignal(), []
 
     def hear(event: Event) -> None:
-        reports.extend([event] if isinstance(event, Reported) else [])
+        reports.extend([event] if isinstance(event, EpochReported) else [])
         if len(reports) == stop_after:
             stop.request("enough")
 
-    return conduct(sweep, folder, slots=2, resources={"cpu": 1}, stop=stop, subscribers=[hear])
+    return run_tuner(sweep, folder, slots=2, resources={"cpu": 1}, stop=stop, subscribers=[hear])
 
 
 @pytest.mark.parametrize(("name", "kwargs"), RULES)
@@ -87,6 +87,6 @@ def test_every_trial_ends_though_one_fails_and_one_diverges_and_the_driver_is_st
     epochs = [
         (event.trial, event.epoch)
         for event in read_events(folder.journal_dir)
-        if isinstance(event, Reported) and not event.again
+        if isinstance(event, EpochReported) and not event.again
     ]
     assert len(epochs) == len(set(epochs))

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
 from schedulers.fifo import FIFORule
 from schedulers.rule import Continue, Outlook
-from service.study.journal import read_events
-from service.study.record import fold
 from tests.study.slot import Slot, small_sweep
 
 

@@ -18,13 +18,13 @@ import pandas as pd
 import pytest
 from moto.server import ThreadedMotoServer
 
-from service.study.courier import Courier
-from service.study.depot import Depot
-from service.study.events import Ended, Reported
-from service.study.folder import StudyExists, StudyFolder
-from service.study.journal import Journal, read_events
-from service.study.lock import StudyBusy
-from service.study.places import fetched, standing
+from raysweep.study.journal.events import EpochReported, TrialEnded
+from raysweep.study.journal.log import Journal, read_events
+from raysweep.study.storage.layout import StudyExists, StudyFolder
+from raysweep.study.storage.locations import download_study, standing
+from raysweep.study.storage.lock import StudyBusy
+from raysweep.study.storage.object_store import ObjectStore
+from raysweep.study.storage.sync import StorageSync
 from tests.study.slot import small_sweep
 from trainables.table import load_table
 
@@ -106,90 +106,90 @@ def study(bucket: None, tmp_path: Path) -> StudyFolder:
 
 def append(study: StudyFolder, t: float) -> None:
     journal = Journal(study.journal_dir, "small")
-    journal.append(Ended(t=t, trial="00000", outcome="failed", reason="r"))
+    journal.append(TrialEnded(t=t, trial="00000", outcome="failed", reason="r"))
     journal.close()
 
 
 def test_an_empty_disk_gets_the_study_back(study: StudyFolder, tmp_path: Path):
     append(study, 1.0)
-    with Courier(study):
+    with StorageSync(study):
         append(study, 2.0)  # while it is at work
     shutil.rmtree(study.path)
-    again = fetched(STUDY, tmp_path / "elsewhere")
+    again = download_study(STUDY, tmp_path / "elsewhere")
     assert (again.far, again.sweep()) == (STUDY, small_sweep())
     assert [event.t for event in read_events(again.journal_dir)] == [1.0, 2.0]
 
 
 def test_a_disk_that_is_ahead_keeps_what_it_has_and_one_behind_is_brought_up(study: StudyFolder):
-    with Courier(study):
+    with StorageSync(study):
         pass
     append(study, 1.0)
-    assert len(list(read_events(fetched(STUDY, study.path.parent).journal_dir))) == 1
-    with Courier(study):
+    assert len(list(read_events(download_study(STUDY, study.path.parent).journal_dir))) == 1
+    with StorageSync(study):
         pass
     shutil.rmtree(study.journal_dir)
-    assert len(list(read_events(fetched(STUDY, study.path.parent).journal_dir))) == 1
+    assert len(list(read_events(download_study(STUDY, study.path.parent).journal_dir))) == 1
 
 
 def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp_path: Path):
-    with Courier(study):
+    with StorageSync(study):
         pass
-    other = fetched(STUDY, tmp_path / "elsewhere")
+    other = download_study(STUDY, tmp_path / "elsewhere")
     append(other, 1.0)
-    with Courier(other):
+    with StorageSync(other):
         pass
-    with pytest.raises(Exception, match="went on elsewhere") as raised, Courier(study):
+    with pytest.raises(Exception, match="went on elsewhere") as raised, StorageSync(study):
         pass
     assert f"launch.py resume {STUDY}" in str(raised.value)
     journal = Journal(study.journal_dir, "small")
-    journal.append(Ended(t=9.0, trial="00000", outcome="failed", reason="a longer one"))
+    journal.append(TrialEnded(t=9.0, trial="00000", outcome="failed", reason="a longer one"))
     journal.close()
     append(study, 9.0)
     with pytest.raises(Exception, match="went on apart"):
-        fetched(STUDY, study.path.parent)
+        download_study(STUDY, study.path.parent)
 
 
 def test_a_stage_that_went_on_elsewhere_is_noticed_too(study: StudyFolder, tmp_path: Path):
-    with Courier(study):
+    with StorageSync(study):
         pass
-    other = fetched(STUDY, tmp_path / "elsewhere")
+    other = download_study(STUDY, tmp_path / "elsewhere")
     append(other.stage("explore"), 1.0)
-    with Courier(other):
+    with StorageSync(other):
         pass
-    with pytest.raises(StudyExists, match="went on elsewhere"), Courier(study):
+    with pytest.raises(StudyExists, match="went on elsewhere"), StorageSync(study):
         pass
     append(study.stage("explore"), 2.0)
     with pytest.raises(StudyExists, match="went on apart"):
-        fetched(STUDY, study.path.parent)
+        download_study(STUDY, study.path.parent)
 
 
 def test_two_drivers_never_hold_one_study(study: StudyFolder, tmp_path: Path):
-    with Courier(study):
-        second = Courier(fetched(STUDY, tmp_path / "elsewhere"))
+    with StorageSync(study):
+        second = StorageSync(download_study(STUDY, tmp_path / "elsewhere"))
         with pytest.raises(StudyBusy, match="is in use by process"), second:
             pass
-    with Courier(fetched(STUDY, tmp_path / "elsewhere")):
+    with StorageSync(download_study(STUDY, tmp_path / "elsewhere")):
         pass  # let go in good order
 
 
 def test_one_that_died_on_this_machine_holds_nothing(study: StudyFolder):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    depot = Depot(STUDY)
+    depot = ObjectStore(STUDY)
     depot.claim("somebody")
     who = json.loads(depot.get("lease.json"))
     depot.put("lease.json", json.dumps(who | {"pid": dead.pid}).encode())
-    with Courier(study):
+    with StorageSync(study):
         pass
     depot.put("lease.json", json.dumps(who | {"host": "far-away"}).encode())
-    with pytest.raises(StudyBusy, match="on far-away"), Courier(study):
+    with pytest.raises(StudyBusy, match="on far-away"), StorageSync(study):
         pass
 
 
 def test_a_checkpoint_is_deleted_only_once_the_journal_without_it_has_arrived(study: StudyFolder):
-    depot = Depot(STUDY)
+    depot = ObjectStore(STUDY)
     depot.put("ray/attempt-1/00000/checkpoint_000000/model.pt", b"weights")
-    courier = Courier(study)
+    courier = StorageSync(study)
     with courier:
         assert standing(study)("ray/attempt-1/00000/checkpoint_000000")
         courier.discard(study.locate("ray/attempt-1/00000/checkpoint_000000"))
@@ -200,10 +200,10 @@ def test_a_checkpoint_is_deleted_only_once_the_journal_without_it_has_arrived(st
 def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder):
     for name in ("lock", "status.tmp", "tracking.lock", "best.yaml"):
         (study.path / name).write_text("x")
-    with Courier(study) as courier:
+    with StorageSync(study) as courier:
         (study.path / "best.yaml").unlink()
     assert courier.trouble == ""
-    sent = sorted(Depot(STUDY).sizes())
+    sent = sorted(ObjectStore(STUDY).sizes())
     assert sent == ["journal/000001.jsonl", "journal/mark", "study.json", "sweep.yaml"]
 
 
@@ -211,7 +211,7 @@ def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder):
 def test_a_table_is_read_from_a_uri(bucket: None, tmp_path: Path, name: str):
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0.5, 0.25, 0.125]})
     frame.to_parquet(tmp_path / name) if name.endswith("t") else frame.to_csv(tmp_path / name, index=False)
-    Depot("s3://studies/data").put(name, (tmp_path / name).read_bytes())
+    ObjectStore("s3://studies/data").put(name, (tmp_path / name).read_bytes())
     assert len(load_table(f"s3://studies/data/{name}", "y")) == 3
 
 
@@ -240,7 +240,7 @@ def launch() -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 def epochs(journal: Path) -> list[tuple[str, int]]:
-    return [(e.trial, e.epoch) for e in read_events(journal) if isinstance(e, Reported) and not e.again]
+    return [(e.trial, e.epoch) for e in read_events(journal) if isinstance(e, EpochReported) and not e.again]
 
 
 @pytest.mark.faults
@@ -270,7 +270,7 @@ def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_noth
     said = second.communicate(timeout=200)[0]
     assert second.returncode == 0, said
     assert "3 completed" in said
-    folder = fetched(STUDY, tmp_path / "three")
+    folder = download_study(STUDY, tmp_path / "three")
     seen = epochs(folder.journal_dir)
     assert len(seen) == len(set(seen)) == 36
     lines = (folder.journal_dir / "000002.jsonl").read_text()

@@ -4,15 +4,21 @@ import math
 
 import pytest
 
-from service.report.optuna_file import load_study
-from service.spec import Sweep
-from service.study.events import Asked, Begun, Ended, Reported, Started
-from service.study.limits import reached
-from service.study.record import StudyRecord
-from service.study.retrain import ranking
-from service.study.searcher import export_study, make_searcher
-from service.study.stream import rebuild
-from service.study.tune import make_scheduler
+from raysweep.config import Sweep
+from raysweep.report.optuna_file import load_study
+from raysweep.study.execution.searcher_factory import export_study, make_searcher
+from raysweep.study.execution.stop_conditions import reached
+from raysweep.study.execution.tuner import make_scheduler
+from raysweep.study.journal.event_bus import rebuild
+from raysweep.study.journal.events import (
+    AttemptStarted,
+    EpochReported,
+    TrialCreated,
+    TrialEnded,
+    TrialStarted,
+)
+from raysweep.study.journal.records import StudyRecord
+from raysweep.study.results.retrain import ranking
 
 NAN, INF = math.nan, math.inf
 SWEEP = {
@@ -30,15 +36,15 @@ SWEEP = {
 def events_of(sweep, values):
     """One epoch each, judged and told as a run would tell them."""
     searcher = make_searcher(sweep)
-    yield Begun(t=0.0, attempt=1, slots=1, trials=len(values), provenance={})
+    yield AttemptStarted(t=0.0, attempt=1, slots=1, trials=len(values), provenance={})
     for number, value in enumerate(values):
         name, t = f"{number:05d}", float(number)
         config = searcher.ask(number).config
-        yield Asked(t=t, trial=name, config=config, source="sampler", revision=0, draws=1)
-        yield Started(t=t, trial=name, attempt=1)
+        yield TrialCreated(t=t, trial=name, config=config, source="sampler", revision=0, draws=1)
+        yield TrialStarted(t=t, trial=name, attempt=1)
         loss = sweep.sign * value
         diverged = not math.isfinite(value)
-        yield Reported(
+        yield EpochReported(
             t=t,
             trial=name,
             generation=0,
@@ -49,7 +55,7 @@ def events_of(sweep, values):
             decision="stop",
         )
         outcome = "diverged" if diverged else "completed"
-        yield Ended(t=t, trial=name, outcome=outcome, reason="")
+        yield TrialEnded(t=t, trial=name, outcome=outcome, reason="")
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

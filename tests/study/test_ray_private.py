@@ -1,4 +1,4 @@
-"""The private names of Ray that service/study/tune/search.py leans on have the signatures it knows."""
+"""The private names of Ray that raysweep/study/execution/ray_search.py leans on have the signatures it knows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.study.tune.search import PRIVATE
+from raysweep.study.execution.ray_search import PRIVATE
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,19 @@ from typing import Any
 
 import pytest
 
+from raysweep.study.journal.events import EpochReported
+from raysweep.study.journal.log import make_journal, read_events
+from raysweep.study.journal.records import StudyRecord, fold
 from schedulers.asha import ASHARule
-from schedulers.audit import AuditedRule
+from schedulers.classic_pfl import ClassicPFLRule, PFLRule
 from schedulers.fifo import FIFORule
 from schedulers.hyperband import HyperbandRule, SuccessiveHalvingRule
 from schedulers.margin import MarginRule
 from schedulers.median import MedianStoppingRule
+from schedulers.patience import PatienceRule
 from schedulers.pbt import PBTRule
-from schedulers.pfl import ClassicPFLRule
-from schedulers.plateau import PatienceRule
-from schedulers.predictive import PFLRule
 from schedulers.rule import Rule
-from service.study.events import Reported
-from service.study.journal import make_journal, read_events
-from service.study.record import StudyRecord, fold
+from schedulers.stop_audit import AuditedRule
 from tests.study.slot import LR, Slot, small_sweep
 
 SWEEP = small_sweep()
@@ -62,7 +61,7 @@ def history(folder: Path) -> list[tuple[Any, ...]]:
     return [
         (event.trial, event.epoch, event.generation, event.work, repr(event.loss), event.decision)
         for event in read_events(folder / "journal")
-        if isinstance(event, Reported) and not event.again
+        if isinstance(event, EpochReported) and not event.again
     ]
 
 

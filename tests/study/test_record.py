@@ -9,32 +9,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.study.events import (
-    Asked,
-    Begun,
-    Checkpointed,
-    Closed,
-    Ended,
+from raysweep.study.journal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CheckpointSaved,
+    EpochReported,
     Event,
-    Exploited,
-    Paused,
-    Promoted,
-    Recovered,
-    Reopened,
-    Reported,
-    Started,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+    TrialPaused,
+    TrialPromoted,
+    TrialRecovered,
+    TrialReopened,
+    TrialStarted,
 )
-from service.study.record import StudyRecord, fold
+from raysweep.study.journal.records import StudyRecord, fold
 
 
-def asked(trial: str, lr: float = 0.1) -> Asked:
-    return Asked(t=0.0, trial=trial, config={"optimizer_config.lr": lr}, source="sampler")
+def asked(trial: str, lr: float = 0.1) -> TrialCreated:
+    return TrialCreated(t=0.0, trial=trial, config={"optimizer_config.lr": lr}, source="sampler")
 
 
 def reported(
     trial: str, epoch: int, loss: float | None, decision: Any = "continue", again: bool = False
-) -> Reported:
-    return Reported(
+) -> EpochReported:
+    return EpochReported(
         t=float(epoch),
         trial=trial,
         generation=0,
@@ -47,8 +47,8 @@ def reported(
     )
 
 
-def exploited(trial: str, donor: str, epoch: int, lr: float, generation: int = 1) -> Exploited:
-    return Exploited(
+def exploited(trial: str, donor: str, epoch: int, lr: float, generation: int = 1) -> TrialExploited:
+    return TrialExploited(
         t=0.0,
         trial=trial,
         donor=donor,
@@ -59,9 +59,9 @@ def exploited(trial: str, donor: str, epoch: int, lr: float, generation: int = 1
     )
 
 
-BEGUN = Begun(t=0.0, attempt=1, slots=2, trials=4)
-STARTED = Started(t=1.0, trial="00000", attempt=1)
-ENDED = Ended(t=9.0, trial="00000", outcome="completed", reason="finished all 3 epochs")
+BEGUN = AttemptStarted(t=0.0, attempt=1, slots=2, trials=4)
+STARTED = TrialStarted(t=1.0, trial="00000", attempt=1)
+ENDED = TrialEnded(t=9.0, trial="00000", outcome="completed", reason="finished all 3 epochs")
 
 
 @pytest.mark.parametrize(
@@ -71,12 +71,16 @@ ENDED = Ended(t=9.0, trial="00000", outcome="completed", reason="finished all 3 
         ([STARTED], "running"),
         ([STARTED, reported("00000", 1, 0.5)], "running"),
         ([STARTED, reported("00000", 1, 0.5, "pause")], "paused"),  # killed before the pause was carried out
-        ([STARTED, Paused(t=2.0, trial="00000", epoch=1, reason="gave way")], "paused"),
+        ([STARTED, TrialPaused(t=2.0, trial="00000", epoch=1, reason="gave way")], "paused"),
         (
-            [STARTED, reported("00000", 1, 0.5, "pause"), Promoted(t=3.0, trial="00000", epoch=1, reason="")],
+            [
+                STARTED,
+                reported("00000", 1, 0.5, "pause"),
+                TrialPromoted(t=3.0, trial="00000", epoch=1, reason=""),
+            ],
             "running",
         ),
-        ([STARTED, Recovered(t=2.0, trial="00000", error="worker died")], "running"),
+        ([STARTED, TrialRecovered(t=2.0, trial="00000", error="worker died")], "running"),
         ([STARTED, BEGUN], "pending"),  # its driver is gone
         ([reported("00000", 1, 0.5, "pause"), BEGUN], "paused"),  # a paused trial stays paused over a restart
         ([STARTED, ENDED], "completed"),
@@ -116,9 +120,9 @@ def test_the_best_is_the_least_of_the_completed_ones():
             reported("00000", 1, 0.5),
             reported("00001", 1, 0.1),
             reported("00002", 1, 0.3),
-            Ended(t=2.0, trial="00000", outcome="completed", reason=""),
-            Ended(t=2.0, trial="00001", outcome="stopped", reason="rank 2 of 3"),
-            Ended(t=2.0, trial="00002", outcome="completed", reason=""),
+            TrialEnded(t=2.0, trial="00000", outcome="completed", reason=""),
+            TrialEnded(t=2.0, trial="00001", outcome="stopped", reason="rank 2 of 3"),
+            TrialEnded(t=2.0, trial="00002", outcome="completed", reason=""),
         ]
     )
     best = record.best()
@@ -154,13 +158,13 @@ def test_the_best_and_the_failures_asked_for_at_every_step_are_those_of_a_fresh_
         record = known.trials[trial]
         event: Event
         if word == "reopened" and record.outcome == "completed":
-            event = Reopened(t=1.0, trial=trial, epoch=record.epoch, waits=False, reason="")
+            event = TrialReopened(t=1.0, trial=trial, epoch=record.epoch, waits=False, reason="")
         elif record.outcome is not None or word == "reopened":
             continue
         elif isinstance(word, float):
             event = reported(trial, record.epoch + 1, word)
         else:
-            event = Ended(t=2.0, trial=trial, outcome=word, reason="")
+            event = TrialEnded(t=2.0, trial=trial, outcome=word, reason="")
         past.append(event)
         known.apply(event)
         best, afresh = known.best(), fold(past)
@@ -170,7 +174,7 @@ def test_the_best_and_the_failures_asked_for_at_every_step_are_those_of_a_fresh_
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "infeasible"])
 def test_a_trial_that_went_wrong_is_never_the_best(outcome: Any):
-    ended = Ended(t=2.0, trial="00000", outcome=outcome, reason="")
+    ended = TrialEnded(t=2.0, trial="00000", outcome=outcome, reason="")
     assert fold([BEGUN, asked("00000"), reported("00000", 1, 0.1), ended]).best() is None
 
 
@@ -193,7 +197,7 @@ def test_the_winning_schedule_follows_the_donors_history():
 
 
 def test_a_checkpoint_of_before_an_exploit_is_not_the_trials_latest():
-    made = Checkpointed(t=1.0, trial="00000", epoch=3, generation=0, path="a")
+    made = CheckpointSaved(t=1.0, trial="00000", epoch=3, generation=0, path="a")
     record = fold([BEGUN, asked("00000"), asked("00001"), made, exploited("00000", "00001", 3, lr=0.2)])
     trial = record.trials["00000"]
     assert trial.latest_checkpoint() is None
@@ -201,7 +205,7 @@ def test_a_checkpoint_of_before_an_exploit_is_not_the_trials_latest():
 
 
 def test_a_killed_attempt_leaves_the_study_open_and_a_closed_one_says_how():
-    closed = Closed(t=5.0, attempt=1, exit_code=0, reason="all trials ended")
+    closed = AttemptEnded(t=5.0, attempt=1, exit_code=0, reason="all trials ended")
     assert fold([BEGUN]).closed is None
     assert fold([BEGUN, closed]).closed == closed
     assert fold([BEGUN, closed, BEGUN]).closed is None

@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from service.study.events import Asked, Begun, Ended, Event, Exploited, Reported
-from service.study.record import StudyRecord, fold
-from service.study.replay import CannotReplay, StudyReplay, as_json, replay_study, settings
+from raysweep.study.journal.events import (
+    AttemptStarted,
+    EpochReported,
+    Event,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+)
+from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.results.counterfactual import CannotReplay, StudyReplay, as_json, replay_study, settings
 from tests.study.slot import LR, small_sweep
 
 R = 4
@@ -18,18 +25,18 @@ HALVING = {"grace_period": 2, "reduction_factor": 2}  # one rung, at epoch 2; th
 
 def record_of(*trials: tuple[str, list[float]], slots: int = 1, copied: int | None = None) -> StudyRecord:
     """A study whose trials ended so, with these losses."""
-    events: list[Event] = [Begun(t=0, attempt=1, slots=slots, trials=len(trials))]
+    events: list[Event] = [AttemptStarted(t=0, attempt=1, slots=slots, trials=len(trials))]
     for number, (outcome, losses) in enumerate(trials):
         name = f"{number:05d}"
-        events.append(Asked(t=0, trial=name, config={LR: 0.1}, source="sampler"))
+        events.append(TrialCreated(t=0, trial=name, config={LR: 0.1}, source="sampler"))
         for epoch, loss in enumerate(losses, start=1):
             word: dict[str, Any] = {"metrics": {}, "decision": "continue", "generation": 0}
-            events.append(Reported(t=0, trial=name, epoch=epoch, work=epoch, loss=loss, **word))
+            events.append(EpochReported(t=0, trial=name, epoch=epoch, work=epoch, loss=loss, **word))
         if number == copied:
             word = {"donor": "00000", "epoch": 2, "generation": 1, "config": {LR: 0.2}, "reason": ""}
-            events.append(Exploited(t=0, trial=name, **word))
+            events.append(TrialExploited(t=0, trial=name, **word))
         if outcome != "running":
-            events.append(Ended(t=0, trial=name, outcome=outcome, reason=""))  # type: ignore[arg-type]
+            events.append(TrialEnded(t=0, trial=name, outcome=outcome, reason=""))  # type: ignore[arg-type]
     return fold(events)
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from service.study.best import NoWinner
-from service.study.record import Point
-from service.study.reproduce import causes, curve_of_weights, first_difference, trial_words
+from raysweep.study.journal.records import CurvePoint
+from raysweep.study.results.best_config import NoWinner
+from raysweep.study.results.reproduce import causes, curve_of_weights, first_difference, trial_words
 from tests.study.test_best import CONFIG, record_of, template_sweep
 
 
-def point(epoch: int, **metrics: float) -> Point:
-    return Point(epoch, epoch, 0.0, metrics, 0, 0.0)
+def point(epoch: int, **metrics: float) -> CurvePoint:
+    return CurvePoint(epoch, epoch, 0.0, metrics, 0, 0.0)
 
 
 POINTS = [point(1, val_loss=0.5, epoch_s=1.0), point(2, val_loss=0.25, predicted_final=0.2)]

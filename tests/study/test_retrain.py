@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.spec import Sweep, SweepError
-from service.study.door import open_door, openings
-from service.study.folder import StudyExists, StudyFolder
-from service.study.race import Rounds
-from service.study.record import StudyRecord, TrialRecord
-from service.study.retrain import candidates, prepare, retraining, shown_keys
-from service.study.verdict import interval, p_best, verdict
+from raysweep.config import Sweep, SweepError
+from raysweep.study.journal.records import StudyRecord, TrialRecord
+from raysweep.study.results.retrain import candidates, prepare, retraining, shown_keys
+from raysweep.study.results.retrain_result import evaluate_retraining, interval, p_best
+from raysweep.study.results.seed_race import SeedRaceSearcher
+from raysweep.study.results.test_set_access import record_test_set_access, test_set_accesses
+from raysweep.study.storage.layout import StudyExists, StudyFolder
 from tests.study.test_best import CONFIG, record_of, template_sweep
 
 LR = "optimizer_config.lr"
@@ -98,7 +98,7 @@ def test_an_override_that_cannot_be_is_one_line(override: str, line: str):
 @pytest.fixture
 def study(tmp_path: Path) -> StudyFolder:
     """A study of two completed trials."""
-    from service.study.journal import Journal
+    from raysweep.study.journal.log import Journal
 
     folder = StudyFolder.create(tmp_path, "small", searched_sweep(), "")
     journal = Journal(folder.journal_dir, "small")
@@ -109,12 +109,12 @@ def study(tmp_path: Path) -> StudyFolder:
 
 
 def events() -> list[Any]:
-    from service.study.events import Asked, Begun, Ended, Reported
+    from raysweep.study.journal.events import AttemptStarted, EpochReported, TrialCreated, TrialEnded
 
-    found: list[Any] = [Begun(t=0, attempt=1, slots=1, trials=1)]
-    found.append(Asked(t=0, trial="00000", config={LR: 0.3}, source="sampler"))
+    found: list[Any] = [AttemptStarted(t=0, attempt=1, slots=1, trials=1)]
+    found.append(TrialCreated(t=0, trial="00000", config={LR: 0.3}, source="sampler"))
     found.append(
-        Reported(
+        EpochReported(
             t=1,
             trial="00000",
             generation=0,
@@ -125,7 +125,7 @@ def events() -> list[Any]:
             decision="stop",
         )
     )
-    return [*found, Ended(t=2, trial="00000", outcome="completed", reason="")]
+    return [*found, TrialEnded(t=2, trial="00000", outcome="completed", reason="")]
 
 
 def test_a_retraining_is_carried_on_and_never_mixed_with_another(study: StudyFolder):
@@ -144,7 +144,7 @@ def raced(
     losses: Mapping[str, Mapping[int, float]], seeds: tuple[int, ...] = (1, 2, 3, 4, 5)
 ) -> list[tuple[str, int]]:
     """The order in which a race begins trainings that end at once."""
-    race, begun = Rounds(RACE, seeds), []
+    race, begun = SeedRaceSearcher(RACE, seeds), []
     while (proposal := race.ask(len(begun))) is not None:
         name, seed = proposal.config["trial.candidate"], proposal.config["trial.seed"]
         loss = losses[name][seed]
@@ -175,7 +175,7 @@ def test_no_further_seed_of_a_loser_is_begun():
 
 
 def test_a_resumed_race_goes_on_as_if_it_had_not_stopped():
-    live, again = Rounds(RACE, (1, 2)), Rounds(RACE, (1, 2))
+    live, again = SeedRaceSearcher(RACE, (1, 2)), SeedRaceSearcher(RACE, (1, 2))
     for number in range(3):
         proposal = live.ask(number)
         assert proposal is not None
@@ -185,7 +185,10 @@ def test_a_resumed_race_goes_on_as_if_it_had_not_stopped():
 
 def finished(losses: Mapping[str, list[float]], direction: str = "minimize") -> tuple[Sweep, StudyRecord]:
     """A retraining whose candidates had these values on seeds 1, 2, ..."""
-    sampler = {"name": "service.study.race.Rounds", "kwargs": {"candidates": RACE, "seeds": [1, 2, 3, 4, 5]}}
+    sampler = {
+        "name": "raysweep.study.results.seed_race.SeedRaceSearcher",
+        "kwargs": {"candidates": RACE, "seeds": [1, 2, 3, 4, 5]},
+    }
     sweep = searched_sweep(sampler=sampler, direction=direction, metrics=None, metric="val_loss")
     trials = []
     for name, values in losses.items():
@@ -201,7 +204,9 @@ def finished(losses: Mapping[str, list[float]], direction: str = "minimize") -> 
 
 
 def test_the_verdict_ranks_by_the_mean_over_seeds():
-    found = verdict(*finished({"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25], "c": [0.35, 0.45, 0.5]}))
+    found = evaluate_retraining(
+        *finished({"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25], "c": [0.35, 0.45, 0.5]})
+    )
     winner = found.winner
     assert winner is not None
     assert [one.name for one in found.standings] == ["b", "a", "c"]
@@ -212,7 +217,7 @@ def test_the_verdict_ranks_by_the_mean_over_seeds():
 
 def test_what_is_maximised_is_mirrored():
     values = {"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25]}
-    up, down = verdict(*finished(values, "maximize")), verdict(*finished(values))
+    up, down = evaluate_retraining(*finished(values, "maximize")), evaluate_retraining(*finished(values))
     assert [one.name for one in up.standings[:2]] == ["a", "b"]
     assert up.margin == pytest.approx(down.margin)
     assert up.standings[0].p_best == pytest.approx(down.standings[0].p_best, abs=0.02)
@@ -224,12 +229,12 @@ def test_what_is_maximised_is_mirrored():
 )
 def test_rank_stability_is_kendalls_tau_against_the_sweep(means: list[float], tau: Any):
     values = {name: [mean, mean + 0.01] for name, mean in zip("abc", means, strict=True)}
-    assert verdict(*finished(values)).tau == tau
+    assert evaluate_retraining(*finished(values)).tau == tau
 
 
 def test_a_lead_within_the_noise_is_not_called_clear():
-    assert not verdict(*finished({"a": [0.3, 0.5, 0.4], "b": [0.35, 0.4, 0.5]})).clear
-    assert verdict(*finished({"a": [0.30, 0.31, 0.32], "b": [0.40, 0.42, 0.41]})).clear
+    assert not evaluate_retraining(*finished({"a": [0.3, 0.5, 0.4], "b": [0.35, 0.4, 0.5]})).clear
+    assert evaluate_retraining(*finished({"a": [0.30, 0.31, 0.32], "b": [0.40, 0.42, 0.41]})).clear
 
 
 @pytest.mark.parametrize(("seeds", "candidates"), [(2, 2), (3, 2), (5, 3)])
@@ -238,7 +243,7 @@ def test_of_equals_few_are_said_to_be_better(seeds: int, candidates: int):
     rng, clear, sure = np.random.default_rng(1), 0, 0
     for _ in range(300):
         table = np.exp(0.5 * rng.standard_normal((candidates, seeds)))
-        found = verdict(*finished(dict(zip("abc", table.tolist(), strict=False))))
+        found = evaluate_retraining(*finished(dict(zip("abc", table.tolist(), strict=False))))
         clear += found.clear
         sure += found.standings[0].p_best >= 0.9
     assert clear / 300 <= 0.08
@@ -249,7 +254,7 @@ def test_a_winner_that_leads_by_far_is_both():
     rng, clear, sure = np.random.default_rng(2), 0, 0
     for _ in range(50):
         table = rng.standard_normal((3, 5)) + np.array([[0.0], [8.0], [9.0]])
-        found = verdict(*finished(dict(zip("abc", table.tolist(), strict=True))))
+        found = evaluate_retraining(*finished(dict(zip("abc", table.tolist(), strict=True))))
         clear += found.clear
         sure += found.standings[0].p_best >= 0.9
     assert clear >= 45
@@ -268,14 +273,14 @@ def test_the_winners_interval_holds_its_mean_though_it_was_chosen(seeds: int, ca
 
 
 def test_who_diverged_on_a_seed_cannot_win():
-    found = verdict(*finished({"a": [0.1, math.nan, 0.1], "b": [0.4, 0.5, 0.4]}))
+    found = evaluate_retraining(*finished({"a": [0.1, math.nan, 0.1], "b": [0.4, 0.5, 0.4]}))
     assert found.winner is not None
     assert found.winner.name == "b"
     assert "diverged on seed 2" in found.standings[-1].out or "diverged" in found.standings[1].out
 
 
 def test_nobody_wins_a_race_that_nobody_finished():
-    assert verdict(*finished({})).winner is None
+    assert evaluate_retraining(*finished({})).winner is None
 
 
 def test_the_chance_to_be_best_of_one_alone_is_one_and_of_equals_a_half():
@@ -292,12 +297,12 @@ def test_one_seed_has_no_interval():
 def test_the_door_is_written_before_it_opens_and_remembers(tmp_path: Path):
     """The second opening is told of the first, and when that was."""
     ticks = iter([10.0, 20.0])
-    assert open_door(tmp_path, by="retrain a", why="a: trial 1", clock=ticks.__next__) == []
-    before = open_door(tmp_path, by="retrain b", why="b: trial 2", clock=ticks.__next__)
+    assert record_test_set_access(tmp_path, by="retrain a", why="a: trial 1", clock=ticks.__next__) == []
+    before = record_test_set_access(tmp_path, by="retrain b", why="b: trial 2", clock=ticks.__next__)
     assert [(opening.t, opening.by) for opening in before] == [(10.0, "retrain a")]
-    assert len(openings(tmp_path)) == 2
+    assert len(test_set_accesses(tmp_path)) == 2
 
 
 def test_a_torn_line_still_counts_as_an_opening(tmp_path: Path):
     (tmp_path / "test_access.jsonl").write_text(json.dumps({"t": 1.0, "by": "x", "why": "y"}) + '\n{"t": 2')
-    assert len(openings(tmp_path)) == 2
+    assert len(test_set_accesses(tmp_path)) == 2

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from raysweep.config.constraint import Constraint
+from raysweep.search.initial_points import Proposal
+from raysweep.search.search_checks import duplicates_of
+from raysweep.study.execution.searcher_factory import first_slots, make_searcher
+from raysweep.study.journal.constraints import BREAKS, broken
+from raysweep.study.journal.event_bus import SAME_AS
+from raysweep.study.journal.events import EpochReported, TrialEnded
+from raysweep.study.journal.log import read_events
 from schedulers.asha import ASHARule
 from schedulers.rule import Stop
-from service.search.check import duplicates_of
-from service.search.points import Proposal
-from service.spec.constraint import Constraint
-from service.study.constraints import BREAKS, broken
-from service.study.events import Ended, Reported
-from service.study.journal import read_events
-from service.study.searcher import first_slots, make_searcher
-from service.study.stream import SAME_AS
 from tests.study.slot import LR, Slot, small_sweep
 
 SIZE = Constraint.model_validate("parameters <= 1000")
@@ -75,8 +75,8 @@ def test_a_reused_result_ends_the_trial_without_running_it(tmp_path: Path) -> No
     assert [trial.worth("last") for trial in others] == [first.worth("last")] * 2
     assert [trial.reason for trial in others] == [f"{SAME_AS}0"] * 2
     events = list(read_events(tmp_path / "journal"))
-    assert sum(isinstance(event, Reported) for event in events) == 6 + 2
-    assert sum(isinstance(event, Ended) for event in events) == 3
+    assert sum(isinstance(event, EpochReported) for event in events) == 6 + 2
+    assert sum(isinstance(event, TrialEnded) for event in events) == 3
     again = Slot(tmp_path, small_sweep(trials=3), ASHARule(max_resource=6, grace_period=1))
     assert again.rule.state() == slot.rule.state()
 

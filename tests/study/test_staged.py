@@ -9,29 +9,29 @@ from typing import Any
 import pytest
 import yaml
 
-from schedulers.fifo import FIFORule
-from schedulers.racing import RacingRule
-from service.search.points import Proposal
-from service.spec import Sweep
-from service.study.best import NoWinner
-from service.study.files import read_json, write_json
-from service.study.folder import NotAStudy, StudyFolder
-from service.study.race import Rounds
-from service.study.retrain import prepare
-from service.study.staged import (
+from raysweep.config import Sweep
+from raysweep.search.initial_points import Proposal
+from raysweep.study.journal.status_file import StatusFile, read_status
+from raysweep.study.results.best_config import NoWinner
+from raysweep.study.results.retrain import prepare
+from raysweep.study.results.seed_race import SeedRaceSearcher
+from raysweep.study.stages.state import (
     FILE,
-    Part,
-    begin,
-    end,
-    incumbent,
-    parts_of,
+    StageState,
+    begin_stage,
+    best_of_stages,
+    end_stage,
+    stage_states,
     staged_best,
     staged_retraining,
-    write,
+    write_stage_state,
     write_staged_best,
 )
-from service.study.staged_status import StagedStatus
-from service.study.status import StatusFile, read_status
+from raysweep.study.stages.status_file import StagesStatusFile
+from raysweep.study.storage.files import read_json, write_json
+from raysweep.study.storage.layout import NotAStudy, StudyFolder
+from schedulers.fifo import FIFORule
+from schedulers.racing import RacingRule
 from tests.study.slot import LR, Slot, small_sweep
 
 STAGES = [
@@ -53,14 +53,14 @@ class Drawn:
         return Proposal({LR: self.sweep.space[LR].from_unit(0.31 * number % 1.0)}, "sampler")
 
 
-def play(part: Part) -> None:
+def play(part: StageState) -> None:
     """Run a stage's study to its end."""
     sweep = part.folder.sweep()
     racing = part.stage.kind == "validate"
     rule = RacingRule(max_resource=sweep.run.epochs) if racing else FIFORule(max_resource=sweep.run.epochs)
     slot = Slot(part.folder.path, sweep, rule)
     if racing:
-        slot.desk.searcher = slot.desk.stream.learner = Rounds(**sweep.sampler.kwargs)
+        slot.desk.searcher = slot.desk.stream.learner = SeedRaceSearcher(**sweep.sampler.kwargs)
     else:
         slot.searcher.ask = Drawn(sweep)  # type: ignore[method-assign]
     slot.desk.stream.subscribers = [StatusFile(part.folder, slot.record, sweep.metric, sweep.sign)]
@@ -76,12 +76,12 @@ def study(tmp_path: Path) -> StudyFolder:
 
 def carried_to(study: StudyFolder, name: str) -> StudyFolder:
     """The study with every stage over up to this one, itself included."""
-    for number, part in enumerate(parts_of(study)):
+    for number, part in enumerate(stage_states(study)):
         if part.over:
             continue
-        begun = begin(study, study.wanted(), part, clock=lambda number=number: 100.0 + number)  # type: ignore[misc]
+        begun = begin_stage(study, study.wanted(), part, clock=lambda number=number: 100.0 + number)  # type: ignore[misc]
         play(begun)
-        end(begun, "all trials ended", 200.0)
+        end_stage(begun, "all trials ended", 200.0)
         if part.stage.name == name:
             break
     return study
@@ -89,9 +89,9 @@ def carried_to(study: StudyFolder, name: str) -> StudyFolder:
 
 def test_each_stage_is_a_study_of_its_own_with_what_it_was_made_of(study: StudyFolder) -> None:
     carried_to(study, "explore")
-    first, second, third = parts_of(study)
+    first, second, third = stage_states(study)
     assert (first.over, second.trains, third.facts) == (True, False, {})
-    second = begin(study, study.wanted(), second, clock=lambda: 5.0)
+    second = begin_stage(study, study.wanted(), second, clock=lambda: 5.0)
     folder = StudyFolder.open(study.path / "stages" / "refine")
     assert folder.wanted().warm_start == ("explore",)
     assert second.facts["begun_at"] == 5.0
@@ -104,41 +104,41 @@ def test_each_stage_is_a_study_of_its_own_with_what_it_was_made_of(study: StudyF
 def test_a_stage_that_has_begun_is_never_made_anew(study: StudyFolder) -> None:
     """Whatever the stages before it have become since: its trials were drawn under what it was."""
     carried_to(study, "explore")
-    begun = begin(study, study.wanted(), parts_of(study)[1], clock=lambda: 5.0)
+    begun = begin_stage(study, study.wanted(), stage_states(study)[1], clock=lambda: 5.0)
     before = begun.folder.meta_file.read_bytes()
     other = small_sweep(study_name="whole", stages=STAGES, seed=7)
-    assert begin(study, other, parts_of(study)[1], clock=lambda: 6.0).facts == begun.facts
+    assert begin_stage(study, other, stage_states(study)[1], clock=lambda: 6.0).facts == begun.facts
     assert begun.folder.meta_file.read_bytes() == before
 
 
 def test_a_stage_begins_whole_or_not_at_all(study: StudyFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill in the middle of making its folder leaves none."""
     carried_to(study, "explore")
-    part = parts_of(study)[1]
+    part = stage_states(study)[1]
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("service.study.staged.keep_code", killed)
+    monkeypatch.setattr("raysweep.study.stages.state.keep_code", killed)
     with pytest.raises(KeyboardInterrupt):
-        begin(study, study.wanted(), part, clock=lambda: 1.0)
+        begin_stage(study, study.wanted(), part, clock=lambda: 1.0)
     monkeypatch.undo()
     assert not part.folder.path.exists()
-    again = begin(study, study.wanted(), part, clock=lambda: 2.0)
+    again = begin_stage(study, study.wanted(), part, clock=lambda: 2.0)
     assert again.trains
     assert again.facts["lines"][0].startswith(LR)
 
 
 def test_the_incumbent_is_the_last_searchs_best_and_then_the_validations_winner(study: StudyFolder) -> None:
     sweep = study.wanted()
-    assert incumbent(sweep, parts_of(study)) is None
+    assert best_of_stages(sweep, stage_states(study)) is None
     carried_to(study, "refine")
-    best = incumbent(sweep, parts_of(study))
+    best = best_of_stages(sweep, stage_states(study))
     assert best is not None
     assert best.trial is not None
     assert best.where == f"trial {best.trial.number} of refine"
     carried_to(study, "validate")
-    proven = incumbent(sweep, parts_of(study))
+    proven = best_of_stages(sweep, stage_states(study))
     assert proven is not None
     assert proven.validated is not None
     assert len(proven.validated["seeds"]) == 2
@@ -155,16 +155,16 @@ def test_best_yaml_says_which_stage_and_takes_fresh_seeds(study: StudyFolder) ->
     text = study.best_file.read_text()
     assert text.startswith("# study whole, stage validate: trial ")
     assert "python launch.py retrain whole " in text
-    used = parts_of(study)[-1].folder.wanted().sampler.kwargs["seeds"]
+    used = stage_states(study)[-1].folder.wanted().sampler.kwargs["seeds"]
     assert not set(yaml.safe_load(text)["seeds"]) & {*used, *study.wanted().run.seeds}
 
 
 def test_where_nothing_beats_the_run_as_it_was_best_yaml_is_that_run(study: StudyFolder) -> None:
     carried_to(study, "validate")
-    part = parts_of(study)[-1]
+    part = stage_states(study)[-1]
     standings = part.facts["verdict"]["standings"]
     mine = {**standings[-1], "name": "baseline", "what": "the run as it was"}
-    write(part, verdict={**part.facts["verdict"], "standings": [mine, *standings]})
+    write_stage_state(part, verdict={**part.facts["verdict"], "standings": [mine, *standings]})
     derived, text = staged_best(study)
     assert derived.run["optimizer_config"]["lr"] == 0.1
     assert "no trial of the search beat it" in text
@@ -173,11 +173,11 @@ def test_where_nothing_beats_the_run_as_it_was_best_yaml_is_that_run(study: Stud
 def test_a_retraining_begins_with_the_validations_order_and_other_seeds(study: StudyFolder) -> None:
     carried_to(study, "validate")
     sweep = staged_retraining(study, top_k=1, seeds=3)
-    facts = parts_of(study)[-1].facts["verdict"]
+    facts = stage_states(study)[-1].facts["verdict"]
     searched = [one["name"] for one in facts["standings"] if one["name"] != "baseline"]
     names = [each["name"] for each in sweep.sampler.kwargs["candidates"]]
     assert names == [searched[0], "baseline"]
-    used = parts_of(study)[-1].folder.wanted().sampler.kwargs["seeds"]
+    used = stage_states(study)[-1].folder.wanted().sampler.kwargs["seeds"]
     assert not set(sweep.sampler.kwargs["seeds"]) & set(used)
     assert (sweep.study_name, sweep.stages) == ("whole_retrain", ())
     folder = prepare(study, "retrain", make=staged_retraining, top_k=1)
@@ -185,7 +185,7 @@ def test_a_retraining_begins_with_the_validations_order_and_other_seeds(study: S
 
 
 def test_the_status_is_that_of_all_stages_together(study: StudyFolder) -> None:
-    file = StagedStatus(study, study.wanted())
+    file = StagesStatusFile(study, study.wanted())
     file.write("running")
     fresh = read_status(study.path)
     assert (fresh["state"], fresh["stage"], fresh["best"]) == ("interrupted", "explore", None)
@@ -206,7 +206,7 @@ def test_the_status_is_that_of_all_stages_together(study: StudyFolder) -> None:
 def test_a_stage_of_a_killed_driver_runs_no_more(study: StudyFolder) -> None:
     """The file of the whole was written while it lived."""
     carried_to(study, "explore")
-    StagedStatus(study, study.wanted()).write("running")
+    StagesStatusFile(study, study.wanted()).write("running")
     words = read_json(study.status_file, version=1, what="status")
     words["stages"][1]["state"] = "running"
     write_json(study.status_file, "status", words)
@@ -222,12 +222,12 @@ def test_what_cannot_be_read_is_one_line(study: StudyFolder, text: str, line: st
     place.mkdir(parents=True)
     (place / FILE).write_text(text)
     with pytest.raises(NotAStudy, match=line):
-        parts_of(study)
+        stage_states(study)
 
 
 def test_earlier_studies_are_found_from_within_a_stage(study: StudyFolder) -> None:
     """A stage's own neighbours are the other stages: the user's are named by their paths."""
     sweep: Any = study.wanted().model_copy(update={"warm_start": ("old", "elsewhere/older")})
     (study.path.parent / "old").mkdir()
-    part = begin(study, sweep, parts_of(study)[0], clock=lambda: 0.0)
+    part = begin_stage(study, sweep, stage_states(study)[0], clock=lambda: 0.0)
     assert part.folder.wanted().warm_start == (str(study.path.parent / "old"), "elsewhere/older")

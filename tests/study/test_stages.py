@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from raysweep.config import Sweep
+from raysweep.config.stage import LR
+from raysweep.study.journal.records import StudyRecord, TrialRecord
+from raysweep.study.stages.derive import StageResult, best_config, derive, name_of, racers, seed_of
 from schedulers.space import Float
-from service.spec import Sweep
-from service.spec.stage import LR
-from service.study.record import StudyRecord, TrialRecord
-from service.study.stages import Found, derive, incumbent, name_of, racers, seed_of
 
 NODES, DECAY = "net_config.nodes", "optimizer_config.weight_decay"
 EXPLORE = {"name": "explore", "trials": 8, "run": {"epochs": 5}}
@@ -39,7 +39,9 @@ def staged(*stages: Any, **words: Any) -> Sweep:
     )
 
 
-def ran(sweep: Sweep, place: int, past: list[Found], *trials: tuple[float, dict[str, Any]]) -> Found:
+def ran(
+    sweep: Sweep, place: int, past: list[StageResult], *trials: tuple[float, dict[str, Any]]
+) -> StageResult:
     """A stage that is over, with these trials: loss and configuration."""
     derived = derive(sweep, sweep.stages[place], past)
     record = StudyRecord()
@@ -48,7 +50,7 @@ def ran(sweep: Sweep, place: int, past: list[Found], *trials: tuple[float, dict[
         trial = TrialRecord(number, name, config, "sampler", 0.0, outcome="completed", status="completed")
         trial.first_config, trial.last_loss, trial.best_loss = config, loss, loss
         record.trials[name] = trial
-    return Found(sweep.stages[place], derived.fixed, derived.sweep, record)
+    return StageResult(sweep.stages[place], derived.fixed, derived.sweep, record)
 
 
 def config(lr: float, nodes: int = 64, decay: float = 0.01) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def test_a_stage_of_one_group_leaves_the_others_at_the_best_so_far() -> None:
 
 def test_a_range_test_sets_the_rates_of_what_comes_after_it_within_the_declared_ones() -> None:
     sweep = staged("lr_range", EXPLORE, {"name": "shape", "kind": "explore", "tune": ["net_config"]})
-    tested = Found(sweep.stages[0], rates=(1e-5, 0.3, 0.02))
+    tested = StageResult(sweep.stages[0], rates=(1e-5, 0.3, 0.02))
     derived = derive(sweep, sweep.stages[1], [tested])
     assert derived.sweep.space[LR] == Float(1e-4, 0.3, log=True)
     assert derived.sweep.run.optimizer_config["lr"] == 0.02
@@ -123,9 +125,9 @@ def test_of_an_incumbent_only_what_is_active_is_taken_over() -> None:
     }
     sweep = staged(EXPLORE, {"name": "more", "kind": "explore"}, search_space=space)
     first = ran(sweep, 0, [], (0.1, {"optimizer": "torch.optim.SGD", momentum: 0.5}))
-    assert incumbent(sweep, [first]) == {"optimizer": "torch.optim.SGD", momentum: 0.5}
+    assert best_config(sweep, [first]) == {"optimizer": "torch.optim.SGD", momentum: 0.5}
     second = ran(sweep, 1, [first], (0.05, {"optimizer": "torch.optim.AdamW"}))
-    assert incumbent(sweep, [first, second]) == {"optimizer": "torch.optim.AdamW"}
+    assert best_config(sweep, [first, second]) == {"optimizer": "torch.optim.AdamW"}
 
 
 def test_a_validation_trains_the_best_and_the_run_as_it_was_with_all_their_values() -> None:

@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from service.study.desk import Desk
-from service.study.stop import StopSignal
+from raysweep.study.execution.controller import StudyController
+from raysweep.study.execution.shutdown import StopSignal
 from tests.study.slot import small_sweep
 
 
@@ -19,7 +19,9 @@ def desk_of(clock):
     desk = SimpleNamespace(
         sweep=sweep, stream=SimpleNamespace(clock=clock), stop=StopSignal(), _placed_at=None, _exit_code=130
     )
-    desk.look = lambda running: Desk.check_placed(desk, running, lambda: "3 nodes are up, with 4 CPU")
+    desk.look = lambda running: StudyController.check_placed(
+        desk, running, lambda: "3 nodes are up, with 4 CPU"
+    )
     return desk
 
 

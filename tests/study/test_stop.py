@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.study.stop import SIGNALS, StopSignal, stopped_by_signals
+from raysweep.study.execution.shutdown import SIGNALS, StopSignal, stopped_by_signals
 
 
 @pytest.mark.parametrize("number", SIGNALS)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from service.cluster.embedded import embedded
-from service.study.events import Asked, Begun, Closed, Event, Started
-from service.study.folder import StudyFolder
-from service.study.journal import read_events
-from service.study.stop import StopSignal
+from raysweep.cluster.embedded import embedded_ray
+from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.journal.events import AttemptEnded, AttemptStarted, Event, TrialCreated, TrialStarted
+from raysweep.study.journal.log import read_events
+from raysweep.study.storage.layout import StudyFolder
 from tests.study.slot import LR, small_sweep
 
 pytestmark = pytest.mark.ray
@@ -27,7 +27,7 @@ RUN = {
 
 @pytest.fixture(scope="module", autouse=True)
 def ray() -> Iterator[None]:
-    with embedded():
+    with embedded_ray():
         yield
 
 
@@ -46,7 +46,7 @@ def test_a_study_that_has_come_far_enough_ends_as_done_and_stays_so(
     tmp_path: Path, stop: dict[str, Any], reason: str
 ):
     """No new trial, no unfinished one, exit code 0; a resume trains nothing."""
-    from service.study.tune import conduct
+    from raysweep.study.execution.tuner import run_tuner
 
     sweep = small_sweep(
         40,
@@ -59,14 +59,14 @@ def test_a_study_that_has_come_far_enough_ends_as_done_and_stays_so(
     folder = StudyFolder.create(tmp_path, "toy", sweep, "")
 
     def attempt() -> tuple[int, str, list[Event]]:
-        finish = conduct(sweep, folder, slots=2, resources={"cpu": 1}, stop=StopSignal())
+        finish = run_tuner(sweep, folder, slots=2, resources={"cpu": 1}, stop=StopSignal())
         assert finish.record.unfinished() == []
         return finish.exit_code, finish.reason, list(read_events(folder.journal_dir))
 
     code, said, events = attempt()
     assert (code, said) == (0, reason)
-    assert len([event for event in events if isinstance(event, Asked)]) < 12
+    assert len([event for event in events if isinstance(event, TrialCreated)]) < 12
     code, said, later = attempt()
     assert (code, said) == (0, f"done already: {reason}")
-    assert [type(event) for event in later[len(events) :]] == [Begun, Closed]
-    assert not [event for event in later[len(events) :] if isinstance(event, Started)]
+    assert [type(event) for event in later[len(events) :]] == [AttemptStarted, AttemptEnded]
+    assert not [event for event in later[len(events) :] if isinstance(event, TrialStarted)]

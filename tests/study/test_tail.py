@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from service.study.journal import Journal, Tail, make_journal
+from raysweep.study.journal.log import Journal, Tail, make_journal
 from tests.study.test_journal import report
 
 

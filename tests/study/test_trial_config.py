@@ -2,12 +2,12 @@
 
 from types import SimpleNamespace
 
-from service.study.desk import SEED_KEY, Desk
+from raysweep.study.execution.controller import SEED_KEY, StudyController
 from tests.study.slot import LR, small_sweep
 
 
 def config_of(**flat):
-    return Desk.trial_config(SimpleNamespace(sweep=small_sweep()), "00003", flat)
+    return StudyController.trial_config(SimpleNamespace(sweep=small_sweep()), "00003", flat)
 
 
 def test_searched_values_lie_over_the_run():

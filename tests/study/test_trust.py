@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 import launch
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.trust import is_trusted, mark_trusted, require_trust_in_model, state_folder
 from schedulers.fifo import FIFORule
-from service.study.folder import StudyFolder
-from service.study.trust import is_trusted, mark_trusted, require_trust_in_model, state_folder
 from tests.study.slot import Slot, small_sweep
 
 

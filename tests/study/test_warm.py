@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from raysweep.config import SweepError
+from raysweep.study.execution.warm_start import load_warm_start, read_earlier_studies
+from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
-from service.spec import SweepError
-from service.study.folder import StudyFolder
-from service.study.warm import kept, look
 from tests.study.slot import LR, Slot, small_sweep
 
 
@@ -32,7 +32,7 @@ def new(root: Path, **words: Any) -> StudyFolder:
 
 def test_completed_trials_of_an_equal_space_are_observed(old: Path) -> None:
     folder = new(old.parent)
-    warm = kept(folder.sweep(), folder, fresh=True)
+    warm = load_warm_start(folder.sweep(), folder, fresh=True)
     assert warm.observed
     assert all(known.completed and known.epoch == 6 for known in warm.observed)
     assert all(set(known.config) == {LR} for known in warm.observed)
@@ -40,14 +40,14 @@ def test_completed_trials_of_an_equal_space_are_observed(old: Path) -> None:
 
 def test_the_new_study_needs_the_old_one_no_more(old: Path) -> None:
     folder = new(old.parent)
-    first = kept(folder.sweep(), folder, fresh=True)
+    first = load_warm_start(folder.sweep(), folder, fresh=True)
     shutil.rmtree(old)
-    assert kept(folder.sweep(), folder, fresh=False) == first
+    assert load_warm_start(folder.sweep(), folder, fresh=False) == first
 
 
 def test_a_study_given_by_its_folder_is_the_same(old: Path, tmp_path: Path) -> None:
-    by_name = look(new(old.parent).sweep(), tmp_path)
-    by_path = look(small_sweep(warm_start=[str(old)]), Path("elsewhere"))
+    by_name = read_earlier_studies(new(old.parent).sweep(), tmp_path)
+    by_path = read_earlier_studies(small_sweep(warm_start=[str(old)]), Path("elsewhere"))
     assert by_name == by_path
 
 
@@ -65,7 +65,7 @@ def test_a_study_given_by_its_folder_is_the_same(old: Path, tmp_path: Path) -> N
 def test_what_does_not_fit_is_named(old: Path, words: dict[str, Any], sentence: str) -> None:
     folder = new(old.parent, **words)
     with pytest.raises(SweepError) as caught:
-        kept(folder.sweep(), folder, fresh=True)
+        load_warm_start(folder.sweep(), folder, fresh=True)
     assert sentence in str(caught.value)
 
 
@@ -73,9 +73,9 @@ def test_a_lost_file_is_no_empty_one(old: Path) -> None:
     """Carried on without what it began with, the study would ask for other trials."""
     folder = new(old.parent)
     with pytest.raises(SweepError, match="restore the file"):
-        kept(folder.sweep(), folder, fresh=False)
+        load_warm_start(folder.sweep(), folder, fresh=False)
 
 
 def test_without_warm_start_nothing_is_read(tmp_path: Path) -> None:
     sweep = small_sweep()
-    assert kept(sweep, StudyFolder(tmp_path / "none"), fresh=True).observed == ()
+    assert load_warm_start(sweep, StudyFolder(tmp_path / "none"), fresh=True).observed == ()

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from service.study.events import Event
-from service.tracking import SweepFacts, Tracker, store_uri
+from raysweep.study.journal.events import Event
+from raysweep.tracking import SweepFacts, Tracker, store_uri
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import make_url
 
 import launch
-from service.spec import SweepError
-from service.tracking import store_of, store_uri, trouble_with
-from service.tracking.address import (
+from raysweep.config import SweepError
+from raysweep.tracking import store_of, store_uri, trouble_with
+from raysweep.tracking.address import (
     PASSWORD,
     URI,
     USER,
@@ -26,8 +26,8 @@ from service.tracking.address import (
     sqlite_uri,
     unreachable_database,
 )
-from service.tracking.cursor import FILE, Cursor
-from service.tracking.store import Store, Unreachable
+from raysweep.tracking.cursor import FILE, Cursor
+from raysweep.tracking.store import Store, Unreachable
 from tests.tracking.conftest import Shelf
 from tests.tracking.story import two_trials
 

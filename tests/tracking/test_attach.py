@@ -2,8 +2,8 @@
 
 import pytest
 
-from service.tracking.attach import attach, attach_to_study
-from service.tracking.store import Refused
+from raysweep.tracking.attachments import attach, attach_to_study
+from raysweep.tracking.store import Refused
 
 
 def test_a_study_that_mlflow_has_not_seen_is_said_so(tmp_path):

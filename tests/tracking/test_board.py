@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 
-from service.study.events import Asked, Begun, Ended, Event, Reported
-from service.study.record import fold
-from service.tracking.board import front_tag, table
-from service.tracking.runs import SweepFacts
+from raysweep.study.journal.events import AttemptStarted, EpochReported, Event, TrialCreated, TrialEnded
+from raysweep.study.journal.records import fold
+from raysweep.tracking.runs import SweepFacts
+from raysweep.tracking.sweep_page import front_tag, table
 
 FACTS = SweepFacts("digits", "project", others={"parameters": 1}, parameters=("lr",))
 
 
 def events(*values: tuple[float, float]) -> list[Event]:
-    told: list[Event] = [Begun(t=0.0, attempt=1, slots=1, trials=len(values))]
+    told: list[Event] = [AttemptStarted(t=0.0, attempt=1, slots=1, trials=len(values))]
     for number, (loss, size) in enumerate(values):
         name, metrics = f"{number:05d}", {"val_loss": loss, "parameters": size}
         told += [
-            Asked(t=1.0, trial=name, config={"lr": 0.1}, source="sampler"),
-            Reported(
+            TrialCreated(t=1.0, trial=name, config={"lr": 0.1}, source="sampler"),
+            EpochReported(
                 t=2.0, trial=name, generation=0, epoch=1, work=1, loss=loss, metrics=metrics, decision="stop"
             ),
-            Ended(t=3.0, trial=name, outcome="completed", reason="finished"),
+            TrialEnded(t=3.0, trial=name, outcome="completed", reason="finished"),
         ]
     return told
 

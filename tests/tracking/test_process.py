@@ -9,9 +9,9 @@ import signal
 
 import pytest
 
-from service.study.journal import Journal
-from service.tracking import TrackingProcess, cursor
-from service.tracking.process import LOCK, _is_readable
+from raysweep.study.journal.log import Journal
+from raysweep.tracking import TrackingProcess, cursor
+from raysweep.tracking.process import LOCK, _is_readable
 from tests.tracking.conftest import Shelf, eventually
 from tests.tracking.story import two_trials
 

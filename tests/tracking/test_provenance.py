@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.tracking.provenance import git_state, package_versions, provenance
+from raysweep.tracking.provenance import git_state, package_versions, provenance
 
 
 def git(folder: Path, *words: str) -> None:
@@ -41,7 +41,7 @@ def test_packages_that_are_not_installed_are_left_out() -> None:
 def test_provenance_is_known_without_importing_torch_or_mlflow(tmp_path: Path) -> None:
     """`launch.py check` and a quick start depend on it."""
     program = (
-        "import sys, pathlib, service.tracking as t;"
+        "import sys, pathlib, raysweep.tracking as t;"
         f"t.provenance(pathlib.Path({str(tmp_path)!r}));"
         "print([name for name in ('torch', 'mlflow', 'ray') if name in sys.modules])"
     )

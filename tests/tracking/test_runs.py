@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.tracking.runs import (
+from raysweep.tracking.runs import (
     LOCAL_SERVER,
     NAME_WIDTH,
     SweepFacts,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from service.tracking import store_of
-from service.tracking.cursor import FILE, Cursor
+from raysweep.tracking import store_of
+from raysweep.tracking.cursor import FILE, Cursor
 
 HERE = Path("/elsewhere")
 SERVER = "http://head:5000"

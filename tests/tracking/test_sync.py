@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import launch
-from service.study.folder import StudyFolder
-from service.study.journal import Journal
-from service.study.lock import lock
-from service.tracking import waiting
+from raysweep.study.journal.log import Journal
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.lock import lock
+from raysweep.tracking import waiting
 from tests.study.slot import small_sweep
 from tests.tracking.conftest import Shelf
 from tests.tracking.story import two_trials

@@ -11,9 +11,16 @@ from typing import Any
 
 import pytest
 
-from service.study.events import Event, Paused, Recovered, Reopened, Retried, Revised
-from service.tracking import SweepFacts
-from service.tracking.store import Store
+from raysweep.study.journal.events import (
+    Event,
+    StudyExtended,
+    TrialPaused,
+    TrialRecovered,
+    TrialReopened,
+    TrialRetried,
+)
+from raysweep.tracking import SweepFacts
+from raysweep.tracking.store import Store
 
 from . import story
 from .conftest import Shelf
@@ -118,7 +125,7 @@ def test_a_failed_trials_traceback_is_an_artifact_and_its_last_line_a_tag(shelf:
 
 
 def test_a_second_run_after_out_of_memory_is_a_tag_with_its_traceback_kept(shelf: Shelf) -> None:
-    again = Retried(
+    again = TrialRetried(
         t=story.T0 + 2, trial="00000", resources={"gpu": 0.5}, reason="CUDA out of memory", error="Traceback"
     )
     shelf.tell([story.begun(), *story.asked("00000"), again, story.ended("00000"), story.closed()])
@@ -135,8 +142,8 @@ def test_a_trial_that_goes_on_in_an_extended_study_keeps_its_run(shelf: Shelf) -
         [
             *first,
             story.closed(),
-            Revised(t=t, revision=1, changes={"run.epochs": [1, 2]}),
-            Reopened(t=t, trial="00000", epoch=1, waits=False, reason="the study was given 2 epochs"),
+            StudyExtended(t=t, revision=1, changes={"run.epochs": [1, 2]}),
+            TrialReopened(t=t, trial="00000", epoch=1, waits=False, reason="the study was given 2 epochs"),
             story.begun(t=101, attempt=2),
         ]
     )
@@ -199,7 +206,7 @@ def test_epochs_run_again_after_a_lost_worker_are_not_told_twice(shelf: Shelf) -
         story.begun(),
         *story.asked("00000"),
         *[story.reported("00000", work) for work in (1, 2)],
-        Recovered(t=story.T0 + 5, trial="00000", error="worker died"),
+        TrialRecovered(t=story.T0 + 5, trial="00000", error="worker died"),
         story.reported("00000", 2, t=story.T0 + 60, again=True),
         story.reported("00000", 3, t=story.T0 + 61),
     ]
@@ -216,7 +223,7 @@ def interrupted() -> list[Event]:
         *story.asked("00001"),
         story.reported("00000", 1),
         story.reported("00001", 1, decision="pause"),
-        Paused(t=story.T0 + 12, trial="00001", epoch=1, reason="waits at rung 1"),
+        TrialPaused(t=story.T0 + 12, trial="00001", epoch=1, reason="waits at rung 1"),
     ]
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from service.study.journal import Journal
-from service.tracking import Goodbye, TrackingProcess, Umbrella
+from raysweep.study.journal.log import Journal
+from raysweep.tracking import FinalState, ParentRun, TrackingProcess
 from tests.tracking.conftest import Shelf
 from tests.tracking.story import T0, two_trials
 
 # MLflow 3.17 uses an option that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
-OVER = Umbrella(
+OVER = ParentRun(
     "whole", "abc", T0, {"stages": "explore, refine"}, "study_name: whole\n", {"stage": "explore"}
 )
 
@@ -31,7 +31,7 @@ def stage(shelf: Shelf, name: str, **tags: str) -> Shelf:
     return other
 
 
-def told(shelf: Shelf, goodbye: Goodbye | None) -> None:
+def told(shelf: Shelf, goodbye: FinalState | None) -> None:
     tracker = shelf.tracker()
     tracker.start(two_trials())
     assert tracker.close(60, goodbye) == 0, tracker.trouble
@@ -45,8 +45,8 @@ def all_runs(shelf: Shelf) -> dict[str, Any]:
 
 
 def test_stages_stand_under_one_run_that_says_how_far_the_sweep_is(shelf: Shelf) -> None:
-    told(stage(shelf, "explore"), Goodbye(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)]))
-    last = Goodbye(T0 + 2, {"state": "finished", "incumbent": "trial 1"}, [("val_loss", 0.3, 1)])
+    told(stage(shelf, "explore"), FinalState(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)]))
+    last = FinalState(T0 + 2, {"state": "finished", "incumbent": "trial 1"}, [("val_loss", 0.3, 1)])
     told(stage(shelf, "refine"), last)
     runs = all_runs(shelf)
     assert sorted(runs) == ["explore", "refine", "whole"]
@@ -65,7 +65,7 @@ def test_stages_stand_under_one_run_that_says_how_far_the_sweep_is(shelf: Shelf)
 def test_what_is_told_twice_stands_once(shelf: Shelf) -> None:
     """A stage that is carried on, or sent again by `sync`, finds the same run."""
     explore = stage(shelf, "explore")
-    goodbye = Goodbye(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)])
+    goodbye = FinalState(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)])
     told(explore, goodbye)
     told(explore, goodbye)
     assert sorted(all_runs(shelf)) == ["explore", "whole"]
@@ -96,7 +96,7 @@ def test_the_last_words_reach_the_child(shelf: Shelf) -> None:
     tracking.start()
     for event in two_trials():
         journal.append(event)
-    tracking.hang_up(goodbye=Goodbye(T0 + 1, {"incumbent": "trial 0: 'quoted', spaced"}))
+    tracking.hang_up(goodbye=FinalState(T0 + 1, {"incumbent": "trial 0: 'quoted', spaced"}))
     assert tracking.close() == 0, tracking.trouble
     assert all_runs(shelf)["whole"].data.tags["incumbent"] == "trial 0: 'quoted', spaced"
 
@@ -105,4 +105,4 @@ def test_a_store_that_is_away_is_owed_the_last_words_too(shelf: Shelf, tmp_path:
     explore = stage(shelf, "explore")
     tracker = explore.tracker(uri="http://127.0.0.1:9")
     tracker.start(two_trials())
-    assert tracker.close(5, Goodbye(T0, {})) == len(two_trials()) + 1
+    assert tracker.close(5, FinalState(T0, {})) == len(two_trials()) + 1

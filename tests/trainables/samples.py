@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import TensorDataset
 
 from trainables.data import load
-from trainables.run import RunConfig
+from trainables.run_config import RunConfig
 from trainables.training import Epoch
 
 BASE = {

@@ -9,7 +9,7 @@ from torch.optim.swa_utils import update_bn
 
 from tests.trainables.samples import data_of, numbers, run_of
 from trainables.learner import Learner
-from trainables.randomness import Randomness
+from trainables.rng_state import RngState
 from trainables.training import Training, train
 
 CPU = torch.device("cpu")
@@ -38,7 +38,7 @@ def trained(**words):
     """A learner after its first epoch, and what that epoch came to."""
     run = run_of(**words)
     data = data_of(run)
-    with Randomness(0, CPU).own():
+    with RngState(0, CPU).own():
         learner = Learner(run, data, data.parts[0], CPU, 0)
     return learner, learner.epoch()
 

@@ -6,7 +6,7 @@ import torch
 
 from trainables import checkpoint
 from trainables.checkpoint import CHECKSUM, STATE, CheckpointError
-from trainables.intact import Damaged, is_intact
+from trainables.checkpoint_integrity import CorruptCheckpoint, is_intact
 
 
 def test_what_is_saved_is_loaded(tmp_path):
@@ -51,7 +51,7 @@ def test_damage_is_an_error_of_one_line(tmp_path, file, damage, sentence):
     checkpoint.save(tmp_path, {"w": torch.zeros(1000)})
     damage(tmp_path / file)
     assert not is_intact(tmp_path)
-    with pytest.raises(Damaged, match=sentence) as caught:
+    with pytest.raises(CorruptCheckpoint, match=sentence) as caught:
         checkpoint.load(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -67,7 +67,7 @@ def test_damage_to_a_file_that_the_users_own_loop_saved_is_found_too(tmp_path):
     checkpoint.save(tmp_path, {"n": 1})
     assert is_intact(tmp_path)
     _flip(tmp_path / "loop" / "weights.bin")
-    with pytest.raises(Damaged, match=r"weights.bin does not fit its checksum"):
+    with pytest.raises(CorruptCheckpoint, match=r"weights.bin does not fit its checksum"):
         checkpoint.load(tmp_path)
 
 

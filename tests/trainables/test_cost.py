@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.trainables.samples import BASE, data_of, run_of
-from trainables import cost
-from trainables.cost import measure
-from trainables.data import thinned
-from trainables.run import COSTS, RunError, read
+from trainables import net_cost
+from trainables.data import subsample
+from trainables.net_cost import measure
+from trainables.run_config import COSTS, RunError, read
 from trainables.tune import TorchTrainable
 
 CPU = torch.device("cpu")
@@ -65,7 +65,7 @@ def test_latency_is_the_median_of_the_passes_after_the_warm_up(monkeypatch):
         passes[0] += 1
         now[0] += 1.0 if passes[0] % 10 == 0 else 0.002
 
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(net_cost.time, "perf_counter", lambda: now[0])
     assert measure(["latency_ms"], nn.Identity(), answer, CPU)["latency_ms"] == pytest.approx(2.0)
 
 
@@ -76,9 +76,9 @@ def test_a_slow_net_is_timed_for_a_second_not_a_hundred_times(monkeypatch):
         passes[0] += 1
         now[0] += 0.3
 
-    monkeypatch.setattr(cost.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(net_cost.time, "perf_counter", lambda: now[0])
     assert measure(["latency_ms"], nn.Identity(), answer, CPU)["latency_ms"] == pytest.approx(300)
-    assert passes[0] == cost.WARM_UP + 4
+    assert passes[0] == net_cost.WARM_UP + 4
 
 
 def test_results_hold_the_costs_asked_for_at_every_epoch_and_no_others():
@@ -145,7 +145,7 @@ def test_on_a_gpu_every_pass_is_waited_for(monkeypatch):
     told = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: told.append("done"))
     measure(["latency_ms"], nn.Identity(), lambda: told.append("asked"), torch.device("cuda"))
-    assert told[cost.WARM_UP :] == ["done", *["asked", "done"] * cost.PASSES]
+    assert told[net_cost.WARM_UP :] == ["done", *["asked", "done"] * net_cost.PASSES]
 
 
 shares = st.floats(0.01, 1)
@@ -156,7 +156,7 @@ WHOLE = data_of(run_of())
 def test_a_larger_share_of_the_rows_holds_every_row_of_a_smaller_one(one, other, split_seed):
     run = run_of(data_config={"rows": 300, "split_seed": split_seed})
     small, large = (
-        {row.tobytes() for row in thinned(WHOLE, run.model_copy(update={"data_fraction": share})).x_train}
+        {row.tobytes() for row in subsample(WHOLE, run.model_copy(update={"data_fraction": share})).x_train}
         for share in sorted((one, other))
     )
     assert small <= large <= {row.tobytes() for row in WHOLE.x_train}
@@ -165,7 +165,7 @@ def test_a_larger_share_of_the_rows_holds_every_row_of_a_smaller_one(one, other,
 def test_data_fraction_leaves_the_validation_rows_alone():
     run = run_of(data_fraction=0.25)
     whole = data_of(run)
-    less = thinned(whole, run)
+    less = subsample(whole, run)
     assert len(less.x_train) == round(0.25 * len(whole.x_train))
     assert np.array_equal(less.x_val, whole.x_val)
 
@@ -175,7 +175,7 @@ def test_every_fold_is_thinned():
     whole = data_of(run)
     shares = [
         len(less.train.x) / len(part.train.x)
-        for part, less in zip(whole.parts, thinned(whole, run).parts, strict=True)
+        for part, less in zip(whole.parts, subsample(whole, run).parts, strict=True)
     ]
     assert shares == pytest.approx([0.5] * 3, abs=0.01)
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from service.spec import SweepError, read_sweep
+from raysweep.config import SweepError, read_sweep
 from tests.trainables.samples import data_of, run_of
 from tests.trainables.test_outputs import learner_of
 from trainables.build import build_criterion, build_net
 from trainables.criteria import UNUSABLE
-from trainables.run import RunError
+from trainables.run_config import RunError
 
 HERE = "tests.trainables.test_criteria."
 CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}, "net_config": {}}

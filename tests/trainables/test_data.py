@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.trainables.samples import data_of, run_of
 from trainables.data import load, load_test, split
-from trainables.run import RunError
+from trainables.run_config import RunError
 
 
 @given(

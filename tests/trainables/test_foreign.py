@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from tests.trainables.samples import data_of, numbers, run_of
-from trainables.foreign import Foreign
-from trainables.run import RunError
+from trainables.custom_loop import CustomLoop
+from trainables.run_config import RunError
 
 
 def loop_of(name):
     run = run_of(train=f"tests.trainables.samples.{name}")
-    return Foreign(run, data_of(run), device="cpu", seed=5)
+    return CustomLoop(run, data_of(run), device="cpu", seed=5)
 
 
 def test_its_epochs_are_yielded_up_to_the_number_asked_for():
@@ -61,7 +61,7 @@ def test_a_loop_that_yields_no_epoch_is_an_error():
 def test_an_epoch_that_is_not_the_one_due_is_an_error(epochs, came, due):
     run = run_of(train="tests.trainables.samples.counted", net_config={"numbers": epochs})
     with pytest.raises(RunError) as caught:
-        list(Foreign(run, data_of(run), device="cpu", seed=5))
+        list(CustomLoop(run, data_of(run), device="cpu", seed=5))
     assert str(caught.value) == (
         f"train: tests.trainables.samples.counted yields epoch {came!r} where {due} was due; yield one Epoch "
         "for each pass over the data, numbered 1, 2, 3, ... (after `load` from where it was saved on)"

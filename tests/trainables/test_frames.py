@@ -14,7 +14,7 @@ from tests.trainables.test_model import trained
 from trainables.data import load
 from trainables.frames import as_days, as_numbers, kind_of, read_frame
 from trainables.model import Model, predict_file
-from trainables.run import RunConfig, RunError, read
+from trainables.run_config import RunConfig, RunError, read
 from trainables.table import Table, load_table
 
 ONE = "it was read as one column: set data_config.sep"

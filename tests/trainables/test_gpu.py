@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.trainables.samples import BASE, OPTIMIZERS, data_of, numbers, run_of
-from trainables import gpu, tune
+from trainables import device, tune
 from trainables.training import Training, train
 from trainables.tune import TorchTrainable
 
@@ -46,7 +46,7 @@ def test_parameters_moments_and_rows_are_on_the_gpu(cuda, monkeypatch):
 def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit_on_the_gpu(cuda, optimizer, tmp_path):
     run = run_of(**OPTIMIZERS[optimizer], net_config={"nodes": 32, "layers": 2, "dropout": 0.2})
     data = data_of(run)
-    gpu.place(1.0)
+    device.device_for(1.0)
     whole = [numbers(epoch) for epoch in train(run, data, device=cuda)]
     for cut in range(1, run.epochs):
         first = Training(run, data, device=cuda)

@@ -3,7 +3,7 @@
 import pytest
 
 from trainables.imports import add_paths, call, resolve
-from trainables.run import RunError
+from trainables.run_config import RunError
 
 
 @pytest.mark.parametrize(

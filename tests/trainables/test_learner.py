@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from tests.trainables.samples import data_of, run_of
-from trainables.feed import Feed
+from trainables.batches import BatchLoader
 from trainables.learner import Learner
-from trainables.randomness import Randomness
-from trainables.run import RunError
+from trainables.rng_state import RngState
+from trainables.run_config import RunError
 
 CPU = torch.device("cpu")
 DIGITS = {"data": "trainables.data.load_digits", "data_config": {}}
@@ -18,7 +18,7 @@ CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}}
 def learner_of(**words):
     run = run_of(**words)
     data = data_of(run)
-    with Randomness(0, CPU).own():  # the initial weights
+    with RngState(0, CPU).own():  # the initial weights
         return Learner(run, data, data.parts[0], CPU, 0)
 
 
@@ -150,7 +150,7 @@ def test_weights_can_be_asked_of_an_optimizer_that_has_not_stepped():
 @pytest.mark.parametrize("rows_per_batch", [1, 7, 32, 179, 180, 500])
 def test_streamed_batches_are_the_resident_ones(rows_per_batch):
     part = data_of(run_of()).parts[0]
-    resident, streamed = (Feed(part, CPU, rows_per_batch, 3, budget) for budget in (None, 0))
+    resident, streamed = (BatchLoader(part, CPU, rows_per_batch, 3, budget) for budget in (None, 0))
     assert (resident.resident, streamed.resident) == (True, False)
     for _ in range(2):
         pairs = zip(resident.batches(), streamed.batches(), strict=True)
@@ -160,7 +160,7 @@ def test_streamed_batches_are_the_resident_ones(rows_per_batch):
 @pytest.mark.parametrize("rows_per_batch", [7, 32, 179, 180, 500])
 def test_an_epoch_sees_every_row_once_but_a_lone_last_one(rows_per_batch):
     """Of 180 rows, batches of 179 would leave one alone: batch norm cannot be computed of it."""
-    feed = Feed(data_of(run_of()).parts[0], CPU, rows_per_batch, 3)
+    feed = BatchLoader(data_of(run_of()).parts[0], CPU, rows_per_batch, 3)
     sizes = [len(x) for x, _ in feed.batches()]
     assert sizes == feed.sizes
     assert sum(sizes) == (179 if rows_per_batch == 179 else 180)

@@ -13,7 +13,7 @@ from trainables.criteria import CRITERIA
 from trainables.data import load, load_test
 from trainables.evaluate import Nets, load_nets
 from trainables.model import Model, predict_file, save_model
-from trainables.run import RunConfig, RunError, read
+from trainables.run_config import RunConfig, RunError, read
 from trainables.training import Training
 
 ROWS = 120

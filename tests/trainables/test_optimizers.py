@@ -9,11 +9,11 @@ from torch import nn
 
 from tests.trainables.optimizer_table import optimizers, page, round_trip, schedulers, words_of
 from tests.trainables.samples import BASE
-from trainables.intact import CheckpointError
+from trainables.checkpoint_integrity import CheckpointError
+from trainables.first_step_failed import FirstStepFailed
 from trainables.optimizers import UNUSABLE, why_unusable
-from trainables.plain import from_plain, to_plain
+from trainables.plain_state import from_plain, to_plain
 from trainables.tune import TorchTrainable
-from trainables.unfit import Unfit
 
 HERE = "tests.trainables.test_optimizers."
 PAGE = Path(__file__).parents[2] / "docs/optimizers.md"
@@ -118,7 +118,7 @@ REFUSED = [
 def test_what_cannot_be_saved_is_said_before_the_first_epoch(words, reason):
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | {"trial": {"seed": 1}}, None, BASE | {"trial": {"seed": 1}, "scheduler": None} | words)
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(FirstStepFailed) as caught:
         made.step()
     assert f"{reason}; only numbers, text, tensors and collections of them can be" in str(caught.value)
 

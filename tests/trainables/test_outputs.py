@@ -13,8 +13,8 @@ from tests.trainables.samples import data_of, run_of
 from trainables.criteria import CRITERIA, UNUSABLE, disagreement, of_criterion
 from trainables.learner import Learner
 from trainables.outputs import OutputMeaning
-from trainables.randomness import Randomness
-from trainables.run import RunError
+from trainables.rng_state import RngState
+from trainables.run_config import RunError
 
 CPU = torch.device("cpu")
 CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}, "net_config": {}}
@@ -60,7 +60,7 @@ def several_labels():
 def learner_of(**words) -> Learner:
     run = run_of(optimizer="torch.optim.AdamW", scheduler=None, scheduler_config={}, **words)
     data = data_of(run)
-    with Randomness(0, CPU).own():
+    with RngState(0, CPU).own():
         return Learner(run, data, data.parts[0], CPU, 0)
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from trainables.data import Data, load
-from trainables.rates import rate_test
-from trainables.run import RunConfig, RunError
+from trainables.lr_range import rate_test
+from trainables.run_config import RunConfig, RunError
 
 RATES = list(np.geomspace(1e-4, 1e-1, 30))
 

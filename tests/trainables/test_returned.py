@@ -12,8 +12,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from tests.trainables.samples import run_of
 from trainables.data import load, load_test
-from trainables.inputs import read_inputs, unpack
-from trainables.run import RunError
+from trainables.input_fields import read_inputs, unpack
+from trainables.run_config import RunError
 from trainables.training import Training
 
 HERE = "tests.trainables.test_returned."

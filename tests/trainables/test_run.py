@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.run import RunError, flatten, overlay, read
+from trainables.run_config import RunError, flatten, overlay, read
 
 NAMES = st.text("abcdef_", min_size=1, max_size=5)
 LEAVES = (
@@ -58,5 +58,5 @@ def test_a_wrong_word_is_named_in_one_line(words, sentence):
 
 
 def test_reading_a_run_config_imports_no_torch():
-    code = "import sys, trainables.run; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
+    code = "import sys, trainables.run_config; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.trainables.samples import run_of
-from trainables.run import RunError
-from trainables.schedule import Schedule
+from trainables.lr_schedule import Schedule
+from trainables.run_config import RunError
 
 LR = "torch.optim.lr_scheduler."
 

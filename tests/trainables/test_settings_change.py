@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trainables.data import load
-from trainables.run import RunConfig, read
+from trainables.run_config import RunConfig, read
 from trainables.training import Training
 
 WORDS: dict[str, Any] = {

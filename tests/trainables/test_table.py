@@ -6,7 +6,7 @@ import pytest
 
 from tests.trainables.samples import run_of
 from trainables.data import load, load_test
-from trainables.run import RunError
+from trainables.run_config import RunError
 from trainables.table import Table
 from trainables.targets import infer_task
 

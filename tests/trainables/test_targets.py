@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from trainables.criteria import CRITERIA, of_criterion
-from trainables.run import RunError
+from trainables.run_config import RunError
 from trainables.targets import read_targets
 
 DOLLARS = [100, 250, 175, 300, 99]

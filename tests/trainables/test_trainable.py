@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.trainables.samples import BASE, data_of, run_of
-from trainables import gpu, trial, tune
-from trainables.intact import STATE, Damaged
-from trainables.run import RunError
+from trainables import device, trial, tune
+from trainables.checkpoint_integrity import STATE, CorruptCheckpoint
+from trainables.first_step_failed import FirstStepFailed, reasons_in
+from trainables.run_config import RunError
 from trainables.tune import TorchTrainable
-from trainables.unfit import Unfit, unfit_reasons
 
 SAMPLES = "tests.trainables.samples."
 TRIAL = {"trial": {"seed": 3}}
@@ -203,7 +203,7 @@ def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(cuda_build, 
     monkeypatch.setattr(torch.version, "cuda", cuda_build)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RunError, match=sentence):
-        gpu.place(0.25)
+        device.device_for(0.25)
 
 
 def test_such_a_gpu_is_the_trials_outcome(monkeypatch):
@@ -249,7 +249,7 @@ def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path)
     made.step()
     made.save_checkpoint(str(tmp_path))
     (tmp_path / STATE).write_bytes(b"torn")
-    with pytest.raises(Damaged, match="the checkpoint is damaged"):
+    with pytest.raises(CorruptCheckpoint, match="the checkpoint is damaged"):
         made.load_checkpoint(str(tmp_path))
     assert made.step()["epoch"] == 2
 
@@ -290,9 +290,9 @@ def test_a_process_takes_a_step_of_the_default_before_its_first_trial(words, rea
     if not reasons:
         assert made.step()["epoch"] == 1
         return
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(FirstStepFailed) as caught:
         made.step()
-    assert unfit_reasons(f"Traceback\ntrainables.unfit.Unfit: {caught.value}\n") == reasons
+    assert reasons_in(f"Traceback\ntrainables.unfit.Unfit: {caught.value}\n") == reasons
 
 
 def test_the_step_before_the_first_trial_changes_nothing_of_it():

@@ -9,7 +9,7 @@ import torch
 
 from tests.trainables.samples import OPTIMIZERS, SCHEDULES, data_of, numbers, run_of
 from trainables.checkpoint import CheckpointError
-from trainables.run import EarlyStopping
+from trainables.run_config import EarlyStopping
 from trainables.training import Epoch, Patience, Training, train
 
 

@@ -4,7 +4,7 @@ import pytest
 from ray.tune.result import AUTO_RESULT_KEYS
 
 from tests.trainables.samples import BASE
-from trainables.run import RESERVED_METRICS, RunError, read
+from trainables.run_config import RESERVED_METRICS, RunError, read
 from trainables.trial import Trial
 
 

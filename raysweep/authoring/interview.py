@@ -1,0 +1,293 @@
+"""A first sweep file: asks for data, task, budget and machine, and writes it with comments."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from raysweep.config import Problem, SweepError
+from raysweep.config.problem import shown, suggestion
+from raysweep.planning.strategy import PARAMETERS, Strategy, affordable_parameters, recommend
+from raysweep.preflight.check_file import CheckResult, load_checked
+from trainables.csv_header import LATIN, header, is_utf8, separator_in
+from trainables.run_config import RunError
+
+TABLES = (".csv", ".csv.gz", ".parquet", ".pq")
+SCHEMA_LINE = "# yaml-language-server: $schema={schema}"
+
+Ask = Callable[[str, Any], Any]
+"""Asks a person: the question, and what is taken if they just press Enter (None: an answer is needed)."""
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+_NOT_TEXT = ("null", "true", "false", "y", "n", "yes", "no", "on", "off")
+
+_RANGES = {
+    "optimizer_config.lr": "lr: {type: float, min: 1e-4, max: 1e-2, log: true}    # where AdamW works",
+    "optimizer_config.weight_decay": "weight_decay: {type: float, min: 1e-5, max: 1e-1, log: true}",
+    "net_config.layers": "layers: {type: int, min: 1, max: 4}    # depth; `nodes` stays fixed beside it",
+    "net_config.dropout": "dropout: {type: float, min: 0.0, max: 0.5}",
+    "batch_size": "batch_size: {type: int, min: 32, max: 256, log: true}    # moves with lr",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a first sweep file is made of.
+
+    Attributes:
+        name: the study's, as it may stand in YAML.
+        data: a table's path, or the dotted path of a data function.
+        target: the table's column to predict; None for a data function.
+        task: `regression` or `classification`.
+        rows: of the table; None if not known.
+        reading: how the table is written, where it is no comma-separated UTF-8: `sep`, `encoding`.
+        hours: wall-clock budget.
+        slots: trials at once.
+        cpus: of the machine.
+        gpus: of the machine.
+        strategy: how to search.
+    """
+
+    name: str
+    data: str
+    target: str | None
+    task: str
+    rows: int | None
+    reading: Mapping[str, str]
+    hours: float
+    slots: int
+    cpus: int
+    gpus: int
+    strategy: Strategy
+
+
+def is_table(data: str) -> bool:
+    """Whether it is a table's path, rather than a dotted path."""
+    return data.lower().endswith(TABLES)
+
+
+def interview(given: Mapping[str, Any], ask: Ask, *, cpus: int, gpus: int) -> Answers:
+    """Ask for what was not given.
+
+    Args:
+        given: answers that need no question, by name; None for those to be asked.
+        ask: asks a person, or answers for them.
+        cpus: of this machine.
+        gpus: of this machine.
+
+    Raises:
+        SweepError: if the table cannot be read, or has no such column.
+    """
+
+    def answer(word: str, question: str, default: Any) -> Any:
+        return given[word] if given.get(word) is not None else ask(question, default)
+
+    data = str(answer("data", "Data: a table (.csv, .csv.gz, .parquet), or a function's dotted path", None))
+    target, task, rows = None, "regression", None
+    reading: dict[str, str] = {}
+    if is_table(data):
+        reading = _reading(data)
+        columns = header(Path(data), reading.get("sep", ","), reading.get("encoding"))
+        target = str(answer("target", "Column to predict", columns[-1] if columns else None))
+        task, rows = _measured(data, target, reading)
+    task = _task(str(answer("task", "Task: regression or classification", task)))
+    hours = max(1 / 3600, float(answer("hours", "Budget in hours", 1.0)))
+    slots = max(1, int(answer("slots", f"Trials at once ({cpus} cores, {gpus} GPUs here)", gpus or cpus)))
+    strategy = recommend(given.get("parameters") or affordable_parameters(hours), hours)
+    if given.get("trials"):
+        strategy = _with_trials(strategy, given["trials"])
+    name = given.get("name") or _as_name(Path(data).name.partition(".")[0] if target else data)
+    return Answers(_scalar(name), data, target, task, rows, reading, hours, slots, cpus, gpus, strategy)
+
+
+def write(file: Path, text: str) -> CheckResult:
+    """Write a new sweep file, and look at it as `check` does.
+
+    Raises:
+        SweepError: if there is a file of that name, it cannot be written, or what was written is not
+            sound; then it is taken away again.
+    """
+    try:
+        with file.open("x", encoding="utf-8") as handle:
+            handle.write(text)
+    except FileExistsError:
+        raise SweepError([Problem(str(file), None, "", "exists already", "name another file")]) from None
+    except OSError as error:
+        raise SweepError([Problem(str(file), None, "", f"cannot be written: {error.strerror}")]) from None
+    try:
+        return load_checked(file)
+    except SweepError:
+        file.unlink()
+        raise
+
+
+def sweep_text(answers: Answers, file: str, schema: str, ignored: tuple[str, ...] = ()) -> str:
+    """The sweep file that the answers make.
+
+    Args:
+        answers: to the interview.
+        file: what it is to be called.
+        schema: where the JSON Schema is, from the file's folder or as a URL.
+        ignored: advice that the answers leave no way to follow.
+    """
+    strategy = answers.strategy
+    sampler = f"{{name: {strategy.sampler}"
+    if strategy.n_startup_trials is not None:
+        sampler += f", kwargs: {{n_startup_trials: {strategy.n_startup_trials}}}"
+    classes = answers.task == "classification"
+    silenced = (
+        f"\n# Asked for when this file was made.\nignore_advice: [{', '.join(ignored)}]\n" if ignored else ""
+    )
+    return f"""\
+# {answers.name}: made by `launch.py init`, yours to change.
+#
+#   python launch.py check {file}      is it sound, and what could be done better?
+#   python launch.py {file}            run it; Ctrl-C stops it, `launch.py resume {answers.name}` carries on
+#
+{SCHEMA_LINE.format(schema=schema)}
+
+study_name: {answers.name}    # its folder: runs/{answers.name}
+trials: {strategy.trials}
+seed: 42    # the same seed asks for the same configurations
+metric: val_loss    # or {"accuracy" if classes else "r2"}, with direction: maximize
+direction: minimize
+time_budget_s: {_seconds(answers.hours)}    # {shown(answers.hours)} h; what has run by then counts
+
+# {strategy.why[0].upper()}{strategy.why[1:]}.
+sampler: {sampler}}}
+
+# Who goes on: trials that will not come near the best are stopped early.
+trial_scheduler: {{name: schedulers.PFL}}
+
+# So that {answers.slots} run at once on {answers.cpus} cores and {answers.gpus} GPUs.
+resources_per_trial: {_resources(answers)}
+max_concurrent_trials: {answers.slots}
+
+run:
+  project: {answers.name}
+{_data_lines(answers)}
+  net: trainables.mlp.MLP                # or any nn.Module of yours, by dotted path
+  net_config: {{nodes: 64, layers: 2, dropout: 0.1}}
+  optimizer: torch.optim.AdamW
+  optimizer_config: {{lr: 1e-3, weight_decay: 1e-2}}   # tried first: the baseline to beat
+  scheduler: torch.optim.lr_scheduler.CosineAnnealingLR   # as long as the epochs
+  warmup: 0.05                           # of the epochs
+  criterion: {"torch.nn.CrossEntropyLoss" if classes else "torch.nn.MSELoss"}
+  epochs: 30
+  batch_size: {_batch_size(answers.rows)}
+  seeds: [42]
+
+search_space:
+{_space_lines(strategy.parameters)}{silenced}"""
+
+
+def _reading(data: str) -> dict[str, str]:
+    """How a table is written: its `sep` and `encoding`, where they are not the usual ones.
+
+    Raises:
+        SweepError: if there is no such file.
+    """
+    file = Path(data)
+    if not file.is_file():
+        raise SweepError(
+            [Problem(data, None, "", "there is no such file", "give the table's path from here")]
+        )
+    if not file.name.endswith((".csv", ".csv.gz")):
+        return {}
+    encoding = "" if is_utf8(file) else LATIN
+    separator = separator_in(header(file, ",", encoding or None))
+    return {word: value for word, value in (("sep", separator), ("encoding", encoding)) if value}
+
+
+def _measured(data: str, target: str, reading: Mapping[str, str]) -> tuple[str, int]:
+    """The task that a table's target makes, and its rows.
+
+    Raises:
+        SweepError: if the table cannot be read, or has no such column.
+    """
+    from trainables.table import load_table  # brings pandas
+
+    try:
+        table = load_table(data, target, sep=reading.get("sep", ","), encoding=reading.get("encoding"))
+    except RunError as error:
+        raise SweepError([Problem(data, None, "", str(error))]) from None
+    # Whatever the file holds: these are pandas' and pyarrow's.
+    except (OSError, EOFError, ValueError, ArithmeticError) as error:
+        first = str(error).partition("\n")[0]
+        raise SweepError([Problem(data, None, "", f"cannot be read as a table: {first}")]) from None
+    return table.task, len(table)
+
+
+def _task(word: str) -> str:
+    tasks = ("regression", "classification")
+    if word not in tasks:
+        raise SweepError([Problem("task", None, "", f"{shown(word)} is no task", suggestion(word, tasks))])
+    return word
+
+
+def _with_trials(strategy: Strategy, trials: int) -> Strategy:
+    """The same strategy with as many trials as were asked for."""
+    startup = strategy.n_startup_trials
+    startup = None if startup is None else min(startup, max(1, trials - 1))
+    return Strategy(strategy.parameters, strategy.sampler, startup, trials, strategy.why)
+
+
+def _as_name(text: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:80]
+    return name or "sweep"
+
+
+def _seconds(hours: float) -> int:
+    return round(hours * 3600)
+
+
+def _batch_size(rows: int | None) -> int:
+    """About a hundred steps an epoch, within 32 and 256."""
+    return 64 if rows is None else min(max(32, 1 << int(math.log2(max(rows / 100, 1)))), 256)
+
+
+def _resources(answers: Answers) -> str:
+    """What a trial takes, so that all slots fit; a share never spans two GPUs."""
+    slots, gpus = answers.slots, answers.gpus
+    cpu = answers.cpus // slots or max(1, 100 * answers.cpus // slots) / 100
+    gpu = gpus // slots or (max(1, 100 // -(-slots // gpus)) / 100 if gpus else 0)
+    return f"{{cpu: {shown(cpu)}, gpu: {shown(gpu)}}}"
+
+
+def _data_lines(answers: Answers) -> str:
+    if answers.target is None:
+        return f"  data: {_scalar(answers.data)}"
+    return (
+        "  data: trainables.data.load_table\n"
+        "  data_config:\n"
+        f"    path: {_scalar(answers.data)}    # looked for beside this file, then in the working directory\n"
+        f"    target: {_scalar(answers.target)}\n"
+        + "".join(f"    {word}: {json.dumps(value)}\n" for word, value in answers.reading.items())
+        + f"    task: {answers.task}"
+    )
+
+
+def _space_lines(parameters: int) -> str:
+    """The searched parameters, in groups as `run` has them."""
+    chosen = PARAMETERS[:parameters]
+    lines: list[str] = []
+    for group in dict.fromkeys(flat.rpartition(".")[0] for flat in chosen):
+        inside = [_RANGES[flat] for flat in chosen if flat.rpartition(".")[0] == group]
+        lines += (
+            [f"  {group}:", *(f"    {line}" for line in inside)]
+            if group
+            else [f"  {line}" for line in inside]
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _scalar(text: str) -> str:
+    """A text as it may stand in YAML: as it is, or in quotes."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
+        return text
+    return json.dumps(text, ensure_ascii=not text.isprintable())

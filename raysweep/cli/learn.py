@@ -1,0 +1,211 @@
+"""Commands that say what was learnt: report, compare, replay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raysweep.cli.group import cli
+from raysweep.cli.options import FOLDER, PLACES, RUNS, SWEEP_FILE, options, target_options
+from raysweep.console.console import stdout
+from raysweep.console.replay import print_replay
+from raysweep.console.rows import print_row
+from raysweep.launch_command import typed
+from raysweep.report.errors import NothingFound
+from raysweep.runner.common import echo_err, find_study, run_on_cluster, study_facts, where_is
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.journal.status_file import read_status
+from raysweep.study.results.counterfactual import as_json, replay_study, settings
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.trust import is_trusted
+
+if TYPE_CHECKING:
+    from raysweep.report.subject import Subject
+
+VERSUS = " -- "
+"""Stands for `--` among the studies of `compare`; no study has such a name."""
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="Which, e.g. schedulers.ASHA.")
+@click.option(
+    "--kwargs", "given", default="{}", metavar="YAML", help="Its settings, e.g. '{reduction_factor: 3}'."
+)
+@click.option("--workers", type=click.IntRange(1), help="Trials at once; as many as the study had.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@RUNS
+def replay(study: str, name: str, given: str, workers: int | None, wants_json: bool, runs: Path) -> None:
+    """Replay a STUDY's recorded curves under another trial scheduler: what it saves, what it loses."""
+    folder = find_study(study, runs)
+    sweep = folder.sweep()
+    if not is_trusted(folder.path):  # nothing of its own modules is run, nor found
+        sweep = sweep.model_copy(update={"import_paths": ()})
+    record = fold(read_events(folder.journal_dir), sweep.objective)
+    seen = replay_study(sweep, record, name, settings(given), workers)
+    if wants_json:
+        click.echo(json.dumps(as_json(seen), indent=1))
+    else:
+        print_replay(stdout(), study_facts(sweep), record.trials, sweep.objective, seen)
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[STUDY]...")
+@click.option("--top-k", type=click.IntRange(1), default=10, show_default=True, help="Rows of the top table.")
+@click.option("--db", type=SWEEP_FILE, help="A database of Optuna's, or of the training template.")
+@click.option("--opt-config", type=SWEEP_FILE, help="The template's optimize config that --db came from.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--no-mlflow", is_flag=True, help="Do not log it to the study's run.")
+@RUNS
+@target_options
+def report(
+    names: tuple[str, ...],
+    db: Path | None,
+    opt_config: Path | None,
+    no_mlflow: bool,
+    runs: Path,
+    **words: Any,
+) -> None:
+    """Say what was learnt of a STUDY: here, as a page, and in MLflow; while it runs, too."""
+    places = {key: words.pop(key) for key in PLACES}
+    if opt_config is not None and db is None:
+        raise click.UsageError("--opt-config belongs to --db; a study of ours knows its search space")
+    if db is not None:
+        from raysweep.report.database import of_database
+
+        report_on(of_database(db, opt_config, *names[:1]), Path(f"{db.stem}-report"), **words)
+        return
+    from raysweep.report.subject import of_study, only_study
+
+    for name in names or (only_study(runs),):
+        target = where_is(name, runs, **places)
+        if target.far:
+            said = {"--top-k": words["top_k"], "--json": words["wants_json"], "--no-mlflow": no_mlflow}
+            run_on_cluster(target, "report", name, options(said))
+            continue
+        folder = find_study(name, runs, staged=True)
+        if folder.wanted().stages:
+            report_stages(folder, no_mlflow, **words)
+            continue
+        files = report_on(of_study(folder), folder.path / "report", **words)
+        log_report(folder, files, no_mlflow)
+
+
+class SidesCommand(click.Command):
+    """A command whose studies stand on sides, with `--` between them.
+
+    Click takes `--` for the end of the options and drops it; here options may follow.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let every `--` reach the command."""
+        return super().parse_args(ctx, [VERSUS if word == "--" else word for word in args])
+
+
+@cli.command(cls=SidesCommand)
+@click.argument("names", nargs=-1, required=True, metavar="STUDY... [-- STUDY...]")
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Trials of each that are asked whether they agree.",
+)
+@click.option("-o", "--output", type=FOLDER, help="A folder to write it to: a page, Markdown, JSON.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@RUNS
+def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
+    """Hold STUDIES against each other; with several a side (A1 A2 -- B1 B2), test which side is better."""
+    from raysweep.report.compare import as_json, compare
+    from raysweep.report.compare_sections import sections, write
+    from raysweep.report.subject import of_study
+    from raysweep.report.terminal import print_sections
+
+    sides = sides_of(names)
+    found = compare([[of_study(find_study(name, runs)) for name in side] for side in sides], top_k)
+    console = stdout()
+    if wants_json:
+        click.echo(json.dumps(as_json(found), indent=1))
+    else:
+        print_sections(console, sections(found))
+    if output is not None:
+        page = write(found, output)[0]
+        if not wants_json:
+            print_row(console, "page", typed(page))
+
+
+def sides_of(names: Sequence[str]) -> list[list[str]]:
+    """The studies of each side; without `--` each is a side of its own.
+
+    >>> sides_of(["a", "b"]), sides_of(["a", "b", VERSUS, "c"])
+    ([['a'], ['b']], [['a', 'b'], ['c']])
+    """
+    if VERSUS not in names:
+        return [[name] for name in names]
+    grouped = groupby(names, lambda name: name == VERSUS)
+    return [list(group) for between, group in grouped if not between]
+
+
+def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: bool) -> None:
+    """Make the report of every stage that has one; print the stages, and the last search's report."""
+    from raysweep.console.status import print_parts
+    from raysweep.report.report import as_json, report
+    from raysweep.report.report_files import write
+    from raysweep.report.subject import of_study
+    from raysweep.report.terminal import print_report
+
+    found, pages = {}, {}
+    for folder in study.stages():
+        try:
+            found[folder.name] = report(of_study(folder), top_k)
+        except NothingFound as nothing:
+            echo_err(str(nothing))
+            continue
+        files = write(found[folder.name], folder.path / "report")
+        pages[folder.name] = files[0]
+        log_report(folder, files, no_mlflow)
+    status, console = read_status(study.path), stdout()
+    if wants_json:
+        click.echo(json.dumps(status | {"reports": {name: as_json(each) for name, each in found.items()}}))
+        return
+    print_parts(console, status)
+    searches = [stage.name for stage in study.wanted().stages if stage.searches and stage.name in found]
+    if searches:
+        console.rule(f"stage {searches[-1]}", align="left")
+        print_report(console, found[searches[-1]])
+    console.print()
+    for name, page in pages.items():
+        print_row(console, f"{name}, page", typed(page))
+
+
+def log_report(folder: StudyFolder, files: Sequence[Path], no_mlflow: bool) -> None:
+    """Put a report beside its study in MLflow."""
+    from raysweep.tracking.attachments import attach_to_study
+
+    trouble = "" if no_mlflow else attach_to_study(folder.path, files, "report")
+    if trouble:
+        echo_err(f"not logged to MLflow: {trouble}")
+
+
+def report_on(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> list[Path]:
+    """Make a subject's report, write its files, and print it."""
+    from raysweep.report.report import as_json, report
+    from raysweep.report.report_files import write
+    from raysweep.report.terminal import print_report
+
+    found = report(subject, top_k)
+    files = write(found, folder)
+    if wants_json:
+        click.echo(json.dumps(as_json(found), indent=1))
+        return files
+    console = stdout()
+    print_report(console, found)
+    console.print()
+    print_row(console, "page", typed(files[0]))
+    return files

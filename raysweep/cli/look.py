@@ -1,0 +1,234 @@
+"""Commands that look at sweeps, and stop them: status, list, logs, stop, sync, repair, doctor, ui."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from raysweep.cli.group import cli
+from raysweep.cli.options import RUNS, SWEEP_FILE, target_options
+from raysweep.cluster.target import resolve_target
+from raysweep.console.console import stdout
+from raysweep.console.doctor import print_checks
+from raysweep.console.status import print_job, print_jobs, print_status, print_studies
+from raysweep.runner.common import CLONE, echo_err, find_study, run_on_cluster, warn, where_is
+from raysweep.runner.run_study import print_tracking, tracker_of
+from raysweep.study.journal.log import JournalError
+from raysweep.study.journal.repair import find_damage, keep_sound_part
+from raysweep.study.journal.status_file import read_status
+from raysweep.study.storage.layout import NotAStudy, StudyFolder
+from raysweep.study.storage.locations import local_root, replace_journal
+from raysweep.study.storage.lock import lock, writing_to
+from raysweep.study.storage.sync import synced_storage
+
+if TYPE_CHECKING:
+    from raysweep.tracking import FinalState, TrackingProcess
+
+SYNC_S = 3600.0  # for MLflow when nothing else is waited for: a slow one is given its time
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--json", "as_json", is_flag=True, help="status.json, for programs.")
+@RUNS
+@target_options
+def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
+    """Say how far a STUDY (its folder, or its name) is."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        from raysweep.cluster import remote_commands
+
+        job, word = remote_commands.look(target, study)
+        print_job(stdout(), asdict(job) | {"last": word}, as_json=as_json)
+        return
+    facts = read_status(find_study(study, runs, staged=True).path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+    else:
+        print_status(stdout(), facts)
+
+
+@cli.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@RUNS
+@target_options
+def list_(as_json: bool, runs: Path, **places: Any) -> None:
+    """List the sweeps of a cluster, or the studies of this machine."""
+    target = resolve_target(**places)
+    if target.far:
+        from raysweep.cluster import remote_commands
+
+        print_jobs(stdout(), [asdict(job) for job in remote_commands.listed(target)], as_json=as_json)
+        return
+    print_studies(stdout(), studies(runs), as_json=as_json)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@RUNS
+@target_options
+def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> int:
+    """Show what a detached STUDY, or a cluster's, has printed."""
+    if follow and as_json:
+        raise click.UsageError("--follow shows a log as it grows, --json the whole of it: give one")
+    target = where_is(study, runs, **places)
+    if target.far:
+        from raysweep.cluster import remote_commands
+
+        if as_json:
+            job, text = remote_commands.log_of(target, study)
+            click.echo(json.dumps(asdict(job) | {"log": text}, indent=1))
+            return 0
+        return remote_commands.print_log(target, study, on=follow, say=echo_err)
+    from raysweep.cluster import background
+
+    folder, said = find_study(study, runs, staged=True), list[str]()
+    background.follow(folder, said.append if as_json else partial(click.echo, nl=False), on=follow)
+    if as_json:
+        click.echo(json.dumps({"study": folder.name, "log": "".join(said)}, indent=1))
+    return 0
+
+
+@cli.command()
+@click.argument("study")
+@RUNS
+@target_options
+def sync(study: str, runs: Path, **places: Any) -> int:
+    """Send MLflow what it still lacks of a STUDY that does not run."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        return run_on_cluster(target, "sync", study)
+    folder = find_study(study, runs, staged=True)
+    with lock(folder.lock_file, shlex.join(sys.argv)), synced_storage(folder):
+        if not folder.wanted().stages:
+            return sync_one(folder, tracker_of(folder.sweep(), folder))
+        from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
+        from raysweep.study.stages.state import stage_states
+
+        sweep, code = folder.sweep(), 0
+        for part in [each for each in stage_states(folder) if each.trains]:
+            with lock(part.folder.lock_file, shlex.join(sys.argv)):
+                tracker = tracker_of(part.folder.sweep(), part.folder, parent_run_of(folder, sweep, part))
+                code |= sync_one(part.folder, tracker, final_state_of(folder, sweep, part))
+    return code
+
+
+def sync_one(folder: StudyFolder, tracker: TrackingProcess, goodbye: FinalState | None = None) -> int:
+    """Send what is lacking of one study; 1 if that did not go well."""
+    from raysweep.tracking import waiting
+
+    lacked, trouble = waiting(folder.path, tracker.uri)
+    warn([trouble] if trouble else [])
+    tracker.start()
+    tracker.hang_up(SYNC_S, goodbye)
+    unsent = print_tracking(stdout(), tracker, patience_s=SYNC_S)
+    click.echo(f"{folder.name}: {lacked} events were not in MLflow yet, {unsent} are not now")
+    return 1 if unsent or tracker.refused else 0
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@RUNS
+def repair(study: str, yes: bool, runs: Path) -> int:
+    """Say what of a STUDY's damaged journal can be kept, and keep it; what was there is put aside."""
+    folder = find_study(study, runs, staged=True)
+    with lock(folder.lock_file, shlex.join(sys.argv)):
+        repaired = [repair_one(each, yes) for each in (folder, *folder.stages())]
+    return 0 if all(repaired) else 1
+
+
+def repair_one(folder: StudyFolder, yes: bool) -> bool:
+    """Repair one study's journal; False if it is damaged and stays so."""
+    damage = find_damage(folder.journal_dir)
+    if not damage.problem:
+        click.echo(f"{folder.journal_dir}: {len(damage.kept)} events, undamaged")
+        return True
+    record, lost = damage.record(folder.wanted().objective), damage.written - len(damage.kept)
+    what = f"{len(damage.kept)} events: {len(record.trials)} trials, {record.epochs} epochs"
+    click.echo(f"damaged: {damage.problem}")
+    click.echo(
+        f"can be kept: the first {what}; lost: {f'at least {lost}' if lost else 'the'} events after them"
+    )
+    if not yes and not click.confirm("Keep these, and put the damaged journal aside?", err=True):
+        return False
+    with writing_to(folder.path):
+        aside = keep_sound_part(folder, damage)
+    replace_journal(folder)
+    click.echo(f"kept; the damaged journal is {aside}")
+    return True
+
+
+@cli.command()
+@click.option("--ray", "try_ray", is_flag=True, help="Start a Ray, and stop it again.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@RUNS
+def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
+    """Look whether this machine is fit for a sweep; changes nothing, ends nobody."""
+    from raysweep.cluster.doctor import check_machine as look
+    from raysweep.tracking import store_uri, trouble_with
+
+    def tracking() -> tuple[str, str]:
+        uri = store_uri(None, os.environ, Path.cwd())
+        return uri, trouble_with(uri)
+
+    checks = look(runs, os.environ, Path.home(), tracking=tracking, try_ray=try_ray)
+    found = [asdict(check) for check in checks]
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        print_checks(stdout(), found)
+    return 1 if any(check.state == "problem" for check in checks) else 0
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--now", is_flag=True, help="Do not finish running epochs; they are run again by `resume`.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: how it is now.")
+@RUNS
+@target_options
+def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> None:
+    """Stop a running STUDY; `resume` carries it on."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        from raysweep.cluster import remote_commands
+
+        facts = asdict(remote_commands.stop(target, study, now=now, clone=CLONE, say=echo_err))
+    else:
+        from raysweep.cluster import background
+
+        folder = find_study(study, runs, staged=True)
+        background.stop(folder, now=now, say=echo_err)
+        facts = read_status(folder.path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+
+
+@cli.command()
+@click.option("--cluster", type=SWEEP_FILE, default="cluster.yaml", show_default=True)
+def ui(cluster: Path) -> None:
+    """Open tunnels to a cluster's MLflow and Ray dashboard, until Ctrl-C."""
+    from raysweep.cluster import remote_commands
+
+    remote_commands.show_pages(cluster, click.echo)
+
+
+def studies(runs: Path) -> list[dict[str, Any]]:
+    """What status.json says of every study under a folder, oldest first; a warning on each unreadable one."""
+    found = []
+    for meta in sorted(local_root(runs).glob("*/study.json")):
+        try:
+            found.append(read_status(meta.parent))
+        except (NotAStudy, JournalError) as error:
+            warn([error])
+    return sorted(found, key=lambda facts: facts.get("begun_at") or 0.0)

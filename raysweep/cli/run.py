@@ -1,0 +1,262 @@
+"""Commands that train: run, resume, extend."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from raysweep.cli.group import cli
+from raysweep.cli.options import FOLDER, RUNS, SWEEP_FILE, TRUST, options, target_options
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.machine import this_machine
+from raysweep.cluster.target import Target, new_name, resolve_target
+from raysweep.config import Sweep
+from raysweep.console.console import stdout
+from raysweep.console.preview import print_preview, print_stages_preview
+from raysweep.launch_command import launch_command
+from raysweep.preflight.check import PreflightFailed
+from raysweep.runner.common import (
+    CLONE,
+    HERE,
+    echo_err,
+    find_study,
+    load_checked,
+    root_of,
+    run_on_cluster,
+    storage_of,
+    try_sweep,
+    warn,
+    where_is,
+)
+from raysweep.runner.resolve import resolve_sweep
+from raysweep.runner.run_study import run_or_resume
+from raysweep.runner.submit import submit
+from raysweep.study.execution.extend import check_extension, in_words, revised
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.storage.code_snapshot import keep_code
+from raysweep.study.storage.layout import StudyFolder, below
+from raysweep.study.storage.locations import check_new
+from raysweep.study.storage.lock import lock
+from raysweep.study.storage.object_store import name_in, uri_of
+from raysweep.study.storage.secrets import keep_outside
+from raysweep.study.storage.trust import require_trust
+
+
+@cli.command()
+@click.argument("file", type=SWEEP_FILE)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as in run.epochs=3."
+)
+@click.option(
+    "--optimize-config", type=SWEEP_FILE, help="The training template's second file: FILE is its run config."
+)
+@click.option("--name", help="Study name; study_name of the file by default.")
+@click.option("--dry-run", is_flag=True, help="Print what would run.")
+@click.option("--runs", type=FOLDER, help="Where studies go; the file's `storage`, or runs.")
+@click.option("--detach", is_flag=True, help="Leave it running without this terminal.")
+@click.option("--no-wait", is_flag=True, help="On a cluster: submit, print the id, do not follow.")
+@click.option(
+    "--preflight/--no-preflight",
+    "tries",
+    default=None,
+    help="Try all of it first, in seconds; or nothing of it. Else: its data and its first step.",
+)
+@target_options
+def run(
+    file: Path,
+    overrides: tuple[str, ...],
+    optimize_config: Path | None,
+    name: str | None,
+    dry_run: bool,
+    runs: Path | None,
+    detach: bool,
+    no_wait: bool,
+    tries: bool | None,
+    **places: Any,
+) -> int:
+    """Run the sweep of a FILE: on a cluster if one is named or up, else on this machine."""
+    sweep = load_checked(file, overrides=overrides, optimize_config=optimize_config, runs=runs)
+    if name:
+        sweep = sweep.model_copy(update={"study_name": name})
+    if dry_run:
+        show(resolve_sweep(sweep, HERE, file)[0])
+        return 0
+    target = resolve_target(**places)
+    if target.far:
+        study = name or new_name(sweep.study_name)
+        looks = {"--preflight": tries is True, "--no-preflight": tries is False}
+        words = ["run", *options({"--set": overrides, "--runs": runs, "--name": study, **looks})]
+        return submit(target, sweep, file, optimize_config, words, study=study, wait=not (no_wait or detach))
+    sweep, chosen = resolve_sweep(sweep, target, file)
+    if tries:
+        try_sweep(sweep, runs, target).require()
+    second = optimize_config and optimize_config.absolute()
+    words = [str(file.absolute()), *options({"--optimize-config": second, "--set": overrides})]
+    folder = create(sweep, runs, file, target, chosen, words)
+    if detach:
+        return leave(folder, *(["--no-preflight"] if tries is False else []))
+    try:
+        return run_or_resume(folder.sweep(), folder, target, looks=tries is not False)
+    except (PreflightFailed, ClusterError):
+        if not has_epochs(folder):
+            folder.remove()  # nothing is lost, and the name is free for what is fixed
+        raise
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--no-preflight", is_flag=True, help="Of a study without an epoch: do not look at its data.")
+@click.option("--adopt-code", is_flag=True, help="Take your modules as they are now, not the study's copy.")
+@TRUST
+@RUNS
+@target_options
+def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, trust: bool, **places: Any) -> int:
+    """Carry on with a STUDY (its folder, or its name) where it was stopped or killed."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        words = options({"--adopt-code": adopt_code, "--no-preflight": no_preflight, "--trust": trust})
+        return run_on_cluster(target, "resume", study, words, job=name_in(study))
+    folder = find_study(study, runs, staged=True)
+    require_trust(folder.path, trust)
+    if (edited := folder.edited_file()) is not None:
+        warn([f"{edited} {EDITED}"])
+    if adopt_code:
+        with lock(folder.lock_file, shlex.join(sys.argv)):
+            for each in (folder, *folder.stages()):
+                keep_code(each, each.sweep())
+    return run_or_resume(folder.sweep(), folder, target, looks=not no_preflight)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--trials", metavar="N|+N", help="So many trials in all, or so many more.")
+@click.option("--epochs", type=click.IntRange(1), help="So many epochs a trial; completed ones go on.")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. widen a range."
+)
+@click.option("--dry-run", is_flag=True, help="Say what it would come to.")
+@TRUST
+@RUNS
+@target_options
+def extend(
+    study: str,
+    trials: str | None,
+    epochs: int | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    trust: bool,
+    runs: Path,
+    **places: Any,
+) -> int:
+    """Give a STUDY more trials, more epochs or a wider search space, and carry on with it."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        given = {"--trials": trials, "--epochs": epochs, "--set": overrides, "--dry-run": dry_run}
+        given |= {"--trust": trust}
+        return run_on_cluster(target, "extend", study, options(given), job=name_in(study))
+    from raysweep.study.execution.tuner import make_scheduler
+
+    folder = find_study(study, runs)
+    require_trust(folder.path, trust)
+    with lock(folder.lock_file, shlex.join(sys.argv)):
+        new = _without_secrets(revised(folder, [*in_words(folder.wanted(), trials, epochs), *overrides]))
+        record = fold(read_events(folder.journal_dir), new.objective)
+        extension = check_extension(folder, new, record, make_scheduler(folder.sweep()).rule)
+        for line in extension.lines(record):
+            click.echo(line)
+        if dry_run:
+            return 0
+        folder.revise(new, extension.changes, time.time())
+    return run_or_resume(folder.sweep(), folder, target)
+
+
+EDITED = (
+    "has changed since the study began, which goes on as it began; `extend --set` changes what may change, "
+    "`run --name` begins anew"
+)
+
+
+def create(
+    sweep: Sweep,
+    runs: Path | None,
+    file: Path,
+    target: Target,
+    chosen: Mapping[str, str],
+    words: Sequence[str],
+) -> StudyFolder:
+    """The folder of a new study, with what was chosen for it and the words that asked for it.
+
+    Raises:
+        CannotPlace: if this machine, being the one to run it, has no slot for a trial.
+        ClusterError: if the place cannot be written to.
+    """
+    if target.kind == "here":
+        this_machine().slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
+    root, uri = root_of(sweep, runs), uri_of(storage_of(sweep, runs))
+    far = below(uri, sweep.study_name) if uri else ""
+    if far:
+        check_new(far)
+    sweep = _without_secrets(sweep)
+
+    def fill(folder: StudyFolder) -> None:
+        keep_code(folder, sweep)
+        if chosen:
+            folder.chosen_file.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
+
+    try:
+        text = file.read_text(encoding="utf-8")
+        return StudyFolder.create(root, sweep.study_name, sweep, text, far, words, file=file, fill=fill)
+    except OSError as error:
+        raise ClusterError(f"storage: {root}: cannot be written ({error.strerror})") from None
+
+
+def has_epochs(folder: StudyFolder) -> bool:
+    """Whether anything has been reported in a study, or in one of its stages."""
+    return any(fold(read_events(each.journal_dir)).epochs for each in (folder, *folder.stages()))
+
+
+def _without_secrets(sweep: Sweep) -> Sweep:
+    """The sweep as its study may hold it; passwords go to the environment of this process.
+
+    Raises:
+        SweepError: if its runs are to go where MLflow keeps none.
+    """
+    from raysweep.tracking import log_in, refuse_file_store, store_uri
+
+    refuse_file_store(store_uri(sweep.tracking.uri, os.environ, Path.cwd()), os.environ)
+    tracking = sweep.tracking
+    if tracking.uri is not None:
+        log_in(tracking.uri, os.environ)
+        tracking = tracking.model_copy(update={"uri": store_uri(tracking.uri, {}, Path.cwd())})
+    hidden = {"tracking": tracking, "optuna_storage": keep_outside(sweep.optuna_storage)}
+    return sweep.model_copy(update=hidden)
+
+
+def show(sweep: Sweep) -> None:
+    """Print what would run on this machine."""
+    machine, asked = this_machine(), sweep.resources_per_trial
+    slots = machine.slots(asked, sweep.max_concurrent_trials)
+    if sweep.stages:
+        print_stages_preview(stdout(), sweep, slots=slots)
+    else:
+        print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
+
+
+def leave(folder: StudyFolder, *words: str) -> int:
+    """Start a study's driver without this terminal, `resume` with these words."""
+    from raysweep.cluster.background import detach
+
+    pid, place = detach(folder, CLONE / "launch.py", words), folder.path
+    follow, stop = launch_command("logs", "-f", place), launch_command("stop", place)
+    echo_err(f"process {pid}; follow it: `{follow}`, stop it: `{stop}`")
+    click.echo(folder.name)
+    return 0

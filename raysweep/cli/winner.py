@@ -1,0 +1,169 @@
+"""Commands for the winner: best, retrain, predict, reproduce."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from raysweep.cli.group import cli
+from raysweep.cli.options import FOLDER, PLACES, RUNS, TRUST, options, target_options
+from raysweep.cluster.machine import this_machine
+from raysweep.console.console import stdout
+from raysweep.console.rows import print_row
+from raysweep.runner.common import CLONE, echo_err, find_study, run_on_cluster, where_is
+from raysweep.runner.run_study import run_study
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.results.best_config import best_yaml, pick
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.lock import lock
+from raysweep.study.storage.secrets import hide_passwords
+from raysweep.study.storage.sync import synced_storage
+from raysweep.study.storage.trust import require_trust, require_trust_in_model
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--trial", metavar="ID", help="Another trial than the best.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of the full training.")
+@click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Seeds in the file.")
+@click.option("--schedule", is_flag=True, help="A population's whole schedule of settings.")
+@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@RUNS
+@target_options
+def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any) -> int:
+    """Print a STUDY's best trial as a run config for the full training: best.yaml."""
+    target = where_is(study, runs, **{key: words.pop(key) for key in PLACES})
+    if target.far:
+        given = {f"--{key}": value for key, value in words.items()}
+        said = options(given | {"--json": wants_json, "--schedule": schedule})
+        return run_on_cluster(target, "best", study, said)
+    folder = find_study(study, runs, staged=True)
+    sweep = folder.sweep()
+    if sweep.stages:
+        from raysweep.study.stages.state import staged_best
+
+        derived, text = staged_best(folder, scheduled=schedule, **words)
+    else:
+        record = fold(read_events(folder.journal_dir), sweep.objective)
+        derived, text = best_yaml(sweep, record, record.provenance, scheduled=schedule, **words)
+    click.echo(json.dumps(derived.run, indent=1) + "\n" if wants_json else text, nl=False)
+    return 0
+
+
+@cli.command()
+@click.argument("what", metavar="STUDY|BEST.yaml")
+@click.option("--top-k", type=click.IntRange(1), help="How many of the best to train.  [default: 3]")
+@click.option("--seeds", type=click.IntRange(2), help="Trainings of each configuration.  [default: 5]")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change all of them, as in run.epochs=50."
+)
+@click.option("--name", default="retrain", show_default=True, help="Name of its folder, within the study's.")
+@TRUST
+@RUNS
+@target_options
+def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust: bool, **words: Any) -> int:
+    """Train a STUDY's best configurations anew over several seeds, and test the winner."""
+    from raysweep.study.results.retrain import is_over, of_study, prepare, prepare_run
+    from raysweep.study.stages.state import staged_retraining
+
+    asked = {key: words.pop(key) for key in ("top_k", "seeds")}
+    target, is_file = where_is(what, runs, **words), Path(what).suffix in (".yaml", ".yml")
+    if target.far:
+        from raysweep.cluster.working_tree import sent_as
+
+        said = {"--top-k": asked["top_k"], "--seeds": asked["seeds"], "--name": name, "--set": overrides}
+        said |= {"--trust": trust}
+        there = sent_as(Path(what), CLONE, Path.cwd()) if is_file else what
+        return run_on_cluster(target, "retrain", there, options(said))
+    if is_file:
+        home, folder = Path(what).absolute().parent, prepare_run(Path(what), runs, overrides)
+        home = home if (home / folder.meta_file.name).exists() else folder.path
+    else:
+        study = find_study(what, runs, staged=True)
+        require_trust(study.path, trust)
+        make = staged_retraining if study.wanted().stages else of_study
+        home, folder = study.path, prepare(study, name, overrides=overrides, make=make, **asked)
+    failed = 0 if is_over(folder) else run_study(folder.sweep(), folder, target, looks=False)
+    if failed:
+        echo_err("the same `launch.py retrain` carries it on, and then scores the winner")
+    return failed or conclude_retraining(folder, home)
+
+
+def conclude_retraining(folder: StudyFolder, home: Path) -> int:
+    """Score the winner of a retraining, write its model, register it, and print all that."""
+    from raysweep.console.retrain import print_retraining
+    from raysweep.study.results.finalize import finalize_retraining
+    from raysweep.tracking import store_of
+    from raysweep.tracking.model_registry import register_once
+
+    console, sweep = stdout(), folder.sweep()
+    with lock(folder.lock_file, shlex.join(sys.argv)), synced_storage(StudyFolder.open(home)):
+        result = finalize_retraining(folder, home, by=hide_passwords(shlex.join(sys.argv)), clock=time.time)
+        print_retraining(console, result, folder.path)
+        if result["model"] is not None:
+            uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
+            said, trouble = register_once(folder.path, home.name, uri, result)
+            print_row(console, "registered", said or trouble, "yellow" if trouble else "")
+    return 0
+
+
+@cli.command()
+@click.argument("model", type=FOLDER)
+@click.argument("table", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A CSV to write; else stdout."
+)
+@TRUST
+@RUNS
+def predict(model: Path, table: Path, output: Path | None, trust: bool, runs: Path) -> None:
+    """Score a TABLE (CSV, Parquet) with a MODEL: its folder, or the study that was retrained."""
+    from trainables.model import predict_file
+
+    named = runs / model / "retrain" / "model"
+    folder = named if named.is_dir() else model
+    require_trust_in_model(folder, trust)
+    answers, notes = predict_file(folder, table)
+    for note in notes:
+        echo_err(note)
+    answers.to_csv(output or sys.stdout, index=False)
+
+
+@cli.command()
+@click.argument("study")
+@click.argument("trial", metavar="TRIAL")
+@TRUST
+@RUNS
+def reproduce(study: str, trial: str, trust: bool, runs: Path) -> int:
+    """Run one TRIAL of a STUDY again from its record alone: is its curve the same to the last bit?"""
+    from raysweep.console.reproduce import print_reproduction
+    from raysweep.study.results.reproduce import (
+        causes,
+        curve_of_weights,
+        first_difference,
+        run_again,
+        trial_words,
+    )
+    from raysweep.tracking import provenance
+    from trainables.user_errors import load_data
+
+    folder = find_study(study, runs)
+    require_trust(folder.path, trust)
+    sweep = folder.sweep()
+    record = fold(read_events(folder.journal_dir), sweep.objective)
+    chosen = pick(sweep, record, trial)
+    points = curve_of_weights(record, chosen.trial)
+    share = this_machine().gpu_share(sweep.resources_per_trial.gpu)
+    results = list(run_again(trial_words(sweep, record, chosen.trial), len(points), share))
+    data = load_data(sweep.run, sweep.import_paths)
+    now = provenance(CLONE, data_fingerprint=data.fingerprint)
+    different = first_difference(points, results)
+    print_reproduction(stdout(), chosen, len(points), different, causes(record.provenance, now))
+    return 0 if different is None else 1

@@ -1,0 +1,104 @@
+"""A Ray that is up already, used for the length of a sweep: a cluster's, from one of its machines."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from raysweep.cluster.embedded import QUIET
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.nodes import Nodes, available_nodes, declared_nodes, machines_of, read_cluster_file
+from raysweep.cluster.ray_private import bootstrap_address, keep_search_path
+from raysweep.launch_command import IN_A_JOB
+from trainables.imports import CLONE
+
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
+NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
+LOOK_S = 1.0
+ANSWERS_S = 10.0  # for a connection to a head's port
+
+
+@contextmanager
+def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[Nodes]:
+    """Use the Ray at `address` for the length of a `with` block.
+
+    A trial's process adds the folders that its config names to its path: a job's own folder is on every
+    node, others must be on storage that all nodes see.
+
+    Args:
+        address: as `ray.init` takes it; `auto` for the one this machine is a node of.
+        say: told what is waited for.
+
+    Yields:
+        What the cluster can ever offer: its autoscaler's limits where it has any, else the nodes there are.
+
+    Raises:
+        ClusterError: if there is no Ray at `address`.
+    """
+    refuse_silence(address)
+    before = {name: os.environ.get(name) for name in QUIET}
+    os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
+    environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": str(CLONE)}}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env=environment,
+            job_config=keep_search_path(),
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        words = " ".join(str(error).split())[:300]
+        raise ClusterError(f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another") from None
+    try:
+        file = BOOTSTRAP.expanduser()
+        config = read_cluster_file(file) if file.is_file() else {}
+        if config:
+            _wait_for(declared_nodes(config), say)
+        yield available_nodes(config) or Nodes(tuple(machines_of(ray.nodes())), len(ray.nodes()))
+    finally:
+        ray.shutdown()
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+
+
+def refuse_silence(address: str) -> None:
+    """Ask the port of a Ray first: Ray itself would ask one that does not answer for a quarter of an hour.
+
+    Raises:
+        ClusterError: if nothing answers at `address`.
+    """
+    if "://" in address:
+        return  # a Ray Client, which has a time limit of its own
+    try:
+        host, port = bootstrap_address(address)
+        socket.create_connection((host, port), timeout=ANSWERS_S).close()
+    except (OSError, ValueError) as error:
+        why = " ".join(str(getattr(error, "strerror", None) or error).split())
+        raise ClusterError(
+            f"no Ray answers at {address} ({why}); "
+            "`--local` runs here, RAY_ADDRESS or --address names another"
+        ) from None
+
+
+def _wait_for(nodes: int, say: Callable[[str], None]) -> None:
+    """Give promised nodes their time to come up."""
+    deadline, told = time.monotonic() + NODES_S, False
+    while (up := sum(node["Alive"] for node in ray.nodes())) < nodes:
+        if time.monotonic() > deadline:
+            say(f"{up} of {nodes} nodes are up after {NODES_S:g} s; begins with these")
+            return
+        if not told:
+            say(f"{up} of {nodes} nodes are up, waits for the rest")
+            told = True
+        with contextlib.suppress(InterruptedError):
+            time.sleep(LOOK_S)

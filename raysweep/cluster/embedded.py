@@ -1,0 +1,139 @@
+"""A Ray of our own inside this process: quiet, local, gone when the sweep is over."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.machine import Machine, this_machine
+from raysweep.cluster.ray_private import keep_search_path, without_monitors
+from trainables.imports import CLONE
+
+SOCKET_PATH = 107  # bytes of a Unix socket's path (Linux; Ray checks it)
+SOCKET_NAME = len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
+ERROR_LINE = re.compile(r"^\[[^]]* [EF] \d+ \d+\] \(\w+\) \S+: (.*?)(?: /\S*\(\+0x.*)?$", re.MULTILINE)
+
+# What Ray reads from the environment; whatever the user has set already wins.
+QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent output engine
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or every actor without a GPU prints a FutureWarning
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # or matrix products on a GPU differ from run to run
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the working directory, on workers too
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # what a process says that is no longer listened to
+    "RAY_usage_stats_enabled": "0",
+    "RAY_prestart_worker_first_driver": "0",  # Tune's actors have an environment of their own: never reused
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads: 2.6x slower
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # an outcome (failed, out of memory) has no metric
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # raysweep.study.execution.shutdown handles signals
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the journal has their tracebacks
+    "TUNE_WARN_THRESHOLD_S": "30",
+}
+
+
+@contextmanager
+def embedded_ray() -> Iterator[Machine]:
+    """Run a local Ray for the length of a `with` block.
+
+    Its workers find this project's packages; a trial's process adds the folders that its config names.
+
+    Yields:
+        What Ray has to give: this machine's cores and every GPU it finds.
+
+    Raises:
+        ClusterError: if it does not start.
+    """
+    before = {name: os.environ.get(name) for name in (*QUIET, "PYTHONPATH")}
+    os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
+    # A Ray without a token lets any user of this machine run code as us. Ray turns tokens on by itself,
+    # but writes one into the home folder unless it is given one.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it says so in a warning, before it reads logging_level
+    # Workers inherit the environment of the moment in which Ray starts.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(CLONE), *filter(None, [before["PYTHONPATH"]])])
+    try:
+        with ray_temp_dir() as temp:
+            try:
+                _start(temp)
+                has = ray.cluster_resources()
+                yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
+            finally:
+                ray.shutdown()
+    finally:
+        for name, value in before.items():  # not the token: Ray reads it once a process
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _start(temp: Path) -> None:
+    """Start a local Ray, on a busy machine at the second try: Ray gives its own start half a minute.
+
+    Args:
+        temp: where it keeps its sockets and logs.
+
+    Raises:
+        ClusterError: if it does not start, with what Ray said.
+    """
+    for tries_left in (1, 0):
+        try:
+            with without_monitors():
+                ray.init(
+                    address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
+                    num_cpus=this_machine().cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    _temp_dir=str(temp),
+                    job_config=keep_search_path(),
+                )
+            return
+        except Exception as error:  # a bare one is what Ray raises for a slow start (node.py:440)
+            ray.shutdown()
+            if tries_left:
+                continue
+            said = error_in_logs(temp) or " ".join(str(error).split())[:300]
+            where = f"; its logs: {temp}/session_latest/logs" if temp.exists() else ""
+            raise ClusterError(f"Ray did not start, twice: {said}{where}") from None
+
+
+@contextmanager
+def ray_temp_dir() -> Iterator[Path]:
+    """A folder for Ray's sockets and logs: where Ray itself would put them, or one with a short name.
+
+    A socket's path has 107 bytes at most, and Ray's own part of it takes 62. Slurm's scratch folders are
+    too long for that.
+
+    Raises:
+        ClusterError: if no folder with a short name can be written to.
+    """
+    usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    if len(os.fsencode(usual)) + SOCKET_NAME <= SOCKET_PATH:
+        yield usual
+        return
+    for base in ("/tmp", "/var/tmp", "/dev/shm"):
+        if os.access(base, os.W_OK):
+            with tempfile.TemporaryDirectory(prefix="ray-", dir=base, ignore_cleanup_errors=True) as short:
+                yield Path(short)
+            return
+    raise ClusterError(f"{usual}: too long a path for Ray's sockets; set RAY_TMPDIR to a shorter one")
+
+
+def error_in_logs(temp: Path) -> str:
+    """The first error that the processes of this process's newest Ray wrote down, or ""."""
+    sessions = sorted(temp.glob(f"session_*_{os.getpid()}"))
+    for name in ("gcs_server", "raylet"):
+        for log in sorted(sessions[-1].glob(f"logs/{name}.*")) if sessions else ():
+            found = ERROR_LINE.search(log.read_text(encoding="utf-8", errors="replace"))
+            if found:
+                return f"{name}: {found[1][:300]}"
+    return ""

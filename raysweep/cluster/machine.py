@@ -1,0 +1,133 @@
+"""What a machine has, and how many trials that lets run at once. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+_ROUNDING = 1e-9  # 1 / 0.1 must hold ten trials
+
+
+class CannotPlace(Exception):
+    """A trial asks for more than there is; says what is asked and what the machine has."""
+
+
+class ExtraResources(Protocol):
+    """`resources_per_trial.on_oom` of a sweep; None: as before."""
+
+    @property
+    def cpu(self) -> float | None:
+        """CPU cores."""
+
+    @property
+    def gpu(self) -> float | None:
+        """A fraction of one GPU, or whole GPUs."""
+
+
+class ResourceRequest(Protocol):
+    """`resources_per_trial` of a sweep; `gpu` None means: one whole GPU where there are any."""
+
+    @property
+    def cpu(self) -> float:
+        """CPU cores."""
+
+    @property
+    def gpu(self) -> float | None:
+        """A fraction of one GPU, or whole GPUs."""
+
+    @property
+    def on_oom(self) -> ExtraResources | None:
+        """What a trial gets that ran out of memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """CPU cores and GPUs that trials may use."""
+
+    cpus: int
+    gpus: int
+
+    def gpu_share(self, asked: float | None) -> float:
+        """GPUs of a trial: what was asked, else one whole GPU where there are any, else none."""
+        return asked if asked is not None else float(min(self.gpus, 1))
+
+    def share_after_oom(self, asked: ResourceRequest) -> dict[str, float] | None:
+        """What a trial that ran out of memory gets in its second run, in Ray's words; None if no more.
+
+        More than the machine has is all it has: `on_oom: {cpu: 1000}` means alone.
+        """
+        more = asked.on_oom
+        if more is None:
+            return None
+        had = {"cpu": asked.cpu, "gpu": self.gpu_share(asked.gpu)}
+        wanted = {"cpu": more.cpu or had["cpu"], "gpu": more.gpu or had["gpu"]}
+        share = {"cpu": min(wanted["cpu"], self.cpus), "gpu": min(wanted["gpu"], self.gpus)}
+        return share if any(share[key] > had[key] for key in had) else None
+
+    def slots(self, asked: ResourceRequest, limit: int | None = None) -> int:
+        """How many trials run at once: what fits, and no more than `limit`.
+
+        Args:
+            asked: resources of one trial.
+            limit: `max_concurrent_trials` of the sweep.
+
+        Raises:
+            CannotPlace: if not even one trial fits.
+
+        >>> from types import SimpleNamespace
+        >>> Machine(cpus=8, gpus=2).slots(SimpleNamespace(cpu=1, gpu=0.4))
+        4
+        """
+        gpu = self.gpu_share(asked.gpu)
+        fits = [limit] if limit is not None else []
+        if asked.cpu > 0:
+            fits.append(math.floor(self.cpus / asked.cpu + _ROUNDING))
+        if gpu >= 1:
+            fits.append(math.floor(self.gpus / gpu + _ROUNDING))
+        elif gpu > 0:
+            fits.append(self.gpus * math.floor(1 / gpu + _ROUNDING))  # a share never spans two GPUs
+        if gpu > 1 and gpu != int(gpu):
+            raise CannotPlace(
+                f"resources_per_trial: gpu {gpu:g}: a trial takes a share of one GPU or whole GPUs"
+            )
+        slots = min(fits, default=self.cpus)
+        if slots < 1:
+            raise CannotPlace(
+                f"resources_per_trial: a trial asks for {asked.cpu:g} CPU and {gpu:g} GPU, this machine has "
+                f"{self.cpus} CPU and {self.gpus} GPU; lower what a trial asks for"
+            )
+        return slots
+
+
+def this_machine() -> Machine:
+    """What this process may use: CPU affinity and container quota respected, NVIDIA GPUs counted."""
+    return Machine(cpus=_cpus(), gpus=_gpus())
+
+
+def _cpus() -> int:
+    # sched_getaffinity does not exist on macOS
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if CGROUP_CPU_MAX.exists():
+        quota, period = CGROUP_CPU_MAX.read_text(encoding="ascii").split()
+        if quota != "max":
+            cores = min(cores, math.ceil(int(quota) / int(period)))
+    return max(cores, 1)
+
+
+def _gpus() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len(
+            [device for device in visible.split(",") if device.strip() not in ("", "-1", "NoDevFiles")]
+        )
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)  # exit 9: no driver
+    return sum(line.startswith("GPU ") for line in listing.stdout.splitlines())

@@ -1,0 +1,125 @@
+"""What a cluster's nodes have, together and each by itself, now and at most. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.machine import CannotPlace, Machine, ResourceRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """Machines that trials may use; a trial lies on one of them.
+
+    Attributes:
+        machines: each node's cores and GPUs.
+        promised: how many nodes should be up before trials start.
+    """
+
+    machines: tuple[Machine, ...]
+    promised: int = 0
+
+    def gpu_share(self, asked: float | None) -> float:
+        """GPUs of a trial: what was asked, else one whole GPU where there are any, else none."""
+        return Machine(0, max((node.gpus for node in self.machines), default=0)).gpu_share(asked)
+
+    def share_after_oom(self, asked: ResourceRequest) -> dict[str, float] | None:
+        """What a trial that ran out of memory gets in its second run; None if no node has more."""
+        largest = max(self.machines, key=lambda node: (node.gpus, node.cpus), default=Machine(0, 0))
+        return largest.share_after_oom(asked)
+
+    def slots(self, asked: ResourceRequest, limit: int | None = None) -> int:
+        """How many trials run at once on all nodes, and no more than `limit`.
+
+        Raises:
+            CannotPlace: if no node could ever hold one trial.
+
+        >>> from types import SimpleNamespace
+        >>> Nodes((Machine(2, 0), Machine(8, 1), Machine(8, 1))).slots(SimpleNamespace(cpu=4, gpu=0.5))
+        4
+        """
+        share = _Share(asked.cpu, self.gpu_share(asked.gpu))
+        fits = 0
+        for node in self.machines:
+            try:
+                fits += node.slots(share)
+            except CannotPlace:
+                continue
+        if fits < 1:
+            largest = max(self.machines, key=lambda node: (node.gpus, node.cpus), default=Machine(0, 0))
+            raise CannotPlace(
+                f"resources_per_trial: a trial asks for {asked.cpu:g} CPU and {share.gpu:g} GPU; the largest "
+                f"of {len(self.machines)} nodes that the cluster can ever have offers {largest.cpus} CPU and "
+                f"{largest.gpus} GPU; lower what a trial asks for, or offer larger nodes"
+            )
+        return fits if limit is None else min(fits, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """Resources of one trial, its GPU share decided."""
+
+    cpu: float
+    gpu: float
+    on_oom: None = None
+
+
+def available_nodes(config: Mapping[str, Any]) -> Nodes | None:
+    """What the cluster of a file can ever have; None where the file does not say (machines one owns).
+
+    Args:
+        config: a cluster file as a mapping, best the one that `ray up` put on the head
+            (`~/ray_bootstrap_config.yaml`), in which the resources of known instance types are filled in.
+    """
+    if config.get("provider", {}).get("type") == "local":
+        return None
+    types: Mapping[str, Any] = config.get("available_node_types") or {}
+    if not types or any(not kind.get("resources") for kind in types.values()):
+        return None
+    head = config.get("head_node_type")
+    machines = [
+        Machine(cpus=int(kind["resources"].get("CPU", 0)), gpus=int(kind["resources"].get("GPU", 0)))
+        for name, kind in types.items()
+        for _ in range(int(name == head) or int(kind.get("max_workers", config.get("max_workers", 0))))
+    ]
+    return Nodes(tuple(machines), declared_nodes(config))
+
+
+def declared_nodes(config: Mapping[str, Any]) -> int:
+    """Nodes that are up at the least, the head among them."""
+    provider = config.get("provider", {})
+    if provider.get("type") == "local":
+        workers = len(provider.get("worker_ips") or ())
+        return 1 + min(workers, int(config.get("min_workers", workers)))
+    types: Mapping[str, Any] = config.get("available_node_types") or {}
+    head = config.get("head_node_type")
+    return 1 + sum(int(kind.get("min_workers", 0)) for name, kind in types.items() if name != head)
+
+
+def read_cluster_file(path: Path) -> dict[str, Any]:
+    """A cluster file as a mapping.
+
+    Raises:
+        ClusterError: if it cannot be read as one.
+    """
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ClusterError(f"{path}: no cluster file ({' '.join(str(error).split())})") from None
+    if not isinstance(config, dict) or "provider" not in config:
+        raise ClusterError(f"{path}: no cluster file: it has no `provider`; see cluster.yaml in the clone")
+    return config
+
+
+def machines_of(nodes: Sequence[Mapping[str, Any]]) -> Iterator[Machine]:
+    """Ray's list of nodes -> what each alive one has."""
+    for node in nodes:
+        if node["Alive"]:
+            has = node["Resources"]
+            yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))

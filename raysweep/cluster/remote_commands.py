@@ -1,0 +1,149 @@
+"""What a user does with sweeps on a cluster, from a laptop: send, follow, look, stop."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.job_output import JobOutputFilter, job_output
+from raysweep.cluster.jobs import DASHBOARD_PORT, INTERRUPTED, STOP_GRACE_S, Job, Jobs, reach, watch_job
+from raysweep.cluster.nodes import Nodes, available_nodes, read_cluster_file
+from raysweep.cluster.target import Target
+from raysweep.cluster.tunnel import is_open, tunnel
+
+Say = Callable[[str], None]
+LOOK_S = 0.5
+MLFLOW_PORT = 5000
+DETACHED = 0
+
+
+def offers(target: Target) -> Nodes | None:
+    """What the cluster of a target's file can ever have, as far as the file says."""
+    return available_nodes(read_cluster_file(Path(target.where))) if target.kind == "cluster" else None
+
+
+def send(target: Target, study: str, arguments: Sequence[str], *, clone: Path, say: Say) -> str:
+    """Submit `launch.py ARGUMENTS` as a job on a study; the job's id."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        project, include = Path.cwd(), target.include
+        return jobs.submit(study, arguments, clone=clone, project=project, say=say, include=include)
+
+
+def follow(target: Target, job: str, *, say: Say) -> int:
+    """Show what a job prints until it ends, its exit code then; a Ctrl-C leaves it running."""
+    write = JobOutputFilter(_write)
+    try:
+        end = watch_job(target, job, environ=os.environ, home=Path.home(), write=write, say=say)
+    except KeyboardInterrupt:
+        say(
+            f"\n{job} goes on without you: `launch.py logs -f {job}` follows it again, "
+            f"`launch.py status {job}` looks, `launch.py stop {job}` stops it"
+        )
+        return DETACHED
+    write.flush()
+    if end.status == "FAILED" and end.exit_code is None:
+        say(f"{job}: {' '.join(end.message.split())[:500]}")
+    return end.code
+
+
+def look(target: Target, study: str) -> tuple[Job, str]:
+    """A study's newest job and the last line it printed."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        lines = jobs.log(job.id).strip().splitlines()
+        return job, lines[-1] if lines else ""
+
+
+def listed(target: Target) -> list[Job]:
+    """All sweeps of a cluster, oldest first."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        return jobs.all()
+
+
+def log_of(target: Target, study: str) -> tuple[Job, str]:
+    """A study's newest job, and all that it printed."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        return job, job_output(jobs.log(job.id))
+
+
+def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
+    """What a study's newest job printed; `on`: until it ends."""
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        if not on:
+            _write(job_output(jobs.log(job.id)))
+            return 0
+    return follow(target, job.id, say=say)
+
+
+def stop(target: Target, study: str, *, now: bool, clone: Path, say: Say) -> Job:
+    """Stop a study's job in good order and wait until it has; how it ended.
+
+    Args:
+        target: the cluster.
+        study: its name, or the job's id.
+        now: do not wait for running epochs. Ray signals a job but once, so a job of its own does it.
+        clone: where launch.py is.
+        say: told how it ended.
+
+    Raises:
+        ClusterError: if it does not run, or does not stop.
+    """
+    with reach(target, os.environ, Path.home()) as jobs:
+        job = jobs.find(study)
+        if job.over:
+            raise ClusterError(f"{job.id} does not run: {job.status.lower()}")
+        if now:
+            words = ["stop", job.study, "--now", "--local", *_runs_of(job.command)]
+            jobs.submit(f"{job.study}.stop", words, clone=clone, project=Path.cwd(), say=say)
+        else:
+            jobs.stop(job.id)
+        ended = _wait(jobs, job.id, STOP_GRACE_S + 15.0)
+    how = "stopped" if ended.code == INTERRUPTED else f"{ended.status.lower()} before it was stopped"
+    say(f"{job.id} {how}; `launch.py resume {job.study}` carries it on")
+    return ended
+
+
+def show_pages(cluster: Path, say: Say) -> None:
+    """Keep tunnels to a cluster's MLflow and dashboard open until Ctrl-C, and print both links."""
+    with ExitStack() as stack:
+        for name, remote in (("MLflow", MLFLOW_PORT), ("Ray dashboard", DASHBOARD_PORT)):
+            port = stack.enter_context(tunnel(cluster, remote, None if is_open(remote) else remote))
+            say(f"{name}: http://127.0.0.1:{port}")
+        say("Ctrl-C closes them")
+        try:
+            while True:
+                time.sleep(LOOK_S)
+        except KeyboardInterrupt:
+            return
+
+
+def _runs_of(command: str) -> list[str]:
+    """The option that says where a job's studies are, if it was given one.
+
+    >>> _runs_of("python launch.py run a.yaml --runs /mnt/x --name b")
+    ['--runs', '/mnt/x']
+    """
+    words = shlex.split(command)
+    return words[words.index("--runs") :][:2] if "--runs" in words else []
+
+
+def _wait(jobs: Jobs, job: str, seconds: float) -> Job:
+    deadline = time.monotonic() + seconds
+    while not (now := jobs.find(job)).over:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{job} still runs {seconds:g} s after it was asked to stop")
+        time.sleep(LOOK_S)
+    return now
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,78 @@
+"""An SSH tunnel to a port of a cluster's head, opened by Ray's own command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from raysweep.cluster.errors import ClusterError
+
+OPEN_S = 60.0  # SSH to a head across the world, on a bad day
+LOOK_S = 0.1
+
+
+@contextmanager
+def tunnel(cluster_file: Path, remote_port: int, local_port: int | None = None) -> Iterator[int]:
+    """Forward a local port to the head for the length of a block.
+
+    Args:
+        cluster_file: the file that `ray up` was given.
+        remote_port: on the head, bound to its 127.0.0.1.
+        local_port: a free one if None.
+
+    Yields:
+        The local port.
+
+    Raises:
+        ClusterError: if it does not open, with SSH's last words.
+    """
+    port = free_port() if local_port is None else local_port
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "dashboard", "--no-config-cache"]
+    command += ["-p", str(port), "--remote-port", str(remote_port), str(cluster_file)]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            _wait_until_open(process, port, cluster_file, log.fileno())
+            yield port
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)  # ssh, too, is of its session
+            process.wait()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_open(port: int) -> bool:
+    """Whether somebody listens on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _wait_until_open(process: subprocess.Popen[bytes], port: int, cluster_file: Path, log: int) -> None:
+    deadline = time.monotonic() + OPEN_S
+    while not is_open(port):
+        ended = process.poll() is not None
+        if ended or time.monotonic() > deadline:
+            words = os.pread(log, 100_000, 0).decode("utf-8", "replace").strip().splitlines()
+            last = words[-1].strip() if words else "no word from ssh"
+            what = "the SSH tunnel ended" if ended else f"no SSH tunnel within {OPEN_S:g} s"
+            raise ClusterError(
+                f"{cluster_file}: {what} ({last}); is the cluster up (`ray up {cluster_file}`), "
+                "and does `ray attach` get in?"
+            )
+        time.sleep(LOOK_S)

@@ -1,0 +1,23 @@
+"""What a sweep file says, and reading it: the lowest floor of the service.
+
+Importing this imports neither torch, ray, optuna nor mlflow.
+"""
+
+from raysweep.config.component import Component
+from raysweep.config.loading import LoadedSweep, read_sweep
+from raysweep.config.parameter import Parameter
+from raysweep.config.problem import Problem, SweepError
+from raysweep.config.sweep import Metric, Resources, Sweep, Tracking
+
+__all__ = [
+    "Component",
+    "Metric",
+    "Parameter",
+    "Problem",
+    "Reading",
+    "Resources",
+    "Sweep",
+    "SweepError",
+    "Tracking",
+    "read_sweep",
+]

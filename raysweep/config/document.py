@@ -1,0 +1,350 @@
+"""Reads YAML as YAML 1.2 means it, and keeps the line of every key.
+
+PyYAML speaks YAML 1.1, where ``1e-3`` is a word and ``no`` is false; both cost users hours. Its
+scanner and composer are used as they are; scalars are read by YAML 1.2's core schema. Merge keys
+(``<<``) are kept from 1.1, since people use them. A value must be finite, for it goes into JSON,
+MLflow and a search space.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader, ReaderError
+from yaml.scanner import Scanner
+
+from raysweep.config.problem import Key, Problem, SweepError, dotted, shown
+from raysweep.config.yaml_scalars import SCALARS, TAG, CoreSchema
+
+MAX_BYTES = 1 << 20  # a sweep file is a few kilobytes; a megabyte is some other file
+MAX_DEPTH = 40  # the deepest honest sweep file has six levels
+MAX_VALUES = 20_000  # counted with aliases expanded, so that nine lines cannot become a billion values
+
+
+class _Loader(Reader, Scanner, Parser, Composer, CoreSchema):
+    """PyYAML's pipeline up to the node tree, with a bound on its recursion."""
+
+    def __init__(self, text: str) -> None:
+        Reader.__init__(self, text)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
+        CoreSchema.__init__(self)
+        self.depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # the stubs leave it out
+            raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a key stands, and what it is called there.
+
+    Attributes:
+        file: the file, or ``--set a.b``.
+        line: from 1; None in an override.
+        key: as its own file has it, however it was moved or grafted since.
+    """
+
+    file: str
+    line: int | None
+    key: Key = ()
+
+
+@dataclass(slots=True)
+class Document:
+    """A YAML file's values, and the place of every key in them.
+
+    Attributes:
+        file: the file as the user named it.
+        value: the top-level mapping.
+        places: of every key path; an alias's keys stand where its anchor wrote them.
+    """
+
+    file: str
+    value: dict[str, Any]
+    places: dict[Key, Location] = field(default_factory=dict)
+
+    def problem(self, key: Key, what: str, mend: str = "") -> Problem:
+        """Give a problem with `key` the file, line and name of it, or of the nearest thing around it."""
+        length = len(key)
+        while length and key[:length] not in self.places:
+            length -= 1
+        place = self.places.get(key[:length], Location(self.file, 1))
+        return Problem(place.file, place.line, dotted(place.key + key[length:]), what, mend)
+
+    def at(self, key: Key) -> Any:
+        """Return the value at `key`; None where there is none."""
+        value: Any = self.value
+        for part in key:
+            if isinstance(value, dict) and isinstance(part, str):
+                value = value.get(part)
+            elif isinstance(value, list) and isinstance(part, int) and -len(value) <= part < len(value):
+                value = value[part]
+            else:
+                return None
+        return value
+
+    def move(self, source: Key, target: Key) -> None:
+        """Give the value at `source` another name; its places go with it."""
+        holder = self.at(source[:-1])
+        value = holder.pop(source[-1])
+        self.at(target[:-1])[target[-1]] = value
+        for key in [key for key in self.places if key[: len(source)] == source]:
+            self.places[target + key[len(source) :]] = self.places.pop(key)
+
+    def graft(self, key: Key, other: Document) -> None:
+        """Put the whole of another file at `key`."""
+        self.at(key[:-1])[key[-1]] = other.value
+        self.places[key] = Location(other.file, 1)
+        for inner, place in other.places.items():
+            self.places[key + inner] = place
+
+
+def read(path: Path, name: str | None = None) -> Document:
+    """Read a YAML file whose top level is a mapping.
+
+    Args:
+        path: the file.
+        name: what to call it in messages; `path` as given, by default.
+
+    Raises:
+        SweepError: for a file that cannot be read or is not sound YAML, with every duplicate or
+            non-text key of it, each with its line.
+    """
+    file = name or str(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SweepError([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
+    if len(raw) > MAX_BYTES:
+        what = f"is {len(raw) / 1e6:.1f} MB"
+        raise SweepError(
+            [Problem(file, None, "", what, "a sweep file has a few kilobytes: is this the right file?")]
+        )
+    return parse(raw, file)
+
+
+def parse(raw: bytes, file: str) -> Document:
+    """Read YAML text whose top level is a mapping; see `read`."""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        what = f"byte 0x{raw[error.start]:02x} is not UTF-8 text"
+        raise SweepError([Problem(file, line, "", what, "save the file as UTF-8")]) from error
+    node = _compose(text, file)
+    builder = _Builder(file, text)
+    if node is None:
+        raise SweepError([Problem(file, 1, "", "the file is empty", "a sweep file needs at least 'run:'")])
+    if not isinstance(node, yaml.MappingNode):
+        what = f"the top level is {_kind(node)}, not a mapping of keys"
+        raise SweepError([Problem(file, builder.line(node), "", what, "write 'key: value' lines")])
+    value = builder.mapping(node, ())
+    if builder.problems:
+        raise SweepError(builder.problems)
+    return Document(file, value, builder.places)
+
+
+def parse_value(text: str, where: str) -> Any:
+    """Read one YAML value, as given to ``--set``."""
+    builder = _Builder(where, text)
+    value = None
+    try:
+        node = _compose(text, where)
+        value = None if node is None else builder.build(node, ())
+    except SweepError as error:
+        builder.problems = list(error.problems)
+    if builder.problems:  # an override has no lines
+        raise SweepError(replace(problem, line=None) for problem in builder.problems)
+    return value
+
+
+def _compose(text: str, file: str) -> yaml.Node | None:
+    try:
+        return _Loader(text).get_single_node()
+    except ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        what = f"control character U+{error.character:04X} in the text"
+        raise SweepError([Problem(file, line, "", what, "delete it")]) from error
+    except yaml.MarkedYAMLError as error:
+        raise SweepError([_syntax(error, file, text)]) from error
+
+
+def _syntax(error: yaml.MarkedYAMLError, file: str, text: str) -> Problem:
+    """Put PyYAML's complaint in plain words, where it is one that users meet."""
+    mark = error.problem_mark or error.context_mark
+    if error.context_mark and "end of stream" in (error.problem or ""):
+        mark = error.context_mark  # where the quote was opened, not the end of the file
+    line = text.count("\n", 0, mark.index) + 1 if mark else 1
+    said = error.problem or error.context or "not sound YAML"
+    for pattern, what, mend in _PLAIN_WORDS:
+        found = re.search(pattern, said)
+        if found:
+            return Problem(file, line, "", found.expand(what), mend)
+    around = f" ({error.context})" if error.context and error.problem else ""
+    return Problem(
+        file, line, "", f"not sound YAML: {said}{around}", "check indentation, colons and quotes near here"
+    )
+
+
+_PLAIN_WORDS = (
+    (r"character '\\t'", "a tab", "indent with spaces: YAML allows no tabs there"),
+    (r"character '([%@`])'", r"a value cannot begin with '\1'", "put it in quotes"),
+    (
+        r"mapping values are not allowed here",
+        "a second ': ' in one line, or a line indented too far",
+        "put a value that holds ': ' in quotes, or mend the indentation",
+    ),
+    (
+        r"could not find expected ':'",
+        "a key without its ':'",
+        "write 'key: value'; does the line above end a quote or bracket?",
+    ),
+    (r"expected <block end>", "this line's indentation fits no line above", "indent it like its siblings"),
+    (r"expected ',' or '([\]}])'", r"a bracket is not closed with '\1' (or a ',' is missing)", "close it"),
+    (r"found undefined alias '?([^']*)'?", r"alias *\1 has no anchor &\1 before it", "define it first"),
+    (r"but found another document", "a second '---' document", "one file is one sweep: split it"),
+    (r"nested deeper than (\d+) levels", r"nested deeper than \1 levels", "no sweep file needs that"),
+    (r"found unexpected end of stream", "a quote is never closed", "close it"),
+)
+
+
+def _kind(node: yaml.Node) -> str:
+    return {"MappingNode": "a mapping", "SequenceNode": "a list"}.get(type(node).__name__, "a single value")
+
+
+class _Builder:
+    """Turns the node tree into values; gathers problems instead of stopping at the first."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file = file
+        self.text = text
+        # Lines end as in editors; PyYAML would also end one at U+0085 and U+2028.
+        self.newlines = [found.start() for found in re.finditer("\n", text)]
+        self.places: dict[Key, Location] = {}
+        self.problems: list[Problem] = []
+        self.open: list[int] = []  # identities of the nodes being built: an alias to one is a circle
+        self.count = 0
+
+    def line(self, node: yaml.Node) -> int:
+        return bisect_left(self.newlines, node.start_mark.index) + 1
+
+    def complain(self, node: yaml.Node, key: Key, what: str, mend: str = "") -> None:
+        self.problems.append(Problem(self.file, self.line(node), dotted(key), what, mend))
+
+    def build(self, node: yaml.Node, key: Key) -> Any:
+        self.count += 1
+        if self.count > MAX_VALUES:
+            self.complain(
+                node, key, f"more than {MAX_VALUES:,} values", "aliases multiply: write fewer of them"
+            )
+            raise SweepError(self.problems)
+        if id(node) in self.open:
+            self.complain(
+                node, key, "an anchor that contains itself", "an alias cannot stand inside its own anchor"
+            )
+            return None
+        if isinstance(node, yaml.ScalarNode):
+            return self.scalar(node, key)
+        self.open.append(id(node))
+        if isinstance(node, yaml.MappingNode):
+            value: Any = self.mapping(node, key)
+        else:
+            value = self.sequence(node, key)
+        self.open.pop()
+        return value
+
+    def sequence(self, node: yaml.Node, key: Key) -> list[Any]:
+        if node.tag != TAG + "seq":
+            self.complain(node, key, f"the tag '{node.tag}' means nothing here", "drop it")
+        items = []
+        for index, item in enumerate(node.value):
+            self.places[(*key, index)] = Location(self.file, self.line(item), (*key, index))
+            items.append(self.build(item, (*key, index)))
+        return items
+
+    def mapping(self, node: yaml.Node, key: Key) -> dict[str, Any]:
+        if node.tag != TAG + "map":
+            self.complain(node, key, f"the tag '{node.tag}' means nothing here", "drop it")
+        value: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        own = {name_node.value for name_node, _ in node.value if isinstance(name_node, yaml.ScalarNode)}
+        for name_node, value_node in node.value:
+            if name_node.tag == TAG + "merge":
+                self.merge(value_node, key, value, own)
+                continue
+            name = self.name(name_node, key)
+            if name is None:
+                continue
+            line = self.line(name_node)
+            if name in lines:
+                where = f"already given on line {lines[name]}"
+                self.complain(name_node, (*key, name), where, "a key may be given once: delete one")
+                continue
+            lines[name] = line
+            self.places[(*key, name)] = Location(self.file, line, (*key, name))
+            value[name] = self.build(value_node, (*key, name))
+        return value
+
+    def merge(self, node: yaml.Node, key: Key, value: dict[str, Any], own: set[str]) -> None:
+        """Take up the keys of a merged mapping (``<<: *anchor`` or a list of them).
+
+        Those already merged, and the mapping's `own`, win over them.
+        """
+        if isinstance(node, yaml.SequenceNode) and id(node) not in self.open:
+            self.open.append(id(node))
+            for item in node.value:
+                self.merge(item, key, value, own)
+            self.open.pop()
+            return
+        if not isinstance(node, yaml.MappingNode) or id(node) in self.open:
+            self.complain(node, (*key, "<<"), "merges something that is no mapping", "write '<<: *anchor'")
+            return
+        inner = _Builder(self.file, self.text)
+        inner.open, inner.count = self.open, self.count
+        merged = inner.build(node, key)
+        self.count = inner.count
+        self.problems += inner.problems
+        new = {name: item for name, item in merged.items() if name not in value and name not in own}
+        value |= new
+        self.places |= {at: place for at, place in inner.places.items() if at[len(key)] in new}
+
+    def name(self, node: yaml.Node, key: Key) -> str | None:
+        """Read a mapping's key, which must be text."""
+        if isinstance(node, yaml.ScalarNode) and node.tag == TAG + "str":
+            return str(self.scalar(node, key))
+        if not isinstance(node, yaml.ScalarNode):
+            what = f"a key cannot be {_kind(node)}"
+        else:
+            what = f"the key {node.value} is not text" if node.value else "a key is missing before ':'"
+        self.complain(node, key, what, "put a key that looks like a number or true/false/null in quotes")
+        return None
+
+    def scalar(self, node: yaml.Node, key: Key) -> Any:
+        text: str = node.value
+        if any(not letter.isprintable() and letter not in "\n\t" for letter in text):
+            self.complain(node, key, f"{shown(text)} holds a character that cannot be printed", "delete it")
+            return text
+        reader = SCALARS.get(node.tag.removeprefix(TAG))
+        if reader is None or not node.tag.startswith(TAG):
+            self.complain(node, key, f"the tag '{node.tag}' means nothing here", "drop it")
+            return text
+        try:
+            return reader(text)
+        except ValueError as error:
+            self.complain(node, key, f"{shown(text)} {error}", "write another value")
+            return text

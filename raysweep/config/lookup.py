@@ -1,0 +1,421 @@
+"""Finds what a dotted path names by reading source, never by importing it.
+
+Importing torch, pytorch_optimizer, optuna and mlflow takes six seconds, and importing a user's file
+runs it; a sweep file should be checked in a moment and without side effects. So modules are found
+as files and read as syntax trees: classes, functions, `from x import y as z`, star imports, aliases
+and base classes are followed. What only running the code could tell is `UnknownName`, never an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
+from pathlib import Path
+
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedName:
+    """A class or function, and the module whose names it was written with."""
+
+    node: Definition
+    module: Module
+
+
+@dataclass(frozen=True, slots=True)
+class MissingName:
+    """It clearly does not exist.
+
+    Attributes:
+        what: the sentence for the user.
+        name: the part of the path that is missing; empty if the path ends at a module.
+        known: names that do exist where it was looked for.
+        module: whether it is the module itself, the path's first name, that is missing.
+    """
+
+    what: str
+    name: str
+    known: tuple[str, ...] = ()
+    module: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownName:
+    """Only running the code could tell (a compiled module, a module with `__getattr__`, a lambda)."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImportedName:
+    """A name bound by an import: a module, or something of that name in it."""
+
+    module: str
+    name: str | None = None
+
+
+Binding = Definition | ImportedName | ast.expr
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Scope:
+    """The names that a module binds at its top level.
+
+    Attributes:
+        names: what each is bound to.
+        stars: modules whose names are all taken up.
+        dynamic: further names may appear when the module runs.
+        lazy: names that its `__getattr__` imports on first use, by the dotted path they stand for.
+    """
+
+    names: dict[str, Binding] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
+    dynamic: bool = False
+    lazy: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Module:
+    """A module found on disk.
+
+    Attributes:
+        name: its full dotted name.
+        spec: where it is.
+        scope: its names; None for what is not Python source.
+    """
+
+    name: str
+    spec: ModuleSpec
+    scope: Scope | None
+
+
+class BrokenModule(Exception):
+    """A module that exists but is not sound Python; the message says where."""
+
+
+class Modules:
+    """Finds modules wherever Python would find them, then in `paths`.
+
+    Args:
+        paths: folders that come after `sys.path`, as they will on a worker.
+    """
+
+    def __init__(self, paths: Sequence[str] = ()) -> None:
+        importlib.invalidate_caches()  # a file written a moment ago counts
+        self.own = [path for path in paths if path not in sys.path]
+        self.paths = [*sys.path, *self.own]
+        self._found: dict[str, Module | None] = {}
+
+    def module(self, name: str) -> Module | None:
+        """Find a module by its full name; None if there is none.
+
+        Raises:
+            BrokenModule: if its source does not parse.
+        """
+        if name not in self._found:
+            spec = self._spec(name)
+            self._found[name] = Module(name, spec, _scope(spec)) if spec else None
+        return self._found[name]
+
+    def hidden(self) -> Iterator[tuple[str, Path]]:
+        """Modules of the user's that were asked for, or that theirs import, but are not what Python finds.
+
+        Yields:
+            The name, which is an installed module's too, and the user's file.
+        """
+        names = {name.split(".")[0] for name in self._found}
+        for module in list(self._found.values()):
+            if module is not None and module.scope is not None and self._is_own(module.spec.origin):
+                bindings = module.scope.names.values()
+                imported = [each.module for each in bindings if isinstance(each, ImportedName)]
+                names |= {name.split(".")[0] for name in (*imported, *module.scope.stars)}
+        for name in sorted(names):
+            if file := self.hidden_file(name):
+                yield name, file
+
+    def hidden_file(self, name: str) -> Path | None:
+        """The user's file of a module's name that is an installed module's too."""
+        mine = PathFinder.find_spec(name, self.own)
+        found = self._spec(name)
+        is_hidden = mine and mine.origin and found and not self._is_own(found.origin)
+        return Path(mine.origin) if is_hidden and mine and mine.origin else None
+
+    def _is_own(self, file: str | None) -> bool:
+        return file is not None and any(Path(file).is_relative_to(folder) for folder in self.own)
+
+    def _spec(self, name: str) -> ModuleSpec | None:
+        parent, _, _ = name.rpartition(".")
+        if not parent:
+            return (
+                BuiltinImporter.find_spec(name)
+                or FrozenImporter.find_spec(name)
+                or PathFinder.find_spec(name, self.paths)
+            )
+        package = (
+            self._spec(parent) if parent not in self._found else getattr(self._found[parent], "spec", None)
+        )
+        if package is None or package.submodule_search_locations is None:
+            return None
+        return PathFinder.find_spec(name, package.submodule_search_locations)
+
+    def lookup(self, path: str) -> ResolvedName | MissingName | UnknownName:
+        """Find what a dotted path names.
+
+        Raises:
+            BrokenModule: if a module on the way does not parse.
+        """
+        first, *rest = path.split(".")
+        module = self.module(first)
+        if module is None:
+            return MissingName(f"there is no module '{first}'", first, tuple(self.top_names()), module=True)
+        while rest:
+            here = f"{module.name}.{rest[0]}"
+            # Between two dots a folder's name means the submodule: no need to read torch/__init__.py.
+            if len(rest) > 1 and (inner := self.module(here)):
+                module, rest = inner, rest[1:]
+                continue
+            found = self.name_in(module, rest[0])
+            if isinstance(found, Module):
+                module, rest = found, rest[1:]
+                continue
+            return self._inside(found, rest[1:])
+        return MissingName(f"'{path}' is a module", "", tuple(sorted(_public(module.scope))))
+
+    def _inside(
+        self, found: ResolvedName | MissingName | UnknownName, rest: Sequence[str]
+    ) -> ResolvedName | MissingName | UnknownName:
+        """Go on into a class: `module.Class.from_config`."""
+        for name in rest:
+            if not isinstance(found, ResolvedName):
+                return found
+            if not isinstance(found.node, ast.ClassDef):
+                return MissingName(f"'{found.node.name}' is a function: it has no '{name}'", name)
+            members = {node.name: node for node in found.node.body if isinstance(node, Definition)}
+            if name not in members:
+                return UnknownName(f"'{name}' is not written in class {found.node.name} itself")
+            found = ResolvedName(members[name], found.module)
+        return found
+
+    def name_in(
+        self, module: Module, name: str, seen: frozenset[tuple[str, str]] = frozenset()
+    ) -> Module | ResolvedName | MissingName | UnknownName:
+        """Find one name of a module, through imports, star imports and aliases."""
+        if (module.name, name) in seen:
+            return MissingName(f"'{name}' is not in {module.name}", name)
+        seen |= {(module.name, name)}
+        if module.scope is None:
+            return self.module(f"{module.name}.{name}") or UnknownName(f"{module.name} is not Python source")
+        if name in module.scope.names:
+            found = self._follow(module, name, seen)
+            if not isinstance(found, MissingName):
+                return found
+        if inner := self.module(f"{module.name}.{name}"):
+            return inner
+        if name in module.scope.lazy:
+            return self.lookup(module.scope.lazy[name])
+        uncertain = module.scope.dynamic
+        for star in reversed(module.scope.stars):
+            origin = self.module(star)
+            found = self.name_in(origin, name, seen) if origin else UnknownName(f"{star} is not installed")
+            if isinstance(found, UnknownName):
+                uncertain = True
+            elif not isinstance(found, MissingName):
+                return found
+        if uncertain:
+            return UnknownName(f"{module.name} makes names when it is imported")
+        if name in module.scope.names:
+            return UnknownName(f"'{name}' in {module.name} comes from a module that is not installed")
+        return MissingName(f"'{name}' is not in {module.name}", name, tuple(sorted(self.names_of(module))))
+
+    def _follow(
+        self, module: Module, name: str, seen: frozenset[tuple[str, str]]
+    ) -> Module | ResolvedName | MissingName | UnknownName:
+        assert module.scope is not None
+        binding = module.scope.names[name]
+        if isinstance(binding, Definition):
+            return ResolvedName(binding, module)
+        if isinstance(binding, ImportedName):
+            origin = self.module(binding.module)
+            if origin is None:
+                return MissingName(f"there is no module '{binding.module}'", name)
+            return origin if binding.name is None else self.name_in(origin, binding.name, seen)
+        return self.expression(module, binding, seen) or UnknownName("bound to the result of an expression")
+
+    def expression(
+        self, module: Module, node: ast.expr, seen: frozenset[tuple[str, str]] = frozenset()
+    ) -> Module | ResolvedName | MissingName | UnknownName | None:
+        """Find what `Name`, `module.Name` or `Generic[T]` means in a module; None for other expressions."""
+        if isinstance(node, ast.Subscript):
+            return self.expression(module, node.value, seen)
+        if isinstance(node, ast.Name):
+            return self.name_in(module, node.id, seen)
+        if isinstance(node, ast.Attribute):
+            outer = self.expression(module, node.value, seen)
+            if isinstance(outer, Module):
+                return self.name_in(outer, node.attr, seen)
+            return self._inside(outer, [node.attr]) if isinstance(outer, ResolvedName) else outer
+        return None
+
+    def names_of(self, module: Module, seen: frozenset[str] = frozenset()) -> set[str]:
+        """List a module's public names, star imports and submodules included."""
+        if module.name in seen:
+            return set()
+        names = set(_public(module.scope))
+        for star in module.scope.stars if module.scope else ():
+            origin = self.module(star)
+            names |= self.names_of(origin, seen | {module.name}) if origin else set()
+        return names | set(_files_in(module.spec.submodule_search_locations or ()))
+
+    def top_names(self) -> Iterator[str]:
+        """List the modules one can name first: the user's own beside the file, and the usual packages."""
+        yield from (
+            "torch",
+            "optuna",
+            "pytorch_optimizer",
+            "pytorch_scheduler",
+            "sklearn",
+            "schedulers",
+            "trainables",
+        )
+        yield from sorted(set(_files_in(self.own)))
+
+
+def _public(scope: Scope | None) -> Iterator[str]:
+    return (name for name in ({**scope.lazy, **scope.names} if scope else ()) if not name.startswith("_"))
+
+
+def _files_in(folders: Iterable[str]) -> Iterator[str]:
+    for folder in folders:
+        if Path(folder).is_dir():
+            yield from (
+                file.stem
+                for file in Path(folder).glob("*.py")
+                if file.stem.isidentifier() and file.stem[0] != "_"
+            )
+
+
+def _scope(spec: ModuleSpec) -> Scope | None:
+    """Read a module's names; None where there is no source to read."""
+    if spec.origin is None and spec.submodule_search_locations is not None:
+        return Scope()  # a folder without __init__.py
+    if not spec.origin or not spec.origin.endswith(".py"):
+        return None
+    file = Path(spec.origin)
+    try:
+        state = file.stat()
+        return _read_scope(
+            spec.origin, spec.name, spec.submodule_search_locations is not None, state.st_mtime_ns
+        )
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=512)
+def _read_scope(file: str, name: str, is_package: bool, mtime_ns: int) -> Scope:
+    try:
+        tree = ast.parse(Path(file).read_bytes(), file)
+    except SyntaxError as error:
+        raise BrokenModule(f"{Path(file).name}:{error.lineno} is not sound Python: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # null bytes; absurd nesting
+        raise BrokenModule(f"{Path(file).name} is not sound Python: {error}") from error
+    reader = _ScopeReader(name if is_package else name.rpartition(".")[0])
+    reader.read(tree.body, certain=True)
+    lazy = _lazy_names(reader.names)
+    return Scope(
+        reader.names, reader.stars, reader.dynamic or ("__getattr__" in reader.names and not lazy), lazy
+    )
+
+
+def _lazy_names(names: dict[str, Binding]) -> dict[str, str]:
+    """The table, written out in the module, of what its `__getattr__` imports on first use."""
+    lazy: dict[str, str] = {}
+    getter = names.get("__getattr__")
+    for table, value in names.items():
+        if not isinstance(value, ast.Dict) or not isinstance(getter, ast.FunctionDef):
+            continue
+        if not any(isinstance(node, ast.Name) and node.id == table for node in ast.walk(getter)):
+            continue
+        for key, path in zip(value.keys, value.values, strict=True):
+            if (
+                isinstance(key, ast.Constant)
+                and isinstance(path, ast.Constant)
+                and isinstance(path.value, str)
+            ):
+                lazy[str(key.value)] = path.value.replace(":", ".")
+    return lazy
+
+
+class _ScopeReader:
+    """Walks a module's top level, branches included: of two branches the first that binds a name counts."""
+
+    def __init__(self, package: str) -> None:
+        self.package = package
+        self.names: dict[str, Binding] = {}
+        self.stars: list[str] = []
+        self.dynamic = False
+
+    def bind(self, name: str, binding: Binding, certain: bool) -> None:
+        if certain or name not in self.names:
+            self.names[name] = binding
+
+    def read(self, body: Iterable[ast.stmt], certain: bool) -> None:
+        for node in body:
+            if isinstance(node, Definition):
+                self.bind(node.name, node, certain)
+            elif isinstance(node, ast.ImportFrom):
+                self.import_from(node, certain)
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    whole = alias.name if alias.asname else alias.name.split(".")[0]
+                    self.bind(alias.asname or whole, ImportedName(whole), certain)
+            elif isinstance(node, ast.Assign):
+                for target in node.targets:
+                    self.assign(target, node.value, certain)
+            elif isinstance(node, ast.AnnAssign) and node.value is not None:
+                self.assign(node.target, node.value, certain)
+            elif isinstance(node, (ast.If, ast.Try, ast.With, ast.For, ast.While)):
+                self.branches(node)
+            elif isinstance(node, ast.Expr) and _touches_globals(node):
+                self.dynamic = True
+
+    def branches(self, node: ast.If | ast.Try | ast.With | ast.For | ast.While) -> None:
+        self.read(node.body, certain=False)
+        for handler in getattr(node, "handlers", ()):
+            self.read(handler.body, certain=False)
+        self.read(getattr(node, "orelse", ()), certain=False)
+        self.read(getattr(node, "finalbody", ()), certain=False)
+        self.dynamic |= _touches_globals(node)
+
+    def assign(self, target: ast.expr, value: ast.expr, certain: bool) -> None:
+        if isinstance(target, ast.Name):
+            self.bind(target.id, value, certain)
+        elif isinstance(target, (ast.Tuple, ast.List)):
+            for part in target.elts:
+                self.assign(part, ast.Constant(value=None), certain)
+        elif _touches_globals(target):
+            self.dynamic = True
+
+    def import_from(self, node: ast.ImportFrom, certain: bool) -> None:
+        module = node.module or ""
+        if node.level:
+            outer = self.package.rsplit(".", node.level - 1)[0] if node.level > 1 else self.package
+            module = f"{outer}.{module}" if module else outer
+        for alias in node.names:
+            if alias.name == "*":
+                self.stars.append(module)
+            else:
+                self.bind(alias.asname or alias.name, ImportedName(module, alias.name), certain)
+
+
+def _touches_globals(node: ast.AST) -> bool:
+    """Whether a statement writes into the module's own names at run time."""
+    return any(
+        isinstance(inner, ast.Name) and inner.id in ("globals", "vars", "setattr", "exec")
+        for inner in ast.walk(node)
+    )

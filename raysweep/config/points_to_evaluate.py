@@ -1,0 +1,80 @@
+"""`points_to_evaluate`: configurations to try before any sampled one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from raysweep.config.document import Document
+from raysweep.config.parameter import words_of
+from raysweep.config.problem import Key, Problem, nearest, shown, suggestion
+from raysweep.config.search_space import SearchSpace
+from schedulers.space import Float
+from trainables.run_config import flatten
+
+
+def read_points(
+    document: Document, space: SearchSpace, suspect: Collection[str] = ()
+) -> tuple[list[dict[str, Any]], list[Problem]]:
+    """Read every point, flat or nested, and hold it against the search space.
+
+    A point may leave parameters out; they are sampled.
+
+    Args:
+        document: where everything stands.
+        space: the search space.
+        suspect: parameters that are most likely misspelt; that one is told already.
+
+    Returns:
+        The sound points, flat; and what is wrong with the others.
+    """
+    raw = document.at(("points_to_evaluate",))
+    problems: list[Problem] = []
+    points: list[dict[str, Any]] = []
+    if raw is None:
+        return points, problems
+    if not isinstance(raw, list):
+        mend = "write a list, '- {optimizer_config.lr: 0.1}' a line"
+        return points, [document.problem(("points_to_evaluate",), f"{shown(raw)} is no list", mend)]
+    for index, point in enumerate(raw):
+        key: Key = ("points_to_evaluate", index)
+        if not isinstance(point, dict) or not point:
+            mend = "write '{optimizer_config.lr: 0.1}'"
+            problems.append(document.problem(key, f"{shown(point)} is no point", mend))
+            continue
+        flat = flatten(point)
+        more = [
+            problem
+            for name, value in flat.items()
+            if name in space.keys or nearest(name, space.keys) not in suspect
+            for problem in _misplaced(document, space, key, name, value)
+        ]
+        problems += more
+        if not more:
+            points.append({name: _as_searched(space, name, value) for name, value in flat.items()})
+    return points, problems
+
+
+def _misplaced(document: Document, space: SearchSpace, key: Key, name: str, value: Any) -> list[Problem]:
+    at: Key = (*key, name) if name in document.at(key) else (*key, *name.split("."))
+    if name not in space.keys:
+        mend = suggestion(name, space.keys, "only what search_space names can be given")
+        return [document.problem(at, "is not searched", mend)]
+    if name not in space.parameters:
+        return []  # that parameter has a problem of its own
+    domain = space.parameters[name].domain
+    if domain.contains(_as_searched(space, name, value)):
+        return []
+    return [
+        document.problem(
+            at, f"{shown(value)} is not in the searched range", f"that is {shown(words_of(domain))}"
+        )
+    ]
+
+
+def _as_searched(space: SearchSpace, name: str, value: Any) -> Any:
+    """A whole number is as good as a real one where a real one is searched."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole and name in space.parameters and isinstance(space.parameters[name].domain, Float):
+        return float(value)
+    return value

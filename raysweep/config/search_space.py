@@ -1,0 +1,223 @@
+"""The words under `search_space`: parameters nested by group or flat, with cases and conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysweep.config.document import Document
+from raysweep.config.parameter import Parameter, ValueFault, halves, hull, read_domain, wanted, words_of
+from raysweep.config.problem import Key, Problem, dotted, nearest, shown, suggestion
+from schedulers.space import Domain
+from trainables.run_config import CONFIGS, flatten
+
+HEADS = (*CONFIGS.values(), *CONFIGS, "batch_size", "warmup", "grad_clip", "precision", "init")
+"""Words of a run that may differ between trials; of the configs, the parameters in them."""
+
+NEVER_SEARCHED = {
+    "epochs": "it is what trials are compared at; a trial scheduler ends the poor ones early",
+    "seeds": "a seed is not a setting to be tuned",
+    "data": "trials on different data cannot be compared",
+    "data_config": "trials on different data cannot be compared",
+    "data_fraction": "more data is nearly always better; run a cheap study at a small one, and `warm_start`",
+}
+
+
+@dataclass(slots=True)
+class SearchSpace:
+    """A `search_space` as read.
+
+    Attributes:
+        parameters: by flat key.
+        keys: where each stands in the document.
+        problems: everything found wrong; those parameters are left out.
+    """
+
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def read_space(document: Document, root: Key = ("search_space",)) -> SearchSpace:
+    """Read the search space that stands at `root` of a document."""
+    space = SearchSpace()
+    raw = document.at(root)
+    if raw is None:
+        return space
+    if not isinstance(raw, dict):
+        mend = "group parameters as in 'optimizer_config: {lr: {type: float, …}}'"
+        space.problems.append(document.problem(root, f"{shown(raw)} is no mapping", mend))
+        return space
+    for name in [name for name in raw if name.split(".")[0] not in (*HEADS, *NEVER_SEARCHED)]:
+        _misspelt_group(document, space, root, name)
+    for key, words in _leaves(raw, root):
+        _read_parameter(document, space, key, words, ".".join(map(str, key[len(root) :])))
+    return space
+
+
+def _misspelt_group(document: Document, space: SearchSpace, root: Key, name: str) -> None:
+    """Report a parameter or group that a run does not have; go on as if the nearest known one stood there."""
+    head, dot, rest = name.partition(".")
+    space.problems.append(
+        document.problem(
+            (*root, name), f"a run has no '{head}' that could be searched", suggestion(head, HEADS)
+        )
+    )
+    near = nearest(head, HEADS)
+    group = document.at(root)
+    if near is None or near + dot + rest in group:
+        del group[name]
+    else:
+        document.move((*root, name), (*root, near + dot + rest))
+
+
+def _leaves(group: dict[str, Any], key: Key) -> Iterator[tuple[Key, Any]]:
+    """Find the parameters: a mapping of mappings or lists of cases is a group, all else is meant as one."""
+    for name, value in group.items():
+        inner = (*key, name)
+        if isinstance(value, dict) and value and all(map(_is_nested, value.values())):
+            yield from _leaves(value, inner)
+        else:
+            yield inner, value
+
+
+def _is_nested(value: Any) -> bool:
+    cases = isinstance(value, list) and bool(value) and all(isinstance(case, dict) for case in value)
+    return cases or isinstance(value, dict)
+
+
+def _read_parameter(document: Document, space: SearchSpace, key: Key, words: Any, name: str) -> None:
+    if isinstance(words, list) and words:
+        _read_cases(document, space, key, words, name)
+        return
+    if not isinstance(words, dict) or not words:
+        mend = "write {type: float, min: …, max: …}, {type: int, …} or {type: categorical, choices: […]}"
+        space.problems.append(document.problem(key, f"{shown(words)} is no range", mend))
+        return
+    if name in space.keys:
+        where = dotted(space.keys[name])
+        space.problems.append(document.problem(key, f"the same parameter as {where}", "keep one of the two"))
+        return
+    space.keys[name] = key
+    faults: list[ValueFault] = []
+    domain = read_domain(words, faults)
+    when = words.get("when") or {}
+    if not isinstance(when, dict):
+        faults.append(
+            ValueFault("when", f"{shown(when)} is no condition", "write 'when: {net_config.norm: batch}'")
+        )
+    for fault in faults:
+        at = (*key, fault.word) if fault.word else key
+        space.problems.append(document.problem(at, fault.what, fault.mend))
+    if domain is not None and isinstance(when, dict):
+        space.parameters[name] = Parameter(domain=domain, when=flatten(when))
+
+
+def _read_cases(document: Document, space: SearchSpace, key: Key, words: list[Any], name: str) -> None:
+    """Read a parameter that is a list: a range for each case, told apart by their conditions."""
+    cases: list[Parameter] = []
+    for index, case in enumerate(words):
+        each = SearchSpace()
+        _read_parameter(document, each, (*key, index), case, name)
+        parameter = each.parameters.get(name)
+        if parameter is not None and not parameter.when:
+            mend = "say when it applies: 'when: {optimizer: torch.optim.SGD}'"
+            each.problems.append(
+                document.problem((*key, index), "one case of several has no condition", mend)
+            )
+        space.problems += each.problems
+        cases += [parameter] if parameter is not None and not each.problems else []
+    if name in space.keys:
+        where = dotted(space.keys[name])
+        space.problems.append(document.problem(key, f"the same parameter as {where}", "keep one of the two"))
+        return
+    space.keys[name] = key
+    if len(cases) < len(words):
+        return
+    for second, case in enumerate(cases):
+        for first, other in enumerate(cases[:second]):
+            if not _exclusive(case.when, other.when):
+                what = f"applies where case {first + 1} does"
+                mend = "give each case another value of the same parameter in 'when'"
+                space.problems.append(document.problem((*key, second), what, mend))
+    try:
+        space.parameters[name] = Parameter(domain=hull([case.domain for case in cases]), cases=tuple(cases))
+    except ValueError as error:
+        space.problems.append(document.problem(key, *halves(str(error))))
+
+
+def _exclusive(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two conditions can never both hold: they ask different values of some parameter."""
+    return any(
+        not any(value == twin for value in wanted(one[key]) for twin in wanted(other[key]))
+        for key in one.keys() & other.keys()
+    )
+
+
+def condition_problems(
+    document: Document, space: SearchSpace, suspect: Collection[str] = ()
+) -> list[Problem]:
+    """Check every parameter's conditions.
+
+    Args:
+        document: where everything stands.
+        space: the search space.
+        suspect: parameters that are most likely misspelt; that one is told already.
+    """
+    return [
+        document.problem((*space.keys[name], *place, "when", fault.word), fault.what, fault.mend)
+        for name, parameter in space.parameters.items()
+        for place, case in _cases(parameter)
+        for fault in _condition_faults(name, case, space)
+        if not (fault.word not in space.keys and nearest(fault.word, space.keys) in suspect)
+    ]
+
+
+def _cases(parameter: Parameter) -> list[tuple[Key, Parameter]]:
+    """A parameter's cases and their places in the list; itself, if it has none."""
+    return [((index,), case) for index, case in enumerate(parameter.cases)] or [((), parameter)]
+
+
+def _condition_faults(name: str, parameter: Parameter, space: SearchSpace) -> Iterator[ValueFault]:
+    """Check one parameter's conditions: on searched parameters, values they can have, no circle."""
+    for other, value in parameter.when.items():
+        if other in space.keys and other not in space.parameters:
+            continue  # that parameter has a problem of its own
+        if other not in space.parameters:
+            mend = suggestion(other, [key for key in space.parameters if key != name])
+            yield ValueFault(other, f"'{other}' is not searched", mend)
+        elif not _can_be(space.parameters[other].domain, value):
+            within = words_of(space.parameters[other].domain)
+            yield ValueFault(other, f"{other} can never be {shown(value)}", f"it is {_described(within)}")
+        elif _leads_back(name, other, space.parameters):
+            yield ValueFault(
+                other, f"'{name}' and '{other}' wait for each other", "drop one of the conditions"
+            )
+
+
+def _can_be(domain: Domain, value: Any) -> bool:
+    """Whether a condition's value, or each of its list, lies in a domain; a list may be a choice itself."""
+    return domain.contains(value) or (
+        isinstance(value, list) and bool(value) and all(domain.contains(one) for one in value)
+    )
+
+
+def _described(words: dict[str, Any]) -> str:
+    if "choices" in words:
+        return f"one of {shown(words['choices'])}"
+    return f"in [{shown(words['min'])}, {shown(words['max'])}]"
+
+
+def _leads_back(name: str, other: str, parameters: Mapping[str, Parameter]) -> bool:
+    """Whether `other`'s own conditions lead to `name`."""
+    seen: set[str] = set()
+    queue = [other]
+    while queue:
+        key = queue.pop()
+        if key == name:
+            return True
+        if key in parameters and key not in seen:
+            seen.add(key)
+            queue += [parent for _, case in _cases(parameters[key]) for parent in case.when]
+    return False

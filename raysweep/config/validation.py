@@ -1,0 +1,70 @@
+"""From a document to a `Sweep`, and what its own words and the code it names say against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from raysweep.config.call_checks import Calls, ConfigFinding
+from raysweep.config.checks import Checks
+from raysweep.config.document import Document
+from raysweep.config.field_errors import wrong_values
+from raysweep.config.lookup import Modules
+from raysweep.config.problem import Key, Problem
+from raysweep.config.search_space import SearchSpace
+from raysweep.config.sweep import Sweep
+from trainables.imports import CLONE
+
+
+def import_paths(folders: Iterable[Path]) -> tuple[str, ...]:
+    """Where dotted paths are looked for: beside the files, in the working directory, in the clone."""
+    return tuple(dict.fromkeys(str(folder.resolve()) for folder in (*folders, Path.cwd(), CLONE)))
+
+
+def validated(
+    document: Document, space: SearchSpace, folders: Sequence[Path]
+) -> tuple[Sweep | None, list[Problem], list[Key]]:
+    """Make the sweep; if some values are wrong, say so and make it without them, to check the rest.
+
+    Returns:
+        The sweep (None if too little is left of it), the problems, and the keys that were left out.
+    """
+    value = deepcopy(document.value) | {
+        "search_space": space.parameters,
+        "points_to_evaluate": (),  # read by themselves
+        "import_paths": import_paths(folders),
+    }
+    for word in ("sampler", "trial_scheduler", "tracking", "resources_per_trial", "stop", "budget", "stages"):
+        if value.get(word, 0) is None:
+            del value[word]  # `sampler:` with nothing behind it leaves the default
+    try:
+        return Sweep.model_validate(value), [], []
+    except ValidationError as error:
+        problems = wrong_values(document, error)
+        broken = [_leave_out(value, detail["loc"], detail["type"] == "missing") for detail in error.errors()]
+    try:
+        return Sweep.model_validate(value), problems, broken
+    except ValidationError:
+        return None, problems, broken
+
+
+def _leave_out(value: dict[str, Any], loc: Key, missing: bool) -> Key:
+    """Take a wrong value out (or what lacks one); `run.data`, which has no default, gets a stand-in."""
+    key = loc[:2] if loc[0] == "run" else loc[:1]
+    if key == ("run", "data") and isinstance(value.get("run"), dict):
+        value["run"]["data"] = "trainables.data.load_digits"
+        return key
+    holder = value.get("run") if len(key) == 2 else value
+    if isinstance(holder, dict):
+        holder.pop(str(key[-1]), None)
+    return key
+
+
+def findings_of(document: Document, sweep: Sweep, space: SearchSpace) -> list[ConfigFinding]:
+    """Everything that its calls and its settings, taken together, give reason to say."""
+    modules = Modules(sweep.import_paths)
+    return [*Calls(document, sweep, space, modules).findings(), *Checks(document, sweep, space).findings()]

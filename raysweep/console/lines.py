@@ -1,0 +1,88 @@
+"""The view without a terminal: a line when a trial ends, and now and then one on the whole."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from raysweep.config.problem import printable
+from raysweep.console.formatting import number, settings
+from raysweep.console.progress import Facts, Progress
+from raysweep.console.watch import StudyView
+from raysweep.formatting import duration
+from raysweep.study.journal.events import Event, TrialEnded, TrialReopened
+from raysweep.study.journal.records import StudyRecord
+
+EVERY_S = 10.0
+AT_ONCE = 10
+
+
+class Lines(StudyView):
+    """Plain lines for log files and pipes, never a flood: at most `AT_ONCE` trials per drawing."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        record: StudyRecord,
+        *,
+        stream: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(facts, record, clock=clock)
+        self._stream = sys.stdout if stream is None else stream
+        self._spoke_at = clock()
+        self._trials_over = sum(trial.outcome is not None for trial in record.trials.values())
+
+    def open(self) -> None:
+        """Count the quiet seconds from here: starting Ray took some."""
+        self._spoke_at = self._clock()
+
+    def draw(self, events: list[Event]) -> None:
+        """Print the trials that ended; if it was quiet for ten seconds, how far the study is."""
+        self._trials_over -= sum(isinstance(event, TrialReopened) for event in events)
+        ended = [event for event in events if isinstance(event, TrialEnded)]
+        for event in ended[:AT_ONCE]:
+            self.show(self._trial_line(event))
+        if len(ended) > AT_ONCE:
+            self.show(f"... and {len(ended) - AT_ONCE} more trials ended")
+        if not ended and self._clock() - self._spoke_at >= EVERY_S:
+            self.show(study_line(self.progress(), self.facts))
+
+    def show(self, line: str) -> None:
+        """Print a line and flush it: whoever reads the log reads it now."""
+        self._spoke_at = self._clock()
+        with contextlib.suppress(BrokenPipeError):  # a caller's own stream; the sweep goes on
+            self._stream.write(printable(line) + "\n")
+            self._stream.flush()
+
+    def _trial_line(self, event: TrialEnded) -> str:
+        trial = self.record.trials[event.trial]
+        value = number(self.facts.value(trial.worth(self.record.objective)))
+        self._trials_over += 1
+        place = f"[{self._trials_over}/{self.facts.wanted}]"
+        end = f"{event.outcome} at epoch {trial.epoch}: {self.facts.metric} {value}"
+        reason = f"  ({event.reason})" if event.reason else ""
+        return f"{place} trial {trial.number} {end}  {settings(trial.config)}{reason}"
+
+
+def times(now: Progress) -> str:
+    """Time elapsed, and what is left if that can be said."""
+    left = "" if now.left_s is None else f", about {duration(now.left_s)} left"
+    return f"{duration(now.elapsed_s)} elapsed{left}"
+
+
+def study_line(now: Progress, facts: Facts) -> str:
+    """How far a study is, in one line."""
+    best = (
+        f"best {facts.metric} {number(now.best.value)} (trial {now.best.number})"
+        if now.best
+        else "no result yet"
+    )
+    return (
+        f"{now.ended}/{facts.wanted} trials over, {len(now.running)} running; {best}; "
+        f"{now.epochs_run} epochs run, {now.epochs_saved} saved; "
+        f"{times(now)}"
+    )

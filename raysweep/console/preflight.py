@@ -1,0 +1,59 @@
+"""`launch.py preflight`: what was tried, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from raysweep.console.doctor import print_checks
+from raysweep.console.formatting import number, settings
+from raysweep.console.rows import print_row
+
+
+def print_preflight(console: Console, seen: Mapping[str, Any]) -> None:
+    """Print the configurations, the checks and the `--set` that makes the sweep fit.
+
+    Args:
+        console: where to.
+        seen: a preflight, as its JSON.
+    """
+    if seen["configurations"]:
+        console.print(_rehearsals(seen["configurations"]))
+        console.print()
+    print_checks(console, seen["checks"])
+    if seen["set"]:
+        print_row(console, "what fits", f"--set {seen['set']}", "bold")
+
+
+def _rehearsals(configurations: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for heading in ("configuration", "", "val_loss", "s/epoch", "MiB", "parameters"):
+        table.add_column(
+            heading, no_wrap=True, justify="left" if heading in ("configuration", "") else "right"
+        )
+    table.add_column("settings", overflow="fold")
+    for name, one in configurations.items():
+        style = {"ran": "green", "diverged": "yellow", "slow": "yellow"}.get(one["outcome"], "bold red")
+        ran = one["outcome"] == "ran"
+        measured = (
+            (
+                number(one["val_losses"][-1]),
+                f"{one['epoch_s']:.2g}",
+                f"{one['memory_mb']:.0f}",
+                str(one["parameters"]),
+            )
+            if ran
+            else ("-", "-", "-", "-")
+        )
+        table.add_row(name, Text(one["outcome"], style), *measured, settings(_bare(one["config"])))
+    return table
+
+
+def _bare(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with classes by their last name: a table has no room for more."""
+    dotted = ("net", "optimizer", "scheduler", "criterion", "data")
+    return {key: str(value).rpartition(".")[2] if key in dotted else value for key, value in config.items()}

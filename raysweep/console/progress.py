@@ -1,0 +1,140 @@
+"""How far a study is: a pure reading of its record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from raysweep.config.sweep import Metric
+from raysweep.study.journal.records import StudyRecord, TrialRecord
+
+STOPPED_EARLY = ("stopped", "diverged")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a view must know of a sweep that its record does not say.
+
+    Attributes:
+        name: study name.
+        metric: name of the metric that decides.
+        sign: -1 if it is maximised, else 1; losses times this are what the user's metric says.
+        epochs: R, epochs of a whole trial.
+        wanted: trials asked for.
+        audited: an audit of the trial scheduler is on.
+        metrics: all that the sweep is judged by, the first being `metric`.
+        baseline: what its baseline is, in words.
+    """
+
+    name: str
+    metric: str
+    sign: int
+    epochs: int
+    wanted: int
+    audited: bool = False
+    metrics: tuple[Metric, ...] = ()
+    baseline: str = "the run as it is"
+
+    def value(self, loss: float | None) -> float | None:
+        """A loss (lower is better) in the user's own terms."""
+        return None if loss is None else self.sign * loss
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A trial at work now: its number, last epoch reported (0 before the first), value there, parameters."""
+
+    number: int
+    epoch: int
+    value: float | None
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """The incumbent, and the epoch at which it was worth `value`."""
+
+    number: int
+    epoch: int
+    value: float | None
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A study at one moment.
+
+    Attributes:
+        counts: trials by status.
+        ended: trials that are over, however they ended.
+        epochs_run: epochs trained, by all trials.
+        epochs_saved: epochs that trials stopped early were not given.
+        elapsed_s: seconds of the attempt under way.
+        left_s: estimate of what is left; None with nothing left, or nothing to tell it by.
+    """
+
+    counts: Mapping[str, int]
+    ended: int
+    running: tuple[Running, ...]
+    best: Best | None
+    epochs_run: int
+    epochs_saved: int
+    elapsed_s: float
+    left_s: float | None
+
+
+def progress(
+    record: StudyRecord, facts: Facts, *, elapsed_s: float, epochs_before: int = 0, first_s: float = 0.0
+) -> Progress:
+    """Read the record.
+
+    Args:
+        record: the study so far.
+        facts: of its sweep.
+        elapsed_s: seconds since this attempt began.
+        epochs_before: epochs trained in earlier attempts, which say nothing of this one's speed.
+        first_s: seconds until this attempt's first epoch was reported: Ray's start says nothing either.
+    """
+    trials = record.trials.values()
+    ended = [trial for trial in trials if trial.outcome is not None]
+    return Progress(
+        counts=record.counts(),
+        ended=len(ended),
+        running=tuple(
+            Running(trial.number, trial.epoch, facts.value(trial.last_loss), dict(trial.config))
+            for trial in trials
+            if trial.status == "running"
+        ),
+        best=_best(record, facts),
+        epochs_run=record.epochs,
+        epochs_saved=sum(
+            max(facts.epochs - trial.work, 0) for trial in ended if trial.outcome in STOPPED_EARLY
+        ),
+        elapsed_s=elapsed_s,
+        left_s=_left_s(
+            record, facts, ended, elapsed_s - first_s, record.epochs - epochs_before - (first_s > 0)
+        ),
+    )
+
+
+def _best(record: StudyRecord, facts: Facts) -> Best | None:
+    trial = record.best()
+    if trial is None:
+        return None
+    loss = trial.worth(record.objective)
+    epoch = trial.worth_epoch(record.objective)
+    return Best(trial.number, epoch, facts.value(loss), dict(trial.config))
+
+
+def _left_s(
+    record: StudyRecord, facts: Facts, ended: list[TrialRecord], elapsed_s: float, epochs_now: int
+) -> float | None:
+    """Seconds left, if the trials to come work as much as those that ended, at the speed so far."""
+    if epochs_now <= 0 or elapsed_s <= 0:
+        return None
+    each = sum(trial.work for trial in ended) / len(ended) if ended else float(facts.epochs)
+    under_way = [trial for trial in record.trials.values() if trial.outcome is None]
+    to_come = max(facts.wanted - len(ended) - len(under_way), 0)
+    epochs = to_come * each + sum(max(each - trial.work, 0.0) for trial in under_way)
+    return epochs * elapsed_s / epochs_now if epochs else None

@@ -1,0 +1,102 @@
+"""What is printed when a retraining is over: the standings, the ensemble, the test score, the model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from raysweep.console.formatting import number
+from raysweep.console.rows import print_row
+from raysweep.launch_command import launch_command, typed
+from raysweep.study.results.model_card import gap, mean_of, score_key
+from raysweep.study.results.seed_race import BASELINE
+
+
+def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) -> None:
+    """Print what a retraining has shown.
+
+    Args:
+        console: where.
+        result: see `raysweep.study.results.finalize`.
+        folder: of the retraining.
+    """
+    console.print(standings(result))
+    for one in result["standings"]:
+        if one["out"]:
+            print_row(console, "dropped", f"{one['what']}: {one['out']}")
+    winner = result["standings"][0]
+    seeds = f"{len(winner['seeds'])} seeds"
+    spread = f"{number(winner['mean'])} ± {number(winner['std'])} ({seeds})"
+    print_row(console, "winner", f"{winner['what']}: {result['metric']} {spread}", "bold green")
+    print_row(console, "lead", _lead(result))
+    if result["winner"] == BASELINE:
+        print_row(
+            console,
+            "baseline",
+            "it has won: the search found nothing that is better over these seeds",
+            "yellow",
+        )
+    if result["tau"] is not None:
+        agrees = f"Kendall's tau {result['tau']:+.2f} between the sweep's ranking and this one"
+        print_row(console, "ranking", agrees)
+    if result["val"] is not None:
+        _print_scores(console, result)
+    if result["note"]:
+        print_row(console, "note", result["note"], "yellow")
+    if result["model"] is not None:
+        print_row(console, "model", f"{typed(folder / result['model'])}, its card is MODEL_CARD.md there")
+        print_row(console, "", launch_command("predict", folder / result["model"], "TABLE.csv"))
+
+
+def standings(result: Mapping[str, Any]) -> Table:
+    """The candidates of a race, best first; `result` as `raysweep.study.results.finalize.plain` makes it.
+
+    Beside the standings it gives the `metric`.
+    """
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("configuration", no_wrap=True)
+    for column in (result["metric"], "± 95%", "std", "seeds", "P(best)", "sweep"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for one in result["standings"]:
+        half = "-" if one["low"] is None else f"{(one['high'] - one['low']) / 2:.3g}"
+        chance = "dropped" if one["out"] else "-" if one["p_best"] is None else f"{one['p_best']:.0%}"
+        std = "-" if one["std"] is None else f"{one['std']:.3g}"
+        row = (number(one["mean"]), half, std, str(len(one["seeds"])), chance, number(one["sweep_value"]))
+        table.add_row(one["what"], *row)
+    return table
+
+
+def _lead(result: Mapping[str, Any]) -> str:
+    """The winner's lead over the next, held against what seeds alone do."""
+    if result["margin"] is None:
+        return "nothing to compare it with"
+    error = f"{number(result['margin'])} ± {number(result['margin_error'])} (standard error)"
+    lead = f"{error} over {result['runner_up']}"
+    return lead if result["clear"] else f"{lead}: within seed noise, take either"
+
+
+def _print_scores(console: Console, result: Mapping[str, Any]) -> None:
+    key, seed = score_key(result["metric"]), str(result["model_seed"])
+    for split, name in (("val", "validation"), ("test", "test")):
+        scores = result[split]
+        if scores is None:
+            continue
+        single = ", ".join(f"{word} {number(value)}" for word, value in scores["members"][seed].items())
+        together = ", ".join(f"{word} {number(value)}" for word, value in scores["ensemble"].items())
+        print_row(console, name, f"best seed ({seed}): {single}", "bold" if split == "test" else "")
+        print_row(console, "", f"all seeds averaged: {together}")
+        if split == "test":
+            print_row(console, "", f"mean over seeds: {key} {number(mean_of(scores, key))}")
+    difference = gap(result)
+    if difference is not None:
+        print_row(console, "gap", f"test minus validation, mean over seeds: {key} {difference:+.3g}")
+    for opening in result["opened_before"]:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(opening["t"]))
+        print_row(
+            console, "opened before", f"the test rows were looked at on {when} by `{opening['by']}`", "yellow"
+        )

@@ -1,0 +1,89 @@
+"""`launch.py status` and `list`: what status.json and a cluster's jobs say, for human eyes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from raysweep.console.formatting import number, settings
+from raysweep.console.rows import print_row
+from raysweep.console.stages import best_line, stages_table
+
+NOT_A_STATUS = ("wanted", "asked")
+
+
+def print_status(console: Console, status: Mapping[str, Any]) -> None:
+    """Print what `raysweep.study.journal.status_file.read_status` read."""
+    trials = status["trials"]
+    counts = ", ".join(f"{count} {name}" for name, count in trials.items() if name not in NOT_A_STATUS)
+    print_row(console, "study", status["study"])
+    print_row(console, "state", " - ".join(filter(None, [status["state"], status.get("reason", "")])))
+    print_row(
+        console, "trials", f"{trials.get('asked', 0)} of {trials.get('wanted', '?')}: {counts or 'none yet'}"
+    )
+    print_row(console, "epochs", str(status.get("epochs", 0)))
+    if "stages" in status:
+        print_parts(console, status)
+    for found in status.get("failures", ()):
+        stage = f"stages/{found['stage']}/" if "stage" in found else ""
+        where = f"{stage}trials/{found['first']}/error.txt"
+        print_row(console, found["outcome"], f"{found['trials']} x {found['error']} ({where})", "red")
+    if (best := status["best"]) and "stages" not in status:
+        value = f"{status['metric']} {number(best['value'])} at epoch {best['epoch']}"
+        print_row(console, "best", f"trial {int(best['trial'])}: {value}  {settings(best['config'])}")
+    for place, found in enumerate(status.get("front", ())):
+        values = ", ".join(f"{name} {number(value)}" for name, value in found["values"].items())
+        line = f"trial {int(found['trial'])}: {values}  {settings(found['config'])}"
+        print_row(console, "" if place else "front", line)
+
+
+def print_parts(console: Console, status: Mapping[str, Any]) -> None:
+    """Print the stages of a staged study, what each was made of, and its incumbent."""
+    console.print(stages_table(status))
+    for one in status["stages"]:
+        for place, line in enumerate(one["made_of"]):
+            print_row(console, "" if place else one["name"], line)
+    if status["best"]:
+        print_row(console, "best", best_line(status))
+
+
+def print_studies(console: Console, studies: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print the studies of a folder, one line each."""
+    if as_json:
+        console.print_json(data=list(studies))
+        return
+    table = Table("study", "state", "trials", "best", box=None, header_style="dim")
+    for status in studies:
+        trials, best = status["trials"], status["best"]
+        value = f"{status['metric']} {number(best['value'])}" if best else "-"
+        table.add_row(
+            status["study"], status["state"], f"{trials.get('asked', 0)}/{trials.get('wanted', '?')}", value
+        )
+    console.print(table if studies else "no study here yet")
+
+
+def print_job(console: Console, job: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a cluster's job, with the last line it said."""
+    if as_json:
+        console.print_json(data=dict(job))
+        return
+    print_row(console, "study", job["study"])
+    print_row(console, "job", f"{job['id']}, submitted by {job['user']}: {job['command']}")
+    print_row(console, "state", job["status"].lower())
+    print_row(console, "last", job["last"])
+
+
+def print_jobs(console: Console, jobs: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print a cluster's jobs, one line each."""
+    if as_json:
+        console.print_json(data=list(jobs))
+        return
+    table = Table("id", "state", "by", "started", box=None, header_style="dim")
+    for job in jobs:
+        started = time.strftime("%m-%d %H:%M", time.localtime(job["started_at"]))
+        table.add_row(job["id"], job["status"].lower(), job["user"], started)
+    console.print(table if jobs else "no sweep on this cluster yet")

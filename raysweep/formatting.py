@@ -1,0 +1,60 @@
+"""Keys and times as a person says them, wherever they are shown."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from raysweep.config.problem import printable
+
+
+def short_keys(keys: Iterable[str]) -> dict[str, str]:
+    """Flat key -> its last part, where that names it alone; else the whole key.
+
+    >>> short_keys(["optimizer_config.lr", "scheduler_config.min_lr"])
+    {'optimizer_config.lr': 'lr', 'scheduler_config.min_lr': 'min_lr'}
+    >>> short_keys(["optimizer_config.eps", "net_config.eps"])
+    {'optimizer_config.eps': 'optimizer_config.eps', 'net_config.eps': 'net_config.eps'}
+    """
+    keys = list(keys)
+    last = [key.rsplit(".", 1)[-1] for key in keys]
+    return {key: part if last.count(part) == 1 else key for key, part in zip(keys, last, strict=True)}
+
+
+def setting(value: object) -> str:
+    """One parameter's value: floats to four digits, anything else as it is written.
+
+    >>> setting(0.0342199), setting(64), setting("relu")
+    ('0.03422', '64', 'relu')
+    """
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, minutes and seconds, or hours and minutes; a dash for what is not known.
+
+    >>> duration(4.2), duration(75), duration(3 * 3600 + 120), duration(None)
+    ('4 s', '1 min 15 s', '3 h 02 min', '-')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+_SIGNS = re.compile(r"[\\`*\[\]<|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#>+=-]")
+
+
+def markdown_text(text: str) -> str:
+    r"""A text as Markdown that means itself: no link, picture, tag or emphasis of somebody's choosing.
+
+    >>> markdown_text("[x](http://y) <b> lr_max")
+    '\\[x\\](http&colon;//y) \\<b> lr_max'
+    """
+    escaped = _SIGNS.sub(r"\\\g<0>", printable(" ".join(text.split())))
+    return escaped.replace("://", "&colon;//")  # or GitHub and MLflow make a link of it

@@ -1,0 +1,41 @@
+"""One thing that was looked at before a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightCheck:
+    """What was looked at, and how it is.
+
+    Attributes:
+        state: OK, NOTE (worth knowing) or PROBLEM (the sweep would lose time to it).
+        name: what was looked at, a word or two.
+        says: how it is, in a line.
+        mend: what to do; empty where nothing is to be done.
+    """
+
+    state: str
+    name: str
+    says: str
+    mend: str = ""
+
+
+class PreflightFailed(Exception):
+    """A preflight found a problem; a line for each."""
+
+
+def require(checks: Iterable[PreflightCheck]) -> None:
+    """Nothing, if none of them is a problem.
+
+    Raises:
+        NotFit: with those that are.
+    """
+    problems = [check for check in checks if check.state == PROBLEM]
+    if problems:
+        lines = (f"preflight: {one.name}: {one.says}" + f"; {one.mend}" * bool(one.mend) for one in problems)
+        raise PreflightFailed("\n".join(lines))

@@ -1,0 +1,153 @@
+"""What preflight says of the data: numbers that are none, columns that say nothing, rows that leak."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from raysweep.advice.data import SHARED_SHARE, DataFacts
+from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightCheck
+from trainables.data import Data
+
+RARE = 0.1
+"""A class with less than this share of its even share of the rows is rare."""
+
+FAR_APART = 1e3
+"""Times; columns whose scales differ by more make a net see only the largest."""
+
+
+def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
+    """Look at the arrays that trials train on.
+
+    Args:
+        data: as trials get them.
+        facts: what was counted of them.
+    """
+    x, y = data.x_train, data.y_train
+    shape = " x ".join(map(str, x.shape))
+    parts = f"{len(data.parts)} folds" if len(data.parts) > 1 else f"{facts.val_rows} rows to validate on"
+    task = _task(data)
+    says = f"{shape} {x.dtype} to train on, {parts}, {facts.test_rows} to test on; {task}"
+    yield PreflightCheck(OK, "data", f"{says}; fingerprint {data.fingerprint[:12]}")
+    wrong = sum(int(np.count_nonzero(~np.isfinite(array))) for array in (x, y, data.x_val, data.y_val))
+    if wrong:
+        yield PreflightCheck(
+            PROBLEM, "numbers", f"{wrong} values are NaN or infinite", "fill or drop them in the data"
+        )
+        return  # what follows counts with them
+    yield from _columns(x.reshape(len(x), -1))
+    if data.labels:
+        yield from _labels(y)
+    else:
+        yield from _classes(data, facts) if data.classes else _target(y)
+    yield from _leak(facts, "test", facts.test_in_train, facts.test_rows)
+    yield from _leak(facts, "validation", facts.val_in_train, facts.first_val_rows)
+
+
+def _columns(x: np.ndarray) -> Iterator[PreflightCheck]:
+    """Args: x: (rows, columns)."""
+    spread = x.std(0, dtype=np.float64)
+    constant = int(np.count_nonzero(x.min(0) == x.max(0)))
+    if constant == x.shape[1]:
+        yield PreflightCheck(PROBLEM, "columns", "every column is constant: there is nothing to learn from")
+        return
+    if constant:
+        yield PreflightCheck(NOTE, "columns", f"{constant} of {x.shape[1]} are constant in the training rows")
+    real = spread[x.min(0) < x.max(0)]
+    factor = float(real.max() / np.median(real))
+    largest = float(np.abs(x).max() / np.median(real))
+    if factor > FAR_APART or largest > FAR_APART:
+        mend = "standardise them; a Table is"
+        yield PreflightCheck(
+            NOTE, "columns", f"scales differ by a factor of {max(factor, largest):.0e}", mend
+        )
+
+
+def _task(data: Data) -> str:
+    """What is to be predicted, in words; classes by name where their numbers are not their names."""
+    if data.labels:
+        return f"{data.labels} labels per row"
+    if not data.classes:
+        return f"regression of {data.out_features}"
+    if data.names == tuple(map(str, range(data.classes))):
+        return f"{data.classes} classes"
+    return f"{data.classes} classes: {_few(data.names)}"
+
+
+def _classes(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
+    """Whether every class is trained and validated on, and how many rows the rarest has."""
+    known = data.y_train[data.y_train >= 0]  # a class that the criterion ignores is below 0, or at its end
+    counts = np.bincount(known.reshape(-1), minlength=data.classes)[: data.classes]
+    names = data.names or tuple(map(str, range(data.classes)))
+    rarest, even = int(counts.argmin()), counts.sum() / data.classes
+    validated = np.unique(data.y_val)
+    untrained = [names[code] for code in validated if 0 <= code < data.classes and not counts[code]]
+    unvalidated = [names[code] for code in np.flatnonzero(counts) if code not in validated]
+    if untrained:
+        says = f"{_few(untrained)}: validated on and never trained on"
+        yield PreflightCheck(PROBLEM, "classes", says, "set data_config.stratify: true, or drop them")
+    elif np.count_nonzero(counts) == 1:
+        yield PreflightCheck(
+            PROBLEM, "classes", "all training rows are of one class: there is nothing to learn"
+        )
+    elif counts[rarest] < RARE * even:
+        says = f"class {names[rarest]} has {counts[rarest]} of {counts.sum()} training rows"
+        yield PreflightCheck(NOTE, "classes", says, "judge by more than accuracy, or weigh the criterion")
+    else:
+        yield PreflightCheck(OK, "classes", f"{counts.min()} to {counts.max()} training rows each")
+    for split, missing in (
+        ("validation", unvalidated),
+        ("test", [names[code] for code in facts.untested]),
+    ):
+        if missing:
+            says = f"none is of class {_few(missing)}"
+            yield PreflightCheck(NOTE, f"{split} rows", says, "set data_config.stratify: true")
+
+
+def _labels(y: np.ndarray) -> Iterator[PreflightCheck]:
+    """Whether every label holds in some training rows and not in others.
+
+    Args:
+        y: (rows, labels, ...).
+    """
+    share = y.reshape(len(y), y.shape[1], -1).mean(axis=(0, 2))
+    constant = np.flatnonzero((share == 0) | (share == 1))
+    if len(constant) == len(share):
+        yield PreflightCheck(
+            PROBLEM, "labels", "each is the same in all training rows: there is nothing to learn"
+        )
+    elif len(constant):
+        which = ", ".join(map(str, constant[:6]))
+        says = f"{len(constant)} of {len(share)} are the same in all training rows, as label {which}"
+        yield PreflightCheck(NOTE, "labels", says, "drop them, or gather rows in which they differ")
+    else:
+        yield PreflightCheck(
+            OK, "labels", f"they hold in {share.min():.0%} to {share.max():.0%} of the training rows"
+        )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _target(y: np.ndarray) -> Iterator[PreflightCheck]:
+    if (y.min(0) == y.max(0)).all():
+        yield PreflightCheck(PROBLEM, "target", "is constant in the training rows: there is nothing to learn")
+    elif np.abs(y).max() > FAR_APART:
+        says = f"reaches {np.abs(y).max():.1e}: the loss, and with it every useful rate, has that scale"
+        yield PreflightCheck(NOTE, "target", says, "standardise it")
+
+
+def _leak(facts: DataFacts, split: str, shared: int, rows: int) -> Iterator[PreflightCheck]:
+    says = f"{shared} of {rows} {split} rows stand among the training rows too"
+    if facts.leaks(shared, rows):
+        mend = "split whole groups of equal rows (return train and val), or drop duplicates before the split"
+        yield PreflightCheck(PROBLEM, "leak", says, mend)
+    elif rows and shared / rows > SHARED_SHARE:
+        twins = f"{facts.twins} of {facts.trained} training rows equal another one"
+        yield PreflightCheck(
+            NOTE, "leak", f"{says}, by coincidence it seems: columns are few and coarse, and {twins}"
+        )
+    elif rows:
+        yield PreflightCheck(OK, "leak", f"{shared} of {rows} {split} rows are trained on")

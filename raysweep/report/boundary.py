@@ -1,0 +1,245 @@
+"""Advice on the edges of the search space: where good trials crowd, the optimum may lie beyond.
+
+Judged by the mass of the top k, not by the single best, and on the parameter's own scale: a log range
+in its logarithm, whole numbers and ordered choices by their places. An adaptive sampler crowds where the
+first good trials happened to lie, on pure noise too: an edge counts only if trials near it did better
+than those that the same sampler proposed elsewhere at the same time (`edge_p_value`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
+
+from raysweep.config.natural_limits import natural_limits
+from raysweep.launch_command import launch_command
+from raysweep.report.formatting import setting
+from raysweep.report.subject import Subject
+from schedulers.space import Categorical, Domain, Float, Int
+
+NEAR = 0.05  # of the range, on its scale; the training template's
+MASS = 0.3  # of the top k
+LEVEL = 0.05  # of a false alarm, over all edges of a report
+K = 10
+DECADES = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One bound at which the good trials crowd, or at which the best lies.
+
+    Attributes:
+        key: the parameter.
+        side: lower or upper.
+        bound: the value at that edge.
+        best: the best trial's value.
+        best_there: whether it is within 5% of the edge.
+        near: of the top k, how many are.
+        of: k.
+        crowded: whether that is more than its sampler and chance explain; only then widening is advised.
+        widen: the `--set` that widens it, "" where nothing lies beyond.
+        sentence: all this, for a person.
+    """
+
+    key: str
+    side: str
+    bound: Any
+    best: Any
+    best_there: bool
+    near: int
+    of: int
+    crowded: bool
+    widen: str
+    sentence: str
+
+
+def edges(subject: Subject, k: int = K) -> tuple[Edge, ...]:
+    """The edges worth a word, those that are crowded first."""
+    ranked = subject.ranked()
+    ordered = {key: domain for key in subject.parameters if (domain := _in_order(subject.domains[key]))}
+    found: list[Edge] = []
+    for key, domain in ordered.items():
+        having = [trial for trial in ranked if key in subject.config(trial)]
+        values = [subject.config(trial)[key] for trial in having]
+        order = sorted(range(len(having)), key=lambda place: having[place].number)
+        for upper in (False, True):
+            near = [is_near(domain, value, upper) for value in values]
+            # `having` is ranked, so that a trial's place in it stands for its loss.
+            p_value = edge_p_value([near[place] for place in order], order)
+            is_significant = p_value < LEVEL / (2 * len(ordered))
+            cases = bool(subject.parameters[key].cases)
+            if edge := _edge(key, domain, values[: max(k, 1)], upper, cases, is_significant):
+                found.append(edge)
+    return tuple(sorted(found, key=lambda edge: not edge.crowded))
+
+
+def edge_p_value(near: Sequence[bool], losses: Sequence[float]) -> float:
+    """How likely trials near an edge would do so well if the edge did not matter, whatever the sampler does.
+
+    Under that hypothesis a trial's rank among those before it is uniform and independent of the past and
+    of where it lies (losses of equal distribution), so the sum over trials of
+    (near - share near so far) * (1 - 2 (rank - 1/2) / trials so far) is a martingale, also where the
+    sampler learns from the losses. Its normal approximation gives the p-value.
+
+    Args:
+        near: whether each trial lies near the edge, in the order in which they were asked for.
+        losses: theirs; lower is better, only the order counts.
+
+    >>> edge_p_value([True, False] * 10, [0, 1] * 10) < 0.01 < edge_p_value([True, False] * 10, [1, 0] * 10)
+    True
+    """
+    total = variance = 0.0
+    count, earlier = 0, list[float]()
+    for asked, (is_there, loss) in enumerate(zip(near, losses, strict=True), start=1):
+        count += is_there
+        insort(earlier, loss)
+        contrast = is_there - count / asked
+        middle_rank = (bisect_left(earlier, loss) + bisect_right(earlier, loss)) / 2  # ties share theirs
+        total += contrast * (1 - 2 * middle_rank / asked)
+        variance += contrast**2 * (1 - 1 / asked**2) / 3
+    return NormalDist().cdf(-total / math.sqrt(variance)) if variance else 1.0
+
+
+def extend_line(subject: Subject, found: Sequence[Edge]) -> str:
+    """The one command that widens all crowded edges of a study; "" where there is none."""
+    sets = " ".join(f"--set {edge.widen}" for edge in found if edge.crowded and edge.widen)
+    if not sets:
+        return ""
+    if subject.folder is None or not subject.can_extend(trials=True):
+        return f"{subject.rerun} --name {subject.name}-2 {sets}"
+    more = f"+{max(len(subject.trials) // 2, 5)}"
+    return f"{launch_command('extend', subject.folder, '--trials', more)} {sets}"
+
+
+def _in_order(domain: Domain) -> Domain | None:
+    """A domain that has edges: ranges, and choices that are numbers or declared ordered."""
+    if not isinstance(domain, Categorical):
+        return domain if domain.low < domain.high else None
+    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in domain.choices)
+    if len(domain.choices) < 3 or not (numbers or domain.ordered):
+        return None
+    return Categorical(tuple(sorted(domain.choices)), ordered=True) if numbers else domain
+
+
+def _edge(
+    key: str, domain: Domain, values: Sequence[Any], upper: bool, cases: bool, is_significant: bool
+) -> Edge | None:
+    """One bound, by the values of the top k; None where nothing is worth a word."""
+    there = [is_near(domain, value, upper) for value in values]
+    near, k = sum(there), len(values)
+    crowded = is_significant and near >= max(2, MASS * k)
+    if not (crowded or any(there[:1])):
+        return None
+    bound = _bound(domain, upper)
+    beyond = None if cases else further(domain, upper, natural_limits(key))
+    side = "upper" if upper else "lower"
+    widen = _set(key, domain, upper, beyond) if beyond is not None else ""
+    sentence = f"{near} of the top {k} lie at the {side.upper()} boundary ({setting(bound)})"
+    if there[0]:
+        sentence += f", the best ({setting(values[0])}) among them"
+    if not crowded:
+        sentence += "; where the sampler looked explains that, no reason to widen it yet"
+    elif widen:
+        sentence += f"; widen it to {setting(beyond)}"
+    else:
+        sentence += "; " + ("widen the case it lies in" if cases else "nothing sensible lies beyond")
+    return Edge(key, side, bound, values[0], there[0], near, k, crowded, widen, sentence)
+
+
+def is_near(domain: Domain, value: Any, upper: bool) -> bool:
+    """Whether a value lies within 5% of an edge; of few whole numbers or choices, on the last.
+
+    >>> domain = Float(1e-7, 1e-3, log=True)
+    >>> is_near(domain, 1.5e-7, False), is_near(domain, 3e-7, False), is_near(Int(3, 6), 6, True)
+    (True, False, True)
+    """
+    unit = domain.to_unit(value)
+    return unit >= 1 - NEAR if upper else unit <= NEAR
+
+
+def further(
+    domain: Domain, upper: bool, limits: tuple[float, float, bool] = (-math.inf, math.inf, True)
+) -> Any:
+    """A wider bound; None where nothing lies beyond (a range that begins at nought, or a count at one).
+
+    Args:
+        domain: the range or choices.
+        upper: which bound.
+        limits: see `natural_limits`; towards a finite upper one, half of the way that is left.
+
+    >>> further(Float(1e-7, 1e-3, log=True), False), further(Int(3, 6), True), further(Float(0.0, 0.5), False)
+    (1e-08, 8, None)
+    >>> further(Categorical((32, 64, 128), ordered=True), True)
+    256
+    """
+    beyond = _further(domain, upper)
+    if beyond is None or isinstance(domain, Categorical):
+        return beyond if beyond is None or limits[0] <= beyond < limits[1] else None
+    if upper and beyond >= limits[1]:
+        middle = float(f"{(domain.high + limits[1]) / 2:.4g}")
+        return middle if isinstance(domain, Float) and domain.high < middle < limits[1] else None
+    return max(beyond, limits[0]) if limits[0] < domain.low or upper else None
+
+
+def _further(domain: Domain, upper: bool) -> Any:
+    """The same, whatever the parameter means."""
+    if isinstance(domain, Categorical):
+        return _next_choice(domain.choices, upper)
+    low, high = domain.low, domain.high
+    if domain.log:
+        factor = 10.0**DECADES if isinstance(domain, Float) else 2.0
+        moved = high * factor if upper else low / factor
+        if isinstance(domain, Float):
+            return _round(moved)
+        whole = max(round(moved), 1)
+        return whole if whole != (high if upper else low) else None
+    reach = (high - low) / 2
+    if isinstance(domain, Int):
+        step = max(math.ceil(reach / domain.step), 1) * domain.step
+        moved_int = (
+            high + step if upper else max(low - step, 1 if low >= 1 else 0 if low >= 0 else low - step)
+        )
+        return moved_int if moved_int != (high if upper else low) else None
+    moved = _round(high + reach if upper else low - reach)
+    if not upper and low >= 0:
+        return None if low == 0 else max(moved, 0.0)
+    return moved
+
+
+def _next_choice(choices: Sequence[Any], upper: bool) -> Any:
+    """The next number of a row that grows by a constant factor or step; None of any other row."""
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in choices):
+        return None
+    row = list(choices) if upper else list(reversed(choices))
+    steps = {round(b - a, 12) for a, b in itertools.pairwise(row)}
+    whole = all(isinstance(one, int) for one in row)
+    moved = None
+    if len(steps) == 1:
+        moved = row[-1] + steps.pop()
+    elif 0 not in row and len({round(b / a, 9) for a, b in itertools.pairwise(row)}) == 1:
+        moved = row[-1] * (row[-1] / row[-2])
+    if moved is None or (moved <= 0 < row[-1]) or (whole and moved != int(moved)):
+        return None
+    return int(moved) if whole else _round(moved)
+
+
+def _set(key: str, domain: Domain, upper: bool, beyond: Any) -> str:
+    if isinstance(domain, Categorical):
+        choices = [*domain.choices, beyond] if upper else [beyond, *domain.choices]
+        return f"'search_space.{key}.choices={choices}'"
+    return f"search_space.{key}.{'max' if upper else 'min'}={beyond!r}"
+
+
+def _bound(domain: Domain, upper: bool) -> Any:
+    if isinstance(domain, Categorical):
+        return domain.choices[-1 if upper else 0]
+    return domain.high if upper else domain.low
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.2g}")

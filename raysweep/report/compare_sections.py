@@ -1,0 +1,191 @@
+"""A comparison's words, tables and figure, for all forms of it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from raysweep.formatting import short_keys
+from raysweep.report.compare import Comparison, Curve, as_json
+from raysweep.report.equal_budget import EqualBudgetComparison
+from raysweep.report.figures import Figure, dress
+from raysweep.report.formatting import number, setting
+from raysweep.report.html_page import page
+from raysweep.report.markdown import markdown
+from raysweep.report.report_files import put_file
+from raysweep.report.sections import Section
+
+WIDE = 10.0
+COLOURS = ("#3b82c4", "#e8973a", "#2aa198", "#8e6bbf", "#d64550", "#7f8c3b")
+
+
+def sections(found: Comparison) -> list[Section]:
+    """The comparison from top to bottom."""
+    return list(_sections(found))
+
+
+def title(found: Comparison) -> str:
+    """Who is held against whom."""
+    sides = dict.fromkeys(each.side for each in found.sweeps)
+    return " against ".join(
+        ", ".join(each.name for each in found.sweeps if each.side == side) for side in sides
+    )
+
+
+def _sections(found: Comparison) -> Iterator[Section]:
+    lines = [f"{found.objective} {found.metric}, {found.direction.replace('ize', 'ised')}"]
+    lines += [f"caution\t{caution}" for caution in found.cautions]
+    yield Section(
+        "sweeps",
+        "Sweeps",
+        tuple(lines),
+        ("sweep", "side", "best", "trial", "trials ended", "epochs", "chance (std)"),
+        tuple(
+            (
+                each.name,
+                each.side,
+                number(each.best.value),
+                str(each.best.number),
+                str(each.trials),
+                str(each.epochs),
+                "-" if each.noise is None else f"{each.noise.std:.2g}{'' if each.noise.sure else ' ?'}",
+            )
+            for each in found.sweeps
+        ),
+    )
+    yield _budget(found)
+    if found.retrained:
+        words = tuple(f"{each.one}, {each.other}\t{each.verdict}" for each in found.retrained)
+        yield Section("retrained", "Retrained winners", words)
+    yield Section("regret", "Best so far")
+    if found.agreements:
+        words = tuple(f"{one.one} and {one.other}\t{one.sentence}" for one in found.agreements)
+        yield Section("agreement", "Do they agree on a winner?", words)
+    yield _winners(found)
+
+
+def _budget(found: Comparison) -> Section:
+    """At equal budget, pair by pair."""
+    lines = []
+    for duel in found.duels:
+        values, medians = (
+            " against ".join(", ".join(map(number, side)) for side in pair)
+            for pair in (duel.values, duel.medians)
+        )
+        lines.append(
+            f"{duel.one}, {duel.other}\t{duel.verdict}. After {duel.epochs} epochs each: {values}; "
+            f"median over resampled orders {medians}{_median_difference(duel)}"
+        )
+    if found.how_to_test:
+        lines.append(f"test\t{found.how_to_test}")
+    return Section("budget", "Best at equal budget", tuple(lines))
+
+
+def _median_difference(duel: EqualBudgetComparison) -> str:
+    if math.isnan(duel.low):
+        return ""
+    return (
+        f"; {duel.one} is better by {setting(duel.lead)} at the median difference, "
+        f"{setting(duel.low)} to {setting(duel.high)} ({100 * duel.confidence:.3g} % interval)"
+    )
+
+
+def _winners(found: Comparison) -> Section:
+    keys = list(dict.fromkeys(key for each in found.sweeps for key in each.best.config))
+    names = short_keys(keys)
+    rows = tuple(
+        (
+            each.name,
+            *(setting(each.best.config[key]) if key in each.best.config else "" for key in keys),
+        )
+        for each in found.sweeps
+    )
+    return Section("winners", "The winners' settings", (), ("sweep", *(names[key] for key in keys)), rows)
+
+
+def figures(found: Comparison) -> list[Figure]:
+    """The best so far, with the intervals of resampled orders."""
+    plot = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05)
+    sides = list(dict.fromkeys(each.side for each in found.sweeps))
+    for each in found.sweeps:
+        colour = COLOURS[sides.index(each.side) % len(COLOURS)]
+        for col, curve in enumerate((each.by_trials, each.by_epochs), start=1):
+            for trace in _traces(each.name, curve, colour, first=col == 1):
+                plot.add_trace(trace, row=1, col=col)
+    plot.update_xaxes(title_text="trials ended", row=1, col=1)
+    plot.update_xaxes(title_text="epochs", row=1, col=2)
+    plot.update_yaxes(title_text=found.metric, row=1, col=1)
+    if _wide(found):
+        plot.update_yaxes(type="log")
+    plot.update_layout(height=460)
+    figure = Figure(
+        "best_so_far",
+        "regret",
+        "The best so far against what was spent",
+        "Regret is the distance to the best line's end. Lines are what happened; bands hold 90 % of orders "
+        "drawn anew from the same trials: the luck of order within one search, not that of another search.",
+        plot,
+    )
+    dress(plot)
+    return [figure]
+
+
+def _wide(found: Comparison) -> bool:
+    """Whether values span an order of magnitude, and none forbids a log axis."""
+    values = [
+        value
+        for each in found.sweeps
+        for value in (*each.by_trials.best, *each.by_trials.low, *each.by_trials.high)
+        if not math.isnan(value)
+    ]
+    return min(values) > 0 and max(values) > WIDE * min(values)
+
+
+def _traces(name: str, curve: Curve, colour: str, *, first: bool) -> Iterator[Any]:
+    known = [place for place, value in enumerate(curve.low) if not math.isnan(value + curve.high[place])]
+    spent = [curve.spent[place] for place in known]
+    band = [curve.low[place] for place in known] + [curve.high[place] for place in reversed(known)]
+    yield go.Scatter(
+        x=spent + spent[::-1],
+        y=band,
+        fill="toself",
+        fillcolor=colour,
+        opacity=0.18,
+        line={"width": 0},
+        legendgroup=name,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    yield go.Scatter(
+        x=curve.spent,
+        y=[None if math.isnan(value) else value for value in curve.best],
+        name=name,
+        legendgroup=name,
+        showlegend=first,
+        mode="lines",
+        line={"shape": "hv", "color": colour},
+    )
+
+
+def write(found: Comparison, folder: Path) -> list[Path]:
+    """Write compare.html, compare.md and compare.json into a folder, made if missing; their paths.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    parts = sections(found)
+    goal = f"{found.direction} {found.metric}"
+    return put_file(
+        folder,
+        {
+            "compare.html": page(title(found), goal, parts, figures(found)),
+            "compare.md": markdown(title(found), "compare.html", parts),
+            "compare.json": json.dumps(as_json(found), indent=1) + "\n",
+        },
+    )

@@ -1,0 +1,47 @@
+"""The report as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from raysweep.formatting import markdown_text
+from raysweep.report.report import Report
+from raysweep.report.sections import Section, sections
+
+
+def as_markdown(found: Report) -> str:
+    """The report as one Markdown text; figures are in the page beside it."""
+    return markdown(found.subject.name, "report.html", sections(found))
+
+
+def markdown(title: str, page: str, parts: Iterable[Section]) -> str:
+    """Sections as one Markdown text; `page` is the name of the file that has the figures."""
+    lines = [f"# {markdown_text(title)}", "", f"The figures are in [{page}]({page}).", ""]
+    for section in parts:
+        lines += _section(section)
+    return "\n".join(lines)
+
+
+def _section(section: Section) -> Iterator[str]:
+    if not section.lines and not section.rows:
+        return
+    yield from (f"## {markdown_text(section.title)}", "")
+    for line in section.lines:
+        label, tab, text = line.partition("\t")
+        if not tab:
+            yield from (markdown_text(label), "")
+        elif label:
+            yield f"- **{markdown_text(label)}**: {_code(text)}"
+        else:
+            yield f"  - {markdown_text(text)}"
+    yield ""
+    if section.head:
+        yield "| " + " | ".join(map(markdown_text, section.head)) + " |"
+        yield "|" + "---|" * len(section.head)
+        yield from ("| " + " | ".join(map(markdown_text, row)) + " |" for row in section.rows)
+        yield ""
+
+
+def _code(text: str) -> str:
+    """A command as code, anything else as words."""
+    return f"`{text}`" if text.startswith("python ") and "`" not in text else markdown_text(text)

@@ -1,0 +1,326 @@
+"""The figures Optuna has none of: learning curves, regret, importance with intervals, a population's life."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from raysweep.formatting import short_keys
+from raysweep.report.formatting import number, setting
+from raysweep.report.importance import Importance
+from raysweep.report.series import Curve, asks_for_log, copies, curves, progress
+from raysweep.report.subject import Subject
+from raysweep.report.tables import Tables
+from schedulers.space import Categorical
+
+Drawn = tuple[str, str, str, str, Any]  # name, section, title, caption, plot
+COLOURS = {
+    "completed": "#3b82c4",
+    "stopped": "#e8973a",
+    "diverged": "#d64550",
+    "failed": "#7a1f2b",
+    "infeasible": "#8e6bbf",
+    "running": "#2aa198",
+    "paused": "#a0a8b0",
+    "pending": "#a0a8b0",
+}
+BEST = "#16a34a"
+INTERVALS_OF = 12  # trials whose predictions are drawn: more hide each other
+
+
+def figures(subject: Subject, tables: Tables, importance: Importance) -> Iterator[Drawn]:
+    """All of them that the study's data bear."""
+    steps = progress(subject)
+    if len(steps) > 1:
+        yield (
+            "regret",
+            "progress",
+            "Regret: how far the best so far was from the best of all",
+            "The same curve against four costs: where it is flat, what was spent there brought nothing. "
+            "It ends where the best was found.",
+            _regret(subject, steps),
+        )
+    lines = curves(subject)
+    if any(len(curve.epochs) > 1 for curve in lines):
+        yield (
+            "curves",
+            "curves",
+            "Learning curves by outcome",
+            "Green is the winner; a stopped curve that was about to cross it would be a false stop. Click an "
+            "outcome in the legend to hide it; hover for the reason.",
+            _curves(subject, lines),
+        )
+    if any(curve.predicted for curve in lines):
+        yield (
+            "predicted",
+            "curves",
+            "Predicted final values, and the ranges that are to hold nine of ten ends",
+            "What the rule expected of a trial's end (cross), epoch by epoch. A range is as wide as its "
+            "earlier predictions were off; there is none before five of them have come to their end. "
+            "Reasons say how many ranges held.",
+            _predicted(subject, lines),
+        )
+    if importance.shares:
+        yield (
+            "importance",
+            "parameters",
+            "Importance of the parameters",
+            "fANOVA: share of the variance over the space. PED-ANOVA: what tells the better trials from "
+            "the rest. Bars hold nine of ten figures of trials drawn anew; overlaps leave the order open.",
+            _importance(importance),
+        )
+    if subject.is_population:
+        yield (
+            "lineage",
+            "population",
+            "Who copied whom",
+            "A row is a member; an arrow carries weights from donor to copy. Green is what the winner "
+            "came from.",
+            _lineage(subject),
+        )
+        if len(tables.schedule) > 1:
+            yield (
+                "schedule",
+                "population",
+                "The schedule that the winner's weights were trained under",
+                "A population finds a schedule, not a setting: to train anew, replay all of it.",
+                _schedule(subject, tables),
+            )
+
+
+def _regret(subject: Subject, steps: Sequence[Any]) -> Any:
+    axes = [
+        ("trials ended", [step.trials for step in steps]),
+        ("epochs", [step.epochs for step in steps]),
+        ("wall-clock, minutes", [step.wall_s / 60 for step in steps]),
+    ]
+    if subject.gpus:
+        axes.append(("GPU-hours", [step.busy_s * subject.gpus / 3600 for step in steps]))
+    else:
+        axes.append(("slot-hours", [step.busy_s / 3600 for step in steps]))
+    plot = make_subplots(rows=2, cols=2, horizontal_spacing=0.1, vertical_spacing=0.18)
+    left = [step.regret for step in steps if step.regret > 0]
+    scale = {"type": "log"} if asks_for_log(left) else {"rangemode": "tozero"}
+    for place, (title, spent) in enumerate(axes):
+        at = {"row": place // 2 + 1, "col": place % 2 + 1}
+        plot.add_trace(
+            go.Scatter(
+                x=spent,
+                y=[step.regret or None for step in steps],
+                line={"shape": "hv", "color": COLOURS["completed"]},
+                mode="lines",
+                showlegend=False,
+                customdata=[number(step.best) for step in steps],
+                hovertemplate=f"{title} %{{x:.4g}}<br>best %{{customdata}}, regret %{{y:.4g}}<extra></extra>",
+            ),
+            **at,
+        )
+        plot.update_xaxes(title_text=title, rangemode="tozero", **at)
+        plot.update_yaxes(title_text="regret" if place % 2 == 0 else None, **scale, **at)
+    plot.update_layout(height=520)
+    return plot
+
+
+def _curves(subject: Subject, lines: Sequence[Curve]) -> Any:
+    plot, seen = go.Figure(), set()
+    for curve in lines:
+        group = "best" if curve.best else curve.outcome
+        colour = BEST if curve.best else COLOURS.get(curve.outcome, "#a0a8b0")
+        plot.add_trace(
+            go.Scatter(
+                x=curve.epochs,
+                y=curve.values,
+                mode="lines" if len(curve.epochs) > 1 else "markers",
+                name=group,
+                legendgroup=group,
+                showlegend=group not in seen,
+                line={"color": colour, "width": 3 if curve.best else 1.2},
+                opacity=1.0 if curve.best else 0.55,
+                hovertemplate=f"trial {curve.number}, epoch %{{x}}: %{{y:.6g}}"
+                f"<br>{_safe(curve.reason)}<extra></extra>",
+            )
+        )
+        seen.add(group)
+    log = asks_for_log([value for curve in lines for value in curve.values])
+    plot.update_xaxes(title_text="epoch")
+    plot.update_yaxes(title_text=subject.metric, type="log" if log else "linear")
+    plot.update_layout(height=480, legend={"orientation": "h", "y": 1.08})
+    return plot
+
+
+def _predicted(subject: Subject, lines: Sequence[Curve]) -> Any:
+    told = [curve for curve in lines if curve.predicted][-INTERVALS_OF:]
+    plot = go.Figure()
+    for curve in told:
+        colour = BEST if curve.best else COLOURS.get(curve.outcome, "#a0a8b0")
+        epochs, middle, low, high = zip(*curve.predicted, strict=True)
+        plot.add_trace(
+            go.Scatter(
+                x=epochs,
+                y=middle,
+                mode="lines+markers",
+                name=f"trial {curve.number} ({curve.outcome})",
+                line={"color": colour},
+                opacity=0.8,
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "thickness": 1,
+                    "array": [top - mid for top, mid in zip(high, middle, strict=True)],
+                    "arrayminus": [mid - bottom for bottom, mid in zip(low, middle, strict=True)],
+                },
+            )
+        )
+        if curve.outcome == "completed":
+            plot.add_trace(
+                go.Scatter(
+                    x=curve.epochs[-1:],
+                    y=curve.values[-1:],
+                    mode="markers",
+                    showlegend=False,
+                    marker={"symbol": "x", "size": 10, "color": colour},
+                    name=f"trial {curve.number}, its end",
+                )
+            )
+    plot.update_xaxes(title_text="epoch of the prediction")
+    plot.update_yaxes(title_text=f"{subject.metric}, predicted for the last epoch")
+    plot.update_layout(height=460)
+    return plot
+
+
+def _importance(found: Importance) -> Any:
+    shares = list(reversed(found.shares))
+    names = short_keys([share.name for share in shares])
+    plot = go.Figure()
+    for label, colour, rows in (
+        (
+            "PED-ANOVA",
+            "#a0a8b0",
+            [(each.ped_anova, each.ped_anova_low, each.ped_anova_high) for each in shares],
+        ),
+        (
+            "fANOVA",
+            COLOURS["completed"],
+            [(each.fanova, each.fanova_low, each.fanova_high) for each in shares],
+        ),
+    ):
+        plot.add_trace(
+            go.Bar(
+                y=[names[share.name] for share in shares],
+                x=[middle for middle, _, _ in rows],
+                name=label,
+                orientation="h",
+                marker_color=colour,
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "thickness": 1.2,
+                    "array": [max(high - middle, 0.0) for middle, _, high in rows],
+                    "arrayminus": [max(middle - low, 0.0) for middle, low, _ in rows],
+                },
+            )
+        )
+    plot.update_layout(barmode="group", height=140 + 60 * len(shares), legend={"orientation": "h", "y": 1.15})
+    plot.update_xaxes(range=[0, 1], tickformat=".0%")
+    return plot
+
+
+def _lineage(subject: Subject) -> Any:
+    taken = copies(subject)
+    line = _line_of_the_best(subject)
+    plot = go.Figure()
+    for trial in subject.trials:
+        if trial.curve:
+            plot.add_trace(
+                go.Scatter(
+                    x=[point.epoch for point in trial.curve],
+                    y=[trial.number] * len(trial.curve),
+                    mode="markers",
+                    marker={
+                        "size": 9,
+                        "color": [subject.sign * point.loss for point in trial.curve],
+                        "coloraxis": "coloraxis",
+                    },
+                    hovertemplate=f"trial {trial.number}, epoch %{{x}}: %{{marker.color:.5g}}<extra></extra>",
+                    showlegend=False,
+                )
+            )
+    for copy in taken:
+        on_line = (copy.trial, copy.epoch) in line
+        plot.add_annotation(
+            x=copy.epoch + 0.35,
+            y=copy.trial,
+            ax=copy.epoch,
+            ay=copy.donor,
+            xref="x",
+            yref="y",
+            axref="x",
+            ayref="y",
+            arrowhead=2,
+            arrowwidth=2.5 if on_line else 1,
+            hovertext=copy.reason,
+            arrowcolor=BEST if on_line else "rgba(128,128,128,0.6)",
+            text="",
+        )
+    plot.update_xaxes(title_text="epoch")
+    plot.update_yaxes(title_text="member", dtick=1 if len(subject.trials) <= 20 else None)
+    plot.update_layout(
+        height=200 + 26 * min(len(subject.trials), 30),
+        coloraxis={
+            "colorscale": "Viridis_r" if subject.sign > 0 else "Viridis",
+            "colorbar": {"title": subject.metric},
+        },
+    )
+    return plot
+
+
+def _line_of_the_best(subject: Subject) -> set[tuple[int, int]]:
+    """The copies that the winner's weights went through: (copying trial, epoch)."""
+    ranked = subject.ranked()
+    found: set[tuple[int, int]] = set()
+    name, until = (ranked[0].trial if ranked else ""), math.inf
+    while name:
+        past = [step for step in subject.record.trials[name].lineage if step.epoch < until]
+        if not past:
+            break
+        found.add((int(name), past[-1].epoch))
+        name, until = past[-1].donor, past[-1].epoch
+    return found
+
+
+def _schedule(subject: Subject, tables: Tables) -> Any:
+    keys = list(tables.schedule[0].config)
+    names = short_keys(keys)
+    ends = [step.after_epoch for step in tables.schedule] + [
+        max(subject.epochs, tables.schedule[-1].after_epoch + 1)
+    ]
+    plot = make_subplots(rows=len(keys), cols=1, shared_xaxes=True, vertical_spacing=0.06)
+    for place, key in enumerate(keys, start=1):
+        values = [step.config[key] for step in tables.schedule]
+        plot.add_trace(
+            go.Scatter(
+                x=ends,
+                y=[*values, values[-1]],
+                mode="lines+markers",
+                showlegend=False,
+                line={"shape": "hv", "color": BEST},
+                hovertemplate=f"after epoch %{{x}}: {names[key]} %{{y}}<extra></extra>",
+            ),
+            row=place,
+            col=1,
+        )
+        domain = subject.domains.get(key)
+        log = not isinstance(domain, Categorical) and domain is not None and domain.log
+        plot.update_yaxes(title_text=names[key], type="log" if log else None, row=place, col=1)
+    plot.update_xaxes(title_text="epoch", row=len(keys), col=1)
+    plot.update_layout(height=120 + 150 * len(keys))
+    return plot
+
+
+def _safe(text: str) -> str:
+    """A reason inside plotly's hover text, which reads markup."""
+    return setting(text).replace("&", "&amp;").replace("%{", "% {")[:160]

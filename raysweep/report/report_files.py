@@ -1,0 +1,45 @@
+"""A report's files: runs/<study>/report/, each replaced whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from raysweep.report.markdown import as_markdown
+from raysweep.report.report import Report, as_json
+
+FOLDER = "report"
+
+
+def write(found: Report, folder: Path) -> list[Path]:
+    """Write report.html, report.md and report.json into a folder, made if missing; their paths.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    from raysweep.report.figures import figures
+    from raysweep.report.html_page import as_page
+
+    return put_file(
+        folder,
+        {
+            "report.html": as_page(found, figures(found.subject, found.tables, found.importance)),
+            "report.md": as_markdown(found),
+            "report.json": json.dumps(as_json(found), indent=1) + "\n",
+        },
+    )
+
+
+def put_file(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write files into a folder, made if missing, each replaced whole; their paths.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        draft = folder / f".{name}.tmp"
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(folder / name)
+    return [folder / name for name in texts]

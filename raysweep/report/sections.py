@@ -1,0 +1,198 @@
+"""The report's words and tables, once for all its forms: a heading, sentences, and rows of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from raysweep.formatting import duration, short_keys
+from raysweep.report.formatting import number, percent, setting
+from raysweep.report.importance import Share
+from raysweep.report.report import Report
+from raysweep.report.tables import Baseline, Row
+from raysweep.study.results.stop_audit import Audit
+
+MEND = " → "  # between what was found and what mends it
+BAR = 20  # characters of an importance of 1, as the training template's hpo-report draws it
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A piece of the report.
+
+    Attributes:
+        name: a word for links, and where figures of that name go.
+        title: its heading.
+        lines: sentences, or label and text parted by a tab.
+        head: of its table; empty for none.
+        rows: of its table.
+    """
+
+    name: str
+    title: str
+    lines: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+def sections(found: Report) -> list[Section]:
+    """The report from top to bottom."""
+    return list(_sections(found))
+
+
+def _sections(found: Report) -> Iterator[Section]:
+    numbers = found.tables
+    yield Section("summary", "Summary", tuple(_summary(found)))
+    yield Section("findings", "Findings", tuple(_findings(found)))
+    yield _top(found)
+    yield Section("progress", "Progress")
+    yield Section("curves", "Learning curves")
+    yield _parameters(found)
+    if found.edges:
+        yield Section("boundary", "Boundary warnings", tuple(_boundary(found)))
+    if len(found.subject.metrics) > 1:
+        names = ", ".join(map(str, found.front)) or "none yet"
+        yield Section("front", "Pareto front", (f"Trials on the front: {names}.",))
+    if found.subject.is_population:
+        keys = list(numbers.schedule[0].config) if numbers.schedule else []
+        yield Section(
+            "population",
+            "Population",
+            (),
+            ("after epoch", *short_keys(keys).values()) if keys else (),
+            tuple(
+                (str(step.after_epoch), *(setting(step.config[key]) for key in keys))
+                for step in numbers.schedule
+            ),
+        )
+    rows = tuple((cause.outcome, str(cause.count), cause.example) for cause in numbers.causes)
+    yield Section("reasons", "Why trials ended", (), ("outcome", "trials", "for example"), rows)
+    yield Section("time", "Time")
+
+
+def _summary(found: Report) -> Iterator[str]:
+    subject, numbers = found.subject, found.tables
+    facts = numbers.statistics
+    counts = ", ".join(f"{count} {word}" for word, count in facts.counts.items())
+    asked = f"{facts.trials} of {facts.wanted}" if facts.trials != facts.wanted else str(facts.trials)
+    yield f"state\t{subject.state}"
+    yield f"trials\t{asked} total, {counts}"
+    if numbers.best is not None:
+        best = numbers.best
+        counts_by = subject.record.objective
+        partial = "" if best.outcome == "completed" else f" ({best.outcome}; no trial is complete yet)"
+        yield f"best\ttrial #{best.number}: {counts_by} {subject.metric} {number(best.value)}{partial}"
+        for key, value in best.config.items():
+            yield f"\t{key}: {setting(value)}"
+        if best.group:
+            yield f"group\t{best.group}"
+    if numbers.baseline is not None:
+        yield f"baseline\t{_baseline(numbers.baseline)}"
+    yield f"stopped\t{numbers.stops.sentence}"
+    if subject.epochs:
+        saved = "" if not facts.saved_s else f" (about {duration(facts.saved_s)})"
+        yield (
+            f"epochs\t{facts.epochs_run} run of {facts.epochs_whole}; "
+            f"{facts.epochs_saved} saved by stopping early{saved}"
+        )
+    busy = f"{duration(facts.busy_s)} of training" if facts.busy_s else "no clock"
+    used = "" if facts.utilisation is None else f", slots {percent(facts.utilisation)} busy"
+    gpu = f", {facts.gpu_s / 3600:.2f} GPU-hours" if facts.gpu_s else ""
+    yield f"time\t{duration(facts.wall_s)} wall-clock, {busy}{used}{gpu}"
+    if numbers.audit is not None:
+        yield f"audit\t{_audit(found, numbers.audit)}"
+
+
+def _baseline(own: Baseline) -> str:
+    word = "better" if own.gain > 0 else "worse"
+    gain = "" if own.relative is None else f", {abs(own.relative):.1%} {word}"
+    return f"trial #{own.number}: {number(own.value)}; the best of the search: {number(own.best)}{gain}"
+
+
+def _audit(found: Report, seen: Audit) -> str:
+    stops = f"{seen.audited} of {seen.audited + seen.stopped} stops were let run on"
+    if not seen.judged or seen.at_most is None:
+        return f"{stops}; none of them can be judged yet"
+    false = f"{len(seen.false_stops)} were false (at most {seen.at_most:.0%} are, with 95 % confidence)"
+    return (
+        f"{stops}; of {seen.judged} judged {false}: {seen.loss_sentence}; "
+        f"{seen.epochs_saved} epochs saved by the other stops, {seen.epochs_spent} spent on the audit"
+    )
+
+
+def _findings(found: Report) -> Iterator[str]:
+    if not found.findings:
+        yield "Nothing out of the ordinary."
+    for finding in found.findings:
+        yield f"{finding.severity}: {finding.name}\t{finding.evidence}. {finding.reading}{MEND}{finding.mend}"
+
+
+def _top(found: Report) -> Section:
+    rows = found.tables.top
+    keys = list(found.subject.parameters) or list(rows[0].config if rows else ())
+    names = short_keys(keys)
+    several = any(row.epochs != rows[0].epochs for row in rows)
+    mixed = any(row.outcome != "completed" for row in rows)
+    more = [*(["epochs"] if several else ()), *(["outcome"] if mixed else ())]
+    return Section(
+        "top",
+        f"Top {len(rows)} trials",
+        (),
+        ("#", found.subject.metric, *(names[key] for key in keys), *more),
+        tuple(_cells(row, keys, more) for row in rows),
+    )
+
+
+def _cells(row: Row, keys: list[str], more: list[str]) -> tuple[str, ...]:
+    """A row; epochs and outcome only where they tell rows apart."""
+    settings = (setting(row.config[key]) if key in row.config else "" for key in keys)
+    told = {"epochs": str(row.epochs), "outcome": row.outcome}
+    return str(row.number), number(row.value), *settings, *(told[word] for word in more)
+
+
+def _parameters(found: Report) -> Section:
+    seen = found.importance
+    names = short_keys([each.name for each in seen.shares])
+    lines = [f"{seen.caution[:1].upper()}{seen.caution[1:]}."] if seen.caution else []
+    if found.subject.is_population:
+        lines.append(
+            "Members changed their settings in mid-training: only their last ones are looked at here."
+        )
+    if seen.shares:
+        lines.append(
+            "Resampled: where nine of ten figures lie when the trials are drawn anew. It shows how much "
+            "depends on single trials, not how far the figure is from the truth."
+        )
+    if seen.left_out:
+        lines.append(f"Left out, for not every trial has them: {', '.join(seen.left_out)}.")
+    if seen.pairs:
+        strongest = seen.pairs[0]
+        lines.append(
+            f"Strongest interaction: {' with '.join(names[name] for name in strongest.names)} explains "
+            f"{strongest.share:.1%} of the variance beyond what each does alone."
+        )
+    return Section(
+        "parameters",
+        "Parameter importance",
+        tuple(lines),
+        ("parameter", "fANOVA", "", "resampled", "PED-ANOVA", "resampled") if seen.shares else (),
+        tuple(_share(share, names) for share in seen.shares),
+    )
+
+
+def _share(share: Share, names: Mapping[str, str]) -> tuple[str, ...]:
+    return (
+        names[share.name],
+        f"{share.fanova:.4f}",
+        "█" * round(BAR * share.fanova),
+        f"{share.fanova_low:.2f}-{share.fanova_high:.2f}",
+        f"{share.ped_anova:.4f}",
+        f"{share.ped_anova_low:.2f}-{share.ped_anova_high:.2f}",
+    )
+
+
+def _boundary(found: Report) -> Iterator[str]:
+    for edge in found.edges:
+        yield f"{edge.key}\t{edge.sentence}"
+    if found.widen:
+        yield f"widen\t{found.widen}"

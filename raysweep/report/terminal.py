@@ -1,0 +1,99 @@
+"""The report in a terminal, laid out for its width; a command is never broken, for it is to be copied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from raysweep.report.report import Report
+from raysweep.report.sections import MEND, Section, sections
+
+STYLES = {"problem": "bold red", "advice": "yellow", "note": "cyan"}
+LABEL_WIDTH = 11
+HIDDEN = ("reasons",)  # long reasons; they are in the page
+LONG = 90  # characters of a cell
+UNBOUNDED = 10_000  # columns
+
+
+def print_report(console: Console, found: Report) -> None:
+    """Print what fits a terminal: all but the figures and the list of reasons."""
+    console.print(Text(f"Study: {found.subject.name}", style="bold"))
+    print_sections(console, sections(found))
+
+
+def print_sections(console: Console, parts: Iterable[Section]) -> None:
+    """Print sections, those left out that would not fit."""
+    for section in parts:
+        if section.name not in HIDDEN and (section.lines or section.rows):
+            _print(console, section)
+
+
+def _print(console: Console, section: Section) -> None:
+    if section.name != "summary":
+        console.print(Text(f"\n{section.title}", style="bold"))
+    for line in section.lines:
+        _print_line(console, line)
+    if section.head:
+        _print_table(console, section)
+
+
+def _print_line(console: Console, line: str) -> None:
+    """A label beside its text; where the label is long, over it; what mends it on a line of its own."""
+    label, tab, text = line.partition("\t")
+    if not tab:
+        console.print(Text(label))
+        return
+    text, _, mend = text.partition(MEND)
+    style = STYLES.get(label.partition(":")[0], "dim")
+    if _is_command(text):
+        console.print(Text.assemble((f"{label:<{LABEL_WIDTH}}  ", style), text), soft_wrap=True)
+    elif len(label) <= LABEL_WIDTH:
+        row = Table.grid(padding=(0, 2))
+        row.add_column(width=LABEL_WIDTH)
+        row.add_column(overflow="fold")
+        row.add_row(Text(label, style), Text(text))
+        console.print(row)
+    else:
+        console.print(Text(label, style))
+        console.print(Padding(Text(text), (0, 0, 0, 2)))
+    if mend:
+        console.print(Text.assemble(("  → ", "dim"), mend, "\n"), soft_wrap=True)
+
+
+def _print_table(console: Console, section: Section) -> None:
+    """A table; where it is wider than the terminal, a paragraph for each row: no cell is cut off."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for place, heading in enumerate(section.head):
+        numeric = all(_is_number(row[place]) for row in section.rows)
+        table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
+    for row in section.rows:
+        table.add_row(*(Text(cell[:LONG]) for cell in row))
+    wide = console.options.update(max_width=UNBOUNDED)
+    if Measurement.get(console, wide, table).maximum <= console.width:
+        console.print(table)
+        return
+    for row in section.rows:
+        pairs = zip(section.head[1:], row[1:], strict=True)
+        words = "  ".join(f"{heading} {cell}".strip() for heading, cell in pairs if cell and heading)
+        line = Table.grid(padding=(0, 2))
+        line.add_column(no_wrap=True)
+        line.add_column(overflow="fold")
+        line.add_row(Text(row[0], "bold"), Text(words))
+        console.print(line)
+
+
+def _is_command(text: str) -> bool:
+    return text.startswith(("python ", "--set "))
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,245 @@
+"""A staged sweep carried out: its stages one after the other on one Ray, each a study of its own."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from raysweep.cli.codes import EXIT_CODES
+from raysweep.cluster.target import Target
+from raysweep.config import Sweep, SweepError
+from raysweep.config.stage import LR
+from raysweep.console.console import stdout
+from raysweep.console.live import watch
+from raysweep.console.retrain import standings
+from raysweep.console.stages import print_stage, print_stages
+from raysweep.console.summary import print_places, print_summary
+from raysweep.runner.common import echo_err, study_facts, warn
+from raysweep.runner.run_study import (
+    announce_end,
+    code_of,
+    data_of,
+    data_on_cluster,
+    lock_study,
+    print_storage,
+    print_tracking,
+    ray_of,
+    run_attempt,
+    tracker_of,
+)
+from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
+from raysweep.study.execution.controller import INTERRUPTED, TIME_IS_UP
+from raysweep.study.execution.shutdown import SignalRelay, stopped_by_signals
+from raysweep.study.stages.derive import to_be_tested
+from raysweep.study.stages.state import (
+    StageState,
+    begin_stage,
+    best_of_stages,
+    end_stage,
+    stage_states,
+    write_stage_state,
+    write_staged_best,
+)
+from raysweep.study.stages.status_file import StagesStatusFile, summary
+from raysweep.study.stages.time_budget import StagesTimeBudget
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.lock import lock
+from raysweep.study.storage.sync import StorageSync
+
+if TYPE_CHECKING:
+    from raysweep.cluster.machine import Machine
+    from raysweep.cluster.nodes import Nodes
+    from raysweep.console.watch import StudyView
+
+NOTHING_FINISHED = 7  # exit code: the budget ended before any trial finished
+
+
+def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool) -> int:
+    """Run what of a staged study has not been run, one stage after the other; the exit code.
+
+    `looks`: at the data and the first step, before any stage has an epoch; see `run_study`.
+    """
+    console = stdout()
+    with lock_study(folder) as courier:
+        names = ", ".join(stage.name for stage in sweep.stages)
+        console.print(f"{sweep.study_name}: {len(sweep.stages)} stages ({names}), {target}", highlight=False)
+        code, reason = _attempted(sweep, folder, target, console, courier, looks)
+        print_stages(console, summary(folder, sweep) | {"reason": reason, "exit_code": code})
+        print_places(console, folder.path, folder.best_file, code)
+    print_storage(console, folder, courier)
+    announce_end(sweep, folder)
+    return code
+
+
+def _attempted(
+    sweep: Sweep,
+    folder: StudyFolder,
+    target: Target,
+    console: Console,
+    courier: StorageSync | None,
+    looks: bool,
+) -> tuple[int, str]:
+    """One attempt at the stages, exit code and reason; however it ends, the study's status says so."""
+    status = StagesStatusFile(folder, sweep)
+    status.write("running")
+    code, reason = 1, "it did not end in good order"
+    try:
+        with ray_of(target) as machine:
+            stages = _Stages(sweep, folder, machine, console, status, courier, target.kind == "here", looks)
+            with stopped_by_signals(stages.relay, stages.say):
+                code, reason = stages.run()
+    except KeyboardInterrupt:
+        code, reason = INTERRUPTED, "aborted"
+        raise
+    except tuple(EXIT_CODES) as error:
+        code, reason = EXIT_CODES[type(error)], str(error).partition("\n")[0]
+        raise
+    finally:
+        status.write({0: "done", INTERRUPTED: "interrupted"}.get(code, "failed"), code, reason)
+    return code, reason
+
+
+@dataclass
+class _Stages:
+    """The stages of one attempt.
+
+    Attributes:
+        courier: to the study's storage, if it has one.
+        here: whether trials run on this machine alone.
+        looks: whether the data and the first step are looked at before anything has run.
+        relay: asks the stage that runs to stop.
+        budget: of the sweep's time.
+        view: of the stage that runs.
+    """
+
+    sweep: Sweep
+    study: StudyFolder
+    machine: Machine | Nodes
+    console: Console
+    status: StagesStatusFile
+    courier: StorageSync | None
+    here: bool
+    looks: bool
+    relay: SignalRelay = field(default_factory=SignalRelay)
+    budget: StagesTimeBudget = field(default_factory=StagesTimeBudget)
+    view: StudyView | None = None
+
+    def run(self) -> tuple[int, str]:
+        """Run every stage that is not over; exit code and reason."""
+        self.budget = StagesTimeBudget.of(self.sweep, time.time())
+        count = len(self.sweep.stages)
+        for number, part in enumerate(stage_states(self.study), start=1):
+            if part.over:
+                continue
+            if self.relay.requested:
+                return INTERRUPTED, self.relay.reason
+            if self.budget.is_up(time.time()):
+                return self._out_of_time(part)
+            self.console.print()
+            self.console.rule(f"stage {number} of {count}: {part.stage.name}", align="left")
+            code, reason = self._test_rates(part) if part.stage.kind == "lr_range" else self._train(part)
+            write_staged_best(self.study)
+            if self.budget.cut_short(reason, time.time()):
+                return self._out_of_time(part)
+            if code != 0:
+                return code, reason
+        return 0, "all stages ended"
+
+    def say(self, line: str) -> None:
+        """Tell the user, in the view if there is one."""
+        echo_err(line) if self.view is None else self.view.say(line)
+
+    def _out_of_time(self, part: StageState) -> tuple[int, str]:
+        best = best_of_stages(self.sweep, stage_states(self.study))
+        finished = best is not None and (best.trial is None or best.trial.outcome == "completed")
+        reason = f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up in stage {part.stage.name}"
+        return (0 if finished else NOTHING_FINISHED), reason
+
+    def _train(self, part: StageState) -> tuple[int, str]:
+        """Run a stage that is a study of its own."""
+        part = begin_stage(self.study, self.sweep, part, time.time)
+        print_stage(self.console, part.facts["lines"])
+        folder = part.folder
+        sweep = self.budget.share(folder.sweep(), time.time())
+        with lock(folder.lock_file, shlex.join(sys.argv)):
+            past = part.record()
+            tracker = tracker_of(sweep, folder, parent_run_of(self.study, self.sweep, part))
+            tracker.start()
+            looks = self.looks and not any(each.record().epochs for each in self._trained())
+            with tracker.or_nothing():
+                data = (data_of if self.here else data_on_cluster)(sweep, folder, past, looks)
+            facts = replace(study_facts(sweep), baseline=self._baseline(part))
+            self.view = view = watch(facts, past, self.console)
+            finish = run_attempt(
+                sweep,
+                folder,
+                self.machine,
+                data,
+                view,
+                self.courier,
+                looks,
+                part=self.relay.next(),
+                subscribers=[self.status],
+            )
+            self.view = None
+            code_of(finish)
+            if finish.exit_code == 0 and not self.budget.cut_short(finish.reason, time.time()):
+                part = end_stage(part, finish.reason, time.time())
+            tracker.hang_up(goodbye=final_state_of(self.study, self.sweep, part))
+            print_summary(
+                self.console, view.facts, finish.record, view.progress(), finish.exit_code, finish.reason
+            )
+            if "verdict" in part.facts:
+                self.console.print(standings({"metric": sweep.metric, **part.facts["verdict"]}))
+            warn(finish.notes)
+            print_tracking(self.console, tracker)
+        return finish.exit_code, finish.reason
+
+    def _trained(self) -> list[StageState]:
+        return [each for each in stage_states(self.study) if each.trains]
+
+    def _baseline(self, part: StageState) -> str:
+        """What a stage's baseline is: its first trial is the best that the stages before it found."""
+        first = next(stage for stage in self.sweep.stages if stage.searches)
+        as_it_is = part.stage == first or part.stage.kind == "validate"
+        return "the run as it is" if as_it_is else "the best of the stages before it"
+
+    def _test_rates(self, part: StageState) -> tuple[int, str]:
+        """Run a range test where trials run, and keep what it says."""
+        from raysweep.cluster.run_on_worker import run_on_worker
+        from raysweep.preflight.lr_range import RangeTest, plot, run_range_test
+
+        past = [each.found() for each in stage_states(self.study)[: self._place(part)]]
+        part = write_stage_state(part, begun_at=part.facts.get("begun_at", time.time()))
+        asked, rate = self.sweep.resources_per_trial, self.sweep.space[LR]
+        stop = self.relay.next()
+        found = run_on_worker(
+            run_range_test,
+            to_be_tested(self.sweep, part.stage, past),
+            f"stage {part.stage.name}",
+            low=getattr(rate, "low", 0.0),
+            high=getattr(rate, "high", 0.0),
+            seeds=part.stage.seeds,
+            cpu=asked.cpu,
+            gpu=self.machine.gpu_share(asked.gpu),
+            stopped=lambda: stop.requested,
+        )
+        if found is None:
+            return INTERRUPTED, self.relay.reason
+        if not isinstance(found, RangeTest):
+            raise SweepError(found)
+        lines = found.verdict()[:2]
+        print_stage(self.console, [*plot(found), *lines])
+        rates = [*found.bounds, found.steepest]
+        end_stage(
+            write_stage_state(part, rates=rates, lines=lines, test=found.as_json()), lines[0], time.time()
+        )
+        return 0, lines[0]
+
+    def _place(self, part: StageState) -> int:
+        return [stage.name for stage in self.sweep.stages].index(part.stage.name)

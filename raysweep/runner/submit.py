@@ -1,0 +1,53 @@
+"""A command on a sweep file sent to a cluster, as a job that runs it there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from raysweep.cluster.target import Target
+from raysweep.config import Sweep
+from raysweep.runner.common import CLONE, echo_err, warn
+
+
+def submit(
+    target: Target,
+    sweep: Sweep,
+    file: Path,
+    optimize_config: Path | None,
+    words: Sequence[str],
+    *,
+    study: str,
+    wait: bool = True,
+) -> int:
+    """Send a command on a sweep file to a cluster, as a job that runs this very command there.
+
+    Args:
+        target: where to.
+        sweep: what the file says.
+        file: the sweep file.
+        optimize_config: the training template's second file.
+        words: the command, and its options.
+        study: what the job is called.
+        wait: for its end; its exit code is returned then.
+    """
+    from raysweep.cluster import remote_commands
+    from raysweep.cluster.data_visibility import refuse_missing_data_files
+    from raysweep.cluster.working_tree import sent_as
+
+    nodes = remote_commands.offers(target)
+    if nodes is not None:
+        nodes.slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
+    here = Path.cwd()
+    warn(refuse_missing_data_files(sweep, CLONE, here, target.include))
+    arguments = [words[0], sent_as(file, CLONE, here), *words[1:]]
+    if optimize_config:
+        arguments += ["--optimize-config", sent_as(optimize_config, CLONE, here)]
+    echo_err(f"{study}: {target}")
+    job = remote_commands.send(target, study, arguments, clone=CLONE, say=echo_err)
+    if not wait:
+        click.echo(job)
+        return 0
+    return remote_commands.follow(target, job, say=echo_err)

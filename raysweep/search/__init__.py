@@ -1,0 +1,22 @@
+"""What is tried next.
+
+`RayOptunaSearch` is exported lazily: who only checks a sampler need not wait for Ray.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from raysweep.search.samplers import check_sampler
+
+if TYPE_CHECKING:
+    from raysweep.search.ray_optuna_search import RayOptunaSearch
+
+__all__ = ["StudySearcher", "check_sampler"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "StudySearcher":
+        return importlib.import_module("raysweep.search.ray_optuna_search").StudySearcher
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,353 @@
+"""A study at work, without Ray: what is handed over next, when to stop, how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from raysweep.config import Sweep
+from raysweep.config.sweep import SEED_KEY as SEED_KEY
+from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
+from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.execution.stop_conditions import STUDY_OVER, reached
+from raysweep.study.journal.event_bus import SAME_AS, EventBus, SearchObserver
+from raysweep.study.journal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochReported,
+    Source,
+    TrialCreated,
+    TrialEnded,
+)
+from raysweep.study.journal.failures import RUNNING, repeated
+from raysweep.study.journal.pareto import counted
+from raysweep.study.journal.records import StudyRecord, TrialRecord, trial_id
+from raysweep.study.results.best_config import RESERVED, searched, write_best
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.locations import discard
+from schedulers.rule import Rule
+from trainables.run_config import overlay
+
+INTERRUPTED = 130  # exit code: `resume` carries on
+NOT_FIT = 3  # exit code: no trial could have gone well
+TIME_IS_UP = "time budget of "  # begins the reason of an attempt that came to the end of it
+CANNOT_PLACE = 6  # no machine has room for a trial
+
+
+class ProposedTrial(Protocol):
+    """What a searcher proposes; `raysweep.search.initial_points.Proposal` is one."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Flat."""
+
+    @property
+    def source(self) -> Source:
+        """Where it comes from."""
+
+    @property
+    def draws(self) -> int:
+        """How often the sampler was asked."""
+
+    @property
+    def same_as(self) -> str:
+        """An ended trial whose result is to be taken; empty where it is to be run."""
+
+
+class Searcher(SearchObserver, Protocol):
+    """What proposes configurations; `raysweep.search.optuna_searcher.OptunaSearcher` is one."""
+
+    def ready(self, number: int) -> bool:
+        """Whether trial `number` can be asked for now, or only when more is known."""
+
+    def ask(self, number: int) -> ProposedTrial | None:
+        """What to try as trial `number`; None when nothing is left to try."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How an attempt ended: the exit code of the command, why, and what is known now.
+
+    Attributes:
+        notes: what else the user should know.
+        unfit: why no trial could have gone well, a line each.
+    """
+
+    exit_code: int
+    reason: str
+    record: StudyRecord
+    notes: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
+
+
+@dataclass
+class StudyController:
+    """What the faces toward Ray share: the study's record and stream, and what is still to hand over.
+
+    Attributes:
+        more: what a trial gets that ran out of memory, in Ray's words; None if nothing.
+        discard: deletes a checkpoint, now or later.
+        again: unfinished trials of earlier attempts, not yet handed to Ray.
+        exhausted: the searcher has nothing left to try.
+        unfit: why no trial could have gone well, as the first process to try said.
+        over: the study has come as far as its sweep's `stop` asks for; what is unfinished then ends.
+    """
+
+    sweep: Sweep
+    folder: StudyFolder
+    slots: int
+    provenance: dict[str, Any]
+    stream: EventBus
+    rule: Rule
+    searcher: Searcher
+    stop: StopSignal
+    attempt: int = 0
+    more: Mapping[str, float] | None = None
+    discard: Callable[[str | Path], None] = discard
+    again: list[TrialRecord] = field(default_factory=list)
+    exhausted: bool = False
+    unfit: tuple[str, ...] = ()
+    over: bool = False
+    _exit_code: int = INTERRUPTED
+    _deadline: float | None = None
+    _placed_at: float | None = None
+    _checked: int = -1
+    _begun_at: float = 0.0
+    _failed_before: int = 0
+    _failed_looked_at: int = 0
+    _best_written: tuple[str, float | None] | None = None
+
+    def __post_init__(self) -> None:
+        wish = self.sweep.run.checkpoint_config
+        self.keeper = CheckpointJanitor(
+            self.record, self.folder.locate, self.rule.copyable, wish.keep_last_k, discard=self.discard
+        )
+        if wish.enabled and wish.save_best:
+            self.keeper.monitor, self.keeper.sign = wish.monitor, 1 if wish.mode == "min" else -1
+        self.keeper.keep_completed = wish.enabled
+
+    @property
+    def record(self) -> StudyRecord:
+        """The fold of all events so far."""
+        return self.stream.record
+
+    def begin(self) -> None:
+        """Open the attempt, and line up the trials that earlier attempts left unfinished.
+
+        Of a study that is over already, `stop` is raised at once.
+        """
+        self.attempt = self.record.attempts + 1
+        now = self.stream.clock()
+        self.stream.emit(
+            AttemptStarted(
+                t=now,
+                attempt=self.attempt,
+                slots=self.slots,
+                trials=self.sweep.trials,
+                provenance=self.provenance,
+            )
+        )
+        self.keeper.catch_up(self.folder.path)
+        if self.sweep.time_budget_s is not None:
+            self._deadline = now + self.sweep.time_budget_s
+        # What failed in earlier attempts the user has seen, and resumed all the same.
+        self._begun_at, self._failed_before = now, self.record.failures
+        # Paused ones first: they take no slot, and the rule must see them all before it promotes one.
+        self.again = sorted(
+            self.record.unfinished(), key=lambda trial: (trial.status != "paused", trial.number)
+        )
+        self._check_goal("done already: ")
+
+    def ask(self) -> tuple[str, dict[str, Any]] | None:
+        """A new trial's id and its searched values; None when none is due, wanted or to be found."""
+        while not self.all_asked and self.searcher.ready(len(self.record.trials)):
+            number = len(self.record.trials)
+            proposal = self.searcher.ask(number)
+            if proposal is None:
+                self.exhausted = True
+                return None
+            name = trial_id(number)
+            self.stream.emit(
+                TrialCreated(
+                    t=self.stream.clock(),
+                    trial=name,
+                    config=proposal.config,
+                    source=proposal.source,
+                    revision=self.record.revision,
+                    draws=proposal.draws,
+                )
+            )
+            if self.stream.broken:
+                return None
+            if not proposal.same_as:
+                return name, proposal.config
+            self._take_over(name, self.record.trials[proposal.same_as])
+        return None
+
+    def _take_over(self, name: str, twin: TrialRecord) -> None:
+        """End a trial as an earlier one of the same configuration did, without running it."""
+        reason, point = f"{SAME_AS}{twin.number}", counted(twin, self.record.objective)
+        if point is not None:
+            self.stream.emit(
+                EpochReported(
+                    t=self.stream.clock(),
+                    trial=name,
+                    generation=0,
+                    epoch=point.epoch,
+                    work=1,
+                    loss=point.loss,
+                    metrics=point.metrics,
+                    decision="stop",
+                    reason=reason,
+                )
+            )
+        outcome: Any = twin.outcome
+        self.rule.end(name, outcome)
+        self.stream.emit(TrialEnded(t=self.stream.clock(), trial=name, outcome=outcome, reason=reason))
+
+    @property
+    def all_asked(self) -> bool:
+        """Whether no new trial will come."""
+        return self.exhausted or len(self.record.trials) >= self.sweep.trials
+
+    def check_limits(self) -> None:
+        """Raise `stop` when the study has come far enough, a budget is used up, or the journal is gone."""
+        self.stream.check()
+        self._check_goal()
+        if self.stop.requested:
+            return
+        failed = self.record.failures - self._failed_before
+        if self._deadline is not None and self.stream.clock() > self._deadline:
+            finished = any(trial.outcome == "completed" for trial in self.record.trials.values())
+            self._exit_code = 0 if finished else 7
+            self.stop.request(f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up")
+        elif self.sweep.max_failures is not None and failed > self.sweep.max_failures:
+            self._exit_code = 5
+            self.stop.request(f"{failed} trials failed, max_failures is {self.sweep.max_failures}")
+        elif failed >= RUNNING and failed != self._failed_looked_at:
+            self._failed_looked_at = failed
+            self._check_repeated()
+
+    def check_placed(self, running: bool, there: Callable[[], str] = str) -> None:
+        """Raise `stop` if no trial has had a place to run for `stall_timeout_s`.
+
+        Args:
+            running: whether any trial runs now.
+            there: says what machines there are.
+        """
+        now = self.stream.clock()
+        if running or self._placed_at is None:
+            self._placed_at = now
+        elif now - self._placed_at > self.sweep.stall_timeout_s and not self.stop.requested:
+            asked, self._exit_code = self.sweep.resources_per_trial, CANNOT_PLACE
+            gpu = "a GPU where there are any" if asked.gpu is None else f"{asked.gpu:g} GPU"
+            self.stop.request(
+                f"no trial could be placed for {now - self._placed_at:.0f} s (stall_timeout_s): each asks "
+                f"for {asked.cpu:g} CPU and {gpu}; {there()}; `ray status` says who holds what, and why an "
+                "autoscaler's nodes do not come (a quota, no spot machine); lower what a trial asks for, or "
+                "`resume` when there is room"
+            )
+
+    def refuse(self, reasons: tuple[str, ...]) -> None:
+        """Raise `stop`, for a process has found that no trial can go well."""
+        self.unfit, self._exit_code = reasons, NOT_FIT
+        self.stop.request(f"not fit to run: {'; '.join(reasons)}")
+
+    def _check_repeated(self) -> None:
+        """Raise `stop` if the same error ended the last trials one after the other."""
+        error = repeated(self.record, self._begun_at)
+        if error:
+            self._exit_code = 5
+            self.stop.request(f"the same error in {RUNNING} trials running: {error}")
+
+    def _check_goal(self, word: str = "") -> None:
+        """Raise `stop` if the sweep's own `stop` is reached; only an epoch more can change that."""
+        if self.stop.requested or self._checked == self.record.epochs:
+            return
+        self._checked = self.record.epochs
+        goal = reached(self.sweep, self.record)
+        if goal:
+            self.over, self._exit_code = True, 0
+            self.stop.request(word + goal)
+
+    def share_after_oom(self, trial: str) -> Mapping[str, float] | None:
+        """What a trial that ran out of memory gets in its second run; None if there is none for it."""
+        return None if self.record.trials[trial].resources else self.more
+
+    def why_no_more(self, trial: str) -> str:
+        """Why a trial that ran out of memory is not run again, for its reason."""
+        had = self.record.trials[trial].resources
+        if had:
+            return f"again so with {', '.join(f'{key} {value:g}' for key, value in had.items())}"
+        return "resources_per_trial.on_oom would run it once more with a larger share"
+
+    def keep_best(self) -> None:
+        """Rewrite best.yaml if there is a new incumbent."""
+        best = self.record.best()
+        if best is None:
+            return
+        now = (best.trial, best.worth(self.record.objective))
+        if now != self._best_written:
+            with suppress(OSError):  # a full disk: it is derived from the journal, and tried again
+                write_best(self.folder.best_file, self.sweep, self.record, self.provenance)
+                self._best_written = now
+
+    def close(self) -> Finish:
+        """Say how the attempt ended, and close the journal; a study that is over leaves nothing to resume."""
+        for trial in self.record.unfinished() if self.over else ():
+            self.rule.end(trial.trial, "stopped")
+            reason = f"{STUDY_OVER}{self.stop.reason}"
+            self.stream.emit(
+                TrialEnded(t=self.stream.clock(), trial=trial.trial, outcome="stopped", reason=reason)
+            )
+        self.keep_best()
+        code, reason = self._verdict()
+        self.stream.emit(
+            AttemptEnded(t=self.stream.clock(), attempt=self.attempt, exit_code=code, reason=reason)
+        )
+        self.stream.close()
+        if self.stream.broken:
+            code, reason = self._verdict()
+        return Finish(code, reason, self.record, unfit=self.unfit)
+
+    def _verdict(self) -> tuple[int, str]:
+        if self.stream.broken:
+            return INTERRUPTED, self.stream.broken
+        if self.stop.requested:
+            return self._exit_code, self.stop.reason
+        if self.record.unfinished():
+            return 1, "Ray ended the run before every trial had ended"
+        if self.record.best() is not None:
+            return 0, "all trials ended"
+        return 4, "no trial succeeded"
+
+    def restore_point(self, trial: TrialRecord) -> str | None:
+        """Where a trial goes on from: its newest checkpoint, or the donor's that it was sent to copy."""
+        own = trial.latest_checkpoint()
+        if own is not None:
+            return self.folder.locate(own[1])
+        if trial.lineage:
+            return self.find_checkpoint(trial.lineage[-1].donor, trial.lineage[-1].epoch)
+        return None
+
+    def find_checkpoint(self, trial: str, epoch: int) -> str | None:
+        """A trial's checkpoint at `epoch`, if it stands."""
+        path = self.record.trials[trial].checkpoint_at(epoch)
+        return self.folder.locate(path) if path is not None else None
+
+    def trial_config(self, trial: str, flat: Mapping[str, Any]) -> dict[str, Any]:
+        """What the trainable gets: the run config with the searched values laid over it.
+
+        Keys that begin with `trial.` are the trial's own: its seed (SEED_KEY: a replicate, a
+        retraining), its candidate in a race.
+        """
+        run = self.sweep.run.model_dump(mode="json")
+        own = {key.removeprefix(RESERVED): flat[key] for key in flat if key.startswith(RESERVED)}
+        return {
+            **overlay(run, searched(flat)),
+            "trial": {"id": trial, "seed": self.sweep.run.seeds[0], **own},
+            "import_paths": [str(path) for path in self.sweep.import_paths],
+        }

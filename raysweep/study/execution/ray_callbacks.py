@@ -1,0 +1,126 @@
+"""What Ray tells of a study's trials while they run, and when the attempt is to end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.stopper import Stopper
+
+from raysweep.study.execution.checkpoint_fallback import find_intact_checkpoint
+from raysweep.study.execution.controller import StudyController
+from raysweep.study.execution.ray_search import NeverPickled, RaySearch
+from raysweep.study.execution.trial_events import WORKERS_LOST_WITHOUT_PROGRESS, TrialEventEmitter
+from raysweep.study.execution.trial_timeouts import Watchdog
+from raysweep.study.journal.events import CheckpointSaved, TrialRecovered, TrialStarted
+from schedulers.tune.ray_private import last_error, start_at, terminated
+from trainables.checkpoint_integrity import DAMAGED
+from trainables.first_step_failed import reasons_in
+
+STOP_GRACE_S = 10.0  # how long running epochs may take to end once the sweep is asked to stop
+
+
+class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no types
+    """Ends the experiment once the sweep was asked to stop and its running epochs are over.
+
+    Trials that end this way are not over: the journal has no end of theirs, and `resume` hands
+    them over again.
+    """
+
+    def __init__(
+        self, desk: StudyController, search: RaySearch, narrator: TrialEventEmitter, watchdog: Watchdog
+    ) -> None:
+        self.desk, self.search, self.narrator, self.watchdog = desk, search, narrator, watchdog
+        self._since: float | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is ended here: that is the rule's to decide."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether to end now; asked at every step of the controller."""
+        if self.desk.unfit:
+            return True
+        self._end_the_hung()
+        self.desk.check_limits()
+        running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
+        self.desk.check_placed(running, _machines)
+        if not self.desk.stop.requested:
+            return False
+        self._since = self._since or time.monotonic()
+        return self.search.busy() == 0 or time.monotonic() - self._since > STOP_GRACE_S
+
+    def _end_the_hung(self) -> None:
+        """End the processes of trials that say nothing any more; to Ray each is a lost worker, once."""
+        known, live = self.desk.record.trials, self.search.live
+        running = [
+            name
+            for name, trial in live.items()
+            if trial.status == Trial.RUNNING and known[name].status == "running"
+        ]
+        for name in self.watchdog.overdue(running):
+            reason = f"no epoch in {self.watchdog.limit_s:g} s (trial_timeout_s): it hangs, or it is too slow"
+            self.desk.rule.end(name, "failed")
+            self.narrator.ended(name, "failed", reason)
+            live[name].max_failures = 0
+            ray.kill(live[name].temporary_state.ray_actor)
+
+
+def _machines() -> str:
+    """What Ray has now, in words."""
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    all_, free = ray.cluster_resources(), ray.available_resources()
+    counts = (f"{all_.get(kind, 0):g} {kind} ({free.get(kind, 0):g} free)" for kind in ("CPU", "GPU"))
+    return f"{nodes} node{'s are' if nodes > 1 else ' is'} up, with {' and '.join(counts)}"
+
+
+class TrialCallbacks(NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no types
+    """What only Ray's callbacks know: starts, checkpoints, lost workers."""
+
+    def __init__(self, desk: StudyController, watchdog: Watchdog) -> None:
+        self.desk, self.watchdog = desk, watchdog
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """The trial lives."""
+        self.watchdog.heard(trial.trial_id)
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """The trial has a process."""
+        self.watchdog.heard(trial.trial_id)
+        self._emit(TrialStarted, trial, attempt=self.desk.attempt)
+
+    def on_checkpoint(
+        self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
+    ) -> None:
+        """A whole checkpoint stands on disk; the trial has not gone on since."""
+        self.watchdog.heard(trial.trial_id)
+        record = self.desk.record.trials[trial.trial_id]
+        path = self.desk.folder.relative(checkpoint.path)
+        epoch = int(trial.last_result["epoch"])
+        self._emit(CheckpointSaved, trial, epoch=epoch, generation=record.generation, path=path)
+        self.desk.keeper.sweep(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A worker was lost; not the trial's fault, unless it takes every worker with it unasked."""
+        if trial.status == Trial.PAUSED or trial.is_finished():
+            return  # it waits for a larger share, or for another's weights; or there were none
+        error = last_error(trial) or "worker lost"
+        if (reasons := reasons_in(error)) and self.desk.record.epochs == 0:
+            self.desk.refuse(reasons)
+            return
+        if DAMAGED in error:
+            place, error = find_intact_checkpoint(self.desk.record, self.desk.folder.locate, trial.trial_id)
+            start_at(trial, place)
+        self._emit(TrialRecovered, trial, error=error, terminated=terminated(error))
+        losses = self.desk.record.trials[trial.trial_id].losses_of_worker
+        if losses >= WORKERS_LOST_WITHOUT_PROGRESS - 1 and not self.desk.rule.replaces:
+            trial.max_failures = 0  # the next loss is its end
+
+    def _emit(self, kind: Callable[..., Any], trial: Trial, **fields: Any) -> None:
+        self.desk.stream.emit(kind(t=self.desk.stream.clock(), trial=trial.trial_id, **fields))

@@ -1,0 +1,182 @@
+"""From what the adapter to Ray says to the events of the study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from raysweep.study.execution.controller import StudyController
+from raysweep.study.journal.events import (
+    CheckpointFailed,
+    EpochReported,
+    TrialEnded,
+    TrialExploited,
+    TrialFailedAwaitingExploit,
+    TrialPaused,
+    TrialPromoted,
+    TrialRetried,
+)
+from schedulers.rule import Decision, Exploit, Resume
+from schedulers.tune.listener import LOST, Listener
+
+WORKERS_LOST_WITHOUT_PROGRESS = 3
+WORKERS_LOST = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
+OUTCOMES = {"oom": "infeasible"}  # the trainable's word -> the study's; the others are the same
+BOOKKEEPING = frozenset(
+    (
+        "training_iteration",
+        "time_since_restore",
+        "iterations_since_restore",
+        "time_this_iter_s",
+        "time_total_s",
+        "timestamp",
+        "pid",
+        "done",
+        "should_checkpoint",
+        "epoch",
+    )
+)
+"""Numbers that Ray puts into a result and that say nothing of the training."""
+
+
+class TrialEventEmitter(Listener):
+    """Turns what the adapter says into events."""
+
+    def __init__(self, desk: StudyController) -> None:
+        self.desk = desk
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # it goes with the scheduler, which Tuner pickles for a restore that we never do
+
+    def reported(self, trial_id: str, result: Mapping[str, Any], decision: Decision) -> None:
+        """One epoch and the decision on it; an exploit stands in the journal with its decision."""
+        trial, sweep = self.desk.record.trials[trial_id], self.desk.sweep
+        if result.get("outcome") in ("failed", "oom"):
+            return  # no epoch came of it
+        value, epoch = result.get(sweep.metric), int(result["epoch"])
+        again = epoch <= trial.epoch
+        self.desk.stream.emit(
+            EpochReported(
+                t=self.desk.stream.clock(),
+                trial=trial_id,
+                generation=trial.generation,
+                epoch=epoch,
+                work=trial.work + (not again),
+                loss=None if value is None else sweep.sign * float(value),
+                metrics=_metrics(result) | _outlook(decision, sweep.sign),
+                decision=_word(decision),
+                reason=decision.reason,
+                worker=f"{result.get('hostname', '')}:{result.get('pid', '')}",
+                again=again,
+            )
+        )
+        if result.get("unsaved"):
+            self.desk.stream.emit(
+                CheckpointFailed(t=self.desk.stream.clock(), trial=trial_id, error=str(result["unsaved"]))
+            )
+        if isinstance(decision, Exploit):
+            self._exploit(trial_id, decision)
+
+    def paused(self, trial_id: str, resource: int, reason: str) -> None:
+        """A trial waits."""
+        self.desk.stream.emit(
+            TrialPaused(t=self.desk.stream.clock(), trial=trial_id, epoch=resource, reason=reason)
+        )
+
+    def resumed(self, resume: Resume) -> None:
+        """A paused trial goes on."""
+        self._goes_on(resume.trial_id, resume.reason)
+
+    def exploited(self, trial_id: str, exploit: Exploit) -> None:
+        """A paused trial goes on from another's checkpoint."""
+        lineage = self.desk.record.trials[trial_id].lineage
+        if not lineage or lineage[-1].epoch < exploit.resource:  # else it was told with the decision
+            self._exploit(trial_id, exploit)
+        self._goes_on(trial_id, exploit.reason)
+
+    def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
+        """A trial ran out of memory and waits to be run once more."""
+        self.desk.stream.emit(
+            TrialRetried(
+                t=self.desk.stream.clock(), trial=trial_id, resources=resources, reason=reason, error=error
+            )
+        )
+
+    def fell(self, trial_id: str, ending: str, reason: str, error: str) -> None:
+        """A trial failed, and waits to go on as another's copy."""
+        outcome: Any = OUTCOMES.get(ending, ending)
+        self.desk.stream.emit(
+            TrialFailedAwaitingExploit(
+                t=self.desk.stream.clock(), trial=trial_id, outcome=outcome, reason=reason, error=error
+            )
+        )
+
+    def lost_for_good(self, trial_id: str) -> str:
+        """Why a trial that has just lost its worker is not run again as it is; empty if it is."""
+        lost = self.desk.record.trials[trial_id].losses_of_worker + 1
+        return WORKERS_LOST if self.desk.rule.replaces and lost >= WORKERS_LOST_WITHOUT_PROGRESS else ""
+
+    def ended(self, trial_id: str, ending: str, reason: str, error: str = "") -> None:
+        """A trial is over."""
+        if self.desk.record.trials[trial_id].outcome is not None:
+            return
+        outcome: Any = OUTCOMES.get(ending, ending)
+        if reason == LOST:
+            reason = WORKERS_LOST
+        if ending == "oom":
+            reason = f"{reason}; {self.desk.why_no_more(trial_id)}"
+        self.desk.stream.emit(
+            TrialEnded(
+                t=self.desk.stream.clock(), trial=trial_id, outcome=outcome, reason=reason, error=error
+            )
+        )
+        self.desk.keep_best()
+        self.desk.keeper.sweep(trial_id)
+
+    def _goes_on(self, trial_id: str, reason: str) -> None:
+        epoch = self.desk.record.trials[trial_id].epoch
+        self.desk.stream.emit(
+            TrialPromoted(t=self.desk.stream.clock(), trial=trial_id, epoch=epoch, reason=reason)
+        )
+
+    def _exploit(self, trial_id: str, exploit: Exploit) -> None:
+        self.desk.stream.emit(
+            TrialExploited(
+                t=self.desk.stream.clock(),
+                trial=trial_id,
+                donor=exploit.donor,
+                epoch=exploit.resource,
+                generation=self.desk.record.trials[trial_id].generation + 1,
+                config=exploit.config,
+                reason=exploit.reason,
+            )
+        )
+
+
+def _word(decision: Decision) -> Any:
+    return type(decision).__name__.lower()
+
+
+def _outlook(decision: Decision, sign: int) -> dict[str, float]:
+    """What the rule predicted when it decided, if it predicts; in the user's direction.
+
+    `predicted_low` and `predicted_high` are left out while too few trials have finished to tell them.
+    """
+    seen = None if isinstance(decision, Exploit) else decision.outlook
+    if seen is None:
+        return {}
+    values = {"predicted_final": sign * seen.median, "predicted_chance": seen.chance}
+    if seen.low is not None and seen.high is not None:
+        low, high = sorted((sign * seen.low, sign * seen.high))
+        values |= {"predicted_low": low, "predicted_high": high}
+    return {key: value for key, value in values.items() if math.isfinite(value)}
+
+
+def _metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of a result that are not Ray's bookkeeping."""
+    return {
+        key: float(value)
+        for key, value in result.items()
+        if isinstance(value, int | float) and key not in BOOKKEEPING and "/" not in key
+    }

@@ -1,0 +1,286 @@
+"""What happened: the trials of a study, folded from its events."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysweep.study.journal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    CheckpointSaved,
+    EpochReported,
+    Event,
+    Source,
+    StudyExtended,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+    TrialFailedAwaitingExploit,
+    TrialPaused,
+    TrialPromoted,
+    TrialRecovered,
+    TrialReopened,
+    TrialRetried,
+    TrialStarted,
+)
+from schedulers.stop_audit import WOULD_STOP
+
+
+def trial_id(number: int) -> str:
+    """Trial number -> trial id, the same in Ray, Optuna, MLflow and on disk.
+
+    >>> trial_id(17)
+    '00017'
+    """
+    return f"{number:05d}"
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One epoch of a learning curve; `loss` is lower-is-better, `metrics` are in the user's words."""
+
+    epoch: int
+    work: int
+    loss: float
+    metrics: Mapping[str, float]
+    generation: int
+    t: float
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """One trial, as far as it is known.
+
+    Attributes:
+        config: the searched parameters now, flat; an exploit replaces them.
+        status: pending, running, paused, or its outcome.
+        generation: exploits behind it.
+        lineage: those exploits, oldest first.
+        checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
+        losses_of_worker: workers lost since the last epoch that was new, those that got a SIGTERM aside.
+        resources: of its second run, after it ran out of memory; empty if it did not, or may have none.
+        last_loss, best_loss: of the finite reports; None before the first.
+        best_epoch: the epoch of `best_loss`.
+        falls: its failures after which it was to go on as another's copy.
+        fallen: the last of them holds: it has not gone on yet.
+        waits: the trial scheduler's last word was to pause it (it did not just give way to another).
+        audited: epoch at which it would have been stopped, and why; None unless an audit let it run on.
+    """
+
+    number: int
+    trial: str
+    config: dict[str, Any]
+    source: Source
+    asked_at: float
+    revision: int = 0
+    status: str = "pending"
+    outcome: str | None = None
+    reason: str = ""
+    error: str = ""
+    curve: list[CurvePoint] = field(default_factory=list)
+    generation: int = 0
+    lineage: list[TrialExploited] = field(default_factory=list)
+    first_config: dict[str, Any] = field(default_factory=dict)
+    checkpoints: dict[tuple[int, int], str] = field(default_factory=dict)
+    started_at: float | None = None
+    ended_at: float | None = None
+    losses_of_worker: int = 0
+    resources: dict[str, float] = field(default_factory=dict)
+    last_loss: float | None = None
+    best_loss: float | None = None
+    best_epoch: int = 0
+    falls: list[TrialFailedAwaitingExploit] = field(default_factory=list)
+    fallen: bool = False
+    waits: bool = False
+    audited: tuple[int, str] | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The last epoch reported, 0 before the first."""
+        return self.curve[-1].epoch if self.curve else 0
+
+    @property
+    def work(self) -> int:
+        """Epochs of work done."""
+        return len(self.curve)
+
+    def worth(self, objective: str) -> float | None:
+        """Its loss by the objective (`last` or `best`); None before the first finite report."""
+        return self.last_loss if objective == "last" else self.best_loss
+
+    def worth_epoch(self, objective: str) -> int:
+        """The epoch at which it was worth that, 0 before the first report."""
+        return self.epoch if objective == "last" else self.best_epoch
+
+    def latest_checkpoint(self) -> tuple[tuple[int, int], str] | None:
+        """The newest of its own checkpoints made since its last exploit, with its key."""
+        own = [key for key in self.checkpoints if key[0] == self.generation]
+        return (max(own), self.checkpoints[max(own)]) if own else None
+
+    def checkpoint_at(self, epoch: int) -> str | None:
+        """Path of its checkpoint at `epoch`, of the latest generation that has one."""
+        keys = [key for key in self.checkpoints if key[1] == epoch]
+        return self.checkpoints[max(keys)] if keys else None
+
+
+@dataclass(slots=True)
+class StudyRecord:
+    """A study as a whole; `apply` is the fold.
+
+    Attributes:
+        objective: what a trial is worth: `last` or `best`.
+        trials: by trial id, in order of number.
+        attempts: how often it was begun.
+        wanted: trials asked for in all.
+        closed: how the last attempt ended, None while one runs or after a kill.
+        failures: how often a trial failed, counted as it happens: it is asked for at every step.
+    """
+
+    objective: str = "last"
+    trials: dict[str, TrialRecord] = field(default_factory=dict)
+    attempts: int = 0
+    wanted: int = 0
+    slots: int = 0
+    revision: int = 0
+    begun_at: float | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    closed: AttemptEnded | None = None
+    epochs: int = 0
+    failures: int = 0
+    _leader: TrialRecord | None = field(default=None, repr=False, compare=False)
+
+    def apply(self, event: Event) -> None:
+        """Take one event in. Events of one study, in the order of its journal."""
+        match event:
+            case AttemptStarted():
+                self.attempts, self.wanted, self.slots = event.attempt, event.trials, event.slots
+                self.provenance, self.closed = event.provenance, None
+                self.begun_at = event.t if self.begun_at is None else self.begun_at
+                for trial in self.trials.values():
+                    if trial.status == "running":
+                        trial.status = "pending"  # its driver is gone; it waits to be handed over again
+            case TrialCreated():
+                self.trials[event.trial] = TrialRecord(
+                    int(event.trial),
+                    event.trial,
+                    dict(event.config),
+                    event.source,
+                    event.t,
+                    event.revision,
+                    first_config=dict(event.config),
+                )
+            case StudyExtended():
+                self.revision = event.revision
+            case AttemptEnded():
+                self.closed = event
+            case _:
+                self._apply_to_trial(self.trials[event.trial], event)
+
+    def _apply_to_trial(self, trial: TrialRecord, event: Event) -> None:
+        if isinstance(event, EpochReported | TrialPromoted) and event.reason.startswith(WOULD_STOP):
+            trial.audited = trial.audited or (event.epoch, event.reason.removeprefix(WOULD_STOP))
+        match event:
+            case TrialStarted() | TrialPromoted():
+                trial.status, trial.fallen = "running", False
+                trial.started_at = event.t if trial.started_at is None else trial.started_at
+            case EpochReported(again=False):
+                loss = math.nan if event.loss is None else event.loss
+                trial.curve.append(
+                    CurvePoint(event.epoch, event.work, loss, event.metrics, event.generation, event.t)
+                )
+                if math.isfinite(loss):
+                    trial.last_loss = loss
+                    if trial.best_loss is None or loss < trial.best_loss:
+                        trial.best_loss, trial.best_epoch = loss, event.epoch
+                trial.losses_of_worker = 0
+                trial.waits = event.decision == "pause"
+                self.epochs += 1
+                if event.decision in ("pause", "exploit"):  # to copy, it is paused first
+                    trial.status = "paused"
+            case CheckpointSaved():
+                trial.checkpoints[event.generation, event.epoch] = event.path
+            case TrialExploited():
+                trial.generation, trial.config = event.generation, dict(event.config)
+                trial.lineage.append(event)
+            case TrialPaused():
+                trial.status = "paused"
+            case TrialRecovered():
+                trial.losses_of_worker += not event.terminated
+            case TrialRetried():
+                trial.status, trial.resources = "paused", dict(event.resources)
+            case TrialFailedAwaitingExploit():
+                trial.status, trial.fallen, trial.waits = "paused", True, True
+                trial.losses_of_worker = 0
+                trial.falls.append(event)
+                self.failures += event.outcome == "failed"
+            case TrialReopened():
+                self.failures -= trial.outcome == "failed"
+                self._leader = None
+                trial.status = "paused" if event.waits else "pending"
+                trial.outcome, trial.reason, trial.ended_at = None, "", None
+            case TrialEnded():
+                trial.status = trial.outcome = event.outcome
+                trial.reason, trial.error, trial.ended_at = event.reason, event.error, event.t
+                self.failures += event.outcome == "failed" and not trial.fallen  # else it is counted already
+                if self._leader is not None and event.outcome == "completed":
+                    self._leader = min(self._leader, trial, key=self._rank)
+            case _:
+                pass
+
+    def unfinished(self) -> list[TrialRecord]:
+        """Trials that have not ended, in order of number."""
+        return [trial for trial in self.trials.values() if trial.outcome is None]
+
+    def best(self) -> TrialRecord | None:
+        """The completed trial of least worth; while none is complete, the least of those that reported.
+
+        Once one is complete it is known at once, however many trials there are.
+        """
+        if self._leader is not None:
+            return self._leader
+        ranked = [
+            trial
+            for trial in self.trials.values()
+            if trial.worth(self.objective) is not None
+            and trial.outcome not in ("diverged", "failed", "infeasible")
+        ]
+        best = min(ranked, key=self._rank, default=None)
+        self._leader = best if best is not None and best.outcome == "completed" else None
+        return best
+
+    def _rank(self, trial: TrialRecord) -> tuple[bool, float, int]:
+        """Completed trials first, then by worth; one without any comes last."""
+        worth = trial.worth(self.objective)
+        return trial.outcome != "completed", math.inf if worth is None else worth, trial.number
+
+    def schedule(self, trial: str) -> list[tuple[int, dict[str, Any]]]:
+        """The configurations a trial's weights were trained under, oldest first: (after epoch, config).
+
+        An exploit takes the donor's weights, so what came before it is the donor's history up to
+        that epoch, not the trial's own.
+        """
+        steps: list[tuple[int, dict[str, Any]]] = []
+        name, until = trial, math.inf
+        while True:
+            record = self.trials[name]
+            copied = [step for step in record.lineage if step.epoch < until]
+            if not copied:
+                return [(0, dict(record.first_config)), *reversed(steps)]
+            steps.append((copied[-1].epoch, dict(copied[-1].config)))
+            name, until = copied[-1].donor, copied[-1].epoch
+
+    def counts(self) -> Counter[str]:
+        """Trials by status."""
+        return Counter(trial.status for trial in self.trials.values())
+
+
+def fold(events: Iterable[Event], objective: str = "last") -> StudyRecord:
+    """All events of a study -> its record."""
+    record = StudyRecord(objective)
+    for event in events:
+        record.apply(event)
+    return record

@@ -1,0 +1,89 @@
+"""The searcher of a retraining: a list of candidates over a list of seeds, in rounds.
+
+A round is every candidate on one seed, so that differences can be taken seed by seed. Whoever has lost
+the race (`schedulers.racing`) is begun no more; a slot never waits for a round to end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from raysweep.search.initial_points import Proposal
+from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY, check, eliminated
+
+BASELINE = "baseline"
+
+
+class SeedRaceSearcher:
+    """Proposes candidates x seeds in rounds; a `raysweep.study.execution.controller.Searcher`.
+
+    Args:
+        candidates: {"name": ..., "config": flat} each, the most promising first; the name `baseline`
+            is the run as it was before the search.
+        seeds: of the trainings; every candidate runs on the same ones.
+        alpha: see `schedulers.racing.beaten`.
+        min_blocks: see there.
+
+    Attributes:
+        out: candidate -> why it is begun no more.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Mapping[str, Any]],
+        seeds: Sequence[int],
+        alpha: float = 0.05,
+        min_blocks: int = 3,
+    ) -> None:
+        check(alpha, min_blocks)
+        self.configs = {str(each["name"]): dict(each["config"]) for each in candidates}
+        self.plan = [(name, int(seed)) for seed in seeds for name in self.configs]
+        self.alpha, self.min_blocks = alpha, min_blocks
+        self.out: dict[str, str] = {}
+        self._entries: dict[str, tuple[str, int]] = {}  # trial -> candidate and seed
+        self._results: dict[str, dict[str, float]] = {}
+
+    def ready(self, number: int) -> bool:
+        """A slot never waits."""
+        return True
+
+    def ask(self, number: int) -> Proposal | None:
+        """The next of the plan whose candidate is still in; None when there is none."""
+        begun = set(self._entries.values())
+        for name, seed in self.plan:
+            if (name, seed) not in begun and name not in self.out:
+                self._entries[f"{number:05d}"] = name, seed
+                config = {**self.configs[name], CANDIDATE_KEY: name, BLOCK_KEY: seed}
+                return Proposal(config, "baseline" if name == BASELINE else "point")
+        return None
+
+    def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int = 1) -> None:
+        """A trial the journal knows."""
+        self._entries[f"{number:05d}"] = str(config[CANDIDATE_KEY]), int(config[BLOCK_KEY])
+
+    def report(self, trial_id: str, step: int, loss: float) -> None:
+        """Only whole trainings are compared."""
+
+    def paused(self, trial_id: str) -> None:
+        """Changes nothing."""
+
+    def resumed(self, trial_id: str) -> None:
+        """Changes nothing."""
+
+    def tell(
+        self,
+        trial_id: str,
+        outcome: str,
+        worth: float | None,
+        reason: str,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """A whole training, or a divergence, is a result of its candidate."""
+        if outcome not in ("completed", "diverged"):
+            return
+        name, seed = self._entries[trial_id]
+        loss = worth if worth is not None and outcome == "completed" else math.inf
+        self._results.setdefault(name, {})[str(seed)] = loss
+        self.out = eliminated(self._results, len(self.configs) - 1, self.alpha, self.min_blocks) | self.out

@@ -1,0 +1,28 @@
+"""FLOOR 3: what is remembered. The only room that knows mlflow, which its process imports."""
+
+from raysweep.tracking.address import log_in, refuse_file_store, without_login
+from raysweep.tracking.cursor import store_of
+from raysweep.tracking.parent_run import FinalState
+from raysweep.tracking.process import TrackingProcess, waiting
+from raysweep.tracking.provenance import provenance
+from raysweep.tracking.reachability import trouble_with
+from raysweep.tracking.runs import ParentRun, SweepFacts, store_uri, ui_command, ui_link
+from raysweep.tracking.tracker import Tracker
+
+__all__ = [
+    "Goodbye",
+    "SweepFacts",
+    "Tracker",
+    "TrackingProcess",
+    "Umbrella",
+    "log_in",
+    "provenance",
+    "refuse_file_store",
+    "store_of",
+    "store_uri",
+    "trouble_with",
+    "ui_command",
+    "ui_link",
+    "waiting",
+    "without_login",
+]

@@ -1,0 +1,9 @@
+"""`python -m raysweep.tracking STUDY_FOLDER`: the process that tells MLflow; see `process`."""
+
+import gc
+
+from raysweep.tracking.process import main
+
+gc.set_threshold(100_000, 50, 50)  # as in launch.py: mlflow's imports make no garbage
+main()
+gc.freeze()  # the driver waits for our end, and taking mlflow apart takes half a second

@@ -1,0 +1,125 @@
+"""Where MLflow's store is: its address without passwords, and what is wrong with it before anything runs.
+
+Nothing here imports mlflow.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping, MutableMapping
+from pathlib import Path
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from raysweep.config import Problem, SweepError
+
+SQLITE = "sqlite:///"
+SERVER = ("http://", "https://")
+URI, USER, PASSWORD, TOKEN = (f"MLFLOW_TRACKING_{word}" for word in ("URI", "USERNAME", "PASSWORD", "TOKEN"))
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+PROBE_S = 5.0
+_FILE_STORE = re.compile(r"file:|(?![a-z][a-z0-9+.-]*:)", re.IGNORECASE)  # or a bare path
+
+
+def sqlite_uri(path: Path) -> str:
+    """The URI of an SQLite file, as SQLAlchemy reads it.
+
+    >>> sqlite_uri(Path("/home/me/my project/mlflow.db")), sqlite_uri(Path("/home/a?b/50%/mlflow.db"))
+    ('sqlite:////home/me/my project/mlflow.db', 'sqlite:////home/a%3Fb/50%25/mlflow.db')
+    """
+    text = str(path)
+    return SQLITE + (quote(text, safe="/ ") if re.search("[?%#]", text) else text)
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of an SQLite store; None of any other store.
+
+    >>> sqlite_path("sqlite:////home/a%3Fb/mlflow.db")
+    PosixPath('/home/a?b/mlflow.db')
+    """
+    return Path(unquote(uri.removeprefix(SQLITE).partition("?")[0])) if uri.startswith(SQLITE) else None
+
+
+def absolute(uri: str, here: Path) -> str:
+    """A store's address that means the same from any folder: a relative SQLite file is below `here`.
+
+    >>> absolute("sqlite:///mlflow.db", Path("/home/me")), absolute("sqlite://", Path("/home/me"))
+    ('sqlite:////home/me/mlflow.db', 'sqlite://')
+    """
+    path = sqlite_path(uri)
+    if path is None or path.is_absolute() or str(path) in (".", ":memory:"):
+        return uri
+    return sqlite_uri(here / path)
+
+
+def without_login(uri: str) -> str:
+    """A server's address without its user and password; any other address as it is.
+
+    >>> without_login("https://ada:secret@mlflow.example/x"), without_login("sqlite:///mlflow.db")
+    ('https://mlflow.example/x', 'sqlite:///mlflow.db')
+    """
+    if not uri.startswith(SERVER) or "@" not in uri:
+        return uri
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def shown(uri: str) -> str:
+    """An address for eyes: a database's without its password.
+
+    >>> shown("postgresql://me:secret@db/mlflow")
+    'postgresql://me:***@db/mlflow'
+    """
+    return re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:***@", uri)
+
+
+def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
+    """Have the user and the password of an address stand where MLflow's client looks for them.
+
+    They are those of the address itself, or of `MLFLOW_TRACKING_URI` where that is the same server; what the
+    user has set already stands.
+
+    Returns:
+        The address without them.
+    """
+    bare = without_login(uri)
+    for known in (uri, environ.get(URI, "")):
+        if known != bare and without_login(known) == bare and PASSWORD not in environ:
+            parts = urlsplit(known)
+            environ.setdefault(USER, unquote(parts.username or ""))
+            environ[PASSWORD] = unquote(parts.password or "")
+    if environ.get(URI, bare) != bare and without_login(environ[URI]) == bare:
+        environ[URI] = bare
+    return bare
+
+
+def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
+    """Say before anything runs that MLflow takes no store of plain files any more.
+
+    Raises:
+        SweepError: if it is one.
+    """
+    if _FILE_STORE.match(uri) and environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
+        what = (
+            f"{uri}: MLflow keeps no runs in plain files any more; write sqlite:///mlflow.db (its tool "
+            "`mlflow migrate-filestore` takes old runs along), or set MLFLOW_ALLOW_FILE_STORE=true"
+        )
+        raise SweepError([Problem("MLflow", None, "tracking.uri", what)])
+
+
+def unreachable_database(uri: str, timeout_s: float = PROBE_S) -> str:
+    """Why nobody answers at a database's address, in one line; "" if somebody does, or none is known."""
+    scheme, _, rest = uri.partition("://")
+    kind = scheme.partition("+")[0]
+    if kind not in PORTS or not rest:
+        return ""
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "localhost", parts.port or PORTS[kind]
+    except ValueError as error:
+        return f"{shown(uri)}: {error}"
+    try:
+        socket.create_connection((host, port), timeout_s).close()
+    except OSError as error:
+        return f"{shown(uri)} does not answer ({host}:{port}: {error.strerror or error})"
+    return ""

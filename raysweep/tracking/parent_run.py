@@ -1,0 +1,71 @@
+"""The run over the runs of a staged sweep's stages. Each stage's tracker finds it, or makes it.
+
+What is told of it is the whole of what is known each time, so that it may be told again, by a later stage
+or by `launch.py sync`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from raysweep.tracking.projection import PARENT, Point, RunUpdate, ms
+from raysweep.tracking.runs import MAX_TAG, ParentRun, clip, entity_key, param_text
+from raysweep.tracking.store import Store
+
+KIND = "staged"
+
+
+@dataclass(frozen=True, slots=True)
+class FinalState:
+    """What a stage that ends tells its umbrella.
+
+    Attributes:
+        t: when, unix seconds.
+        tags: what is known of the stages now.
+        best: metric and value of the incumbent after each stage, by the stage's place from 0.
+    """
+
+    t: float
+    tags: Mapping[str, str] = field(default_factory=dict)
+    best: Sequence[tuple[str, float, int]] = ()
+
+
+def open_parent_run(store: Store, experiment_id: str, umbrella: ParentRun | None) -> str:
+    """The umbrella's run id, its run made if there is none yet, and open; "" for a sweep without stages.
+
+    Raises:
+        Unreachable: if the store is away.
+        Refused: if it does not take it.
+    """
+    if umbrella is None:
+        return ""
+    run_id = store.find(experiment_id, umbrella.study_id).get(PARENT, "")
+    fresh = not run_id
+    change = _change(umbrella, umbrella.tags)
+    change.status = "RUNNING"
+    if fresh:
+        change.params = {entity_key(key): param_text(value) for key, value in umbrella.settings.items()}
+        change.texts = {"sweep.yaml": umbrella.sweep_yaml}
+        identity = {"kind": KIND, "study": umbrella.study, "study_id": umbrella.study_id}
+        run_id = store.create(experiment_id, change, identity, "")
+    store.write(run_id, change, fresh=fresh)
+    return run_id
+
+
+def close_parent_run(umbrella: ParentRun, goodbye: FinalState) -> RunUpdate:
+    """What the umbrella is told when a stage ends: no run stays open while nothing runs."""
+    change = _change(umbrella, goodbye.tags)
+    change.metrics = [_point(goodbye.t, *each) for each in goodbye.best]
+    change.status, change.at_ms = "FINISHED", ms(goodbye.t)
+    return change
+
+
+def _change(umbrella: ParentRun, tags: Mapping[str, Any]) -> RunUpdate:
+    words = {entity_key(key): clip(str(value), MAX_TAG) for key, value in tags.items()}
+    return RunUpdate(PARENT, umbrella.study, ms(umbrella.born), tags=words)
+
+
+def _point(t: float, metric: str, value: float, place: int) -> Point:
+    return entity_key(f"best_{metric}"), value, ms(t), place

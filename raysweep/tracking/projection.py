@@ -1,0 +1,293 @@
+"""From events to what MLflow is owed. Pure: the same events give the same runs, however often sent.
+
+`RunProjection.apply` folds one event, `RunProjection.take` hands over what changed since it was last asked.
+Everything in a change (values, steps, timestamps) follows from the events alone, so a change that
+is sent again after a crash is the same one, and MLflow keeps one copy.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from raysweep.study.journal.events import (
+    AttemptEnded,
+    AttemptStarted,
+    EpochReported,
+    Event,
+    StudyExtended,
+    TrialCreated,
+    TrialEnded,
+    TrialExploited,
+    TrialFailedAwaitingExploit,
+    TrialPaused,
+    TrialPromoted,
+    TrialRecovered,
+    TrialReopened,
+    TrialRetried,
+    TrialStarted,
+)
+from raysweep.study.journal.records import StudyRecord, TrialRecord
+from raysweep.tracking.provenance import run_tags
+from raysweep.tracking.runs import (
+    MAX_TAG,
+    SweepFacts,
+    clip,
+    entity_key,
+    log10_values,
+    metric_key,
+    param_text,
+    params,
+    run_name,
+)
+
+PARENT = ""  # stands where a trial's id stands, for the sweep's own run
+Status = Literal["RUNNING", "FINISHED", "FAILED"]  # KILLED shows as a red cross, like a failure
+RANKED = 0  # step of what trials are ranked by: a metric that stays at step 0 is a bar chart in the UI
+Point = tuple[str, float, int, int]  # metric, value, timestamp in ms, step
+
+
+@dataclass(slots=True)
+class RunUpdate:
+    """What one run is owed, in the order: create; texts; params, tags and metrics; status.
+
+    Attributes:
+        trial: trial id, or PARENT.
+        name: the run's name.
+        born_ms: when the run began; it may have to be created with it.
+        status: set when the run ends or opens again.
+        at_ms: when that was.
+        texts: artifacts, file name -> text.
+    """
+
+    trial: str
+    name: str
+    born_ms: int
+    metrics: list[Point] = field(default_factory=list)
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    status: Status | None = None
+    at_ms: int = 0
+
+
+@dataclass(slots=True)
+class RunProjection:
+    """The runs of one study as they should look.
+
+    Attributes:
+        record: the study folded so far.
+        study_id: the study's identity; follows from its name and its first event.
+    """
+
+    facts: SweepFacts
+    study_id: str
+    record: StudyRecord = field(init=False)
+    _changes: dict[str, RunUpdate] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
+    _shown: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Trial -> the tags it was last given, so that only what changed is sent."""
+    _t: float = 0.0
+    """When the last event was."""
+    _lowest: float = math.inf
+    _best: tuple[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Start with nothing known."""
+        self.record = StudyRecord(self.facts.objective)
+
+    def apply(self, event: Event) -> None:
+        """Fold one event; events in the order of the journal."""
+        self.record.apply(event)
+        self._t = event.t
+        match event:
+            case AttemptStarted():
+                self._begin(event)
+            case StudyExtended():
+                self._parent(event.t).tags["revision"] = str(event.revision)
+                self._parent(event.t).tags[f"revision.{event.revision}"] = param_text(dict(event.changes))
+            case AttemptEnded():
+                self._close(event)
+            case TrialCreated():
+                self._ask(event)
+            case EpochReported(again=False):
+                self._report(event)
+            case TrialExploited():
+                self._exploit(event)
+            case TrialRecovered():
+                self._trial(event.trial).tags["recovered"] = last_line(event.error)
+            case TrialRetried():
+                change = self._trial(event.trial)
+                change.tags["retried"] = clip(f"{param_text(dict(event.resources))}: {event.reason}", MAX_TAG)
+                change.texts["out_of_memory.txt"] = event.error or event.reason
+            case TrialFailedAwaitingExploit():
+                change = self._trial(event.trial)
+                change.tags["fallen"] = clip(f"{event.outcome}: {event.reason}", MAX_TAG)
+                change.texts["fallen.txt"] = event.error or event.reason
+            case TrialEnded():
+                self._end(event)
+            case TrialStarted() | TrialPromoted() | TrialReopened():
+                self._reopen(event.trial, event.t)
+            case TrialPaused():
+                self._trial(event.trial)
+            case _:
+                pass
+
+    def identity(self, trial: str) -> dict[str, str]:
+        """Tags by which a run is found again; it is created with them."""
+        kind = {"kind": "sweep"} if trial == PARENT else {"kind": "trial", "trial": trial}
+        return {**kind, "study": self.facts.study, "study_id": self.study_id}
+
+    def take(self) -> list[RunUpdate]:
+        """What changed since the last call; the parent first, since its run must exist for the others."""
+        for name, change in self._changes.items():
+            if name != PARENT and name in self.record.trials:
+                self._show(change, self.record.trials[name])
+        self._show_best()
+        changes, self._changes = self._changes, {}
+        return sorted(changes.values(), key=lambda change: change.trial)
+
+    def _trial(self, trial: str) -> RunUpdate:
+        if trial not in self._changes:
+            record = self.record.trials[trial]
+            name = run_name(trial, record.first_config, self.facts)
+            self._changes[trial] = RunUpdate(trial, name, ms(record.asked_at))
+        return self._changes[trial]
+
+    def _parent(self, t: float) -> RunUpdate:
+        born = t if self.record.begun_at is None else self.record.begun_at
+        return self._changes.setdefault(PARENT, RunUpdate(PARENT, self.facts.study, ms(born)))
+
+    def _begin(self, event: AttemptStarted) -> None:
+        parent = self._parent(event.t)
+        parent.tags |= run_tags(event.provenance)
+        parent.tags |= {"state": "running", "attempt": str(event.attempt)}
+        if event.attempt == 1:  # params are written once
+            parent.params |= {
+                entity_key(key): param_text(value) for key, value in self.facts.settings.items()
+            }
+        if event.attempt == 1 and self.facts.sweep_yaml:
+            parent.texts["sweep.yaml"] = self.facts.sweep_yaml
+        parent.status, parent.at_ms = "RUNNING", ms(event.t)
+
+    def _ask(self, event: TrialCreated) -> None:
+        change = self._trial(event.trial)
+        change.tags |= run_tags(self.record.provenance)
+        change.tags["source"] = event.source
+        if event.revision:
+            change.tags["revision"] = str(event.revision)
+        change.params |= params(event.config, self.facts)
+        self._open.add(event.trial)
+
+    def _report(self, event: EpochReported) -> None:
+        self._reopen(event.trial, event.t)
+        change, t = self._trial(event.trial), ms(event.t)
+        for name, value in event.metrics.items():
+            if name == "epoch" or isinstance(value, bool) or not isinstance(value, int | float):
+                continue  # the step says the epoch
+            key = metric_key(name)
+            change.metrics.append((key, float(value), t, event.work))
+            if not math.isfinite(value):  # MLflow keeps NaN, but shows inf as 1.8e308
+                change.tags.setdefault(f"non_finite.{key}", f"{value} at step {event.work}")
+        if event.epoch != event.work:
+            change.metrics.append(("epoch", float(event.epoch), t, event.work))
+        if event.loss is not None and -math.inf < event.loss < self._lowest:
+            self._lowest = event.loss
+            key = entity_key(f"best_so_far_{self.facts.metric}")
+            self._parent(event.t).metrics.append((key, self.facts.sign * event.loss, t, self.record.epochs))
+
+    def _exploit(self, event: TrialExploited) -> None:
+        """The copied configuration as curves over the trial's steps: params are written once."""
+        change, trial = self._trial(event.trial), self.record.trials[event.trial]
+        if len(trial.lineage) == 1:
+            change.metrics += config_points(trial.first_config, self.facts, trial.asked_at, 0)
+        change.metrics += config_points(event.config, self.facts, event.t, trial.work)
+
+    def _end(self, event: TrialEnded) -> None:
+        change = self._trial(event.trial)
+        if event.error:
+            change.texts["traceback.txt"] = event.error
+        change.status = "FAILED" if event.outcome in ("failed", "infeasible") else "FINISHED"
+        change.at_ms = ms(event.t)
+        self._open.discard(event.trial)
+
+    def _reopen(self, trial: str, t: float) -> None:
+        """A trial goes on whose run an earlier attempt closed (`resume`, `extend`)."""
+        change = self._trial(trial)
+        if trial not in self._open:
+            self._open.add(trial)
+            change.status, change.at_ms = "RUNNING", ms(t)
+
+    def _close(self, event: AttemptEnded) -> None:
+        """The attempt ends: no run stays RUNNING; a trial that is not over may go on after `resume`."""
+        for trial in sorted(self._open):
+            change = self._trial(trial)
+            change.status, change.at_ms = "FINISHED", ms(event.t)
+        self._open.clear()
+        parent = self._parent(event.t)
+        parent.tags |= {"state": "finished" if event.exit_code == 0 else "interrupted"}
+        parent.tags |= {"exit_code": str(event.exit_code), "stop_reason": clip(event.reason, MAX_TAG)}
+        parent.status, parent.at_ms = "FINISHED", ms(event.t)
+
+    def _show(self, change: RunUpdate, trial: TrialRecord) -> None:
+        """Tags and metrics that say where the trial stands now."""
+        tags = self._standing(trial)
+        shown = self._shown.get(trial.trial, {})
+        change.tags |= {key: value for key, value in tags.items() if shown.get(key, "") != value}
+        self._shown[trial.trial] = tags
+        if not change.metrics or not trial.curve:
+            return
+        point = trial.curve[-1]
+        for word, loss in (("last", point.loss), ("best", trial.best_loss)):
+            if loss is not None:
+                key = entity_key(f"{word}_{self.facts.metric}")
+                change.metrics.append((key, self.facts.sign * loss, ms(point.t), RANKED))
+
+    def _standing(self, trial: TrialRecord) -> dict[str, str]:
+        reason = trial.reason
+        state = trial.status
+        if trial.outcome is None and self.record.closed is not None:
+            state, reason = "interrupted", f"the sweep ended first: {self.record.closed.reason}"
+        tags = {"state": state, "stop_reason": clip(reason, MAX_TAG)}
+        if trial.lineage:
+            steps = [f"{step.donor} at epoch {step.epoch}" for step in trial.lineage]
+            tags["generation"] = str(trial.generation)
+            tags["lineage"] = clip(", ".join(steps), MAX_TAG)
+            tags["exploit_reason"] = clip(trial.lineage[-1].reason, MAX_TAG)
+        if trial.error:
+            tags["error"] = last_line(trial.error)
+        return tags
+
+    def _show_best(self) -> None:
+        """The winner as it stands now, as the parent's own metric: what ranks sweeps against each other."""
+        best = self.record.best()
+        worth = None if best is None else best.worth(self.facts.objective)
+        if best is None or worth is None or (best.trial, worth) == self._best:
+            return
+        self._best = best.trial, worth
+        parent = self._parent(self._t)
+        parent.tags["best_trial"] = best.trial
+        key = entity_key(f"best_{self.facts.metric}")
+        parent.metrics.append((key, self.facts.sign * worth, ms(self._t), RANKED))
+
+
+def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[Point]:
+    """The numbers of a configuration, and their log10 where searched so, at one step."""
+    numbers = {
+        entity_key(key): float(value)
+        for key, value in config.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    return [(key, value, ms(t), step) for key, value in {**numbers, **log10_values(config, facts)}.items()]
+
+
+def last_line(error: str) -> str:
+    """What a traceback ends with: the exception and its message."""
+    lines = error.strip().splitlines()
+    return clip(lines[-1].strip(), MAX_TAG) if lines else ""
+
+
+def ms(t: float) -> int:
+    """Seconds -> milliseconds, MLflow's unit."""
+    return round(t * 1000)

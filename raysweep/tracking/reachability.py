@@ -1,0 +1,33 @@
+"""Whether a tracking store can be told anything, without importing mlflow."""
+
+from __future__ import annotations
+
+import os
+
+from raysweep.config import SweepError
+from raysweep.tracking.address import SERVER, refuse_file_store, sqlite_path, unreachable_database
+from raysweep.tracking.store import Unreachable, check_health
+
+
+def trouble_with(uri: str) -> str:
+    """What keeps MLflow's store at `uri` from being told, in one line; empty if nothing is known to.
+
+    A server is asked whether it is well, a database whether anybody answers there; of a file it is seen
+    whether it can be written.
+    """
+    if uri.startswith(SERVER):
+        try:
+            check_health(uri, timeout_s=5.0)
+        except Unreachable as error:
+            return str(error)
+    elif (path := sqlite_path(uri)) is not None:
+        there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+        if not os.access(there, os.W_OK):
+            return f"{uri}: {there} cannot be written to"
+    else:
+        try:
+            refuse_file_store(uri, os.environ)
+        except SweepError as error:
+            return str(error)
+        return unreachable_database(uri)
+    return ""

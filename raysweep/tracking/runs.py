@@ -1,0 +1,265 @@
+"""How a study looks in MLflow: names, keys, parameters, and the page worth opening.
+
+Pure words and addresses; nothing here imports mlflow.
+
+experiment = project, parent run = sweep, one child run per trial for its whole life.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import posixpath
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from raysweep.tracking.address import URI, absolute, sqlite_uri, without_login
+
+NAME_WIDTH = 18  # characters of a run's name that the UI shows (measured, MLflow 3.17)
+MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters; mlflow/utils/validation.py
+SYSTEM = ("epoch_s", "peak_memory_mb", "gpu_utilisation")
+"""Measurements of the machine: MLflow shows what begins with `system/` apart from the model's charts."""
+LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRun:
+    """The run over the runs of a staged sweep's stages, as the stage that begins finds it.
+
+    Attributes:
+        study: the staged study's name.
+        study_id: its identity, the same for all its stages.
+        born: when it began, unix seconds.
+        settings: its params.
+        sweep_yaml: an artifact of it.
+        tags: what is known of its stages.
+    """
+
+    study: str
+    study_id: str
+    born: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sweep_yaml: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepFacts:
+    """What tracking needs to know of a sweep.
+
+    Attributes:
+        study: the study's name.
+        experiment: MLflow's experiment: the project.
+        metric: the sweep's metric, in the user's words.
+        direction: minimize or maximize that metric.
+        objective: what a trial is worth, its `last` or its `best` value; the runs are ranked by it.
+        umbrella: of a stage, the run that its own stands under.
+        others: further metrics that the sweep is judged by: +1 where lower is better, -1 where higher.
+        parameters: flat keys of the search space, in the file's order.
+        log_scaled: those of them that are searched on a logarithmic scale.
+        settings: one line each about the sweep (sampler, trial scheduler, trials ...): the parent's params.
+        sweep_yaml: the sweep file as the user wrote it; an artifact of the parent.
+    """
+
+    study: str
+    experiment: str
+    metric: str = "val_loss"
+    direction: Literal["minimize", "maximize"] = "minimize"
+    objective: Literal["last", "best"] = "last"
+    parameters: tuple[str, ...] = ()
+    log_scaled: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sweep_yaml: str = ""
+    others: Mapping[str, int] = field(default_factory=dict)
+    umbrella: ParentRun | None = None
+
+    @classmethod
+    def from_words(cls, words: Mapping[str, Any]) -> SweepFacts:
+        """What `dataclasses.asdict` made of it."""
+        over = words.get("umbrella")
+        return cls(**{**words, "umbrella": None if over is None else ParentRun(**over)})
+
+    @property
+    def sign(self) -> int:
+        """Loss times this is the metric in the user's direction."""
+        return 1 if self.direction == "minimize" else -1
+
+    @property
+    def ranking(self) -> str:
+        """The metric the trials' runs are ranked by."""
+        return entity_key(f"{self.objective}_{self.metric}")
+
+
+def store_uri(configured: str | None, environ: Mapping[str, str], folder: Path) -> str:
+    """The sweep file's word, else MLFLOW_TRACKING_URI, else what a bare `mlflow ui` in `folder` shows.
+
+    Without a user and a password, and absolute: see `raysweep.tracking.address`.
+
+    >>> store_uri(None, {}, Path("/home/me/project"))
+    'sqlite:////home/me/project/mlflow.db'
+    """
+    word = configured or environ.get(URI) or sqlite_uri(folder / "mlflow.db")
+    return absolute(without_login(word), folder)
+
+
+def ui_command(uri: str, folder: Path) -> str:
+    """The command that shows a local store from `folder`; empty for a server, which shows itself.
+
+    >>> ui_command("sqlite:////home/me/project/mlflow.db", Path("/home/me/project"))
+    'mlflow ui'
+    >>> ui_command("sqlite:////data/runs.db", Path("/home/me/project"))
+    'mlflow ui --backend-store-uri sqlite:////data/runs.db'
+    """
+    if uri.startswith(("http://", "https://")):
+        return ""
+    default = store_uri(None, {}, folder)
+    return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
+def ui_link(uri: str, experiment_id: str, facts: SweepFacts) -> str:
+    """The page worth opening: the sweep's trials, ranked, with charts.
+
+    The experiment's own page opens with the trials folded under the parent and no curve.
+    """
+    base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_SERVER
+    query = {
+        "workflowType": "machine_learning",
+        "searchFilter": f"tags.kind = 'trial' and tags.study = '{facts.study}'",
+        "orderByKey": f"metrics.`{facts.ranking}`",
+        "orderByAsc": "true" if facts.direction == "minimize" else "false",
+        "compareRunsMode": "CHART",
+    }
+    words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+    return f"{base}/#/experiments/{experiment_id}/runs?{words}"
+
+
+def run_link(experiment_id: str, run_id: str, artifact: str = "") -> str:
+    """A run's page, or that of one of its artifacts, relative to the page it stands on.
+
+    Without its last word MLflow 3 opens the page among those for language models.
+
+    >>> run_link("1", "af12", "report/report.html")
+    '#/experiments/1/runs/af12/artifacts/report/report.html?workflowType=machine_learning'
+    """
+    place = f"/artifacts/{artifact}" if artifact else ""
+    return f"#/experiments/{experiment_id}/runs/{run_id}{place}?workflowType=machine_learning"
+
+
+def metric_key(name: str) -> str:
+    """What a metric is called: what the machine was busy with goes to MLflow's system metrics.
+
+    >>> metric_key("val_loss"), metric_key("peak_memory_mb")
+    ('val_loss', 'system/peak_memory_mb')
+    """
+    return f"system/{name}" if name in SYSTEM else entity_key(name)
+
+
+def entity_key(name: str) -> str:
+    """A name as MLflow takes it for a metric, param or tag: what it refuses becomes "_".
+
+    >>> entity_key("acc@5"), entity_key("val/auc"), entity_key("../x")
+    ('acc_5', 'val/auc', '_.._x')
+    """
+    key = re.sub(r"[^\w.\- :/]", "_", name)[:MAX_KEY] or "_"
+    if posixpath.normpath(key) != key or key.startswith(("/", "..")) or key == ".":
+        key = "_" + key.replace("/", "_")[: MAX_KEY - 1]  # it would read as another path
+    return key
+
+
+def clip(text: str, limit: int) -> str:
+    """At most `limit` characters, the end kept (a traceback's last line says most).
+
+    >>> clip("abcdef", 4)
+    '…def'
+    """
+    return text if len(text) <= limit else "…" + text[len(text) - limit + 1 :]
+
+
+def labels(keys: Iterable[str]) -> dict[str, str]:
+    """Flat keys -> labels short enough for a run's name: the shortest beginning not yet taken.
+
+    >>> labels(["optimizer_config.lr", "net_config.layers", "net_config.nodes", "net_config.norm"])
+    {'optimizer_config.lr': 'lr', 'net_config.layers': 'l', 'net_config.nodes': 'n', 'net_config.norm': 'no'}
+    """
+    chosen: dict[str, str] = {}
+    for key in keys:
+        word = key.rsplit(".", 1)[-1]
+        beginnings = (word[:n] for n in range(len(word) if len(word) <= 2 else 1, len(word) + 1))
+        numbered = (f"{word}{n}" for n in itertools.count(2))
+        taken = set(chosen.values())
+        chosen[key] = next(label for label in itertools.chain(beginnings, numbered) if label not in taken)
+    return chosen
+
+
+def brief(value: Any) -> str:
+    """A value in about four characters.
+
+    >>> [brief(value) for value in (0.0341, 3.2e-05, 250.0, 4, True, None, "torch.nn.ReLU")]
+    ['.034', '3.2e-5', '250', '4', 'T', '-', 'ReLU']
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "T", False: "F"}[value]
+    if isinstance(value, int | float):
+        if not math.isfinite(value) or value == 0:
+            return f"{value:g}"
+        if 100 <= abs(value) < 1e5:
+            return f"{value:.0f}"
+        plain = f"{value:.2g}".replace("e-0", "e-").replace("e+0", "e").replace("e+", "e")
+        return plain.replace("0.", ".", 1) if abs(value) < 1 and "e" not in plain else plain
+    return str(value).rsplit(".", 1)[-1][:5]
+
+
+def run_name(trial: str, config: Mapping[str, Any], facts: SweepFacts) -> str:
+    """The trial's number and as many of its parameters as the UI shows.
+
+    >>> facts = SweepFacts("s", "p", parameters=("optimizer_config.lr", "net_config.layers"))
+    >>> run_name("00017", {"optimizer_config.lr": 0.0341, "net_config.layers": 4}, facts)
+    '00017 lr=.034 l=4'
+    """
+    name = trial
+    for key, label in labels(facts.parameters or config).items():
+        if key in config:
+            longer = f"{name} {label}={brief(config[key])}"
+            name = longer if len(longer) <= NAME_WIDTH else name
+    return name
+
+
+def log10_keys(facts: SweepFacts) -> dict[str, str]:
+    """Log-scaled flat keys -> name of their log10 (the UI's axes are linear), short unless ambiguous."""
+    words = [key.rsplit(".", 1)[-1] for key in facts.log_scaled]
+    return {
+        key: f"log10_{word if words.count(word) == 1 else key}"
+        for key, word in zip(facts.log_scaled, words, strict=True)
+    }
+
+
+def log10_values(config: Mapping[str, Any], facts: SweepFacts) -> dict[str, float]:
+    """log10 of the log-scaled parameters of `config`.
+
+    >>> facts = SweepFacts("s", "p", log_scaled=("optimizer_config.lr",))
+    >>> log10_values({"optimizer_config.lr": 0.01}, facts)
+    {'log10_lr': -2.0}
+    """
+    return {
+        entity_key(name): math.log10(config[key])
+        for key, name in log10_keys(facts).items()
+        if isinstance(config.get(key), int | float) and config[key] > 0
+    }
+
+
+def params(config: Mapping[str, Any], facts: SweepFacts) -> dict[str, str]:
+    """A trial's configuration as MLflow's params, which are strings."""
+    values = {entity_key(key): param_text(value) for key, value in config.items()}
+    return values | {key: f"{value:.6g}" for key, value in log10_values(config, facts).items()}
+
+
+def param_text(value: Any) -> str:
+    """A param's value: numbers and words as they are, structures as JSON."""
+    text = value if isinstance(value, str) else json.dumps(value, default=str)
+    return text if len(text) <= MAX_PARAM else text[: MAX_PARAM - 1] + "…"

@@ -1,0 +1,123 @@
+"""An MLflow server for a cluster's head: kept alive, closed to the outside, ended whole.
+
+    python -m raysweep.tracking.server FOLDER [--port 5000]
+
+`mlflow server` is several processes: they are started as a group and ended as one. A server that dies
+or does not answer is started anew. Runs are kept in FOLDER/mlflow.db, artifacts in FOLDER/artifacts and
+passed on by the server, so that clients need no access to the folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import FrameType
+
+STARTS_S = 120.0  # four processes that import mlflow, on a busy head
+LOOK_S = 10.0
+DEAF = 3  # looks in a row without an answer: it hangs
+END_S = 10.0
+
+
+def command(folder: Path, port: int) -> list[str]:
+    """The server's command line; it listens on 127.0.0.1, for tunnels and for the head itself."""
+    names = ("localhost", "127.0.0.1", socket.gethostname())
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts"), "--serve-artifacts"),
+        *("--allowed-hosts", ",".join(f"{name}:*" for name in names)),
+    ]
+
+
+def answers(port: int) -> bool:
+    """Whether a server on this machine says that it is well."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5.0) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+class Server:
+    """One `mlflow server` at a time.
+
+    Args:
+        folder: for the database and the artifacts.
+        port: to listen on.
+    """
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self._group: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server's processes as a group of their own."""
+        environment = {
+            **os.environ,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 GB of idle workers
+            "PYTHONSAFEPATH": "1",  # modules of the working directory are not MLflow's
+        }
+        self._group = subprocess.Popen(
+            command(self.folder, self.port), stdin=subprocess.DEVNULL, env=environment, start_new_session=True
+        )
+
+    def end(self) -> None:
+        """End all of them: some outlive the first."""
+        if self._group is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self._group.pid, number)
+            except ProcessLookupError:
+                break
+            deadline = time.monotonic() + END_S
+            while self._group.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.1)
+        self._group.wait()
+
+    def keep(self) -> None:
+        """Start it, and start it anew whenever it is dead or deaf; for ever."""
+        while True:
+            self.start()
+            started, deaf = time.monotonic(), 0
+            while deaf < DEAF and self._group is not None and self._group.poll() is None:
+                time.sleep(LOOK_S)
+                well = answers(self.port)
+                starting = not well and time.monotonic() - started < STARTS_S
+                deaf = 0 if well or starting else deaf + 1
+            print("mlflow server is dead or deaf: starts anew", file=sys.stderr, flush=True)
+            self.end()
+
+
+def main() -> None:
+    """Keep a server until told to end; nothing to do where one answers already."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, help="for the database and the artifacts")
+    parser.add_argument("--port", type=int, default=5000)
+    words = parser.parse_args()
+    if answers(words.port):
+        return
+    folder = words.folder.expanduser().absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    server = Server(folder, words.port)
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        server.end()
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    server.keep()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""What a sweep's own run shows: the table of its trials, and a note with links."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from raysweep.config.sweep import Metric
+from raysweep.formatting import markdown_text, short_keys
+from raysweep.study.journal.pareto import counted, front
+from raysweep.study.journal.records import StudyRecord, TrialRecord
+from raysweep.tracking.runs import MAX_TAG, SweepFacts, brief, clip, run_link, ui_link
+
+TABLE_FILE = "leaderboard.json"
+REPORT_FILE = "report/report.html"  # where `launch.py report` attaches it
+TABLE_TAG = {"mlflow.loggedArtifacts": json.dumps([{"path": TABLE_FILE, "type": "table"}])}
+TABLE_ROWS = 500
+NOTE_ROWS = 10
+
+
+def ranked(record: StudyRecord) -> list[TrialRecord]:
+    """The trials, best first; those without a finite value, or that failed, at the end."""
+
+    def place(trial: TrialRecord) -> tuple[bool, float, int]:
+        worth = trial.worth(record.objective)
+        out = worth is None or trial.outcome in ("diverged", "failed", "infeasible")
+        return out, 0.0 if worth is None else worth, trial.number
+
+    return sorted(record.trials.values(), key=place)
+
+
+def table(record: StudyRecord, facts: SweepFacts) -> str:
+    """The leaderboard as MLflow's UI shows a table: JSON of `columns` and `data`.
+
+    Written as the file that `log_table` would write: that one appends to what is there already.
+    """
+    rows = ranked(record)[:TABLE_ROWS]
+    on_front = {trial.trial for trial in pareto(record, facts)}
+    keys = list(facts.parameters or dict.fromkeys(key for trial in rows for key in trial.config))
+    data = [
+        [trial.trial, worth_text(trial, facts)]
+        + ([*others_text(trial, facts), "yes" if trial.trial in on_front else ""] if facts.others else [])
+        + [trial.work, trial.status]
+        + [brief(trial.config[key]) if key in trial.config else "" for key in keys]
+        + [trial.reason]
+        for trial in rows
+    ]
+    several = [*facts.others, "front"] if facts.others else []
+    # MLflow's table takes a dot for a path into the cell, and shows nothing.
+    names = [name.replace(".", "/") for name in short_keys(keys).values()]
+    columns = ["trial", f"{facts.objective} {facts.metric}", *several, "epochs", "state", *names, "reason"]
+    return json.dumps({"columns": columns, "data": data})
+
+
+def pareto(record: StudyRecord, facts: SweepFacts) -> list[TrialRecord]:
+    """The Pareto front where the sweep is judged by several metrics; none where by one."""
+    if not facts.others:
+        return []
+    others = [
+        Metric(name=name, direction="minimize" if sign > 0 else "maximize")
+        for name, sign in facts.others.items()
+    ]
+    metrics = [Metric(name=facts.metric, direction=facts.direction), *others]
+    return front(record.trials.values(), metrics, facts.objective)
+
+
+def front_tag(record: StudyRecord, facts: SweepFacts) -> dict[str, str]:
+    """The trials of the front, as a tag of the sweep's run; nothing where there is one metric."""
+    names = ", ".join(trial.trial for trial in pareto(record, facts))
+    return {"front": clip(names, MAX_TAG)} if names else {}
+
+
+def others_text(trial: TrialRecord, facts: SweepFacts) -> list[str]:
+    """What the trial is worth in the further metrics."""
+    point = counted(trial, facts.objective)
+    known = point.metrics if point is not None else {}
+    return [f"{known[name]:.6g}" if name in known else "-" for name in facts.others]
+
+
+def note(
+    record: StudyRecord,
+    facts: SweepFacts,
+    uri: str,
+    experiment_id: str,
+    runs: Mapping[str, str],
+    parent: str,
+) -> str:
+    """The description of the sweep's run, in markdown; its first lines are all that the UI shows unasked.
+
+    Args:
+        record: the study.
+        facts: the sweep.
+        uri: of the store.
+        experiment_id: where the runs are.
+        runs: trial id -> run id, for the links.
+        parent: the sweep's own run.
+    """
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(record.counts().items()))
+    # Relative to the page: the UI may be reached through a tunnel, under another address.
+    page = ui_link(uri, experiment_id, facts)
+    best, leaders = record.best(), ranked(record)[:NOTE_ROWS]
+    lines = [
+        f"**{markdown_text(facts.study)}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs.",
+        ""
+        if best is None
+        else f"Best: trial {best.trial}, {facts.objective} {facts.metric} "
+        f"**{worth_text(best, facts)}**: {markdown_text(settings_text(best))}.",
+        "",
+        f"[All trials, ranked, with curves]({page[page.index('#') :]}) · "
+        f"[leaderboard]({run_link(experiment_id, parent, TABLE_FILE)}) · "
+        f"[report]({run_link(experiment_id, parent, REPORT_FILE)}) (made by `launch.py report`)",
+        "",
+        f"| trial | {facts.objective} {facts.metric} | epochs | state | parameters |",
+        "|---|---|---|---|---|",
+    ]
+    for trial in leaders:
+        run = runs.get(trial.trial, "")
+        link = f"[{trial.trial}]({run_link(experiment_id, run)})" if run else trial.trial
+        settings = markdown_text(settings_text(trial))
+        cells = (link, worth_text(trial, facts), str(trial.work), trial.status, settings)
+        lines.append("| " + " | ".join(cells) + " |")
+    text = "\n".join(lines)
+    return text if len(text) <= MAX_TAG else text[: text.rindex("\n", 0, MAX_TAG)]
+
+
+def settings_text(trial: TrialRecord) -> str:
+    """Its parameters, in few characters."""
+    return ", ".join(f"{key.rsplit('.', 1)[-1]} {brief(value)}" for key, value in trial.config.items())
+
+
+def worth_text(trial: TrialRecord, facts: SweepFacts) -> str:
+    """What the trial is worth, in the user's direction; a dash before the first finite report."""
+    worth = trial.worth(facts.objective)
+    return "-" if worth is None else f"{facts.sign * worth:.6g}"

@@ -1,0 +1,137 @@
+"""The classic predicted-final-loss rule of the training template, as its documents state it."""
+
+from __future__ import annotations
+
+import math
+from bisect import insort
+
+from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
+
+Sums = list[float]  # of a trial's (t, ln loss): n, t, t², y, ty
+
+
+class ClassicPFLRule(Rule):
+    """Stop a trial whose predicted final loss is worse than the worst of the K best finished ones.
+
+    After each epoch t, L(t) = A exp(K t) is fitted to all the trial's losses by least squares on
+    their logarithms, and read off at `target_epoch`. PFL = -log10 of that, so higher is better. The
+    reference set holds the K highest PFLs among trials that ran to the end.
+
+    What the documents leave open, decided here: the first `n_startup_trials` *to report* are never
+    stopped, and until that many have finished nobody is (with many workers they finish late). A
+    trial with a loss that is zero or negative has no logarithm: it is never predicted, never
+    stopped and no reference.
+
+    Args:
+        max_resource: R, epochs of a whole trial.
+        n_startup_trials: trials that run to the end unconditionally.
+        n_warmup_epochs: epochs of each trial after which it can be stopped at the earliest; at or
+            above R the rule can never act.
+        top_k: size of the reference set.
+        target_epoch: epoch for which the loss is predicted; R if None.
+        objective: what a trial is worth: its `last` loss or its `best` so far.
+
+    Raises:
+        ValueError: if a count is negative, top_k is below 1 or target_epoch is below 1.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_resource: int,
+        n_startup_trials: int = 10,
+        n_warmup_epochs: int = 10,
+        top_k: int = 10,
+        target_epoch: int | None = None,
+        objective: Objective = "last",
+    ) -> None:
+        super().__init__(max_resource=max_resource, objective=objective)
+        for name, value, least in (
+            ("n_startup_trials", n_startup_trials, 0),
+            ("n_warmup_epochs", n_warmup_epochs, 0),
+            ("top_k", top_k, 1),
+            ("target_epoch", max_resource if target_epoch is None else target_epoch, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name} ({value}) must be at least {least}")
+        self.n_startup_trials = n_startup_trials
+        self.n_warmup_epochs = n_warmup_epochs
+        self.top_k = top_k
+        self.target_epoch = max_resource if target_epoch is None else target_epoch
+        self.startup: dict[str, int] = {}  # the first trials, never stopped -> their order of arrival
+        self.sums: dict[str, Sums | None] = {}  # running trial -> its fit; None: no logarithm
+        self.finished = 0
+        self.top: list[float] = []  # the K highest PFLs of finished trials, ascending
+
+    def memory(self) -> tuple[str, ...]:
+        """The fits' running sums (O(1) a trial) and the reference set (at most K numbers)."""
+        return (*super().memory(), "startup", "sums", "finished", "top")
+
+    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+        """Predictions are of the loss at R: at another R they would have been others."""
+        return "trials were stopped by what they would be worth at R" if epochs else ""
+
+    def judge(self, report: Report) -> Decision:
+        """Update the trial's fit; past the warm-up compare it with the reference set."""
+        trial, epoch = report.trial_id, report.resource
+        if len(self.startup) < self.n_startup_trials:
+            self.startup.setdefault(trial, len(self.startup))
+        self._learn(report)
+        pfl = self._pfl(trial)
+        if epoch >= self.max_resource or epoch <= self.n_warmup_epochs:
+            return Continue()
+        if pfl is None or trial in self.startup:
+            return Continue()
+        if self.finished < max(self.n_startup_trials, 1) or not self.top:
+            return Continue()
+        worst = self.top[0]
+        reason = (
+            f"predicted final {self.describe(_loss(pfl))} (PFL {pfl:.4g}) at epoch {epoch}; "
+            f"worst of the top {len(self.top)} finished: {self.format_value(_loss(worst))} (PFL {worst:.4g})"
+        )
+        return Stop(reason) if pfl < worst else Continue(reason)
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """Take a completed trial (R epochs, or its own patience) into the reference set; drop its fit."""
+        if ending == "completed" and trial_id not in self.over:
+            self.finished += 1
+            pfl = self._pfl(trial_id)
+            if pfl is not None:
+                insort(self.top, pfl)
+                del self.top[: -self.top_k]
+        super().end(trial_id, ending)
+        self.sums.pop(trial_id, None)
+
+    def _learn(self, report: Report) -> None:
+        sums = self.sums.setdefault(report.trial_id, [0.0, 0.0, 0.0, 0.0, 0.0])
+        assert report.loss is not None
+        if sums is None or report.loss <= 0:
+            self.sums[report.trial_id] = None
+            return
+        t, y = float(report.resource), math.log(report.loss)
+        for place, term in enumerate((1.0, t, t * t, y, t * y)):
+            sums[place] += term
+
+    def _pfl(self, trial_id: str) -> float | None:
+        """The predicted final loss as -log10, or None where a loss had no logarithm."""
+        sums = self.sums.get(trial_id)
+        return None if sums is None else -log_loss(sums, self.target_epoch) / math.log(10)
+
+
+def log_loss(sums: Sums, epoch: float) -> float:
+    """The natural logarithm of the predicted loss at `epoch`: ln A + K·epoch.
+
+    One point has no slope: it is carried forward as it is.
+
+    >>> round(log_loss([2, 3, 5, -3, -5], 10), 6)  # exp(-t) at t = 1, 2
+    -10.0
+    """
+    n, st, stt, sy, sty = sums
+    spread = n * stt - st * st
+    slope = (n * sty - st * sy) / spread if spread > 0 else 0.0
+    return (sy - slope * st) / n + slope * epoch
+
+
+def _loss(pfl: float) -> float:
+    """The loss a PFL stands for; infinite where a float cannot hold it."""
+    return 10.0**-pfl if pfl > -300 else math.inf

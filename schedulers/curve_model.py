@@ -1,0 +1,365 @@
+"""Learning-curve prediction with its uncertainty: the mathematics of the predictive PFL rule.
+
+Words: a *ladder* is the few epochs at which a curve is looked at, about sqrt(2) apart; a *level* is
+a place on it. z is the loss on the scale on which curves are alike: its logarithm, or, where a loss
+can be zero or negative, the loss itself in units of the spread of losses. D = log2(T / e) counts
+the doublings that lie between epoch e and the last, T.
+
+The model in one line: z_T = z_e + p + x'b + noise, where p is the drop that remains if every
+doubling gains rho times the one before it (rho pooled over all curves), and the correction x'b is a
+ridge regression over the sweep's own finished trials; its predictive distribution is a Student-t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+RHO = 0.4  # a doubling gains this share of the one before it, until the curves say otherwise
+RHO_WEIGHT = 6.0  # ... believed as firmly as six observations of typical size
+TAU = 0.25  # spread of a doubling's gain about the prior, in units of z, before any is seen
+PRIOR_WEIGHT = 4.0  # ... believed as firmly as four observations
+RIDGE = (0.5, 2.0, 2.0, 2.0)  # of the intercept, the last slope, the slope before it, z itself
+FLOOR = 0.05  # c0: noise per sqrt(doubling) of a curve that does not move at all
+LIMIT = 1e6  # of z on the raw scale: what lies further out differs no more, and no square overflows
+CROSSED = 0.35  # share of pairs of trials that change places before the end, until the sweep says otherwise
+PAIRS = 10.0  # ... believed as firmly as so many pairs
+ENOUGH = 3  # finished trials from which a correction is learnt; with fewer the prior stands alone
+
+
+def ladder(max_resource: int) -> list[int]:
+    """Epochs at which a curve is looked at: 1, 2, 3, 4, 6, 8, 11, 16, … and T itself.
+
+    Two levels are about one doubling apart, so a slope per doubling spans two levels.
+
+    >>> ladder(50)
+    [1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 50]
+    >>> ladder(10)
+    [1, 2, 3, 4, 6, 8, 10]
+    """
+    levels: list[int] = []
+    half_doublings = 0
+    while (level := round(2 ** (half_doublings / 2))) < max_resource:
+        if not levels or level > levels[-1]:
+            levels.append(level)
+        half_doublings += 1
+    return [*levels, max_resource]
+
+
+@dataclass(frozen=True, slots=True)
+class LossScale:
+    """How a loss becomes z, and back.
+
+    Attributes:
+        log: z = ln loss; else z = loss / unit.
+        unit: of the raw scale, > 0: the spread of the losses, so that z is of order one there too.
+    """
+
+    log: bool
+    unit: float = 1.0
+
+    @classmethod
+    def of(cls, losses: Sequence[float], positive: bool) -> LossScale:
+        """The logarithm where every loss of the sweep is `positive`, else the raw scale.
+
+        The unit is the median distance from the median: an outlier cannot move it.
+        """
+        if positive:
+            return cls(log=True)
+        values = np.asarray(losses, dtype=np.float64)
+        spread = float(np.median(np.abs(values - np.median(values)))) if len(values) else 0.0
+        return cls(log=False, unit=spread if spread > 0 else 1.0)
+
+    def z(self, losses: Sequence[float]) -> Array:
+        """Losses -> z, (n,)."""
+        values = np.asarray(losses, dtype=np.float64)
+        return np.log(values) if self.log else np.clip(values / self.unit, -LIMIT, LIMIT)
+
+    def loss(self, z: float) -> float:
+        """The loss that z stands for; infinite where a float cannot hold it."""
+        if not self.log:
+            return z * self.unit
+        return math.exp(z) if z < 700 else math.inf
+
+    def table(self, curves: Sequence[Sequence[float]], levels: int) -> Array:
+        """Curves of different lengths -> z, (n, levels); NaN where a curve has not got to."""
+        z = np.full((len(curves), levels), np.nan)
+        lengths = np.array([len(curve) for curve in curves], dtype=int)
+        z[np.arange(levels) < lengths[:, None]] = self.z([*chain.from_iterable(curves)])
+        return z
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """What all curves say about the next doubling: it gains rho times the last, give or take tau."""
+
+    rho: float = RHO
+    tau2: float = TAU**2
+
+    def gain(self, doublings: float) -> float:
+        """G: the gain of the doublings left, rho + rho² + …, in units of the last doubling's.
+
+        >>> Decay(0.5).gain(2)
+        0.75
+        """
+        if abs(self.rho - 1) < 1e-6:
+            return doublings
+        return self.rho * (1 - math.pow(self.rho, doublings)) / (1 - self.rho)
+
+    def variance(self, doublings: float) -> float:
+        """v0, of the drop that remains: an error in one doubling passes on to the later ones."""
+        return self.tau2 * doublings * (1 + doublings / 2) / 2
+
+
+def slopes(z: Array, epochs: Sequence[int], level: int) -> Array:
+    """Change of z per doubling over the two levels up to `level`, (n,); zero at the first level.
+
+    Args:
+        z: (n, levels), filled up to `level`.
+        epochs: the ladder.
+        level: index into the ladder.
+    """
+    before = max(level - 2, 0)
+    if level == 0:
+        return np.zeros(len(z))
+    change: Array = z[:, level] - z[:, before]
+    return change / math.log2(epochs[level] / epochs[before])
+
+
+def decay(z: Array, epochs: Sequence[int]) -> Decay:
+    """Pool rho and tau² over all curves: one doubling's gain against that of the one before it.
+
+    Both sides are clipped at three times their median size, so that a burst in one curve says no
+    more than a bend in another; rho is a ridge estimate towards `RHO`, within [0, 1.1].
+
+    Args:
+        z: (n, levels); NaN where a curve has not got to a level.
+        epochs: the ladder.
+    """
+    levels = range(4, len(epochs) - 1)  # the last level lies less than half a doubling further
+    if not levels or not len(z):
+        return Decay()
+    x = np.concatenate([slopes(z, epochs, level - 2) for level in levels])
+    y = np.concatenate([slopes(z, epochs, level) for level in levels])
+    known = np.isfinite(x) & np.isfinite(y)
+    x, y = _clip(x[known], 3.0), _clip(y[known], 3.0)
+    size = float(np.mean(x * x)) if len(x) else 0.0
+    if size == 0.0:
+        return Decay()
+    xx, xy = float(np.sum(x * x)) / size, float(np.sum(x * y)) / size
+    rho = min(max((xy + RHO_WEIGHT * RHO) / (xx + RHO_WEIGHT), 0.0), 1.1)
+    residual = y - rho * x
+    tau2 = (float(np.sum(residual * residual)) + PRIOR_WEIGHT * TAU**2) / (len(x) + PRIOR_WEIGHT)
+    return Decay(rho, tau2)
+
+
+def _clip(values: Array, times: float, middle: float = 0.0) -> Array:
+    """Values no further from the middle than so many times their median distance from it."""
+    bound = times * float(np.median(np.abs(values - middle))) if len(values) else 0.0
+    return np.clip(values, middle - bound, middle + bound) if bound > 0 else values
+
+
+def features(z: Array, epochs: Sequence[int], level: int) -> Array:
+    """What a correction may depend on: the last slope, the slope before it, z itself; (n, 3)."""
+    last, before = slopes(z, epochs, level), slopes(z, epochs, max(level - 2, 0))
+    return np.stack([last, before, z[:, level]], axis=1)
+
+
+def spreads(z: Array, epochs: Sequence[int]) -> list[list[float]]:
+    """Spread of each feature over all curves that got to a level: levels x 3, each > 0.
+
+    From the 10% to the 90% quantile, in standard deviations of a normal: a burst does not count.
+    The finished alone are too much alike: in their units everybody else would lie far outside, and
+    a correction learnt from them would say nothing of anybody.
+    """
+    found = []
+    for level in range(len(epochs)):
+        raw = features(z[np.isfinite(z[:, level])], epochs, level)
+        low, high = np.quantile(raw, [0.1, 0.9], axis=0) if len(raw) else np.zeros((2, 3))
+        width = high - low
+        found.append([float(one) / 2.56 if one > 1e-9 else 1.0 for one in width])
+    return found
+
+
+def crossing(finished: Sequence[Sequence[float]]) -> list[float]:
+    """How often the order of two trials at a level is not that of their ends: a share, one a level.
+
+    Over the finished curves, with `PAIRS` pairs of which `CROSSED` crossed believed beforehand. Equal
+    losses count half.
+
+    >>> [round(share, 2) for share in crossing([[1, 3, 1], [2, 2, 2], [3, 1, 3]])]
+    [0.27, 0.5, 0.27]
+    """
+    z = np.asarray(finished, dtype=np.float64)
+    ends = np.sign(z[:, None, -1] - z[None, :, -1])
+    above = np.triu(np.ones(ends.shape, dtype=bool), 1)
+    pairs = float(above.sum())
+    shares = []
+    for level in range(z.shape[1]):
+        agree = (np.sign(z[:, None, level] - z[None, :, level]) * ends)[above]
+        crossed = float(np.sum(agree < 0)) + 0.5 * float(np.sum(agree == 0))
+        shares.append((crossed + PAIRS * CROSSED) / (pairs + PAIRS))
+    return shares
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A Student-t over z_T: location `mean`, scale `sd`, `nu` degrees of freedom."""
+
+    mean: float
+    sd: float
+    nu: float
+
+    def below(self, z: float) -> float:
+        """Probability that z_T < z."""
+        return student_cdf((z - self.mean) / self.sd, self.nu)
+
+    def quantile(self, probability: float) -> float:
+        """The z below which z_T lies with this probability, in (0, 1)."""
+        return self.mean + self.sd * student_quantile(probability, self.nu)
+
+
+class Predictor:
+    """Predicts z_T of curves seen up to one level, from the finished curves of the same sweep.
+
+    Args:
+        finished: z of finished curves, (n, levels), no NaN; the last column is z_T. Fewer than
+            `ENOUGH` teach nothing yet.
+        prior: the pooled decay.
+        epochs: the ladder.
+        level: index into the ladder at which to predict; not the last.
+        spread: of the features over all the sweep's curves at this level, (3,); see `spreads`.
+    """
+
+    def __init__(
+        self, finished: Array, prior: Decay, epochs: Sequence[int], level: int, spread: Sequence[float]
+    ) -> None:
+        self.epochs, self.level, self.prior = epochs, level, prior
+        self.doublings = math.log2(epochs[-1] / epochs[level])
+        if len(finished) < ENOUGH:
+            finished = finished[:0]
+        raw = features(finished, epochs, level)
+        n = len(raw)
+        self.centre = raw.mean(axis=0) if n else np.zeros(raw.shape[1])
+        self.spread = np.asarray(spread)
+        noise = self._noise(finished)
+        # Of geometric mean one: s² then is the variance of a typical row.
+        self.unit = math.exp(float(np.mean(np.log(noise)))) if n else 1.0
+        noise = noise / self.unit
+        left = finished[:, -1] - finished[:, level] - self._drop(finished)
+        y = _clip(left, 4.0, float(np.median(left)) if n else 0.0) / noise
+        x = self._rows(raw) / noise[:, None]
+        rank = np.argsort(np.argsort(finished[:, -1], kind="stable"), kind="stable")
+        # How the good ones ended matters most: it is with them that a trial is compared.
+        weight = 0.3 + 0.7 * np.exp(-rank / max(5.0, 0.35 * n))
+        self.inverse = np.linalg.inv((x * weight[:, None]).T @ x + np.diag(RIDGE))
+        self.coefficients = self.inverse @ (x.T @ (weight * y))
+        leverage = weight * np.einsum("ij,jk,ik->i", x, self.inverse, x)
+        left_out = (y - x @ self.coefficients) / np.maximum(1 - leverage, 0.05)
+        total = float(np.sum(np.sort(weight)))  # the same whoever came first
+        v0 = prior.variance(self.doublings)
+        residual = float(np.sum(weight * left_out**2))
+        self.s2 = (residual + v0) / (total + PRIOR_WEIGHT) if n else v0
+        self.nu = PRIOR_WEIGHT + total
+
+    def predict(self, z: Array) -> Forecast:
+        """The forecast for one curve, z: (levels,), filled up to the level."""
+        mean, sd = self._moments(z[None, :])
+        return Forecast(float(mean[0]), float(sd[0]), self.nu)
+
+    def distances(self, z: Array, goal: float) -> Array:
+        """How many standard deviations a goal lies above each curve's mean; z: (n, levels) -> (n,)."""
+        mean, sd = self._moments(z)
+        return (goal - mean) / sd
+
+    def _moments(self, rows: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of z_T, (n,) each."""
+        x = self._rows(features(rows, self.epochs, self.level))
+        mean = rows[:, self.level] + self._drop(rows) + x @ self.coefficients
+        # Without a finished trial nothing is known of the noise of this curve but v0.
+        noise = self._noise(rows) / self.unit if self.nu > PRIOR_WEIGHT else np.ones(len(rows))
+        variance = self.s2 * (noise**2 + np.einsum("ij,jk,ik->i", x, self.inverse, x))
+        if self.nu == PRIOR_WEIGHT:
+            variance = np.full(len(rows), self.s2)
+        return mean, np.sqrt(variance)
+
+    def _rows(self, raw: Array) -> Array:
+        """Standardised, behind a one: (n, 4)."""
+        return np.hstack([np.ones((len(raw), 1)), (raw - self.centre) / self.spread])
+
+    def _drop(self, z: Array) -> Array:
+        """p: what the pooled decay lets the last gain bring; a curve on the rise is carried forward."""
+        fall: Array = np.minimum(slopes(z, self.epochs, self.level), 0.0)
+        return fall * self.prior.gain(self.doublings)
+
+    def _noise(self, z: Array) -> Array:
+        """g: steep curves are the uncertain ones."""
+        steep = np.minimum(np.abs(slopes(z, self.epochs, self.level)), 3.0)
+        reach = max(self.prior.gain(self.doublings), 0.2 * self.doublings)
+        noise: Array = FLOOR * math.sqrt(self.doublings) + steep * reach
+        return noise
+
+
+def student_cdf(t: float, nu: float) -> float:
+    """Probability that a Student-t with nu degrees of freedom is below t.
+
+    By the incomplete beta function (Abramowitz and Stegun 26.7.1, 26.5.8).
+
+    >>> round(student_cdf(2.132, 4), 3)
+    0.95
+    """
+    if not math.isfinite(t):
+        return 1.0 if t > 0 else 0.0
+    tail = 0.5 * _incomplete_beta(nu / 2, 0.5, nu / (nu + t * t))
+    return 1.0 - tail if t > 0 else tail
+
+
+@lru_cache(maxsize=1024)
+def student_quantile(probability: float, nu: float) -> float:
+    """The t below which a Student-t lies with this probability; by bisection, to 1e-9.
+
+    >>> round(student_quantile(0.95, 4), 3)
+    2.132
+    """
+    if probability > 0.5:
+        return -student_quantile(1 - probability, nu)
+    # In the lower tail, where a small probability is held as exactly as a large one.
+    low, high = -1.0, 0.0
+    while student_cdf(low, nu) > probability and low > -1e12:
+        low *= 2
+    while high - low > 1e-9 * max(-low, 1.0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_cdf(middle, nu) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """I_x(a, b), regularised, by its continued fraction."""
+    if x <= 0 or x >= 1:
+        return 0.0 if x <= 0 else 1.0
+    if x > (a + 1) / (a + b + 2):  # the fraction converges fast on the other side only
+        return 1.0 - _incomplete_beta(b, a, 1 - x)
+    front = math.exp(
+        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
+    )
+    tiny = 1e-300
+    c, d = 1.0, 1.0 / max(abs(1 - (a + b) * x / (a + 1)), tiny)
+    fraction = d
+    for m in range(1, 200):
+        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
+        for term in (even, odd):
+            d = 1.0 / (1 + term * d or tiny)
+            c = 1 + term / c or tiny
+            fraction *= c * d
+        if abs(c * d - 1) < 1e-12:
+            break
+    return front * fraction / a

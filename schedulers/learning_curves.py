@@ -1,0 +1,214 @@
+"""A rule that keeps the sweep's curves on a ladder of epochs and predicts how they end."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right, insort
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from schedulers.conformal import NOMINAL, widening
+from schedulers.curve_model import (
+    CROSSED,
+    Array,
+    Decay,
+    Forecast,
+    LossScale,
+    Predictor,
+    crossing,
+    decay,
+    ladder,
+    spreads,
+)
+from schedulers.rule import Objective, Outlook, Report, Rule
+
+REFERENCES = 256
+"""Curves a fit looks at, at most: the cost of a decision does not grow with the sweep."""
+
+PAIRED = 64
+"""The newest finished curves among which crossings are counted: pairs grow with the square."""
+
+
+Observation = list[
+    float
+]  # level, mean and half the model's range (in z times its unit), factor of widening or 0
+
+
+class ForecastingRule(Rule):
+    """What a rule knows that has seen curves: ranks at each level, and an outlook for whoever lives.
+
+    Whoever decides by it calls `_record` in `judge`, asks `_outlook`, notes with `_note_outlook` what it
+    tells of a trial, and extends `_forget`, which it calls once its own settings stand.
+
+    An outlook's range is that of the model, widened by split conformal prediction at each level: by how
+    far the outlooks noted there of the trials that have finished were off.
+
+    Args:
+        max_resource: R, epochs of a whole trial.
+        objective: what a trial is worth: its `last` loss or its `best` so far.
+    """
+
+    def __init__(self, *, max_resource: int, objective: Objective = "last") -> None:
+        super().__init__(max_resource=max_resource, objective=objective)
+        self.levels = ladder(max_resource)
+        self.curves: dict[str, list[float]] = {}  # live trial -> its loss at each level so far
+        self.finished: list[list[float]] = []  # the newest finished curves
+        self.partial: list[list[float]] = []  # the newest curves that ended earlier
+        self.finishes = 0
+        self.best: float | None = None  # lowest final loss
+        self.rungs: list[list[float]] = [[] for _ in self.levels]  # who came by, ascending
+        self.positive = True  # every loss so far is above zero
+        self.prior: list[float] = [Decay().rho, Decay().tau2]
+        self.unit = 1.0
+        self.spreads = [[1.0, 1.0, 1.0] for _ in self.levels]
+        self.crossed = [CROSSED for _ in self.levels]
+        self.noted: dict[
+            str, list[Observation]
+        ] = {}  # live trial -> its outlook at each level where one was told
+        self.misses: list[list[float]] = [[] for _ in self.levels]  # of the newest finished, see `widening`
+        self.held, self.told = 0, 0  # ranges told of finished trials, and those that held the end
+
+    def memory(self) -> tuple[str, ...]:
+        """Curves of the living, a bounded set of those that ended, ranks, and what is pooled."""
+        return (
+            *super().memory(),
+            *("curves", "finished", "partial", "finishes", "best", "rungs"),
+            *("positive", "prior", "unit", "spreads", "crossed"),
+            *("noted", "misses", "held", "told"),
+        )
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`; what was derived from another is forgotten."""
+        super().load(state)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was derived from the finished trials as they were; none of it is state."""
+        self._table: Array | None = None  # z of the finished
+        self._predictors: dict[int, Predictor] = {}  # level -> fit
+        self._forecasts: dict[str, Forecast] = {}  # of the living, at the level they have got to
+        self._outlooks: dict[str, Outlook] = {}
+        self._widenings = [widening(misses) for misses in self.misses]
+
+    def end(self, trial_id: str, ending: str) -> None:
+        """Its ranks stay, and its curve for a while."""
+        super().end(trial_id, ending)
+        self._change(trial_id)
+        self.noted.pop(trial_id, None)
+        curve = self.curves.pop(trial_id, None)
+        if curve is not None:
+            self.partial.append(curve)
+            del self.partial[:-REFERENCES]
+
+    def _record(self, report: Report) -> int | None:
+        """Take down the loss; the level, if it is one that the trial had not got to."""
+        trial, loss = report.trial_id, report.loss
+        assert loss is not None
+        curve = self.curves.setdefault(trial, [])
+        level = bisect_right(self.levels, report.resource) - 1
+        if level < len(curve):
+            return None
+        # A trial that reports now and then did not move in between, for all we know.
+        curve.extend([loss] * (level + 1 - len(curve)))
+        insort(self.rungs[level], loss)
+        self._change(trial)
+        if loss <= 0 and self.positive:
+            self.positive = False
+            self.noted, self.misses = {}, [[] for _ in self.levels]  # on another scale
+            self._learn()
+        if report.resource >= self.max_resource:
+            self._finish(trial, curve)
+        return level
+
+    def _outlook(self, trial: str, level: int) -> Outlook:
+        if trial not in self._outlooks:
+            forecast, scale, wider = self._forecast(trial, level), self._scale(), self._widenings[level]
+            half = _half(forecast)
+            low, high = (
+                (None, None)
+                if wider is None
+                else (scale.loss(forecast.mean - wider * half), scale.loss(forecast.mean + wider * half))
+            )
+            self._outlooks[trial] = Outlook(
+                scale.loss(forecast.mean), low, high, forecast.below(self._goal())
+            )
+        return self._outlooks[trial]
+
+    def _note_outlook(self, trial: str, level: int) -> None:
+        """Remember what is told of a trial, until its end shows how good it was."""
+        forecast, wider = self._forecast(trial, level), self._widenings[level]
+        unit = self._scale().unit  # it changes with each finish: losses themselves are remembered
+        self.noted.setdefault(trial, []).append(
+            [level, forecast.mean * unit, _half(forecast) * unit, 0.0 if wider is None else wider]
+        )
+
+    def _forecast(self, trial: str, level: int) -> Forecast:
+        if trial not in self._forecasts:
+            self._forecasts[trial] = self._predictor(level).predict(self._z([self.curves[trial]])[0])
+        return self._forecasts[trial]
+
+    def _check_outlooks(self, trial: str, loss: float) -> None:
+        """The end of a trial is known: how far off was what had been told of it?"""
+        scale = self._scale()
+        end = float(scale.z([loss])[0]) * scale.unit
+        for level, mean, half, wider in self.noted.pop(trial, ()):
+            miss = abs(end - mean) / half if half > 0 else math.nan
+            if not math.isfinite(miss):
+                continue  # out of what a float can hold
+            self.misses[int(level)].append(miss)
+            del self.misses[int(level)][:-REFERENCES]
+            if wider:
+                self.told += 1
+                self.held += miss <= wider
+
+    def _change(self, trial: str) -> None:
+        """Forget what was derived from a curve that has grown or ended."""
+        self._forecasts.pop(trial, None)
+        self._outlooks.pop(trial, None)
+
+    def _goal(self) -> float:
+        """The z to beat: of the best that finished; of the best of all until one has."""
+        best = self.best if self.best is not None else min(rung[0] for rung in self.rungs if rung)
+        return float(self._scale().z([best])[0])
+
+    def _predictor(self, level: int) -> Predictor:
+        if self._table is None:
+            self._table = self._z(self.finished)
+        if level not in self._predictors:
+            prior = Decay(*self.prior)
+            fit = Predictor(self._table, prior, self.levels, level, self.spreads[level])
+            self._predictors[level] = fit
+        return self._predictors[level]
+
+    def _z(self, curves: Sequence[Sequence[float]]) -> Array:
+        return self._scale().table(curves, len(self.levels))
+
+    def _scale(self) -> LossScale:
+        return LossScale(self.positive, self.unit)
+
+    def _finish(self, trial: str, curve: list[float]) -> None:
+        self._check_outlooks(trial, curve[-1])
+        self.finishes += 1
+        self.best = curve[-1] if self.best is None else min(self.best, curve[-1])
+        self.finished.append(curve)
+        del self.finished[:-REFERENCES]
+        del self.curves[trial]
+        self._learn()
+
+    def _learn(self) -> None:
+        """Pool what all curves say; at each finish, so that it is the same after a reload."""
+        living = list(islice(reversed(self.curves.values()), REFERENCES))
+        curves = [*self.finished, *self.partial, *living]
+        scale = LossScale.of([curve[-1] for curve in curves], self.positive)
+        z = scale.table(curves, len(self.levels))
+        pooled, self.spreads = decay(z, self.levels), spreads(z, self.levels)
+        self.unit, self.prior = scale.unit, [pooled.rho, pooled.tau2]
+        if len(self.finished) > 1:
+            self.crossed = crossing(self.finished[-PAIRED:])
+        self._forget()
+
+
+def _half(forecast: Forecast) -> float:
+    """From the mean to the upper end of the model's own range."""
+    return forecast.quantile((1 + NOMINAL) / 2) - forecast.mean

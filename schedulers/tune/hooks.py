@@ -1,0 +1,69 @@
+"""What a service lends the adapter that it runs; a program of one's own lends it nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from schedulers.tune.listener import Listener
+
+
+def never() -> bool:
+    """Nobody asks the run to stop."""
+    return False
+
+
+def no_objection(result: Mapping[str, Any]) -> str:
+    """Every trial may go on."""
+    return ""
+
+
+def never_for_good(trial_id: str) -> str:
+    """Whoever lost its worker is run again, as Ray sees fit."""
+    return ""
+
+
+@dataclass
+class AdapterHooks:
+    """Pickled, it is unconnected: Tuner pickles a scheduler, and these hold open files and threads.
+
+    Attributes:
+        listener: hears all that happens.
+        find_checkpoint: (trial id, resource) -> path or URI, for donors Ray does not know (any more).
+        more_trials: whether trials are still to come that Ray has not seen; None: Ray's search knows.
+        halting: whether the run is asked to stop: whoever would go on is saved and paused then, and
+            nobody is woken or ended for waiting.
+        objection: why a trial with this result must not go on, whatever the rule would say; "" if it
+            may. It ends as infeasible.
+        repeats: whether epochs that a trial runs a second time count once, so that a pause without a
+            checkpoint (a full disk, a loop that keeps none) costs time only.
+        lost_for_good: of a trial that has just lost its worker: why it is not to be run again as it
+            is; "" if it is.
+    """
+
+    listener: Listener = field(default_factory=Listener)
+    find_checkpoint: Callable[[str, int], str | None] | None = None
+    more_trials: Callable[[], bool] | None = None
+    halting: Callable[[], bool] = never
+    objection: Callable[[Mapping[str, Any]], str] = no_objection
+    lost_for_good: Callable[[str], str] = never_for_good
+    repeats: bool = False
+
+    def __reduce__(self) -> tuple[type[AdapterHooks], tuple[()]]:
+        """Unconnected."""
+        return AdapterHooks, ()
+
+    def connect(self, given: Mapping[str, Any]) -> None:
+        """Take what is given; what is not stays.
+
+        Raises:
+            TypeError: for a name that is none of the attributes.
+        """
+        for name, value in given.items():
+            if name not in vars(self):
+                raise TypeError(
+                    f"there is nothing called {name!r} to connect; there are {', '.join(vars(self))}"
+                )
+            if value is not None:
+                setattr(self, name, value)

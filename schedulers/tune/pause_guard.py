@@ -1,0 +1,61 @@
+"""Pauses that would lose a trial's work: a trial without a checkpoint begins again at its first epoch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ray.tune.experiment import Trial
+
+from schedulers.rule import Continue, Decision, Exploit, Pause, Resume, Rule, Stop
+from schedulers.tune import ray_private
+
+logger = logging.getLogger(__name__)
+
+REMEDY = (
+    "from now on trials stop or go on, and none is paused or copied; to have that back, save checkpoints "
+    "(`save_checkpoint` of a Trainable, `tune.report(..., checkpoint=...)` of a function) and restore them"
+)
+
+
+class PauseGuard:
+    """Turns pausing off, once and for all, when it is seen to lose work.
+
+    Args:
+        rule: is told, and decides without it from then on.
+    """
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.off = False
+        self._paused: set[str] = set()
+
+    def saw(self, trial_id: str, resource: int) -> None:
+        """Note a report; the first after a pause must not be of the first epoch."""
+        if trial_id in self._paused:
+            self._paused.discard(trial_id)
+            if resource == 1 < self.rule.seen.get(trial_id, 0):
+                self._turn_off(f"trial {trial_id} was paused and began again at epoch 1")
+
+    def decide(self, trial: Trial, result: Mapping[str, Any], decision: Decision) -> Decision:
+        """The rule's decision, or what is done in the place of a pause that would lose work."""
+        if not isinstance(decision, Pause | Exploit):
+            return decision
+        name = trial.trial_id
+        if not self.off and ray_private.can_go_on(trial, result):
+            self._paused.add(name)
+            return decision
+        self._turn_off(f"trial {name} has no checkpoint, and would begin again at epoch 1 after a pause")
+        if isinstance(decision, Pause) and not decision.save:  # it has nothing to go on with
+            self.rule.end(name, "diverged")
+            return Stop(decision.reason, "diverged")
+        reason = f"goes on, for it has no checkpoint to be paused with ({decision.reason})"
+        self.rule.resumed(Resume(name, reason))
+        return Continue(reason)
+
+    def _turn_off(self, why: str) -> None:
+        if not self.off:
+            self.off = True
+            self.rule.cannot_pause()
+            logger.warning("%s: %s", why, REMEDY)

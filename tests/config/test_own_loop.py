@@ -1,0 +1,38 @@
+"""A sweep that brings a training loop of its own."""
+
+import pytest
+
+from raysweep.config import SweepError, read_sweep
+
+SWEEP = """
+study_name: own
+run:
+  data: trainables.data.load_digits
+  train: mine.train
+  net_config: {anything: 3}
+search_space:
+  optimizer_config: {lr: {type: float, min: 1.e-3, max: 1.e-1, log: true}}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(loop):
+        (tmp_path / "mine.py").write_text(loop, encoding="utf-8")
+        (tmp_path / "own.yaml").write_text(SWEEP, encoding="utf-8")
+        return tmp_path / "own.yaml"
+
+    return write
+
+
+def test_a_loop_of_the_documented_shape_is_sound_and_its_configs_are_its_own(file):
+    """`net_config.anything` would be unknown to our net; what the loop makes of it nobody can say."""
+    assert (
+        read_sweep(file("def train(run, data, *, device, seed):\n    yield\n")).sweep.run.train
+        == "mine.train"
+    )
+
+
+def test_a_loop_that_needs_more_than_it_is_given_is_named(file):
+    with pytest.raises(SweepError, match=r"run\.train: .*'budget'"):
+        read_sweep(file("def train(run, data, *, device, seed, budget):\n    yield\n"))

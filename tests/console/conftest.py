@@ -1,0 +1,27 @@
+"""A small study to look at."""
+
+import pytest
+from tests.view.small_study import ended, trained
+
+from raysweep.console.progress import Facts
+from raysweep.study.journal.events import AttemptStarted, TrialPaused
+
+
+@pytest.fixture
+def facts():
+    return Facts(name="digits", metric="val_loss", sign=1, epochs=10, wanted=4)
+
+
+@pytest.fixture
+def events():
+    """Four trials: one whole, one stopped at epoch 4, one running, one paused."""
+    return [
+        AttemptStarted(t=0.0, attempt=1, slots=2, trials=4),
+        *trained("00000", [1.0] * 9 + [0.5]),
+        ended("00000", "completed", "finished all 10 epochs"),
+        *trained("00001", [2.0] * 4, lr=0.9),
+        ended("00001", "stopped", "rank 2 of 2 at rung 4"),
+        *trained("00002", [0.7, 0.6]),
+        *trained("00003", [0.8] * 3),
+        TrialPaused(t=0.0, trial="00003", epoch=3, reason="rank 4 of 4"),
+    ]

@@ -1,0 +1,64 @@
+"""The live screen."""
+
+import io
+
+import pytest
+from rich.console import Console
+from tests.view.small_study import trained
+
+from raysweep.console.lines import Lines
+from raysweep.console.live import ROWS, Screen, picture, watch
+from raysweep.console.progress import progress
+from raysweep.study.journal.records import StudyRecord, fold
+
+
+def shown(events, facts, **console):
+    terminal = Console(file=io.StringIO(), width=100, **console)
+    terminal.print(picture(progress(fold(events), facts, elapsed_s=19.0), facts))
+    return terminal.file.getvalue()
+
+
+def test_the_screen_says_what_matters(events, facts):
+    """Trials by status, the incumbent with its parameters, what runs, epochs, time."""
+    assert [line.rstrip() for line in shown(events, facts).splitlines()] == [
+        "digits  2/4 trials over   19 s elapsed, about 9 s left",
+        "1 completed  1 running  1 paused  1 stopped",
+        "best val_loss 0.5  trial 0, epoch 10  lr=0.1",
+        "trial  epoch  val_loss  parameters",
+        "    2   2/10       0.6  lr=0.1",
+        "19 epochs run, 6 saved by stopping early",
+    ]
+
+
+def test_a_cluster_of_running_trials_fits_on_the_screen(facts):
+    events = [event for number in range(40) for event in trained(f"{number:05d}", [1.0])]
+    text = shown(events, facts)
+    assert f"{40 - ROWS} more" in text
+    assert len(text.splitlines()) == ROWS + 6
+
+
+def test_no_color_is_honoured(events, facts, monkeypatch):
+    """no-color.org: no colours; bold may stay."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[32m" not in shown(events, facts, force_terminal=True)
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[32m" in shown(events, facts, force_terminal=True)
+
+
+@pytest.mark.parametrize(("terminal", "kind"), [(True, Screen), (False, Lines)])
+def test_plain_lines_where_there_is_no_terminal(terminal, kind, facts, monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=io.StringIO(), force_terminal=terminal)
+    assert type(watch(facts, StudyRecord(), console)) is kind
+
+
+def test_the_last_picture_stays_on_the_screen(events, facts):
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with Screen(facts, StudyRecord(), console=console) as view:
+        for event in events:
+            view(event)
+        view.say("a line that stays")
+    text = console.file.getvalue()
+    assert "a line that stays" in text
+    assert text.rindex("best") > text.index("a line that stays")

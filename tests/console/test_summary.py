@@ -1,0 +1,132 @@
+"""What is printed once a sweep is over."""
+
+import io
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tests.view.small_study import ended, trained
+
+from raysweep.console.progress import progress
+from raysweep.console.rows import print_row
+from raysweep.console.summary import RESUMABLE, failures, print_places, print_summary
+from raysweep.study.journal.events import TrialEnded
+from raysweep.study.journal.records import fold
+
+LAUNCH = Path(__file__).parents[2] / "launch.py"
+
+
+def failed(trial, error):
+    return [
+        *trained(trial, []),
+        TrialEnded(t=0.0, trial=trial, outcome="failed", reason="it raised", error=error),
+    ]
+
+
+def printed(show, *args):
+    console = Console(file=io.StringIO(), width=60)
+    show(console, *args)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+
+
+def test_the_winner_comes_first_with_its_parameters(events, facts):
+    record = fold(events)
+    now = progress(record, facts, elapsed_s=75.0)
+    assert printed(print_summary, facts, record, now, 0, "all trials ended") == [
+        "study            digits: all trials ended",
+        "best             trial 0: val_loss 0.5 at epoch 10",
+        "                 optimizer_config.lr = 0.1",
+        "trials           1 completed, 1 paused, 1 running, 1 stopped",
+        "epochs           19 run, 6 saved by stopping early",
+        "time             1 min 15 s",
+    ]
+
+
+def audited(trial, loss):
+    events = trained(trial, [loss] * 10)
+    events[3] = replace(events[3], reason="audit: would have been stopped: rung 2")
+    return [*events, ended(trial, "completed")]
+
+
+@pytest.mark.parametrize(
+    ("losses", "line"),
+    [
+        ([], "0 of 1 stops let run on; none of them can be judged"),
+        (
+            [0.8, 0.6],
+            "2 of 3 stops let run on; of 2 judged none was false (at most 58% are, with 95% confidence): "
+            "nothing was lost among them",
+        ),
+        (
+            [0.8, 0.4],
+            "2 of 3 stops let run on; of 2 judged 1 false (at most 88% are, with 95% confidence): "
+            "trial 11 beats the best that was let finish by 0.1 (25%), so the best was lost",
+        ),
+    ],
+)
+def test_an_audit_is_told_with_how_sure_it_is(losses, line, events, facts):
+    """In the fixture trial 0 finished at 0.5, and trial 1 was stopped at 4 of 10."""
+    facts = replace(facts, audited=True)
+    more = [event for n, loss in enumerate(losses) for event in audited(f"{10 + n:05d}", loss)]
+    record = fold([*events, *more])
+    now = progress(record, facts, elapsed_s=75.0)
+    lines = printed(print_summary, facts, record, now, 0, "all trials ended")
+    spent = f"6 epochs saved by the other stops, {8 * len(losses)} spent on the audit"
+    assert lines[5:7] == [f"audit            {line}", f"                 {spent}"]
+
+
+def test_equal_errors_are_one_line_with_the_first_trial_that_had_it():
+    events = [
+        *failed("00000", "Traceback ...\nValueError: bad lr"),
+        *failed("00001", "Traceback ...\nOSError: no such file"),
+        *failed("00002", "Traceback ...\nValueError: bad lr\n"),
+    ]
+    assert failures(fold(events)) == [
+        "2 x ValueError: bad lr (first: trial 0)",
+        "1 x OSError: no such file (first: trial 1)",
+    ]
+
+
+@pytest.mark.parametrize("exit_code", [0, 4, 130])
+def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "digits"
+    lines = printed(print_places, folder, folder / "best.yaml", exit_code)
+    assert lines[0] == "everything       runs/digits/"
+    assert (f"carry on         python {LAUNCH} resume runs/digits" in lines) == (exit_code in RESUMABLE)
+    assert (f"what it taught   python {LAUNCH} report runs/digits" in lines) == (exit_code == 0)
+
+
+def test_a_retraining_is_not_to_be_reported_on(tmp_path):
+    """It ends in a table of its own."""
+    (tmp_path / "study.json").touch()
+    folder = tmp_path / "retrain"
+    assert not any("report" in line for line in printed(print_places, folder, folder / "best.yaml", 0))
+
+
+@pytest.mark.parametrize(
+    ("left", "way"),
+    [
+        (
+            True,
+            f"python {LAUNCH} resume 'runs/my digits' --adopt-code  (takes your modules as they then are)",
+        ),
+        (False, "run it anew, with `--name ANOTHER`"),
+    ],
+)
+def test_where_failures_ended_the_sweep_the_traceback_is_named(left, way, tmp_path, monkeypatch):
+    """To resume a study whose trials have all failed would run nothing."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "my digits"
+    lines = printed(partial(print_places, failed="00002", left=left), folder, folder / "best.yaml", 5)
+    assert lines[1:] == [
+        "traceback        'runs/my digits'/trials/00002/error.txt",
+        f"once mended      {way}",
+    ]
+
+
+def test_a_link_is_never_broken_over_lines():
+    """It is to be clicked, or copied."""
+    assert len(printed(print_row, "MLflow", "http://" + "x" * 200)) == 1

@@ -1,0 +1,45 @@
+"""What a staged sweep will come to: the sum of its stages."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.before.test_plan import flat
+
+import launch
+from raysweep.config import read_sweep
+from raysweep.planning.plan import Costs
+from raysweep.planning.staged_plan import as_sweeps, plan_stages
+
+FILE = "sweeps/staged.yaml"
+
+
+def test_every_stage_that_trains_is_planned_and_all_are_added_up() -> None:
+    sweep = read_sweep(FILE).sweep
+    found = plan_stages(sweep, Costs((1.0,), slots=2, price=3.6), flat)
+    assert {name: (one.trials, one.worst_epochs) for name, one in found.stages.items()} == {
+        "explore": (20, 20 * 5),
+        "refine": (12, 12 * 15),
+        "validate": (4 * 3, 12 * 15),
+    }
+    assert found.epochs.middle == 100 + 180 + 180
+    assert found.seconds.middle == sum(one.seconds.middle for one in found.stages.values())
+    assert found.cost is not None
+    json.dumps(found.as_json())
+
+
+def test_a_validation_has_the_length_of_the_last_search_unless_it_says_otherwise() -> None:
+    words = ["stages.refine.run.epochs=30"]
+    assert as_sweeps(read_sweep(FILE, overrides=words).sweep)["validate"].run.epochs == 30
+    words += ["stages.validate.run.epochs=7"]
+    assert as_sweeps(read_sweep(FILE, overrides=words).sweep)["validate"].run.epochs == 7
+
+
+def test_the_command_prints_each_stage_and_refuses_the_reverse(capsys: pytest.CaptureFixture[str]) -> None:
+    assert launch.main(["plan", FILE, "--epoch-s", "0.1"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("explore", "refine", "validate", "180 epochs", "ranges as declared"):
+        assert word in shown
+    assert launch.main(["plan", FILE, "--epoch-s", "0.1", "--hours", "3"]) == 2
+    assert capsys.readouterr().err.startswith("launch.py: --hours: not of a sweep with stages")

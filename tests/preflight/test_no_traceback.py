@@ -1,0 +1,89 @@
+"""Whatever becomes of a sweep file, the commands before a run answer in lines and an exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.spec.test_mutations import TEXTS, mutated, mutations
+
+import launch
+
+BROKEN = """\
+study_name: broken
+trials: 4
+run:
+  data: {data}
+  data_config: {words}
+  scheduler: null
+  epochs: 2
+search_space: {{optimizer_config: {{lr: {{type: float, min: 1e-4, max: 1e-2, log: true}}}}}}
+"""
+
+
+COMMANDS = {
+    "plan": ("--epoch-s", "0.1", "--json"),
+    "preflight": ("--local", "--timeout", "20", "--json"),
+    "lr-range": ("--seeds", "1", "--json"),
+}
+REHEARSALS = ("preflight", "lr-range")
+ANSWERS = (0, 2, 3, 6)
+
+
+def answer(command: str, name: str, changes: list[tuple[str, int, str]]) -> int:
+    """The exit code of a command given a mutated file."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "sweep.yaml"
+        file.write_bytes(mutated(TEXTS[name], changes))
+        return launch.main([command, str(file), *COMMANDS[command]])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
+def test_a_mutated_file_is_planned_or_answered_in_lines(name: str, changes):
+    assert answer("plan", name, changes) in ANSWERS
+
+
+@pytest.mark.parametrize("command", REHEARSALS)
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
+def test_a_mutated_file_is_rehearsed_or_answered_in_lines(command: str, name: str, changes):
+    assert answer(command, name, changes) in ANSWERS
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("command", REHEARSALS)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
+def test_many_mutated_files_are_rehearsed_or_answered_in_lines(command: str, name: str, changes):
+    assert answer(command, name, changes) in ANSWERS
+
+
+def test_more_than_can_be_replayed_is_said(tmp_path: Path, capsys):
+    file = tmp_path / "many.yaml"
+    file.write_text(BROKEN.format(data="trainables.data.load_digits", words="{}"))
+    assert launch.main(["plan", str(file), "--epoch-s", "0.1", "--set", "trials=1000000000"]) == 2
+    assert "more than are replayed here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "command", ["plan", "preflight", "lr-range", "check --data", "run", "run --no-preflight"]
+)
+def test_a_data_function_that_raises_is_a_line_that_names_its_own(
+    tmp_path: Path, monkeypatch, capsys, command
+):
+    monkeypatch.chdir(tmp_path)
+    Path("raising.py").write_text("def load():\n    raise KeyError('age')\n")
+    Path("broken.yaml").write_text(BROKEN.format(data="raising.load", words="{}"))
+    words = command.split()
+    local = ["--local"] if words[0] == "run" else []
+    assert launch.main([words[0], "broken.yaml", *words[1:], *local]) in (2, 3)
+    captured = capsys.readouterr()
+    told = captured.err + captured.out
+    assert "KeyError: 'age'" in told
+    assert "raising.py:2" in told.replace("\n", "")
+    assert "Traceback" not in told

@@ -1,0 +1,103 @@
+"""How rows reach the net: from the device when they fit there, else streamed in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from trainables.data import DataPart, Split
+
+RESIDENT_ON_CPU = 2 * 2**30  # bytes; larger data stay in the object store, one copy for all trials
+
+
+class BatchLoader:
+    """Batches of the training rows, in a new order every epoch.
+
+    The order is drawn on the CPU from a generator of its own, so it is the same on every device and
+    nothing else that draws random numbers can change it. Rows that fit are shuffled as a whole on the
+    device and cut into batches there: a `DataLoader` would cost more than the net.
+
+    Args:
+        part: the rows.
+        device: where batches go.
+        batch_size: rows per batch; a last batch of a single row is left out, since batch
+            normalisation cannot be computed of one.
+        seed: of the order.
+        budget: bytes of the device that data may take; measured if None.
+        dtype: of the inputs that batches hold; that of the rows if None.
+    """
+
+    def __init__(
+        self,
+        part: DataPart,
+        device: torch.device,
+        batch_size: int,
+        seed: int,
+        budget: int | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.generator = torch.Generator().manual_seed(seed)
+        rows = len(part.train.x)
+        self.rows = rows - 1 if rows % batch_size == 1 and rows > 1 else rows
+        self.batch_size = batch_size
+        self.train, self.val = part.train, part.val
+        room = device_budget(device) if budget is None else budget
+        # Twice the training rows: as they are, and shuffled.
+        self.resident = 2 * self._bytes(part.train) + self._bytes(part.val) <= room
+        self.tensors = self.put(part.train) if self.resident else None
+        self.validation = self.put(part.val) if self.resident else None
+
+    def __len__(self) -> int:
+        return -(-self.rows // self.batch_size)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows in each batch of an epoch."""
+        full, last = divmod(self.rows, self.batch_size)
+        return [self.batch_size] * full + ([last] if last else [])
+
+    def batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """(x, y) for each step of the next epoch."""
+        order = torch.randperm(len(self.train.x), generator=self.generator)[: self.rows]
+        if self.tensors is None:
+            yield from self.stream(self.train, order.numpy())
+            return
+        rows = order.to(self.device)
+        x, y = (tensor.index_select(0, rows) for tensor in self.tensors)
+        yield from zip(torch.split(x, self.batch_size), torch.split(y, self.batch_size), strict=True)
+
+    def stream(self, split: Split, order: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of `split` in this order, each copied to the device when its turn comes."""
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield self.put(Split(split.x[rows], split.y[rows]))
+
+    def put(self, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+        """Copy rows to the device.
+
+        Always a copy, also on the CPU: what lies in the object store is read-only, and torch's own
+        memory is aligned alike every time, which bit-equal results depend on.
+        """
+        return self.inputs(split.x), torch.tensor(split.y, device=self.device)
+
+    def inputs(self, x: np.ndarray) -> torch.Tensor:
+        """Copy inputs to the device, in the type that the net gets."""
+        return torch.tensor(x, device=self.device, dtype=self.dtype)
+
+    def _bytes(self, split: Split) -> int:
+        """What rows take on the device."""
+        size = split.x.itemsize if self.dtype is None else self.dtype.itemsize
+        return int(split.x.size * size + split.y.nbytes)
+
+
+def device_budget(device: torch.device) -> int:
+    """Bytes of the device that data may take: on a GPU, half of what this process is allowed."""
+    if device.type != "cuda":
+        return RESIDENT_ON_CPU
+    total = torch.cuda.get_device_properties(device).total_memory
+    return int(0.5 * total * torch.cuda.get_per_process_memory_fraction(device))

@@ -1,0 +1,125 @@
+"""A user's own training loop (`train:` in the run config) in the place of ours.
+
+It is a generator function with the parameters of `trainables.training.train`,
+
+    def my_train(run, data, *, device, seed): ...
+
+that yields `trainables.training.Epoch`s, numbered 1, 2, 3 and so on. A class of this shape, iterable and
+with `save(directory)` and `load(directory)`, keeps its own checkpoints. A loop without them is run anew,
+unreported, up to the epoch it had reached: slow, yet right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables import checkpoint
+from trainables.data import Data, subsample
+from trainables.epoch_validation import validate_epoch
+from trainables.imports import call
+from trainables.rng_state import RngState
+from trainables.run_config import RunConfig
+from trainables.training import Epoch, Training
+
+INNER = "loop"  # the folder inside a checkpoint that is the user's
+
+
+def start_custom_loop(
+    run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
+) -> Training | Foreign:
+    """The training that a run config asks for: ours, or the user's own.
+
+    Raises:
+        RunError: if the run config asks for what cannot be built.
+    """
+    kind = Training if run.train is None else CustomLoop
+    return kind(run, data, device=device, seed=seed)
+
+
+class CustomLoop(Iterator[Epoch]):
+    """The user's loop, with the face of `Training`.
+
+    Attributes:
+        number: epochs done.
+        ended: why there is no further epoch, or "".
+
+    Raises:
+        RunError: if `run.train` cannot be found or called so.
+    """
+
+    def __init__(
+        self, run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
+    ) -> None:
+        assert run.train is not None
+        self.run = run
+        seed = run.seeds[0] if seed is None else seed
+        self.random = RngState(seed, torch.device(device))
+        rows = subsample(data, run)
+        with self.random.own():
+            self.loop: Any = call(run.train, run, rows, given={"device": torch.device(device), "seed": seed})
+        self.epochs: Iterator[Any] | None = None
+        self.number = 0
+        self.ended = ""
+
+    def __next__(self) -> Epoch:
+        """The loop's next epoch.
+
+        Raises:
+            RunError: if it yields anything but an Epoch of numbers, or one that is not the next.
+        """
+        if not self.ended and self.number >= self.run.epochs:
+            self.ended = f"finished all {self.run.epochs} epochs"
+        if self.ended:
+            raise StopIteration
+        with self.random.own():
+            if self.epochs is None:
+                self.epochs = iter(self.loop)
+            epoch = next(self.epochs, None)
+        if epoch is None:
+            self.ended = f"{self.run.train} ended by itself after epoch {self.number}"
+            raise StopIteration
+        epoch = validate_epoch(epoch, str(self.run.train), self.number + 1)
+        self.number += 1
+        if not epoch.finite:
+            self.ended = f"loss is not finite at epoch {epoch.number}"
+        return epoch
+
+    def costs(self) -> dict[str, float]:
+        """None: a loop of the user's own says in its epochs' `metrics` what its net costs."""
+        return {}
+
+    def save(self, directory: str | Path) -> None:
+        """Write the position, and whatever the loop saves."""
+        state: dict[str, Any] = {"number": self.number, "ended": self.ended}
+        if self._keeps():
+            self.loop.save(str(self._inner(directory)))
+            state["random"] = self.random.state_dict()
+        checkpoint.save(directory, state)
+
+    def load(self, directory: str | Path) -> None:
+        """Go on from what `save` wrote; call it on a fresh one.
+
+        Raises:
+            CheckpointError: if it is damaged.
+        """
+        state = checkpoint.load(directory)
+        if self._keeps():
+            self.loop.load(str(self._inner(directory)))
+            self.random.load_state_dict(state["random"])
+            self.number = state["number"]
+        else:
+            for _ in range(state["number"]):
+                next(self)
+        self.ended = state["ended"]
+
+    def _keeps(self) -> bool:
+        return all(callable(getattr(self.loop, name, None)) for name in ("save", "load"))
+
+    def _inner(self, directory: str | Path) -> Path:
+        folder = Path(directory) / INNER
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder

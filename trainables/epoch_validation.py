@@ -1,0 +1,60 @@
+"""What a loop of the user's own yields: an `Epoch` of plain numbers, or one line that says why not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainables.run_config import RunError, name_fault
+from trainables.training import Epoch
+
+
+def validate_epoch(epoch: Any, loop: str, due: int) -> Epoch:
+    """The epoch with its losses and metrics as floats: one-element tensors and arrays are taken as such.
+
+    Args:
+        epoch: what the loop yielded.
+        loop: its dotted path.
+        due: the number that it should have.
+
+    Raises:
+        RunError: if it is no Epoch, one of its numbers is none, or it is not the epoch that was due.
+
+    >>> checked(Epoch(1, torch.tensor(0.5), 0.25), "my.train", 1).train_loss
+    0.5
+    """
+    if not isinstance(epoch, Epoch):
+        raise RunError(
+            f"train: {loop} yields {type(epoch).__name__}; it should yield trainables.training.Epoch"
+        )
+    number: Any = epoch.number
+    if isinstance(number, np.integer):
+        number = number.item()
+    if type(number) is not int or number != due:
+        raise RunError(
+            f"train: {loop} yields epoch {number!r} where {due} was due; yield one Epoch "
+            "for each pass over the data, numbered 1, 2, 3, ... (after `load` from where it was saved on)"
+        )
+    names = ("train_loss", "val_loss", "lr", "grad_norm", "seconds")
+    numbers: dict[str, Any] = {name: _number(getattr(epoch, name), name, loop) for name in names}
+    for name in epoch.metrics:
+        if fault := name_fault(str(name)):
+            raise RunError(f"train: {loop} yields an Epoch with metrics[{name!r}]: {fault}")
+    metrics = {name: _number(value, f"metrics[{name!r}]", loop) for name, value in epoch.metrics.items()}
+    return replace(epoch, number=number, **numbers, metrics=metrics)
+
+
+def _number(value: Any, name: str, loop: str) -> float:
+    if isinstance(value, (int, float, np.number)):
+        return float(value)
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return float(value.detach())
+    if isinstance(value, np.ndarray) and value.size == 1:
+        return float(value.item())
+    what = f"of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)[:60]
+    raise RunError(
+        f"train: {loop} yields an Epoch whose {name} is {type(value).__name__} {what}; it should be a number"
+    )

@@ -1,0 +1,300 @@
+"""The words under `run:`: what one training is, as plain data.
+
+A run config says which net, optimizer, schedule, criterion and data to use, each by dotted path with
+its keyword arguments beside it, and for how long. Nothing here imports torch: a sweep file is checked
+in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
+"""Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
+
+SCHEDULE_WORDS = ("interval",)
+"""Keys of `scheduler_config` that are ours (`step` or `epoch`), not the scheduler class's own."""
+
+CONFIGS = {
+    "net": "net_config",
+    "optimizer": "optimizer_config",
+    "scheduler": "scheduler_config",
+    "criterion": "criterion_config",
+    "data": "data_config",
+}
+"""Every component's key, and the key that holds its keyword arguments."""
+
+Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
+
+EMA_RATES = {"SPlus": 0.999}
+"""`ema_rate` where none is given, by the class name of an optimizer that validates with an average of its
+weights over about the last 1/(1 - ema_rate) steps."""
+
+Outputs = Literal["logits", "probabilities", "log_probabilities"]
+
+COSTS: tuple[Cost, ...] = get_args(Cost)
+"""What a trial can say of its net beside its losses; see `trainables.net_cost.measure`."""
+
+
+OUR_METRICS = (
+    "val_loss",
+    "train_loss",
+    "lr",
+    "grad_norm",
+    "epoch_s",
+    "peak_memory_mb",
+    "gpu_utilisation",
+    "val_loss_raw",
+)
+"""What every result may hold beside `accuracy` or `r2`, which a metric of the user's own may replace."""
+
+RESERVED_METRICS = frozenset(
+    (
+        *OUR_METRICS,
+        *COSTS,
+        *("epoch", "outcome", "reason", "error", "unsaved"),
+        *("predicted_final", "predicted_low", "predicted_high", "predicted_chance"),
+        # Ray's, ray.tune.result
+        *("done", "should_checkpoint", "training_iteration", "config", "experiment_tag", "trial_id"),
+        *("time_this_iter_s", "time_total_s", "time_since_restore", "iterations_since_restore"),
+        *("timestamp", "date", "pid", "hostname", "node_ip", "checkpoint_dir_name", "__duplicate__"),
+        *("episodes_this_iter", "episodes_total"),
+        *("timesteps_this_iter", "timesteps_total", "timesteps_since_restore"),
+    )
+)
+"""Names of a result that mean something to us or to Ray: no metric of the user's own may have one."""
+
+
+def name_fault(metric: str) -> str:
+    """What is wrong with the name of a user's metric; empty if nothing.
+
+    >>> name_fault("done"), name_fault("auc")
+    ("'done' is taken: a trial's results use it already; name the metric 'my_done'", '')
+    """
+    if metric in RESERVED_METRICS:
+        return f"'{metric}' is taken: a trial's results use it already; name the metric 'my_{metric}'"
+    if "/" in metric or not metric.strip():
+        return f"'{metric}' is no name for a metric: Ray takes names apart at '/'; write 'my_metric'"
+    return ""
+
+
+class RunError(ValueError):
+    """A run config asks for what cannot be done; one line that says what and how to mend it.
+
+    Raised by this package; whoever runs a trial turns it into the trial's outcome.
+    """
+
+
+def _free_name(metric: str) -> str:
+    """A metric's name.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    fault = name_fault(metric)
+    if fault:
+        raise ValueError(fault)
+    return metric
+
+
+class _Words(BaseModel):
+    """A frozen set of words: an unknown one is an error, never dropped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EarlyStopping(_Words):
+    """When a trial gives up on itself: `patience` epochs without a better val_loss.
+
+    Attributes:
+        enabled: off unless asked for.
+        patience: epochs without improvement that are waited for, >= 1.
+        mode: whether a lower (`min`) or higher (`max`) val_loss is better.
+        min_delta: improvements smaller than this do not count, in units of the loss.
+    """
+
+    enabled: bool = False
+    patience: int = Field(default=10, ge=1)
+    mode: Literal["min", "max"] = "min"
+    min_delta: float = Field(default=0.0, ge=0)
+
+
+class Checkpointing(_Words):
+    """When the trainer asks for a checkpoint, beside those the trial scheduler needs.
+
+    Attributes:
+        enabled: off unless asked for; a long trial is saved about every minute in any case.
+        save_every_n_epochs: the period, epochs; the last epoch is saved as well.
+        keep_last_k: how many of them are kept (whoever keeps the checkpoints goes by it).
+        save_best: also save whenever `monitor` is the best so far.
+        monitor: `val_loss`, `train_loss` or one of the metrics.
+        mode: whether a lower (`min`) or higher (`max`) value is better.
+    """
+
+    enabled: bool = False
+    save_every_n_epochs: int = Field(default=10, ge=1)
+    keep_last_k: int = Field(default=3, ge=1)
+    save_best: bool = True
+    monitor: str = "val_loss"
+    mode: Literal["min", "max"] = "min"
+
+
+class SettingsChange(_Words):
+    """Settings that change in mid-training.
+
+    Attributes:
+        after_epoch: the last epoch under the settings before, >= 1.
+        config: the new values by flat key; the others stay.
+    """
+
+    after_epoch: int = Field(ge=1)
+    config: dict[str, Any]
+
+
+class RunConfig(_Words):
+    """One training, as it stands under `run:` in a sweep file.
+
+    `net`, `optimizer`, `scheduler`, `criterion` and `data` are dotted paths of anything importable;
+    the keys ending in `_config` hold their keyword arguments.
+
+    Attributes:
+        project: the name the results are filed under.
+        net: an `nn.Module`; `in_features` and `out_features` are filled in from the data.
+        optimizer: a torch-style optimizer.
+        scheduler: a learning-rate scheduler, or None for a constant rate.
+        criterion: a torch-style loss.
+        outputs: what the net's outputs are, for a criterion that is none of torch's: `logits`,
+            `probabilities` or `log_probabilities`; of torch's it is known.
+        data: a function; see `trainables.data`.
+        epochs: passes over the training split; R of the trial schedulers.
+        batch_size: rows per optimizer step.
+        seeds: one training each; a sweep uses the first.
+        device: noted only ("cuda:0" means "a GPU"); which one a trial gets is decided by Ray.
+        warmup: linear rise of the learning rate before the schedule: epochs if >= 1, else a fraction
+            of `epochs`; 0 for none.
+        grad_clip: largest total gradient norm, or None.
+        precision: `fp32`, or `bf16` for autocast.
+        init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
+            or more dimensions.
+        metrics: name -> function `f(prediction, target) -> float` of numpy arrays.
+        costs: which costs of the net every result holds; see `trainables.net_cost.measure`.
+        data_fraction: share of the training rows that are trained on, in (0, 1]; which ones follows
+            from `data_config.split_seed`, and a larger share holds every row of a smaller one.
+        schedule: settings that change in mid-training, in order: a schedule that PBT has found,
+            replayed. Only what PBT may search can change: nothing of the net's shape.
+        train: a generator function that replaces the training loop; see `trainables.custom_loop`.
+
+    >>> RunConfig(data="trainables.data.load_digits").epochs
+    10
+    """
+
+    project: str = "sweeps"
+    net: str = "trainables.mlp.MLP"
+    optimizer: str = "pytorch_optimizer.SPlus"
+    scheduler: str | None = "pytorch_scheduler.ExpHyperbolicLRScheduler"
+    criterion: str = "torch.nn.MSELoss"
+    outputs: Outputs | None = None
+    data: str
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=256, ge=1)
+    seeds: list[int] = Field(default_factory=lambda: [42], min_length=1)
+    device: str | None = None
+    net_config: dict[str, Any] = Field(default_factory=dict)
+    optimizer_config: dict[str, Any] = Field(default_factory=dict)
+    scheduler_config: dict[str, Any] = Field(default_factory=dict)
+    criterion_config: dict[str, Any] = Field(default_factory=dict)
+    data_config: dict[str, Any] = Field(default_factory=dict)
+    early_stopping_config: EarlyStopping = EarlyStopping()
+    checkpoint_config: Checkpointing = Checkpointing()
+    warmup: float = Field(default=0.0, ge=0)
+    grad_clip: float | None = Field(default=None, gt=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    init: str | None = None
+    metrics: dict[Annotated[str, AfterValidator(_free_name)], str] = Field(default_factory=dict)
+    costs: tuple[Cost, ...] = ()
+    data_fraction: float = Field(default=1.0, gt=0, le=1)
+    schedule: tuple[SettingsChange, ...] = ()
+    train: str | None = None
+
+
+def read(words: Mapping[str, Any]) -> RunConfig:
+    """The run config that these words say.
+
+    Raises:
+        RunError: on an unknown word or an impossible value; the first of them, in one line.
+    """
+    try:
+        return RunConfig.model_validate(dict(words))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        if first["type"] == "value_error":
+            raise RunError(f"run.{place}: {first['ctx']['error']}") from None
+        value = "" if first["type"] == "missing" else f"; it is {first['input']!r}"
+        raise RunError(f"run.{place}: {first['msg']}{value}") from None
+
+
+def overlay(run: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The run config with the searched values laid over it; `run` itself is left as it was.
+
+    Args:
+        run: nested, as under `run:`.
+        flat: values by their path, joined with dots.
+
+    Raises:
+        ValueError: if a path goes through a value that is not a mapping.
+
+    >>> overlay({"epochs": 10, "optimizer_config": {"lr": 0.1}}, {"optimizer_config.lr": 0.5})
+    {'epochs': 10, 'optimizer_config': {'lr': 0.5}}
+    """
+    result = _copied(run)
+    for path, value in flat.items():
+        *folders, leaf = path.split(".")
+        place = result
+        for depth, folder in enumerate(folders, start=1):
+            inner = place.setdefault(folder, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"{path}: {'.'.join(folders[:depth])} is {inner!r}, not a mapping")
+            place = inner
+        place[leaf] = value
+    return result
+
+
+def settings_at(run: RunConfig, epoch: int) -> RunConfig:
+    """The run as it is after `epoch` epochs of its `schedule`.
+
+    >>> run = RunConfig(data="d", optimizer_config={"lr": 0.1},
+    ...     schedule=[{"after_epoch": 3, "config": {"optimizer_config.lr": 0.2}}])
+    >>> [settings_at(run, epoch).optimizer_config["lr"] for epoch in (0, 2, 3)]
+    [0.1, 0.1, 0.2]
+    """
+    if not run.schedule:
+        return run
+    words = run.model_dump(mode="json") | {"schedule": ()}
+    for change in sorted(run.schedule, key=lambda change: change.after_epoch):
+        if change.after_epoch <= epoch:
+            words = overlay(words, change.config)
+    return RunConfig.model_validate(words)
+
+
+def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Every value of a nested config by its dotted path; an empty mapping is a value.
+
+    >>> flatten({"epochs": 10, "optimizer_config": {"lr": 0.1}, "net_config": {}})
+    {'epochs': 10, 'optimizer_config.lr': 0.1, 'net_config': {}}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= {f"{key}.{path}": leaf for path, leaf in flatten(value).items()}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _copied(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the mappings at every depth; the values are shared."""
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in nested.items()}

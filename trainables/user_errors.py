@@ -1,0 +1,45 @@
+"""What goes wrong in code that a run config names, told in a line to who wrote the config."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainables.run_config import RunConfig, RunError
+
+if TYPE_CHECKING:
+    from trainables.data import Data
+
+
+@contextmanager
+def wrap_user_errors(key: str) -> Iterator[None]:
+    """Make a `RunError` of whatever the block raises: the key, the error, and the line it is from.
+
+    >>> with told("run.data"):
+    ...     raise KeyError("age")
+    Traceback (most recent call last):
+    trainables.run_config.RunError: run.data: KeyError: 'age' (<doctest trainables.user_errors.wrap_user_errors[0]>:2)
+    """
+    try:
+        yield
+    except RunError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        text = " ".join(str(error).split())[:300]
+        raise RunError(f"{key}: {type(error).__name__}: {text} ({last.filename}:{last.lineno})") from error
+
+
+def load_data(run: RunConfig, paths: Sequence[str | Path]) -> Data:
+    """`trainables.data.load`, what a data function raises told.
+
+    Raises:
+        RunError: if they cannot be loaded.
+    """
+    from trainables.data import load
+
+    with wrap_user_errors("run.data"):
+        return load(run, paths)
