@@ -1,7 +1,7 @@
 # What a node of the cluster runs: this project and all it needs, GPU or not.
 #
-#   docker build -t sweeps-on-ray .
-#   docker run --rm --gpus all sweeps-on-ray python launch.py sweeps/pbt.yaml
+#   docker build -t raysweep .
+#   docker run --rm --gpus all raysweep python launch.py sweeps/pbt.yaml
 #
 # torch's Linux wheels bring CUDA along, so the base needs none of it; the driver comes from the host, by
 # the NVIDIA container toolkit. Any Debian with Python 3.11 and venv does as BASE. For nodes without GPUs

@@ -11,13 +11,14 @@ import importlib
 from typing import Any
 
 from schedulers.asha import ASHARule
-from schedulers.classic_pfl import ClassicPFLRule, PFLRule
+from schedulers.classic_pfl import ClassicPFLRule
 from schedulers.fifo import FIFORule
 from schedulers.hyperband import HyperbandRule, SuccessiveHalvingRule
 from schedulers.margin import MarginRule
 from schedulers.median import MedianStoppingRule
 from schedulers.patience import PatienceRule
 from schedulers.pbt import PBTRule
+from schedulers.pfl import PFLRule
 from schedulers.racing import RacingRule
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 from schedulers.space import Categorical, Domain, Float, Int
@@ -70,5 +71,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Faces and the adapter, imported on first use because they bring Ray with them."""
     if name in RULES or name == "RuleScheduler":
-        return getattr(importlib.import_module("schedulers.tune"), name)
+        return getattr(importlib.import_module("schedulers.tune.schedulers"), name)
     raise AttributeError(f"module 'schedulers' has no attribute {name!r}")

@@ -24,10 +24,10 @@ buildah "${store[@]}" commit --quiet "$empty" localhost/base
 buildah "${store[@]}" rm "$empty" > /dev/null
 
 step "the image"
-buildah "${store[@]}" bud --layers --isolation chroot --build-arg BASE=localhost/base --tag sweeps-on-ray "$@" .
+buildah "${store[@]}" bud --layers --isolation chroot --build-arg BASE=localhost/base --tag raysweep "$@" .
 
 step "its size"
-box=$(buildah "${store[@]}" from --pull-never sweeps-on-ray)
+box=$(buildah "${store[@]}" from --pull-never raysweep)
 place=$(buildah "${store[@]}" mount "$box")
 du -sh "$place" "$place"/home/ray/venv "$place"/home/ray/sweeps
 

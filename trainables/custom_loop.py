@@ -30,7 +30,7 @@ INNER = "loop"  # the folder inside a checkpoint that is the user's
 
 def start_custom_loop(
     run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
-) -> Training | Foreign:
+) -> Training | CustomLoop:
     """The training that a run config asks for: ours, or the user's own.
 
     Raises:

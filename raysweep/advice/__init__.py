@@ -8,4 +8,4 @@ from raysweep.advice.advise import Advice, advise, headline
 from raysweep.advice.catalog import RULES
 from raysweep.advice.rule import AdviceRule
 
-__all__ = ["RULES", "Advice", "Rule", "advise", "headline"]
+__all__ = ["RULES", "Advice", "AdviceRule", "advise", "headline"]

@@ -72,7 +72,7 @@ class RunByDefault(click.Group):
 
 
 @click.group(cls=RunByDefault, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="sweeps-on-ray")
+@click.version_option(package_name="raysweep")
 def cli() -> None:
     """Hyperparameter sweeps on Ray Tune: one YAML file, one command.
 

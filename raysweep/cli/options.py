@@ -17,7 +17,7 @@ RUNS = click.option(
     type=FOLDER,
     default="runs",
     show_default=True,
-    envvar="SWEEPS_STORAGE",
+    envvar="RAYSWEEP_STORAGE",
     help="Folder that holds the studies.",
 )
 
@@ -25,7 +25,7 @@ RUNS = click.option(
 TRUST = click.option(
     "--trust",
     is_flag=True,
-    envvar="SWEEPS_TRUST",
+    envvar="RAYSWEEP_TRUST",
     help="Run the code of a folder that was not made here by you; asked once.",
 )
 PLACES = ("local", "address", "cluster", "include")

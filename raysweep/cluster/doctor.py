@@ -156,7 +156,7 @@ def _disk(name: str, folder: Path) -> MachineCheck:
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not os.access(there, os.W_OK):
         return MachineCheck(
-            f"disk: {name}", "problem", f"{there} cannot be written to", "--runs FOLDER, SWEEPS_STORAGE"
+            f"disk: {name}", "problem", f"{there} cannot be written to", "--runs FOLDER, RAYSWEEP_STORAGE"
         )
     usage = shutil.disk_usage(there)
     says = f"{usage.free / GB:.1f} GB free of {usage.total / GB:.0f} GB at {there}"

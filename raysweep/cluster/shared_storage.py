@@ -49,7 +49,7 @@ def storage_shared_by_nodes(place: str) -> Iterator[None]:
     if trouble:
         raise ClusterError(
             f"storage: {place}: {trouble} on node {host}; studies and checkpoints need a place that all "
-            "nodes share: set `storage:` in the sweep file, or SWEEPS_STORAGE where Ray is started"
+            "nodes share: set `storage:` in the sweep file, or RAYSWEEP_STORAGE where Ray is started"
         )
 
 

@@ -11,10 +11,10 @@ from raysweep.config.sweep import Metric, Resources, Sweep, Tracking
 
 __all__ = [
     "Component",
+    "LoadedSweep",
     "Metric",
     "Parameter",
     "Problem",
-    "Reading",
     "Resources",
     "Sweep",
     "SweepError",

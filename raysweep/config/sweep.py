@@ -163,7 +163,7 @@ class Sweep(_Words):
             one search.
         tracking: where records go.
         storage: where studies are kept: a folder, or object storage by its URI (`s3://bucket/runs`);
-            None for `SWEEPS_STORAGE`, else runs/ in the working directory.
+            None for `RAYSWEEP_STORAGE`, else runs/ in the working directory.
         on_end: a shell command to run, or a web address to post to, when the sweep ends.
         ignore_advice: names of advice that is not wanted; what `launch.py check` prints in brackets.
         import_paths: folders in which dotted paths are looked for; filled in on reading.

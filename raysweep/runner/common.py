@@ -75,7 +75,7 @@ def run_on_cluster(
 
 def storage_of(sweep: Sweep, runs: Path | None) -> Path | str:
     """Where new studies go: a folder, or a URI as it was written."""
-    return runs or sweep.storage or os.environ.get("SWEEPS_STORAGE") or "runs"
+    return runs or sweep.storage or os.environ.get("RAYSWEEP_STORAGE") or "runs"
 
 
 def root_of(sweep: Sweep, runs: Path | None) -> Path:

@@ -13,10 +13,10 @@ from raysweep.search.samplers import check_sampler
 if TYPE_CHECKING:
     from raysweep.search.ray_optuna_search import RayOptunaSearch
 
-__all__ = ["StudySearcher", "check_sampler"]
+__all__ = ["RayOptunaSearch", "check_sampler"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "StudySearcher":
-        return importlib.import_module("raysweep.search.ray_optuna_search").StudySearcher
+    if name == "RayOptunaSearch":
+        return importlib.import_module("raysweep.search.ray_optuna_search").RayOptunaSearch
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ from raysweep.search.samplers import quiet
 Signs = Mapping[str, int]
 """Metric -> +1 where it is minimised, -1 where it is maximised; the objective first."""
 
-MARK = "sweeps-on-ray"
+MARK = "raysweep"
 """User attribute of the studies that were written here, and may be replaced."""
 
 

@@ -1,4 +1,4 @@
-"""FLOOR 3: what is remembered. The only room that knows mlflow, which its process imports."""
+"""What is remembered elsewhere: MLflow, which only the tracking process imports."""
 
 from raysweep.tracking.address import log_in, refuse_file_store, without_login
 from raysweep.tracking.cursor import store_of
@@ -10,11 +10,11 @@ from raysweep.tracking.runs import ParentRun, SweepFacts, store_uri, ui_command,
 from raysweep.tracking.tracker import Tracker
 
 __all__ = [
-    "Goodbye",
+    "FinalState",
+    "ParentRun",
     "SweepFacts",
     "Tracker",
     "TrackingProcess",
-    "Umbrella",
     "log_in",
     "provenance",
     "refuse_file_store",

@@ -40,7 +40,7 @@ def test_the_head_is_told_of_its_cluster_the_token_is_asked_for_and_nothing_list
 @pytest.mark.parametrize("file", FILES)
 def test_studies_lie_where_every_node_sees_them_and_mlflow_is_the_heads(file):
     head = " ".join(config_of(file)["head_start_ray_commands"])
-    assert "SWEEPS_STORAGE=/mnt/shared/runs" in head
+    assert "RAYSWEEP_STORAGE=/mnt/shared/runs" in head
     assert "MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in head
     assert "python -m raysweep.tracking.server /mnt/shared/mlflow" in head
 

@@ -42,7 +42,7 @@ from raysweep.study.storage.code_snapshot import code_fingerprint
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard, standing
 from raysweep.study.storage.lock import writing_to
-from schedulers.tune import RuleScheduler
+from schedulers.tune.adapter import RuleScheduler
 from trainables.tune import TorchTrainable
 
 

@@ -26,7 +26,7 @@ from raysweep.study.storage.layout import NotAStudy, StudyFolder
 from trainables.imports import CLONE
 from trainables.module_snapshot import MANIFEST, SnapshotEntry, read_manifest
 
-OURS = ("schedulers", "trainables", "service", "launch")
+OURS = ("schedulers", "trainables", "raysweep", "launch")
 COPIES = "as-it-was"  # no module's name: from the snapshot, too, they are found by its manifest only
 INSTALLED = ("site-packages", "dist-packages")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")

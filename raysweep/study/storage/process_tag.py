@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-DRIVER_TAG = "SWEEPS_DRIVER"
+DRIVER_TAG = "RAYSWEEP_DRIVER"
 PROC = Path("/proc")
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import MutableMapping
 
-OPTUNA_STORAGE = "SWEEPS_OPTUNA_STORAGE"  # environment: the address with its password, for later attempts
+OPTUNA_STORAGE = "RAYSWEEP_OPTUNA_STORAGE"  # environment: the address with its password, for later attempts
 _PASSWORD = re.compile(r"(?<=://)([^/\s:@'\"]*):[^@\s'\"]+@")
 _HIDDEN = ":***@"
 

@@ -20,10 +20,10 @@ from typing import Any
 
 from raysweep.study.storage.files import Unreadable, read_json
 
-PRODUCT = "sweeps-on-ray"
+PRODUCT = "raysweep"
 META, STUDY_VERSION, MODEL = "study.json", 2, "model.json"
 CLONE = Path(__file__).resolve().parents[2]
-OWN_PACKAGES = re.compile(r"torch\.nn\.[A-Z]\w*|trainables\.mlp\.MLP")
+SAFE_CLASSES = re.compile(r"torch\.nn\.[A-Z]\w*|trainables\.mlp\.MLP")
 """Dotted paths that a model may name without being trusted: classes that do nothing but compute."""
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -33,7 +33,7 @@ class NotTrusted(Exception):
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """This user's folder for marks: `$XDG_STATE_HOME/sweeps-on-ray`, by default below `~/.local/state`."""
+    """This user's folder for marks: `$XDG_STATE_HOME/raysweep`, by default below `~/.local/state`."""
     base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / PRODUCT
 
@@ -101,7 +101,7 @@ def _foreign_code(meta: Path) -> Iterator[str]:
         paths = [path for path in words.get("import_paths", []) if Path(path).exists()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
-    yield from (name for name in named if _DOTTED.fullmatch(name) and not OWN_PACKAGES.fullmatch(name))
+    yield from (name for name in named if _DOTTED.fullmatch(name) and not SAFE_CLASSES.fullmatch(name))
     yield from (f"modules of {path}" for path in paths if Path(path).resolve() != CLONE)
 
 

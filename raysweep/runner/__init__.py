@@ -1,0 +1,1 @@
+"""Carries a command out: resolves what will run, then runs it."""

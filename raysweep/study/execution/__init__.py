@@ -1,0 +1,1 @@
+"""A study at work: handing out trials, carrying out decisions, stopping, resuming, extending."""
