@@ -5,6 +5,9 @@ import secrets
 
 import pytest
 
+from tests.sound_sweep import read as read
+from tests.sound_sweep import read_text as read_text
+
 # Two cores and many small tests: threads of one numeric library would only wait for each other's.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray reads its token once a process: all Rays of all tests must find the same, and none in a home folder.

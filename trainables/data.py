@@ -38,7 +38,7 @@ from trainables.targets import Targets, Task, joined, read_targets
 
 __all__ = [
     "Data",
-    "Part",
+    "DataPart",
     "Split",
     "Table",
     "load",
@@ -51,7 +51,7 @@ __all__ = [
     "load_whole",
     "origin",
     "split",
-    "thinned",
+    "subsample",
 ]
 
 

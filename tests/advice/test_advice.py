@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tests.before.conftest import WELL, Read, ReadText
 
 from raysweep.advice import RULES, AdviceRule, advise, headline
 from raysweep.advice.catalog import NAMES
 from raysweep.config import SweepError, read_sweep
 from raysweep.preflight.preflight import read_data
+from tests.sound_sweep import WELL, Read, ReadText
 
 CLONE = Path(__file__).parents[2]
 SHIPPED = sorted((CLONE / "sweeps").glob("*.yaml"))
-FILES = CLONE / "tests" / "spec" / "files"
+FILES = CLONE / "tests" / "config" / "files"
 
 LR = "search_space.optimizer_config.lr"
 DECAY = "search_space.optimizer_config.weight_decay"

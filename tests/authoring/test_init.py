@@ -16,7 +16,7 @@ from raysweep.planning.strategy import recommend
 from trainables.run_config import read as read_run
 
 CLONE = Path(__file__).parents[2]
-FILES = CLONE / "tests" / "spec" / "files"
+FILES = CLONE / "tests" / "config" / "files"
 TABLE = "rooms,age,price\n" + "".join(f"{row % 7},{row * 3 % 50},{row * 0.5}\n" for row in range(400))
 
 

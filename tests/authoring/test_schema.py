@@ -8,7 +8,6 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.before.conftest import WELL
 
 from raysweep.authoring.schema import descriptions, sweep_schema
 from raysweep.authoring.schema_docs import PAGE, SCHEMA, generated_files
@@ -16,11 +15,12 @@ from raysweep.config import Sweep, read_sweep
 from raysweep.config.document import parse, read
 from raysweep.config.parameter import WORDS
 from raysweep.config.template import OLD_SWEEP_WORDS
+from tests.sound_sweep import WELL
 from trainables.run_config import RunConfig
 
 CLONE = Path(__file__).parents[2]
 SHIPPED = sorted((CLONE / "sweeps").glob("*.yaml"))
-FILES = CLONE / "tests" / "spec" / "files"
+FILES = CLONE / "tests" / "config" / "files"
 VALIDATOR = jsonschema.Draft202012Validator(sweep_schema())
 
 

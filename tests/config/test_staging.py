@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.spec.test_sweep import problems_of, warnings_of
 
 from raysweep.config import SweepError, read_sweep
 from raysweep.config.stage import Stage, tuned
+from tests.config.test_sweep import problems_of, warnings_of
 
 HEAD = """\
 trials: 20

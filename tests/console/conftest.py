@@ -1,10 +1,10 @@
 """A small study to look at."""
 
 import pytest
-from tests.view.small_study import ended, trained
 
 from raysweep.console.progress import Facts
 from raysweep.study.journal.events import AttemptStarted, TrialPaused
+from tests.console.small_study import ended, trained
 
 
 @pytest.fixture

@@ -2,11 +2,10 @@
 
 import io
 
-from tests.view.small_study import ended, trained
-
 from raysweep.console.lines import AT_ONCE, Lines
 from raysweep.study.journal.events import CheckpointFailed, TrialRecovered, TrialReopened
 from raysweep.study.journal.records import StudyRecord
+from tests.console.small_study import ended, trained
 
 
 class Clock:

@@ -4,12 +4,12 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.view.small_study import trained
 
 from raysweep.console.lines import Lines
 from raysweep.console.live import ROWS, Screen, picture, watch
 from raysweep.console.progress import progress
 from raysweep.study.journal.records import StudyRecord, fold
+from tests.console.small_study import trained
 
 
 def shown(events, facts, **console):

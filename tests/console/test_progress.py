@@ -1,11 +1,11 @@
 """How far a study is."""
 
 import pytest
-from tests.view.small_study import ended, trained
 
 from raysweep.console.progress import Facts, progress
 from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.records import StudyRecord, fold
+from tests.console.small_study import ended, trained
 
 
 def seen(events, facts, elapsed_s=19.0, **words):

@@ -4,10 +4,10 @@ import io
 
 import pytest
 from rich.console import Console
-from tests.view.small_study import ended, trained
 
 from raysweep.console.replay import AT_MOST, print_replay
 from raysweep.study.results.counterfactual import StudyReplay
+from tests.console.small_study import ended, trained
 
 
 @pytest.fixture

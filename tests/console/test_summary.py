@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.view.small_study import ended, trained
 
 from raysweep.console.progress import progress
 from raysweep.console.rows import print_row
 from raysweep.console.summary import RESUMABLE, failures, print_places, print_summary
 from raysweep.study.journal.events import TrialEnded
 from raysweep.study.journal.records import fold
+from tests.console.small_study import ended, trained
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 

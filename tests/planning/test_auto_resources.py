@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.before.conftest import Read
 
 import launch
 from raysweep.config import SweepError
@@ -16,6 +15,7 @@ from raysweep.planning.auto_resources import choose_resources
 from raysweep.preflight.check import PreflightFailed
 from raysweep.preflight.preflight import TrialSlots
 from raysweep.study.storage.layout import StudyFolder
+from tests.sound_sweep import Read
 from trainables.dry_run_process import DryRunReport
 
 AUTO = ("resources_per_trial=auto",)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.before.conftest import ReadText
 
 from raysweep.advice import advise
 from raysweep.config import Sweep, SweepError, read_sweep
 from raysweep.planning.budget import fit_budget
 from raysweep.planning.plan import Costs
+from tests.sound_sweep import ReadText
 
 OPEN = """\
 run:

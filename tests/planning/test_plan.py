@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.before.conftest import Read
 
 import launch
 from raysweep.config import read_sweep
@@ -18,6 +17,7 @@ from raysweep.planning.plan import START_S, Costs, affordable, plan, startup_tri
 from raysweep.study.journal.records import StudyRecord, fold
 from tests.report import curves as curves_by_hand
 from tests.report import stories
+from tests.sound_sweep import Read
 
 COSTS = Costs((1.0,), slots=2, price=3.6, checkpoint_mb=2.0)
 NO_STOPS = "trial_scheduler=schedulers.FIFO"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.before.test_plan import flat
 
 import launch
 from raysweep.config import read_sweep
 from raysweep.planning.plan import Costs
 from raysweep.planning.staged_plan import as_sweeps, plan_stages
+from tests.planning.test_plan import flat
 
 FILE = "sweeps/staged.yaml"
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from tests.before.conftest import WELL
-from tests.spec.test_mutations import TEXTS, mutated, mutations
 
 import launch
 from raysweep.advice.data import DataFacts, facts_of
 from raysweep.authoring.init_sweep import init_from_template
 from raysweep.config import Problem, SweepError
 from raysweep.preflight.check_file import CheckResult, check_file
+from tests.config.test_mutations import TEXTS, mutated, mutations
+from tests.sound_sweep import WELL
 from trainables.data import Data, DataPart, Split
 
 CLONE = Path(__file__).parents[2]
@@ -234,7 +234,7 @@ def test_a_mutated_file_is_looked_at_without_a_traceback(
 
 
 TEMPLATE = {
-    name: (CLONE / "tests" / "spec" / "files" / f"{name}.yaml").read_bytes() for name in ("run", "opt")
+    name: (CLONE / "tests" / "config" / "files" / f"{name}.yaml").read_bytes() for name in ("run", "opt")
 }
 
 

@@ -17,7 +17,7 @@ def load_with(seed: int, name: str) -> tuple[Data, DataPart, Split | None]:
     """A set of scikit-learn's, split by this seed."""
     config = {"split_seed": seed, "name": name}
     run = RunConfig(
-        data="tests.before.test_leak.bundled", data_config=config, criterion="torch.nn.CrossEntropyLoss"
+        data="tests.preflight.test_leak.bundled", data_config=config, criterion="torch.nn.CrossEntropyLoss"
     )
     return load_whole(run)
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.before.conftest import WELL
 
 import launch
 from raysweep.advice.ranges import USEFUL_LR
 from raysweep.config import SweepError, read_sweep
 from raysweep.preflight.lr_range import lr_range, plot, read_curves, rising_rates
+from tests.sound_sweep import WELL
 
 RATES = rising_rates()
 LOGS = np.log10(RATES)

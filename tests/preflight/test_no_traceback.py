@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.spec.test_mutations import TEXTS, mutated, mutations
 
 import launch
+from tests.config.test_mutations import TEXTS, mutated, mutations
 
 BROKEN = """\
 study_name: broken

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.before.conftest import WELL, Read
 
 import launch
 from raysweep.advice.data import DataFacts
@@ -19,6 +18,7 @@ from raysweep.preflight.concurrency import fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
 from raysweep.preflight.preflight import Preflight, _corners_alike, judged
 from raysweep.preflight.probe_configs import probe_configs, size, trial_config
+from tests.sound_sweep import WELL, Read
 from trainables.data import Data, DataPart, Split
 from trainables.dry_run_process import DryRunReport, dry_run_all
 from trainables.memory_limit import available_memory_mb
