@@ -13,10 +13,10 @@ from collections.abc import Sequence
 import click
 
 from raysweep.cli import learn, look, prepare, run, winner
-from raysweep.cli.codes import CANNOT_WRITE, EXIT_CODES, INTERRUPTED
 from raysweep.cli.group import cli
-from raysweep.config.problem import printable
 from raysweep.console.streams import protect_streams, unwritten
+from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
+from raysweep.formatting import printable
 
 COMMANDS = (run, look, learn, winner, prepare)  # each of them has put its own into `cli`
 
@@ -28,21 +28,26 @@ def main(args: Sequence[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         click.echo(f"launch.py: {error.format_message()}", err=True)
-        return 2
-    except tuple(EXIT_CODES) as error:
+        return ExitCode.USAGE
+    except USER_ERRORS as error:
         click.echo(printable(str(error), "\n"), err=True)
-        return EXIT_CODES[type(error)]
+        return exit_code_of(error)
     except (KeyboardInterrupt, click.Abort):
         click.echo("aborted; what was reported is kept: `launch.py resume` carries on", err=True)
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
 
 
-if __name__ == "__main__":
+def run_from_shell() -> None:
+    """Run the command line of this process and leave it: `python launch.py ...`, or `raysweep ...`."""
     gc.set_threshold(100_000, 50, 50)  # imports make no garbage: looking for it is a tenth of their time
     streams = protect_streams()
     code = main()
     if lost := unwritten(streams):
         click.echo(lost, err=True)
-        code = code or CANNOT_WRITE
+        code = code or ExitCode.UNREACHABLE
     gc.freeze()  # or the interpreter spends half a second on taking apart what ends with it anyway
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    run_from_shell()

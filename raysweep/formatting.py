@@ -6,7 +6,16 @@ import math
 import re
 from collections.abc import Iterable
 
-from raysweep.config.problem import printable
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Make a text fit for any terminal: what cannot be printed, but for `keep`, becomes an escape.
+
+    >>> printable("one\x1b[2Jtwo")
+    'one\\x1b[2Jtwo'
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:

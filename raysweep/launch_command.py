@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,15 +14,16 @@ IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which
 
 
 def launch_command(*words: str | Path) -> str:
-    """`python launch.py WORDS`, quoted for a shell in the working directory; paths as `typed`.
+    """`python launch.py WORDS`, or `raysweep WORDS` where that was called, quoted for a shell in the working directory; paths as `typed`.
 
     >>> launch_command("resume", Path.cwd() / "runs" / "pbt").endswith("launch.py resume runs/pbt")
     True
     """
     # A job's copy of the clone is of no use to whoever reads the job's log: there it is where they are.
     here = Path.cwd() == CLONE or IN_A_JOB in os.environ
-    name = "launch.py" if here else typed(CLONE / "launch.py")
-    return shlex.join(["python", name, *(typed(word) if isinstance(word, Path) else word for word in words)])
+    script = "launch.py" if here else typed(CLONE / "launch.py")
+    command = ["raysweep"] if Path(sys.argv[0]).name == "raysweep" else ["python", script]
+    return shlex.join([*command, *(typed(word) if isinstance(word, Path) else word for word in words)])
 
 
 def typed(path: Path) -> str:

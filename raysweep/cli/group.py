@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from raysweep.errors import exit_codes_text
+
 
 def several_sets(args: Sequence[str]) -> list[str]:
     """Give each of several values after one `--set` a `--set` of its own.
@@ -71,7 +73,11 @@ class RunByDefault(click.Group):
         return super().parse_args(ctx, args or ["--help"])
 
 
-@click.group(cls=RunByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=RunByDefault,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=f"Exit codes: {exit_codes_text()}",
+)
 @click.version_option(package_name="raysweep")
 def cli() -> None:
     """Hyperparameter sweeps on Ray Tune: one YAML file, one command.

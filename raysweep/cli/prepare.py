@@ -11,15 +11,14 @@ from typing import Any
 
 import click
 
-from raysweep.cli.codes import EXIT_CODES
 from raysweep.cli.group import cli
 from raysweep.cli.options import FOLDER, RUNS, SWEEP_FILE, options, target_options
 from raysweep.cluster.machine import this_machine
 from raysweep.cluster.target import new_name, resolve_target
 from raysweep.config.problem import Problem
 from raysweep.console.console import stdout
+from raysweep.errors import ExitCode
 from raysweep.launch_command import launch_command
-from raysweep.preflight.check import PreflightFailed
 from raysweep.preflight.check_file import CheckResult, check_file
 from raysweep.runner.common import CLONE, HERE, find_study, load_checked, slots_here, try_sweep
 from raysweep.runner.resolve import resolve_sweep
@@ -164,7 +163,7 @@ def preflight(
         click.echo(json.dumps(seen.as_json(), indent=1))
     else:
         print_preflight(stdout(), seen.as_json())
-    return EXIT_CODES[PreflightFailed] if seen.problems else 0
+    return ExitCode.PREFLIGHT if seen.problems else ExitCode.DONE
 
 
 @cli.command()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from raysweep.errors import ExitCode, RaysweepError
 
-class ClusterError(Exception):
+
+class ClusterError(RaysweepError):
     """A cluster cannot be reached, refuses us or cannot do what is asked; one line, with what to do."""
+
+    exit_code = ExitCode.UNREACHABLE

@@ -23,6 +23,7 @@ from raysweep.cluster.target import Target
 from raysweep.cluster.token import TOKEN_FILE, find_token
 from raysweep.cluster.tunnel import tunnel
 from raysweep.cluster.working_tree import packed
+from raysweep.errors import ExitCode
 from raysweep.study.storage.object_store import name_in
 
 DASHBOARD_PORT = 8265
@@ -30,7 +31,6 @@ KIND = "sweep"  # in a job's metadata: one of ours
 STOP_GRACE_S = 30  # between SIGTERM and SIGKILL: running epochs are finished, checkpointed, flushed
 AGAIN_S = (1.0, 2.0, 5.0, 10.0)  # waits before following a lost connection again; the last repeats
 LOST_S = 600.0  # a connection lost for longer is given up; the job goes on
-INTERRUPTED = 130
 CHATTY = (  # loggers that speak into the user's terminal
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
@@ -73,7 +73,7 @@ class Job:
     def code(self) -> int:
         """The exit code of the command a user typed."""
         if self.status == "STOPPED":
-            return INTERRUPTED
+            return ExitCode.INTERRUPTED
         return self.exit_code if self.exit_code is not None else int(self.status != "SUCCEEDED")
 
 

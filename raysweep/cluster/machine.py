@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from raysweep.errors import ExitCode, RaysweepError
+
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 _ROUNDING = 1e-9  # 1 / 0.1 must hold ten trials
 
 
-class CannotPlace(Exception):
+class CannotPlace(RaysweepError):
     """A trial asks for more than there is; says what is asked and what the machine has."""
+
+    exit_code = ExitCode.UNREACHABLE
 
 
 class ExtraResources(Protocol):

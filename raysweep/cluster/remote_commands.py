@@ -12,10 +12,11 @@ from pathlib import Path
 
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.job_output import JobOutputFilter, job_output
-from raysweep.cluster.jobs import DASHBOARD_PORT, INTERRUPTED, STOP_GRACE_S, Job, Jobs, reach, watch_job
+from raysweep.cluster.jobs import DASHBOARD_PORT, STOP_GRACE_S, Job, Jobs, reach, watch_job
 from raysweep.cluster.nodes import Nodes, available_nodes, read_cluster_file
 from raysweep.cluster.target import Target
 from raysweep.cluster.tunnel import is_open, tunnel
+from raysweep.errors import ExitCode
 
 Say = Callable[[str], None]
 LOOK_S = 0.5
@@ -106,7 +107,7 @@ def stop(target: Target, study: str, *, now: bool, clone: Path, say: Say) -> Job
         else:
             jobs.stop(job.id)
         ended = _wait(jobs, job.id, STOP_GRACE_S + 15.0)
-    how = "stopped" if ended.code == INTERRUPTED else f"{ended.status.lower()} before it was stopped"
+    how = "stopped" if ended.code == ExitCode.INTERRUPTED else f"{ended.status.lower()} before it was stopped"
     say(f"{job.id} {how}; `launch.py resume {job.study}` carries it on")
     return ended
 

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from raysweep.errors import RaysweepError
+from raysweep.formatting import printable
+
 Key = tuple[str | int, ...]
 """Where in a document: ``("run", "seeds", 0)`` is the first seed."""
 
@@ -38,8 +41,8 @@ class Problem:
         return printable(": ".join(part for part in (place, self.key, said) if part))
 
 
-class SweepError(Exception):
-    """A sweep file that cannot be run: the user's to mend, exit code 2.
+class SweepError(RaysweepError):
+    """A sweep file that cannot be run: the user's to fix.
 
     Attributes:
         problems: everything found wrong, in the order of the file; never empty.
@@ -82,17 +85,6 @@ def shown(value: Any) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
-
-def printable(text: str, keep: str = "") -> str:
-    r"""Make a text fit for any terminal: what cannot be printed, but for `keep`, becomes an escape.
-
-    >>> printable("one\x1b[2Jtwo")
-    'one\\x1b[2Jtwo'
-    """
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableT
 from rich.measure import Measurement
 from rich.segment import Segment
 
-from raysweep.config.problem import printable
+from raysweep.formatting import printable
 
 UNBOUNDED = 200  # columns
 

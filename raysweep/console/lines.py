@@ -8,11 +8,10 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from raysweep.config.problem import printable
 from raysweep.console.formatting import number, settings
 from raysweep.console.progress import Facts, Progress
 from raysweep.console.watch import StudyView
-from raysweep.formatting import duration
+from raysweep.formatting import duration, printable
 from raysweep.study.journal.events import Event, TrialEnded, TrialReopened
 from raysweep.study.journal.records import StudyRecord
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from raysweep.config.trial_config import searched
 from raysweep.console.formatting import number
 from raysweep.console.progress import Facts, Progress
 from raysweep.console.rows import print_row
@@ -15,7 +16,6 @@ from raysweep.launch_command import launch_command, typed
 from raysweep.study.journal.failures import commonest
 from raysweep.study.journal.pareto import counted, front
 from raysweep.study.journal.records import StudyRecord
-from raysweep.study.results.best_config import searched
 from raysweep.study.results.stop_audit import Audit, audit
 from schedulers.racing import CANDIDATE_KEY
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysweep.config import Sweep
+from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import PreflightFailed
 from raysweep.preflight.concurrency import fit_cpu, fit_gpu
 from raysweep.preflight.preflight import LIMIT_S, TrialSlots
 from raysweep.preflight.preflight import dry_run_probes as rehearse_all_of
-from raysweep.preflight.probe_configs import probe_configs, trial_config
+from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data
 from trainables.user_errors import load_data
 
@@ -78,7 +79,7 @@ def choose(sweep: Sweep, data: Data, place: TrialSlots, limit_s: float = LIMIT_S
     largest = max(one.memory_mb for one in ran.values())
     gpu_mb = max(one.gpu_mb for one in ran.values())
     name = "default" if "default" in ran else next(iter(ran))
-    config = trial_config(sweep, corners[name])
+    config = trial_config(sweep, corners[name], "preflight")
     if gpu_mb:
         return _of_a_gpu(
             largest,

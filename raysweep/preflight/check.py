@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from raysweep.errors import ExitCode, RaysweepError
+
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 
@@ -25,8 +27,10 @@ class PreflightCheck:
     mend: str = ""
 
 
-class PreflightFailed(Exception):
+class PreflightFailed(RaysweepError):
     """A preflight found a problem; a line for each."""
+
+    exit_code = ExitCode.PREFLIGHT
 
 
 def require(checks: Iterable[PreflightCheck]) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from raysweep.config import Sweep
+from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import NOTE, require
 from raysweep.preflight.data_quality import data_checks
 from raysweep.preflight.preflight import averaging_checks, read_data
-from raysweep.preflight.probe_configs import probe_configs, trial_config
+from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data
 
 TOLD_NOTES = ("validation rows", "test rows", "leak", "averaged weights")
@@ -45,4 +46,4 @@ def load_checked_data(sweep: Sweep, say: Callable[[str], None]) -> Data:
 def first_step_config(sweep: Sweep) -> dict[str, Any]:
     """The config of which a process takes one step before its first trial: the run's default."""
     uncounted = sweep.model_copy(update={"run": sweep.run.model_copy(update={"costs": ()})})
-    return trial_config(uncounted, probe_configs(sweep)["default"])
+    return trial_config(uncounted, probe_configs(sweep)["default"], "preflight")

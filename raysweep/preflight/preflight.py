@@ -15,10 +15,11 @@ from typing import Any
 
 from raysweep.advice.data import DataFacts, averaging_window, facts_of
 from raysweep.config import Sweep
+from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightCheck, require
 from raysweep.preflight.concurrency import Concurrency, fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
-from raysweep.preflight.probe_configs import probe_configs, trial_config
+from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data, load_whole
 from trainables.dry_run_process import DryRunReport, dry_run_all
 from trainables.memory_limit import available_memory_mb
@@ -164,7 +165,7 @@ def dry_run_probes(
     """Rehearse configurations, as many at once as trials would run; on a GPU, with all of it, in turn."""
     on_gpu = place.gpus > 0 and place.gpu > 0
     found = place.rehearse(
-        [trial_config(sweep, config) for config in configs.values()],
+        [trial_config(sweep, config, "preflight") for config in configs.values()],
         data,
         gpu=1.0 if on_gpu else 0.0,
         at_once=place.devices if on_gpu else min(place.slots, max(place.cpus, 1)),

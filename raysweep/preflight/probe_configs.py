@@ -10,9 +10,8 @@ import numpy as np
 from raysweep.config import Sweep
 from raysweep.config.baseline import baseline_of
 from raysweep.search.optuna_space import OptunaSpace
-from raysweep.study.results.best_config import searched
 from schedulers.space import Categorical, Domain, Int
-from trainables.run_config import CONFIGS, overlay
+from trainables.run_config import CONFIGS
 
 RANDOM = 5
 DEPTHS = ("layers", "num_layers", "n_layers", "depth", "blocks", "num_blocks", "n_blocks")
@@ -46,15 +45,6 @@ def probe_configs(sweep: Sweep) -> dict[str, Flat]:
         if config not in once.values():
             once[name] = config
     return once
-
-
-def trial_config(sweep: Sweep, flat: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial would get for a flat configuration."""
-    return {
-        **overlay(sweep.run.model_dump(mode="json"), searched(flat)),
-        "trial": {"id": "preflight", "seed": sweep.run.seeds[0]},
-        "import_paths": list(sweep.import_paths),
-    }
 
 
 def size(value: Any) -> float:

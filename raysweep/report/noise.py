@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from raysweep.config.sweep import SEED_KEY
 from raysweep.report.subject import Subject
-from raysweep.study.execution.controller import SEED_KEY
 from raysweep.study.results.finalize import VERSION as RETRAINED_VERSION
 from raysweep.study.storage.files import Unreadable, read_json
 

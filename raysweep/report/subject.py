@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from raysweep.config import Component, Metric, Parameter, Sweep
+from raysweep.config.sweep import SEED_KEY
 from raysweep.report.errors import CannotReport
 from raysweep.search.optuna_space import OptunaSpace
-from raysweep.study.execution.controller import SEED_KEY
 from raysweep.study.execution.extend import extension_obstacle
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold

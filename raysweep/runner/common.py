@@ -16,11 +16,11 @@ from raysweep.advice import headline
 from raysweep.cluster.machine import this_machine
 from raysweep.cluster.target import Target, resolve_target
 from raysweep.config import Sweep
-from raysweep.config.problem import printable
 from raysweep.console.progress import Facts
+from raysweep.formatting import printable
 from raysweep.launch_command import launch_command, typed
 from raysweep.preflight import check_file as before
-from raysweep.study.journal.log import list_foreign_files
+from raysweep.study.storage.journal_files import list_foreign_files
 from raysweep.study.storage.layout import NotAStudy, StudyFolder, below
 from raysweep.study.storage.locations import download_study, local_root
 from raysweep.study.storage.object_store import name_in, uri_of

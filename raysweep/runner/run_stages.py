@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from raysweep.cli.codes import EXIT_CODES
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep, SweepError
 from raysweep.config.stage import LR
@@ -19,6 +18,7 @@ from raysweep.console.live import watch
 from raysweep.console.retrain import standings
 from raysweep.console.stages import print_stage, print_stages
 from raysweep.console.summary import print_places, print_summary
+from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
 from raysweep.runner.common import echo_err, study_facts, warn
 from raysweep.runner.run_study import (
     announce_end,
@@ -33,7 +33,7 @@ from raysweep.runner.run_study import (
     tracker_of,
 )
 from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
-from raysweep.study.execution.controller import INTERRUPTED, TIME_IS_UP
+from raysweep.study.execution.controller import TIME_IS_UP
 from raysweep.study.execution.shutdown import SignalRelay, stopped_by_signals
 from raysweep.study.stages.derive import to_be_tested
 from raysweep.study.stages.state import (
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from raysweep.cluster.nodes import Nodes
     from raysweep.console.watch import StudyView
 
-NOTHING_FINISHED = 7  # exit code: the budget ended before any trial finished
 
 
 def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool) -> int:
@@ -94,13 +93,13 @@ def _attempted(
             with stopped_by_signals(stages.relay, stages.say):
                 code, reason = stages.run()
     except KeyboardInterrupt:
-        code, reason = INTERRUPTED, "aborted"
+        code, reason = ExitCode.INTERRUPTED, "aborted"
         raise
-    except tuple(EXIT_CODES) as error:
-        code, reason = EXIT_CODES[type(error)], str(error).partition("\n")[0]
+    except USER_ERRORS as error:
+        code, reason = exit_code_of(error), str(error).partition("\n")[0]
         raise
     finally:
-        status.write({0: "done", INTERRUPTED: "interrupted"}.get(code, "failed"), code, reason)
+        status.write({0: "done", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed"), code, reason)
     return code, reason
 
 
@@ -137,7 +136,7 @@ class _Stages:
             if part.over:
                 continue
             if self.relay.requested:
-                return INTERRUPTED, self.relay.reason
+                return ExitCode.INTERRUPTED, self.relay.reason
             if self.budget.is_up(time.time()):
                 return self._out_of_time(part)
             self.console.print()
@@ -158,7 +157,7 @@ class _Stages:
         best = best_of_stages(self.sweep, stage_states(self.study))
         finished = best is not None and (best.trial is None or best.trial.outcome == "completed")
         reason = f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up in stage {part.stage.name}"
-        return (0 if finished else NOTHING_FINISHED), reason
+        return (0 if finished else ExitCode.OUT_OF_TIME), reason
 
     def _train(self, part: StageState) -> tuple[int, str]:
         """Run a stage that is a study of its own."""
@@ -230,7 +229,7 @@ class _Stages:
             stopped=lambda: stop.requested,
         )
         if found is None:
-            return INTERRUPTED, self.relay.reason
+            return ExitCode.INTERRUPTED, self.relay.reason
         if not isinstance(found, RangeTest):
             raise SweepError(found)
         lines = found.verdict()[:2]

@@ -29,7 +29,7 @@ from raysweep.study.execution.shutdown import StopSignal, stopped_by_signals
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.journal.status_file import read_status
-from raysweep.study.storage.code_snapshot import differences
+from raysweep.study.storage.code_snapshot import list_differences
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard
 from raysweep.study.storage.lock import lock
@@ -158,7 +158,7 @@ def data_of(sweep: Sweep, folder: StudyFolder, past: StudyRecord, looks: bool) -
     from trainables.user_errors import load_data
 
     data = load_checked_data(sweep, echo_err) if looks else load_data(sweep.run, sweep.import_paths)
-    warn(differences(folder, past, data.fingerprint))
+    warn(list_differences(folder, past.provenance, data.fingerprint))
     return data
 
 

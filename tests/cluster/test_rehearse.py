@@ -9,7 +9,7 @@ import pytest
 
 from raysweep.cluster.embedded import embedded_ray
 from raysweep.config import read_sweep
-from raysweep.preflight.probe_configs import trial_config
+from raysweep.config.trial_config import trial_config
 from trainables.data import load
 
 pytestmark = pytest.mark.ray
@@ -30,7 +30,7 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
     sweep = read_sweep(file).sweep
     assert free_memory_mb() > 0
     flats = ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10_000_000})
-    configs = [trial_config(sweep, flat) for flat in flats]
+    configs = [trial_config(sweep, flat, "preflight") for flat in flats]
     data = load(sweep.run, sweep.import_paths)
     found = rehearse_on_workers(configs, data, cpu=1.0, gpu=0.0, at_once=2, limit_s=120.0)
     assert [one.outcome for one in found] == ["ran", "failed", "oom"]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from raysweep.study.execution.checkpoint_gc import best_checkpoint
 from raysweep.study.journal.events import AttemptEnded
 from tests.faults.driver import ended, events, history, record, said, start, store_of
 from tests.faults.kills import FIRST, SCHEDULERS, kill, kill_again, write_two
@@ -61,7 +60,7 @@ def test_the_disk_holds_what_checkpoint_config_keeps_and_nothing_more(study: Pat
         folder = study / "runs" / name
         found = {path.relative_to(folder) for path in folder.glob("ray/attempt-*/*/checkpoint_*")}
         made = [trial for trial in record(folder).trials.values() if trial.checkpoints]
-        kept = {Path(trial.checkpoints[best_checkpoint(trial, "val_loss", 1)]) for trial in made}
+        kept = {Path(trial.checkpoints[trial.best_checkpoint("val_loss", 1)]) for trial in made}
         kept |= {
             Path(trial.checkpoints[max(trial.checkpoints)]) for trial in made if trial.outcome == "completed"
         }

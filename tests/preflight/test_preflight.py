@@ -13,11 +13,12 @@ import pytest
 import launch
 from raysweep.advice.data import DataFacts
 from raysweep.config import read_sweep
+from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightFailed
 from raysweep.preflight.concurrency import fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
 from raysweep.preflight.preflight import Preflight, _corners_alike, judged
-from raysweep.preflight.probe_configs import probe_configs, size, trial_config
+from raysweep.preflight.probe_configs import probe_configs, size
 from tests.sound_sweep import WELL, Read
 from trainables.data import Data, DataPart, Split
 from trainables.dry_run_process import DryRunReport, dry_run_all
@@ -222,7 +223,7 @@ def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read):
 
     sweep = read(["run.net_config.nodes=8"]).sweep
     configs = [
-        trial_config(sweep, flat)
+        trial_config(sweep, flat, "preflight")
         for flat in ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10_000_000})
     ]
     ran, failed, large = dry_run_all(

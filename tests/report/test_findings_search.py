@@ -4,12 +4,12 @@ import math
 
 import pytest
 
+from raysweep.config.sweep import SEED_KEY
 from raysweep.report.findings import findings
 from raysweep.report.findings.evidence import Evidence
 from raysweep.report.importance import Importance, Share
 from raysweep.report.noise import noise_of
 from raysweep.report.tables import tables
-from raysweep.study.execution.controller import SEED_KEY
 from raysweep.study.storage.files import write_json
 from tests.report import curves, stories
 

@@ -16,8 +16,9 @@ from raysweep.study.execution.controller import StudyController
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.execution.trial_events import TrialEventEmitter
 from raysweep.study.journal.event_bus import EventBus, rebuild
-from raysweep.study.journal.log import Journal, make_journal, read_events
+from raysweep.study.journal.log import Journal, read_events
 from raysweep.study.journal.records import StudyRecord
+from raysweep.study.storage.journal_files import make_journal
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.rule import Continue, Exploit, Pause, Report, Resume, Rule, Stop
 

@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import launch
-from raysweep.study.journal.log import last_marked, list_segments, read_events
+from raysweep.study.journal.log import last_marked, read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.journal.repair import find_damage, keep_sound_part
 from raysweep.study.journal.status_file import StatusFile, read_status
+from raysweep.study.storage.journal_files import list_segments
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.tracking.cursor import Cursor
 from schedulers.asha import ASHARule

@@ -21,8 +21,9 @@ from raysweep.study.execution.extend import (
     revised,
 )
 from raysweep.study.journal.events import EpochReported, StudyExtended, TrialCreated, TrialReopened
-from raysweep.study.journal.log import make_journal, read_events
+from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.storage.journal_files import make_journal
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.asha import ASHARule
 from schedulers.classic_pfl import ClassicPFLRule, PFLRule

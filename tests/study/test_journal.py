@@ -21,16 +21,8 @@ from raysweep.study.journal.events import (
     TrialEnded,
     TrialExploited,
 )
-from raysweep.study.journal.log import (
-    Journal,
-    JournalError,
-    Position,
-    last_marked,
-    list_foreign_files,
-    make_journal,
-    read_events,
-    write_mark,
-)
+from raysweep.study.journal.log import Journal, JournalError, last_marked, read_events
+from raysweep.study.storage.journal_files import Position, list_foreign_files, make_journal, write_mark
 
 SAMPLE = AttemptStarted(t=1.0, attempt=1, slots=2, trials=3)
 floats = st.floats(allow_nan=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raysweep.study.execution.controller import INTERRUPTED
+from raysweep.errors import ExitCode
 from schedulers.fifo import FIFORule
 from tests.study.slot import Slot, small_sweep
 
@@ -52,5 +52,5 @@ def test_a_lost_journal_is_no_success_and_no_traceback(
     assert bool(slot.desk.stream.broken) == (every_s == 0)
     finish = slot.desk.close()
     path = tmp_path / "small/journal/000001.jsonl"
-    assert finish.exit_code == INTERRUPTED
+    assert finish.exit_code == ExitCode.INTERRUPTED
     assert finish.reason == f"the journal {path} cannot be written: {says}"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from raysweep.study.journal.events import EpochReported
-from raysweep.study.journal.log import make_journal, read_events
+from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.storage.journal_files import make_journal
 from schedulers.asha import ASHARule
 from schedulers.classic_pfl import ClassicPFLRule, PFLRule
 from schedulers.fifo import FIFORule

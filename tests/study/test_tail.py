@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from raysweep.study.journal.log import Journal, Tail, make_journal
+from raysweep.study.journal.log import Journal, Tail
+from raysweep.study.storage.journal_files import make_journal
 from tests.study.test_journal import report
 
 

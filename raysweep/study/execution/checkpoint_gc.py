@@ -6,7 +6,6 @@ best trial's last one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,21 +86,5 @@ class CheckpointJanitor:
         if self.keep_completed and trial.outcome == "completed":
             kept.update(sorted(trial.checkpoints)[-1:])
         if self.monitor and trial.checkpoints:
-            kept.add(best_checkpoint(trial, self.monitor, self.sign))
+            kept.add(trial.best_checkpoint(self.monitor, self.sign))
         return kept
-
-
-def best_checkpoint(trial: TrialRecord, monitor: str, sign: int) -> tuple[int, int]:
-    """The key of the checkpoint whose epoch was best by `monitor`; of equals the newest.
-
-    Args:
-        trial: has at least one checkpoint.
-        monitor: one of the metrics it reports.
-        sign: +1 if less of it is better, else -1.
-    """
-    worth = {
-        (point.generation, point.epoch): sign * point.metrics.get(monitor, math.nan) for point in trial.curve
-    }
-    ranked = {key: worth.get(key, math.nan) for key in trial.checkpoints}
-    known = {key: value for key, value in ranked.items() if math.isfinite(value)}
-    return min(known, key=lambda key: (known[key], -key[1])) if known else max(ranked)

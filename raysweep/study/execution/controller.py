@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from raysweep.config import Sweep
-from raysweep.config.sweep import SEED_KEY as SEED_KEY
+from raysweep.errors import ExitCode
 from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.execution.stop_conditions import STUDY_OVER, reached
@@ -25,16 +25,12 @@ from raysweep.study.journal.events import (
 from raysweep.study.journal.failures import RUNNING, repeated
 from raysweep.study.journal.pareto import counted
 from raysweep.study.journal.records import StudyRecord, TrialRecord, trial_id
-from raysweep.study.results.best_config import RESERVED, searched, write_best
+from raysweep.study.results.best_config import write_best
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard
 from schedulers.rule import Rule
-from trainables.run_config import overlay
 
-INTERRUPTED = 130  # exit code: `resume` carries on
-NOT_FIT = 3  # exit code: no trial could have gone well
 TIME_IS_UP = "time budget of "  # begins the reason of an attempt that came to the end of it
-CANNOT_PLACE = 6  # no machine has room for a trial
 
 
 class ProposedTrial(Protocol):
@@ -111,7 +107,7 @@ class StudyController:
     exhausted: bool = False
     unfit: tuple[str, ...] = ()
     over: bool = False
-    _exit_code: int = INTERRUPTED
+    _exit_code: int = ExitCode.INTERRUPTED
     _deadline: float | None = None
     _placed_at: float | None = None
     _checked: int = -1
@@ -222,10 +218,10 @@ class StudyController:
         failed = self.record.failures - self._failed_before
         if self._deadline is not None and self.stream.clock() > self._deadline:
             finished = any(trial.outcome == "completed" for trial in self.record.trials.values())
-            self._exit_code = 0 if finished else 7
+            self._exit_code = ExitCode.DONE if finished else ExitCode.OUT_OF_TIME
             self.stop.request(f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up")
         elif self.sweep.max_failures is not None and failed > self.sweep.max_failures:
-            self._exit_code = 5
+            self._exit_code = ExitCode.FAILURE_LIMIT
             self.stop.request(f"{failed} trials failed, max_failures is {self.sweep.max_failures}")
         elif failed >= RUNNING and failed != self._failed_looked_at:
             self._failed_looked_at = failed
@@ -242,7 +238,7 @@ class StudyController:
         if running or self._placed_at is None:
             self._placed_at = now
         elif now - self._placed_at > self.sweep.stall_timeout_s and not self.stop.requested:
-            asked, self._exit_code = self.sweep.resources_per_trial, CANNOT_PLACE
+            asked, self._exit_code = self.sweep.resources_per_trial, ExitCode.UNREACHABLE
             gpu = "a GPU where there are any" if asked.gpu is None else f"{asked.gpu:g} GPU"
             self.stop.request(
                 f"no trial could be placed for {now - self._placed_at:.0f} s (stall_timeout_s): each asks "
@@ -253,14 +249,14 @@ class StudyController:
 
     def refuse(self, reasons: tuple[str, ...]) -> None:
         """Raise `stop`, for a process has found that no trial can go well."""
-        self.unfit, self._exit_code = reasons, NOT_FIT
+        self.unfit, self._exit_code = reasons, ExitCode.PREFLIGHT
         self.stop.request(f"not fit to run: {'; '.join(reasons)}")
 
     def _check_repeated(self) -> None:
         """Raise `stop` if the same error ended the last trials one after the other."""
         error = repeated(self.record, self._begun_at)
         if error:
-            self._exit_code = 5
+            self._exit_code = ExitCode.FAILURE_LIMIT
             self.stop.request(f"the same error in {RUNNING} trials running: {error}")
 
     def _check_goal(self, word: str = "") -> None:
@@ -270,7 +266,7 @@ class StudyController:
         self._checked = self.record.epochs
         goal = reached(self.sweep, self.record)
         if goal:
-            self.over, self._exit_code = True, 0
+            self.over, self._exit_code = True, ExitCode.DONE
             self.stop.request(word + goal)
 
     def share_after_oom(self, trial: str) -> Mapping[str, float] | None:
@@ -315,7 +311,7 @@ class StudyController:
 
     def _verdict(self) -> tuple[int, str]:
         if self.stream.broken:
-            return INTERRUPTED, self.stream.broken
+            return ExitCode.INTERRUPTED, self.stream.broken
         if self.stop.requested:
             return self._exit_code, self.stop.reason
         if self.record.unfinished():
@@ -337,17 +333,3 @@ class StudyController:
         """A trial's checkpoint at `epoch`, if it stands."""
         path = self.record.trials[trial].checkpoint_at(epoch)
         return self.folder.locate(path) if path is not None else None
-
-    def trial_config(self, trial: str, flat: Mapping[str, Any]) -> dict[str, Any]:
-        """What the trainable gets: the run config with the searched values laid over it.
-
-        Keys that begin with `trial.` are the trial's own: its seed (SEED_KEY: a replicate, a
-        retraining), its candidate in a race.
-        """
-        run = self.sweep.run.model_dump(mode="json")
-        own = {key.removeprefix(RESERVED): flat[key] for key in flat if key.startswith(RESERVED)}
-        return {
-            **overlay(run, searched(flat)),
-            "trial": {"id": trial, "seed": self.sweep.run.seeds[0], **own},
-            "import_paths": [str(path) for path in self.sweep.import_paths],
-        }

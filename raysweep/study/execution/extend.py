@@ -16,6 +16,7 @@ import yaml
 from raysweep.config import Sweep, read_sweep
 from raysweep.config.component import signature
 from raysweep.config.lookup import Modules
+from raysweep.errors import RaysweepError
 from raysweep.study.journal.event_bus import rebuild
 from raysweep.study.journal.events import Event, StudyExtended, TrialEnded, TrialReopened
 from raysweep.study.journal.log import Journal
@@ -36,7 +37,7 @@ LENGTHS = ("total_steps", "T_max", "epochs", "total_iters", "num_training_steps"
 """Keywords by which a learning-rate schedule is laid out over the whole training."""
 
 
-class CannotExtend(Exception):
+class CannotExtend(RaysweepError):
     """The change would make what the study found so far a lie; says why, and what to do instead."""
 
 

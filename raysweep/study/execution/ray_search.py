@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
+from raysweep.config.trial_config import trial_config
 from raysweep.study.execution.controller import StudyController
 from raysweep.study.journal.records import TrialRecord
 from schedulers.tune.oom_retry import OOMRetries
@@ -105,7 +106,7 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
 
     def _make(self, name: str, flat: Mapping[str, Any], checkpoint: str | None = None) -> Trial:
         spec = copy.copy(self._spec)
-        spec["config"] = self.desk.trial_config(name, flat)
+        spec["config"] = trial_config(self.desk.sweep, flat, name)
         far = bool(checkpoint and self.desk.folder.far)
         if checkpoint is not None and not far:
             spec["restore"] = checkpoint

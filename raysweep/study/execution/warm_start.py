@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysweep.config import Problem, Sweep, SweepError
+from raysweep.config.trial_config import searched
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.warm_start import EarlierTrial, WarmStart, merge_warm_starts, warm_start_from
 from raysweep.study.journal.log import JournalError, read_events
 from raysweep.study.journal.pareto import counted
 from raysweep.study.journal.records import TrialRecord, fold
-from raysweep.study.results.best_config import searched
 from raysweep.study.storage.files import Unreadable, read_json, write_json
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
 from trainables.data import origin

@@ -21,23 +21,29 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zlib import crc32
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from raysweep.errors import RaysweepError
 from raysweep.study.journal import events
 from raysweep.study.journal.events import Event
 from raysweep.study.storage.files import OTHER_VERSION, RESTORE
+from raysweep.study.storage.journal_files import (
+    MARK,
+    Position,
+    list_segments,
+    make_journal,
+    mark_text,
+    read_mark,
+    segment_number,
+)
 
 VERSION = 2
 SYNC_EVERY_S = 1.0
-MARK = "mark"
 
-_SEGMENT = re.compile(r"\d{6,}\.jsonl")
-_MARK = re.compile(rb"(\d{12}) ([0-9a-f]{8})\n")
 _START = re.compile(rb'\{"n":(\d+),"event":"(\w+)",')
 _SUM_FIELD = len(b',"sum":"01234567"}')
 
@@ -48,7 +54,7 @@ for _kind in events.Event.__args__:
     _ADAPTERS[_kind.__name__.encode()] = TypeAdapter(_kind)
 
 
-class JournalError(Exception):
+class JournalError(RaysweepError):
     """A journal that cannot be read: damaged, or of another format version. Says where, and what is wrong.
 
     Attributes:
@@ -59,42 +65,6 @@ class JournalError(Exception):
     def __init__(self, finding: str, way_out: str, *, damaged: bool) -> None:
         super().__init__(f"{finding}; {way_out}")
         self.finding, self.damaged = finding, damaged
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in a journal: the number of its last event, and the sum of its last line."""
-
-    number: int = 0
-    sum: int = 0
-
-
-def make_journal(folder: Path) -> None:
-    """Make the folder of an empty journal.
-
-    Raises:
-        OSError: if the disk refuses, or the folder is there.
-    """
-    folder.mkdir(parents=True)
-    (folder / MARK).write_bytes(_mark_text(Position()))
-
-
-def list_segments(folder: Path) -> list[Path]:
-    """A journal's segments in order, by their names; nothing if there is no such folder."""
-    try:
-        paths = [path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)]
-    except OSError:
-        return []  # the mark is missing then, too
-    return sorted(paths, key=_number)
-
-
-def list_foreign_files(folder: Path) -> list[Path]:
-    """What lies in a journal's folder and is no part of it, such as a sync tool's copies of segments."""
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError:
-        return []
-    return [path for path in paths if path.name != MARK and not _SEGMENT.fullmatch(path.name)]
 
 
 class Journal:
@@ -118,7 +88,7 @@ class Journal:
         segments = list_segments(folder)
         end = _find_end(segments)
         self._last, self._sum = end.number, end.sum
-        self.path = folder / f"{1 + (_number(segments[-1]) if segments else 0):06d}.jsonl"
+        self.path = folder / f"{1 + (segment_number(segments[-1]) if segments else 0):06d}.jsonl"
         self._fd = self._mark_fd = -1
         self._mark_fd = os.open(folder / MARK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._fd = os.open(
@@ -158,7 +128,7 @@ class Journal:
         """Force what was written onto the disk, and note in the mark how far that is."""
         self._check_place()
         os.fsync(self._fd)
-        os.pwrite(self._mark_fd, _mark_text(Position(self._last, self._sum)), 0)
+        os.pwrite(self._mark_fd, mark_text(Position(self._last, self._sum)), 0)
         self._synced = time.monotonic()
 
     def close(self) -> None:
@@ -223,7 +193,7 @@ class Tail:
         Raises:
             JournalError: on another format version, or damage that is not a torn end.
         """
-        mark = self._mark = _read_mark(self.folder)  # before the segments: a writer moves it on after them
+        mark = self._mark = read_mark(self.folder)  # before the segments: a writer moves it on after them
         self._passed_mark = self._met_mark = False
         self._compare_with_mark()
         segments = list_segments(self.folder)
@@ -327,33 +297,8 @@ def read_events(folder: Path) -> Iterator[Event]:
 
 def last_marked(folder: Path) -> int:
     """The number of the last event that a journal's mark speaks of; 0 if the mark cannot be read."""
-    mark = _read_mark(folder)
+    mark = read_mark(folder)
     return 0 if mark is None else mark.number
-
-
-def write_mark(folder: Path, position: Position) -> None:
-    """Say how far a journal is known to be on the disk.
-
-    Raises:
-        OSError: if the disk refuses.
-    """
-    (folder / MARK).write_bytes(_mark_text(position))
-
-
-def _mark_text(position: Position) -> bytes:
-    return b"%012d %08x\n" % (position.number, position.sum)
-
-
-def _read_mark(folder: Path) -> Position | None:
-    try:
-        found = _MARK.fullmatch((folder / MARK).read_bytes())
-    except OSError:
-        return None
-    return Position(int(found[1]), int(found[2], 16)) if found else None
-
-
-def _number(path: Path) -> int:
-    return int(path.stem)
 
 
 def _hex(found: int) -> str:

@@ -126,6 +126,20 @@ class TrialRecord:
         keys = [key for key in self.checkpoints if key[1] == epoch]
         return self.checkpoints[max(keys)] if keys else None
 
+    def best_checkpoint(self, monitor: str, sign: int) -> tuple[int, int]:
+        """The key of the checkpoint whose epoch was best by `monitor`, of equals the newest; it has one at least.
+
+        Args:
+            monitor: one of the metrics it reports.
+            sign: +1 if less of it is better, else -1.
+        """
+        worth = {
+            (point.generation, point.epoch): sign * point.metrics.get(monitor, math.nan) for point in self.curve
+        }
+        ranked = {key: worth.get(key, math.nan) for key in self.checkpoints}
+        known = {key: value for key, value in ranked.items() if math.isfinite(value)}
+        return min(known, key=lambda key: (known[key], -key[1])) if known else max(ranked)
+
 
 @dataclass(slots=True)
 class StudyRecord:

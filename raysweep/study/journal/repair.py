@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysweep.study.journal.events import Event
-from raysweep.study.journal.log import JournalError, Position, Tail, last_marked, write_mark
+from raysweep.study.journal.log import JournalError, Tail, last_marked
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.journal.status_file import StatusFile
+from raysweep.study.storage.journal_files import Position, write_mark
 from raysweep.study.storage.layout import StudyFolder
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import yaml
 
 from raysweep.config import Sweep
+from raysweep.config.trial_config import searched
+from raysweep.errors import ExitCode, RaysweepError
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.storage.files import replace
 from trainables.run_config import (
@@ -41,11 +43,12 @@ OUR_WORDS = frozenset(RunConfig.model_fields) - {
 }
 """What the template's own reader does not know; written only where it says something."""
 TERSE = ("device", "data_config")  # not worth a line where they say nothing
-RESERVED = "trial."  # a flat configuration's keys of the trial itself: its seed, its place in a race
 
 
-class NoWinner(Exception):
+class NoWinner(RaysweepError):
     """The study has no trial that could be called best; one line."""
+
+    exit_code = ExitCode.NO_RESULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,6 @@ class DerivedConfig:
 
     run: dict[str, Any]
     notes: dict[str, str]
-
-
-def searched(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's configuration without what is the trial's own."""
-    return {key: value for key, value in flat.items() if not key.startswith(RESERVED)}
 
 
 def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:

@@ -14,6 +14,7 @@ from raysweep.config.call_checks import CONTEXT
 from raysweep.config.component import resolve, signature_errors
 from raysweep.config.document import parse_value
 from raysweep.config.lookup import Modules
+from raysweep.errors import RaysweepError
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from schedulers import RULES
 from schedulers.rule import Rule
@@ -23,7 +24,7 @@ from schedulers.stop_audit import AUDIT_WORDS
 NEEDED = 2  # whole trials, to compare one with another
 
 
-class CannotReplay(Exception):
+class CannotReplay(RaysweepError):
     """The study has too few complete curves, or the trial scheduler or its settings are none."""
 
 

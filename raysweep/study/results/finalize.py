@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from raysweep.config import Sweep
-from raysweep.study.execution.checkpoint_gc import best_checkpoint
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.results.best_config import NoWinner
@@ -113,7 +112,7 @@ def winner_of(sweep: Sweep, record: StudyRecord, found: RetrainResult, folder: S
     for seed, trial in trials.items():
         trial.checkpoints = {key: path for key, path in trial.checkpoints.items() if stands(path)}
         if trial.checkpoints:
-            key = best_checkpoint(trial, wish.monitor, 1 if wish.mode == "min" else -1)
+            key = trial.best_checkpoint(wish.monitor, 1 if wish.mode == "min" else -1)
             checkpoints[seed] = bring_checkpoint(folder, trial.checkpoints[key])
     seed = min(trials, key=lambda each: sweep.sign * first.seeds[each])
     run = RunConfig.model_validate(overlay(sweep.run.model_dump(mode="json"), first.config))

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysweep.config import Sweep
-from raysweep.study.execution.controller import SEED_KEY
-from raysweep.study.execution.trial_events import BOOKKEEPING
+from raysweep.config.trial_config import trial_config
 from raysweep.study.journal.records import CurvePoint, StudyRecord
-from raysweep.study.results.best_config import NoWinner, changes, searched
-from trainables.run_config import overlay
+from raysweep.study.results.best_config import NoWinner, changes
 
-MEASURED = BOOKKEEPING | {"epoch_s", "peak_memory_mb", "gpu_utilisation", "latency_ms"}
+MEASURED = frozenset({"epoch_s", "peak_memory_mb", "gpu_utilisation", "latency_ms"})
 """Numbers of a result that no two runs share."""
 COMPARED = ("host", "gpus", "python", "git_commit", "git_dirty", "data_fingerprint")
 
@@ -43,15 +41,9 @@ def trial_words(sweep: Sweep, record: StudyRecord, trial: str) -> dict[str, Any]
     under: every trial of a sweep begins with the same seed.
     """
     schedule = record.schedule(trial)
-    flat = record.trials[trial].config if len(schedule) == 1 else schedule[0][1]
-    run = overlay(sweep.run.model_dump(mode="json"), searched(flat))
-    seed = flat.get(SEED_KEY, sweep.run.seeds[0])
-    return {
-        **run,
-        **({"schedule": changes(schedule)} if len(schedule) > 1 else {}),
-        "trial": {"id": trial, "seed": seed},
-        "import_paths": [str(path) for path in sweep.import_paths],
-    }
+    if len(schedule) == 1:
+        return trial_config(sweep, record.trials[trial].config, trial)
+    return trial_config(sweep, schedule[0][1], trial, schedule=changes(schedule))
 
 
 def curve_of_weights(record: StudyRecord, trial: str) -> list[CurvePoint]:

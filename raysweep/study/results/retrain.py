@@ -18,6 +18,7 @@ import yaml
 from raysweep.config import Sweep, read_sweep
 from raysweep.config.baseline import baseline_of
 from raysweep.config.overrides import lay_over, without
+from raysweep.config.trial_config import searched
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.pareto import front
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
@@ -29,7 +30,6 @@ from raysweep.study.results.best_config import (
     fresh_seeds,
     full_length,
     is_population,
-    searched,
 )
 from raysweep.study.results.seed_race import BASELINE
 from raysweep.study.storage.layout import StudyExists, StudyFolder

@@ -14,9 +14,9 @@ from typing import Any
 from raysweep.config import Sweep
 from raysweep.config.parameter import Parameter
 from raysweep.config.stage import LR, Stage, tuned
+from raysweep.config.trial_config import searched
 from raysweep.formatting import setting
 from raysweep.study.journal.records import StudyRecord
-from raysweep.study.results.best_config import searched
 from raysweep.study.results.retrain import Candidate, ranking, retraining, top_of
 from raysweep.study.results.seed_race import BASELINE
 from raysweep.study.stages.narrow_space import NarrowedSpace, active, given, narrow, narrowings, rebuilt

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from raysweep.config import Sweep
-from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.files import RESTORE
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
 from trainables.imports import CLONE
@@ -71,12 +70,14 @@ def code_fingerprint(folder: StudyFolder) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16] if digests else ""
 
 
-def differences(folder: StudyFolder, record: StudyRecord, data_fingerprint: str) -> list[str]:
+def list_differences(
+    folder: StudyFolder, provenance: Mapping[str, Any], data_fingerprint: str
+) -> list[str]:
     """What is no longer as it was when the study last ran, a sentence each.
 
     Args:
         folder: the study.
-        record: its record so far; empty for a new study, which has nothing to differ from.
+        provenance: what its last attempt began with; empty for a new study, which has nothing to differ from.
         data_fingerprint: of the data as loaded now.
     """
     found = []
@@ -87,7 +88,7 @@ def differences(folder: StudyFolder, record: StudyRecord, data_fingerprint: str)
                 f"{origin} has changed since; the study goes on with its own copy, "
                 f"{folder.code_dir / kept.file} (`resume --adopt-code` takes the new {name})"
             )
-    before = record.provenance.get("data_fingerprint")
+    before = provenance.get("data_fingerprint")
     if before and before != data_fingerprint:
         found.append(
             f"the data are not those the study began with (fingerprint {str(before)[:12]}, "

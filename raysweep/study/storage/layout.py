@@ -30,9 +30,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from raysweep.config import Sweep
+from raysweep.errors import RaysweepError
 from raysweep.launch_command import launch_command, typed_words
-from raysweep.study.journal.log import make_journal
 from raysweep.study.storage.files import RESTORE, Unreadable, read_json, write_json
+from raysweep.study.storage.journal_files import make_journal
 from raysweep.study.storage.secrets import hide_passwords
 from raysweep.study.storage.trust import STUDY_VERSION as VERSION
 from raysweep.study.storage.trust import is_trusted, mark_trusted
@@ -40,11 +41,11 @@ from raysweep.study.storage.trust import is_trusted, mark_trusted
 _URI_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
-class StudyExists(Exception):
+class StudyExists(RaysweepError):
     """The folder already holds a study; the message names `resume` and `--name`."""
 
 
-class NotAStudy(Exception):
+class NotAStudy(RaysweepError):
     """The folder holds no study, or one of another format version."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
-from raysweep.study.journal.log import MARK, list_segments
+from raysweep.study.storage.journal_files import MARK, list_segments
 from raysweep.study.storage.layout import NotAStudy, StudyExists, StudyFolder
 from raysweep.study.storage.lock import CannotWrite, StudyBusy
 from raysweep.study.storage.object_store import (

@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from raysweep.errors import ExitCode, RaysweepError
 from raysweep.study.storage.secrets import hide_passwords
 
 
-class StudyBusy(Exception):
+class StudyBusy(RaysweepError):
     """Another live process holds the study; the message says which."""
 
 
-class CannotWrite(Exception):
+class CannotWrite(RaysweepError):
     """The study's folder cannot be written to: read-only, full, somebody else's. One line."""
+
+    exit_code = ExitCode.UNREACHABLE
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
-from raysweep.study.journal.log import MARK
+from raysweep.study.storage.journal_files import MARK
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import check_newest
 from raysweep.study.storage.object_store import LEASE, RAY, REFUSES, ObjectStore, uri_of, wrap_storage_errors

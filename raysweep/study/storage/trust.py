@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from raysweep.errors import RaysweepError
 from raysweep.study.storage.files import Unreadable, read_json
 
 PRODUCT = "raysweep"
@@ -28,7 +29,7 @@ SAFE_CLASSES = re.compile(r"torch\.nn\.[A-Z]\w*|trainables\.mlp\.MLP")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
-class NotTrusted(Exception):
+class NotTrusted(RaysweepError):
     """A folder of others names code that would be run; one line, with `--trust`."""
 
 

@@ -1,13 +1,12 @@
 """What a trainable is given of a trial."""
 
-from types import SimpleNamespace
-
-from raysweep.study.execution.controller import SEED_KEY, StudyController
+from raysweep.config.sweep import SEED_KEY
+from raysweep.config.trial_config import trial_config
 from tests.study.slot import LR, small_sweep
 
 
 def config_of(**flat):
-    return StudyController.trial_config(SimpleNamespace(sweep=small_sweep()), "00003", flat)
+    return trial_config(small_sweep(), flat, "00003")
 
 
 def test_searched_values_lie_over_the_run():

@@ -1,0 +1,55 @@
+"""The errors that a user can fix, and the exit codes of the command: one home for both."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+from trainables.run_config import RunError
+
+
+class ExitCode(IntEnum):
+    """What the command's exit code says. `meaning` is what `--help` and README print."""
+
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> ExitCode:
+        """Keep the meaning beside the number."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "done"
+    INTERNAL = 1, "internal error"
+    USAGE = 2, "usage or sweep file"
+    PREFLIGHT = 3, "preflight failed"
+    NO_RESULT = 4, "no trial succeeded"
+    FAILURE_LIMIT = 5, "over the failure limit"
+    UNREACHABLE = 6, "a trial fits nowhere, a folder cannot be written, a cluster not be reached"
+    OUT_OF_TIME = 7, "budget ended before any trial finished"
+    INTERRUPTED = 130, "interrupted, resumable"
+
+
+class RaysweepError(Exception):
+    """What a user can fix: its text is one line for each problem, without a traceback."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
+
+
+USER_ERRORS = (RaysweepError, RunError)
+"""All of them; `RunError` is that of trainables, which know nothing of the service."""
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """The exit code of one of the `USER_ERRORS`."""
+    return error.exit_code if isinstance(error, RaysweepError) else ExitCode.USAGE
+
+
+def exit_codes_text() -> str:
+    """Every code and its meaning, in a line.
+
+    >>> exit_codes_text().split(" · ")[-1]
+    '130 interrupted, resumable'
+    """
+    return " · ".join(f"{code.value} {code.meaning}" for code in ExitCode)
