@@ -151,6 +151,7 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
     """`run_tuner`, with all that `launch.py run` gives it but a terminal; seconds of one snapshot."""
     from raysweep.cluster.embedded import embedded_ray
     from raysweep.runner.run_study import tracker_of
+    from raysweep.study.execution.run_plan import RunPlan
     from raysweep.study.execution.shutdown import StopSignal
     from raysweep.study.execution.tuner import run_tuner
     from raysweep.study.journal.events import EpochReported, Event
@@ -166,14 +167,8 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
 
     with embedded_ray() as machine:
         share = machine.cpus / concurrent
-        finish = run_tuner(
-            sweep,
-            folder,
-            slots=concurrent,
-            resources={"cpu": share},
-            stop=StopSignal(),
-            subscribers=[count],
-        )
+        plan = RunPlan(sweep, folder, concurrent, {"cpu": share})
+        finish = run_tuner(plan, stop=StopSignal(), subscribers=[count])
     assert finish.exit_code == 0, finish.reason
     print(f"MLflow lacks {tracker.close(600)} events")
     begun = time.perf_counter()
@@ -183,11 +178,13 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
 
 def ours_without_ray(meter: Meter, trials: int) -> float:
     """Every trial run to its end by a loop, one after the other; seconds of one snapshot."""
+    from raysweep.config.trial_config import trial_config
     from raysweep.study.execution.controller import StudyController
+    from raysweep.study.execution.run_plan import RunPlan
+    from raysweep.study.execution.scheduler_factory import make_scheduler
     from raysweep.study.execution.searcher_factory import make_searcher
     from raysweep.study.execution.shutdown import StopSignal
     from raysweep.study.execution.trial_events import TrialEventEmitter
-    from raysweep.study.execution.tuner import make_scheduler
     from raysweep.study.journal.event_bus import EventBus
     from raysweep.study.journal.log import Journal
     from raysweep.study.journal.records import StudyRecord
@@ -201,12 +198,12 @@ def ours_without_ray(meter: Meter, trials: int) -> float:
     stream = EventBus(
         Journal(folder.journal_dir, "scale"), record, searcher, [status], time.time, stop.request
     )
-    desk = StudyController(sweep, folder, 1, {}, stream, rule, searcher, stop)
+    desk = StudyController(RunPlan(sweep, folder, 1, {"cpu": 1}), stream, rule, searcher, stop)
     narrator = TrialEventEmitter(desk)
     desk.begin()
     while (asked := desk.ask()) is not None:
         name, config = asked
-        desk.trial_config(name, config)
+        trial_config(sweep, config, name)
         for epoch in range(1, EPOCHS + 1):
             loss = config["optimizer_config.lr"] + 1 / epoch
             result = {**dict.fromkeys(METRICS, loss), "epoch": epoch, "val_loss": loss, "pid": 1}

@@ -123,14 +123,14 @@ def sync(study: str, runs: Path, **places: Any) -> int:
     return code
 
 
-def sync_one(folder: StudyFolder, tracker: TrackingProcess, goodbye: FinalState | None = None) -> int:
+def sync_one(folder: StudyFolder, tracker: TrackingProcess, final_state: FinalState | None = None) -> int:
     """Send what is lacking of one study; 1 if that did not go well."""
     from raysweep.tracking import waiting
 
     lacked, trouble = waiting(folder.path, tracker.uri)
     warn([trouble] if trouble else [])
     tracker.start()
-    tracker.hang_up(SYNC_S, goodbye)
+    tracker.finish(SYNC_S, final_state)
     unsent = print_tracking(stdout(), tracker, patience_s=SYNC_S)
     click.echo(f"{folder.name}: {lacked} events were not in MLflow yet, {unsent} are not now")
     return 1 if unsent or tracker.refused else 0

@@ -105,7 +105,7 @@ def run(
     if detach:
         return leave(folder, *(["--no-preflight"] if tries is False else []))
     try:
-        return run_or_resume(folder.sweep(), folder, target, looks=tries is not False)
+        return run_or_resume(folder.sweep(), folder, target, check=tries is not False)
     except (PreflightFailed, ClusterError):
         if not has_epochs(folder):
             folder.remove()  # nothing is lost, and the name is free for what is fixed
@@ -133,7 +133,7 @@ def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, trust: 
         with lock(folder.lock_file, shlex.join(sys.argv)):
             for each in (folder, *folder.stages()):
                 keep_code(each, each.sweep())
-    return run_or_resume(folder.sweep(), folder, target, looks=not no_preflight)
+    return run_or_resume(folder.sweep(), folder, target, check=not no_preflight)
 
 
 @cli.command()
@@ -163,7 +163,7 @@ def extend(
         given = {"--trials": trials, "--epochs": epochs, "--set": overrides, "--dry-run": dry_run}
         given |= {"--trust": trust}
         return run_on_cluster(target, "extend", study, options(given), job=name_in(study))
-    from raysweep.study.execution.tuner import make_scheduler
+    from raysweep.study.execution.scheduler_factory import make_scheduler
 
     folder = find_study(study, runs)
     require_trust(folder.path, trust)

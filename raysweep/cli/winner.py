@@ -91,7 +91,7 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust:
         require_trust(study.path, trust)
         make = staged_retraining if study.wanted().stages else of_study
         home, folder = study.path, prepare(study, name, overrides=overrides, make=make, **asked)
-    failed = 0 if is_over(folder) else run_study(folder.sweep(), folder, target, looks=False)
+    failed = 0 if is_over(folder) else run_study(folder.sweep(), folder, target, check=False)
     if failed:
         echo_err("the same `launch.py retrain` carries it on, and then scores the winner")
     return failed or conclude_retraining(folder, home)

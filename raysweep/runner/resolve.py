@@ -1,38 +1,136 @@
-"""What a sweep file leaves to be chosen before a sweep begins, chosen: its resources, its budget."""
+"""What a sweep file leaves open, decided before anything runs: its resources, its budget, the plan of an attempt."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
-from raysweep.runner.common import echo_err, slots_of
+from raysweep.runner.common import CLONE, echo_err, slots_of, warn
+from raysweep.study.execution.run_plan import RunPlan
+from raysweep.study.journal.records import StudyRecord
+from raysweep.study.storage.code_snapshot import code_fingerprint, list_differences
+from raysweep.study.storage.layout import StudyFolder
+
+if TYPE_CHECKING:
+    from raysweep.cluster.machine import Machine
+    from raysweep.cluster.nodes import Nodes
+    from trainables.data import Data
 
 
 def resolve_sweep(sweep: Sweep, target: Target, file: Path) -> tuple[Sweep, dict[str, str]]:
     """The sweep as it will run, and what was chosen, by key, in a line each, which is printed too.
 
     Raises:
-        NotFit: if nothing could be measured, or nothing fits.
+        PreflightFailed: if nothing could be measured, or nothing fits.
         SweepError: if the budget holds no trial.
         CannotReplay: if a budget is to be held by a trial scheduler that cannot be replayed.
         RunError: if the data cannot be loaded.
     """
-    said: dict[str, str] = {}
+    chosen: dict[str, str] = {}
     if sweep.resources_per_trial.auto:
         from raysweep.planning.auto_resources import choose_resources
 
         with slots_of(sweep, target) as place:
-            sweep, said["resources_per_trial"] = choose_resources(sweep, place)
+            sweep, chosen["resources_per_trial"] = choose_resources(sweep, place)
     if sweep.budget is not None:
         from raysweep.planning.budget import fit_budget
         from raysweep.planning.cost_basis import measure_cost_basis
 
         with slots_of(sweep, target) as place:
             epoch_s = None if sweep.budget.hours is not None else 1.0  # epochs are counted, not timed
-            by = measure_cost_basis(sweep, lambda: place, epoch_s=epoch_s)
-        chosen = fit_budget(sweep, by.costs, by.draw, str(file))
-        sweep, said["budget"] = chosen.sweep, chosen.why
-    for key, words in said.items():
-        echo_err(f"{key}: {words}")
-    return sweep, said
+            basis = measure_cost_basis(sweep, lambda: place, epoch_s=epoch_s)
+        choice = fit_budget(sweep, basis.costs, basis.draw, str(file))
+        sweep, chosen["budget"] = choice.sweep, choice.why
+    for key, why in chosen.items():
+        echo_err(f"{key}: {why}")
+    return sweep, chosen
+
+
+@contextmanager
+def resolve_run(
+    sweep: Sweep, folder: StudyFolder, target: Target, past: StudyRecord, *, check: bool
+) -> Iterator[RunPlan]:
+    """The plan of an attempt, while the Ray that it runs on is up.
+
+    On this machine the data are loaded before Ray is started: they may be wrong.
+
+    Args:
+        sweep: with all its choices made.
+        folder: the study.
+        target: where it runs.
+        past: what has happened in it.
+        check: whether the data and the first step are checked.
+
+    Raises:
+        PreflightFailed: with what is wrong with the data.
+        RunError: if they cannot be loaded.
+    """
+    data = load_study_data(sweep, folder, past, check=check) if target.kind == "here" else None
+    with ray_of(target) as machine:
+        if data is None:
+            data = load_data_on_cluster(sweep, folder, past, check=check)
+        yield plan_attempt(sweep, folder, machine, data, check=check)
+
+
+def plan_attempt(
+    sweep: Sweep, folder: StudyFolder, machine: Machine | Nodes, data: Data, *, check: bool
+) -> RunPlan:
+    """The plan of an attempt on a Ray that is up; `check`: whether a first step is tried."""
+    from raysweep.preflight.first_step import first_step_config
+    from raysweep.tracking import provenance
+
+    asked = sweep.resources_per_trial
+    code = code_fingerprint(folder)
+    return RunPlan(
+        sweep,
+        folder,
+        slots=machine.slots(asked, sweep.max_concurrent_trials),
+        resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
+        oom_resources=machine.share_after_oom(asked),
+        data=data,
+        first_step=first_step_config(sweep) if check else None,
+        provenance=provenance(CLONE, data_fingerprint=data.fingerprint)
+        | ({"code_fingerprint": code} if code else {}),
+    )
+
+
+def ray_of(target: Target) -> AbstractContextManager[Machine | Nodes]:
+    """The Ray that a sweep runs on: one of our own, or one that is up."""
+    if target.kind == "ray":
+        from raysweep.cluster.attach import attach_ray
+
+        return attach_ray(target.where, say=click.echo)
+    from raysweep.cluster.embedded import embedded_ray
+
+    return embedded_ray()
+
+
+def load_study_data(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *, check: bool) -> Data:
+    """The data; the user is told if they are not those that the study began with.
+
+    Raises:
+        PreflightFailed: if they are to be checked, with what is wrong with them.
+        RunError: if they cannot be loaded.
+    """
+    from raysweep.preflight.first_step import load_checked_data
+    from trainables.user_errors import load_data
+
+    data = load_checked_data(sweep, echo_err) if check else load_data(sweep.run, sweep.import_paths)
+    warn(list_differences(folder, past.provenance, data.fingerprint))
+    return data
+
+
+def load_data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *, check: bool) -> Data:
+    """The same; meanwhile another node looks whether it has the study's storage."""
+    from raysweep.cluster.shared_storage import storage_shared_by_nodes
+
+    with storage_shared_by_nodes(folder.far or str(folder.path)):
+        importlib.import_module("raysweep.study.execution.tuner")  # seconds that the attempt need not take
+        return load_study_data(sweep, folder, past, check=check)

@@ -1,4 +1,4 @@
-"""A staged sweep carried out: its stages one after the other on one Ray, each a study of its own."""
+"""A staged sweep run: its stages one after the other on one Ray, each a study of its own."""
 
 from __future__ import annotations
 
@@ -20,16 +20,14 @@ from raysweep.console.stages import print_stage, print_stages
 from raysweep.console.summary import print_places, print_summary
 from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
 from raysweep.runner.common import echo_err, study_facts, warn
+from raysweep.runner.resolve import load_data_on_cluster, load_study_data, plan_attempt, ray_of
 from raysweep.runner.run_study import (
+    StudyRunner,
     announce_end,
     code_of,
-    data_of,
-    data_on_cluster,
     lock_study,
     print_storage,
     print_tracking,
-    ray_of,
-    run_attempt,
     tracker_of,
 )
 from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
@@ -57,31 +55,25 @@ if TYPE_CHECKING:
     from raysweep.console.watch import StudyView
 
 
-
-def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool) -> int:
+def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool) -> int:
     """Run what of a staged study has not been run, one stage after the other; the exit code.
 
-    `looks`: at the data and the first step, before any stage has an epoch; see `run_study`.
+    `check`: the data and the first step, before any stage has an epoch; see `run_study`.
     """
     console = stdout()
-    with lock_study(folder) as courier:
+    with lock_study(folder) as sync:
         names = ", ".join(stage.name for stage in sweep.stages)
         console.print(f"{sweep.study_name}: {len(sweep.stages)} stages ({names}), {target}", highlight=False)
-        code, reason = _attempted(sweep, folder, target, console, courier, looks)
+        code, reason = _attempt(sweep, folder, target, console, sync, check)
         print_stages(console, summary(folder, sweep) | {"reason": reason, "exit_code": code})
         print_places(console, folder.path, folder.best_file, code)
-    print_storage(console, folder, courier)
+    print_storage(console, folder, sync)
     announce_end(sweep, folder)
     return code
 
 
-def _attempted(
-    sweep: Sweep,
-    folder: StudyFolder,
-    target: Target,
-    console: Console,
-    courier: StorageSync | None,
-    looks: bool,
+def _attempt(
+    sweep: Sweep, folder: StudyFolder, target: Target, console: Console, sync: StorageSync | None, check: bool
 ) -> tuple[int, str]:
     """One attempt at the stages, exit code and reason; however it ends, the study's status says so."""
     status = StagesStatusFile(folder, sweep)
@@ -89,7 +81,7 @@ def _attempted(
     code, reason = 1, "it did not end in good order"
     try:
         with ray_of(target) as machine:
-            stages = _Stages(sweep, folder, machine, console, status, courier, target.kind == "here", looks)
+            stages = StagesRunner(sweep, folder, target, machine, console, status, sync, check)
             with stopped_by_signals(stages.relay, stages.say):
                 code, reason = stages.run()
     except KeyboardInterrupt:
@@ -104,13 +96,12 @@ def _attempted(
 
 
 @dataclass
-class _Stages:
+class StagesRunner:
     """The stages of one attempt.
 
     Attributes:
-        courier: to the study's storage, if it has one.
-        here: whether trials run on this machine alone.
-        looks: whether the data and the first step are looked at before anything has run.
+        sync: to the study's storage, if it has one.
+        check: whether the data and the first step are checked before anything has run.
         relay: asks the stage that runs to stop.
         budget: of the sweep's time.
         view: of the stage that runs.
@@ -118,12 +109,12 @@ class _Stages:
 
     sweep: Sweep
     study: StudyFolder
+    target: Target
     machine: Machine | Nodes
     console: Console
     status: StagesStatusFile
-    courier: StorageSync | None
-    here: bool
-    looks: bool
+    sync: StorageSync | None
+    check: bool
     relay: SignalRelay = field(default_factory=SignalRelay)
     budget: StagesTimeBudget = field(default_factory=StagesTimeBudget)
     view: StudyView | None = None
@@ -169,27 +160,19 @@ class _Stages:
             past = part.record()
             tracker = tracker_of(sweep, folder, parent_run_of(self.study, self.sweep, part))
             tracker.start()
-            looks = self.looks and not any(each.record().epochs for each in self._trained())
-            with tracker.or_nothing():
-                data = (data_of if self.here else data_on_cluster)(sweep, folder, past, looks)
+            check = self.check and not any(each.record().epochs for each in self._trained())
+            with tracker.kill_on_error():
+                load = load_study_data if self.target.kind == "here" else load_data_on_cluster
+                data = load(sweep, folder, past, check=check)
+                plan = plan_attempt(sweep, folder, self.machine, data, check=check)
             facts = replace(study_facts(sweep), baseline=self._baseline(part))
             self.view = view = watch(facts, past, self.console)
-            finish = run_attempt(
-                sweep,
-                folder,
-                self.machine,
-                data,
-                view,
-                self.courier,
-                looks,
-                part=self.relay.next(),
-                subscribers=[self.status],
-            )
+            finish = StudyRunner(plan, view, self.sync).run(self.relay.next(), [self.status])
             self.view = None
             code_of(finish)
             if finish.exit_code == 0 and not self.budget.cut_short(finish.reason, time.time()):
                 part = end_stage(part, finish.reason, time.time())
-            tracker.hang_up(goodbye=final_state_of(self.study, self.sweep, part))
+            tracker.finish(final_state=final_state_of(self.study, self.sweep, part))
             print_summary(
                 self.console, view.facts, finish.record, view.progress(), finish.exit_code, finish.reason
             )

@@ -1,21 +1,19 @@
-"""A sweep carried out: the rooms wired together, from the lock to the last line."""
+"""A study run from its lock to the last line printed."""
 
 from __future__ import annotations
 
-import importlib
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 
 from raysweep.cluster.end_notification import announce
-from raysweep.cluster.machine import Machine
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
 from raysweep.console.console import stdout
@@ -24,12 +22,13 @@ from raysweep.console.rows import print_row
 from raysweep.console.summary import first_failed, print_places, print_summary
 from raysweep.launch_command import launch_command
 from raysweep.preflight.check import PreflightFailed
-from raysweep.runner.common import CLONE, echo_err, study_facts, warn
+from raysweep.runner.common import study_facts, warn
+from raysweep.runner.resolve import resolve_run
+from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal, stopped_by_signals
 from raysweep.study.journal.log import read_events
-from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.journal.records import fold
 from raysweep.study.journal.status_file import read_status
-from raysweep.study.storage.code_snapshot import list_differences
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard
 from raysweep.study.storage.lock import lock
@@ -37,82 +36,104 @@ from raysweep.study.storage.process_tag import tagged_process_env
 from raysweep.study.storage.sync import StorageSync, synced_storage
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from raysweep.cluster.nodes import Nodes
     from raysweep.console.progress import Facts, Progress
     from raysweep.console.watch import StudyView
     from raysweep.study.execution.controller import Finish
     from raysweep.study.journal.events import Subscriber
     from raysweep.tracking import ParentRun, TrackingProcess
-    from trainables.data import Data
 
 LAST_S = 20.0  # for MLflow after a sweep
 
 
-def ray_of(target: Target) -> AbstractContextManager[Machine | Nodes]:
-    """The Ray that a sweep runs on: one of our own, or one that is up."""
-    if target.kind == "ray":
-        from raysweep.cluster.attach import attach_ray
-
-        return attach_ray(target.where, say=click.echo)
-    from raysweep.cluster.embedded import embedded_ray
-
-    return embedded_ray()
-
-
-def run_or_resume(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool = True) -> int:
+def run_or_resume(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool = True) -> int:
     """Run what of a study has not been run, its stages one by one if it has some; see `run_study`."""
     if not sweep.stages:
-        return run_study(sweep, folder, target, looks=looks)
+        return run_study(sweep, folder, target, check=check)
     from raysweep.runner.run_stages import run_stages  # optuna, for the spaces
 
-    return run_stages(sweep, folder, target, looks=looks)
+    return run_stages(sweep, folder, target, check=check)
 
 
-def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, looks: bool = True) -> int:
+def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool = True) -> int:
     """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code.
 
-    `looks`: at the data and the first step, before there is an epoch; NotFit says that no trial can go well.
+    Args:
+        sweep: what the folder holds.
+        folder: the study.
+        target: where it runs.
+        check: whether the data and the first step are checked before there is an epoch.
+
+    Raises:
+        PreflightFailed: if they are, and no trial can go well.
     """
     console = stdout()
-    with lock_study(folder) as courier:
+    with lock_study(folder) as sync:
         trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
         console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)
         past = fold(read_events(folder.journal_dir), sweep.objective)
-        tracker, looks = tracker_of(sweep, folder), looks and past.epochs == 0
+        tracker = tracker_of(sweep, folder)
         tracker.start()  # before Ray: it imports mlflow in a process of its own, on a core still idle
         view = watch(study_facts(sweep), past, console)
-        with tracker.or_nothing():  # here before Ray: they may be wrong
-            loaded = data_of(sweep, folder, past, looks) if target.kind == "here" else None
-        with ray_of(target) as machine:
-            with tracker.or_nothing():
-                data = loaded or data_on_cluster(sweep, folder, past, looks)
-            finish = run_attempt(sweep, folder, machine, data, view, courier, looks, subscribers=[tracker])
+        with ExitStack() as resolved:
+            with tracker.kill_on_error():
+                check = check and past.epochs == 0
+                plan = resolved.enter_context(resolve_run(sweep, folder, target, past, check=check))
+            finish = StudyRunner(plan, view, sync).run(subscribers=[tracker])
             now = view.progress()
         print_end(console, view.facts, folder, finish, now)
         print_tracking(console, tracker)
-    print_storage(console, folder, courier)
+    print_storage(console, folder, sync)
     announce_end(sweep, folder)
     return code_of(finish)
 
 
+@dataclass(frozen=True)
+class StudyRunner:
+    """Carries a plan out, watched.
+
+    Attributes:
+        plan: of one attempt at a study.
+        view: what a person at the terminal sees of it.
+        sync: to the study's storage, if it has one.
+    """
+
+    plan: RunPlan
+    view: StudyView
+    sync: StorageSync | None = None
+
+    def run(self, stop: StopSignal | None = None, subscribers: Sequence[Subscriber] = ()) -> Finish:
+        """One attempt.
+
+        Args:
+            stop: of the larger study that this one is a stage of; without it signals stop it.
+            subscribers: told every event, beside the view.
+        """
+        from raysweep.study.execution.tuner import run_tuner
+
+        own = StopSignal()
+        with self.view:
+            return run_tuner(
+                self.plan,
+                stop=stop or own,
+                subscribers=[self.view, *subscribers],
+                discard=discard if self.sync is None else self.sync.discard,
+                signals=stopped_by_signals(own, self.view.say) if stop is None else None,
+            )
+
+
 @contextmanager
 def lock_study(folder: StudyFolder) -> Iterator[StorageSync | None]:
-    """Be the one that writes to a study, known by its mark; what is written goes to its storage."""
-    with (
-        lock(folder.lock_file, shlex.join(sys.argv)),
-        tagged_process_env(folder.path),
-        synced_storage(folder) as courier,
-    ):
-        yield courier
+    """Be the one that writes to a study, known by a tag; what is written goes to its storage."""
+    command = shlex.join(sys.argv)
+    with lock(folder.lock_file, command), tagged_process_env(folder.path), synced_storage(folder) as sync:
+        yield sync
 
 
 def code_of(finish: Finish) -> int:
     """The exit code of an attempt.
 
     Raises:
-        NotFit: if a first step showed that no trial can go well.
+        PreflightFailed: if a first step showed that no trial can go well.
     """
     if finish.unfit:
         raise PreflightFailed("\n".join(f"preflight: {reason}" for reason in finish.unfit))
@@ -130,10 +151,10 @@ def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finis
     warn(finish.notes)
 
 
-def print_storage(console: Console, folder: StudyFolder, courier: StorageSync | None) -> None:
+def print_storage(console: Console, folder: StudyFolder, sync: StorageSync | None) -> None:
     """Print where a study is kept beside its folder, or why that lacks something."""
-    if courier is not None:
-        print_row(console, "storage", courier.trouble or folder.far, "yellow" if courier.trouble else "")
+    if sync is not None:
+        print_row(console, "storage", sync.trouble or folder.far, "yellow" if sync.trouble else "")
 
 
 def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
@@ -147,69 +168,7 @@ def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
     warn(filter(None, [announce(sweep.on_end, said)]))
 
 
-def data_of(sweep: Sweep, folder: StudyFolder, past: StudyRecord, looks: bool) -> Data:
-    """The data, loaded; the user is told if they are others than the study began with.
-
-    Raises:
-        NotFit: if it `looks`, with what is wrong with them.
-        RunError: if they cannot be loaded.
-    """
-    from raysweep.preflight.first_step import load_checked_data
-    from trainables.user_errors import load_data
-
-    data = load_checked_data(sweep, echo_err) if looks else load_data(sweep.run, sweep.import_paths)
-    warn(list_differences(folder, past.provenance, data.fingerprint))
-    return data
-
-
-def data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord, looks: bool) -> Data:
-    """The same; meanwhile another node looks whether it has the study's storage."""
-    from raysweep.cluster.shared_storage import storage_shared_by_nodes
-
-    with storage_shared_by_nodes(folder.far or str(folder.path)):
-        importlib.import_module("raysweep.study.execution.tuner")  # seconds that `attempt` need not take
-        return data_of(sweep, folder, past, looks)
-
-
-def run_attempt(
-    sweep: Sweep,
-    folder: StudyFolder,
-    machine: Machine | Nodes,
-    data: Data,
-    view: StudyView,
-    courier: StorageSync | None,
-    looks: bool = False,
-    *,
-    part: StopSignal | None = None,
-    subscribers: Sequence[Subscriber] = (),
-) -> Finish:
-    """One attempt at the study on the Ray that is up; `looks`: at its first step.
-
-    Signals stop it, unless it is part of a larger study, which `part` stops.
-    """
-    from raysweep.preflight.first_step import first_step_config
-    from raysweep.study.execution.tuner import run_tuner
-    from raysweep.tracking import provenance
-
-    stop, asked = part or StopSignal(), sweep.resources_per_trial
-    with view:
-        return run_tuner(
-            sweep,
-            folder,
-            slots=machine.slots(asked, sweep.max_concurrent_trials),
-            resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
-            on_oom=machine.share_after_oom(asked),
-            stop=stop,
-            subscribers=[view, *subscribers],
-            discard=courier.discard if courier is not None else discard,
-            data=data,
-            first=first_step_config(sweep) if looks else None,
-            provenance=provenance(CLONE, data_fingerprint=data.fingerprint),
-            signals=stopped_by_signals(stop, view.say) if part is None else None,
-        )
-
-
-def tracker_of(sweep: Sweep, folder: StudyFolder, umbrella: ParentRun | None = None) -> TrackingProcess:
+def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = None) -> TrackingProcess:
     """Who tells MLflow, not yet started; of a stage, with the run that its own stands under."""
     from raysweep.study.results.retrain import shown_keys
     from raysweep.tracking import SweepFacts, TrackingProcess, refuse_file_store, store_of
@@ -231,7 +190,7 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, umbrella: ParentRun | None = N
             "seed": sweep.seed,
         },
         sweep_yaml=folder.source_text(),
-        umbrella=umbrella,
+        parent=parent,
     )
     uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
     refuse_file_store(uri, os.environ)

@@ -19,7 +19,7 @@ KIND = "staged"
 
 @dataclass(frozen=True, slots=True)
 class FinalState:
-    """What a stage that ends tells its umbrella.
+    """What a stage that ends tells its parent.
 
     Attributes:
         t: when, unix seconds.
@@ -32,39 +32,39 @@ class FinalState:
     best: Sequence[tuple[str, float, int]] = ()
 
 
-def open_parent_run(store: Store, experiment_id: str, umbrella: ParentRun | None) -> str:
-    """The umbrella's run id, its run made if there is none yet, and open; "" for a sweep without stages.
+def open_parent_run(store: Store, experiment_id: str, parent: ParentRun | None) -> str:
+    """The parent's run id, its run made if there is none yet, and open; "" for a sweep without stages.
 
     Raises:
         Unreachable: if the store is away.
         Refused: if it does not take it.
     """
-    if umbrella is None:
+    if parent is None:
         return ""
-    run_id = store.find(experiment_id, umbrella.study_id).get(PARENT, "")
+    run_id = store.find(experiment_id, parent.study_id).get(PARENT, "")
     fresh = not run_id
-    change = _change(umbrella, umbrella.tags)
+    change = _change(parent, parent.tags)
     change.status = "RUNNING"
     if fresh:
-        change.params = {entity_key(key): param_text(value) for key, value in umbrella.settings.items()}
-        change.texts = {"sweep.yaml": umbrella.sweep_yaml}
-        identity = {"kind": KIND, "study": umbrella.study, "study_id": umbrella.study_id}
+        change.params = {entity_key(key): param_text(value) for key, value in parent.settings.items()}
+        change.texts = {"sweep.yaml": parent.sweep_yaml}
+        identity = {"kind": KIND, "study": parent.study, "study_id": parent.study_id}
         run_id = store.create(experiment_id, change, identity, "")
     store.write(run_id, change, fresh=fresh)
     return run_id
 
 
-def close_parent_run(umbrella: ParentRun, goodbye: FinalState) -> RunUpdate:
-    """What the umbrella is told when a stage ends: no run stays open while nothing runs."""
-    change = _change(umbrella, goodbye.tags)
-    change.metrics = [_point(goodbye.t, *each) for each in goodbye.best]
-    change.status, change.at_ms = "FINISHED", ms(goodbye.t)
+def close_parent_run(parent: ParentRun, final_state: FinalState) -> RunUpdate:
+    """What the parent is told when a stage ends: no run stays open while nothing runs."""
+    change = _change(parent, final_state.tags)
+    change.metrics = [_point(final_state.t, *each) for each in final_state.best]
+    change.status, change.at_ms = "FINISHED", ms(final_state.t)
     return change
 
 
-def _change(umbrella: ParentRun, tags: Mapping[str, Any]) -> RunUpdate:
+def _change(parent: ParentRun, tags: Mapping[str, Any]) -> RunUpdate:
     words = {entity_key(key): clip(str(value), MAX_TAG) for key, value in tags.items()}
-    return RunUpdate(PARENT, umbrella.study, ms(umbrella.born), tags=words)
+    return RunUpdate(PARENT, parent.study, ms(parent.born), tags=words)
 
 
 def _point(t: float, metric: str, value: float, place: int) -> Point:

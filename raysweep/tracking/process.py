@@ -58,7 +58,7 @@ class TrackingProcess:
         self.folder, self.facts, self.uri = folder, facts, log_in(uri, os.environ)
         self.link, self.trouble, self.refused = "", "", 0
         self._child: subprocess.Popen[str] | None = None
-        self._hung_up = False
+        self._finishing = False
 
     def start(self) -> None:
         """Begin; what earlier attempts left unsent is sent first."""
@@ -79,23 +79,23 @@ class TrackingProcess:
     def __call__(self, event: Event) -> None:
         """A subscriber for the sake of the last event: MLflow is told it while Ray still shuts down."""
         if isinstance(event, AttemptEnded):
-            self.hang_up()
+            self.finish()
 
-    def hang_up(self, timeout_s: float = LAST_WORDS_S, goodbye: FinalState | None = None) -> None:
+    def finish(self, timeout_s: float = LAST_WORDS_S, final_state: FinalState | None = None) -> None:
         """Have the rest sent, and do not wait for it: Ray's shutdown takes as long.
 
         Args:
             timeout_s: how long it may take.
-            goodbye: of a stage, what its umbrella is told in the end.
+            final_state: of a stage, what its parent is told in the end.
         """
-        if self._child is None or self._hung_up:
+        if self._child is None or self._finishing:
             return
-        self._hung_up = True
-        words = "" if goodbye is None else json.dumps(asdict(goodbye))
+        self._finishing = True
+        words = "" if final_state is None else json.dumps(asdict(final_state))
         self._tell(f"close {timeout_s} {words}".strip())
 
     @contextlib.contextmanager
-    def or_nothing(self) -> Iterator[None]:
+    def kill_on_error(self) -> Iterator[None]:
         """End it at once if the block raises: there is nothing to be told then."""
         try:
             yield
@@ -117,9 +117,9 @@ class TrackingProcess:
         """
         if self._child is None:
             return 0
-        self.hang_up(timeout_s)
+        self.finish(timeout_s)
         try:
-            with self.or_nothing():
+            with self.kill_on_error():
                 words = self._last_words(timeout_s + 10, say)
         except (OSError, ValueError) as error:
             failed = f"the tracking process failed; {self.folder / LOG} has its last words"
@@ -242,13 +242,15 @@ def follow(folder: Path, tracker: Tracker) -> None:
         trouble = error.finding
         order = sys.stdin.readline().split(maxsplit=2)
     killed = FinalState(time.time(), {"state": "interrupted"})
-    goodbye = FinalState(**json.loads(order[2])) if len(order) > 2 else None
+    final_state = FinalState(**json.loads(order[2])) if len(order) > 2 else None
 
     def report_left(left: int) -> None:
         print(json.dumps({"left": left}), flush=True)
 
     unsent = (
-        tracker.close(float(order[1]), goodbye, report_left) if order else tracker.close(LAST_WORDS_S, killed)
+        tracker.close(float(order[1]), final_state, report_left)
+        if order
+        else tracker.close(LAST_WORDS_S, killed)
     )
     if order:  # else the driver was killed
         unsent, trouble = max(unsent, bool(trouble)), trouble or tracker.trouble

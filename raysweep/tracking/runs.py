@@ -59,7 +59,7 @@ class SweepFacts:
         metric: the sweep's metric, in the user's words.
         direction: minimize or maximize that metric.
         objective: what a trial is worth, its `last` or its `best` value; the runs are ranked by it.
-        umbrella: of a stage, the run that its own stands under.
+        parent: of a stage, the run that its own stands under.
         others: further metrics that the sweep is judged by: +1 where lower is better, -1 where higher.
         parameters: flat keys of the search space, in the file's order.
         log_scaled: those of them that are searched on a logarithmic scale.
@@ -77,13 +77,13 @@ class SweepFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
     sweep_yaml: str = ""
     others: Mapping[str, int] = field(default_factory=dict)
-    umbrella: ParentRun | None = None
+    parent: ParentRun | None = None
 
     @classmethod
     def from_words(cls, words: Mapping[str, Any]) -> SweepFacts:
         """What `dataclasses.asdict` made of it."""
-        over = words.get("umbrella")
-        return cls(**{**words, "umbrella": None if over is None else ParentRun(**over)})
+        over = words.get("parent")
+        return cls(**{**words, "parent": None if over is None else ParentRun(**over)})
 
     @property
     def sign(self) -> int:

@@ -70,8 +70,8 @@ class Tracker:
         self._summary_at = time.monotonic()
         self._closing = self._abandoned = False
         self._progress = 0
-        self._umbrella = ""
-        self._goodbye: FinalState | None = None
+        self._parent = ""
+        self._final_state: FinalState | None = None
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
@@ -87,9 +87,9 @@ class Tracker:
 
     @property
     def unsent(self) -> int:
-        """Events of the journal that MLflow does not have yet; what is owed to an umbrella is one more."""
+        """Events of the journal that MLflow does not have yet; what is owed to an parent is one more."""
         owed = max(0, self._folded + len(self._queue) - self._cursor.sent)
-        return owed + (self._goodbye is not None)
+        return owed + (self._final_state is not None)
 
     @property
     def link(self) -> str:
@@ -100,20 +100,20 @@ class Tracker:
     def close(
         self,
         timeout_s: float = 20.0,
-        goodbye: FinalState | None = None,
+        final_state: FinalState | None = None,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Send what is left, for as long as that gets on; gives up at once on a store that does not answer.
 
         Args:
             timeout_s: how long it may take to get on.
-            goodbye: of a stage, what its umbrella is told in the end.
+            final_state: of a stage, what its parent is told in the end.
             on_progress: told the events left, now and then.
 
         Returns:
             Events unsent: a later `start` with the journal sends them. `trouble` says why.
         """
-        self._goodbye = goodbye if self.facts.umbrella is not None else None
+        self._final_state = final_state if self.facts.parent is not None else None
         self._closing = True
         self._wake.set()
         began = moved = time.monotonic()
@@ -169,8 +169,8 @@ class Tracker:
             if not self._abandoned:
                 self._summarise(store)
                 self._confirm(store)
-        if self._goodbye is not None and not self._abandoned:
-            self._say_goodbye(self._store or self._connect(), self._goodbye)
+        if self._final_state is not None and not self._abandoned:
+            self._close_parent(self._store or self._connect(), self._final_state)
 
     def _connect(self) -> Store:
         if self._mirror is None:
@@ -182,7 +182,7 @@ class Tracker:
             experiment_id = store.experiment(self.facts.experiment)
             if self._folded == 0:
                 self._take_up(store, experiment_id, self._mirror.study_id)
-            self._umbrella = open_parent_run(store, experiment_id, self.facts.umbrella)
+            self._parent = open_parent_run(store, experiment_id, self.facts.parent)
             found = store.find(experiment_id)
         except Refused as error:  # no driver for this kind of store, say: nothing can be told at all
             raise Unreachable(str(error)) from error
@@ -219,7 +219,7 @@ class Tracker:
             fresh = not run_id
             if fresh:
                 identity = self._mirror.identity(change.trial)
-                parent = self._umbrella if change.trial == PARENT else known.parent
+                parent = self._parent if change.trial == PARENT else known.parent
                 run_id = store.create(known.experiment_id, change, identity, parent)
                 if change.trial == PARENT:
                     known.parent = run_id
@@ -229,14 +229,14 @@ class Tracker:
         except Refused as error:
             self._count(error)
 
-    def _say_goodbye(self, store: Store, goodbye: FinalState) -> None:
-        """Tell the umbrella how things stand now that this stage ends."""
-        assert self.facts.umbrella is not None
+    def _close_parent(self, store: Store, final_state: FinalState) -> None:
+        """Tell the parent how things stand now that this stage ends."""
+        assert self.facts.parent is not None
         try:
-            store.write(self._umbrella, close_parent_run(self.facts.umbrella, goodbye), fresh=False)
+            store.write(self._parent, close_parent_run(self.facts.parent, final_state), fresh=False)
         except Refused as error:
             self._count(error)
-        self._goodbye = None
+        self._final_state = None
 
     def _count(self, refused: Refused) -> None:
         self.refused += 1

@@ -12,6 +12,7 @@ import ray
 from raysweep.cluster.embedded import QUIET
 from raysweep.cluster.machine import Machine
 from raysweep.config.sweep import Resources
+from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.log import read_events
 from raysweep.study.storage.layout import StudyFolder
@@ -49,9 +50,8 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, fl
     ray.init(address="local", num_cpus=4, num_gpus=GPUS, include_dashboard=False, log_to_driver=False)
     try:
         slots = Machine(4, GPUS).slots(asked)
-        finish = run_tuner(
-            sweep, folder, slots=slots, resources={"cpu": asked.cpu, "gpu": SHARE}, stop=StopSignal()
-        )
+        plan = RunPlan(sweep, folder, slots, {"cpu": asked.cpu, "gpu": SHARE})
+        finish = run_tuner(plan, stop=StopSignal())
     finally:
         ray.shutdown()
     assert finish.exit_code == 0, list(read_events(folder.journal_dir))[-3:]

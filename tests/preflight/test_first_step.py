@@ -12,7 +12,7 @@ import launch
 from raysweep.config import read_sweep
 from raysweep.preflight.first_step import first_step_config, load_checked_data
 from raysweep.preflight.probe_configs import probe_configs
-from raysweep.runner.run_study import data_of
+from raysweep.runner.resolve import load_study_data
 from raysweep.study.journal.records import fold
 from raysweep.study.storage.layout import StudyFolder
 
@@ -102,7 +102,7 @@ def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path):
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
     (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))
     nothing = fold([], "last")
-    data = data_of(read_sweep("s.yaml").sweep, StudyFolder(written / "bad"), nothing, looks=False)
+    data = load_study_data(read_sweep("s.yaml").sweep, StudyFolder(written / "bad"), nothing, check=False)
     assert len(data.x_train) == 24
 
 

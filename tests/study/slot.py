@@ -13,6 +13,7 @@ from typing import Any
 from raysweep.config import Sweep
 from raysweep.search.initial_points import Proposal
 from raysweep.study.execution.controller import StudyController
+from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.execution.trial_events import TrialEventEmitter
 from raysweep.study.journal.event_bus import EventBus, rebuild
@@ -105,7 +106,9 @@ class Slot:
         journal = Journal(folder.journal_dir, "small")
         weakref.finalize(self, release, journal)
         stream = EventBus(journal, self.record, self.searcher, [], clock, print)
-        self.desk = StudyController(sweep, folder, 1, {}, stream, rule, self.searcher, StopSignal())
+        self.desk = StudyController(
+            RunPlan(sweep, folder, 1, {"cpu": 1}), stream, rule, self.searcher, StopSignal()
+        )
         self.narrator = TrialEventEmitter(self.desk)
 
     def run(self) -> Iterator[None]:

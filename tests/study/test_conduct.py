@@ -54,6 +54,7 @@ Conduct = Callable[..., Finish]
 @pytest.fixture
 def conduct(tmp_path: Path) -> Conduct:
     """Run a small sweep with this test's words; called again with the same name it resumes."""
+    from raysweep.study.execution.run_plan import RunPlan
     from raysweep.study.execution.tuner import run_tuner
 
     def run(
@@ -70,16 +71,8 @@ def conduct(tmp_path: Path) -> Conduct:
         folder = StudyFolder(tmp_path / name)
         if not folder.meta_file.exists():
             StudyFolder.create(tmp_path, name, sweep, "")
-        return run_tuner(
-            sweep,
-            folder,
-            slots=slots,
-            resources={"cpu": 1},
-            stop=stop or StopSignal(),
-            subscribers=list(ears),
-            on_oom=on_oom,
-            data=data,
-        )
+        plan = RunPlan(sweep, folder, slots, {"cpu": 1}, oom_resources=on_oom, data=data)
+        return run_tuner(plan, stop=stop or StopSignal(), subscribers=list(ears))
 
     return run
 

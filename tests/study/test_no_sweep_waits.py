@@ -11,6 +11,7 @@ import pytest
 from raysweep.cluster.embedded import embedded_ray
 from raysweep.config import Sweep
 from raysweep.study.execution.controller import Finish
+from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.events import EpochReported, Event
 from raysweep.study.journal.log import read_events
@@ -64,7 +65,7 @@ def conduct(sweep: Sweep, folder: StudyFolder, stop_after: int | None = None) ->
         if len(reports) == stop_after:
             stop.request("enough")
 
-    return run_tuner(sweep, folder, slots=2, resources={"cpu": 1}, stop=stop, subscribers=[hear])
+    return run_tuner(RunPlan(sweep, folder, 2, {"cpu": 1}), stop=stop, subscribers=[hear])
 
 
 @pytest.mark.parametrize(("name", "kwargs"), RULES)

@@ -6,9 +6,9 @@ import pytest
 
 from raysweep.config import Sweep
 from raysweep.report.optuna_file import load_study
+from raysweep.study.execution.scheduler_factory import make_scheduler
 from raysweep.study.execution.searcher_factory import export_study, make_searcher
 from raysweep.study.execution.stop_conditions import reached
-from raysweep.study.execution.tuner import make_scheduler
 from raysweep.study.journal.event_bus import rebuild
 from raysweep.study.journal.events import (
     AttemptStarted,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from raysweep.cluster.embedded import embedded_ray
+from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.events import AttemptEnded, AttemptStarted, Event, TrialCreated, TrialStarted
 from raysweep.study.journal.log import read_events
@@ -59,7 +60,7 @@ def test_a_study_that_has_come_far_enough_ends_as_done_and_stays_so(
     folder = StudyFolder.create(tmp_path, "toy", sweep, "")
 
     def attempt() -> tuple[int, str, list[Event]]:
-        finish = run_tuner(sweep, folder, slots=2, resources={"cpu": 1}, stop=StopSignal())
+        finish = run_tuner(RunPlan(sweep, folder, 2, {"cpu": 1}), stop=StopSignal())
         assert finish.record.unfinished() == []
         return finish.exit_code, finish.reason, list(read_events(folder.journal_dir))
 

@@ -25,20 +25,20 @@ def stage(shelf: Shelf, name: str, **tags: str) -> Shelf:
     """The shelf of a stage's study: a folder of its own, the same store."""
     folder = shelf.folder.parent / name
     folder.mkdir()
-    facts = replace(shelf.facts, study=name, umbrella=replace(OVER, tags={"stage": name, **tags}))
+    facts = replace(shelf.facts, study=name, parent=replace(OVER, tags={"stage": name, **tags}))
     other = replace(shelf, folder=folder, facts=facts)
     shelf.trackers += other.trackers
     return other
 
 
-def told(shelf: Shelf, goodbye: FinalState | None) -> None:
+def told(shelf: Shelf, final_state: FinalState | None) -> None:
     tracker = shelf.tracker()
     tracker.start(two_trials())
-    assert tracker.close(60, goodbye) == 0, tracker.trouble
+    assert tracker.close(60, final_state) == 0, tracker.trouble
 
 
 def all_runs(shelf: Shelf) -> dict[str, Any]:
-    """Name -> run, of umbrella and stages."""
+    """Name -> run, of parent and stages."""
     experiment = shelf.client.get_experiment_by_name(shelf.facts.experiment)
     found = shelf.client.search_runs([experiment.experiment_id])
     return {run.info.run_name: run for run in found if run.data.tags["kind"] != "trial"}
@@ -65,9 +65,9 @@ def test_stages_stand_under_one_run_that_says_how_far_the_sweep_is(shelf: Shelf)
 def test_what_is_told_twice_stands_once(shelf: Shelf) -> None:
     """A stage that is carried on, or sent again by `sync`, finds the same run."""
     explore = stage(shelf, "explore")
-    goodbye = FinalState(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)])
-    told(explore, goodbye)
-    told(explore, goodbye)
+    final_state = FinalState(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)])
+    told(explore, final_state)
+    told(explore, final_state)
     assert sorted(all_runs(shelf)) == ["explore", "whole"]
 
 
@@ -96,7 +96,7 @@ def test_the_last_words_reach_the_child(shelf: Shelf) -> None:
     tracking.start()
     for event in two_trials():
         journal.append(event)
-    tracking.hang_up(goodbye=FinalState(T0 + 1, {"incumbent": "trial 0: 'quoted', spaced"}))
+    tracking.finish(final_state=FinalState(T0 + 1, {"incumbent": "trial 0: 'quoted', spaced"}))
     assert tracking.close() == 0, tracking.trouble
     assert all_runs(shelf)["whole"].data.tags["incumbent"] == "trial 0: 'quoted', spaced"
 

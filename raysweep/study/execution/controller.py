@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from raysweep.config import Sweep
 from raysweep.errors import ExitCode
 from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
+from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.execution.stop_conditions import STUDY_OVER, reached
 from raysweep.study.journal.event_bus import SAME_AS, EventBus, SearchObserver
@@ -84,7 +85,6 @@ class StudyController:
     """What the faces toward Ray share: the study's record and stream, and what is still to hand over.
 
     Attributes:
-        more: what a trial gets that ran out of memory, in Ray's words; None if nothing.
         discard: deletes a checkpoint, now or later.
         again: unfinished trials of earlier attempts, not yet handed to Ray.
         exhausted: the searcher has nothing left to try.
@@ -92,16 +92,12 @@ class StudyController:
         over: the study has come as far as its sweep's `stop` asks for; what is unfinished then ends.
     """
 
-    sweep: Sweep
-    folder: StudyFolder
-    slots: int
-    provenance: dict[str, Any]
+    plan: RunPlan
     stream: EventBus
     rule: Rule
     searcher: Searcher
     stop: StopSignal
     attempt: int = 0
-    more: Mapping[str, float] | None = None
     discard: Callable[[str | Path], None] = discard
     again: list[TrialRecord] = field(default_factory=list)
     exhausted: bool = False
@@ -126,6 +122,21 @@ class StudyController:
         self.keeper.keep_completed = wish.enabled
 
     @property
+    def sweep(self) -> Sweep:
+        """What runs."""
+        return self.plan.sweep
+
+    @property
+    def folder(self) -> StudyFolder:
+        """Where it is kept."""
+        return self.plan.folder
+
+    @property
+    def slots(self) -> int:
+        """Trials at once."""
+        return self.plan.slots
+
+    @property
     def record(self) -> StudyRecord:
         """The fold of all events so far."""
         return self.stream.record
@@ -143,7 +154,7 @@ class StudyController:
                 attempt=self.attempt,
                 slots=self.slots,
                 trials=self.sweep.trials,
-                provenance=self.provenance,
+                provenance=dict(self.plan.provenance),
             )
         )
         self.keeper.catch_up(self.folder.path)
@@ -271,7 +282,7 @@ class StudyController:
 
     def share_after_oom(self, trial: str) -> Mapping[str, float] | None:
         """What a trial that ran out of memory gets in its second run; None if there is none for it."""
-        return None if self.record.trials[trial].resources else self.more
+        return None if self.record.trials[trial].resources else self.plan.oom_resources
 
     def why_no_more(self, trial: str) -> str:
         """Why a trial that ran out of memory is not run again, for its reason."""
@@ -288,7 +299,7 @@ class StudyController:
         now = (best.trial, best.worth(self.record.objective))
         if now != self._best_written:
             with suppress(OSError):  # a full disk: it is derived from the journal, and tried again
-                write_best(self.folder.best_file, self.sweep, self.record, self.provenance)
+                write_best(self.folder.best_file, self.sweep, self.record, self.plan.provenance)
                 self._best_written = now
 
     def close(self) -> Finish:

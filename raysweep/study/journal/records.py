@@ -134,7 +134,8 @@ class TrialRecord:
             sign: +1 if less of it is better, else -1.
         """
         worth = {
-            (point.generation, point.epoch): sign * point.metrics.get(monitor, math.nan) for point in self.curve
+            (point.generation, point.epoch): sign * point.metrics.get(monitor, math.nan)
+            for point in self.curve
         }
         ranked = {key: worth.get(key, math.nan) for key in self.checkpoints}
         known = {key: value for key, value in ranked.items() if math.isfinite(value)}

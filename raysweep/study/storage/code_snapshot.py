@@ -70,9 +70,7 @@ def code_fingerprint(folder: StudyFolder) -> str:
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16] if digests else ""
 
 
-def list_differences(
-    folder: StudyFolder, provenance: Mapping[str, Any], data_fingerprint: str
-) -> list[str]:
+def list_differences(folder: StudyFolder, provenance: Mapping[str, Any], data_fingerprint: str) -> list[str]:
     """What is no longer as it was when the study last ran, a sentence each.
 
     Args:
