@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from stopping import numbers, tables  # the benchmark beside this one
 
-from schedulers.classic_pfl import PFLRule
+from schedulers.pfl import PFLRule
 from schedulers.simulate import replay
 
 Array = NDArray[np.float64]

@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
 from schedulers.asha import ASHARule
-from schedulers.classic_pfl import ClassicPFLRule, PFLRule
+from schedulers.classic_pfl import ClassicPFLRule
+from schedulers.pfl import PFLRule
 from schedulers.hyperband import SuccessiveHalvingRule
 from schedulers.rule import Continue, Decision, Pause, Report, Resume, Rule, Stop
 from schedulers.simulate import Replay, replay

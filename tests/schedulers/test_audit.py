@@ -5,7 +5,7 @@ import json
 import pytest
 
 from schedulers import ASHARule, Continue, FIFORule, Pause, Report, Resume, Stop, SuccessiveHalvingRule
-from schedulers.classic_pfl import PFLRule
+from schedulers.pfl import PFLRule
 from schedulers.simulate import replay
 from schedulers.stop_audit import WOULD_STOP, AuditedRule, audited
 

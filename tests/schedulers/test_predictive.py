@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedulers.classic_pfl import PFLRule
+from schedulers.pfl import PFLRule
 from schedulers.curve_model import CROSSED
 from schedulers.learning_curves import REFERENCES
 from schedulers.rule import Continue, Outlook, Pause, Report, Resume, Stop

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from schedulers.classic_pfl import PFLRule
+from schedulers.pfl import PFLRule
 from schedulers.simulate import replay
 
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "curves"

@@ -26,7 +26,8 @@ from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.storage.journal_files import make_journal
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.asha import ASHARule
-from schedulers.classic_pfl import ClassicPFLRule, PFLRule
+from schedulers.classic_pfl import ClassicPFLRule
+from schedulers.pfl import PFLRule
 from schedulers.fifo import FIFORule
 from schedulers.hyperband import HyperbandRule
 from schedulers.margin import MarginRule

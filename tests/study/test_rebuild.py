@@ -14,7 +14,8 @@ from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.storage.journal_files import make_journal
 from schedulers.asha import ASHARule
-from schedulers.classic_pfl import ClassicPFLRule, PFLRule
+from schedulers.classic_pfl import ClassicPFLRule
+from schedulers.pfl import PFLRule
 from schedulers.fifo import FIFORule
 from schedulers.hyperband import HyperbandRule, SuccessiveHalvingRule
 from schedulers.margin import MarginRule
