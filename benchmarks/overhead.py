@@ -99,7 +99,7 @@ def child(mode: str, trials: int) -> None:
 
 
 def ours(trials: int) -> list[tuple[str, float]]:
-    """The command itself, on the shipped pfl.yaml with the trial scheduler taken out."""
+    """The command itself, on the shipped classic_pfl.yaml with the trial scheduler taken out."""
     from raysweep.study.journal.events import EpochReported
     from raysweep.study.journal.log import read_events
 
@@ -112,7 +112,7 @@ def ours(trials: int) -> list[tuple[str, float]]:
         "study_name=overhead",
     ]
     sets = [word for setting in settings for word in ("--set", setting)]
-    sys.argv = ["launch.py", "run", str(ROOT / "sweeps/pfl.yaml"), *sets]
+    sys.argv = ["launch.py", "run", str(ROOT / "sweeps/classic_pfl.yaml"), *sets]
     try:
         runpy.run_path(str(ROOT / "launch.py"), run_name="__main__")
     except SystemExit as end:
@@ -137,7 +137,7 @@ def stock(trials: int, reuse: bool, tracked: bool) -> list[tuple[str, float]]:
     from trainables.data import load
     from trainables.tune import TorchTrainable
 
-    sweep = read_sweep(ROOT / "sweeps/pfl.yaml", overrides=(f"run.epochs={EPOCHS}",)).sweep
+    sweep = read_sweep(ROOT / "sweeps/classic_pfl.yaml", overrides=(f"run.epochs={EPOCHS}",)).sweep
     config = sweep.run.model_dump(mode="json")
     config["net_config"]["layers"] = tune.randint(3, 7)
     config["optimizer_config"]["lr"] = tune.loguniform(1e-3, 1.0)

@@ -25,7 +25,7 @@ from raysweep.study.journal.events import (
 from raysweep.study.journal.log import Journal, read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.journal.status_file import read_status
-from raysweep.study.results.test_set_access import test_set_accesses
+from raysweep.study.results.test_set_access import list_test_set_accesses
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.tracking.cursor import Cursor
 from raysweep.tracking.model_registry import register_once
@@ -179,9 +179,9 @@ def test_a_retraining_ends_in_a_tested_and_registered_model(study: StudyFolder):
     assert read_status(folder.path)["state"] == "done"
     result = json.loads((folder.path / "retrain.json").read_text())
     assert len(result["test"]["members"]) == 2
-    assert len(test_set_accesses(study.path)) == 1
+    assert len(list_test_set_accesses(study.path)) == 1
     again = command("retrain", "small")
-    assert (again.returncode, len(test_set_accesses(study.path))) == (0, 1), (
+    assert (again.returncode, len(list_test_set_accesses(study.path))) == (0, 1), (
         "what is known is shown, the door stays shut"
     )
     _scores_a_table(folder.path / "model")

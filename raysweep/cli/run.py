@@ -37,7 +37,7 @@ from raysweep.runner.common import (
     where_is,
 )
 from raysweep.runner.resolve import resolve_sweep
-from raysweep.runner.run_study import run_or_resume
+from raysweep.runner.run_or_resume import run_or_resume
 from raysweep.runner.submit import submit
 from raysweep.study.execution.extend import check_extension, in_words, revised
 from raysweep.study.journal.log import read_events

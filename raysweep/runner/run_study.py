@@ -45,15 +45,6 @@ if TYPE_CHECKING:
 LAST_S = 20.0  # for MLflow after a sweep
 
 
-def run_or_resume(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool = True) -> int:
-    """Run what of a study has not been run, its stages one by one if it has some; see `run_study`."""
-    if not sweep.stages:
-        return run_study(sweep, folder, target, check=check)
-    from raysweep.runner.run_stages import run_stages  # optuna, for the spaces
-
-    return run_stages(sweep, folder, target, check=check)
-
-
 def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool = True) -> int:
     """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code.
 

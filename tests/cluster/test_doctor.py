@@ -23,9 +23,9 @@ from raysweep.study.storage.process_tag import DRIVER_TAG, process_start_ticks, 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
 import pathlib, subprocess, sys, time
-from raysweep.study.storage.process_tag import marked
+from raysweep.study.storage.process_tag import tagged_process_env
 
-with marked(pathlib.Path(sys.argv[1])):
+with tagged_process_env(pathlib.Path(sys.argv[1])):
     print(subprocess.Popen(["sleep", "60"], start_new_session=True).pid, flush=True)
     time.sleep(60)
 """

@@ -19,12 +19,12 @@ CLONE = Path(__file__).parents[2]
 
 PROGRAM = """
 import os, pathlib
-from raysweep.cluster.embedded import QUIET, embedded
+from raysweep.cluster.embedded import QUIET, embedded_ray
 ours = (*QUIET, "PYTHONPATH")
 before = [os.environ.get(name) for name in ours]
 import ray
 for _ in range(2):
-  with embedded() as machine:
+  with embedded_ray() as machine:
     print(machine.cpus, *ray.get(ray.remote(where).remote()), pathlib.Path.home().joinpath(".ray").exists())
 assert not ray.is_initialized()
 assert [os.environ.get(name) for name in ours] == before
@@ -39,7 +39,7 @@ def where():
 @pytest.mark.ray
 def test_an_embedded_ray_is_quiet_leaves_nothing_and_keeps_modules_apart(tmp_path):
     """Quiet on both streams, no file in the home folder, no module of the working directory imported."""
-    for name in ("queue", "types", "optuna", "schedulers", "service"):
+    for name in ("queue", "types", "optuna", "schedulers", "raysweep"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('hides an installed module')")
     done = subprocess.run(
         [sys.executable, "-P", "-c", WHERE + PROGRAM],

@@ -451,7 +451,7 @@ def test_a_face_tells_its_rules_words_and_is_found_by_its_name():
     for face in schedulers.RULES:
         made = getattr(schedulers, face)
         assert pickle.loads(pickle.dumps(made)) is made
-        assert (made.__name__, made.__module__) == (face, "schedulers.tune")
+        assert (made.__name__, made.__module__) == (face, "schedulers.tune.schedulers")
         assert made.rule_class.__doc__.splitlines()[0] in made.__doc__
 
 

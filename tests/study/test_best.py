@@ -182,7 +182,7 @@ def test_the_text_says_where_each_value_comes_from_and_of_what_code_and_data():
 
 def test_the_template_knows_every_word_of_it():
     """Its reader takes no others."""
-    chapter = yaml.safe_load((Path(__file__).parents[1] / "spec/files/best.yaml").read_text())
+    chapter = yaml.safe_load((Path(__file__).parents[1] / "config/files/best.yaml").read_text())
     text = best_yaml(template_sweep(device="cuda:0"), record_of(CONFIG), PROVENANCE)[1]
     assert set(yaml.safe_load(text)) <= set(chapter)
 

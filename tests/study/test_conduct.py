@@ -256,7 +256,7 @@ def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path,
     for event in events_of(tmp_path / "toy"):
         if isinstance(event, EpochReported):
             record[event.trial, event.epoch] = event.metrics["lr"]
-        elif type(event).__name__ == "Exploited":
+        elif isinstance(event, TrialExploited):
             record[event.trial, "copied at", event.epoch] = event.config[LR]
     copied = {key: lr for key, lr in record.items() if len(key) == 3}
     assert copied

@@ -16,7 +16,7 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.results.retrain import candidates, prepare, retraining, shown_keys
 from raysweep.study.results.retrain_result import evaluate_retraining, interval, p_best
 from raysweep.study.results.seed_race import SeedRaceSearcher
-from raysweep.study.results.test_set_access import record_test_set_access, test_set_accesses
+from raysweep.study.results.test_set_access import record_test_set_access, list_test_set_accesses
 from raysweep.study.storage.layout import StudyExists, StudyFolder
 from tests.study.test_best import CONFIG, record_of, template_sweep
 
@@ -300,9 +300,9 @@ def test_the_door_is_written_before_it_opens_and_remembers(tmp_path: Path):
     assert record_test_set_access(tmp_path, by="retrain a", why="a: trial 1", clock=ticks.__next__) == []
     before = record_test_set_access(tmp_path, by="retrain b", why="b: trial 2", clock=ticks.__next__)
     assert [(opening.t, opening.by) for opening in before] == [(10.0, "retrain a")]
-    assert len(test_set_accesses(tmp_path)) == 2
+    assert len(list_test_set_accesses(tmp_path)) == 2
 
 
 def test_a_torn_line_still_counts_as_an_opening(tmp_path: Path):
     (tmp_path / "test_access.jsonl").write_text(json.dumps({"t": 1.0, "by": "x", "why": "y"}) + '\n{"t": 2')
-    assert len(test_set_accesses(tmp_path)) == 2
+    assert len(list_test_set_accesses(tmp_path)) == 2

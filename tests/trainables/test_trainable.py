@@ -160,7 +160,7 @@ def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next():
 
 def test_nothing_of_the_users_runs_before_the_first_step():
     """A net that hangs while it is built must look like a trial that runs, or no time limit would see it."""
-    with patch.object(trial, "begin", wraps=trial.begin) as begins:
+    with patch.object(trial, "start_custom_loop", wraps=trial.start_custom_loop) as begins:
         made = trainable()
         assert made.reset_config(BASE | TRIAL)
         assert begins.call_count == 0
@@ -292,7 +292,7 @@ def test_a_process_takes_a_step_of_the_default_before_its_first_trial(words, rea
         return
     with pytest.raises(FirstStepFailed) as caught:
         made.step()
-    assert reasons_in(f"Traceback\ntrainables.unfit.Unfit: {caught.value}\n") == reasons
+    assert reasons_in(f"Traceback\ntrainables.first_step_failed.FirstStepFailed: {caught.value}\n") == reasons
 
 
 def test_the_step_before_the_first_trial_changes_nothing_of_it():

@@ -23,7 +23,7 @@ class SeedRaceSearcher:
         candidates: {"name": ..., "config": flat} each, the most promising first; the name `baseline`
             is the run as it was before the search.
         seeds: of the trainings; every candidate runs on the same ones.
-        alpha: see `schedulers.racing.beaten`.
+        alpha: see `schedulers.racing.eliminated`.
         min_blocks: see there.
 
     Attributes:

@@ -29,7 +29,7 @@ class TestSetAccess:
     why: str
 
 
-def test_set_accesses(folder: Path) -> list[TestSetAccess]:
+def list_test_set_accesses(folder: Path) -> list[TestSetAccess]:
     """All there have been in a study, oldest first; a line that cannot be read counts as one."""
     try:
         lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -49,7 +49,7 @@ def record_test_set_access(
     Raises:
         OSError: if it cannot be written down; then there is no look.
     """
-    before = test_set_accesses(folder)
+    before = list_test_set_accesses(folder)
     with (folder / FILE).open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(TestSetAccess(clock(), by, why))) + "\n")
         file.flush()
