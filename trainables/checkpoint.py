@@ -68,7 +68,12 @@ def _write(path: Path, content: bytes | memoryview) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """The same value without numpy and without special mappings, which `weights_only` refuses."""
+    """The same value without numpy and without special mappings, which `weights_only` refuses.
+
+    A tensor that is part of a larger one is copied: torch would write all of that one.
+    """
+    if isinstance(value, torch.Tensor) and value.untyped_storage().nbytes() > value.nbytes:
+        return value.clone()
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -80,13 +80,28 @@ class Learner:
             train_loss, grad_norm, lr = self._train()
         except LINALG_ERROR:
             # Matrix optimizers (SPlus, SOAP) cannot decompose what has overflown: a divergence.
-            return Scores(math.nan, math.nan, {}, self._lr(), math.nan)
+            return self.scores_of_divergence()
+        return self.finish_epoch(train_loss, grad_norm, lr)
+
+    def scores_of_divergence(self) -> Scores:
+        """The scores of an epoch in which the optimizer could not go on."""
+        return Scores(math.nan, math.nan, {}, self.current_lr(), math.nan)
+
+    def finish_epoch(self, train_loss: torch.Tensor, grad_norm: torch.Tensor, lr: float) -> Scores:
+        """Validate after a pass over the training rows, and move the schedule on.
+
+        Args:
+            train_loss: mean over the rows, a float64 scalar.
+            grad_norm: mean over the steps at which it was measured, a scalar.
+            lr: learning rate of the last step.
+        """
         with self._evaluating():
             outputs, targets = self._outputs(self.part.val, self.feed.validation)
-            scores = {"val": self._judge(outputs, targets), **self._metrics(outputs, targets)}
+            scores = {"val": self.criterion_loss(outputs, targets), **self._metrics(outputs, targets)}
         if self.averages.exist:
             with self._evaluating(averaged=False):
-                scores[RAW_LOSS] = self._judge(*self._outputs(self.part.val, self.feed.validation))
+                raw = self._outputs(self.part.val, self.feed.validation)
+                scores[RAW_LOSS] = self.criterion_loss(*raw)
         # One transfer from the device for the whole epoch.
         values = torch.stack([value.double() for value in (train_loss, grad_norm, *scores.values())]).tolist()
         train, norm, val, *rest = values
@@ -104,7 +119,7 @@ class Learner:
 
     def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
         """`loss` and the metrics of these outputs."""
-        scores = {"loss": self._judge(outputs, targets), **self._metrics(outputs, targets)}
+        scores = {"loss": self.criterion_loss(outputs, targets), **self._metrics(outputs, targets)}
         return {name: float(value) for name, value in scores.items()}
 
     def costs(self) -> dict[str, float]:
@@ -221,35 +236,54 @@ class Learner:
 
         self.optimizer.step(closure)  # type: ignore[arg-type]  # a loss is a tensor
 
+    def take_step(
+        self, x: torch.Tensor, y: torch.Tensor, step: int
+    ) -> tuple[torch.Tensor, torch.Tensor | None, float]:
+        """Train on one batch: its loss, the norm of the gradients where it is measured, the learning rate.
+
+        Args:
+            x: inputs (batch, ...).
+            y: targets (batch, ...).
+            step: number of the batch in its epoch, from 0.
+        """
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        loss = self._loss(x, y)
+        for parameter in parameters:
+            parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = None
+        if self.run.grad_clip is not None:
+            norm = nn.utils.clip_grad_norm_(parameters, self.run.grad_clip)
+        elif step % NORM_EVERY == 0:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        lr = self.current_lr()
+        self.step(x, y)
+        self.schedule.after_step()
+        return loss.detach(), norm, lr
+
     def _train(self) -> tuple[torch.Tensor, torch.Tensor, float]:
         """One pass over the rows: mean loss, mean gradient norm, and the last step's learning rate."""
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        losses, norms, lr = [], [], self._lr()
+        losses, norms, lr = [], [], self.current_lr()
         self.net.train()
         for step, (x, y) in enumerate(self.feed.batches()):
-            loss = self._loss(x, y)
-            for parameter in parameters:
-                parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
-            loss.backward()  # type: ignore[no-untyped-call]
-            if self.run.grad_clip is not None:
-                norms.append(nn.utils.clip_grad_norm_(parameters, self.run.grad_clip))
-            elif step % NORM_EVERY == 0:
-                norms.append(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
-            lr = self._lr()
-            self.step(x, y)
-            self.schedule.after_step()
-            losses.append(loss.detach())
-        mean = torch.stack(losses).double() @ self.sizes / self.sizes.sum()
-        return mean, torch.stack(norms).mean(), lr
+            loss, norm, lr = self.take_step(x, y, step)
+            losses.append(loss)
+            if norm is not None:
+                norms.append(norm)
+        return self.mean_loss(torch.stack(losses)), torch.stack(norms).mean(), lr
+
+    def mean_loss(self, losses: torch.Tensor) -> torch.Tensor:
+        """The mean over the rows of an epoch, float64, of its batches' mean losses."""
+        return losses.double() @ self.sizes / self.sizes.sum()
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The criterion on one batch."""
         outputs, targets = self.meaning.pair(self._answer(x), y)
         if not self.checked:
-            self._check(outputs)
-        return self._judge(outputs, targets)
+            self.check_outputs(outputs)
+        return self.criterion_loss(outputs, targets)
 
-    def _judge(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def criterion_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The criterion of some outputs.
 
         Raises:
@@ -258,7 +292,7 @@ class Learner:
         try:
             loss = self.criterion(outputs, targets)
         except RuntimeError:
-            self._check(outputs)
+            self.check_outputs(outputs)
             raise
         if loss.ndim:
             if loss.numel() > 1:
@@ -269,7 +303,7 @@ class Learner:
             return loss.reshape(())
         return loss
 
-    def _check(self, outputs: torch.Tensor) -> None:
+    def check_outputs(self, outputs: torch.Tensor) -> None:
         """Look at the first outputs, for a criterion computes something of any number.
 
         Raises:
@@ -350,5 +384,6 @@ class Learner:
         for x, _ in self.feed.stream(self.part.train, order.numpy()):
             self._answer(x)
 
-    def _lr(self) -> float:
-        return float(self.optimizer.param_groups[0].get("lr", math.nan))  # some have none
+    def current_lr(self) -> float:
+        """The learning rate of the first parameter group; NaN for an optimizer that has none."""
+        return float(self.optimizer.param_groups[0].get("lr", math.nan))

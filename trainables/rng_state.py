@@ -45,6 +45,20 @@ class RngState:
             self.inside = self._read()
             self._write(outside)
 
+    def torch_generator(self) -> torch.Generator:
+        """A generator that draws what torch's global one on the trial's device would draw for it."""
+        generator = torch.Generator(self.device)
+        generator.set_state(self.inside[self._torch_key])
+        return generator
+
+    def adopt_torch_state(self, generator: torch.Generator) -> None:
+        """Go on with torch's draws where this generator stands."""
+        self.inside[self._torch_key] = generator.get_state()
+
+    @property
+    def _torch_key(self) -> str:
+        return "cuda" if self.device.type == "cuda" else "torch"
+
     def state_dict(self) -> dict[str, Any]:
         """The states as tensors, lists and numbers (what `torch.load(weights_only=True)` reads)."""
         return dict(self.inside)

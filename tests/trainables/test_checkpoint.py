@@ -81,3 +81,11 @@ def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     checkpoint.save(tmp_path, {"code": pytest.fail})
     with pytest.raises(CheckpointError, match="the checkpoint cannot be read"):
         checkpoint.load(tmp_path)
+
+
+def test_a_part_of_a_larger_tensor_is_written_without_the_rest(tmp_path):
+    """The parameters of trials that are trained together are rows of one tensor."""
+    rows = torch.arange(100_000.0).view(10, 10_000)
+    checkpoint.save(tmp_path, {"row": rows[3]})
+    assert torch.equal(checkpoint.load(tmp_path)["row"], rows[3])
+    assert (tmp_path / STATE).stat().st_size < 2 * rows[3].nbytes

@@ -1,0 +1,107 @@
+"""Which learners can be fused with which; of one that cannot, one line that says why."""
+
+import pytest
+
+from tests.trainables.fused.lanes import ADAMW, SPLUS, TASKS, difference, lane_of, state_of
+from tests.trainables.samples import run_of
+from trainables.fused import fusion_key, fusion_obstacle
+
+HERE = "tests.trainables.fused.lanes"
+
+
+def learner_of(task="numbers", **words):
+    return lane_of(run_of(**TASKS[task] | words)).learner
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ({"net_config": {"norm": "batch"}}, "stack.1: BatchNorm1d keeps running statistics"),
+        ({"precision": "bf16"}, "precision bf16 is not stacked"),
+        (
+            {
+                "optimizer": "torch.optim.LBFGS",
+                "optimizer_config": {},
+                "scheduler": None,
+                "scheduler_config": {},
+            },
+            "torch.optim.LBFGS computes the loss anew within its step",
+        ),
+        ({"net": f"{HERE}.Residual", "net_config": {}}, "add is not fed by the layer before it alone"),
+        (
+            {"net": f"{HERE}.Chance", "net_config": {}},
+            "its forward draws random numbers or changes attributes of its own",
+        ),
+        (
+            {"net": f"{HERE}.Counting", "net_config": {}},
+            "its forward draws random numbers or changes attributes of its own",
+        ),
+        ({"net": f"{HERE}.Tied", "net_config": {}}, "some of its layers share a parameter"),
+        ({"net": f"{HERE}.Hooked", "net_config": {}}, "0 has hooks"),
+        (
+            {"net": "tests.trainables.samples.HalfFrozen", "net_config": {}},
+            "frozen is frozen or not in float32",
+        ),
+        ({"net": "tests.trainables.samples.Template", "net_config": {"nodes": 4}}, "squeeze is not a layer"),
+    ],
+)
+def test_the_chain_engine_says_in_one_line_what_it_cannot_do(words, reason):
+    assert fusion_obstacle(learner_of(**words)) == reason
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ({"net_config": {"norm": "batch"}}, "stack.1: BatchNorm1d keeps running statistics"),
+        (
+            {"net": f"{HERE}.Chance", "net_config": {}},
+            "its forward draws random numbers, and vmap has one generator for all lanes",
+        ),
+        ({"net": f"{HERE}.Unused", "net_config": {}}, "no gradient reaches unused.weight"),
+    ],
+)
+def test_the_vmap_engine_says_in_one_line_what_it_cannot_do(words, reason):
+    assert fusion_obstacle(learner_of(**words), exact=False) == reason
+
+
+def test_a_chain_may_have_a_layer_that_nothing_goes_through():
+    assert fusion_obstacle(learner_of(net="tests.trainables.samples.Headless", net_config={})) == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"net_config": {"nodes": 8, "layers": 5}},
+        {"net_config": {"nodes": 8, "activation": "gelu", "dropout": 0.2, "norm": "layer"}},
+        {"optimizer_config": {"lr": 0.3, "weight_decay": 0.5}},
+        {"scheduler": None, "scheduler_config": {}},
+        {"grad_clip": 1.0},
+    ],
+)
+def test_what_may_differ_within_a_group(words):
+    assert fusion_key(learner_of(**words)) == fusion_key(learner_of())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ADAMW,
+        {"batch_size": 31},
+        {"data_config": {"rows": 120}},
+        {"criterion": "torch.nn.HuberLoss"},
+        {"net_config": {"nodes": 9}},
+    ],
+)
+def test_what_must_be_equal_within_a_group(words):
+    assert fusion_key(learner_of(**words)) != fusion_key(learner_of())
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_asking_for_the_key_changes_nothing_about_a_learner(exact):
+    asked, untouched = (
+        lane_of(run_of(**TASKS["numbers"] | SPLUS, net=f"{HERE}.Residual", net_config={})) for _ in range(2)
+    )
+    fusion_obstacle(asked.learner, exact=exact)
+    assert not difference(state_of(asked), state_of(untouched))
+    assert asked.learner.net.training
+    assert all(parameter.grad is None for parameter in asked.learner.net.parameters())

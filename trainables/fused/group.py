@@ -1,0 +1,121 @@
+"""A group of lanes that are trained together: they join, train epochs and leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from trainables.fused.eligibility import FusionKey, fusion_key
+from trainables.fused.lane_stack import Lane as Lane
+from trainables.fused.lane_stack import LaneEpoch, LaneStack
+from trainables.learner import LINALG_ERROR, Scores
+
+
+class FusedGroup:
+    """Lanes of one fusion key, which take each optimizer step together.
+
+    Between two epochs lanes may join and leave, and any learner may be saved, loaded or evaluated. A lane
+    that leaves keeps its state in memory of its own.
+
+    Args:
+        lanes: the first members; any number.
+        exact: whether only the chain engine will do (see `fusion_key`).
+
+    Raises:
+        NotFusible: if one must be trained alone.
+        ValueError: if they do not belong into one group.
+    """
+
+    def __init__(self, lanes: Sequence[Lane] = (), *, exact: bool = True) -> None:
+        self.lanes: list[Lane] = []
+        self.key: FusionKey | None = None
+        self._exact = exact
+        self._stack: LaneStack | None = None
+        for lane in lanes:
+            self.join(lane)
+
+    def join(self, lane: Lane) -> None:
+        """Add a lane, from the next epoch on.
+
+        Raises:
+            NotFusible: if it must be trained alone.
+            ValueError: if it does not belong here: another key, or a generator that another lane draws from.
+        """
+        key = fusion_key(lane.learner, exact=self._exact)
+        if self.lanes and key != self.key:
+            raise ValueError(f"a lane of {key} cannot join a group of {self.key}")
+        if any(other.random is lane.random for other in self.lanes):
+            raise ValueError("two lanes of a group cannot draw from the same generators")
+        self.key = key
+        self.lanes.append(lane)
+
+    def leave(self, lane: Lane) -> None:
+        """Take a lane out, with its state; it can be trained alone or join another group."""
+        self.lanes.remove(lane)
+        if self._stack is not None and lane in self._stack.lanes:
+            self._stack.release(lane)
+
+    def train_epoch(self) -> list[Scores | Exception]:
+        """Train each lane on every row once, then validate it.
+
+        Returns:
+            For each lane, in the order of `lanes`, what `Learner.epoch` would return, or the exception that
+            it would raise. An error of one lane leaves the others alone.
+        """
+        if len(self.lanes) == 1:
+            return [self._train_alone(self.lanes[0])]
+        for _ in self.train_steps():
+            pass
+        return self.finish_epoch()
+
+    def _train_alone(self, lane: Lane) -> Scores | Exception:
+        """A single lane needs no stack, and is quicker without."""
+        if self._stack is not None and lane in self._stack.lanes:
+            self._stack.release(lane)
+        self._stack = None
+        try:
+            with lane.random.own():
+                return lane.learner.epoch()
+        except Exception as error:  # as with several lanes
+            return error
+
+    def train_steps(self) -> Iterator[None]:
+        """The steps of an epoch, one of all lanes for each `next`; to be followed by `finish_epoch`."""
+        if self.lanes:
+            yield from self._current_stack().train_steps()
+
+    def progress(self, lane: Lane) -> LaneEpoch:
+        """What the steps of the present epoch, or of the last one, have left of a lane."""
+        if self._stack is None:
+            raise ValueError("no step was taken by this group")
+        return self._stack.epochs[self._stack.lanes.index(lane)]
+
+    def finish_epoch(self) -> list[Scores | Exception]:
+        """Validate each lane after `train_steps`; see `train_epoch`."""
+        if self._stack is None:
+            return []
+        return [_finish(lane, self.progress(lane)) for lane in self.lanes]
+
+    def _current_stack(self) -> LaneStack:
+        """The stack of the present members; built anew where these, or their memory, have changed."""
+        stack = self._stack
+        if stack is None or set(stack.lanes) != set(self.lanes) or not stack.holds_lanes():
+            assert self.key is not None
+            self._stack = stack = LaneStack(self.lanes, self.key)
+        return stack
+
+
+def _finish(lane: Lane, epoch: LaneEpoch) -> Scores | Exception:
+    """Validation and schedule of one lane, with its own generators; or its error."""
+    learner = lane.learner
+    if isinstance(epoch.error, LINALG_ERROR):
+        return learner.scores_of_divergence()
+    if epoch.error is not None:
+        return epoch.error
+    try:
+        with lane.random.own():
+            loss, norm = learner.mean_loss(torch.stack(epoch.losses)), torch.stack(epoch.norms).mean()
+            return learner.finish_epoch(loss, norm, epoch.lr)
+    except Exception as error:  # of this lane's net or metric; the others go on
+        return error

@@ -1,0 +1,268 @@
+"""Lanes arranged for one engine: their batches, and one step of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from trainables.fused.batched_ops import aligned_empty
+from trainables.fused.chain_engine import ChainEngine, Engine
+from trainables.fused.eligibility import FusionKey
+from trainables.fused.layer_chain import read_chain
+from trainables.fused.parameter_bank import ParameterBanks, own_memory
+from trainables.fused.stacked_losses import stacked_loss
+from trainables.fused.stacked_optimizers import stacked_optimizer
+from trainables.fused.vmap_engine import VmapEngine
+from trainables.learner import NORM_EVERY, Learner
+from trainables.rng_state import RngState
+
+CHUNK_BYTES = 2**28
+"""Of shuffled inputs that lie in memory at once, unless `CHUNK_BATCHES` take more."""
+
+CHUNK_BATCHES = 16
+"""The smallest chunk, in batches: after so many, a batch is aligned as the first one."""
+
+
+@dataclass(eq=False)
+class Lane:
+    """A learner, and the generators that its net draws from."""
+
+    learner: Learner
+    random: RngState
+
+
+@dataclass
+class LaneEpoch:
+    """What the steps of one epoch left of a lane.
+
+    Attributes:
+        losses: of each batch, scalars.
+        norms: of the gradients, where they were measured.
+        lr: of the last step.
+        error: that ended the lane; the remaining steps leave it out.
+    """
+
+    losses: list[torch.Tensor] = field(default_factory=list)
+    norms: list[torch.Tensor] = field(default_factory=list)
+    lr: float = float("nan")
+    error: Exception | None = None
+
+
+class LaneStack:
+    """A fixed set of lanes, whose parameters are views of banks until `release`.
+
+    Args:
+        lanes: of one fusion key.
+        key: that one.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], key: FusionKey) -> None:
+        self.lanes = _ordered(lanes, key)
+        self._learners = [lane.learner for lane in self.lanes]
+        self._generators = [lane.random.torch_generator() for lane in self.lanes]
+        self._banks = ParameterBanks()
+        self._engine, self._draws = self._build_engine(key)
+        for bank in self._banks:
+            bank.allocate()
+        self._optimizer = stacked_optimizer(self._learners, self._banks)
+        self._clipped = [learner.run.grad_clip for learner in self._learners]
+        self.epochs: list[LaneEpoch] = []
+
+    def _build_engine(self, key: FusionKey) -> tuple[Engine, bool]:
+        """The engine, and whether it draws from the lanes' generators."""
+        if key.engine == "vmap":
+            return VmapEngine(self._learners, self._banks), False
+        chains = [read_chain(learner.net, _row_dimensions(learner)) for learner in self._learners]
+        engine = ChainEngine(chains, self._generators, self._banks, stacked_loss(self._learners))
+        return engine, any(chain.draws() for chain in chains)
+
+    def holds_lanes(self) -> bool:
+        """Whether the learners' parameters still are views of the banks."""
+        return all(bank.holds_parameters() for bank in self._banks)
+
+    def release(self, lane: Lane) -> None:
+        """Give a lane's parameters and optimizer state memory of their own."""
+        number = self.lanes.index(lane)
+        for bank in self._banks:
+            for owner, held in zip(bank.lanes, bank.owners, strict=True):
+                if owner == number:
+                    own_memory(held)
+        states = lane.learner.optimizer.state
+        for parameter in list(states):
+            states[parameter] = {name: _copied(value) for name, value in states[parameter].items()}
+
+    def train_steps(self) -> Iterator[None]:
+        """One pass of each lane over its rows; a step of all lanes for each `next`."""
+        self._begin_epoch()
+        try:
+            for step, (x, y) in enumerate(self._batches()):
+                self._take_step(step, x, y)
+                yield
+        finally:
+            for lane, generator in zip(self.lanes, self._generators, strict=True):
+                lane.random.adopt_torch_state(generator)
+
+    def _begin_epoch(self) -> None:
+        self.epochs = [LaneEpoch(lr=learner.current_lr()) for learner in self._learners]
+        for lane, generator in zip(self.lanes, self._generators, strict=True):
+            generator.set_state(lane.random.torch_generator().get_state())
+        self._learners[0].net.train()  # the chain engine knows no other mode
+        for learner in self._learners:
+            # torch's schedulers warn where their optimizer was never called; a stacked step does not call it.
+            learner.optimizer._opt_called = True  # type: ignore[attr-defined]
+        self._attach_gradients()
+        self._optimizer.begin_epoch()
+
+    def _attach_gradients(self) -> None:
+        for bank in self._banks:
+            bank.attach_gradients()
+        gradients = [
+            [
+                p.grad
+                for group in learner.optimizer.param_groups
+                for p in group["params"]
+                if p.grad is not None
+            ]
+            for learner in self._learners
+        ]
+        self._gradients = gradients
+
+    def _batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Inputs and targets of all lanes for each step, (lanes, batch, ...), each lane in its own order."""
+        feeds = [learner.feed for learner in self._learners]
+        orders = [
+            torch.randperm(len(feed.train.x), generator=feed.generator)[: feed.rows].to(feed.device)
+            for feed in feeds
+        ]
+        first = feeds[0]
+        batches = CHUNK_BATCHES * max(1, CHUNK_BYTES // (CHUNK_BATCHES * self._batch_bytes()))
+        for begin in range(0, first.rows, batches * first.batch_size):
+            chunk = slice(begin, begin + batches * first.batch_size)
+            x, y = self._shuffled([order[chunk] for order in orders])
+            for start in range(0, x.shape[1], first.batch_size):
+                batch = slice(start, start + first.batch_size)
+                yield x[:, batch], y[:, batch]
+
+    def _batch_bytes(self) -> int:
+        """What the inputs of one batch of all lanes take."""
+        x, _ = _tensors(self._learners[0])
+        return len(self.lanes) * self._learners[0].run.batch_size * max(1, x[0].numel()) * x.element_size()
+
+    def _shuffled(self, orders: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Rows of all lanes in these orders; each lane lies in memory as rows of its own would."""
+        like, targets = _tensors(self._learners[0])
+        x = aligned_empty(len(orders), (len(orders[0]), *like.shape[1:]), like)
+        y = targets.new_empty(len(orders), len(orders[0]), *targets.shape[1:])
+        for learner, order, *lane in zip(self._learners, orders, x, y, strict=True):
+            for rows, out in zip(_tensors(learner), lane, strict=True):
+                torch.index_select(rows, 0, order, out=out)
+        return (x.flatten(2) if isinstance(self._engine, ChainEngine) else x), y
+
+    @torch.no_grad()
+    def _take_step(self, step: int, x: torch.Tensor, y: torch.Tensor) -> None:
+        before = [generator.get_state() for generator in self._generators] if self._draws else []
+        try:
+            losses, outputs = self._engine.losses(x, y)
+        except Exception:  # whoever is to blame shows when each lane takes the step alone
+            for generator, state in zip(self._generators, before, strict=bool(before)):
+                generator.set_state(state)
+            self._step_lane_by_lane(step, x, y)
+            return
+        self._check_first_outputs(outputs, y)
+        active = self._active()
+        self._measure_norms(step, active)
+        for lane in active:
+            self.epochs[lane].lr = self._learners[lane].current_lr()
+        for lane, error in self._optimizer.step(active).items():
+            self.epochs[lane].error = error
+        for lane, loss in zip(self._active(), losses[self._active()], strict=True):
+            self._learners[lane].schedule.after_step()
+            self.epochs[lane].losses.append(loss)
+
+    def _active(self) -> list[int]:
+        """The lanes that go on."""
+        return [lane for lane, epoch in enumerate(self.epochs) if epoch.error is None]
+
+    def _check_first_outputs(self, outputs: torch.Tensor, y: torch.Tensor) -> None:
+        for lane in self._active():
+            learner = self._learners[lane]
+            if not learner.checked:
+                try:
+                    learner.check_outputs(learner.meaning.pair(outputs[lane], y[lane])[0])
+                except Exception as error:  # of this lane's user; the others go on
+                    self.epochs[lane].error = error
+
+    def _measure_norms(self, step: int, active: Sequence[int]) -> None:
+        """Norms of the gradients, of all lanes or of those that are clipped; and clip them."""
+        measured = [lane for lane in active if self._clipped[lane] is not None or step % NORM_EVERY == 0]
+        gradients = [gradient for lane in measured for gradient in self._gradients[lane]]
+        if not gradients:
+            return
+        norms = torch.stack(torch._foreach_norm(gradients, 2.0))
+        factors: dict[int, torch.Tensor] = {}
+        begin = 0
+        for lane in measured:
+            end = begin + len(self._gradients[lane])
+            norm = torch.linalg.vector_norm(norms[begin:end], 2.0)
+            begin = end
+            self.epochs[lane].norms.append(norm)
+            limit = self._clipped[lane]
+            if limit is not None:  # as torch's clip_grads_with_norm_ has it
+                factors[lane] = torch.clamp(limit / (norm + 1e-6), max=1.0)
+        if factors:
+            one = torch.ones_like(norms[0])
+            every = torch.stack([factors.get(lane, one) for lane in range(len(self.lanes))])
+            for bank in self._banks:
+                bank.grad.mul_(bank.spread(every))
+
+    def _step_lane_by_lane(self, step: int, x: torch.Tensor, y: torch.Tensor) -> None:
+        """The step as each learner takes it alone, to tell whose error it was."""
+        for number in self._active():
+            lane, generator, epoch = self.lanes[number], self._generators[number], self.epochs[number]
+            lane.random.adopt_torch_state(generator)
+            lane.learner.net.train()
+            rows = x[number].reshape(-1, *_tensors(lane.learner)[0].shape[1:])
+            try:
+                with torch.enable_grad(), lane.random.own():
+                    loss, norm, epoch.lr = lane.learner.take_step(rows, y[number], step)
+            except Exception as error:
+                epoch.error = error
+                continue
+            generator.set_state(lane.random.torch_generator().get_state())
+            epoch.losses.append(loss)
+            if norm is not None:
+                epoch.norms.append(norm)
+        self._attach_gradients()
+        self._optimizer.begin_epoch()
+
+
+def _tensors(learner: Learner) -> tuple[torch.Tensor, torch.Tensor]:
+    """A learner's training rows on the device: inputs and targets."""
+    assert learner.feed.tensors is not None  # a condition of the fusion key
+    return learner.feed.tensors
+
+
+def _row_dimensions(learner: Learner) -> int:
+    return _tensors(learner)[0].ndim - 1
+
+
+def _ordered(lanes: Sequence[Lane], key: FusionKey) -> list[Lane]:
+    """For the chain engine by falling depth, those with like layers side by side."""
+    if key.engine == "vmap":
+        return list(lanes)
+    chains = {lane: read_chain(lane.learner.net, _row_dimensions(lane.learner)) for lane in lanes}
+
+    def place(lane: Lane) -> tuple[int, str]:
+        chain = chains[lane]
+        return -len(chain.hidden), str([chain.stem, *(block.followers for block in chain.blocks)])
+
+    return sorted(lanes, key=place)
+
+
+def _copied(value: object) -> object:
+    """A state's tensor, or list of tensors, in memory of its own; anything else as it is."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    return [_copied(each) for each in value] if isinstance(value, list) else value
