@@ -238,3 +238,11 @@ def test_every_package_is_named_for_the_installer():
     rooms = ("schedulers", "trainables", "service")
     found = [path.parent for room in rooms for path in (ROOT / room).rglob("__init__.py")]
     assert sorted(listed["packages"]) == sorted(".".join(path.relative_to(ROOT).parts) for path in found)
+
+
+def test_every_package_ships_its_types():
+    """Without the marker a type checker ignores the annotations of an installed package."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    packages = {name.partition(".")[0] for name in listed["packages"]}
+    assert [name for name in sorted(packages) if not (ROOT / name / "py.typed").is_file()] == []
+    assert "py.typed" in listed["package-data"]["*"]
