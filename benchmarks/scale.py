@@ -143,7 +143,7 @@ def child(mode: str, trials: int, concurrent: int, profiled: bool) -> None:
     if profiled:
         profile.disable()
         pstats.Stats(profile).sort_stats("tottime").print_stats(35)
-        pstats.Stats(profile).sort_stats("cumtime").print_stats("service|schedulers|trainables", 40)
+        pstats.Stats(profile).sort_stats("cumtime").print_stats("raysweep|schedulers|trainables", 40)
     print(json.dumps(meter.figures(trials) | {"snapshot_ms": 1e3 * snapshot_s}))
 
 

@@ -37,8 +37,8 @@ from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialSchedule
 
 from schedulers.asha import ASHARule
 from schedulers.classic_pfl import ClassicPFLRule
-from schedulers.pfl import PFLRule
 from schedulers.hyperband import SuccessiveHalvingRule
+from schedulers.pfl import PFLRule
 from schedulers.rule import Continue, Decision, Pause, Report, Resume, Rule, Stop
 from schedulers.simulate import Replay, replay
 

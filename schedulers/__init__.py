@@ -1,14 +1,14 @@
-"""Trial schedulers: who goes on. Pure rules, and their faces in front of Ray Tune.
+"""Trial schedulers: who goes on. Pure rules, and the scheduler classes that Ray Tune takes.
 
-A rule (`ASHARule`, ...) needs numpy alone. A face (`ASHA`, ...) is the same rule as a
+A rule (`ASHARule`, ...) needs numpy alone. A scheduler class (`ASHA`, ...) is the same rule as a
 `ray.tune.schedulers.TrialScheduler`, for `tune.TuneConfig(scheduler=schedulers.ASHA(...))`; Ray is
-imported when the first face is asked for, never before.
+imported when the first such class is asked for, never before.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schedulers.asha import ASHARule
 from schedulers.classic_pfl import ClassicPFLRule
@@ -23,6 +23,20 @@ from schedulers.racing import RacingRule
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 from schedulers.space import Categorical, Domain, Float, Int
 from schedulers.tune.listener import Listener
+
+if TYPE_CHECKING:
+    from schedulers.tune.adapter import RuleScheduler as RuleScheduler
+    from schedulers.tune.schedulers import ASHA as ASHA
+    from schedulers.tune.schedulers import FIFO as FIFO
+    from schedulers.tune.schedulers import PBT as PBT
+    from schedulers.tune.schedulers import PFL as PFL
+    from schedulers.tune.schedulers import ClassicPFL as ClassicPFL
+    from schedulers.tune.schedulers import Hyperband as Hyperband
+    from schedulers.tune.schedulers import Margin as Margin
+    from schedulers.tune.schedulers import MedianStopping as MedianStopping
+    from schedulers.tune.schedulers import Patience as Patience
+    from schedulers.tune.schedulers import Racing as Racing
+    from schedulers.tune.schedulers import SuccessiveHalving as SuccessiveHalving
 
 # A literal, so that a sweep file's keywords can be checked against a rule without importing anything.
 RULES = {
@@ -68,8 +82,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Faces and the adapter, imported on first use because they bring Ray with them."""
-    if name in RULES or name == "RuleScheduler":
-        return getattr(importlib.import_module("schedulers.tune.schedulers"), name)
-    raise AttributeError(f"module 'schedulers' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker would take any name for one that `__getattr__` knows
+
+    def __getattr__(name: str) -> Any:
+        """The scheduler classes and the adapter, imported on first use because they bring Ray with them."""
+        if name in RULES or name == "RuleScheduler":
+            return getattr(importlib.import_module("schedulers.tune.schedulers"), name)
+        raise AttributeError(f"module 'schedulers' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Also what `__getattr__` imports, so that completion offers it."""
+    return sorted({*globals(), *RULES, "RuleScheduler"})

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from schedulers.ranked import Ranked, by_loss
 from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
 
 Variant = Literal["stopping", "promotion"]
-Entry = list[Any]  # [loss, trial_id]: a list and no tuple, so that JSON gives back what it was given
 
 
 def rung_levels(grace_period: int, reduction_factor: float, max_resource: int) -> list[int]:
@@ -101,8 +101,8 @@ class ASHARule(Rule):
         self.levels = [levels[s:] for s in range(brackets)]
         self.chances = _chances([len(bracket) for bracket in self.levels], reduction_factor)
         # Per bracket and rung: everybody recorded, best first; of these who waits; who diverged.
-        self.rungs: list[list[list[Entry]]] = [[[] for _ in bracket] for bracket in self.levels]
-        self.waiting: list[list[list[Entry]]] = [[[] for _ in bracket] for bracket in self.levels]
+        self.rungs: list[list[list[Ranked]]] = [[[] for _ in bracket] for bracket in self.levels]
+        self.waiting: list[list[list[Ranked]]] = [[[] for _ in bracket] for bracket in self.levels]
         self.diverged_at: list[list[int]] = [[0 for _ in bracket] for bracket in self.levels]
         self.next_rung: dict[str, int] = {}  # trial -> index of the rung it has yet to reach
         self.paused_with: dict[str, float] = {}  # trial -> the loss it waits with
@@ -110,6 +110,14 @@ class ASHARule(Rule):
     def memory(self) -> tuple[str, ...]:
         """The rungs, and who stands where."""
         return (*super().memory(), "rungs", "waiting", "diverged_at", "next_rung", "paused_with")
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose entries JSON may have made lists."""
+        super().load(state)
+        self.rungs, self.waiting = (
+            [[[Ranked(*entry) for entry in rung] for rung in bracket] for bracket in brackets]
+            for brackets in (self.rungs, self.waiting)
+        )
 
     def bracket(self, trial_id: str) -> int:
         """The trial's bracket s, drawn as Hyperband shares out its trials: fewer where r is larger."""
@@ -214,24 +222,19 @@ class ASHARule(Rule):
         return int(n / self.eta + 1e-9)
 
 
-def _insert(rung: list[Entry], loss: float, trial: str) -> int:
+def _insert(rung: list[Ranked], loss: float, trial: str) -> int:
     """Insert after all that are as good; the rank, from 1. O(log n) comparisons."""
-    place = bisect_right(rung, loss, key=_loss)
-    rung.insert(place, [loss, trial])
+    place = bisect_right(rung, loss, key=by_loss)
+    rung.insert(place, Ranked(loss, trial))
     return place + 1
 
 
-def _rank(rung: list[Entry], loss: float, trial: str) -> int:
+def _rank(rung: list[Ranked], loss: float, trial: str) -> int:
     """The rank, from 1, of an entry that is there."""
-    place = bisect_left(rung, loss, key=_loss)
-    while rung[place][1] != trial:
+    place = bisect_left(rung, loss, key=by_loss)
+    while rung[place].trial != trial:
         place += 1
     return place + 1
-
-
-def _loss(entry: Entry) -> float:
-    loss: float = entry[0]
-    return loss
 
 
 def _chances(rungs: Sequence[int], eta: float) -> list[float]:

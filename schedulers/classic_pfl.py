@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import math
 from bisect import insort
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
-Sums = list[float]  # of a trial's (t, ln loss): n, t, t², y, ty
+
+class FitSums(NamedTuple):
+    """Sums over a trial's points (t, y = ln loss), all that its least-squares line needs.
+
+    Attributes:
+        n: points.
+        t, tt: of t and t².
+        y, ty: of y and t·y.
+    """
+
+    n: float = 0.0
+    t: float = 0.0
+    tt: float = 0.0
+    y: float = 0.0
+    ty: float = 0.0
+
+    def plus(self, t: float, y: float) -> FitSums:
+        """With one point more."""
+        return FitSums(self.n + 1.0, self.t + t, self.tt + t * t, self.y + y, self.ty + t * y)
 
 
 class ClassicPFLRule(Rule):
@@ -59,13 +79,18 @@ class ClassicPFLRule(Rule):
         self.top_k = top_k
         self.target_epoch = max_resource if target_epoch is None else target_epoch
         self.startup: dict[str, int] = {}  # the first trials, never stopped -> their order of arrival
-        self.sums: dict[str, Sums | None] = {}  # running trial -> its fit; None: no logarithm
+        self.sums: dict[str, FitSums | None] = {}  # running trial -> its fit; None: no logarithm
         self.finished = 0
         self.top: list[float] = []  # the K highest PFLs of finished trials, ascending
 
     def memory(self) -> tuple[str, ...]:
         """The fits' running sums (O(1) a trial) and the reference set (at most K numbers)."""
         return (*super().memory(), "startup", "sums", "finished", "top")
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose sums JSON may have made lists."""
+        super().load(state)
+        self.sums = {trial: None if sums is None else FitSums(*sums) for trial, sums in self.sums.items()}
 
     def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
         """Predictions are of the loss at R: at another R they would have been others."""
@@ -103,14 +128,12 @@ class ClassicPFLRule(Rule):
         self.sums.pop(trial_id, None)
 
     def _learn(self, report: Report) -> None:
-        sums = self.sums.setdefault(report.trial_id, [0.0, 0.0, 0.0, 0.0, 0.0])
+        sums = self.sums.get(report.trial_id, FitSums())
         assert report.loss is not None
         if sums is None or report.loss <= 0:
             self.sums[report.trial_id] = None
-            return
-        t, y = float(report.resource), math.log(report.loss)
-        for place, term in enumerate((1.0, t, t * t, y, t * y)):
-            sums[place] += term
+        else:
+            self.sums[report.trial_id] = sums.plus(float(report.resource), math.log(report.loss))
 
     def _pfl(self, trial_id: str) -> float | None:
         """The predicted final loss as -log10, or None where a loss had no logarithm."""
@@ -118,12 +141,12 @@ class ClassicPFLRule(Rule):
         return None if sums is None else -log_loss(sums, self.target_epoch) / math.log(10)
 
 
-def log_loss(sums: Sums, epoch: float) -> float:
+def log_loss(sums: FitSums, epoch: float) -> float:
     """The natural logarithm of the predicted loss at `epoch`: ln A + K·epoch.
 
     One point has no slope: it is carried forward as it is.
 
-    >>> round(log_loss([2, 3, 5, -3, -5], 10), 6)  # exp(-t) at t = 1, 2
+    >>> round(log_loss(FitSums(2, 3, 5, -3, -5), 10), 6)  # exp(-t) at t = 1, 2
     -10.0
     """
     n, st, stt, sy, sty = sums

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from schedulers.asha import rung_levels
+from schedulers.ranked import Ranked, by_loss
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
 
 Sizes = Literal["algorithm", "table"]
 UNBOUNDED = 2**31
 """Size of a bracket that takes in every trial there will be, however many."""
-Entry = list[Any]  # [loss, trial_id]: a list and no tuple, so that JSON gives back what it was given
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,15 @@ class Bracket(TypedDict):
     members: int  # trials it was ever given
     settled: int  # rungs at which it is decided who goes on
     coming: list[int]  # per rung: members on their way to it, promoted or new
-    waiting: list[list[Entry]]  # per rung: who is there and undecided, best first
+    waiting: list[list[Ranked]]  # per rung: who is there and undecided, best first
     passed: list[int]  # per rung: who went by without having been compared there
+
+
+class Seat(NamedTuple):
+    """Where a trial is: its bracket, and the rung it is at or goes to."""
+
+    bracket: int
+    rung: int
 
 
 class HalvingRule(Rule):
@@ -83,7 +90,7 @@ class HalvingRule(Rule):
         self.eta = reduction_factor
         self.population = population_size
         self.brackets: list[Bracket] = []
-        self.seats: dict[str, list[int]] = {}  # trial -> its bracket, and the rung it is at or goes to
+        self.seats: dict[str, Seat] = {}
         self.seated = 0  # trials that ever had a seat
         self.seatless = 0  # trials that ended before they had one
         self.waits: dict[str, float] = {}  # trial at a rung not yet decided -> its loss
@@ -99,6 +106,13 @@ class HalvingRule(Rule):
         own = ("population", "brackets", "seats", "seated", "seatless", "waits", "winners", "losers")
         return (*super().memory(), *own)
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose seats and entries JSON may have made lists."""
+        super().load(state)
+        self.seats = {trial: Seat(*seat) for trial, seat in self.seats.items()}
+        for bracket in self.brackets:
+            bracket["waiting"] = [[Ranked(*entry) for entry in rung] for rung in bracket["waiting"]]
+
     def judge(self, report: Report) -> Decision:
         """Wait at a rung; between rungs, and at R, there is nothing to decide."""
         trial, loss = report.trial_id, report.loss
@@ -113,13 +127,13 @@ class HalvingRule(Rule):
         bracket["coming"][k] -= 1
         for skipped in range(k, there):
             bracket["passed"][skipped] += 1
-        self.seats[trial] = [b, there]
+        self.seats[trial] = Seat(b, there)
         if there == len(levels):
             bracket["coming"][there] += 1
             self._settle(b)
             return Continue()
         self.waits[trial] = loss
-        insort(bracket["waiting"][there], [loss, trial], key=_loss)
+        insort(bracket["waiting"][there], Ranked(loss, trial), key=by_loss)
         self._settle(b)
         return self._now(trial)
 
@@ -153,7 +167,7 @@ class HalvingRule(Rule):
             self._take_out(trial)
             self.brackets[b]["passed"][k] += 1
             self.brackets[b]["coming"][k + 1] += 1
-            self.seats[trial] = [b, k + 1]
+            self.seats[trial] = Seat(b, k + 1)
             self._settle(b)
 
     def hopeless(self, paused: Sequence[str]) -> str | None:
@@ -211,7 +225,7 @@ class HalvingRule(Rule):
     def _told(self, trial: str) -> bool:
         return trial in self.winners or trial in self.losers
 
-    def _seat(self, trial: str) -> list[int]:
+    def _seat(self, trial: str) -> Seat:
         """The trial's seat; at its first report a free one of the last bracket, or of a new one."""
         if trial not in self.seats:
             if not self.brackets or self._full(len(self.brackets) - 1):
@@ -229,7 +243,7 @@ class HalvingRule(Rule):
             self.seated += 1
             self.brackets[last]["members"] += 1
             self.brackets[last]["coming"][0] += 1
-            self.seats[trial] = [last, 0]
+            self.seats[trial] = Seat(last, 0)
         return self.seats[trial]
 
     def _full(self, b: int) -> bool:
@@ -264,7 +278,7 @@ class HalvingRule(Rule):
             )
             if rank <= places:
                 self.winners[trial] = reason
-                self.seats[trial] = [b, k + 1]
+                self.seats[trial] = Seat(b, k + 1)
                 bracket["coming"][k + 1] += 1
             else:
                 self.losers[trial] = reason
@@ -285,9 +299,9 @@ class HalvingRule(Rule):
             return Stop(self.losers[trial])
         return Pause(self.last_word(trial))
 
-    def _take_out(self, trial: str, seat: Sequence[int] | None = None) -> None:
+    def _take_out(self, trial: str, seat: Seat | None = None) -> None:
         b, k = seat or self.seats[trial]
-        self.brackets[b]["waiting"][k].remove([self.waits.pop(trial), trial])
+        self.brackets[b]["waiting"][k].remove(Ranked(self.waits.pop(trial), trial))
 
 
 class SuccessiveHalvingRule(HalvingRule):
@@ -403,8 +417,3 @@ def bracket_plans(
         levels = {round(max_resource * eta ** (i - s)) for i in range(s)} - {max_resource}
         plans.append(Plan(math.ceil(share * eta**s - 1e-9), tuple(sorted(levels))))
     return plans
-
-
-def _loss(entry: Entry) -> float:
-    loss: float = entry[0]
-    return loss

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_right, insort
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedulers.conformal import NOMINAL, widening
 from schedulers.curve_model import (
@@ -30,9 +30,20 @@ PAIRED = 64
 """The newest finished curves among which crossings are counted: pairs grow with the square."""
 
 
-Observation = list[
-    float
-]  # level, mean and half the model's range (in z times its unit), factor of widening or 0
+class NotedOutlook(NamedTuple):
+    """What was told of a trial at one level of the ladder, until its end shows how good it was.
+
+    Attributes:
+        level: index into the ladder.
+        mean: of the predicted end, in z times its unit.
+        half: half of the model's range, in the same.
+        wider: the factor by which the range was widened; 0 where none was told.
+    """
+
+    level: int
+    mean: float
+    half: float
+    wider: float
 
 
 class ForecastingRule(Rule):
@@ -59,13 +70,11 @@ class ForecastingRule(Rule):
         self.best: float | None = None  # lowest final loss
         self.rungs: list[list[float]] = [[] for _ in self.levels]  # who came by, ascending
         self.positive = True  # every loss so far is above zero
-        self.prior: list[float] = [Decay().rho, Decay().tau2]
+        self.prior = Decay()
         self.unit = 1.0
         self.spreads = [[1.0, 1.0, 1.0] for _ in self.levels]
         self.crossed = [CROSSED for _ in self.levels]
-        self.noted: dict[
-            str, list[Observation]
-        ] = {}  # live trial -> its outlook at each level where one was told
+        self.noted: dict[str, list[NotedOutlook]] = {}  # live trial -> what was told of it
         self.misses: list[list[float]] = [[] for _ in self.levels]  # of the newest finished, see `widening`
         self.held, self.told = 0, 0  # ranges told of finished trials, and those that held the end
 
@@ -79,8 +88,10 @@ class ForecastingRule(Rule):
         )
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`; what was derived from another is forgotten."""
+        """Take up `state`; what was derived from another is forgotten, and what JSON made a list is named."""
         super().load(state)
+        self.prior = Decay(*self.prior)
+        self.noted = {trial: [NotedOutlook(*each) for each in noted] for trial, noted in self.noted.items()}
         self._forget()
 
     def _forget(self) -> None:
@@ -140,7 +151,7 @@ class ForecastingRule(Rule):
         forecast, wider = self._forecast(trial, level), self._widenings[level]
         unit = self._scale().unit  # it changes with each finish: losses themselves are remembered
         self.noted.setdefault(trial, []).append(
-            [level, forecast.mean * unit, _half(forecast) * unit, 0.0 if wider is None else wider]
+            NotedOutlook(level, forecast.mean * unit, _half(forecast) * unit, 0.0 if wider is None else wider)
         )
 
     def _forecast(self, trial: str, level: int) -> Forecast:
@@ -156,8 +167,8 @@ class ForecastingRule(Rule):
             miss = abs(end - mean) / half if half > 0 else math.nan
             if not math.isfinite(miss):
                 continue  # out of what a float can hold
-            self.misses[int(level)].append(miss)
-            del self.misses[int(level)][:-REFERENCES]
+            self.misses[level].append(miss)
+            del self.misses[level][:-REFERENCES]
             if wider:
                 self.told += 1
                 self.held += miss <= wider
@@ -176,8 +187,7 @@ class ForecastingRule(Rule):
         if self._table is None:
             self._table = self._z(self.finished)
         if level not in self._predictors:
-            prior = Decay(*self.prior)
-            fit = Predictor(self._table, prior, self.levels, level, self.spreads[level])
+            fit = Predictor(self._table, self.prior, self.levels, level, self.spreads[level])
             self._predictors[level] = fit
         return self._predictors[level]
 
@@ -202,8 +212,7 @@ class ForecastingRule(Rule):
         curves = [*self.finished, *self.partial, *living]
         scale = LossScale.of([curve[-1] for curve in curves], self.positive)
         z = scale.table(curves, len(self.levels))
-        pooled, self.spreads = decay(z, self.levels), spreads(z, self.levels)
-        self.unit, self.prior = scale.unit, [pooled.rho, pooled.tau2]
+        self.unit, self.prior, self.spreads = scale.unit, decay(z, self.levels), spreads(z, self.levels)
         if len(self.finished) > 1:
             self.crossed = crossing(self.finished[-PAIRED:])
         self._forget()

@@ -8,10 +8,26 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right, insort
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
-Sums = list[float]  # of a trial: reports, their sum, the best of them, the last one's resource
+
+class RunningLoss(NamedTuple):
+    """A running trial's losses so far.
+
+    Attributes:
+        reports: how many.
+        total: their sum.
+        best: the lowest of them.
+        last: resource of the last one.
+    """
+
+    reports: int = 0
+    total: float = 0.0
+    best: float = math.inf
+    last: int = 0
 
 
 class MedianStoppingRule(Rule):
@@ -66,7 +82,7 @@ class MedianStoppingRule(Rule):
             )
         self.n_startup_trials = n_startup_trials
         self.steps = range(warmup + 1, max_resource, interval_steps)
-        self.sums: dict[str, Sums] = {}  # running trial -> see above
+        self.sums: dict[str, RunningLoss] = {}
         self.averages: dict[str, list[float]] = {}  # step -> running averages up to it, ascending
         self.diverged_at: list[int] = []  # ascending
 
@@ -74,11 +90,16 @@ class MedianStoppingRule(Rule):
         """One number per running trial and three, and one per trial and step at which it was judged."""
         return (*super().memory(), "sums", "averages", "diverged_at")
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose records JSON may have made lists."""
+        super().load(state)
+        self.sums = {trial: RunningLoss(*sums) for trial, sums in self.sums.items()}
+
     def judge(self, report: Report) -> Decision:
         """Compare at the latest step passed since the last report; then count for the others."""
         trial, loss = report.trial_id, report.loss
         assert loss is not None
-        n, total, best, last = self.sums.get(trial, [0, 0.0, math.inf, 0])
+        n, total, best, last = self.sums.get(trial, RunningLoss())
         best = min(best, loss)
         passed = [step for step in self.steps if last < step <= report.resource]
         decision = self._compare(passed[-1], best) if passed else Continue()
@@ -87,7 +108,7 @@ class MedianStoppingRule(Rule):
                 insort(self.averages.setdefault(str(step), []), (total + loss) / (n + 1))
             elif n:
                 insort(self.averages.setdefault(str(step), []), total / n)
-        self.sums[trial] = [n + 1, total + loss, best, report.resource]
+        self.sums[trial] = RunningLoss(n + 1, total + loss, best, report.resource)
         return decision
 
     def diverged(self, report: Report) -> Decision:

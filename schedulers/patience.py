@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
+
+
+class BestSoFar(NamedTuple):
+    """A trial's best loss, and the epoch of it."""
+
+    loss: float
+    epoch: int
 
 
 class PatienceRule(Rule):
@@ -44,21 +54,26 @@ class PatienceRule(Rule):
         self.patience = patience
         self.min_delta = min_delta
         self.grace_period = grace_period
-        self.best: dict[str, list[float]] = {}  # running trial -> its best loss, and the epoch of it
+        self.best: dict[str, BestSoFar] = {}  # of the running trials
 
     def memory(self) -> tuple[str, ...]:
         """Each running trial's best loss and its epoch."""
         return (*super().memory(), "best")
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose records JSON may have made lists."""
+        super().load(state)
+        self.best = {trial: BestSoFar(*best) for trial, best in self.best.items()}
+
     def judge(self, report: Report) -> Decision:
         """Note an improvement, or count the epochs since the last one."""
         trial, loss = report.trial_id, report.loss
         assert loss is not None
-        if trial not in self.best or loss < self.best[trial][0] - self.min_delta:
-            self.best[trial] = [loss, report.resource]
+        if trial not in self.best or loss < self.best[trial].loss - self.min_delta:
+            self.best[trial] = BestSoFar(loss, report.resource)
             return Continue()
         best, since = self.best[trial]
-        waited = report.resource - int(since)
+        waited = report.resource - since
         if waited < self.patience or report.resource <= self.grace_period:
             return Continue()
         return Stop(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Mapping, Sequence
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,43 @@ from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Ending, Exploit, Objective, Pause, Report, Resume, Rule, Stop
 from schedulers.space import FACTORS, Domain
 
-Entry = list[Any]
-"""[loss or None (diverged, failed), trial_id, config, may be copied]: a list, for JSON's sake."""
+
+class Member(NamedTuple):
+    """A member at a milestone.
+
+    Attributes:
+        loss: None where it diverged or failed.
+        trial: whose.
+        config: its flat configuration; empty where it has no weights to copy.
+        copyable: whether its checkpoint of this milestone may be copied.
+    """
+
+    loss: float | None
+    trial: str
+    config: Mapping[str, Any]
+    copyable: bool
+
+    @property
+    def rank_key(self) -> float:
+        """The loss by which it ranks: lost members come last."""
+        return math.inf if self.loss is None else self.loss
+
+
+class Order(NamedTuple):
+    """A copy that a member has yet to carry out: an `Exploit`, and what its donor was worth."""
+
+    donor: str
+    resource: int
+    config: Mapping[str, Any]
+    reason: str
+    worth: float
+
+    def exploit(self) -> Exploit:
+        """The decision; its configuration is a copy, the caller's to keep."""
+        return Exploit(self.donor, self.resource, dict(self.config), self.reason)
+
+
+_rank_key = attrgetter("rank_key")
 
 
 class PBTRule(Rule):
@@ -100,11 +136,11 @@ class PBTRule(Rule):
         self.synchronous = synchronous
         self.population = population_size
         # Keys of milestones are strings because JSON knows no others.
-        self.scores: dict[str, list[Entry]] = {}  # open milestone -> who came, best first
+        self.scores: dict[str, list[Member]] = {}  # open milestone -> who came, best first
         self.skipped: dict[str, int] = {}  # open milestone -> members that passed it without a report
         self.place: dict[str, int] = {}  # trial -> its resource, or the milestone a lost one waits for
         self.waiting: dict[str, int] = {}  # trial -> the milestone at which it waits
-        self.orders: dict[str, dict[str, Any]] = {}  # trial -> the exploit it has yet to carry out
+        self.orders: dict[str, Order] = {}  # trial -> the exploit it has yet to carry out
         self.lost: dict[str, str] = {}  # diverged or failed trial -> by what
         self.failures: dict[str, int] = {}  # failed trial -> the milestone at which it was, or is, replaced
         self.ended_at: list[int] = []  # places of the ended, ascending
@@ -124,15 +160,21 @@ class PBTRule(Rule):
         )
         return (*super().memory(), *own)
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose members and orders JSON may have made lists."""
+        super().load(state)
+        self.scores = {at: [Member(*each) for each in members] for at, members in self.scores.items()}
+        self.orders = {trial: Order(*order) for trial, order in self.orders.items()}
+
     def judge(self, report: Report) -> Decision:
         """Rank at a milestone; between milestones there is nothing to decide."""
         trial, resource = report.trial_id, report.resource
         self._advance(trial, resource)
         if not self._is_milestone(resource):
             return Continue()
-        entry: Entry = [report.loss, trial, dict(report.config), True]
-        insort(self.scores.setdefault(str(resource), []), entry, key=_rank_key)
-        return self._wait(trial, resource) if self.synchronous else self._rank_now(entry, resource)
+        member = Member(report.loss, trial, dict(report.config), copyable=True)
+        insort(self.scores.setdefault(str(resource), []), member, key=_rank_key)
+        return self._wait(trial, resource) if self.synchronous else self._rank_now(member, resource)
 
     def diverged(self, report: Report) -> Decision:
         """Wait for the next milestone, to be replaced there."""
@@ -164,13 +206,14 @@ class PBTRule(Rule):
         """Line a member without weights up for a donor's."""
         self._advance(trial, milestone)
         self.lost[trial] = what
-        insort(self.scores.setdefault(str(milestone), []), [None, trial, {}, False], key=_rank_key)
+        lost = Member(None, trial, {}, copyable=False)
+        insort(self.scores.setdefault(str(milestone), []), lost, key=_rank_key)
         if self.synchronous:
             return self._wait(trial, milestone)
         self.waiting[trial] = milestone
         self._rescue(milestone)
         if trial in self.orders:
-            return self._order(trial)
+            return self.orders[trial].exploit()
         return Pause(f"{self.lost[trial]}; waits for a donor at epoch {milestone}", save=False)
 
     def again(self, report: Report) -> Decision:
@@ -179,7 +222,7 @@ class PBTRule(Rule):
         if trial in self.over:
             return super().again(report)
         if report.resource == self.seen[trial] and trial in self.orders:
-            return self._order(trial)
+            return self.orders[trial].exploit()
         if report.resource == self.seen[trial] and trial in self.waiting:
             return Pause(f"waits at epoch {self.waiting[trial]}", save=trial not in self.lost)
         return Continue("already reported", milestone=self._is_milestone(report.resource))
@@ -198,7 +241,7 @@ class PBTRule(Rule):
         trial = min(ready, key=lambda name: self.place.get(name, 0))
         if trial not in self.orders:
             return Resume(trial, "its turn again")
-        exploit = self._order(trial)
+        exploit = self.orders[trial].exploit()
         return Resume(trial, exploit.reason, exploit)
 
     def resumed(self, resume: Resume) -> None:
@@ -208,9 +251,9 @@ class PBTRule(Rule):
         self.waiting.pop(trial, None)
         if order is not None and resume.exploit is not None:
             self.lost.pop(trial, None)
-            self.seen[trial] = order["resource"]
+            self.seen[trial] = order.resource
             # Under objective `best` the copy is worth what its donor was, not what the loser had.
-            self.worth[trial] = order["worth"]
+            self.worth[trial] = order.worth
 
     def no_more_trials(self, known: Sequence[str]) -> None:
         """Wait for no member that will never be."""
@@ -281,7 +324,7 @@ class PBTRule(Rule):
         self.waiting[trial] = milestone
         self._settle_all()
         if trial in self.orders:
-            return self._order(trial)
+            return self.orders[trial].exploit()
         if trial not in self.waiting:
             return Continue(f"the population is complete at epoch {milestone}", milestone=True)
         if str(milestone) not in self.scores:
@@ -305,68 +348,63 @@ class PBTRule(Rule):
 
     def _settle(self, milestone: int) -> None:
         """All have come: the worst are told whom to copy, everybody else is free to go on."""
-        entries = [entry for entry in self.scores[str(milestone)] if entry[1] not in self.over]
-        n = len(entries)
+        members = [member for member in self.scores[str(milestone)] if member.trial not in self.over]
+        n = len(members)
         k = self._quantile(n)
-        donors = [entry for entry in entries if entry[0] is not None][:k]
-        for place, entry in enumerate(entries):
-            if donors and (entry[0] is None or place >= n - k):
-                self._copy(entry, f"ranks {place + 1} of {n}", donors, milestone)
-            if entry[0] is not None:
-                self.waiting.pop(entry[1], None)
+        donors = [member for member in members if member.loss is not None][:k]
+        for place, member in enumerate(members):
+            if donors and (member.loss is None or place >= n - k):
+                self._copy(member, f"ranks {place + 1} of {n}", donors, milestone)
+            if member.loss is not None:
+                self.waiting.pop(member.trial, None)
 
-    def _rank_now(self, entry: Entry, milestone: int) -> Decision:
+    def _rank_now(self, newcomer: Member, milestone: int) -> Decision:
         """Asynchronous: rank the newcomer among those that came before it."""
-        entries = self.scores[str(milestone)]
-        n = len(entries)
-        rank = bisect_right(entries, _rank_key(entry), key=_rank_key)  # of equals the newcomer is last
+        members = self.scores[str(milestone)]
+        n = len(members)
+        rank = bisect_right(members, newcomer.rank_key, key=_rank_key)  # of equals the newcomer is last
         k = self._quantile(n)
         loser = n >= max(2, math.ceil(self.population / 2)) and rank > n - k
-        donors = self._donors(entries[:k]) if loser else []
+        donors = self._donors(members[:k]) if loser else []
         if donors:
-            entry[3] = False  # from here on it has its donor's weights, at this very epoch
-            self._copy(entry, f"ranks {rank} of {n}", donors, milestone)
+            # From here on it has its donor's weights, at this very epoch.
+            members[rank - 1] = newcomer._replace(copyable=False)
+            self._copy(newcomer, f"ranks {rank} of {n}", donors, milestone)
         self._rescue(milestone)
         self._settle_all()
-        if entry[1] in self.orders:
-            return self._order(entry[1])
-        return Continue(f"{self.describe(entry[0])} ranks {rank} of {n} at epoch {milestone}", milestone=True)
+        if newcomer.trial in self.orders:
+            return self.orders[newcomer.trial].exploit()
+        verdict = f"{self.describe(newcomer.loss)} ranks {rank} of {n} at epoch {milestone}"
+        return Continue(verdict, milestone=True)
 
     def _rescue(self, milestone: int) -> None:
         """Asynchronous: give the lost that wait here a donor, if there is one."""
         waiting = [t for t, where in self.waiting.items() if where == milestone and t not in self.orders]
         if not waiting:
             return
-        entries = self.scores[str(milestone)]
-        donors = self._donors(entries)[: max(self._quantile(len(entries)), 1)]
+        members = self.scores[str(milestone)]
+        donors = self._donors(members)[: max(self._quantile(len(members)), 1)]
         for trial in waiting if donors else ():
-            self._copy([None, trial], "", donors, milestone)
+            self._copy(Member(None, trial, {}, copyable=False), "", donors, milestone)
 
-    def _donors(self, entries: Sequence[Entry]) -> list[Entry]:
-        return [entry for entry in entries if entry[3] and entry[1] not in self.over]
+    def _donors(self, members: Sequence[Member]) -> list[Member]:
+        return [member for member in members if member.copyable and member.trial not in self.over]
 
-    def _copy(self, entry: Entry, ranks: str, donors: Sequence[Entry], milestone: int) -> None:
+    def _copy(self, member: Member, ranks: str, donors: Sequence[Member], milestone: int) -> None:
         """Write the order: which donor, and its configuration explored."""
-        loss, trial = entry[0], entry[1]
+        trial = member.trial
         rng = generator(self.seed, trial, milestone)
-        donor_loss, donor, config, _ = donors[int(rng.integers(len(donors)))]
-        mine = self.lost[trial] if loss is None else f"{self.describe(loss)} {ranks} at epoch {milestone}"
-        self.orders[trial] = {
-            "donor": donor,
-            "resource": milestone,
-            "config": self.explore(config, rng),
-            "reason": f"{mine}; copies trial {donor} ({self.describe(donor_loss)} at epoch {milestone})",
-            "worth": donor_loss,
-        }
-
-    def _order(self, trial: str) -> Exploit:
-        order = self.orders[trial]
-        return Exploit(order["donor"], order["resource"], dict(order["config"]), order["reason"])
+        donor = donors[int(rng.integers(len(donors)))]
+        assert donor.loss is not None
+        mine = (
+            self.lost[trial]
+            if member.loss is None
+            else f"{self.describe(member.loss)} {ranks} at epoch {milestone}"
+        )
+        theirs = f"copies trial {donor.trial} ({self.describe(donor.loss)} at epoch {milestone})"
+        config = self.explore(donor.config, rng)
+        self.orders[trial] = Order(donor.trial, milestone, config, f"{mine}; {theirs}", donor.loss)
 
     def _quantile(self, n: int) -> int:
         """Members in a quantile: at least one of two, never more than half."""
         return min(math.ceil(n * self.quantile_fraction - 1e-9), n // 2)
-
-
-def _rank_key(entry: Entry) -> float:
-    return math.inf if entry[0] is None else entry[0]

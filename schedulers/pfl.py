@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from schedulers.curve_model import CROSSED, student_quantile
 from schedulers.learning_curves import REFERENCES, ForecastingRule
+from schedulers.ranked import Ranked
 from schedulers.rule import Continue, Decision, Objective, Outlook, Pause, Report, Resume, Stop
 
 HOPEFUL = 32
@@ -30,8 +31,6 @@ FORESIGHT = 2.25
 
 EARLIEST = 0.08
 """Share of R before which no trial is judged (nor at epoch 1, of three or more): ranks there tell little."""
-
-WaitingTrial = list[Any]  # [loss, trial_id], a list so that JSON gives it back as it was
 
 
 class PFLRule(ForecastingRule):
@@ -120,13 +119,18 @@ class PFLRule(ForecastingRule):
         self.known = 0  # trials there will ever be, once told
         self.silent = 0  # trials that ended without a report
         self.diverged_at = [0 for _ in self.levels]
-        self.waiting: list[list[WaitingTrial]] = [[] for _ in self.levels]  # who is paused there, best first
+        self.waiting: list[list[Ranked]] = [[] for _ in self.levels]  # who is paused there, best first
         self.paused_at: dict[str, int] = {}  # trial -> level
         self._forget()
 
     def memory(self) -> tuple[str, ...]:
         """What the curves say, who is there, and who waits."""
         return (*super().memory(), "known", "silent", "diverged_at", "waiting", "paused_at")
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose entries JSON may have made lists."""
+        super().load(state)
+        self.waiting = [[Ranked(*entry) for entry in level] for level in self.waiting]
 
     def _forget(self) -> None:
         """And how the rooms were, and who was found to be hopeless."""
@@ -221,7 +225,7 @@ class PFLRule(ForecastingRule):
         """The first in the room of a level."""
         waiting, room, index = self.waiting[level], self._room(level), 0
         while index < min(len(waiting), REFERENCES):
-            trial: str = waiting[index][1]
+            trial = waiting[index].trial
             place = self._rank(trial, level) if alone else self._place(trial, level)
             if place > room:
                 break
@@ -258,7 +262,7 @@ class PFLRule(ForecastingRule):
         predictor, z = self._predictor(level), self._z([self.curves[trial] for _, trial in some])
         ahead = student_quantile(chance * (1 - 1e-3), predictor.nu)
         near = predictor.distances(z, self._goal()) >= ahead
-        return {begin + int(index): some[index][1] for index in np.flatnonzero(near)}
+        return {begin + int(index): some[index].trial for index in np.flatnonzero(near)}
 
     def _decide(self, trial: str, level: int) -> Decision:
         share = self.early if self.can_pause and not self._all_there() else 1.0
@@ -325,7 +329,7 @@ class PFLRule(ForecastingRule):
         return chance + jump >= self.min_chance / 10
 
     def _wait(self, trial: str, level: int, chance: float) -> None:
-        entry = [self.curves[trial][level], trial]
+        entry = Ranked(self.curves[trial][level], trial)
         index = bisect_left(self.waiting[level], entry)
         self.waiting[level].insert(index, entry)
         self.paused_at[trial] = level
@@ -336,7 +340,7 @@ class PFLRule(ForecastingRule):
         level = self.paused_at.pop(trial, None)
         if level is not None:
             waiting = self.waiting[level]
-            index = bisect_left(waiting, [self.curves[trial][level], trial])
+            index = bisect_left(waiting, Ranked(self.curves[trial][level], trial))
             del waiting[index]
             self._doomed[level] -= index < self._doomed[level]
 

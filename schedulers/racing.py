@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from schedulers.curve_model import student_cdf
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
@@ -21,6 +22,13 @@ from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 CANDIDATE_KEY, BLOCK_KEY = "trial.candidate", "trial.seed"
 
 Results = Mapping[str, Mapping[str, float]]  # candidate -> block -> loss; inf where it diverged
+
+
+class Entrant(NamedTuple):
+    """What a trial is in the race: one candidate on one block."""
+
+    candidate: str
+    block: str
 
 
 class RacingRule(Rule):
@@ -56,7 +64,7 @@ class RacingRule(Rule):
         check(alpha, min_blocks)
         self.parameters = (candidate, block)
         self.alpha, self.min_blocks = alpha, min_blocks
-        self.entries: dict[str, list[str]] = {}  # trial -> candidate and block
+        self.entries: dict[str, Entrant] = {}
         self.results: dict[str, dict[str, float]] = {}
         self.out: dict[str, str] = {}  # candidate -> why
 
@@ -64,9 +72,14 @@ class RacingRule(Rule):
         """Two words per trial, one number per trial that ended, one sentence per loser."""
         return (*super().memory(), "entries", "results", "out")
 
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Take up `state`, whose entrants JSON may have made lists."""
+        super().load(state)
+        self.entries = {trial: Entrant(*entry) for trial, entry in self.entries.items()}
+
     def judge(self, report: Report) -> Decision:
         """Stop if the candidate is out."""
-        why = self.out.get(self._entry(report)[0])
+        why = self.out.get(self._entry(report).candidate)
         return Continue() if why is None else Stop(why)
 
     def diverged(self, report: Report) -> Decision:
@@ -86,10 +99,10 @@ class RacingRule(Rule):
         rivals = len({name for name, _ in self.entries.values()}) - 1
         self.out = eliminated(self.results, rivals, self.alpha, self.min_blocks) | self.out
 
-    def _entry(self, report: Report) -> list[str]:
+    def _entry(self, report: Report) -> Entrant:
         candidate, block = (report.config.get(key) for key in self.parameters)
         named = report.trial_id if candidate is None else str(candidate)
-        return self.entries.setdefault(report.trial_id, [named, str(block)])
+        return self.entries.setdefault(report.trial_id, Entrant(named, str(block)))
 
 
 def check(alpha: float, min_blocks: int) -> None:

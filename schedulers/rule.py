@@ -277,11 +277,15 @@ class Rule(ABC):
         return Stop(self.last_word(trial_id))
 
     def state(self) -> dict[str, Any]:
-        """Everything the rule has learnt, as plain data that survives JSON unchanged."""
+        """Everything the rule has learnt: plain data and named tuples, which JSON can write."""
         return copy.deepcopy({name: vars(self)[name] for name in self.memory()})
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`; from here on the rule decides as the one that saved it would."""
+        """Take up `state`; from here on the rule decides as the one that saved it would.
+
+        It may have been through JSON, which makes lists of tuples: a rule that remembers named tuples
+        makes them anew here.
+        """
         vars(self).update(copy.deepcopy(dict(state)))
 
     def memory(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ cost it. A few percent let run on tell it: how often the rule was wrong, and by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
@@ -16,9 +16,16 @@ WOULD_STOP = "audit: would have been stopped: "
 """Begins the reason of the decision by which an audit sets in, and of none else: journals are read by it."""
 
 AUDIT_WORDS = ("audit_fraction", "audit_seed")
-"""What every face takes besides its rule's own arguments."""
+"""What every scheduler class takes besides its rule's own arguments."""
 
 LOT = 0x61756469  # "audi": a moment that is no epoch, so that no other draw of a rule is the same
+
+
+class SparedStop(NamedTuple):
+    """A stop that was not carried out: at which epoch, and for what reason."""
+
+    epoch: int
+    reason: str
 
 
 class AuditedRule(Rule):
@@ -59,7 +66,7 @@ class AuditedRule(Rule):
         self.parameters, self.replaces = rule.parameters, rule.replaces
         self.audit_fraction = audit_fraction
         self.audit_seed = audit_seed
-        self.audited: dict[str, list[Any]] = {}  # trial -> epoch and reason of its stop; a list, for JSON
+        self.audited: dict[str, SparedStop] = {}
         self.known: list[str] = []  # all trials there will ever be, once told
         self._lots: dict[str, bool] = {}
 
@@ -75,6 +82,7 @@ class AuditedRule(Rule):
         """Take up both."""
         self.rule.load(state["rule"])
         super().load({name: value for name, value in state.items() if name != "rule"})
+        self.audited = {trial: SparedStop(*stop) for trial, stop in self.audited.items()}
 
     def report(self, report: Report) -> Decision:
         """Ask the rule, and let the trial run on if its stop is drawn; who is audited runs to R."""
@@ -84,7 +92,7 @@ class AuditedRule(Rule):
             if not self._sets_in(report, decision):
                 self._follow(trial)
                 return decision
-            self.audited[trial] = [report.resource, decision.reason]
+            self.audited[trial] = SparedStop(report.resource, decision.reason)
         decision = super().report(report)
         if isinstance(decision, Stop) and decision.ending == "completed":
             epoch, reason = self.audited[trial]
@@ -121,7 +129,7 @@ class AuditedRule(Rule):
             return
         if resume.reason.startswith(WOULD_STOP):
             self.rule.end(trial, "stopped")
-            self.audited[trial] = [self.seen[trial], resume.reason.removeprefix(WOULD_STOP)]
+            self.audited[trial] = SparedStop(self.seen[trial], resume.reason.removeprefix(WOULD_STOP))
         else:
             self.rule.resumed(resume)
             self._follow(trial)

@@ -243,3 +243,9 @@ def test_a_wrong_import_is_reported_with_its_line(file, source, sentence):
 def test_a_right_import_passes(file, source):
     found = list(imports(source, file))
     assert imports_up(found) + out_of_home(found) == []
+
+
+@pytest.mark.parametrize("package", ["schedulers", "trainables", "raysweep"])
+def test_a_package_ships_its_types(package):
+    """Without the marker a type checker ignores the annotations of an installed package."""
+    assert (ROOT / package / "py.typed").is_file()

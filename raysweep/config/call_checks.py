@@ -175,7 +175,7 @@ class Calls:
             yield self.placed(misfit, self.name_of("sampler"), keys, "give it in sampler.kwargs")
 
     def trial_scheduler(self) -> Iterator[ConfigFinding]:
-        """The trial scheduler's constructor: of our own, the rule's, which the face hands its keywords."""
+        """The trial scheduler's constructor; of our own, that of the rule behind it."""
         path, key = self.sweep.trial_scheduler.name, self.name_of("trial_scheduler")
         foreign = _foreign_scheduler(path)
         if foreign is not None:
@@ -184,7 +184,7 @@ class Calls:
         keys: dict[str, Key] = {
             name: ("trial_scheduler", "kwargs", name) for name in self.sweep.trial_scheduler.kwargs
         }
-        # A dotted path of ours leads past the face, which takes these, to the rule.
+        # A dotted path of ours leads to the rule (`schedulers.RULES`); its scheduler class takes these too.
         more = AUDIT_WORDS if path.removeprefix("schedulers.") in RULES else ()
         for misfit in signature_errors(path, keys, self.modules, given=CONTEXT, more=more, home="schedulers"):
             yield self.placed(misfit, key, keys, "give it in trial_scheduler.kwargs")

@@ -130,7 +130,7 @@ def signature_errors(
             fix = f"an installed module comes before {hidden}: give that file another name"
         yield SignatureError(None, what, fix)
     elif read is not None:
-        # Named as the user does: a face may stand in front of the rule that was found.
+        # Named as the user does: the rule was found, and a scheduler class is what the path names.
         own = read.without_first(first)
         besides = tuple(signatures.SignatureParameter(name, required=False) for name in more)
         read = replace(own, parameters=(*own.parameters, *besides), what=path.rpartition(".")[2])

@@ -211,14 +211,14 @@ class Modules:
         seen |= {(module.name, name)}
         if module.scope is None:
             return self.module(f"{module.name}.{name}") or UnknownName(f"{module.name} is not Python source")
+        if name in module.scope.lazy:  # first: for type checkers, such a name is often bound as well
+            return self.lookup(module.scope.lazy[name])
         if name in module.scope.names:
             found = self._follow(module, name, seen)
             if not isinstance(found, MissingName):
                 return found
         if inner := self.module(f"{module.name}.{name}"):
             return inner
-        if name in module.scope.lazy:
-            return self.lookup(module.scope.lazy[name])
         uncertain = module.scope.dynamic
         for star in reversed(module.scope.stars):
             origin = self.module(star)

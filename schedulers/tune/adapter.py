@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 from ray.tune.experiment import Trial
@@ -20,7 +20,7 @@ from schedulers.tune.hooks import AdapterHooks
 from schedulers.tune.listener import LOST, Listener
 from schedulers.tune.oom_retry import OOMRetries
 from schedulers.tune.pause_guard import PauseGuard
-from schedulers.tune.results import Results
+from schedulers.tune.results import Mode, Results
 from schedulers.tune.slots import DeferredDecisions, how_many_fit
 
 STILL_S = 10.0  # nothing running, nothing pending, nothing coming for so long: nothing will
@@ -30,8 +30,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     """A trial scheduler that does what a rule says.
 
     Args:
-        rule: decides; None in a face, which builds its own from `kwargs`. Public, so that a journal
-            can be folded into it before the run.
+        rule: decides. Public, so that a journal can be folded into it before the run.
         metric: key of the result that the rule judges; may come from `TuneConfig` instead.
         mode: `min` or `max`; the loss is flipped once, by `Results`.
         time_attr: key of the result that counts epochs.
@@ -40,34 +39,30 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         listener: hears all that happens.
         audit_fraction: chance, in [0, 1], that a trial which the rule stops runs to its end instead.
         audit_seed: of that lot; the rule's own seed if None.
-        kwargs: a face's: the rule's own arguments.
+
+    Attributes:
+        rule_class: of a subclass that builds its own rule: the rule, from which a service takes what
+            can be set.
 
     Raises:
-        TypeError: if there is no rule and the class is no face, or for arguments the rule lacks.
+        ValueError: if mode is another word, or audit_fraction is no share.
     """
 
-    rule_class: type[Rule] | None = None
+    rule_class: ClassVar[type[Rule] | None] = None
 
     def __init__(
         self,
-        rule: Rule | None = None,
+        rule: Rule,
         *,
         metric: str | None = None,
-        mode: str | None = None,
+        mode: Mode | None = None,
         time_attr: str = TRAINING_ITERATION,
         slots: int | None = None,
         listener: Listener | None = None,
         audit_fraction: float = 0.0,
         audit_seed: int | None = None,
-        **kwargs: Any,
     ) -> None:
         super().__init__()
-        if rule is None:
-            if self.rule_class is None:
-                raise TypeError("RuleScheduler needs a rule; or take a face: schedulers.ASHA, schedulers.PBT")
-            rule = self.rule_class(**kwargs)
-        elif kwargs:
-            raise TypeError(f"a rule was given, so {sorted(kwargs)} would be ignored; give them to the rule")
         self.results = Results(metric, mode, time_attr)
         self.rule = audited(rule, audit_fraction, audit_seed)
         self._name_metric()

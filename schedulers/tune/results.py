@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ray.tune.experiment import Trial
 from ray.tune.result import DEFAULT_METRIC, TRAINING_ITERATION
@@ -12,6 +12,8 @@ from ray.tune.result import DEFAULT_METRIC, TRAINING_ITERATION
 from schedulers.outcome import outcome_of
 from schedulers.rule import Report, Rule
 from schedulers.tune.flat_config import get_flat
+
+Mode = Literal["min", "max"]
 
 
 class Results:

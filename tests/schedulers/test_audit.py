@@ -163,7 +163,7 @@ def test_without_a_fraction_the_rule_is_left_as_it_is():
     assert audited(rule, 0.0) is rule
 
 
-def test_every_face_takes_the_fraction_and_the_rules_own_seed():
+def test_scheduler_classes_take_the_fraction_and_the_rules_own_seed():
     import schedulers
 
     scheduler = schedulers.ASHA(max_resource=R, seed=7, audit_fraction=0.05)

@@ -287,10 +287,10 @@ def test_who_is_over_is_not_judged_again(name, happened):
         assert play.rule.state() == before
 
 
-def test_every_face_has_its_rule():
+def test_every_scheduler_class_has_its_rule():
     """The mapping is what sweep files are checked against, so it must be true."""
-    for face, rule in schedulers.RULES.items():
-        assert f"{getattr(schedulers, face).rule_class.__module__}.{face}Rule" == rule
+    for name, rule in schedulers.RULES.items():
+        assert f"{getattr(schedulers, name).rule_class.__module__}.{name}Rule" == rule
 
 
 def test_rules_import_and_replay_with_ray_blocked():

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schedulers.pfl import PFLRule
 from schedulers.curve_model import CROSSED
 from schedulers.learning_curves import REFERENCES
+from schedulers.pfl import PFLRule
 from schedulers.rule import Continue, Outlook, Pause, Report, Resume, Stop
 from schedulers.simulate import replay
 

@@ -27,13 +27,13 @@ from raysweep.study.storage.journal_files import make_journal
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.asha import ASHARule
 from schedulers.classic_pfl import ClassicPFLRule
-from schedulers.pfl import PFLRule
 from schedulers.fifo import FIFORule
 from schedulers.hyperband import HyperbandRule
 from schedulers.margin import MarginRule
 from schedulers.median import MedianStoppingRule
 from schedulers.patience import PatienceRule
 from schedulers.pbt import PBTRule
+from schedulers.pfl import PFLRule
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Float, Int
 from tests.study.slot import LR, Slot, small_sweep

@@ -15,13 +15,13 @@ from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.storage.journal_files import make_journal
 from schedulers.asha import ASHARule
 from schedulers.classic_pfl import ClassicPFLRule
-from schedulers.pfl import PFLRule
 from schedulers.fifo import FIFORule
 from schedulers.hyperband import HyperbandRule, SuccessiveHalvingRule
 from schedulers.margin import MarginRule
 from schedulers.median import MedianStoppingRule
 from schedulers.patience import PatienceRule
 from schedulers.pbt import PBTRule
+from schedulers.pfl import PFLRule
 from schedulers.rule import Rule
 from schedulers.stop_audit import AuditedRule
 from tests.study.slot import LR, Slot, small_sweep

@@ -16,7 +16,7 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.results.retrain import candidates, prepare, retraining, shown_keys
 from raysweep.study.results.retrain_result import evaluate_retraining, interval, p_best
 from raysweep.study.results.seed_race import SeedRaceSearcher
-from raysweep.study.results.test_set_access import record_test_set_access, list_test_set_accesses
+from raysweep.study.results.test_set_access import list_test_set_accesses, record_test_set_access
 from raysweep.study.storage.layout import StudyExists, StudyFolder
 from tests.study.test_best import CONFIG, record_of, template_sweep
 

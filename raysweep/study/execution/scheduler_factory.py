@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 from raysweep.config import Sweep
+from schedulers.rule import Rule
+from schedulers.stop_audit import AUDIT_WORDS
 from schedulers.tune.adapter import RuleScheduler
+from trainables.run_config import RunError
 
 
 def make_scheduler(sweep: Sweep) -> RuleScheduler:
-    """The sweep's trial scheduler; what its constructor asks for and the file does not say is filled in."""
-    face = sweep.trial_scheduler.load(sweep.import_paths)
-    if getattr(face, "rule_class", None) is None:
-        raise TypeError(f"{sweep.trial_scheduler.name} has no rule that could be replayed from the journal")
+    """The sweep's trial scheduler; what its constructor asks for and the file does not say is filled in.
+
+    Raises:
+        RunError: if the file names neither a rule nor a scheduler class with one, or a rule of the
+            user's own rejects its settings.
+    """
+    name, kwargs = sweep.trial_scheduler.name, sweep.trial_scheduler.kwargs
+    named = sweep.trial_scheduler.load(sweep.import_paths)
+    is_rule = isinstance(named, type) and issubclass(named, Rule)
+    rule_class = named if is_rule else getattr(named, "rule_class", None)
+    if rule_class is None:
+        raise RunError(
+            f"trial_scheduler: '{name}' is neither a schedulers.Rule nor one of this project's schedulers, "
+            "so a study could not replay it from its journal; use schedulers.ASHA, or write a Rule"
+        )
     offered = {
         "seed": sweep.seed,
         "space": sweep.space,
@@ -20,12 +35,20 @@ def make_scheduler(sweep: Sweep) -> RuleScheduler:
         "objective": sweep.objective,
         "population_size": sweep.trials,
     }
-    known = inspect.signature(face.rule_class).parameters
-    context = {key: value for key, value in offered.items() if key in known}
-    if "audit_fraction" in sweep.trial_scheduler.kwargs:
-        context["audit_seed"] = sweep.seed
-    mode = "min" if sweep.direction == "minimize" else "max"
-    scheduler: RuleScheduler = face(
-        **{**context, **sweep.trial_scheduler.kwargs}, metric=sweep.metric, mode=mode, time_attr="epoch"
-    )
-    return scheduler
+    known = inspect.signature(rule_class).parameters
+    settings = {key: value for key, value in offered.items() if key in known} | kwargs
+    adapter: dict[str, Any] = {
+        "metric": sweep.metric,
+        "mode": "min" if sweep.direction == "minimize" else "max",
+        "time_attr": "epoch",
+    }
+    if "audit_fraction" in kwargs:
+        settings.setdefault("audit_seed", sweep.seed)
+    try:
+        if not is_rule:
+            scheduler: RuleScheduler = named(**settings, **adapter)
+            return scheduler
+        adapter |= {word: settings.pop(word) for word in AUDIT_WORDS if word in settings}
+        return RuleScheduler(named(**settings), **adapter)
+    except (TypeError, ValueError) as error:
+        raise RunError(f"trial_scheduler: {name}: {error}") from error

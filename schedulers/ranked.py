@@ -1,0 +1,17 @@
+"""An entry of a ranking: a loss, and whose it is."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import NamedTuple
+
+
+class Ranked(NamedTuple):
+    """One trial's loss at one rung; equal losses rank in order of arrival, or by the trial's name."""
+
+    loss: float
+    trial: str
+
+
+by_loss = attrgetter("loss")
+"""The key of a ranking in which equals keep their order of arrival."""
