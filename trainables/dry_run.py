@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from trainables.data import Data
-from trainables.dry_run_process import DryRunReport
+from trainables.dry_run_report import DryRunReport
 from trainables.training import Training
 from trainables.trial import Trial
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trainables.dry_run_process import DryRunReport, dry_run_here
+from trainables.dry_run_process import dry_run_here
+from trainables.dry_run_report import DryRunReport
 from trainables.memory_limit import SHARE, available_memory_mb
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from raysweep.preflight.concurrency import Concurrency, fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
 from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data, load_whole
-from trainables.dry_run_process import DryRunReport, dry_run_all
+from trainables.dry_run_process import dry_run_all
+from trainables.dry_run_report import DryRunReport
 from trainables.memory_limit import available_memory_mb
 from trainables.run_config import RunError
 from trainables.user_errors import wrap_user_errors

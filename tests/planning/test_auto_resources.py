@@ -16,7 +16,7 @@ from raysweep.preflight.check import PreflightFailed
 from raysweep.preflight.preflight import TrialSlots
 from raysweep.study.storage.layout import StudyFolder
 from tests.sound_sweep import Read
-from trainables.dry_run_process import DryRunReport
+from trainables.dry_run_report import DryRunReport
 
 AUTO = ("resources_per_trial=auto",)
 RAN = DryRunReport("ran", epoch_s=1.0, train_losses=(1.0, 0.5), memory_mb=1000)

@@ -21,7 +21,8 @@ from raysweep.preflight.preflight import Preflight, _corners_alike, judged
 from raysweep.preflight.probe_configs import probe_configs, size
 from tests.sound_sweep import WELL, Read
 from trainables.data import Data, DataPart, Split
-from trainables.dry_run_process import DryRunReport, dry_run_all
+from trainables.dry_run_process import dry_run_all
+from trainables.dry_run_report import DryRunReport
 from trainables.memory_limit import available_memory_mb
 
 RAN = DryRunReport(
