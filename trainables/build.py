@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.criteria import meaning_of, unusable
+from trainables.criteria import unusable
+from trainables.criterion_fit import meaning_of
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
 from trainables.optimizers import CLOSURES, LIBRARIES, MATRICES_BY, WRAPPED, why_unusable

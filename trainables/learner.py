@@ -16,7 +16,7 @@ from trainables.averages import AveragedWeights
 from trainables.batches import BatchLoader
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, needs_closure
 from trainables.checkpoint import CheckpointError
-from trainables.criteria import meaning_of
+from trainables.criterion_fit import meaning_of
 from trainables.data import Data, DataPart, Split
 from trainables.imports import resolve
 from trainables.lr_schedule import Schedule

@@ -20,7 +20,7 @@ from torch import nn
 
 from trainables.build import build_criterion, build_net
 from trainables.columns import Columns
-from trainables.criteria import meaning_of
+from trainables.criterion_fit import meaning_of
 from trainables.data import Data, DataPart, Split
 from trainables.frames import READING
 from trainables.imports import CLONE, add_paths

@@ -22,6 +22,7 @@ from raysweep.study.journal.events import (
     EpochReported,
     Event,
     Subscriber,
+    TrialExploited,
     TrialRecovered,
     TrialRetried,
     TrialStarted,
