@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import insort
 
+from schedulers.errors import InvalidSetting
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 Sums = list[float]  # of a trial's (t, ln loss): n, t, t², y, ty
@@ -53,7 +54,7 @@ class ClassicPFLRule(Rule):
             ("target_epoch", max_resource if target_epoch is None else target_epoch, 1),
         ):
             if value < least:
-                raise ValueError(f"{name} ({value}) must be at least {least}")
+                raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")
         self.n_startup_trials = n_startup_trials
         self.n_warmup_epochs = n_warmup_epochs
         self.top_k = top_k

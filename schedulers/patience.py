@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from schedulers.errors import InvalidSetting
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 
@@ -40,7 +41,7 @@ class PatienceRule(Rule):
             ("grace_period", grace_period, 0),
         ):
             if not value >= least:
-                raise ValueError(f"{name} ({value}) must be at least {least}")
+                raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")
         self.patience = patience
         self.min_delta = min_delta
         self.grace_period = grace_period
