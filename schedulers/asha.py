@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from schedulers.errors import InvalidSetting
 from schedulers.ranked import Ranked, by_loss
 from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
@@ -30,14 +31,18 @@ def rung_levels(grace_period: int, reduction_factor: float, max_resource: int) -
     [1, 3, 9]
     """
     if not 1.1 <= reduction_factor < math.inf:  # the nearer to 1, the more rungs without an effect
-        raise ValueError(
+        raise InvalidSetting(
+            "reduction_factor",
             f"reduction_factor ({reduction_factor}) must be at least 1.1, and finite: "
-            "the best 1/reduction_factor of a rung go on; 3 or 4 are usual"
+            "the best 1/reduction_factor of a rung go on",
+            "3 or 4 are usual",
         )
     if not 1 <= grace_period <= max_resource:
-        raise ValueError(
+        raise InvalidSetting(
+            "grace_period",
             f"grace_period ({grace_period}) must lie between 1 and the epochs ({max_resource}), "
-            "else no trial reaches a rung; lower it"
+            "else no trial reaches a rung",
+            "lower it",
         )
     levels: list[int] = []
     exact = float(grace_period)
@@ -89,11 +94,12 @@ class ASHARule(Rule):
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
         if variant not in ("stopping", "promotion"):
-            raise ValueError(f"variant is 'stopping' or 'promotion', not {variant!r}")
+            raise InvalidSetting("variant", f"variant is 'stopping' or 'promotion', not {variant!r}")
         levels = rung_levels(grace_period, reduction_factor, max_resource)
         if not 1 <= brackets <= max(len(levels), 1):
-            raise ValueError(
-                f"brackets ({brackets}) must lie between 1 and the number of rungs ({len(levels)})"
+            raise InvalidSetting(
+                "brackets",
+                f"brackets ({brackets}) must lie between 1 and the number of rungs ({len(levels)})",
             )
         self.variant = variant
         self.eta = reduction_factor

@@ -7,6 +7,7 @@ from bisect import insort
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from schedulers.errors import InvalidSetting
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 
@@ -73,7 +74,7 @@ class ClassicPFLRule(Rule):
             ("target_epoch", max_resource if target_epoch is None else target_epoch, 1),
         ):
             if value < least:
-                raise ValueError(f"{name} ({value}) must be at least {least}")
+                raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")
         self.n_startup_trials = n_startup_trials
         self.n_warmup_epochs = n_warmup_epochs
         self.top_k = top_k

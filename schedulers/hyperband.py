@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from schedulers.asha import rung_levels
+from schedulers.errors import InvalidSetting
 from schedulers.ranked import Ranked, by_loss
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
 
@@ -85,7 +86,7 @@ class HalvingRule(Rule):
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
         if population_size is not None and population_size < 1:
-            raise ValueError(f"population_size ({population_size}) must be at least 1")
+            raise InvalidSetting("population_size", f"population_size ({population_size}) must be at least 1")
         self.plans = tuple(plans)
         self.eta = reduction_factor
         self.population = population_size
@@ -333,7 +334,7 @@ class SuccessiveHalvingRule(HalvingRule):
     ) -> None:
         levels = rung_levels(grace_period, reduction_factor, max_resource)
         if isinstance(bracket_size, str) and bracket_size not in ("sweep",):
-            raise ValueError(f"bracket_size is a number or 'sweep', not {bracket_size!r}")
+            raise InvalidSetting("bracket_size", f"bracket_size is a number or 'sweep', not {bracket_size!r}")
         if bracket_size is None:
             size = math.ceil(reduction_factor ** len(levels) - 1e-9)
         elif bracket_size == "sweep":
@@ -341,7 +342,9 @@ class SuccessiveHalvingRule(HalvingRule):
         else:
             size = bracket_size
         if size < 2:
-            raise ValueError(f"bracket_size ({size}) must be at least 2: nobody is compared with itself")
+            raise InvalidSetting(
+                "bracket_size", f"bracket_size ({size}) must be at least 2: nobody is compared with itself"
+            )
         super().__init__(
             [Plan(size, tuple(levels))],
             max_resource=max_resource,
@@ -407,9 +410,11 @@ def bracket_plans(
     [(9, (1, 3)), (5, (3,)), (3, ())]
     """
     if sizes not in ("algorithm", "table"):
-        raise ValueError(f"sizes is 'algorithm' or 'table', not {sizes!r}")
+        raise InvalidSetting("sizes", f"sizes is 'algorithm' or 'table', not {sizes!r}")
     if not rung_levels(grace_period, reduction_factor, max_resource):
-        raise ValueError(f"grace_period ({grace_period}) leaves no rung below the epochs ({max_resource})")
+        raise InvalidSetting(
+            "grace_period", f"grace_period ({grace_period}) leaves no rung below the epochs ({max_resource})"
+        )
     eta, plans = reduction_factor, []
     s_max = int(math.log(max_resource / grace_period, eta) + 1e-9)
     for s in range(s_max, -1, -1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from schedulers.errors import InvalidSetting
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 # A rule of thumb of practitioners, for an accuracy as a share of 1 and 100 epochs: "worse than best
@@ -46,14 +47,14 @@ class MarginRule(Rule):
             # ceil(percent · R / 100); of several that fall on one epoch the last, narrowest one counts.
             margins = {-(-percent * max_resource // 100): margin for percent, margin in RULE_OF_THUMB.items()}
         elif all(margin is None for margin in margins.values()):
-            raise ValueError("margins must hold at least one number, as in {5: 0.15, 10: 0.1}")
+            raise InvalidSetting("margins", "margins must hold at least one number, as in {5: 0.15, 10: 0.1}")
         # Epochs are strings in a sweep that went through JSON.
         self.margins = {int(epoch): margin for epoch, margin in margins.items()}
         for epoch, margin in self.margins.items():
             if epoch < 1:
-                raise ValueError(f"margins: epoch {epoch} must be at least 1")
+                raise InvalidSetting("margins", f"margins: epoch {epoch} must be at least 1")
             if margin is not None and not margin >= 0:
-                raise ValueError(f"margins: {margin} at epoch {epoch} must be at least 0")
+                raise InvalidSetting("margins", f"margins: {margin} at epoch {epoch} must be at least 0")
         self.relative = relative
         self.best: float | None = None
 

@@ -11,6 +11,7 @@ from bisect import bisect_right, insort
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from schedulers.errors import InvalidSetting
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 
@@ -74,11 +75,13 @@ class MedianStoppingRule(Rule):
             ("interval_steps", interval_steps, 1),
         ):
             if value < least:
-                raise ValueError(f"{name} ({value}) must be at least {least}")
+                raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")
         if n_warmup_steps is not None and n_warmup_steps >= max_resource:
-            raise ValueError(
+            raise InvalidSetting(
+                "n_warmup_steps",
                 f"n_warmup_steps ({n_warmup_steps}) must be below the epochs ({max_resource}), "
-                "else nobody is ever judged; lower it"
+                "else nobody is ever judged",
+                "lower it",
             )
         self.n_startup_trials = n_startup_trials
         self.steps = range(warmup + 1, max_resource, interval_steps)

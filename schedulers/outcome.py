@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from schedulers.reason import ReasonCode
 from schedulers.rule import Ending
 
 OUTCOMES: dict[str, Ending] = {
@@ -15,6 +16,14 @@ OUTCOMES: dict[str, Ending] = {
     "infeasible": "stopped",
 }
 
+CODES = {
+    "completed": ReasonCode.TRIAL,
+    "diverged": ReasonCode.TRIAL,
+    "failed": ReasonCode.TRIAL,
+    "oom": ReasonCode.OUT_OF_MEMORY,
+    "infeasible": ReasonCode.CONSTRAINT,
+}
+"""What an end by one of them is called."""
 
 FAILURES = ("failed", "oom")
 """Those of a trial that went wrong, and might go on from another's weights."""

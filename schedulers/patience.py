@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from schedulers.errors import InvalidSetting
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 
@@ -50,7 +51,7 @@ class PatienceRule(Rule):
             ("grace_period", grace_period, 0),
         ):
             if not value >= least:
-                raise ValueError(f"{name} ({value}) must be at least {least}")
+                raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")
         self.patience = patience
         self.min_delta = min_delta
         self.grace_period = grace_period

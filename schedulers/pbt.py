@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from schedulers.errors import InvalidSetting
 from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Ending, Exploit, Objective, Pause, Report, Resume, Rule, Stop
 from schedulers.space import FACTORS, Domain
@@ -115,16 +116,26 @@ class PBTRule(Rule):
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
         if perturbation_interval < 1:
-            raise ValueError(f"perturbation_interval ({perturbation_interval}) must be at least 1")
+            raise InvalidSetting(
+                "perturbation_interval", f"perturbation_interval ({perturbation_interval}) must be at least 1"
+            )
         if population_size < 2:
-            raise ValueError(f"population_size ({population_size}) must be at least 2: nobody copies itself")
+            raise InvalidSetting(
+                "population_size",
+                f"population_size ({population_size}) must be at least 2: nobody copies itself",
+            )
         if not 0 < quantile_fraction <= 0.5:
-            raise ValueError(f"quantile_fraction ({quantile_fraction}) must lie in (0, 0.5]")
+            raise InvalidSetting(
+                "quantile_fraction", f"quantile_fraction ({quantile_fraction}) must lie in (0, 0.5]"
+            )
         if not 0 <= resample_probability <= 1:
-            raise ValueError(f"resample_probability ({resample_probability}) must lie in [0, 1]")
+            raise InvalidSetting(
+                "resample_probability", f"resample_probability ({resample_probability}) must lie in [0, 1]"
+            )
         if not perturbation_factors or any(factor <= 0 for factor in perturbation_factors):
-            raise ValueError(
-                f"perturbation_factors ({perturbation_factors}) must be positive, and at least one"
+            raise InvalidSetting(
+                "perturbation_factors",
+                f"perturbation_factors ({perturbation_factors}) must be positive, and at least one",
             )
         self.parameters = tuple(space)
         self.perturbation_interval = perturbation_interval

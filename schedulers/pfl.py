@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from schedulers.curve_model import CROSSED, student_quantile
+from schedulers.errors import InvalidSetting
 from schedulers.learning_curves import REFERENCES, ForecastingRule
 from schedulers.ranked import Ranked
 from schedulers.rule import Continue, Decision, Objective, Outlook, Pause, Report, Resume, Stop
@@ -106,10 +107,10 @@ class PFLRule(ForecastingRule):
         shares = {"keep": keep, "min_chance": min_chance, "hope": hope, "early": early}
         for name, share in shares.items():
             if not 0 < share <= 1:
-                raise ValueError(f"{name} ({share}) must lie within (0, 1]")
+                raise InvalidSetting(name, f"{name} ({share}) must lie within (0, 1]")
         for name, count in (("min_finished", min_finished), ("population_size", population_size)):
             if count is not None and count < 1:
-                raise ValueError(f"{name} ({count}) must be at least 1")
+                raise InvalidSetting(name, f"{name} ({count}) must be at least 1")
         self.population_size = population_size
         self.can_pause = can_pause
         self.keep, self.min_chance, self.min_finished, self.early = keep, min_chance, min_finished, early

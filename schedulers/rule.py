@@ -17,6 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from schedulers.errors import InvalidSetting
+from schedulers.reason import ReasonCode
+
 Objective = Literal["last", "best"]
 Ending = Literal["completed", "stopped", "diverged", "failed"]
 ENDINGS: tuple[Ending, ...] = get_args(Ending)
@@ -64,11 +67,13 @@ class Continue:
         reason: may be empty; an epoch at which nothing is decided needs no reason.
         milestone: this state is worth a checkpoint (someone may copy it), and if other trials
             wait for a slot, this is a good moment to give way to them.
+        code: the kind of the reason, for programs: they never read the reason itself.
     """
 
     reason: str = ""
     milestone: bool = False
     outlook: Outlook | None = None
+    code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Pause:
     reason: str
     save: bool = True
     outlook: Outlook | None = None
+    code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Stop:
     reason: str
     ending: Ending = "stopped"
     outlook: Outlook | None = None
+    code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,7 @@ class Exploit:
     resource: int
     config: Mapping[str, Any]
     reason: str
+    code: ReasonCode = ReasonCode.RULE
 
 
 Decision = Continue | Pause | Stop | Exploit
@@ -114,6 +122,7 @@ class Resume:
     trial_id: str
     reason: str
     exploit: Exploit | None = None
+    code: ReasonCode = ReasonCode.RULE
 
 
 class Rule(ABC):
@@ -143,9 +152,9 @@ class Rule(ABC):
 
     def __init__(self, *, max_resource: int, objective: Objective = "last") -> None:
         if max_resource < 1:
-            raise ValueError(f"max_resource ({max_resource}) must be at least 1")
+            raise InvalidSetting("max_resource", f"max_resource ({max_resource}) must be at least 1")
         if objective not in ("last", "best"):
-            raise ValueError(f"objective is 'last' or 'best', not {objective!r}")
+            raise InvalidSetting("objective", f"objective is 'last' or 'best', not {objective!r}")
         self.max_resource = max_resource
         self.objective = objective
         self.seen: dict[str, int] = {}  # trial -> highest resource reported

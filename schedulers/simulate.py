@@ -16,7 +16,15 @@ from typing import Any
 
 from schedulers.rule import Decision, Exploit, Pause, Report, Rule, Stop
 
-COPIES = "recorded curves cannot be replayed under a rule that copies trials or changes their configurations"
+
+class CopiesTrials(ValueError):
+    """The rule copies trials or changes configurations, so recorded curves cannot be replayed under it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "recorded curves cannot be replayed under a rule that copies trials or "
+            "changes their configurations"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class _Bench:
         if resume is None:
             return False
         if resume.exploit is not None:
-            raise ValueError(COPIES)
+            raise CopiesTrials
         self.rule.resumed(resume)
         self.paused.remove(int(resume.trial_id))
         self.run(int(resume.trial_id), now)
@@ -89,7 +97,7 @@ class _Bench:
     def carry_out(self, trial: int, decision: Decision, now: float) -> None:
         """Run on, wait or end."""
         if isinstance(decision, Exploit):
-            raise ValueError(COPIES)
+            raise CopiesTrials
         if isinstance(decision, Pause):
             self.pauses += 1
             self.paused.add(trial)
@@ -122,8 +130,8 @@ def replay(
         pace: virtual time an epoch of each curve takes; 1 if None.
 
     Raises:
-        ValueError: if a curve is not as long as the rule's max_resource, if workers is below 1, or
-            if the rule copies trials.
+        ValueError: if a curve is not as long as the rule's max_resource, or if workers is below 1.
+        CopiesTrials: if the rule copies trials.
     """
     chosen = list(range(len(curves))) if order is None else [int(index) for index in order]
     if workers < 1:

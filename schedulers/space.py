@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from schedulers.errors import InvalidSetting
+
 FACTORS = (0.8, 1.2)  # PBT's multipliers (Jaderberg et al. 2017, arXiv:1711.09846, appendix A)
 
 
@@ -41,15 +43,15 @@ class Float:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ValueError(f"a float's range must be finite, not [{self.low}, {self.high}]")
+            raise InvalidSetting("", f"a float's range must be finite, not [{self.low}, {self.high}]")
         if self.low > self.high:
-            raise ValueError(f"min ({self.low}) exceeds max ({self.high}); swap them")
+            raise InvalidSetting("min", f"min ({self.low}) exceeds max ({self.high})", "swap them")
         if self.log and self.low <= 0:
-            raise ValueError(f"a log range needs min > 0, not {self.low}; raise min or drop log")
+            raise InvalidSetting("min", f"a log range needs min > 0, not {self.low}", "raise min or drop log")
         if self.step is not None and not (math.isfinite(self.step) and self.step > 0):
-            raise ValueError(f"step must be a positive number, not {self.step}")
+            raise InvalidSetting("step", f"step must be a positive number, not {self.step}")
         if self.log and self.step is not None:
-            raise ValueError("a log range has no step; drop one of the two")
+            raise InvalidSetting("step", "a log range has no step", "drop one of the two")
 
     def contains(self, value: Any) -> bool:
         """Whether `value` is a finite number of this range (and on its grid, if it has a step)."""
@@ -128,15 +130,15 @@ class Int:
     def __post_init__(self) -> None:
         for name, number in (("min", self.low), ("max", self.high), ("step", self.step)):
             if isinstance(number, bool) or not isinstance(number, int):
-                raise ValueError(f"an int's {name} must be a whole number, not {number!r}")
+                raise InvalidSetting(name, f"an int's {name} must be a whole number, not {number!r}")
         if self.low > self.high:
-            raise ValueError(f"min ({self.low}) exceeds max ({self.high}); swap them")
+            raise InvalidSetting("min", f"min ({self.low}) exceeds max ({self.high})", "swap them")
         if self.log and self.low <= 0:
-            raise ValueError(f"a log range needs min > 0, not {self.low}; raise min or drop log")
+            raise InvalidSetting("min", f"a log range needs min > 0, not {self.low}", "raise min or drop log")
         if self.step < 1:
-            raise ValueError(f"step must be at least 1, not {self.step}")
+            raise InvalidSetting("step", f"step must be at least 1, not {self.step}")
         if self.log and self.step != 1:
-            raise ValueError("a log range has no step; drop one of the two")
+            raise InvalidSetting("step", "a log range has no step", "drop one of the two")
 
     def contains(self, value: Any) -> bool:
         """Whether `value` is a whole number of this range, on its grid."""
@@ -195,10 +197,10 @@ class Categorical:
 
     def __post_init__(self) -> None:
         if not self.choices:
-            raise ValueError("a categorical parameter needs at least one choice")
+            raise InvalidSetting("choices", "a categorical parameter needs at least one choice")
         for place, choice in enumerate(self.choices):
             if any(_same(choice, other) for other in self.choices[:place]):
-                raise ValueError(f"the choice {choice!r} is given twice")
+                raise InvalidSetting("choices", f"the choice {choice!r} is given twice")
 
     def contains(self, value: Any) -> bool:
         """Whether `value` is one of the choices (True and 1 are different choices)."""

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from schedulers.errors import InvalidSetting
+from schedulers.reason import ReasonCode
 from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
-
-WOULD_STOP = "audit: would have been stopped: "
-"""Begins the reason of the decision by which an audit sets in, and of none else: journals are read by it."""
 
 AUDIT_WORDS = ("audit_fraction", "audit_seed")
 """What every scheduler class takes besides its rule's own arguments."""
@@ -51,15 +50,18 @@ class AuditedRule(Rule):
     >>> from schedulers import ASHARule
     >>> rule = AuditedRule(ASHARule(max_resource=9, reduction_factor=3), audit_fraction=1)
     >>> for trial, loss in (("00000", 0.1), ("00001", 0.2)):
-    ...     print(rule.report(Report(trial, 1, loss)).reason)
-    rung 1: loss 0.1 ranks 1 of 1, top 1 goes on
-    audit: would have been stopped: rung 1: loss 0.2 ranks 2 of 2, top 1 goes on
+    ...     decision = rule.report(Report(trial, 1, loss))
+    ...     print(type(decision).__name__, decision.code, "-", decision.reason)
+    Continue rule - rung 1: loss 0.1 ranks 1 of 1, top 1 goes on
+    Continue audited - rung 1: loss 0.2 ranks 2 of 2, top 1 goes on
     """
 
     def __init__(self, rule: Rule, *, audit_fraction: float, audit_seed: int = 0) -> None:
         if not 0 <= audit_fraction <= 1:
-            raise ValueError(
-                f"audit_fraction ({audit_fraction}) must lie in [0, 1]; 0.05 audits one stop in 20"
+            raise InvalidSetting(
+                "audit_fraction",
+                f"audit_fraction ({audit_fraction}) must lie in [0, 1]",
+                "0.05 audits one stop in 20",
             )
         super().__init__(max_resource=rule.max_resource, objective=rule.objective)
         self.rule = rule
@@ -108,7 +110,7 @@ class AuditedRule(Rule):
     def judge(self, report: Report) -> Decision:
         """Of an audited trial: say at the first report why it would have been stopped."""
         epoch, reason = self.audited[report.trial_id]
-        return Continue(f"{WOULD_STOP}{reason}" if report.resource == epoch else "")
+        return Continue(reason, code=ReasonCode.AUDITED) if report.resource == epoch else Continue()
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
         """Name the rule's own first, then an audited trial that gave way, then one that waits for ever."""
@@ -127,9 +129,9 @@ class AuditedRule(Rule):
         trial = resume.trial_id
         if trial in self.audited:
             return
-        if resume.reason.startswith(WOULD_STOP):
+        if resume.code is ReasonCode.AUDITED:
             self.rule.end(trial, "stopped")
-            self.audited[trial] = SparedStop(self.seen[trial], resume.reason.removeprefix(WOULD_STOP))
+            self.audited[trial] = SparedStop(self.seen[trial], resume.reason)
         else:
             self.rule.resumed(resume)
             self._follow(trial)
@@ -188,7 +190,7 @@ class AuditedRule(Rule):
         for trial in drawn:
             last = self.rule.last_decision(trial)
             if last.ending == "stopped":
-                return Resume(trial, f"{WOULD_STOP}{last.reason}")
+                return Resume(trial, last.reason, code=ReasonCode.AUDITED)
         return None
 
     def _drawn(self, trial_id: str) -> bool:

@@ -8,8 +8,6 @@ from pathlib import Path
 
 STATE = "training.pt"
 CHECKSUM = "training.pt.sha256"
-DAMAGED = "the checkpoint is damaged"
-"""Stands in the message of every `CorruptCheckpoint`, by which a driver knows it in a worker's traceback."""
 DISK_REFUSES = frozenset(
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE") if hasattr(errno, name)
 )
@@ -54,9 +52,11 @@ def read_verified(directory: str | Path) -> bytes:
             path = folder / (name or STATE)
             found = hashlib.sha256(content if path.name == STATE else path.read_bytes()).hexdigest()
             if digest != found:
-                raise CorruptCheckpoint(f"{folder}: {DAMAGED}: {path.name} does not fit its checksum")
+                raise CorruptCheckpoint(
+                    f"{folder}: the checkpoint is damaged: {path.name} does not fit its checksum"
+                )
     except (OSError, UnicodeDecodeError) as error:
-        raise CorruptCheckpoint(f"{folder}: {DAMAGED}: cannot be read ({error})") from error
+        raise CorruptCheckpoint(f"{folder}: the checkpoint is damaged: cannot be read ({error})") from error
     return content
 
 

@@ -17,6 +17,12 @@ DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify"
 
 SCHEDULE_WORDS = ("interval",)
 """Keys of `scheduler_config` that are ours (`step` or `epoch`), not the scheduler class's own."""
+FILLED_LENGTHS = ("total_steps", "T_max", "t_max")
+"""Keywords of a schedule's class by which the trainer tells it how long the training is."""
+SCHEDULE_LENGTHS = (*FILLED_LENGTHS, "total_iters", "epochs", "num_training_steps")
+"""Keywords of a schedule's class that lay it out over the whole training."""
+SCHEDULE_MARKS = ("milestones", "step_size", "step_size_up", "step_size_down", "T_0")
+"""Keywords that count epochs (or steps) within the training, and mean the same however long it is."""
 
 CONFIGS = {
     "net": "net_config",

@@ -19,7 +19,7 @@ import ray
 from ray import tune
 
 from trainables.checkpoint_integrity import DISK_REFUSES
-from trainables.first_step_failed import first_step_failed
+from trainables.first_step_failed import FirstStepFailed
 from trainables.imports import unwatched
 from trainables.termination import Termination
 
@@ -132,11 +132,9 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
         seen = first_step(config, self.trial.given, _gpu_share())
         if seen.outcome != "ran":
-            raise first_step_failed([f"default: {seen.outcome}: {seen.reason}"])
+            raise FirstStepFailed([f"default: {seen.outcome}: {seen.reason}"])
         if seen.faults():
-            raise first_step_failed(
-                [f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()]
-            )
+            raise FirstStepFailed([f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()])
 
     def _built(self) -> Trial:
         """The trial, built."""

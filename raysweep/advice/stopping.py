@@ -18,8 +18,9 @@ from raysweep.advice.rule import (
 )
 from raysweep.config import Sweep
 from raysweep.config.problem import Key, shown
+from trainables.run_config import SCHEDULE_LENGTHS, SCHEDULE_MARKS
 
-GEOMETRY = ("total_steps", "upper_bound", "T_max", "T_0", "T_mult", "step_size", "milestones", "pct_start")
+GEOMETRY = (*SCHEDULE_LENGTHS, *SCHEDULE_MARKS, "upper_bound", "T_mult", "pct_start")
 """Words of a schedule that are about its shape, as against its size (`lr`) and floor (`min_lr`)."""
 
 WARMUP_SHARE = (0.05, 0.10)

@@ -20,12 +20,12 @@ from schedulers.stop_audit import AUDIT_WORDS
 from trainables.criteria import disagreement, of_criterion, unusable
 from trainables.csv_header import SEPARATORS, header, separator_in
 from trainables.optimizers import WRAPPED, why_unusable
-from trainables.run_config import CONFIGS, DATA_WORDS, SCHEDULE_WORDS
+from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, SCHEDULE_WORDS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
     "net": ("in_features", "out_features", "input_size", "output_size"),
     "optimizer": ("num_data", "num_iterations", "params"),
-    "scheduler": ("total_steps", "T_max", "t_max", "max_lr", "steps_per_epoch"),
+    "scheduler": (*FILLED_LENGTHS, "max_lr", "steps_per_epoch"),
     "criterion": (),
     "data": ("folders",),
 }

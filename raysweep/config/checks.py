@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raysweep.config.baseline import baseline_of
@@ -19,12 +19,13 @@ from raysweep.config.problem import Key, shown, suggestion
 from raysweep.config.search_space import SearchSpace
 from raysweep.config.sweep import BETTER_HIGHER, Sweep
 from schedulers import RULES
+from schedulers.errors import InvalidSetting
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Domain, Float, Int
 from schedulers.stop_audit import AUDIT_WORDS, audited
 from trainables import imports
 from trainables.criteria import of_criterion
-from trainables.run_config import COSTS, OUR_METRICS, flatten
+from trainables.run_config import COSTS, FILLED_LENGTHS, OUR_METRICS, flatten
 
 STEADY = ("epoch_s", "peak_memory_mb")
 """What a trial reports, besides its costs, that training leaves much as it is."""
@@ -174,7 +175,7 @@ class Checks:
                 what = f"upper_bound ({shown(low)}) is below total_steps ({shown(most)})"
                 yield self.error(key, what, "raise upper_bound: the schedule ends before it")
         per_step = self.run.scheduler_config.get("interval") == "step" or name in _PER_STEP
-        for word in () if per_step else ("total_steps", "T_max"):
+        for word in () if per_step else FILLED_LENGTHS:
             low, high, key = self.value(word, "scheduler_config")
             if low is not None and (low != epochs or high != epochs):
                 seen = shown(low) if low == high else f"{shown(low)} to {shown(high)}"
@@ -204,19 +205,12 @@ class Checks:
         filled = {word: value for word, value in context.items() if word in names}
         try:
             audited(rule(**{**filled, **kwargs}), given.get("audit_fraction", 0.0), given.get("audit_seed"))
+        except InvalidSetting as error:
+            yield self.error(_key_of(error.parameter, given), error.what, error.fix)
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
             # Its settings are whatever the file holds: a list where it compares, a word where it divides.
-            what, _, mend = str(error).partition("; ")
-            yield self.error(self._word_of(str(error), given), what, mend)
+            yield self.error(("trial_scheduler",), str(error), "")
         yield from self._longer_than_training(kwargs)
-
-    def _word_of(self, sentence: str, kwargs: dict[str, Any]) -> Key:
-        """What a rule's complaint speaks of: a keyword of the file's, or what is filled in from elsewhere."""
-        for word in sorted(kwargs, key=len, reverse=True):
-            if word in sentence:
-                return ("trial_scheduler", "kwargs", word)
-        filled_from: dict[str, Key] = {"population_size": ("trials",), "max_resource": ("run", "epochs")}
-        return next((key for word, key in filled_from.items() if word in sentence), ("trial_scheduler",))
 
     def _longer_than_training(self, kwargs: dict[str, Any]) -> Iterator[ConfigFinding]:
         longest = kwargs.get("max_resource")
@@ -403,3 +397,11 @@ def _ends(domain: Domain) -> list[float]:
     if isinstance(domain, Int):
         return [domain.low, domain.high]
     return [math.nextafter(domain.low, domain.high), math.nextafter(domain.high, domain.low)]
+
+
+def _key_of(parameter: str, kwargs: Mapping[str, Any]) -> Key:
+    """Where a rule's parameter is set: in the file's own kwargs, or by what is filled in from elsewhere."""
+    if parameter in kwargs:
+        return ("trial_scheduler", "kwargs", parameter)
+    filled_from: dict[str, Key] = {"population_size": ("trials",), "max_resource": ("run", "epochs")}
+    return filled_from.get(parameter, ("trial_scheduler",))

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from raysweep.config.problem import how_to_write_number, nearest, shown, suggestion
+from schedulers.errors import InvalidSetting
 from schedulers.space import Categorical, Domain, Float, Int
 
 WORDS = {
@@ -104,7 +105,9 @@ def hull(domains: Sequence[Domain]) -> Domain:
     choices = [domain for domain in domains if isinstance(domain, Categorical)]
     ranges = [domain for domain in domains if not isinstance(domain, Categorical)]
     if choices and ranges:
-        raise ValueError("ranges and choices in one parameter; give all its cases as the one or the other")
+        raise InvalidSetting(
+            "", "ranges and choices in one parameter", "give all its cases as the one or the other"
+        )
     if choices:
         return Categorical(tuple(dict.fromkeys(choice for domain in choices for choice in domain.choices)))
     low, high = min(domain.low for domain in ranges), max(domain.high for domain in ranges)
@@ -249,8 +252,8 @@ def _range(words: dict[str, Any], faults: list[ValueFault]) -> Float | Int | Non
         if whole:
             return Int(int(low), int(high), log, 1 if step is None else int(step))
         return Float(float(low), float(high), log, None if step is None else float(step))
-    except ValueError as error:
-        faults.append(_domain_fault(str(error)))
+    except InvalidSetting as error:
+        faults.append(ValueFault(error.parameter, error.what, error.fix))
         return None
 
 
@@ -265,18 +268,6 @@ def _categorical(words: dict[str, Any], faults: list[ValueFault]) -> Categorical
         return None
     try:
         return Categorical(tuple(choices), ordered)
-    except ValueError as error:
-        faults.append(ValueFault("choices", *halves(str(error))))
+    except InvalidSetting as error:
+        faults.append(ValueFault(error.parameter, error.what, error.fix))
         return None
-
-
-def _domain_fault(sentence: str) -> ValueFault:
-    """Place the domain's own sentence at the word it speaks of."""
-    word = "step" if "step" in sentence else "min" if "min" in sentence else ""
-    return ValueFault(word, *halves(sentence))
-
-
-def halves(sentence: str) -> tuple[str, str]:
-    """What is wrong and how to mend it, of a sentence that says both: "what; how"."""
-    what, _, mend = sentence.partition("; ")
-    return what, mend

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysweep.config.document import Document
-from raysweep.config.parameter import Parameter, ValueFault, halves, hull, read_domain, wanted, words_of
+from raysweep.config.parameter import Parameter, ValueFault, hull, read_domain, wanted, words_of
 from raysweep.config.problem import Key, Problem, dotted, nearest, shown, suggestion
+from schedulers.errors import InvalidSetting
 from schedulers.space import Domain
 from trainables.run_config import CONFIGS, flatten
 
@@ -143,8 +144,8 @@ def _read_cases(document: Document, space: SearchSpace, key: Key, words: list[An
                 space.problems.append(document.problem((*key, second), what, mend))
     try:
         space.parameters[name] = Parameter(domain=hull([case.domain for case in cases]), cases=tuple(cases))
-    except ValueError as error:
-        space.problems.append(document.problem(key, *halves(str(error))))
+    except InvalidSetting as error:
+        space.problems.append(document.problem(key, error.what, error.fix))
 
 
 def _exclusive(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

@@ -19,7 +19,7 @@ from raysweep.planning.curve_prior import Draw, searched_curves
 from raysweep.planning.earlier_curves import EarlierDraw
 from raysweep.planning.strategy import affordable_parameters, recommend
 from raysweep.study.results.counterfactual import CannotReplay, fresh_rule
-from schedulers.simulate import COPIES, Replay, replay
+from schedulers.simulate import CopiesTrials, Replay, replay
 from schedulers.stop_audit import AUDIT_WORDS
 
 DRAWS = 9
@@ -317,12 +317,12 @@ def _replays(
         rule = fresh_rule(name, words, sweep, trials)
         try:
             seen = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
-        except ValueError as error:
-            if str(error) != COPIES:
-                raise CannotReplay(f"{name}: {error}") from None
+        except CopiesTrials:
             rule = fresh_rule("schedulers.FIFO", {}, sweep, trials)
             seen = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
             population = True
+        except ValueError as error:
+            raise CannotReplay(f"{name}: {error}") from None
         found.append(seen)
     return found, population
 

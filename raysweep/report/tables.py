@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 from raysweep.report.subject import Subject
-from raysweep.study.execution.stop_conditions import STUDY_OVER
 from raysweep.study.journal.records import TrialRecord
 from raysweep.study.results.stop_audit import Audit, audit
 
@@ -33,6 +32,7 @@ class Stops:
         low, high: between these it is as it should be.
         verdict: none, low, healthy, many, high or extreme.
         sentence: the same, for a person.
+        summary: its beginning: how many were stopped, beside what the rule stops by design.
     """
 
     share: float | None
@@ -40,6 +40,7 @@ class Stops:
     high: float
     verdict: str
     sentence: str
+    summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ def row(subject: Subject, trial: TrialRecord, rank: int) -> Row:
 def statistics(subject: Subject) -> Statistics:
     """Count trials, epochs and hours."""
     trials, record = subject.trials, subject.record
-    saved = sum(max(subject.epochs - trial.work, 0) for trial in trials if by_rule(trial))
+    saved = sum(max(subject.epochs - trial.work, 0) for trial in trials if trial.stopped_by_rule)
     busy = sum(busy_seconds(trial) for trial in trials)
     times = [point.t for trial in trials for point in trial.curve]
     times += [t for trial in trials for t in (trial.started_at, trial.ended_at) if t is not None]
@@ -222,14 +223,9 @@ def busy_seconds(trial: TrialRecord) -> float:
     return sum(gap if gap <= PAUSE * usual else usual for gap in gaps)
 
 
-def by_rule(trial: TrialRecord) -> bool:
-    """Whether the trial scheduler stopped it, and not the end of the study."""
-    return trial.outcome == "stopped" and not trial.reason.startswith(STUDY_OVER)
-
-
 def stops(subject: Subject) -> Stops:
     """Hold the share of stopped trials against what the rule stops by design."""
-    stopped = sum(map(by_rule, subject.trials))
+    stopped = sum(trial.stopped_by_rule for trial in subject.trials)
     completed = sum(trial.outcome == "completed" for trial in subject.trials)
     share = stopped / (stopped + completed) if stopped + completed else None
     low, high, design = design_of(subject)
@@ -248,7 +244,8 @@ def stops(subject: Subject) -> Stops:
         "high": "more than it should: the search space may be too wide, or the rule too strict",
         "extreme": "hardly anybody finishes: the ranking rests on very few trials",
     }[verdict]
-    return Stops(share, low, high, verdict, f"{seen}; {design}: {reading}")
+    summary = f"{seen}; {design}"
+    return Stops(share, low, high, verdict, f"{summary}: {reading}", summary)
 
 
 def design_of(subject: Subject) -> tuple[float, float, str]:

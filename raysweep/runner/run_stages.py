@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.console import Console
 
@@ -31,7 +31,6 @@ from raysweep.runner.run_study import (
     tracker_of,
 )
 from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
-from raysweep.study.execution.controller import TIME_IS_UP
 from raysweep.study.execution.shutdown import SignalRelay, stopped_by_signals
 from raysweep.study.stages.derive import to_be_tested
 from raysweep.study.stages.state import (
@@ -48,11 +47,20 @@ from raysweep.study.stages.time_budget import StagesTimeBudget
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.lock import lock
 from raysweep.study.storage.sync import StorageSync
+from schedulers.reason import ReasonCode
 
 if TYPE_CHECKING:
     from raysweep.cluster.machine import Machine
     from raysweep.cluster.nodes import Nodes
     from raysweep.console.watch import StudyView
+
+
+class StagesOutcome(NamedTuple):
+    """How the stages, or one of them, ended; `reason` is for people."""
+
+    exit_code: int
+    reason: str
+    code: ReasonCode
 
 
 def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool) -> int:
@@ -64,35 +72,37 @@ def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool
     with lock_study(folder) as sync:
         names = ", ".join(stage.name for stage in sweep.stages)
         console.print(f"{sweep.study_name}: {len(sweep.stages)} stages ({names}), {target}", highlight=False)
-        code, reason = _attempt(sweep, folder, target, console, sync, check)
-        print_stages(console, summary(folder, sweep) | {"reason": reason, "exit_code": code})
-        print_places(console, folder.path, folder.best_file, code)
+        outcome = _attempt(sweep, folder, target, console, sync, check)
+        print_stages(console, summary(folder, sweep) | outcome._asdict())
+        print_places(console, folder.path, folder.best_file, outcome.exit_code)
     print_storage(console, folder, sync)
     announce_end(sweep, folder)
-    return code
+    return outcome.exit_code
 
 
 def _attempt(
     sweep: Sweep, folder: StudyFolder, target: Target, console: Console, sync: StorageSync | None, check: bool
-) -> tuple[int, str]:
-    """One attempt at the stages, exit code and reason; however it ends, the study's status says so."""
+) -> StagesOutcome:
+    """One attempt at the stages; however it ends, the study's status says so."""
     status = StagesStatusFile(folder, sweep)
     status.write("running")
-    code, reason = 1, "it did not end in good order"
+    outcome = StagesOutcome(1, "it did not end in good order", ReasonCode.FAILED)
     try:
         with ray_of(target) as machine:
             stages = StagesRunner(sweep, folder, target, machine, console, status, sync, check)
             with stopped_by_signals(stages.relay, stages.say):
-                code, reason = stages.run()
+                outcome = stages.run()
     except KeyboardInterrupt:
-        code, reason = ExitCode.INTERRUPTED, "aborted"
+        outcome = StagesOutcome(ExitCode.INTERRUPTED, "aborted", ReasonCode.STOP_REQUESTED)
         raise
     except USER_ERRORS as error:
-        code, reason = exit_code_of(error), str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
+        outcome = StagesOutcome(exit_code_of(error), reason, ReasonCode.FAILED)
         raise
     finally:
-        status.write({0: "done", ExitCode.INTERRUPTED: "interrupted"}.get(code, "failed"), code, reason)
-    return code, reason
+        state = {0: "done", ExitCode.INTERRUPTED: "interrupted"}.get(outcome.exit_code, "failed")
+        status.write(state, **outcome._asdict())
+    return outcome
 
 
 @dataclass
@@ -119,38 +129,42 @@ class StagesRunner:
     budget: StagesTimeBudget = field(default_factory=StagesTimeBudget)
     view: StudyView | None = None
 
-    def run(self) -> tuple[int, str]:
-        """Run every stage that is not over; exit code and reason."""
+    def run(self) -> StagesOutcome:
+        """Run every stage that is not over."""
         self.budget = StagesTimeBudget.of(self.sweep, time.time())
         count = len(self.sweep.stages)
         for number, part in enumerate(stage_states(self.study), start=1):
             if part.over:
                 continue
             if self.relay.requested:
-                return ExitCode.INTERRUPTED, self.relay.reason
+                return self._stopped()
             if self.budget.is_up(time.time()):
                 return self._out_of_time(part)
             self.console.print()
             self.console.rule(f"stage {number} of {count}: {part.stage.name}", align="left")
-            code, reason = self._test_rates(part) if part.stage.kind == "lr_range" else self._train(part)
+            outcome = self._test_rates(part) if part.stage.kind == "lr_range" else self._train(part)
             write_staged_best(self.study)
-            if self.budget.cut_short(reason, time.time()):
+            if self.budget.cut_short(outcome.code, time.time()):
                 return self._out_of_time(part)
-            if code != 0:
-                return code, reason
-        return 0, "all stages ended"
+            if outcome.exit_code != 0:
+                return outcome
+        return StagesOutcome(0, "all stages ended", ReasonCode.ALL_ENDED)
+
+    def _stopped(self) -> StagesOutcome:
+        return StagesOutcome(ExitCode.INTERRUPTED, self.relay.reason, self.relay.code)
 
     def say(self, line: str) -> None:
         """Tell the user, in the view if there is one."""
         echo_err(line) if self.view is None else self.view.say(line)
 
-    def _out_of_time(self, part: StageState) -> tuple[int, str]:
+    def _out_of_time(self, part: StageState) -> StagesOutcome:
         best = best_of_stages(self.sweep, stage_states(self.study))
         finished = best is not None and (best.trial is None or best.trial.outcome == "completed")
-        reason = f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up in stage {part.stage.name}"
-        return (0 if finished else ExitCode.OUT_OF_TIME), reason
+        reason = f"time budget of {self.sweep.time_budget_s:g} s used up in stage {part.stage.name}"
+        code = ExitCode.DONE if finished else ExitCode.OUT_OF_TIME
+        return StagesOutcome(code, reason, ReasonCode.TIME_BUDGET)
 
-    def _train(self, part: StageState) -> tuple[int, str]:
+    def _train(self, part: StageState) -> StagesOutcome:
         """Run a stage that is a study of its own."""
         part = begin_stage(self.study, self.sweep, part, time.time)
         print_stage(self.console, part.facts["lines"])
@@ -170,7 +184,7 @@ class StagesRunner:
             finish = StudyRunner(plan, view, self.sync).run(self.relay.next(), [self.status])
             self.view = None
             code_of(finish)
-            if finish.exit_code == 0 and not self.budget.cut_short(finish.reason, time.time()):
+            if finish.exit_code == 0 and not self.budget.cut_short(finish.code, time.time()):
                 part = end_stage(part, finish.reason, time.time())
             tracker.finish(final_state=final_state_of(self.study, self.sweep, part))
             print_summary(
@@ -180,7 +194,7 @@ class StagesRunner:
                 self.console.print(standings({"metric": sweep.metric, **part.facts["verdict"]}))
             warn(finish.notes)
             print_tracking(self.console, tracker)
-        return finish.exit_code, finish.reason
+        return StagesOutcome(finish.exit_code, finish.reason, finish.code)
 
     def _trained(self) -> list[StageState]:
         return [each for each in stage_states(self.study) if each.trains]
@@ -191,7 +205,7 @@ class StagesRunner:
         as_it_is = part.stage == first or part.stage.kind == "validate"
         return "the run as it is" if as_it_is else "the best of the stages before it"
 
-    def _test_rates(self, part: StageState) -> tuple[int, str]:
+    def _test_rates(self, part: StageState) -> StagesOutcome:
         """Run a range test where trials run, and keep what it says."""
         from raysweep.cluster.run_on_worker import run_on_worker
         from raysweep.preflight.lr_range import RangeTest, plot, run_range_test
@@ -212,7 +226,7 @@ class StagesRunner:
             stopped=lambda: stop.requested,
         )
         if found is None:
-            return ExitCode.INTERRUPTED, self.relay.reason
+            return self._stopped()
         if not isinstance(found, RangeTest):
             raise SweepError(found)
         lines = found.verdict()[:2]
@@ -221,7 +235,7 @@ class StagesRunner:
         end_stage(
             write_stage_state(part, rates=rates, lines=lines, test=found.as_json()), lines[0], time.time()
         )
-        return 0, lines[0]
+        return StagesOutcome(0, lines[0], ReasonCode.ALL_ENDED)
 
     def _place(self, part: StageState) -> int:
         return [stage.name for stage in self.sweep.stages].index(part.stage.name)

@@ -153,7 +153,7 @@ def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
     if not sweep.on_end:
         return
     facts = read_status(folder.path)
-    said = {key: facts[key] for key in ("study", "state", "exit_code", "reason", "metric", "epochs")}
+    said = {key: facts[key] for key in ("study", "state", "exit_code", "reason", "code", "metric", "epochs")}
     best = facts["best"] or {"trial": None, "value": None}
     said |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}
     warn(filter(None, [announce(sweep.on_end, said)]))

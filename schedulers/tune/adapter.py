@@ -11,18 +11,21 @@ from ray.tune.experiment import Trial
 from ray.tune.result import SHOULD_CHECKPOINT, TRAINING_ITERATION
 from ray.tune.schedulers import TrialScheduler
 
-from schedulers.outcome import FAILURES, OUTCOMES, outcome_of
+from schedulers.outcome import CODES, FAILURES, OUTCOMES, outcome_of
+from schedulers.reason import ReasonCode
 from schedulers.rule import Continue, Decision, Exploit, Pause, Rule, Stop
 from schedulers.stop_audit import audited
 from schedulers.tune import ray_private
 from schedulers.tune.exploits import PendingExploits
 from schedulers.tune.hooks import AdapterHooks
-from schedulers.tune.listener import LOST, Listener
+from schedulers.tune.listener import Listener
 from schedulers.tune.oom_retry import OOMRetries
 from schedulers.tune.pause_guard import PauseGuard
 from schedulers.tune.results import Mode, Results
 from schedulers.tune.slots import DeferredDecisions, how_many_fit
 
+LOST = "it raised an error or its worker was lost"
+NO_MEMORY = "its process was ended for want of memory"
 STILL_S = 10.0  # nothing running, nothing pending, nothing coming for so long: nothing will
 
 
@@ -138,13 +141,14 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         listener.reported(name, result, decision)
         if isinstance(decision, Stop):
             ending = outcome_of(result) or decision.ending
-            self._ended(name, ending, decision.reason, str(result.get("error") or ""))
+            self._ended(name, ending, decision.reason, str(result.get("error") or ""), decision.code)
         elif isinstance(decision, Pause):
-            listener.paused(name, self.results.resource(result), decision.reason)
+            listener.paused(name, self.results.resource(result), decision.reason, decision.code)
         elif isinstance(decision, Exploit):
             self._copies.order(name, decision)
         elif self.service.halting():
-            listener.paused(name, self.results.resource(result), "the run was asked to stop")
+            asked = "the run was asked to stop"
+            listener.paused(name, self.results.resource(result), asked, ReasonCode.STOP_REQUESTED)
             return str(self.PAUSE)
         elif decision.milestone:
             return self._at_milestone(tune_controller, trial, result)
@@ -157,7 +161,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         if self.results.time_attr in result:
             self.rule.report(self.results.report(self.rule, trial, result))
         self.rule.end(trial.trial_id, "completed")
-        self._ended(trial.trial_id, "completed", "the trial ended by itself", "")
+        self._ended(trial.trial_id, "completed", "the trial ended by itself", "", ReasonCode.TRIAL)
 
     def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
         """A trial failed. If Ray recovers it (ERROR for a moment, :1403, :1426) it is not over."""
@@ -166,23 +170,24 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self._copies.forget(name)  # run again, it is judged again as it was
         error = ray_private.last_error(trial)
         starved = self.retries.starved() or ray_private.out_of_memory(error)
-        ending = "oom" if starved else "failed"
+        ending, code = ("oom", ReasonCode.OUT_OF_MEMORY) if starved else ("failed", ReasonCode.WORKER_LOST)
         if trial.status != Trial.ERROR:
             self.rule.end(name, "failed")
-            self._ended(name, ending, LOST, error)
-        elif starved and self._grant_more(trial, "its process was ended for want of memory", error):
+            self._ended(name, ending, NO_MEMORY if starved else LOST, error, code)
+        elif starved and self._grant_more(trial, NO_MEMORY, error):
             trial.update_resources(dict(self.retries.waiting[name]))
         elif not ray_private.terminated(error) and (reason := self.service.lost_for_good(name)):
-            self._lost[name] = self._fall(name, ending, reason, error) is not None
+            self._lost[name] = self._fall(name, ending, reason, error, code) is not None
             if not self._lost[name]:
                 self.rule.end(name, "failed")
-                self._ended(name, ending, reason, error)
+                self._ended(name, ending, reason, error, code)
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """A trial was ended while it waited."""
         if trial.trial_id not in self.rule.over:
             self.rule.end(trial.trial_id, "stopped")
-            self._ended(trial.trial_id, "stopped", "ended by another hand while it waited", "")
+            why = "ended by another hand while it waited"
+            self._ended(trial.trial_id, "stopped", why, "", ReasonCode.EXTERNAL)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Carry out what was held back; then name who runs next: copies, promotions, new trials."""
@@ -221,17 +226,20 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
                 return decision
         reason = str(result.get("reason") or outcome)
         if outcome in FAILURES:
-            copy = self._fall(trial.trial_id, outcome, reason, str(result.get("error") or ""))
+            error = str(result.get("error") or "")
+            copy = self._fall(trial.trial_id, outcome, reason, error, CODES[outcome])
             if copy is not None:
                 return copy
         self.rule.end(trial.trial_id, outcome)
-        return Stop(reason, OUTCOMES[outcome])
+        return Stop(reason, OUTCOMES[outcome], code=CODES[outcome])
 
-    def _fall(self, name: str, ending: str, reason: str, error: str) -> Pause | Exploit | None:
+    def _fall(
+        self, name: str, ending: str, reason: str, error: str, code: ReasonCode
+    ) -> Pause | Exploit | None:
         """Whether the rule has a trial that failed go on as another's copy; its failure is told then."""
         decision = self.rule.failed(name, reason)
         if decision is not None:
-            self.service.listener.fell(name, ending, reason, error)
+            self.service.listener.fell(name, ending, reason, error, code)
         return decision
 
     def _answer(self, controller: Any, trial: Trial, decision: Decision) -> str:
@@ -258,16 +266,17 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             earlier = resume is not None and resume.trial_id != mine
             if earlier or Trial.PENDING in status or self._more_trials(controller):
                 word = "gave way to a trial that waits"
-                self.service.listener.paused(mine, self.results.resource(result), word)
+                epoch = self.results.resource(result)
+                self.service.listener.paused(mine, epoch, word, ReasonCode.GAVE_WAY)
                 return str(self.PAUSE)
         if not result.get(SHOULD_CHECKPOINT):  # else Ray saves anyway (:1604)
             ray_private.save_checkpoint(controller, trial, result)
         return str(self.CONTINUE)
 
-    def _ended(self, trial_id: str, ending: str, reason: str, error: str) -> None:
+    def _ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         if trial_id not in self._told:
             self._told.add(trial_id)
-            self.service.listener.ended(trial_id, ending, reason, error)
+            self.service.listener.ended(trial_id, ending, reason, error, code)
 
     # Who runs next
 
@@ -336,7 +345,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     def _end_waiting(self, controller: Any, trial: Trial) -> None:
         decision = self.rule.last_decision(trial.trial_id)
         self.rule.end(trial.trial_id, decision.ending)
-        self._ended(trial.trial_id, decision.ending, decision.reason, "")
+        self._ended(trial.trial_id, decision.ending, decision.reason, "", decision.code)
         controller.stop_trial(trial)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from schedulers.reason import ReasonCode
 from schedulers.rule import Decision, Exploit, Resume
-
-LOST = "it raised an error or its worker was lost"
-"""Reason of an end that Ray made: our own trainable does not raise."""
 
 
 class Listener:
@@ -20,7 +18,7 @@ class Listener:
     def reported(self, trial_id: str, result: Mapping[str, Any], decision: Decision) -> None:
         """A result came (flattened with "/", the metric as the user means it) and was judged."""
 
-    def paused(self, trial_id: str, resource: int, reason: str) -> None:
+    def paused(self, trial_id: str, resource: int, reason: str, code: ReasonCode) -> None:
         """The trial waits; its checkpoint at `resource` is being saved. Not called for an `Exploit`."""
 
     def resumed(self, resume: Resume) -> None:
@@ -32,10 +30,10 @@ class Listener:
     def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
         """The trial ran out of memory; it waits to be run once more, with these resources."""
 
-    def fell(self, trial_id: str, ending: str, reason: str, error: str) -> None:
+    def fell(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         """The trial is `failed` or `oom`, but not over: it will go on as another's copy (`exploited`)."""
 
-    def ended(self, trial_id: str, ending: str, reason: str, error: str) -> None:
+    def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         """The trial is over, said once.
 
         `ending` is completed, stopped, diverged, failed or oom; `error` a traceback or empty.

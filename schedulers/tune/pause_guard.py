@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
+from schedulers.reason import ReasonCode
 from schedulers.rule import Continue, Decision, Exploit, Pause, Resume, Rule, Stop
 from schedulers.tune import ray_private
 
@@ -51,8 +52,8 @@ class PauseGuard:
             self.rule.end(name, "diverged")
             return Stop(decision.reason, "diverged")
         reason = f"goes on, for it has no checkpoint to be paused with ({decision.reason})"
-        self.rule.resumed(Resume(name, reason))
-        return Continue(reason)
+        self.rule.resumed(Resume(name, reason, code=ReasonCode.NO_CHECKPOINT))
+        return Continue(reason, code=ReasonCode.NO_CHECKPOINT)
 
     def _turn_off(self, why: str) -> None:
         if not self.off:

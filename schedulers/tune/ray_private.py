@@ -7,10 +7,12 @@ upgrade, this file is the only one to look at.
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ray.exceptions import RayTaskError
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint, Trainable
 from ray.tune.experiment import Trial
@@ -131,6 +133,20 @@ def last_error(trial: Trial) -> str:
     except OSError:
         return ""
     return text.rpartition("Failure # ")[2].partition("\n")[2].strip()
+
+
+def last_exception(trial: Trial) -> BaseException | None:
+    """What was raised in the trial's process at its last failure; None if nothing that can be told.
+
+    `Trial.handle_error` keeps what came of a task beside `error_file`; `get_pickled_error` looks where that
+    is only copied to when the experiment is saved.
+    """
+    file = trial.pickled_error_file
+    try:
+        error = pickle.loads(Path(file).read_bytes()) if file else None
+    except Exception:  # an exception of the user's may raise anything when it is read back
+        return None
+    return error.cause if isinstance(error, RayTaskError) else error
 
 
 def out_of_memory(error: str) -> bool:

@@ -205,12 +205,12 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
     epochs = [
         (line["trial"], line["epoch"])
         for line in lines
-        if line["event"] == "Reported" and not line.get("again")
+        if line["event"] == "reported" and not line.get("again")
     ]
     assert len(epochs) == len(set(epochs)) == 104
-    cut = max(n for n, line in enumerate(lines) if line["event"] == "Journal")
-    saved = {line["trial"] for line in lines[:cut] if line["event"] == "Checkpointed"}
-    again = {line["trial"]: line["epoch"] for line in reversed(lines[cut:]) if line["event"] == "Reported"}
+    cut = max(n for n, line in enumerate(lines) if line["event"] == "journal")
+    saved = {line["trial"] for line in lines[:cut] if line["event"] == "checkpointed"}
+    again = {line["trial"]: line["epoch"] for line in reversed(lines[cut:]) if line["event"] == "reported"}
     assert saved
     assert all(again[trial] > 1 for trial in saved & again.keys()), "from checkpoints"
 

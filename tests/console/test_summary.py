@@ -13,6 +13,7 @@ from raysweep.console.rows import print_row
 from raysweep.console.summary import RESUMABLE, failures, print_places, print_summary
 from raysweep.study.journal.events import TrialEnded
 from raysweep.study.journal.records import fold
+from schedulers.reason import ReasonCode
 from tests.console.small_study import ended, trained
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
@@ -46,7 +47,7 @@ def test_the_winner_comes_first_with_its_parameters(events, facts):
 
 def audited(trial, loss):
     events = trained(trial, [loss] * 10)
-    events[3] = replace(events[3], reason="audit: would have been stopped: rung 2")
+    events[3] = replace(events[3], reason="rung 2", code=ReasonCode.AUDITED)
     return [*events, ended(trial, "completed")]
 
 

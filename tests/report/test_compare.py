@@ -273,11 +273,11 @@ def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path):
 def ends(journal):
     """(epochs, last loss) of each trial in the order of their ends; infinite if it was not completed."""
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    curves = {line["trial"]: [] for line in lines if line["event"] == "Asked"}
+    curves = {line["trial"]: [] for line in lines if line["event"] == "trial_created"}
     for line in lines:
-        if line["event"] == "Reported":
+        if line["event"] == "reported":
             curves[line["trial"]].append(line["loss"])
-    over = sorted((line for line in lines if line["event"] == "Ended"), key=lambda line: line["t"])
+    over = sorted((line for line in lines if line["event"] == "trial_ended"), key=lambda line: line["t"])
     return [
         (len(curve := curves[line["trial"]]), curve[-1] if line["outcome"] == "completed" else math.inf)
         for line in over

@@ -27,26 +27,26 @@ def of_kind(lines, kind):
 
 def completed(lines):
     """(last loss, trial) of the completed, best first."""
-    last = {line["trial"]: line["loss"] for line in of_kind(lines, "Reported")}
-    ends = {line["trial"]: line["outcome"] for line in of_kind(lines, "Ended")}
+    last = {line["trial"]: line["loss"] for line in of_kind(lines, "reported")}
+    ends = {line["trial"]: line["outcome"] for line in of_kind(lines, "trial_ended")}
     return sorted((loss, trial) for trial, loss in last.items() if ends[trial] == "completed")
 
 
 def test_trials_are_counted_by_outcome(told):
     subject, lines = told
     assert tables(subject, 5).statistics.counts == Counter(
-        line["outcome"] for line in of_kind(lines, "Ended")
+        line["outcome"] for line in of_kind(lines, "trial_ended")
     )
 
 
 def test_epochs_run_are_the_reports_and_epochs_saved_what_stopped_trials_lack(told):
     subject, lines = told
     facts = tables(subject, 5).statistics
-    reports = of_kind(lines, "Reported")
-    stopped = {line["trial"] for line in of_kind(lines, "Ended") if line["outcome"] == "stopped"}
+    reports = of_kind(lines, "reported")
+    stopped = {line["trial"] for line in of_kind(lines, "trial_ended") if line["outcome"] == "stopped"}
     given = sum(line["trial"] in stopped for line in reports)
     assert facts.epochs_run == len(reports)
-    assert facts.epochs_whole == len(of_kind(lines, "Asked")) * stories.EPOCHS
+    assert facts.epochs_whole == len(of_kind(lines, "trial_created")) * stories.EPOCHS
     assert facts.epochs_saved == len(stopped) * stories.EPOCHS - given
 
 
@@ -61,7 +61,7 @@ def test_hours_are_the_gaps_between_reports_and_the_saved_ones_at_their_mean(tol
 def test_slots_are_busy_by_the_share_of_their_wall_clock_that_was_training(told):
     subject, lines = told
     facts = tables(subject, 5).statistics
-    slots = of_kind(lines, "Begun")[0]["slots"]
+    slots = of_kind(lines, "attempt_started")[0]["slots"]
     assert facts.utilisation == pytest.approx(facts.busy_s / (facts.wall_s * slots))
 
 
@@ -77,25 +77,25 @@ def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(told)
     assert [(row.value, row.number) for row in best] == [
         (loss, int(name)) for loss, name in completed(lines)
     ][:3]
-    configs = {int(line["trial"]): line["config"] for line in of_kind(lines, "Asked")}
+    configs = {int(line["trial"]): line["config"] for line in of_kind(lines, "trial_created")}
     assert all(row.config == configs[row.number] for row in best)
 
 
 def test_the_stopped_share_is_of_those_completed_or_stopped(told):
     subject, lines = told
-    ends = Counter(line["outcome"] for line in of_kind(lines, "Ended"))
+    ends = Counter(line["outcome"] for line in of_kind(lines, "trial_ended"))
     assert stops(subject).share == ends["stopped"] / (ends["stopped"] + ends["completed"])
 
 
 def test_reasons_that_differ_in_numbers_only_are_one(told):
     subject, lines = told
     kinds = {(cause.outcome, cause.count) for cause in tables(subject, 5).causes}
-    assert kinds == set(Counter(line["outcome"] for line in of_kind(lines, "Ended")).items())
+    assert kinds == set(Counter(line["outcome"] for line in of_kind(lines, "trial_ended")).items())
 
 
 def test_the_baseline_stands_against_the_best_that_was_searched(told):
     subject, lines = told
-    own = {line["trial"] for line in of_kind(lines, "Asked") if line["source"] == "baseline"}
+    own = {line["trial"] for line in of_kind(lines, "trial_created") if line["source"] == "baseline"}
     seen = tables(subject, 5).baseline
     assert seen.value == next(loss for loss, trial in completed(lines) if trial in own)
     assert seen.best == next(loss for loss, trial in completed(lines) if trial not in own)
@@ -108,7 +108,7 @@ def test_regret_ends_at_nought_and_never_grows(told):
     regrets = [step.regret for step in steps]
     assert regrets == sorted(regrets, reverse=True)
     assert regrets[-1] == 0
-    assert steps[-1].epochs == len(of_kind(lines, "Reported"))
+    assert steps[-1].epochs == len(of_kind(lines, "reported"))
     assert steps[-1].best == completed(lines)[0][0]
 
 
@@ -153,8 +153,8 @@ def test_a_winner_that_copied_shows_the_settings_its_weights_were_trained_under(
     subject = stories.subject(tmp_path, events, wanted)
     text = (tmp_path / "told/journal/000001.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
-    donor = next(line["config"] for line in of_kind(lines, "Asked") if line["trial"] == "00000")
-    copied = of_kind(lines, "Exploited")[0]
+    donor = next(line["config"] for line in of_kind(lines, "trial_created") if line["trial"] == "00000")
+    copied = of_kind(lines, "exploited")[0]
     seen = tables(subject, 5)
     assert seen.best.number == int(copied["trial"])
     assert [(step.after_epoch, step.config) for step in seen.schedule] == [

@@ -6,8 +6,9 @@ import pytest
 
 from schedulers import ASHARule, Continue, FIFORule, Pause, Report, Resume, Stop, SuccessiveHalvingRule
 from schedulers.pfl import PFLRule
+from schedulers.reason import ReasonCode
 from schedulers.simulate import replay
-from schedulers.stop_audit import WOULD_STOP, AuditedRule, audited
+from schedulers.stop_audit import AuditedRule, audited
 
 R = 9
 
@@ -54,7 +55,7 @@ def test_an_audited_trial_hears_why_it_would_have_been_stopped_and_at_its_end_ag
     rule = AuditedRule(stopping(), audit_fraction=1)
     rule.report(Report(name(0), 1, 0.1))
     why = "rung 1: loss 0.2 ranks 2 of 2, top 1 goes on"
-    assert rule.report(Report(name(1), 1, 0.2)) == Continue(f"{WOULD_STOP}{why}")
+    assert rule.report(Report(name(1), 1, 0.2)) == Continue(why, code=ReasonCode.AUDITED)
     assert [rule.report(Report(name(1), epoch, 0.2)) for epoch in range(2, R)] == [Continue()] * (R - 2)
     end = f"audit: finished all {R} epochs; would have been stopped at epoch 1: {why}"
     assert rule.report(Report(name(1), R, 0.2)) == Stop(end, "completed")
@@ -116,7 +117,7 @@ def test_who_waits_for_ever_is_audited_once_that_is_certain():
     assert rule.resume(waiting[1:]) is None  # the first still runs
     rule.end(name(0), "completed")
     resume = rule.resume(waiting[1:])
-    assert resume == Resume(name(1), f"{WOULD_STOP}rung 1: ranks 2 of 3, top 1 promoted")
+    assert resume == Resume(name(1), "rung 1: ranks 2 of 3, top 1 promoted", code=ReasonCode.AUDITED)
     rule.resumed(resume)
     assert rule.resume([name(2)]).trial_id == name(2)  # the audited one runs, and is no matter of the rule
 
@@ -128,7 +129,7 @@ def test_a_loser_that_the_rule_calls_hopeless_is_audited_at_once():
     assert isinstance(rule.report(Report(name(1), 1, 0.1)), Continue)
     assert halved.hopeless([name(0)]) == name(0)
     assert rule.hopeless([name(0)]) is None
-    assert rule.resume([name(0)]).reason.startswith(WOULD_STOP)
+    assert rule.resume([name(0)]).code is ReasonCode.AUDITED
 
 
 def test_an_audited_trial_that_gave_way_goes_on_after_the_rules_own():

@@ -31,7 +31,7 @@ class Story(Listener):
     def exploited(self, trial_id, exploit):
         self.exploits.append((trial_id, exploit))
 
-    def ended(self, trial_id, ending, reason, error):
+    def ended(self, trial_id, ending, reason, error, code):
         self.endings.append((trial_id, ending, reason, error))
 
 

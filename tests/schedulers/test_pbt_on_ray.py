@@ -32,7 +32,7 @@ class Story(Listener):
     def exploited(self, trial_id, exploit):
         self.exploits.append((trial_id, exploit))
 
-    def ended(self, trial_id, ending, reason, error):
+    def ended(self, trial_id, ending, reason, error, code):
         assert trial_id not in self.endings
         self.endings[trial_id] = ending
 

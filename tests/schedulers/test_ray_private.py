@@ -1,9 +1,12 @@
 """What we lean on inside Ray 2.60.0 is still there, and still takes what we give it."""
 
 import inspect
+from types import SimpleNamespace
 
+import cloudpickle
 import pytest
 import ray
+from ray.exceptions import RayTaskError
 from ray.train._internal.checkpoint_manager import _CheckpointManager
 from ray.train._internal.session import _TrainingResult
 from ray.tune.execution.tune_controller import TuneController
@@ -11,7 +14,9 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from schedulers.tune.ray_private import survive_dead_idle_processes
+from schedulers.tune.ray_private import last_exception, survive_dead_idle_processes
+from trainables.checkpoint_integrity import CorruptCheckpoint
+from trainables.first_step_failed import FirstStepFailed
 
 
 def parameters(function):
@@ -109,3 +114,36 @@ def test_a_trial_is_reset_by_a_call_that_tells_of_its_failure():
     assert "on_error=self._trial_task_failure" in source
     failed = inspect.getsource(TuneController._process_trial_failure)
     assert "if trial.status == Trial.RUNNING and trial.should_recover():" in failed
+
+
+class Refuses(Exception):
+    """An exception of the user's that can be written and not read back."""
+
+    def __reduce__(self):
+        return (Refuses._read, ())
+
+    @staticmethod
+    def _read():
+        raise RuntimeError("not here")
+
+
+def kept(file, raised):
+    """A trial that failed so, as `Trial.handle_error` keeps it."""
+    file.write_bytes(cloudpickle.dumps(raised))
+    return SimpleNamespace(pickled_error_file=str(file))
+
+
+def test_what_a_trial_raised_comes_back_with_its_fields(tmp_path):
+    raised = RayTaskError("step", "Traceback", FirstStepFailed(["no gradient; give one", "no loss"]))
+    for each in (raised, raised.as_instanceof_cause()):
+        found = last_exception(kept(tmp_path / "error.pkl", each))
+        assert isinstance(found, FirstStepFailed)
+        assert found.reasons == ("no gradient; give one", "no loss")
+    damaged = RayTaskError("load", "Traceback", CorruptCheckpoint("cut"))
+    assert isinstance(last_exception(kept(tmp_path / "error.pkl", damaged)), CorruptCheckpoint)
+
+
+def test_what_cannot_be_told_of_a_failure_is_none(tmp_path):
+    assert last_exception(SimpleNamespace(pickled_error_file=None)) is None
+    assert last_exception(SimpleNamespace(pickled_error_file=str(tmp_path / "gone"))) is None
+    assert last_exception(kept(tmp_path / "error.pkl", Refuses())) is None

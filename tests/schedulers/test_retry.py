@@ -40,7 +40,7 @@ class Ears(Listener):
     def retried(self, trial_id, resources, reason, error):
         self.heard.append((trial_id, resources, reason))
 
-    def ended(self, trial_id, ending, reason, error):
+    def ended(self, trial_id, ending, reason, error, code):
         self.heard.append((trial_id, ending))
 
 

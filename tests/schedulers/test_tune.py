@@ -44,7 +44,7 @@ class Ears(Listener):
     def __init__(self):
         self.heard = []
 
-    def paused(self, trial_id, resource, reason):
+    def paused(self, trial_id, resource, reason, code):
         self.heard.append(("paused", trial_id, resource, reason))
 
     def resumed(self, resume):
@@ -53,10 +53,10 @@ class Ears(Listener):
     def exploited(self, trial_id, exploit):
         self.heard.append(("exploited", trial_id, exploit.donor))
 
-    def fell(self, trial_id, ending, reason, error):
+    def fell(self, trial_id, ending, reason, error, code):
         self.heard.append(("fell", trial_id, ending, reason, error))
 
-    def ended(self, trial_id, ending, reason, error):
+    def ended(self, trial_id, ending, reason, error, code):
         self.heard.append(("ended", trial_id, ending, reason, error))
 
 

@@ -10,6 +10,7 @@ from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.results.stop_audit import audit
 from schedulers.asha import ASHARule
+from schedulers.reason import ReasonCode
 from schedulers.stop_audit import AuditedRule
 from tests.study.slot import Slot, small_sweep
 
@@ -27,7 +28,7 @@ def record_of(trials: list[Trial]) -> StudyRecord:
         trial = f"{number:05d}"
         events.append(TrialCreated(t=0, trial=trial, config={}, source="sampler"))
         for epoch in range(1, epochs + 1):
-            reason = "audit: would have been stopped: rung 1" if epoch == at else ""
+            code = ReasonCode.AUDITED if epoch == at else ReasonCode.RULE
             events.append(
                 EpochReported(
                     t=0,
@@ -38,7 +39,8 @@ def record_of(trials: list[Trial]) -> StudyRecord:
                     loss=loss,
                     metrics={},
                     decision="continue",
-                    reason=reason,
+                    reason="rung 1",
+                    code=code,
                 )
             )
         events.append(TrialEnded(t=0, trial=trial, outcome=outcome, reason=""))  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from raysweep.config import Sweep, read_sweep
+from raysweep.study.execution.extend import laid_out_by
 from raysweep.study.journal.events import (
     AttemptStarted,
     EpochReported,
@@ -18,6 +19,7 @@ from raysweep.study.journal.events import (
 )
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.results.best_config import NoWinner, best_yaml, fresh_seeds, write_best
+from trainables.run_config import SCHEDULE_LENGTHS
 
 CONFIG = {"net_config.layers": 4, "optimizer_config.lr": 0.0342, "scheduler_config.min_lr": 1.2e-6}
 PROVENANCE = {
@@ -113,13 +115,38 @@ def test_each_value_is_the_chapters(key: str, value: Any):
         ({"T_max": 10}, None, {"T_max": 150}),
         ({"T_max": 10}, 40, {"T_max": 40}),
         ({"total_steps": 300, "interval": "step"}, 20, {"total_steps": 600, "interval": "step"}),
+        ({"total_iters": 10}, None, {"total_iters": 150}),
+        ({"t_max": 10}, 20, {"t_max": 20}),
+        ({"num_training_steps": 10.0}, 20, {"num_training_steps": 20}),
+        ({"milestones": [3, 7]}, 20, {"milestones": [6, 14]}),
+        ({"step_size": 5, "gamma": 0.1}, 20, {"step_size": 10, "gamma": 0.1}),
         ({"gamma": 0.9}, None, {"gamma": 0.9}),
+        ({"milestones": []}, None, {"milestones": []}),
     ],
 )
 def test_what_counts_epochs_follows_them(config: dict[str, Any], epochs: int | None, lengths: dict[str, Any]):
     sweep = template_sweep(scheduler_config=config)
     found = derived(sweep, record_of({"optimizer_config.lr": 0.1}), epochs=epochs)
     assert found["scheduler_config"] == lengths
+
+
+def test_a_linear_schedule_is_stretched_and_its_line_says_so():
+    sweep = template_sweep(
+        epochs=27,
+        scheduler="torch.optim.lr_scheduler.LinearLR",
+        scheduler_config={"start_factor": 1.0, "end_factor": 0.01, "total_iters": 27},
+    )
+    text = best_yaml(sweep, record_of({"optimizer_config.lr": 0.1}), PROVENANCE)[1]
+    line = "  total_iters: 150                                  # follows the epochs; the sweep had 27\n"
+    assert line in text
+
+
+@pytest.mark.parametrize("keyword", SCHEDULE_LENGTHS)
+def test_what_best_stretches_extend_refuses(keyword: str):
+    """One list of keywords serves both."""
+    sweep = template_sweep(scheduler="my_schedule.Mine", scheduler_config={keyword: 10})
+    assert laid_out_by(sweep) == f"scheduler my_schedule.Mine ({keyword})"
+    assert derived(sweep, record_of({}), epochs=20)["scheduler_config"] == {keyword: 20}
 
 
 def test_the_checkpoint_is_chosen_by_the_sweeps_own_metric():

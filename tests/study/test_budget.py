@@ -6,11 +6,9 @@ import math
 
 import pytest
 
-from raysweep.study.execution.controller import TIME_IS_UP
 from raysweep.study.stages.time_budget import LEAST_S, StagesTimeBudget
+from schedulers.reason import ReasonCode
 from tests.study.slot import small_sweep
-
-UP = f"{TIME_IS_UP}5 s used up"
 
 
 @pytest.mark.parametrize(
@@ -33,13 +31,13 @@ def test_a_stage_gets_its_own_time_or_what_is_left(
 
 
 @pytest.mark.parametrize(
-    ("reason", "now", "cut"),
+    ("code", "now", "cut"),
     [
-        (UP, 61.0, True),
-        (UP, 59.0, False),  # its own time: the next stage begins with what was found
-        ("all trials ended", 61.0, False),
+        (ReasonCode.TIME_BUDGET, 61.0, True),
+        (ReasonCode.TIME_BUDGET, 59.0, False),  # its own time: the next stage begins with what was found
+        (ReasonCode.ALL_ENDED, 61.0, False),
     ],
 )
-def test_only_the_time_of_the_whole_leaves_a_stage_undone(reason: str, now: float, cut: bool) -> None:
-    assert StagesTimeBudget(60.0).cut_short(reason, now) is cut
-    assert not StagesTimeBudget(math.inf).cut_short(reason, now)
+def test_only_the_time_of_the_whole_leaves_a_stage_undone(code: ReasonCode, now: float, cut: bool) -> None:
+    assert StagesTimeBudget(60.0).cut_short(code, now) is cut
+    assert not StagesTimeBudget(math.inf).cut_short(code, now)

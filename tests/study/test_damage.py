@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import launch
-from raysweep.study.journal.log import last_marked, read_events
+from raysweep.study.journal.log import VERSION, last_marked, read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.journal.repair import find_damage, keep_sound_part
 from raysweep.study.journal.status_file import StatusFile, read_status
@@ -265,7 +265,7 @@ def test_a_later_format_is_not_repaired(
 ):
     shutil.copytree(sound.path, tmp_path / "small")
     segment = tmp_path / "small/journal/000001.jsonl"
-    segment.write_text(segment.read_text().replace('"version": 2', '"version": 3', 1))
+    segment.write_text(segment.read_text().replace(f'"version": {VERSION}', f'"version": {VERSION + 1}', 1))
     assert launch.main(["repair", str(tmp_path / "small"), "--yes"]) == 2
     assert "journal format 3; this version of the program reads format 2" in capsys.readouterr().err
     assert not (tmp_path / "small/journal-damaged-1").exists()

@@ -20,7 +20,7 @@ from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
-from schedulers.tune.listener import LOST
+from schedulers.reason import ReasonCode
 from tests.study.slot import Slot, small_sweep
 
 TRACEBACK = "Traceback (most recent call last):\n  File ...\n"
@@ -180,7 +180,7 @@ def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_
 def test_a_worker_lost_three_times_says_so(tmp_path: Path):
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     next(slot.run())
-    slot.narrator.ended("00000", "failed", LOST, "The actor died")
+    slot.narrator.ended("00000", "failed", "gone", "The actor died", ReasonCode.WORKER_LOST)
     assert slot.record.trials["00000"].reason == "lost its worker 3 times without a new epoch"
 
 

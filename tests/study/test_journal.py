@@ -141,15 +141,15 @@ def test_a_journal_that_was_opened_and_closed_without_an_event_is_sound(tmp_path
     assert list(read_events(folder)) == [report(1, 0.5)]
 
 
-@pytest.mark.parametrize("version", ["99", "1", "true", '"2"'])
+@pytest.mark.parametrize("version", ["99", "1", "2", "true", '"3"'])
 def test_a_journal_of_another_format_is_refused_with_both_versions(tmp_path: Path, version: str):
     make_journal(tmp_path / "journal")
     path = tmp_path / "journal/000001.jsonl"
-    path.write_text(f'{{"event":"Journal","version":{version},"study":"s"}}\n')
+    path.write_text(f'{{"event":"journal","version":{version},"study":"s"}}\n')
     with pytest.raises(JournalError) as refused:
         list(read_events(path.parent))
     assert str(refused.value) == (
-        f"{path}:1: journal format {json.loads(version)}; this version of the program reads format 2; "
+        f"{path}:1: journal format {json.loads(version)}; this version of the program reads format 3; "
         "use the version that wrote it"
     )
     assert not refused.value.damaged

@@ -257,7 +257,7 @@ def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_noth
             kept = client.get_object(Bucket="studies", Key="kept/small/journal/000001.jsonl")["Body"].read()
         except client.exceptions.NoSuchKey:
             kept = b""
-        if kept.count(b'"event":"Checkpointed"') >= 3:
+        if kept.count(b'"event":"checkpointed"') >= 3:
             break
         assert first.poll() is None, first.stdout.read()
         assert time.monotonic() < deadline
@@ -274,5 +274,5 @@ def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_noth
     seen = epochs(folder.journal_dir)
     assert len(seen) == len(set(seen)) == 36
     lines = (folder.journal_dir / "000002.jsonl").read_text()
-    started = [json.loads(line) for line in lines.splitlines() if '"Reported"' in line]
+    started = [json.loads(line) for line in lines.splitlines() if '"reported"' in line]
     assert started[0]["epoch"] > 1, "the trial went on from its checkpoint"

@@ -11,11 +11,11 @@ from raysweep.config.constraint import Constraint
 from raysweep.search.initial_points import Proposal
 from raysweep.search.search_checks import duplicates_of
 from raysweep.study.execution.searcher_factory import first_slots, make_searcher
-from raysweep.study.journal.constraints import BREAKS, broken
-from raysweep.study.journal.event_bus import SAME_AS
+from raysweep.study.journal.constraints import broken
 from raysweep.study.journal.events import EpochReported, TrialEnded
 from raysweep.study.journal.log import read_events
 from schedulers.asha import ASHARule
+from schedulers.reason import ReasonCode
 from schedulers.rule import Stop
 from tests.study.slot import LR, Slot, small_sweep
 
@@ -41,11 +41,11 @@ def test_a_rule_never_learns_of_a_report_that_broke_a_constraint(tmp_path: Path)
     slot.desk.begin()
     asked = slot.desk.ask()
     assert asked is not None
-    reason = f"{BREAKS}{SIZE}, and it is 1500"
+    reason = f"breaks a constraint: {SIZE}, and it is 1500"
     slot.rule.end(asked[0], "infeasible")
     result = {"epoch": 1, "val_loss": 0.01, "parameters": 1500.0, "outcome": "infeasible", "reason": reason}
-    slot.narrator.reported(asked[0], result, Stop(reason))
-    slot.narrator.ended(asked[0], "infeasible", reason)
+    slot.narrator.reported(asked[0], result, Stop(reason, code=ReasonCode.CONSTRAINT))
+    slot.narrator.ended(asked[0], "infeasible", reason, code=ReasonCode.CONSTRAINT)
     again = Slot(tmp_path, small_sweep(), ASHARule(max_resource=6, grace_period=1))
     assert again.rule.state() == slot.rule.state()
     assert again.record.trials[asked[0]].outcome == "infeasible"
@@ -73,7 +73,7 @@ def test_a_reused_result_ends_the_trial_without_running_it(tmp_path: Path) -> No
     first, *others = slot.record.trials.values()
     assert [trial.outcome for trial in others] == [first.outcome] * 2
     assert [trial.worth("last") for trial in others] == [first.worth("last")] * 2
-    assert [trial.reason for trial in others] == [f"{SAME_AS}0"] * 2
+    assert [trial.reason for trial in others] == ["not run: the same configuration as trial 0"] * 2
     events = list(read_events(tmp_path / "journal"))
     assert sum(isinstance(event, EpochReported) for event in events) == 6 + 2
     assert sum(isinstance(event, TrialEnded) for event in events) == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raysweep.report.findings.evidence import Evidence, Finding, again, on_study
-from raysweep.report.tables import EXTREME, Stops, by_rule
+from raysweep.report.tables import EXTREME
 
 LEAST = 10  # trials completed or stopped, before a share of them says anything
 PATIENT = ("Patience", "Margin", "Racing")
@@ -32,7 +32,7 @@ def stops_too_many(seen: Evidence) -> Finding | None:
     return Finding(
         "stops_too_many",
         "problem" if extreme else "advice",
-        _seen(stops),
+        stops.summary,
         f"Most of the space is poor, or the rule is too strict: over {EXTREME:.0%} the ranking rests on "
         "a handful of trials."
         if extreme
@@ -65,7 +65,7 @@ def stopper_always_acts(seen: Evidence) -> Finding | None:
     """Ten or more trials were stopped, and not one was let finish."""
     if seen.tables.stops.share != 1.0 or _few(seen):
         return None
-    epochs = sorted(trial.work for trial in seen.subject.trials if by_rule(trial))
+    epochs = sorted(trial.work for trial in seen.subject.trials if trial.stopped_by_rule)
     return Finding(
         "stopper_always_acts",
         "problem",
@@ -92,11 +92,7 @@ def false_stops(seen: Evidence) -> Finding | None:
 
 
 def _few(seen: Evidence) -> bool:
-    return sum(trial.outcome == "completed" or by_rule(trial) for trial in seen.subject.trials) < LEAST
-
-
-def _seen(stops: Stops) -> str:
-    return stops.sentence.partition(":")[0]
+    return sum(trial.outcome == "completed" or trial.stopped_by_rule for trial in seen.subject.trials) < LEAST
 
 
 def _milder(seen: Evidence) -> str:

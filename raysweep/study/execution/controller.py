@@ -13,8 +13,8 @@ from raysweep.errors import ExitCode
 from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
-from raysweep.study.execution.stop_conditions import STUDY_OVER, reached
-from raysweep.study.journal.event_bus import SAME_AS, EventBus, SearchObserver
+from raysweep.study.execution.stop_conditions import reached
+from raysweep.study.journal.event_bus import EventBus, SearchObserver
 from raysweep.study.journal.events import (
     AttemptEnded,
     AttemptStarted,
@@ -29,9 +29,8 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord, trial_id
 from raysweep.study.results.best_config import write_best
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard
+from schedulers.reason import ReasonCode
 from schedulers.rule import Rule
-
-TIME_IS_UP = "time budget of "  # begins the reason of an attempt that came to the end of it
 
 
 class ProposedTrial(Protocol):
@@ -71,6 +70,7 @@ class Finish:
     Attributes:
         notes: what else the user should know.
         unfit: why no trial could have gone well, a line each.
+        code: the kind of the reason.
     """
 
     exit_code: int
@@ -78,6 +78,7 @@ class Finish:
     record: StudyRecord
     notes: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
+    code: ReasonCode = ReasonCode.ALL_ENDED
 
 
 @dataclass
@@ -196,7 +197,8 @@ class StudyController:
 
     def _take_over(self, name: str, twin: TrialRecord) -> None:
         """End a trial as an earlier one of the same configuration did, without running it."""
-        reason, point = f"{SAME_AS}{twin.number}", counted(twin, self.record.objective)
+        reason = f"not run: the same configuration as trial {twin.number}"
+        point = counted(twin, self.record.objective)
         if point is not None:
             self.stream.emit(
                 EpochReported(
@@ -209,11 +211,16 @@ class StudyController:
                     metrics=point.metrics,
                     decision="stop",
                     reason=reason,
+                    code=ReasonCode.DUPLICATE,
                 )
             )
         outcome: Any = twin.outcome
         self.rule.end(name, outcome)
-        self.stream.emit(TrialEnded(t=self.stream.clock(), trial=name, outcome=outcome, reason=reason))
+        self.stream.emit(
+            TrialEnded(
+                t=self.stream.clock(), trial=name, outcome=outcome, reason=reason, code=ReasonCode.DUPLICATE
+            )
+        )
 
     @property
     def all_asked(self) -> bool:
@@ -230,10 +237,12 @@ class StudyController:
         if self._deadline is not None and self.stream.clock() > self._deadline:
             finished = any(trial.outcome == "completed" for trial in self.record.trials.values())
             self._exit_code = ExitCode.DONE if finished else ExitCode.OUT_OF_TIME
-            self.stop.request(f"{TIME_IS_UP}{self.sweep.time_budget_s:g} s used up")
+            used_up = f"time budget of {self.sweep.time_budget_s:g} s used up"
+            self.stop.request(used_up, ReasonCode.TIME_BUDGET)
         elif self.sweep.max_failures is not None and failed > self.sweep.max_failures:
             self._exit_code = ExitCode.FAILURE_LIMIT
-            self.stop.request(f"{failed} trials failed, max_failures is {self.sweep.max_failures}")
+            too_many = f"{failed} trials failed, max_failures is {self.sweep.max_failures}"
+            self.stop.request(too_many, ReasonCode.MAX_FAILURES)
         elif failed >= RUNNING and failed != self._failed_looked_at:
             self._failed_looked_at = failed
             self._check_repeated()
@@ -255,20 +264,22 @@ class StudyController:
                 f"no trial could be placed for {now - self._placed_at:.0f} s (stall_timeout_s): each asks "
                 f"for {asked.cpu:g} CPU and {gpu}; {there()}; `ray status` says who holds what, and why an "
                 "autoscaler's nodes do not come (a quota, no spot machine); lower what a trial asks for, or "
-                "`resume` when there is room"
+                "`resume` when there is room",
+                ReasonCode.NOT_PLACED,
             )
 
     def refuse(self, reasons: tuple[str, ...]) -> None:
         """Raise `stop`, for a process has found that no trial can go well."""
         self.unfit, self._exit_code = reasons, ExitCode.PREFLIGHT
-        self.stop.request(f"not fit to run: {'; '.join(reasons)}")
+        self.stop.request(f"not fit to run: {'; '.join(reasons)}", ReasonCode.NOT_FIT)
 
     def _check_repeated(self) -> None:
         """Raise `stop` if the same error ended the last trials one after the other."""
         error = repeated(self.record, self._begun_at)
         if error:
             self._exit_code = ExitCode.FAILURE_LIMIT
-            self.stop.request(f"the same error in {RUNNING} trials running: {error}")
+            same = f"the same error in {RUNNING} trials running: {error}"
+            self.stop.request(same, ReasonCode.REPEATED_ERROR)
 
     def _check_goal(self, word: str = "") -> None:
         """Raise `stop` if the sweep's own `stop` is reached; only an epoch more can change that."""
@@ -278,7 +289,7 @@ class StudyController:
         goal = reached(self.sweep, self.record)
         if goal:
             self.over, self._exit_code = True, ExitCode.DONE
-            self.stop.request(word + goal)
+            self.stop.request(word + goal, ReasonCode.STUDY_GOAL)
 
     def share_after_oom(self, trial: str) -> Mapping[str, float] | None:
         """What a trial that ran out of memory gets in its second run; None if there is none for it."""
@@ -306,30 +317,38 @@ class StudyController:
         """Say how the attempt ended, and close the journal; a study that is over leaves nothing to resume."""
         for trial in self.record.unfinished() if self.over else ():
             self.rule.end(trial.trial, "stopped")
-            reason = f"{STUDY_OVER}{self.stop.reason}"
             self.stream.emit(
-                TrialEnded(t=self.stream.clock(), trial=trial.trial, outcome="stopped", reason=reason)
+                TrialEnded(
+                    t=self.stream.clock(),
+                    trial=trial.trial,
+                    outcome="stopped",
+                    reason=f"the study ended: {self.stop.reason}",
+                    code=ReasonCode.STUDY_GOAL,
+                )
             )
         self.keep_best()
-        code, reason = self._verdict()
+        exit_code, reason, code = self._verdict()
         self.stream.emit(
-            AttemptEnded(t=self.stream.clock(), attempt=self.attempt, exit_code=code, reason=reason)
+            AttemptEnded(
+                t=self.stream.clock(), attempt=self.attempt, exit_code=exit_code, reason=reason, code=code
+            )
         )
         self.stream.close()
         if self.stream.broken:
-            code, reason = self._verdict()
-        return Finish(code, reason, self.record, unfit=self.unfit)
+            exit_code, reason, code = self._verdict()
+        return Finish(exit_code, reason, self.record, unfit=self.unfit, code=code)
 
-    def _verdict(self) -> tuple[int, str]:
+    def _verdict(self) -> tuple[int, str, ReasonCode]:
+        """Exit code, reason and its code."""
         if self.stream.broken:
-            return ExitCode.INTERRUPTED, self.stream.broken
+            return ExitCode.INTERRUPTED, self.stream.broken, ReasonCode.JOURNAL_LOST
         if self.stop.requested:
-            return self._exit_code, self.stop.reason
+            return self._exit_code, self.stop.reason, self.stop.code
         if self.record.unfinished():
-            return 1, "Ray ended the run before every trial had ended"
+            return ExitCode.INTERNAL, "Ray ended the run before every trial had ended", ReasonCode.RAY_ENDED
         if self.record.best() is not None:
-            return 0, "all trials ended"
-        return 4, "no trial succeeded"
+            return ExitCode.DONE, "all trials ended", ReasonCode.ALL_ENDED
+        return ExitCode.NO_RESULT, "no trial succeeded", ReasonCode.NOTHING_SUCCEEDED
 
     def restore_point(self, trial: TrialRecord) -> str | None:
         """Where a trial goes on from: its newest checkpoint, or the donor's that it was sent to copy."""

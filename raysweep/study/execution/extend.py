@@ -27,14 +27,13 @@ from raysweep.study.storage.locations import standing
 from schedulers.rule import Continue, Rule, Stop
 from schedulers.space import Categorical, Domain
 from schedulers.stop_audit import AUDIT_WORDS
+from trainables.run_config import SCHEDULE_LENGTHS
 
 FREE = (
     *("time_budget_s", "max_failures", "max_concurrent_trials", "resources_per_trial", "trial_timeout_s"),
     *("stop", "tracking", "storage", "optuna_storage"),
 )
 """Keys about how a study is run, not about what is compared in it."""
-LENGTHS = ("total_steps", "T_max", "epochs", "total_iters", "num_training_steps")
-"""Keywords by which a learning-rate schedule is laid out over the whole training."""
 
 
 class CannotExtend(RaysweepError):
@@ -214,7 +213,13 @@ def owed(folder: StudyFolder, sweep: Sweep, past: Sequence[Event], rule: Rule, n
         )
         if isinstance(decision, Stop):
             events.append(
-                TrialEnded(t=now, trial=trial.trial, outcome=decision.ending, reason=decision.reason)
+                TrialEnded(
+                    t=now,
+                    trial=trial.trial,
+                    outcome=decision.ending,
+                    reason=decision.reason,
+                    code=decision.code,
+                )
             )
     return events
 
@@ -336,7 +341,7 @@ def laid_out_by(sweep: Sweep) -> str:
     for name in names:
         read = signature(name, Modules(sweep.import_paths)) if name else None
         known = [*(read.names() if read else ()), *run.scheduler_config]
-        word = next((word for word in LENGTHS if word in known), None)
+        word = next((word for word in SCHEDULE_LENGTHS if word in known), None)
         if word:
             return f"scheduler {name} ({word})"
     return ""

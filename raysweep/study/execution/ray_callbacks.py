@@ -17,9 +17,10 @@ from raysweep.study.execution.ray_search import NeverPickled, RaySearch
 from raysweep.study.execution.trial_events import WORKERS_LOST_WITHOUT_PROGRESS, TrialEventEmitter
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.journal.events import CheckpointSaved, TrialRecovered, TrialStarted
-from schedulers.tune.ray_private import last_error, start_at, terminated
-from trainables.checkpoint_integrity import DAMAGED
-from trainables.first_step_failed import reasons_in
+from schedulers.reason import ReasonCode
+from schedulers.tune.ray_private import last_error, last_exception, start_at, terminated
+from trainables.checkpoint_integrity import CorruptCheckpoint
+from trainables.first_step_failed import FirstStepFailed
 
 STOP_GRACE_S = 10.0  # how long running epochs may take to end once the sweep is asked to stop
 
@@ -65,7 +66,7 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         for name in self.watchdog.overdue(running):
             reason = f"no epoch in {self.watchdog.limit_s:g} s (trial_timeout_s): it hangs, or it is too slow"
             self.desk.rule.end(name, "failed")
-            self.narrator.ended(name, "failed", reason)
+            self.narrator.ended(name, "failed", reason, code=ReasonCode.TRIAL_TIMEOUT)
             live[name].max_failures = 0
             ray.kill(live[name].temporary_state.ray_actor)
 
@@ -110,11 +111,11 @@ class TrialCallbacks(NeverPickled, tune.Callback):  # type: ignore[misc]  # ray 
         """A worker was lost; not the trial's fault, unless it takes every worker with it unasked."""
         if trial.status == Trial.PAUSED or trial.is_finished():
             return  # it waits for a larger share, or for another's weights; or there were none
-        error = last_error(trial) or "worker lost"
-        if (reasons := reasons_in(error)) and self.desk.record.epochs == 0:
-            self.desk.refuse(reasons)
+        error, raised = last_error(trial) or "worker lost", last_exception(trial)
+        if isinstance(raised, FirstStepFailed) and self.desk.record.epochs == 0:
+            self.desk.refuse(raised.reasons)
             return
-        if DAMAGED in error:
+        if isinstance(raised, CorruptCheckpoint):
             place, error = find_intact_checkpoint(self.desk.record, self.desk.folder.locate, trial.trial_id)
             start_at(trial, place)
         self._emit(TrialRecovered, trial, error=error, terminated=terminated(error))

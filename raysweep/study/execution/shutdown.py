@@ -8,25 +8,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from schedulers.reason import ReasonCode
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
     """A flag that goes up once and stays up; it pickles, and a copy keeps what it knew."""
 
-    __slots__ = ("reason",)
+    __slots__ = ("code", "reason")
 
     def __init__(self) -> None:
-        self.reason = ""
+        self.reason, self.code = "", ReasonCode.STOP_REQUESTED
 
     @property
     def requested(self) -> bool:
         """Whether somebody asked."""
         return bool(self.reason)
 
-    def request(self, reason: str = "asked to stop") -> None:
-        """Ask; the first reason is the one that is kept."""
-        self.reason = self.reason or reason
+    def request(self, reason: str = "asked to stop", code: ReasonCode = ReasonCode.STOP_REQUESTED) -> None:
+        """Ask; the first reason is the one that is kept, with its code."""
+        if not self.requested:
+            self.reason, self.code = reason, code
 
 
 class SignalRelay(StopSignal):
@@ -42,13 +45,13 @@ class SignalRelay(StopSignal):
         """A flag for the part that begins: up already, if it must not."""
         self.part = StopSignal()
         if self.requested:
-            self.part.request(self.reason)
+            self.part.request(self.reason, self.code)
         return self.part
 
-    def request(self, reason: str = "asked to stop") -> None:
+    def request(self, reason: str = "asked to stop", code: ReasonCode = ReasonCode.STOP_REQUESTED) -> None:
         """Ask."""
-        super().request(reason)
-        self.part.request(reason)
+        super().request(reason, code)
+        self.part.request(reason, code)
 
 
 @contextmanager

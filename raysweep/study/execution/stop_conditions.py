@@ -5,9 +5,6 @@ from __future__ import annotations
 from raysweep.config import Sweep
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 
-STUDY_OVER = "the study ended: "
-"""Begins the reason of a trial that ended because the whole study did, by nobody's decision on the trial."""
-
 
 def reached(sweep: Sweep, record: StudyRecord) -> str:
     """What of the sweep's `stop` is reached, in words for the user; empty while nothing is.

@@ -17,8 +17,9 @@ from raysweep.study.journal.events import (
     TrialPromoted,
     TrialRetried,
 )
+from schedulers.reason import ReasonCode
 from schedulers.rule import Decision, Exploit, Resume
-from schedulers.tune.listener import LOST, Listener
+from schedulers.tune.listener import Listener
 
 WORKERS_LOST_WITHOUT_PROGRESS = 3
 WORKERS_LOST = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
@@ -67,6 +68,7 @@ class TrialEventEmitter(Listener):
                 metrics=_metrics(result) | _outlook(decision, sweep.sign),
                 decision=_word(decision),
                 reason=decision.reason,
+                code=decision.code,
                 worker=f"{result.get('hostname', '')}:{result.get('pid', '')}",
                 again=again,
             )
@@ -78,22 +80,22 @@ class TrialEventEmitter(Listener):
         if isinstance(decision, Exploit):
             self._exploit(trial_id, decision)
 
-    def paused(self, trial_id: str, resource: int, reason: str) -> None:
+    def paused(self, trial_id: str, resource: int, reason: str, code: ReasonCode = ReasonCode.RULE) -> None:
         """A trial waits."""
         self.desk.stream.emit(
-            TrialPaused(t=self.desk.stream.clock(), trial=trial_id, epoch=resource, reason=reason)
+            TrialPaused(t=self.desk.stream.clock(), trial=trial_id, epoch=resource, reason=reason, code=code)
         )
 
     def resumed(self, resume: Resume) -> None:
         """A paused trial goes on."""
-        self._goes_on(resume.trial_id, resume.reason)
+        self._goes_on(resume.trial_id, resume.reason, resume.code)
 
     def exploited(self, trial_id: str, exploit: Exploit) -> None:
         """A paused trial goes on from another's checkpoint."""
         lineage = self.desk.record.trials[trial_id].lineage
         if not lineage or lineage[-1].epoch < exploit.resource:  # else it was told with the decision
             self._exploit(trial_id, exploit)
-        self._goes_on(trial_id, exploit.reason)
+        self._goes_on(trial_id, exploit.reason, exploit.code)
 
     def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
         """A trial ran out of memory and waits to be run once more."""
@@ -103,12 +105,19 @@ class TrialEventEmitter(Listener):
             )
         )
 
-    def fell(self, trial_id: str, ending: str, reason: str, error: str) -> None:
+    def fell(
+        self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode = ReasonCode.TRIAL
+    ) -> None:
         """A trial failed, and waits to go on as another's copy."""
         outcome: Any = OUTCOMES.get(ending, ending)
         self.desk.stream.emit(
             TrialFailedAwaitingExploit(
-                t=self.desk.stream.clock(), trial=trial_id, outcome=outcome, reason=reason, error=error
+                t=self.desk.stream.clock(),
+                trial=trial_id,
+                outcome=outcome,
+                reason=reason,
+                code=code,
+                error=error,
             )
         )
 
@@ -117,27 +126,39 @@ class TrialEventEmitter(Listener):
         lost = self.desk.record.trials[trial_id].losses_of_worker + 1
         return WORKERS_LOST if self.desk.rule.replaces and lost >= WORKERS_LOST_WITHOUT_PROGRESS else ""
 
-    def ended(self, trial_id: str, ending: str, reason: str, error: str = "") -> None:
+    def ended(
+        self,
+        trial_id: str,
+        ending: str,
+        reason: str,
+        error: str = "",
+        code: ReasonCode = ReasonCode.RULE,
+    ) -> None:
         """A trial is over."""
         if self.desk.record.trials[trial_id].outcome is not None:
             return
         outcome: Any = OUTCOMES.get(ending, ending)
-        if reason == LOST:
+        if code is ReasonCode.WORKER_LOST:
             reason = WORKERS_LOST
         if ending == "oom":
             reason = f"{reason}; {self.desk.why_no_more(trial_id)}"
         self.desk.stream.emit(
             TrialEnded(
-                t=self.desk.stream.clock(), trial=trial_id, outcome=outcome, reason=reason, error=error
+                t=self.desk.stream.clock(),
+                trial=trial_id,
+                outcome=outcome,
+                reason=reason,
+                code=code,
+                error=error,
             )
         )
         self.desk.keep_best()
         self.desk.keeper.sweep(trial_id)
 
-    def _goes_on(self, trial_id: str, reason: str) -> None:
+    def _goes_on(self, trial_id: str, reason: str, code: ReasonCode) -> None:
         epoch = self.desk.record.trials[trial_id].epoch
         self.desk.stream.emit(
-            TrialPromoted(t=self.desk.stream.clock(), trial=trial_id, epoch=epoch, reason=reason)
+            TrialPromoted(t=self.desk.stream.clock(), trial=trial_id, epoch=epoch, reason=reason, code=code)
         )
 
     def _exploit(self, trial_id: str, exploit: Exploit) -> None:
@@ -150,6 +171,7 @@ class TrialEventEmitter(Listener):
                 generation=self.desk.record.trials[trial_id].generation + 1,
                 config=exploit.config,
                 reason=exploit.reason,
+                code=exploit.code,
             )
         )
 

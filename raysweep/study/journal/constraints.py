@@ -7,14 +7,11 @@ from typing import Any
 
 from raysweep.config.constraint import Constraint
 
-BREAKS = "breaks a constraint: "
-"""Begins the reason of a trial that ended as infeasible for what it reported. No rule judged that report."""
-
 
 def broken(constraints: Sequence[Constraint], result: Mapping[str, Any]) -> str:
     """Which constraint a trial's result breaks, in words for the user; empty if none."""
     numbers = {key: float(value) for key, value in result.items() if isinstance(value, int | float)}
     for constraint in constraints:
         if constraint.violation(numbers) > 0:
-            return f"{BREAKS}{constraint}, and it is {numbers[constraint.metric]:g}"
+            return f"breaks a constraint: {constraint}, and it is {numbers[constraint.metric]:g}"
     return ""

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from raysweep.study.journal.constraints import BREAKS
 from raysweep.study.journal.events import (
     EpochReported,
     Event,
@@ -28,12 +27,8 @@ from raysweep.study.journal.events import (
 from raysweep.study.journal.log import Journal
 from raysweep.study.journal.pareto import counted
 from raysweep.study.journal.records import StudyRecord
+from schedulers.reason import UNJUDGED
 from schedulers.rule import Decision, Exploit, Report, Resume, Rule
-
-SAME_AS = "not run: the same configuration as trial "
-"""Begins the reason of a trial that ended with the result of an earlier one."""
-UNJUDGED = (BREAKS, SAME_AS)
-"""Begin the reasons of reports that no rule was asked about."""
 
 
 class SearchObserver(Protocol):
@@ -155,7 +150,7 @@ class RuleReplayer:
     def __call__(self, event: Event) -> None:
         """Take one event in; `record` has it already."""
         match event:
-            case EpochReported(again=False) if not event.reason.startswith(UNJUDGED):
+            case EpochReported(again=False) if event.code not in UNJUDGED:
                 config = self.record.trials[event.trial].config
                 report = Report(event.trial, event.epoch, event.loss, config)
                 self.decisions[event.trial] = self.rule.report(report)
@@ -166,9 +161,12 @@ class RuleReplayer:
                 self.rule.failed(event.trial, event.reason)
                 self._copied.pop(event.trial, None)
             case TrialExploited():
-                self._copied[event.trial] = Exploit(event.donor, event.epoch, event.config, event.reason)
+                self._copied[event.trial] = Exploit(
+                    event.donor, event.epoch, event.config, event.reason, event.code
+                )
             case TrialPromoted():
-                self.rule.resumed(Resume(event.trial, event.reason, self._copied.get(event.trial)))
+                exploit = self._copied.get(event.trial)
+                self.rule.resumed(Resume(event.trial, event.reason, exploit, event.code))
             case TrialEnded():
                 self.rule.end(event.trial, event.outcome)
             case _:

@@ -1,6 +1,8 @@
 """What can happen in a study. Everything else (records, status, tracking, the view) folds these.
 
-Every event is a frozen value with the wall-clock second at which it was written. Losses are
+Every event is a frozen value with the wall-clock second at which it was written. Its `kind` is its name
+in the journal: a class may be renamed, its kind may not. A `reason` is for people; programs read `code`.
+Losses are
 lower-is-better; `metrics` holds what the user's own words say, in the user's direction.
 Non-finite floats are legal everywhere: the journal writes them as the strings nan, inf, -inf.
 """
@@ -9,7 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from schedulers.reason import ReasonCode
 
 Source = Literal["baseline", "point", "sampler"]
 Outcome = Literal["completed", "stopped", "diverged", "failed", "infeasible"]
@@ -21,6 +25,7 @@ exception in user code, memory that no slot has."""
 class AttemptStarted:
     """An attempt begins: the first `run`, or a later `resume`."""
 
+    kind: ClassVar[str] = "attempt_started"
     t: float
     attempt: int
     slots: int
@@ -35,6 +40,7 @@ class AttemptStarted:
 class TrialCreated:
     """The searcher proposed a configuration; the trial exists from here on."""
 
+    kind: ClassVar[str] = "trial_created"
     t: float
     trial: str
     """Trial id: the trial's number, five digits; the same in Ray, Optuna and MLflow."""
@@ -51,6 +57,7 @@ class TrialCreated:
 class TrialStarted:
     """The trial runs on a process, for the first time or again."""
 
+    kind: ClassVar[str] = "trial_started"
     t: float
     trial: str
     attempt: int
@@ -60,6 +67,7 @@ class TrialStarted:
 class EpochReported:
     """One epoch of one trial, with what the trial scheduler decided on it and why."""
 
+    kind: ClassVar[str] = "reported"
     t: float
     trial: str
     generation: int
@@ -73,6 +81,7 @@ class EpochReported:
     metrics: Mapping[str, float]
     decision: Literal["continue", "pause", "stop", "exploit"]
     reason: str = ""
+    code: ReasonCode = ReasonCode.RULE
     worker: str = ""
     """host:pid of the process that ran the epoch."""
     again: bool = False
@@ -83,6 +92,7 @@ class EpochReported:
 class CheckpointSaved:
     """A whole checkpoint of the trial at `epoch` stands at `path` (relative to the study's folder)."""
 
+    kind: ClassVar[str] = "checkpointed"
     t: float
     trial: str
     epoch: int
@@ -94,6 +104,7 @@ class CheckpointSaved:
 class TrialExploited:
     """The trial goes on from the donor's checkpoint at `epoch`, under `config` (flat, whole)."""
 
+    kind: ClassVar[str] = "exploited"
     t: float
     trial: str
     donor: str
@@ -102,32 +113,38 @@ class TrialExploited:
     """The trial's generation from here on."""
     config: Mapping[str, Any]
     reason: str
+    code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPaused:
     """The trial waits, its slot free: a rule's decision, or it gave way to others."""
 
+    kind: ClassVar[str] = "paused"
     t: float
     trial: str
     epoch: int
     reason: str
+    code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPromoted:
     """A paused trial goes on."""
 
+    kind: ClassVar[str] = "promoted"
     t: float
     trial: str
     epoch: int
     reason: str
+    code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecovered:
     """A worker or node was lost; the trial goes on from its last checkpoint. Not the trial's fault."""
 
+    kind: ClassVar[str] = "worker_lost"
     t: float
     trial: str
     error: str
@@ -139,6 +156,7 @@ class TrialRecovered:
 class CheckpointFailed:
     """The disk refused a checkpoint (full, read-only); the trial that reports next goes on all the same."""
 
+    kind: ClassVar[str] = "checkpoint_failed"
     t: float
     trial: str
     """Whose process told of it; `error` names the trial whose checkpoint it was."""
@@ -149,11 +167,13 @@ class CheckpointFailed:
 class TrialRetried:
     """The trial ran out of memory; it waits to be run once more, with more of the machine."""
 
+    kind: ClassVar[str] = "retried"
     t: float
     trial: str
     resources: Mapping[str, float]
     """What it gets then, in Ray's words: ``{"cpu": 2, "gpu": 1}``."""
     reason: str
+    code: ReasonCode = ReasonCode.OUT_OF_MEMORY
     error: str = ""
     """Traceback."""
 
@@ -162,10 +182,12 @@ class TrialRetried:
 class TrialFailedAwaitingExploit:
     """The trial failed, and waits to go on as another's copy (`TrialExploited`); that it failed counts."""
 
+    kind: ClassVar[str] = "trial_failed_awaiting_exploit"
     t: float
     trial: str
     outcome: Literal["failed", "infeasible"]
     reason: str
+    code: ReasonCode = ReasonCode.TRIAL
     error: str = ""
     """Traceback."""
 
@@ -174,10 +196,12 @@ class TrialFailedAwaitingExploit:
 class TrialEnded:
     """The trial is over."""
 
+    kind: ClassVar[str] = "trial_ended"
     t: float
     trial: str
     outcome: Outcome
     reason: str
+    code: ReasonCode = ReasonCode.RULE
     error: str = ""
     """Traceback, for `failed` and `infeasible`."""
 
@@ -186,6 +210,7 @@ class TrialEnded:
 class StudyExtended:
     """The study was changed in mid-life (`extend`): what, from its next trial on."""
 
+    kind: ClassVar[str] = "study_revised"
     t: float
     revision: int
     changes: Mapping[str, Any]
@@ -195,22 +220,26 @@ class StudyExtended:
 class TrialReopened:
     """A completed trial goes on, for the study was given more epochs; its end counts no longer."""
 
+    kind: ClassVar[str] = "reopened"
     t: float
     trial: str
     epoch: int
     waits: bool
     """The trial scheduler has to name it first."""
     reason: str
+    code: ReasonCode = ReasonCode.MORE_EPOCHS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
     """An attempt ends in good order (a killed driver writes none)."""
 
+    kind: ClassVar[str] = "attempt_ended"
     t: float
     attempt: int
     exit_code: int
     reason: str
+    code: ReasonCode = ReasonCode.ALL_ENDED
 
 
 Event = (

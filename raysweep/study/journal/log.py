@@ -41,7 +41,7 @@ from raysweep.study.storage.journal_files import (
     segment_number,
 )
 
-VERSION = 2
+VERSION = 3
 SYNC_EVERY_S = 1.0
 
 _START = re.compile(rb'\{"n":(\d+),"event":"(\w+)",')
@@ -51,7 +51,7 @@ _SUM_FIELD = len(b',"sum":"01234567"}')
 _ADAPTERS: dict[bytes, TypeAdapter[Any]] = {}
 for _kind in events.Event.__args__:
     _kind.__pydantic_config__ = ConfigDict(ser_json_inf_nan="strings")
-    _ADAPTERS[_kind.__name__.encode()] = TypeAdapter(_kind)
+    _ADAPTERS[_kind.kind.encode()] = TypeAdapter(_kind)
 
 
 class JournalError(RaysweepError):
@@ -98,7 +98,7 @@ class Journal:
         self._synced = time.monotonic()
         _sync_folder(folder)
         header = {
-            "event": "Journal",
+            "event": "journal",
             "version": VERSION,
             "study": study,
             "after": self._last,
@@ -108,9 +108,9 @@ class Journal:
 
     def append(self, event: Event) -> None:
         """Write one event; it survives a kill of this process from here on, a power cut within a second."""
-        name = type(event).__name__.encode()
-        fields = _ADAPTERS[name].dump_json(event)[1:-1]
-        self._write_chained(b'{"n":%d,"event":"%b",%b' % (self._last + 1, name, fields))
+        kind = event.kind.encode()
+        fields = _ADAPTERS[kind].dump_json(event)[1:-1]
+        self._write_chained(b'{"n":%d,"event":"%b",%b' % (self._last + 1, kind, fields))
         self._last += 1
         if time.monotonic() - self._synced > SYNC_EVERY_S:
             self.sync()

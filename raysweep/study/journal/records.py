@@ -27,7 +27,7 @@ from raysweep.study.journal.events import (
     TrialRetried,
     TrialStarted,
 )
-from schedulers.stop_audit import WOULD_STOP
+from schedulers.reason import ReasonCode
 
 
 def trial_id(number: int) -> str:
@@ -58,6 +58,7 @@ class TrialRecord:
     Attributes:
         config: the searched parameters now, flat; an exploit replaces them.
         status: pending, running, paused, or its outcome.
+        code: the kind of the reason why it ended.
         generation: exploits behind it.
         lineage: those exploits, oldest first.
         checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
@@ -80,6 +81,7 @@ class TrialRecord:
     status: str = "pending"
     outcome: str | None = None
     reason: str = ""
+    code: ReasonCode = ReasonCode.RULE
     error: str = ""
     curve: list[CurvePoint] = field(default_factory=list)
     generation: int = 0
@@ -107,6 +109,11 @@ class TrialRecord:
     def work(self) -> int:
         """Epochs of work done."""
         return len(self.curve)
+
+    @property
+    def stopped_by_rule(self) -> bool:
+        """Whether the trial scheduler stopped it: not the end of the study, nor an earlier trial's result."""
+        return self.outcome == "stopped" and self.code is ReasonCode.RULE
 
     def worth(self, objective: str) -> float | None:
         """Its loss by the objective (`last` or `best`); None before the first finite report."""
@@ -196,8 +203,8 @@ class StudyRecord:
                 self._apply_to_trial(self.trials[event.trial], event)
 
     def _apply_to_trial(self, trial: TrialRecord, event: Event) -> None:
-        if isinstance(event, EpochReported | TrialPromoted) and event.reason.startswith(WOULD_STOP):
-            trial.audited = trial.audited or (event.epoch, event.reason.removeprefix(WOULD_STOP))
+        if isinstance(event, EpochReported | TrialPromoted) and event.code is ReasonCode.AUDITED:
+            trial.audited = trial.audited or (event.epoch, event.reason)
         match event:
             case TrialStarted() | TrialPromoted():
                 trial.status, trial.fallen = "running", False
@@ -237,9 +244,11 @@ class StudyRecord:
                 self._leader = None
                 trial.status = "paused" if event.waits else "pending"
                 trial.outcome, trial.reason, trial.ended_at = None, "", None
+                trial.code = ReasonCode.RULE
             case TrialEnded():
                 trial.status = trial.outcome = event.outcome
-                trial.reason, trial.error, trial.ended_at = event.reason, event.error, event.t
+                trial.reason, trial.code, trial.error = event.reason, event.code, event.error
+                trial.ended_at = event.t
                 self.failures += event.outcome == "failed" and not trial.fallen  # else it is counted already
                 if self._leader is not None and event.outcome == "completed":
                     self._leader = min(self._leader, trial, key=self._rank)

@@ -90,6 +90,7 @@ class StatusFile:
             "failures": commonest(record.trials.values()),
             "exit_code": record.closed.exit_code if record.closed else None,
             "reason": record.closed.reason if record.closed else "",
+            "code": record.closed.code if record.closed else None,
         }
 
     def _front(self) -> list[dict[str, Any]]:

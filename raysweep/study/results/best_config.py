@@ -1,7 +1,8 @@
 """`best.yaml`: the winner as a run config that `launch.py run`, `retrain` and the template take as it is.
 
 Derived as the training template's chapter on best.yaml has it: the full number of epochs, what counts
-epochs in the schedule (`total_steps`, `T_max`) following them, its shape (`upper_bound`) unchanged,
+epochs in the schedule (`total_steps`, `T_max`, `total_iters`, `milestones`, ...) following them, its shape
+(`upper_bound`) unchanged,
 the searched values, five seeds, early stopping and checkpoints on. Each line says where it comes from.
 """
 
@@ -22,6 +23,8 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.storage.files import replace
 from trainables.run_config import (
     CONFIGS,
+    SCHEDULE_LENGTHS,
+    SCHEDULE_MARKS,
     Checkpointing,
     EarlyStopping,
     RunConfig,
@@ -34,8 +37,6 @@ FULL_EPOCHS = 150
 SEEDS = (58, 89, 231, 928, 814)
 EARLY_STOPPING = {"enabled": True, "patience": 20, "mode": "min", "min_delta": 0.0001}
 CHECKPOINTS = {"enabled": True, "save_every_n_epochs": 10, "keep_last_k": 3, "save_best": True}
-LENGTHS = ("total_steps", "T_max", "epochs")
-"""Keys of `scheduler_config` that count how long the training is."""
 OUR_WORDS = frozenset(RunConfig.model_fields) - {
     *("project", "device", "epochs", "batch_size", "seeds", "early_stopping_config", "checkpoint_config"),
     *CONFIGS,
@@ -116,11 +117,10 @@ def derive(
     epochs, why = length
     run = overlay(sweep.run.model_dump(mode="json"), flat)
     notes = dict.fromkeys(flat, f"from {source}")
-    ratio = epochs / sweep.run.epochs
-    for key in LENGTHS:
-        given = run["scheduler_config"].get(key)
-        if isinstance(given, int) and ratio != 1:
-            run["scheduler_config"][key] = max(1, round(given * ratio))
+    for key, given in run["scheduler_config"].items():
+        stretched = stretch(key, given, epochs / sweep.run.epochs)
+        if stretched != given:
+            run["scheduler_config"][key] = stretched
             notes[f"scheduler_config.{key}"] = f"follows the epochs; the sweep had {given}"
     if "upper_bound" in run["scheduler_config"]:
         notes.setdefault("scheduler_config.upper_bound", "unchanged: it is the schedule's shape")
@@ -140,6 +140,21 @@ def derive(
         run["checkpoint_config"] = {**CHECKPOINTS, "monitor": sweep.metric, "mode": mode}
         notes["checkpoint_config"] = "on for the full training; the best epoch's is the model"
     return DerivedConfig(run, notes)
+
+
+def stretch(keyword: str, value: Any, ratio: float) -> Any:
+    """The value of a schedule's keyword in a training `ratio` times as long; as it is if it counts no epochs.
+
+    >>> stretch("milestones", [9, 18], 10), stretch("gamma", 0.1, 10)
+    ([90, 180], 0.1)
+    """
+    if ratio == 1 or keyword not in (*SCHEDULE_LENGTHS, *SCHEDULE_MARKS):
+        return value
+    if isinstance(value, list):
+        return [stretch(keyword, each, ratio) for each in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return max(1, round(value * ratio))
 
 
 def with_schedule(derived: DerivedConfig, steps: Sequence[tuple[int, Mapping[str, Any]]]) -> DerivedConfig:

@@ -23,13 +23,13 @@ from raysweep.study.journal.log import read_events
 from raysweep.study.journal.pareto import front
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.results.best_config import (
-    LENGTHS,
     NoWinner,
     changes,
     derive,
     fresh_seeds,
     full_length,
     is_population,
+    stretch,
 )
 from raysweep.study.results.seed_race import BASELINE
 from raysweep.study.storage.layout import StudyExists, StudyFolder
@@ -300,9 +300,10 @@ def _value(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> float | Non
 
 def _stretched(config: dict[str, Any], ratio: float) -> dict[str, Any]:
     """A configuration whose own lengths follow the epochs, where they were searched."""
-    lengths = [f"scheduler_config.{key}" for key in LENGTHS]
     return {
-        key: max(1, round(value * ratio)) if key in lengths and isinstance(value, int) else value
+        key: stretch(key.removeprefix("scheduler_config."), value, ratio)
+        if key.startswith("scheduler_config.")
+        else value
         for key, value in config.items()
         if key != "data_fraction"
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from raysweep.study.execution.stop_conditions import STUDY_OVER
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 
 SURE = 1.645  # of a standard normal: one-sided 95%
@@ -85,11 +84,7 @@ def audit(record: StudyRecord, epochs: int) -> Audit:
     """
     trials = list(record.trials.values())
     audited = [trial for trial in trials if trial.audited is not None]
-    stopped = [
-        trial
-        for trial in trials
-        if trial.outcome == "stopped" and trial.audited is None and not trial.reason.startswith(STUDY_OVER)
-    ]
+    stopped = [trial for trial in trials if trial.stopped_by_rule and trial.audited is None]
     ended = [trial for trial in audited if trial.outcome in ("completed", "diverged")]
     finished = [trial for trial in trials if trial.outcome == "completed" and trial.audited is None]
     best = min((_loss(trial, record) for trial in finished), default=None)

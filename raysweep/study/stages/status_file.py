@@ -17,6 +17,7 @@ from raysweep.study.results.seed_race import BASELINE
 from raysweep.study.stages.state import StageState, number_of, stage_states
 from raysweep.study.storage.files import write_json
 from raysweep.study.storage.layout import StudyFolder
+from schedulers.reason import ReasonCode
 
 WAITING = "waiting"
 
@@ -42,10 +43,12 @@ class StagesStatusFile:
         if self.clock() - self._written >= self.every_s:
             self.write("running")
 
-    def write(self, state: str, exit_code: int | None = None, reason: str = "") -> None:
+    def write(
+        self, state: str, exit_code: int | None = None, reason: str = "", code: ReasonCode | None = None
+    ) -> None:
         """Replace the file; a disk that refuses is passed over."""
         said = {"state": state, "pid": os.getpid(), "as_of": time.time()}
-        said |= {"exit_code": exit_code, "reason": reason}
+        said |= {"exit_code": exit_code, "reason": reason, "code": code}
         with suppress(OSError):
             words = summary(self.study, self.sweep) | said
             write_json(self.study.status_file, "status", words)

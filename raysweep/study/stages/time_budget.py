@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from raysweep.config import Sweep
-from raysweep.study.execution.controller import TIME_IS_UP
+from schedulers.reason import ReasonCode
 
 LEAST_S = 1e-3
 """What a stage is given that begins when the time is up: its driver ends it at once, in good order."""
@@ -37,6 +37,6 @@ class StagesTimeBudget:
         own = math.inf if stage.time_budget_s is None else stage.time_budget_s
         return stage if own <= left else stage.model_copy(update={"time_budget_s": left})
 
-    def cut_short(self, reason: str, now: float) -> bool:
+    def cut_short(self, code: ReasonCode, now: float) -> bool:
         """Whether a stage ended for want of the whole's time: then it has more to do, another time."""
-        return reason.startswith(TIME_IS_UP) and self.is_up(now)
+        return code is ReasonCode.TIME_BUDGET and self.is_up(now)
