@@ -28,8 +28,8 @@ from raysweep.study.journal.events import (
     TrialStarted,
 )
 from raysweep.study.journal.log import Journal
-from raysweep.study.journal.records import trial_id
 from raysweep.study.storage.layout import StudyFolder
+from schedulers.trial_id import trial_id
 
 LR, LAYERS, DECAY, NORM = (
     "optimizer_config.lr",

@@ -25,6 +25,10 @@ CODES = {
 }
 """What an end by one of them is called."""
 
+RANKS_NOWHERE = ("diverged", "failed", "infeasible")
+"""Outcomes of trials that are compared with no other, whatever they reported."""
+
+
 FAILURES = ("failed", "oom")
 """Those of a trial that went wrong, and might go on from another's weights."""
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schedulers.rule import Decision, Exploit, Pause, Report, Rule, Stop
+from schedulers.trial_id import trial_id
 
 
 class CopiesTrials(ValueError):
@@ -78,7 +79,7 @@ class _Bench:
 
     def resume(self, now: float) -> bool:
         """Put to work whom the rule names, if it names one."""
-        resume = self.rule.resume([_name(trial) for trial in sorted(self.paused)])
+        resume = self.rule.resume([trial_id(trial) for trial in sorted(self.paused)])
         if resume is None:
             return False
         if resume.exploit is not None:
@@ -92,7 +93,7 @@ class _Bench:
         """The epoch is over: what does the rule say?"""
         epoch = self.done[trial] = self.done.get(trial, 0) + 1
         loss = float(self.curves[trial][epoch - 1])
-        return self.rule.report(Report(_name(trial), epoch, loss, self.configs[trial]))
+        return self.rule.report(Report(trial_id(trial), epoch, loss, self.configs[trial]))
 
     def carry_out(self, trial: int, decision: Decision, now: float) -> None:
         """Run on, wait or end."""
@@ -172,20 +173,16 @@ def _drive(bench: _Bench, workers: int) -> float:
             bench.run(started, now)
             started += 1
             if started == len(bench.curves):
-                bench.rule.no_more_trials([_name(trial) for trial in range(started)])
+                bench.rule.no_more_trials([trial_id(trial) for trial in range(started)])
         if not bench.running:
             break
         now, _, trial = heapq.heappop(bench.running)
         bench.carry_out(trial, bench.report(trial), now)
     for trial in sorted(bench.paused):
-        last = bench.rule.last_decision(_name(trial))
-        bench.rule.end(_name(trial), last.ending)
+        last = bench.rule.last_decision(trial_id(trial))
+        bench.rule.end(trial_id(trial), last.ending)
         bench.stopped[trial] = (bench.done[trial], last.reason)
     return now
-
-
-def _name(trial: int) -> str:
-    return f"{trial:05d}"
 
 
 def _length(curve: Sequence[float]) -> int:

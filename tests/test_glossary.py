@@ -17,7 +17,7 @@ PLAIN = frozenset(
     early emitter end engine entrant entry epoch error evaluation evidence exact exists exit export extend
     extension extra fact failed far fault field figure file filter finish first fit folder follower
     forgiving found fusible fusion gathering guard hook idle imported improvement initial input
-    interruption jobs kernel key kill layer leave line linear listener loaded loader location loop matrix
+    interruption invalid jobs kernel key kill layer leave line linear listener loaded loader location loop matrix
     missing more name narrowed net never no nobody node norm not noted nothing observer obstacle of op
     optimizer optuna package pair parameter part pause place position printable problem procedure progress
     proposed ranked ray reader ready recovered refused region relay reopened replayer request resolved

@@ -127,6 +127,11 @@ class EarlyStopping(_Words):
     mode: Literal["min", "max"] = "min"
     min_delta: float = Field(default=0.0, ge=0)
 
+    @property
+    def sign(self) -> int:
+        """+1 where less is better, -1 where more is."""
+        return 1 if self.mode == "min" else -1
+
 
 class Checkpointing(_Words):
     """When the trainer asks for a checkpoint, beside those the trial scheduler needs.
@@ -146,6 +151,11 @@ class Checkpointing(_Words):
     save_best: bool = True
     monitor: str = "val_loss"
     mode: Literal["min", "max"] = "min"
+
+    @property
+    def sign(self) -> int:
+        """+1 where less is better, -1 where more is."""
+        return 1 if self.mode == "min" else -1
 
 
 class SettingsChange(_Words):

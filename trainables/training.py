@@ -207,7 +207,7 @@ class Patience:
         """Why training ends after this epoch, or ""."""
         if not self.config.enabled:
             return ""
-        loss = epoch.val_loss if self.config.mode == "min" else -epoch.val_loss
+        loss = self.config.sign * epoch.val_loss
         if loss < self.best - self.config.min_delta:
             self.best, self.at = loss, epoch.number
         if epoch.number - self.at < self.config.patience:

@@ -211,7 +211,7 @@ class Trial:
         if not wish.enabled:
             return due
         if wish.save_best and wish.monitor in result:
-            worth = float(result[wish.monitor]) * (1 if wish.mode == "min" else -1)
+            worth = float(result[wish.monitor]) * wish.sign
             if worth < self.best:
                 self.best = worth
                 due = True

@@ -17,6 +17,12 @@ from trainables.run_config import RunConfig, overlay
 
 Direction = Literal["minimize", "maximize"]
 
+
+def sign_of(direction: Direction) -> int:
+    """+1 where less is better, -1 where more is: loss = sign * metric, and back."""
+    return 1 if direction == "minimize" else -1
+
+
 RESERVED = "trial."
 """Begins the keys of a trial's flat configuration that are no searched parameters."""
 SEED_KEY = "trial.seed"
@@ -42,6 +48,11 @@ class Metric(_Words):
 
     name: str
     direction: Direction = "minimize"
+
+    @property
+    def sign(self) -> int:
+        """See `sign_of`."""
+        return sign_of(self.direction)
 
     @model_validator(mode="before")
     @classmethod
@@ -240,12 +251,12 @@ class Sweep(_Words):
     @property
     def sign(self) -> int:
         """+1 where the metric is minimised, -1 where maximised: loss = sign * metric, and back."""
-        return 1 if self.direction == "minimize" else -1
+        return sign_of(self.direction)
 
     @property
     def others(self) -> dict[str, int]:
         """The metrics beside the objective: +1 where minimised, -1 where maximised."""
-        return {metric.name: 1 if metric.direction == "minimize" else -1 for metric in self.metrics[1:]}
+        return {metric.name: metric.sign for metric in self.metrics[1:]}
 
     @property
     def conditions(self) -> dict[str, dict[str, Any]]:

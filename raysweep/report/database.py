@@ -23,8 +23,9 @@ from raysweep.config.template import translate
 from raysweep.report.errors import CannotReport
 from raysweep.report.optuna_file import load_study
 from raysweep.report.subject import SOME_SWEEP, Subject
-from raysweep.study.journal.records import CurvePoint, StudyRecord, TrialRecord, trial_id
+from raysweep.study.journal.records import CurvePoint, StudyRecord, TrialRecord
 from schedulers.space import Categorical, Domain, Float, Int
+from schedulers.trial_id import trial_id
 
 OUTCOMES = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "stopped", TrialState.FAIL: "failed"}
 GROUPS = ("group_name", "group")  # user attributes in which templates keep a trial's name
@@ -154,7 +155,7 @@ def _learn(mine: TrialRecord, trial: FrozenTrial, metrics: Sequence[Metric]) -> 
 
     The template tells Optuna infinity where training came to NaN: that trial has diverged.
     """
-    signs = [1 if metric.direction == "minimize" else -1 for metric in metrics]
+    signs = [metric.sign for metric in metrics]
     steps = sorted(trial.intermediate_values.items())
     end = mine.ended_at or mine.asked_at
     first = 1 if steps and steps[0][0] == 0 else 0  # the template counts epochs from nought

@@ -34,7 +34,7 @@ def as_study(subject: Subject, trials: Sequence[TrialRecord] | None = None) -> o
 
 def as_front_study(subject: Subject) -> optuna.Study:
     """A study by all metrics, of the completed trials that have them all."""
-    signs = [1.0 if metric.direction == "minimize" else -1.0 for metric in subject.metrics]
+    signs = [metric.sign for metric in subject.metrics]
     found = []
     for trial in subject.trials:
         seen = losses(trial, subject.metrics, subject.record.objective)

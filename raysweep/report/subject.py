@@ -77,7 +77,7 @@ class Subject:
     @property
     def sign(self) -> int:
         """+1 where the objective is minimised, -1 where maximised: value = sign * loss."""
-        return 1 if self.metrics[0].direction == "minimize" else -1
+        return self.metrics[0].sign
 
     @property
     def domains(self) -> dict[str, Domain]:
@@ -109,13 +109,8 @@ class Subject:
 
     def ranked(self) -> list[TrialRecord]:
         """The trials that count, best first: the completed; while there is none, all that reported."""
-        counted = [
-            trial
-            for trial in self.trials
-            if self.worth(trial) is not None and trial.outcome not in ("diverged", "failed", "infeasible")
-        ]
-        done = [trial for trial in counted if trial.outcome == "completed"] or counted
-        return sorted(done, key=lambda trial: (self.worth(trial), trial.number))
+        ranked = self.record.ranked()
+        return [trial for trial in ranked if trial.outcome == "completed"] or ranked
 
     def config(self, trial: TrialRecord) -> dict[str, Any]:
         """The searched values of a trial; the reserved seed is none of them."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from raysweep.search.initial_points import Proposal
-from raysweep.search.optuna_searcher import OptunaSearcher, trial_name
+from raysweep.search.optuna_searcher import OptunaSearcher
+from schedulers.trial_id import trial_id as to_trial_id
 
 
 class DeterministicOrderSearcher:
@@ -39,7 +40,7 @@ class DeterministicOrderSearcher:
     def ready(self, number: int) -> bool:
         """Whether trial `number` can be asked for: all that it must know is known."""
         due = range(self._told, max(self._told, number - self.window + 1))
-        return all(trial_name(other) in self._settled for other in due)
+        return all(to_trial_id(other) in self._settled for other in due)
 
     def ask(self, number: int) -> Proposal | None:
         """What to try as trial `number`; None when all is tried."""
@@ -91,7 +92,7 @@ class DeterministicOrderSearcher:
 
     def _hand_on(self, number: int) -> None:
         for other in range(self._told, number - self.window + 1):
-            self._release(trial_name(other))
+            self._release(to_trial_id(other))
             self._told = other + 1
 
     def _release(self, trial_id: str) -> None:

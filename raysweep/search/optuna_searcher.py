@@ -31,6 +31,7 @@ from raysweep.search.samplers import (
     unwarned,
 )
 from raysweep.search.warm_start import WarmStart, as_trials
+from schedulers.trial_id import trial_id as to_trial_id
 
 TPE = "optuna.samplers.TPESampler"
 DRAWS = 5 * OWN_DRAWS
@@ -124,7 +125,7 @@ class OptunaSearcher:
 
         Args:
             number: the next one.
-            trial_id: what `report` and `tell` will call it; `trial_name` of the number, if not given.
+            trial_id: what `report` and `tell` will call it; its number in five digits if not given.
 
         Raises:
             ValueError: if `number` is not the next one, or the sampler fails.
@@ -132,7 +133,7 @@ class OptunaSearcher:
         self._expect(number)
         if self._all_tried():
             return None
-        name, source = trial_id or trial_name(number), self._first.source(number)
+        name, source = trial_id or to_trial_id(number), self._first.source(number)
         fixed = self._first.take(source)
         config, draws = self._draw(name, source, fixed), 1
         twins = self._twins(config)
@@ -212,7 +213,7 @@ class OptunaSearcher:
             ValueError: if `number` is not the next one.
         """
         self._expect(number)
-        name = trial_name(number)
+        name = to_trial_id(number)
         config = {key: value for key, value in config.items() if not key.startswith(RESERVED)}
         fixed = self._first.take(source)
         if not self.space.contains(config):
@@ -330,12 +331,3 @@ def _first_points(
     if baseline is not None:
         first.notes = ("the baseline is skipped: a grid holds all that is tried",)
     return first
-
-
-def trial_name(number: int) -> str:
-    """A trial's id for its whole life: its number, five digits.
-
-    >>> trial_name(7)
-    '00007'
-    """
-    return f"{number:05d}"

@@ -161,7 +161,7 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
         with self._sampler_of_study.replaying(self.space.encode(config)):
             self._draw(trial_id, "point", self.space.encode(config))
         self._note(trial_id, config)
-        sign = -1.0 if self.mode == "max" else 1.0
+        sign = self._sign
         for step, loss in enumerate(intermediate_values or ([value] if pruned else []), start=1):
             self.report(trial_id, step, sign * loss)
         self.tell(trial_id, "failed" if error else "stopped" if pruned else "completed", sign * value)
@@ -172,11 +172,16 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
         OptunaSearcher.__init__(self, space, **self._words)
         self._begun = True
 
+    @property
+    def _sign(self) -> int:
+        """-1 where the metric is maximised, else 1."""
+        return -1 if self.mode == "max" else 1
+
     def _loss(self, result: Mapping[str, Any]) -> float | None:
         value = result.get(str(self.metric))
         if value is None:
             return None
-        return -float(value) if self.mode == "max" else float(value)
+        return self._sign * float(value)
 
 
 def _numbers(result: Mapping[str, Any]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from raysweep.config.sweep import Direction, sign_of
 from raysweep.tracking.address import URI, absolute, sqlite_uri, without_login
 
 NAME_WIDTH = 18  # characters of a run's name that the UI shows (measured, MLflow 3.17)
@@ -70,7 +71,7 @@ class SweepFacts:
     study: str
     experiment: str
     metric: str = "val_loss"
-    direction: Literal["minimize", "maximize"] = "minimize"
+    direction: Direction = "minimize"
     objective: Literal["last", "best"] = "last"
     parameters: tuple[str, ...] = ()
     log_scaled: tuple[str, ...] = ()
@@ -88,7 +89,7 @@ class SweepFacts:
     @property
     def sign(self) -> int:
         """Loss times this is the metric in the user's direction."""
-        return 1 if self.direction == "minimize" else -1
+        return sign_of(self.direction)
 
     @property
     def ranking(self) -> str:

@@ -23,8 +23,7 @@ def ranked(record: StudyRecord) -> list[TrialRecord]:
 
     def place(trial: TrialRecord) -> tuple[bool, float, int]:
         worth = trial.worth(record.objective)
-        out = worth is None or trial.outcome in ("diverged", "failed", "infeasible")
-        return out, 0.0 if worth is None else worth, trial.number
+        return not trial.ranks(record.objective), 0.0 if worth is None else worth, trial.number
 
     return sorted(record.trials.values(), key=place)
 

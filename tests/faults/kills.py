@@ -49,11 +49,11 @@ SCHEDULERS = {
     "pfl": "{name: schedulers.ClassicPFL, kwargs: {n_startup_trials: 2, n_warmup_epochs: 2, top_k: 2}}",
 }
 FIRST = {
-    "fifo": "Checkpointed",
-    "asha": "Promoted",
-    "pbt": "Exploited",
-    "predictive": "Ended",
-    "pfl": "Ended",
+    "fifo": "checkpointed",
+    "asha": "promoted",
+    "pbt": "exploited",
+    "predictive": "trial_ended",
+    "pfl": "trial_ended",
 }
 """The event at which each one's driver is killed first: what is its own."""
 KINDS = (
@@ -86,10 +86,10 @@ def kill_again(folder: Path, times: int, draw: random.Random) -> None:
     for left in range(times, 0, -1):
         ahead = lacking(folder)
         near = ahead[: max(1, 2 * (len(ahead) - 3) // (left + 1))]  # the last are too near to the end
-        kind = draw.choice(sorted({type(event) for event in near}, key=lambda kind: kind.__name__))
+        kind = draw.choice(sorted({type(event) for event in near}, key=lambda kind: kind.kind))
         event = draw.choice([event for event in near if type(event) is kind])
         nth = 1 + [each for each in ahead if type(each) is kind].index(event)
-        kill(folder, ("resume", "cut"), kind.__name__, nth, draw.choice(WHENS))
+        kill(folder, ("resume", "cut"), kind.kind, nth, draw.choice(WHENS))
 
 
 def lacking(folder: Path) -> list[Event]:
@@ -105,7 +105,7 @@ def lacking(folder: Path) -> list[Event]:
 def _key(event: Any) -> tuple[str, str, int, int]:
     """What tells an event from others of its kind; written once more after a kill it has the same."""
     return (
-        type(event).__name__,
+        event.kind,
         event.trial,
         getattr(event, "generation", 0),
         getattr(event, "epoch", 0),

@@ -2,7 +2,7 @@
 
     python -m tests.faults.mortal KIND NTH WHEN resume STUDY
 
-KIND  an event, NTH of its kind in this process: Reported 3, Promoted 1
+KIND  an event, NTH of its kind in this process: reported 3, promoted 1
 WHEN  `before` the event is written, `torn` with half of its line on the disk, `after` it, or `soon`: some
       milliseconds later, wherever the driver is by then, but never after it has closed the journal
 
@@ -43,8 +43,8 @@ def doom(kind: str, nth: int, when: str) -> None:
         nonlocal seen
         if isinstance(event, AttemptEnded) and seen >= nth:
             die()
-        seen += type(event).__name__ == kind and not getattr(event, "again", False)
-        if seen != nth or type(event).__name__ != kind:
+        seen += event.kind == kind and not getattr(event, "again", False)
+        if seen != nth or event.kind != kind:
             append(journal, event)
             return
         if when == "before":

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from raysweep.search.optuna_searcher import trial_name
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.ray_optuna_search import RayOptunaSearch
 from schedulers.space import Categorical, Domain, Float, Int
+from schedulers.trial_id import trial_id as trial_name
 
 MIXED: dict[str, Domain] = {
     "opt.lr": Float(1e-3, 1.0, log=True),

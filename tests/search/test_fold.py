@@ -11,9 +11,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from raysweep.config.constraint import Constraint
-from raysweep.search.optuna_searcher import OptunaSearcher, trial_name
+from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
 from schedulers.space import Categorical, Float, Int
+from schedulers.trial_id import trial_id as trial_name
 
 S = "optuna.samplers."
 LINE = OptunaSpace({"x": Float(0.0, 1.0)})

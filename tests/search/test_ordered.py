@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from raysweep.search.deterministic_order import DeterministicOrderSearcher
-from raysweep.search.optuna_searcher import OptunaSearcher, trial_name
+from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
+from schedulers.trial_id import trial_id as trial_name
 from tests.search.scripted import MIXED, loss
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from raysweep.search.initial_points import Proposal
-from raysweep.search.optuna_searcher import OptunaSearcher, trial_name
+from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.warm_start import TOP, EarlierTrial, WarmStart, warm_start_from
 from schedulers.space import Categorical, Float, Int
+from schedulers.trial_id import trial_id as trial_name
 
 TPE, CMAES = "optuna.samplers.TPESampler", "optuna.samplers.CmaEsSampler"
 OURS = OptunaSpace({"lr": Float(0.0, 1.0), "layers": Int(1, 4)})

@@ -11,7 +11,7 @@ import pytest
 
 from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.records import StudyRecord
-from raysweep.study.storage.code_snapshot import code_fingerprint, differences, keep_code
+from raysweep.study.storage.code_snapshot import code_fingerprint, keep_code, list_differences
 from raysweep.study.storage.layout import StudyFolder
 from tests.study.slot import small_sweep
 from trainables.module_snapshot import read_manifest
@@ -101,9 +101,9 @@ def test_a_traceback_shows_the_code_that_ran(study: StudyFolder, home: Path):
 
 
 def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: Path):
-    assert differences(study, StudyRecord(), "f00d") == []
+    assert list_differences(study, {}, "f00d") == []
     (home / "helper.py").write_text("edited = True\n")
-    [told] = differences(study, StudyRecord(), "f00d")
+    [told] = list_differences(study, {}, "f00d")
     assert told == (
         f"{home}/helper.py has changed since; the study goes on with its own copy, "
         f"{study.code_dir}/as-it-was/helper.py (`resume --adopt-code` takes the new helper)"
@@ -113,8 +113,8 @@ def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: 
 def test_other_data_than_before_are_told(study: StudyFolder):
     record = StudyRecord()
     record.apply(AttemptStarted(t=1.0, attempt=1, slots=1, trials=1, provenance={"data_fingerprint": "aaaa"}))
-    assert differences(study, record, "aaaa") == []
-    [told] = differences(study, record, "bbbb")
+    assert list_differences(study, record.provenance, "aaaa") == []
+    [told] = list_differences(study, record.provenance, "bbbb")
     assert told.startswith("the data are not those the study began with (fingerprint aaaa, now bbbb)")
 
 

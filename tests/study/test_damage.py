@@ -267,7 +267,8 @@ def test_a_later_format_is_not_repaired(
     segment = tmp_path / "small/journal/000001.jsonl"
     segment.write_text(segment.read_text().replace(f'"version": {VERSION}', f'"version": {VERSION + 1}', 1))
     assert launch.main(["repair", str(tmp_path / "small"), "--yes"]) == 2
-    assert "journal format 3; this version of the program reads format 2" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"journal format {VERSION + 1}; this version of the program reads format {VERSION}" in said
     assert not (tmp_path / "small/journal-damaged-1").exists()
 
 

@@ -237,7 +237,7 @@ def test_more_trials_are_drawn_under_the_new_revision(tmp_path: Path):
     record = study.run().record
     assert [trial.revision for trial in record.trials.values()] == [0] * 6 + [1] * 3
     kinds = [event for event in study.events if isinstance(event, StudyExtended | TrialCreated)]
-    assert [type(kind).__name__ for kind in kinds] == ["Asked"] * 6 + ["Revised"] + ["Asked"] * 3
+    assert [each.kind for each in kinds] == ["trial_created"] * 6 + ["study_revised"] + ["trial_created"] * 3
 
 
 def test_the_searcher_hears_of_a_reopened_trial_as_running_until_it_ends_again(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
 )
 def test_an_infeasible_trial_says_what_was_tried(tmp_path: Path, more, had, words: str):
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
-    slot.desk.more = more
+    slot.desk.plan = replace(slot.desk.plan, oom_resources=more)
     next(slot.run())
     assert slot.desk.share_after_oom("00000") == more
     if had:

@@ -25,12 +25,13 @@ from raysweep.study.journal.events import (
 )
 from raysweep.study.journal.failures import RUNNING, repeated
 from raysweep.study.journal.pareto import counted
-from raysweep.study.journal.records import StudyRecord, TrialRecord, trial_id
+from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.results.best_config import write_best
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard
 from schedulers.reason import ReasonCode
 from schedulers.rule import Rule
+from schedulers.trial_id import trial_id
 
 
 class ProposedTrial(Protocol):
@@ -119,7 +120,7 @@ class StudyController:
             self.record, self.folder.locate, self.rule.copyable, wish.keep_last_k, discard=self.discard
         )
         if wish.enabled and wish.save_best:
-            self.keeper.monitor, self.keeper.sign = wish.monitor, 1 if wish.mode == "min" else -1
+            self.keeper.monitor, self.keeper.sign = wish.monitor, wish.sign
         self.keeper.keep_completed = wish.enabled
 
     @property

@@ -23,7 +23,7 @@ def reached(sweep: Sweep, record: StudyRecord) -> str:
     )
     if target is not None:
         for trial in order:
-            if _loss(trial, record) <= sweep.sign * target:
+            if trial.end_loss(record.objective) <= sweep.sign * target:
                 return f"target {target:g} reached by trial {trial.number}: {_shown(trial, sweep, record)}"
     best = _last_improvement(order, record, patience.min_delta) if patience is not None else None
     if patience is None or best is None:
@@ -44,7 +44,7 @@ def _last_improvement(order: list[TrialRecord], record: StudyRecord, min_delta: 
     """The last completed trial that was better than all improvements before it by more than `min_delta`."""
     best: TrialRecord | None = None
     for trial in order:
-        if best is None or _loss(trial, record) < _loss(best, record) - min_delta:
+        if best is None or trial.end_loss(record.objective) < best.end_loss(record.objective) - min_delta:
             best = trial
     return best
 
@@ -55,11 +55,6 @@ def _tells(trial: TrialRecord) -> bool:
     return waits or trial.outcome in ("completed", "stopped", "diverged")
 
 
-def _loss(trial: TrialRecord, record: StudyRecord) -> float:
-    worth = trial.worth(record.objective)
-    return float("inf") if worth is None else worth
-
-
 def _shown(trial: TrialRecord, sweep: Sweep, record: StudyRecord) -> str:
     """Its metric, as the user knows it."""
-    return f"{sweep.metric} {sweep.sign * _loss(trial, record):.6g}"
+    return f"{sweep.metric} {sweep.sign * trial.end_loss(record.objective):.6g}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from raysweep.config.sweep import Metric
 from raysweep.study.journal.records import CurvePoint, TrialRecord
+from schedulers.outcome import RANKS_NOWHERE
 
 
 def front(trials: Iterable[TrialRecord], metrics: Sequence[Metric], objective: str) -> list[TrialRecord]:
@@ -24,8 +25,7 @@ def front(trials: Iterable[TrialRecord], metrics: Sequence[Metric], objective: s
     judged = [
         (trial, values)
         for trial in trials
-        if trial.outcome not in ("diverged", "failed", "infeasible")
-        and (values := losses(trial, metrics, objective)) is not None
+        if trial.outcome not in RANKS_NOWHERE and (values := losses(trial, metrics, objective)) is not None
     ]
     judged = [each for each in judged if each[0].outcome == "completed"] or judged
     judged.sort(key=lambda each: (each[1], each[0].number))
@@ -46,9 +46,7 @@ def losses(trial: TrialRecord, metrics: Sequence[Metric], objective: str) -> lis
     """A trial's value of each metric, lower is better; None if one is missing or not finite."""
     point = counted(trial, objective)
     values = [
-        (1.0 if metric.direction == "minimize" else -1.0) * point.metrics.get(metric.name, math.nan)
-        for metric in metrics
-        if point is not None
+        metric.sign * point.metrics.get(metric.name, math.nan) for metric in metrics if point is not None
     ]
     return values if values and all(map(math.isfinite, values)) else None
 

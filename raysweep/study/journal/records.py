@@ -27,16 +27,8 @@ from raysweep.study.journal.events import (
     TrialRetried,
     TrialStarted,
 )
+from schedulers.outcome import RANKS_NOWHERE
 from schedulers.reason import ReasonCode
-
-
-def trial_id(number: int) -> str:
-    """Trial number -> trial id, the same in Ray, Optuna, MLflow and on disk.
-
-    >>> trial_id(17)
-    '00017'
-    """
-    return f"{number:05d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +110,15 @@ class TrialRecord:
     def worth(self, objective: str) -> float | None:
         """Its loss by the objective (`last` or `best`); None before the first finite report."""
         return self.last_loss if objective == "last" else self.best_loss
+
+    def end_loss(self, objective: str) -> float:
+        """What its end is worth: infinite if it diverged, or never reported a finite loss."""
+        worth = self.worth(objective)
+        return math.inf if worth is None or self.outcome == "diverged" else worth
+
+    def ranks(self, objective: str) -> bool:
+        """Whether it is compared with others: it reported, and no outcome speaks against it."""
+        return self.worth(objective) is not None and self.outcome not in RANKS_NOWHERE
 
     def worth_epoch(self, objective: str) -> int:
         """The epoch at which it was worth that, 0 before the first report."""
@@ -251,7 +252,7 @@ class StudyRecord:
                 trial.ended_at = event.t
                 self.failures += event.outcome == "failed" and not trial.fallen  # else it is counted already
                 if self._leader is not None and event.outcome == "completed":
-                    self._leader = min(self._leader, trial, key=self._rank)
+                    self._leader = min(self._leader, trial, key=self.rank_key)
             case _:
                 pass
 
@@ -266,18 +267,18 @@ class StudyRecord:
         """
         if self._leader is not None:
             return self._leader
-        ranked = [
-            trial
-            for trial in self.trials.values()
-            if trial.worth(self.objective) is not None
-            and trial.outcome not in ("diverged", "failed", "infeasible")
-        ]
-        best = min(ranked, key=self._rank, default=None)
+        counted = (trial for trial in self.trials.values() if trial.ranks(self.objective))
+        best = min(counted, key=self.rank_key, default=None)
         self._leader = best if best is not None and best.outcome == "completed" else None
         return best
 
-    def _rank(self, trial: TrialRecord) -> tuple[bool, float, int]:
-        """Completed trials first, then by worth; one without any comes last."""
+    def ranked(self) -> list[TrialRecord]:
+        """The trials that rank, best first."""
+        counted = (trial for trial in self.trials.values() if trial.ranks(self.objective))
+        return sorted(counted, key=self.rank_key)
+
+    def rank_key(self, trial: TrialRecord) -> tuple[bool, float, int]:
+        """Sorts completed trials first, then by worth, then by number; one without any worth comes last."""
         worth = trial.worth(self.objective)
         return trial.outcome != "completed", math.inf if worth is None else worth, trial.number
 

@@ -21,6 +21,7 @@ from raysweep.config.trial_config import searched
 from raysweep.errors import ExitCode, RaysweepError
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.storage.files import replace
+from schedulers.trial_id import trial_id
 from trainables.run_config import (
     CONFIGS,
     SCHEDULE_LENGTHS,
@@ -185,7 +186,7 @@ def pick(sweep: Sweep, record: StudyRecord, trial: str | None = None) -> TrialRe
             counts = ", ".join(f"{count} {status}" for status, count in sorted(record.counts().items()))
             raise NoWinner(f"{sweep.study_name}: no trial has succeeded ({counts or 'none was begun'})")
         return best
-    found = record.trials.get(trial.zfill(5))
+    found = record.trials.get(trial_id(int(trial)) if trial.isdecimal() else trial)
     if found is None:
         raise NoWinner(f"{sweep.study_name}: no trial {trial}; there are {len(record.trials)}, from 0")
     return found

@@ -117,7 +117,7 @@ def replay_study(
     except ValueError as error:
         raise CannotReplay(f"{path}: {error}") from None
     names = [trial.trial for trial in chosen]
-    worth = [_worth(trial, sweep.objective) for trial in chosen]
+    worth = [trial.end_loss(sweep.objective) for trial in chosen]
     best = min(range(len(chosen)), key=worth.__getitem__)
     found = min(seen.finished, key=worth.__getitem__, default=None)
     return StudyReplay(
@@ -207,11 +207,6 @@ def _curve(trial: TrialRecord, epochs: int) -> Sequence[float]:
     """The losses, (epochs,); of a diverged trial nothing follows."""
     losses = [point.loss for point in trial.curve]
     return losses + [math.nan] * (epochs - len(losses))
-
-
-def _worth(trial: TrialRecord, objective: str) -> float:
-    worth = trial.worth(objective)
-    return math.inf if worth is None or trial.outcome == "diverged" else worth
 
 
 def fresh_rule(path: str, kwargs: Mapping[str, Any], sweep: Sweep, population: int) -> Rule:

@@ -112,7 +112,7 @@ def winner_of(sweep: Sweep, record: StudyRecord, found: RetrainResult, folder: S
     for seed, trial in trials.items():
         trial.checkpoints = {key: path for key, path in trial.checkpoints.items() if stands(path)}
         if trial.checkpoints:
-            key = trial.best_checkpoint(wish.monitor, 1 if wish.mode == "min" else -1)
+            key = trial.best_checkpoint(wish.monitor, wish.sign)
             checkpoints[seed] = bring_checkpoint(folder, trial.checkpoints[key])
     seed = min(trials, key=lambda each: sweep.sign * first.seeds[each])
     run = RunConfig.model_validate(overlay(sweep.run.model_dump(mode="json"), first.config))

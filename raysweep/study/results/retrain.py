@@ -38,7 +38,6 @@ from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 FOLDER = "retrain"
 LAST = "-last"
 ROUNDS = "raysweep.study.results.seed_race.SeedRaceSearcher"
-UNFIT = ("diverged", "failed", "infeasible")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +71,7 @@ def ranking(sweep: Sweep, record: StudyRecord) -> list[TrialRecord]:
     """
     if len(sweep.metrics) > 1:
         return front(record.trials.values(), sweep.metrics, sweep.objective)
-    fit = [
-        trial
-        for trial in record.trials.values()
-        if trial.worth(record.objective) is not None and trial.outcome not in UNFIT
-    ]
-
-    def place(trial: TrialRecord) -> tuple[bool, float, int]:
-        worth = trial.worth(record.objective)
-        return trial.outcome != "completed", 0.0 if worth is None else worth, trial.number
-
-    return sorted(fit, key=place)
+    return record.ranked()
 
 
 def candidates(sweep: Sweep, record: StudyRecord, top_k: int) -> list[Candidate]:

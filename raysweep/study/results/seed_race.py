@@ -12,6 +12,7 @@ from typing import Any
 
 from raysweep.search.initial_points import Proposal
 from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY, check, eliminated
+from schedulers.trial_id import trial_id
 
 BASELINE = "baseline"
 
@@ -54,14 +55,14 @@ class SeedRaceSearcher:
         begun = set(self._entries.values())
         for name, seed in self.plan:
             if (name, seed) not in begun and name not in self.out:
-                self._entries[f"{number:05d}"] = name, seed
+                self._entries[trial_id(number)] = name, seed
                 config = {**self.configs[name], CANDIDATE_KEY: name, BLOCK_KEY: seed}
                 return Proposal(config, "baseline" if name == BASELINE else "point")
         return None
 
     def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int = 1) -> None:
         """A trial the journal knows."""
-        self._entries[f"{number:05d}"] = str(config[CANDIDATE_KEY]), int(config[BLOCK_KEY])
+        self._entries[trial_id(number)] = str(config[CANDIDATE_KEY]), int(config[BLOCK_KEY])
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
         """Only whole trainings are compared."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from raysweep.study.journal.records import StudyRecord, TrialRecord
+from raysweep.study.journal.records import StudyRecord
 
 SURE = 1.645  # of a standard normal: one-sided 95%
 AS_GOOD = 0.005
@@ -87,8 +87,10 @@ def audit(record: StudyRecord, epochs: int) -> Audit:
     stopped = [trial for trial in trials if trial.stopped_by_rule and trial.audited is None]
     ended = [trial for trial in audited if trial.outcome in ("completed", "diverged")]
     finished = [trial for trial in trials if trial.outcome == "completed" and trial.audited is None]
-    best = min((_loss(trial, record) for trial in finished), default=None)
-    judged = sorted((_loss(trial, record), trial.trial) for trial in ended) if best is not None else []
+    best = min((trial.end_loss(record.objective) for trial in finished), default=None)
+    judged = (
+        sorted((trial.end_loss(record.objective), trial.trial) for trial in ended) if best is not None else []
+    )
     false = [(loss, name) for loss, name in judged if best is not None and loss < best]
     return Audit(
         stopped=len(stopped),
@@ -117,9 +119,3 @@ def upper_bound(hits: int, draws: int) -> float:
     share, z2 = hits / draws, SURE**2
     spread = SURE * math.sqrt(share * (1 - share) / draws + z2 / (4 * draws**2))
     return min((share + z2 / (2 * draws) + spread) / (1 + z2 / draws), 1.0)
-
-
-def _loss(trial: TrialRecord, record: StudyRecord) -> float:
-    """What its end is worth; a diverged end is worth nothing."""
-    worth = trial.worth(record.objective)
-    return math.inf if worth is None or trial.outcome == "diverged" else worth

@@ -34,6 +34,7 @@ from raysweep.study.stages.derive import derive as derive_stage
 from raysweep.study.storage.code_snapshot import keep_code
 from raysweep.study.storage.files import Unreadable, read_json, replace, write_json
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
+from schedulers.trial_id import trial_id
 
 VERSION = 1
 FILE = "stage.json"
@@ -230,7 +231,7 @@ def best_of_stages(sweep: Sweep, parts: Sequence[StageState]) -> BestOfStages | 
         if last.over and last.standings:
             first = last.standings[0]
             number = number_of(first["name"])
-            trial = None if number is None else record.trials[f"{number:05d}"]
+            trial = None if number is None else record.trials[trial_id(number)]
             return BestOfStages(part, record, trial, first["mean"], first)
         worth = best.worth(record.objective)
         return BestOfStages(part, record, best, None if worth is None else sweep.sign * worth)

@@ -18,6 +18,7 @@ from raysweep.study.stages.state import StageState, number_of, stage_states
 from raysweep.study.storage.files import write_json
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.reason import ReasonCode
+from schedulers.trial_id import trial_id
 
 WAITING = "waiting"
 
@@ -114,7 +115,7 @@ def _validated(part: StageState) -> dict[str, Any] | None:
     first = part.standings[0]
     number = number_of(first["name"])
     return {
-        "trial": BASELINE if number is None else f"{number:05d}",
+        "trial": BASELINE if number is None else trial_id(number),
         "value": first["mean"],
         "epoch": part.folder.wanted().run.epochs,
         "status": "validated",
