@@ -1,7 +1,7 @@
 """What a decision costs, and whether it costs more the longer a sweep has run: every rule, no Ray.
 
 10,000 trials of up to 50 epochs on 64 virtual slots, each rule in its defaults. A rule is asked what the
-adapter asks it: `report` at every epoch, `resume` whenever a slot is free, `hopeless` after that. The
+adapter asks it: `report` at every epoch, `resume` whenever a slot is free, `next_unresumable` after that. The
 first tenth of the calls is held against the last one (in order of time, so that it is the state that
 has grown). Means, not medians: a decision that settles a whole population is in them.
 
@@ -125,7 +125,7 @@ class Bench:
             resume = self.rule.resume(self.paused)
             if self.paused:
                 self.resume_ns.append(thread_time_ns() - begun)
-            while resume is None and (name := self.rule.hopeless(self.paused)) is not None:
+            while resume is None and (name := self.rule.next_unresumable(self.paused)) is not None:
                 self.end(name)
             if resume is not None:
                 self.paused.remove(resume.trial_id)

@@ -163,11 +163,11 @@ class ASHARule(Rule):
             self.diverged_at[s][k] += 1
         return super().diverged(report)
 
-    def again(self, report: Report) -> Decision:
+    def on_duplicate_report(self, report: Report) -> Decision:
         """Who waited at this very epoch waits again."""
         if report.trial_id in self.paused_with and report.resource == self.seen[report.trial_id]:
             return Pause(self.last_word(report.trial_id))
-        return super().again(report)
+        return super().on_duplicate_report(report)
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
         """Promote the best that waits in the highest rung where the top 1/eta is not yet all promoted."""

@@ -93,7 +93,7 @@ class ClassicPFLRule(Rule):
         super().load(state)
         self.sums = {trial: None if sums is None else FitSums(*sums) for trial, sums in self.sums.items()}
 
-    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+    def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """Predictions are of the loss at R: at another R they would have been others."""
         return "trials were stopped by what they would be worth at R" if epochs else ""
 

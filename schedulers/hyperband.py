@@ -143,12 +143,12 @@ class HalvingRule(Rule):
         self._seat(report.trial_id)
         return super().diverged(report)
 
-    def again(self, report: Report) -> Decision:
+    def on_duplicate_report(self, report: Report) -> Decision:
         """Who waited at this very epoch waits again, and is told then what was decided meanwhile."""
         trial = report.trial_id
         if report.resource == self.seen[trial] and (trial in self.waits or self._told(trial)):
             return Pause(self.last_word(trial))
-        return super().again(report)
+        return super().on_duplicate_report(report)
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
         """Let a winner go on, the most trained first: it frees places and memory soonest."""
@@ -171,7 +171,7 @@ class HalvingRule(Rule):
             self.seats[trial] = Seat(b, k + 1)
             self._settle(b)
 
-    def hopeless(self, paused: Sequence[str]) -> str | None:
+    def next_unresumable(self, paused: Sequence[str]) -> str | None:
         """A loser of a rung that is decided."""
         return next((trial for trial in paused if trial in self.losers), None)
 
@@ -198,7 +198,7 @@ class HalvingRule(Rule):
             self.brackets[b]["coming"][k] -= 1
         self._settle(b)
 
-    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+    def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """Brackets, their rungs and who sits where were laid out for R and the trials there would be."""
         return (
             "its brackets were laid out for the epochs and trials it began with" if epochs or trials else ""

@@ -227,11 +227,11 @@ class PBTRule(Rule):
             return self.orders[trial].exploit()
         return Pause(f"{self.lost[trial]}; waits for a donor at epoch {milestone}", save=False)
 
-    def again(self, report: Report) -> Decision:
+    def on_duplicate_report(self, report: Report) -> Decision:
         """Who waited waits again; a milestone is worth a checkpoint again, the first may be lost."""
         trial = report.trial_id
         if trial in self.over:
-            return super().again(report)
+            return super().on_duplicate_report(report)
         if report.resource == self.seen[trial] and trial in self.orders:
             return self.orders[trial].exploit()
         if report.resource == self.seen[trial] and trial in self.waiting:
@@ -281,7 +281,7 @@ class PBTRule(Rule):
         self.orders.pop(trial_id, None)
         self._settle_all()
 
-    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+    def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """More epochs are more milestones; but a population is complete from the start."""
         return "a population has its size from the start: a newcomer has nobody of its age" if trials else ""
 
@@ -296,7 +296,7 @@ class PBTRule(Rule):
         fallen: Ending = "failed" if trial_id in self.failures else "diverged"
         return Stop(self.last_word(trial_id), fallen if trial_id in self.lost else "stopped")
 
-    def copyable(self, resource: int) -> bool:
+    def is_exploit_source(self, resource: int) -> bool:
         """As long as a member that is not over has yet to leave the milestone behind."""
         if not self._is_milestone(resource):
             return False

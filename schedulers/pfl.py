@@ -139,7 +139,7 @@ class PFLRule(ForecastingRule):
         self._shares = [self._share(level) for level in range(len(self.levels))]
         self._doomed = [0 for _ in self.levels]  # so many of the first that wait have no `min_chance`
 
-    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+    def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """Predictions are of the loss at R: at another R they would have been others."""
         return "trials were stopped by what they would be worth at R" if epochs else ""
 
@@ -157,11 +157,11 @@ class PFLRule(ForecastingRule):
             self.diverged_at[level] += 1
         return super().diverged(report)
 
-    def again(self, report: Report) -> Decision:
+    def on_duplicate_report(self, report: Report) -> Decision:
         """Who waits at this very epoch goes on waiting."""
         if report.trial_id in self.paused_at and report.resource == self.seen[report.trial_id]:
             return Pause(self.last_word(report.trial_id))
-        return super().again(report)
+        return super().on_duplicate_report(report)
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
         """Once all trials are there: the first that the room of its level holds, the furthest first."""

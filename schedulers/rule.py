@@ -165,7 +165,7 @@ class Rule(ABC):
         """Judge one report. The same reports in the same order give the same decisions."""
         trial = report.trial_id
         if report.resource <= self.seen.get(trial, 0) or trial in self.over:
-            return self.again(report)
+            return self.on_duplicate_report(report)
         self.seen[trial] = report.resource
         if report.loss is None or not math.isfinite(report.loss):
             decision = self.diverged(report)
@@ -221,7 +221,7 @@ class Rule(ABC):
         """
         return None
 
-    def again(self, report: Report) -> Decision:
+    def on_duplicate_report(self, report: Report) -> Decision:
         """Answer a resource judged before: a re-run after a recovery, from which nothing is learnt.
 
         Whoever had ended ends again: its worker may have died between the decision and the deed.
@@ -242,7 +242,7 @@ class Rule(ABC):
         trial = min(paused, key=lambda name: self.seen.get(name, 0))
         return Resume(trial, "its turn again")
 
-    def hopeless(self, paused: Sequence[str]) -> str | None:
+    def next_unresumable(self, paused: Sequence[str]) -> str | None:
         """Name a paused trial that nothing can make go on any more; `last_decision` is its end. A question.
 
         Whoever can know it should say it: such a trial's place on the disk is freed, and a sampler
@@ -266,14 +266,14 @@ class Rule(ABC):
         """The trial reports no more (also failed, lost, or stopped by somebody else). Idempotent."""
         self.over.setdefault(trial_id, ending)
 
-    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+    def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """Why a sweep begun under this rule cannot be given more epochs or more trials; empty if it can.
 
         It can if what was decided so far would be as good a decision in the larger sweep.
         """
         return ""
 
-    def copyable(self, resource: int) -> bool:
+    def is_exploit_source(self, resource: int) -> bool:
         """Whether a trial may yet be sent to copy another's checkpoint at `resource`: it is kept then."""
         return False
 

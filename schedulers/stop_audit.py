@@ -120,9 +120,9 @@ class AuditedRule(Rule):
             return super().resume([trial for trial in paused if trial in self.audited])
         return resume or self._waits_for_ever(theirs)
 
-    def hopeless(self, paused: Sequence[str]) -> str | None:
+    def next_unresumable(self, paused: Sequence[str]) -> str | None:
         """The rule's word, except of those whom an audit will let run on."""
-        return self.rule.hopeless([t for t in paused if t not in self.audited and not self._drawn(t)])
+        return self.rule.next_unresumable([t for t in paused if t not in self.audited and not self._drawn(t)])
 
     def resumed(self, resume: Resume) -> None:
         """It goes on: by the rule's word, or because its audit sets in."""
@@ -156,15 +156,15 @@ class AuditedRule(Rule):
             self.rule.end(trial_id, ending)
         super().end(trial_id, ending)
 
-    def cannot_grow(self, *, epochs: bool, trials: bool) -> str:
+    def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """As the rule says; an audit is over at R."""
         if epochs:
             return "its audit let trials run to R and no further; audit_fraction belongs to a new study"
-        return self.rule.cannot_grow(epochs=epochs, trials=trials)
+        return self.rule.extension_obstacle(epochs=epochs, trials=trials)
 
-    def copyable(self, resource: int) -> bool:
+    def is_exploit_source(self, resource: int) -> bool:
         """As the rule says: audited trials copy nobody."""
-        return self.rule.copyable(resource)
+        return self.rule.is_exploit_source(resource)
 
     def last_word(self, trial_id: str) -> str:
         """The rule's, of a trial that is still its own."""
@@ -185,7 +185,7 @@ class AuditedRule(Rule):
         drawn = [trial for trial in paused if self._drawn(trial) and trial in self.seen]
         left = set(paused)
         if not self.known or any(t not in left and t not in self.rule.over for t in self.known):
-            hopeless = self.rule.hopeless(drawn)
+            hopeless = self.rule.next_unresumable(drawn)
             drawn = [] if hopeless is None else [hopeless]
         for trial in drawn:
             last = self.rule.last_decision(trial)

@@ -72,7 +72,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self.slots = slots
         self.service = AdapterHooks(listener or Listener())
         self.retries = OOMRetries()
-        self._copies = PendingExploits(self.rule, self.service, time_attr)
+        self._exploits = PendingExploits(self.rule, self.service, time_attr)
         self._held, self._pauses = DeferredDecisions(), PauseGuard(self.rule)
         self._actors = ray_private.IdleActors()
         self._still_since: float | None = None
@@ -145,7 +145,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         elif isinstance(decision, Pause):
             listener.paused(name, self.results.resource(result), decision.reason, decision.code)
         elif isinstance(decision, Exploit):
-            self._copies.order(name, decision)
+            self._exploits.add(name, decision)
         elif self.service.halting():
             asked = "the run was asked to stop"
             listener.paused(name, self.results.resource(result), asked, ReasonCode.STOP_REQUESTED)
@@ -167,7 +167,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """A trial failed. If Ray recovers it (ERROR for a moment, :1403, :1426) it is not over."""
         name = trial.trial_id
         self._held.forget(name)
-        self._copies.forget(name)  # run again, it is judged again as it was
+        self._exploits.forget(name)  # run again, it is judged again as it was
         error = ray_private.last_error(trial)
         starved = self.retries.starved() or ray_private.out_of_memory(error)
         ending, code = ("oom", ReasonCode.OUT_OF_MEMORY) if starved else ("failed", ReasonCode.WORKER_LOST)
@@ -195,7 +195,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self._held.release(tune_controller, self.slots, live)
         if self.service.halting():
             return None
-        while (name := self.rule.hopeless(self._paused(live))) is not None:
+        while (name := self.rule.next_unresumable(self._paused(live))) is not None:
             self._end_waiting(tune_controller, live[name])
         status = {name: trial.status for name, trial in live.items()}
         # A new trial that still waits for its slot has to let those pass that have begun already.
@@ -203,7 +203,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             s == Trial.RUNNING or (s == Trial.PENDING and n in self.rule.seen) for n, s in status.items()
         )
         if Trial.PAUSED in status.values() and busy < self._slot_count(live):
-            chosen = self._copies.next(tune_controller, live) or self._next_paused(tune_controller, live)
+            chosen = self._exploits.next(tune_controller, live) or self._next_paused(tune_controller, live)
             if chosen is not None:
                 return chosen
         self._begin_retries(tune_controller, live)
@@ -294,7 +294,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def _paused(self, live: Mapping[str, Trial]) -> list[str]:
         """Trials a rule may resume: those about to copy somebody, or to be run once more, are spoken for."""
-        spoken_for = {*self._copies, *self.retries.waiting}
+        spoken_for = {*self._exploits, *self.retries.waiting}
         return [name for name, t in live.items() if t.status == Trial.PAUSED and name not in spoken_for]
 
     def _next_paused(self, controller: Any, live: Mapping[str, Trial]) -> Trial | None:
@@ -304,8 +304,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
                 self.rule.resumed(resume)
                 self.service.listener.resumed(resume)
                 return trial
-            self._copies.order(resume.trial_id, resume.exploit)
-            if self._copies.make(controller, trial):
+            self._exploits.add(resume.trial_id, resume.exploit)
+            if self._exploits.apply(controller, trial):
                 return trial
         return None
 

@@ -127,8 +127,8 @@ def test_a_loser_that_the_rule_calls_hopeless_is_audited_at_once():
     rule = AuditedRule(halved, audit_fraction=1)
     assert isinstance(rule.report(Report(name(0), 1, 0.2)), Pause)
     assert isinstance(rule.report(Report(name(1), 1, 0.1)), Continue)
-    assert halved.hopeless([name(0)]) == name(0)
-    assert rule.hopeless([name(0)]) is None
+    assert halved.next_unresumable([name(0)]) == name(0)
+    assert rule.next_unresumable([name(0)]) is None
     assert rule.resume([name(0)]).code is ReasonCode.AUDITED
 
 

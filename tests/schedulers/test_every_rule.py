@@ -107,7 +107,7 @@ class Play:
             self.story.append(resume)
             if resume.exploit is not None:
                 self.epoch[resume.trial_id] = resume.exploit.resource
-        while (hopeless := self.rule.hopeless(self.paused)) is not None:
+        while (hopeless := self.rule.next_unresumable(self.paused)) is not None:
             self.rule.end(hopeless, self.rule.last_decision(hopeless).ending)
             self.over.add(hopeless)
             self.paused.remove(hopeless)
@@ -233,7 +233,7 @@ def test_resume_is_a_question(name, happened):
     paused = [f"{number:05d}" for number in range(4)]
     before = play.rule.state()
     assert play.rule.resume(paused) == play.rule.resume(paused)
-    assert play.rule.hopeless(paused) == play.rule.hopeless(paused)
+    assert play.rule.next_unresumable(paused) == play.rule.next_unresumable(paused)
     assert play.rule.state() == before
 
 

@@ -53,7 +53,7 @@ class Sweep:
 
     def step(self, workers):
         """Fill the workers, then train the longest waiting one for an epoch; False when all is over."""
-        while (hopeless := self.rule.hopeless(self.paused)) is not None:
+        while (hopeless := self.rule.next_unresumable(self.paused)) is not None:
             self.over(hopeless, self.rule.last_decision(hopeless))
         while len(self.running) < workers and (trial := self.next()) is not None:
             self.running.append(trial)
@@ -61,7 +61,8 @@ class Sweep:
             if self.closed:
                 self.rule.no_more_trials(self.names)
             return bool(self.paused) and (
-                self.rule.resume(self.paused) is not None or self.rule.hopeless(self.paused) is not None
+                self.rule.resume(self.paused) is not None
+                or self.rule.next_unresumable(self.paused) is not None
             )
         self.train(self.running.pop(0))
         return True
@@ -138,7 +139,7 @@ def test_a_decision_says_bracket_rank_and_cut():
     resume = rule.resume(["00000", "00001"])
     assert resume.trial_id == "00001"
     assert resume.reason == "bracket 1, rung 1: loss 0.1 ranks 1 of 3, top 1 goes on"
-    assert rule.hopeless(["00000", "00001"]) == "00000"
+    assert rule.next_unresumable(["00000", "00001"]) == "00000"
     assert rule.last_decision("00000") == Stop("bracket 1, rung 1: loss 0.2 ranks 2 of 3, top 1 goes on")
 
 
@@ -199,7 +200,7 @@ def test_a_diverged_member_counts_as_the_worst():
     rule = SuccessiveHalvingRule(max_resource=3)
     arrive(rule, [math.nan, 0.2, 0.1])
     assert rule.over == {"00000": "diverged"}
-    assert rule.hopeless(["00001"]) == "00001"
+    assert rule.next_unresumable(["00001"]) == "00001"
 
 
 @pytest.mark.parametrize("closed", [True, False])
@@ -239,7 +240,7 @@ def test_who_was_resumed_by_the_journal_although_the_rung_is_not_decided_takes_a
     assert folded.resume(["00001", "00002", "00003"]) is None
     folded.no_more_trials([f"{n:05d}" for n in range(4)])
     assert folded.resume(["00001", "00002", "00003"]) is None
-    assert folded.hopeless(["00001"]) == "00001"
+    assert folded.next_unresumable(["00001"]) == "00001"
 
 
 def test_sparse_reports_are_compared_at_the_highest_rung_passed():
@@ -247,7 +248,7 @@ def test_sparse_reports_are_compared_at_the_highest_rung_passed():
     rule = SuccessiveHalvingRule(max_resource=9)
     arrive(rule, range(9), resource=5)
     assert rule.resume([f"{n:05d}" for n in range(8)]).trial_id == "00000"
-    assert rule.hopeless(["00001"]) == "00001"
+    assert rule.next_unresumable(["00001"]) == "00001"
 
 
 fates = st.dictionaries(

@@ -135,7 +135,7 @@ class Slot:
         if pending:
             return pending[0]
         paused = [trial.trial for trial in self.record.unfinished() if trial.status == "paused"]
-        while (hopeless := self.rule.hopeless(paused)) is not None:
+        while (hopeless := self.rule.next_unresumable(paused)) is not None:
             paused.remove(hopeless)
             self._end(hopeless)
         resume = self.rule.resume(paused)

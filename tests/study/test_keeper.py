@@ -17,13 +17,13 @@ from raysweep.study.journal.records import StudyRecord
 
 
 class Study:
-    """A record with real checkpoint folders; `copyable` says which epochs another trial may still copy."""
+    """A record with real checkpoint folders; `is_exploit_source` says which epochs another trial may still copy."""
 
-    def __init__(self, root: Path, trials: int, copyable: set[int] | None = None) -> None:
+    def __init__(self, root: Path, trials: int, is_exploit_source: set[int] | None = None) -> None:
         self.root, self.record = root, StudyRecord()
-        self.copyable = copyable or set()
+        self.is_exploit_source = is_exploit_source or set()
         self.keeper = CheckpointJanitor(
-            self.record, lambda path: root / path, lambda epoch: epoch in self.copyable, keep_last=2
+            self.record, lambda path: root / path, lambda epoch: epoch in self.is_exploit_source, keep_last=2
         )
         self.record.apply(AttemptStarted(t=0.0, attempt=1, slots=1, trials=trials))
         for number in range(trials):
@@ -35,11 +35,11 @@ class Study:
         (self.root / path / "weights").write_text("w")
         self.record.apply(report(trial, epoch, loss, metrics))
         self.record.apply(CheckpointSaved(t=0.0, trial=trial, epoch=epoch, generation=0, path=path))
-        self.keeper.sweep(trial)
+        self.keeper.collect(trial)
 
     def end(self, trial: str, outcome: Any) -> None:
         self.record.apply(TrialEnded(t=0.0, trial=trial, outcome=outcome, reason=""))
-        self.keeper.sweep(trial)
+        self.keeper.collect(trial)
 
     def standing(self) -> list[str]:
         return sorted(path.name for path in self.root.iterdir())
@@ -115,12 +115,12 @@ def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_go
 
 
 def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_path: Path):
-    study = Study(tmp_path, 2, copyable={3})
+    study = Study(tmp_path, 2, is_exploit_source={3})
     for epoch in (3, 6, 9):
         study.checkpoint("00000", epoch, loss=1.0)
     study.end("00000", "failed")
     assert study.standing() == ["00000-3"]
-    study.copyable.clear()
+    study.is_exploit_source.clear()
     study.end("00001", "failed")
     assert study.standing() == []
 

@@ -20,7 +20,7 @@ class CheckpointJanitor:
 
     Args:
         locate: a checkpoint's path in the journal -> where it lies.
-        copyable: whether the rule may still send a trial to copy a state at this epoch.
+        is_exploit_source: whether the rule may still send a trial to copy a state at this epoch.
         keep_last: how many of a live trial's newest are kept, >= 1; an older one is there for when
             the newest turns out torn.
         monitor: metric by which each trial's best checkpoint is kept, also after the trial's end (the
@@ -32,7 +32,7 @@ class CheckpointJanitor:
 
     record: StudyRecord
     locate: Callable[[str], str | Path]
-    copyable: Callable[[int], bool]
+    is_exploit_source: Callable[[int], bool]
     keep_last: int = 2
     monitor: str = ""
     sign: int = 1
@@ -40,7 +40,7 @@ class CheckpointJanitor:
     discard: Callable[[str | Path], None] = discard
     _held: set[str] = field(default_factory=set)
 
-    def sweep(self, trial: str) -> None:
+    def collect(self, trial: str) -> None:
         """Look at one trial's checkpoints, after it made one or ended; and at the held ones then."""
         self._held.add(trial)
         best = self.record.best()
@@ -73,7 +73,7 @@ class CheckpointJanitor:
 
     def _needed(self, trial: TrialRecord, best: TrialRecord | None) -> set[tuple[int, int]]:
         newest = sorted(trial.checkpoints)
-        needed = {key for key in newest if self.copyable(key[1])}
+        needed = {key for key in newest if self.is_exploit_source(key[1])}
         if trial.outcome is None:
             needed.update(newest[-self.keep_last :])
         elif trial is best:

@@ -117,7 +117,11 @@ class StudyController:
     def __post_init__(self) -> None:
         wish = self.sweep.run.checkpoint_config
         self.keeper = CheckpointJanitor(
-            self.record, self.folder.locate, self.rule.copyable, wish.keep_last_k, discard=self.discard
+            self.record,
+            self.folder.locate,
+            self.rule.is_exploit_source,
+            wish.keep_last_k,
+            discard=self.discard,
         )
         if wish.enabled and wish.save_best:
             self.keeper.monitor, self.keeper.sign = wish.monitor, wish.sign

@@ -259,7 +259,7 @@ def _check_keys(old: Sweep, changes: Mapping[str, Any]) -> None:
 
 def _check_rule(old: Sweep, rule: Rule, longer: bool, more: bool) -> None:
     name = old.trial_scheduler.name
-    reason = rule.cannot_grow(epochs=longer, trials=more)
+    reason = rule.extension_obstacle(epochs=longer, trials=more)
     if reason:
         raise CannotExtend(f"trial_scheduler {name}: {reason}")
     fixed = old.trial_scheduler.kwargs.get("max_resource")

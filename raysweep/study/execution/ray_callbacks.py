@@ -105,7 +105,7 @@ class TrialCallbacks(NeverPickled, tune.Callback):  # type: ignore[misc]  # ray 
         path = self.desk.folder.relative(checkpoint.path)
         epoch = int(trial.last_result["epoch"])
         self._emit(CheckpointSaved, trial, epoch=epoch, generation=record.generation, path=path)
-        self.desk.keeper.sweep(trial.trial_id)
+        self.desk.keeper.collect(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker was lost; not the trial's fault, unless it takes every worker with it unasked."""

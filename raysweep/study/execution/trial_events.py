@@ -153,7 +153,7 @@ class TrialEventEmitter(Listener):
             )
         )
         self.desk.keep_best()
-        self.desk.keeper.sweep(trial_id)
+        self.desk.keeper.collect(trial_id)
 
     def _goes_on(self, trial_id: str, reason: str, code: ReasonCode) -> None:
         epoch = self.desk.record.trials[trial_id].epoch
