@@ -14,7 +14,9 @@ IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which
 
 
 def launch_command(*words: str | Path) -> str:
-    """`python launch.py WORDS`, or `raysweep WORDS` where that was called, quoted for a shell in the working directory; paths as `typed`.
+    """`python launch.py WORDS`, or `raysweep WORDS` where that was called, as one types it in a shell here.
+
+    Paths are given as `typed`.
 
     >>> launch_command("resume", Path.cwd() / "runs" / "pbt").endswith("launch.py resume runs/pbt")
     True

@@ -1,7 +1,7 @@
 """The first steps of a configuration, looked at closely.
 
-Two epochs of it are a process's whole work (`trainables.dry_run_process`); one batch, what a process does before
-its first trial (`trainables.tune`).
+Two epochs of it are a process's whole work (`trainables.dry_run_process`); one batch, what a process does
+before its first trial (`trainables.tune`).
 """
 
 from __future__ import annotations

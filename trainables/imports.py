@@ -40,7 +40,8 @@ def add_paths(folders: Iterable[str | Path]) -> None:
     """Put folders of the user's at the end of `sys.path`, in their order; those there already stay put.
 
     What is installed comes first: a user's `types.py` or `optuna.py` must not hide the module that
-    everything else needs. A folder that is a snapshot of modules (`trainables.module_snapshot`) goes before all.
+    everything else needs. A folder that is a snapshot of modules (`trainables.module_snapshot`) goes before
+    all.
     """
     for folder in folders:
         if not install(Path(folder)) and str(folder) not in sys.path:

@@ -4,8 +4,8 @@ In a program of your own:
 
     tune.Tuner(TorchTrainable, param_space={"data": "trainables.data.load_digits", "epochs": 10, ...})
 
-The config is a run config (`trainables.run_config.RunConfig`), nested, with two keys more: `import_paths`, the
-folders in which dotted paths and relative files are looked for, and `trial`: {"seed": int}.
+The config is a run config (`trainables.run_config.RunConfig`), nested, with two keys more: `import_paths`,
+the folders in which dotted paths and relative files are looked for, and `trial`: {"seed": int}.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     scheduler that ends trials by these words, so its last result is also marked `done`.
 
     A checkpoint that the disk refuses costs the trial nothing but the way back: it goes on, and the
-    process's next result says so (`unsaved`, one line). A damaged one raises `trainables.checkpoint_integrity.CorruptCheckpoint`.
+    process's next result says so (`unsaved`, one line). A damaged one raises
+    `trainables.checkpoint_integrity.CorruptCheckpoint`.
 
     A process that gets a SIGTERM finishes the step it is at, asks for a checkpoint with its result, and
     leaves when it is called after that (`trainables.termination`): to Ray its trial has lost its worker.

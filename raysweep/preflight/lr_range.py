@@ -1,8 +1,9 @@
 """Reads a range test: between which learning rates the loss falls, and where it falls most steeply.
 
-The curves come from `trainables.lr_range`, one for each seed. They are put on one scale, their median is taken
-rate by rate, and smoothed over a third of a decade. The useful interval begins where a tenth of the whole
-fall is done, and ends at the lowest point; what comes after it is instability (Smith, arXiv:1506.01186).
+The curves come from `trainables.lr_range`, one for each seed. They are put on one scale, their median is
+taken rate by rate, and smoothed over a third of a decade. The useful interval begins where a tenth of the
+whole fall is done, and ends at the lowest point; what comes after it is instability (Smith,
+arXiv:1506.01186).
 """
 
 from __future__ import annotations

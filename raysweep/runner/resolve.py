@@ -1,4 +1,4 @@
-"""What a sweep file leaves open, decided before anything runs: its resources, its budget, the plan of an attempt."""
+"""What a sweep file leaves open, decided before anything runs: resources, budget, the plan of an attempt."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from raysweep.study.journal.records import StudyRecord
 
 
 class Study:
-    """A record with real checkpoint folders; `is_exploit_source` says which epochs another trial may still copy."""
+    """A record with real checkpoint folders; `is_exploit_source` names the epochs that others may copy."""
 
     def __init__(self, root: Path, trials: int, is_exploit_source: set[int] | None = None) -> None:
         self.root, self.record = root, StudyRecord()

@@ -1,4 +1,4 @@
-"""The private names of Ray that raysweep/study/execution/ray_search.py leans on have the signatures it knows."""
+"""Private names of Ray that execution/ray_search.py uses have the signatures it knows."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ class RunPlan:
         data: what the trainable's `setup` takes as `data`, put once into Ray's object store; None: each
             process loads them.
         first_step: a trial's config that each process takes one step of before its first trial; if that does
-            not go well before there is an epoch, the study ends there (`ExitCode.PREFLIGHT`). None: not tried.
+            not go well before there is an epoch, the study ends there (`ExitCode.PREFLIGHT`). None: not
+            tried.
         provenance: commit, versions, fingerprint: into the journal and best.yaml.
     """
 

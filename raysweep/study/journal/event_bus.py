@@ -184,8 +184,8 @@ def rebuild(
 ) -> RuleReplayer:
     """Fold a whole journal into a fresh record, rule and searcher.
 
-    An end that was taken back later (`TrialReopened`, or about to be: `taken_back`) never was, to the rule and to
-    the searcher.
+    An end that was taken back later (`TrialReopened`, or about to be: `taken_back`) never was, to the rule
+    and to the searcher.
 
     Args:
         past: the journal.

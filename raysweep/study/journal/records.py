@@ -135,7 +135,7 @@ class TrialRecord:
         return self.checkpoints[max(keys)] if keys else None
 
     def best_checkpoint(self, monitor: str, sign: int) -> tuple[int, int]:
-        """The key of the checkpoint whose epoch was best by `monitor`, of equals the newest; it has one at least.
+        """The key of the checkpoint whose epoch was best by `monitor`, of equals the newest.
 
         Args:
             monitor: one of the metrics it reports.

@@ -251,7 +251,7 @@ def staged_best(
     seeds: int = 5,
     scheduled: bool = False,
 ) -> tuple[RunConfigFor, str]:
-    """The run config of a staged study's best for the full training, see `raysweep.study.results.best_config.best_yaml`.
+    """The run config of a staged study's best for the full training; see `results.best_config`.
 
     Raises:
         NoWinner: if no trial has succeeded yet.

@@ -1,4 +1,4 @@
-"""The files of a study's journal: its segments and its mark. What they say is read by `raysweep.study.journal.log`."""
+"""The files of a study's journal: its segments and its mark; what they hold is read by `journal.log`."""
 
 from __future__ import annotations
 
@@ -58,10 +58,12 @@ def write_mark(folder: Path, position: Position) -> None:
 
 
 def mark_text(position: Position) -> bytes:
+    """The mark of a position, as it is written."""
     return b"%012d %08x\n" % (position.number, position.sum)
 
 
 def read_mark(folder: Path) -> Position | None:
+    """The position that a journal's mark names; None if it cannot be read."""
     try:
         found = _MARK.fullmatch((folder / MARK).read_bytes())
     except OSError:
@@ -70,4 +72,5 @@ def read_mark(folder: Path) -> Position | None:
 
 
 def segment_number(path: Path) -> int:
+    """The number in a segment's name."""
     return int(path.stem)

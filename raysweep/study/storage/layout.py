@@ -3,7 +3,7 @@
 runs/<study>/
   study.json     format version, the sweep as validated and before each `extend`, and the line that ran it
   sweep.yaml     the sweep file as the user wrote it
-  code/          the user's modules as they were when the study began (raysweep/study/storage/code_snapshot.py)
+  code/          the user's modules as they were when the study began (storage/code_snapshot.py)
   trials/ID/     a failed trial's traceback
   lock           who writes to the study now
   journal/       the one truth; journal-damaged-N what `launch.py repair` put aside
