@@ -137,7 +137,7 @@ def eliminated(results: Results, rivals: int, alpha: float = 0.05, min_blocks: i
 
     >>> quick = {"1": 0.10, "2": 0.11, "3": 0.09}
     >>> slow = {"1": 0.50, "2": 0.52, "3": 0.50}
-    >>> beaten({"quick": quick, "slow": slow}, rivals=1)
+    >>> eliminated({"quick": quick, "slow": slow}, rivals=1)
     {'slow': 'lost to quick: worse by 0.407 on 3 common seeds (p 3.4e-05, 0.017 needed)'}
     """
     out: dict[str, str] = {}

@@ -15,7 +15,7 @@ def device_for(share: float) -> torch.device:
     Raises:
         RunError: if there is a share but no CUDA: never a silent run on the CPU.
 
-    >>> place(0)
+    >>> device_for(0)
     device(type='cpu')
     """
     if share <= 0:

@@ -23,7 +23,7 @@ def validate_epoch(epoch: Any, loop: str, due: int) -> Epoch:
     Raises:
         RunError: if it is no Epoch, one of its numbers is none, or it is not the epoch that was due.
 
-    >>> checked(Epoch(1, torch.tensor(0.5), 0.25), "my.train", 1).train_loss
+    >>> validate_epoch(Epoch(1, torch.tensor(0.5), 0.25), "my.train", 1).train_loss
     0.5
     """
     if not isinstance(epoch, Epoch):

@@ -15,7 +15,7 @@ class JobOutputFilter:
         write: takes text.
 
     >>> said = []
-    >>> own = JobsOwn(said.append)
+    >>> own = JobOutputFilter(said.append)
     >>> own("2026-01-01 00:00:00,0\tINFO job_manager.py:581 -- Runtime env is setting up.\nRunning ent")
     >>> own("rypoint for job a: x\n{}")
     >>> own.flush()

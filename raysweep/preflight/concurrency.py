@@ -43,7 +43,7 @@ def fit_gpu(memory_mb: float, gpu_mb: float, gpus: int) -> Concurrency:
     """What fits on GPUs of so much memory, a trial never spanning two.
 
     >>> fit_gpu(3000, 80_000, 2)
-    Fit(memory_mb=3600.0, available_mb=80000, gpu=0.05, slots=40)
+    Concurrency(memory_mb=3600.0, available_mb=80000, gpu=0.05, slots=40)
     """
     wanted = SPARE * memory_mb
     beside = math.floor(gpu_mb / wanted) if wanted > 0 else 1

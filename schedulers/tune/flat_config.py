@@ -12,7 +12,7 @@ from typing import Any
 def get_flat(config: Mapping[str, Any], key: str) -> list[Any]:
     """The value at a flat key, as `[value]`; `[]` where there is none (None is a value).
 
-    >>> lookup({"optimizer_config": {"lr": 0.1}}, "optimizer_config.lr")
+    >>> get_flat({"optimizer_config": {"lr": 0.1}}, "optimizer_config.lr")
     [0.1]
     """
     if key in config:
@@ -27,7 +27,7 @@ def set_flat(config: Mapping[str, Any], flat: Mapping[str, Any], searched: Seque
     A searched key that has no new value is removed: it was conditional, and is active no more. What
     is not changed is shared with `config`, not copied.
 
-    >>> overlay({"net": {"width": 8, "norm": "batch"}}, {"net.width": 16}, ["net.width", "net.norm"])
+    >>> set_flat({"net": {"width": 8, "norm": "batch"}}, {"net.width": 16}, ["net.width", "net.norm"])
     {'net': {'width': 16}}
     """
     new = dict(config)

@@ -29,7 +29,7 @@ from raysweep.study.storage.object_store import (
 def local_root(place: str | Path | None) -> Path:
     """The folder of this disk that studies kept at `place` are in, at least their small files.
 
-    >>> here("s3://bucket/runs"), here("kept")
+    >>> local_root("s3://bucket/runs"), local_root("kept")
     (PosixPath('runs'), PosixPath('kept'))
     """
     return Path("runs") if uri_of(place) or not place else Path(place)

@@ -40,7 +40,7 @@ def process_start_ticks(pid: int, proc: Path = PROC) -> str:
 def parse_driver_tag(mark: str) -> tuple[int, str, str] | None:
     """(pid, when it started, the study's folder) of a mark; None if it is none.
 
-    >>> parse("12:345:/runs/a:b")
+    >>> parse_driver_tag("12:345:/runs/a:b")
     (12, '345', '/runs/a:b')
     """
     pid, _, rest = mark.partition(":")
