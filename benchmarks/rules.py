@@ -62,14 +62,14 @@ def rules(trials: int) -> dict[str, Callable[[], Rule]]:
         "seed": 0,
     }
 
-    def maker(face: str, **words: Any) -> Callable[[], Rule]:
-        rule: type[Rule] = resolve(RULES[face])
+    def maker(method: str, **words: Any) -> Callable[[], Rule]:
+        rule: type[Rule] = resolve(RULES[method])
         known = rule.__init__.__annotations__
         filled = {word: value for word, value in needed.items() if word in known}
         return lambda: rule(max_resource=EPOCHS, **{**filled, **words})
 
-    makers = {face: maker(face) for face in RULES}
-    makers |= {name: maker(face, **words) for name, (face, words) in VARIANTS.items()}
+    makers = {method: maker(method) for method in RULES}
+    makers |= {name: maker(method, **words) for name, (method, words) in VARIANTS.items()}
     makers["ASHA audited"] = lambda: AuditedRule(makers["ASHA"](), audit_fraction=0.05)
     return makers
 

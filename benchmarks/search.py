@@ -45,8 +45,8 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402 - the environment first
 import optuna  # noqa: E402
-from faces import BUDGET, TPE, WHOLE, Bare, Face, Ours, Stock, search, trial_name  # noqa: E402
 from ray.tune.schedulers import ASHAScheduler  # noqa: E402
+from search_methods import BUDGET, TPE, WHOLE, Bare, Ours, SearchMethod, Stock, search, trial_name  # noqa: E402
 from stopping import OptunaRule, RayRule  # noqa: E402 - the benchmark beside this one
 from tables import EPOCHS, SPACE, Surrogate, config_at, surrogates  # noqa: E402
 
@@ -72,12 +72,12 @@ def _optuna_sha() -> Rule:
     return OptunaRule(pruner, max_resource=EPOCHS)
 
 
-def _ours(sampler: str, **words: Any) -> Callable[[int], Face]:
+def _ours(sampler: str, **words: Any) -> Callable[[int], SearchMethod]:
     return lambda seed: Ours(f"optuna.samplers.{sampler}", seed, **words)
 
 
 # name -> searcher, rule, how many trials at most
-STRATEGIES: dict[str, tuple[Callable[[int], Face], Callable[[], Rule], int]] = {
+STRATEGIES: dict[str, tuple[Callable[[int], SearchMethod], Callable[[], Rule], int]] = {
     "random": (_ours("RandomSampler"), _fifo, WHOLE),
     "qmc": (_ours("QMCSampler", points=()), _fifo, WHOLE),
     "tpe": (_ours("TPESampler"), _fifo, WHOLE),
@@ -223,7 +223,7 @@ def cost(trials: int, epochs: int = 10) -> Iterator[str]:
     curve = [1 / epoch for epoch in range(1, epochs + 1)]
     with tempfile.TemporaryDirectory() as folder:
         journal = optuna.storages.journal.JournalFileBackend(f"{folder}/journal.log")
-        faces: dict[str, Callable[[], Face]] = {
+        methods: dict[str, Callable[[], SearchMethod]] = {
             "ours (memory; the journal is the study's)": lambda: Ours(TPE, 0),
             "OptunaSearch, in memory": lambda: Stock(0),
             "OptunaSearch, journal file": lambda: Stock(0, storage=optuna.storages.JournalStorage(journal)),
@@ -232,19 +232,19 @@ def cost(trials: int, epochs: int = 10) -> Iterator[str]:
             ),
         }
         yield f"| {trials} trials of {epochs} epochs | CPU, ms a trial | wall, ms a trial |\n|---|---|---|"
-        for name, make in faces.items():
-            face = make()
+        for name, make in methods.items():
+            method = make()
             cpu, wall = time.process_time(), time.perf_counter()
             for number in range(trials):
-                face.ask(number)
+                method.ask(number)
                 for epoch, loss in enumerate(curve[:-1], start=1):
-                    face.report(trial_name(number), epoch, loss)
-                face.end(trial_name(number), epochs, curve[-1], "completed")
+                    method.report(trial_name(number), epoch, loss)
+                method.end(trial_name(number), epochs, curve[-1], "completed")
             cpu, wall = (time.process_time() - cpu, time.perf_counter() - wall)
             yield f"| {name} | {1000 * cpu / trials:.1f} | {1000 * wall / trials:.1f} |"
-            if isinstance(face, Ours):
+            if isinstance(method, Ours):
                 began = time.perf_counter()
-                face.searcher.export(Path(folder) / "export.db")
+                method.searcher.export(Path(folder) / "export.db")
                 spent = 1000 * (time.perf_counter() - began) / trials
                 yield f"| and its export to optuna.db, once | | {spent:.1f} |"
 

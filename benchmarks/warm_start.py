@@ -26,8 +26,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from faces import TPE, Config, Ours, first_points, search
 from search import interval, landscape
+from search_methods import TPE, Config, Ours, first_points, search
 from tables import EPOCHS, SPACE, Surrogate, surrogates
 
 from raysweep.search.optuna_space import OptunaSpace
@@ -53,14 +53,14 @@ PAIRS = [
 def study(table: Surrogate, seed: int, warm: WarmStart | None = None) -> tuple[list[Config], list[float]]:
     """A search of whole trials: what was tried, and each final loss, in order of asking."""
     points = [] if warm and (warm.observed or warm.points) else first_points(seed)
-    face = Ours(TPE, seed, points=points, warm=warm)
+    method = Ours(TPE, seed, points=points, warm=warm)
     tried: list[Config] = []
 
     def curve(config: Config) -> list[float]:
         tried.append(config)
         return table.curve(config)
 
-    search(face, FIFORule(max_resource=EPOCHS), curve, TRIALS, TRIALS * EPOCHS)
+    search(method, FIFORule(max_resource=EPOCHS), curve, TRIALS, TRIALS * EPOCHS)
     return tried, [table.curve(config)[-1] for config in tried]
 
 

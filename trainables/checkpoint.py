@@ -41,7 +41,7 @@ def load(directory: str | Path) -> dict[str, Any]:
     Nothing in the file is executed (`weights_only`).
 
     Raises:
-        Damaged: if a file is missing, or the checksum does not fit.
+        CorruptCheckpoint: if a file is missing, or the checksum does not fit.
         CheckpointError: if the format is not ours.
     """
     folder = Path(directory)

@@ -42,7 +42,7 @@ def read_verified(directory: str | Path) -> bytes:
     """The state's bytes as they were written.
 
     Raises:
-        Damaged: if a file is missing or cut, or the bytes do not fit their checksum.
+        CorruptCheckpoint: if a file is missing or cut, or the bytes do not fit their checksum.
     """
     folder = Path(directory)
     try:

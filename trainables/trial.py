@@ -118,7 +118,7 @@ class Trial:
         """Go on from a checkpoint of this trial, or of another under this trial's config.
 
         Raises:
-            Damaged: if it is not as it was written; the trial is as it was.
+            CorruptCheckpoint: if it is not as it was written; the trial is as it was.
         """
         if self.training is None:
             return

@@ -1,1 +1,1 @@
-"""The commands of launch.py, by what they are for. Parses, wires, prints; knowledge lives in the rooms."""
+"""The commands of launch.py, by what they are for: parse, call, print."""

@@ -1,4 +1,4 @@
-"""What a sweep file says, and reading it: the lowest floor of the service.
+"""What a sweep file says, and reading it: the lowest layer of the service.
 
 Importing this imports neither torch, ray, optuna nor mlflow.
 """

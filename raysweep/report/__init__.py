@@ -1,1 +1,1 @@
-"""FLOOR 4: what was learnt. Tables and findings from a study's record; Optuna's analysis and plots of it."""
+"""What was learnt. Tables and findings from a study's record; Optuna's analysis and plots of it."""

@@ -84,7 +84,7 @@ class Finish:
 
 @dataclass
 class StudyController:
-    """What the faces toward Ray share: the study's record and stream, and what is still to hand over.
+    """What the adapters to Ray share: the study's record and event bus, and what is still to hand over.
 
     Attributes:
         discard: deletes a checkpoint, now or later.

@@ -1,4 +1,4 @@
-"""Searchers behind one face, and the loop that replays a search on four virtual workers.
+"""Searchers behind one method, and the loop that replays a search on four virtual workers.
 
 Shared by search.py and warm_start.py.
 """
@@ -47,7 +47,7 @@ def first_points(seed: int) -> list[dict[str, Any]]:
     ]
 
 
-class Face(Protocol):
+class SearchMethod(Protocol):
     """What a replay asks of a searcher, whosever it is."""
 
     def ask(self, number: int) -> Config:
@@ -156,7 +156,7 @@ class Bare:
 
 
 def search(
-    face: Face,
+    method: SearchMethod,
     rule: Rule,
     curve: Callable[[Config], Sequence[float]],
     trials: int = WHOLE,
@@ -176,10 +176,10 @@ def search(
                 rule.resumed(resume)
                 trial = int(resume.trial_id)
                 paused.remove(trial)
-                face.waits(trial_name(trial), False)
+                method.waits(trial_name(trial), False)
             elif len(configs) < trials:
                 trial = len(configs)
-                configs.append(face.ask(trial))
+                configs.append(method.ask(trial))
                 curves.append(curve(configs[-1]))
                 epochs.append(0)
                 if len(configs) == trials:
@@ -195,14 +195,14 @@ def search(
         decision = rule.report(Report(name, epoch, loss, configs[trial]))
         if isinstance(decision, Stop) or epoch == EPOCHS:
             ending = "completed" if epoch == EPOCHS and np.isfinite(loss) else "stopped"
-            face.end(name, epoch, loss, ending if np.isfinite(loss) else "diverged")
+            method.end(name, epoch, loss, ending if np.isfinite(loss) else "diverged")
             if ending == "completed":
                 found.append((spent, len(configs), loss))
             continue
-        face.report(name, epoch, loss)
+        method.report(name, epoch, loss)
         if isinstance(decision, Pause):
             paused.add(trial)
-            face.waits(name, True)
+            method.waits(name, True)
         elif spent + len(running) < budget:
             assert isinstance(decision, Continue)
             heapq.heappush(running, (now + 1, spent, trial))
