@@ -125,9 +125,9 @@ def sync(study: str, runs: Path, **places: Any) -> int:
 
 def sync_one(folder: StudyFolder, tracker: TrackingProcess, final_state: FinalState | None = None) -> int:
     """Send what is lacking of one study; 1 if that did not go well."""
-    from raysweep.tracking import waiting
+    from raysweep.tracking import count_unsent
 
-    lacked, trouble = waiting(folder.path, tracker.uri)
+    lacked, trouble = count_unsent(folder.path, tracker.uri)
     warn([trouble] if trouble else [])
     tracker.start()
     tracker.finish(SYNC_S, final_state)

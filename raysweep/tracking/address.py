@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from raysweep.config import Problem, SweepError
+from raysweep.study.storage.secrets import hide_passwords
 
 SQLITE = "sqlite:///"
 SERVER = ("http://", "https://")
@@ -64,15 +65,6 @@ def without_login(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def shown(uri: str) -> str:
-    """An address for eyes: a database's without its password.
-
-    >>> shown("postgresql://me:secret@db/mlflow")
-    'postgresql://me:***@db/mlflow'
-    """
-    return re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:***@", uri)
-
-
 def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
     """Have the user and the password of an address stand where MLflow's client looks for them.
 
@@ -117,9 +109,9 @@ def unreachable_database(uri: str, timeout_s: float = PROBE_S) -> str:
         parts = urlsplit(uri)
         host, port = parts.hostname or "localhost", parts.port or PORTS[kind]
     except ValueError as error:
-        return f"{shown(uri)}: {error}"
+        return f"{hide_passwords(uri)}: {error}"
     try:
         socket.create_connection((host, port), timeout_s).close()
     except OSError as error:
-        return f"{shown(uri)} does not answer ({host}:{port}: {error.strerror or error})"
+        return f"{hide_passwords(uri)} does not answer ({host}:{port}: {error.strerror or error})"
     return ""

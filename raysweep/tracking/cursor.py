@@ -30,6 +30,7 @@ class Cursor:
         parent: run id of the sweep's run.
         runs: trial id -> run id.
         sent: events of the journal, from its first, that MLflow has.
+        last_sum: the journal's chained sum at the last of them, which tells it from another history's.
     """
 
     uri: str = ""
@@ -38,6 +39,7 @@ class Cursor:
     parent: str = ""
     runs: dict[str, str] = field(default_factory=dict)
     sent: int = 0
+    last_sum: int = 0
 
     def save(self, path: Path) -> None:
         """Replace the file as a whole.

@@ -42,15 +42,15 @@ def open_parent_run(store: Store, experiment_id: str, parent: ParentRun | None) 
     if parent is None:
         return ""
     run_id = store.find(experiment_id, parent.study_id).get(PARENT, "")
-    fresh = not run_id
+    is_new = not run_id
     change = _change(parent, parent.tags)
     change.status = "RUNNING"
-    if fresh:
+    if is_new:
         change.params = {entity_key(key): param_text(value) for key, value in parent.settings.items()}
         change.texts = {"sweep.yaml": parent.sweep_yaml}
         identity = {"kind": KIND, "study": parent.study, "study_id": parent.study_id}
         run_id = store.create(experiment_id, change, identity, "")
-    store.write(run_id, change, fresh=fresh)
+    store.write(run_id, change, is_new=is_new)
     return run_id
 
 
