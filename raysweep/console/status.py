@@ -1,4 +1,4 @@
-"""`launch.py status` and `list`: what status.json and a cluster's jobs say, for human eyes."""
+"""`launch.py status` and `list`: status.json and the jobs of a cluster, as text."""
 
 from __future__ import annotations
 

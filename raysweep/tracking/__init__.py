@@ -1,4 +1,4 @@
-"""What is remembered elsewhere: MLflow, which only the tracking process imports."""
+"""Experiment tracking: MLflow, which only the tracking process imports."""
 
 from raysweep.tracking.address import log_in, refuse_file_store, without_login
 from raysweep.tracking.cursor import store_of

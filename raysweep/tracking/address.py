@@ -66,7 +66,7 @@ def without_login(uri: str) -> str:
 
 
 def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
-    """Have the user and the password of an address stand where MLflow's client looks for them.
+    """Put the user and the password of an address where MLflow's client looks for them.
 
     They are those of the address itself, or of `MLFLOW_TRACKING_URI` where that is the same server; what the
     user has set already stands.
@@ -86,7 +86,7 @@ def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
 
 
 def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
-    """Say before anything runs that MLflow takes no store of plain files any more.
+    """Refuse a store of plain files before anything runs: MLflow does not support these any more.
 
     Raises:
         SweepError: if it is one.
@@ -100,7 +100,7 @@ def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
 
 
 def unreachable_database(uri: str, timeout_s: float = PROBE_S) -> str:
-    """Why nobody answers at a database's address, in one line; "" if somebody does, or none is known."""
+    """Why a database cannot be reached, in one line; "" if it can, or if its port is not known."""
     scheme, _, rest = uri.partition("://")
     kind = scheme.partition("+")[0]
     if kind not in PORTS or not rest:

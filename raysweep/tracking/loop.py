@@ -85,7 +85,7 @@ def track(folder: Path, facts: SweepFacts, uri: str, orders: io.FileIO) -> None:
         pause_s = tracker.advance()
         restart_watchdog()
     order = orders.readline()
-    if not order:  # the driver was killed: nobody reads an answer
+    if not order:  # the driver was killed: no answer is read
         tracker.finish(FINISH_S, FinalState(time.time(), {"state": "interrupted"}))
         return
     finishing, fields = True, json.loads(order)

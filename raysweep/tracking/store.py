@@ -1,7 +1,7 @@
 """One study's runs in one MLflow store. The only file that imports mlflow, and only when it connects.
 
 Importing mlflow takes about two seconds, a is_new SQLite store two more: both happen in the
-tracker's thread.
+tracking process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from raysweep.tracking.projection import PARENT, RunUpdate
 
 BATCH_METRICS, BATCH_PARAMS = 800, 100  # MLflow: 1000 metrics, 100 params, 1000 of all kinds a call
 PAGE = 1000  # runs a search answers at once
-# Words of MLflow for "never": anything else (500, 503, a lost connection, a token refused) may mend.
+# MLflow's error codes for "never": anything else (500, 503, a lost connection, a token refused) may pass.
 FINAL = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 )
@@ -32,7 +32,7 @@ NO_SERVER = "answers, but not as an MLflow server does"
 HEALTH_TIMEOUT_S = 60.0  # as below: a server that takes half a minute for a call is slow, not dead
 # For this process, and only where the user has not chosen. No retries inside the client: it would
 # repeat a `create_run` whose answer was lost and so make a second run; we look it up by tag instead.
-# A minute for one call lets a very slow server be served; nobody waits for it.
+# A minute for one call lets a very slow server be used; the sweep does not wait for it.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
@@ -120,7 +120,7 @@ class Store:
         return str(given)
 
     def check_run(self, run_id: str) -> None:
-        """See that the store has a run: that it answers, and not somebody else in its place.
+        """Check that the store has a run: that it answers, and not another program in its place.
 
         Raises:
             Unreachable: if not.
@@ -258,7 +258,7 @@ def check_health(uri: str, timeout_s: float = HEALTH_TIMEOUT_S) -> None:
         timeout_s: how long it may take to answer.
 
     Raises:
-        Unreachable: if nobody answers, or only that it cannot work.
+        Unreachable: if there is no answer, or one that says that it cannot work.
     """
     uri = log_in(uri, os.environ)
     try:

@@ -206,7 +206,7 @@ class Tracker:
         return store
 
     def _continue_from_cursor(self, store: Store, experiment_id: str, study_id: str) -> None:
-        """Fold what MLflow has, by the cursor; start over if the store was made anew."""
+        """Fold what MLflow has, by the cursor; start over if the store is a new one."""
         known = self._cursor
         same = (known.study_id, known.experiment_id) == (study_id, experiment_id)
         if same and known.parent and store.has_run(known.parent):
@@ -295,7 +295,7 @@ class Tracker:
             self._outbox.extendleft(reversed(self._delivered))
             self._delivered.clear()
             raise
-        except Refused as error:  # somebody deleted it
+        except Refused as error:  # a user deleted it
             self._count_refusal(error)
         self._delivered.clear()
         self._cursor.sent, self._cursor.last_sum = self._folded, self._sum

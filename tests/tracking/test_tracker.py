@@ -3,11 +3,13 @@
 import json
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -392,7 +394,7 @@ def test_artifacts_that_cannot_be_written_do_not_hold_up_the_numbers(shelf: Shel
 
 
 def test_a_folder_that_takes_no_cursor_does_not_stop_the_sending(shelf: Shelf) -> None:
-    (shelf.folder / "tracking.tmp").mkdir()  # the draft cannot be written, whoever we are
+    (shelf.folder / "tracking.tmp").mkdir()  # the draft cannot be written, even by root
     tracker = shelf.track(story.two_trials())
     assert "tracking.json" in tracker.trouble
 
@@ -439,3 +441,31 @@ def test_a_damaged_journal_is_sent_up_to_the_damage(shelf: Shelf) -> None:
     assert tracker.finish(60) == 1
     assert tracker.trouble == f"{segment}:3: damaged line: it is not as it was written"
     assert json.loads((shelf.folder / "tracking.json").read_text())["sent"] == 8
+
+
+def test_an_epoch_passes_five_modules_from_the_journal_to_the_store(shelf: Shelf) -> None:
+    """docs/architecture.md lists the way; `records` is the fold that every reader of the journal has."""
+    shelf.track([story.begun(), *story.asked("00000")])
+    shelf.write([story.reported("00000", 1, 0.123456789)])
+    tracker, modules = shelf.tracker(), set[str]()
+
+    def note_module(frame: FrameType, kind: str, _: object) -> None:
+        module = frame.f_globals.get("__name__", "")
+        if kind == "call" and module.startswith("raysweep."):
+            names = frame.f_code.co_varnames[: frame.f_code.co_argcount]
+            if any("0.123456789" in repr(frame.f_locals[name]) for name in names if name != "self"):
+                modules.add(module)
+
+    sys.setprofile(note_module)
+    try:
+        tracker.advance()
+    finally:
+        sys.setprofile(None)
+    assert shelf.history("00000", "val_loss") == [(1, 0.123456789)]
+    assert modules == {
+        "raysweep.study.journal.log",
+        "raysweep.study.journal.records",
+        "raysweep.tracking.projection",
+        "raysweep.tracking.store",
+        "raysweep.tracking.tracker",
+    }
