@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from raysweep.runner.common import CLONE, echo_err, find_study, run_on_cluster, 
 from raysweep.runner.run_study import print_tracking, tracker_of
 from raysweep.study.journal.log import JournalError
 from raysweep.study.journal.repair import find_damage, keep_sound_part
+from raysweep.study.journal.status_fields import StudyStatus
 from raysweep.study.journal.status_file import read_status
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
 from raysweep.study.storage.locations import local_root, replace_journal
@@ -47,7 +49,7 @@ def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
         from raysweep.cluster import remote_commands
 
         job, word = remote_commands.look(target, study)
-        print_job(stdout(), asdict(job) | {"last": word}, as_json=as_json)
+        print_job(stdout(), job, word, as_json=as_json)
         return
     facts = read_status(find_study(study, runs, staged=True).path)
     if as_json:
@@ -66,7 +68,7 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
     if target.far:
         from raysweep.cluster import remote_commands
 
-        print_jobs(stdout(), [asdict(job) for job in remote_commands.listed(target)], as_json=as_json)
+        print_jobs(stdout(), remote_commands.listed(target), as_json=as_json)
         return
     print_studies(stdout(), studies(runs), as_json=as_json)
 
@@ -125,9 +127,9 @@ def sync(study: str, runs: Path, **places: Any) -> int:
 
 def sync_one(folder: StudyFolder, tracker: TrackingProcess, final_state: FinalState | None = None) -> int:
     """Send what is lacking of one study; 1 if that did not go well."""
-    from raysweep.tracking import waiting
+    from raysweep.tracking import count_unsent
 
-    lacked, trouble = waiting(folder.path, tracker.uri)
+    lacked, trouble = count_unsent(folder.path, tracker.uri)
     warn([trouble] if trouble else [])
     tracker.start()
     tracker.finish(SYNC_S, final_state)
@@ -183,11 +185,10 @@ def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
         return uri, trouble_with(uri)
 
     checks = look(runs, os.environ, Path.home(), tracking=tracking, try_ray=try_ray)
-    found = [asdict(check) for check in checks]
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
-        print_checks(stdout(), found)
+        print_checks(stdout(), checks)
     return 1 if any(check.state == "problem" for check in checks) else 0
 
 
@@ -203,7 +204,9 @@ def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> Non
     if target.far:
         from raysweep.cluster import remote_commands
 
-        facts = asdict(remote_commands.stop(target, study, now=now, clone=CLONE, say=echo_err))
+        facts: Mapping[str, Any] = asdict(
+            remote_commands.stop(target, study, now=now, clone=CLONE, say=echo_err)
+        )
     else:
         from raysweep.cluster import background
 
@@ -223,7 +226,7 @@ def ui(cluster: Path) -> None:
     remote_commands.show_pages(cluster, click.echo)
 
 
-def studies(runs: Path) -> list[dict[str, Any]]:
+def studies(runs: Path) -> list[StudyStatus]:
     """What status.json says of every study under a folder, oldest first; a warning on each unreadable one."""
     found = []
     for meta in sorted(local_root(runs).glob("*/study.json")):

@@ -162,7 +162,7 @@ def preflight(
     if wants_json:
         click.echo(json.dumps(seen.as_json(), indent=1))
     else:
-        print_preflight(stdout(), seen.as_json())
+        print_preflight(stdout(), seen)
     return ExitCode.PREFLIGHT if seen.problems else ExitCode.DONE
 
 
@@ -203,12 +203,12 @@ def plan(
         found = affordable(sweep, hours, by.costs, by.draw) if hours else planned(sweep, by.costs, by.draw)
     if wants_json:
         click.echo(json.dumps(found.as_json() | {"assumed": by.assumed}, indent=1))
-    elif sweep.stages:
-        print_staged_plan(console, found.as_json(), by.assumed, datetime.now())
-    elif hours:
-        print_affordable(console, found.as_json(), by.assumed)
+    elif isinstance(found, StagedPlan):
+        print_staged_plan(console, found, by.assumed, datetime.now())
+    elif isinstance(found, Affordable):
+        print_affordable(console, found, by.assumed)
     else:
-        print_plan(console, found.as_json(), by.assumed, datetime.now())
+        print_plan(console, found, by.assumed, datetime.now())
 
 
 def ask(question: str, default: Any) -> Any:

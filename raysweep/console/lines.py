@@ -32,12 +32,12 @@ class Lines(StudyView):
     ) -> None:
         super().__init__(facts, record, clock=clock)
         self._stream = sys.stdout if stream is None else stream
-        self._spoke_at = clock()
+        self._printed_at = clock()
         self._trials_over = sum(trial.outcome is not None for trial in record.trials.values())
 
     def open(self) -> None:
         """Count the quiet seconds from here: starting Ray took some."""
-        self._spoke_at = self._clock()
+        self._printed_at = self._clock()
 
     def draw(self, events: list[Event]) -> None:
         """Print the trials that ended; if it was quiet for ten seconds, how far the study is."""
@@ -47,12 +47,12 @@ class Lines(StudyView):
             self.show(self._trial_line(event))
         if len(ended) > AT_ONCE:
             self.show(f"... and {len(ended) - AT_ONCE} more trials ended")
-        if not ended and self._clock() - self._spoke_at >= EVERY_S:
+        if not ended and self._clock() - self._printed_at >= EVERY_S:
             self.show(study_line(self.progress(), self.facts))
 
     def show(self, line: str) -> None:
-        """Print a line and flush it: whoever reads the log reads it now."""
-        self._spoke_at = self._clock()
+        """Print a line and flush it, so that a reader of the log sees it at once."""
+        self._printed_at = self._clock()
         with contextlib.suppress(BrokenPipeError):  # a caller's own stream; the sweep goes on
             self._stream.write(printable(line) + "\n")
             self._stream.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,47 +13,51 @@ from raysweep.console.doctor import print_checks
 from raysweep.console.formatting import number, settings
 from raysweep.console.rows import print_row
 
+if TYPE_CHECKING:
+    from raysweep.preflight.preflight import Preflight
 
-def print_preflight(console: Console, seen: Mapping[str, Any]) -> None:
+
+def print_preflight(console: Console, preflight: Preflight) -> None:
     """Print the configurations, the checks and the `--set` that makes the sweep fit.
 
     Args:
         console: where to.
-        seen: a preflight, as its JSON.
+        preflight: of a sweep.
     """
-    if seen["configurations"]:
-        console.print(_rehearsals(seen["configurations"]))
+    if preflight.rehearsals:
+        console.print(_dry_run_table(preflight))
         console.print()
-    print_checks(console, seen["checks"])
-    if seen["set"]:
-        print_row(console, "what fits", f"--set {seen['set']}", "bold")
+    print_checks(console, preflight.checks)
+    if preflight.sets:
+        print_row(console, "what fits", f"--set {preflight.sets}", "bold")
 
 
-def _rehearsals(configurations: Mapping[str, Mapping[str, Any]]) -> Table:
+def _dry_run_table(preflight: Preflight) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("configuration", "", "val_loss", "s/epoch", "MiB", "parameters"):
         table.add_column(
             heading, no_wrap=True, justify="left" if heading in ("configuration", "") else "right"
         )
     table.add_column("settings", overflow="fold")
-    for name, one in configurations.items():
-        style = {"ran": "green", "diverged": "yellow", "slow": "yellow"}.get(one["outcome"], "bold red")
-        ran = one["outcome"] == "ran"
+    for name, one in preflight.rehearsals.items():
+        style = {"ran": "green", "diverged": "yellow", "slow": "yellow"}.get(one.outcome, "bold red")
+        ran = one.outcome == "ran"
         measured = (
             (
-                number(one["val_losses"][-1]),
-                f"{one['epoch_s']:.2g}",
-                f"{one['memory_mb']:.0f}",
-                str(one["parameters"]),
+                number(one.val_losses[-1]),
+                f"{one.epoch_s:.2g}",
+                f"{one.memory_mb:.0f}",
+                str(one.parameters),
             )
             if ran
             else ("-", "-", "-", "-")
         )
-        table.add_row(name, Text(one["outcome"], style), *measured, settings(_bare(one["config"])))
+        config = settings(_shorten_classes(preflight.configs[name]))
+        table.add_row(name, Text(one.outcome, style), *measured, config)
     return table
 
 
-def _bare(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with classes by their last name: a table has no room for more."""
+def _shorten_classes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with classes by their last name: a table has no space for more."""
     dotted = ("net", "optimizer", "scheduler", "criterion", "data")
     return {key: str(value).rpartition(".")[2] if key in dotted else value for key, value in config.items()}

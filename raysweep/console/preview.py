@@ -18,7 +18,7 @@ from schedulers.space import Categorical, Domain
 
 
 def print_preview(console: Console, sweep: Sweep, *, slots: int, gpu: float) -> None:
-    """Print the sweep: who searches, who stops, what runs, how much at once and at most.
+    """Print the sweep: its sampler, its trial scheduler, what runs, how much at once and at most.
 
     Args:
         console: where to.

@@ -19,7 +19,7 @@ AT_MOST = 30  # stopped trials that are listed; all are in --json
 def print_replay(
     console: Console, facts: Facts, trials: Mapping[str, TrialRecord], objective: str, seen: StudyReplay
 ) -> None:
-    """Print what was replayed, what it would have saved and lost, and who would have ended when.
+    """Print what was replayed, what it would have saved and lost, and which trials would have ended when.
 
     Args:
         console: where to.
@@ -50,9 +50,8 @@ def print_replay(
         console, "trials", f"{len(seen.finished)} would have finished, {len(seen.stopped)} ended earlier"
     )
     if seen.found is None:
-        print_row(
-            console, "best", f"{named(seen.best)} would have been lost: nobody would have finished", "yellow"
-        )
+        lost = f"{named(seen.best)} would have been lost: no trial would have finished"
+        print_row(console, "best", lost, "yellow")
     elif seen.regret == 0:
         print_row(console, "best", f"{named(seen.found)} would have been found", "bold green")
     else:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,10 +13,11 @@ from raysweep.console.formatting import number
 from raysweep.console.rows import print_row
 from raysweep.launch_command import launch_command, typed
 from raysweep.study.results.model_card import gap, mean_of, score_key
+from raysweep.study.results.retrain_fields import CandidateFields, RetrainFields
 from raysweep.study.results.seed_race import BASELINE
 
 
-def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) -> None:
+def print_retraining(console: Console, result: RetrainFields, folder: Path) -> None:
     """Print what a retraining has shown.
 
     Args:
@@ -25,7 +25,7 @@ def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) 
         result: see `raysweep.study.results.finalize`.
         folder: of the retraining.
     """
-    console.print(standings(result))
+    console.print(standings_table(result["metric"], result["standings"]))
     for one in result["standings"]:
         if one["out"]:
             print_row(console, "dropped", f"{one['what']}: {one['out']}")
@@ -53,17 +53,14 @@ def print_retraining(console: Console, result: Mapping[str, Any], folder: Path) 
         print_row(console, "", launch_command("predict", folder / result["model"], "TABLE.csv"))
 
 
-def standings(result: Mapping[str, Any]) -> Table:
-    """The candidates of a race, best first; `result` as `raysweep.study.results.finalize.plain` makes it.
-
-    Beside the standings it gives the `metric`.
-    """
+def standings_table(metric: str, standings: Sequence[CandidateFields]) -> Table:
+    """The candidates of a race, best first."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("configuration", no_wrap=True)
-    for column in (result["metric"], "± 95%", "std", "seeds", "P(best)", "sweep"):
+    for column in (metric, "± 95%", "std", "seeds", "P(best)", "sweep"):
         table.add_column(column, justify="right", no_wrap=True)
-    for one in result["standings"]:
-        half = "-" if one["low"] is None else f"{(one['high'] - one['low']) / 2:.3g}"
+    for one in standings:
+        half = "-" if one["low"] is None or one["high"] is None else f"{(one['high'] - one['low']) / 2:.3g}"
         chance = "dropped" if one["out"] else "-" if one["p_best"] is None else f"{one['p_best']:.0%}"
         std = "-" if one["std"] is None else f"{one['std']:.3g}"
         row = (number(one["mean"]), half, std, str(len(one["seeds"])), chance, number(one["sweep_value"]))
@@ -71,7 +68,7 @@ def standings(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def _lead(result: Mapping[str, Any]) -> str:
+def _lead(result: RetrainFields) -> str:
     """The winner's lead over the next, held against what seeds alone do."""
     if result["margin"] is None:
         return "nothing to compare it with"
@@ -80,10 +77,9 @@ def _lead(result: Mapping[str, Any]) -> str:
     return lead if result["clear"] else f"{lead}: within seed noise, take either"
 
 
-def _print_scores(console: Console, result: Mapping[str, Any]) -> None:
+def _print_scores(console: Console, result: RetrainFields) -> None:
     key, seed = score_key(result["metric"]), str(result["model_seed"])
-    for split, name in (("val", "validation"), ("test", "test")):
-        scores = result[split]
+    for split, scores, name in (("val", result["val"], "validation"), ("test", result["test"], "test")):
         if scores is None:
             continue
         single = ", ".join(f"{word} {number(value)}" for word, value in scores["members"][seed].items())

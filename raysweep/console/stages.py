@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from raysweep.console.formatting import number, settings
 from raysweep.console.rows import print_row
+from raysweep.study.journal.status_fields import BestFields, StudyStatus
 
 
 def print_stage(console: Console, lines: Sequence[str]) -> None:
@@ -18,21 +18,21 @@ def print_stage(console: Console, lines: Sequence[str]) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def print_stages(console: Console, status: Mapping[str, Any]) -> None:
-    """Print the stages of a study and its incumbent; `status` as its status.json has it."""
+def print_stages(console: Console, status: StudyStatus, exit_code: int, reason: str) -> None:
+    """Print the stages of a study, how the attempt ended, and the best of the study."""
     console.print()
     console.print(stages_table(status))
     print_row(
         console,
         "study",
-        f"{status['study']}: {status['reason']}",
-        "bold green" if status["exit_code"] == 0 else "bold yellow",
+        f"{status['study']}: {reason}",
+        "bold green" if exit_code == 0 else "bold yellow",
     )
     if status["best"]:
-        print_row(console, "best", best_line(status), "bold")
+        print_row(console, "best", best_line(status["best"], status["metric"]), "bold")
 
 
-def stages_table(status: Mapping[str, Any]) -> Table:
+def stages_table(status: StudyStatus) -> Table:
     """A row for each stage."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("stage", "kind", "state", "trials", "epochs", f"best {status['metric']}"):
@@ -40,23 +40,22 @@ def stages_table(status: Mapping[str, Any]) -> Table:
     for one in status["stages"]:
         trials, best = one["trials"], one["best"]
         count = f"{trials.get('asked', 0)}/{trials['wanted']}" if trials.get("wanted") else "-"
-        value = f"{number(best['value'])} ({_who(best)})" if best else "-"
+        value = f"{number(best['value'])} ({_trial_or_baseline(best)})" if best else "-"
         table.add_row(one["name"], one["kind"], one["state"], count, str(one["epochs"] or "-"), value)
     return table
 
 
-def best_line(status: Mapping[str, Any]) -> str:
-    """The incumbent of a staged study in one line."""
-    best = status["best"]
-    value = f"{status['metric']} {number(best['value'])}"
+def best_line(best: BestFields, metric: str) -> str:
+    """The best of a study with stages, in one line."""
+    value = f"{metric} {number(best['value'])}"
     if best["status"] == "validated":
         spread = "" if best["std"] is None else f" ± {best['std']:.2g}"
         value += f"{spread} over {best['seeds']} seeds"
     else:
         value += f" at epoch {best['epoch']}"
-    return f"{_who(best)}, stage {best['stage']}: {value}  {settings(best['config'])}"
+    return f"{_trial_or_baseline(best)}, stage {best['stage']}: {value}  {settings(best['config'])}"
 
 
-def _who(best: Mapping[str, Any]) -> str:
+def _trial_or_baseline(best: BestFields) -> str:
     """What a best is: a trial, or the run that was there before the search."""
     return "the run as it was" if best["trial"] == "baseline" else f"trial {int(best['trial'])}"

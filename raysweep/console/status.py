@@ -1,10 +1,11 @@
-"""`launch.py status` and `list`: what status.json and a cluster's jobs say, for human eyes."""
+"""`launch.py status` and `list`: status.json and the jobs of a cluster, as text."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -12,11 +13,15 @@ from rich.table import Table
 from raysweep.console.formatting import number, settings
 from raysweep.console.rows import print_row
 from raysweep.console.stages import best_line, stages_table
+from raysweep.study.journal.status_fields import StudyStatus
+
+if TYPE_CHECKING:
+    from raysweep.cluster.jobs import Job
 
 NOT_A_STATUS = ("wanted", "asked")
 
 
-def print_status(console: Console, status: Mapping[str, Any]) -> None:
+def print_status(console: Console, status: StudyStatus) -> None:
     """Print what `raysweep.study.journal.status_file.read_status` read."""
     trials = status["trials"]
     counts = ", ".join(f"{count} {name}" for name, count in trials.items() if name not in NOT_A_STATUS)
@@ -35,23 +40,23 @@ def print_status(console: Console, status: Mapping[str, Any]) -> None:
     if (best := status["best"]) and "stages" not in status:
         value = f"{status['metric']} {number(best['value'])} at epoch {best['epoch']}"
         print_row(console, "best", f"trial {int(best['trial'])}: {value}  {settings(best['config'])}")
-    for place, found in enumerate(status.get("front", ())):
-        values = ", ".join(f"{name} {number(value)}" for name, value in found["values"].items())
-        line = f"trial {int(found['trial'])}: {values}  {settings(found['config'])}"
+    for place, point in enumerate(status.get("front", ())):
+        values = ", ".join(f"{name} {number(value)}" for name, value in point["values"].items())
+        line = f"trial {int(point['trial'])}: {values}  {settings(point['config'])}"
         print_row(console, "" if place else "front", line)
 
 
-def print_parts(console: Console, status: Mapping[str, Any]) -> None:
+def print_parts(console: Console, status: StudyStatus) -> None:
     """Print the stages of a staged study, what each was made of, and its incumbent."""
     console.print(stages_table(status))
     for one in status["stages"]:
         for place, line in enumerate(one["made_of"]):
             print_row(console, "" if place else one["name"], line)
     if status["best"]:
-        print_row(console, "best", best_line(status))
+        print_row(console, "best", best_line(status["best"], status["metric"]))
 
 
-def print_studies(console: Console, studies: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def print_studies(console: Console, studies: Sequence[StudyStatus], *, as_json: bool) -> None:
     """Print the studies of a folder, one line each."""
     if as_json:
         console.print_json(data=list(studies))
@@ -66,24 +71,24 @@ def print_studies(console: Console, studies: Sequence[Mapping[str, Any]], *, as_
     console.print(table if studies else "no study here yet")
 
 
-def print_job(console: Console, job: Mapping[str, Any], *, as_json: bool) -> None:
-    """Print a cluster's job, with the last line it said."""
+def print_job(console: Console, job: Job, last: str, *, as_json: bool) -> None:
+    """Print a cluster's job, with the last line of its output."""
     if as_json:
-        console.print_json(data=dict(job))
+        console.print_json(data=asdict(job) | {"last": last})
         return
-    print_row(console, "study", job["study"])
-    print_row(console, "job", f"{job['id']}, submitted by {job['user']}: {job['command']}")
-    print_row(console, "state", job["status"].lower())
-    print_row(console, "last", job["last"])
+    print_row(console, "study", job.study)
+    print_row(console, "job", f"{job.id}, submitted by {job.user}: {job.command}")
+    print_row(console, "state", job.status.lower())
+    print_row(console, "last", last)
 
 
-def print_jobs(console: Console, jobs: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+def print_jobs(console: Console, jobs: Sequence[Job], *, as_json: bool) -> None:
     """Print a cluster's jobs, one line each."""
     if as_json:
-        console.print_json(data=list(jobs))
+        console.print_json(data=[asdict(job) for job in jobs])
         return
     table = Table("id", "state", "by", "started", box=None, header_style="dim")
     for job in jobs:
-        started = time.strftime("%m-%d %H:%M", time.localtime(job["started_at"]))
-        table.add_row(job["id"], job["status"].lower(), job["user"], started)
+        started = time.strftime("%m-%d %H:%M", time.localtime(job.started_at))
+        table.add_row(job.id, job.status.lower(), job.user, started)
     console.print(table if jobs else "no sweep on this cluster yet")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-VANISHED = (errno.EPIPE, errno.EIO, errno.EBADF)  # nobody reads any more: no fault of the output
+VANISHED = (errno.EPIPE, errno.EIO, errno.EBADF)  # the reader is gone: no fault of the output
 
 
 class ForgivingFile(io.RawIOBase):
@@ -81,7 +81,7 @@ def protect_streams() -> list[ForgivingFile]:
 
 
 def unwritten(files: list[ForgivingFile]) -> str:
-    """Why output was lost although somebody waits for it (a full disk), in one line, or ""."""
+    """Why output was lost although it has a reader (a full disk), in one line, or ""."""
     sys.stdout.flush()
     lost = next((file.error for file in files if file.error and file.error.errno not in VANISHED), None)
     return f"the output could not be written: {lost.strerror}" if lost else ""

@@ -122,8 +122,8 @@ def print_places(
     if failed and exit_code in FAILED:
         print_row(console, "traceback", f"{shlex.quote(typed(folder))}/trials/{failed}/error.txt", "red")
         own = " --adopt-code  (takes your modules as they then are)" if left else ""
-        again = launch_command("resume", folder) + own if left else "run it anew, with `--name ANOTHER`"
-        print_row(console, "once mended", again)
+        again = launch_command("resume", folder) + own if left else "run it again, with `--name ANOTHER`"
+        print_row(console, "once fixed", again)
     elif exit_code in RESUMABLE:
         print_row(console, "carry on", launch_command("resume", folder))
     elif exit_code == 0 and not (folder.parent / "study.json").exists():  # a retraining has its own table

@@ -39,7 +39,7 @@ class StudyView(ABC):
         self._clock = clock
         self._events: deque[Event] = deque()
         self._lines: deque[str] = deque()
-        self._told_unsaved = False
+        self._reported_unsaved = False
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="view", daemon=True)
         self._epochs_before = record.epochs
@@ -88,18 +88,18 @@ class StudyView(ABC):
         while self._events:
             events.append(self._events.popleft())
             self.record.apply(events[-1])
-            self._tell_of_trouble(events[-1])
+            self._report_trouble(events[-1])
             if self._first_s is None and isinstance(events[-1], EpochReported):
                 self._first_s = self._clock() - self._since
         self.draw(events)
 
-    def _tell_of_trouble(self, event: Event) -> None:
+    def _report_trouble(self, event: Event) -> None:
         """Say in a line what the picture does not show; of a disk that refuses only the first time."""
         if isinstance(event, TrialRecovered):
             cause = last_line(event.error)
             self.show(f"trial {int(event.trial)} lost its process and goes on: {cause}")
-        elif isinstance(event, CheckpointFailed) and not self._told_unsaved:
-            self._told_unsaved = True
+        elif isinstance(event, CheckpointFailed) and not self._reported_unsaved:
+            self._reported_unsaved = True
             self.show(f"{event.error}; trials go on, and would begin further back after an interruption")
 
     def _run(self) -> None:

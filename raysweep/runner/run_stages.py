@@ -15,7 +15,7 @@ from raysweep.config import Sweep, SweepError
 from raysweep.config.stage import LR
 from raysweep.console.console import stdout
 from raysweep.console.live import watch
-from raysweep.console.retrain import standings
+from raysweep.console.retrain import standings_table
 from raysweep.console.stages import print_stage, print_stages
 from raysweep.console.summary import print_places, print_summary
 from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
@@ -73,7 +73,7 @@ def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool
         names = ", ".join(stage.name for stage in sweep.stages)
         console.print(f"{sweep.study_name}: {len(sweep.stages)} stages ({names}), {target}", highlight=False)
         outcome = _attempt(sweep, folder, target, console, sync, check)
-        print_stages(console, summary(folder, sweep) | outcome._asdict())
+        print_stages(console, summary(folder, sweep), outcome.exit_code, outcome.reason)
         print_places(console, folder.path, folder.best_file, outcome.exit_code)
     print_storage(console, folder, sync)
     announce_end(sweep, folder)
@@ -191,7 +191,7 @@ class StagesRunner:
                 self.console, view.facts, finish.record, view.progress(), finish.exit_code, finish.reason
             )
             if "verdict" in part.facts:
-                self.console.print(standings({"metric": sweep.metric, **part.facts["verdict"]}))
+                self.console.print(standings_table(sweep.metric, part.standings))
             warn(finish.notes)
             print_tracking(self.console, tracker)
         return StagesOutcome(finish.exit_code, finish.reason, finish.code)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -152,7 +152,7 @@ def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
     """Do what the sweep's `on_end` says."""
     if not sweep.on_end:
         return
-    facts = read_status(folder.path)
+    facts: Mapping[str, Any] = read_status(folder.path)
     said = {key: facts[key] for key in ("study", "state", "exit_code", "reason", "code", "metric", "epochs")}
     best = facts["best"] or {"trial": None, "value": None}
     said |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}

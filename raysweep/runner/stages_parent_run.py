@@ -1,4 +1,4 @@
-"""What MLflow is told of a staged sweep as a whole."""
+"""What MLflow shows of a staged sweep as a whole: its parent run."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def final_state_of(study: StudyFolder, sweep: Sweep, now: StageState) -> FinalSt
     from raysweep.tracking import FinalState
 
     parts = stage_states(study)
-    over = {part.stage.name: part.over for part in parts}
-    state = "finished" if all(over.values()) else "running" if over[now.stage.name] else "interrupted"
+    ended = {part.stage.name: part.over for part in parts}
+    state = "finished" if all(ended.values()) else "running" if ended[now.stage.name] else "interrupted"
     values = []
     for place, part in enumerate(parts):
         best = best_of_stages(sweep, parts[: place + 1]) if part.over else None
@@ -53,7 +53,7 @@ def final_state_of(study: StudyFolder, sweep: Sweep, now: StageState) -> FinalSt
 
 
 def _tags(sweep: Sweep, parts: Sequence[StageState], now: StageState, state: str) -> dict[str, str]:
-    """The stage, the incumbent, and of every stage how it ended and what it was made of."""
+    """The stage, the incumbent, and for every stage how it ended and what it was derived from."""
     tags = {"stage": now.stage.name, "state": state}
     for part in parts:
         if part.over:

@@ -1,9 +1,9 @@
-"""What is remembered elsewhere: MLflow, which only the tracking process imports."""
+"""Experiment tracking: MLflow, which only the tracking process imports."""
 
 from raysweep.tracking.address import log_in, refuse_file_store, without_login
 from raysweep.tracking.cursor import store_of
 from raysweep.tracking.parent_run import FinalState
-from raysweep.tracking.process import TrackingProcess, waiting
+from raysweep.tracking.process import TrackingProcess, count_unsent
 from raysweep.tracking.provenance import provenance
 from raysweep.tracking.reachability import trouble_with
 from raysweep.tracking.runs import ParentRun, SweepFacts, store_uri, ui_command, ui_link
@@ -15,6 +15,7 @@ __all__ = [
     "SweepFacts",
     "Tracker",
     "TrackingProcess",
+    "count_unsent",
     "log_in",
     "provenance",
     "refuse_file_store",
@@ -23,6 +24,5 @@ __all__ = [
     "trouble_with",
     "ui_command",
     "ui_link",
-    "waiting",
     "without_login",
 ]

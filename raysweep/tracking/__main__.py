@@ -1,8 +1,8 @@
-"""`python -m raysweep.tracking STUDY_FOLDER`: the process that tells MLflow; see `process`."""
+"""`python -m raysweep.tracking STUDY_FOLDER`: the tracking process; see `loop`."""
 
 import gc
 
-from raysweep.tracking.process import main
+from raysweep.tracking.loop import main
 
 gc.set_threshold(100_000, 50, 50)  # as in launch.py: mlflow's imports make no garbage
 main()

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from raysweep.config import Problem, SweepError
+from raysweep.study.storage.secrets import hide_passwords
 
 SQLITE = "sqlite:///"
 SERVER = ("http://", "https://")
@@ -64,17 +65,8 @@ def without_login(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def shown(uri: str) -> str:
-    """An address for eyes: a database's without its password.
-
-    >>> shown("postgresql://me:secret@db/mlflow")
-    'postgresql://me:***@db/mlflow'
-    """
-    return re.sub(r"(?<=://)([^/@:]*):[^@]*@", r"\1:***@", uri)
-
-
 def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
-    """Have the user and the password of an address stand where MLflow's client looks for them.
+    """Put the user and the password of an address where MLflow's client looks for them.
 
     They are those of the address itself, or of `MLFLOW_TRACKING_URI` where that is the same server; what the
     user has set already stands.
@@ -94,7 +86,7 @@ def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
 
 
 def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
-    """Say before anything runs that MLflow takes no store of plain files any more.
+    """Refuse a store of plain files before anything runs: MLflow does not support these any more.
 
     Raises:
         SweepError: if it is one.
@@ -108,7 +100,7 @@ def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
 
 
 def unreachable_database(uri: str, timeout_s: float = PROBE_S) -> str:
-    """Why nobody answers at a database's address, in one line; "" if somebody does, or none is known."""
+    """Why a database cannot be reached, in one line; "" if it can, or if its port is not known."""
     scheme, _, rest = uri.partition("://")
     kind = scheme.partition("+")[0]
     if kind not in PORTS or not rest:
@@ -117,9 +109,9 @@ def unreachable_database(uri: str, timeout_s: float = PROBE_S) -> str:
         parts = urlsplit(uri)
         host, port = parts.hostname or "localhost", parts.port or PORTS[kind]
     except ValueError as error:
-        return f"{shown(uri)}: {error}"
+        return f"{hide_passwords(uri)}: {error}"
     try:
         socket.create_connection((host, port), timeout_s).close()
     except OSError as error:
-        return f"{shown(uri)} does not answer ({host}:{port}: {error.strerror or error})"
+        return f"{hide_passwords(uri)} does not answer ({host}:{port}: {error.strerror or error})"
     return ""

@@ -1,4 +1,4 @@
-"""`tracking.json`: how far MLflow has been told, so that a study keeps its runs across restarts.
+"""`tracking.json`: how far MLflow has the journal, so that a study keeps its runs across restarts.
 
 The backlog itself is the journal. This file may be lost or old at no cost but work: runs are then
 found by their tags, and what is sent twice is stored once.
@@ -24,12 +24,13 @@ class Cursor:
     """What stands in `tracking.json`.
 
     Attributes:
-        uri: the store that was told; another one is told everything anew.
+        uri: the store that was written to; another one is sent everything.
         study_id: the study it is about.
         experiment_id: MLflow's experiment.
         parent: run id of the sweep's run.
         runs: trial id -> run id.
         sent: events of the journal, from its first, that MLflow has.
+        last_sum: the journal's chained sum at the last of them, which tells it from another history's.
     """
 
     uri: str = ""
@@ -38,6 +39,7 @@ class Cursor:
     parent: str = ""
     runs: dict[str, str] = field(default_factory=dict)
     sent: int = 0
+    last_sum: int = 0
 
     def save(self, path: Path) -> None:
         """Replace the file as a whole.
@@ -61,13 +63,13 @@ def load(path: Path) -> tuple[Cursor, str]:
 
 
 def store_of(configured: str | None, environ: Mapping[str, str], here: Path, study: Path) -> str:
-    """A study's store: the sweep file's or the environment's word, else where it has been told, else here.
+    """A study's store: the sweep file's or the environment's value, else the one it was sent to, else here.
 
     A study is resumed, retrained or synced from any folder, and stays in one store. A local store that
     is not there any more, for the study came from another machine, is none.
 
     Args:
-        configured: the sweep file's word.
+        configured: the sweep file's value.
         environ: the environment.
         here: the working directory.
         study: its folder; a retraining's is within that of its study.

@@ -1,6 +1,6 @@
 """The winner in MLflow's model registry: a pyfunc model with signature and input example.
 
-It is scored by our own `trainables` package, which goes with it, so that whoever loads the model needs
+It is scored by our own `trainables` package, which goes with it, so that loading the model needs
 neither this clone nor Ray.
 """
 
@@ -43,10 +43,10 @@ def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) 
         the next call.
     """
     file = folder / FILE
-    with suppress(FileNotFoundError, Unreadable):  # one that is damaged is made anew
+    with suppress(FileNotFoundError, Unreadable):  # one that is damaged is registered again
         known = read_json(file, version=VERSION, what="registration")
         if known["uri"] == uri:
-            return _said(known), ""
+            return _registry_uri_text(known), ""
     parent = cursor.load(folder / cursor.FILE)[0].parent
     if not parent:
         return (
@@ -59,7 +59,7 @@ def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) 
         return "", f"not yet: {error}; the model is kept, `launch.py retrain` tries again"
     known = {"version": VERSION, "uri": uri, "name": name, "model_version": version}
     write_json(file, "registration", known)
-    return _said(known), ""
+    return _registry_uri_text(known), ""
 
 
 def register(uri: str, run_id: str, model: Path, name: str, result: Mapping[str, Any]) -> str:
@@ -125,5 +125,5 @@ def _pack(target: Path, model: Path) -> None:
     )
 
 
-def _said(known: Mapping[str, Any]) -> str:
+def _registry_uri_text(known: Mapping[str, Any]) -> str:
     return f"models:/{known['name']}/{known['model_version']} in MLflow's model registry"

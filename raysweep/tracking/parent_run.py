@@ -1,7 +1,6 @@
-"""The run over the runs of a staged sweep's stages. Each stage's tracker finds it, or makes it.
+"""The run over the runs of a staged sweep's stages. Each stage's tracker finds or creates it.
 
-What is told of it is the whole of what is known each time, so that it may be told again, by a later stage
-or by `launch.py sync`.
+Every update holds all that is known, so that a later stage or `launch.py sync` may send it again.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ KIND = "staged"
 
 @dataclass(frozen=True, slots=True)
 class FinalState:
-    """What a stage that ends tells its parent.
+    """What the parent run shows once a stage has ended.
 
     Attributes:
         t: when, unix seconds.
@@ -42,20 +41,20 @@ def open_parent_run(store: Store, experiment_id: str, parent: ParentRun | None) 
     if parent is None:
         return ""
     run_id = store.find(experiment_id, parent.study_id).get(PARENT, "")
-    fresh = not run_id
+    is_new = not run_id
     change = _change(parent, parent.tags)
     change.status = "RUNNING"
-    if fresh:
+    if is_new:
         change.params = {entity_key(key): param_text(value) for key, value in parent.settings.items()}
         change.texts = {"sweep.yaml": parent.sweep_yaml}
         identity = {"kind": KIND, "study": parent.study, "study_id": parent.study_id}
         run_id = store.create(experiment_id, change, identity, "")
-    store.write(run_id, change, fresh=fresh)
+    store.write(run_id, change, is_new=is_new)
     return run_id
 
 
 def close_parent_run(parent: ParentRun, final_state: FinalState) -> RunUpdate:
-    """What the parent is told when a stage ends: no run stays open while nothing runs."""
+    """The update of the parent run when a stage ends: no run stays open while nothing runs."""
     change = _change(parent, final_state.tags)
     change.metrics = [_point(final_state.t, *each) for each in final_state.best]
     change.status, change.at_ms = "FINISHED", ms(final_state.t)
@@ -63,8 +62,8 @@ def close_parent_run(parent: ParentRun, final_state: FinalState) -> RunUpdate:
 
 
 def _change(parent: ParentRun, tags: Mapping[str, Any]) -> RunUpdate:
-    words = {entity_key(key): clip(str(value), MAX_TAG) for key, value in tags.items()}
-    return RunUpdate(PARENT, parent.study, ms(parent.born), tags=words)
+    texts = {entity_key(key): clip(str(value), MAX_TAG) for key, value in tags.items()}
+    return RunUpdate(PARENT, parent.study, ms(parent.born), tags=texts)
 
 
 def _point(t: float, metric: str, value: float, place: int) -> Point:

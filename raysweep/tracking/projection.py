@@ -1,6 +1,6 @@
-"""From events to what MLflow is owed. Pure: the same events give the same runs, however often sent.
+"""From events to updates of MLflow's runs. Pure: the same events give the same runs, however often sent.
 
-`RunProjection.apply` folds one event, `RunProjection.take` hands over what changed since it was last asked.
+`RunProjection.apply` folds one event, `RunProjection.take` returns what changed since the last call.
 Everything in a change (values, steps, timestamps) follows from the events alone, so a change that
 is sent again after a crash is the same one, and MLflow keeps one copy.
 """
@@ -50,7 +50,7 @@ Point = tuple[str, float, int, int]  # metric, value, timestamp in ms, step
 
 @dataclass(slots=True)
 class RunUpdate:
-    """What one run is owed, in the order: create; texts; params, tags and metrics; status.
+    """What to write into one run, in the order: create; texts; params, tags and metrics; status.
 
     Attributes:
         trial: trial id, or PARENT.

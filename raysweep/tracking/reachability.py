@@ -1,4 +1,4 @@
-"""Whether a tracking store can be told anything, without importing mlflow."""
+"""Whether a tracking store can be reached, without importing mlflow."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from raysweep.tracking.store import Unreachable, check_health
 
 
 def trouble_with(uri: str) -> str:
-    """What keeps MLflow's store at `uri` from being told, in one line; empty if nothing is known to.
+    """Why MLflow's store at `uri` cannot be written to, in one line; empty if no reason is known.
 
-    A server is asked whether it is well, a database whether anybody answers there; of a file it is seen
-    whether it can be written.
+    A server is asked for its health, a database for a connection; a file must be writable.
     """
     if uri.startswith(SERVER):
         try:

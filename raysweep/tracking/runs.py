@@ -81,10 +81,10 @@ class SweepFacts:
     parent: ParentRun | None = None
 
     @classmethod
-    def from_words(cls, words: Mapping[str, Any]) -> SweepFacts:
-        """What `dataclasses.asdict` made of it."""
-        over = words.get("parent")
-        return cls(**{**words, "parent": None if over is None else ParentRun(**over)})
+    def from_fields(cls, fields: Mapping[str, Any]) -> SweepFacts:
+        """Read back what `dataclasses.asdict` made of it."""
+        parent = fields.get("parent")
+        return cls(**{**fields, "parent": None if parent is None else ParentRun(**parent)})
 
     @property
     def sign(self) -> int:

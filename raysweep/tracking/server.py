@@ -3,7 +3,7 @@
     python -m raysweep.tracking.server FOLDER [--port 5000]
 
 `mlflow server` is several processes: they are started as a group and ended as one. A server that dies
-or does not answer is started anew. Runs are kept in FOLDER/mlflow.db, artifacts in FOLDER/artifacts and
+or does not answer is restarted. Runs are kept in FOLDER/mlflow.db, artifacts in FOLDER/artifacts and
 passed on by the server, so that clients need no access to the folder.
 """
 
@@ -22,8 +22,8 @@ from pathlib import Path
 from types import FrameType
 
 STARTS_S = 120.0  # four processes that import mlflow, on a busy head
-LOOK_S = 10.0
-DEAF = 3  # looks in a row without an answer: it hangs
+CHECK_S = 10.0
+MAX_UNANSWERED = 3  # health checks in a row: it hangs
 END_S = 10.0
 
 
@@ -38,7 +38,7 @@ def command(folder: Path, port: int) -> list[str]:
     ]
 
 
-def answers(port: int) -> bool:
+def is_healthy(port: int) -> bool:
     """Whether a server on this machine says that it is well."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5.0) as answer:
@@ -85,16 +85,16 @@ class Server:
         self._group.wait()
 
     def keep(self) -> None:
-        """Start it, and start it anew whenever it is dead or deaf; for ever."""
+        """Start it, and restart it whenever it has died or does not answer; never returns."""
         while True:
             self.start()
-            started, deaf = time.monotonic(), 0
-            while deaf < DEAF and self._group is not None and self._group.poll() is None:
-                time.sleep(LOOK_S)
-                well = answers(self.port)
+            started, unanswered = time.monotonic(), 0
+            while unanswered < MAX_UNANSWERED and self._group is not None and self._group.poll() is None:
+                time.sleep(CHECK_S)
+                well = is_healthy(self.port)
                 starting = not well and time.monotonic() - started < STARTS_S
-                deaf = 0 if well or starting else deaf + 1
-            print("mlflow server is dead or deaf: starts anew", file=sys.stderr, flush=True)
+                unanswered = 0 if well or starting else unanswered + 1
+            print("mlflow server died or does not answer: restarting it", file=sys.stderr, flush=True)
             self.end()
 
 
@@ -103,12 +103,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the database and the artifacts")
     parser.add_argument("--port", type=int, default=5000)
-    words = parser.parse_args()
-    if answers(words.port):
+    args = parser.parse_args()
+    if is_healthy(args.port):
         return
-    folder = words.folder.expanduser().absolute()
+    folder = args.folder.expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    server = Server(folder, words.port)
+    server = Server(folder, args.port)
 
     def leave(number: int, _frame: FrameType | None) -> None:
         server.end()

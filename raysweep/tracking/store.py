@@ -1,7 +1,7 @@
 """One study's runs in one MLflow store. The only file that imports mlflow, and only when it connects.
 
-Importing mlflow takes about two seconds, a fresh SQLite store two more: both happen in the
-tracker's thread.
+Importing mlflow takes about two seconds, a is_new SQLite store two more: both happen in the
+tracking process.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from raysweep.study.storage.secrets import hide_passwords
-from raysweep.tracking.address import SERVER, log_in, shown, unreachable_database
+from raysweep.tracking.address import SERVER, log_in, unreachable_database
 from raysweep.tracking.projection import PARENT, RunUpdate
 
 BATCH_METRICS, BATCH_PARAMS = 800, 100  # MLflow: 1000 metrics, 100 params, 1000 of all kinds a call
 PAGE = 1000  # runs a search answers at once
-# Words of MLflow for "never": anything else (500, 503, a lost connection, a token refused) may mend.
+# MLflow's error codes for "never": anything else (500, 503, a lost connection, a token refused) may pass.
 FINAL = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 )
@@ -32,7 +32,7 @@ NO_SERVER = "answers, but not as an MLflow server does"
 HEALTH_TIMEOUT_S = 60.0  # as below: a server that takes half a minute for a call is slow, not dead
 # For this process, and only where the user has not chosen. No retries inside the client: it would
 # repeat a `create_run` whose answer was lost and so make a second run; we look it up by tag instead.
-# A minute for one call lets a very slow server be served; nobody waits for it.
+# A minute for one call lets a very slow server be used; the sweep does not wait for it.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
@@ -116,11 +116,11 @@ class Store:
     def _known(self, given: object) -> str:
         """An id that MLflow gave; a proxy that answers everything with an empty page gives none."""
         if not given:
-            raise Unreachable(f"{shown(self._uri)} {NO_SERVER}: no id")
+            raise Unreachable(f"{hide_passwords(self._uri)} {NO_SERVER}: no id")
         return str(given)
 
     def check_run(self, run_id: str) -> None:
-        """See that the store has a run: that it answers, and not somebody else in its place.
+        """Check that the store has a run: that it answers, and not another program in its place.
 
         Raises:
             Unreachable: if not.
@@ -128,7 +128,7 @@ class Store:
         run = self._call(self._client.get_run, run_id)
         if run.info.run_id != run_id:
             raise Unreachable(
-                f"{shown(self._uri)} answers, but not as an MLflow server does: no run {run_id}"
+                f"{hide_passwords(self._uri)} answers, but not as an MLflow server does: no run {run_id}"
             )
 
     def find(self, experiment_id: str, study_id: str = "") -> dict[str, str]:
@@ -182,13 +182,13 @@ class Store:
         )
         return self._known(run.info.run_id)
 
-    def write(self, run_id: str, change: RunUpdate, *, fresh: bool) -> None:
-        """Write a change into its run; `fresh`: it was just created, with its tags.
+    def write(self, run_id: str, change: RunUpdate, *, is_new: bool) -> None:
+        """Write a change into its run; `is_new`: it was just created, with its tags.
 
         What is refused does not keep the rest from being written.
         """
         refused = []
-        for step in self._steps(run_id, change, fresh):
+        for step in self._steps(run_id, change, is_new):
             try:
                 step()
             except Refused as error:
@@ -215,22 +215,22 @@ class Store:
         made = self._call(self._client.create_model_version, name, source, run_id, tags=dict(tags))
         return str(made.version)
 
-    def _steps(self, run_id: str, change: RunUpdate, fresh: bool) -> Iterator[Callable[[], None]]:
+    def _steps(self, run_id: str, change: RunUpdate, is_new: bool) -> Iterator[Callable[[], None]]:
         # Files first: a store that went away says so at what follows, and then all is sent again.
         for file, text in change.texts.items():
             yield partial(self._text, run_id, file, text)
         entities = self._entities
         metrics = [entities.Metric(*point) for point in change.metrics]
         params = [entities.Param(*item) for item in change.params.items()]
-        tags = [] if fresh else [entities.RunTag(*item) for item in change.tags.items()]
-        if params and not fresh:  # sent again; a user may have changed one, and that refuses the whole batch
+        tags = [] if is_new else [entities.RunTag(*item) for item in change.tags.items()]
+        if params and not is_new:  # sent again; a user may have changed one, and that refuses the whole batch
             yield partial(self._call, self._client.log_batch, run_id, params=params)
             params = []
         while metrics or params or tags:
             batch = metrics[:BATCH_METRICS], params[:BATCH_PARAMS], tags[:BATCH_PARAMS]
             metrics, params, tags = metrics[BATCH_METRICS:], params[BATCH_PARAMS:], tags[BATCH_PARAMS:]
             yield partial(self._call, self._client.log_batch, run_id, *batch)
-        if change.status == "RUNNING" and not fresh:
+        if change.status == "RUNNING" and not is_new:
             yield partial(self._call, self._client.update_run, run_id, "RUNNING")
         elif change.status in ("FINISHED", "FAILED"):
             yield partial(self._call, self._client.set_terminated, run_id, change.status, change.at_ms)
@@ -258,7 +258,7 @@ def check_health(uri: str, timeout_s: float = HEALTH_TIMEOUT_S) -> None:
         timeout_s: how long it may take to answer.
 
     Raises:
-        Unreachable: if nobody answers, or only that it cannot work.
+        Unreachable: if there is no answer, or one that says that it cannot work.
     """
     uri = log_in(uri, os.environ)
     try:

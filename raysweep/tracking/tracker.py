@@ -1,46 +1,49 @@
-"""The subscriber that keeps MLflow in step with a study, without ever being waited for.
+"""Keeps MLflow in step with a study's journal: one plain object, called again and again by one loop.
 
-An event costs the sweep one `deque.append`. A thread of its own folds events into what MLflow is
-owed, sends it in batches, and tries again for as long as the store is away. The backlog is the
-study's journal, in which every event already stands; `tracking.json` says how far MLflow has it.
+The journal is the backlog: it holds every event already. `tracking.json` says how far MLflow has it. So
+nothing is lost while a store is away, and what is sent twice is stored once.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from raysweep.study.journal.events import Event
+from raysweep.study.journal.log import JournalError, Tail
+from raysweep.study.storage.secrets import hide_passwords
 from raysweep.tracking import cursor, sweep_page
-from raysweep.tracking.address import shown, without_login
+from raysweep.tracking.address import without_login
 from raysweep.tracking.parent_run import FinalState, close_parent_run, open_parent_run
 from raysweep.tracking.projection import PARENT, RunProjection, RunUpdate
 from raysweep.tracking.runs import SweepFacts, ui_link
 from raysweep.tracking.store import Refused, Store, Unreachable
 
-PROGRESS_S = 2.0  # between two looks at whether the last words get on
-LONGEST_S = 900.0  # for them, however well they get on; `launch.py sync` sends the rest
-CHUNK = 2000  # events folded at a time: bounds what is sent again if the store goes away in the middle
+JOURNAL = "journal"
+LONGEST_S = 900.0  # for all that is left at the end, however fast it goes; `launch.py sync` sends the rest
+CHUNK = 2000  # events sent at a time: bounds what is sent again if the store goes away in the middle
 
 
 class Tracker:
-    """Tells MLflow what happens in a study.
+    """Sends a study's events to MLflow, in the order of the journal.
 
-    Call `start` with the journal's events before the first new one comes, then subscribe it to the
-    stream: it must see every event of the journal once, in order. Start it after the driver's heavy
-    imports: its thread imports mlflow.
+    Call `advance` again and again while the study runs, then `finish`. Nothing is raised for MLflow's sake.
 
     Args:
-        folder: the study's; `tracking.json` stands there.
+        folder: the study's; its journal is read, and `tracking.json` is kept there.
         facts: what of the sweep is shown.
         uri: MLflow's tracking URI, see `runs.store_uri`.
-        interval_s: between two looks at the queue.
+        interval_s: wait between two calls of `advance` while all goes well.
         retry_s: wait after the first failure, and the longest; doubled in between.
         summary_s: how often the leaderboard and the note are written while the sweep runs.
+        on_progress: called after every update of a run with the number of unsent events.
+
+    Attributes:
+        trouble: the last thing that went wrong, or "".
+        refused: updates that MLflow would not take.
     """
 
     def __init__(
@@ -52,43 +55,30 @@ class Tracker:
         interval_s: float = 1.5,
         retry_s: tuple[float, float] = (1.0, 60.0),
         summary_s: float = 20.0,
+        on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
-        uri = self.uri = without_login(uri)
-        self.facts = facts
-        self.refused = 0
+        self.uri, self.facts, self.refused = without_login(uri), facts, 0
+        self._interval_s, self._retry_s, self._summary_s = interval_s, retry_s, summary_s
+        self._on_progress = on_progress
         self._file = folder / cursor.FILE
         self._cursor, self.trouble = cursor.load(self._file)
-        if self._cursor.uri != uri:
-            self._cursor = cursor.Cursor()
-        self._interval_s, self._retry_s, self._summary_s = interval_s, retry_s, summary_s
-        self._queue: deque[Event] = deque()
+        self._tail, self._journal_error = Tail(folder / JOURNAL), ""
+        self._pending: deque[tuple[Event, int]] = deque()  # events read and not yet folded, with their sums
+        self._folded = self._sum = 0  # number of the last event in the projection, and its sum
+        self._projection: RunProjection | None = None
         self._outbox: deque[RunUpdate] = deque()
-        self._delivered: list[RunUpdate] = []  # sent again if it turns out that nobody has them
-        self._folded = 0
-        self._mirror: RunProjection | None = None
+        self._delivered: list[RunUpdate] = []  # since the last confirmation
         self._store: Store | None = None
-        self._summary_at = time.monotonic()
-        self._closing = self._abandoned = False
-        self._progress = 0
+        self._failures = 0  # attempts in a row
+        self._summary_at = self._moved_at = time.monotonic()
+        self._deadline: float | None = None  # of `finish`
         self._parent = ""
         self._final_state: FinalState | None = None
-        self._wake = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
-
-    def start(self, past: Sequence[Event] = ()) -> None:
-        """Begin sending, first of `past` (the whole journal so far) what MLflow has not yet."""
-        self._cursor.sent = min(self._cursor.sent, len(past))  # a power cut may cost the journal its end
-        self._queue.extend(past)
-        self._thread.start()
-
-    def __call__(self, event: Event) -> None:
-        """Take note of one event; returns at once and never raises."""
-        self._queue.append(event)
 
     @property
     def unsent(self) -> int:
-        """Events of the journal that MLflow does not have yet; what is owed to an parent is one more."""
-        owed = max(0, self._folded + len(self._queue) - self._cursor.sent)
+        """Events that were read from the journal and that MLflow lacks; a final state counts as one more."""
+        owed = max(0, self._folded + len(self._pending) - self._cursor.sent)
         return owed + (self._final_state is not None)
 
     @property
@@ -97,155 +87,185 @@ class Tracker:
         experiment_id = self._cursor.experiment_id
         return ui_link(self.uri, experiment_id, self.facts) if experiment_id else ""
 
-    def close(
-        self,
-        timeout_s: float = 20.0,
-        final_state: FinalState | None = None,
-        on_progress: Callable[[int], None] = lambda _: None,
-    ) -> int:
-        """Send what is left, for as long as that gets on; gives up at once on a store that does not answer.
+    def advance(self) -> float:
+        """Send what the journal has gained; returns the seconds to wait before the next call."""
+        self._read_journal()
+        self._try_to_send()
+        return self._pause()
+
+    def finish(self, timeout_s: float = 20.0, final_state: FinalState | None = None) -> int:
+        """Send what is left, for as long as that makes progress; gives up at once on an unreachable store.
+
+        A call to the store is not interrupted: the watchdog of the process and the driver bound it.
 
         Args:
-            timeout_s: how long it may take to get on.
-            final_state: of a stage, what its parent is told in the end.
-            on_progress: told the events left, now and then.
+            timeout_s: the longest time without progress.
+            final_state: of a stage, what its parent run shows in the end.
 
         Returns:
-            Events unsent: a later `start` with the journal sends them. `trouble` says why.
+            Events unsent, at least 1 if the journal cannot be read to its end: a later tracker sends them.
+            `trouble` says why.
         """
-        self._final_state = final_state if self.facts.parent is not None else None
-        self._closing = True
-        self._wake.set()
-        began = moved = time.monotonic()
-        progress = self._progress
-        while self._thread.is_alive():
-            self._thread.join(min(PROGRESS_S, timeout_s))
-            now = time.monotonic()
-            if self._progress != progress:
-                progress, moved = self._progress, now
-                on_progress(self.unsent)
-            if now - moved >= timeout_s or now - began >= max(timeout_s, LONGEST_S):
+        self._read_journal()
+        if self.facts.parent is not None and self._projection is not None:
+            self._final_state = final_state
+        self._moved_at = time.monotonic()
+        self._deadline = self._moved_at + max(timeout_s, LONGEST_S)
+        while self.unsent or self._pending:  # events that were sent earlier wait until the store is connected
+            reached, wait_s = self._try_to_send(), self._pause()
+            give_up_at = min(self._moved_at + timeout_s, self._deadline)
+            if not reached or not self.unsent or time.monotonic() + wait_s > give_up_at:
                 break
-        self._abandoned = True
-        if self.unsent and not self.trouble:
-            self.trouble = f"{shown(self.uri)} took longer than {time.monotonic() - began:.0f} s"
-        return self.unsent
+            time.sleep(wait_s)
+        self.trouble = self._journal_error or self.trouble
+        return max(self.unsent, bool(self._journal_error))
 
-    def _run(self) -> None:
-        failures = 0
-        while not self._abandoned:
-            try:
-                self._flush()
-                failures = 0
-            except Unreachable as error:
-                self.trouble = str(error)
-                failures += 1
-                if self._closing and self._store is None:
-                    return
-                self._store = None  # also: what was created without an answer is then looked up
-            if self._closing and not failures and not self.unsent:
-                return
-            self._wake.wait(self._pause(failures))
-            self._wake.clear()
+    def _read_journal(self) -> None:
+        """Read on; once the journal turns out to be damaged or gone, only what was read before is sent."""
+        if self._journal_error:
+            return
+        try:
+            for event in self._tail.read():
+                self._pending.append((event, self._tail.position.sum))
+        except JournalError as error:
+            self._journal_error = error.finding
+        if self._projection is None and self._pending:
+            # The same wherever the study's folder is moved; another for a new study of the same name.
+            identity = f"{self.facts.study} {self._pending[0][0].t!r}"
+            self._projection = RunProjection(self.facts, hashlib.sha256(identity.encode()).hexdigest()[:16])
+            self._check_cursor()
 
-    def _pause(self, failures: int) -> float:
+    def _check_cursor(self) -> None:
+        """Start over if the cursor is about another store, or about an event that the journal does not have.
+
+        A power cut may take the last second of a journal that MLflow has already.
+        """
+        known, sums = self._cursor, [chain_sum for _, chain_sum in self._pending]
+        in_journal = 0 < known.sent <= len(sums) and sums[known.sent - 1] == known.last_sum
+        if known.uri != self.uri or not in_journal:
+            self._cursor = cursor.Cursor()
+
+    def _try_to_send(self) -> bool:
+        """Send all there is; False if the store could not be reached."""
+        try:
+            self._send()
+            self._failures = 0
+        except Unreachable as error:
+            self.trouble = str(error)
+            self._failures += 1
+            # A new connection also looks up what was created without an answer.
+            reached, self._store = self._store is not None, None
+            return reached
+        return True
+
+    def _pause(self) -> float:
         first, longest = self._retry_s
+        failures = self._failures
         return min(first * 2 ** min(failures - 1, 30), longest) if failures else self._interval_s
 
-    def _flush(self) -> None:
-        """Send all there is; returns with nothing left.
+    def _send(self) -> None:
+        """Send all there is.
 
         Raises:
             Unreachable: if the store is away; what was not sent is kept.
         """
-        while (self._queue or self._outbox or self._folded > self._cursor.sent) and not self._abandoned:
+        while self._pending or self._outbox or self._folded > self._cursor.sent:
             store = self._store or self._connect()
             if not self._outbox:
                 self._fold()
-            while self._outbox and not self._abandoned:
+            while self._outbox:
                 self._deliver(store, self._outbox[0])
                 self._delivered.append(self._outbox.popleft())
-                self._progress += 1
-            if not self._abandoned:
-                self._summarise(store)
-                self._confirm(store)
-        if self._final_state is not None and not self._abandoned:
+                self._note_progress()
+            self._summarise(store)
+            self._confirm(store)
+        if self._final_state is not None:
             self._close_parent(self._store or self._connect(), self._final_state)
 
+    def _note_progress(self) -> None:
+        now = self._moved_at = time.monotonic()
+        self._on_progress(self.unsent)
+        if self._deadline is not None and now > self._deadline:
+            raise Unreachable(f"{hide_passwords(self.uri)} is too slow for what is left")
+
     def _connect(self) -> Store:
-        if self._mirror is None:
-            # The same wherever the study's folder is moved; another for a new study of the same name.
-            words = f"{self.facts.study} {self._queue[0].t!r}"
-            self._mirror = RunProjection(self.facts, hashlib.sha256(words.encode()).hexdigest()[:16])
+        assert self._projection is not None, "there is an event to send"
+        study_id = self._projection.study_id
         try:
-            store = Store(self.uri, self._mirror.study_id)
+            store = Store(self.uri, study_id)
             experiment_id = store.experiment(self.facts.experiment)
             if self._folded == 0:
-                self._take_up(store, experiment_id, self._mirror.study_id)
+                self._continue_from_cursor(store, experiment_id, study_id)
             self._parent = open_parent_run(store, experiment_id, self.facts.parent)
-            found = store.find(experiment_id)
-        except Refused as error:  # no driver for this kind of store, say: nothing can be told at all
+            runs = store.find(experiment_id)
+        except Refused as error:  # no driver for this kind of store, for example: nothing can be sent at all
             raise Unreachable(str(error)) from error
-        self._cursor.parent = found.pop(PARENT, self._cursor.parent)
-        self._cursor.runs |= found
+        self._cursor.parent = runs.pop(PARENT, self._cursor.parent)
+        self._cursor.runs |= runs
         self._store = store
         return store
 
-    def _take_up(self, store: Store, experiment_id: str, study_id: str) -> None:
-        """Go on where the cursor stands, unless it speaks of another store, or of one made anew."""
+    def _continue_from_cursor(self, store: Store, experiment_id: str, study_id: str) -> None:
+        """Fold what MLflow has, by the cursor; start over if the store is a new one."""
         known = self._cursor
-        same = (known.uri, known.study_id, known.experiment_id) == (self.uri, study_id, experiment_id)
-        if not (same and known.parent and store.has_run(known.parent)):
+        same = (known.study_id, known.experiment_id) == (study_id, experiment_id)
+        if same and known.parent and store.has_run(known.parent):
+            self._fold_events(known.sent)
+            assert self._projection is not None
+            self._projection.take()
+        else:
             self._cursor = cursor.Cursor(self.uri, study_id, experiment_id)
 
     def _fold(self) -> None:
-        """Turn events into changes; those that MLflow has already only bring the mirror up to date."""
-        assert self._mirror is not None
-        for _ in range(min(len(self._queue), CHUNK)):
-            self._mirror.apply(self._queue.popleft())
-            self._folded += 1
-            if self._folded == self._cursor.sent:
-                self._mirror.take()
-        changes = self._mirror.take()
-        if self._folded > self._cursor.sent:
-            self._outbox.extend(changes)
+        """Turn the next events into updates of runs."""
+        assert self._projection is not None
+        if self._pending:
+            self._fold_events(min(len(self._pending), CHUNK))
+            self._outbox.extend(self._projection.take())
 
-    def _deliver(self, store: Store, change: RunUpdate) -> None:
-        """Write a change into its run, creating the run if need be; what is refused is counted and left."""
-        assert self._mirror is not None
+    def _fold_events(self, count: int) -> None:
+        assert self._projection is not None
+        for _ in range(count):
+            event, self._sum = self._pending.popleft()
+            self._projection.apply(event)
+            self._folded += 1
+
+    def _deliver(self, store: Store, update: RunUpdate) -> None:
+        """Write an update into its run, created if there is none; what is refused is counted and left out."""
+        assert self._projection is not None
         known = self._cursor
-        run_id = known.parent if change.trial == PARENT else known.runs.get(change.trial, "")
+        run_id = known.parent if update.trial == PARENT else known.runs.get(update.trial, "")
         try:
-            fresh = not run_id
-            if fresh:
-                identity = self._mirror.identity(change.trial)
-                parent = self._parent if change.trial == PARENT else known.parent
-                run_id = store.create(known.experiment_id, change, identity, parent)
-                if change.trial == PARENT:
+            is_new = not run_id
+            if is_new:
+                identity = self._projection.identity(update.trial)
+                parent = self._parent if update.trial == PARENT else known.parent
+                run_id = store.create(known.experiment_id, update, identity, parent)
+                if update.trial == PARENT:
                     known.parent = run_id
                 else:
-                    known.runs[change.trial] = run_id
-            store.write(run_id, change, fresh=fresh)
+                    known.runs[update.trial] = run_id
+            store.write(run_id, update, is_new=is_new)
         except Refused as error:
-            self._count(error)
+            self._count_refusal(error)
 
     def _close_parent(self, store: Store, final_state: FinalState) -> None:
-        """Tell the parent how things stand now that this stage ends."""
+        """Write into the parent run what is known of the stages now that this one ends."""
         assert self.facts.parent is not None
         try:
-            store.write(self._parent, close_parent_run(self.facts.parent, final_state), fresh=False)
+            store.write(self._parent, close_parent_run(self.facts.parent, final_state), is_new=False)
         except Refused as error:
-            self._count(error)
+            self._count_refusal(error)
         self._final_state = None
 
-    def _count(self, refused: Refused) -> None:
+    def _count_refusal(self, error: Refused) -> None:
         self.refused += 1
-        self.trouble = f"refused: {refused}"
+        self.trouble = f"refused: {error}"
 
     def _summarise(self, store: Store) -> None:
-        """Bring the parent's leaderboard and note up to date, now and then and at the end."""
-        assert self._mirror is not None
-        record, now = self._mirror.record, time.monotonic()
+        """Update the sweep's leaderboard and note, now and then and at the end."""
+        assert self._projection is not None
+        record, now = self._projection.record, time.monotonic()
         due = record.closed is not None or now - self._summary_at >= self._summary_s
         if not due or self._folded <= self._cursor.sent:
             return
@@ -262,7 +282,7 @@ class Tracker:
         self._summary_at = now
 
     def _confirm(self, store: Store) -> None:
-        """Write down how far MLflow has the journal.
+        """Move the cursor to the last folded event, once the store has shown that it is the one written to.
 
         Raises:
             Unreachable: if the store does not know the sweep's run: then it has none of it.
@@ -275,11 +295,11 @@ class Tracker:
             self._outbox.extendleft(reversed(self._delivered))
             self._delivered.clear()
             raise
-        except Refused as error:  # somebody deleted it
-            self._count(error)
+        except Refused as error:  # a user deleted it
+            self._count_refusal(error)
         self._delivered.clear()
-        self._cursor.sent = self._folded
+        self._cursor.sent, self._cursor.last_sum = self._folded, self._sum
         try:
             self._cursor.save(self._file)
-        except OSError as error:  # costs only work: the next start looks the runs up and sends again
+        except OSError as error:  # costs only work: the next tracker looks the runs up and sends again
             self.trouble = f"{self._file}: {error.strerror}"

@@ -220,7 +220,7 @@ def cluster_up(hosts: Hosts, environment: str = "") -> Iterator[str]:
     (hosts.shared / "cluster.yaml").write_text(text, encoding="utf-8")
     hosts.run("laptop", "mkdir /root/project; ray get-auth-token --generate")
     hosts.run("laptop", f"RAY_UP_enable_autoscaler_v2=0 ray up -y --no-config-cache {CLUSTER}")
-    well = "import sys; from raysweep.tracking.server import answers; sys.exit(not answers(5000))"
+    well = "import sys; from raysweep.tracking.server import is_healthy; sys.exit(not is_healthy(5000))"
     wait_until(
         lambda: hosts.run("head", f"cd {hosts.repo} && python -c '{well}'", check=False).returncode == 0,
         or_say=lambda: hosts.run("head", "cat ~/mlflow-server.log").stdout,

@@ -64,7 +64,7 @@ def test_what_was_replayed_saved_and_lost(record, facts):
         ({"regret": 0.0, "found": "00000"}, "best             trial 0: val_loss 0.1 would have been found"),
         (
             {"found": None, "finished": ()},
-            "best             trial 0: val_loss 0.1 would have been lost: nobody would have finished",
+            "best             trial 0: val_loss 0.1 would have been lost: no trial would have finished",
         ),
     ],
 )

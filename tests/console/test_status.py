@@ -4,7 +4,13 @@ import io
 
 from rich.console import Console
 
-from raysweep.console.status import print_status
+from raysweep.cluster.jobs import Job
+from raysweep.config.sweep import Metric
+from raysweep.console.status import print_job, print_status
+from raysweep.study.journal.records import StudyRecord
+from raysweep.study.journal.status_fields import StudyStatus
+from raysweep.study.journal.status_file import StatusFile
+from raysweep.study.storage.layout import StudyFolder
 
 
 def test_a_study_in_five_lines():
@@ -32,3 +38,23 @@ def test_a_study_killed_before_its_first_trial_has_a_status_too():
     console = Console(file=io.StringIO(), width=80)
     print_status(console, {"study": "digits", "state": "interrupted", "trials": {}, "best": None})
     assert "trials           0 of ?: none yet" in console.file.getvalue()
+
+
+def test_the_types_of_status_json_name_every_field_of_the_file(tmp_path):
+    """A field that is written and has no type could not be read by any typed program."""
+    record = StudyRecord()
+    folder = StudyFolder(tmp_path / "digits")
+    file = StatusFile(folder, record, "val_loss", 1, [Metric(name="val_loss"), Metric(name="parameters")])
+    assert set(file.summary("running")) | {"stage", "stages"} == set(StudyStatus.__annotations__)
+
+
+def test_a_clusters_job_is_shown_with_the_last_line_of_its_output():
+    console = Console(file=io.StringIO(), width=80)
+    job = Job("raysubmit_1", "digits", "RUNNING", None, 0.0, "ada", "launch.py run digits.yaml")
+    print_job(console, job, "3 of 8 trials", as_json=False)
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
+        "study            digits",
+        "job              raysubmit_1, submitted by ada: launch.py run digits.yaml",
+        "state            running",
+        "last             3 of 8 trials",
+    ]

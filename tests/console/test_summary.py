@@ -114,7 +114,7 @@ def test_a_retraining_is_not_to_be_reported_on(tmp_path):
             True,
             f"python {LAUNCH} resume 'runs/my digits' --adopt-code  (takes your modules as they then are)",
         ),
-        (False, "run it anew, with `--name ANOTHER`"),
+        (False, "run it again, with `--name ANOTHER`"),
     ],
 )
 def test_where_failures_ended_the_sweep_the_traceback_is_named(left, way, tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_where_failures_ended_the_sweep_the_traceback_is_named(left, way, tmp_pa
     lines = printed(partial(print_places, failed="00002", left=left), folder, folder / "best.yaml", 5)
     assert lines[1:] == [
         "traceback        'runs/my digits'/trials/00002/error.txt",
-        f"once mended      {way}",
+        f"once fixed       {way}",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Real stores: a SQLite file migrated once and copied, and a real `mlflow server` for who asks for it."""
+"""Real stores: a SQLite file migrated once and copied, and a real `mlflow server` for some tests."""
 
 import os
 import shutil
@@ -11,13 +11,14 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from raysweep.study.journal.events import Event
+from raysweep.study.journal.log import Journal
 from raysweep.tracking import SweepFacts, Tracker, store_uri
 
 
@@ -41,27 +42,30 @@ def migrated(tmp_path_factory: pytest.TempPathFactory, mlflow_imported: Any) -> 
 
 @dataclass
 class Shelf:
-    """A study's folder, the store beside it, and what the store holds."""
+    """A study's folder with its journal, the store beside it, and what the store holds."""
 
     folder: Path
     mlflow: Any
     uri: str
     facts: SweepFacts
-    trackers: list[Tracker] = field(default_factory=list)
 
-    def tracker(self, **words: Any) -> Tracker:
-        """A tracker as a new process would make it, with short waits."""
-        words = {"facts": self.facts, "uri": self.uri, "interval_s": 0.02, "retry_s": (0.02, 0.1)} | words
-        self.trackers.append(Tracker(self.folder, words.pop("facts"), **words))
-        return self.trackers[-1]
-
-    def tell(self, events: list[Event], past: list[Event] | None = None, **words: Any) -> Tracker:
-        """One process's life: started with `past`, told `events`, closed."""
-        tracker = self.tracker(**words)
-        tracker.start(past or [])
+    def write(self, events: list[Event]) -> None:
+        """Append events to the journal, as an attempt would."""
+        journal = Journal(self.folder / "journal", self.facts.study)
         for event in events:
-            tracker(event)
-        assert tracker.close(60) == 0, tracker.trouble
+            journal.append(event)
+        journal.close()
+
+    def tracker(self, **options: Any) -> Tracker:
+        """A tracker as a new process would make it, with short waits."""
+        options = {"facts": self.facts, "uri": self.uri, "retry_s": (0.02, 0.1)} | options
+        return Tracker(self.folder, options.pop("facts"), **options)
+
+    def track(self, events: list[Event], **options: Any) -> Tracker:
+        """One attempt with its tracking process: `events` happen, and MLflow has them in the end."""
+        self.write(events)
+        tracker = self.tracker(**options)
+        assert tracker.finish(60) == 0, tracker.trouble
         return tracker
 
     @property
@@ -101,15 +105,12 @@ def shelf(
     migrated: Path,
     mlflow_imported: Any,
     facts: SweepFacts,
-) -> Iterator[Shelf]:
+) -> Shelf:
     monkeypatch.chdir(tmp_path)  # artifacts go to ./mlruns
     shutil.copy(migrated, tmp_path / "mlflow.db")
     folder = tmp_path / "runs" / "digits"
     folder.mkdir(parents=True)
-    shelf = Shelf(folder, mlflow_imported, store_uri(None, {}, tmp_path), facts)
-    yield shelf
-    for tracker in shelf.trackers:
-        tracker.close(10)
+    return Shelf(folder, mlflow_imported, store_uri(None, {}, tmp_path), facts)
 
 
 @dataclass

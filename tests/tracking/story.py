@@ -1,4 +1,4 @@
-"""Events of small studies, a second apart, so that a told story is the same each time it is told."""
+"""Events of small studies, a second apart, so that a story is the same each time it is sent."""
 
 import math
 from typing import Any

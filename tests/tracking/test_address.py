@@ -163,9 +163,9 @@ def test_empty_answers_are_no_success(
 ):
     monkeypatch.setattr(Empty, "health", health)
     story = two_trials()
+    shelf.write(story)
     tracker = shelf.tracker(uri=proxy)
-    tracker.start(story)
-    assert tracker.close(30) == len(story)
+    assert tracker.finish(30) == len(story)
     assert tracker.trouble.startswith(f"{proxy} answers, but not as an MLflow server does: ")
 
 
@@ -188,9 +188,8 @@ def test_what_was_swallowed_is_sent_again(shelf: Shelf, monkeypatch: pytest.Monk
     denied: list[str] = []
     monkeypatch.setattr(Store, "write", swallow)
     monkeypatch.setattr(Store, "check_run", deny)
-    tracker = shelf.tracker()
-    tracker.start(two_trials())
-    assert tracker.close(60) == 0
+    shelf.write(two_trials())
+    assert shelf.tracker().finish(60) == 0
     assert len(denied) == 1
     monkeypatch.undo()
     assert shelf.history("00000", "val_loss")

@@ -1,7 +1,5 @@
 """A real `mlflow server` that is down at first, killed in the middle, and comes back."""
 
-from collections.abc import Callable
-
 import pytest
 
 from . import story
@@ -11,29 +9,26 @@ from .conftest import Server, Shelf
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
-def test_a_server_that_comes_and_goes_has_everything_once_in_the_end(
-    shelf: Shelf, server: Server, eventually: Callable[..., None]
-) -> None:
+def test_a_server_that_comes_and_goes_has_everything_once_in_the_end(shelf: Shelf, server: Server) -> None:
     """Down at the start, up, killed in the middle, up again; then a resume that finds nothing to send."""
     events = story.two_trials()
     shelf.uri = server.uri
+    shelf.write(events[:5])
     tracker = shelf.tracker()
-    tracker.start()
-    for event in events[:5]:
-        tracker(event)
-    eventually(lambda: "does not answer" in tracker.trouble)
+    tracker.advance()
+    assert "does not answer" in tracker.trouble
     assert tracker.unsent == 5
     server.up()
-    eventually(lambda: tracker.unsent == 0)
+    tracker.advance()
+    assert tracker.unsent == 0
     server.kill()
     odd = story.reported("00000", 4, story.INF, metrics={"val_loss": story.NAN, "grad_norm": story.INF})
     events = [*events[:-2], odd, *events[-2:]]
-    for event in events[5:]:
-        tracker(event)
-    assert tracker.close(5) == len(events) - 5  # a dead server is not waited for
+    shelf.write(events[5:])
+    assert tracker.finish(5) == len(events) - 5  # a dead server is not waited for
 
     server.up()
-    shelf.tell([], events)
+    shelf.track([])
     runs = shelf.runs()
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     steps = [step for step, _ in shelf.history("00000", "lr")]

@@ -10,7 +10,7 @@ import launch
 from raysweep.study.journal.log import Journal
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.lock import lock
-from raysweep.tracking import waiting
+from raysweep.tracking import count_unsent
 from tests.study.slot import small_sweep
 from tests.tracking.conftest import Shelf
 from tests.tracking.story import two_trials
@@ -40,7 +40,7 @@ def test_the_backlog_is_kept_while_the_store_is_away_and_sent_once_it_is_there(
     assert said[0][-1] == f"small: {events} events were not in MLflow yet, {events} are not now"
     assert f"launch.py sync {study.relative_to(Path.cwd())}` sends them" in said[0][-2]
     assert said[1][-1] == f"small: {events} events were not in MLflow yet, 0 are not now"
-    assert waiting(study, shelf.uri) == (0, "")
+    assert count_unsent(study, shelf.uri) == (0, "")
     experiment = shelf.client.get_experiment_by_name(small_sweep().run.project)
     runs = shelf.client.search_runs([experiment.experiment_id])
     assert sorted(run.data.tags.get("trial", "") for run in runs) == ["", "00000", "00001"]

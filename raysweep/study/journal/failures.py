@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from raysweep.study.journal.events import Event, TrialEnded, TrialFailedAwaitingExploit, TrialRetried
 from raysweep.study.journal.records import StudyRecord, TrialRecord
+from raysweep.study.journal.status_fields import FailureFields
 from raysweep.study.storage.layout import StudyFolder
 
 RUNNING = 3
@@ -64,7 +64,7 @@ def repeated(record: StudyRecord, since: float) -> str:
     return last[-1][-1] if len(last) == RUNNING and len(kinds) == 1 and None not in kinds else ""
 
 
-def commonest(trials: Iterable[TrialRecord], at_most: int = 3) -> list[dict[str, Any]]:
+def commonest(trials: Iterable[TrialRecord], at_most: int = 3) -> list[FailureFields]:
     """The commonest causes of failed and infeasible trials, each with how often and where first."""
     failed = [
         (error, trial.trial, outcome)

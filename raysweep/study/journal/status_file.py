@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from raysweep.config.sweep import Metric
 from raysweep.study.journal.events import AttemptEnded, EpochReported, Event
@@ -21,6 +21,7 @@ from raysweep.study.journal.failures import commonest
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.pareto import counted, front
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
+from raysweep.study.journal.status_fields import BestFields, FrontFields, StudyStatus
 from raysweep.study.storage.files import Unreadable, read_json, write_json
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
 from raysweep.study.storage.locations import held_elsewhere
@@ -69,10 +70,10 @@ class StatusFile:
         self._written = self.clock()
         self._took = self._written - begun
 
-    def summary(self, state: str) -> dict[str, Any]:
+    def summary(self, state: str) -> StudyStatus:
         """What the file says."""
         record, best = self.record, self.record.best()
-        return {
+        status: StudyStatus = {
             "version": VERSION,
             "study": self.folder.name,
             "state": state,
@@ -86,14 +87,16 @@ class StatusFile:
             "epochs": record.epochs,
             "metric": self.metric,
             "best": self._best(best) if best else None,
-            **({"front": self._front()} if len(self.metrics) > 1 else {}),
             "failures": commonest(record.trials.values()),
             "exit_code": record.closed.exit_code if record.closed else None,
             "reason": record.closed.reason if record.closed else "",
             "code": record.closed.code if record.closed else None,
         }
+        if len(self.metrics) > 1:
+            status["front"] = self._front()
+        return status
 
-    def _front(self) -> list[dict[str, Any]]:
+    def _front(self) -> list[FrontFields]:
         """The trials of which none is better in one metric without being worse in another."""
         objective = self.record.objective
         return [
@@ -106,7 +109,7 @@ class StatusFile:
             if (point := counted(trial, objective)) is not None
         ]
 
-    def _best(self, best: TrialRecord) -> dict[str, Any]:
+    def _best(self, best: TrialRecord) -> BestFields:
         worth = best.worth(self.record.objective)
         value = None if worth is None else self.sign * worth
         return {
@@ -118,7 +121,7 @@ class StatusFile:
         }
 
 
-def read_status(path: Path) -> dict[str, Any]:
+def read_status(path: Path) -> StudyStatus:
     """What `status.json` of the study at `path` says, made true if its driver was killed.
 
     Raises:
@@ -127,7 +130,8 @@ def read_status(path: Path) -> dict[str, Any]:
     """
     folder = StudyFolder.open(path)
     try:
-        status = read_json(folder.status_file, version=VERSION, what="status", way_out=RENEW)
+        fields = read_json(folder.status_file, version=VERSION, what="status", way_out=RENEW)
+        status = cast(StudyStatus, fields)
     except FileNotFoundError:
         status = _status_of_journal(folder)
     except Unreadable as error:
@@ -141,7 +145,7 @@ def read_status(path: Path) -> dict[str, Any]:
     return status
 
 
-def _status_of_journal(folder: StudyFolder) -> dict[str, Any]:
+def _status_of_journal(folder: StudyFolder) -> StudyStatus:
     """What the file would say; of a study that has not begun, or has stages, nothing is known."""
     sweep = folder.wanted()
     record = fold(() if sweep.stages else read_events(folder.journal_dir), sweep.objective)

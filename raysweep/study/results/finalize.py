@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from raysweep.config import Sweep
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.results.best_config import NoWinner
 from raysweep.study.results.model_card import card
+from raysweep.study.results.retrain_fields import RetrainFields
 from raysweep.study.results.retrain_result import CandidateResult, RetrainResult, evaluate_retraining
 from raysweep.study.results.test_set_access import record_test_set_access
 from raysweep.study.storage.files import Unreadable, read_json, write_json
@@ -51,7 +52,7 @@ class Winner:
 
 def finalize_retraining(
     folder: StudyFolder, home: Path, *, by: str, clock: Callable[[], float]
-) -> dict[str, Any]:
+) -> RetrainFields:
     """What a retraining has shown, as plain data; written to `retrain.json`, and read from there again.
 
     Args:
@@ -69,7 +70,7 @@ def finalize_retraining(
     with suppress(FileNotFoundError, Unreadable):  # one that is damaged is made anew
         known = read_json(file, version=VERSION, what="retraining")
         if known.get("epochs_run") == record.epochs:
-            return known
+            return cast(RetrainFields, known)
     found = evaluate_retraining(sweep, record)
     winner = winner_of(sweep, record, found, folder)
     result = {
@@ -90,7 +91,7 @@ def finalize_retraining(
         (folder.path / MODEL / CARD).write_text(words, encoding="utf-8")
     result = {key: finite(value) for key, value in result.items()}
     write_json(file, "retraining", result)
-    return result
+    return cast(RetrainFields, result)
 
 
 def winner_of(sweep: Sweep, record: StudyRecord, found: RetrainResult, folder: StudyFolder) -> Winner:

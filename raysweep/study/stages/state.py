@@ -27,6 +27,7 @@ from raysweep.study.results.best_config import (
 )
 from raysweep.study.results.finalize import finite, plain
 from raysweep.study.results.retrain import as_file, retraining
+from raysweep.study.results.retrain_fields import CandidateFields
 from raysweep.study.results.retrain_result import evaluate_retraining
 from raysweep.study.results.seed_race import BASELINE
 from raysweep.study.stages.derive import StageResult, own_values, racers
@@ -65,9 +66,9 @@ class StageState:
         return self.folder.meta_file.exists()
 
     @property
-    def standings(self) -> Sequence[Mapping[str, Any]]:
+    def standings(self) -> Sequence[CandidateFields]:
         """Of a validation that is over: its candidates, best first; of any other stage nobody."""
-        found: Sequence[Mapping[str, Any]] = self.facts.get("verdict", {}).get("standings", [])
+        found: Sequence[CandidateFields] = self.facts.get("verdict", {}).get("standings", [])
         return found
 
     def record(self) -> StudyRecord:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from raysweep.config import Sweep
 from raysweep.study.journal.events import Event
+from raysweep.study.journal.status_fields import BestFields, FailureFields, StageFields, StudyStatus
 from raysweep.study.journal.status_file import VERSION, read_status
 from raysweep.study.results.seed_race import BASELINE
 from raysweep.study.stages.state import StageState, number_of, stage_states
@@ -56,7 +56,7 @@ class StagesStatusFile:
         self._written = self.clock()
 
 
-def summary(study: StudyFolder, sweep: Sweep) -> dict[str, Any]:
+def summary(study: StudyFolder, sweep: Sweep) -> StudyStatus:
     """What the stages have come to together.
 
     Raises:
@@ -69,7 +69,7 @@ def summary(study: StudyFolder, sweep: Sweep) -> dict[str, Any]:
         trials.update(one["trials"])
     begun = [one["begun_at"] for one in seen if one["begun_at"] is not None]
     now = next((one for one in seen if one["state"] != "done"), seen[-1])
-    return {
+    status: StudyStatus = {
         "version": VERSION,
         "study": study.name,
         "begun_at": min(begun, default=None),
@@ -82,12 +82,18 @@ def summary(study: StudyFolder, sweep: Sweep) -> dict[str, Any]:
         "epochs": sum(one["epochs"] for one in seen),
         "metric": sweep.metric,
         "best": _best(parts, seen),
-        "failures": [found | {"stage": one["name"]} for one in seen for found in one["failures"]],
-        **next(({"front": one["front"]} for one in reversed(seen) if one["front"]), {}),
+        "failures": [_in_stage(failure, one["name"]) for one in seen for failure in one["failures"]],
     }
+    if fronts := [one["front"] for one in seen if one["front"]]:
+        status["front"] = fronts[-1]
+    return status
 
 
-def _stage(part: StageState, sweep: Sweep) -> dict[str, Any]:
+def _in_stage(failure: FailureFields, stage: str) -> FailureFields:
+    return {**failure, "stage": stage}
+
+
+def _stage(part: StageState, sweep: Sweep) -> StageFields:
     """What is to be said of one stage."""
     own = read_status(part.folder.path) if part.trains else {}
     state = "done" if part.over else own.get("state", WAITING)
@@ -108,7 +114,7 @@ def _stage(part: StageState, sweep: Sweep) -> dict[str, Any]:
     }
 
 
-def _validated(part: StageState) -> dict[str, Any] | None:
+def _validated(part: StageState) -> BestFields | None:
     """The winner of a validation that is over: a trial of the search before it, or the run as it was."""
     if not part.over or not part.standings:
         return None
@@ -134,12 +140,14 @@ def _expected(part: StageState, sweep: Sweep) -> int:
     return part.stage.trials or sweep.trials
 
 
-def _best(parts: Sequence[StageState], seen: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+def _best(parts: Sequence[StageState], seen: Sequence[StageFields]) -> BestFields | None:
     """The incumbent: of the last search that has one, or the winner of the validation."""
     if won := _validated(parts[-1]):
-        return won | {"stage": parts[-1].stage.name}
+        return {**won, "stage": parts[-1].stage.name}
     for part, one in zip(reversed(parts), reversed(seen), strict=True):
         if part.stage.searches and one["best"]:
-            config = {**part.facts.get("fixed", {}), **one["best"]["config"]}
-            return {**one["best"], "config": config, "stage": part.stage.name}
+            best: BestFields = one["best"].copy()
+            best["config"] = {**part.facts.get("fixed", {}), **best["config"]}
+            best["stage"] = part.stage.name
+            return best
     return None

@@ -1,4 +1,4 @@
-"""A staged sweep in MLflow: one run over the runs of its stages, whoever of them finds or makes it."""
+"""A staged sweep in MLflow: one run over the runs of its stages, found or made by each of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from raysweep.study.journal.log import Journal
 from raysweep.tracking import FinalState, ParentRun, TrackingProcess
 from tests.tracking.conftest import Shelf
 from tests.tracking.story import T0, two_trials
@@ -16,25 +15,24 @@ from tests.tracking.story import T0, two_trials
 # MLflow 3.17 uses an option that SQLAlchemy 2.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
-OVER = ParentRun(
+PARENT_RUN = ParentRun(
     "whole", "abc", T0, {"stages": "explore, refine"}, "study_name: whole\n", {"stage": "explore"}
 )
 
 
 def stage(shelf: Shelf, name: str, **tags: str) -> Shelf:
-    """The shelf of a stage's study: a folder of its own, the same store."""
+    """The shelf of a stage's study, which has ended: a folder of its own, the same store."""
     folder = shelf.folder.parent / name
     folder.mkdir()
-    facts = replace(shelf.facts, study=name, parent=replace(OVER, tags={"stage": name, **tags}))
-    other = replace(shelf, folder=folder, facts=facts)
-    shelf.trackers += other.trackers
-    return other
+    facts = replace(shelf.facts, study=name, parent=replace(PARENT_RUN, tags={"stage": name, **tags}))
+    study = replace(shelf, folder=folder, facts=facts)
+    study.write(two_trials())
+    return study
 
 
-def told(shelf: Shelf, final_state: FinalState | None) -> None:
+def track(shelf: Shelf, final_state: FinalState | None) -> None:
     tracker = shelf.tracker()
-    tracker.start(two_trials())
-    assert tracker.close(60, final_state) == 0, tracker.trouble
+    assert tracker.finish(60, final_state) == 0, tracker.trouble
 
 
 def all_runs(shelf: Shelf) -> dict[str, Any]:
@@ -45,9 +43,9 @@ def all_runs(shelf: Shelf) -> dict[str, Any]:
 
 
 def test_stages_stand_under_one_run_that_says_how_far_the_sweep_is(shelf: Shelf) -> None:
-    told(stage(shelf, "explore"), FinalState(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)]))
+    track(stage(shelf, "explore"), FinalState(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)]))
     last = FinalState(T0 + 2, {"state": "finished", "incumbent": "trial 1"}, [("val_loss", 0.3, 1)])
-    told(stage(shelf, "refine"), last)
+    track(stage(shelf, "refine"), last)
     runs = all_runs(shelf)
     assert sorted(runs) == ["explore", "refine", "whole"]
     whole = runs["whole"]
@@ -66,16 +64,13 @@ def test_what_is_told_twice_stands_once(shelf: Shelf) -> None:
     """A stage that is carried on, or sent again by `sync`, finds the same run."""
     explore = stage(shelf, "explore")
     final_state = FinalState(T0 + 1, {"state": "running"}, [("val_loss", 0.4, 0)])
-    told(explore, final_state)
-    told(explore, final_state)
+    track(explore, final_state)
+    track(explore, final_state)
     assert sorted(all_runs(shelf)) == ["explore", "whole"]
 
 
 def test_a_killed_driver_leaves_no_run_open(shelf: Shelf) -> None:
     explore = stage(shelf, "explore")
-    journal = Journal(explore.folder / "journal", "explore")
-    for event in two_trials():
-        journal.append(event)
     tracking = TrackingProcess(explore.folder, explore.facts, uri=explore.uri)
     tracking.start()
     child = tracking._child
@@ -89,20 +84,16 @@ def test_a_killed_driver_leaves_no_run_open(shelf: Shelf) -> None:
     assert (whole.info.status, whole.data.tags["state"]) == ("FINISHED", "interrupted")
 
 
-def test_the_last_words_reach_the_child(shelf: Shelf) -> None:
+def test_the_final_state_reaches_the_tracking_process(shelf: Shelf) -> None:
     explore = stage(shelf, "explore")
-    journal = Journal(explore.folder / "journal", "explore")
     tracking = TrackingProcess(explore.folder, explore.facts, uri=explore.uri)
     tracking.start()
-    for event in two_trials():
-        journal.append(event)
     tracking.finish(final_state=FinalState(T0 + 1, {"incumbent": "trial 0: 'quoted', spaced"}))
     assert tracking.close() == 0, tracking.trouble
     assert all_runs(shelf)["whole"].data.tags["incumbent"] == "trial 0: 'quoted', spaced"
 
 
-def test_a_store_that_is_away_is_owed_the_last_words_too(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_store_that_is_away_is_owed_the_final_state_too(shelf: Shelf, tmp_path: Path) -> None:
     explore = stage(shelf, "explore")
     tracker = explore.tracker(uri="http://127.0.0.1:9")
-    tracker.start(two_trials())
-    assert tracker.close(5, FinalState(T0, {})) == len(two_trials()) + 1
+    assert tracker.finish(5, FinalState(T0, {})) == len(two_trials()) + 1

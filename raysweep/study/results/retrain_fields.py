@@ -1,0 +1,70 @@
+"""The fields of `retrain.json`: what a retraining has shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+
+class CandidateFields(TypedDict):
+    """A `CandidateResult` as JSON: None for what is not a number, and seeds as text."""
+
+    name: str
+    what: str
+    config: Mapping[str, Any]
+    seeds: Mapping[str, float | None]
+    mean: float | None
+    std: float | None
+    low: float | None
+    high: float | None
+    p_best: float | None
+    out: str
+    sweep_value: float | None
+
+
+class EvaluationFields(TypedDict):
+    """Scores of the winner's nets on some rows: seed -> metric -> value, and of all nets averaged."""
+
+    members: Mapping[str, Mapping[str, float]]
+    ensemble: Mapping[str, float]
+
+
+class AccessFields(TypedDict):
+    """An earlier access to the test rows: when (unix seconds), by which command, and why."""
+
+    t: float
+    by: str
+    why: str
+
+
+class _AlwaysThere(TypedDict):
+    version: int
+    study: str
+    metric: str
+    direction: str
+    epochs: int
+    epochs_run: int
+    trainings: int
+    provenance: Mapping[str, Any]
+    standings: Sequence[CandidateFields]
+    winner: str | None
+    runner_up: str
+    margin: float | None
+    margin_error: float | None
+    margin_p: float | None
+    looks: int
+    clear: bool
+    tau: float | None
+    model_seed: int
+    val: EvaluationFields | None
+    test: EvaluationFields | None
+    opened_before: Sequence[AccessFields]
+    model: str | None
+    note: str
+
+
+class RetrainFields(_AlwaysThere, total=False):
+    """All of the file; `meaning` (of the net's outputs) and `rows` (of each split) only with a model."""
+
+    meaning: Mapping[str, Any]
+    rows: Mapping[str, int]
