@@ -84,3 +84,4 @@ class StudyStatus(TypedDict, total=False):
     failures: list[FailureFields]
     exit_code: int | None
     reason: str
+    code: str | None

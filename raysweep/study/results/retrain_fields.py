@@ -37,7 +37,7 @@ class AccessFields(TypedDict):
     why: str
 
 
-class _AlwaysThere(TypedDict):
+class _RequiredFields(TypedDict):
     version: int
     study: str
     metric: str
@@ -63,7 +63,7 @@ class _AlwaysThere(TypedDict):
     note: str
 
 
-class RetrainFields(_AlwaysThere, total=False):
+class RetrainFields(_RequiredFields, total=False):
     """All of the file; `meaning` (of the net's outputs) and `rows` (of each split) only with a model."""
 
     meaning: Mapping[str, Any]
