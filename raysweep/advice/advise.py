@@ -20,7 +20,7 @@ class Advice:
 
     Attributes:
         name: the rule's, for `ignore_advice`.
-        problem: where, what, why, and how to mend it.
+        problem: where, what, why, and how to fix it.
         sets: `--set` assignments that mend it; empty where only a person can.
         source: where the rule comes from.
     """

@@ -24,7 +24,7 @@ class Suggestion:
         key: what it is about; `("search_space", "optimizer_config.lr")` is a searched parameter,
             wherever in the file it stands.
         why: what is seen, and why it matters.
-        mend: how to mend it, in words; empty where `sets` say it all.
+        mend: how to fix it, in words; empty where `sets` say it all.
         sets: the `--set` assignments that mend it.
     """
 

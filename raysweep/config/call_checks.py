@@ -227,7 +227,7 @@ class Calls:
         file = next((file for file in self.beside(path) if file.is_file()), None)
         if file is None:
             places = "beside the sweep file, in the working directory or in the clone"
-            yield self.wrong((*at, "path"), f"there is no file {shown(path)} {places}", "mend the path")
+            yield self.wrong((*at, "path"), f"there is no file {shown(path)} {places}", "fix the path")
             return
         columns = header(file, config.get("sep", ","), config.get("encoding"))
         target = config.get("target")

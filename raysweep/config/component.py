@@ -83,7 +83,7 @@ class SignatureError:
     Attributes:
         kwarg: the keyword argument; None if it is the component itself.
         what: what is wrong.
-        mend: how to mend it.
+        mend: how to fix it.
         certain: False for what may yet be meant (a warning).
     """
 
@@ -122,7 +122,7 @@ def signature_errors(
         found = modules.lookup(path)
         read = signatures.signature(found, modules) if isinstance(found, ResolvedName) else None
     except BrokenModule as error:
-        yield SignatureError(None, f"'{path}' cannot be imported: {error}", "mend that file")
+        yield SignatureError(None, f"'{path}' cannot be imported: {error}", "fix that file")
         return
     if isinstance(found, MissingName):
         what, fix = _missing(path, found)
@@ -157,7 +157,7 @@ def _ill_formed(path: str, modules: Modules, home: str) -> SignatureError | None
 
 
 def _missing(path: str, found: MissingName) -> tuple[str, str]:
-    """What is missing, and how to mend it."""
+    """What is missing, and how to fix it."""
     if found.module:
         what = f"{found.what} beside the sweep file, in the working directory or installed"
         if path in OFFERED_HERE:

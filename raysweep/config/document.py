@@ -207,7 +207,7 @@ _PLAIN_WORDS = (
     (
         r"mapping values are not allowed here",
         "a second ': ' in one line, or a line indented too far",
-        "put a value that holds ': ' in quotes, or mend the indentation",
+        "put a value that holds ': ' in quotes, or fix the indentation",
     ),
     (
         r"could not find expected ':'",

@@ -184,7 +184,7 @@ _EXPECTED = {
 
 
 def _in_words(detail: ErrorDetails) -> tuple[str, str]:
-    """What is wrong, with the value seen, and how to mend it."""
+    """What is wrong, with the value seen, and how to fix it."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "literal_error":
         choices = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]

@@ -101,7 +101,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Say how to mend an unknown word: the nearest known one, or what there is to choose from."""
+    """Say how to fix an unknown word: the nearest known one, or what there is to choose from."""
     names = list(known)
     near = nearest(word, names)
     if near is not None:

@@ -107,7 +107,7 @@ def check_point(space: OptunaSpace, point: Mapping[str, Any]) -> Mapping[str, An
                 f"points_to_evaluate: {key} is never {value!r}; widen its range or drop the point"
             )
         if len(space.names_of(key)) > 1 and key not in map(space.key, space.encode(point)):
-            beside = "with what the point says beside it; mend the one or the other"
+            beside = "with what the point says beside it; fix the one or the other"
             raise ValueError(f"points_to_evaluate: {key} is never {value!r} {beside}")
     return point
 

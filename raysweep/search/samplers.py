@@ -361,7 +361,7 @@ def _grid(name: str, space: OptunaSpace, listed: Mapping[str, Sequence[Any]] | N
     for key, values in points.items():
         for value in values:
             if not space.domains[key].contains(value):
-                raise ValueError(f"{name}: {value!r} in search_space is no value of {key}; mend either")
+                raise ValueError(f"{name}: {value!r} in search_space is no value of {key}; fix either")
     return {key: [space.encode({key: value})[key] for value in values] for key, values in points.items()}
 
 

@@ -220,7 +220,7 @@ def test_a_table_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     text = RUN.lstrip().replace("synthetic", "table") + "  data_config: {path: none.csv, target: y}\n"
     assert problems_of(text, tmp_path) == [
         "sweep.yaml:5: run.data_config.path: there is no file 'none.csv' beside the sweep file, "
-        "in the working directory or in the clone; mend the path"
+        "in the working directory or in the clone; fix the path"
     ]
 
 

@@ -1,4 +1,4 @@
-"""What a rule looks at and what it answers with, and how a mend is written as a command."""
+"""What a rule looks at and what it answers with, and how a fix is written as a command."""
 
 from __future__ import annotations
 

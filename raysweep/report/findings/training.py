@@ -362,8 +362,8 @@ def _best_curves(seen: Evidence) -> list[list[float]]:
 
 def _traceback(subject: Subject, trial: TrialRecord) -> str:
     if subject.folder is None:
-        return "Read its error, and mend the code."
-    return f"Read the traceback in {subject.folder.name}/trials/{trial.trial}/, and mend the code."
+        return "Read its error, and fix the code."
+    return f"Read the traceback in {subject.folder.name}/trials/{trial.trial}/, and fix the code."
 
 
 def _regularise(subject: Subject) -> str:
