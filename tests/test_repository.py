@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from raysweep.errors import exit_codes_text
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CI_RUN = (ROOT / ".ci/run").read_text(encoding="utf-8")
@@ -70,3 +72,8 @@ def test_every_dependency_is_pinned():
 def normal(name):
     """A distribution's name as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_the_readme_lists_the_exit_codes_as_they_are():
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert exit_codes_text() in readme
