@@ -171,6 +171,7 @@ def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduc
     assert len([event for event in events if isinstance(event, TrialStarted)]) == 3
 
 
+@pytest.mark.faults
 def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(tmp_path: Path, conduct: Conduct):
     kinds = ("oom", "hangs", "oom_once", "sound")
     space = {
@@ -276,6 +277,7 @@ def test_best_yaml_and_status_json_say_what_the_record_says(tmp_path: Path, cond
     assert status["trials"] == {"wanted": 4, "asked": 4, "completed": 4}
 
 
+@pytest.mark.faults
 def test_failed_members_of_a_population_are_replaced_by_copies_and_counted(tmp_path: Path, conduct: Conduct):
     """One raises, one takes its worker with it three times running: both go on from another's weights."""
     finish = conduct(
