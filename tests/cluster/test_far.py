@@ -190,7 +190,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
     def folder():
         return hosts.run("head", find, check=False).stdout.strip()
 
-    count = "grep -c Checkpointed {}/journal/000001.jsonl"
+    count = "grep -c checkpointed {}/journal/000001.jsonl"
     wait_until(
         lambda: folder() and int(hosts.run("head", count.format(folder()), check=False).stdout or 0) >= 6,
         or_say=lambda: log_of(hosts, "kept"),
