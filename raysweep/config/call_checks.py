@@ -12,6 +12,7 @@ from raysweep.config.document import Document
 from raysweep.config.lookup import BrokenModule, Modules
 from raysweep.config.parameter import Parameter, wanted
 from raysweep.config.problem import Key, Problem, shown, suggestion
+from raysweep.config.rule_context import RULE_CONTEXT
 from raysweep.config.search_space import NEVER_SEARCHED, SearchSpace
 from raysweep.config.sweep import Sweep
 from schedulers import RULES
@@ -43,7 +44,7 @@ HOMES = {
 OURS: Mapping[str, Collection[str]] = {"scheduler": SCHEDULE_WORDS, "data": DATA_WORDS}
 """Words of a config that are the trainer's own and never reach the component."""
 
-CONTEXT = ("seed", "space", "max_resource", "objective", "population_size", "metric", "mode", "time_attr")
+CONTEXT = (*RULE_CONTEXT, "metric", "mode", "time_attr")
 """What the service gives a trial scheduler, where it has such a parameter."""
 
 

@@ -16,6 +16,7 @@ from raysweep.config.call_checks import ConfigFinding
 from raysweep.config.document import Document
 from raysweep.config.natural_limits import breaks_limits
 from raysweep.config.problem import Key, shown, suggestion
+from raysweep.config.rule_context import rule_context
 from raysweep.config.search_space import SearchSpace
 from raysweep.config.sweep import BETTER_HIGHER, Sweep
 from schedulers import RULES
@@ -192,17 +193,9 @@ class Checks:
         rule: type[Rule] = imports.resolve(RULES[name])
         given = self.sweep.trial_scheduler.kwargs
         kwargs = {word: value for word, value in given.items() if word not in AUDIT_WORDS}
-        names = set(inspect.signature(rule).parameters)
-        context = {
-            "seed": self.sweep.seed,
-            "space": self.domains,
-            "max_resource": self.run.epochs,
-            "objective": self.sweep.objective,
-            "population_size": self.sweep.trials,
-        }
-        if set(kwargs) - names:
+        if set(kwargs) - set(inspect.signature(rule).parameters):
             return  # reported already, with the call
-        filled = {word: value for word, value in context.items() if word in names}
+        filled = rule_context(rule, self.sweep, space=self.domains)
         try:
             audited(rule(**{**filled, **kwargs}), given.get("audit_fraction", 0.0), given.get("audit_seed"))
         except InvalidSetting as error:

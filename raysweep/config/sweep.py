@@ -254,6 +254,11 @@ class Sweep(_Words):
         return sign_of(self.direction)
 
     @property
+    def mode(self) -> Literal["min", "max"]:
+        """The direction in the words of Ray Tune and of checkpoints."""
+        return "min" if self.direction == "minimize" else "max"
+
+    @property
     def others(self) -> dict[str, int]:
         """The metrics beside the objective: +1 where minimised, -1 where maximised."""
         return {metric.name: metric.sign for metric in self.metrics[1:]}

@@ -32,6 +32,7 @@ from raysweep.runner.run_study import (
 )
 from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
 from raysweep.study.execution.shutdown import SignalRelay, stopped_by_signals
+from raysweep.study.journal.status_file import state_of
 from raysweep.study.stages.derive import to_be_tested
 from raysweep.study.stages.state import (
     StageState,
@@ -86,7 +87,7 @@ def _attempt(
     """One attempt at the stages; however it ends, the study's status says so."""
     status = StagesStatusFile(folder, sweep)
     status.write("running")
-    outcome = StagesOutcome(1, "it did not end in good order", ReasonCode.FAILED)
+    outcome = StagesOutcome(ExitCode.INTERNAL, "it did not end in good order", ReasonCode.FAILED)
     try:
         with ray_of(target) as machine:
             stages = StagesRunner(sweep, folder, target, machine, console, status, sync, check)
@@ -100,8 +101,7 @@ def _attempt(
         outcome = StagesOutcome(exit_code_of(error), reason, ReasonCode.FAILED)
         raise
     finally:
-        state = {0: "done", ExitCode.INTERRUPTED: "interrupted"}.get(outcome.exit_code, "failed")
-        status.write(state, **outcome._asdict())
+        status.write(state_of(outcome.exit_code), **outcome._asdict())
     return outcome
 
 
@@ -148,7 +148,7 @@ class StagesRunner:
                 return self._out_of_time(part)
             if outcome.exit_code != 0:
                 return outcome
-        return StagesOutcome(0, "all stages ended", ReasonCode.ALL_ENDED)
+        return StagesOutcome(ExitCode.DONE, "all stages ended", ReasonCode.ALL_ENDED)
 
     def _stopped(self) -> StagesOutcome:
         return StagesOutcome(ExitCode.INTERRUPTED, self.relay.reason, self.relay.code)
@@ -235,7 +235,7 @@ class StagesRunner:
         end_stage(
             write_stage_state(part, rates=rates, lines=lines, test=found.as_json()), lines[0], time.time()
         )
-        return StagesOutcome(0, lines[0], ReasonCode.ALL_ENDED)
+        return StagesOutcome(ExitCode.DONE, lines[0], ReasonCode.ALL_ENDED)
 
     def _place(self, part: StageState) -> int:
         return [stage.name for stage in self.sweep.stages].index(part.stage.name)

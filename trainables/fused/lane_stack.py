@@ -10,7 +10,7 @@ import torch
 from trainables.fused.batched_ops import aligned_empty
 from trainables.fused.chain_engine import ChainEngine, Engine
 from trainables.fused.eligibility import FusionKey
-from trainables.fused.layer_chain import read_chain
+from trainables.fused.layer_chain import LayerChain, read_chain
 from trainables.fused.parameter_bank import ParameterBanks, own_memory
 from trainables.fused.stacked_losses import stacked_loss
 from trainables.fused.stacked_optimizers import stacked_optimizer
@@ -59,22 +59,24 @@ class LaneStack:
     """
 
     def __init__(self, lanes: Sequence[Lane], key: FusionKey) -> None:
-        self.lanes = _ordered(lanes, key)
+        chains = _read_chains(lanes) if key.engine == "chain" else {}
+        self.lanes = sorted(lanes, key=lambda lane: _layout(chains[lane])) if chains else list(lanes)
         self._learners = [lane.learner for lane in self.lanes]
         self._generators = [lane.random.torch_generator() for lane in self.lanes]
         self._banks = ParameterBanks()
-        self._engine, self._draws = self._build_engine(key)
+        self._engine, self._draws = self._build_engine(
+            [chains[lane] for lane in self.lanes] if chains else []
+        )
         for bank in self._banks:
             bank.allocate()
         self._optimizer = stacked_optimizer(self._learners, self._banks)
         self._clipped = [learner.run.grad_clip for learner in self._learners]
         self.epochs: list[LaneEpoch] = []
 
-    def _build_engine(self, key: FusionKey) -> tuple[Engine, bool]:
-        """The engine, and whether it draws from the lanes' generators."""
-        if key.engine == "vmap":
+    def _build_engine(self, chains: Sequence[LayerChain]) -> tuple[Engine, bool]:
+        """The engine, of vmap where there are no chains, and whether it draws from the lanes' generators."""
+        if not chains:
             return VmapEngine(self._learners, self._banks), False
-        chains = [read_chain(learner.net, _row_dimensions(learner)) for learner in self._learners]
         engine = ChainEngine(chains, self._generators, self._banks, stacked_loss(self._learners))
         return engine, any(chain.draws() for chain in chains)
 
@@ -244,21 +246,13 @@ def _tensors(learner: Learner) -> tuple[torch.Tensor, torch.Tensor]:
     return learner.feed.tensors
 
 
-def _row_dimensions(learner: Learner) -> int:
-    return _tensors(learner)[0].ndim - 1
+def _read_chains(lanes: Sequence[Lane]) -> dict[Lane, LayerChain]:
+    return {lane: read_chain(lane.learner.net, _tensors(lane.learner)[0].ndim - 1) for lane in lanes}
 
 
-def _ordered(lanes: Sequence[Lane], key: FusionKey) -> list[Lane]:
-    """For the chain engine by falling depth, those with like layers side by side."""
-    if key.engine == "vmap":
-        return list(lanes)
-    chains = {lane: read_chain(lane.learner.net, _row_dimensions(lane.learner)) for lane in lanes}
-
-    def place(lane: Lane) -> tuple[int, str]:
-        chain = chains[lane]
-        return -len(chain.hidden), str([chain.stem, *(block.followers for block in chain.blocks)])
-
-    return sorted(lanes, key=place)
+def _layout(chain: LayerChain) -> tuple[int, str]:
+    """Sorts lanes for the chain engine by falling depth, those with like layers side by side."""
+    return -len(chain.hidden), str([chain.stem, *(block.followers for block in chain.blocks)])
 
 
 def _copied(value: object) -> object:

@@ -56,13 +56,16 @@ class LaneSteps:
         errors: dict[int, Exception] = {}
         for lane in lanes:
             try:
-                self._optimizers[lane].step()
+                self._step_lane(lane)
             except Exception as error:  # of one lane; the others go on
                 errors[lane] = error
         return errors
 
+    def _step_lane(self, lane: int) -> None:
+        self._optimizers[lane].step()
 
-class FusedKernelSteps:
+
+class FusedKernelSteps(LaneSteps):
     """torch's fused kernel of Adam, AdamW or SGD on the parameters of each lane.
 
     The state stays with the optimizers.
@@ -72,22 +75,12 @@ class FusedKernelSteps:
     """
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
-        self._optimizers = optimizers
+        super().__init__(optimizers)
         self._calls: list[_KernelCall | None] = []
 
     def begin_epoch(self) -> None:
         """See `StackedOptimizer.begin_epoch`."""
         self._calls = [None] * len(self._optimizers)
-
-    def step(self, lanes: Sequence[int]) -> dict[int, Exception]:
-        """See `StackedOptimizer.step`."""
-        errors: dict[int, Exception] = {}
-        for lane in lanes:
-            try:
-                self._step_lane(lane)
-            except Exception as error:  # of one lane; the others go on
-                errors[lane] = error
-        return errors
 
     def _step_lane(self, lane: int) -> None:
         call = self._calls[lane]

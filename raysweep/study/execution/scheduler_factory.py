@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from raysweep.config import Sweep
+from raysweep.config.rule_context import rule_context
 from schedulers.rule import Rule
 from schedulers.stop_audit import AUDIT_WORDS
 from schedulers.tune.adapter import RuleScheduler
@@ -28,18 +28,10 @@ def make_scheduler(sweep: Sweep) -> RuleScheduler:
             f"trial_scheduler: '{name}' is neither a schedulers.Rule nor one of this project's schedulers, "
             "so a study could not replay it from its journal; use schedulers.ASHA, or write a Rule"
         )
-    offered = {
-        "seed": sweep.seed,
-        "space": sweep.space,
-        "max_resource": sweep.run.epochs,
-        "objective": sweep.objective,
-        "population_size": sweep.trials,
-    }
-    known = inspect.signature(rule_class).parameters
-    settings = {key: value for key, value in offered.items() if key in known} | kwargs
+    settings = rule_context(rule_class, sweep) | kwargs
     adapter: dict[str, Any] = {
         "metric": sweep.metric,
-        "mode": "min" if sweep.direction == "minimize" else "max",
+        "mode": sweep.mode,
         "time_attr": "epoch",
     }
     if "audit_fraction" in kwargs:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import cast
 
 from raysweep.config.sweep import Metric
+from raysweep.errors import ExitCode
 from raysweep.study.journal.events import AttemptEnded, EpochReported, Event
 from raysweep.study.journal.failures import commonest
 from raysweep.study.journal.log import read_events
@@ -60,7 +61,7 @@ class StatusFile:
         rest = self.every_s if isinstance(event, EpochReported) else TIME_FOR_IT * self._took
         if not isinstance(event, AttemptEnded) and self.clock() - self._written < rest:
             return
-        self.write("running" if not isinstance(event, AttemptEnded) else _state(event.exit_code))
+        self.write("running" if not isinstance(event, AttemptEnded) else state_of(event.exit_code))
 
     def write(self, state: str) -> None:
         """Replace the file. A disk that refuses is passed over: the journal is what counts."""
@@ -152,8 +153,10 @@ def _status_of_journal(folder: StudyFolder) -> StudyStatus:
     if record.attempts == 0:
         return {"version": VERSION, "study": folder.name, "state": "running", "trials": {}, "best": None}
     status = StatusFile(folder, record, sweep.metric, sweep.sign, sweep.metrics)
-    return status.summary("running" if record.closed is None else _state(record.closed.exit_code))
+    return status.summary("running" if record.closed is None else state_of(record.closed.exit_code))
 
 
-def _state(exit_code: int) -> str:
-    return {0: "done", 130: "interrupted"}.get(exit_code, "failed")
+def state_of(exit_code: int) -> str:
+    """The state of a study whose last attempt ended with this exit code."""
+    states: dict[int, str] = {ExitCode.DONE: "done", ExitCode.INTERRUPTED: "interrupted"}
+    return states.get(exit_code, "failed")

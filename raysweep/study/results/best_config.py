@@ -137,8 +137,7 @@ def derive(
         run["early_stopping_config"] = dict(EARLY_STOPPING)
         notes["early_stopping_config"] = "on for the full training"
     if run["checkpoint_config"] == Checkpointing().model_dump():
-        mode = "min" if sweep.direction == "minimize" else "max"
-        run["checkpoint_config"] = {**CHECKPOINTS, "monitor": sweep.metric, "mode": mode}
+        run["checkpoint_config"] = {**CHECKPOINTS, "monitor": sweep.metric, "mode": sweep.mode}
         notes["checkpoint_config"] = "on for the full training; the best epoch's is the model"
     return DerivedConfig(run, notes)
 

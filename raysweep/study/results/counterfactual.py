@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from raysweep.config.call_checks import CONTEXT
 from raysweep.config.component import resolve, signature_errors
 from raysweep.config.document import parse_value
 from raysweep.config.lookup import Modules
+from raysweep.config.rule_context import rule_context
 from raysweep.errors import RaysweepError
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from schedulers import RULES
@@ -223,15 +223,7 @@ def fresh_rule(path: str, kwargs: Mapping[str, Any], sweep: Sweep, population: i
         raise CannotReplay(
             f"--trial-scheduler: {path} has no rule that could be replayed; use schedulers.ASHA"
         )
-    filled = {
-        "seed": sweep.seed,
-        "space": sweep.space,
-        "max_resource": sweep.run.epochs,
-        "objective": sweep.objective,
-        "population_size": population,
-    }
-    known = inspect.signature(rule_class).parameters
-    context = {word: value for word, value in filled.items() if word in known}
+    context = rule_context(rule_class, sweep, population_size=population)
     try:
         rule: Rule = rule_class(**{**context, **kwargs})
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
