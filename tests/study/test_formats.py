@@ -74,10 +74,10 @@ def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
     tmp_path: Path, text: str, says: str, study: StudyFolder
 ):
     """The journal is the backlog, and runs are found by their tags."""
-    from raysweep.tracking import waiting
+    from raysweep.tracking import count_unsent
 
     (study.path / "tracking.json").write_text(text)
-    count, trouble = waiting(study.path, "sqlite:///x.db")
+    count, trouble = count_unsent(study.path, "sqlite:///x.db")
     assert count == 1
     assert says in trouble
     assert "found by" in trouble
