@@ -13,7 +13,8 @@ from trainables.criteria import unusable
 from trainables.criterion_fit import meaning_of
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
-from trainables.optimizers import CLOSURES, LIBRARIES, MATRICES_BY, WRAPPED, why_unusable
+from trainables.optimizers import CLOSURES, GROUP_OF_MATRICES, LIBRARIES, MATRICES_BY, WRAPPED, why_unusable
+from trainables.param_groups import FACTOR, apply_lr_factors, named_groups
 from trainables.run_config import RunConfig, RunError
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -111,6 +112,7 @@ def build_optimizer(run: RunConfig, net: nn.Module, *, rows: int, steps: int) ->
     same update in one kernel (AdamW: a quarter of the time per step). One that wraps another
     (Lookahead, SAM) finds that one's path under `optimizer` or `base_optimizer`; one that wants the net
     itself gets it; one of the Muon family gets the matrices in one group and the rest in another.
+    `run.param_groups` are groups of their own.
 
     Args:
         run: its `optimizer` and `optimizer_config`.
@@ -131,7 +133,9 @@ def build_optimizer(run: RunConfig, net: nn.Module, *, rows: int, steps: int) ->
     if takes(target, "fused") and not chosen and all(parameter.is_floating_point() for parameter in trained):
         offered["fused"] = True
     given = _with_wrapped(run)
-    first: Any = _groups(target, trained)
+    first: Any = _groups(run, target, net)
+    if run.param_groups and next(iter(parameters(target)), "") == "model":
+        raise RunError(f"param_groups: {run.optimizer} takes the net as a whole; leave them out")
     match next(iter(parameters(target)), ""):
         case "model":
             if takes(target, "params"):
@@ -142,6 +146,7 @@ def build_optimizer(run: RunConfig, net: nn.Module, *, rows: int, steps: int) ->
     optimizer: torch.optim.Optimizer = call(run.optimizer, first, given=given, offered=offered)
     if getattr(optimizer, "train_mode", True) is False:  # schedule-free: some begin in evaluation
         optimizer.train()  # type: ignore[attr-defined]
+    apply_lr_factors(optimizer)
     return optimizer
 
 
@@ -153,12 +158,27 @@ def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     return required or known
 
 
-def _groups(target: Any, trained: list[nn.Parameter]) -> list[Any]:
-    """What the constructor takes as its parameters: a list of them, or the matrices and the rest apart."""
-    if not takes(target, MATRICES_BY):
-        return trained
-    halves = {True: [p for p in trained if p.ndim >= 2], False: [p for p in trained if p.ndim < 2]}
-    return [{"params": half, "use_muon": matrices} for matrices, half in halves.items() if half]
+def _groups(run: RunConfig, target: Any, net: nn.Module) -> list[Any]:
+    """What the constructor takes as its parameters: a list of them, or of groups of them.
+
+    One of the Muon family takes the matrices of a group and the rest of it apart, unless the group says
+    by `use_muon` how all of it is trained.
+    """
+    groups = named_groups(net, run.param_groups)
+    if takes(target, MATRICES_BY):
+        return [part for group in groups for part in _matrices_apart(group)]
+    return groups if run.param_groups else groups[0]["params"]
+
+
+def _matrices_apart(group: dict[str, Any]) -> list[dict[str, Any]]:
+    if GROUP_OF_MATRICES in group:
+        return [group]
+    halves = {
+        matrices: [p for p in group["params"] if (p.ndim >= 2) is matrices] for matrices in (True, False)
+    }
+    return [
+        group | {"params": half, GROUP_OF_MATRICES: matrices} for matrices, half in halves.items() if half
+    ]
 
 
 def _with_wrapped(run: RunConfig) -> dict[str, Any]:
@@ -187,5 +207,6 @@ def hyperparameters(run: RunConfig, group: Mapping[str, Any]) -> set[str]:
     for word in WRAPPED:
         if isinstance(run.optimizer_config.get(word), str):
             named |= set(parameters(resolve(run.optimizer_config[word])))
+    named |= {FACTOR}.union(*(group.optimizer_config for group in run.param_groups.values()))
     scheduled = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
     return set(group) & (named | scheduled)

@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau
 
 from trainables.imports import call, parameters, resolve
 from trainables.optimizers import why_unusable
+from trainables.param_groups import FACTOR
 from trainables.run_config import SCHEDULE_WORDS, RunConfig, RunError
 
 PER_STEP = (OneCycleLR, CyclicLR)
@@ -60,8 +61,23 @@ class Schedule:
             self.scheduler = call(
                 run.scheduler, optimizer, given=given, offered=self._lengths(run, target, given)
             )
+            self._check_factors(run)
         self.peak = [float(group.get("lr", math.nan)) for group in optimizer.param_groups]
         self._warm()
+
+    def _check_factors(self, run: RunConfig) -> None:
+        """Nothing, if the schedule keeps the learning rates of the groups apart.
+
+        Raises:
+            RunError: if it has set them all to one rate.
+        """
+        factors = {group.get(FACTOR, 1.0) for group in self.optimizer.param_groups}
+        rates = {group.get("lr") for group in self.optimizer.param_groups}
+        if len(factors) > 1 and len(rates) == 1:
+            raise RunError(
+                f"param_groups: {run.scheduler} gives all groups one learning rate, so "
+                "lr_factor has no effect; leave max_lr (base_lr) out, or give a list, one rate a group"
+            )
 
     def after_step(self) -> None:
         """Note one optimizer step."""

@@ -17,6 +17,9 @@ WRAPPED = ("optimizer", "base_optimizer")
 MATRICES_BY = "adamw_lr"
 """Parameter of the constructors that want their matrices and the rest in groups of their own (`use_muon`)."""
 
+GROUP_OF_MATRICES = "use_muon"
+"""Key of a group by which they tell matrices from the rest."""
+
 _MATRICES = "it takes matrices only; pytorch_optimizer.Muon takes whole nets"
 _SECOND = "it needs second derivatives (backward with create_graph)"
 _FUSED = "it updates within the backward pass (fused_backward)"

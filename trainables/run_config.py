@@ -7,10 +7,11 @@ in a fraction of a second.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
 """Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
@@ -158,6 +159,39 @@ class Checkpointing(_Words):
         return 1 if self.mode == "min" else -1
 
 
+class ParamGroup(_Words):
+    """Parameters of the net that are trained with settings of their own.
+
+    Attributes:
+        match: a regular expression, searched for in the parameter's name; None matches all.
+        max_ndim: only parameters of at most so many dimensions, >= 0: 1 for biases and norms.
+        lr_factor: their learning rate where the schedule begins, as a multiple of the others', > 0.
+        optimizer_config: what they take in place of the run's `optimizer_config`.
+
+    >>> ParamGroup(match="bias$").takes("net.0.bias", ndim=1)
+    True
+    """
+
+    match: str | None = None
+    max_ndim: int | None = Field(default=None, ge=0)
+    lr_factor: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    optimizer_config: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("match")
+    @classmethod
+    def _is_expression(cls, match: str | None) -> str | None:
+        try:
+            re.compile(match or "")
+        except re.error as error:
+            raise ValueError(f"{match!r} is no regular expression: {error}") from None
+        return match
+
+    def takes(self, name: str, ndim: int) -> bool:
+        """Whether a parameter of this name and number of dimensions belongs to the group."""
+        small = self.max_ndim is None or ndim <= self.max_ndim
+        return small and (self.match is None or re.search(self.match, name) is not None)
+
+
 class SettingsChange(_Words):
     """Settings that change in mid-training.
 
@@ -185,6 +219,8 @@ class RunConfig(_Words):
         outputs: what the net's outputs are, for a criterion that is none of torch's: `logits`,
             `probabilities` or `log_probabilities`; of torch's it is known.
         data: a function; see `trainables.data`.
+        param_groups: parameters that are trained with settings of their own, by a name of your choice; one
+            that several groups match belongs to the first of them, the rest to none.
         epochs: passes over the training split; R of the trial schedulers.
         batch_size: rows per optimizer step.
         seeds: one training each; a sweep uses the first.
@@ -223,6 +259,7 @@ class RunConfig(_Words):
     scheduler_config: dict[str, Any] = Field(default_factory=dict)
     criterion_config: dict[str, Any] = Field(default_factory=dict)
     data_config: dict[str, Any] = Field(default_factory=dict)
+    param_groups: dict[str, ParamGroup] = Field(default_factory=dict)
     early_stopping_config: EarlyStopping = EarlyStopping()
     checkpoint_config: Checkpointing = Checkpointing()
     warmup: float = Field(default=0.0, ge=0)

@@ -20,7 +20,7 @@ from schedulers.space import Categorical
 from schedulers.stop_audit import AUDIT_WORDS
 from trainables.criteria import disagreement, of_criterion, unusable
 from trainables.csv_header import SEPARATORS, header, separator_in
-from trainables.optimizers import WRAPPED, why_unusable
+from trainables.optimizers import GROUP_OF_MATRICES, WRAPPED, why_unusable
 from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, SCHEDULE_WORDS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
@@ -84,6 +84,7 @@ class Calls:
         yield from self.functions()
         yield from self.data_file()
         if self.sweep.run.train is None:
+            yield from self.param_groups()
             yield from self.criterion()
         yield from self.hidden_modules()
 
@@ -101,6 +102,8 @@ class Calls:
             head = flat.split(".")[0]
             if head in NEVER_SEARCHED:
                 yield self.wrong(key, f"'{head}' cannot be searched", NEVER_SEARCHED[head])
+            elif head == "param_groups":
+                yield from self._group_unsearchable(flat, key)
             elif head in CONFIGS.values() and "." not in flat:
                 example = "optimizer_config.lr" if head == "optimizer_config" else f"{head}.some_name"
                 yield self.wrong(
@@ -108,6 +111,37 @@ class Calls:
                 )
             elif head not in CONFIGS.values() and "." in flat:
                 yield self.wrong(key, f"'{flat}' is no parameter", f"'{head}' has no parts: write '{head}'")
+
+    def _group_unsearchable(self, flat: str, key: Key) -> Iterator[ConfigFinding]:
+        """A searched parameter of a group: its learning rate's factor, or a keyword of its optimizer."""
+        groups = self.sweep.run.param_groups
+        _, name, word, *rest = [*flat.split("."), "", ""]
+        if name not in groups:
+            yield self.wrong(key, f"run.param_groups has no '{name}'", suggestion(name, groups))
+        elif word != "lr_factor" and not (word == "optimizer_config" and any(rest)):
+            yield self.wrong(
+                key,
+                f"'{flat}' cannot be searched",
+                "search lr_factor or optimizer_config.some_name of a group",
+            )
+
+    def param_groups(self) -> Iterator[ConfigFinding]:
+        """What each group gives the optimizer in place of the run's own keyword arguments."""
+        for path, _ in self.choices("optimizer"):
+            for name, group in self.sweep.run.param_groups.items():
+                at: Key = ("run", "param_groups", name, "optimizer_config")
+                keys: dict[str, Key] = {word: (*at, word) for word in group.optimizer_config}
+                names = {*keys, *self.sweep.run.optimizer_config, *self.searched("optimizer", path)}
+                for misfit in signature_errors(
+                    path,
+                    names - {WRAPPED[0], GROUP_OF_MATRICES},
+                    self.modules,
+                    given=FILLED_IN["optimizer"],
+                    first=1,
+                    home=HOMES["optimizer"],
+                ):
+                    if misfit.kwarg in keys:
+                        yield self.placed(misfit, at, keys, "it is a keyword of the optimizer")
 
     def run_component(self, word: str) -> Iterator[ConfigFinding]:
         """Net, optimizer, scheduler, criterion or data: each one that a trial may have."""

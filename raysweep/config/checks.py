@@ -36,7 +36,7 @@ _SCORES = {"classes": ("accuracy",), "labels": ("accuracy", "exact_match"), "num
 _GRIDS = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")
 _PER_STEP = ("OneCycleLR", "CyclicLR")
 # What a population may change in mid-training: none of these alters a tensor's shape or its meaning.
-_MUTABLE = ("optimizer_config", "scheduler_config", "criterion_config", "grad_clip")
+_MUTABLE = ("optimizer_config", "scheduler_config", "criterion_config", "param_groups", "grad_clip")
 
 
 class Checks:

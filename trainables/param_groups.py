@@ -1,0 +1,46 @@
+"""The parameters of a net, in the groups in which its optimizer trains them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.run_config import ParamGroup, RunError
+
+FACTOR = "lr_factor"
+"""Key of an optimizer's group: its learning rate as a multiple of the others'."""
+
+
+def named_groups(net: nn.Module, groups: Mapping[str, ParamGroup]) -> list[dict[str, Any]]:
+    """The trained parameters of `net` as torch's optimizers take them; those of no group come first.
+
+    Args:
+        net: its parameters, in their order, that require gradients.
+        groups: by name; a parameter belongs to the first that takes it.
+
+    Raises:
+        RunError: if a group takes none.
+    """
+    parameters = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    members: dict[str | None, list[nn.Parameter]] = {name: [] for name in (None, *groups)}
+    for name, parameter in parameters.items():
+        owner = next((key for key, group in groups.items() if group.takes(name, parameter.ndim)), None)
+        members[owner].append(parameter)
+    for key in groups:
+        if not members[key]:
+            names = ", ".join(list(parameters)[:8]) + (", ..." if len(parameters) > 8 else "")
+            raise RunError(f"param_groups.{key}: no parameter is left for it; the net has {names}")
+    rest = [{"params": members[None]}] if members[None] or not groups else []
+    return rest + [
+        {"params": members[key], FACTOR: group.lr_factor, **group.optimizer_config}
+        for key, group in groups.items()
+    ]
+
+
+def apply_lr_factors(optimizer: torch.optim.Optimizer) -> None:
+    """Multiply each group's learning rate by its factor; of a fresh optimizer, once."""
+    for group in optimizer.param_groups:
+        group["lr"] *= group.get(FACTOR, 1.0)
