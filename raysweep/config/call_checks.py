@@ -84,6 +84,7 @@ class Calls:
         yield from self.functions()
         yield from self.data_file()
         if self.sweep.run.train is None:
+            yield from self.wrapped_optimizer()
             yield from self.param_groups()
             yield from self.criterion()
         yield from self.hidden_modules()
@@ -143,6 +144,25 @@ class Calls:
                     if misfit.kwarg in keys:
                         yield self.placed(misfit, at, keys, "it is a keyword of the optimizer")
 
+    def wrapped_optimizer(self) -> Iterator[ConfigFinding]:
+        """The optimizer that another wraps, which has to be named."""
+        config = self.sweep.run.optimizer_config
+        for path, key in self.choices("optimizer"):
+            try:
+                read = signature(path, self.modules) if path.replace(".", "").isidentifier() else None
+            except BrokenModule:
+                continue  # reported with the component itself
+            for word in set(WRAPPED) & set(read.names() if read else ()):
+                at: Key = ("run", "optimizer_config", word)
+                if isinstance(inner := config.get(word), str):
+                    for misfit in signature_errors(inner, (), self.modules, first=1, home=HOMES["optimizer"]):
+                        yield self.placed(misfit, at, {}, "")
+                elif word in config:
+                    yield self.wrong(at, f"{shown(inner)} is no dotted path", "write torch.optim.AdamW")
+                elif word not in self.searched("optimizer", path):
+                    what = f"{path.rpartition('.')[2]} wraps another optimizer, and none is named"
+                    yield self.wrong(key, what, f"say optimizer_config: {{{word}: torch.optim.AdamW}}")
+
     def run_component(self, word: str) -> Iterator[ConfigFinding]:
         """Net, optimizer, scheduler, criterion or data: each one that a trial may have."""
         config = CONFIGS[word]
@@ -155,11 +175,12 @@ class Calls:
             keys |= self.searched(word, path)
             ours = keys.keys() & set(OURS.get(word, ()))
             # An optimizer that wraps another takes that one's class in the place of its parameters.
-            names = [name for name in keys if name not in ours and (word, name) != ("optimizer", WRAPPED[0])]
+            wrapped = WRAPPED if word == "optimizer" else ()
+            names = [name for name in keys if name not in ours and name not in wrapped]
             if word == "net" and self.takes_hparams(path):
                 continue
             first = 1 if word in ("optimizer", "scheduler") else 0
-            given_too = {*FILLED_IN[word], *ours}  # a data function may ask for our words by name
+            given_too = {*FILLED_IN[word], *ours, *wrapped}  # a data function may ask for our words by name
             for misfit in signature_errors(
                 path, names, self.modules, given=given_too, first=first, home=HOMES[word]
             ):
