@@ -100,7 +100,7 @@ class Table:
         self.numbers = _stacked(numbers, len(features))
         self.gaps = np.isnan(self.numbers).any(axis=0)
         words = [name for name, kind in kinds.items() if kind == "words"]
-        self.categories = {name: categories_of(features[name]) for name in words}
+        self.categories = categories_of(features[words])
         indicators = [one_hot(features[name], *self.categories[name]) for name in words]
         self.indicators = np.concatenate([*indicators, np.zeros((len(features), 0))], axis=1)
 
@@ -235,20 +235,27 @@ def _stacked(columns: list[np.ndarray], rows: int) -> np.ndarray:
     return np.stack(columns, axis=1) if columns else np.zeros((rows, 0))
 
 
-def categories_of(column: pd.Series) -> tuple[list[str], bool]:
-    """The distinct words of a column, sorted, and whether values are missing.
+def categories_of(frame: pd.DataFrame) -> dict[Any, tuple[list[str], bool]]:
+    """By column, its distinct words, sorted, and whether values are missing.
 
     Raises:
-        RunError: if it is no column of categories.
+        RunError: if columns are none of categories; all of them in one line.
     """
-    words = column.astype("string")
-    categories = sorted(words.dropna().unique())
-    if len(categories) > MAX_CATEGORIES:
+    texts = {name: frame[name].astype("string") for name in frame.columns}
+    found = {name: (sorted(text.dropna().unique()), bool(text.isna().any())) for name, text in texts.items()}
+    many = {name: words for name, (words, _) in found.items() if len(words) > MAX_CATEGORIES}
+    if many:
+        said = [f"column {name!r} has {len(w)}, as {w[len(w) // 2]!r}" for name, w in many.items()]
+        ways = {name: _way_out(words) for name, words in many.items()}
+        settings = list(dict.fromkeys(way for way in ways.values() if way))
+        rest = [str(name) for name, way in ways.items() if not way]
+        if rest:
+            settings.append(f"if it is an identifier, set data_config.drop: [{', '.join(rest)}]")
         raise RunError(
-            f"column {column.name!r} has {len(categories)} distinct words, more than {MAX_CATEGORIES}, "
-            f"as {categories[len(categories) // 2]!r}; {_way_out(categories)}"
+            f"more than {MAX_CATEGORIES} distinct words are no categories: {', '.join(said)}; "
+            + "; ".join(settings)
         )
-    return categories, bool(words.isna().any())
+    return found
 
 
 def one_hot(column: pd.Series, categories: Sequence[str], missing: bool) -> np.ndarray:
@@ -261,10 +268,10 @@ def one_hot(column: pd.Series, categories: Sequence[str], missing: bool) -> np.n
 
 
 def _way_out(words: Sequence[str]) -> str:
-    """What to do about a column of too many distinct words."""
+    """The setting by which a column of too many distinct words is one of numbers or dates; empty if none."""
     parts = "".join(word for word in words if word)
     if set(parts) <= set("0123456789,.-+eE '") and "," in parts:
         return "for numbers with commas set data_config.thousands: ',' or decimal: ','"
     if all(re.fullmatch(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}", word.strip()) for word in words):
         return "dates are written YYYY-MM-DD; else name it in data_config.drop"
-    return "if it is an identifier, name it in data_config.drop"
+    return ""

@@ -19,7 +19,7 @@ from trainables.table import Table, load_table
 
 ONE = "it was read as one column: set data_config.sep"
 ENCODED = "say how it is encoded, mostly data_config.encoding: latin-1"
-MANY = "distinct words, more than 100, as"
+MANY = "more than 100 distinct words are no categories:"
 COMMA = "set data_config.thousands: ',' or decimal: ','"
 DATE = "YYYY-MM-DD; else name it in data_config.drop"
 COMMAS = "".join(f'"{n},000.50",1\n' for n in range(1, 120))
@@ -176,8 +176,8 @@ def test_a_target_with_gaps_is_what_it_is_without_them(target, criterion, task, 
         ("\xe9t\xe9,y\n1,2\n", {}, "{file}: it is not UTF-8 (byte 0xe9); " + ENCODED),
         ("a,y\n1,2\n", {"encoding": "latin-99"}, "data_config.encoding: unknown encoding: latin-99"),
         ("", {}, "{file}: cannot be read as a table: No columns to parse from file"),
-        (f"a,y\n{COMMAS}", {}, f"column 'a' has 119 {MANY} '45,000.50'; for numbers with commas {COMMA}"),
-        (f"a,y\n{SLASHES}", {}, f"column 'a' has 120 {MANY} '22/3/2024'; dates are written {DATE}"),
+        (f"a,y\n{COMMAS}", {}, f"{MANY} column 'a' has 119, as '45,000.50'; for numbers with commas {COMMA}"),
+        (f"a,y\n{SLASHES}", {}, f"{MANY} column 'a' has 120, as '22/3/2024'; dates are written {DATE}"),
         ("a,y\n1,2024-01-01\n", {}, "target: column 'y' is a date; make a number of it"),
     ],
 )

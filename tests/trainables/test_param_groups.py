@@ -47,7 +47,9 @@ def test_a_parameter_belongs_to_the_first_group_that_takes_it() -> None:
 )
 def test_a_factor_holds_in_every_epoch_of_a_schedule(scheduler: str | None, config: dict[str, Any]) -> None:
     groups = {"slow": {"match": "bias", "lr_factor": 0.25}}
-    learner = learner_of(param_groups=groups, scheduler=scheduler, scheduler_config=config, epochs=3, warmup=1)
+    learner = learner_of(
+        param_groups=groups, scheduler=scheduler, scheduler_config=config, epochs=3, warmup=1
+    )
     for _ in range(2):
         learner.epoch()
         rest, slow = (group["lr"] for group in learner.optimizer.param_groups)
