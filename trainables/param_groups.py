@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainables.run_config import ParamGroup, RunError
+from trainables.run_config import ParameterGroup, RunError
 
 FACTOR = "lr_factor"
 """Key of an optimizer's group: its learning rate as a multiple of the others'."""
 
 
-def named_groups(net: nn.Module, groups: Mapping[str, ParamGroup]) -> list[dict[str, Any]]:
+def named_groups(net: nn.Module, groups: Mapping[str, ParameterGroup]) -> list[dict[str, Any]]:
     """The trained parameters of `net` as torch's optimizers take them; those of no group come first.
 
     Args:

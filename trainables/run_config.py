@@ -159,7 +159,7 @@ class Checkpointing(_Words):
         return 1 if self.mode == "min" else -1
 
 
-class ParamGroup(_Words):
+class ParameterGroup(_Words):
     """Parameters of the net that are trained with settings of their own.
 
     Attributes:
@@ -168,7 +168,7 @@ class ParamGroup(_Words):
         lr_factor: their learning rate where the schedule begins, as a multiple of the others', > 0.
         optimizer_config: what they take in place of the run's `optimizer_config`.
 
-    >>> ParamGroup(match="bias$").takes("net.0.bias", ndim=1)
+    >>> ParameterGroup(match="bias$").takes("net.0.bias", ndim=1)
     True
     """
 
@@ -259,7 +259,7 @@ class RunConfig(_Words):
     scheduler_config: dict[str, Any] = Field(default_factory=dict)
     criterion_config: dict[str, Any] = Field(default_factory=dict)
     data_config: dict[str, Any] = Field(default_factory=dict)
-    param_groups: dict[str, ParamGroup] = Field(default_factory=dict)
+    param_groups: dict[str, ParameterGroup] = Field(default_factory=dict)
     early_stopping_config: EarlyStopping = EarlyStopping()
     checkpoint_config: Checkpointing = Checkpointing()
     warmup: float = Field(default=0.0, ge=0)
