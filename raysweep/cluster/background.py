@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raysweep.cluster.errors import ClusterError
 from raysweep.launch_command import launch_command
 from raysweep.study.storage.layout import StudyFolder
-from raysweep.study.storage.lock import is_held
+from raysweep.study.storage.lock import is_held, read_holder
 
 LOG = "driver.log"
 LOOK_S = 0.3
@@ -55,10 +54,12 @@ def stop(folder: StudyFolder, *, now: bool, say: Callable[[str], None]) -> None:
     """
     if not is_held(folder.lock_file):
         raise ClusterError(f"{folder.name} does not run")
-    holder = _holder(folder)
-    if holder.get("host") != socket.gethostname():
-        raise ClusterError(f"{folder.name} runs on {holder.get('host')}: stop it there")
-    pid = int(str(holder["pid"]))
+    holder = read_holder(folder.lock_file)
+    if holder is None:
+        raise ClusterError(f"{folder.lock_file}: it does not say which process holds {folder.name}")
+    if holder.host != socket.gethostname():
+        raise ClusterError(f"{folder.name} runs on {holder.host}: stop it there")
+    pid = holder.pid
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
         if now:
@@ -92,11 +93,3 @@ def follow(folder: StudyFolder, write: Callable[[str], None], *, on: bool) -> No
             if not on or not running:
                 return
             time.sleep(LOOK_S)
-
-
-def _holder(folder: StudyFolder) -> Mapping[str, object]:
-    try:
-        who: dict[str, object] = json.loads(folder.lock_file.read_text(encoding="utf-8"))
-    except ValueError:
-        raise ClusterError(f"{folder.lock_file}: cannot be read") from None
-    return who

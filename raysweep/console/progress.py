@@ -9,8 +9,6 @@ from typing import Any
 from raysweep.config.sweep import Metric
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 
-STOPPED_EARLY = ("stopped", "diverged")
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -69,7 +67,7 @@ class Progress:
         counts: trials by status.
         ended: trials that are over, however they ended.
         epochs_run: epochs trained, by all trials.
-        epochs_saved: epochs that trials stopped early were not given.
+        epochs_saved: epochs that trials stopped by the trial scheduler were not given.
         elapsed_s: seconds of the attempt under way.
         left_s: estimate of what is left; None with nothing left, or nothing to tell it by.
     """
@@ -108,9 +106,7 @@ def progress(
         ),
         best=_best(record, facts),
         epochs_run=record.epochs,
-        epochs_saved=sum(
-            max(facts.epochs - trial.work, 0) for trial in ended if trial.outcome in STOPPED_EARLY
-        ),
+        epochs_saved=sum(trial.epochs_saved(facts.epochs) for trial in trials),
         elapsed_s=elapsed_s,
         left_s=_left_s(
             record, facts, ended, elapsed_s - first_s, record.epochs - epochs_before - (first_s > 0)

@@ -186,7 +186,7 @@ def row(subject: Subject, trial: TrialRecord, rank: int) -> Row:
 def statistics(subject: Subject) -> Statistics:
     """Count trials, epochs and hours."""
     trials, record = subject.trials, subject.record
-    saved = sum(max(subject.epochs - trial.work, 0) for trial in trials if trial.stopped_by_rule)
+    saved = sum(trial.epochs_saved(subject.epochs) for trial in trials)
     busy = sum(busy_seconds(trial) for trial in trials)
     times = [point.t for trial in trials for point in trial.curve]
     times += [t for trial in trials for t in (trial.started_at, trial.ended_at) if t is not None]

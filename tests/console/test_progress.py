@@ -26,7 +26,7 @@ def test_epochs_saved_are_those_a_stopped_trial_was_not_given(events, facts):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "saved"), [("stopped", 8), ("diverged", 8), ("failed", 0), ("infeasible", 0)]
+    ("outcome", "saved"), [("stopped", 8), ("diverged", 0), ("failed", 0), ("infeasible", 0)]
 )
 def test_a_failure_saves_nothing(outcome, saved, facts):
     now = seen([*trained("00000", [1.0, 1.0]), ended("00000", outcome)], facts)

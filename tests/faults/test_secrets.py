@@ -73,3 +73,14 @@ def test_a_password_is_sent_to_mlflow_and_stands_nowhere(
     assert os.environ.get("MLFLOW_TRACKING_PASSWORD") is None
     basic = "Basic " + base64.b64encode(f"ada:{SECRET}".encode()).decode()
     assert basic in seen
+
+
+def test_a_token_is_sent_to_mlflow_and_stands_nowhere(
+    tmp_path: Path, server: tuple[str, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host, seen = server
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", SECRET)
+    write_sweep(tmp_path, "told", epochs=2)
+    assert ended(start(tmp_path, "run", "told.yaml", store=f"http://{host}"), tmp_path) == 0, said(tmp_path)
+    assert f"Bearer {SECRET}" in seen
+    assert holders(tmp_path) == []

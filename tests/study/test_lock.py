@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from raysweep.study.storage.lock import CannotWrite, StudyBusy, is_held, lock
+from raysweep.study.storage.lock import CannotWrite, StudyBusy, is_held, lock, read_holder
 
 HOLD = """
 import pathlib, sys, time
@@ -71,3 +71,9 @@ def test_the_lock_dies_with_a_killed_holder(tmp_path: Path):
         holder.wait()
     with lock(tmp_path / "lock", "resume"):
         assert is_held(tmp_path / "lock")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "7", '{"pid": null}', "\x00\x00"])
+def test_a_lock_file_that_names_nobody_has_no_holder(text: str, tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(text)
+    assert read_holder(tmp_path / "lock") is None

@@ -107,6 +107,10 @@ class TrialRecord:
         """Whether the trial scheduler stopped it: not the end of the study, nor an earlier trial's result."""
         return self.outcome == "stopped" and self.code is ReasonCode.RULE
 
+    def epochs_saved(self, epochs: int) -> int:
+        """How many of so many epochs it was not given since the trial scheduler stopped it."""
+        return max(epochs - self.work, 0) if self.stopped_by_rule else 0
+
     def worth(self, objective: str) -> float | None:
         """Its loss by the objective (`last` or `best`); None before the first finite report."""
         return self.last_loss if objective == "last" else self.best_loss

@@ -99,7 +99,7 @@ def audit(record: StudyRecord, epochs: int) -> Audit:
         false_stops=tuple(name for _, name in false),
         regret=max(best - judged[0][0], 0.0) if best is not None and judged else None,
         best=min(best, judged[0][0]) if best is not None and judged else None,
-        epochs_saved=sum(max(epochs - trial.work, 0) for trial in stopped),
+        epochs_saved=sum(trial.epochs_saved(epochs) for trial in stopped),
         epochs_spent=sum(
             trial.work - sum(point.epoch <= trial.audited[0] for point in trial.curve)
             for trial in audited

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from raysweep.errors import ExitCode, RaysweepError
 from raysweep.study.storage.secrets import hide_passwords
@@ -46,15 +47,10 @@ def lock(path: Path, command: str) -> Iterator[None]:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StudyBusy(_who(path)) from None
-        who = {
-            "pid": os.getpid(),
-            "host": socket.gethostname(),
-            "command": hide_passwords(command),
-            "since": time.time(),
-        }
+        who = LockHolder(hide_passwords(command), os.getpid(), socket.gethostname(), time.time())
         with writing_to(path.parent):
             os.ftruncate(fd, 0)
-            os.write(fd, json.dumps(who).encode())
+            os.write(fd, json.dumps(who._asdict()).encode())
         yield
     finally:
         os.close(fd)
@@ -88,11 +84,29 @@ def writing_to(folder: Path) -> Iterator[None]:
         raise CannotWrite(f"{folder}: cannot be written ({error.strerror}){free}") from None
 
 
-def _who(path: Path) -> str:
+class LockHolder(NamedTuple):
+    """Who holds a study, or held it last, as its lock file says."""
+
+    command: str
+    pid: int
+    host: str
+    since: float
+
+
+def read_holder(path: Path) -> LockHolder | None:
+    """Who a lock file names; None if it says nothing of the kind."""
     try:
-        who = json.loads(path.read_text())
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(who["since"]))
-        holder = f"{who['command']!r}, process {who['pid']} on {who['host']}, since {since}"
-        return f"{path.parent} is in use by {holder}"
+        who = json.loads(path.read_text(encoding="utf-8"))
+        return LockHolder(str(who["command"]), int(who["pid"]), str(who["host"]), float(who["since"]))
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _who(path: Path) -> str:
+    holder = read_holder(path)
+    if holder is None:
         return f"{path.parent} is in use by another process"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(holder.since))
+    return (
+        f"{path.parent} is in use by {holder.command!r}, process {holder.pid} on {holder.host}, since {since}"
+    )
