@@ -20,7 +20,7 @@ from raysweep.cluster.target import resolve_target
 from raysweep.console.console import stdout
 from raysweep.console.doctor import print_checks
 from raysweep.console.status import print_job, print_jobs, print_status, print_studies
-from raysweep.runner.common import CLONE, echo_err, find_study, run_on_cluster, warn, where_is
+from raysweep.runner.common import echo_err, find_study, run_on_cluster, warn, where_is
 from raysweep.runner.run_study import print_tracking, tracker_of
 from raysweep.study.journal.log import JournalError
 from raysweep.study.journal.repair import find_damage, keep_sound_part
@@ -30,6 +30,7 @@ from raysweep.study.storage.layout import NotAStudy, StudyFolder
 from raysweep.study.storage.locations import local_root, replace_journal
 from raysweep.study.storage.lock import lock, writing_to
 from raysweep.study.storage.sync import synced_storage
+from trainables.imports import CLONE
 
 if TYPE_CHECKING:
     from raysweep.tracking import FinalState, TrackingProcess

@@ -20,11 +20,12 @@ from raysweep.console.console import stdout
 from raysweep.errors import ExitCode
 from raysweep.launch_command import launch_command
 from raysweep.preflight.check_file import CheckResult, check_file
-from raysweep.runner.common import CLONE, HERE, find_study, load_checked, slots_here, try_sweep
+from raysweep.runner.common import HERE, find_study, load_checked, slots_here, try_sweep
 from raysweep.runner.resolve import resolve_sweep
 from raysweep.runner.submit import submit
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
+from trainables.imports import CLONE
 
 
 @cli.command()

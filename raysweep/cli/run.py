@@ -24,7 +24,6 @@ from raysweep.console.preview import print_preview, print_stages_preview
 from raysweep.launch_command import launch_command
 from raysweep.preflight.check import PreflightFailed
 from raysweep.runner.common import (
-    CLONE,
     HERE,
     echo_err,
     find_study,
@@ -49,6 +48,7 @@ from raysweep.study.storage.lock import lock
 from raysweep.study.storage.object_store import name_in, uri_of
 from raysweep.study.storage.secrets import keep_outside
 from raysweep.study.storage.trust import require_trust
+from trainables.imports import CLONE
 
 
 @cli.command()

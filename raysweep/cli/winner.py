@@ -17,7 +17,7 @@ from raysweep.cli.options import FOLDER, PLACES, RUNS, TRUST, options, target_op
 from raysweep.cluster.machine import this_machine
 from raysweep.console.console import stdout
 from raysweep.console.rows import print_row
-from raysweep.runner.common import CLONE, echo_err, find_study, run_on_cluster, where_is
+from raysweep.runner.common import echo_err, find_study, run_on_cluster, where_is
 from raysweep.runner.run_study import run_study
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
@@ -27,6 +27,7 @@ from raysweep.study.storage.lock import lock
 from raysweep.study.storage.secrets import hide_passwords
 from raysweep.study.storage.sync import synced_storage
 from raysweep.study.storage.trust import require_trust, require_trust_in_model
+from trainables.imports import CLONE
 
 
 @cli.command()

@@ -24,12 +24,12 @@ from raysweep.study.storage.journal_files import list_foreign_files
 from raysweep.study.storage.layout import NotAStudy, StudyFolder, below
 from raysweep.study.storage.locations import download_study, local_root
 from raysweep.study.storage.object_store import name_in, uri_of
+from trainables.imports import CLONE
 
 if TYPE_CHECKING:
     from raysweep.preflight.preflight import Preflight, TrialSlots
 
 HERE = Target("here", "", "the study is here")
-CLONE = Path(__file__).resolve().parents[2]
 
 
 def load_checked(file: Path, **words: Any) -> Sweep:

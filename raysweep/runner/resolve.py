@@ -12,11 +12,12 @@ import click
 
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
-from raysweep.runner.common import CLONE, echo_err, slots_of, warn
+from raysweep.runner.common import echo_err, slots_of, warn
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.code_snapshot import code_fingerprint, list_differences
 from raysweep.study.storage.layout import StudyFolder
+from trainables.imports import CLONE
 
 if TYPE_CHECKING:
     from raysweep.cluster.machine import Machine

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from raysweep.study.journal.events import Subscriber
     from raysweep.tracking import ParentRun, TrackingProcess
 
-LAST_S = 20.0  # for MLflow after a sweep
-
 
 def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool = True) -> int:
     """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code.
@@ -188,7 +186,7 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = Non
     return TrackingProcess(folder.path, facts, uri=uri)
 
 
-def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: float = LAST_S) -> int:
+def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: float | None = None) -> int:
     """Wait for what MLflow is still owed, and print the page worth opening; how many events it lacks."""
     from raysweep.tracking import ui_command
 

@@ -9,7 +9,8 @@ import click
 
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
-from raysweep.runner.common import CLONE, echo_err, warn
+from raysweep.runner.common import echo_err, warn
+from trainables.imports import CLONE
 
 
 def submit(

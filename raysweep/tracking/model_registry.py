@@ -20,8 +20,8 @@ from raysweep.tracking import cursor
 from raysweep.tracking.provenance import package_versions
 from raysweep.tracking.runs import entity_key
 from raysweep.tracking.store import Refused, Store, Unreachable
+from trainables.imports import CLONE
 
-CLONE = Path(__file__).parents[2]
 VERSION = 1
 FILE = "registered.json"
 CARD = "MODEL_CARD.md"

@@ -26,8 +26,8 @@ from raysweep.tracking.loop import FINISH_S, is_readable
 from raysweep.tracking.parent_run import FinalState
 from raysweep.tracking.runs import SweepFacts
 from raysweep.tracking.tracker import JOURNAL
+from trainables.imports import CLONE
 
-CLONE = Path(__file__).parents[2]
 GRACE_S = 10.0  # for the process itself, beside the time that the store may take
 LOG = "tracking.log"
 
@@ -97,11 +97,13 @@ class TrackingProcess:
                 self._reap()
             raise
 
-    def close(self, timeout_s: float = FINISH_S, on_progress: Callable[[int], None] = lambda _: None) -> int:
+    def close(
+        self, timeout_s: float | None = None, on_progress: Callable[[int], None] = lambda _: None
+    ) -> int:
         """Wait until the rest is sent, for as long as that makes progress; a process that hangs is killed.
 
         Args:
-            timeout_s: the longest time without progress.
+            timeout_s: the longest time without progress; `FINISH_S` if None.
             on_progress: called now and then with the number of unsent events.
 
         Returns:
@@ -109,6 +111,7 @@ class TrackingProcess:
         """
         if self._child is None:
             return 0
+        timeout_s = FINISH_S if timeout_s is None else timeout_s
         self.finish(timeout_s)
         patience_s = timeout_s + GRACE_S
         try:

@@ -20,10 +20,10 @@ from typing import Any
 
 from raysweep.errors import RaysweepError
 from raysweep.study.storage.files import Unreadable, read_json
+from trainables.imports import CLONE
 
 PRODUCT = "raysweep"
 META, STUDY_VERSION, MODEL = "study.json", 2, "model.json"
-CLONE = Path(__file__).resolve().parents[2]
 SAFE_CLASSES = re.compile(r"torch\.nn\.[A-Z]\w*|trainables\.mlp\.MLP")
 """Dotted paths that a model may name without being trusted: classes that do nothing but compute."""
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
