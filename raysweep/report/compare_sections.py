@@ -14,7 +14,7 @@ from plotly.subplots import make_subplots
 from raysweep.formatting import short_keys
 from raysweep.report.compare import Comparison, Curve, as_json
 from raysweep.report.equal_budget import EqualBudgetComparison
-from raysweep.report.figures import Figure, dress
+from raysweep.report.figure import Figure, dress
 from raysweep.report.formatting import number, setting
 from raysweep.report.html_page import page
 from raysweep.report.markdown import markdown
@@ -130,9 +130,10 @@ def figures(found: Comparison) -> list[Figure]:
         "The best so far against what was spent",
         "Regret is the distance to the best line's end. Lines are what happened; bands hold 90 % of orders "
         "drawn anew from the same trials: the luck of order within one search, not that of another search.",
-        plot,
+        (plot,),
+        scale="y",
     )
-    dress(plot)
+    dress(figure)
     return [figure]
 
 

@@ -24,6 +24,17 @@ def setting(value: object) -> str:
     return "-" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
+def short_choice(value: object) -> str:
+    """A choice on an axis: of a dotted path, the name.
+
+    >>> short_choice("torch.optim.AdamW"), short_choice(64), short_choice("0.5")
+    ('AdamW', '64', '0.5')
+    """
+    text = setting(value)
+    parts = text.split(".")
+    return parts[-1] if len(parts) > 1 and all(part.isidentifier() for part in parts) else text
+
+
 def percent(share: float | None) -> str:
     """A share of one.
 

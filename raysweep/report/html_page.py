@@ -7,12 +7,13 @@ import hashlib
 import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from plotly.offline import get_plotlyjs
 
-from raysweep.report.figures import Figure
+from raysweep.report.figure import Figure
 from raysweep.report.report import Report
-from raysweep.report.sections import Section, sections
+from raysweep.report.sections import REASON, Section, sections
 
 STYLE = """
 :root { --ink: #1d2429; --dim: #5f6b74; --ground: #fbfbfa; --card: #fff; --line: #e3e6e8; --accent: #1f6fb2;
@@ -33,12 +34,21 @@ nav { position: sticky; top: 0; z-index: 9; background: var(--ground); border-bo
 nav a { color: var(--accent); text-decoration: none; margin-right: 16px; font-size: 14px; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 18px 20px;
   margin: 0 0 16px; scroll-margin-top: 52px; }
-figure { margin: 0; overflow-x: auto; overflow-y: hidden; } .plot { width: 100%; }
+figure { margin: 0; overflow-x: auto; overflow-y: hidden; position: relative; } .plot { width: 100%; }
+.panels { display: grid; gap: 4px 12px;
+  grid-template-columns: repeat(auto-fit, minmax(min(300px, 100%), 1fr)); }
+.panels.pairs { grid-template-columns: repeat(auto-fit, minmax(min(400px, 100%), 1fr)); }
+button { font: inherit; color: var(--dim); background: none; border: 1px solid var(--line); cursor: pointer;
+  border-radius: 6px; padding: 1px 8px; font-size: 13px; }
+figure button { position: absolute; right: 0; top: 0; } button:hover { color: var(--accent); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 18px; margin: 0; }
 dt { color: var(--dim); } dd { margin: 0; overflow-wrap: anywhere; }
-.scroll { overflow-x: auto; }
+.scroll { overflow: auto; max-height: 560px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 14px; }
-th { text-align: left; color: var(--dim); font-weight: 500; } th, td { padding: 4px 16px 4px 0;
+th { text-align: left; color: var(--dim); font-weight: 500; position: sticky; top: 0;
+  background: var(--card); } th button { border: 0; padding: 0; color: inherit; font-weight: inherit; }
+th[aria-sort=ascending] button::after { content: " \\2191"; } th[aria-sort=descending] button::after {
+  content: " \\2193"; } td.why { min-width: 32ch; color: var(--dim); } th, td { padding: 4px 16px 4px 0;
   border-bottom: 1px solid var(--line); vertical-align: top; } td.bar { color: var(--accent);
   letter-spacing: -1px; }
 code { font: 13px ui-monospace, Menlo, Consolas, monospace; background: var(--ground); padding: 2px 6px;
@@ -50,17 +60,47 @@ code { font: 13px ui-monospace, Menlo, Consolas, monospace; background: var(--gr
 .note { border-color: var(--note); } .note b { color: var(--note); }
 @media (max-width: 640px) { main { padding: 10px 8px 60px; } section { padding: 14px 12px; }
   dl { grid-template-columns: 1fr; } dt { margin-top: 6px; } }
+@media print { :root { --ink: #000; --dim: #444; --ground: #fff; --card: #fff; --line: #ccc; }
+  nav, figure button, .modebar-container { display: none; } main { max-width: none; padding: 0; }
+  section { border: 0; padding: 0; } figure, tr, .finding { break-inside: avoid; }
+  .scroll { max-height: none; overflow: visible; }
+  .panels, .panels.pairs { grid-template-columns: 1fr 1fr; } }
 """
 # A "<", as plotly writes it into JSON, that begins none of the tags which our figures have.
 FOREIGN_TAG = re.compile(r"\\u003c(?!(?:\\u002f)?(?:b|br|i|sub|sup|extra)\\u003e)")
 SHOW = """
+const waiting = new Map();
 for (const holder of document.querySelectorAll("div.plot")) {
   const plot = JSON.parse(document.getElementById(holder.id + "-data").textContent);
-  const draw = () => Plotly.newPlot(holder, plot.data, plot.layout, {responsive: true, displaylogo: false});
-  const seen = new IntersectionObserver((all) => { if (all.some((one) => one.isIntersecting)) {
-    seen.disconnect(); draw(); } }, {rootMargin: "600px"});
+  const seen = new IntersectionObserver((all) => { if (all.some((one) => one.isIntersecting)) draw(); },
+    {rootMargin: "600px"});
+  const draw = () => { seen.disconnect(); waiting.delete(holder);
+    return Plotly.newPlot(holder, plot.data, plot.layout, {responsive: true, displaylogo: false}); };
+  waiting.set(holder, draw);
   seen.observe(holder);
 }
+addEventListener("beforeprint", () => {
+  for (const draw of [...waiting.values()]) draw();
+  for (const holder of document.querySelectorAll("div.plot"))
+    Plotly.relayout(holder, {width: holder.closest(".panels") ? 330 : 680}); });
+addEventListener("afterprint", () => { for (const holder of document.querySelectorAll("div.plot"))
+  Plotly.relayout(holder, {width: null, autosize: true}); });
+for (const button of document.querySelectorAll("button[data-axis]"))
+  button.addEventListener("click", () => { const axis = button.dataset.axis + "axis.type";
+    for (const holder of button.parentElement.querySelectorAll("div.plot")) {
+      if (waiting.has(holder)) continue;
+      const log = holder.layout[button.dataset.axis + "axis"].type === "log";
+      Plotly.relayout(holder, {[axis]: log ? "linear" : "log"}); } });
+const key = (row, place) => { const text = row.cells[place].textContent;
+  return [text === "" || text === "-" ? 2 : isNaN(text) ? 1 : 0, isNaN(text) ? text : Number(text)]; };
+for (const head of document.querySelectorAll("th[aria-sort]"))
+  head.firstChild.addEventListener("click", () => {
+    const down = head.getAttribute("aria-sort") === "ascending" ? -1 : 1, place = head.cellIndex;
+    for (const other of head.parentElement.cells) other.setAttribute("aria-sort", "none");
+    head.setAttribute("aria-sort", down > 0 ? "ascending" : "descending");
+    const body = head.closest("table").tBodies[0];
+    body.append(...[...body.rows].sort((one, other) => { const a = key(one, place), b = key(other, place);
+      return a[0] - b[0] || down * (a[1] < b[1] ? -1 : a[1] > b[1] ? 1 : 0); })); });
 """
 
 
@@ -136,17 +176,27 @@ def _section(section: Section, figures: Sequence[Figure], drawn: str | None) -> 
     else:
         yield from _lines(section)
     if section.head:
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in section.head)
-        rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in section.rows)
-        yield f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        head = "".join(_heading(cell, section.sortable) for cell in section.head)
+        rows = "".join(f"<tr>{''.join(map(_cell, row, section.head))}</tr>" for row in section.rows)
+        title = html.escape(section.title)
+        yield (
+            f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>'
+            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        )
     for figure in figures:
         if figure.section == section.name:
             yield from _figure(figure)
     yield "</section>"
 
 
-def _cell(cell: str) -> str:
-    kind = " class=bar" if cell.startswith("█") else ""
+def _heading(text: str, sortable: bool) -> str:
+    if not sortable:
+        return f"<th>{html.escape(text)}</th>"
+    return f'<th aria-sort="none"><button type="button">{html.escape(text)}</button></th>'
+
+
+def _cell(cell: str, heading: str) -> str:
+    kind = " class=bar" if cell.startswith("█") else " class=why" if heading == REASON else ""
     return f"<td{kind}>{html.escape(cell)}</td>"
 
 
@@ -173,11 +223,27 @@ def _words(text: str) -> str:
 
 
 def _figure(figure: Figure) -> Iterator[str]:
-    height = int(figure.plot.layout.height or 450)
-    # Plotly reads tags in labels: a name or a reason must not be a link there.
-    data = FOREIGN_TAG.sub("&lt;", figure.plot.to_json())
-    yield (
-        f"<figure><h3>{html.escape(figure.title)}</h3><figcaption>{html.escape(figure.caption)}</figcaption>"
-        f'<div class="plot" id="{figure.name}" style="height:{height}px"></div>'
-        f'<script type="application/json" id="{figure.name}-data">{data}</script></figure>'
-    )
+    title, caption = html.escape(figure.title), html.escape(figure.caption)
+    yield f"<figure><h3>{title}</h3><figcaption>{caption}</figcaption>"
+    if figure.scale:
+        yield f'<button type="button" data-axis="{figure.scale}">log / linear</button>'
+    kind = "panels pairs" if len(figure.plots) in (2, 4) else "panels"
+    yield f'<div class="{kind}" id="{figure.name}">' if len(figure.plots) > 1 else "<div>"
+    for place, plot in enumerate(figure.plots):
+        name = figure.name if len(figure.plots) == 1 else f"{figure.name}-{place + 1}"
+        height = int(plot.layout.height or 450)
+        # Plotly reads tags in labels: a name or a reason must not be a link there.
+        data = FOREIGN_TAG.sub("&lt;", plot.to_json())
+        yield (
+            f'<div><div class="plot" id="{name}" style="height:{height}px" role="img" '
+            f'aria-label="{html.escape(_alternative(figure, plot))}"></div>'
+            f'<script type="application/json" id="{name}-data">{data}</script></div>'
+        )
+    yield "</div></figure>"
+
+
+def _alternative(figure: Figure, plot: Any) -> str:
+    """What stands for a plot where it cannot be seen."""
+    axes = [axis.title.text for axis in (plot.layout.yaxis, plot.layout.xaxis)]
+    of = " against ".join(text for text in axes if text)
+    return f"{figure.title}{f': {of}' if of else ''}. {figure.caption}"

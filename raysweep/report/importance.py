@@ -71,6 +71,19 @@ class Importance:
     caution: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class EpochImportance:
+    """Importance by what all trials were worth at one epoch, the last that each of them reached."""
+
+    epoch: int
+    importance: Importance
+
+    @property
+    def fanova(self) -> dict[str, float]:
+        """Share of each parameter."""
+        return {share.name: share.fanova for share in self.importance.shares}
+
+
 def importance(study: optuna.Study) -> Importance:
     """Assess the parameters of a study by its completed trials.
 

@@ -23,7 +23,7 @@ def markdown(title: str, page: str, parts: Iterable[Section]) -> str:
 
 
 def _section(section: Section) -> Iterator[str]:
-    if not section.lines and not section.rows:
+    if section.sortable or not (section.lines or section.rows):
         return
     yield from (f"## {markdown_text(section.title)}", "")
     for line in section.lines:

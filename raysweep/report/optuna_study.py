@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
@@ -17,7 +17,11 @@ from raysweep.study.journal.records import TrialRecord
 STATES = {"completed": TrialState.COMPLETE, "stopped": TrialState.PRUNED, None: TrialState.RUNNING}
 
 
-def as_study(subject: Subject, trials: Sequence[TrialRecord] | None = None) -> optuna.Study:
+def as_study(
+    subject: Subject,
+    trials: Sequence[TrialRecord] | None = None,
+    losses: Mapping[str, float] | None = None,
+) -> optuna.Study:
     """A study by the objective, in the user's direction, with the learning curves as intermediate values.
 
     Trials outside the present search space (it was revised since) are left out.
@@ -25,10 +29,11 @@ def as_study(subject: Subject, trials: Sequence[TrialRecord] | None = None) -> o
     Args:
         subject: the study.
         trials: those to take; all by default.
+        losses: by trial, what those in it are worth, as completed ones, in place of their own end.
     """
     with quiet():
         study = optuna.create_study(study_name=subject.name, direction=subject.metrics[0].direction)
-        study.add_trials(_frozen(subject, subject.trials if trials is None else trials))
+        study.add_trials(_frozen(subject, subject.trials if trials is None else trials, losses))
     return study
 
 
@@ -56,7 +61,9 @@ def fits(subject: Subject, trial: TrialRecord) -> bool:
     return subject.space.contains(subject.config(trial))
 
 
-def _frozen(subject: Subject, trials: Sequence[TrialRecord]) -> list[FrozenTrial]:
+def _frozen(
+    subject: Subject, trials: Sequence[TrialRecord], losses: Mapping[str, float] | None = None
+) -> list[FrozenTrial]:
     found = []
     for trial in trials:
         if not fits(subject, trial):
@@ -65,8 +72,9 @@ def _frozen(subject: Subject, trials: Sequence[TrialRecord]) -> list[FrozenTrial
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of a last bit beyond a bound of a log range
             subject.space.draw(drawn)
-        worth = subject.value(subject.worth(trial))
-        state = STATES.get(trial.outcome, TrialState.FAIL)
+        worth = subject.value(subject.worth(trial) if losses is None else losses.get(trial.trial))
+        outcome = trial.outcome if losses is None else "completed"
+        state = STATES.get(outcome, TrialState.FAIL)
         if state is TrialState.COMPLETE and worth is None:
             state = TrialState.FAIL
         curve = {point.epoch: subject.sign * point.loss for point in trial.curve if point.loss == point.loss}

@@ -10,89 +10,84 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from raysweep.formatting import short_keys
-from raysweep.report.formatting import number, setting
-from raysweep.report.importance import Importance
-from raysweep.report.series import Curve, asks_for_log, copies, curves, progress
+from raysweep.report.figure import BEST, COLOURS, Figure, hover_text
+from raysweep.report.formatting import number
+from raysweep.report.importance import EpochImportance, Importance
+from raysweep.report.report import Report
+from raysweep.report.series import Curve, Progress, asks_for_log, copies, curves, progress
 from raysweep.report.subject import Subject
 from raysweep.report.tables import Tables
 from schedulers.space import Categorical
 
-Drawn = tuple[str, str, str, str, Any]  # name, section, title, caption, plot
-COLOURS = {
-    "completed": "#3b82c4",
-    "stopped": "#e8973a",
-    "diverged": "#d64550",
-    "failed": "#7a1f2b",
-    "infeasible": "#8e6bbf",
-    "running": "#2aa198",
-    "paused": "#a0a8b0",
-    "pending": "#a0a8b0",
-}
-BEST = "#16a34a"
 INTERVALS_OF = 12  # trials whose predictions are drawn: more hide each other
 
 
-def figures(subject: Subject, tables: Tables, importance: Importance) -> Iterator[Drawn]:
+def own_figures(found: Report) -> Iterator[Figure]:
     """All of them that the study's data bear."""
+    subject, tables, early = found.subject, found.tables, found.importance_at_epoch
     steps = progress(subject)
     if len(steps) > 1:
-        yield (
+        yield Figure(
             "regret",
             "progress",
             "Regret: how far the best so far was from the best of all",
             "The same curve against four costs: where it is flat, what was spent there brought nothing. "
             "It ends where the best was found.",
             _regret(subject, steps),
+            scale="y",
         )
     lines = curves(subject)
     if any(len(curve.epochs) > 1 for curve in lines):
-        yield (
+        yield Figure(
             "curves",
             "curves",
             "Learning curves by outcome",
             "Green is the winner; a stopped curve that was about to cross it would be a false stop. Click an "
             "outcome in the legend to hide it; hover for the reason.",
-            _curves(subject, lines),
+            (_curves(subject, lines),),
+            scale="y",
         )
     if any(curve.predicted for curve in lines):
-        yield (
+        yield Figure(
             "predicted",
             "curves",
             "Predicted final values, and the ranges that are to hold nine of ten ends",
             "What the rule expected of a trial's end (cross), epoch by epoch. A range is as wide as its "
             "earlier predictions were off; there is none before five of them have come to their end. "
             "Reasons say how many ranges held.",
-            _predicted(subject, lines),
+            (_predicted(subject, lines),),
+            scale="y",
         )
-    if importance.shares:
-        yield (
+    if found.importance.shares or (early is not None and early.importance.shares):
+        yield Figure(
             "importance",
             "parameters",
             "Importance of the parameters",
             "fANOVA: share of the variance over the space. PED-ANOVA: what tells the better trials from "
             "the rest. Bars hold nine of ten figures of trials drawn anew; overlaps leave the order open.",
-            _importance(importance),
+            (_importance(found.importance, early),),
         )
     if subject.is_population:
-        yield (
+        yield Figure(
             "lineage",
             "population",
             "Who copied whom",
             "A row is a member; an arrow carries weights from donor to copy. Green is what the winner "
             "came from.",
-            _lineage(subject),
+            (_lineage(subject),),
         )
         if len(tables.schedule) > 1:
-            yield (
+            yield Figure(
                 "schedule",
                 "population",
                 "The schedule that the winner's weights were trained under",
                 "A population finds a schedule, not a setting: to train anew, replay all of it.",
-                _schedule(subject, tables),
+                (_schedule(subject, tables),),
             )
 
 
-def _regret(subject: Subject, steps: Sequence[Any]) -> Any:
+def _regret(subject: Subject, steps: Sequence[Progress]) -> tuple[Any, ...]:
+    """Against trials, epochs, the wall clock, and the time of slots or GPUs: a plot each."""
     axes = [
         ("trials ended", [step.trials for step in steps]),
         ("epochs", [step.epochs for step in steps]),
@@ -102,12 +97,11 @@ def _regret(subject: Subject, steps: Sequence[Any]) -> Any:
         axes.append(("GPU-hours", [step.busy_s * subject.gpus / 3600 for step in steps]))
     else:
         axes.append(("slot-hours", [step.busy_s / 3600 for step in steps]))
-    plot = make_subplots(rows=2, cols=2, horizontal_spacing=0.1, vertical_spacing=0.18)
     left = [step.regret for step in steps if step.regret > 0]
-    scale = {"type": "log"} if asks_for_log(left) else {"rangemode": "tozero"}
-    for place, (title, spent) in enumerate(axes):
-        at = {"row": place // 2 + 1, "col": place % 2 + 1}
-        plot.add_trace(
+    scale = {"type": "log"} if asks_for_log(left) else {"type": "linear", "rangemode": "tozero"}
+    plots = []
+    for title, spent in axes:
+        plot = go.Figure(
             go.Scatter(
                 x=spent,
                 y=[step.regret or None for step in steps],
@@ -116,13 +110,13 @@ def _regret(subject: Subject, steps: Sequence[Any]) -> Any:
                 showlegend=False,
                 customdata=[number(step.best) for step in steps],
                 hovertemplate=f"{title} %{{x:.4g}}<br>best %{{customdata}}, regret %{{y:.4g}}<extra></extra>",
-            ),
-            **at,
+            )
         )
-        plot.update_xaxes(title_text=title, rangemode="tozero", **at)
-        plot.update_yaxes(title_text="regret" if place % 2 == 0 else None, **scale, **at)
-    plot.update_layout(height=520)
-    return plot
+        plot.update_xaxes(title_text=title, rangemode="tozero")
+        plot.update_yaxes(title_text="regret", **scale)
+        plot.update_layout(height=260)
+        plots.append(plot)
+    return tuple(plots)
 
 
 def _curves(subject: Subject, lines: Sequence[Curve]) -> Any:
@@ -141,7 +135,7 @@ def _curves(subject: Subject, lines: Sequence[Curve]) -> Any:
                 line={"color": colour, "width": 3 if curve.best else 1.2},
                 opacity=1.0 if curve.best else 0.55,
                 hovertemplate=f"trial {curve.number}, epoch %{{x}}: %{{y:.6g}}"
-                f"<br>{_safe(curve.reason)}<extra></extra>",
+                f"<br>{hover_text(curve.reason)}<extra></extra>",
             )
         )
         seen.add(group)
@@ -192,25 +186,26 @@ def _predicted(subject: Subject, lines: Sequence[Curve]) -> Any:
     return plot
 
 
-def _importance(found: Importance) -> Any:
-    shares = list(reversed(found.shares))
-    names = short_keys([share.name for share in shares])
-    plot = go.Figure()
-    for label, colour, rows in (
+def _importance(found: Importance, early: EpochImportance | None) -> Any:
+    measures = [
         (
             "PED-ANOVA",
             "#a0a8b0",
-            [(each.ped_anova, each.ped_anova_low, each.ped_anova_high) for each in shares],
+            {each.name: (each.ped_anova, each.ped_anova_low, each.ped_anova_high) for each in found.shares},
         ),
-        (
-            "fANOVA",
-            COLOURS["completed"],
-            [(each.fanova, each.fanova_low, each.fanova_high) for each in shares],
-        ),
-    ):
+        ("fANOVA", COLOURS["completed"], _fanova(found)),
+    ]
+    if early is not None and early.importance.shares:
+        label = f"fANOVA, all trials at epoch {early.epoch}"
+        measures.insert(0, (label, COLOURS["stopped"], _fanova(early.importance)))
+    names = short_keys([*(_fanova(found) or measures[0][2])])
+    plot = go.Figure()
+    for label, colour, shares in measures:
+        shown = [name for name in reversed(list(names)) if name in shares]
+        rows = [shares[name] for name in shown]
         plot.add_trace(
             go.Bar(
-                y=[names[share.name] for share in shares],
+                y=[names[name] for name in shown],
                 x=[middle for middle, _, _ in rows],
                 name=label,
                 orientation="h",
@@ -224,9 +219,13 @@ def _importance(found: Importance) -> Any:
                 },
             )
         )
-    plot.update_layout(barmode="group", height=140 + 60 * len(shares), legend={"orientation": "h", "y": 1.15})
+    plot.update_layout(barmode="group", height=140 + 70 * len(names), legend={"orientation": "h", "y": 1.15})
     plot.update_xaxes(range=[0, 1], tickformat=".0%")
     return plot
+
+
+def _fanova(found: Importance) -> dict[str, tuple[float, float, float]]:
+    return {each.name: (each.fanova, each.fanova_low, each.fanova_high) for each in found.shares}
 
 
 def _lineage(subject: Subject) -> Any:
@@ -319,8 +318,3 @@ def _schedule(subject: Subject, tables: Tables) -> Any:
     plot.update_xaxes(title_text="epoch", row=len(keys), col=1)
     plot.update_layout(height=120 + 150 * len(keys))
     return plot
-
-
-def _safe(text: str) -> str:
-    """A reason inside plotly's hover text, which reads markup."""
-    return setting(text).replace("&", "&amp;").replace("%{", "% {")[:160]

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Sequence
 from typing import Any
 
-import optuna
 import plotly.graph_objects as go
-from optuna.distributions import BaseDistribution, CategoricalDistribution
-from optuna.trial import TrialState
 
 from raysweep.formatting import short_keys
-from raysweep.report.formatting import setting
+from raysweep.report.formatting import short_choice
 from raysweep.report.series import asks_for_log
 from raysweep.report.subject import Subject
+from raysweep.report.trial_points import worth_points
+from raysweep.study.journal.records import TrialRecord
+from schedulers.space import Categorical, Domain
 
+MOST = 400  # lines in the plot
 Axis = dict[str, Any]
 
 
-def parallel(subject: Subject, study: optuna.Study, names: Sequence[str]) -> Any:
-    """The completed trials that have all these parameters, each a line from its parameters to its worth."""
-    done = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if trial.value is not None and set(names) <= set(trial.params)
+def parallel(subject: Subject, names: Sequence[str]) -> Any:
+    """The trials that have a value, each a line from its parameters to that value.
+
+    A parameter that not all trials have is left out; of thousands of trials the better half and a seeded
+    choice of the rest are drawn.
+    """
+    points = _thin([(trial, value, subject.sign) for trial, value in worth_points(subject)])
+    shown = [name for name in names if all(name in trial.config for trial, _ in points)]
+    values = [value for _, value in points]
+    short = short_keys(shown)
+    axes = [
+        _axis(short[name], [trial.config[name] for trial, _ in points], subject.domains.get(name))
+        for name in shown
     ]
-    worth = [trial.value for trial in done if trial.value is not None]
-    short = short_keys(list(names))
-    axes = [_axis(short[name], [trial.params[name] for trial in done], _told(done, name)) for name in names]
-    last: Axis = {"label": subject.metric, "values": worth}
-    if asks_for_log(worth):
-        last = _logs(subject.metric, worth)
+    last: Axis = {"label": subject.metric, "values": values}
+    if asks_for_log(values):
+        last = _logs(subject.metric, values)
     plot = go.Figure(
         go.Parcoords(
             dimensions=[*axes, last],
@@ -42,28 +48,30 @@ def parallel(subject: Subject, study: optuna.Study, names: Sequence[str]) -> Any
                 "cmax": _pale(last["values"]),
             },
             labelfont={"size": 13},
-            labelside="bottom",  # on top the margin that all figures share would cut them off
         )
     )
-    plot.update_layout(height=430)
+    plot.update_layout(height=430, margin={"l": 80, "t": 70})
     return plot
 
 
-def _told(trials: Sequence[optuna.trial.FrozenTrial], name: str) -> BaseDistribution | None:
-    return trials[-1].distributions[name] if trials else None
+def _thin(points: Sequence[tuple[TrialRecord, float, int]]) -> list[tuple[TrialRecord, float]]:
+    best = sorted(points, key=lambda point: point[2] * point[1])
+    if len(best) > MOST:
+        best = best[: MOST // 2] + random.Random(0).sample(best[MOST // 2 :], MOST - MOST // 2)
+    return [(trial, value) for trial, value, _ in best]
 
 
-def _axis(label: str, values: Sequence[Any], domain: BaseDistribution | None) -> Axis:
+def _axis(label: str, values: Sequence[Any], domain: Domain | None) -> Axis:
     """One parameter's axis, on its own scale; choices stand in their order."""
-    if isinstance(domain, CategoricalDistribution):
-        places = {setting(choice): place for place, choice in enumerate(domain.choices)}
+    if isinstance(domain, Categorical):
+        places = {short_choice(choice): place for place, choice in enumerate(domain.choices)}
         return {
             "label": label,
-            "values": [places[setting(value)] for value in values],
+            "values": [places[short_choice(value)] for value in values],
             "tickvals": list(places.values()),
             "ticktext": list(places),
         }
-    if getattr(domain, "log", False):
+    if domain is not None and domain.log:
         return _logs(label, values)
     axis: Axis = {"label": label, "values": list(values)}
     whole = sorted(set(values))

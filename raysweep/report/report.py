@@ -11,11 +11,12 @@ from raysweep.report.boundary import Edge, edges, extend_line
 from raysweep.report.errors import NothingFound
 from raysweep.report.findings import Evidence, Finding, findings
 from raysweep.report.formatting import plain
-from raysweep.report.importance import Importance, importance
+from raysweep.report.importance import EpochImportance, Importance, importance
 from raysweep.report.noise import noise_of
 from raysweep.report.optuna_study import as_study
 from raysweep.report.subject import Subject
 from raysweep.report.tables import Tables, tables
+from raysweep.report.trial_points import at_common_epoch
 from raysweep.study.journal.failures import commonest
 from raysweep.study.journal.pareto import front
 
@@ -29,7 +30,9 @@ class Report:
     Attributes:
         subject: the study.
         tables: its numbers.
-        importance: which parameters mattered.
+        importance: which parameters mattered, by the completed trials.
+        importance_at_epoch: the same by all trials, stopped ones too, at the last epoch that each reached;
+            None where none was stopped, or too few are left.
         edges: bounds at which good trials crowd.
         widen: the command that widens them; "" if none is to be.
         findings: what a practised eye would see.
@@ -39,6 +42,7 @@ class Report:
     subject: Subject
     tables: Tables
     importance: Importance
+    importance_at_epoch: EpochImportance | None
     edges: tuple[Edge, ...]
     widen: str
     findings: tuple[Finding, ...]
@@ -53,16 +57,20 @@ def report(subject: Subject, top_k: int) -> Report:
     """
     _expect_something(subject)
     numbers, bounds = tables(subject, top_k), edges(subject, max(top_k, 10))
-    which = importance(as_study(subject))
+    which, same = importance(as_study(subject)), at_common_epoch(subject)
+    early = None
+    if same is not None:
+        early = EpochImportance(same.epoch, importance(as_study(subject, losses=same.losses)))
     several = len(subject.metrics) > 1
     best = front(subject.trials, subject.metrics, subject.record.objective) if several else []
     return Report(
         subject=subject,
         tables=numbers,
         importance=which,
+        importance_at_epoch=early,
         edges=bounds,
         widen=extend_line(subject, bounds),
-        findings=findings(Evidence(subject, numbers, bounds, which, noise_of(subject))),
+        findings=findings(Evidence(subject, numbers, bounds, which, noise_of(subject), early)),
         front=tuple(trial.number for trial in best),
     )
 
@@ -96,6 +104,7 @@ def as_json(found: Report) -> dict[str, Any]:
             "optuna": optuna.__version__,
             **asdict(numbers),
             "importance": asdict(found.importance),
+            "importance_at_epoch": found.importance_at_epoch and asdict(found.importance_at_epoch),
             "edges": [asdict(edge) for edge in found.edges],
             "widen": found.widen,
             "findings": [asdict(finding) for finding in found.findings],

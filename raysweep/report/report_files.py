@@ -24,7 +24,7 @@ def write(found: Report, folder: Path) -> list[Path]:
     return put_file(
         folder,
         {
-            "report.html": as_page(found, figures(found.subject, found.tables, found.importance)),
+            "report.html": as_page(found, figures(found)),
             "report.md": as_markdown(found),
             "report.json": json.dumps(as_json(found), indent=1) + "\n",
         },

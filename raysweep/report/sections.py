@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from raysweep.formatting import duration, short_keys
@@ -13,6 +13,8 @@ from raysweep.report.tables import Baseline, Row
 from raysweep.study.results.stop_audit import Audit
 
 MEND = " → "  # between what was found and what mends it
+OF_A_SHARE = ("fANOVA", "", "resampled", "PED-ANOVA", "resampled")
+REASON = "why it ended"  # heading of a column of sentences
 BAR = 20  # characters of an importance of 1, as the training template's hpo-report draws it
 
 
@@ -26,6 +28,7 @@ class Section:
         lines: sentences, or label and text parted by a tab.
         head: of its table; empty for none.
         rows: of its table.
+        sortable: a table of all trials: only the page has it, and sorts it by a click on a heading.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Section:
     lines: tuple[str, ...] = ()
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
+    sortable: bool = False
 
 
 def sections(found: Report) -> list[Section]:
@@ -68,6 +72,7 @@ def _sections(found: Report) -> Iterator[Section]:
     rows = tuple((cause.outcome, str(cause.count), cause.example) for cause in numbers.causes)
     yield Section("reasons", "Why trials ended", (), ("outcome", "trials", "for example"), rows)
     yield Section("time", "Time")
+    yield _all_trials(found)
 
 
 def _summary(found: Report) -> Iterator[str]:
@@ -150,9 +155,38 @@ def _cells(row: Row, keys: list[str], more: list[str]) -> tuple[str, ...]:
     return str(row.number), number(row.value), *settings, *(told[word] for word in more)
 
 
+def _all_trials(found: Report) -> Section:
+    """Every trial, the ranked ones first."""
+    subject = found.subject
+    keys = list(subject.parameters) or sorted({key for trial in subject.trials for key in trial.config})
+    names = short_keys(keys)
+    ranked = subject.record.ranked()
+    rest = [trial for trial in subject.trials if trial not in ranked]
+    return Section(
+        "trials",
+        "All trials",
+        (),
+        ("#", subject.metric, "outcome", "epochs", *(names[key] for key in keys), REASON),
+        tuple(
+            (
+                str(trial.number),
+                number(subject.value(subject.worth(trial))),
+                trial.outcome or trial.status,
+                str(trial.work),
+                *(setting(trial.config[key]) if key in trial.config else "" for key in keys),
+                trial.reason,
+            )
+            for trial in (*ranked, *rest)
+        ),
+        sortable=True,
+    )
+
+
 def _parameters(found: Report) -> Section:
-    seen = found.importance
-    names = short_keys([each.name for each in seen.shares])
+    seen, early = found.importance, found.importance_at_epoch
+    shares = {share.name: share for share in seen.shares}
+    early_shares = early.fanova if early is not None else {}
+    names = short_keys([*(shares or early_shares)])
     lines = [f"{seen.caution[:1].upper()}{seen.caution[1:]}."] if seen.caution else []
     if found.subject.is_population:
         lines.append(
@@ -163,8 +197,15 @@ def _parameters(found: Report) -> Section:
             "Resampled: where nine of ten figures lie when the trials are drawn anew. It shows how much "
             "depends on single trials, not how far the figure is from the truth."
         )
+    if early is not None and early_shares:
+        of = early.importance.trials
+        lines.append(
+            "Only completed trials are compared at their ends, so what the stopped had in common cannot "
+            f"show; at epoch {early.epoch}, the last that they all reached, all {of} trials are."
+        )
     if seen.left_out:
         lines.append(f"Left out, for not every trial has them: {', '.join(seen.left_out)}.")
+    at_epoch = (f"fANOVA at epoch {early.epoch}",) if early is not None and early_shares else ()
     if seen.pairs:
         strongest = seen.pairs[0]
         lines.append(
@@ -175,14 +216,18 @@ def _parameters(found: Report) -> Section:
         "parameters",
         "Parameter importance",
         tuple(lines),
-        ("parameter", "fANOVA", "", "resampled", "PED-ANOVA", "resampled") if seen.shares else (),
-        tuple(_share(share, names) for share in seen.shares),
+        ("parameter", *(OF_A_SHARE if shares else ()), *at_epoch) if names else (),
+        tuple(
+            (names[name], *_share(shares.get(name)), *(f"{early_shares.get(name, 0):.4f}" for _ in at_epoch))
+            for name in names
+        ),
     )
 
 
-def _share(share: Share, names: Mapping[str, str]) -> tuple[str, ...]:
+def _share(share: Share | None) -> tuple[str, ...]:
+    if share is None:
+        return ()
     return (
-        names[share.name],
         f"{share.fanova:.4f}",
         "█" * round(BAR * share.fanova),
         f"{share.fanova_low:.2f}-{share.fanova_high:.2f}",

@@ -29,7 +29,7 @@ def print_report(console: Console, found: Report) -> None:
 def print_sections(console: Console, parts: Iterable[Section]) -> None:
     """Print sections, those left out that would not fit."""
     for section in parts:
-        if section.name not in HIDDEN and (section.lines or section.rows):
+        if section.name not in HIDDEN and not section.sortable and (section.lines or section.rows):
             _print(console, section)
 
 

@@ -1,24 +1,28 @@
 """The written forms of a report."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import io
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
 from raysweep.report.errors import CannotReport, NothingFound
-from raysweep.report.figures import Figure, figures
+from raysweep.report.figure import Figure
+from raysweep.report.figures import figures
 from raysweep.report.findings import Finding
 from raysweep.report.html_page import as_page, page
 from raysweep.report.markdown import as_markdown, markdown
-from raysweep.report.report import as_json, report
+from raysweep.report.report import Report, as_json, report
 from raysweep.report.report_files import write
-from raysweep.report.sections import MEND, Section
+from raysweep.report.sections import MEND, Section, sections
 from raysweep.report.subject import only_study
 from raysweep.report.terminal import print_report, print_sections
 from tests.report import stories
@@ -49,17 +53,13 @@ class Links(HTMLParser):
         self.open = None
 
 
-def figure_parts(found):
-    return found.subject, found.tables, found.importance
-
-
 @pytest.fixture
 def found(tmp_path):
     return report(stories.subject(tmp_path), 5)
 
 
 def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found):
-    drawn = figures(found.subject, found.tables, found.importance)
+    drawn = figures(found)
     text = as_page(found, drawn)
     links = Links()
     links.feed(text)
@@ -69,22 +69,58 @@ def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found):
     assert {link[1:] for link in links.fetched if link.startswith("#")} <= set(links.ids)
 
 
-def test_what_the_data_bear_is_drawn(found):
-    drawn = {figure.name for figure in figures(found.subject, found.tables, found.importance)}
+def names_of(found: Report) -> set[str]:
+    return {figure.name for figure in figures(found)}
+
+
+def test_what_the_data_bear_is_drawn(found: Report) -> None:
     expected = {"regret", "curves", "importance", "timeline", "history", "edf", "slice", "parallel"}
-    assert drawn == expected | {"contour", "rank"}
+    assert names_of(found) == expected
 
 
-def test_a_log_parameter_has_a_log_axis(found):
-    drawn = {figure.name: figure.plot for figure in figures(found.subject, found.tables, found.importance)}
-    kinds = {axis.title.text: axis.type for axis in drawn["slice"].select_xaxes()}
+@pytest.mark.parametrize(("completed", "drawn"), [(19, set()), (20, {"contour", "rank"})])
+def test_a_landscape_is_not_drawn_from_few_trials(completed: int, drawn: set[str], tmp_path: Path) -> None:
+    events = [e for n in range(completed) for e in stories.trial(n, 0.1 * n, stories.config(n))]
+    assert names_of(report(stories.subject(tmp_path, events), 5)) & {"contour", "rank"} == drawn
+
+
+def test_a_log_parameter_has_a_log_axis(found: Report) -> None:
+    (slices,) = (figure for figure in figures(found) if figure.name == "slice")
+    kinds = {plot.layout.xaxis.title.text: plot.layout.xaxis.type for plot in slices.plots}
     assert kinds == {"lr": "log", "layers": None}
+
+
+@pytest.mark.parametrize("name", ["history", "slice"])
+def test_stopped_trials_are_hollow_marks_at_their_last_value(found: Report, name: str) -> None:
+    (figure,) = (figure for figure in figures(found) if figure.name == name)
+    marks = {
+        y: trace.marker.symbol for trace in figure.plots[0].data if "markers" in trace.mode for y in trace.y
+    }
+    ends = {
+        trial.last_loss: "circle" if trial.outcome == "completed" else "circle-open"
+        for trial in found.subject.trials
+        if trial.last_loss is not None
+    }
+    assert marks == ends
+
+
+def test_all_trials_stand_in_a_table_that_can_be_sorted(found: Report) -> None:
+    (table,) = (section for section in sections(found) if section.sortable)
+    assert sorted(int(row[0]) for row in table.rows) == list(range(12))
+    assert as_page(found, []).count('<th aria-sort="none"><button') == len(table.head)
+    assert table.title not in as_markdown(found)
+
+
+def test_every_plot_can_be_read_out(found: Report) -> None:
+    texts = re.findall(r'role="img" aria-label="([^"]+)"', as_page(found, figures(found)))
+    assert len(texts) == sum(len(figure.plots) for figure in figures(found))
+    assert any(text.startswith("Each parameter against the result: val_loss against lr.") for text in texts)
 
 
 def test_a_population_has_its_lineage(tmp_path):
     wanted = stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
     seen = report(stories.subject(tmp_path, stories.population(), wanted), 5)
-    assert "lineage" in {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}
+    assert "lineage" in names_of(seen)
 
 
 @pytest.mark.parametrize("ranged", [{"predicted_low": 0.1, "predicted_high": 0.3}, {}])
@@ -92,7 +128,7 @@ def test_predictions_are_drawn_with_a_range_or_without(tmp_path, ranged):
     told = {"predicted_final": 0.2, **ranged}
     events = [e for n in range(3) for e in stories.trial(n, 0.1 * n, stories.config(n), metrics=told)]
     seen = report(stories.subject(tmp_path, events), 5)
-    assert "predicted" in {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}
+    assert "predicted" in names_of(seen)
 
 
 def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path):
@@ -104,8 +140,7 @@ def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path):
     ]
     seen = report(stories.subject(tmp_path, events, wanted), 5)
     assert seen.front == (0, 1, 2, 3, 4, 5)
-    drawn = {figure.name for figure in figures(seen.subject, seen.tables, seen.importance)}
-    assert {"pareto", "hypervolume"} <= drawn
+    assert {"pareto", "hypervolume"} <= names_of(seen)
 
 
 def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found):
@@ -134,7 +169,7 @@ def test_hostile_words_stay_words_in_the_page(tmp_path):
     events = stories.trial(0, 0.1, stories.config(0), reason=HOSTILE)
     seen = report(stories.subject(tmp_path, events + stories.trial(1, 0.2, stories.config(1))), 5)
     plot = go.Figure(go.Scatter(x=[1], y=[1], text=[HOSTILE], name=HOSTILE), {"title": HOSTILE})
-    drawn = [Figure("curves", "curves", HOSTILE, HOSTILE, plot), *figures(*figure_parts(seen))]
+    drawn = [Figure("curves", "curves", HOSTILE, HOSTILE, (plot,)), *figures(seen)]
     links = Links()
     links.feed(
         page(HOSTILE, HOSTILE, [Section("curves", HOSTILE, (HOSTILE,), (HOSTILE,), ((HOSTILE,),))], drawn)
@@ -148,7 +183,7 @@ def test_hostile_words_stay_words_in_the_page(tmp_path):
 
 def test_only_the_scripts_of_the_page_may_run(found):
     links = Links()
-    links.feed(as_page(found, figures(*figure_parts(found))))
+    links.feed(as_page(found, figures(found)))
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in links.scripts]
     allowed = re.findall(r"'sha256-([^']+)'", links.policy)
     assert allowed == digests

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from raysweep.launch_command import launch_command
 from raysweep.report.boundary import Edge
-from raysweep.report.importance import Importance
+from raysweep.report.importance import EpochImportance, Importance
 from raysweep.report.noise import Noise
 from raysweep.report.subject import Subject
 from raysweep.report.tables import Tables
@@ -48,6 +48,7 @@ class Evidence:
 
     Attributes:
         noise: how far two trainings of one configuration differ; None while nothing says.
+        importance_at_epoch: by all trials at an epoch that each reached; None where none was stopped.
     """
 
     subject: Subject
@@ -55,6 +56,7 @@ class Evidence:
     edges: tuple[Edge, ...]
     importance: Importance
     noise: Noise | None = None
+    importance_at_epoch: EpochImportance | None = None
 
 
 Rule = Callable[[Evidence], Finding | None]

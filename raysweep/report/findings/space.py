@@ -102,12 +102,16 @@ def diverges_above(seen: Evidence) -> Finding | None:
 def one_parameter_rules(seen: Evidence) -> Finding | None:
     """One parameter explains more than 0.7 of the variance: 000, "concentrate your next search around it".
 
-    Not while the trials are too few to say, nor where the second's interval reaches the first's.
+    Not while the trials are too few to say, nor where the second's interval reaches the first's, nor
+    where all trials, stopped ones too, say otherwise at an epoch that all of them reached.
     """
     shares = seen.importance.shares
     if len(shares) < 2 or seen.importance.caution or shares[0].fanova <= DOMINATES:
         return None
     first, subject = shares[0], seen.subject
+    early = seen.importance_at_epoch
+    if early is not None and early.importance.shares[:1] and early.importance.shares[0].name != first.name:
+        return None  # the stopped trials, all of one kind perhaps, say otherwise
     best = [subject.config(trial) for trial in subject.ranked()[:TOP]]
     values = [config[first.name] for config in best if first.name in config]
     return Finding(
