@@ -14,7 +14,7 @@ from raysweep.report.figure import COLOURS, Figure, hover_text
 from raysweep.report.formatting import short_choice
 from raysweep.report.series import asks_for_log
 from raysweep.report.subject import Subject
-from raysweep.report.trial_points import at_common_epoch, training_spans, share_at_least_as_good, worth_points
+from raysweep.report.trial_points import at_common_epoch, share_at_least_as_good, training_spans, worth_points
 from raysweep.study.journal.records import TrialRecord
 from schedulers.space import Categorical, Domain
 

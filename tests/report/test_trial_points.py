@@ -11,8 +11,8 @@ from raysweep.report.report import report
 from raysweep.report.trial_points import (
     TrainingSpan,
     at_common_epoch,
-    training_spans,
     share_at_least_as_good,
+    training_spans,
     worth_points,
 )
 from raysweep.study.journal.events import EpochReported, TrialStarted
