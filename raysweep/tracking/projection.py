@@ -88,9 +88,6 @@ class RunProjection:
     _open: set[str] = field(default_factory=set)
     _shown: dict[str, dict[str, str]] = field(default_factory=dict)
     """Trial -> the tags it was last given, so that only what changed is sent."""
-    _t: float = 0.0
-    """When the last event was."""
-    _lowest: float = math.inf
     _best: tuple[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +97,6 @@ class RunProjection:
     def apply(self, event: Event) -> None:
         """Fold one event; events in the order of the journal."""
         self.record.apply(event)
-        self._t = event.t
         match event:
             case AttemptStarted():
                 self._begin(event)
@@ -133,6 +129,8 @@ class RunProjection:
                 self._trial(event.trial)
             case _:
                 pass
+        if isinstance(event, EpochReported | TrialEnded):
+            self._show_best(event.t)
 
     def identity(self, trial: str) -> dict[str, str]:
         """Tags by which a run is found again; it is created with them."""
@@ -144,7 +142,6 @@ class RunProjection:
         for name, change in self._changes.items():
             if name != PARENT and name in self.record.trials:
                 self._show(change, self.record.trials[name])
-        self._show_best()
         changes, self._changes = self._changes, {}
         return sorted(changes.values(), key=lambda change: change.trial)
 
@@ -192,10 +189,6 @@ class RunProjection:
                 change.tags.setdefault(f"non_finite.{key}", f"{value} at step {event.work}")
         if event.epoch != event.work:
             change.metrics.append(("epoch", float(event.epoch), t, event.work))
-        if event.loss is not None and -math.inf < event.loss < self._lowest:
-            self._lowest = event.loss
-            key = entity_key(f"best_so_far_{self.facts.metric}")
-            self._parent(event.t).metrics.append((key, self.facts.sign * event.loss, t, self.record.epochs))
 
     def _exploit(self, event: TrialExploited) -> None:
         """The copied configuration as curves over the trial's steps: params are written once."""
@@ -259,17 +252,21 @@ class RunProjection:
             tags["error"] = last_line(trial.error)
         return tags
 
-    def _show_best(self) -> None:
-        """The winner as it stands now, as the parent's own metric: what ranks sweeps against each other."""
+    def _show_best(self, t: float) -> None:
+        """The winner as it stands now, as the parent's own metric over the epochs of all trials.
+
+        Its last value ranks sweeps against each other. Of a study's first completed trial it may be worse
+        than what an unfinished one had reached.
+        """
         best = self.record.best()
         worth = None if best is None else best.worth(self.facts.objective)
         if best is None or worth is None or (best.trial, worth) == self._best:
             return
         self._best = best.trial, worth
-        parent = self._parent(self._t)
+        parent = self._parent(t)
         parent.tags["best_trial"] = best.trial
         key = entity_key(f"best_{self.facts.metric}")
-        parent.metrics.append((key, self.facts.sign * worth, ms(self._t), RANKED))
+        parent.metrics.append((key, self.facts.sign * worth, ms(t), self.record.epochs))
 
 
 def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[Point]:

@@ -26,6 +26,7 @@ NAME_WIDTH = 18  # characters of a run's name that the UI shows (measured, MLflo
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters; mlflow/utils/validation.py
 SYSTEM = ("epoch_s", "peak_memory_mb", "gpu_utilisation")
 """Measurements of the machine: MLflow shows what begins with `system/` apart from the model's charts."""
+VIEW_COLUMNS = 40  # parameters: an experiment's tag holds 5000 characters
 LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
 
 
@@ -123,21 +124,66 @@ def ui_command(uri: str, folder: Path) -> str:
     return "mlflow ui" if uri == default else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
-def ui_link(uri: str, experiment_id: str, facts: SweepFacts) -> str:
-    """The page worth opening: the sweep's trials, ranked, with charts.
+def ui_link(uri: str, experiment_id: str, facts: SweepFacts, view: str = "") -> str:
+    """The page worth opening: the sweep's trials, ranked.
 
-    The experiment's own page opens with the trials folded under the parent and no curve.
+    The experiment's own page opens with the trials folded under the parent and none of their parameters.
+
+    Args:
+        uri: of the store.
+        experiment_id: where the runs are.
+        facts: the sweep.
+        view: key of the view that the experiment keeps for it (`view_state`); without one the link itself
+            says what is shown, the columns aside.
     """
     base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_SERVER
-    query = {
-        "workflowType": "machine_learning",
+    shown = {"viewStateShareKey": view} if view else _ranking(facts) | {"compareRunsMode": "CHART"}
+    query = {"workflowType": "machine_learning"} | shown
+    words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
+    return f"{base}/#/experiments/{experiment_id}/runs?{words}"
+
+
+def view_key(study_id: str) -> str:
+    """The key under which an experiment keeps the view of one study's trials."""
+    return f"raysweep{study_id[:8]}"
+
+
+def view_state(facts: SweepFacts) -> str:
+    """A view of MLflow's runs table (3.17): the trials, ranked, with metric, parameters, state and reason.
+
+    It is JSON, the value of the experiment's tag `mlflow.sharedViewState.<view_key>`.
+    """
+    metrics = [facts.ranking, *map(metric_key, facts.others)]
+    columns = [f"metrics.`{name}`" for name in metrics]
+    columns += [f"params.`{entity_key(key)}`" for key in facts.parameters[:VIEW_COLUMNS]]
+    columns += ["tags.`state`", "tags.`stop_reason`"]
+    ranking = _ranking(facts)
+    state = {
+        "searchFilter": ranking["searchFilter"],
+        "orderByKey": ranking["orderByKey"],
+        "orderByAsc": ranking["orderByAsc"] == "true",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "runsExpanded": {},
+        "runsPinned": [],
+        "runsHidden": [],
+        "runListHidden": False,
+        "viewMaximized": False,
+        "autoRefreshEnabled": True,
+        "groupBy": None,
+    }
+    return json.dumps(state)
+
+
+def _ranking(facts: SweepFacts) -> dict[str, str]:
+    return {
         "searchFilter": f"tags.kind = 'trial' and tags.study = '{facts.study}'",
         "orderByKey": f"metrics.`{facts.ranking}`",
         "orderByAsc": "true" if facts.direction == "minimize" else "false",
-        "compareRunsMode": "CHART",
     }
-    words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
-    return f"{base}/#/experiments/{experiment_id}/runs?{words}"
 
 
 def run_link(experiment_id: str, run_id: str, artifact: str = "") -> str:

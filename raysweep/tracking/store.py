@@ -113,6 +113,11 @@ class Store:
             self._call(self._client.restore_experiment, found.experiment_id)
         return self._known(found.experiment_id)
 
+    def share_view(self, experiment_id: str, key: str, state: str) -> None:
+        """Have an experiment keep a view of its runs under a key, by which a link can open it."""
+        tag = f"mlflow.sharedViewState.{key}"
+        self._call(self._client.set_experiment_tag, experiment_id, tag, state)
+
     def _known(self, given: object) -> str:
         """An id that MLflow gave; a proxy that answers everything with an empty page gives none."""
         if not given:

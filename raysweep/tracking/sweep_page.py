@@ -9,7 +9,7 @@ from raysweep.config.sweep import Metric
 from raysweep.formatting import markdown_text, short_keys
 from raysweep.study.journal.pareto import counted, front
 from raysweep.study.journal.records import StudyRecord, TrialRecord
-from raysweep.tracking.runs import MAX_TAG, SweepFacts, brief, clip, run_link, ui_link
+from raysweep.tracking.runs import MAX_TAG, SweepFacts, brief, clip, run_link
 
 TABLE_FILE = "leaderboard.json"
 REPORT_FILE = "report/report.html"  # where `launch.py report` attaches it
@@ -79,7 +79,7 @@ def others_text(trial: TrialRecord, facts: SweepFacts) -> list[str]:
 def note(
     record: StudyRecord,
     facts: SweepFacts,
-    uri: str,
+    page: str,
     experiment_id: str,
     runs: Mapping[str, str],
     parent: str,
@@ -89,14 +89,13 @@ def note(
     Args:
         record: the study.
         facts: the sweep.
-        uri: of the store.
+        page: the link of the trials, ranked.
         experiment_id: where the runs are.
         runs: trial id -> run id, for the links.
         parent: the sweep's own run.
     """
     counts = ", ".join(f"{count} {status}" for status, count in sorted(record.counts().items()))
     # Relative to the page: the UI may be reached through a tunnel, under another address.
-    page = ui_link(uri, experiment_id, facts)
     best, leaders = record.best(), ranked(record)[:NOTE_ROWS]
     lines = [
         f"**{markdown_text(facts.study)}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs.",
@@ -105,7 +104,7 @@ def note(
         else f"Best: trial {best.trial}, {facts.objective} {facts.metric} "
         f"**{worth_text(best, facts)}**: {markdown_text(settings_text(best))}.",
         "",
-        f"[All trials, ranked, with curves]({page[page.index('#') :]}) · "
+        f"[All trials, ranked]({page[page.index('#') :]}) · "
         f"[leaderboard]({run_link(experiment_id, parent, TABLE_FILE)}) · "
         f"[report]({run_link(experiment_id, parent, REPORT_FILE)}) (made by `launch.py report`)",
         "",

@@ -19,7 +19,7 @@ from raysweep.tracking import cursor, sweep_page
 from raysweep.tracking.address import without_login
 from raysweep.tracking.parent_run import FinalState, close_parent_run, open_parent_run
 from raysweep.tracking.projection import PARENT, RunProjection, RunUpdate
-from raysweep.tracking.runs import SweepFacts, ui_link
+from raysweep.tracking.runs import SweepFacts, ui_link, view_key, view_state
 from raysweep.tracking.store import Refused, Store, Unreachable
 
 JOURNAL = "journal"
@@ -73,6 +73,7 @@ class Tracker:
         self._summary_at = self._moved_at = time.monotonic()
         self._deadline: float | None = None  # of `finish`
         self._parent = ""
+        self._view = ""  # the key of the view that the experiment keeps of this study
         self._final_state: FinalState | None = None
 
     @property
@@ -85,7 +86,7 @@ class Tracker:
     def link(self) -> str:
         """The page worth opening; empty while the store has not been reached."""
         experiment_id = self._cursor.experiment_id
-        return ui_link(self.uri, experiment_id, self.facts) if experiment_id else ""
+        return ui_link(self.uri, experiment_id, self.facts, self._view) if experiment_id else ""
 
     def advance(self) -> float:
         """Send what the journal has gained; returns the seconds to wait before the next call."""
@@ -202,8 +203,17 @@ class Tracker:
             raise Unreachable(str(error)) from error
         self._cursor.parent = runs.pop(PARENT, self._cursor.parent)
         self._cursor.runs |= runs
+        self._view = self._share_view(store, experiment_id, view_key(study_id))
         self._store = store
         return store
+
+    def _share_view(self, store: Store, experiment_id: str, key: str) -> str:
+        """The key of the view that the experiment keeps now; empty if it may not be changed."""
+        try:
+            store.share_view(experiment_id, key, view_state(self.facts))
+        except Refused:
+            return ""
+        return key
 
     def _continue_from_cursor(self, store: Store, experiment_id: str, study_id: str) -> None:
         """Fold what MLflow has, by the cursor; start over if the store is a new one."""
@@ -270,7 +280,7 @@ class Tracker:
         if not due or self._folded <= self._cursor.sent:
             return
         known = self._cursor
-        text = sweep_page.note(record, self.facts, self.uri, known.experiment_id, known.runs, known.parent)
+        text = sweep_page.note(record, self.facts, self.link, known.experiment_id, known.runs, known.parent)
         tags = {
             "mlflow.note.content": text,
             **sweep_page.TABLE_TAG,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from raysweep.advice import advise
@@ -103,8 +103,10 @@ def test_a_budget_that_says_nothing_is_an_error_in_its_line(read_text: ReadText,
     assert "well.yaml:" in str(caught.value)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=6)
 @given(st.integers(4, 20_000))
+@example(4)
+@example(20_000)
 def test_what_is_expected_to_run_never_exceeds_the_budget(epochs: int):
     """The retraining included; of curves whose order never changes."""
     sweep = read_sweep("sweeps/random.yaml", overrides=["run.epochs=3"]).sweep

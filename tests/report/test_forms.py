@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -53,9 +54,9 @@ class Links(HTMLParser):
         self.open = None
 
 
-@pytest.fixture
-def found(tmp_path):
-    return report(stories.subject(tmp_path), 5)
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    return report(stories.subject(tmp_path_factory.mktemp("told")), 5)
 
 
 def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found):
@@ -154,7 +155,7 @@ def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found):
 
 def test_a_finding_is_in_every_form(found, tmp_path):
     odd = Finding("odd_thing", "problem", "seven of nine", "It is odd.", "python launch.py status told")
-    object.__setattr__(found, "findings", (odd,))
+    found = replace(found, findings=(odd,))
     write(found, tmp_path / "out")
     out = io.StringIO()
     print_report(Console(file=out, width=300), found)

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedulers import Continue, Exploit, Float, Pause, PBTRule, Report, Resume, Stop
@@ -195,6 +195,7 @@ def test_the_whole_space_is_explored_and_what_is_not_searched_is_copied():
     assert config in ({"lr": 0.4, "nodes": 64}, {"lr": 0.6, "nodes": 64})
 
 
+@settings(max_examples=50)
 @given(data=st.data(), synchronous=st.booleans(), size=st.integers(2, 12), slots=st.integers(1, 4))
 def test_no_two_members_ever_wait_for_each_other(data, synchronous, size, slots):
     """Any order, any divergence and any failure: every member comes to an end."""

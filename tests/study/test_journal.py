@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysweep.study.journal.events import (
@@ -78,6 +78,7 @@ def cut_as_by_a_power_cut(segment: Path, left: bytes) -> None:
     write_mark(segment.parent, Position())
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(events, max_size=8))
 def test_every_event_is_read_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, lines: list[Event]

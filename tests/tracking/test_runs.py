@@ -1,5 +1,6 @@
 """Names, keys and links."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from raysweep.tracking.runs import (
     store_uri,
     ui_command,
     ui_link,
+    view_state,
 )
 
 FACTS = SweepFacts("s", "p", parameters=("optimizer_config.lr", "net_config.layers", "net_config.act"))
@@ -106,6 +108,29 @@ def test_the_link_opens_the_studys_trials_ranked_with_charts() -> None:
         "http://head:5000/#/experiments/7/runs?workflowType=machine_learning"
         "&searchFilter=tags.kind%20%3D%20%27trial%27%20and%20tags.study%20%3D%20%27digits%27"
         "&orderByKey=metrics.%60best_acc%60&orderByAsc=false&compareRunsMode=CHART"
+    )
+
+
+def test_the_view_has_metric_parameters_state_and_reason_and_is_ranked() -> None:
+    facts = SweepFacts(
+        "digits",
+        "p",
+        metric="acc",
+        direction="maximize",
+        others={"flops": 1},
+        parameters=("optimizer_config.lr",),
+    )
+    state = json.loads(view_state(facts))
+    assert state["selectedColumns"] == [
+        "metrics.`last_acc`",
+        "metrics.`flops`",
+        "params.`optimizer_config.lr`",
+        "tags.`state`",
+        "tags.`stop_reason`",
+    ]
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`last_acc`", False)
+    assert ui_link("http://head:5000/", "7", facts, "raysweep12") == (
+        "http://head:5000/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=raysweep12"
     )
 
 

@@ -24,6 +24,7 @@ from raysweep.study.journal.events import (
 )
 from raysweep.study.journal.log import Tail
 from raysweep.tracking import SweepFacts
+from raysweep.tracking.runs import view_state
 from raysweep.tracking.store import Store
 
 from . import story
@@ -179,7 +180,15 @@ def test_a_maximised_metric_is_shown_in_the_users_direction(shelf: Shelf, facts:
     shelf.track([story.begun(), *story.asked("00000"), *reports, story.closed()], facts=facts)
     metrics = shelf.runs()["00000"].data.metrics
     assert (metrics["best_acc"], metrics["last_acc"]) == (0.9, 0.8)
-    assert shelf.runs()[""].data.metrics["best_so_far_acc"] == 0.9
+    assert shelf.runs()[""].data.metrics["best_acc"] == 0.8  # by the objective, the last value
+
+
+def test_the_experiment_keeps_the_view_that_the_link_opens(shelf: Shelf, facts: SweepFacts) -> None:
+    tracker = shelf.track([story.begun(), *story.asked("00000"), story.closed()], facts=facts)
+    key = tracker.link.partition("viewStateShareKey=")[2]
+    assert key.startswith("raysweep")
+    (experiment,) = (e for e in shelf.client.search_experiments() if e.name == facts.experiment)
+    assert experiment.tags[f"mlflow.sharedViewState.{key}"] == view_state(facts)
 
 
 def test_steps_never_go_back_through_an_exploit(shelf: Shelf) -> None:
