@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from raysweep.config import read_sweep
 from raysweep.errors import exit_codes_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,3 +78,10 @@ def normal(name):
 def test_the_readme_lists_the_exit_codes_as_they_are():
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert exit_codes_text() in readme
+
+
+def test_the_first_sweep_that_readme_shows_is_sound(tmp_path: Path) -> None:
+    block = re.search(r"```yaml\n(# digits\.yaml\n.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert block is not None
+    (tmp_path / "digits.yaml").write_text(block[1])
+    assert read_sweep(tmp_path / "digits.yaml").warnings == ()
