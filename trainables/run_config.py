@@ -24,6 +24,9 @@ SCHEDULE_LENGTHS = (*FILLED_LENGTHS, "total_iters", "epochs", "num_training_step
 SCHEDULE_MARKS = ("milestones", "step_size", "step_size_up", "step_size_down", "T_0")
 """Keywords that count epochs (or steps) within the training, and mean the same however long it is."""
 
+USUAL_WARMUP = (0.05, 0.10)
+"""Least and largest share of a training's epochs that a warm-up usually takes."""
+
 CONFIGS = {
     "net": "net_config",
     "optimizer": "optimizer_config",
@@ -74,6 +77,15 @@ RESERVED_METRICS = frozenset(
 """Names of a result that mean something to us or to Ray: no metric of the user's own may have one."""
 
 
+def is_judged_by_epoch(metric: str) -> bool:
+    """Whether a metric says how well an epoch went: a loss or a score, neither a cost nor a measurement.
+
+    >>> is_judged_by_epoch("train_loss"), is_judged_by_epoch("accuracy"), is_judged_by_epoch("epoch_s")
+    (True, True, False)
+    """
+    return metric in ("val_loss", "train_loss") or metric not in RESERVED_METRICS
+
+
 def name_fault(metric: str) -> str:
     """What is wrong with the name of a user's metric; empty if nothing.
 
@@ -113,17 +125,19 @@ class _Words(BaseModel):
 
 
 class EarlyStopping(_Words):
-    """When a trial gives up on itself: `patience` epochs without a better val_loss.
+    """When a trial gives up on itself: `patience` epochs without a better `monitor`.
 
     Attributes:
         enabled: off unless asked for.
         patience: epochs without improvement that are waited for, >= 1.
-        mode: whether a lower (`min`) or higher (`max`) val_loss is better.
-        min_delta: improvements smaller than this do not count, in units of the loss.
+        monitor: `val_loss`, `train_loss` or one of the metrics.
+        mode: whether a lower (`min`) or higher (`max`) value is better.
+        min_delta: improvements smaller than this do not count, in units of `monitor`.
     """
 
     enabled: bool = False
     patience: int = Field(default=10, ge=1)
+    monitor: str = "val_loss"
     mode: Literal["min", "max"] = "min"
     min_delta: float = Field(default=0.0, ge=0)
 
@@ -234,6 +248,11 @@ class RunConfig(_Words):
     data_fraction: float = Field(default=1.0, gt=0, le=1)
     schedule: tuple[SettingsChange, ...] = ()
     train: str | None = None
+
+    @property
+    def warmup_epochs(self) -> float:
+        """Epochs of linear rise; a `warmup` below 1 is a fraction of all."""
+        return self.warmup if self.warmup >= 1 else self.warmup * self.epochs
 
 
 def read(words: Mapping[str, Any]) -> RunConfig:

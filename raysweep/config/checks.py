@@ -26,7 +26,7 @@ from schedulers.space import Categorical, Domain, Float, Int
 from schedulers.stop_audit import AUDIT_WORDS, audited
 from trainables import imports
 from trainables.criteria import of_criterion
-from trainables.run_config import COSTS, FILLED_LENGTHS, OUR_METRICS, flatten
+from trainables.run_config import COSTS, FILLED_LENGTHS, OUR_METRICS, flatten, is_judged_by_epoch
 
 STEADY = ("epoch_s", "peak_memory_mb")
 """What a trial reports, besides its costs, that training leaves much as it is."""
@@ -156,11 +156,15 @@ class Checks:
         return what, suggestion(name, produced, otherwise)
 
     def monitors(self) -> Iterator[ConfigFinding]:
-        """What checkpoints go by is reported."""
+        """What checkpoints go by is reported, and what a training gives up by is a loss or a score."""
         produced = self.produced()
-        monitor = self.run.checkpoint_config.monitor
-        if produced is not None and self.run.checkpoint_config.enabled and monitor not in produced:
-            yield self.error(("run", "checkpoint_config", "monitor"), *self._not_reported(monitor, produced))
+        if produced is None:
+            return
+        judged = [name for name in produced if is_judged_by_epoch(name)]
+        for word, names in (("checkpoint_config", produced), ("early_stopping_config", judged)):
+            wish = getattr(self.run, word)
+            if wish.enabled and wish.monitor not in names:
+                yield self.error(("run", word, "monitor"), *self._not_reported(wish.monitor, names))
 
     def schedule(self) -> Iterator[ConfigFinding]:
         """The LR schedule's geometry: within its own bound, and as long as the training."""

@@ -177,7 +177,8 @@ class Sweep(_Words):
             None for `RAYSWEEP_STORAGE`, else runs/ in the working directory.
         on_end: a shell command to run, or a web address to post to, when the sweep ends.
         ignore_advice: names of advice that is not wanted; what `launch.py check` prints in brackets.
-        import_paths: folders in which dotted paths are looked for; filled in on reading.
+        import_paths: folders in which modules and relative data files are looked for, besides the sweep
+            file's own, the working directory and the clone; relative ones are meant from the file's folder.
     """
 
     study_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)

@@ -64,6 +64,20 @@ def dotted_paths(sweep: Sweep) -> Iterator[str]:
     return (text for text in _texts(words) if _DOTTED.fullmatch(text))
 
 
+def users_modules(words: Mapping[str, Any], folders: Sequence[str]) -> frozenset[str]:
+    """The modules of the user's own that a configuration's dotted paths lead through, by name.
+
+    Args:
+        words: in which anything may be a dotted path.
+        folders: where the user's modules are; a study's copies of them may be among these.
+    """
+    gathered = _Gathering(folders)
+    for text in _texts(words):
+        if _DOTTED.fullmatch(text):
+            gathered.dotted(text)
+    return frozenset(gathered.kept)
+
+
 def code_fingerprint(folder: StudyFolder) -> str:
     """A hash over the study's own copies; empty where there are none."""
     digests = sorted(f"{name} {kept.sha256}" for name, kept in _read_copies(folder.code_dir).items())
