@@ -36,6 +36,9 @@ CONFIGS = {
 }
 """Every component's key, and the key that holds its keyword arguments."""
 
+GROUPS = (*CONFIGS.values(), "train_config")
+"""Keys that hold settings by name, which can be searched one by one."""
+
 Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
 
 EMA_RATES = {"SPlus": 0.999}
@@ -198,7 +201,7 @@ class RunConfig(_Words):
         criterion: a torch-style loss.
         outputs: what the net's outputs are, for a criterion that is none of torch's: `logits`,
             `probabilities` or `log_probabilities`; of torch's it is known.
-        data: a function; see `trainables.data`.
+        data: a function; see `trainables.data`. None for a loop of the user's own (`train`) that has its own.
         epochs: passes over the training split; R of the trial schedulers.
         batch_size: rows per optimizer step.
         seeds: one training each; a sweep uses the first.
@@ -216,6 +219,7 @@ class RunConfig(_Words):
         schedule: settings that change in mid-training, in order: a schedule that PBT has found,
             replayed. Only what PBT may search can change: nothing of the net's shape.
         train: a generator function that replaces the training loop; see `trainables.custom_loop`.
+        train_config: what `train` is given as its `config`, if it has such a parameter.
 
     >>> RunConfig(data="trainables.data.load_digits").epochs
     10
@@ -227,7 +231,7 @@ class RunConfig(_Words):
     scheduler: str | None = "pytorch_scheduler.ExpHyperbolicLRScheduler"
     criterion: str = "torch.nn.MSELoss"
     outputs: Outputs | None = None
-    data: str
+    data: str | None = None
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=256, ge=1)
     seeds: list[int] = Field(default_factory=lambda: [42], min_length=1)
@@ -248,6 +252,7 @@ class RunConfig(_Words):
     data_fraction: float = Field(default=1.0, gt=0, le=1)
     schedule: tuple[SettingsChange, ...] = ()
     train: str | None = None
+    train_config: dict[str, Any] = Field(default_factory=dict)
 
     @property
     def warmup_epochs(self) -> float:

@@ -47,9 +47,14 @@ class Epoch:
         return losses.get(name, self.metrics.get(name, math.nan))
 
     @property
+    def losses(self) -> dict[str, float]:
+        """What must be finite for the training to go on, by name."""
+        return {"train_loss": self.train_loss, "val_loss": self.val_loss}
+
+    @property
     def finite(self) -> bool:
-        """Whether both losses are numbers one can go on from."""
-        return math.isfinite(self.train_loss) and math.isfinite(self.val_loss)
+        """Whether all losses are numbers one can go on from."""
+        return all(map(math.isfinite, self.losses.values()))
 
 
 def train(

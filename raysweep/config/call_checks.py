@@ -21,7 +21,7 @@ from schedulers.stop_audit import AUDIT_WORDS
 from trainables.criteria import disagreement, of_criterion, unusable
 from trainables.csv_header import SEPARATORS, header, separator_in
 from trainables.optimizers import WRAPPED, why_unusable
-from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, SCHEDULE_WORDS
+from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, GROUPS, SCHEDULE_WORDS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
     "net": ("in_features", "out_features", "input_size", "output_size"),
@@ -101,12 +101,12 @@ class Calls:
             head = flat.split(".")[0]
             if head in NEVER_SEARCHED:
                 yield self.wrong(key, f"'{head}' cannot be searched", NEVER_SEARCHED[head])
-            elif head in CONFIGS.values() and "." not in flat:
+            elif head in GROUPS and "." not in flat:
                 example = "optimizer_config.lr" if head == "optimizer_config" else f"{head}.some_name"
                 yield self.wrong(
                     key, f"'{flat}' is no parameter", f"name the parameter in it, as in '{example}'"
                 )
-            elif head not in CONFIGS.values() and "." in flat:
+            elif head not in GROUPS and "." in flat:
                 yield self.wrong(key, f"'{flat}' is no parameter", f"'{head}' has no parts: write '{head}'")
 
     def run_component(self, word: str) -> Iterator[ConfigFinding]:
@@ -202,9 +202,20 @@ class Calls:
             for misfit in signature_errors(path, (), self.modules, first=first):
                 yield self.placed(misfit, key, {}, "it is called without keyword arguments")
         if run.train is not None:
-            how = "it is called as train(run, data, device=, seed=)"
-            for misfit in signature_errors(run.train, (), self.modules, first=2, given=("device", "seed")):
-                yield self.placed(misfit, ("run", "train"), {}, how)
+            yield from self.own_loop(run.train)
+
+    def own_loop(self, path: str) -> Iterator[ConfigFinding]:
+        """The user's own loop: of Epochs, or a function of its `config` alone."""
+        try:
+            read = signature(path, self.modules)
+        except BrokenModule:
+            read = None  # said below
+        if read is not None and "config" in read.names():
+            first, given, how = 0, ("config", "state"), "train(config) or train(config, state)"
+        else:
+            first, given, how = 2, ("device", "seed"), "train(run, data, device=, seed=)"
+        for misfit in signature_errors(path, (), self.modules, first=first, given=given):
+            yield self.placed(misfit, ("run", "train"), {}, f"it is called as {how}")
 
     def criterion(self) -> Iterator[ConfigFinding]:
         """Criteria that cannot be called with one output and one target, or contradict `outputs`."""

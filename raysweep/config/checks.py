@@ -57,6 +57,7 @@ class Checks:
 
     def findings(self) -> Iterator[ConfigFinding]:
         """Apply every rule."""
+        yield from self.data()
         yield from self.metrics()
         yield from self.constraints()
         yield from self.monitors()
@@ -114,6 +115,13 @@ class Checks:
         known = None if searched else of_criterion(self.run.criterion, self.run.criterion_config)
         scores = BETTER_HIGHER if known is None else _SCORES[known.layout]
         return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:], *COSTS]
+
+    def data(self) -> Iterator[ConfigFinding]:
+        """There are data, unless the run has a loop of its own."""
+        if self.run.data is None and self.run.train is None:
+            yield self.error(("run", "data"), "missing", "as in 'data: trainables.data.load_table'")
+        if self.run.train is None and any(key.startswith("train_config.") for key in self.domains):
+            yield self.error(("run", "train"), "missing", "train_config is what it is given")
 
     def metrics(self) -> Iterator[ConfigFinding]:
         """Every metric is one that a trial reports, and the short form agrees with the list."""

@@ -305,10 +305,11 @@ def write_best(
 
 def text_of(derived: DerivedConfig) -> str:
     """A run config as YAML, each value with its note behind it; words that say nothing are left out."""
+    components = {*CONFIGS, *CONFIGS.values(), "batch_size"} if derived.run.get("data") is None else set()
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in RunConfig.model_fields.items()
-        if name in OUR_WORDS
+        if name in OUR_WORDS or name in components  # without data, a loop of the user's own has none of them
     }
     lines: list[str] = []
     for key, value in derived.run.items():

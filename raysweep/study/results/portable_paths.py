@@ -9,7 +9,7 @@ from typing import Any
 
 from raysweep.study.storage.code_snapshot import users_modules
 from trainables.imports import CLONE
-from trainables.run_config import CONFIGS, flatten, overlay
+from trainables.run_config import GROUPS, flatten, overlay
 
 _PATH_KEY = re.compile(r"(^|_)(path|file|filename|folder|directory|dir|root)s?($|_)", re.IGNORECASE)
 
@@ -28,7 +28,7 @@ def absolute_paths(run: Mapping[str, Any], folders: Sequence[str]) -> tuple[dict
         The run config, and the flat keys that have changed.
     """
     changed: dict[str, Any] = {}
-    for word in CONFIGS.values():
+    for word in GROUPS:
         for key, value in flatten(run.get(word) or {}).items():
             found = _absolute(key, value, folders)
             if found != value:

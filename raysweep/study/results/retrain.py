@@ -8,7 +8,7 @@ searcher goes in rounds (`raysweep.study.results.seed_race`), its trial schedule
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -259,9 +259,10 @@ def shown_keys(sweep: Sweep) -> tuple[str, ...]:
     return ((CANDIDATE_KEY, BLOCK_KEY) if racing else ()) + tuple(sweep.space)
 
 
-def as_file(sweep: Sweep, lines: Sequence[str]) -> str:
-    """What stands as `sweep.yaml` in a folder for which nobody wrote one, after these lines."""
-    text: str = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def as_file(sweep: Sweep | Mapping[str, Any], lines: Sequence[str]) -> str:
+    """A sweep, or its words, as a file that nobody wrote, after these lines."""
+    words = sweep.model_dump(mode="json") if isinstance(sweep, Sweep) else dict(sweep)
+    text: str = yaml.safe_dump(words, sort_keys=False, allow_unicode=True)
     return "".join(f"# {line}\n" for line in lines) + text
 
 
