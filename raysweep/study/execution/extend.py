@@ -97,7 +97,7 @@ def revised(folder: StudyFolder, overrides: Sequence[str]) -> Sweep:
     words = old.model_dump(mode="json", exclude={"import_paths", *short})
     draft.write_text(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), encoding="utf-8")
     try:
-        new = read_sweep(draft, overrides=overrides, beside=old.import_paths).sweep
+        new = read_sweep(draft, overrides=overrides, beside=folder.sweep().import_paths).sweep
     finally:
         draft.unlink()
     return new.model_copy(update={"import_paths": old.import_paths})
