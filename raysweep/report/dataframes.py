@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -12,6 +14,9 @@ from raysweep.config import Sweep
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.storage.layout import StudyFolder
+
+Form = Literal["csv", "parquet", "json"]
+"""How tables are written; also the end of their files' names."""
 
 TRIAL_COLUMNS = (
     "trial",
@@ -42,6 +47,46 @@ def trials_table(folder: StudyFolder) -> pd.DataFrame:
 def curves_table(folder: StudyFolder) -> pd.DataFrame:
     """One row an epoch of each trial, as reported, with all its metrics; see `trials_table`."""
     return _of_stages(folder, _curves)
+
+
+def write_tables(folder: StudyFolder, form: Form, into: Path) -> list[Path]:
+    """Write a study's trials and curves as `trials.FORM` and `curves.FORM`, each replaced whole; their paths.
+
+    CSV and Parquet have one type a column: lists, and a column of several types, are written as JSON there.
+
+    Args:
+        folder: the study.
+        form: `csv`, `parquet` or `json` (a list of objects; what is not known is null).
+        into: a folder, made if missing.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    tables = {"trials": trials_table(folder), "curves": curves_table(folder)}
+    paths = []
+    for name, table in tables.items():
+        path = into / f"{name}.{form}"
+        draft = path.with_name(f".{path.name}.tmp")
+        if form == "csv":
+            _of_plain_columns(table).to_csv(draft, index=False)
+        elif form == "parquet":
+            _of_plain_columns(table).to_parquet(draft, index=False)
+        else:
+            table.to_json(draft, orient="records", date_format="iso", indent=1, double_precision=15)
+        draft.replace(path)
+        paths.append(path)
+    return paths
+
+
+def _of_plain_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The same, with JSON in columns that hold lists, mappings or values of several types."""
+    plain = table.copy()
+    for name in table.select_dtypes(include="object").columns:
+        known = table[name].dropna()
+        if known.map(type).nunique() > 1 or known.map(lambda value: isinstance(value, list | dict)).any():
+            plain[name] = known.map(json.dumps).reindex(table.index)
+    return plain
 
 
 def _of_stages(folder: StudyFolder, table: Any) -> pd.DataFrame:
