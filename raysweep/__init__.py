@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from raysweep.api.tuning import tune as tune
     from raysweep.config import Sweep as Sweep
     from raysweep.errors import RaysweepError as RaysweepError
+    from raysweep.study.execution.study_subscriber import StudySubscriber as StudySubscriber
 
 _HOMES = {
     "BestTrial": "raysweep.api.study",
     "RaysweepError": "raysweep.errors",
     "Retraining": "raysweep.api.study",
     "Study": "raysweep.api.study",
+    "StudySubscriber": "raysweep.study.execution.study_subscriber",
     "Sweep": "raysweep.config",
     "choice": "raysweep.api.space",
     "integers": "raysweep.api.space",
@@ -44,6 +46,7 @@ __all__ = [
     "RaysweepError",
     "Retraining",
     "Study",
+    "StudySubscriber",
     "Sweep",
     "choice",
     "integers",

@@ -82,6 +82,7 @@ class Calls:
         yield from self.sampler()
         yield from self.trial_scheduler()
         yield from self.functions()
+        yield from self.subscribers()
         yield from self.data_file()
         if self.sweep.run.train is None:
             yield from self.criterion()
@@ -216,6 +217,14 @@ class Calls:
             first, given, how = 2, ("device", "seed"), "train(run, data, device=, seed=)"
         for misfit in signature_errors(path, (), self.modules, first=first, given=given):
             yield self.placed(misfit, ("run", "train"), {}, f"it is called as {how}")
+
+    def subscribers(self) -> Iterator[ConfigFinding]:
+        """The constructors of the user's own subscribers."""
+        for index, each in enumerate(self.sweep.subscribers):
+            at: Key = ("subscribers", index)
+            keys: dict[str, Key] = {name: (*at, "kwargs", name) for name in each.kwargs}
+            for misfit in signature_errors(each.name, keys, self.modules):
+                yield self.placed(misfit, at, keys, "give it in its kwargs")
 
     def criterion(self) -> Iterator[ConfigFinding]:
         """Criteria that cannot be called with one output and one target, or contradict `outputs`."""

@@ -82,7 +82,7 @@ def write_tables(folder: StudyFolder, form: Form, into: Path) -> list[Path]:
 def _of_plain_columns(table: pd.DataFrame) -> pd.DataFrame:
     """The same, with JSON in columns that hold lists, mappings or values of several types."""
     plain = table.copy()
-    for name in table.select_dtypes(include="object").columns:
+    for name in filter(lambda name: pd.api.types.is_object_dtype(table[name]), table.columns):
         known = table[name].dropna()
         if known.map(type).nunique() > 1 or known.map(lambda value: isinstance(value, list | dict)).any():
             plain[name] = known.map(json.dumps).reindex(table.index)

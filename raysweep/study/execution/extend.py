@@ -30,7 +30,14 @@ from schedulers.stop_audit import AUDIT_WORDS
 from trainables.run_config import SCHEDULE_LENGTHS
 
 FREE = (
-    *("time_budget_s", "max_failures", "max_concurrent_trials", "resources_per_trial", "trial_timeout_s"),
+    *(
+        "subscribers",
+        "time_budget_s",
+        "max_failures",
+        "max_concurrent_trials",
+        "resources_per_trial",
+        "trial_timeout_s",
+    ),
     *("stop", "tracking", "storage", "optuna_storage"),
 )
 """Keys about how a study is run, not about what is compared in it."""

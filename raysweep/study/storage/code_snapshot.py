@@ -59,7 +59,8 @@ def keep_code(folder: StudyFolder, sweep: Sweep) -> None:
 def dotted_paths(sweep: Sweep) -> Iterator[str]:
     """Everything in a sweep that could be a dotted path: nets may stand among a search's choices too."""
     words = sweep.model_dump(
-        mode="json", include={"run", "search_space", "sampler", "trial_scheduler", "points_to_evaluate"}
+        mode="json",
+        include={"run", "search_space", "sampler", "trial_scheduler", "points_to_evaluate", "subscribers"},
     )
     return (text for text in _texts(words) if _DOTTED.fullmatch(text))
 
