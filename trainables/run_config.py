@@ -63,6 +63,12 @@ OUR_METRICS = (
 )
 """What every result may hold beside `accuracy` or `r2`, which a metric of the user's own may replace."""
 
+NAMED_METRICS = {
+    **dict.fromkeys(("roc_auc", "average_precision", "f1", "balanced_accuracy", "log_loss"), "classes"),
+    **dict.fromkeys(("mae", "rmse", "mape"), "numbers"),
+}
+"""Metrics that need no function, and what they are of: see `trainables.named_metrics`."""
+
 RESERVED_METRICS = frozenset(
     (
         *OUR_METRICS,
@@ -119,6 +125,16 @@ def _free_name(metric: str) -> str:
     if fault:
         raise ValueError(fault)
     return metric
+
+
+def _whole_path(function: str) -> str:
+    """A metric's dotted path; of one that is known by name, where it is defined."""
+    return metric_path(function) if function in NAMED_METRICS else function
+
+
+def metric_path(name: str) -> str:
+    """Where a metric that is known by name is defined."""
+    return f"trainables.named_metrics.{name}"
 
 
 class _Words(BaseModel):
@@ -212,7 +228,9 @@ class RunConfig(_Words):
         precision: `fp32`, or `bf16` for autocast.
         init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
             or more dimensions.
-        metrics: name -> function `f(prediction, target) -> float` of numpy arrays.
+        metrics: name -> function `f(y_true, y_pred) -> float` of numpy arrays, as in scikit-learn (`y_score`
+            instead gets probabilities), or any other `f(prediction, target)`, of outputs as they are. One
+            that is known by name (`roc_auc`, `f1`, `mae`, ...) needs no function: `{roc_auc: roc_auc}`.
         costs: which costs of the net every result holds; see `trainables.net_cost.measure`.
         data_fraction: share of the training rows that are trained on, in (0, 1]; which ones follows
             from `data_config.split_seed`, and a larger share holds every row of a smaller one.
@@ -247,7 +265,9 @@ class RunConfig(_Words):
     grad_clip: float | None = Field(default=None, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     init: str | None = None
-    metrics: dict[Annotated[str, AfterValidator(_free_name)], str] = Field(default_factory=dict)
+    metrics: dict[Annotated[str, AfterValidator(_free_name)], Annotated[str, AfterValidator(_whole_path)]] = (
+        Field(default_factory=dict)
+    )
     costs: tuple[Cost, ...] = ()
     data_fraction: float = Field(default=1.0, gt=0, le=1)
     schedule: tuple[SettingsChange, ...] = ()

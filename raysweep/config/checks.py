@@ -26,7 +26,15 @@ from schedulers.space import Categorical, Domain, Float, Int
 from schedulers.stop_audit import AUDIT_WORDS, audited
 from trainables import imports
 from trainables.criteria import of_criterion
-from trainables.run_config import COSTS, FILLED_LENGTHS, OUR_METRICS, flatten, is_judged_by_epoch
+from trainables.run_config import (
+    COSTS,
+    FILLED_LENGTHS,
+    NAMED_METRICS,
+    OUR_METRICS,
+    flatten,
+    is_judged_by_epoch,
+    metric_path,
+)
 
 STEADY = ("epoch_s", "peak_memory_mb")
 """What a trial reports, besides its costs, that training leaves much as it is."""
@@ -59,6 +67,7 @@ class Checks:
         """Apply every rule."""
         yield from self.data()
         yield from self.metrics()
+        yield from self.named_metrics()
         yield from self.constraints()
         yield from self.monitors()
         yield from self.schedule()
@@ -143,6 +152,20 @@ class Checks:
             if mine != its:
                 mend = "drop it: the first of 'metrics' is the objective"
                 yield self.error((word,), f"{shown(mine)} is not the first of 'metrics' ({shown(its)})", mend)
+
+    def named_metrics(self) -> Iterator[ConfigFinding]:
+        """A metric that is known by name is of what the criterion is for."""
+        known = of_criterion(self.run.criterion, self.run.criterion_config)
+        if known is None or "criterion" in self.domains or self.run.train is not None:
+            return
+        for name, path in self.run.metrics.items():
+            kind = NAMED_METRICS.get(path.removeprefix(metric_path("")))
+            if kind is not None and (kind == "numbers") != (known.layout == "numbers"):
+                what = f"{path.rpartition('.')[2]} is of {kind}, and criterion {self.run.criterion} is not"
+                at: Key = ("run", "metrics", name)
+                at = at if at in self.document.places else ("metric",)
+                others = [each for each, other in NAMED_METRICS.items() if other != kind]
+                yield self.error(at, what, f"take one of {', '.join(others)}, or another criterion")
 
     def constraints(self) -> Iterator[ConfigFinding]:
         """A constraint is on what a trial reports and training does not change."""

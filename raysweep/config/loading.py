@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raysweep.config.document import Document, read
 from raysweep.config.field_errors import unknown_words
+from raysweep.config.known_metrics import fill_in_metrics
 from raysweep.config.named_folders import take_import_paths
 from raysweep.config.overrides import override
 from raysweep.config.points_to_evaluate import read_points
@@ -79,6 +80,7 @@ def read_sweep(
     wrong_words, notes = translate(document)
     notes += missing
     problems += wrong_words
+    fill_in_metrics(document)
     space = read_space(document)
     problems += space.problems
     sweep, wrong, broken = validated(document, space, folders)

@@ -28,7 +28,10 @@ RESERVED = "trial."
 SEED_KEY = "trial.seed"
 """The one of them that is the trial's own seed."""
 
-BETTER_HIGHER = ("accuracy", "exact_match", "r2")
+BETTER_HIGHER = (
+    *("accuracy", "exact_match", "r2"),
+    *("roc_auc", "average_precision", "f1", "balanced_accuracy"),
+)
 """Metrics that nobody wants small."""
 
 
