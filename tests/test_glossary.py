@@ -25,6 +25,7 @@ PLAIN = frozenset(
     screen section selection server set setting share side signal signature so stack stacked started
     statistics status step stopper storage sum summary table tail time tracking unfit unknown unreachable
     unreadable unsearchable update value vector view warmup weight winner write
+    display function notebook resumable thread
     """.split()  # noqa: SIM905 - to be read, and extended, as a list of words
 )
 ABBREVIATIONS = frozenset(["asha", "fifo", "mlp", "oom", "pbt", "pfl", "rng"])

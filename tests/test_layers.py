@@ -31,8 +31,8 @@ LAYERS = (
     {"raysweep.authoring"},
     {"raysweep.console"},
     {"raysweep.runner"},
-    {"raysweep.cli"},
-    {"launch"},
+    {"raysweep.cli", "raysweep.api"},
+    {"launch", "raysweep.__init__"},
 )
 """From the bottom up. Packages of one layer never import each other."""
 
@@ -52,7 +52,7 @@ HOME = {
     "torch": ("trainables/",),
     "pytorch_optimizer": ("trainables/",),
     "pytorch_scheduler": ("trainables/",),
-    "optuna": ("raysweep/search/", "raysweep/report/"),
+    "optuna": ("raysweep/search/", "raysweep/report/", "raysweep/api/study.py"),  # there, as a type
     "mlflow": ("raysweep/tracking/",),
     # events are read from outside
     "pydantic": ("raysweep/config/", "trainables/run_config.py", "raysweep/study/journal/log.py"),
@@ -222,7 +222,7 @@ def test_no_command_body_exceeds_thirty_lines():
         ("raysweep/study/storage/sync.py", "from raysweep.study.journal import log", "lower layers only"),
         ("raysweep/report/page.py", "from raysweep.tracking import Tracker", "may import lower layers only"),
         ("raysweep/report/page.py", "from ..tracking import Tracker", "may import lower layers only"),
-        ("raysweep/__init__.py", "from raysweep.config import Sweep", "imports nothing of the project"),
+        ("raysweep/cli/run.py", "from raysweep.api.running import run", "may import lower layers only"),
         ("raysweep/study/journal/records.py", "import ray", "known to trainables/tune.py"),
         ("raysweep/study/execution/tuner.py", "import mlflow.tracking", "known to raysweep/tracking/"),
         ("raysweep/console/live.py", "from torch import nn", "known to trainables/"),

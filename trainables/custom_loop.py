@@ -7,6 +7,9 @@ It is a generator function with the parameters of `trainables.training.train`,
 that yields `trainables.training.Epoch`s, numbered 1, 2, 3 and so on. A class of this shape, iterable and
 with `save(directory)` and `load(directory)`, keeps its own checkpoints. A loop without them is run anew,
 unreported, up to the epoch it had reached: slow, yet right.
+
+A function with a parameter `config` is given `train_config`, and yields dictionaries of metrics instead; see
+`trainables.function_loop`.
 """
 
 from __future__ import annotations
@@ -20,7 +23,8 @@ import torch
 from trainables import checkpoint
 from trainables.data import Data, subsample
 from trainables.epoch_validation import validate_epoch
-from trainables.imports import call
+from trainables.function_loop import function_loop
+from trainables.imports import call, resolve, takes
 from trainables.rng_state import RngState
 from trainables.run_config import RunConfig
 from trainables.training import Epoch, Training
@@ -60,7 +64,12 @@ class CustomLoop(Iterator[Epoch]):
         self.random = RngState(seed, torch.device(device))
         rows = subsample(data, run)
         with self.random.own():
-            self.loop: Any = call(run.train, run, rows, given={"device": torch.device(device), "seed": seed})
+            self.loop: Any
+            if takes(resolve(run.train), "config"):
+                self.loop = function_loop(run.train, run.train_config)
+            else:
+                given = {"device": torch.device(device), "seed": seed}
+                self.loop = call(run.train, run, rows, given=given)
         self.epochs: Iterator[Any] | None = None
         self.number = 0
         self.ended = ""

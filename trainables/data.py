@@ -156,7 +156,19 @@ def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
     Raises:
         RunError: if the function cannot be found or called so, or what it returns cannot be used.
     """
-    return _data(_read(run, paths), run)
+    return no_data(run) if run.data is None else _data(_read(run, paths), run)
+
+
+def no_data(run: RunConfig) -> Data:
+    """No rows: of a run whose own loop brings its data along.
+
+    Raises:
+        RunError: if it has no loop of its own.
+    """
+    if run.train is None:
+        raise RunError("run.data: missing; only a loop of your own (`train`) does without")
+    none = Split(np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
+    return Data((DataPart(none, none),), "regression", 0, "", origin(run))
 
 
 def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, DataPart, Split | None]:
@@ -167,6 +179,9 @@ def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, 
     Raises:
         RunError: as `load`.
     """
+    if run.data is None:
+        data = no_data(run)
+        return data, data.parts[0], None
     source = _read(run, paths)
     data = _data(source, run)
     unfolded = data if len(data.parts) == 1 else _data(source, run, folded=False)
@@ -196,7 +211,7 @@ def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> Split | None:
     Raises:
         RunError: as `load`.
     """
-    return _test(_read(run, paths), run)
+    return None if run.data is None else _test(_read(run, paths), run)
 
 
 def origin(run: RunConfig) -> str:
@@ -259,6 +274,7 @@ Source = Table | _Arrays | _Ready
 
 def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
     """Call the data function and make one of three things of what it returns."""
+    assert run.data is not None, "without data nothing is read"
     folders = [*map(Path, paths), Path.cwd(), CLONE]
     add_paths(folders)
     function = resolve(run.data)

@@ -20,6 +20,7 @@ from trainables.criterion_fit import meaning_of
 from trainables.data import Data, DataPart, Split
 from trainables.imports import resolve
 from trainables.lr_schedule import Schedule
+from trainables.named_metrics import call_metric
 from trainables.net_call import NetCall
 from trainables.net_cost import measure
 from trainables.plain_state import from_plain, package_of, to_plain
@@ -345,13 +346,10 @@ class Learner:
     def _metrics(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         """`accuracy` or `r2`, and the user's own, which see arrays, numbers in the target's own units."""
         scores = self.meaning.scores(outputs, targets)
-        if self.metrics:
-            prediction, target = outputs.cpu().numpy(), targets.cpu().numpy()
-            if self.data.task == "regression":
-                prediction = self.meaning.answers(outputs).cpu().numpy()
-                prediction, target = (self.part.std * each + self.part.mean for each in (prediction, target))
-            for name, metric in self.metrics.items():
-                scores[name] = torch.tensor(float(metric(prediction, target)), device=self.device)
+        part = self.part
+        for name, metric in self.metrics.items():
+            value = call_metric(metric, name, self.meaning, outputs, targets, mean=part.mean, std=part.std)
+            scores[name] = torch.tensor(value, device=self.device)
         return scores
 
     @contextlib.contextmanager

@@ -42,8 +42,7 @@ class Schedule:
     def __init__(self, run: RunConfig, optimizer: torch.optim.Optimizer, steps_per_epoch: int) -> None:
         self.optimizer = optimizer
         self.steps_per_epoch = steps_per_epoch
-        epochs = run.warmup if run.warmup >= 1 else run.warmup * run.epochs
-        self.warmup_steps = round(epochs * steps_per_epoch)
+        self.warmup_steps = round(run.warmup_epochs * steps_per_epoch)
         self.steps = 0  # optimizer steps so far
         self.losses: list[float] = []  # val_loss of every epoch so far: what a plateau is judged by
         self.scheduler: Any = None

@@ -25,6 +25,9 @@ SCHEDULE_LENGTHS = (*FILLED_LENGTHS, "total_iters", "epochs", "num_training_step
 SCHEDULE_MARKS = ("milestones", "step_size", "step_size_up", "step_size_down", "T_0")
 """Keywords that count epochs (or steps) within the training, and mean the same however long it is."""
 
+USUAL_WARMUP = (0.05, 0.10)
+"""Least and largest share of a training's epochs that a warm-up usually takes."""
+
 CONFIGS = {
     "net": "net_config",
     "optimizer": "optimizer_config",
@@ -33,6 +36,9 @@ CONFIGS = {
     "data": "data_config",
 }
 """Every component's key, and the key that holds its keyword arguments."""
+
+GROUPS = (*CONFIGS.values(), "train_config")
+"""Keys that hold settings by name, which can be searched one by one."""
 
 Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
 
@@ -58,6 +64,12 @@ OUR_METRICS = (
 )
 """What every result may hold beside `accuracy` or `r2`, which a metric of the user's own may replace."""
 
+NAMED_METRICS = {
+    **dict.fromkeys(("roc_auc", "average_precision", "f1", "balanced_accuracy", "log_loss"), "classes"),
+    **dict.fromkeys(("mae", "rmse", "mape"), "numbers"),
+}
+"""Metrics that need no function, and what they are of: see `trainables.named_metrics`."""
+
 RESERVED_METRICS = frozenset(
     (
         *OUR_METRICS,
@@ -73,6 +85,15 @@ RESERVED_METRICS = frozenset(
     )
 )
 """Names of a result that mean something to us or to Ray: no metric of the user's own may have one."""
+
+
+def is_judged_by_epoch(metric: str) -> bool:
+    """Whether a metric says how well an epoch went: a loss or a score, neither a cost nor a measurement.
+
+    >>> is_judged_by_epoch("train_loss"), is_judged_by_epoch("accuracy"), is_judged_by_epoch("epoch_s")
+    (True, True, False)
+    """
+    return metric in ("val_loss", "train_loss") or metric not in RESERVED_METRICS
 
 
 def name_fault(metric: str) -> str:
@@ -107,6 +128,16 @@ def _free_name(metric: str) -> str:
     return metric
 
 
+def _whole_path(function: str) -> str:
+    """A metric's dotted path; of one that is known by name, where it is defined."""
+    return metric_path(function) if function in NAMED_METRICS else function
+
+
+def metric_path(name: str) -> str:
+    """Where a metric that is known by name is defined."""
+    return f"trainables.named_metrics.{name}"
+
+
 class _Words(BaseModel):
     """A frozen set of words: an unknown one is an error, never dropped."""
 
@@ -114,17 +145,19 @@ class _Words(BaseModel):
 
 
 class EarlyStopping(_Words):
-    """When a trial gives up on itself: `patience` epochs without a better val_loss.
+    """When a trial gives up on itself: `patience` epochs without a better `monitor`.
 
     Attributes:
         enabled: off unless asked for.
         patience: epochs without improvement that are waited for, >= 1.
-        mode: whether a lower (`min`) or higher (`max`) val_loss is better.
-        min_delta: improvements smaller than this do not count, in units of the loss.
+        monitor: `val_loss`, `train_loss` or one of the metrics.
+        mode: whether a lower (`min`) or higher (`max`) value is better.
+        min_delta: improvements smaller than this do not count, in units of `monitor`.
     """
 
     enabled: bool = False
     patience: int = Field(default=10, ge=1)
+    monitor: str = "val_loss"
     mode: Literal["min", "max"] = "min"
     min_delta: float = Field(default=0.0, ge=0)
 
@@ -218,7 +251,7 @@ class RunConfig(_Words):
         criterion: a torch-style loss.
         outputs: what the net's outputs are, for a criterion that is none of torch's: `logits`,
             `probabilities` or `log_probabilities`; of torch's it is known.
-        data: a function; see `trainables.data`.
+        data: a function; see `trainables.data`. None for a loop of the user's own (`train`) that has its own.
         param_groups: parameters that are trained with settings of their own, by a name of your choice; one
             that several groups match belongs to the first of them, the rest to none.
         epochs: passes over the training split; R of the trial schedulers.
@@ -231,13 +264,16 @@ class RunConfig(_Words):
         precision: `fp32`, or `bf16` for autocast.
         init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
             or more dimensions.
-        metrics: name -> function `f(prediction, target) -> float` of numpy arrays.
+        metrics: name -> function `f(y_true, y_pred) -> float` of numpy arrays, as in scikit-learn (`y_score`
+            instead gets probabilities), or any other `f(prediction, target)`, of outputs as they are. One
+            that is known by name (`roc_auc`, `f1`, `mae`, ...) needs no function: `{roc_auc: roc_auc}`.
         costs: which costs of the net every result holds; see `trainables.net_cost.measure`.
         data_fraction: share of the training rows that are trained on, in (0, 1]; which ones follows
             from `data_config.split_seed`, and a larger share holds every row of a smaller one.
         schedule: settings that change in mid-training, in order: a schedule that PBT has found,
             replayed. Only what PBT may search can change: nothing of the net's shape.
         train: a generator function that replaces the training loop; see `trainables.custom_loop`.
+        train_config: what `train` is given as its `config`, if it has such a parameter.
 
     >>> RunConfig(data="trainables.data.load_digits").epochs
     10
@@ -249,7 +285,7 @@ class RunConfig(_Words):
     scheduler: str | None = "pytorch_scheduler.ExpHyperbolicLRScheduler"
     criterion: str = "torch.nn.MSELoss"
     outputs: Outputs | None = None
-    data: str
+    data: str | None = None
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=256, ge=1)
     seeds: list[int] = Field(default_factory=lambda: [42], min_length=1)
@@ -266,11 +302,19 @@ class RunConfig(_Words):
     grad_clip: float | None = Field(default=None, gt=0)
     precision: Literal["fp32", "bf16"] = "fp32"
     init: str | None = None
-    metrics: dict[Annotated[str, AfterValidator(_free_name)], str] = Field(default_factory=dict)
+    metrics: dict[Annotated[str, AfterValidator(_free_name)], Annotated[str, AfterValidator(_whole_path)]] = (
+        Field(default_factory=dict)
+    )
     costs: tuple[Cost, ...] = ()
     data_fraction: float = Field(default=1.0, gt=0, le=1)
     schedule: tuple[SettingsChange, ...] = ()
     train: str | None = None
+    train_config: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def warmup_epochs(self) -> float:
+        """Epochs of linear rise; a `warmup` below 1 is a fraction of all."""
+        return self.warmup if self.warmup >= 1 else self.warmup * self.epochs
 
 
 def read(words: Mapping[str, Any]) -> RunConfig:

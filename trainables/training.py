@@ -41,10 +41,20 @@ class Epoch:
     grad_norm: float = math.nan
     seconds: float = math.nan
 
+    def value(self, name: str) -> float:
+        """A loss or metric by its name; not a number where there is none of it."""
+        losses = {"val_loss": self.val_loss, "train_loss": self.train_loss}
+        return losses.get(name, self.metrics.get(name, math.nan))
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """What must be finite for the training to go on, by name."""
+        return {"train_loss": self.train_loss, "val_loss": self.val_loss}
+
     @property
     def finite(self) -> bool:
-        """Whether both losses are numbers one can go on from."""
-        return math.isfinite(self.train_loss) and math.isfinite(self.val_loss)
+        """Whether all losses are numbers one can go on from."""
+        return all(map(math.isfinite, self.losses.values()))
 
 
 def train(
@@ -192,7 +202,7 @@ class Training(Iterator[Epoch]):
 
 
 class Patience:
-    """Counts how long there has been no better val_loss.
+    """Counts how long there has been no better value of what it monitors.
 
     Args:
         config: how long is too long.
@@ -200,20 +210,20 @@ class Patience:
 
     def __init__(self, config: EarlyStopping) -> None:
         self.config = config
-        self.best = math.inf  # of val_loss, or of its negative for mode "max"
+        self.best = math.inf  # of what it monitors, or of its negative for mode "max"
         self.at = 0
 
     def ends(self, epoch: Epoch) -> str:
         """Why training ends after this epoch, or ""."""
         if not self.config.enabled:
             return ""
-        loss = self.config.sign * epoch.val_loss
+        loss = self.config.sign * epoch.value(self.config.monitor)
         if loss < self.best - self.config.min_delta:
             self.best, self.at = loss, epoch.number
         if epoch.number - self.at < self.config.patience:
             return ""
         return (
-            f"no better val_loss than {abs(self.best):.6g} (epoch {self.at}) "
+            f"no better {self.config.monitor} than {self.config.sign * self.best:.6g} (epoch {self.at}) "
             f"for {self.config.patience} epochs"
         )
 

@@ -169,7 +169,7 @@ class Trial:
         self.names = list(epoch.metrics)
         result = self._measured(epoch)
         if not epoch.finite:
-            what = f"train_loss {epoch.train_loss}, val_loss {epoch.val_loss}"
+            what = ", ".join(f"{name} {value}" for name, value in epoch.losses.items())
             self.outcome = {
                 "outcome": "diverged",
                 "reason": f"{what} at epoch {epoch.number}; lower the learning rate or set grad_clip",
@@ -188,8 +188,7 @@ class Trial:
             **self.costs,
             **epoch.metrics,
             "epoch": epoch.number,
-            "val_loss": epoch.val_loss,
-            "train_loss": epoch.train_loss,
+            **epoch.losses,
             "lr": epoch.lr,
             "grad_norm": epoch.grad_norm,
             "epoch_s": epoch.seconds,

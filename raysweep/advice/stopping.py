@@ -18,12 +18,11 @@ from raysweep.advice.rule import (
 )
 from raysweep.config import Sweep
 from raysweep.config.problem import Key, shown
-from trainables.run_config import SCHEDULE_LENGTHS, SCHEDULE_MARKS
+from trainables.run_config import SCHEDULE_LENGTHS, SCHEDULE_MARKS, USUAL_WARMUP
 
 GEOMETRY = (*SCHEDULE_LENGTHS, *SCHEDULE_MARKS, "upper_bound", "T_mult", "pct_start")
 """Words of a schedule that are about its shape, as against its size (`lr`) and floor (`min_lr`)."""
 
-WARMUP_SHARE = (0.05, 0.10)
 LONG_RUN = 30
 """Epochs: as far into a run document 003 (When to Prune) still stops trials; a longer one is long."""
 
@@ -41,15 +40,15 @@ def schedule_geometry(sweep: Sweep) -> Iterator[Suggestion]:
 
 def warmup_share(sweep: Sweep) -> Iterator[Suggestion]:
     """A warm-up takes 5 to 10% of the steps, to the nearest whole epoch."""
-    warmup, epochs = _warmup_epochs(sweep), sweep.run.epochs
+    warmup, epochs = sweep.run.warmup_epochs, sweep.run.epochs
     if warmup == 0 or "warmup" in sweep.space:
         return
-    low, high = (share * epochs for share in WARMUP_SHARE)
+    low, high = (share * epochs for share in USUAL_WARMUP)
     if math.floor(low) <= warmup <= math.ceil(high):
         return
     share = f"{shown(round(warmup, 3))} of {epochs} epochs ({warmup / epochs:.0%})"
     why = f"a warm-up of {share}, where 5 to 10% is usual"
-    yield Suggestion(("run", "warmup"), why, sets=(f"run.warmup={WARMUP_SHARE[0] if warmup < low else 0.1}",))
+    yield Suggestion(("run", "warmup"), why, sets=(f"run.warmup={USUAL_WARMUP[0] if warmup < low else 0.1}",))
 
 
 def never_acts(sweep: Sweep) -> Iterator[Suggestion]:
@@ -122,15 +121,9 @@ def _kwarg(sweep: Sweep, word: str) -> Key:
     return ("trial_scheduler", "kwargs", word) if given else ("trial_scheduler",)
 
 
-def _warmup_epochs(sweep: Sweep) -> float:
-    """Epochs of linear rise; below 1 the file gives a fraction of all."""
-    warmup, epochs = sweep.run.warmup, sweep.run.epochs
-    return warmup if warmup >= 1 else warmup * epochs
-
-
 def _rising_epochs(sweep: Sweep) -> float:
     """Epochs until the learning rate has reached its top."""
-    rising = _warmup_epochs(sweep)
+    rising = sweep.run.warmup_epochs
     if class_name(sweep.run.scheduler) == "OneCycleLR":
         share = sweep.run.scheduler_config.get("pct_start")
         rising += (share if number(share) else 0.3) * sweep.run.epochs  # torch's default

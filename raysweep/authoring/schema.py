@@ -20,9 +20,6 @@ from raysweep.config.template import OLD_RUN_WORDS, OLD_SWEEP_WORDS
 from trainables.run_config import CONFIGS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-NOT_WRITTEN = ("import_paths",)
-"""Fields that are filled in on reading."""
-
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*)$")
 
 _WHEN = {
@@ -129,8 +126,6 @@ def _describe(definition: dict[str, Any], model: type) -> None:
 def _as_written(schema: dict[str, Any], run: dict[str, Any]) -> None:
     """Turn what a sweep is into what a file says."""
     words = schema["properties"]
-    for name in NOT_WRITTEN:
-        del words[name]
     schema["required"] = ["run"]  # `study_name` is the file's name, `metrics` is made of `metric`
     words["study_name"]["description"] += " The file's name where it is left out."
     words["run"] = {

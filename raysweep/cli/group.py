@@ -33,7 +33,7 @@ def several_sets(args: Sequence[str]) -> list[str]:
 SECTIONS = {
     "Before": ("init", "check", "preflight", "plan", "lr-range", "doctor", "schema"),
     "Run": ("run", "status", "list", "logs", "stop", "resume", "extend", "sync", "repair", "ui"),
-    "Learn": ("report", "compare", "replay", "best", "retrain", "predict", "reproduce"),
+    "Learn": ("report", "compare", "export", "replay", "best", "retrain", "predict", "reproduce"),
 }
 """Commands in the order in which they are needed, as the README has them."""
 WHOLE = 200  # characters of a command's line: all of its first sentence

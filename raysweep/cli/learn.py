@@ -26,6 +26,7 @@ from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.trust import is_trusted
 
 if TYPE_CHECKING:
+    from raysweep.report.dataframes import Form
     from raysweep.report.subject import Subject
 
 VERSUS = " -- "
@@ -95,6 +96,27 @@ def report(
             continue
         files = report_on(of_study(folder), folder.path / "report", **words)
         log_report(folder, files, no_mlflow)
+
+
+@cli.command()
+@click.argument("study")
+@click.option("--csv", "form", flag_value="csv", default="csv", help="As CSV.  [default]")
+@click.option("--parquet", "form", flag_value="parquet", help="As Parquet.")
+@click.option("--json", "form", flag_value="json", help="As JSON.")
+@click.option("-o", "--output", type=FOLDER, help="A folder to write to; `export` in the study's by default.")
+@RUNS
+@target_options
+def export(study: str, form: Form, output: Path | None, runs: Path, **places: Any) -> int:
+    """Write the trials and the learning curves of a STUDY as tables, for other programs."""
+    target = where_is(study, runs, **places)
+    if target.far:
+        return run_on_cluster(target, "export", study, options({f"--{form}": True, "--output": output}))
+    from raysweep.report.dataframes import write_tables
+
+    folder = find_study(study, runs, staged=True)
+    for path in write_tables(folder, form, output or folder.path / "export"):
+        click.echo(path)
+    return 0
 
 
 class SidesCommand(click.Command):

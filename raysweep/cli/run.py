@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shlex
 import sys
-import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,38 +11,31 @@ import click
 
 from raysweep.cli.group import cli
 from raysweep.cli.options import FOLDER, RUNS, SWEEP_FILE, TRUST, options, target_options
-from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import this_machine
-from raysweep.cluster.target import Target, new_name, resolve_target
+from raysweep.cluster.target import new_name, resolve_target
 from raysweep.config import Sweep
 from raysweep.console.console import stdout
 from raysweep.console.preview import print_preview, print_stages_preview
 from raysweep.launch_command import launch_command
-from raysweep.preflight.check import PreflightFailed
 from raysweep.runner.common import (
     HERE,
     echo_err,
     find_study,
     load_checked,
-    root_of,
     run_on_cluster,
-    storage_of,
     try_sweep,
     warn,
     where_is,
 )
+from raysweep.runner.new_study import create_study, run_new_study
 from raysweep.runner.resolve import resolve_sweep
+from raysweep.runner.revise_study import revise_study
 from raysweep.runner.run_or_resume import run_or_resume
 from raysweep.runner.submit import submit
-from raysweep.study.execution.extend import check_extension, in_words, revised
-from raysweep.study.journal.log import read_events
-from raysweep.study.journal.records import fold
 from raysweep.study.storage.code_snapshot import keep_code
-from raysweep.study.storage.layout import StudyFolder, below
-from raysweep.study.storage.locations import check_new
+from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.lock import lock
-from raysweep.study.storage.object_store import name_in, uri_of
-from raysweep.study.storage.secrets import keep_outside
+from raysweep.study.storage.object_store import name_in
 from raysweep.study.storage.trust import require_trust
 from trainables.imports import CLONE
 
@@ -101,15 +90,11 @@ def run(
         try_sweep(sweep, runs, target).require()
     second = optimize_config and optimize_config.absolute()
     words = [str(file.absolute()), *options({"--optimize-config": second, "--set": overrides})]
-    folder = create(sweep, runs, file, target, chosen, words)
+    text = file.read_text(encoding="utf-8")
+    folder = create_study(sweep, runs, target, chosen, text=text, file=file, words=words)
     if detach:
         return leave(folder, *(["--no-preflight"] if tries is False else []))
-    try:
-        return run_or_resume(folder.sweep(), folder, target, check=tries is not False)
-    except (PreflightFailed, ClusterError):
-        if not has_epochs(folder):
-            folder.remove()  # nothing is lost, and the name is free for what is fixed
-        raise
+    return run_new_study(folder, target, check=tries is not False)
 
 
 @cli.command()
@@ -163,82 +148,16 @@ def extend(
         given = {"--trials": trials, "--epochs": epochs, "--set": overrides, "--dry-run": dry_run}
         given |= {"--trust": trust}
         return run_on_cluster(target, "extend", study, options(given), job=name_in(study))
-    from raysweep.study.execution.scheduler_factory import make_scheduler
-
     folder = find_study(study, runs)
     require_trust(folder.path, trust)
-    with lock(folder.lock_file, shlex.join(sys.argv)):
-        new = _without_secrets(revised(folder, [*in_words(folder.wanted(), trials, epochs), *overrides]))
-        record = fold(read_events(folder.journal_dir), new.objective)
-        extension = check_extension(folder, new, record, make_scheduler(folder.sweep()).rule)
-        for line in extension.lines(record):
-            click.echo(line)
-        if dry_run:
-            return 0
-        folder.revise(new, extension.changes, time.time())
-    return run_or_resume(folder.sweep(), folder, target)
+    revise_study(folder, trials, epochs, overrides, dry_run=dry_run)
+    return 0 if dry_run else run_or_resume(folder.sweep(), folder, target)
 
 
 EDITED = (
     "has changed since the study began, which goes on as it began; `extend --set` changes what may change, "
     "`run --name` begins anew"
 )
-
-
-def create(
-    sweep: Sweep,
-    runs: Path | None,
-    file: Path,
-    target: Target,
-    chosen: Mapping[str, str],
-    words: Sequence[str],
-) -> StudyFolder:
-    """The folder of a new study, with what was chosen for it and the words that asked for it.
-
-    Raises:
-        CannotPlace: if this machine, being the one to run it, has no slot for a trial.
-        ClusterError: if the place cannot be written to.
-    """
-    if target.kind == "here":
-        this_machine().slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
-    root, uri = root_of(sweep, runs), uri_of(storage_of(sweep, runs))
-    far = below(uri, sweep.study_name) if uri else ""
-    if far:
-        check_new(far)
-    sweep = _without_secrets(sweep)
-
-    def fill(folder: StudyFolder) -> None:
-        keep_code(folder, sweep)
-        if chosen:
-            folder.chosen_file.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
-
-    try:
-        text = file.read_text(encoding="utf-8")
-        return StudyFolder.create(root, sweep.study_name, sweep, text, far, words, file=file, fill=fill)
-    except OSError as error:
-        raise ClusterError(f"storage: {root}: cannot be written ({error.strerror})") from None
-
-
-def has_epochs(folder: StudyFolder) -> bool:
-    """Whether anything has been reported in a study, or in one of its stages."""
-    return any(fold(read_events(each.journal_dir)).epochs for each in (folder, *folder.stages()))
-
-
-def _without_secrets(sweep: Sweep) -> Sweep:
-    """The sweep as its study may hold it; passwords go to the environment of this process.
-
-    Raises:
-        SweepError: if its runs are to go where MLflow keeps none.
-    """
-    from raysweep.tracking import log_in, refuse_file_store, store_uri
-
-    refuse_file_store(store_uri(sweep.tracking.uri, os.environ, Path.cwd()), os.environ)
-    tracking = sweep.tracking
-    if tracking.uri is not None:
-        log_in(tracking.uri, os.environ)
-        tracking = tracking.model_copy(update={"uri": store_uri(tracking.uri, {}, Path.cwd())})
-    hidden = {"tracking": tracking, "optuna_storage": keep_outside(sweep.optuna_storage)}
-    return sweep.model_copy(update=hidden)
 
 
 def show(sweep: Sweep) -> None:

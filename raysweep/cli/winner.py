@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +13,11 @@ from raysweep.cli.group import cli
 from raysweep.cli.options import FOLDER, PLACES, RUNS, TRUST, options, target_options
 from raysweep.cluster.machine import this_machine
 from raysweep.console.console import stdout
-from raysweep.console.rows import print_row
 from raysweep.runner.common import echo_err, find_study, run_on_cluster, where_is
-from raysweep.runner.run_study import run_study
+from raysweep.runner.retrain_study import prepare_retraining, run_retraining
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.results.best_config import best_yaml, pick
-from raysweep.study.storage.layout import StudyFolder
-from raysweep.study.storage.lock import lock
-from raysweep.study.storage.secrets import hide_passwords
-from raysweep.study.storage.sync import synced_storage
 from raysweep.study.storage.trust import require_trust, require_trust_in_model
 from trainables.imports import CLONE
 
@@ -72,8 +64,7 @@ def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any)
 @target_options
 def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust: bool, **words: Any) -> int:
     """Train a STUDY's best configurations anew over several seeds, and test the winner."""
-    from raysweep.study.results.retrain import is_over, of_study, prepare, prepare_run
-    from raysweep.study.stages.state import staged_retraining
+    from raysweep.study.results.retrain import prepare_run
 
     asked = {key: words.pop(key) for key in ("top_k", "seeds")}
     target, is_file = where_is(what, runs, **words), Path(what).suffix in (".yaml", ".yml")
@@ -90,30 +81,8 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust:
     else:
         study = find_study(what, runs, staged=True)
         require_trust(study.path, trust)
-        make = staged_retraining if study.wanted().stages else of_study
-        home, folder = study.path, prepare(study, name, overrides=overrides, make=make, **asked)
-    failed = 0 if is_over(folder) else run_study(folder.sweep(), folder, target, check=False)
-    if failed:
-        echo_err("the same `launch.py retrain` carries it on, and then scores the winner")
-    return failed or conclude_retraining(folder, home)
-
-
-def conclude_retraining(folder: StudyFolder, home: Path) -> int:
-    """Score the winner of a retraining, write its model, register it, and print all that."""
-    from raysweep.console.retrain import print_retraining
-    from raysweep.study.results.finalize import finalize_retraining
-    from raysweep.tracking import store_of
-    from raysweep.tracking.model_registry import register_once
-
-    console, sweep = stdout(), folder.sweep()
-    with lock(folder.lock_file, shlex.join(sys.argv)), synced_storage(StudyFolder.open(home)):
-        result = finalize_retraining(folder, home, by=hide_passwords(shlex.join(sys.argv)), clock=time.time)
-        print_retraining(console, result, folder.path)
-        if result["model"] is not None:
-            uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
-            said, trouble = register_once(folder.path, home.name, uri, result)
-            print_row(console, "registered", said or trouble, "yellow" if trouble else "")
-    return 0
+        home, folder = study.path, prepare_retraining(study, name, overrides, **asked)
+    return run_retraining(folder, home, target)
 
 
 @cli.command()

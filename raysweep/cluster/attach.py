@@ -17,6 +17,7 @@ from raysweep.cluster.embedded import QUIET
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.nodes import Nodes, available_nodes, declared_nodes, machines_of, read_cluster_file
 from raysweep.cluster.ray_private import bootstrap_address, keep_search_path
+from raysweep.cluster.target import Target
 from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
@@ -40,32 +41,67 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
     Yields:
         What the cluster can ever offer: its autoscaler's limits where it has any, else the nodes there are.
 
+    A connection that this process has already is used, and stays.
+
     Raises:
         ClusterError: if there is no Ray at `address`.
     """
+    if ray.is_initialized():
+        with quiet_ray(), quiet_log():
+            yield Nodes(tuple(machines_of(ray.nodes())), len(ray.nodes()))
+        return
     refuse_silence(address)
+    environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": str(CLONE)}}
+    with quiet_ray():
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=environment,
+                job_config=keep_search_path(),
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            words = " ".join(str(error).split())[:300]
+            what = f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another"
+            raise ClusterError(what) from None
+        try:
+            file = BOOTSTRAP.expanduser()
+            config = read_cluster_file(file) if file.is_file() else {}
+            if config:
+                _wait_for(declared_nodes(config), say)
+            yield available_nodes(config) or Nodes(tuple(machines_of(ray.nodes())), len(ray.nodes()))
+        finally:
+            ray.shutdown()
+
+
+def ray_of_this_process() -> Target | None:
+    """The Ray that this process is connected to, as in a notebook that has called `ray.init`."""
+    if not ray.is_initialized():
+        return None
+    return Target("ray", ray.get_runtime_context().gcs_address, "this process is connected to it")
+
+
+@contextmanager
+def quiet_log() -> Iterator[None]:
+    """Let Ray log errors only, for the length of a `with` block."""
+    log = logging.getLogger("ray")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+@contextmanager
+def quiet_ray() -> Iterator[None]:
+    """Set what Ray reads from the environment for the length of a `with` block; the user's own wins."""
     before = {name: os.environ.get(name) for name in QUIET}
     os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
-    environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": str(CLONE)}}
     try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=environment,
-            job_config=keep_search_path(),
-        )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        words = " ".join(str(error).split())[:300]
-        raise ClusterError(f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another") from None
-    try:
-        file = BOOTSTRAP.expanduser()
-        config = read_cluster_file(file) if file.is_file() else {}
-        if config:
-            _wait_for(declared_nodes(config), say)
-        yield available_nodes(config) or Nodes(tuple(machines_of(ray.nodes())), len(ray.nodes()))
+        yield
     finally:
-        ray.shutdown()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

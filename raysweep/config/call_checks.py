@@ -21,7 +21,7 @@ from schedulers.stop_audit import AUDIT_WORDS
 from trainables.criteria import disagreement, of_criterion, unusable
 from trainables.csv_header import SEPARATORS, header, separator_in
 from trainables.optimizers import GROUP_OF_MATRICES, WRAPPED, why_unusable
-from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, SCHEDULE_WORDS
+from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, GROUPS, SCHEDULE_WORDS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
     "net": ("in_features", "out_features", "input_size", "output_size"),
@@ -82,6 +82,7 @@ class Calls:
         yield from self.sampler()
         yield from self.trial_scheduler()
         yield from self.functions()
+        yield from self.subscribers()
         yield from self.data_file()
         if self.sweep.run.train is None:
             yield from self.wrapped_optimizer()
@@ -105,12 +106,12 @@ class Calls:
                 yield self.wrong(key, f"'{head}' cannot be searched", NEVER_SEARCHED[head])
             elif head == "param_groups":
                 yield from self._group_unsearchable(flat, key)
-            elif head in CONFIGS.values() and "." not in flat:
+            elif head in GROUPS and "." not in flat:
                 example = "optimizer_config.lr" if head == "optimizer_config" else f"{head}.some_name"
                 yield self.wrong(
                     key, f"'{flat}' is no parameter", f"name the parameter in it, as in '{example}'"
                 )
-            elif head not in CONFIGS.values() and "." in flat:
+            elif head not in GROUPS and "." in flat:
                 yield self.wrong(key, f"'{flat}' is no parameter", f"'{head}' has no parts: write '{head}'")
 
     def _group_unsearchable(self, flat: str, key: Key) -> Iterator[ConfigFinding]:
@@ -257,9 +258,28 @@ class Calls:
             for misfit in signature_errors(path, (), self.modules, first=first):
                 yield self.placed(misfit, key, {}, "it is called without keyword arguments")
         if run.train is not None:
-            how = "it is called as train(run, data, device=, seed=)"
-            for misfit in signature_errors(run.train, (), self.modules, first=2, given=("device", "seed")):
-                yield self.placed(misfit, ("run", "train"), {}, how)
+            yield from self.own_loop(run.train)
+
+    def own_loop(self, path: str) -> Iterator[ConfigFinding]:
+        """The user's own loop: of Epochs, or a function of its `config` alone."""
+        try:
+            read = signature(path, self.modules)
+        except BrokenModule:
+            read = None  # said below
+        if read is not None and "config" in read.names():
+            first, given, how = 0, ("config", "state"), "train(config) or train(config, state)"
+        else:
+            first, given, how = 2, ("device", "seed"), "train(run, data, device=, seed=)"
+        for misfit in signature_errors(path, (), self.modules, first=first, given=given):
+            yield self.placed(misfit, ("run", "train"), {}, f"it is called as {how}")
+
+    def subscribers(self) -> Iterator[ConfigFinding]:
+        """The constructors of the user's own subscribers."""
+        for index, each in enumerate(self.sweep.subscribers):
+            at: Key = ("subscribers", index)
+            keys: dict[str, Key] = {name: (*at, "kwargs", name) for name in each.kwargs}
+            for misfit in signature_errors(each.name, keys, self.modules):
+                yield self.placed(misfit, at, keys, "give it in its kwargs")
 
     def criterion(self) -> Iterator[ConfigFinding]:
         """Criteria that cannot be called with one output and one target, or contradict `outputs`."""

@@ -26,7 +26,15 @@ from schedulers.space import Categorical, Domain, Float, Int
 from schedulers.stop_audit import AUDIT_WORDS, audited
 from trainables import imports
 from trainables.criteria import of_criterion
-from trainables.run_config import COSTS, FILLED_LENGTHS, OUR_METRICS, flatten
+from trainables.run_config import (
+    COSTS,
+    FILLED_LENGTHS,
+    NAMED_METRICS,
+    OUR_METRICS,
+    flatten,
+    is_judged_by_epoch,
+    metric_path,
+)
 
 STEADY = ("epoch_s", "peak_memory_mb")
 """What a trial reports, besides its costs, that training leaves much as it is."""
@@ -57,7 +65,9 @@ class Checks:
 
     def findings(self) -> Iterator[ConfigFinding]:
         """Apply every rule."""
+        yield from self.data()
         yield from self.metrics()
+        yield from self.named_metrics()
         yield from self.constraints()
         yield from self.monitors()
         yield from self.schedule()
@@ -115,6 +125,13 @@ class Checks:
         scores = BETTER_HIGHER if known is None else _SCORES[known.layout]
         return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:], *COSTS]
 
+    def data(self) -> Iterator[ConfigFinding]:
+        """There are data, unless the run has a loop of its own."""
+        if self.run.data is None and self.run.train is None:
+            yield self.error(("run", "data"), "missing", "as in 'data: trainables.data.load_table'")
+        if self.run.train is None and any(key.startswith("train_config.") for key in self.domains):
+            yield self.error(("run", "train"), "missing", "train_config is what it is given")
+
     def metrics(self) -> Iterator[ConfigFinding]:
         """Every metric is one that a trial reports, and the short form agrees with the list."""
         produced = self.produced()
@@ -136,6 +153,20 @@ class Checks:
                 mend = "drop it: the first of 'metrics' is the objective"
                 yield self.error((word,), f"{shown(mine)} is not the first of 'metrics' ({shown(its)})", mend)
 
+    def named_metrics(self) -> Iterator[ConfigFinding]:
+        """A metric that is known by name is of what the criterion is for."""
+        known = of_criterion(self.run.criterion, self.run.criterion_config)
+        if known is None or "criterion" in self.domains or self.run.train is not None:
+            return
+        for name, path in self.run.metrics.items():
+            kind = NAMED_METRICS.get(path.removeprefix(metric_path("")))
+            if kind is not None and (kind == "numbers") != (known.layout == "numbers"):
+                what = f"{path.rpartition('.')[2]} is of {kind}, and criterion {self.run.criterion} is not"
+                at: Key = ("run", "metrics", name)
+                at = at if at in self.document.places else ("metric",)
+                others = [each for each, other in NAMED_METRICS.items() if other != kind]
+                yield self.error(at, what, f"take one of {', '.join(others)}, or another criterion")
+
     def constraints(self) -> Iterator[ConfigFinding]:
         """A constraint is on what a trial reports and training does not change."""
         for index, constraint in enumerate(self.sweep.constraints):
@@ -156,11 +187,15 @@ class Checks:
         return what, suggestion(name, produced, otherwise)
 
     def monitors(self) -> Iterator[ConfigFinding]:
-        """What checkpoints go by is reported."""
+        """What checkpoints go by is reported, and what a training gives up by is a loss or a score."""
         produced = self.produced()
-        monitor = self.run.checkpoint_config.monitor
-        if produced is not None and self.run.checkpoint_config.enabled and monitor not in produced:
-            yield self.error(("run", "checkpoint_config", "monitor"), *self._not_reported(monitor, produced))
+        if produced is None:
+            return
+        judged = [name for name in produced if is_judged_by_epoch(name)]
+        for word, names in (("checkpoint_config", produced), ("early_stopping_config", judged)):
+            wish = getattr(self.run, word)
+            if wish.enabled and wish.monitor not in names:
+                yield self.error(("run", word, "monitor"), *self._not_reported(wish.monitor, names))
 
     def schedule(self) -> Iterator[ConfigFinding]:
         """The LR schedule's geometry: within its own bound, and as long as the training."""

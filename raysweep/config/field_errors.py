@@ -59,7 +59,7 @@ def unknown_words(
     raw = document.at(key)
     if not isinstance(raw, dict):
         return []
-    known = [*(name for name in model.model_fields if name != "import_paths"), *old]
+    known = [*model.model_fields, *old]
     for name in [name for name in raw if not key and name.startswith("x-")]:
         del raw[name]  # a home for anchors, as in Docker Compose
     problems = []

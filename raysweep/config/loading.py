@@ -9,6 +9,8 @@ from pathlib import Path
 
 from raysweep.config.document import Document, read
 from raysweep.config.field_errors import unknown_words
+from raysweep.config.known_metrics import fill_in_metrics
+from raysweep.config.named_folders import take_import_paths
 from raysweep.config.overrides import override
 from raysweep.config.points_to_evaluate import read_points
 from raysweep.config.problem import Key, Problem, SweepError
@@ -69,13 +71,16 @@ def read_sweep(
     document, folders = _gather(
         Path(path), None if optimize_config is None else Path(optimize_config), overrides
     )
-    folders += [Path(folder) for folder in beside]
+    named, problems, missing = take_import_paths(document)
+    folders += [*named, *(Path(folder) for folder in beside)]
     document.value.setdefault("study_name", _as_name(Path(optimize_config or path).stem))
-    problems = unknown_words(document, (), Sweep, OLD_SWEEP_WORDS)
+    problems += unknown_words(document, (), Sweep, OLD_SWEEP_WORDS)
     if "run" in document.value:
         problems += unknown_words(document, ("run",), RunConfig, OLD_RUN_WORDS)
     wrong_words, notes = translate(document)
+    notes += missing
     problems += wrong_words
+    fill_in_metrics(document)
     space = read_space(document)
     problems += space.problems
     sweep, wrong, broken = validated(document, space, folders)

@@ -17,6 +17,8 @@ from functools import lru_cache
 from importlib.machinery import BuiltinImporter, FrozenImporter, ModuleSpec, PathFinder
 from pathlib import Path
 
+from trainables.module_snapshot import Snapshot, read_manifest
+
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -103,13 +105,15 @@ class Modules:
     """Finds modules wherever Python would find them, then in `paths`.
 
     Args:
-        paths: folders that come after `sys.path`, as they will on a worker.
+        paths: folders that come after `sys.path`, as they will on a worker; but the modules of those that
+            are a study's copies (`trainables.module_snapshot`) come before all.
     """
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
         importlib.invalidate_caches()  # a file written a moment ago counts
         self.own = [path for path in paths if path not in sys.path]
         self.paths = [*sys.path, *self.own]
+        self.copies = [copies for path in self.own if (copies := _copies(path)) is not None]
         self._found: dict[str, Module | None] = {}
 
     def module(self, name: str) -> Module | None:
@@ -150,6 +154,11 @@ class Modules:
         return file is not None and any(Path(file).is_relative_to(folder) for folder in self.own)
 
     def _spec(self, name: str) -> ModuleSpec | None:
+        for copies in self.copies:
+            if (spec := copies.find_spec(name)) is not None:
+                if spec.loader is not None:
+                    spec.origin = str(copies.folder / copies.modules[name].file)
+                return spec
         parent, _, _ = name.rpartition(".")
         if not parent:
             return (
@@ -284,6 +293,15 @@ class Modules:
             "trainables",
         )
         yield from sorted(set(_files_in(self.own)))
+
+
+def _copies(folder: str) -> Snapshot | None:
+    """The copies of modules that a folder holds; none where they cannot be read, as importing them says."""
+    try:
+        modules = read_manifest(Path(folder))
+    except ValueError:
+        return None
+    return Snapshot(Path(folder), modules) if modules else None
 
 
 def _public(scope: Scope | None) -> Iterator[str]:

@@ -11,18 +11,9 @@ from raysweep.config.parameter import Parameter, ValueFault, hull, read_domain, 
 from raysweep.config.problem import Key, Problem, dotted, nearest, shown, suggestion
 from schedulers.errors import InvalidSetting
 from schedulers.space import Domain
-from trainables.run_config import CONFIGS, flatten
+from trainables.run_config import CONFIGS, GROUPS, flatten
 
-HEADS = (
-    *CONFIGS.values(),
-    *CONFIGS,
-    "param_groups",
-    "batch_size",
-    "warmup",
-    "grad_clip",
-    "precision",
-    "init",
-)
+HEADS = (*GROUPS, *CONFIGS, "param_groups", "batch_size", "warmup", "grad_clip", "precision", "init")
 """Words of a run that may differ between trials; of the configs, the parameters in them."""
 
 NEVER_SEARCHED = {

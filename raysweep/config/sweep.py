@@ -28,7 +28,10 @@ RESERVED = "trial."
 SEED_KEY = "trial.seed"
 """The one of them that is the trial's own seed."""
 
-BETTER_HIGHER = ("accuracy", "exact_match", "r2")
+BETTER_HIGHER = (
+    *("accuracy", "exact_match", "r2"),
+    *("roc_auc", "average_precision", "f1", "balanced_accuracy"),
+)
 """Metrics that nobody wants small."""
 
 
@@ -176,8 +179,11 @@ class Sweep(_Words):
         storage: where studies are kept: a folder, or object storage by its URI (`s3://bucket/runs`);
             None for `RAYSWEEP_STORAGE`, else runs/ in the working directory.
         on_end: a shell command to run, or a web address to post to, when the sweep ends.
+        subscribers: classes of the user's own that hear of each epoch and of each trial's end, see
+            `raysweep.StudySubscriber`.
         ignore_advice: names of advice that is not wanted; what `launch.py check` prints in brackets.
-        import_paths: folders in which dotted paths are looked for; filled in on reading.
+        import_paths: folders in which modules and relative data files are looked for, besides the sweep
+            file's own, the working directory and the clone; relative ones are meant from the file's folder.
     """
 
     study_name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)
@@ -210,6 +216,7 @@ class Sweep(_Words):
     tracking: Tracking = Tracking()
     storage: str | None = None
     on_end: str | None = None
+    subscribers: tuple[Component, ...] = ()
     ignore_advice: tuple[str, ...] = ()
     import_paths: tuple[str, ...] = ()
 

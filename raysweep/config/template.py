@@ -24,7 +24,7 @@ PRUNERS = {
 def is_run_config(document: Document) -> bool:
     """Whether a file is a run config alone (`best.yaml`), rather than a sweep."""
     words = set(document.value)
-    of_a_sweep = words & ({*Sweep.model_fields, "pruner"} - {"metrics"})
+    of_a_sweep = words & ({*Sweep.model_fields, "pruner"} - {"metrics", "import_paths"})
     return "run" not in words and len(words & set(RunConfig.model_fields)) > len(of_a_sweep)
 
 
@@ -34,7 +34,24 @@ def as_sweep(run: Document, study_name: str) -> Document:
     document = Document(run.file, value)
     document.graft(("run",), run)
     document.places[("run",)] = Location(run.file, 1)
+    _judge_by_monitor(document)
     return document
+
+
+def _judge_by_monitor(document: Document) -> None:
+    """Judge the training by what its checkpoints are chosen by, if they are."""
+    key: Key = ("run", "checkpoint_config")
+    wish = document.at(key)
+    if not isinstance(wish, dict) or wish.get("enabled") is not True:
+        return
+    directions = {"min": "minimize", "max": "maximize"}
+    for word, name, value in (
+        ("metric", "monitor", wish.get("monitor")),
+        ("direction", "mode", directions.get(wish.get("mode", "min"))),
+    ):
+        if isinstance(value, str):
+            document.value[word] = value
+            document.places[(word,)] = document.places.get((*key, name), Location(document.file, 1))
 
 
 def as_pair(run: Document, optimize: Document) -> Document:

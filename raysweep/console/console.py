@@ -22,7 +22,9 @@ UNBOUNDED = 200  # columns
 def stdout() -> Console:
     """A console on standard output, which honours COLUMNS and NO_COLOR as rich does."""
     has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(width=None if has_width else UNBOUNDED, markup=False, emoji=False)
+    # In a notebook too it is text that is printed: what is live there is a display of its own.
+    width = None if has_width else UNBOUNDED
+    console = Console(width=width, markup=False, emoji=False, force_jupyter=False)
     console.push_render_hook(_PrintableHook())
     return console
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from raysweep.console.console import Printable
 from raysweep.console.formatting import number, settings
 from raysweep.console.lines import Lines, times
+from raysweep.console.notebook import NotebookView, notebook_display
 from raysweep.console.progress import Facts, Progress
 from raysweep.console.watch import StudyView
 from raysweep.study.journal.events import Event
@@ -117,7 +118,9 @@ def _epochs(now: Progress) -> Text:
 
 
 def watch(facts: Facts, record: StudyRecord, console: Console) -> StudyView:
-    """The view that fits: a live screen on a terminal, plain lines anywhere else."""
+    """The view that fits: a live picture in a notebook and on a terminal, plain lines anywhere else."""
+    if (display := notebook_display()) is not None:
+        return NotebookView(facts, record, display=display, draw=picture)
     if console.is_terminal and not console.is_dumb_terminal:
         return Screen(facts, record, console=console)
     return Lines(facts, record, stream=console.file)  # type: ignore[arg-type]

@@ -134,7 +134,7 @@ def _search_notes(reading: LoadedSweep, runs: Path, *, first: bool) -> tuple[Pro
     return tuple(notes)
 
 
-def _data_facts(reading: LoadedSweep) -> DataFacts:
+def _data_facts(reading: LoadedSweep) -> DataFacts | None:
     """Load the data and count.
 
     Raises:
@@ -144,6 +144,8 @@ def _data_facts(reading: LoadedSweep) -> DataFacts:
     from trainables.user_errors import wrap_user_errors
 
     run, paths = reading.sweep.run, reading.sweep.import_paths
+    if run.data is None:
+        return None
     try:
         with wrap_user_errors(run.data):
             return facts_of(*load_whole(run, paths))

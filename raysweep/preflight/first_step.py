@@ -35,7 +35,7 @@ def load_checked_data(sweep: Sweep, say: Callable[[str], None]) -> Data:
         RunError: if they cannot be loaded.
     """
     data, facts = read_data(sweep)
-    checks = [*data_checks(data, facts), *averaging_checks(sweep, facts)]
+    checks = [] if facts is None else [*data_checks(data, facts), *averaging_checks(sweep, facts)]
     require(checks)
     for check in checks:
         if check.state == NOTE and check.name in TOLD_NOTES:

@@ -129,7 +129,7 @@ def run_preflight(
     except RunError as error:
         wrong = PreflightCheck(PROBLEM, "data", str(error))
         return Preflight((wrong, *outside), {}, {}, None, "")
-    checks = [*data_checks(data, facts), *averaging_checks(sweep, facts)]
+    checks = [] if facts is None else [*data_checks(data, facts), *averaging_checks(sweep, facts)]
     if any(check.state == PROBLEM and check.name in ("numbers", "columns", "target") for check in checks):
         return Preflight((*checks, *outside), {}, {}, None, "")
     configs = probe_configs(sweep)
@@ -140,15 +140,15 @@ def run_preflight(
     return Preflight(tuple(checks), configs, rehearsals, fit, sets)
 
 
-def read_data(sweep: Sweep) -> tuple[Data, DataFacts]:
-    """The data as trials get them, and what is counted of them.
+def read_data(sweep: Sweep) -> tuple[Data, DataFacts | None]:
+    """The data as trials get them, and what is counted of them, if the run has any.
 
     Raises:
         RunError: if they cannot be loaded.
     """
     with wrap_user_errors("run.data"):
         data, whole, test = load_whole(sweep.run, sweep.import_paths)
-    return data, facts_of(data, whole, test)
+    return data, None if sweep.run.data is None else facts_of(data, whole, test)
 
 
 def averaging_checks(sweep: Sweep, facts: DataFacts) -> Iterator[PreflightCheck]:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,9 @@ from raysweep.runner.common import study_facts, warn
 from raysweep.runner.resolve import resolve_run
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal, stopped_by_signals
+from raysweep.study.execution.study_subscriber import subscribed
 from raysweep.study.journal.log import read_events
-from raysweep.study.journal.records import fold
+from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.journal.status_file import read_status
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard
@@ -100,14 +102,21 @@ class StudyRunner:
         from raysweep.study.execution.tuner import run_tuner
 
         own = StopSignal()
-        with self.view:
+        plan = self.plan
+        past = partial(_past, plan)
+        with self.view, subscribed(plan.sweep, plan.folder, past, self.view.say) as threads:
             return run_tuner(
-                self.plan,
+                plan,
                 stop=stop or own,
-                subscribers=[self.view, *subscribers],
+                subscribers=[self.view, *threads, *subscribers],
                 discard=discard if self.sync is None else self.sync.discard,
                 signals=stopped_by_signals(own, self.view.say) if stop is None else None,
             )
+
+
+def _past(plan: RunPlan) -> StudyRecord:
+    """What has happened in a study before an attempt."""
+    return fold(read_events(plan.folder.journal_dir), plan.sweep.objective)
 
 
 @contextmanager

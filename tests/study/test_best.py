@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from raysweep.config import Sweep, read_sweep
+from raysweep.config.baseline import baseline_of
+from raysweep.preflight.check_file import check_file
 from raysweep.study.execution.extend import laid_out_by
 from raysweep.study.journal.events import (
     AttemptStarted,
@@ -19,8 +21,11 @@ from raysweep.study.journal.events import (
 )
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.results.best_config import NoWinner, best_yaml, fresh_seeds, write_best
+from raysweep.study.storage.code_snapshot import keep_code
+from raysweep.study.storage.layout import StudyFolder
 from trainables.run_config import SCHEDULE_LENGTHS
 
+ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {"net_config.layers": 4, "optimizer_config.lr": 0.0342, "scheduler_config.min_lr": 1.2e-6}
 PROVENANCE = {
     "git_commit": "abc123",
@@ -220,6 +225,107 @@ def test_it_is_a_run_file_without_a_warning(tmp_path: Path):
     reading = read_sweep(tmp_path / "best.yaml")
     assert reading.warnings == ()
     assert reading.sweep.run.optimizer_config["lr"] == 0.0342
+
+
+@pytest.mark.parametrize(
+    ("warmup", "epochs", "lengthened"),
+    [
+        (0.0, 27, 0.0),  # none
+        (0.05, 27, 0.05),  # a share stays one
+        (1.0, 27, 8),  # the nearest whole epoch to the usual share: the usual share again
+        (9.0, 27, 50),  # a share of its own
+        (2.0, 150, 2.0),  # as long already
+    ],
+)
+def test_a_warm_up_in_epochs_follows_them(warmup: float, epochs: int, lengthened: float):
+    sweep = template_sweep(warmup=warmup, epochs=epochs, scheduler_config={})
+    assert derived(sweep, record_of({}))["warmup"] == lengthened
+
+
+def test_patience_goes_by_the_sweeps_own_metric():
+    sweep = template_sweep().model_copy(update={"metric": "accuracy", "direction": "maximize"})
+    wish = derived(sweep, record_of(CONFIG))["early_stopping_config"]
+    assert (wish["monitor"], wish["mode"]) == ("accuracy", "max")
+
+
+def test_patience_goes_by_val_loss_where_the_metric_is_a_cost():
+    sweep = template_sweep().model_copy(update={"metric": "latency_ms"})
+    assert "monitor" not in derived(sweep, record_of(CONFIG))["early_stopping_config"]
+
+
+@pytest.mark.parametrize("own", [{}, {"early_stopping_config": {"enabled": True, "patience": 30}}])
+def test_patience_is_shorter_than_a_short_full_training(own: dict[str, Any]):
+    wish = derived(template_sweep(**own), record_of(CONFIG), epochs=6)["early_stopping_config"]
+    assert wish["patience"] == 2
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem)
+def test_check_has_nothing_to_say_of_a_shipped_sweeps_best(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """From another working directory, and in another folder than the sweep file's."""
+    sweep = read_sweep(file).sweep
+    monkeypatch.chdir(tmp_path)
+    settings = baseline_of(sweep)
+    text = best_yaml(sweep, record_of({key: settings[key] for key in sweep.space if key in settings}), {})[1]
+    (tmp_path / "best.yaml").write_text(text)
+    seen = check_file(tmp_path / "best.yaml")
+    assert [*seen.complaints(), *map(str, seen.advice)] == []
+    assert seen.sweep is not None
+    assert (seen.sweep.metric, seen.sweep.direction) == (sweep.metric, sweep.direction)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a net and a table of the user's, not the working directory."""
+    home = tmp_path / "project"
+    (home / "tables").mkdir(parents=True)
+    (home / "own_net.py").write_text(OWN_NET)
+    (home / "tables" / "own.csv").write_text("a,b\n1,2\n3,4\n")
+    (home / "images").mkdir()
+    (home / "price").mkdir()  # named like the target
+    monkeypatch.chdir(tmp_path)
+    return home
+
+
+OWN_NET = """import torch
+
+class Net(torch.nn.Linear):
+    def __init__(self, in_features, out_features):
+        super().__init__(in_features, out_features)
+"""
+
+
+def own_sweep(project: Path, **run: Any) -> Sweep:
+    sweep = template_sweep(net="own_net.Net", net_config={}, scheduler=None, scheduler_config={}, **run)
+    return sweep.model_copy(update={"import_paths": (str(project), str(ROOT))})
+
+
+def test_paths_in_best_yaml_are_absolute(project: Path):
+    config = {"path": "tables/own.csv", "image_dir": "images", "target": "price", "sep": ",", "more": ["a/b"]}
+    found = derived(own_sweep(project, data_config=config), record_of({}))
+    assert found["data_config"] == {
+        **config,
+        "path": str(project / "tables" / "own.csv"),
+        "image_dir": str(project / "images"),
+    }
+
+
+def test_own_modules_are_found_from_best_yaml_as_they_were(project: Path):
+    """By the study's copies, even when the user's own files have gone."""
+    run = {"data": "trainables.data.load_table", "data_config": {"path": "tables/own.csv", "target": "b"}}
+    sweep = own_sweep(project, **run)
+    folder = StudyFolder.create(project / "runs", "own", sweep, "")
+    keep_code(folder, sweep)
+    write_best(folder.best_file, folder.sweep(), record_of({}), {})
+    (project / "own_net.py").unlink()
+    reading = read_sweep(folder.best_file)
+    assert reading.warnings == ()
+    assert reading.sweep.import_paths[1:3] == (str(folder.code_dir), str(project))
+
+
+def test_best_yaml_names_no_folders_where_all_modules_are_installed():
+    assert "import_paths" not in derived(template_sweep(), record_of({}))
 
 
 def test_another_trial_may_be_asked_for():

@@ -37,7 +37,6 @@ def test_a_path_through_a_number_is_an_error():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ({}, "run.data: Field required"),
         (
             {"data": "d", "metrics": {"val_loss_raw": "m.f"}},
             "run.metrics.val_loss_raw: 'val_loss_raw' is taken: a trial's results use it already; "

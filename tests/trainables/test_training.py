@@ -145,6 +145,17 @@ def test_patience_ends_a_trial_after_two_epochs_without_a_better_loss(losses, mo
     assert [number for number, reason in enumerate(ends, start=1) if reason][:1] == ([last] if last else [])
 
 
+def test_patience_goes_by_the_metric_it_monitors():
+    wish = EarlyStopping(enabled=True, patience=1, monitor="accuracy", mode="max")
+    patience = Patience(wish)
+    assert patience.ends(Epoch(1, 1.0, 1.0, {"accuracy": 0.5})) == ""
+    assert patience.ends(Epoch(2, 1.0, 2.0, {"accuracy": 0.6})) == ""
+    assert (
+        patience.ends(Epoch(3, 1.0, 0.1, {"accuracy": 0.6}))
+        == "no better accuracy than 0.6 (epoch 2) for 1 epochs"
+    )
+
+
 def test_a_trial_ended_by_patience_says_by_which_loss():
     config = {"enabled": True, "patience": 1, "min_delta": 100}
     run = run_of(early_stopping_config=config)

@@ -30,7 +30,14 @@ from schedulers.stop_audit import AUDIT_WORDS
 from trainables.run_config import SCHEDULE_LENGTHS
 
 FREE = (
-    *("time_budget_s", "max_failures", "max_concurrent_trials", "resources_per_trial", "trial_timeout_s"),
+    *(
+        "subscribers",
+        "time_budget_s",
+        "max_failures",
+        "max_concurrent_trials",
+        "resources_per_trial",
+        "trial_timeout_s",
+    ),
     *("stop", "tracking", "storage", "optuna_storage"),
 )
 """Keys about how a study is run, not about what is compared in it."""
@@ -97,7 +104,7 @@ def revised(folder: StudyFolder, overrides: Sequence[str]) -> Sweep:
     words = old.model_dump(mode="json", exclude={"import_paths", *short})
     draft.write_text(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), encoding="utf-8")
     try:
-        new = read_sweep(draft, overrides=overrides, beside=old.import_paths).sweep
+        new = read_sweep(draft, overrides=overrides, beside=folder.sweep().import_paths).sweep
     finally:
         draft.unlink()
     return new.model_copy(update={"import_paths": old.import_paths})

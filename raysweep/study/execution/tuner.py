@@ -45,6 +45,17 @@ from schedulers.tune.adapter import RuleScheduler
 from trainables.tune import TorchTrainable
 
 
+class NoReport(tune.ProgressReporter):  # type: ignore[misc]  # Ray is untyped
+    """Shows nothing: Ray's own would clear the cell of a notebook that shows ours."""
+
+    def should_report(self, trials: list[Trial], done: bool = False) -> bool:
+        """Never."""
+        return False
+
+    def report(self, trials: list[Trial], done: bool, *sys_info: dict[str, Any]) -> None:
+        """Nothing."""
+
+
 def run_tuner(
     plan: RunPlan,
     *,
@@ -147,6 +158,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
             stop=StudyStopper(controller, search, emitter, watchdog),
             callbacks=[TrialCallbacks(controller, watchdog)],
             verbose=0,
+            progress_reporter=NoReport(),
             failure_config=tune.FailureConfig(max_failures=-1),  # lost workers; bounded in Hooks
             checkpoint_config=tune.CheckpointConfig(num_to_keep=None, checkpoint_at_end=False),
         ),

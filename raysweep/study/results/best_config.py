@@ -20,17 +20,20 @@ from raysweep.config import Sweep
 from raysweep.config.trial_config import searched
 from raysweep.errors import ExitCode, RaysweepError
 from raysweep.study.journal.records import StudyRecord, TrialRecord
+from raysweep.study.results.portable_paths import absolute_paths, module_folders
 from raysweep.study.storage.files import replace
 from schedulers.trial_id import trial_id
 from trainables.run_config import (
     CONFIGS,
     SCHEDULE_LENGTHS,
     SCHEDULE_MARKS,
+    USUAL_WARMUP,
     Checkpointing,
     EarlyStopping,
     RunConfig,
     SettingsChange,
     flatten,
+    is_judged_by_epoch,
     overlay,
 )
 
@@ -127,6 +130,9 @@ def derive(
         notes.setdefault("scheduler_config.upper_bound", "unchanged: it is the schedule's shape")
     run |= {"epochs": epochs, "seeds": list(seeds)}
     notes |= {"epochs": why, "seeds": f"fresh; the sweep searched with {sweep.run.seeds[0]}"}
+    if (warmup := lengthened_warmup(run["warmup"], sweep.run.epochs, epochs)) != run["warmup"]:
+        notes["warmup"] = f"epochs; the sweep had {run['warmup']:g} of {sweep.run.epochs}"
+        run["warmup"] = warmup
     if run["data_fraction"] != 1:
         notes["data_fraction"] = f"all rows; the sweep trained on {run['data_fraction']:g} of them"
         run["data_fraction"] = 1.0
@@ -134,12 +140,40 @@ def derive(
         folds = run["data_config"].pop("folds")
         notes["data_config"] = f"one split instead of {folds} folds: one model comes out"
     if run["early_stopping_config"] == EarlyStopping().model_dump() and early_stopping:
-        run["early_stopping_config"] = dict(EARLY_STOPPING)
+        run["early_stopping_config"] = patience_by(sweep)
         notes["early_stopping_config"] = "on for the full training"
+    if run["early_stopping_config"]["enabled"] and run["early_stopping_config"]["patience"] >= epochs:
+        run["early_stopping_config"]["patience"] = max(1, epochs // 3)
+        notes["early_stopping_config.patience"] = "below the epochs, so that it can act"
     if run["checkpoint_config"] == Checkpointing().model_dump():
         run["checkpoint_config"] = {**CHECKPOINTS, "monitor": sweep.metric, "mode": sweep.mode}
         notes["checkpoint_config"] = "on for the full training; the best epoch's is the model"
     return DerivedConfig(run, notes)
+
+
+def patience_by(sweep: Sweep) -> dict[str, Any]:
+    """Early stopping by the sweep's metric, or by `val_loss` where that is nothing that training improves."""
+    if sweep.metric == "val_loss" or not is_judged_by_epoch(sweep.metric):
+        return dict(EARLY_STOPPING)
+    return {**EARLY_STOPPING, "monitor": sweep.metric, "mode": sweep.mode}
+
+
+def lengthened_warmup(warmup: float, before: int, after: int) -> float:
+    """A warm-up, given in epochs of a training of `before`, for one of `after` epochs.
+
+    It keeps its share. One epoch may be all that a short training has for the usual share (`USUAL_WARMUP`),
+    to the nearest whole epoch; then it has that share of the longer one as well.
+
+    >>> lengthened_warmup(1, 27, 150), lengthened_warmup(9, 27, 150), lengthened_warmup(0.1, 27, 150)
+    (8, 50, 0.1)
+    """
+    if warmup < 1 or after == before:
+        return warmup
+    low, high = USUAL_WARMUP
+    longer = warmup * after / before
+    if math.floor(low * before) <= warmup <= math.ceil(high * before):
+        longer = min(max(longer, low * after), high * after)
+    return max(1, math.floor(longer + 0.5))
 
 
 def stretch(keyword: str, value: Any, ratio: float) -> Any:
@@ -155,6 +189,16 @@ def stretch(keyword: str, value: Any, ratio: float) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     return max(1, round(value * ratio))
+
+
+def runs_anywhere(derived: DerivedConfig, sweep: Sweep) -> DerivedConfig:
+    """The same with what it needs from the disk named by absolute paths: its data files, its modules."""
+    run, named = absolute_paths(derived.run, sweep.import_paths)
+    notes = dict.fromkeys(named, "absolute, so that this file can lie anywhere") | derived.notes
+    if folders := module_folders(run, sweep.import_paths):
+        run["import_paths"] = folders
+        notes["import_paths"] = "where the modules it names are found; first as they were in the study"
+    return DerivedConfig(run, notes)
 
 
 def with_schedule(derived: DerivedConfig, steps: Sequence[tuple[int, Mapping[str, Any]]]) -> DerivedConfig:
@@ -234,7 +278,7 @@ def best_yaml(
     )
     if scheduled:
         derived = with_schedule(derived, record.schedule(best.trial))
-    derived = DerivedConfig(derived.run, {**(notes or {}), **derived.notes})
+    derived = runs_anywhere(DerivedConfig(derived.run, {**(notes or {}), **derived.notes}), sweep)
     about = [*lines, *_about(sweep, record, best, provenance, scheduled)]
     return derived, heading(about, whole or sweep.study_name) + text_of(derived)
 
@@ -261,10 +305,11 @@ def write_best(
 
 def text_of(derived: DerivedConfig) -> str:
     """A run config as YAML, each value with its note behind it; words that say nothing are left out."""
+    components = {*CONFIGS, *CONFIGS.values(), "batch_size"} if derived.run.get("data") is None else set()
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in RunConfig.model_fields.items()
-        if name in OUR_WORDS
+        if name in OUR_WORDS or name in components  # without data, a loop of the user's own has none of them
     }
     lines: list[str] = []
     for key, value in derived.run.items():

@@ -8,7 +8,7 @@ searcher goes in rounds (`raysweep.study.results.seed_race`), its trial schedule
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from raysweep.study.results.best_config import (
     fresh_seeds,
     full_length,
     is_population,
+    lengthened_warmup,
     stretch,
 )
 from raysweep.study.results.seed_race import BASELINE
@@ -148,9 +149,8 @@ def retraining(
     base = derive(
         sweep, {}, "the sweep", length=length, seeds=fresh, early_stopping=not is_population(record)
     )
-    ratio = length[0] / sweep.run.epochs
     racers = [
-        asdict(each) | {"config": _stretched(each.config, ratio)}
+        asdict(each) | {"config": _stretched(each.config, sweep.run.epochs, length[0])}
         for each in field or candidates(sweep, record, top_k)
     ]
     words = sweep.model_dump(mode="json") | {
@@ -259,9 +259,10 @@ def shown_keys(sweep: Sweep) -> tuple[str, ...]:
     return ((CANDIDATE_KEY, BLOCK_KEY) if racing else ()) + tuple(sweep.space)
 
 
-def as_file(sweep: Sweep, lines: Sequence[str]) -> str:
-    """What stands as `sweep.yaml` in a folder for which nobody wrote one, after these lines."""
-    text: str = yaml.safe_dump(sweep.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def as_file(sweep: Sweep | Mapping[str, Any], lines: Sequence[str]) -> str:
+    """A sweep, or its words, as a file that nobody wrote, after these lines."""
+    words = sweep.model_dump(mode="json") if isinstance(sweep, Sweep) else dict(sweep)
+    text: str = yaml.safe_dump(words, sort_keys=False, allow_unicode=True)
     return "".join(f"# {line}\n" for line in lines) + text
 
 
@@ -287,12 +288,13 @@ def _value(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> float | Non
     return None if worth is None else sweep.sign * worth
 
 
-def _stretched(config: dict[str, Any], ratio: float) -> dict[str, Any]:
+def _stretched(config: dict[str, Any], before: int, after: int) -> dict[str, Any]:
     """A configuration whose own lengths follow the epochs, where they were searched."""
-    return {
-        key: stretch(key.removeprefix("scheduler_config."), value, ratio)
-        if key.startswith("scheduler_config.")
-        else value
-        for key, value in config.items()
-        if key != "data_fraction"
-    }
+
+    def follow(key: str, value: Any) -> Any:
+        if key == "warmup":
+            return lengthened_warmup(value, before, after)
+        word = key.removeprefix("scheduler_config.")
+        return value if word == key else stretch(word, value, after / before)
+
+    return {key: follow(key, value) for key, value in config.items() if key != "data_fraction"}

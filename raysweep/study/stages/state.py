@@ -23,6 +23,7 @@ from raysweep.study.results.best_config import (
     fresh_seeds,
     full_length,
     heading,
+    runs_anywhere,
     text_of,
 )
 from raysweep.study.results.finalize import finite, plain
@@ -271,13 +272,14 @@ def staged_best(
         base = sweep.in_stage(best.part.stage)
         length = full_length(base, best.record, epochs)
         fresh = fresh_seeds(seeds, [*sweep.run.seeds[:1], *used])
-        derived = derive(base, own_values(sweep), "the run as it was", length=length, seeds=fresh)
+        plain = derive(base, own_values(sweep), "the run as it was", length=length, seeds=fresh)
+        derived = runs_anywhere(plain, study.sweep())
         return derived, heading([*lines, "no trial of the search beat it"], study.name) + text_of(derived)
     number = trial if trial is not None or best.trial is None else str(best.trial.number)
     last = "-last" in str(best.validated and best.validated["name"])
     scheduled = scheduled or bool(best.validated and best.trial and best.trial.lineage and not last)
     return best_yaml(
-        best.part.folder.wanted(),
+        best.part.folder.sweep(),
         best.record,
         best.record.provenance,
         trial=number,

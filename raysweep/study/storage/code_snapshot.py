@@ -59,9 +59,24 @@ def keep_code(folder: StudyFolder, sweep: Sweep) -> None:
 def dotted_paths(sweep: Sweep) -> Iterator[str]:
     """Everything in a sweep that could be a dotted path: nets may stand among a search's choices too."""
     words = sweep.model_dump(
-        mode="json", include={"run", "search_space", "sampler", "trial_scheduler", "points_to_evaluate"}
+        mode="json",
+        include={"run", "search_space", "sampler", "trial_scheduler", "points_to_evaluate", "subscribers"},
     )
     return (text for text in _texts(words) if _DOTTED.fullmatch(text))
+
+
+def users_modules(words: Mapping[str, Any], folders: Sequence[str]) -> frozenset[str]:
+    """The modules of the user's own that a configuration's dotted paths lead through, by name.
+
+    Args:
+        words: in which anything may be a dotted path.
+        folders: where the user's modules are; a study's copies of them may be among these.
+    """
+    gathered = _Gathering(folders)
+    for text in _texts(words):
+        if _DOTTED.fullmatch(text):
+            gathered.dotted(text)
+    return frozenset(gathered.kept)
 
 
 def code_fingerprint(folder: StudyFolder) -> str:

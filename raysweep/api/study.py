@@ -1,0 +1,316 @@
+"""A study in Python: its trials and its winner, and what can be done with it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from raysweep.api.calls import overrides, shown, target_of
+from raysweep.config import Sweep
+from raysweep.config.trial_config import searched
+from raysweep.console.formatting import number
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
+from raysweep.study.journal.status_file import read_status
+from raysweep.study.results.best_config import NoWinner, best_yaml
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.trust import require_trust
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class BestTrial:
+    """The best trial of a study.
+
+    Attributes:
+        number: of the trial, from 0.
+        value: of the sweep's metric, as the sweep's `objective` counts it.
+        metric: its name.
+        epoch: where that value was reached.
+        config: the searched settings, by flat key.
+        metrics: all that was reported at that epoch.
+        run: the run config for the full training, as in best.yaml.
+    """
+
+    number: int
+    value: float
+    metric: str
+    epoch: int
+    config: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    run: Mapping[str, Any]
+
+    @property
+    def train_config(self) -> Mapping[str, Any]:
+        """What a training function of the user's own (`raysweep.tune`) was called with."""
+        config: Mapping[str, Any] = self.run["train_config"]
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class StudyReport:
+    """What was learnt of a study; a notebook shows its page.
+
+    Attributes:
+        page: the HTML file.
+        markdown: the same as text.
+    """
+
+    page: Path
+    markdown: str
+
+    def __str__(self) -> str:
+        return self.markdown
+
+    def _repr_html_(self) -> str:
+        content = html.escape(self.page.read_text(encoding="utf-8"), quote=True)
+        return f'<iframe srcdoc="{content}" width="100%" height="900" style="border: 0"></iframe>'
+
+
+@dataclass(frozen=True, slots=True)
+class Retraining:
+    """What a retraining has shown.
+
+    Attributes:
+        path: its folder.
+        result: as in its `retrain.json`: standings, winner, scores on validation and test rows.
+    """
+
+    path: Path
+    result: Mapping[str, Any]
+
+    @property
+    def winner(self) -> str:
+        """The name of the configuration that won."""
+        return str(self.result["winner"])
+
+    @property
+    def model(self) -> Path | None:
+        """The folder of the winner's model; None of a loop of the user's own, which keeps its weights."""
+        return None if self.result["model"] is None else self.path / str(self.result["model"])
+
+
+class Study:
+    """A study on disk. It is read anew at each question, so it may be one that runs.
+
+    Args:
+        folder: the study's; `raysweep.open` finds it.
+    """
+
+    def __init__(self, folder: StudyFolder) -> None:
+        self._folder = folder
+
+    def __repr__(self) -> str:
+        return f"<Study {self.name}: {self.state}, {self.path}>"
+
+    def _repr_html_(self) -> str:
+        status = read_status(self.path)
+        rows = {"state": status["state"], "reason": status["reason"], "folder": self.path}
+        if best := status["best"]:
+            value = f"{self.sweep.metric} {number(best['value'])}"
+            rows["best"] = value if best["trial"] is None else f"trial {int(best['trial'])}: {value}"
+        cells = "".join(
+            f"<tr><th>{html.escape(key)}</th><td>{html.escape(str(value))}</td></tr>"
+            for key, value in rows.items()
+            if value
+        )
+        return f"<b>{html.escape(self.name)}</b><table>{cells}</table>"
+
+    @property
+    def path(self) -> Path:
+        """Its folder; deleting that deletes the study."""
+        return self._folder.path
+
+    @property
+    def name(self) -> str:
+        """As in the sweep file, or as it was given."""
+        return self._folder.name
+
+    @property
+    def sweep(self) -> Sweep:
+        """What was asked for, with all choices made."""
+        return self._folder.wanted()
+
+    @property
+    def state(self) -> str:
+        """`running`, `done`, `interrupted` or `failed`, as in status.json."""
+        return str(read_status(self.path)["state"])
+
+    @property
+    def best(self) -> BestTrial:
+        """The best trial; while none is complete, the best of those that reported.
+
+        Raises:
+            NoWinner: if no trial has succeeded.
+        """
+        folder, trial, sweep, record = self._winner()
+        derived = best_yaml(folder.sweep(), record, record.provenance, trial=str(trial.number))[0]
+        worth, epoch = trial.worth(record.objective), trial.worth_epoch(record.objective)
+        assert worth is not None, "who ranks has reported"
+        metrics = next(point.metrics for point in reversed(trial.curve) if point.epoch == epoch)
+        config = searched(trial.config)
+        value = sweep.sign * worth
+        return BestTrial(trial.number, value, sweep.metric, epoch, config, dict(metrics), derived.run)
+
+    def _winner(self) -> tuple[StudyFolder, TrialRecord, Sweep, StudyRecord]:
+        """The best trial, and the study that it is one of: this one, or one of its stages."""
+        folder = self._folder
+        if folder.wanted().stages:
+            from raysweep.study.stages.state import best_of_stages, stage_states
+
+            found = best_of_stages(folder.wanted(), stage_states(folder))
+            if found is None or found.trial is None:
+                raise NoWinner(f"{self.name}: no trial of any stage is better than the run as it is")
+            return found.part.folder, found.trial, found.part.folder.wanted(), found.record
+        sweep = folder.wanted()
+        record = fold(read_events(folder.journal_dir), sweep.objective)
+        best = record.best()
+        if best is None:
+            raise NoWinner(f"{self.name}: no trial has succeeded")
+        return folder, best, sweep, record
+
+    def trials(self) -> pd.DataFrame:
+        """One row a trial: how it ended and why, its value, its settings by flat key, its metrics."""
+        from raysweep.report.dataframes import trials_table
+
+        return trials_table(self._folder)
+
+    def curves(self) -> pd.DataFrame:
+        """One row an epoch of each trial, with all its metrics."""
+        from raysweep.report.dataframes import curves_table
+
+        return curves_table(self._folder)
+
+    def optuna(self) -> optuna.Study:
+        """The study as Optuna's, in memory, for its plots and importances.
+
+        Raises:
+            NotAStudy: of one with stages, each of which is a study of its own.
+        """
+        from raysweep.report.optuna_study import as_study
+        from raysweep.report.subject import of_study
+
+        return as_study(of_study(self._folder))
+
+    def report(self, *, top_k: int = 10) -> StudyReport:
+        """Say what was learnt, as `launch.py report` does; written to the study's folder too.
+
+        Args:
+            top_k: rows of the table of the best.
+
+        Raises:
+            NothingFound: if no trial has reported.
+        """
+        from raysweep.report.report import report
+        from raysweep.report.report_files import write
+        from raysweep.report.subject import of_study
+
+        page, text = write(report(of_study(self._folder), top_k), self.path / "report")[:2]
+        return StudyReport(page, text.read_text(encoding="utf-8"))
+
+    def resume(self, *, address: str | None = None, trust: bool = False, progress: bool = True) -> Study:
+        """Carry on where it was stopped or killed; nothing happens to one that is over.
+
+        Args:
+            address: see `raysweep.run`.
+            trust: run the code of a study that was not made here by you.
+            progress: whether it is shown as it runs.
+        """
+        from raysweep.runner.run_or_resume import run_or_resume
+
+        require_trust(self.path, trust)
+        with shown(progress):
+            run_or_resume(self._folder.sweep(), self._folder, target_of(address))
+        return self
+
+    def extend(
+        self,
+        *,
+        trials: int | str | None = None,
+        epochs: int | None = None,
+        set: Mapping[str, Any] | None = None,
+        address: str | None = None,
+        trust: bool = False,
+        progress: bool = True,
+    ) -> Study:
+        """Give it more trials, more epochs or a wider search space, and carry on with it.
+
+        Args:
+            trials: so many in all (100), or so many more ("+50").
+            epochs: of each trial.
+            set: settings to change, by dotted key.
+            address: see `raysweep.run`.
+            trust: run the code of a study that was not made here by you.
+            progress: whether it is shown as it runs.
+
+        Raises:
+            CannotExtend: if trials of before and after could not be compared.
+        """
+        from raysweep.runner.revise_study import revise_study
+
+        require_trust(self.path, trust)
+        with shown(progress):
+            revise_study(self._folder, None if trials is None else str(trials), epochs, overrides(set))
+        return self.resume(address=address, progress=progress)
+
+    def retrain(
+        self,
+        *,
+        top_k: int | None = None,
+        seeds: int | None = None,
+        set: Mapping[str, Any] | None = None,
+        name: str = "retrain",
+        address: str | None = None,
+        trust: bool = False,
+        progress: bool = True,
+    ) -> Retraining:
+        """Train its best configurations anew over several seeds, and test the winner once.
+
+        Args:
+            top_k: how many of the best; 3 if None.
+            seeds: trainings of each; 5 if None.
+            set: changes to all of them, by dotted key: `{"epochs": 50}`.
+            name: of its folder, within the study's.
+            address: see `raysweep.run`.
+            trust: run the code of a study that was not made here by you.
+            progress: whether it is shown as it runs.
+
+        Raises:
+            NoWinner: if no trial has succeeded, or no training came to its end.
+            StudyExists: if there is one of this name with other settings.
+        """
+        from raysweep.runner.retrain_study import prepare_retraining, run_retraining
+        from raysweep.study.results.finalize import FILE, VERSION
+        from raysweep.study.storage.files import read_json
+
+        require_trust(self.path, trust)
+        with shown(progress):
+            folder = prepare_retraining(self._folder, name, overrides(set), top_k=top_k, seeds=seeds)
+            if run_retraining(folder, self.path, target_of(address)):
+                raise NoWinner(f"{folder.path}: was interrupted; the same call carries it on")
+        return Retraining(folder.path, read_json(folder.path / FILE, version=VERSION, what="retraining"))
+
+    def predict(self, table: pd.DataFrame | str | Path, *, name: str = "retrain") -> pd.DataFrame:
+        """Score a table with the model of its retraining.
+
+        Args:
+            table: with the columns of the training data, by name; or the path of a CSV or Parquet file.
+            name: of the retraining's folder.
+
+        Raises:
+            RunError: if there is no model yet, or the columns do not fit.
+        """
+        from raysweep.study.storage.trust import require_trust_in_model
+        from trainables.model import Model, predict_file
+
+        model = self.path / name / "model"
+        require_trust_in_model(model, trust=False)
+        if isinstance(table, str | Path):
+            return predict_file(model, Path(table))[0]
+        return Model.load(model).predict(table)

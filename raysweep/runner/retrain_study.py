@@ -1,0 +1,65 @@
+"""A retraining, from its folder to the registered model: of `launch.py retrain` and of `Study.retrain`."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from raysweep.cluster.target import Target
+from raysweep.console.console import stdout
+from raysweep.console.rows import print_row
+from raysweep.runner.common import echo_err
+from raysweep.runner.run_study import run_study
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.lock import lock
+from raysweep.study.storage.secrets import hide_passwords
+from raysweep.study.storage.sync import synced_storage
+
+
+def prepare_retraining(
+    study: StudyFolder, name: str, overrides: Sequence[str] = (), **asked: int | None
+) -> StudyFolder:
+    """The folder of a study's retraining; see `raysweep.study.results.retrain.prepare`."""
+    from raysweep.study.results.retrain import of_study, prepare
+    from raysweep.study.stages.state import staged_retraining
+
+    make = staged_retraining if study.wanted().stages else of_study
+    return prepare(study, name, overrides=overrides, make=make, **asked)
+
+
+def run_retraining(folder: StudyFolder, home: Path, target: Target) -> int:
+    """Run what of a retraining has not been run, then score its winner; the exit code.
+
+    Args:
+        folder: of the retraining.
+        home: the folder of the study that is retrained.
+        target: where it runs.
+    """
+    from raysweep.study.results.retrain import is_over
+
+    failed = 0 if is_over(folder) else run_study(folder.sweep(), folder, target, check=False)
+    if failed:
+        echo_err("the same `launch.py retrain` carries it on, and then scores the winner")
+    return failed or conclude_retraining(folder, home)
+
+
+def conclude_retraining(folder: StudyFolder, home: Path) -> int:
+    """Score the winner of a retraining, write its model, register it, and print all that."""
+    from raysweep.console.retrain import print_retraining
+    from raysweep.study.results.finalize import finalize_retraining
+    from raysweep.tracking import store_of
+    from raysweep.tracking.model_registry import register_once
+
+    console, sweep = stdout(), folder.sweep()
+    with lock(folder.lock_file, shlex.join(sys.argv)), synced_storage(StudyFolder.open(home)):
+        result = finalize_retraining(folder, home, by=hide_passwords(shlex.join(sys.argv)), clock=time.time)
+        print_retraining(console, result, folder.path)
+        if result["model"] is not None:
+            uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
+            said, trouble = register_once(folder.path, home.name, uri, result)
+            print_row(console, "registered", said or trouble, "yellow" if trouble else "")
+    return 0

@@ -1,0 +1,50 @@
+"""A study given more to do: what `launch.py extend` and `Study.extend` share."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+
+import click
+
+from raysweep.runner.new_study import without_secrets
+from raysweep.study.execution.extend import check_extension, in_words, revised
+from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.storage.layout import StudyFolder
+from raysweep.study.storage.lock import lock
+
+
+def revise_study(
+    folder: StudyFolder,
+    trials: str | None,
+    epochs: int | None,
+    overrides: Sequence[str] = (),
+    *,
+    dry_run: bool = False,
+) -> None:
+    """Write down what a study is wanted to be now, and print what changes.
+
+    Args:
+        folder: the study.
+        trials: so many in all (`100`), or so many more (`+50`); None for as many as there are.
+        epochs: of each trial; None for as many as there are.
+        overrides: `key=value` each.
+        dry_run: only print it.
+
+    Raises:
+        SweepError: if an override cannot be.
+        CannotExtend: if trials of before and after could not be compared.
+    """
+    from raysweep.study.execution.scheduler_factory import make_scheduler
+
+    with lock(folder.lock_file, shlex.join(sys.argv)):
+        new = without_secrets(revised(folder, [*in_words(folder.wanted(), trials, epochs), *overrides]))
+        record = fold(read_events(folder.journal_dir), new.objective)
+        extension = check_extension(folder, new, record, make_scheduler(folder.sweep()).rule)
+        for line in extension.lines(record):
+            click.echo(line)
+        if not dry_run:
+            folder.revise(new, extension.changes, time.time())
