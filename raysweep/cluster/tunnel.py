@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -35,8 +36,7 @@ def tunnel(cluster_file: Path, remote_port: int, local_port: int | None = None) 
         ClusterError: if it does not open, with SSH's last words.
     """
     port = free_port() if local_port is None else local_port
-    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "dashboard", "--no-config-cache"]
-    command += ["-p", str(port), "--remote-port", str(remote_port), str(cluster_file)]
+    command = forward_command(cluster_file, remote_port, port)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -45,8 +45,15 @@ def tunnel(cluster_file: Path, remote_port: int, local_port: int | None = None) 
             _wait_until_open(process, port, cluster_file, log.fileno())
             yield port
         finally:
-            os.killpg(process.pid, signal.SIGTERM)  # ssh, too, is of its session
+            with contextlib.suppress(ProcessLookupError):  # it has ended already, and ssh with it
+                os.killpg(process.pid, signal.SIGTERM)  # ssh, too, is of its session
             process.wait()
+
+
+def forward_command(cluster_file: Path, remote_port: int, local_port: int) -> list[str]:
+    """Ray's own command that opens the tunnel and keeps it open."""
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "dashboard", "--no-config-cache"]
+    return [*command, "-p", str(local_port), "--remote-port", str(remote_port), str(cluster_file)]
 
 
 def free_port() -> int:
