@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,11 @@ from raysweep.cluster.errors import ClusterError
 
 OPEN_S = 60.0  # SSH to a head across the world, on a bad day
 LOOK_S = 0.1
+_OF_RAY = re.compile(r"\d{4}-\d\d-\d\d [\d:,.]+\s+V*(INFO|WARNING)|Error: Failed to forward| ?[12]\. The ")
+_OF_SSH = re.compile(
+    r"ssh: |bind |.*(Permission denied|verification failed|Connection (closed|reset|refused))"
+)
+_EXCEPTION = "The exception is: "
 
 
 @contextmanager
@@ -75,11 +81,24 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int, cluster_file: 
     while not is_open(port):
         ended = process.poll() is not None
         if ended or time.monotonic() > deadline:
-            words = os.pread(log, 100_000, 0).decode("utf-8", "replace").strip().splitlines()
-            last = words[-1].strip() if words else "no word from ssh"
+            last = why_not_open(os.pread(log, 100_000, 0).decode("utf-8", "replace"))
             what = "the SSH tunnel ended" if ended else f"no SSH tunnel within {OPEN_S:g} s"
             raise ClusterError(
                 f"{cluster_file}: {what} ({last}); is the cluster up (`ray up {cluster_file}`), "
                 "and does `ray attach` get in?"
             )
         time.sleep(LOOK_S)
+
+
+def why_not_open(text: str) -> str:
+    """What of the output of Ray's command says why there is no tunnel: ssh's own words, else Ray's.
+
+    >>> why_not_open("ssh: connect to host a port 22: No route to host")
+    'ssh: connect to host a port 22: No route to host'
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if spoken := [line for line in lines if _OF_SSH.match(line)]:
+        return spoken[-1]
+    raised = [line.removeprefix(_EXCEPTION) for line in lines if line.startswith(_EXCEPTION)]
+    own = [line for line in lines if not _OF_RAY.match(line)]
+    return (raised or own or ["no word from ssh"])[-1]

@@ -11,7 +11,7 @@ import pytest
 
 from raysweep.cluster import tunnel as module
 from raysweep.cluster.errors import ClusterError
-from raysweep.cluster.tunnel import free_port, is_open, tunnel
+from raysweep.cluster.tunnel import free_port, is_open, tunnel, why_not_open
 
 LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(sys.argv[1]))); s.accept()"
 
@@ -66,3 +66,33 @@ def test_a_tunnel_is_closed_with_its_block(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_free_port_can_be_listened_on() -> None:
     with socket.create_server(("127.0.0.1", free_port())):
         pass
+
+
+LOG = "2026-11-29 11:16:11,174\tINFO commands.py:422 -- Checking Local environment settings"
+FAILED = (
+    "Error: Failed to forward dashboard from remote port 8265 to local port 7001. There are a couple of: \n"
+    " 1. The remote port is incorrectly specified \n 2. The local port 7001 is already in use.\n"
+    " The exception is: "
+)
+
+
+@pytest.mark.parametrize(
+    ("printed", "why"),
+    [
+        ("", "no word from ssh"),
+        (LOG, "no word from ssh"),
+        (
+            f"ssh: connect to host h port 22: No route to host\n{LOG}\n{FAILED}Command failed:\n\n  ssh h",
+            "ssh: connect to host h port 22: No route to host",
+        ),
+        (f"root@h: Permission denied (publickey).\n{LOG}", "root@h: Permission denied (publickey)."),
+        (f"{FAILED}Head node of cluster (a) not found!\n{LOG}", "Head node of cluster (a) not found!"),
+        (
+            f"{LOG}\nModuleNotFoundError: No module named 'boto3'",
+            "ModuleNotFoundError: No module named 'boto3'",
+        ),
+    ],
+)
+def test_why_there_is_no_tunnel_is_what_ssh_or_rays_exception_says(printed: str, why: str) -> None:
+    """Ray's own log lines are written last, for stderr and stdout are one file."""
+    assert why_not_open(printed) == why
