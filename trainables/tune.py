@@ -42,7 +42,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     `trainables.checkpoint_integrity.CorruptCheckpoint`.
 
     A process that gets a SIGTERM finishes the step it is at, asks for a checkpoint with its result, and
-    leaves when it is called after that (`trainables.termination`): to Ray its trial has lost its worker.
+    leaves when it is called after that (`trainables.termination`): to Ray its trial has lost its worker. So
+    does one whose GPU an error has left unusable, once it has told of it: no later trial fails for that.
 
     Where a service says what to try `first`, each process takes one step of that before its first trial, and
     raises `trainables.first_step_failed.FirstStepFailed` if it does not go well.
@@ -75,7 +76,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial in the same process; the data stay."""
-        if self._termination.requested:
+        if self._termination.requested or self.trial.device_lost:
             self._termination.leave()
         self._last_result = None  # ray's, and it would show the former trial's result
         self._progress = False
@@ -96,6 +97,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
                 self._first = None
             result = self._built().step()
             self._progress = True
+            if self.trial.outcome is not None and self.trial.device_lost:
+                self._termination.request()
         if self.unsaved:
             result, self.unsaved = result | {"unsaved": self.unsaved}, ""
         saves = self.trial.wants_checkpoint or (self._termination.requested and self.trial.outcome is None)

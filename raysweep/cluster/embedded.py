@@ -26,7 +26,6 @@ ERROR_LINE = re.compile(r"^\[[^]]* [EF] \d+ \d+\] \(\w+\) \S+: (.*?)(?: /\S*\(\+
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent output engine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or every actor without a GPU prints a FutureWarning
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # or matrix products on a GPU differ from run to run
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the working directory, on workers too
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # what a process says that is no longer listened to
     "RAY_usage_stats_enabled": "0",

@@ -198,10 +198,18 @@ def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
 
 
 @pytest.mark.parametrize(
-    ("cuda_build", "sentence"), [(None, "is built without CUDA"), ("13.0", "sees no CUDA device")]
+    ("cuda_build", "rocm_build", "sentence"),
+    [
+        (None, None, "is built without CUDA or ROCm"),
+        ("13.0", None, "sees no GPU"),
+        (None, "7.0", "sees no GPU"),
+    ],
 )
-def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(cuda_build, sentence, monkeypatch):
+def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(
+    cuda_build, rocm_build, sentence, monkeypatch
+):
     monkeypatch.setattr(torch.version, "cuda", cuda_build)
+    monkeypatch.setattr(torch.version, "hip", rocm_build)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RunError, match=sentence):
         device.device_for(0.25)
