@@ -28,6 +28,7 @@ from raysweep.study.journal.events import (
     TrialRetried,
     TrialStarted,
 )
+from raysweep.study.journal.failures import exception_line
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.tracking.provenance import run_tags
 from raysweep.tracking.runs import (
@@ -116,7 +117,7 @@ class RunProjection:
             case TrialExploited():
                 self._exploit(event)
             case TrialRecovered():
-                self._trial(event.trial).tags["recovered"] = last_line(event.error)
+                self._trial(event.trial).tags["recovered"] = clip(exception_line(event.error), MAX_TAG)
             case TrialRetried():
                 change = self._trial(event.trial)
                 change.tags["retried"] = clip(f"{param_text(dict(event.resources))}: {event.reason}", MAX_TAG)
@@ -256,7 +257,7 @@ class RunProjection:
             tags["lineage"] = clip(", ".join(steps), MAX_TAG)
             tags["exploit_reason"] = clip(trial.lineage[-1].reason, MAX_TAG)
         if trial.error:
-            tags["error"] = last_line(trial.error)
+            tags["error"] = clip(exception_line(trial.error), MAX_TAG)
         return tags
 
     def _show_best(self) -> None:
@@ -280,12 +281,6 @@ def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[P
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     return [(key, value, ms(t), step) for key, value in {**numbers, **log10_values(config, facts)}.items()]
-
-
-def last_line(error: str) -> str:
-    """What a traceback ends with: the exception and its message."""
-    lines = error.strip().splitlines()
-    return clip(lines[-1].strip(), MAX_TAG) if lines else ""
 
 
 def ms(t: float) -> int:
