@@ -132,6 +132,15 @@ def free_memory() -> None:
             torch.cuda.empty_cache()
 
 
+def process_facts(device: torch.device) -> dict[str, str]:
+    """What a result cannot show of the process it comes from: its torch, and the name of its GPU or ""."""
+    name = ""
+    if device.type == "cuda":
+        with contextlib.suppress(RuntimeError):  # the GPU is lost
+            name = torch.cuda.get_device_name(device)
+    return {"torch": str(torch.__version__), "gpu": name}
+
+
 def utilisation(device: torch.device) -> float | None:
     """Percent of time the GPU was busy of late, or None where its driver cannot tell.
 

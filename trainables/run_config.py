@@ -61,7 +61,7 @@ RESERVED_METRICS = frozenset(
     (
         *OUR_METRICS,
         *COSTS,
-        *("epoch", "outcome", "reason", "error", "unsaved"),
+        *("epoch", "outcome", "reason", "error", "unsaved", "process"),
         *("predicted_final", "predicted_low", "predicted_high", "predicted_chance"),
         # Ray's, ray.tune.result
         *("done", "should_checkpoint", "training_iteration", "config", "experiment_tag", "trial_id"),

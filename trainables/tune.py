@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     """Trains one epoch per step; whatever goes wrong is an outcome, never an exception.
 
+    The first result of a trial in a process also says what that runs with: `process`, a dict of its `torch`
+    version and its `gpu` ("" for none).
+
     A result is an epoch (`epoch`, `val_loss`, `train_loss`, `lr`, `grad_norm`, `epoch_s`, the metrics,
     `peak_memory_mb`, and on a GPU `gpu_utilisation`), or it carries an `outcome`: "failed", "oom" or
     "diverged" with `reason` (one line) and `error` (the traceback), or "completed" when the trial's own
@@ -51,6 +54,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     trial: Trial
     unsaved = ""
+    _untold = True  # where the trial runs
     _termination: Termination
     _progress = False  # since the last checkpoint
     _first: dict[str, Any] | None = None
@@ -79,7 +83,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         if self._termination.requested or self.trial.device_lost:
             self._termination.leave()
         self._last_result = None  # ray's, and it would show the former trial's result
-        self._progress = False
+        self._progress, self._untold = False, True
         self._due = (new_config, _gpu_share())
         return True
 
@@ -101,6 +105,10 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
                 self._termination.request()
         if self.unsaved:
             result, self.unsaved = result | {"unsaved": self.unsaved}, ""
+        if self._untold:
+            from trainables.device import process_facts
+
+            result, self._untold = result | {"process": process_facts(self.trial.device)}, False
         saves = self.trial.wants_checkpoint or (self._termination.requested and self.trial.outcome is None)
         return result | ({tune.result.SHOULD_CHECKPOINT: True} if saves else {})
 

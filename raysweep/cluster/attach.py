@@ -7,20 +7,30 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
 from raysweep.cluster.embedded import QUIET
 from raysweep.cluster.errors import ClusterError
-from raysweep.cluster.nodes import Nodes, available_nodes, declared_nodes, machines_of, read_cluster_file
+from raysweep.cluster.machine import CannotPlace
+from raysweep.cluster.nodes import (
+    Nodes,
+    TrialShare,
+    available_nodes,
+    declared_nodes,
+    machines_of,
+    read_cluster_file,
+)
 from raysweep.cluster.ray_private import bootstrap_address, keep_search_path
 from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
+IN_A_POD = "KUBERNETES_SERVICE_HOST"  # Kubernetes sets it in every container
 NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
 LOOK_S = 1.0
 ANSWERS_S = 10.0  # for a connection to a head's port
@@ -59,16 +69,45 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
         words = " ".join(str(error).split())[:300]
         raise ClusterError(f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another") from None
     try:
-        file = BOOTSTRAP.expanduser()
-        config = read_cluster_file(file) if file.is_file() else {}
+        config = _cluster_config()
         if config:
             _wait_for(declared_nodes(config), say)
-        yield available_nodes(config) or Nodes(tuple(machines_of(ray.nodes())), len(ray.nodes()))
+        yield available_nodes(config) or _nodes_up(config)
     finally:
         ray.shutdown()
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)
+
+
+def slots_now(share: TrialShare, limit: int | None) -> int:
+    """Trials that the Ray of this process has, or can be given, room for at this moment; one at least.
+
+    Its autoscaler's limits are read anew (`ray up` may have changed them), and nodes count that somebody
+    has joined to it by hand.
+
+    Args:
+        share: of one trial.
+        limit: `max_concurrent_trials` of the sweep.
+    """
+    config = _cluster_config()
+    counts = [1]
+    for nodes in (available_nodes(config), _nodes_up(config)):
+        with contextlib.suppress(CannotPlace):
+            counts += [] if nodes is None else [nodes.slots(share, limit)]
+    return max(counts)
+
+
+def _cluster_config() -> dict[str, Any]:
+    file = BOOTSTRAP.expanduser()
+    return read_cluster_file(file) if file.is_file() else {}
+
+
+def _nodes_up(config: Mapping[str, Any]) -> Nodes:
+    """The nodes that are up; without a cluster file, in a pod or on a head without cores, more may come."""
+    machines = tuple(machines_of(ray.nodes()))
+    grows = not config and (IN_A_POD in os.environ or not any(node.cpus for node in machines))
+    return Nodes(machines, len(machines), may_grow=grows)
 
 
 def refuse_silence(address: str) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -113,6 +114,7 @@ class Jobs:
         project: Path,
         say: Callable[[str], None],
         include: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Send the working tree and start `launch.py ARGUMENTS` on the head.
 
@@ -123,6 +125,7 @@ class Jobs:
             project: the working directory.
             say: told the size of what is sent, and what is not.
             include: files that are sent whatever they are.
+            environment: variables of the job and its workers.
 
         Returns:
             The job's id.
@@ -141,6 +144,7 @@ class Jobs:
                         "env_vars": {
                             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S),
                             "PYTHONUNBUFFERED": "1",
+                            **environment,
                         },
                     },
                     metadata={"kind": KIND, "study": study, "user": getpass.getuser(), "command": command},

@@ -22,6 +22,7 @@ from raysweep.study.journal.events import (
     TrialExploited,
     TrialFailedAwaitingExploit,
     TrialPaused,
+    TrialPlaced,
     TrialPromoted,
     TrialRecovered,
     TrialReopened,
@@ -112,6 +113,8 @@ class RunProjection:
                 self._close(event)
             case TrialCreated():
                 self._ask(event)
+            case TrialPlaced():
+                self._trial(event.trial).tags |= place_tags(event)
             case EpochReported(again=False):
                 self._report(event)
             case TrialExploited():
@@ -271,6 +274,11 @@ class RunProjection:
         parent.tags["best_trial"] = best.trial
         key = entity_key(f"best_{self.facts.metric}")
         parent.metrics.append((key, self.facts.sign * worth, ms(self._t), RANKED))
+
+
+def place_tags(event: TrialPlaced) -> dict[str, str]:
+    """Where a trial runs, or ran last, as tags of its run."""
+    return {"node": event.worker.rpartition(":")[0], "gpu": event.gpu, "torch": event.torch}
 
 
 def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[Point]:
