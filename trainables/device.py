@@ -40,8 +40,7 @@ def device_for(share: float) -> torch.device:
     """The device for a trial that was given `share` of a GPU; its memory is capped at that share.
 
     Whoever places trials shows each only its own GPUs (CUDA_VISIBLE_DEVICES), so its first is always cuda:0.
-    A trial with several whole GPUs is given the first; a loop of the user's own finds all of them by
-    `torch.cuda.device_count()`.
+    A trial with several whole GPUs gets the first here, and all of them by `devices_beside`.
 
     Raises:
         RunError: if there is a share but no GPU that torch can use: never a silent run on the CPU.
@@ -72,6 +71,17 @@ def device_for(share: float) -> torch.device:
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return device
+
+
+def devices_beside(device: torch.device) -> list[torch.device]:
+    """All devices of the trial that was given this one: every GPU that its process is shown, or the CPU.
+
+    >>> devices_beside(torch.device("cpu"))
+    [device(type='cpu')]
+    """
+    if device.type != "cuda":
+        return [device]
+    return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
 
 
 def memory_cap(share: float, total_mb: float) -> float:

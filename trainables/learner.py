@@ -23,6 +23,7 @@ from trainables.lr_schedule import Schedule
 from trainables.net_call import NetCall
 from trainables.net_cost import measure
 from trainables.plain_state import from_plain, package_of, to_plain
+from trainables.precision import AUTOCAST, LossScaler, autocast
 from trainables.run_config import RunConfig, RunError
 
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
@@ -70,6 +71,7 @@ class Learner:
         self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=steps)
         self.averages = AveragedWeights(self.net, self.optimizer)
         self.needs_closure = needs_closure(self.optimizer)
+        self.scaler = LossScaler(run, device, closure=self.needs_closure)
         self.packages = frozenset({package_of(self.net), package_of(self.optimizer)})
         self.schedule = Schedule(run, self.optimizer, len(self.feed))
         self.sizes = torch.tensor(self.feed.sizes, dtype=torch.float64, device=device)
@@ -158,6 +160,7 @@ class Learner:
             "optimizer": to_plain(self._optimizer_state(), self.packages, f"optimizer: {self.run.optimizer}"),
             "schedule": self.schedule.state_dict(),
             "order": self.feed.generator.get_state(),
+            "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], made_by: RunConfig) -> None:
@@ -177,6 +180,7 @@ class Learner:
             reasons = " ".join(str(error).split())
             raise CheckpointError(f"the checkpoint is of another net: {reasons[:300]}") from error
         self.feed.generator.set_state(state["order"])
+        self.scaler.load_state_dict(state.get("scaler", {}))
         saved = self._with_settings(from_plain(state["optimizer"], self.packages))
         if made_by == self.run:
             self.optimizer.load_state_dict(saved)
@@ -222,7 +226,7 @@ class Learner:
     def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """One step of the optimizer, by the gradients that are there; `x`, `y` are the batch they are of."""
         if not self.needs_closure:
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
             return
 
         def closure() -> torch.Tensor:
@@ -250,7 +254,8 @@ class Learner:
         loss = self._loss(x, y)
         for parameter in parameters:
             parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.scaler.backward(loss)
+        self.scaler.unscale(self.optimizer)
         norm = None
         if self.run.grad_clip is not None:
             norm = nn.utils.clip_grad_norm_(parameters, self.run.grad_clip)
@@ -321,10 +326,10 @@ class Learner:
 
     def _answer(self, x: torch.Tensor) -> torch.Tensor:
         """The net's outputs in the run's precision, as float32."""
-        if self.run.precision == "bf16":
-            with torch.autocast(self.device.type, torch.bfloat16):
-                return self.call.answer(self.net, x).float()
-        return self.call.answer(self.net, x)
+        if self.run.precision not in AUTOCAST:
+            return self.call.answer(self.net, x)
+        with autocast(self.run.precision, self.device):
+            return self.call.answer(self.net, x).float()
 
     def _outputs(
         self, split: Split, tensors: tuple[torch.Tensor, torch.Tensor] | None

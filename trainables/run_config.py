@@ -39,6 +39,8 @@ EMA_RATES = {"SPlus": 0.999}
 """`ema_rate` where none is given, by the class name of an optimizer that validates with an average of its
 weights over about the last 1/(1 - ema_rate) steps."""
 
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 
 COSTS: tuple[Cost, ...] = get_args(Cost)
@@ -192,7 +194,9 @@ class RunConfig(_Words):
         warmup: linear rise of the learning rate before the schedule: epochs if >= 1, else a fraction
             of `epochs`; 0 for none.
         grad_clip: largest total gradient norm, or None.
-        precision: `fp32`, or `bf16` for autocast.
+        precision: of matrix products and convolutions: `fp32`; `tf32`, on a GPU their inputs cut to 10 bits;
+            `bf16` or `fp16` for autocast, `fp16` with its loss scaled. Weights are float32 in each.
+        deterministic: torch's deterministic algorithms, slower; an operation that has none warns once.
         init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
             or more dimensions.
         metrics: name -> function `f(prediction, target) -> float` of numpy arrays.
@@ -227,7 +231,8 @@ class RunConfig(_Words):
     checkpoint_config: Checkpointing = Checkpointing()
     warmup: float = Field(default=0.0, ge=0)
     grad_clip: float | None = Field(default=None, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
+    deterministic: bool = False
     init: str | None = None
     metrics: dict[Annotated[str, AfterValidator(_free_name)], str] = Field(default_factory=dict)
     costs: tuple[Cost, ...] = ()
