@@ -25,7 +25,7 @@ from raysweep.cluster.nodes import (
     machines_of,
     read_cluster_file,
 )
-from raysweep.cluster.ray_private import bootstrap_address, keep_search_path
+from raysweep.cluster.ray_private import bootstrap_address, keep_search_path, keep_sigterm
 from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
@@ -58,13 +58,14 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
     os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
     environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": str(CLONE)}}
     try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env=environment,
-            job_config=keep_search_path(),
-        )
+        with keep_sigterm():
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env=environment,
+                job_config=keep_search_path(),
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         words = " ".join(str(error).split())[:300]
         raise ClusterError(f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another") from None
@@ -96,6 +97,12 @@ def slots_now(share: TrialShare, limit: int | None) -> int:
         with contextlib.suppress(CannotPlace):
             counts += [] if nodes is None else [nodes.slots(share, limit)]
     return max(counts)
+
+
+def resources_up() -> tuple[int, int]:
+    """CPU cores and GPUs of the nodes that are up now."""
+    machines = list(machines_of(ray.nodes()))
+    return sum(each.cpus for each in machines), sum(each.gpus for each in machines)
 
 
 def _cluster_config() -> dict[str, Any]:

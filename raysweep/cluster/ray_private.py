@@ -5,6 +5,8 @@ tests/cluster/test_ray_private.py holds it against Ray 2.60.0.
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -64,3 +66,12 @@ class JobClient(JobSubmissionClient):  # type: ignore[misc]  # ray ships no type
 
     def _do_request(self, method: str, endpoint: str, **words: Any) -> Any:
         return super()._do_request(method, endpoint, **{"timeout": ANSWER_S, **words})
+
+
+@contextmanager
+def keep_sigterm() -> Iterator[None]:
+    """Let SIGTERM mean after `ray.init` what it meant before: Ray puts a handler of its own in place."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)

@@ -121,7 +121,7 @@ def slots_of(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
     if target.kind != "ray":
         yield slots_here(sweep)
         return
-    from raysweep.cluster.attach import attach_ray
+    from raysweep.cluster.attach import attach_ray, resources_up
     from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers
     from raysweep.preflight.preflight import TrialSlots
 
@@ -136,6 +136,7 @@ def slots_of(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
             sum(each.cpus > 0 for each in nodes.machines),
             partial(rehearse_on_workers, cpu=asked.cpu),
             free_memory_mb,
+            *resources_up(),
         )
 
 
