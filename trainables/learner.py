@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from trainables.averages import AveragedWeights
-from trainables.batches import BatchLoader
+from trainables.batches import BatchLoader, device_budget
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, needs_closure
 from trainables.checkpoint import CheckpointError
 from trainables.criterion_fit import meaning_of
@@ -22,6 +22,7 @@ from trainables.imports import resolve
 from trainables.lr_schedule import Schedule
 from trainables.net_call import NetCall
 from trainables.net_cost import measure
+from trainables.optimizers import DECOMPOSES
 from trainables.plain_state import from_plain, package_of, to_plain
 from trainables.precision import AUTOCAST, LossScaler, autocast
 from trainables.run_config import RunConfig, RunError
@@ -31,6 +32,10 @@ NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter 
 EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
 STATISTICS_ROWS = 4096  # training rows that tell batch norm's statistics to about 2 %
 RAW_LOSS = "val_loss_raw"  # of the trained weights, where val_loss is of their average
+
+
+class LossDiverged(Exception):
+    """The loss of a batch is no number to go on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +70,14 @@ class Learner:
         self.criterion = build_criterion(run, device)
         self.meaning = meaning_of(run, data, self.criterion)
         self.call = NetCall.of(self.net, data, device)
-        self.feed = BatchLoader(part, device, run.batch_size, seed, dtype=self.call.dtype)
+        room = device_budget(device) // len(data.parts)  # folds are trained side by side
+        self.feed = BatchLoader(part, device, run.batch_size, seed, room, dtype=self.call.dtype)
         self.checked = False  # whether outputs were seen to be what the criterion takes
         steps = run.epochs * len(self.feed)
         self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=steps)
         self.averages = AveragedWeights(self.net, self.optimizer)
         self.needs_closure = needs_closure(self.optimizer)
+        self.decomposes = type(self.optimizer).__name__ in DECOMPOSES
         self.scaler = LossScaler(run, device, closure=self.needs_closure)
         self.packages = frozenset({package_of(self.net), package_of(self.optimizer)})
         self.schedule = Schedule(run, self.optimizer, len(self.feed))
@@ -80,7 +87,7 @@ class Learner:
         """Train on every row once, then validate."""
         try:
             train_loss, grad_norm, lr = self._train()
-        except LINALG_ERROR:
+        except (LINALG_ERROR, LossDiverged):
             # Matrix optimizers (SPlus, SOAP) cannot decompose what has overflown: a divergence.
             return self.scores_of_divergence()
         return self.finish_epoch(train_loss, grad_norm, lr)
@@ -249,9 +256,14 @@ class Learner:
             x: inputs (batch, ...).
             y: targets (batch, ...).
             step: number of the batch in its epoch, from 0.
+
+        Raises:
+            LossDiverged: before an optimizer that decomposes matrices is given its gradients.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         loss = self._loss(x, y)
+        if self.decomposes and not math.isfinite(loss.item()):
+            raise LossDiverged
         for parameter in parameters:
             parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
         self.scaler.backward(loss)
