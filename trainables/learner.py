@@ -34,7 +34,7 @@ STATISTICS_ROWS = 4096  # training rows that tell batch norm's statistics to abo
 RAW_LOSS = "val_loss_raw"  # of the trained weights, where val_loss is of their average
 
 
-class LossDiverged(Exception):
+class InvalidLoss(Exception):
     """The loss of a batch is no number to go on from."""
 
 
@@ -87,7 +87,7 @@ class Learner:
         """Train on every row once, then validate."""
         try:
             train_loss, grad_norm, lr = self._train()
-        except (LINALG_ERROR, LossDiverged):
+        except (LINALG_ERROR, InvalidLoss):
             # Matrix optimizers (SPlus, SOAP) cannot decompose what has overflown: a divergence.
             return self.scores_of_divergence()
         return self.finish_epoch(train_loss, grad_norm, lr)
@@ -258,12 +258,12 @@ class Learner:
             step: number of the batch in its epoch, from 0.
 
         Raises:
-            LossDiverged: before an optimizer that decomposes matrices is given its gradients.
+            InvalidLoss: before an optimizer that decomposes matrices is given its gradients.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         loss = self._loss(x, y)
         if self.decomposes and not math.isfinite(loss.item()):
-            raise LossDiverged
+            raise InvalidLoss
         for parameter in parameters:
             parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
         self.scaler.backward(loss)
