@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
@@ -25,13 +26,14 @@ from raysweep.cluster.nodes import (
     machines_of,
     read_cluster_file,
 )
-from raysweep.cluster.ray_private import bootstrap_address, keep_search_path, keep_sigterm
+from raysweep.cluster.ray_private import autoscaler_report, bootstrap_address, keep_search_path, keep_sigterm
 from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
 IN_A_POD = "KUBERNETES_SERVICE_HOST"  # Kubernetes sets it in every container
 NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
+QUIET_S = 30.0  # so long no node is pending: the autoscaler has given up, or has not begun
 LOOK_S = 1.0
 ANSWERS_S = 10.0  # for a connection to a head's port
 
@@ -137,11 +139,15 @@ def refuse_silence(address: str) -> None:
 
 
 def _wait_for(nodes: int, say: Callable[[str], None]) -> None:
-    """Give promised nodes their time to come up."""
-    deadline, told = time.monotonic() + NODES_S, False
+    """Give promised nodes their time to come up, while one of them may be on its way."""
+    deadline, told, quiet_since = time.monotonic() + NODES_S, False, math.inf
     while (up := sum(node["Alive"] for node in ray.nodes())) < nodes:
-        if time.monotonic() > deadline:
-            say(f"{up} of {nodes} nodes are up after {NODES_S:g} s; begins with these")
+        now, report = time.monotonic(), autoscaler_report()
+        coming = report is None or report.pending > 0
+        quiet_since = math.inf if coming else min(quiet_since, now)
+        if now > deadline or now - quiet_since > QUIET_S:
+            failed = f" ({'; '.join(report.failures)})" if report and report.failures else ""
+            say(f"{up} of {nodes} nodes are up{failed}; begins with these, and uses others when they come")
             return
         if not told:
             say(f"{up} of {nodes} nodes are up, waits for the rest")

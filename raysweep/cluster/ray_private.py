@@ -5,14 +5,16 @@ tests/cluster/test_ray_private.py holds it against Ray 2.60.0.
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from ray._private import parameter, services
+from ray._private import parameter, ray_constants, services
+from ray.experimental import internal_kv
 from ray.job_config import JobConfig
 from ray.job_submission import JobSubmissionClient
 
@@ -75,3 +77,37 @@ def keep_sigterm() -> Iterator[None]:
     yield
     if callable(before) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+
+
+class AutoscalerReport(NamedTuple):
+    """What Ray's autoscaler says of nodes that are not up.
+
+    Attributes:
+        pending: nodes that it is bringing up.
+        failures: a line for each node, or kind of node, that did not come.
+    """
+
+    pending: int
+    failures: tuple[str, ...]
+
+
+def autoscaler_report() -> AutoscalerReport | None:
+    """Its newest report; None where no autoscaler of the first generation runs, the one that tells."""
+    status = internal_kv._internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS.encode())
+    report = json.loads(status).get("autoscaler_report") if status else None
+    return None if report is None else parse_report(report)
+
+
+def parse_report(report: Mapping[str, Any]) -> AutoscalerReport:
+    """Ray's `AutoscalerSummary`, as JSON.
+
+    >>> parse_report({"pending_launches": {"gpu": 2}, "failed_nodes": [["10.0.0.7", "gpu"]]})
+    AutoscalerReport(pending=2, failures=('gpu 10.0.0.7 failed',))
+    """
+    pending = len(report.get("pending_nodes") or ()) + sum((report.get("pending_launches") or {}).values())
+    failures = [f"{kind} {address} failed" for address, kind in report.get("failed_nodes") or ()]
+    kinds = (report.get("node_availability_summary") or {}).get("node_availabilities") or {}
+    for kind, availability in kinds.items():
+        if why := availability.get("unavailable_node_information"):
+            failures.append(f"{kind}: {why['description']}")
+    return AutoscalerReport(pending, tuple(failures))
