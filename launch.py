@@ -7,8 +7,10 @@ command answer at once.
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
 import click
 
@@ -37,8 +39,14 @@ def main(args: Sequence[str] | None = None) -> int:
         return ExitCode.INTERRUPTED
 
 
+def _abort(_number: int, _frame: FrameType | None) -> None:
+    """End as after Ctrl-C: a batch system that ends a job by SIGTERM may run it again."""
+    raise KeyboardInterrupt
+
+
 def run_from_shell() -> None:
     """Run the command line of this process and leave it: `python launch.py ...`, or `raysweep ...`."""
+    signal.signal(signal.SIGTERM, _abort)  # until a study runs, which then stops in good order
     gc.set_threshold(100_000, 50, 50)  # imports make no garbage: looking for it is a tenth of their time
     streams = protect_streams()
     code = main()

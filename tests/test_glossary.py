@@ -11,21 +11,21 @@ ROOT = Path(__file__).resolve().parents[1]
 
 PLAIN = frozenset(
     """
-    a access activation affordable answer array await awaiting axis batch bench block broken builder busy
-    by call callback cannot cause change choice classic column command component concurrency continue copy
-    core corrupt created cursor custom damage data default deferred derived difference document dropout
-    early emitter end engine entrant entry epoch error evaluation evidence exact exists exit export extend
-    extension extra fact failed failure far fault field figure file filter finish first fit folder
-    follower forgiving found fusible fusion gathering guard hook idle imported improvement initial input
-    interruption invalid jobs kernel key kill layer leave line linear listener loaded loader location loop
-    matrix missing more name narrowed net never no nobody node norm not noted nothing observer obstacle of
-    op optimizer optuna package pair parameter part pause place position printable problem procedure
-    progress proposed ranked ray reader ready recovered refused region relay reopened replayer request
-    required resolved result resume retries rising rng row running saved scale schedule schema scope
-    screen section selection server set setting share side signal signature so stack stacked started
-    statistics status step stopper storage sum summary table tail time tracking unfit unknown unreachable
-    unreadable unsearchable update value vector view warmup weight winner write
-    display function notebook resumable thread
+    a access activation affordable answer array autoscaler await awaiting axis batch bench block broken
+    builder busy by call callback cannot cause change choice classic client column command component
+    concurrency connection continue copy core corrupt created cursor custom damage data default deferred
+    derived difference distributed document dropout early emitter end engine entrant entry epoch error
+    evaluation evidence exact exists exit export extend extension extra fact failed failure far fault field
+    figure file filter finish first fit folder follower forgiving found fusible fusion gathering guard hook
+    idle imported improvement initial input interruption invalid jobs kernel key kill layer leave line
+    linear listener loaded loader location loop lost matrix missing more name narrowed net never no nobody
+    node norm not noted nothing observer obstacle of op optimizer optuna package pair parameter part pause
+    place position printable problem procedure progress proposed ranked ray reader ready recovered refused
+    region relay reopened replayer request required resolved result resume retries rising rng row running
+    saved scale scaler schedule schema scope screen section selection server set setting shard share side
+    signal signature so stack stacked started statistics status step stopper storage sum summary table tail
+    time tracking unfit unknown unreachable unreadable unsearchable update value vector view warmup weight
+    winner write display function notebook resumable thread
     """.split()  # noqa: SIM905 - to be read, and extended, as a list of words
 )
 ABBREVIATIONS = frozenset(["asha", "fifo", "mlp", "oom", "pbt", "pfl", "rng"])

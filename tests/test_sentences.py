@@ -23,7 +23,7 @@ METHODS = frozenset({"startswith", "endswith", "removeprefix", "removesuffix", "
 PATTERNS = frozenset({"match", "search", "fullmatch", "findall"})
 FOREIGN = {
     "schedulers/tune/ray_private.py": "Ray tells why a worker was lost in words only",
-    "trainables/trial.py": "torch's CPU allocator and CUDA's context tell that memory ran out in words only",
+    "trainables/device.py": "torch's CPU allocator and CUDA's libraries tell of it in words only",
     "raysweep/search/samplers.py": "Optuna's samplers raise one class of error for all that they cannot do",
 }
 """Files that read a sentence of another library, each with the reason: it comes with nothing but words."""

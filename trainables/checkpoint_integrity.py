@@ -50,7 +50,7 @@ def read_verified(directory: str | Path) -> bytes:
         lines = (folder / CHECKSUM).read_text("utf-8").splitlines() or [""]
         for digest, _, name in (line.partition("  ") for line in lines):
             path = folder / (name or STATE)
-            found = hashlib.sha256(content if path.name == STATE else path.read_bytes()).hexdigest()
+            found = hashlib.sha256(content if path == folder / STATE else path.read_bytes()).hexdigest()
             if digest != found:
                 raise CorruptCheckpoint(
                     f"{folder}: the checkpoint is damaged: {path.name} does not fit its checksum"

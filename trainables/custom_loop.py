@@ -5,7 +5,9 @@ It is a generator function with the parameters of `trainables.training.train`,
     def my_train(run, data, *, device, seed): ...
 
 that yields `trainables.training.Epoch`s, numbered 1, 2, 3 and so on. A class of this shape, iterable and
-with `save(directory)` and `load(directory)`, keeps its own checkpoints. A loop without them is run anew,
+with `save(directory)` and `load(directory)`, keeps its own checkpoints. With a parameter `devices` it is
+handed all devices of its trial (`resources_per_trial: {gpu: 2}`), as `trainables.ddp` is, which trains one
+net on several. A loop without checkpoints of its own is run anew,
 unreported, up to the epoch it had reached: slow, yet right.
 
 A function with a parameter `config` is given `train_config`, and yields dictionaries of metrics instead; see
@@ -22,9 +24,11 @@ import torch
 
 from trainables import checkpoint
 from trainables.data import Data, subsample
+from trainables.device import devices_beside
 from trainables.epoch_validation import validate_epoch
 from trainables.function_loop import function_loop
 from trainables.imports import call, resolve, takes
+from trainables.precision import apply_arithmetic
 from trainables.rng_state import RngState
 from trainables.run_config import RunConfig
 from trainables.training import Epoch, Training
@@ -40,6 +44,7 @@ def start_custom_loop(
     Raises:
         RunError: if the run config asks for what cannot be built.
     """
+    apply_arithmetic(run)
     kind = Training if run.train is None else CustomLoop
     return kind(run, data, device=device, seed=seed)
 
@@ -69,7 +74,8 @@ class CustomLoop(Iterator[Epoch]):
                 self.loop = function_loop(run.train, run.train_config)
             else:
                 given = {"device": torch.device(device), "seed": seed}
-                self.loop = call(run.train, run, rows, given=given)
+                offered = {"devices": devices_beside(torch.device(device))}
+                self.loop = call(run.train, run, rows, given=given, offered=offered)
         self.epochs: Iterator[Any] | None = None
         self.number = 0
         self.ended = ""

@@ -1,37 +1,71 @@
-"""The device of a trial: what was allocated to it, or a reason why that cannot be used."""
+"""The device of a trial: what was allocated to it, or why that cannot be used; and how a device fails."""
 
 from __future__ import annotations
+
+import contextlib
+import gc
+import os
 
 import torch
 
 from trainables.run_config import RunError
 
+CONTEXT_MB = 512.0
+"""What a process takes of a GPU beside its tensors (context, kernels, the libraries' handles), MiB; torch's
+cap does not count it."""
+
+OUT_OF_MEMORY = (
+    "can't allocate memory",  # torch's allocator of the CPU
+    "CUDA error: out of memory",
+    "HIP error: out of memory",
+    "_STATUS_ALLOC_FAILED",  # cuBLAS, cuDNN, cuSOLVER, cuSPARSE, cuFFT
+    "ALLOCATION_FAILED",  # cuDNN 9: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "CUBLAS_STATUS_NOT_INITIALIZED",  # no memory for its handle
+    "CUSOLVER_STATUS_NOT_INITIALIZED",
+)
+"""Words of a RuntimeError that says that memory ran out."""
+
+
+def settle_process() -> None:
+    """Settings that every training process has, before its first use of a GPU; the user's own win.
+
+    A trial is a process of one thread: two gain nothing, and disturb its neighbours. Without a workspace of
+    fixed size the matrix products of cuBLAS differ from run to run.
+    """
+    torch.set_num_threads(1)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 
 def device_for(share: float) -> torch.device:
-    """The device for a trial that was given `share` of a GPU; memory is capped at that share.
+    """The device for a trial that was given `share` of a GPU; its memory is capped at that share.
 
-    Whoever places trials shows each only its own GPU (CUDA_VISIBLE_DEVICES), so it is always cuda:0.
+    Whoever places trials shows each only its own GPUs (CUDA_VISIBLE_DEVICES), so its first is always cuda:0.
+    A trial with several whole GPUs gets the first here, and all of them by `devices_beside`.
 
     Raises:
-        RunError: if there is a share but no CUDA: never a silent run on the CPU.
+        RunError: if there is a share but no GPU that torch can use: never a silent run on the CPU.
 
     >>> device_for(0)
     device(type='cpu')
     """
     if share <= 0:
         return torch.device("cpu")
-    if torch.version.cuda is None:
+    if torch.version.cuda is None and torch.version.hip is None:
         raise RunError(
-            f"the trial was given {share:g} GPU, but torch {torch.__version__} is built without CUDA; "
-            "install the CUDA build of torch on every node"
+            f"the trial was given {share:g} GPU, but torch {torch.__version__} is built without CUDA or ROCm"
+            "; install the build of torch for your GPUs on every node"
         )
     if not torch.cuda.is_available():
         raise RunError(
-            f"the trial was given {share:g} GPU, but torch {torch.__version__} sees no CUDA device; "
-            "look at nvidia-smi and CUDA_VISIBLE_DEVICES on that node"
+            f"the trial was given {share:g} GPU, but torch {torch.__version__} sees no GPU; "
+            "look at nvidia-smi (rocm-smi) and CUDA_VISIBLE_DEVICES on that node"
         )
     device = torch.device("cuda:0")
-    torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
+    if share < 1:
+        total_mb = torch.cuda.get_device_properties(device).total_memory / 2**20
+        torch.cuda.set_per_process_memory_fraction(memory_cap(share, total_mb), device)
+    else:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
     torch.cuda.reset_peak_memory_stats(device)
     # One algorithm for one shape, every time: what bit-equal curves need.
     torch.backends.cudnn.deterministic = True
@@ -39,9 +73,91 @@ def device_for(share: float) -> torch.device:
     return device
 
 
+def devices_beside(device: torch.device) -> list[torch.device]:
+    """All devices of the trial that was given this one: every GPU that its process is shown, or the CPU.
+
+    >>> devices_beside(torch.device("cpu"))
+    [device(type='cpu')]
+    """
+    if device.type != "cuda":
+        return [device]
+    return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+
+
+def memory_cap(share: float, total_mb: float) -> float:
+    """The fraction of a GPU that a process's tensors may take to keep to its share with its context.
+
+    Args:
+        share: of the GPU, in (0, 1).
+        total_mb: memory of the whole GPU, MiB.
+
+    Raises:
+        RunError: if the share holds no more than the context.
+
+    >>> memory_cap(0.25, 16384)
+    0.21875
+    """
+    if share * total_mb <= CONTEXT_MB:
+        raise RunError(
+            f"a share of {share:g} of a GPU with {total_mb:.0f} MiB is {share * total_mb:.0f} MiB, and a "
+            f"process takes {CONTEXT_MB:.0f} MiB before its first tensor; give each trial a larger share"
+        )
+    return share - CONTEXT_MB / total_mb
+
+
+def is_lost(device: torch.device) -> bool:
+    """Whether an earlier error (a failed assertion, an illegal address, an XID) has left a GPU unusable.
+
+    Every later call of the process fails then, whatever it asks for; a new process can use the GPU.
+    """
+    if device.type != "cuda" or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: but for its own allocator's, torch says so only in words.
+
+    >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
+    True
+    """
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in OUT_OF_MEMORY)
+
+
+def free_memory() -> None:
+    """Give back the GPU memory that nobody refers to any more; never raises.
+
+    On the CPU what is unreachable is collected in its own time: a full collection here would cost a
+    short trial a third of its length.
+    """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+        with contextlib.suppress(RuntimeError):  # the GPU is lost: whoever runs trials here asks `is_lost`
+            torch.cuda.empty_cache()
+
+
+def process_facts(device: torch.device) -> dict[str, str]:
+    """What a result cannot show of the process it comes from: its torch, and the name of its GPU or ""."""
+    name = ""
+    if device.type == "cuda":
+        with contextlib.suppress(RuntimeError):  # the GPU is lost
+            name = torch.cuda.get_device_name(device)
+    return {"torch": str(torch.__version__), "gpu": name}
+
+
 def utilisation(device: torch.device) -> float | None:
-    """Percent of time the GPU was busy of late, or None where NVIDIA's library cannot tell."""
+    """Percent of time the GPU was busy of late, or None where its driver cannot tell.
+
+    A figure beside the training: whatever NVIDIA's or AMD's library raises (slices of MIG, vGPU, WSL, a
+    lost GPU) is no reason to end a trial.
+    """
     try:
         return float(torch.cuda.utilization(device))
-    except (ImportError, RuntimeError):  # no nvidia-ml-py, or a driver without it (MIG, WSL)
+    except Exception:
         return None

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from trainables.averages import AveragedWeights
-from trainables.batches import BatchLoader
+from trainables.batches import BatchLoader, device_budget
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, needs_closure
 from trainables.checkpoint import CheckpointError
 from trainables.criterion_fit import meaning_of
@@ -23,7 +23,9 @@ from trainables.lr_schedule import Schedule
 from trainables.named_metrics import call_metric
 from trainables.net_call import NetCall
 from trainables.net_cost import measure
+from trainables.optimizers import DECOMPOSES
 from trainables.plain_state import from_plain, package_of, to_plain
+from trainables.precision import AUTOCAST, LossScaler, autocast
 from trainables.run_config import RunConfig, RunError
 
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
@@ -31,6 +33,10 @@ NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter 
 EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
 STATISTICS_ROWS = 4096  # training rows that tell batch norm's statistics to about 2 %
 RAW_LOSS = "val_loss_raw"  # of the trained weights, where val_loss is of their average
+
+
+class InvalidLoss(Exception):
+    """The loss of a batch is no number to go on from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +71,15 @@ class Learner:
         self.criterion = build_criterion(run, device)
         self.meaning = meaning_of(run, data, self.criterion)
         self.call = NetCall.of(self.net, data, device)
-        self.feed = BatchLoader(part, device, run.batch_size, seed, dtype=self.call.dtype)
+        room = device_budget(device) // len(data.parts)  # folds are trained side by side
+        self.feed = BatchLoader(part, device, run.batch_size, seed, room, dtype=self.call.dtype)
         self.checked = False  # whether outputs were seen to be what the criterion takes
         steps = run.epochs * len(self.feed)
         self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=steps)
         self.averages = AveragedWeights(self.net, self.optimizer)
         self.needs_closure = needs_closure(self.optimizer)
+        self.decomposes = type(self.optimizer).__name__ in DECOMPOSES
+        self.scaler = LossScaler(run, device, closure=self.needs_closure)
         self.packages = frozenset({package_of(self.net), package_of(self.optimizer)})
         self.schedule = Schedule(run, self.optimizer, len(self.feed))
         self.sizes = torch.tensor(self.feed.sizes, dtype=torch.float64, device=device)
@@ -79,7 +88,7 @@ class Learner:
         """Train on every row once, then validate."""
         try:
             train_loss, grad_norm, lr = self._train()
-        except LINALG_ERROR:
+        except (LINALG_ERROR, InvalidLoss):
             # Matrix optimizers (SPlus, SOAP) cannot decompose what has overflown: a divergence.
             return self.scores_of_divergence()
         return self.finish_epoch(train_loss, grad_norm, lr)
@@ -159,6 +168,7 @@ class Learner:
             "optimizer": to_plain(self._optimizer_state(), self.packages, f"optimizer: {self.run.optimizer}"),
             "schedule": self.schedule.state_dict(),
             "order": self.feed.generator.get_state(),
+            "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any], made_by: RunConfig) -> None:
@@ -178,6 +188,7 @@ class Learner:
             reasons = " ".join(str(error).split())
             raise CheckpointError(f"the checkpoint is of another net: {reasons[:300]}") from error
         self.feed.generator.set_state(state["order"])
+        self.scaler.load_state_dict(state.get("scaler", {}))
         saved = self._with_settings(from_plain(state["optimizer"], self.packages))
         if made_by == self.run:
             self.optimizer.load_state_dict(saved)
@@ -223,7 +234,7 @@ class Learner:
     def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """One step of the optimizer, by the gradients that are there; `x`, `y` are the batch they are of."""
         if not self.needs_closure:
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
             return
 
         def closure() -> torch.Tensor:
@@ -246,12 +257,18 @@ class Learner:
             x: inputs (batch, ...).
             y: targets (batch, ...).
             step: number of the batch in its epoch, from 0.
+
+        Raises:
+            InvalidLoss: before an optimizer that decomposes matrices is given its gradients.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         loss = self._loss(x, y)
+        if self.decomposes and not math.isfinite(loss.item()):
+            raise InvalidLoss
         for parameter in parameters:
             parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.scaler.backward(loss)
+        self.scaler.unscale(self.optimizer)
         norm = None
         if self.run.grad_clip is not None:
             norm = nn.utils.clip_grad_norm_(parameters, self.run.grad_clip)
@@ -322,10 +339,10 @@ class Learner:
 
     def _answer(self, x: torch.Tensor) -> torch.Tensor:
         """The net's outputs in the run's precision, as float32."""
-        if self.run.precision == "bf16":
-            with torch.autocast(self.device.type, torch.bfloat16):
-                return self.call.answer(self.net, x).float()
-        return self.call.answer(self.net, x)
+        if self.run.precision not in AUTOCAST:
+            return self.call.answer(self.net, x)
+        with autocast(self.run.precision, self.device):
+            return self.call.answer(self.net, x).float()
 
     def _outputs(
         self, split: Split, tensors: tuple[torch.Tensor, torch.Tensor] | None

@@ -26,6 +26,7 @@ from trainables.frames import READING
 from trainables.imports import CLONE, add_paths
 from trainables.net_call import NetCall
 from trainables.outputs import OutputMeaning
+from trainables.precision import autocast
 from trainables.run_config import RunConfig, RunError, settings_at
 from trainables.table import target_values
 
@@ -206,7 +207,7 @@ class Model:
     def _outputs(self, inputs: np.ndarray) -> torch.Tensor:
         """What the net says, float32, (rows, outputs, ...)."""
         answers = []
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=self.run.precision == "bf16"):
+        with torch.no_grad(), autocast(self.run.precision, torch.device("cpu")):
             for start in range(0, len(inputs), BATCH):
                 rows = torch.tensor(inputs[start : start + BATCH], dtype=self.call.dtype)
                 answers.append(self.call.answer(self.net, rows).float())

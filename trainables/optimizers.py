@@ -11,6 +11,14 @@ LIBRARIES = ("torch", "pytorch_optimizer")
 CLOSURES = frozenset({"AliG", "BSAM", "FriendlySAM", "LBFGS", "LookSAM", "SAM", "WSAM"})
 """Classes whose `step` computes the loss anew, once or more."""
 
+DECOMPOSES = frozenset(
+    """
+    Alice APOLLO Conda DASH Fira GaLore Kron LoRARite RACS SaRA ScalableShampoo Shampoo SOAP SPlus
+    """.split()  # noqa: SIM905 - a list of words to be read
+)
+"""Classes that decompose matrices of gradients. Of a NaN a CPU's decomposition is something finite, and a
+GPU's an error that may cost the process its GPU."""
+
 WRAPPED = ("optimizer", "base_optimizer")
 """Parameters that take another optimizer's class: in a sweep file, its dotted path."""
 

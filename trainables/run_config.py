@@ -46,6 +46,8 @@ EMA_RATES = {"SPlus": 0.999}
 """`ema_rate` where none is given, by the class name of an optimizer that validates with an average of its
 weights over about the last 1/(1 - ema_rate) steps."""
 
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 
 COSTS: tuple[Cost, ...] = get_args(Cost)
@@ -74,7 +76,7 @@ RESERVED_METRICS = frozenset(
     (
         *OUR_METRICS,
         *COSTS,
-        *("epoch", "outcome", "reason", "error", "unsaved"),
+        *("epoch", "outcome", "reason", "error", "unsaved", "process"),
         *("predicted_final", "predicted_low", "predicted_high", "predicted_chance"),
         # Ray's, ray.tune.result
         *("done", "should_checkpoint", "training_iteration", "config", "experiment_tag", "trial_id"),
@@ -261,7 +263,9 @@ class RunConfig(_Words):
         warmup: linear rise of the learning rate before the schedule: epochs if >= 1, else a fraction
             of `epochs`; 0 for none.
         grad_clip: largest total gradient norm, or None.
-        precision: `fp32`, or `bf16` for autocast.
+        precision: of matrix products and convolutions: `fp32`; `tf32`, on a GPU their inputs cut to 10 bits;
+            `bf16` or `fp16` for autocast, `fp16` with its loss scaled. Weights are float32 in each.
+        deterministic: torch's deterministic algorithms, slower; an operation that has none warns once.
         init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
             or more dimensions.
         metrics: name -> function `f(y_true, y_pred) -> float` of numpy arrays, as in scikit-learn (`y_score`
@@ -300,7 +304,8 @@ class RunConfig(_Words):
     checkpoint_config: Checkpointing = Checkpointing()
     warmup: float = Field(default=0.0, ge=0)
     grad_clip: float | None = Field(default=None, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
+    deterministic: bool = False
     init: str | None = None
     metrics: dict[Annotated[str, AfterValidator(_free_name)], Annotated[str, AfterValidator(_whole_path)]] = (
         Field(default_factory=dict)

@@ -38,6 +38,10 @@ class Termination:
         if threading.current_thread() is threading.main_thread():
             self._former = signal.signal(signal.SIGTERM, self._handle)
 
+    def request(self) -> None:
+        """Have the process leave, as a SIGTERM would; where that is not taken over, nothing."""
+        self.requested = self._former is not None
+
     @contextmanager
     def held_off(self) -> Iterator[None]:
         """Within this block the process stays, whatever the signal: a step, a save."""

@@ -5,7 +5,6 @@ Nothing here knows Ray (`trainables.tune` does): a config in, results out, whate
 
 from __future__ import annotations
 
-import gc
 import math
 import resource
 import time
@@ -18,7 +17,14 @@ import torch
 from trainables.checkpoint_integrity import DISK_REFUSES, CheckpointError, CorruptCheckpoint
 from trainables.custom_loop import CustomLoop, start_custom_loop
 from trainables.data import Data, load, origin
-from trainables.device import device_for, utilisation
+from trainables.device import (
+    device_for,
+    free_memory,
+    is_lost,
+    is_out_of_memory,
+    settle_process,
+    utilisation,
+)
 from trainables.imports import add_paths
 from trainables.process_state import ProcessState
 from trainables.run_config import RunConfig, RunError, read
@@ -49,7 +55,8 @@ class Trial:
     wants_checkpoint: bool  # after the last step
 
     def __init__(self, data: Data | None = None) -> None:
-        torch.set_num_threads(1)  # a trial is a process of one thread: two gain nothing, and disturb
+        settle_process()
+        self.device = torch.device("cpu")
         self.given = data
         self.own: Data | None = None  # loaded by this process
         self.training = None
@@ -70,7 +77,7 @@ class Trial:
         self.device = torch.device("cpu")
         self.alone = "trial" not in config
         self.saved_at = time.monotonic()
-        _free()
+        free_memory()
         try:
             paths = config.get("import_paths") or ()
             add_paths(paths)
@@ -141,6 +148,11 @@ class Trial:
         except USER_ERRORS as error:
             self._ends_by(error)
             return {}
+
+    @property
+    def device_lost(self) -> bool:
+        """Whether its GPU is of no use to this process any more: the next trial needs another process."""
+        return is_lost(self.device)
 
     def close(self) -> None:
         """Let go of all that the training held."""
@@ -220,13 +232,13 @@ class Trial:
     def _ends_by(self, error: BaseException) -> None:
         """Keep an error as the trial's outcome, and let go of all it held."""
         self.outcome = {
-            "outcome": "oom" if _out_of_memory(error) else "failed",
+            "outcome": "oom" if is_out_of_memory(error) else "failed",
             "reason": _one_line(error),
             "error": "".join(traceback.format_exception(error)),
         }
         traceback.clear_frames(error.__traceback__)  # its frames would keep tensors alive
         self.close()
-        _free()
+        free_memory()
 
     def _outcome_result(self) -> dict[str, Any]:
         """The outcome, with a value for every metric that a scheduler or searcher may look for."""
@@ -236,26 +248,10 @@ class Trial:
         return result | ({"done": True} if self.alone else {})
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: torch's CPU allocator and CUDA's context say so only in words."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    words = ("can't allocate memory", "CUDA error: out of memory")
-    return isinstance(error, RuntimeError) and any(each in str(error) for each in words)
-
-
 def _one_line(error: BaseException) -> str:
-    """What an error says, in one line of readable length."""
-    text = " ".join(str(error).split())[:500]
+    """What an error says, in one line of readable length; of a GPU's, without its advice on debugging."""
+    said = str(error).strip()
+    if isinstance(error, torch.AcceleratorError):
+        said = said.partition("\n")[0]
+    text = " ".join(said.split())[:500]
     return text if isinstance(error, (RunError, CheckpointError)) else f"{type(error).__name__}: {text}"
-
-
-def _free() -> None:
-    """Give back the GPU memory that nobody refers to any more.
-
-    On the CPU what is unreachable is collected in its own time: a full collection here would cost a
-    short trial a third of its length.
-    """
-    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        gc.collect()
-        torch.cuda.empty_cache()

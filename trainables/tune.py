@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no types
     """Trains one epoch per step; whatever goes wrong is an outcome, never an exception.
 
+    The first result of a trial in a process also says what that runs with: `process`, a dict of its `torch`
+    version and its `gpu` ("" for none).
+
     A result is an epoch (`epoch`, `val_loss`, `train_loss`, `lr`, `grad_norm`, `epoch_s`, the metrics,
     `peak_memory_mb`, and on a GPU `gpu_utilisation`), or it carries an `outcome`: "failed", "oom" or
     "diverged" with `reason` (one line) and `error` (the traceback), or "completed" when the trial's own
@@ -42,7 +45,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     `trainables.checkpoint_integrity.CorruptCheckpoint`.
 
     A process that gets a SIGTERM finishes the step it is at, asks for a checkpoint with its result, and
-    leaves when it is called after that (`trainables.termination`): to Ray its trial has lost its worker.
+    leaves when it is called after that (`trainables.termination`): to Ray its trial has lost its worker. So
+    does one whose GPU an error has left unusable, once it has told of it: no later trial fails for that.
 
     Where a service says what to try `first`, each process takes one step of that before its first trial, and
     raises `trainables.first_step_failed.FirstStepFailed` if it does not go well.
@@ -50,6 +54,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     trial: Trial
     unsaved = ""
+    _untold = True  # where the trial runs
     _termination: Termination
     _progress = False  # since the last checkpoint
     _first: dict[str, Any] | None = None
@@ -75,10 +80,10 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Become another trial in the same process; the data stay."""
-        if self._termination.requested:
+        if self._termination.requested or self.trial.device_lost:
             self._termination.leave()
         self._last_result = None  # ray's, and it would show the former trial's result
-        self._progress = False
+        self._progress, self._untold = False, True
         self._due = (new_config, _gpu_share())
         return True
 
@@ -96,8 +101,14 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
                 self._first = None
             result = self._built().step()
             self._progress = True
+            if self.trial.outcome is not None and self.trial.device_lost:
+                self._termination.request()
         if self.unsaved:
             result, self.unsaved = result | {"unsaved": self.unsaved}, ""
+        if self._untold:
+            from trainables.device import process_facts
+
+            result, self._untold = result | {"process": process_facts(self.trial.device)}, False
         saves = self.trial.wants_checkpoint or (self._termination.requested and self.trial.outcome is None)
         return result | ({tune.result.SHOULD_CHECKPOINT: True} if saves else {})
 

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 
 from raysweep.cluster.embedded import QUIET
 from raysweep.cluster.errors import ClusterError
-from raysweep.cluster.nodes import Nodes, available_nodes, declared_nodes, machines_of, read_cluster_file
-from raysweep.cluster.ray_private import bootstrap_address, keep_search_path
+from raysweep.cluster.machine import CannotPlace
+from raysweep.cluster.nodes import (
+    Nodes,
+    TrialShare,
+    available_nodes,
+    declared_nodes,
+    machines_of,
+    read_cluster_file,
+)
+from raysweep.cluster.ray_private import autoscaler_report, bootstrap_address, keep_search_path, keep_sigterm
 from raysweep.cluster.target import Target
 from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
+IN_A_POD = "KUBERNETES_SERVICE_HOST"  # Kubernetes sets it in every container
 NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
+QUIET_S = 30.0  # so long no node is pending: the autoscaler has given up, or has not begun
 LOOK_S = 1.0
 ANSWERS_S = 10.0  # for a connection to a head's port
 
@@ -48,29 +60,29 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
     """
     if ray.is_initialized():
         with quiet_ray(), quiet_log():
-            yield Nodes(tuple(machines_of(ray.nodes())), len(ray.nodes()))
+            yield _nodes_up(_cluster_config())
         return
     refuse_silence(address)
     environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": str(CLONE)}}
     with quiet_ray():
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                runtime_env=environment,
-                job_config=keep_search_path(),
-            )
+            with keep_sigterm():
+                ray.init(
+                    address=address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env=environment,
+                    job_config=keep_search_path(),
+                )
         except (ConnectionError, RuntimeError, ValueError) as error:
             words = " ".join(str(error).split())[:300]
             what = f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another"
             raise ClusterError(what) from None
         try:
-            file = BOOTSTRAP.expanduser()
-            config = read_cluster_file(file) if file.is_file() else {}
+            config = _cluster_config()
             if config:
                 _wait_for(declared_nodes(config), say)
-            yield available_nodes(config) or Nodes(tuple(machines_of(ray.nodes())), len(ray.nodes()))
+            yield available_nodes(config) or _nodes_up(config)
         finally:
             ray.shutdown()
 
@@ -107,6 +119,42 @@ def quiet_ray() -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
+def slots_now(share: TrialShare, limit: int | None) -> int:
+    """Trials that the Ray of this process has, or can be given, room for at this moment; one at least.
+
+    Its autoscaler's limits are read anew (`ray up` may have changed them), and nodes count that somebody
+    has joined to it by hand.
+
+    Args:
+        share: of one trial.
+        limit: `max_concurrent_trials` of the sweep.
+    """
+    config = _cluster_config()
+    counts = [1]
+    for nodes in (available_nodes(config), _nodes_up(config)):
+        with contextlib.suppress(CannotPlace):
+            counts += [] if nodes is None else [nodes.slots(share, limit)]
+    return max(counts)
+
+
+def resources_up() -> tuple[int, int]:
+    """CPU cores and GPUs of the nodes that are up now."""
+    machines = list(machines_of(ray.nodes()))
+    return sum(each.cpus for each in machines), sum(each.gpus for each in machines)
+
+
+def _cluster_config() -> dict[str, Any]:
+    file = BOOTSTRAP.expanduser()
+    return read_cluster_file(file) if file.is_file() else {}
+
+
+def _nodes_up(config: Mapping[str, Any]) -> Nodes:
+    """The nodes that are up; without a cluster file, in a pod or on a head without cores, more may come."""
+    machines = tuple(machines_of(ray.nodes()))
+    grows = not config and (IN_A_POD in os.environ or not any(node.cpus for node in machines))
+    return Nodes(machines, len(machines), may_grow=grows)
+
+
 def refuse_silence(address: str) -> None:
     """Ask the port of a Ray first: Ray itself would ask one that does not answer for a quarter of an hour.
 
@@ -127,11 +175,15 @@ def refuse_silence(address: str) -> None:
 
 
 def _wait_for(nodes: int, say: Callable[[str], None]) -> None:
-    """Give promised nodes their time to come up."""
-    deadline, told = time.monotonic() + NODES_S, False
+    """Give promised nodes their time to come up, while one of them may be on its way."""
+    deadline, told, quiet_since = time.monotonic() + NODES_S, False, math.inf
     while (up := sum(node["Alive"] for node in ray.nodes())) < nodes:
-        if time.monotonic() > deadline:
-            say(f"{up} of {nodes} nodes are up after {NODES_S:g} s; begins with these")
+        now, report = time.monotonic(), autoscaler_report()
+        coming = report is None or report.pending > 0
+        quiet_since = math.inf if coming else min(quiet_since, now)
+        if now > deadline or now - quiet_since > QUIET_S:
+            failed = f" ({'; '.join(report.failures)})" if report and report.failures else ""
+            say(f"{up} of {nodes} nodes are up{failed}; begins with these, and uses others when they come")
             return
         if not told:
             say(f"{up} of {nodes} nodes are up, waits for the rest")

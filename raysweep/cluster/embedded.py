@@ -15,7 +15,7 @@ import ray
 
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import Machine, this_machine
-from raysweep.cluster.ray_private import keep_search_path, without_monitors
+from raysweep.cluster.ray_private import keep_search_path, keep_sigterm, without_monitors
 from trainables.imports import CLONE
 
 SOCKET_PATH = 107  # bytes of a Unix socket's path (Linux; Ray checks it)
@@ -26,7 +26,6 @@ ERROR_LINE = re.compile(r"^\[[^]]* [EF] \d+ \d+\] \(\w+\) \S+: (.*?)(?: /\S*\(\+
 QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent output engine
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or every actor without a GPU prints a FutureWarning
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # or matrix products on a GPU differ from run to run
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the working directory, on workers too
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # what a process says that is no longer listened to
     "RAY_usage_stats_enabled": "0",
@@ -86,7 +85,7 @@ def _start(temp: Path) -> None:
     """
     for tries_left in (1, 0):
         try:
-            with without_monitors():
+            with without_monitors(), keep_sigterm():
                 ray.init(
                     address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
                     num_cpus=this_machine().cpus,

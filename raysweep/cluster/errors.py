@@ -9,3 +9,7 @@ class ClusterError(RaysweepError):
     """A cluster cannot be reached, refuses us or cannot do what is asked; one line, with what to do."""
 
     exit_code = ExitCode.UNREACHABLE
+
+
+class ConnectionLost(ClusterError):
+    """A cluster that answered before does not answer any more."""

@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
 import requests
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.job_submission import JobStatus
 
-from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.errors import ClusterError, ConnectionLost
+from raysweep.cluster.ray_private import JobClient
 from raysweep.cluster.target import Target
 from raysweep.cluster.token import TOKEN_FILE, find_token
 from raysweep.cluster.tunnel import tunnel
@@ -91,7 +93,7 @@ class Jobs:
     def __init__(self, url: str, token: str | None) -> None:
         headers = {"Authorization": f"Bearer {token}"} if token else None
         try:
-            self._client = JobSubmissionClient(url, headers=headers)
+            self._client = JobClient(url, headers=headers)
             for name in CHATTY:
                 logging.getLogger(name).setLevel(logging.WARNING)
             self._client.list_jobs()  # the version is told to anybody, the jobs are not
@@ -112,6 +114,7 @@ class Jobs:
         project: Path,
         say: Callable[[str], None],
         include: Sequence[str] = (),
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> str:
         """Send the working tree and start `launch.py ARGUMENTS` on the head.
 
@@ -122,6 +125,7 @@ class Jobs:
             project: the working directory.
             say: told the size of what is sent, and what is not.
             include: files that are sent whatever they are.
+            environment: variables of the job and its workers.
 
         Returns:
             The job's id.
@@ -140,6 +144,7 @@ class Jobs:
                         "env_vars": {
                             "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_GRACE_S),
                             "PYTHONUNBUFFERED": "1",
+                            **environment,
                         },
                     },
                     metadata={"kind": KIND, "study": study, "user": getpass.getuser(), "command": command},
@@ -150,7 +155,8 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """All jobs that are sweeps, oldest first."""
-        found = [_job(details) for details in self._client.list_jobs()]
+        with _lost_connection_is_told():
+            found = [_job(details) for details in self._client.list_jobs()]
         return sorted((job for job in found if job), key=lambda job: job.started_at)
 
     def of(self, study: str) -> list[Job]:
@@ -172,7 +178,8 @@ class Jobs:
 
     def log(self, job: str) -> str:
         """All that the job has printed."""
-        text: str = self._client.get_job_logs(job)
+        with _lost_connection_is_told():
+            text: str = self._client.get_job_logs(job)
         return text
 
     def follow(self, job: str, write: Callable[[str], None], seen: int = 0) -> tuple[Job, int]:
@@ -193,17 +200,18 @@ class Jobs:
             try:
                 seen = asyncio.run(self._tail(job, write, seen))
                 now = self.find(job)
-            except LOST as error:
+                rest = self.log(job)[seen:] if now.over else ""
+            except (ConnectionLost, *LOST) as error:
                 raise Interruption(_last_line(error), getattr(error, "seen", seen)) from error
             if now.over:
-                rest = self.log(job)[seen:]
                 write(rest)
                 return now, seen + len(rest)
             time.sleep(AGAIN_S[0])  # a tail may end while the job runs (ray #57002)
 
     def stop(self, job: str) -> None:
         """Ask it to stop in good order; Ray kills it STOP_GRACE_S later."""
-        self._client.stop_job(job)
+        with _lost_connection_is_told():
+            self._client.stop_job(job)
 
     async def _tail(self, job: str, write: Callable[[str], None], seen: int) -> int:
         at = 0
@@ -293,6 +301,17 @@ def _job(details: Any) -> Job | None:
         command=words.get("command", details.entrypoint),
         message=details.message or "",
     )
+
+
+@contextmanager
+def _lost_connection_is_told() -> Iterator[None]:
+    """Raise ConnectionLost where a connection breaks while something is asked."""
+    try:
+        yield
+    except LOST as error:
+        raise ConnectionLost(
+            f"the connection to the cluster was lost ({_last_line(error)}); what runs there goes on"
+        ) from None
 
 
 def _last_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +21,25 @@ class Nodes:
     Attributes:
         machines: each node's cores and GPUs.
         promised: how many nodes should be up before trials start.
+        may_grow: whether larger or more machines may come than are known here (an autoscaler whose limits
+            nobody tells us, as KubeRay's).
     """
 
     machines: tuple[Machine, ...]
     promised: int = 0
+    may_grow: bool = False
 
     def gpu_share(self, asked: float | None) -> float:
-        """GPUs of a trial: what was asked, else one whole GPU where there are any, else none."""
+        """GPUs of a trial: what was asked, else one whole GPU where there are any, else none.
+
+        Raises:
+            CannotPlace: if nothing was asked, and no machine for trials is known yet.
+        """
+        if asked is None and self.may_grow and not any(node.cpus or node.gpus for node in self.machines):
+            raise CannotPlace(
+                "resources_per_trial.gpu: no node for trials is up yet, and nothing says whether those that "
+                "come have GPUs; set it to the GPUs of one trial, or to 0"
+            )
         return Machine(0, max((node.gpus for node in self.machines), default=0)).gpu_share(asked)
 
     def share_after_oom(self, asked: ResourceRequest) -> dict[str, float] | None:
@@ -37,6 +50,8 @@ class Nodes:
     def slots(self, asked: ResourceRequest, limit: int | None = None) -> int:
         """How many trials run at once on all nodes, and no more than `limit`.
 
+        Where nodes may come that are not known, `limit` trials: what is asked of the autoscaler.
+
         Raises:
             CannotPlace: if no node could ever hold one trial.
 
@@ -44,13 +59,16 @@ class Nodes:
         >>> Nodes((Machine(2, 0), Machine(8, 1), Machine(8, 1))).slots(SimpleNamespace(cpu=4, gpu=0.5))
         4
         """
-        share = _Share(asked.cpu, self.gpu_share(asked.gpu))
-        fits = 0
-        for node in self.machines:
-            try:
-                fits += node.slots(share)
-            except CannotPlace:
-                continue
+        share = TrialShare(asked.cpu, self.gpu_share(asked.gpu))
+        if self.may_grow and limit is not None:
+            return limit
+        fits = self.fitting(share)
+        if fits < 1 and self.may_grow:
+            raise CannotPlace(
+                f"resources_per_trial: a trial asks for {asked.cpu:g} CPU and {share.gpu:g} GPU, and none of "
+                f"the {len(self.machines)} nodes that are up has room for one; set max_concurrent_trials to "
+                "the trials that the autoscaler is to be asked for"
+            )
         if fits < 1:
             largest = max(self.machines, key=lambda node: (node.gpus, node.cpus), default=Machine(0, 0))
             raise CannotPlace(
@@ -60,9 +78,17 @@ class Nodes:
             )
         return fits if limit is None else min(fits, limit)
 
+    def fitting(self, asked: ResourceRequest) -> int:
+        """Trials of a decided GPU share that the nodes hold, each node by itself; 0 if none does."""
+        fits = 0
+        for node in self.machines:
+            with contextlib.suppress(CannotPlace):
+                fits += node.slots(asked)
+        return fits
+
 
 @dataclass(frozen=True, slots=True)
-class _Share:
+class TrialShare:
     """Resources of one trial, its GPU share decided."""
 
     cpu: float

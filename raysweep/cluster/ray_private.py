@@ -1,17 +1,24 @@
-"""What the embedded Ray leans on inside Ray that has no public name.
+"""What the embedded Ray and the client of its jobs lean on inside Ray that has no public name.
 
 tests/cluster/test_ray_private.py holds it against Ray 2.60.0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import signal
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from ray._private import parameter, services
+from ray._private import parameter, ray_constants, services
+from ray.experimental import internal_kv
 from ray.job_config import JobConfig
+from ray.job_submission import JobSubmissionClient
+
+ANSWER_S = 30.0  # between two bytes of a head's answer; a log is sent in one
 
 
 @contextmanager
@@ -54,3 +61,53 @@ def keep_search_path() -> JobConfig:
     config = JobConfig()
     config._py_driver_sys_path = _NoFolders()
     return config
+
+
+class JobClient(JobSubmissionClient):  # type: ignore[misc]  # ray ships no types
+    """Ray's client, which does not wait for ever for a head that accepts a connection and says nothing."""
+
+    def _do_request(self, method: str, endpoint: str, **words: Any) -> Any:
+        return super()._do_request(method, endpoint, **{"timeout": ANSWER_S, **words})
+
+
+@contextmanager
+def keep_sigterm() -> Iterator[None]:
+    """Let SIGTERM mean after `ray.init` what it meant before: Ray puts a handler of its own in place."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(before) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+
+
+class AutoscalerReport(NamedTuple):
+    """What Ray's autoscaler says of nodes that are not up.
+
+    Attributes:
+        pending: nodes that it is bringing up.
+        failures: a line for each node, or kind of node, that did not come.
+    """
+
+    pending: int
+    failures: tuple[str, ...]
+
+
+def autoscaler_report() -> AutoscalerReport | None:
+    """Its newest report; None where no autoscaler of the first generation runs, the one that tells."""
+    status = internal_kv._internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS.encode())
+    report = json.loads(status).get("autoscaler_report") if status else None
+    return None if report is None else parse_report(report)
+
+
+def parse_report(report: Mapping[str, Any]) -> AutoscalerReport:
+    """Ray's `AutoscalerSummary`, as JSON.
+
+    >>> parse_report({"pending_launches": {"gpu": 2}, "failed_nodes": [["10.0.0.7", "gpu"]]})
+    AutoscalerReport(pending=2, failures=('gpu 10.0.0.7 failed',))
+    """
+    pending = len(report.get("pending_nodes") or ()) + sum((report.get("pending_launches") or {}).values())
+    failures = [f"{kind} {address} failed" for address, kind in report.get("failed_nodes") or ()]
+    kinds = (report.get("node_availability_summary") or {}).get("node_availabilities") or {}
+    for kind, availability in kinds.items():
+        if why := availability.get("unavailable_node_information"):
+            failures.append(f"{kind}: {why['description']}")
+    return AutoscalerReport(pending, tuple(failures))

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,11 +29,27 @@ def offers(target: Target) -> Nodes | None:
     return available_nodes(read_cluster_file(Path(target.where))) if target.kind == "cluster" else None
 
 
-def send(target: Target, study: str, arguments: Sequence[str], *, clone: Path, say: Say) -> str:
-    """Submit `launch.py ARGUMENTS` as a job on a study; the job's id."""
+def send(
+    target: Target,
+    study: str,
+    arguments: Sequence[str],
+    *,
+    clone: Path,
+    say: Say,
+    environment: Mapping[str, str],
+) -> str:
+    """Submit `launch.py ARGUMENTS` as a job on a study, its environment added to; the job's id."""
     with reach(target, os.environ, Path.home()) as jobs:
         project, include = Path.cwd(), target.include
-        return jobs.submit(study, arguments, clone=clone, project=project, say=say, include=include)
+        return jobs.submit(
+            study,
+            arguments,
+            clone=clone,
+            project=project,
+            say=say,
+            include=include,
+            environment=environment,
+        )
 
 
 def follow(target: Target, job: str, *, say: Say) -> int:

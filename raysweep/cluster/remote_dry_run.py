@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from trainables.data import Data
 
 LOOK_S = 0.5
+PLACED_S = 900.0
+"""Until a task runs: a cloud's node may have to be started for it first."""
 BEGINS_S = 60.0
-"""Beside its epochs' time: until a task has a process with torch in it."""
+"""Beside its epochs' time: until a task that runs has torch in its process."""
 
 
 def rehearse_on_workers(
@@ -38,50 +40,83 @@ def rehearse_on_workers(
         cpu: cores of each.
         gpu: share of a GPU that each may use; 0 for the CPU.
         at_once: tasks beside each other.
-        limit_s: seconds after which one is ended.
+        limit_s: seconds after which one is ended, counted from when it runs.
     """
     task: Any = ray.remote(
-        num_cpus=cpu, num_gpus=gpu, max_calls=1, max_retries=0, scheduling_strategy="SPREAD"
+        num_cpus=cpu,
+        num_gpus=gpu,
+        max_calls=1,
+        max_retries=0,
+        scheduling_strategy="SPREAD",
+        num_returns="streaming",
     )(_on_worker)
     given, waiting = ray.put(data), list(enumerate(configs))
-    running: dict[Any, tuple[int, float]] = {}
+    running: dict[Any, _StartedDryRun] = {}
     found: dict[int, DryRunReport] = {}
     while waiting or running:
         while waiting and len(running) < at_once:
             place, config = waiting.pop(0)
-            ref = task.remote(dict(config), given, cpu, gpu, place == 0)
-            running[ref] = place, time.monotonic() + BEGINS_S + limit_s
+            answers = task.remote(dict(config), given, cpu, gpu, place == 0)
+            running[answers] = _StartedDryRun(place, time.monotonic() + PLACED_S)
         ready, _ = ray.wait(list(running), timeout=LOOK_S)
-        overdue = [ref for ref, (_, until) in running.items() if time.monotonic() > until]
-        for ref in {*ready, *overdue}:
-            found[running.pop(ref)[0]] = _answer(ref, limit_s)
+        for answers in ready:
+            answer = _next(answers)
+            if answer is None:
+                running[answers] = _StartedDryRun(
+                    running[answers].place, time.monotonic() + BEGINS_S + limit_s, runs=True
+                )
+            else:
+                found[running.pop(answers).place] = answer
+        for answers in [each for each, one in running.items() if time.monotonic() > one.until]:
+            late = running.pop(answers)
+            found[late.place] = late.overdue(limit_s)
+            ray.cancel(answers, force=True)
     return [found[place] for place in range(len(configs))]
 
 
+class _StartedDryRun(NamedTuple):
+    """One that is under way: which configuration, until when, and whether it has begun to run."""
+
+    place: int
+    until: float
+    runs: bool = False
+
+    def overdue(self, limit_s: float) -> DryRunReport:
+        if self.runs:
+            return DryRunReport("slow", f"two epochs take more than {limit_s:g} s")
+        says = f"found no place within {PLACED_S:g} s; `ray status` says why no node has room for it"
+        return DryRunReport("failed", says)
+
+
 def free_memory_mb() -> float:
-    """The least that is free on any node that has a core for trials, MiB."""
+    """The least that is free on any node with a core for trials, MiB; here, where none is up."""
     look: Any = ray.remote(num_cpus=0, max_retries=0)(available_memory_mb)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+    if not there:
+        return available_memory_mb()
     return float(min(ray.get([look.options(scheduling_strategy=each).remote() for each in there])))
 
 
-def _on_worker(config: dict[str, Any], data: Data, cpu: float, gpu: float, restores: bool) -> DryRunReport:
-    """Beside as many others as the node has room for, each with its part of the memory."""
+def _on_worker(
+    config: dict[str, Any], data: Data, cpu: float, gpu: float, restores: bool
+) -> Iterator[DryRunReport | None]:
+    """None once it runs, then its report; it shares the node's memory with as many as have room there."""
+    yield None
     node = ray.get_runtime_context().get_node_id()
     cores = next(each["Resources"].get("CPU", 1.0) for each in ray.nodes() if each["NodeID"] == node)
     memory_mb = SHARE * available_memory_mb() / max(1, cores // cpu)
-    return dry_run_here(config, data, gpu, memory_mb, restores=restores)
+    yield dry_run_here(config, data, gpu, memory_mb, restores=restores)
 
 
-def _answer(ref: Any, limit_s: float) -> DryRunReport:
+def _next(answers: Any) -> DryRunReport | None:
+    """What a task says next: None when it begins to run, then its report."""
     try:
-        found: DryRunReport = ray.get(ref, timeout=0)
-    except ray.exceptions.GetTimeoutError:
-        ray.cancel(ref, force=True)
-        return DryRunReport("slow", f"two epochs take more than {limit_s:g} s, or found no place")
+        answer: DryRunReport | None = ray.get(next(answers))
     except ray.exceptions.OutOfMemoryError:
         return DryRunReport("oom", "Ray ended its process, which it does when a node's memory runs out")
     except ray.exceptions.RayError as error:
         return DryRunReport("failed", " ".join(str(error).split())[-300:])
-    return found
+    except StopIteration:
+        return DryRunReport("failed", "its process ended without a report")
+    return answer

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,6 +19,11 @@ from raysweep.cluster.errors import ClusterError
 
 OPEN_S = 60.0  # SSH to a head across the world, on a bad day
 LOOK_S = 0.1
+_OF_RAY = re.compile(r"\d{4}-\d\d-\d\d [\d:,.]+\s+V*(INFO|WARNING)|Error: Failed to forward| ?[12]\. The ")
+_OF_SSH = re.compile(
+    r"ssh: |bind |.*(Permission denied|verification failed|Connection (closed|reset|refused))"
+)
+_EXCEPTION = "The exception is: "
 
 
 @contextmanager
@@ -35,8 +42,7 @@ def tunnel(cluster_file: Path, remote_port: int, local_port: int | None = None) 
         ClusterError: if it does not open, with SSH's last words.
     """
     port = free_port() if local_port is None else local_port
-    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "dashboard", "--no-config-cache"]
-    command += ["-p", str(port), "--remote-port", str(remote_port), str(cluster_file)]
+    command = forward_command(cluster_file, remote_port, port)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -45,8 +51,15 @@ def tunnel(cluster_file: Path, remote_port: int, local_port: int | None = None) 
             _wait_until_open(process, port, cluster_file, log.fileno())
             yield port
         finally:
-            os.killpg(process.pid, signal.SIGTERM)  # ssh, too, is of its session
+            with contextlib.suppress(ProcessLookupError):  # it has ended already, and ssh with it
+                os.killpg(process.pid, signal.SIGTERM)  # ssh, too, is of its session
             process.wait()
+
+
+def forward_command(cluster_file: Path, remote_port: int, local_port: int) -> list[str]:
+    """Ray's own command that opens the tunnel and keeps it open."""
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "dashboard", "--no-config-cache"]
+    return [*command, "-p", str(local_port), "--remote-port", str(remote_port), str(cluster_file)]
 
 
 def free_port() -> int:
@@ -68,11 +81,24 @@ def _wait_until_open(process: subprocess.Popen[bytes], port: int, cluster_file: 
     while not is_open(port):
         ended = process.poll() is not None
         if ended or time.monotonic() > deadline:
-            words = os.pread(log, 100_000, 0).decode("utf-8", "replace").strip().splitlines()
-            last = words[-1].strip() if words else "no word from ssh"
+            last = why_not_open(os.pread(log, 100_000, 0).decode("utf-8", "replace"))
             what = "the SSH tunnel ended" if ended else f"no SSH tunnel within {OPEN_S:g} s"
             raise ClusterError(
                 f"{cluster_file}: {what} ({last}); is the cluster up (`ray up {cluster_file}`), "
                 "and does `ray attach` get in?"
             )
         time.sleep(LOOK_S)
+
+
+def why_not_open(text: str) -> str:
+    """What of the output of Ray's command says why there is no tunnel: ssh's own words, else Ray's.
+
+    >>> why_not_open("ssh: connect to host a port 22: No route to host")
+    'ssh: connect to host a port 22: No route to host'
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if spoken := [line for line in lines if _OF_SSH.match(line)]:
+        return spoken[-1]
+    raised = [line.removeprefix(_EXCEPTION) for line in lines if line.startswith(_EXCEPTION)]
+    own = [line for line in lines if not _OF_RAY.match(line)]
+    return (raised or own or ["no word from ssh"])[-1]

@@ -334,6 +334,10 @@ class Checks:
         if gpu is not None and gpu > 1 and not float(gpu).is_integer():
             what = f"{shown(gpu)} GPUs cannot be placed"
             yield self.error(("resources_per_trial", "gpu"), what, "whole GPUs, or a fraction of one")
+        elif gpu is not None and gpu > 1 and self.run.train is None:
+            what = f"{gpu:g} GPUs for a trial, and our training uses one"
+            fix = "give it one, or a loop that uses several: 'train: trainables.ddp.DistributedTraining'"
+            yield self.error(("resources_per_trial", "gpu"), what, fix)
         yield from self.on_oom()
         if self.sweep.resources_per_trial.auto:
             for word in ("cpu", "gpu"):

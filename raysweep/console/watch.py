@@ -12,7 +12,7 @@ from typing import Self
 
 from raysweep.console.progress import Facts, Progress, progress
 from raysweep.study.journal.events import CheckpointFailed, EpochReported, Event, TrialRecovered
-from raysweep.study.journal.failures import last_line
+from raysweep.study.journal.failures import exception_line
 from raysweep.study.journal.records import StudyRecord
 
 REFRESH_S = 0.5
@@ -96,7 +96,7 @@ class StudyView(ABC):
     def _report_trouble(self, event: Event) -> None:
         """Say in a line what the picture does not show; of a disk that refuses only the first time."""
         if isinstance(event, TrialRecovered):
-            cause = last_line(event.error)
+            cause = exception_line(event.error)
             self.show(f"trial {int(event.trial)} lost its process and goes on: {cause}")
         elif isinstance(event, CheckpointFailed) and not self._reported_unsaved:
             self._reported_unsaved = True

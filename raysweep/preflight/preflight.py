@@ -45,6 +45,8 @@ class TrialSlots:
         nodes: machines.
         rehearse: (configurations, data, gpu=, at_once=, limit_s=) -> what became of each there.
         free_mb: memory of a node that may still be taken, MiB.
+        cpus_up: cores of the nodes that are up: to try a sweep no node more than one is asked for.
+        gpus_up: GPUs of the nodes that are up.
     """
 
     slots: int
@@ -54,11 +56,19 @@ class TrialSlots:
     nodes: int = 1
     rehearse: Callable[..., list[DryRunReport]] = dry_run_all
     free_mb: Callable[[], float] = available_memory_mb
+    cpus_up: int | None = None
+    gpus_up: int | None = None
 
     @property
     def devices(self) -> int:
-        """Configurations that can be tried beside each other, each with all of a GPU."""
-        return 1 if self.rehearse is dry_run_all else max(self.gpus, 1)
+        """Configurations that can be tried beside each other, each with all of a GPU that is there now."""
+        up = self.gpus if self.gpus_up is None else self.gpus_up
+        return 1 if self.rehearse is dry_run_all else max(up, 1)
+
+    @property
+    def at_once(self) -> int:
+        """Configurations that can be tried beside each other on the cores that are there now."""
+        return max(min(self.slots, self.cpus if self.cpus_up is None else self.cpus_up), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +179,7 @@ def dry_run_probes(
         [trial_config(sweep, config, "preflight") for config in configs.values()],
         data,
         gpu=1.0 if on_gpu else 0.0,
-        at_once=place.devices if on_gpu else min(place.slots, max(place.cpus, 1)),
+        at_once=place.devices if on_gpu else place.at_once,
         limit_s=limit_s,
     )
     return dict(zip(configs, found, strict=True))

@@ -108,7 +108,7 @@ class Statistics:
         saved_s: what the saved epochs would have taken, at the study's mean epoch; None while unknown.
         wall_s: seconds from the first event to the last, over all attempts.
         gpu_s: busy_s times the GPUs of one trial.
-        utilisation: busy_s over wall_s times the slots; None without a clock.
+        utilisation: busy_s over the seconds that the slots had; None without a clock.
     """
 
     counts: Mapping[str, int]
@@ -192,7 +192,7 @@ def statistics(subject: Subject) -> Statistics:
     times += [t for trial in trials for t in (trial.started_at, trial.ended_at) if t is not None]
     begun = record.begun_at if record.begun_at is not None else min(times, default=0.0)
     wall = max(times, default=begun) - begun
-    room = wall * record.slots
+    room = record.slot_seconds(begun + wall) if record.slot_history else 0.0
     return Statistics(
         counts=dict(sorted(record.counts().items())),
         trials=len(trials),

@@ -67,10 +67,18 @@ def run_on_cluster(
         job: what the job is called; the study and the command.
     """
     from raysweep.cluster import remote_commands
+    from raysweep.tracking.provenance import submitted_environment
 
     name = job or f"{name_in(study)}.{command}"
-    sent = remote_commands.send(target, name, [command, study, *words], clone=CLONE, say=echo_err)
-    return remote_commands.follow(target, sent, say=echo_err)
+    job_id = remote_commands.send(
+        target,
+        name,
+        [command, study, *words],
+        clone=CLONE,
+        say=echo_err,
+        environment=submitted_environment(CLONE),
+    )
+    return remote_commands.follow(target, job_id, say=echo_err)
 
 
 def storage_of(sweep: Sweep, runs: Path | None) -> Path | str:
@@ -113,7 +121,7 @@ def slots_of(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
     if target.kind != "ray":
         yield slots_here(sweep)
         return
-    from raysweep.cluster.attach import attach_ray
+    from raysweep.cluster.attach import attach_ray, resources_up
     from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers
     from raysweep.preflight.preflight import TrialSlots
 
@@ -128,6 +136,7 @@ def slots_of(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
             sum(each.cpus > 0 for each in nodes.machines),
             partial(rehearse_on_workers, cpu=asked.cpu),
             free_memory_mb,
+            *resources_up(),
         )
 
 

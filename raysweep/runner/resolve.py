@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from raysweep.cluster.nodes import Nodes, TrialShare
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
 from raysweep.runner.common import echo_err, slots_of, warn
@@ -21,7 +23,6 @@ from trainables.imports import CLONE
 
 if TYPE_CHECKING:
     from raysweep.cluster.machine import Machine
-    from raysweep.cluster.nodes import Nodes
     from trainables.data import Data
 
 
@@ -87,19 +88,27 @@ def plan_attempt(
     from raysweep.preflight.first_step import first_step_config
     from raysweep.tracking import provenance
 
-    asked = sweep.resources_per_trial
+    asked, limit = sweep.resources_per_trial, sweep.max_concurrent_trials
+    share = TrialShare(asked.cpu, machine.gpu_share(asked.gpu))
     code = code_fingerprint(folder)
     return RunPlan(
         sweep,
         folder,
-        slots=machine.slots(asked, sweep.max_concurrent_trials),
-        resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
+        slots=machine.slots(asked, limit),
+        count_slots=partial(_slots_now, share, limit) if isinstance(machine, Nodes) else None,
+        resources={"cpu": share.cpu, "gpu": share.gpu},
         oom_resources=machine.share_after_oom(asked),
         data=data,
         first_step=first_step_config(sweep) if check else None,
         provenance=provenance(CLONE, data_fingerprint=data.fingerprint)
         | ({"code_fingerprint": code} if code else {}),
     )
+
+
+def _slots_now(share: TrialShare, limit: int | None) -> int:
+    from raysweep.cluster.attach import slots_now
+
+    return slots_now(share, limit)
 
 
 def ray_of(target: Target) -> AbstractContextManager[Machine | Nodes]:
@@ -129,9 +138,14 @@ def load_study_data(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *, che
 
 
 def load_data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *, check: bool) -> Data:
-    """The same; meanwhile another node looks whether it has the study's storage."""
+    """The same; meanwhile nodes look whether they have the study's storage and the driver's versions.
+
+    Raises:
+        ClusterError: if they do not.
+    """
+    from raysweep.cluster.node_versions import same_versions_on_nodes
     from raysweep.cluster.shared_storage import storage_shared_by_nodes
 
-    with storage_shared_by_nodes(folder.far or str(folder.path)):
+    with storage_shared_by_nodes(folder.far or str(folder.path)), same_versions_on_nodes():
         importlib.import_module("raysweep.study.execution.tuner")  # seconds that the attempt need not take
         return load_study_data(sweep, folder, past, check=check)

@@ -37,6 +37,7 @@ def submit(
     from raysweep.cluster import remote_commands
     from raysweep.cluster.data_visibility import refuse_missing_data_files
     from raysweep.cluster.working_tree import sent_as
+    from raysweep.tracking.provenance import submitted_environment
 
     nodes = remote_commands.offers(target)
     if nodes is not None:
@@ -47,7 +48,8 @@ def submit(
     if optimize_config:
         arguments += ["--optimize-config", sent_as(optimize_config, CLONE, here)]
     echo_err(f"{study}: {target}")
-    job = remote_commands.send(target, study, arguments, clone=CLONE, say=echo_err)
+    sent = submitted_environment(CLONE)
+    job = remote_commands.send(target, study, arguments, clone=CLONE, say=echo_err, environment=sent)
     if not wait:
         click.echo(job)
         return 0

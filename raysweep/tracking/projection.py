@@ -22,12 +22,14 @@ from raysweep.study.journal.events import (
     TrialExploited,
     TrialFailedAwaitingExploit,
     TrialPaused,
+    TrialPlaced,
     TrialPromoted,
     TrialRecovered,
     TrialReopened,
     TrialRetried,
     TrialStarted,
 )
+from raysweep.study.journal.failures import exception_line
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.tracking.provenance import run_tags
 from raysweep.tracking.runs import (
@@ -107,12 +109,14 @@ class RunProjection:
                 self._close(event)
             case TrialCreated():
                 self._ask(event)
+            case TrialPlaced():
+                self._trial(event.trial).tags |= place_tags(event)
             case EpochReported(again=False):
                 self._report(event)
             case TrialExploited():
                 self._exploit(event)
             case TrialRecovered():
-                self._trial(event.trial).tags["recovered"] = last_line(event.error)
+                self._trial(event.trial).tags["recovered"] = clip(exception_line(event.error), MAX_TAG)
             case TrialRetried():
                 change = self._trial(event.trial)
                 change.tags["retried"] = clip(f"{param_text(dict(event.resources))}: {event.reason}", MAX_TAG)
@@ -249,7 +253,7 @@ class RunProjection:
             tags["lineage"] = clip(", ".join(steps), MAX_TAG)
             tags["exploit_reason"] = clip(trial.lineage[-1].reason, MAX_TAG)
         if trial.error:
-            tags["error"] = last_line(trial.error)
+            tags["error"] = clip(exception_line(trial.error), MAX_TAG)
         return tags
 
     def _show_best(self, t: float) -> None:
@@ -269,6 +273,11 @@ class RunProjection:
         parent.metrics.append((key, self.facts.sign * worth, ms(t), self.record.epochs))
 
 
+def place_tags(event: TrialPlaced) -> dict[str, str]:
+    """Where a trial runs, or ran last, as tags of its run."""
+    return {"node": event.worker.rpartition(":")[0], "gpu": event.gpu, "torch": event.torch}
+
+
 def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[Point]:
     """The numbers of a configuration, and their log10 where searched so, at one step."""
     numbers = {
@@ -277,12 +286,6 @@ def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[P
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
     return [(key, value, ms(t), step) for key, value in {**numbers, **log10_values(config, facts)}.items()]
-
-
-def last_line(error: str) -> str:
-    """What a traceback ends with: the exception and its message."""
-    lines = error.strip().splitlines()
-    return clip(lines[-1].strip(), MAX_TAG) if lines else ""
 
 
 def ms(t: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import platform
 import shlex
@@ -18,6 +19,7 @@ from raysweep.tracking.runs import MAX_TAG, clip
 
 PACKAGES = ("ray", "torch", "optuna", "mlflow", "numpy", "pytorch_optimizer", "pytorch_scheduler")
 COMMAND_TIMEOUT_S = 5.0
+SUBMITTED = "RAYSWEEP_SUBMITTED"  # of a job's environment: provenance of the machine that sent it, JSON
 
 
 def provenance(folder: Path, *, command: Sequence[str] = (), data_fingerprint: str = "") -> dict[str, Any]:
@@ -28,6 +30,7 @@ def provenance(folder: Path, *, command: Sequence[str] = (), data_fingerprint: s
         command: what the user typed; this process's own words by default.
         data_fingerprint: hash of the training and validation data.
     """
+    sent = json.loads(os.environ.get(SUBMITTED, "{}"))
     return {
         **git_state(folder),
         "data_fingerprint": data_fingerprint,
@@ -37,7 +40,17 @@ def provenance(folder: Path, *, command: Sequence[str] = (), data_fingerprint: s
         "user": user_name(),
         "command": hide_passwords(shlex.join(command or sys.orig_argv)),
         "gpus": gpu_names(),
+        **sent,
     }
+
+
+def submitted_environment(folder: Path) -> dict[str, str]:
+    """What a job on another machine cannot know by itself, for its environment: the commit, and who sent it.
+
+    Args:
+        folder: somewhere in the git work tree that is sent along, without its .git.
+    """
+    return {SUBMITTED: json.dumps({**git_state(folder), "user": user_name()})}
 
 
 def git_state(folder: Path) -> dict[str, Any]:

@@ -10,16 +10,19 @@ passed on by the server, so that clients need no access to the folder.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 STARTS_S = 120.0  # four processes that import mlflow, on a busy head
 CHECK_S = 10.0
@@ -98,13 +101,28 @@ class Server:
             self.end()
 
 
+def lock_port(port: int) -> IO[bytes] | None:
+    """The lock of whoever keeps this user's server on a port; None if somebody holds it.
+
+    It is held until the file is closed, or its process has ended.
+    """
+    file = (Path(tempfile.gettempdir()) / f"raysweep-mlflow-{os.getuid()}-{port}.lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
 def main() -> None:
-    """Keep a server until told to end; nothing to do where one answers already."""
+    """Keep a server until told to end; nothing to do where one answers, or is being started, already."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the database and the artifacts")
     parser.add_argument("--port", type=int, default=5000)
     args = parser.parse_args()
-    if is_healthy(args.port):
+    keeper_lock = lock_port(args.port)
+    if keeper_lock is None or is_healthy(args.port):
         return
     folder = args.folder.expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)

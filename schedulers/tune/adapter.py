@@ -192,6 +192,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Carry out what was held back; then name who runs next: copies, promotions, new trials."""
         live = _live(tune_controller)
+        self._follow_slots(tune_controller)
         self._held.release(tune_controller, self.slots, live)
         if self.service.halting():
             return None
@@ -286,6 +287,14 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             return self.slots or 1
         wanted = next(iter(live.values())).placement_group_factory.required_resources
         return how_many_fit(wanted, ray.cluster_resources())
+
+    def _follow_slots(self, controller: Any) -> None:
+        """Use as many slots as there are now."""
+        slots = self.service.slots_now()
+        if slots and slots != self.slots:
+            self.slots = slots
+            ray_private.limit_pending(controller, slots)
+            self._actors.resize(controller, slots)
 
     def _more_trials(self, controller: Any) -> bool:
         if self.service.more_trials is not None:

@@ -14,6 +14,11 @@ def never() -> bool:
     return False
 
 
+def unchanged() -> int:
+    """The slots stay as they are."""
+    return 0
+
+
 def no_objection(result: Mapping[str, Any]) -> str:
     """Every trial may go on."""
     return ""
@@ -36,6 +41,7 @@ class AdapterHooks:
             nobody is woken or ended for waiting.
         objection: why a trial with this result must not go on, whatever the rule would say; "" if it
             may. It ends as infeasible.
+        slots_now: trials that can run at once, where that changes while they run; 0: as was said before.
         repeats: whether epochs that a trial runs a second time count once, so that a pause without a
             checkpoint (a full disk, a loop that keeps none) costs time only.
         lost_for_good: of a trial that has just lost its worker: why it is not to be run again as it
@@ -48,6 +54,7 @@ class AdapterHooks:
     halting: Callable[[], bool] = never
     objection: Callable[[Mapping[str, Any]], str] = no_objection
     lost_for_good: Callable[[str], str] = never_for_good
+    slots_now: Callable[[], int] = unchanged
     repeats: bool = False
 
     def __reduce__(self) -> tuple[type[AdapterHooks], tuple[()]]:

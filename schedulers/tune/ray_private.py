@@ -39,6 +39,7 @@ class IdleActors:
     def __init__(self) -> None:
         self.kept = 0
         self.outlive = False
+        self._asked: Any = None  # resources of those that are kept
 
     def keep(self, controller: Any, trial: Trial, count: int) -> None:
         """Let so many wait, from the first call on.
@@ -46,7 +47,14 @@ class IdleActors:
         `_actor_cache` keeps as many as are staged: staging so many for ever keeps the slots' own.
         """
         if not self.kept:
-            _raw(controller)._actor_cache.increase_max(trial.placement_group_factory, by=count)
+            self._asked = trial.placement_group_factory
+            _raw(controller)._actor_cache.increase_max(self._asked, by=count)
+            self.kept = count
+
+    def resize(self, controller: Any, count: int) -> None:
+        """Let another number wait, from now on; before the first call of `keep`, nothing."""
+        if self.kept:
+            _raw(controller)._actor_cache.increase_max(self._asked, by=count - self.kept)
             self.kept = count
 
     def keep_to_the_end(self, controller: Any, trial: Trial, count: int) -> None:
@@ -68,6 +76,11 @@ class IdleActors:
 def _raw(controller: Any) -> Any:
     """The controller behind the wrapper that warns of what a scheduler does with it."""
     return getattr(controller, "_tune_controller", controller)
+
+
+def limit_pending(controller: Any, count: int) -> None:
+    """Let so many trials wait for their processes, as TUNE_MAX_PENDING_TRIALS_PG does for a whole run."""
+    _raw(controller).update_max_pending_trials(count)
 
 
 def survive_dead_idle_processes(controller: Any) -> None:

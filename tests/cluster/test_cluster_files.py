@@ -1,5 +1,7 @@
 """The shipped cluster files, held against Ray's own schema and against what it does not look at."""
 
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,19 @@ def test_studies_lie_where_every_node_sees_them_and_mlflow_is_the_heads(file):
     assert "RAYSWEEP_STORAGE=/mnt/shared/runs" in head
     assert "MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in head
     assert "python -m raysweep.tracking.server /mnt/shared/mlflow" in head
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_head_that_is_up_is_not_restarted_by_a_second_ray_up(file, tmp_path):
+    """Its commands run each time, in a bash; here with a port that answers for Ray's, then without."""
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        port = head.getsockname()[1]
+        command = config_of(file)["head_start_ray_commands"][-1].replace("/6379", f"/{port}")
+        stub = f"ray() {{ echo $1 >> {tmp_path}/called; }}; {command}"
+        subprocess.run(["bash", "-c", stub], check=True)
+        assert not (tmp_path / "called").exists()
+    subprocess.run(["bash", "-c", stub], check=True)
+    assert (tmp_path / "called").read_text().split() == ["stop", "start"]
 
 
 def test_setup_commands_are_lists():

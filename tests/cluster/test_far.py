@@ -7,13 +7,21 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
-from raysweep.study.journal.events import EpochReported, TrialStarted
+from raysweep.study.journal.events import (
+    AttemptStarted,
+    EpochReported,
+    TrialPlaced,
+    TrialRecovered,
+    TrialStarted,
+)
 from raysweep.study.journal.log import read_events
 from tests.cluster.hosts import ADDRESSES, CLUSTER, NET, SHARED, Hosts, cluster_up, missing, wait_until
 
@@ -127,8 +135,16 @@ def journal_has(hosts, study, epochs):
 
 def test_a_sweep_from_the_laptop_runs_on_the_clusters_nodes_and_is_tracked_on_its_head(hosts, sweep):
     end = f"--set 'on_end=cp /dev/stdin {SHARED}/ended.json'"
-    done = hosts.run("laptop", f"{LAUNCH} {sweep()} --name first {end} --cluster {CLUSTER}", timeout=200)
+    ann = {"LOGNAME": "ann"}
+    commit = subprocess.run(["git", "-C", REPO, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    done = hosts.run("laptop", f"{LAUNCH} {sweep()} --name first {end} --cluster {CLUSTER}", ann, timeout=200)
     assert "6 completed" in done.stdout
+    begun = next(event for event in events_of(hosts, "first") if isinstance(event, AttemptStarted))
+    assert (begun.provenance["user"], begun.provenance["git_commit"]) == ("ann", commit.strip())
+    assert begun.provenance["git_dirty"] in (True, False)
+    placed = [event for event in events_of(hosts, "first") if isinstance(event, TrialPlaced)]
+    assert {event.trial for event in placed} == {f"{number:05d}" for number in range(6)}
+    assert {event.torch for event in placed} == {torch.__version__}
     ended = json.loads((hosts.shared / "ended.json").read_text(encoding="utf-8"))
     assert (ended["study"], ended["state"], ended["exit_code"]) == ("first", "done", 0)
     machines = {event.worker.split(":")[0] for event in reported(hosts, "first")}
@@ -279,17 +295,49 @@ def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_wher
 
 
 def test_a_cut_connection_leaves_the_job_running_and_the_follower_finds_it_again(hosts, sweep, tmp_path):
+    """Cut for as long as it takes ssh to give up, and a first try to connect again to fail."""
     log = tmp_path / "follower"
     follower = hosts.start(
         "laptop", f"{LAUNCH} {sweep(trials=8, epochs=12, step_s=0.5)} --name cut --cluster {CLUSTER}", log
     )
     wait_until(lambda: journal_has(hosts, "cut", 4))
     hosts.cut("laptop")
-    before = len(reported(hosts, "cut"))
-    wait_until(lambda: journal_has(hosts, "cut", before + 6))
+    wait_until(lambda: "connection lost" in log.read_text(encoding="utf-8"))
+    time.sleep(10)
     hosts.heal("laptop")
     assert follower.wait(200) == 0
-    assert "8 completed" in log.read_text(encoding="utf-8")
+    said = log.read_text(encoding="utf-8")
+    assert "connected again" in said
+    assert "8 completed" in said
+    assert "Traceback" not in said
+
+
+def test_processes_that_a_node_asks_to_leave_cost_their_trials_nothing(hosts, sweep):
+    """SIGTERM, as of a spot notice or `scancel`, to every training process of one node."""
+    file = sweep(trials=6, epochs=14, step_s=0.4)
+    hosts.run("laptop", f"{LAUNCH} {file} --name asked --no-wait --cluster {CLUSTER}")
+    wait_until(lambda: any(e.worker.startswith("host-w2:") and e.epoch > 2 for e in reported(hosts, "asked")))
+    workers = {e.worker for e in reported(hosts, "asked") if e.worker.startswith("host-w2:")}
+    pids = " ".join(worker.rpartition(":")[2] for worker in sorted(workers))
+    hosts.run("w2", f"kill -TERM {pids}")
+    wait_until(lambda: "6 completed" in log_of(hosts, "asked"), 200, lambda: log_of(hosts, "asked"))
+    lost = [event for event in events_of(hosts, "asked") if isinstance(event, TrialRecovered)]
+    assert lost
+    assert all(event.terminated for event in lost)
+    epochs = [(event.trial, event.epoch) for event in reported(hosts, "asked")]
+    assert len(epochs) == len(set(epochs)) == 84, "none was trained twice"
+
+
+@pytest.mark.nightly
+def test_a_second_ray_up_ends_no_sweep_and_costs_no_trial_its_process(hosts, sweep):
+    file = sweep(trials=8, epochs=30, step_s=0.5)
+    hosts.run("laptop", f"{LAUNCH} {file} --name twice --no-wait --cluster {CLUSTER}")
+    wait_until(lambda: journal_has(hosts, "twice", 4), or_say=lambda: log_of(hosts, "twice"))
+    hosts.run("laptop", f"RAY_UP_enable_autoscaler_v2=0 ray up -y --no-config-cache {CLUSTER}")
+    at = len(reported(hosts, "twice"))
+    wait_until(lambda: journal_has(hosts, "twice", at + 12))
+    wait_until(lambda: "8 completed" in log_of(hosts, "twice"), 200, lambda: log_of(hosts, "twice"))
+    assert not [event for event in events_of(hosts, "twice") if isinstance(event, TrialRecovered)]
 
 
 def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts, sweep):
@@ -336,6 +384,7 @@ def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
         ("preflight far.yaml --cluster {cluster}", {}, 0, "all well"),
         ("run far.yaml --cluster {cluster} --set trials=1 tracking=http://127.0.0.1:5999", {}, 0, "lacks"),
         ("list --address http://{net}.99:8265", {}, 6, "nothing answers at"),
+        ("list --cluster /mnt/shared/away.yaml", {}, 6, "away.yaml: the SSH tunnel ended ("),
         ("status nothing --cluster {cluster}", {}, 6, "no sweep 'nothing' on this cluster"),
         (
             "run far.yaml --cluster {cluster} --set resources_per_trial.gpu=4",
@@ -349,6 +398,9 @@ def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
 )
 def test_what_cannot_be_is_one_line(hosts, sweep, arguments, environment, code, sentence):
     sweep()
+    away = (hosts.shared / "cluster.yaml").read_text(encoding="utf-8").replace(f"{NET}.10", f"{NET}.99")
+    away = away.replace("cluster_name: sweeps", "cluster_name: away")
+    (hosts.shared / "away.yaml").write_text(away, encoding="utf-8")
     words = arguments.format(cluster=CLUSTER, net=NET)
     done = hosts.run("laptop", f"{LAUNCH} {words}", environment, check=False)
     said = done.stdout + done.stderr

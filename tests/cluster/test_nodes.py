@@ -6,9 +6,17 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from raysweep.cluster import attach
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import CannotPlace, Machine
-from raysweep.cluster.nodes import Nodes, available_nodes, declared_nodes, machines_of, read_cluster_file
+from raysweep.cluster.nodes import (
+    Nodes,
+    TrialShare,
+    available_nodes,
+    declared_nodes,
+    machines_of,
+    read_cluster_file,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 AWS = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
@@ -68,3 +76,83 @@ def test_what_is_no_cluster_file_is_one_line(tmp_path, text):
     with pytest.raises(ClusterError, match=r"c\.yaml: no cluster file") as raised:
         read_cluster_file(tmp_path / "c.yaml")
     assert "\n" not in str(raised.value)
+
+
+BARE = Nodes((Machine(0, 0),), may_grow=True)
+SMALL = Nodes((Machine(0, 0), Machine(4, 1)), may_grow=True)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpu", "gpu", "limit", "slots"),
+    [
+        (BARE, 1, 0, 6, 6),  # nothing is up: the limit is what an autoscaler is asked for
+        (BARE, 1, 1, 6, 6),
+        (SMALL, 1, 0, 6, 6),
+        (SMALL, 8, 2, 6, 6),  # larger nodes may come
+        (SMALL, 1, 0, None, 4),  # nobody said how many: what is up
+        (SMALL, 1, None, None, 1),  # a whole GPU where there are any
+    ],
+)
+def test_where_nodes_may_come_that_nobody_told_of_the_limit_is_asked_for(
+    nodes: Nodes, cpu: float, gpu: float | None, limit: int | None, slots: int
+) -> None:
+    assert nodes.slots(asks(cpu, gpu), limit) == slots
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpu", "gpu", "message"),
+    [
+        (
+            BARE,
+            1,
+            None,
+            "resources_per_trial.gpu: no node for trials is up yet, and nothing says whether those that come "
+            "have GPUs; set it to the GPUs of one trial, or to 0",
+        ),
+        (
+            SMALL,
+            8,
+            0,
+            "resources_per_trial: a trial asks for 8 CPU and 0 GPU, and none of the 2 nodes that are up has "
+            "room for one; set max_concurrent_trials to the trials that the autoscaler is to be asked for",
+        ),
+    ],
+)
+def test_what_cannot_be_known_of_nodes_to_come_is_asked_of_the_user(
+    nodes: Nodes, cpu: float, gpu: float | None, message: str
+) -> None:
+    with pytest.raises(CannotPlace) as raised:
+        nodes.slots(asks(cpu, gpu))
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(
+    ("file", "up", "in_a_pod", "limit", "slots"),
+    [
+        (None, [(2, 0)], False, 8, 2),  # a Ray started by hand: nobody brings nodes
+        (None, [(2, 0), (2, 0)], False, None, 4),  # another was joined to it
+        (None, [(0, 0)], False, 8, 8),  # a head without cores waits for nodes
+        (None, [(2, 0)], True, 8, 8),  # in a pod: KubeRay's autoscaler may bring more
+        ("cluster.yaml", [(0, 0)], False, None, 8),  # all that its file allows
+        ("cluster.yaml", [(0, 0), *[(4, 1)] * 9], False, None, 9),  # and more that somebody has joined
+        ("clusters/onprem.yaml", [(4, 1), (4, 1)], False, None, 2),
+        ("clusters/onprem.yaml", [(4, 1)], False, 8, 1),  # the others are late
+        ("clusters/onprem.yaml", [(0, 0)], False, 8, 1),  # gone, all: one trial waits for them
+    ],
+)
+def test_the_slots_of_a_moment_follow_the_nodes_that_are_up_and_the_limits_of_the_file(
+    file: str | None,
+    up: list[tuple[int, int]],
+    in_a_pod: bool,
+    limit: int | None,
+    slots: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes = [{"Alive": True, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}} for cpus, gpus in up]
+    monkeypatch.setattr(attach.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(attach, "BOOTSTRAP", ROOT / (file or "none.yaml"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1") if in_a_pod else monkeypatch.delenv(
+        "KUBERNETES_SERVICE_HOST", raising=False
+    )
+    gpu = 1.0 if any(gpus for _, gpus in up) or file == "cluster.yaml" else 0.0
+    assert attach.slots_now(TrialShare(1.0, gpu), limit) == slots

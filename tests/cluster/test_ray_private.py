@@ -1,11 +1,24 @@
 """What the embedded Ray leans on inside Ray 2.60.0 is still there."""
 
 import inspect
+import json
+import socket
+from dataclasses import asdict
 
+import pytest
 import ray
 from ray._private import node, parameter, worker
+from ray.autoscaler._private.autoscaler import AutoscalerSummary
+from ray.autoscaler._private.node_provider_availability_tracker import (
+    NodeAvailabilityRecord,
+    NodeAvailabilitySummary,
+    UnavailableNodeInformation,
+)
 
-from raysweep.cluster.ray_private import bootstrap_address, without_monitors
+from raysweep.cluster import ray_private
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.jobs import Jobs
+from raysweep.cluster.ray_private import bootstrap_address, parse_report, without_monitors
 
 
 def test_ray_init_asks_ray_params_what_to_start():
@@ -24,3 +37,25 @@ def test_no_monitor_is_asked_for_in_there_and_only_in_there():
 def test_an_address_is_read_as_ray_reads_it():
     assert bootstrap_address("192.0.2.1:6379") == ("192.0.2.1", 6379)
     assert "canonicalize_bootstrap_address(address" in inspect.getsource(worker.init)
+
+
+def test_a_head_that_accepts_and_says_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_private, "ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(ClusterError, match=rf"^nothing answers at http://127.0.0.1:{port} \(.*timed out"):
+            Jobs(f"http://127.0.0.1:{port}", None)
+
+
+def test_an_autoscalers_summary_has_what_is_read_of_it() -> None:
+    availability = NodeAvailabilityRecord("gpu", False, 0.0, UnavailableNodeInformation("Quota", "no quota"))
+    summary = AutoscalerSummary(
+        active_nodes={},
+        idle_nodes={},
+        pending_nodes=[("10.0.0.5", "gpu", "setting-up")],
+        pending_launches={"gpu": 2},
+        failed_nodes=[("10.0.0.7", "gpu")],
+        node_availability_summary=NodeAvailabilitySummary({"gpu": availability}),
+    )
+    report = parse_report(json.loads(json.dumps(asdict(summary))))
+    assert report == (3, ("gpu 10.0.0.7 failed", "gpu: no quota"))

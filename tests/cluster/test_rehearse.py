@@ -36,3 +36,20 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
     assert [one.outcome for one in found] == ["ran", "failed", "oom"]
     assert found[0].restored
     assert "norm is None" in found[1].reason
+
+
+def test_a_task_that_finds_no_place_says_so_and_one_that_waits_for_a_node_is_not_called_slow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The clock of an epoch starts when a task runs: a cloud's node may take minutes to come."""
+    from raysweep.cluster import remote_dry_run
+
+    file = tmp_path / "s.yaml"
+    file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")
+    sweep = read_sweep(file).sweep
+    monkeypatch.setattr(remote_dry_run, "PLACED_S", 2.0)
+    config, data = trial_config(sweep, {}, "preflight"), load(sweep.run, sweep.import_paths)
+    found = remote_dry_run.rehearse_on_workers([config], data, cpu=500.0, gpu=0.0, at_once=1, limit_s=0.1)
+    assert [(one.outcome, one.reason) for one in found] == [
+        ("failed", "found no place within 2 s; `ray status` says why no node has room for it")
+    ]

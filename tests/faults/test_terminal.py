@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.faults.driver import LAUNCH, NOBODY_LISTENS, ROOT, ended, wait_until
+from tests.faults.driver import LAUNCH, NOBODY_LISTENS, ROOT, ended, said, start, wait_until
 from tests.faults.sweeps import write_sweep
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
@@ -60,3 +61,16 @@ def drain(master: int) -> None:
         os.read(master, 1 << 16)
     except BlockingIOError:
         return
+
+
+def test_a_sigterm_before_the_first_trial_is_an_interruption_too(tmp_path: Path) -> None:
+    """A batch system that ends a job while its data are read runs it again by that exit code."""
+    slow = "import time, pathlib\n\ndef load():\n    pathlib.Path('begun').touch()\n    time.sleep(300)\n"
+    (tmp_path / "slow_data.py").write_text(slow)
+    run = {"data": "slow_data.load", "train": "tests.faults.loop.Loop", "epochs": 2}
+    write_sweep(tmp_path, "early", run=run, search_space={})
+    driver = start(tmp_path, "early.yaml")
+    wait_until(lambda: (tmp_path / "begun").exists(), driver, tmp_path)
+    driver.send_signal(signal.SIGTERM)
+    assert ended(driver, tmp_path) == 130
+    assert "Traceback" not in said(tmp_path)

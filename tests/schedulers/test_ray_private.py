@@ -14,7 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from schedulers.tune.ray_private import last_exception, survive_dead_idle_processes
+from schedulers.tune.ray_private import IdleActors, last_exception, survive_dead_idle_processes
 from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
 
@@ -147,3 +147,20 @@ def test_what_cannot_be_told_of_a_failure_is_none(tmp_path):
     assert last_exception(SimpleNamespace(pickled_error_file=None)) is None
     assert last_exception(SimpleNamespace(pickled_error_file=str(tmp_path / "gone"))) is None
     assert last_exception(kept(tmp_path / "error.pkl", Refuses())) is None
+
+
+def test_the_pending_trials_of_a_run_can_be_limited_anew():
+    assert parameters(TuneController.update_max_pending_trials) == ["self", "max_pending_trials"]
+
+
+def test_idle_processes_are_kept_for_as_many_slots_as_there_are_now():
+    cache, trial = _ObjectCache(may_keep_one=False), SimpleNamespace(placement_group_factory="cpu")
+    controller, idle = SimpleNamespace(_actor_cache=cache), IdleActors()
+    idle.resize(controller, 5)  # before the first trial: nothing is kept yet
+    kept = [cache.total_max_objects]
+    idle.keep(controller, trial, 2)
+    kept.append(cache.total_max_objects)
+    for count in (5, 1):
+        idle.resize(controller, count)
+        kept.append(cache.total_max_objects)
+    assert kept == [0, 2, 5, 1]

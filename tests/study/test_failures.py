@@ -25,6 +25,9 @@ from schedulers.reason import ReasonCode
 from tests.study.slot import Slot, small_sweep
 
 TRACEBACK = "Traceback (most recent call last):\n  File ...\n"
+ASSERTED = "AcceleratorError: CUDA error: device-side assert triggered"
+ILLEGAL = "AcceleratorError: CUDA error: an illegal memory access was encountered"
+ADVICE = "Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions."
 
 
 def ends(*outcomes: str) -> StudyRecord:
@@ -57,6 +60,10 @@ def asked(record: StudyRecord, trial: str) -> None:
             ["ValueError: got 3 at 0x7f", "ValueError: got 4 at 0x80", "ValueError: got 5.5 at 0x81"],
             "ValueError: got 5.5 at 0x81",
         ),
+        ([f"{ASSERTED}\n{ADVICE}"] * 3, ASSERTED),
+        ([f"{ASSERTED}\n{ADVICE}", f"{ILLEGAL}\n{ADVICE}", f"{ASSERTED}\n{ADVICE}"], ""),
+        ([f"ValueError: a\n\n{TRACEBACK}KeyError: 'b'"] * 3, "KeyError: 'b'"),  # the last of a chain
+        (["RuntimeError: sizes differ:\n\tw is 3\n\tb is 4"] * 3, "RuntimeError: sizes differ: w is 3"),
     ],
 )
 def test_three_trials_running_by_one_error_are_no_accident(outcomes: list[str], error: str):

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from raysweep.tracking.provenance import git_state, package_versions, provenance
+from raysweep.tracking.provenance import (
+    git_state,
+    package_versions,
+    provenance,
+    submitted_environment,
+)
 
 
 def git(folder: Path, *words: str) -> None:
@@ -56,3 +61,30 @@ def test_the_command_and_the_data_are_part_of_it(tmp_path: Path) -> None:
     known = provenance(tmp_path, command=["launch.py", "my sweep.yaml"], data_fingerprint="f00d")
     assert known["command"] == "launch.py 'my sweep.yaml'"
     assert known["data_fingerprint"] == "f00d"
+
+
+def test_a_job_knows_the_commit_and_the_user_of_the_machine_that_sent_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tree arrives without its .git, and the job runs as the head's user."""
+    laptop, head = tmp_path / "laptop", tmp_path / "head"
+    for folder in (laptop, head):
+        folder.mkdir()
+    git(laptop, "init")
+    (laptop / "net.py").write_text("a = 1\n")
+    git(laptop, "add", "net.py")
+    git(laptop, "commit", "-m", "one")
+    (laptop / "net.py").write_text("a = 2\n")
+    monkeypatch.setenv("LOGNAME", "ann")
+    sent = submitted_environment(laptop)
+    monkeypatch.setenv("LOGNAME", "ray")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert "git_commit" not in provenance(head)
+    for name, value in sent.items():
+        monkeypatch.setenv(name, value)
+    known = provenance(head)
+    assert {key: known[key] for key in ("git_commit", "git_dirty", "user")} == {
+        **git_state(laptop),
+        "git_dirty": True,
+        "user": "ann",
+    }

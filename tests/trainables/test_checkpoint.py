@@ -89,3 +89,13 @@ def test_a_part_of_a_larger_tensor_is_written_without_the_rest(tmp_path):
     checkpoint.save(tmp_path, {"row": rows[3]})
     assert torch.equal(checkpoint.load(tmp_path)["row"], rows[3])
     assert (tmp_path / STATE).stat().st_size < 2 * rows[3].nbytes
+
+
+def test_a_loop_may_keep_its_own_state_by_the_same_means(tmp_path):
+    """Its file then has the name of ours, in a folder of its own."""
+    checkpoint.save(tmp_path / "loop", {"weights": torch.ones(3)})
+    checkpoint.save(tmp_path, {"number": 2})
+    assert checkpoint.load(tmp_path)["number"] == 2
+    _flip(tmp_path / "loop" / STATE)
+    with pytest.raises(CheckpointError, match="does not fit its checksum"):
+        checkpoint.load(tmp_path)

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import pytorch_optimizer
 import torch
 
 from tests.trainables.samples import data_of, run_of
+from trainables import learner as learner_module
 from trainables.batches import BatchLoader
 from trainables.learner import Learner
+from trainables.optimizers import DECOMPOSES
 from trainables.rng_state import RngState
 from trainables.run_config import RunError
 
@@ -123,6 +126,35 @@ def test_bf16_trains_in_lower_precision():
     full, half = (learner_of(precision=precision).epoch().val_loss for precision in ("fp32", "bf16"))
     assert half == pytest.approx(full, rel=0.1)
     assert half != full
+
+
+@pytest.mark.parametrize("optimizer", ["pytorch_optimizer.SPlus", "pytorch_optimizer.SOAP"])
+def test_an_optimizer_that_decomposes_matrices_is_given_no_gradient_of_a_loss_that_is_not_finite(
+    optimizer, monkeypatch
+):
+    """Of a NaN a CPU's decomposition is something finite, and a GPU's may cost the process its GPU."""
+    learner = learner_of(optimizer=optimizer, optimizer_config={"lr": 0.1})
+    assert learner.epoch().train_loss < 10
+    monkeypatch.setattr(learner, "criterion", lambda outputs, _: outputs.sum() * float("nan"))
+    monkeypatch.setattr(learner.optimizer, "step", lambda *_: pytest.fail("it took a step"))
+    scores = learner.epoch()
+    assert np.isnan([scores.train_loss, scores.val_loss]).all()
+
+
+def test_the_classes_that_decompose_are_the_librarys():
+    assert all(hasattr(pytorch_optimizer, name) for name in DECOMPOSES)
+
+
+@pytest.mark.parametrize(("folds", "resident"), [(2, True), (8, False)])
+def test_folds_share_the_room_that_data_may_take_on_the_device(folds, resident, monkeypatch):
+    """They are trained side by side: each by itself would fit."""
+    run = run_of(data_config={**run_of().data_config, "folds": folds})
+    data = data_of(run)
+    part = data.parts[0]
+    one = 2 * (part.train.x.nbytes + part.train.y.nbytes) + part.val.x.nbytes + part.val.y.nbytes
+    monkeypatch.setattr(learner_module, "device_budget", lambda _: int(one * 3))
+    with RngState(0, CPU).own():
+        assert Learner(run, data, part, CPU, 0).feed.resident is resident
 
 
 def test_a_frozen_parameter_is_left_alone():

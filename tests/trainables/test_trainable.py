@@ -28,16 +28,20 @@ def trainable(given=None, **words):
 
 def clock_free(result):
     """A result without what depends on the machine."""
-    return {key: value for key, value in result.items() if key not in ("epoch_s", "peak_memory_mb")}
+    return {
+        key: value for key, value in result.items() if key not in ("epoch_s", "peak_memory_mb", "process")
+    }
 
 
 def test_a_result_is_an_epoch():
-    result = trainable().step()
+    made = trainable()
+    assert made.step()["process"] == {"torch": torch.__version__, "gpu": ""}
+    result = made.step()
     assert set(result) == {
         *("epoch", "val_loss", "val_loss_raw", "train_loss", "lr", "grad_norm", "epoch_s"),
         *("r2", "peak_memory_mb"),
     }
-    assert result["epoch"] == 1
+    assert result["epoch"] == 2
     assert all(math.isfinite(value) for value in result.values())
 
 
@@ -198,10 +202,18 @@ def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
 
 
 @pytest.mark.parametrize(
-    ("cuda_build", "sentence"), [(None, "is built without CUDA"), ("13.0", "sees no CUDA device")]
+    ("cuda_build", "rocm_build", "sentence"),
+    [
+        (None, None, "is built without CUDA or ROCm"),
+        ("13.0", None, "sees no GPU"),
+        (None, "7.0", "sees no GPU"),
+    ],
 )
-def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(cuda_build, sentence, monkeypatch):
+def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(
+    cuda_build, rocm_build, sentence, monkeypatch
+):
     monkeypatch.setattr(torch.version, "cuda", cuda_build)
+    monkeypatch.setattr(torch.version, "hip", rocm_build)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RunError, match=sentence):
         device.device_for(0.25)

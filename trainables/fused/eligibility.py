@@ -78,6 +78,8 @@ def _check_learner(learner: Learner) -> None:
     run = learner.run
     if run.precision != "fp32":
         raise NotFusible(f"precision {run.precision} is not stacked")
+    if run.deterministic:
+        raise NotFusible("deterministic algorithms are the whole process's")
     if learner.needs_closure:
         raise NotFusible(f"{run.optimizer} computes the loss anew within its step")
     if not learner.feed.resident:

@@ -19,6 +19,7 @@ from raysweep.study.journal.events import (
     AttemptEnded,
     AttemptStarted,
     EpochReported,
+    SlotsChanged,
     Source,
     TrialCreated,
     TrialEnded,
@@ -92,6 +93,7 @@ class StudyController:
         exhausted: the searcher has nothing left to try.
         unfit: why no trial could have gone well, as the first process to try said.
         over: the study has come as far as its sweep's `stop` asks for; what is unfinished then ends.
+        slots: trials at once, now.
     """
 
     plan: RunPlan
@@ -105,6 +107,7 @@ class StudyController:
     exhausted: bool = False
     unfit: tuple[str, ...] = ()
     over: bool = False
+    slots: int = field(init=False)
     _exit_code: int = ExitCode.INTERRUPTED
     _deadline: float | None = None
     _placed_at: float | None = None
@@ -126,6 +129,7 @@ class StudyController:
         if wish.enabled and wish.save_best:
             self.keeper.monitor, self.keeper.sign = wish.monitor, wish.sign
         self.keeper.keep_completed = wish.enabled
+        self.slots = self.plan.slots
 
     @property
     def sweep(self) -> Sweep:
@@ -136,11 +140,6 @@ class StudyController:
     def folder(self) -> StudyFolder:
         """Where it is kept."""
         return self.plan.folder
-
-    @property
-    def slots(self) -> int:
-        """Trials at once."""
-        return self.plan.slots
 
     @property
     def record(self) -> StudyRecord:
@@ -173,6 +172,12 @@ class StudyController:
             self.record.unfinished(), key=lambda trial: (trial.status != "paused", trial.number)
         )
         self._check_goal("done already: ")
+
+    def change_slots(self, slots: int) -> None:
+        """Let so many trials run at once from here on: nodes came, or went."""
+        if slots != self.slots:
+            self.slots = slots
+            self.stream.emit(SlotsChanged(t=self.stream.clock(), slots=slots))
 
     def ask(self) -> tuple[str, dict[str, Any]] | None:
         """A new trial's id and its searched values; None when none is due, wanted or to be found."""

@@ -14,6 +14,7 @@ from ray.tune.stopper import Stopper
 from raysweep.study.execution.checkpoint_fallback import find_intact_checkpoint
 from raysweep.study.execution.controller import StudyController
 from raysweep.study.execution.ray_search import NeverPickled, RaySearch
+from raysweep.study.execution.slot_follower import SlotFollower
 from raysweep.study.execution.trial_events import WORKERS_LOST_WITHOUT_PROGRESS, TrialEventEmitter
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.journal.events import CheckpointSaved, TrialRecovered, TrialStarted
@@ -33,9 +34,15 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
     """
 
     def __init__(
-        self, desk: StudyController, search: RaySearch, narrator: TrialEventEmitter, watchdog: Watchdog
+        self,
+        desk: StudyController,
+        search: RaySearch,
+        narrator: TrialEventEmitter,
+        watchdog: Watchdog,
+        follower: SlotFollower,
     ) -> None:
         self.desk, self.search, self.narrator, self.watchdog = desk, search, narrator, watchdog
+        self.follower = follower
         self._since: float | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -47,6 +54,7 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         if self.desk.unfit:
             return True
         self._end_the_hung()
+        self.desk.change_slots(self.follower.slots)
         self.desk.check_limits()
         running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
         self.desk.check_placed(running, _machines)

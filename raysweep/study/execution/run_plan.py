@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ class RunPlan:
     Attributes:
         sweep: with all choices made; of a study that exists, the one its folder holds.
         folder: the study; empty for a first attempt.
-        slots: trials at once.
+        slots: trials at once, as things are when it begins.
         resources: of one trial, in Ray's words: {"cpu": 1, "gpu": 0.5}.
         oom_resources: of a trial that ran out of memory, in its second run; None: it has none.
         data: what the trainable's `setup` takes as `data`, put once into Ray's object store; None: each
@@ -29,6 +29,8 @@ class RunPlan:
             not go well before there is an epoch, the study ends there (`ExitCode.PREFLIGHT`). None: not
             tried.
         provenance: commit, versions, fingerprint: into the journal and best.yaml.
+        count_slots: counts the slots anew, for the machines may change while it runs; may block. None: they
+            do not.
     """
 
     sweep: Sweep
@@ -39,3 +41,4 @@ class RunPlan:
     data: Data | None = None
     first_step: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    count_slots: Callable[[], int] | None = None

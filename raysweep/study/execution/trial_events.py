@@ -14,6 +14,7 @@ from raysweep.study.journal.events import (
     TrialExploited,
     TrialFailedAwaitingExploit,
     TrialPaused,
+    TrialPlaced,
     TrialPromoted,
     TrialRetried,
 )
@@ -53,6 +54,17 @@ class TrialEventEmitter(Listener):
     def reported(self, trial_id: str, result: Mapping[str, Any], decision: Decision) -> None:
         """One epoch and the decision on it; an exploit stands in the journal with its decision."""
         trial, sweep = self.desk.record.trials[trial_id], self.desk.sweep
+        worker = f"{result.get('hostname', '')}:{result.get('pid', '')}"
+        if "process/torch" in result:  # Ray flattens what it passes on
+            self.desk.stream.emit(
+                TrialPlaced(
+                    t=self.desk.stream.clock(),
+                    trial=trial_id,
+                    worker=worker,
+                    gpu=str(result["process/gpu"]),
+                    torch=str(result["process/torch"]),
+                )
+            )
         if result.get("outcome") in ("failed", "oom"):
             return  # no epoch came of it
         value, epoch = result.get(sweep.metric), int(result["epoch"])
@@ -69,7 +81,7 @@ class TrialEventEmitter(Listener):
                 decision=_word(decision),
                 reason=decision.reason,
                 code=decision.code,
-                worker=f"{result.get('hostname', '')}:{result.get('pid', '')}",
+                worker=worker,
                 again=again,
             )
         )

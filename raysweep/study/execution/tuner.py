@@ -28,6 +28,7 @@ from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.scheduler_factory import make_scheduler
 from raysweep.study.execution.searcher_factory import export_study, first_slots, make_searcher
 from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.execution.slot_follower import SlotFollower
 from raysweep.study.execution.trial_events import TrialEventEmitter
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.execution.warm_start import load_warm_start
@@ -133,6 +134,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         listener=emitter,
         find_checkpoint=controller.find_checkpoint,
         slots=controller.slots,
+        slots_now=lambda: controller.slots,
         more_trials=lambda: bool(controller.again) or not controller.all_asked,
         halting=lambda: controller.stop.requested,
         repeats=True,
@@ -140,6 +142,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         lost_for_good=emitter.lost_for_good,
     )
     plan = controller.plan
+    follower = SlotFollower(plan.count_slots, plan.slots)
     offered = {"data": plan.data, "first": plan.first_step}
     given = {word: value for word, value in offered.items() if value is not None}
     trainable = tune.with_parameters(TorchTrainable, **given) if given else TorchTrainable
@@ -155,7 +158,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         run_config=tune.RunConfig(
             name=f"attempt-{controller.attempt}",
             storage_path=controller.folder.ray_dir,
-            stop=StudyStopper(controller, search, emitter, watchdog),
+            stop=StudyStopper(controller, search, emitter, watchdog, follower),
             callbacks=[TrialCallbacks(controller, watchdog)],
             verbose=0,
             progress_reporter=NoReport(),
@@ -169,7 +172,8 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "86400"
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nor missed
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours stops in good order
-    tuner.fit()
+    with follower:
+        tuner.fit()
 
 
 def _trial_name(trial: Trial) -> str:

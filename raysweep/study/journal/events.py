@@ -37,6 +37,15 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsChanged:
+    """Nodes came or went: so many trials run at once from here on."""
+
+    kind: ClassVar[str] = "slots_changed"
+    t: float
+    slots: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialCreated:
     """The searcher proposed a configuration; the trial exists from here on."""
 
@@ -61,6 +70,21 @@ class TrialStarted:
     t: float
     trial: str
     attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPlaced:
+    """The trial was first heard of from a process: where that is. Told anew whenever it gets another."""
+
+    kind: ClassVar[str] = "placed"
+    t: float
+    trial: str
+    worker: str
+    """host:pid of the process."""
+    gpu: str
+    """The name of its GPU; empty for none."""
+    torch: str
+    """Version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,8 +268,10 @@ class AttemptEnded:
 
 Event = (
     AttemptStarted
+    | SlotsChanged
     | TrialCreated
     | TrialStarted
+    | TrialPlaced
     | EpochReported
     | CheckpointSaved
     | TrialExploited

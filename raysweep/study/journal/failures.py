@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -16,24 +17,39 @@ from raysweep.study.storage.layout import StudyFolder
 RUNNING = 3
 """So many trials that end one after the other by the same error are no accident."""
 
+TRACEBACK = "Traceback (most recent call last):"
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 _NUMBER = re.compile(r"\d+(\.\d+)?([eE][+-]?\d+)?")
 _PLACE = re.compile(r"(/[^/\s:'\"]+)+")
 
 
-def last_line(error: str) -> str:
-    """What a traceback ends with: the exception and its message."""
+def exception_line(error: str) -> str:
+    r"""The exception that a traceback ends with, and the first line of its message.
+
+    What torch says of a GPU ends with advice for its debugging, the same for every error. A first line that
+    ends in a colon says nothing without the next.
+
+    >>> exception_line(f"{TRACEBACK}\n  File 'a.py', line 1\nRuntimeError: CUDA error: assert\nCompile")
+    'RuntimeError: CUDA error: assert'
+    """
     lines = error.strip().splitlines()
-    return lines[-1].strip() if lines else ""
+    if TRACEBACK not in lines:
+        return lines[-1].strip() if lines else ""
+    after = lines[len(lines) - lines[::-1].index(TRACEBACK) :]
+    said = list(itertools.dropwhile(lambda line: line[:1].isspace() or not line, after))
+    if not said:
+        return lines[-1].strip()
+    more = said[1].strip() if said[0].rstrip().endswith(":") and len(said) > 1 else ""
+    return f"{said[0].strip()} {more}".strip()
 
 
 def cause(trial: TrialRecord) -> str:
-    """Why a trial failed, in one line: the last of its traceback; where there is none, the reason."""
-    return last_line(trial.error) or trial.reason
+    """Why a trial failed, in one line: the exception of its traceback; where there is none, the reason."""
+    return exception_line(trial.error) or trial.reason
 
 
 def _cause(fall: TrialFailedAwaitingExploit) -> str:
-    return last_line(fall.error) or fall.reason
+    return exception_line(fall.error) or fall.reason
 
 
 def signature(error: str) -> str:
@@ -46,7 +62,7 @@ def signature(error: str) -> str:
     >>> signature("KeyError: 'price'") == signature("KeyError: 'prize'")
     False
     """
-    return _NUMBER.sub("#", _ADDRESS.sub("#", _PLACE.sub("/", last_line(error))))
+    return _NUMBER.sub("#", _ADDRESS.sub("#", _PLACE.sub("/", exception_line(error))))
 
 
 def repeated(record: StudyRecord, since: float) -> str:

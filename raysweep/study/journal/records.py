@@ -14,6 +14,7 @@ from raysweep.study.journal.events import (
     CheckpointSaved,
     EpochReported,
     Event,
+    SlotsChanged,
     Source,
     StudyExtended,
     TrialCreated,
@@ -163,6 +164,8 @@ class StudyRecord:
         trials: by trial id, in order of number.
         attempts: how often it was begun.
         wanted: trials asked for in all.
+        slots: trials that can run at once now.
+        slot_history: since when (wall-clock seconds) there are how many slots.
         closed: how the last attempt ended, None while one runs or after a kill.
         failures: how often a trial failed, counted as it happens: it is asked for at every step.
     """
@@ -172,6 +175,7 @@ class StudyRecord:
     attempts: int = 0
     wanted: int = 0
     slots: int = 0
+    slot_history: list[tuple[float, int]] = field(default_factory=list)
     revision: int = 0
     begun_at: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -186,6 +190,7 @@ class StudyRecord:
             case AttemptStarted():
                 self.attempts, self.wanted, self.slots = event.attempt, event.trials, event.slots
                 self.provenance, self.closed = event.provenance, None
+                self.slot_history.append((event.t, event.slots))
                 self.begun_at = event.t if self.begun_at is None else self.begun_at
                 for trial in self.trials.values():
                     if trial.status == "running":
@@ -200,6 +205,9 @@ class StudyRecord:
                     event.revision,
                     first_config=dict(event.config),
                 )
+            case SlotsChanged():
+                self.slots = event.slots
+                self.slot_history.append((event.t, event.slots))
             case StudyExtended():
                 self.revision = event.revision
             case AttemptEnded():
@@ -301,6 +309,11 @@ class StudyRecord:
                 return [(0, dict(record.first_config)), *reversed(steps)]
             steps.append((copied[-1].epoch, dict(copied[-1].config)))
             name, until = copied[-1].donor, copied[-1].epoch
+
+    def slot_seconds(self, until: float) -> float:
+        """Seconds that all slots together have had by `until` (wall-clock), whether a driver ran or not."""
+        ends = [*(t for t, _ in self.slot_history[1:]), until]
+        return sum(slots * max(end - t, 0.0) for (t, slots), end in zip(self.slot_history, ends, strict=True))
 
     def counts(self) -> Counter[str]:
         """Trials by status."""

@@ -1,0 +1,208 @@
+"""One net trained on several devices: `train: trainables.ddp.DistributedTraining`.
+
+    resources_per_trial: {cpu: 4, gpu: 2}
+    run: {train: trainables.ddp.DistributedTraining, ...}
+
+Each GPU of the trial has a process (DistributedDataParallel over NCCL); without one the CPU has two (gloo).
+An example of a loop of one's own, small enough to be changed. Each process trains on its part of the rows and
+of `batch_size`; all validate on the same rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+import traceback
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from trainables import checkpoint
+from trainables.data import Data, Split
+from trainables.learner import Learner
+from trainables.precision import apply_arithmetic
+from trainables.rng_state import RngState
+from trainables.run_config import RunConfig, RunError
+from trainables.training import Epoch
+
+CPU_PROCESSES = 2
+ENDS_S = 10.0  # for a process that is told to end
+
+
+class DistributedTraining:
+    """A training whose batches are shared by the devices of a trial; see `trainables.custom_loop`.
+
+    Raises:
+        RunError: for folds, or for fewer rows in a batch than processes.
+        RuntimeError: for what goes wrong in a process, with its traceback.
+    """
+
+    def __init__(
+        self, run: RunConfig, data: Data, *, device: torch.device, devices: list[torch.device], seed: int
+    ) -> None:
+        places = devices if device.type == "cuda" else [device] * CPU_PROCESSES
+        if len(data.parts) > 1:
+            raise RunError("run.train: trainables.ddp trains one net; drop data_config.folds")
+        if run.batch_size < len(places):
+            raise RunError(f"run.batch_size: {run.batch_size} rows for {len(places)} processes; raise it")
+        self.run, self.number = run, 0
+        folder = tempfile.mkdtemp(prefix="ddp-")
+        self.pipes: list[Connection] = []
+        processes: list[BaseProcess] = []
+        context = multiprocessing.get_context("spawn")
+        for rank, place in enumerate(places):
+            here, there = context.Pipe()
+            meeting = f"file://{folder}/meeting"
+            arguments = (there, run, data, place, seed, rank, len(places), meeting)
+            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            there.close()
+            self.pipes.append(here)
+            processes.append(process)
+        self._end = weakref.finalize(self, _end_processes, self.pipes, processes, folder)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        """The epochs that are left."""
+        while self.number < self.run.epochs:
+            answers = self._ask("epoch")
+            self.number += 1
+            yield replace(answers[0], number=self.number)
+
+    def save(self, directory: str) -> None:
+        """Write what the next epoch depends on; each process keeps its own random numbers and order."""
+        states = self._ask("state")
+        checkpoint.save(directory, {"number": self.number, "processes": states})
+
+    def load(self, directory: str) -> None:
+        """Go on from what `save` wrote.
+
+        Raises:
+            RunError: if it was written by another number of processes.
+        """
+        state = checkpoint.load(directory)
+        if len(state["processes"]) != len(self.pipes):
+            raise RunError(
+                f"{directory}: saved by {len(state['processes'])} processes, not {len(self.pipes)}"
+            )
+        self._ask("load", *state["processes"])
+        self.number = state["number"]
+
+    def _ask(self, what: str, *values: Any) -> list[Any]:
+        """Every process's answer; they work on it beside each other."""
+        for rank, pipe in enumerate(self.pipes):
+            pipe.send((what, values[rank] if values else None))
+        answers = []
+        for pipe in self.pipes:
+            try:
+                went_well, answer = pipe.recv()
+            except EOFError:
+                went_well, answer = False, "a process of the trial ended without a word"
+            if not went_well:
+                self._end()
+                raise RuntimeError(answer)
+            answers.append(answer)
+        return answers
+
+
+def _end_processes(pipes: list[Connection], processes: list[BaseProcess], folder: str) -> None:
+    for pipe in pipes:
+        pipe.close()  # a process that waits for a word ends by that
+    for process in processes:
+        process.join(ENDS_S)
+        process.kill()
+        process.join()
+        process.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serve(
+    pipe: Connection,
+    run: RunConfig,
+    data: Data,
+    place: torch.device,
+    seed: int,
+    rank: int,
+    world: int,
+    meeting: str,
+) -> None:
+    """One process: do what is asked until the trial's own process has gone."""
+    try:
+        shard = _Shard(run, data, place, seed, rank, world, meeting)
+        while True:
+            what, value = pipe.recv()
+            pipe.send((True, getattr(shard, what)(value)))
+    except (EOFError, ConnectionError):
+        return
+    except Exception:
+        with contextlib.suppress(OSError):  # another process failed first, and nobody listens any more
+            pipe.send((False, traceback.format_exc()))
+
+
+class _Shard:
+    """A part of the rows, and the net as every process has it."""
+
+    def __init__(
+        self,
+        run: RunConfig,
+        data: Data,
+        place: torch.device,
+        seed: int,
+        rank: int,
+        world: int,
+        meeting: str,
+    ) -> None:
+        torch.set_num_threads(1)
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the processes of one trial are on one node
+        apply_arithmetic(run)
+        if place.type == "cuda":
+            torch.cuda.set_device(place)
+        backend = "nccl" if place.type == "cuda" else "gloo"
+        distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=world)
+        whole = data.parts[0]
+        rows = len(whole.train.x) // world * world  # as many for each: a step of one is a step of all
+        mine = slice(rank, rows, world)
+        part = replace(whole, train=Split(whole.train.x[mine], whole.train.y[mine]))
+        own_run = run.model_copy(update={"batch_size": run.batch_size // world})
+        self.random = RngState(seed, place)
+        with self.random.own():
+            self.learner = Learner(own_run, data, part, place, seed)
+        self.net = self.learner.net
+        self.random = RngState(seed + rank, place)  # dropout differs from process to process
+        devices = [place] if place.type == "cuda" else None
+        self.learner.net = DistributedDataParallel(self.net, device_ids=devices)
+
+    def epoch(self, _: None) -> Epoch:
+        """Train on this part once, its gradients averaged with the others'; then validate."""
+        with self.random.own():
+            scores = self.learner.epoch()
+        loss = torch.tensor(scores.train_loss, dtype=torch.float64, device=self.learner.device)
+        distributed.all_reduce(loss)
+        mean = float(loss) / distributed.get_world_size()
+        return Epoch(1, mean, scores.val_loss, scores.metrics, scores.lr, scores.grad_norm)
+
+    def state(self, _: None) -> dict[str, Any]:
+        """All that the next epoch depends on in this process."""
+        wrapped, self.learner.net = self.learner.net, self.net
+        try:
+            return {"learner": self.learner.state_dict(), "random": self.random.state_dict()}
+        finally:
+            self.learner.net = wrapped
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        wrapped, self.learner.net = self.learner.net, self.net
+        try:
+            self.learner.load_state_dict(state["learner"], self.learner.run)
+        finally:
+            self.learner.net = wrapped
+        self.random.load_state_dict(state["random"])
