@@ -10,7 +10,10 @@ the folders in which dotted paths and relative files are looked for, and `trial`
 
 from __future__ import annotations
 
+import math
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,10 @@ from trainables.termination import Termination
 if TYPE_CHECKING:
     from trainables.data import Data
     from trainables.trial import Trial
+
+
+FOLLOWED = "followed"
+"""Key of a result that others follow in the same answer: nothing can be asked of the trial in between."""
 
 
 class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no types
@@ -100,6 +107,31 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             result, self.unsaved = result | {"unsaved": self.unsaved}, ""
         saves = self.trial.wants_checkpoint or (self._termination.requested and self.trial.outcome is None)
         return result | ({tune.result.SHOULD_CHECKPOINT: True} if saves else {})
+
+    def train_buffered(self, epochs: int, seconds: float) -> list[dict[str, Any]]:
+        """Train several epochs, and hand all their results over together.
+
+        Fewer if one asks for a checkpoint, ends the trial or tells a loss or metric that is not finite, or
+        when the time is over; at least one. Each result but the last is marked `followed`.
+
+        Args:
+            epochs: at most; Ray passes it first, whatever its own method calls it (tune_controller.py:1483).
+            seconds: after which no other epoch is begun.
+        """
+        until = time.monotonic() + seconds
+        with self._termination.held_off():
+            results = [self.train()]
+            while len(results) < epochs and time.monotonic() < until and self._may_follow(results[-1]):
+                results[-1][FOLLOWED] = True
+                results.append(self.train())
+        return results
+
+    def _may_follow(self, result: Mapping[str, Any]) -> bool:
+        """Whether another epoch may come before this result is answered: nobody must act or decide on it."""
+        ends = "outcome" in result or result.get(tune.result.DONE)
+        names = ("val_loss", "train_loss", *self.trial.names)
+        finite = all(math.isfinite(result[name]) for name in names)
+        return finite and not ends and not result.get(tune.result.SHOULD_CHECKPOINT)
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save, as Ray asks; what Ray takes for "none was made" where the disk refuses.

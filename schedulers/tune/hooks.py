@@ -38,6 +38,9 @@ class AdapterHooks:
             may. It ends as infeasible.
         repeats: whether epochs that a trial runs a second time count once, so that a pause without a
             checkpoint (a full disk, a loop that keeps none) costs time only.
+        ahead_s: how long a trial may train on between two answers, seconds, while the rule has nothing to
+            decide; its epochs are then reported together. 0: each by itself. Only for trainables whose
+            `train_buffered` takes epochs and seconds and marks results (`TorchTrainable` is one).
         lost_for_good: of a trial that has just lost its worker: why it is not to be run again as it
             is; "" if it is.
     """
@@ -49,6 +52,7 @@ class AdapterHooks:
     objection: Callable[[Mapping[str, Any]], str] = no_objection
     lost_for_good: Callable[[str], str] = never_for_good
     repeats: bool = False
+    ahead_s: float = 0.0
 
     def __reduce__(self) -> tuple[type[AdapterHooks], tuple[()]]:
         """Unconnected."""

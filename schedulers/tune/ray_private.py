@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,6 +92,24 @@ def survive_dead_idle_processes(controller: Any) -> None:
 
     lost_while_reset.survives = True  # type: ignore[attr-defined]
     raw._trial_task_failure = lost_while_reset
+
+
+def train_ahead(controller: Any, limits: Callable[[Trial], tuple[int, float]]) -> None:
+    """Let trials train several epochs before they answer: as many, and for as many seconds, as `limits` says.
+
+    `_schedule_trial_train` asks `_maybe_buffer_training`, and where that allows more than one epoch it
+    passes both numbers, in this order, to the trainable's `train_buffered` (:1479). Idempotent.
+    """
+    _raw(controller)._maybe_buffer_training = limits
+
+
+def drop_queued_decision(controller: Any, trial: Trial) -> None:
+    """Forget what was decided on an earlier result of those that a trial has handed over together.
+
+    Ray keeps the first decision of a load unless a later one is to stop or to pause (`_queue_decision`): a
+    NOOP on the last result, whose trial waits or is being saved, would be overruled by the CONTINUE before.
+    """
+    _raw(controller)._queued_trial_decisions.pop(trial.trial_id, None)
 
 
 def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:

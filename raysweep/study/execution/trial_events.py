@@ -36,6 +36,7 @@ BOOKKEEPING = frozenset(
         "done",
         "should_checkpoint",
         "epoch",
+        "followed",
     )
 )
 """Numbers that Ray puts into a result and that say nothing of the training."""

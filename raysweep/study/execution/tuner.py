@@ -44,6 +44,9 @@ from raysweep.study.storage.lock import writing_to
 from schedulers.tune.adapter import RuleScheduler
 from trainables.tune import TorchTrainable
 
+AHEAD_S = 0.5
+"""How long a trial may train on while its rule has nothing to decide."""
+
 
 def run_tuner(
     plan: RunPlan,
@@ -116,7 +119,7 @@ def _forget_lost_checkpoints(record: StudyRecord, folder: StudyFolder) -> None:
 def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
     """One `Tuner.fit`, from the first trial handed over to the last decision."""
     search, emitter = RaySearch(controller, scheduler.retries), TrialEventEmitter(controller)
-    watchdog = Watchdog(controller.sweep.trial_timeout_s)
+    watchdog = Watchdog(controller.sweep.trial_timeout_s, tolerance_s=AHEAD_S)
     scheduler.retries.share, scheduler.retries.starved = controller.share_after_oom, KernelKills().more
     scheduler.attach(
         listener=emitter,
@@ -125,6 +128,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         more_trials=lambda: bool(controller.again) or not controller.all_asked,
         halting=lambda: controller.stop.requested,
         repeats=True,
+        ahead_s=0.0 if controller.sweep.constraints else AHEAD_S,  # a constraint may be broken at any epoch
         objection=lambda result: broken(controller.sweep.constraints, result),
         lost_for_good=emitter.lost_for_good,
     )
