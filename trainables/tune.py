@@ -24,7 +24,8 @@ from ray import tune
 from trainables.checkpoint_integrity import DISK_REFUSES
 from trainables.first_step_failed import FirstStepFailed
 from trainables.imports import unwatched
-from trainables.termination import Termination
+from trainables.lane_host import LaneHost
+from trainables.termination import Termination, termination_of_process
 
 if TYPE_CHECKING:
     from trainables.data import Data
@@ -75,9 +76,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
 
         self.trial, self._first = Trial(data), first
-        self._termination = Termination()
-        if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
-            self._termination.install()
+        in_actor = ray.is_initialized() and ray.get_runtime_context().get_actor_id()
+        self._termination = termination_of_process() if in_actor else Termination()
         self._due = (config, _gpu_share())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -101,7 +101,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             if self._first is not None:
                 self._try(self._first)
                 self._first = None
-            result = self._built().step()
+            result = self.built().step()
             self._progress = True
         if self.unsaved:
             result, self.unsaved = result | {"unsaved": self.unsaved}, ""
@@ -121,12 +121,12 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         until = time.monotonic() + seconds
         with self._termination.held_off():
             results = [self.train()]
-            while len(results) < epochs and time.monotonic() < until and self._may_follow(results[-1]):
+            while len(results) < epochs and time.monotonic() < until and self.may_follow(results[-1]):
                 results[-1][FOLLOWED] = True
                 results.append(self.train())
         return results
 
-    def _may_follow(self, result: Mapping[str, Any]) -> bool:
+    def may_follow(self, result: Mapping[str, Any]) -> bool:
         """Whether another epoch may come before this result is answered: nobody must act or decide on it."""
         ends = "outcome" in result or result.get(tune.result.DONE)
         names = ("val_loss", "train_loss", *self.trial.names)
@@ -153,12 +153,21 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training's state; nothing for a trial that failed."""
-        self._built().save(checkpoint_dir)
+        self.built().save(checkpoint_dir)
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on from a checkpoint of this trial, or of another under this trial's config."""
         with self._termination.held_off():
-            self._built().load(checkpoint)
+            self.built().load(checkpoint)
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether it has trained since its last checkpoint."""
+        return self._progress
+
+    def skip_first_step(self) -> None:
+        """Another trial of this process has taken the step that each process takes first."""
+        self._first = None
 
     def _try(self, config: dict[str, Any]) -> None:
         from trainables.dry_run import first_step
@@ -169,8 +178,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         if seen.faults():
             raise FirstStepFailed([f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()])
 
-    def _built(self) -> Trial:
-        """The trial, built."""
+    def built(self) -> Trial:
+        """The trial; built by the first call that needs it."""
         if self._due is not None:
             due, self._due = self._due, None
             self.trial.begin(*due)
@@ -179,6 +188,21 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     def cleanup(self) -> None:
         """Let go of the device."""
         self.trial.close()
+
+
+class TorchLaneHost(LaneHost):
+    """Several trials in one process, as an actor of Ray's.
+
+    Args:
+        make: the class of the trials.
+        fuse: whether trials that fit are trained together.
+    """
+
+    def __init__(self, make: type[TorchTrainable], fuse: bool = True) -> None:
+        with unwatched():
+            from trainables.fused_trials import FusedTrials  # torch, while nobody waits yet
+
+        super().__init__(make, FusedTrials() if fuse else None, termination_of_process(), FOLLOWED)
 
 
 def _force_to_disk(checkpoint: tune.Checkpoint) -> None:

@@ -288,3 +288,22 @@ class Greedy(nn.Linear):
         return (
             super().forward(x) + torch.empty(int(self.share * total), dtype=torch.uint8, device=x.device)[0]
         )
+
+
+class _Broken(torch.autograd.Function):
+    """Its gradient cannot be computed."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        raise RuntimeError("no gradient here")
+
+
+class BadBackward(nn.Module):
+    """A criterion that fails on the way back."""
+
+    def forward(self, outputs, targets):
+        return _Broken.apply((outputs - targets).square().mean())
