@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raysweep.cluster.lanes import lanes_per_process
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
 from raysweep.runner.common import CLONE, echo_err, slots_of, warn
@@ -88,10 +89,12 @@ def plan_attempt(
 
     asked = sweep.resources_per_trial
     code = code_fingerprint(folder)
+    slots = machine.slots(asked, sweep.max_concurrent_trials)
     return RunPlan(
         sweep,
         folder,
-        slots=machine.slots(asked, sweep.max_concurrent_trials),
+        slots=slots,
+        lanes=lanes_per_process(machine, asked, asked.lanes, slots),
         resources={"cpu": asked.cpu, "gpu": machine.gpu_share(asked.gpu)},
         oom_resources=machine.share_after_oom(asked),
         data=data,

@@ -18,6 +18,7 @@ from schedulers.stop_audit import audited
 from schedulers.tune import ray_private
 from schedulers.tune.exploits import PendingExploits
 from schedulers.tune.hooks import AdapterHooks
+from schedulers.tune.lane_manager import LaneProcesses
 from schedulers.tune.listener import Listener
 from schedulers.tune.oom_retry import OOMRetries
 from schedulers.tune.pause_guard import PauseGuard
@@ -75,7 +76,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self.retries = OOMRetries()
         self._exploits = PendingExploits(self.rule, self.service, time_attr)
         self._held, self._pauses = DeferredDecisions(), PauseGuard(self.rule)
-        self._actors = ray_private.IdleActors()
+        self._actors: ray_private.IdleActors | LaneProcesses = ray_private.IdleActors()
         self._ahead = TrainAhead(self.rule, self.service)
         self._still_since: float | None = None
         self._told: set[str] = set()  # trials whose end was told
@@ -85,6 +86,13 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """Connect the adapter to a service that runs it, see `AdapterHooks`; what is not given stays."""
         self.slots = slots or self.slots
         self.service.connect(connections)
+        if self.service.lanes is not None:
+            self._actors = LaneProcesses(self.service.lanes)
+
+    @property
+    def _slots_to_fill(self) -> int | None:
+        """Slots that each get a process of their own; None if it is not for the adapter to see to that."""
+        return self.slots if self.service.lanes is None else None
 
     @property
     def metric(self) -> str | None:
@@ -114,6 +122,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
         ray_private.survive_dead_idle_processes(tune_controller)
+        if self.service.lanes is not None:
+            ray_private.use_lanes(tune_controller, self.service.lanes)
         if self.service.ahead_s > 0:
             ray_private.train_ahead(tune_controller, self._ahead.limits)
         waits = self._lost.pop(trial.trial_id, None)
@@ -210,7 +220,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         """Carry out what was held back; then name who runs next: copies, promotions, new trials."""
         live = _live(tune_controller)
-        self._held.release(tune_controller, self.slots, live)
+        self._held.release(tune_controller, self._slots_to_fill, live)
         if self.service.halting():
             return None
         while (name := self.rule.next_unresumable(self._paused(live))) is not None:
@@ -264,7 +274,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """Ray's word for a decision. A copy begins with a pause that saves nothing."""
         if isinstance(decision, Continue):
             return str(self.CONTINUE)
-        if self._held.hold(trial.trial_id, decision, self.slots, _live(controller)):
+        if self._held.hold(trial.trial_id, decision, self._slots_to_fill, _live(controller)):
             return str(self.NOOP)
         if isinstance(decision, Stop):
             return str(self.STOP)

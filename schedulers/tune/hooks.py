@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from schedulers.tune.lane_manager import LaneManager
 from schedulers.tune.listener import Listener
 
 
@@ -41,6 +42,7 @@ class AdapterHooks:
         ahead_s: how long a trial may train on between two answers, seconds, while the rule has nothing to
             decide; its epochs are then reported together. 0: each by itself. Only for trainables whose
             `train_buffered` takes epochs and seconds and marks results (`TorchTrainable` is one).
+        lanes: runs the trials, several to a process; None: a process each.
         lost_for_good: of a trial that has just lost its worker: why it is not to be run again as it
             is; "" if it is.
     """
@@ -53,6 +55,7 @@ class AdapterHooks:
     lost_for_good: Callable[[str], str] = never_for_good
     repeats: bool = False
     ahead_s: float = 0.0
+    lanes: LaneManager | None = None
 
     def __reduce__(self) -> tuple[type[AdapterHooks], tuple[()]]:
         """Unconnected."""

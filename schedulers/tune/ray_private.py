@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ray.air.execution._internal.tracked_actor import TrackedActor as TrackedActor
 from ray.exceptions import RayTaskError
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint, Trainable
@@ -92,6 +93,26 @@ def survive_dead_idle_processes(controller: Any) -> None:
 
     lost_while_reset.survives = True  # type: ignore[attr-defined]
     raw._trial_task_failure = lost_while_reset
+
+
+class LaneTrainables:
+    """In the place of a controller's cache of classes: none is registered with Ray, the hosts are."""
+
+    def get(self, trainable_cls: type) -> type:
+        """The class itself."""
+        return trainable_cls
+
+
+def use_lanes(controller: Any, manager: Any) -> None:
+    """Have a controller that has started nobody run its trials in the lanes of a manager. Idempotent."""
+    raw = _raw(controller)
+    if raw._actor_manager is not manager:
+        raw._actor_manager, raw._class_cache, raw._reuse_actors = manager, LaneTrainables(), False
+
+
+def request_of(resource_request: Any) -> dict[str, float]:
+    """What a trial asks for, in Ray's words, without what it asks none of."""
+    return {kind: amount for kind, amount in resource_request.required_resources.items() if amount > 0}
 
 
 def train_ahead(controller: Any, limits: Callable[[Trial], tuple[int, float]]) -> None:

@@ -34,6 +34,8 @@ class AttemptStarted:
     """Trials wanted in all."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """git commit, package versions, data fingerprint, host, command."""
+    lanes: int = 1
+    """Trials of a process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
