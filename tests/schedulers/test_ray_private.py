@@ -14,7 +14,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from schedulers.tune.ray_private import last_exception, survive_dead_idle_processes
+from schedulers.tune.ray_private import last_exception, survive_dead_idle_processes, without_callback_tags
 from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
 
@@ -147,3 +147,16 @@ def test_what_cannot_be_told_of_a_failure_is_none(tmp_path):
     assert last_exception(SimpleNamespace(pickled_error_file=None)) is None
     assert last_exception(SimpleNamespace(pickled_error_file=str(tmp_path / "gone"))) is None
     assert last_exception(kept(tmp_path / "error.pkl", Refuses())) is None
+
+
+def test_callbacks_are_counted_by_the_one_function_that_is_replaced() -> None:
+    from ray.air._internal import usage
+    from ray.tune import tune
+
+    assert "air_usage.tag_callbacks(callbacks)" in inspect.getsource(tune.run)
+    assert tune.air_usage is usage
+    count = usage.tag_callbacks
+    with without_callback_tags():
+        assert usage.tag_callbacks([]) is False
+        assert usage.tag_callbacks is not count
+    assert usage.tag_callbacks is count

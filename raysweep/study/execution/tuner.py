@@ -44,6 +44,7 @@ from raysweep.study.storage.locations import discard, standing
 from raysweep.study.storage.lock import writing_to
 from schedulers.tune.adapter import RuleScheduler
 from schedulers.tune.lane_manager import LaneManager, LanePlan
+from schedulers.tune.ray_private import without_callback_tags
 from trainables.tune import TorchLaneHost, TorchTrainable
 
 AHEAD_S = 0.5
@@ -165,7 +166,8 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "86400"
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nor missed
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours stops in good order
-    tuner.fit()
+    with without_callback_tags():
+        tuner.fit()
 
 
 def _lane_manager(plan: RunPlan, trainable: type[TorchTrainable]) -> LaneManager:
