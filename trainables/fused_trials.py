@@ -43,8 +43,11 @@ class FusedTrials:
             self._train(group, chunk)
         return max(map(len, chunks), default=1)
 
-    def obstacle(self, trial: Trial) -> str:
+    def obstacle(self, lane: Any) -> str:
         """Why a trial is trained by itself, whatever its company, in one line; empty if it need not be."""
+        return self._obstacle(lane.built())
+
+    def _obstacle(self, trial: Trial) -> str:
         training = trial.training
         if trial.outcome is not None or training is None:
             return "it is over"
@@ -62,7 +65,7 @@ class FusedTrials:
         sorted_: list[tuple[FusionKey, list[Trial]]] = []
         for trial in trials:
             training = trial.training
-            if self.obstacle(trial) or not isinstance(training, Training) or not _may_go_ahead(training):
+            if self._obstacle(trial) or not isinstance(training, Training) or not _may_go_ahead(training):
                 continue
             key = self._key(training.learners[0])
             assert isinstance(key, FusionKey)  # there is no obstacle

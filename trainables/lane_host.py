@@ -13,8 +13,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
+from weakref import WeakSet
 
 from trainables.termination import Termination
+
+LANE_OBSTACLE = "lane_obstacle"
+"""Key of a lane's first result: why it is trained by itself; empty where it is trained with what fits."""
 
 TURN_S = 0.5
 """A turn that has something to answer lasts no longer, but for the epoch it is at."""
@@ -58,6 +62,9 @@ class TrialFusion(Protocol):
     def train_ahead(self, lanes: Sequence[Any]) -> int:
         """The size of the largest group that was trained."""
 
+    def obstacle(self, lane: Any) -> str:
+        """Why a lane is trained by itself, whatever its company, in one line; empty if it need not be."""
+
 
 @dataclass
 class TrainRequest:
@@ -95,6 +102,7 @@ class LaneHost:
         self._lanes: dict[int, Any] = {}
         self._training: dict[int, TrainRequest] = {}  # by lane, in the order in which they are served
         self._answers: list[LaneAnswer] = []
+        self._explained: WeakSet[Any] = WeakSet()  # lanes of which it was told whether they can be fused
         self._tried = False  # the first step of the sweep, once a process
         self.fused = 0  # lanes of the largest group that was trained together in the last turn
 
@@ -180,6 +188,11 @@ class LaneHost:
             self._answers.append(LaneAnswer(request.ticket, error=_sendable(error)))
             return True
         self._skip_first_steps()
+        if lane not in self._explained and "outcome" not in result:
+            self._explained.add(lane)
+            result[LANE_OBSTACLE] = (
+                "lanes are not fused" if self._fusion is None else self._fusion.obstacle(lane)
+            )
         if request.results:
             request.results[-1][self._followed] = True
         request.results.append(result)

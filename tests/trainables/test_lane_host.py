@@ -16,7 +16,7 @@ from trainables.termination import Termination
 from trainables.tune import TorchTrainable
 
 SAMPLES = "tests.trainables.samples."
-CLOCKED = ("epoch_s", "peak_memory_mb", "followed")
+CLOCKED = ("epoch_s", "peak_memory_mb", "followed", "lane_obstacle")
 EPOCHS = 4
 
 
@@ -239,7 +239,7 @@ def test_a_call_that_asks_for_one_epoch_gets_one_result(toys: Callable[..., Driv
     driver = toys(0.1)
     driver.ask(0, "train")
     driver.turn()
-    assert driver.answers[0, "train"] == {"epoch": 1}
+    assert driver.answers[0, "train"]["epoch"] == 1
 
 
 def test_a_stopped_lane_trains_no_further(toys: Callable[..., Driver]) -> None:
@@ -251,6 +251,15 @@ def test_a_stopped_lane_trains_no_further(toys: Callable[..., Driver]) -> None:
     driver.ask(1, "stop")
     driver.turn()
     assert (lane.stopped, lane.epoch, (1, "train_buffered") in driver.answers) == (True, 0, False)
+
+
+def test_a_lane_says_once_whether_it_is_trained_with_others(driver: Driver) -> None:
+    driver.train_all({0: config(0), 1: config(1, train=SAMPLES + "counting")})
+    told = {lane: [r.get("lane_obstacle") for r in driver.answers[lane, "train_buffered"]] for lane in (0, 1)}
+    alone = "lanes are not fused"
+    fuses = driver.host._fusion is not None
+    assert told[0] == ["" if fuses else alone, None, None, None]
+    assert told[1] == ["a training loop of the user's own" if fuses else alone, None, None, None]
 
 
 def test_only_one_lane_takes_the_first_step_of_a_process(toys: Callable[..., Driver]) -> None:
@@ -314,4 +323,4 @@ def test_an_error_that_cannot_be_sent_is_told_in_words(toys: Callable[..., Drive
 )
 def test_a_trial_that_is_trained_by_itself_says_why(words: dict[str, Any], why: str) -> None:
     torch.set_num_threads(1)
-    assert FusedTrials().obstacle(Lane(config(0, **words)).built()) == why
+    assert FusedTrials().obstacle(Lane(config(0, **words))) == why

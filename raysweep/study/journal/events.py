@@ -66,6 +66,17 @@ class TrialStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReported:
+    """How a trial is trained that shares its process; told with its first epoch there."""
+
+    kind: ClassVar[str] = "lane"
+    t: float
+    trial: str
+    obstacle: str
+    """Why it is trained by itself; empty where it is trained together with those that fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochReported:
     """One epoch of one trial, with what the trial scheduler decided on it and why."""
 
@@ -248,6 +259,7 @@ Event = (
     AttemptStarted
     | TrialCreated
     | TrialStarted
+    | LaneReported
     | EpochReported
     | CheckpointSaved
     | TrialExploited
