@@ -13,7 +13,8 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.execution.tune_controller import TuneController
 
 from schedulers.tune import lane_manager
-from schedulers.tune.lane_manager import LaneManager, LanePlan
+from schedulers.tune.lane_hosts import LanePlan
+from schedulers.tune.lane_manager import LaneManager
 from schedulers.tune.ray_private import LaneTrainables, request_of, use_lanes
 
 SHARE = {"CPU": 0.25}

@@ -43,7 +43,8 @@ from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard, standing
 from raysweep.study.storage.lock import writing_to
 from schedulers.tune.adapter import RuleScheduler
-from schedulers.tune.lane_manager import LaneManager, LanePlan
+from schedulers.tune.lane_hosts import LanePlan
+from schedulers.tune.lane_manager import LaneManager
 from schedulers.tune.ray_private import without_callback_tags
 from trainables.tune import TorchLaneHost, TorchTrainable
 
