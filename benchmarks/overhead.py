@@ -8,6 +8,7 @@ from `python` to exit, imports and Ray's start included.
     python benchmarks/overhead.py --rounds 5 --only ours stock-reuse
 
 ours              launch.py run, MLflow tracking on, journal on
+ours-lanes        the same with four trials to a core: two processes of four lanes, which train together
 stock-reuse       Tuner + OptunaSearch, reuse_actors, no tracking, no loggers
 stock-reuse-mlflow  the same with MLflowLoggerCallback
 stock-mlflow      Tuner + OptunaSearch + MLflowLoggerCallback, reuse_actors off (Ray's default)
@@ -31,8 +32,8 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-MODES = ("ours", "stock-reuse", "stock-reuse-mlflow", "stock-mlflow")
-TRIALS, EPOCHS, SLOTS = 50, 10, 2
+MODES = ("ours", "ours-lanes", "stock-reuse", "stock-reuse-mlflow", "stock-mlflow")
+TRIALS, EPOCHS, SLOTS, LANES = 50, 10, 2, 4
 
 
 def main() -> None:
@@ -78,7 +79,10 @@ def measure(mode: str, trials: int) -> dict[str, Any]:
 
 def child(mode: str, trials: int) -> None:
     """Run one sweep in this process and print its figures as the last line."""
-    epochs = ours(trials) if mode == "ours" else stock(trials, "reuse" in mode, "mlflow" in mode)
+    lanes = LANES if mode == "ours-lanes" else 1
+    epochs = (
+        ours(trials, lanes) if mode.startswith("ours") else stock(trials, "reuse" in mode, "mlflow" in mode)
+    )
     used = resource.getrusage(resource.RUSAGE_SELF)
     workers: dict[str, int] = {}
     for worker, _ in epochs:
@@ -98,7 +102,7 @@ def child(mode: str, trials: int) -> None:
     )
 
 
-def ours(trials: int) -> list[tuple[str, float]]:
+def ours(trials: int, lanes: int) -> list[tuple[str, float]]:
     """The command itself, on the shipped classic_pfl.yaml with the trial scheduler taken out."""
     from raysweep.study.journal.events import EpochReported
     from raysweep.study.journal.log import read_events
@@ -107,8 +111,8 @@ def ours(trials: int) -> list[tuple[str, float]]:
         f"trials={trials}",
         f"run.epochs={EPOCHS}",
         "trial_scheduler={name: schedulers.FIFO}",
-        "resources_per_trial={cpu: 1, gpu: 0}",
-        f"max_concurrent_trials={SLOTS}",
+        f"resources_per_trial={{cpu: {1 / lanes:g}, gpu: 0}}",
+        f"max_concurrent_trials={SLOTS * lanes}",
         "study_name=overhead",
     ]
     sets = [word for setting in settings for word in ("--set", setting)]

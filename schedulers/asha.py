@@ -155,6 +155,12 @@ class ASHARule(Rule):
         reason = f"{verdict}top {top} {'goes' if top == 1 else 'go'} on"
         return Continue(reason) if rank <= top else Stop(reason)
 
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """The next rung of its bracket."""
+        levels = self.levels[self.bracket(trial_id)]
+        k = bisect_right(levels, resource)
+        return levels[k] if k < len(levels) else self.max_resource
+
     def diverged(self, report: Report) -> Decision:
         """Stop, and count the trial at the rung it did not reach, so that one more of the sound go on."""
         s = self.bracket(report.trial_id)

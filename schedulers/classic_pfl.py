@@ -117,6 +117,12 @@ class ClassicPFLRule(Rule):
         )
         return Stop(reason) if pfl < worst else Continue(reason)
 
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """Its first report, by which trials are chosen to run unconditionally; then any past the warm-up."""
+        if resource == 0:
+            return 1
+        return self.max_resource if trial_id in self.startup else max(self.n_warmup_epochs, resource) + 1
+
     def end(self, trial_id: str, ending: str) -> None:
         """Take a completed trial (R epochs, or its own patience) into the reference set; drop its fit."""
         if ending == "completed" and trial_id not in self.over:

@@ -15,3 +15,7 @@ class FIFORule(Rule):
     def judge(self, report: Report) -> Decision:
         """Always train on."""
         return Continue()
+
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """Nothing is decided before R."""
+        return self.max_resource

@@ -138,6 +138,14 @@ class HalvingRule(Rule):
         self._settle(b)
         return self._now(trial)
 
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """The rung that it goes to; its first report, which gives it a seat."""
+        if trial_id not in self.seats:
+            return resource + 1
+        b, k = self.seats[trial_id]
+        levels = self.plan(b).levels
+        return levels[k] if k < len(levels) else self.max_resource
+
     def diverged(self, report: Report) -> Decision:
         """Stop; it counts as a member of its bracket, ranked worst."""
         self._seat(report.trial_id)

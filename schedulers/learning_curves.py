@@ -102,6 +102,11 @@ class ForecastingRule(Rule):
         self._outlooks: dict[str, Outlook] = {}
         self._widenings = [widening(misses) for misses in self.misses]
 
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """The next level of the ladder: nothing is recorded in between."""
+        level = bisect_right(self.levels, resource)
+        return self.levels[level] if level < len(self.levels) else self.max_resource
+
     def end(self, trial_id: str, ending: str) -> None:
         """Its ranks stay, and its curve for a while."""
         super().end(trial_id, ending)

@@ -114,6 +114,10 @@ class MedianStoppingRule(Rule):
         self.sums[trial] = RunningLoss(n + 1, total + loss, best, report.resource)
         return decision
 
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """The next step at which trials are compared."""
+        return next((step for step in self.steps if step > resource), self.max_resource)
+
     def diverged(self, report: Report) -> Decision:
         """Stop, and count as the worst from here on."""
         insort(self.diverged_at, report.resource)

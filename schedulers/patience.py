@@ -83,6 +83,11 @@ class PatienceRule(Rule):
             "completed",
         )
 
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """Where its patience ends if it does not improve any more."""
+        since = self.best[trial_id].epoch if trial_id in self.best else resource + 1
+        return max(since + self.patience, self.grace_period + 1)
+
     def end(self, trial_id: str, ending: str) -> None:
         """It needs no patience any more."""
         super().end(trial_id, ending)

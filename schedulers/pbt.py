@@ -187,6 +187,10 @@ class PBTRule(Rule):
         insort(self.scores.setdefault(str(resource), []), member, key=_rank_key)
         return self._wait(trial, resource) if self.synchronous else self._rank_now(member, resource)
 
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """The next milestone; its first report, for whoever gave way waits until every member has begun."""
+        return self._next_milestone(resource + 1) if trial_id in self.place else resource + 1
+
     def diverged(self, report: Report) -> Decision:
         """Wait for the next milestone, to be replaced there."""
         milestone = self._next_milestone(report.resource)

@@ -181,6 +181,28 @@ class Rule(ABC):
             self.end(trial, decision.ending)
         return decision
 
+    def next_decision(self, trial_id: str, resource: int) -> int:
+        """The next resource, above `resource`, whose report must be judged before the trial trains on.
+
+        The finite reports before it are answered by a plain `Continue`, whatever other trials report
+        meanwhile, and nobody's decision depends on when they come: the trial may train on without asking,
+        and hand them over together. A question: it changes nothing.
+
+        Args:
+            trial_id: of a trial that has trained up to `resource`, and may go on from there.
+            resource: where it stands; 0 for one that has not begun.
+        """
+        if resource != self.seen.get(trial_id, 0) or trial_id in self.over:
+            return resource + 1  # run again after a recovery
+        return max(min(self.next_judged(trial_id, resource), self.max_resource), resource + 1)
+
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """The next resource at which `judge` may decide, or learn what another trial's decision depends on.
+
+        Every one, unless a rule knows better; up to R it may name any, and too low a one costs time only.
+        """
+        return resource + 1
+
     def speak_of(self, metric: str, *, maximised: bool = False) -> None:
         """Have reasons name the user's metric, with its values in the user's direction."""
         self.metric, self.sign = metric, -1 if maximised else 1

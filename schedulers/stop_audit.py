@@ -103,6 +103,16 @@ class AuditedRule(Rule):
             )
         return decision
 
+    def next_decision(self, trial_id: str, resource: int) -> int:
+        """The rule's; of an audited trial R, where its audit ends."""
+        if trial_id not in self.audited:
+            return self.rule.next_decision(trial_id, resource)
+        return super().next_decision(trial_id, resource)
+
+    def next_judged(self, trial_id: str, resource: int) -> int:
+        """Nothing is decided about an audited trial before R."""
+        return self.max_resource
+
     def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
         """The rule's word; audited trials copy nobody."""
         return None if trial_id in self.audited else self.rule.failed(trial_id, reason)

@@ -92,6 +92,10 @@ class ProcessState:
             self._changes = _changes(outside, inside)
             _write({name: outside[name] for name in self._changes}, inside)
 
+    def is_like(self, other: ProcessState) -> bool:
+        """Whether the process is the same within `own` of either."""
+        return self._changes == other._changes
+
     def importing(self, module: str) -> Iterator[None]:
         """Set again what importing the modules of this path has set; note what the block's import sets."""
         names = module.split(".")

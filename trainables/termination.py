@@ -7,6 +7,7 @@ SystemExit wherever the process happens to be, in the middle of a user's code, w
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -16,6 +17,14 @@ from types import FrameType
 from typing import Any
 
 IDLE_S = 2.0  # a process that was asked to leave waits so long for its driver to have it save
+
+
+@functools.cache
+def termination_of_process() -> Termination:
+    """This process's, which has taken SIGTERM over; the same for all trials of the process."""
+    termination = Termination()
+    termination.install()
+    return termination
 
 
 class Termination:

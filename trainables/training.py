@@ -57,6 +57,19 @@ class Epoch:
         return all(map(math.isfinite, self.losses.values()))
 
 
+@dataclass(frozen=True, slots=True)
+class FusedEpoch:
+    """An epoch of a learner that was trained together with others.
+
+    Attributes:
+        scores: what `Learner.epoch` would have returned, or the exception that it would have raised.
+        seconds: this learner's share of the time it took.
+    """
+
+    scores: Scores | Exception
+    seconds: float
+
+
 def train(
     run: RunConfig,
     data: Data,
@@ -95,6 +108,7 @@ class Training(Iterator[Epoch]):
     Attributes:
         number: epochs done.
         ended: why there is no further epoch, or "".
+        fused: the next epoch, where the only learner was trained already, together with others.
     """
 
     def __init__(
@@ -109,6 +123,7 @@ class Training(Iterator[Epoch]):
         self.patience = Patience(run.early_stopping_config)
         self.number = 0
         self.ended = ""
+        self.fused: FusedEpoch | None = None
 
     def __next__(self) -> Epoch:
         """Train one more epoch.
@@ -122,15 +137,24 @@ class Training(Iterator[Epoch]):
             raise StopIteration
         started = time.perf_counter()
         self._follow_schedule()
-        with self.random.own():
-            scores = [learner.epoch() for learner in self.learners]
+        scores, fused_s = self._train()
         self.number += 1
-        epoch = mean(self.number, scores, time.perf_counter() - started)
+        epoch = mean(self.number, scores, time.perf_counter() - started + fused_s)
         if not epoch.finite:
             self.ended = f"loss is not finite at epoch {epoch.number}"
         else:
             self.ended = self.patience.ends(epoch)
         return epoch
+
+    def _train(self) -> tuple[list[Scores], float]:
+        """Train each learner for an epoch; or take up what was trained, and how many seconds it took."""
+        fused, self.fused = self.fused, None
+        if fused is None:
+            with self.random.own():
+                return [learner.epoch() for learner in self.learners], 0.0
+        if isinstance(fused.scores, Exception):
+            raise fused.scores
+        return [fused.scores], fused.seconds
 
     def _learners(self, settings: RunConfig) -> list[Learner]:
         """One fresh learner per part, under settings that hold for now."""

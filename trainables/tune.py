@@ -10,7 +10,10 @@ the folders in which dotted paths and relative files are looked for, and `trial`
 
 from __future__ import annotations
 
+import math
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,11 +24,16 @@ from ray import tune
 from trainables.checkpoint_integrity import DISK_REFUSES
 from trainables.first_step_failed import FirstStepFailed
 from trainables.imports import unwatched
-from trainables.termination import Termination
+from trainables.lane_host import LaneHost
+from trainables.termination import Termination, termination_of_process
 
 if TYPE_CHECKING:
     from trainables.data import Data
     from trainables.trial import Trial
+
+
+FOLLOWED = "followed"
+"""Key of a result that others follow in the same answer: nothing can be asked of the trial in between."""
 
 
 class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no types
@@ -73,9 +81,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
 
         self.trial, self._first = Trial(data), first
-        self._termination = Termination()
-        if ray.is_initialized() and ray.get_runtime_context().get_actor_id():
-            self._termination.install()
+        in_actor = ray.is_initialized() and ray.get_runtime_context().get_actor_id()
+        self._termination = termination_of_process() if in_actor else Termination()
         self._due = (config, _gpu_share())
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -99,7 +106,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             if self._first is not None:
                 self._try(self._first)
                 self._first = None
-            result = self._built().step()
+            result = self.built().step()
             self._progress = True
             if self.trial.outcome is not None and self.trial.device_lost:
                 self._termination.request()
@@ -111,6 +118,31 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
             result, self._untold = result | {"process": process_facts(self.trial.device)}, False
         saves = self.trial.wants_checkpoint or (self._termination.requested and self.trial.outcome is None)
         return result | ({tune.result.SHOULD_CHECKPOINT: True} if saves else {})
+
+    def train_buffered(self, epochs: int, seconds: float) -> list[dict[str, Any]]:
+        """Train several epochs, and hand all their results over together.
+
+        Fewer if one asks for a checkpoint, ends the trial or tells a loss or metric that is not finite, or
+        when the time is over; at least one. Each result but the last is marked `followed`.
+
+        Args:
+            epochs: at most; Ray passes it first, whatever its own method calls it (tune_controller.py:1483).
+            seconds: after which no other epoch is begun.
+        """
+        until = time.monotonic() + seconds
+        with self._termination.held_off():
+            results = [self.train()]
+            while len(results) < epochs and time.monotonic() < until and self.may_follow(results[-1]):
+                results[-1][FOLLOWED] = True
+                results.append(self.train())
+        return results
+
+    def may_follow(self, result: Mapping[str, Any]) -> bool:
+        """Whether another epoch may come before this result is answered: nobody must act or decide on it."""
+        ends = "outcome" in result or result.get(tune.result.DONE)
+        names = ("val_loss", "train_loss", *self.trial.names)
+        finite = all(math.isfinite(result[name]) for name in names)
+        return finite and not ends and not result.get(tune.result.SHOULD_CHECKPOINT)
 
     def save(self, checkpoint_dir: str | None = None) -> Any:
         """Save, as Ray asks; what Ray takes for "none was made" where the disk refuses.
@@ -132,12 +164,21 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the training's state; nothing for a trial that failed."""
-        self._built().save(checkpoint_dir)
+        self.built().save(checkpoint_dir)
 
     def load_checkpoint(self, checkpoint: str) -> None:
         """Go on from a checkpoint of this trial, or of another under this trial's config."""
         with self._termination.held_off():
-            self._built().load(checkpoint)
+            self.built().load(checkpoint)
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether it has trained since its last checkpoint."""
+        return self._progress
+
+    def skip_first_step(self) -> None:
+        """Another trial of this process has taken the step that each process takes first."""
+        self._first = None
 
     def _try(self, config: dict[str, Any]) -> None:
         from trainables.dry_run import first_step
@@ -148,8 +189,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         if seen.faults():
             raise FirstStepFailed([f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()])
 
-    def _built(self) -> Trial:
-        """The trial, built."""
+    def built(self) -> Trial:
+        """The trial; built by the first call that needs it."""
         if self._due is not None:
             due, self._due = self._due, None
             self.trial.begin(*due)
@@ -158,6 +199,21 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     def cleanup(self) -> None:
         """Let go of the device."""
         self.trial.close()
+
+
+class TorchLaneHost(LaneHost):
+    """Several trials in one process, as an actor of Ray's.
+
+    Args:
+        make: the class of the trials.
+        fuse: whether trials that fit are trained together.
+    """
+
+    def __init__(self, make: type[TorchTrainable], fuse: bool = True) -> None:
+        with unwatched():
+            from trainables.fused_trials import FusedTrials  # torch, while nobody waits yet
+
+        super().__init__(make, FusedTrials() if fuse else None, termination_of_process(), FOLLOWED)
 
 
 def _force_to_disk(checkpoint: tune.Checkpoint) -> None:

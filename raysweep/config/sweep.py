@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -83,12 +83,16 @@ class Resources(_Words):
         gpu: GPUs, whole ones or a fraction of one; None for a whole one where there are any.
         on_oom: what a trial takes that ran out of memory: it is run once more, when nothing else runs.
             None: it ends as infeasible.
+        lanes: trials of a process at most, of those that share a core or a GPU; 1: a process each. auto: on
+            cores as many as share one, on a GPU one. Where they can be they are trained together, on a core
+            with the results of each alone.
         auto: cpu and gpu are chosen before the sweep begins, from what trials are seen to take.
     """
 
     cpu: float = Field(1.0, gt=0)
     gpu: float | None = Field(None, ge=0)
     on_oom: MoreResources | None = None
+    lanes: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     auto: bool = False
 
     @model_validator(mode="before")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
@@ -40,6 +41,8 @@ def print_summary(
         print_row(console, label, line)
     counts = ", ".join(f"{count} {status}" for status, count in sorted(now.counts.items()))
     print_row(console, "trials", counts or "none")
+    for label, line in zip(("lanes", *[""] * SHOWN), lane_lines(record), strict=False):
+        print_row(console, label, line)
     print_row(console, "epochs", f"{now.epochs_run} run, {now.epochs_saved} saved by stopping early")
     if facts.audited:
         for label, line in zip(("audit", ""), audit_lines(audit(record, facts.epochs)), strict=True):
@@ -47,6 +50,19 @@ def print_summary(
     print_row(console, "time", duration(now.elapsed_s))
     for line in failures(record):
         print_row(console, "failed", line, "red")
+
+
+def lane_lines(record: StudyRecord) -> list[str]:
+    """How trials that shared processes were trained: how many together, and why others were not."""
+    obstacles = [t.lane_obstacle for t in record.trials.values() if t.lane_obstacle is not None]
+    if not obstacles:
+        return []
+    alone = Counter(obstacle for obstacle in obstacles if obstacle)
+    together = len(obstacles) - alone.total()
+    shared = (
+        f"{record.lanes} trials to a process; {together} of {len(obstacles)} trained together where they fit"
+    )
+    return [shared, *(f"{count} each by itself: {why}" for why, count in alone.most_common())]
 
 
 def against_baseline(facts: Facts, record: StudyRecord) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from raysweep.cluster.lanes import lanes_per_process
 from raysweep.cluster.nodes import Nodes, TrialShare
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
@@ -91,10 +92,12 @@ def plan_attempt(
     asked, limit = sweep.resources_per_trial, sweep.max_concurrent_trials
     share = TrialShare(asked.cpu, machine.gpu_share(asked.gpu))
     code = code_fingerprint(folder)
+    slots = machine.slots(asked, limit)
     return RunPlan(
         sweep,
         folder,
-        slots=machine.slots(asked, limit),
+        slots=slots,
+        lanes=lanes_per_process(machine, asked, asked.lanes, slots),
         count_slots=partial(_slots_now, share, limit) if isinstance(machine, Nodes) else None,
         resources={"cpu": share.cpu, "gpu": share.gpu},
         oom_resources=machine.share_after_oom(asked),

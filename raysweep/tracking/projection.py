@@ -16,6 +16,7 @@ from raysweep.study.journal.events import (
     AttemptStarted,
     EpochReported,
     Event,
+    LaneReported,
     StudyExtended,
     TrialCreated,
     TrialEnded,
@@ -111,6 +112,8 @@ class RunProjection:
                 self._ask(event)
             case TrialPlaced():
                 self._trial(event.trial).tags |= place_tags(event)
+            case LaneReported():
+                self._trial(event.trial).tags["lane"] = clip(event.obstacle or "fused", MAX_TAG)
             case EpochReported(again=False):
                 self._report(event)
             case TrialExploited():
@@ -164,6 +167,8 @@ class RunProjection:
         parent = self._parent(event.t)
         parent.tags |= run_tags(event.provenance)
         parent.tags |= {"state": "running", "attempt": str(event.attempt)}
+        if event.lanes > 1:
+            parent.tags["lanes"] = str(event.lanes)
         if event.attempt == 1:  # params are written once
             parent.params |= {
                 entity_key(key): param_text(value) for key, value in self.facts.settings.items()

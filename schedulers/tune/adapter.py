@@ -18,11 +18,13 @@ from schedulers.stop_audit import audited
 from schedulers.tune import ray_private
 from schedulers.tune.exploits import PendingExploits
 from schedulers.tune.hooks import AdapterHooks
+from schedulers.tune.lane_manager import LaneProcesses
 from schedulers.tune.listener import Listener
 from schedulers.tune.oom_retry import OOMRetries
 from schedulers.tune.pause_guard import PauseGuard
 from schedulers.tune.results import Mode, Results
 from schedulers.tune.slots import DeferredDecisions, how_many_fit
+from schedulers.tune.train_ahead import TrainAhead, is_followed
 
 LOST = "it raised an error or its worker was lost"
 NO_MEMORY = "its process was ended for want of memory"
@@ -74,7 +76,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self.retries = OOMRetries()
         self._exploits = PendingExploits(self.rule, self.service, time_attr)
         self._held, self._pauses = DeferredDecisions(), PauseGuard(self.rule)
-        self._actors = ray_private.IdleActors()
+        self._actors: ray_private.IdleActors | LaneProcesses = ray_private.IdleActors()
+        self._ahead = TrainAhead(self.rule, self.service)
         self._still_since: float | None = None
         self._told: set[str] = set()  # trials whose end was told
         self._lost: dict[str, bool] = {}  # trials that lost their worker for good -> whether they wait
@@ -83,6 +86,13 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """Connect the adapter to a service that runs it, see `AdapterHooks`; what is not given stays."""
         self.slots = slots or self.slots
         self.service.connect(connections)
+        if self.service.lanes is not None:
+            self._actors = LaneProcesses(self.service.lanes)
+
+    @property
+    def _slots_to_fill(self) -> int | None:
+        """Slots that each get a process of their own; None if it is not for the adapter to see to that."""
+        return self.slots if self.service.lanes is None else None
 
     @property
     def metric(self) -> str | None:
@@ -112,6 +122,10 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         """A rule meets a trial at its first report, and again after a recovery as the same."""
         ray_private.survive_dead_idle_processes(tune_controller)
+        if self.service.lanes is not None:
+            ray_private.use_lanes(tune_controller, self.service.lanes)
+        if self.service.ahead_s > 0:
+            ray_private.train_ahead(tune_controller, self._ahead.limits)
         waits = self._lost.pop(trial.trial_id, None)
         if waits or trial.trial_id in self.retries.waiting:  # its worker was lost
             tune_controller._set_trial_status(trial, Trial.PAUSED)
@@ -121,7 +135,18 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             self._actors.keep(tune_controller, trial, self.slots)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
-        """Ask the rule and translate its answer."""
+        """Ask the rule and translate its answer; and note where a trial goes on from."""
+        if self.service.ahead_s > 0:
+            ray_private.drop_queued_decision(tune_controller, trial)
+        answer = self._respond(tune_controller, trial, result)
+        if answer == self.CONTINUE and self.results.time_attr in result:
+            self._ahead.goes_on(trial.trial_id, self.results.resource(result))
+        else:
+            self._ahead.forget(trial.trial_id)
+        return answer
+
+    def _respond(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> str:
+        """Have one result judged, and say in Ray's word what follows."""
         name, listener = trial.trial_id, self.service.listener
         self._held.saw(result)
         if outcome_of(result) is None and (reason := self.service.objection(result)):
@@ -146,6 +171,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             listener.paused(name, self.results.resource(result), decision.reason, decision.code)
         elif isinstance(decision, Exploit):
             self._exploits.add(name, decision)
+        elif is_followed(result):
+            return str(self.CONTINUE)  # it has: what is asked of it is asked after the last one
         elif self.service.halting():
             asked = "the run was asked to stop"
             listener.paused(name, self.results.resource(result), asked, ReasonCode.STOP_REQUESTED)
@@ -167,6 +194,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """A trial failed. If Ray recovers it (ERROR for a moment, :1403, :1426) it is not over."""
         name = trial.trial_id
         self._held.forget(name)
+        self._ahead.forget(name)
         self._exploits.forget(name)  # run again, it is judged again as it was
         error = ray_private.last_error(trial)
         starved = self.retries.starved() or ray_private.out_of_memory(error)
@@ -193,7 +221,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """Carry out what was held back; then name who runs next: copies, promotions, new trials."""
         live = _live(tune_controller)
         self._follow_slots(tune_controller)
-        self._held.release(tune_controller, self.slots, live)
+        self._held.release(tune_controller, self._slots_to_fill, live)
         if self.service.halting():
             return None
         while (name := self.rule.next_unresumable(self._paused(live))) is not None:
@@ -247,7 +275,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """Ray's word for a decision. A copy begins with a pause that saves nothing."""
         if isinstance(decision, Continue):
             return str(self.CONTINUE)
-        if self._held.hold(trial.trial_id, decision, self.slots, _live(controller)):
+        if self._held.hold(trial.trial_id, decision, self._slots_to_fill, _live(controller)):
             return str(self.NOOP)
         if isinstance(decision, Stop):
             return str(self.STOP)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from schedulers.tune.lane_manager import LaneManager
 from schedulers.tune.listener import Listener
 
 
@@ -44,6 +45,10 @@ class AdapterHooks:
         slots_now: trials that can run at once, where that changes while they run; 0: as was said before.
         repeats: whether epochs that a trial runs a second time count once, so that a pause without a
             checkpoint (a full disk, a loop that keeps none) costs time only.
+        ahead_s: how long a trial may train on between two answers, seconds, while the rule has nothing to
+            decide; its epochs are then reported together. 0: each by itself. Only for trainables whose
+            `train_buffered` takes epochs and seconds and marks results (`TorchTrainable` is one).
+        lanes: runs the trials, several to a process; None: a process each.
         lost_for_good: of a trial that has just lost its worker: why it is not to be run again as it
             is; "" if it is.
     """
@@ -56,6 +61,8 @@ class AdapterHooks:
     lost_for_good: Callable[[str], str] = never_for_good
     slots_now: Callable[[], int] = unchanged
     repeats: bool = False
+    ahead_s: float = 0.0
+    lanes: LaneManager | None = None
 
     def __reduce__(self) -> tuple[type[AdapterHooks], tuple[()]]:
         """Unconnected."""

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ray.air._internal import usage
+from ray.air.execution._internal.tracked_actor import TrackedActor as TrackedActor
 from ray.exceptions import RayTaskError
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint, Trainable
@@ -105,6 +108,59 @@ def survive_dead_idle_processes(controller: Any) -> None:
 
     lost_while_reset.survives = True  # type: ignore[attr-defined]
     raw._trial_task_failure = lost_while_reset
+
+
+class LaneTrainables:
+    """In the place of a controller's cache of classes: none is registered with Ray, the hosts are."""
+
+    def get(self, trainable_cls: type) -> type:
+        """The class itself."""
+        return trainable_cls
+
+
+def use_lanes(controller: Any, manager: Any) -> None:
+    """Have a controller that has started nobody run its trials in the lanes of a manager. Idempotent."""
+    raw = _raw(controller)
+    if raw._actor_manager is not manager:
+        raw._actor_manager, raw._class_cache, raw._reuse_actors = manager, LaneTrainables(), False
+
+
+@contextmanager
+def without_callback_tags() -> Iterator[None]:
+    """Run a Tuner in here without having the names of its callbacks counted for Ray's usage statistics.
+
+    To count them, switched off or not, Ray imports MLflow and all other integrations there are: 1.6 to 2.2 s
+    of the driver's CPU, before the first trial.
+    """
+    count = usage.tag_callbacks
+    usage.tag_callbacks = lambda callbacks: False
+    try:
+        yield
+    finally:
+        usage.tag_callbacks = count
+
+
+def request_of(resource_request: Any) -> dict[str, float]:
+    """What a trial asks for, in Ray's words, without what it asks none of."""
+    return {kind: amount for kind, amount in resource_request.required_resources.items() if amount > 0}
+
+
+def train_ahead(controller: Any, limits: Callable[[Trial], tuple[int, float]]) -> None:
+    """Let trials train several epochs before they answer: as many, and for as many seconds, as `limits` says.
+
+    `_schedule_trial_train` asks `_maybe_buffer_training`, and where that allows more than one epoch it
+    passes both numbers, in this order, to the trainable's `train_buffered` (:1479). Idempotent.
+    """
+    _raw(controller)._maybe_buffer_training = limits
+
+
+def drop_queued_decision(controller: Any, trial: Trial) -> None:
+    """Forget what was decided on an earlier result of those that a trial has handed over together.
+
+    Ray keeps the first decision of a load unless a later one is to stop or to pause (`_queue_decision`): a
+    NOOP on the last result, whose trial waits or is being saved, would be overruled by the CONTINUE before.
+    """
+    _raw(controller)._queued_trial_decisions.pop(trial.trial_id, None)
 
 
 def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ import schedulers
 from schedulers import (
     ASHARule,
     ClassicPFLRule,
+    Continue,
     Exploit,
     FIFORule,
     Float,
@@ -28,6 +30,7 @@ from schedulers import (
     Stop,
     SuccessiveHalvingRule,
 )
+from schedulers.rule import Rule
 from schedulers.stop_audit import AuditedRule
 
 R = 9
@@ -90,7 +93,7 @@ class Play:
             self.rule.end(trial, "failed")
             self.over.add(trial)
             self.paused = [other for other in self.paused if other != trial]
-        elif trial not in self.paused:
+        elif what == "report" and trial not in self.paused:
             self.epoch[trial] = self.epoch.get(trial, 0) + 1
             sound = loss is not None and math.isfinite(loss)
             decision = self.rule.report(
@@ -123,6 +126,35 @@ class Play:
         ]
 
 
+class AheadPlay(Play):
+    """The same world, where a trial hands its reports over only where the rule may decide."""
+
+    def __init__(self, rule: Rule) -> None:
+        super().__init__(rule)
+        self.held: dict[str, list[Any]] = {}
+        self.asked = {f"{n:05d}": rule.next_decision(f"{n:05d}", 0) for n in range(4)}
+
+    def happen(self, number: int, what: str, loss: Any, change: Any = None) -> None:
+        trial = f"{number:05d}"
+        if what == "end":
+            self.held.pop(trial, None)  # trained and never handed over: its process is gone
+        elif trial not in self.over and trial not in self.paused:
+            held = self.held.setdefault(trial, [])
+            held.append(loss)
+            far = self.epoch.get(trial, 0) + len(held)
+            if loss is not None and math.isfinite(loss) and far < self.asked[trial]:
+                what, loss = "nothing", None
+            else:
+                for earlier in self.held.pop(trial)[:-1]:
+                    told = len(self.story)
+                    super().happen(number, "report", earlier)
+                    assert self.story[told][2] == Continue()
+        super().happen(number, what, loss)
+        for other, epoch in self.epoch.items():
+            if not self.held.get(other):
+                self.asked[other] = self.rule.next_decision(other, epoch)
+
+
 def played(name, happened, **changes):
     play = Play(RULES[name]())
     for happening in happened:
@@ -152,6 +184,65 @@ def test_state_saved_and_loaded_midway_decides_alike(name, happened, cut):
     for happening in happened[cut:]:
         play.happen(*happening)
     assert play.story == played(name, happened).story
+
+
+@every_rule
+@settings(max_examples=50)  # times every rule
+@given(happened=happenings)
+def test_reports_handed_over_together_are_decided_as_one_by_one(name: str, happened: list[Any]) -> None:
+    """Whatever the others report meanwhile; who is held back would only have been told to go on."""
+    together = AheadPlay(RULES[name]())
+    for happening in happened:
+        together.happen(*happening)
+    assert decisive(together.story) == decisive(played(name, happened).story)
+
+
+def decisive(story: list[Any]) -> list[Any]:
+    """A story without the epochs at which nothing was decided."""
+    return [part for part in story if not (isinstance(part, tuple) and part[2] == Continue())]
+
+
+@every_rule
+@few
+@given(happened=happenings)
+def test_the_next_decision_is_a_question_about_a_later_epoch(name: str, happened: list[Any]) -> None:
+    play = played(name, happened)
+    before = play.rule.state()
+    for trial, epoch in play.epoch.items():
+        assert epoch < play.rule.next_decision(trial, epoch) <= max(R, epoch + 1)
+        assert play.rule.next_decision(trial, epoch - 1) == epoch  # run again, each epoch is handed over
+    assert play.rule.state() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("fifo", [9]),
+        ("asha stopping", [1, 3, 9]),
+        ("asha promotion", [1, 3, 9]),
+        ("asha audited", [1, 3, 9]),
+        ("pbt", [1, 2, 4, 6, 8, 9]),
+        ("classic pfl", [1, 9]),
+        ("pfl", [1, 2, 3, 4, 6, 8, 9]),
+        ("hyperband", [1, 3, 9]),
+        ("successive halving", [1, 2, 4, 8, 9]),
+        ("median interval", [1, 4, 7, 9]),
+        ("margin", list(range(1, 10))),
+        ("patience", [3, 5, 7, 9]),
+        ("racing", list(range(1, 10))),
+    ],
+)
+def test_a_lone_trial_is_asked_for_reports_where_its_rule_may_decide(name: str, asked: list[int]) -> None:
+    rule: Rule = RULES[name]()
+    epoch, seen = 0, []
+    while epoch < R:
+        decides = rule.next_decision("00000", epoch)
+        while epoch < decides:
+            epoch += 1
+            if isinstance(rule.report(Report("00000", epoch, 1 / epoch, {"lr": 0.1})), Pause):
+                rule.resumed(schedulers.Resume("00000", "its turn"))
+        seen.append(epoch)
+    assert seen == asked
 
 
 @every_rank_rule

@@ -14,7 +14,12 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.utils.object_cache import _ObjectCache
 
-from schedulers.tune.ray_private import IdleActors, last_exception, survive_dead_idle_processes
+from schedulers.tune.ray_private import (
+    IdleActors,
+    last_exception,
+    survive_dead_idle_processes,
+    without_callback_tags,
+)
 from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
 
@@ -164,3 +169,16 @@ def test_idle_processes_are_kept_for_as_many_slots_as_there_are_now():
         idle.resize(controller, count)
         kept.append(cache.total_max_objects)
     assert kept == [0, 2, 5, 1]
+
+
+def test_callbacks_are_counted_by_the_one_function_that_is_replaced() -> None:
+    from ray.air._internal import usage
+    from ray.tune import tune
+
+    assert "air_usage.tag_callbacks(callbacks)" in inspect.getsource(tune.run)
+    assert tune.air_usage is usage
+    count = usage.tag_callbacks
+    with without_callback_tags():
+        assert usage.tag_callbacks([]) is False
+        assert usage.tag_callbacks is not count
+    assert usage.tag_callbacks is count

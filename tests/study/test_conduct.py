@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ from raysweep.study.journal.events import (
 from raysweep.study.journal.log import read_events
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
+from schedulers.tune.train_ahead import TrainAhead
 from tests.study.slot import LR, small_sweep
 from trainables.data import load
 
@@ -40,6 +42,7 @@ RUN = {
     "epochs": 4,
     "optimizer_config": {"lr": 0.1},
 }
+CLOCKED = ("epoch_s", "peak_memory_mb")
 KIND = {"net_config.kind": {"type": "categorical", "choices": ["sound", "raises", "oom", "nan"]}}
 
 
@@ -161,6 +164,32 @@ def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_counts_no_epoch_twice(
     assert second.exit_code == 0
     epochs = [(e.trial, e.epoch) for e in events_of(tmp_path / "toy") if isinstance(e, EpochReported)]
     assert sorted(epochs) == [(f"0000{n}", epoch) for n in range(3) for epoch in range(1, 13)]
+
+
+def test_a_journal_of_full_loads_is_that_of_single_epochs_but_for_times(
+    tmp_path: Path, conduct: Conduct, monkeypatch: pytest.MonkeyPatch
+):
+    """Under PBT, which pauses and copies; on one slot, where the order of reports is no accident."""
+    rule = {"name": "schedulers.PBT", "kwargs": {"perturbation_interval": 4}}
+    words = {"slots": 1, "trial_scheduler": rule, "run": {"epochs": 8, "net_config": {"step_s": 0}}}
+    stories, loads = [], []
+    limits = TrainAhead.limits
+    monkeypatch.setattr(TrainAhead, "limits", lambda self, trial: loads.append(1) or limits(self, trial))
+    for name, seconds in (("single", 0.0), ("full", 0.5)):
+        monkeypatch.setattr("raysweep.study.execution.tuner.AHEAD_S", seconds)
+        conduct(name, trials=3, **words)
+        stories.append([_timeless(event) for event in events_of(tmp_path / name)])
+    assert stories[0] == stories[1]
+    epochs = sum(event["kind"] == "reported" for event in stories[1])
+    assert len(loads) < 0.7 * epochs
+
+
+def _timeless(event: Event) -> dict[str, Any]:
+    """An event without what depends on the clock, the process, or the folder of its study."""
+    fields = {"kind": event.kind, **dataclasses.asdict(event)}
+    metrics = {key: value for key, value in fields.get("metrics", {}).items() if key not in CLOCKED}
+    timeless = {key: value for key, value in fields.items() if key not in ("t", "worker")}
+    return timeless | {"metrics": {key: repr(value) for key, value in metrics.items()}}  # nan is not nan
 
 
 def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduct):

@@ -152,6 +152,19 @@ def short(run, data, *, device, seed):
     yield Epoch(1, 1.0, 1.0)
 
 
+def second_epoch(run, data, *, device, seed):
+    """A loop in whose second epoch something happens."""
+    kind = run.net_config["kind"]
+    for number in range(1, run.epochs + 1):
+        there = number == 2
+        if there and kind == "ends":
+            return
+        if there and kind == "fails":
+            raise KeyError("no such feature")
+        loss = math.nan if there and kind == "diverges" else 1.0
+        yield Epoch(number, loss, loss, {"auc": math.nan if there else 0.5})
+
+
 def wrong(run, data, *, device, seed):
     """A loop that yields something else."""
     yield {"val_loss": 1.0}
@@ -275,3 +288,22 @@ class Greedy(nn.Linear):
         return (
             super().forward(x) + torch.empty(int(self.share * total), dtype=torch.uint8, device=x.device)[0]
         )
+
+
+class _Broken(torch.autograd.Function):
+    """Its gradient cannot be computed."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, g):
+        raise RuntimeError("no gradient here")
+
+
+class BadBackward(nn.Module):
+    """A criterion that fails on the way back."""
+
+    def forward(self, outputs, targets):
+        return _Broken.apply((outputs - targets).square().mean())

@@ -1,5 +1,8 @@
 """Dotted paths."""
 
+import subprocess
+import sys
+
 import pytest
 
 from trainables.imports import add_paths, call, resolve
@@ -47,3 +50,21 @@ def test_keywords_that_do_not_fit_are_an_error_before_anything_is_called():
 
 def test_what_is_given_wins_over_what_is_offered():
     assert call("fractions.Fraction", given={"numerator": 1}, offered={"numerator": 5, "other": 1}) == 1
+
+
+@pytest.mark.parametrize(("before", "there"), [("", False), ("import torch.distributed.tensor", True)])
+def test_optimizers_come_without_tensors_over_devices_unless_they_are_in_use(
+    before: str, there: bool
+) -> None:
+    script = f"""
+import sys
+{before}
+from trainables.imports import resolve
+resolve("pytorch_optimizer.SPlus")
+from pytorch_optimizer.optimizer.utils.matrix import has_dtensor
+before = "torch.distributed.tensor" in sys.modules
+import torch.distributed.tensor
+print(bool(has_dtensor), before, torch.distributed.tensor.DTensor.__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == ([str(there), str(there), "DTensor"], "")

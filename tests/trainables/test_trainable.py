@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import pickle
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -312,3 +313,56 @@ def test_the_step_before_the_first_trial_changes_nothing_of_it():
     plain, looked = trainable(), TorchTrainable.__new__(TorchTrainable)
     looked.setup(BASE | TRIAL, None, BASE | TRIAL)
     assert [clock_free(plain.step()) for _ in range(2)] == [clock_free(looked.step()) for _ in range(2)]
+
+
+# Several epochs in one answer
+
+
+class Steps(TorchTrainable):
+    """Ray's `train` without a Ray."""
+
+    def train(self) -> dict[str, Any]:
+        return self.step()
+
+
+def stepping(**words: Any) -> Steps:
+    made = Steps.__new__(Steps)
+    made.setup(BASE | TRIAL | words, None)
+    return made
+
+
+def epochs_of(results: list[dict[str, Any]]) -> list[tuple[int, bool]]:
+    return [(result["epoch"], result.get("followed", False)) for result in results]
+
+
+def test_epochs_handed_over_together_are_those_of_single_steps() -> None:
+    alone, together = trainable(), stepping()
+    singles = [clock_free(alone.step()) for _ in range(3)]
+    results = together.train_buffered(3, 60.0)
+    assert epochs_of(results) == [(1, True), (2, True), (3, False)]
+    assert [{k: v for k, v in clock_free(r).items() if k != "followed"} for r in results] == singles
+
+
+def test_no_epoch_is_begun_after_its_time_but_one_always() -> None:
+    made = stepping()
+    assert epochs_of(made.train_buffered(5, 0.0)) == [(1, False)]
+
+
+@pytest.mark.parametrize(
+    ("words", "last"),
+    [
+        (
+            {"checkpoint_config": {"enabled": True, "save_every_n_epochs": 2, "save_best": False}},
+            "should_checkpoint",
+        ),
+        ({"train": SAMPLES + "second_epoch", "net_config": {"kind": "ends"}}, "outcome"),
+        ({"train": SAMPLES + "second_epoch", "net_config": {"kind": "diverges"}}, "outcome"),
+        ({"train": SAMPLES + "second_epoch", "net_config": {"kind": "fails"}}, "outcome"),
+        ({"train": SAMPLES + "second_epoch", "net_config": {"kind": "has no auc"}}, "auc"),
+    ],
+)
+def test_whatever_needs_an_answer_is_the_last_of_its_load(words: dict[str, Any], last: str) -> None:
+    """Of all the loops here something is to be decided at the second result."""
+    results = stepping(**words).train_buffered(4, 60.0)
+    assert [result.get("followed", False) for result in results] == [True, False]
+    assert last in results[-1]

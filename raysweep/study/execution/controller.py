@@ -159,6 +159,7 @@ class StudyController:
                 attempt=self.attempt,
                 slots=self.slots,
                 trials=self.sweep.trials,
+                lanes=self.plan.lanes,
                 provenance=dict(self.plan.provenance),
             )
         )

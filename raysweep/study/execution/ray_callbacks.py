@@ -19,6 +19,7 @@ from raysweep.study.execution.trial_events import WORKERS_LOST_WITHOUT_PROGRESS,
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.journal.events import CheckpointSaved, TrialRecovered, TrialStarted
 from schedulers.reason import ReasonCode
+from schedulers.tune.lane_manager import LaneManager
 from schedulers.tune.ray_private import last_error, last_exception, start_at, terminated
 from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
@@ -40,9 +41,10 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         narrator: TrialEventEmitter,
         watchdog: Watchdog,
         follower: SlotFollower,
+        lanes: LaneManager | None = None,
     ) -> None:
         self.desk, self.search, self.narrator, self.watchdog = desk, search, narrator, watchdog
-        self.follower = follower
+        self.follower, self.lanes = follower, lanes
         self._since: float | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -71,12 +73,21 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
             for name, trial in live.items()
             if trial.status == Trial.RUNNING and known[name].status == "running"
         ]
-        for name in self.watchdog.overdue(running):
+        for name in self._hung(running):
             reason = f"no epoch in {self.watchdog.limit_s:g} s (trial_timeout_s): it hangs, or it is too slow"
             self.desk.rule.end(name, "failed")
             self.narrator.ended(name, "failed", reason, code=ReasonCode.TRIAL_TIMEOUT)
             live[name].max_failures = 0
-            ray.kill(live[name].temporary_state.ray_actor)
+            if self.lanes is None:
+                ray.kill(live[name].temporary_state.ray_actor)
+            else:
+                self.lanes.kill_process(name)
+
+    def _hung(self, running: list[str]) -> list[str]:
+        """Those of the trials running now that hang, as far as that is known."""
+        if self.lanes is None or self.watchdog.limit_s is None:
+            return self.watchdog.overdue(running)
+        return self.lanes.hung_trials(self.watchdog.limit_s + self.watchdog.tolerance_s)
 
 
 def _machines() -> str:

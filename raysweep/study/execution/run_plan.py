@@ -21,6 +21,7 @@ class RunPlan:
         sweep: with all choices made; of a study that exists, the one its folder holds.
         folder: the study; empty for a first attempt.
         slots: trials at once, as things are when it begins.
+        lanes: trials of a process, >= 1.
         resources: of one trial, in Ray's words: {"cpu": 1, "gpu": 0.5}.
         oom_resources: of a trial that ran out of memory, in its second run; None: it has none.
         data: what the trainable's `setup` takes as `data`, put once into Ray's object store; None: each
@@ -42,3 +43,4 @@ class RunPlan:
     first_step: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
     count_slots: Callable[[], int] | None = None
+    lanes: int = 1

@@ -10,6 +10,7 @@ from raysweep.study.execution.controller import StudyController
 from raysweep.study.journal.events import (
     CheckpointFailed,
     EpochReported,
+    LaneReported,
     TrialEnded,
     TrialExploited,
     TrialFailedAwaitingExploit,
@@ -18,6 +19,7 @@ from raysweep.study.journal.events import (
     TrialPromoted,
     TrialRetried,
 )
+from raysweep.study.journal.records import TrialRecord
 from schedulers.reason import ReasonCode
 from schedulers.rule import Decision, Exploit, Resume
 from schedulers.tune.listener import Listener
@@ -37,6 +39,7 @@ BOOKKEEPING = frozenset(
         "done",
         "should_checkpoint",
         "epoch",
+        "followed",
     )
 )
 """Numbers that Ray puts into a result and that say nothing of the training."""
@@ -67,6 +70,7 @@ class TrialEventEmitter(Listener):
             )
         if result.get("outcome") in ("failed", "oom"):
             return  # no epoch came of it
+        self._tell_lane(trial, result)
         value, epoch = result.get(sweep.metric), int(result["epoch"])
         again = epoch <= trial.epoch
         self.desk.stream.emit(
@@ -91,6 +95,13 @@ class TrialEventEmitter(Listener):
             )
         if isinstance(decision, Exploit):
             self._exploit(trial_id, decision)
+
+    def _tell_lane(self, trial: TrialRecord, result: Mapping[str, Any]) -> None:
+        obstacle = result.get("lane_obstacle")
+        if obstacle is not None and obstacle != trial.lane_obstacle:
+            self.desk.stream.emit(
+                LaneReported(t=self.desk.stream.clock(), trial=trial.trial, obstacle=obstacle)
+            )
 
     def paused(self, trial_id: str, resource: int, reason: str, code: ReasonCode = ReasonCode.RULE) -> None:
         """A trial waits."""

@@ -12,11 +12,13 @@ class Watchdog:
     """Knows when each trial was last heard of.
 
     Args:
-        limit_s: the longest silence, seconds; None for any.
+        limit_s: the longest an epoch may take, seconds; None for any.
+        tolerance_s: for how long a trial may keep finished epochs to itself, seconds.
         clock: monotonic seconds.
     """
 
     limit_s: float | None
+    tolerance_s: float = 0.0
     clock: Callable[[], float] = time.monotonic
     _heard: dict[str, float] = field(default_factory=dict)
 
@@ -33,4 +35,4 @@ class Watchdog:
             return []
         now = self.clock()
         self._heard = {trial: self._heard.get(trial, now) for trial in running}
-        return [trial for trial, at in self._heard.items() if now - at > self.limit_s]
+        return [trial for trial, at in self._heard.items() if now - at > self.limit_s + self.tolerance_s]

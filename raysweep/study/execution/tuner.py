@@ -11,11 +11,12 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.experiment import Trial
 
@@ -43,7 +44,13 @@ from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import discard, standing
 from raysweep.study.storage.lock import writing_to
 from schedulers.tune.adapter import RuleScheduler
-from trainables.tune import TorchTrainable
+from schedulers.tune.lane_hosts import LanePlan
+from schedulers.tune.lane_manager import LaneManager
+from schedulers.tune.ray_private import without_callback_tags
+from trainables.tune import TorchLaneHost, TorchTrainable
+
+AHEAD_S = 0.5
+"""How long a trial may train on while its rule has nothing to decide."""
 
 
 class NoReport(tune.ProgressReporter):  # type: ignore[misc]  # Ray is untyped
@@ -128,9 +135,15 @@ def _forget_lost_checkpoints(record: StudyRecord, folder: StudyFolder) -> None:
 def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
     """One `Tuner.fit`, from the first trial handed over to the last decision."""
     search, emitter = RaySearch(controller, scheduler.retries), TrialEventEmitter(controller)
-    watchdog = Watchdog(controller.sweep.trial_timeout_s)
+    watchdog = Watchdog(controller.sweep.trial_timeout_s, tolerance_s=AHEAD_S)
     scheduler.retries.share, scheduler.retries.starved = controller.share_after_oom, KernelKills().more
+    plan = controller.plan
+    offered = {"data": plan.data, "first": plan.first_step}
+    given = {word: value for word, value in offered.items() if value is not None}
+    trainable = tune.with_parameters(TorchTrainable, **given) if given else TorchTrainable
+    lanes = _lane_manager(plan, trainable) if plan.lanes > 1 else None
     scheduler.attach(
+        lanes=lanes,
         listener=emitter,
         find_checkpoint=controller.find_checkpoint,
         slots=controller.slots,
@@ -138,14 +151,11 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         more_trials=lambda: bool(controller.again) or not controller.all_asked,
         halting=lambda: controller.stop.requested,
         repeats=True,
+        ahead_s=0.0 if controller.sweep.constraints else AHEAD_S,  # a constraint may be broken at any epoch
         objection=lambda result: broken(controller.sweep.constraints, result),
         lost_for_good=emitter.lost_for_good,
     )
-    plan = controller.plan
-    follower = SlotFollower(plan.count_slots, plan.slots)
-    offered = {"data": plan.data, "first": plan.first_step}
-    given = {word: value for word, value in offered.items() if value is not None}
-    trainable = tune.with_parameters(TorchTrainable, **given) if given else TorchTrainable
+    follower = SlotFollower(controller.plan.count_slots, controller.plan.slots)
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(plan.resources)),
         tune_config=tune.TuneConfig(
@@ -158,7 +168,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         run_config=tune.RunConfig(
             name=f"attempt-{controller.attempt}",
             storage_path=controller.folder.ray_dir,
-            stop=StudyStopper(controller, search, emitter, watchdog, follower),
+            stop=StudyStopper(controller, search, emitter, watchdog, follower, lanes),
             callbacks=[TrialCallbacks(controller, watchdog)],
             verbose=0,
             progress_reporter=NoReport(),
@@ -172,8 +182,20 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "86400"
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nor missed
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours stops in good order
-    with follower:
+    with follower, without_callback_tags():
         tuner.fit()
+
+
+def _lane_manager(plan: RunPlan, trainable: type[TorchTrainable]) -> LaneManager:
+    """What runs the trials of a plan several to a process."""
+    actor = ray.remote(TorchLaneHost)
+
+    def start(resources: Mapping[str, float]) -> Any:
+        cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
+        return actor.options(num_cpus=cpus, num_gpus=gpus).remote(trainable)
+
+    share = {kind.upper(): amount for kind, amount in plan.resources.items() if amount > 0}
+    return LaneManager(LanePlan(start, share, plan.lanes, hosts=-(-plan.slots // plan.lanes)))
 
 
 def _trial_name(trial: Trial) -> str:

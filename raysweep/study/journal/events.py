@@ -34,6 +34,8 @@ class AttemptStarted:
     """Trials wanted in all."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """git commit, package versions, data fingerprint, host, command."""
+    lanes: int = 1
+    """Trials of a process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,17 @@ class TrialPlaced:
     """The name of its GPU; empty for none."""
     torch: str
     """Version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReported:
+    """How a trial is trained that shares its process; told with its first epoch there."""
+
+    kind: ClassVar[str] = "lane"
+    t: float
+    trial: str
+    obstacle: str
+    """Why it is trained by itself; empty where it is trained together with those that fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,6 +285,7 @@ Event = (
     | TrialCreated
     | TrialStarted
     | TrialPlaced
+    | LaneReported
     | EpochReported
     | CheckpointSaved
     | TrialExploited

@@ -14,6 +14,7 @@ from raysweep.study.journal.events import (
     CheckpointSaved,
     EpochReported,
     Event,
+    LaneReported,
     SlotsChanged,
     Source,
     StudyExtended,
@@ -62,6 +63,8 @@ class TrialRecord:
         falls: its failures after which it was to go on as another's copy.
         fallen: the last of them holds: it has not gone on yet.
         waits: the trial scheduler's last word was to pause it (it did not just give way to another).
+        lane_obstacle: why it is trained by itself though it shares a process; empty if it is not; None where
+            it has a process of its own.
         audited: epoch at which it would have been stopped, and why; None unless an audit let it run on.
     """
 
@@ -92,6 +95,7 @@ class TrialRecord:
     fallen: bool = False
     waits: bool = False
     audited: tuple[int, str] | None = None
+    lane_obstacle: str | None = None
 
     @property
     def epoch(self) -> int:
@@ -167,6 +171,7 @@ class StudyRecord:
         slots: trials that can run at once now.
         slot_history: since when (wall-clock seconds) there are how many slots.
         closed: how the last attempt ended, None while one runs or after a kill.
+        lanes: trials of a process, in the last attempt.
         failures: how often a trial failed, counted as it happens: it is asked for at every step.
     """
 
@@ -176,6 +181,7 @@ class StudyRecord:
     wanted: int = 0
     slots: int = 0
     slot_history: list[tuple[float, int]] = field(default_factory=list)
+    lanes: int = 1
     revision: int = 0
     begun_at: float | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -189,7 +195,7 @@ class StudyRecord:
         match event:
             case AttemptStarted():
                 self.attempts, self.wanted, self.slots = event.attempt, event.trials, event.slots
-                self.provenance, self.closed = event.provenance, None
+                self.provenance, self.closed, self.lanes = event.provenance, None, event.lanes
                 self.slot_history.append((event.t, event.slots))
                 self.begun_at = event.t if self.begun_at is None else self.begun_at
                 for trial in self.trials.values():
@@ -222,6 +228,8 @@ class StudyRecord:
             case TrialStarted() | TrialPromoted():
                 trial.status, trial.fallen = "running", False
                 trial.started_at = event.t if trial.started_at is None else trial.started_at
+            case LaneReported():
+                trial.lane_obstacle = event.obstacle
             case EpochReported(again=False):
                 loss = math.nan if event.loss is None else event.loss
                 trial.curve.append(

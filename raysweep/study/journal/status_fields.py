@@ -61,7 +61,8 @@ class StageFields(TypedDict):
 class StudyStatus(TypedDict, total=False):
     """All of the file. A study that has not begun has only the first five fields.
 
-    `trials` counts trials by status, beside `wanted` and `asked`. `stage` and `stages` are of a study with
+    `trials` counts trials by status, beside `wanted` and `asked`. `lanes`: trials of a process; `fused`:
+    trials trained together with others that fit. `stage` and `stages` are of a study with
     stages, `front` of one with several metrics.
     """
 
@@ -76,6 +77,8 @@ class StudyStatus(TypedDict, total=False):
     attempts: int
     revision: int
     slots: int
+    lanes: int
+    fused: int
     stage: str
     stages: list[StageFields]
     epochs: int

@@ -84,6 +84,8 @@ class StatusFile:
             "attempts": record.attempts,
             "revision": record.revision,
             "slots": record.slots,
+            "lanes": record.lanes,
+            "fused": sum(trial.lane_obstacle == "" for trial in record.trials.values()),
             "trials": {"wanted": record.wanted, "asked": len(record.trials), **record.counts()},
             "epochs": record.epochs,
             "metric": self.metric,
