@@ -24,7 +24,7 @@ COMMANDS = (run, look, learn, winner, prepare)  # each of them has put its own i
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; whatever a user can mend is a line on stderr and an exit code."""
+    """Run the command line; whatever a user can fix is a line on stderr and an exit code."""
     try:
         code = cli.main(args, prog_name="launch.py", standalone_mode=False)
         return code if isinstance(code, int) else 0

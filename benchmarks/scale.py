@@ -198,23 +198,23 @@ def ours_without_ray(meter: Meter, trials: int) -> float:
     stream = EventBus(
         Journal(folder.journal_dir, "scale"), record, searcher, [status], time.time, stop.request
     )
-    desk = StudyController(RunPlan(sweep, folder, 1, {"cpu": 1}), stream, rule, searcher, stop)
-    narrator = TrialEventEmitter(desk)
-    desk.begin()
-    while (asked := desk.ask()) is not None:
+    controller = StudyController(RunPlan(sweep, folder, 1, {"cpu": 1}), stream, rule, searcher, stop)
+    emitter = TrialEventEmitter(controller)
+    controller.begin()
+    while (asked := controller.ask()) is not None:
         name, config = asked
         trial_config(sweep, config, name)
         for epoch in range(1, EPOCHS + 1):
             loss = config["optimizer_config.lr"] + 1 / epoch
             result = {**dict.fromkeys(METRICS, loss), "epoch": epoch, "val_loss": loss, "pid": 1}
             decision = rule.report(Report(name, epoch, loss, config))
-            narrator.reported(name, result, decision)
+            emitter.reported(name, result, decision)
             meter.note()
-            desk.check_limits()
+            controller.check_limits()
             if isinstance(decision, Stop):
-                narrator.ended(name, decision.ending, decision.reason)
+                emitter.ended(name, decision.ending, decision.reason)
                 break
-    desk.close()
+    controller.close()
     begun = time.perf_counter()
     status.write("done")
     return time.perf_counter() - begun

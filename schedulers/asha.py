@@ -171,7 +171,7 @@ class ASHARule(Rule):
 
     def on_duplicate_report(self, report: Report) -> Decision:
         """Who waited at this very epoch waits again."""
-        if report.trial_id in self.paused_with and report.resource == self.seen[report.trial_id]:
+        if report.trial_id in self.paused_with and report.resource == self.last_resource[report.trial_id]:
             return Pause(self.last_word(report.trial_id))
         return super().on_duplicate_report(report)
 

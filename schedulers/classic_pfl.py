@@ -125,7 +125,7 @@ class ClassicPFLRule(Rule):
 
     def end(self, trial_id: str, ending: str) -> None:
         """Take a completed trial (R epochs, or its own patience) into the reference set; drop its fit."""
-        if ending == "completed" and trial_id not in self.over:
+        if ending == "completed" and trial_id not in self.endings:
             self.finished += 1
             pfl = self._pfl(trial_id)
             if pfl is not None:

@@ -94,7 +94,7 @@ class HalvingRule(Rule):
         self.seats: dict[str, Seat] = {}
         self.seated = 0  # trials that ever had a seat
         self.seatless = 0  # trials that ended before they had one
-        self.waits: dict[str, float] = {}  # trial at a rung not yet decided -> its loss
+        self.waiting_losses: dict[str, float] = {}  # trial at a rung not yet decided -> its loss
         self.winners: dict[str, str] = {}  # trial that may go on and has not yet -> why
         self.losers: dict[str, str] = {}  # trial that may not, and has not ended yet -> why
 
@@ -104,7 +104,7 @@ class HalvingRule(Rule):
 
     def memory(self) -> tuple[str, ...]:
         """The brackets, and who stands where."""
-        own = ("population", "brackets", "seats", "seated", "seatless", "waits", "winners", "losers")
+        own = ("population", "brackets", "seats", "seated", "seatless", "waiting_losses", "winners", "losers")
         return (*super().memory(), *own)
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ class HalvingRule(Rule):
             bracket["coming"][there] += 1
             self._settle(b)
             return Continue()
-        self.waits[trial] = loss
+        self.waiting_losses[trial] = loss
         insort(bracket["waiting"][there], Ranked(loss, trial), key=by_loss)
         self._settle(b)
         return self._now(trial)
@@ -154,7 +154,9 @@ class HalvingRule(Rule):
     def on_duplicate_report(self, report: Report) -> Decision:
         """Who waited at this very epoch waits again, and is told then what was decided meanwhile."""
         trial = report.trial_id
-        if report.resource == self.seen[trial] and (trial in self.waits or self._told(trial)):
+        if report.resource == self.last_resource[trial] and (
+            trial in self.waiting_losses or self._told(trial)
+        ):
             return Pause(self.last_word(trial))
         return super().on_duplicate_report(report)
 
@@ -162,16 +164,16 @@ class HalvingRule(Rule):
         """Let a winner go on, the most trained first: it frees places and memory soonest."""
         ready = [trial for trial in paused if trial in self.winners]
         if ready:
-            trial = max(ready, key=lambda name: self.seen[name])
+            trial = max(ready, key=lambda name: self.last_resource[name])
             return Resume(trial, self.winners[trial])
         # Not ours: another hand paused it.
-        return super().resume([t for t in paused if t not in self.waits and t not in self.losers])
+        return super().resume([t for t in paused if t not in self.waiting_losses and t not in self.losers])
 
     def resumed(self, resume: Resume) -> None:
         """It is on its way; whoever resumes an undecided one takes a place of its rung for it."""
         trial = resume.trial_id
         self.winners.pop(trial, None)
-        if trial in self.waits:
+        if trial in self.waiting_losses:
             b, k = self.seats[trial]
             self._take_out(trial)
             self.brackets[b]["passed"][k] += 1
@@ -185,12 +187,12 @@ class HalvingRule(Rule):
 
     def no_more_trials(self, known: Sequence[str]) -> None:
         """Keep no seat free any longer."""
-        self.population = len({*known, *self.seats, *self.losers, *self.over})
+        self.population = len({*known, *self.seats, *self.losers, *self.endings})
         self._settle(len(self.brackets) - 1)
 
     def end(self, trial_id: str, ending: str) -> None:
         """Nobody waits for it any longer."""
-        if trial_id in self.over:
+        if trial_id in self.endings:
             return
         super().end(trial_id, ending)
         self.winners.pop(trial_id, None)
@@ -200,7 +202,7 @@ class HalvingRule(Rule):
             self._settle(len(self.brackets) - 1)
             return
         b, k = seat
-        if trial_id in self.waits:
+        if trial_id in self.waiting_losses:
             self._take_out(trial_id, seat)
         else:
             self.brackets[b]["coming"][k] -= 1
@@ -216,7 +218,7 @@ class HalvingRule(Rule):
         """What was decided, or what it waited for."""
         if self._told(trial_id):
             return self.winners.get(trial_id) or self.losers[trial_id]
-        if trial_id not in self.waits:
+        if trial_id not in self.waiting_losses:
             return super().last_word(trial_id)
         b, k = self.seats[trial_id]
         members = self.brackets[b]["members"] if self._complete(b) else self.plan(b).size
@@ -280,7 +282,7 @@ class HalvingRule(Rule):
         n, top = self._count(bracket["members"], k), self._count(bracket["members"], k + 1)
         places = max(top - bracket["passed"][k], 0)
         for rank, (loss, trial) in enumerate(there, start=1):
-            del self.waits[trial]
+            del self.waiting_losses[trial]
             reason = (
                 f"bracket {b + 1}, rung {self.plan(b).levels[k]}: {self.describe(loss)} ranks {rank} of {n}, "
                 f"top {top} {'goes' if top == 1 else 'go'} on"
@@ -310,7 +312,7 @@ class HalvingRule(Rule):
 
     def _take_out(self, trial: str, seat: Seat | None = None) -> None:
         b, k = seat or self.seats[trial]
-        self.brackets[b]["waiting"][k].remove(Ranked(self.waits.pop(trial), trial))
+        self.brackets[b]["waiting"][k].remove(Ranked(self.waiting_losses.pop(trial), trial))
 
 
 class SuccessiveHalvingRule(HalvingRule):

@@ -78,7 +78,7 @@ class PBTRule(Rule):
     A member that diverges or fails is replaced first: it waits for the next milestone, ranked worst
     there (asynchronously: until one sound member has come), and goes on from a donor's checkpoint.
     Past the last milestone there is nothing left to gain, and it stops. So does a member that fails
-    before the first epoch since it was replaced: the copy did not mend it.
+    before the first epoch since it was replaced: the copy did not fix it.
 
     Each draw has a generator of its own, from (seed, trial, resource).
 
@@ -205,10 +205,10 @@ class PBTRule(Rule):
 
     def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
         """As one that diverged; but a copy that fails at once will fail again."""
-        seen = self.seen.get(trial_id, 0)
+        seen = self.last_resource.get(trial_id, 0)
         milestone = self._next_milestone(seen + 1)
         no_better = seen <= self.failures.get(trial_id, -1)
-        if trial_id in self.over or milestone >= self.max_resource or no_better:
+        if trial_id in self.endings or milestone >= self.max_resource or no_better:
             return None
         self.failures[trial_id] = milestone
         decision = self._fall(trial_id, milestone, f"failed in epoch {seen + 1}: {reason}")
@@ -234,11 +234,11 @@ class PBTRule(Rule):
     def on_duplicate_report(self, report: Report) -> Decision:
         """Who waited waits again; a milestone is worth a checkpoint again, the first may be lost."""
         trial = report.trial_id
-        if trial in self.over:
+        if trial in self.endings:
             return super().on_duplicate_report(report)
-        if report.resource == self.seen[trial] and trial in self.orders:
+        if report.resource == self.last_resource[trial] and trial in self.orders:
             return self.orders[trial].exploit()
-        if report.resource == self.seen[trial] and trial in self.waiting:
+        if report.resource == self.last_resource[trial] and trial in self.waiting:
             return Pause(f"waits at epoch {self.waiting[trial]}", save=trial not in self.lost)
         return Continue("already reported", milestone=self._is_milestone(report.resource))
 
@@ -266,9 +266,9 @@ class PBTRule(Rule):
         self.waiting.pop(trial, None)
         if order is not None and resume.exploit is not None:
             self.lost.pop(trial, None)
-            self.seen[trial] = order.resource
+            self.last_resource[trial] = order.resource
             # Under objective `best` the copy is worth what its donor was, not what the loser had.
-            self.worth[trial] = order.worth
+            self.objective_loss[trial] = order.worth
 
     def no_more_trials(self, known: Sequence[str]) -> None:
         """Wait for no member that will never be."""
@@ -277,7 +277,7 @@ class PBTRule(Rule):
 
     def end(self, trial_id: str, ending: str) -> None:
         """Nobody waits for it any longer, and nobody copies it."""
-        if trial_id in self.over:
+        if trial_id in self.endings:
             return
         super().end(trial_id, ending)
         insort(self.ended_at, self.place.setdefault(trial_id, 0))
@@ -306,7 +306,7 @@ class PBTRule(Rule):
             return False
         unborn = len(self.place) < self.population
         return unborn or any(
-            place <= resource for trial, place in self.place.items() if trial not in self.over
+            place <= resource for trial, place in self.place.items() if trial not in self.endings
         )
 
     def explore(self, config: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -363,7 +363,7 @@ class PBTRule(Rule):
 
     def _settle(self, milestone: int) -> None:
         """All have come: the worst are told whom to copy, everybody else is free to go on."""
-        members = [member for member in self.scores[str(milestone)] if member.trial not in self.over]
+        members = [member for member in self.scores[str(milestone)] if member.trial not in self.endings]
         n = len(members)
         k = self._quantile(n)
         donors = [member for member in members if member.loss is not None][:k]
@@ -403,7 +403,7 @@ class PBTRule(Rule):
             self._copy(Member(None, trial, {}, copyable=False), "", donors, milestone)
 
     def _donors(self, members: Sequence[Member]) -> list[Member]:
-        return [member for member in members if member.copyable and member.trial not in self.over]
+        return [member for member in members if member.copyable and member.trial not in self.endings]
 
     def _copy(self, member: Member, ranks: str, donors: Sequence[Member], milestone: int) -> None:
         """Write the order: which donor, and its configuration explored."""

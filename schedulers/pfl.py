@@ -159,7 +159,7 @@ class PFLRule(ForecastingRule):
 
     def on_duplicate_report(self, report: Report) -> Decision:
         """Who waits at this very epoch goes on waiting."""
-        if report.trial_id in self.paused_at and report.resource == self.seen[report.trial_id]:
+        if report.trial_id in self.paused_at and report.resource == self.last_resource[report.trial_id]:
             return Pause(self.last_word(report.trial_id))
         return super().on_duplicate_report(report)
 
@@ -190,9 +190,9 @@ class PFLRule(ForecastingRule):
 
     def end(self, trial_id: str, ending: str) -> None:
         """Its ranks stay, its curve stays for a while, a place it waited for goes to the next."""
-        if trial_id in self.over:
+        if trial_id in self.endings:
             return
-        self.silent += trial_id not in self.seen
+        self.silent += trial_id not in self.last_resource
         self._leave(trial_id)
         super().end(trial_id, ending)
 
@@ -281,10 +281,10 @@ class PFLRule(ForecastingRule):
     def _all_there(self) -> bool:
         """All trials there will ever be have reported or ended."""
         total = self.population_size or self.known
-        return total > 0 and len(self.seen) + self.silent >= total
+        return total > 0 and len(self.last_resource) + self.silent >= total
 
     def _total(self) -> int:
-        return max(self.population_size or 0, self.known, len(self.seen))
+        return max(self.population_size or 0, self.known, len(self.last_resource))
 
     def _room(self, level: int) -> float:
         """How many of all trials may go on from this level."""

@@ -89,12 +89,12 @@ class RacingRule(Rule):
 
     def end(self, trial_id: str, ending: str) -> None:
         """A whole trial, or a divergence, is a result of its candidate; anything else tells nothing."""
-        known = trial_id in self.over
+        known = trial_id in self.endings
         super().end(trial_id, ending)
         if known or trial_id not in self.entries or ending not in ("completed", "diverged"):
             return
         candidate, block = self.entries[trial_id]
-        loss = self.worth.get(trial_id, math.inf) if ending == "completed" else math.inf
+        loss = self.objective_loss.get(trial_id, math.inf) if ending == "completed" else math.inf
         self.results.setdefault(candidate, {}).setdefault(block, loss)
         rivals = len({name for name, _ in self.entries.values()}) - 1
         self.out = eliminated(self.results, rivals, self.alpha, self.min_blocks) | self.out

@@ -157,23 +157,23 @@ class Rule(ABC):
             raise InvalidSetting("objective", f"objective is 'last' or 'best', not {objective!r}")
         self.max_resource = max_resource
         self.objective = objective
-        self.seen: dict[str, int] = {}  # trial -> highest resource reported
-        self.worth: dict[str, float] = {}  # trial -> its loss by the objective
-        self.over: dict[str, str] = {}  # trial -> how it ended
+        self.last_resource: dict[str, int] = {}  # trial -> highest resource reported
+        self.objective_loss: dict[str, float] = {}  # trial -> its loss by the objective
+        self.endings: dict[str, str] = {}  # trial -> how it ended
 
     def report(self, report: Report) -> Decision:
         """Judge one report. The same reports in the same order give the same decisions."""
         trial = report.trial_id
-        if report.resource <= self.seen.get(trial, 0) or trial in self.over:
+        if report.resource <= self.last_resource.get(trial, 0) or trial in self.endings:
             return self.on_duplicate_report(report)
-        self.seen[trial] = report.resource
+        self.last_resource[trial] = report.resource
         if report.loss is None or not math.isfinite(report.loss):
             decision = self.diverged(report)
         else:
             loss = report.loss
             if self.objective == "best":
-                loss = min(loss, self.worth.get(trial, math.inf))
-            self.worth[trial] = loss
+                loss = min(loss, self.objective_loss.get(trial, math.inf))
+            self.objective_loss[trial] = loss
             decision = self.judge(Report(trial, report.resource, loss, report.config))
             if report.resource >= self.max_resource and not isinstance(decision, Stop):
                 decision = Stop(f"finished all {self.max_resource} epochs", "completed")
@@ -192,7 +192,7 @@ class Rule(ABC):
             trial_id: of a trial that has trained up to `resource`, and may go on from there.
             resource: where it stands; 0 for one that has not begun.
         """
-        if resource != self.seen.get(trial_id, 0) or trial_id in self.over:
+        if resource != self.last_resource.get(trial_id, 0) or trial_id in self.endings:
             return resource + 1  # run again after a recovery
         return max(min(self.next_judged(trial_id, resource), self.max_resource), resource + 1)
 
@@ -248,7 +248,7 @@ class Rule(ABC):
 
         Whoever had ended ends again: its worker may have died between the decision and the deed.
         """
-        ending = self.over.get(report.trial_id)
+        ending = self.endings.get(report.trial_id)
         if ending in ENDINGS:
             return Stop(f"had ended before epoch {report.resource} was run again ({ending})", ending)
         return Continue("already reported")
@@ -261,7 +261,7 @@ class Rule(ABC):
         """
         if not paused:
             return None
-        trial = min(paused, key=lambda name: self.seen.get(name, 0))
+        trial = min(paused, key=lambda name: self.last_resource.get(name, 0))
         return Resume(trial, "its turn again")
 
     def next_unresumable(self, paused: Sequence[str]) -> str | None:
@@ -286,7 +286,7 @@ class Rule(ABC):
 
     def end(self, trial_id: str, ending: str) -> None:
         """The trial reports no more (also failed, lost, or stopped by somebody else). Idempotent."""
-        self.over.setdefault(trial_id, ending)
+        self.endings.setdefault(trial_id, ending)
 
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """Why a sweep begun under this rule cannot be given more epochs or more trials; empty if it can.
@@ -301,7 +301,8 @@ class Rule(ABC):
 
     def last_word(self, trial_id: str) -> str:
         """Why a trial that is still paused when nothing is left to run ends now."""
-        return f"paused at epoch {self.seen.get(trial_id, 0)}; nothing is left to run that could promote it"
+        epoch = self.last_resource.get(trial_id, 0)
+        return f"paused at epoch {epoch}; nothing is left to run that could promote it"
 
     def last_decision(self, trial_id: str) -> Stop:
         """How a trial ends that is still paused when nothing is left to run."""
@@ -321,4 +322,4 @@ class Rule(ABC):
 
     def memory(self) -> tuple[str, ...]:
         """Names of the attributes that hold what was learnt; subclasses add theirs."""
-        return ("seen", "worth", "over")
+        return ("last_resource", "objective_loss", "endings")

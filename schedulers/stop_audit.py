@@ -141,7 +141,7 @@ class AuditedRule(Rule):
             return
         if resume.code is ReasonCode.AUDITED:
             self.rule.end(trial, "stopped")
-            self.audited[trial] = SparedStop(self.seen[trial], resume.reason)
+            self.audited[trial] = SparedStop(self.last_resource[trial], resume.reason)
         else:
             self.rule.resumed(resume)
             self._follow(trial)
@@ -188,13 +188,13 @@ class AuditedRule(Rule):
     def _sets_in(self, report: Report, decision: Decision) -> bool:
         """Whether the rule stops the trial here and now, before R, and the lot takes it."""
         stopped = isinstance(decision, Stop) and decision.ending == "stopped"
-        fresh = report.trial_id not in self.over and report.resource < self.max_resource
+        fresh = report.trial_id not in self.endings and report.resource < self.max_resource
         return stopped and fresh and self._drawn(report.trial_id)
 
     def _waits_for_ever(self, paused: Sequence[str]) -> Resume | None:
-        drawn = [trial for trial in paused if self._drawn(trial) and trial in self.seen]
+        drawn = [trial for trial in paused if self._drawn(trial) and trial in self.last_resource]
         left = set(paused)
-        if not self.known or any(t not in left and t not in self.rule.over for t in self.known):
+        if not self.known or any(t not in left and t not in self.rule.endings for t in self.known):
             hopeless = self.rule.next_unresumable(drawn)
             drawn = [] if hopeless is None else [hopeless]
         for trial in drawn:
@@ -211,10 +211,10 @@ class AuditedRule(Rule):
 
     def _follow(self, trial_id: str) -> None:
         """Keep what is asked of every rule: the trial's resource, and how it ended."""
-        if trial_id in self.rule.seen:
-            self.seen[trial_id] = self.rule.seen[trial_id]
-        if trial_id in self.rule.over:
-            self.over[trial_id] = self.rule.over[trial_id]
+        if trial_id in self.rule.last_resource:
+            self.last_resource[trial_id] = self.rule.last_resource[trial_id]
+        if trial_id in self.rule.endings:
+            self.endings[trial_id] = self.rule.endings[trial_id]
 
 
 def audited(rule: Rule, fraction: float, seed: int | None = None) -> Rule:

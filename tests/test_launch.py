@@ -222,7 +222,7 @@ def test_one_line_runs_a_sweep_from_file_to_best(sweep):
 @pytest.mark.ray
 def test_no_success_is_exit_4_and_the_error_is_shown(sweep):
     done = command(sweep, "--set", "run.data=broken.load", "--set", "max_failures=null")
-    assert done.returncode == 2, "a data function that cannot be found is the user's to mend"
+    assert done.returncode == 2, "a data function that cannot be found is the user's to fix"
     Path("my_net.py").write_text(
         "def Net(in_features, out_features):\n    raise RuntimeError('no such luck')\n"
     )

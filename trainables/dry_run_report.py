@@ -45,14 +45,14 @@ class DryRunReport:
     restored: bool | None = None
 
     def faults(self) -> list[tuple[str, str, str]]:
-        """What is wrong with its gradients and its step: (what was looked at, how it is, how to mend it)."""
+        """What is wrong with its gradients and its step: (what was looked at, how it is, how to fix it)."""
         found = []
         if self.unreached and len(self.unreached) == self.tensors:
-            mend = "does the net detach what it computes, or return something else?"
-            found.append(("gradients", f"none reaches any parameter: {_few(self.unreached)}", mend))
+            fix = "does the net detach what it computes, or return something else?"
+            found.append(("gradients", f"none reaches any parameter: {_few(self.unreached)}", fix))
         if self.not_finite:
-            mend = "look at the data's scale, the net and the criterion"
-            found.append(("gradients", f"not finite: {_few(self.not_finite)}", mend))
+            fix = "look at the data's scale, the net and the criterion"
+            found.append(("gradients", f"not finite: {_few(self.not_finite)}", fix))
         if self.still:
             found.append(("optimizer", "a step changes no parameter", "is its rate 0?"))
         return found
@@ -61,9 +61,9 @@ class DryRunReport:
         """What is odd, and may be meant so: (what was looked at, how it is, what to do)."""
         found = []
         if self.unreached and len(self.unreached) < self.tensors:
-            says = f"none reached {_few(self.unreached)} in this batch"
+            message = f"none reached {_few(self.unreached)} in this batch"
             found.append(
-                ("gradients", says, "meant so for layer drop and unused heads; else look at the net")
+                ("gradients", message, "meant so for layer drop and unused heads; else look at the net")
             )
         if self.doubt:
             found.append(("outputs", self.doubt, ""))

@@ -112,7 +112,7 @@ def name_fault(metric: str) -> str:
 
 
 class RunError(ValueError):
-    """A run config asks for what cannot be done; one line that says what and how to mend it.
+    """A run config asks for what cannot be done; one line that says what and how to fix it.
 
     Raised by this package; whoever runs a trial turns it into the trial's outcome.
     """

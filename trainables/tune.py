@@ -187,7 +187,9 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         if seen.outcome != "ran":
             raise FirstStepFailed([f"default: {seen.outcome}: {seen.reason}"])
         if seen.faults():
-            raise FirstStepFailed([f"{name}: default: {says}; {mend}" for name, says, mend in seen.faults()])
+            raise FirstStepFailed(
+                [f"{name}: default: {message}; {fix}" for name, message, fix in seen.faults()]
+            )
 
     def built(self) -> Trial:
         """The trial; built by the first call that needs it."""

@@ -21,7 +21,7 @@ class Advice:
     Attributes:
         name: the rule's, for `ignore_advice`.
         problem: where, what, why, and how to fix it.
-        sets: `--set` assignments that mend it; empty where only a person can.
+        sets: `--set` assignments that fix it; empty where only a person can.
         source: where the rule comes from.
     """
 
@@ -85,5 +85,5 @@ def _placed(rule: AdviceRule, remark: Suggestion, reading: LoadedSweep) -> Advic
     if len(key) > 1 and key[0] == "search_space":
         key = reading.searched.get(str(key[1]), key[:1]) + key[2:]
     flags = " ".join(f"--set {shlex.quote(text)}" for text in remark.sets)
-    mend = " ".join(part for part in (remark.mend, flags and f"try {flags}") if part)
-    return Advice(rule.name, reading.document.problem(key, remark.why, mend), remark.sets, rule.source)
+    fix = " ".join(part for part in (remark.fix, flags and f"try {flags}") if part)
+    return Advice(rule.name, reading.document.problem(key, remark.why, fix), remark.sets, rule.source)

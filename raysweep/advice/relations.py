@@ -30,7 +30,7 @@ COUPLED_DECAY = {
     "torch.optim.NAdam": "run.optimizer_config.decoupled_weight_decay=true",
     "torch.optim.RAdam": "run.optimizer_config.decoupled_weight_decay=true",
 }
-"""Optimizers that add the decay to the gradient and then rescale both, and what mends it."""
+"""Optimizers that add the decay to the gradient and then rescale both, and what fixes it."""
 
 
 RATE_OF_ITS_OWN = {
@@ -54,8 +54,8 @@ def lr_overruled(sweep: Sweep) -> Iterator[Suggestion]:
     if always or given:
         why = f"{name} sets the rate by its own max_lr: every lr trains alike, to the last bit"
         instead = f"search {top} in its place"
-        mend = instead if always else f"drop {top}, which is then this rate, or {instead}"
-        yield Suggestion(at(LR), why, mend)
+        fix = instead if always else f"drop {top}, which is then this rate, or {instead}"
+        yield Suggestion(at(LR), why, fix)
 
 
 def width_and_depth(sweep: Sweep) -> Iterator[Suggestion]:
@@ -109,9 +109,9 @@ def lr_narrower_than_batch(sweep: Sweep) -> Iterator[Suggestion]:
 
 def adam_weight_decay(sweep: Sweep) -> Iterator[Suggestion]:
     """Weight decay goes with AdamW: Adam rescales it together with the gradient."""
-    mend = COUPLED_DECAY.get(sweep.run.optimizer)
+    fix = COUPLED_DECAY.get(sweep.run.optimizer)
     given = sweep.run.optimizer_config
-    if mend is None or "optimizer" in sweep.space or given.get("decoupled_weight_decay"):
+    if fix is None or "optimizer" in sweep.space or given.get("decoupled_weight_decay"):
         return
     flat, fixed = "optimizer_config.weight_decay", given.get("weight_decay", 0)
     if flat not in sweep.space and not (number(fixed) and fixed > 0):
@@ -119,7 +119,7 @@ def adam_weight_decay(sweep: Sweep) -> Iterator[Suggestion]:
     key = at(flat) if flat in sweep.space else ("run", "optimizer_config", "weight_decay")
     name = class_name(sweep.run.optimizer)
     why = f"{name} divides weight decay by the gradient's size too: hardly any where gradients are large"
-    yield Suggestion(key, why, sets=(mend,))
+    yield Suggestion(key, why, sets=(fix,))
 
 
 def _rate_searched(sweep: Sweep) -> bool:

@@ -24,13 +24,13 @@ class Suggestion:
         key: what it is about; `("search_space", "optimizer_config.lr")` is a searched parameter,
             wherever in the file it stands.
         why: what is seen, and why it matters.
-        mend: how to fix it, in words; empty where `sets` say it all.
-        sets: the `--set` assignments that mend it.
+        fix: how to fix it, in words; empty where `sets` say it all.
+        sets: the `--set` assignments that fix it.
     """
 
     key: Key
     why: str
-    mend: str = ""
+    fix: str = ""
     sets: tuple[str, ...] = ()
 
 
@@ -53,7 +53,7 @@ class AdviceRule:
         return self.remarks.__name__
 
     @property
-    def says(self) -> str:
+    def message(self) -> str:
         """The rule in one sentence."""
         return (inspect.getdoc(self.remarks) or "").partition("\n")[0]
 

@@ -67,8 +67,8 @@ def never_acts(sweep: Sweep) -> Iterator[Suggestion]:
     stopping = sweep.run.early_stopping_config
     if stopping.enabled and stopping.patience >= epochs:
         why = f"patience ({stopping.patience}) is not below epochs ({epochs}): it can never act"
-        mend = f"run.early_stopping_config.patience={max(1, epochs // 3)}"
-        yield Suggestion(("run", "early_stopping_config", "patience"), why, sets=(mend,))
+        fix = f"run.early_stopping_config.patience={max(1, epochs // 3)}"
+        yield Suggestion(("run", "early_stopping_config", "patience"), why, sets=(fix,))
 
 
 def acts_too_early(sweep: Sweep) -> Iterator[Suggestion]:

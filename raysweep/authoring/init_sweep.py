@@ -57,8 +57,8 @@ def init_from_template(file: Path, run: Path, optimize: Path, *, clone: Path) ->
         seen = None
     if seen is None or not check_same(file, run, optimize):
         file.unlink(missing_ok=True)
-        mend = f"run them as they are: launch.py {run} --optimize-config {optimize}"
-        raise SweepError([Problem(str(optimize), None, "", "cannot be put together line by line", mend)])
+        fix = f"run them as they are: launch.py {run} --optimize-config {optimize}"
+        raise SweepError([Problem(str(optimize), None, "", "cannot be put together line by line", fix)])
     return seen
 
 

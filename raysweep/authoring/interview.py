@@ -255,7 +255,7 @@ def _resources(answers: Answers) -> str:
     """What a trial takes, so that all slots fit; a share never spans two GPUs."""
     slots, gpus = answers.slots, answers.gpus
     cpu = answers.cpus // slots or max(1, 100 * answers.cpus // slots) / 100
-    gpu = gpus // slots or (max(1, 100 // -(-slots // gpus)) / 100 if gpus else 0)
+    gpu = min(1, gpus // slots) or (max(1, 100 // -(-slots // gpus)) / 100 if gpus else 0)
     return f"{{cpu: {shown(cpu)}, gpu: {shown(gpu)}}}"
 
 

@@ -100,7 +100,7 @@ def _referred(words: Any) -> Iterator[str]:
 def _advice() -> Iterator[str]:
     rules: tuple[AdviceRule, ...] = (*RULES, *data_advice.RULES)
     for rule in rules:
-        yield f"| `{rule.name}` | {_cell(rule.says)} | {_cell(rule.source)} |"
+        yield f"| `{rule.name}` | {_cell(rule.message)} | {_cell(rule.source)} |"
 
 
 def _row(key: str, words: Mapping[str, Any], required: bool) -> str:

@@ -63,12 +63,12 @@ class RunByDefault(click.Group):
                 and not Path(first).exists()
             ):
                 known = difflib.get_close_matches(first, self.commands, n=1)
-                mend = (
+                fix = (
                     f"did you mean {known[0]!r}?"
                     if known
                     else f"commands: {', '.join(sorted(self.commands))}"
                 )
-                raise click.UsageError(f"{first!r} is neither a command nor a sweep file; {mend}")
+                raise click.UsageError(f"{first!r} is neither a command nor a sweep file; {fix}")
             args = ["run", *args]
         return super().parse_args(ctx, args or ["--help"])
 

@@ -62,7 +62,7 @@ def on_cluster(seen: CheckResult, cluster: Path) -> CheckResult:
     if nodes is not None:
         nodes.slots(asked, seen.sweep.max_concurrent_trials)
     found = missing_data_files(seen.sweep, CLONE, Path.cwd())
-    said = [Problem(seen.file, None, each.key, each.says) for each in found]
+    said = [Problem(seen.file, None, each.key, each.message) for each in found]
     certain = tuple(one for one, each in zip(said, found, strict=True) if each.certain)
     rest = tuple(one for one in said if one not in certain)
     return replace(

@@ -17,16 +17,16 @@ class MissingDataFile:
 
     Attributes:
         key: the word that names it.
-        says: what is the matter, and what to do.
+        message: what is the matter, and what to do.
         certain: whether the cluster cannot have it; else it may, on storage of its own.
     """
 
     key: str
-    says: str
+    message: str
     certain: bool
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.says}"
+        return f"{self.key}: {self.message}"
 
 
 def missing_data_files(
@@ -79,9 +79,9 @@ def _look(key: str, word: str, file: Path, sent: set[Path]) -> MissingDataFile |
     size = file.stat().st_size / 2**20
     elsewhere = "put it on storage that the cluster sees and name it by that path, or by a URI (s3://...)"
     if Path(word).is_absolute():
-        mend = "; write it relative, and it is sent along" if file in sent and size <= LARGE_FILE_MB else ""
+        fix = "; write it relative, and it is sent along" if file in sent and size <= LARGE_FILE_MB else ""
         return MissingDataFile(
-            key, f"{word} is read from the head's own disk, where it must be as well{mend}", False
+            key, f"{word} is read from the head's own disk, where it must be as well{fix}", False
         )
     if file not in sent:
         return MissingDataFile(

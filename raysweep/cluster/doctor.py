@@ -37,14 +37,14 @@ class MachineCheck:
     Attributes:
         name: what.
         state: `ok`; `note`: allowed, worth knowing; `problem`: a sweep would suffer.
-        says: what was found.
-        mend: what to do about it, a command where there is one.
+        message: what was found.
+        fix: what to do about it, a command where there is one.
     """
 
     name: str
     state: Literal["ok", "note", "problem"]
-    says: str
-    mend: str = ""
+    message: str
+    fix: str = ""
 
 
 def check_machine(
@@ -81,10 +81,10 @@ def check_machine(
 
 
 def _python() -> MachineCheck:
-    says = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}"
+    message = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}"
     if sys.version_info < OLDEST:
-        return MachineCheck("Python", "problem", says, "Python 3.11 or newer is needed")
-    return MachineCheck("Python", "ok", says)
+        return MachineCheck("Python", "problem", message, "Python 3.11 or newer is needed")
+    return MachineCheck("Python", "ok", message)
 
 
 def _packages() -> Iterator[MachineCheck]:
@@ -96,12 +96,12 @@ def _packages() -> Iterator[MachineCheck]:
         found = version(each.name)
         if found is None or not each.specifier.contains(found, prereleases=True):
             wrong = True
-            says = f"{each.name} {found or 'is missing'}, wanted {each.specifier or 'any'}"
-            yield MachineCheck("packages", "problem", says, "pip install -c constraints.txt -e .")
+            message = f"{each.name} {found or 'is missing'}, wanted {each.specifier or 'any'}"
+            yield MachineCheck("packages", "problem", message, "pip install -c constraints.txt -e .")
     if not wrong:
         named = ("ray", "torch", "optuna", "mlflow")
-        says = ", ".join(f"{name} {version(name)}" for name in named)
-        yield MachineCheck("packages", "ok", f"{says}; all {len(wanted)} as wanted")
+        message = ", ".join(f"{name} {version(name)}" for name in named)
+        yield MachineCheck("packages", "ok", f"{message}; all {len(wanted)} as wanted")
 
 
 def version(name: str) -> str | None:
@@ -124,14 +124,14 @@ def _gpus(environ: Mapping[str, str]) -> MachineCheck:
         return MachineCheck(
             "GPUs", "problem", f"nvidia-smi: {words[0] if words else 'says nothing'}", "see its driver"
         )
-    says, build = f"{len(cards)} x {cards[0]}", version("torch") or ""
+    message, build = f"{len(cards)} x {cards[0]}", version("torch") or ""
     if build.endswith("+cpu"):
-        mend = f"install a torch {build.removesuffix('+cpu')} built for CUDA: pytorch.org/get-started"
-        return MachineCheck("GPUs", "problem", f"{says}; torch {build} cannot use them", mend)
+        fix = f"install a torch {build.removesuffix('+cpu')} built for CUDA: pytorch.org/get-started"
+        return MachineCheck("GPUs", "problem", f"{message}; torch {build} cannot use them", fix)
     if "CUDA_VISIBLE_DEVICES" in environ:
         shown = environ["CUDA_VISIBLE_DEVICES"] or "none"
-        return MachineCheck("GPUs", "note", f"{says}; CUDA_VISIBLE_DEVICES shows {shown}")
-    return MachineCheck("GPUs", "ok", says)
+        return MachineCheck("GPUs", "note", f"{message}; CUDA_VISIBLE_DEVICES shows {shown}")
+    return MachineCheck("GPUs", "ok", message)
 
 
 def _cores_and_memory() -> MachineCheck:
@@ -147,8 +147,8 @@ def _shared_memory(place: Path = Path("/dev/shm")) -> MachineCheck:
         return MachineCheck("shared memory", "ok", f"no {place}: Ray uses files")
     free = shutil.disk_usage(place).free / GB
     if free < SHM_GB:
-        mend = "in Docker: `docker run --shm-size=4g`; else Ray's object store is on disk, and slow"
-        return MachineCheck("shared memory", "problem", f"{free:.2f} GB free in {place}", mend)
+        fix = "in Docker: `docker run --shm-size=4g`; else Ray's object store is on disk, and slow"
+        return MachineCheck("shared memory", "problem", f"{free:.2f} GB free in {place}", fix)
     return MachineCheck("shared memory", "ok", f"{free:.1f} GB free in {place}")
 
 
@@ -159,12 +159,14 @@ def _disk(name: str, folder: Path) -> MachineCheck:
             f"disk: {name}", "problem", f"{there} cannot be written to", "--runs FOLDER, RAYSWEEP_STORAGE"
         )
     usage = shutil.disk_usage(there)
-    says = f"{usage.free / GB:.1f} GB free of {usage.total / GB:.0f} GB at {there}"
+    message = f"{usage.free / GB:.1f} GB free of {usage.total / GB:.0f} GB at {there}"
     if usage.free < DISK_GB * GB:
-        return MachineCheck(f"disk: {name}", "problem", says, "make room, or put it elsewhere")
+        return MachineCheck(f"disk: {name}", "problem", message, "make room, or put it elsewhere")
     if usage.free < (1 - FULL) * usage.total:
-        return MachineCheck(f"disk: {name}", "note", f"{says}: Ray does not spill objects to so full a disk")
-    return MachineCheck(f"disk: {name}", "ok", says)
+        return MachineCheck(
+            f"disk: {name}", "note", f"{message}: Ray does not spill objects to so full a disk"
+        )
+    return MachineCheck(f"disk: {name}", "ok", message)
 
 
 def _address(environ: Mapping[str, str]) -> MachineCheck:
@@ -216,7 +218,7 @@ def _tracking(uri: str, trouble: str) -> MachineCheck:
 
 def _leftovers(left: list[Leftover]) -> Iterator[MachineCheck]:
     for each in left:
-        says = f"{len(each.pids)} processes of {each.study}, driver {each.driver} is dead: {each.words[0]}"
-        yield MachineCheck("leftovers", "problem", says, each.cure)
+        message = f"{len(each.pids)} processes of {each.study}, driver {each.driver} is dead: {each.words[0]}"
+        yield MachineCheck("leftovers", "problem", message, each.cure)
     if not left:
         yield MachineCheck("leftovers", "ok", "no process of a dead sweep")

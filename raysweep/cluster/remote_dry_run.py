@@ -84,8 +84,8 @@ class _StartedDryRun(NamedTuple):
     def overdue(self, limit_s: float) -> DryRunReport:
         if self.runs:
             return DryRunReport("slow", f"two epochs take more than {limit_s:g} s")
-        says = f"found no place within {PLACED_S:g} s; `ray status` says why no node has room for it"
-        return DryRunReport("failed", says)
+        message = f"found no place within {PLACED_S:g} s; `ray status` says why no node has room for it"
+        return DryRunReport("failed", message)
 
 
 def free_memory_mb() -> float:

@@ -285,14 +285,14 @@ class Calls:
         """Criteria that cannot be called with one output and one target, or contradict `outputs`."""
         run, config = self.sweep.run, self.sweep.run.criterion_config
         for path, key in self.choices("criterion"):
-            what, mend = unusable(path, config)
+            what, fix = unusable(path, config)
             if what:
-                yield self.wrong(key, what, mend)
+                yield self.wrong(key, what, fix)
             known = of_criterion(path, config)
             problem = "" if known is None else disagreement(path, known, run.outputs)
             if problem:
-                what, _, mend = problem.removeprefix("run.outputs: ").partition("; ")
-                yield self.wrong(("run", "outputs"), what, mend)
+                what, _, fix = problem.removeprefix("run.outputs: ").partition("; ")
+                yield self.wrong(("run", "outputs"), what, fix)
 
     def data_file(self) -> Iterator[ConfigFinding]:
         """The table that is read, where the sweep file names one: it is there, and has the target column."""
@@ -309,8 +309,8 @@ class Calls:
         target = config.get("target")
         if columns and isinstance(target, str) and target not in columns:
             found = separator_in(columns)
-            mend = f"set data_config.sep: {SEPARATORS[found]}" if found else suggestion(target, columns)
-            yield self.wrong((*at, "target"), f"{path} has no column '{target}'", mend)
+            fix = f"set data_config.sep: {SEPARATORS[found]}" if found else suggestion(target, columns)
+            yield self.wrong((*at, "target"), f"{path} has no column '{target}'", fix)
 
     def beside(self, path: str) -> Iterator[Path]:
         """Where a relative file path may lie."""
@@ -320,14 +320,14 @@ class Calls:
         """Where a component's name stands: it may be given bare."""
         return (word, "name") if isinstance(self.document.at((word,)), dict) else (word,)
 
-    def wrong(self, key: Key, what: str, mend: str) -> ConfigFinding:
+    def wrong(self, key: Key, what: str, fix: str) -> ConfigFinding:
         """Make a fatal finding."""
-        return ConfigFinding(self.document.problem(key, what, mend), key)
+        return ConfigFinding(self.document.problem(key, what, fix), key)
 
     def placed(self, misfit: SignatureError, key: Key, keys: Mapping[str, Key], how: str) -> ConfigFinding:
         """Give a misfit its place: at the keyword, or at the component."""
         at = key if misfit.kwarg is None else keys.get(misfit.kwarg, key)
-        return ConfigFinding(self.document.problem(at, misfit.what, misfit.mend or how), at, misfit.certain)
+        return ConfigFinding(self.document.problem(at, misfit.what, misfit.fix or how), at, misfit.certain)
 
 
 def _never_with(parameter: Parameter, word: str, path: str) -> bool:

@@ -95,13 +95,13 @@ class Checks:
                     fix = "narrow the range" if not isinstance(domain, Categorical) else "drop it"
                     yield self.warning(self.space.keys[flat], f"{shown(round(end, 12))} {why}", fix)
 
-    def error(self, key: Key, what: str, mend: str = "") -> ConfigFinding:
+    def error(self, key: Key, what: str, fix: str = "") -> ConfigFinding:
         """Make a finding that the sweep cannot run with."""
-        return ConfigFinding(self.document.problem(key, what, mend), key)
+        return ConfigFinding(self.document.problem(key, what, fix), key)
 
-    def warning(self, key: Key, what: str, mend: str = "") -> ConfigFinding:
+    def warning(self, key: Key, what: str, fix: str = "") -> ConfigFinding:
         """Make a finding that the sweep can run with."""
-        return ConfigFinding(self.document.problem(key, what, mend), key, fatal=False)
+        return ConfigFinding(self.document.problem(key, what, fix), key, fatal=False)
 
     def value(self, word: str, config: str, default: Any = None) -> tuple[Any, Any, Key]:
         """A setting's smallest and largest value over all trials, and where it stands."""
@@ -150,8 +150,8 @@ class Checks:
             ("direction", self.sweep.direction, first.direction),
         ):
             if mine != its:
-                mend = "drop it: the first of 'metrics' is the objective"
-                yield self.error((word,), f"{shown(mine)} is not the first of 'metrics' ({shown(its)})", mend)
+                fix = "drop it: the first of 'metrics' is the objective"
+                yield self.error((word,), f"{shown(mine)} is not the first of 'metrics' ({shown(its)})", fix)
 
     def named_metrics(self) -> Iterator[ConfigFinding]:
         """A metric that is known by name is of what the criterion is for."""
@@ -173,8 +173,8 @@ class Checks:
             key: Key = ("constraints", index)
             if self.run.train is None and constraint.metric not in (*COSTS, *STEADY):
                 what = f"'{constraint.metric}' is not known at the first epoch, when a constraint is judged"
-                mend = f"make it one of 'metrics'; known here: {', '.join((*COSTS, *STEADY))}"
-                yield self.error(key, what, mend)
+                fix = f"make it one of 'metrics'; known here: {', '.join((*COSTS, *STEADY))}"
+                yield self.error(key, what, fix)
 
     def _not_reported(self, name: str, produced: list[str]) -> tuple[str, str]:
         what = f"no trial reports {shown(name)}"
@@ -216,8 +216,8 @@ class Checks:
             if low is not None and (low != epochs or high != epochs):
                 seen = shown(low) if low == high else f"{shown(low)} to {shown(high)}"
                 what = f"{word} ({seen}) is not epochs ({epochs})"
-                mend = f"drop it to have {epochs} filled in, unless this is meant"
-                yield self.warning(key, what, mend)
+                fix = f"drop it to have {epochs} filled in, unless this is meant"
+                yield self.warning(key, what, fix)
 
     def rule(self) -> Iterator[ConfigFinding]:
         """The trial scheduler's own rule takes its settings: it is made once, here, and thrown away."""
@@ -276,10 +276,8 @@ class Checks:
         for name, key in self.space.keys.items():
             if name.split(".")[0] not in _MUTABLE:
                 what = f"PBT copies one trial's weights and optimizer into another, so '{name}' cannot differ"
-                mend = (
-                    f"search {', '.join(f'{word}.*' for word in _MUTABLE[:3])} only, or use schedulers.ASHA"
-                )
-                yield self.error(key, what, mend)
+                fix = f"search {', '.join(f'{word}.*' for word in _MUTABLE[:3])} only, or use schedulers.ASHA"
+                yield self.error(key, what, fix)
         if not self.space.keys:
             yield self.error(("trial_scheduler",), "PBT has nothing to change", "give a search_space")
 
@@ -310,8 +308,8 @@ class Checks:
             value = self.document.at(("run", *name.split(".")))
             if value is not None and not domain.contains(_as_in(domain, value)):
                 what = f"{shown(value)} lies outside the searched range"
-                mend = "the baseline trial cannot have it; widen the range, or write 'baseline: false'"
-                yield self.warning(("run", *name.split(".")), what, mend)
+                fix = "the baseline trial cannot have it; widen the range, or write 'baseline: false'"
+                yield self.warning(("run", *name.split(".")), what, fix)
         yield from self.left_out()
 
     def left_out(self) -> Iterator[ConfigFinding]:
@@ -325,8 +323,8 @@ class Checks:
                 yield self.warning(self.space.keys[name], what, f"say run.{name}, or write 'baseline: false'")
             elif not parameter.domain.contains(own[name]):
                 what = f"the run leaves {name} at its default {shown(own[name])}, which is never searched"
-                mend = f"say run.{name}, or write 'baseline: false': else no baseline is tried first"
-                yield self.warning(self.space.keys[name], what, mend)
+                fix = f"say run.{name}, or write 'baseline: false': else no baseline is tried first"
+                yield self.warning(self.space.keys[name], what, fix)
 
     def resources(self) -> Iterator[ConfigFinding]:
         """GPUs are whole ones or a fraction of one, and agree with the device."""
@@ -366,8 +364,8 @@ class Checks:
         words: tuple[Key, ...] = (("trials",), ("run", "epochs"), ("trial_scheduler",))
         if all(self.document.at(key) is not None for key in words):
             what = "trials, run.epochs and trial_scheduler are all given: nothing is left to choose"
-            mend = "drop one of them, most likely trials; time_budget_s ends a sweep after so long"
-            yield self.error(("budget",), what, mend)
+            fix = "drop one of them, most likely trials; time_budget_s ends a sweep after so long"
+            yield self.error(("budget",), what, fix)
 
     def on_oom(self) -> Iterator[ConfigFinding]:
         """A trial that ran out of memory gets more than it had, or the retry is for nothing."""
@@ -383,8 +381,8 @@ class Checks:
             )
         known = [(more.cpu, asked.cpu)] + ([] if asked.gpu is None else [(more.gpu, asked.gpu)])
         if all(new is None or new <= old for new, old in known) and not (asked.gpu is None and more.gpu):
-            mend = "raise gpu or cpu above what resources_per_trial says, or drop on_oom"
-            yield self.error(key, "gives a trial that ran out of memory no more than it had", mend)
+            fix = "raise gpu or cpu above what resources_per_trial says, or drop on_oom"
+            yield self.error(key, "gives a trial that ran out of memory no more than it had", fix)
 
     def trials(self) -> Iterator[ConfigFinding]:
         """More than one trial needs something to differ in; so many must fit into the study."""
@@ -394,8 +392,8 @@ class Checks:
         patience = self.sweep.stop.no_improvement
         if patience is not None and patience.trials >= self.sweep.trials:
             what = f"no_improvement.trials ({patience.trials}) is not below trials ({self.sweep.trials})"
-            mend = f"it can never act; try {max(1, self.sweep.trials // 3)}"
-            yield self.warning(("stop", "no_improvement", "trials"), what, mend)
+            fix = f"it can never act; try {max(1, self.sweep.trials // 3)}"
+            yield self.warning(("stop", "no_improvement", "trials"), what, fix)
 
 
 def cells(domain: Domain) -> int | None:

@@ -83,13 +83,13 @@ class SignatureError:
     Attributes:
         kwarg: the keyword argument; None if it is the component itself.
         what: what is wrong.
-        mend: how to fix it.
+        fix: how to fix it.
         certain: False for what may yet be meant (a warning).
     """
 
     kwarg: str | None
     what: str
-    mend: str
+    fix: str
     certain: bool = True
 
 
@@ -148,12 +148,12 @@ def _ill_formed(path: str, modules: Modules, home: str) -> SignatureError | None
         known = [name for name in known if not name.endswith("Rule")]  # the classes that Ray takes
     begins = [name for name in known if path and name[0].isupper() and name.lower().startswith(path.lower())]
     near = begins[0] if begins else nearest(path, known)
-    mend = (
+    fix = (
         f"did you mean '{home}.{near}'?"
         if near
         else f"write module.Name, as in {home}.{(known or ['Name'])[0]}"
     )
-    return SignatureError(None, f"'{path}' is no dotted path", mend)
+    return SignatureError(None, f"'{path}' is no dotted path", fix)
 
 
 def _missing(path: str, found: MissingName) -> tuple[str, str]:
@@ -188,11 +188,11 @@ def _unbound(
             meant.add(near)
         if read.open:
             if near is not None:
-                mend = f"it takes any keyword, so this one is passed on; did you mean '{near}'?"
-                yield SignatureError(name, f"{read.what} has no parameter of this name", mend, certain=False)
+                fix = f"it takes any keyword, so this one is passed on; did you mean '{near}'?"
+                yield SignatureError(name, f"{read.what} has no parameter of this name", fix, certain=False)
             continue
-        mend = suggestion(name, offered, "" if offered else "it takes none: drop it")
-        yield SignatureError(name, f"unknown to {read.what}", mend)
+        fix = suggestion(name, offered, "" if offered else "it takes none: drop it")
+        yield SignatureError(name, f"unknown to {read.what}", fix)
     missing = [
         parameter.name
         for parameter in read.parameters

@@ -78,13 +78,13 @@ class Document:
     value: dict[str, Any]
     places: dict[Key, Location] = field(default_factory=dict)
 
-    def problem(self, key: Key, what: str, mend: str = "") -> Problem:
+    def problem(self, key: Key, what: str, fix: str = "") -> Problem:
         """Give a problem with `key` the file, line and name of it, or of the nearest thing around it."""
         length = len(key)
         while length and key[:length] not in self.places:
             length -= 1
         place = self.places.get(key[:length], Location(self.file, 1))
-        return Problem(place.file, place.line, dotted(place.key + key[length:]), what, mend)
+        return Problem(place.file, place.line, dotted(place.key + key[length:]), what, fix)
 
     def at(self, key: Key) -> Any:
         """Return the value at `key`; None where there is none."""
@@ -191,10 +191,10 @@ def _syntax(error: yaml.MarkedYAMLError, file: str, text: str) -> Problem:
         mark = error.context_mark  # where the quote was opened, not the end of the file
     line = text.count("\n", 0, mark.index) + 1 if mark else 1
     said = error.problem or error.context or "not sound YAML"
-    for pattern, what, mend in _PLAIN_WORDS:
+    for pattern, what, fix in _PLAIN_WORDS:
         found = re.search(pattern, said)
         if found:
-            return Problem(file, line, "", found.expand(what), mend)
+            return Problem(file, line, "", found.expand(what), fix)
     around = f" ({error.context})" if error.context and error.problem else ""
     return Problem(
         file, line, "", f"not sound YAML: {said}{around}", "check indentation, colons and quotes near here"
@@ -243,8 +243,8 @@ class _Builder:
     def line(self, node: yaml.Node) -> int:
         return bisect_left(self.newlines, node.start_mark.index) + 1
 
-    def complain(self, node: yaml.Node, key: Key, what: str, mend: str = "") -> None:
-        self.problems.append(Problem(self.file, self.line(node), dotted(key), what, mend))
+    def complain(self, node: yaml.Node, key: Key, what: str, fix: str = "") -> None:
+        self.problems.append(Problem(self.file, self.line(node), dotted(key), what, fix))
 
     def build(self, node: yaml.Node, key: Key) -> Any:
         self.count += 1

@@ -117,8 +117,8 @@ def _not_a_number(document: Document, key: Key, kinds: list[Any]) -> list[Proble
     if not {int, float} & set(kinds) or {str, bool} & set(kinds) or not isinstance(value, (str, bool)):
         return []
     expected = "a whole number" if int in kinds else "a number"
-    mend = how_to_write_number(value) if isinstance(value, str) else ""
-    problem = document.problem(key, f"{shown(value)} is not {expected}", mend)
+    fix = how_to_write_number(value) if isinstance(value, str) else ""
+    problem = document.problem(key, f"{shown(value)} is not {expected}", fix)
     holder = document.at(key[:-1])
     if isinstance(holder, dict):
         del holder[key[-1]]
@@ -189,8 +189,8 @@ def _in_words(detail: ErrorDetails) -> tuple[str, str]:
     if kind == "literal_error":
         choices = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         near = nearest(value, choices) if isinstance(value, str) else None
-        mend = f"did you mean '{near}'?" if near else f"write {context['expected']}"
-        return f"{shown(value)} is not {context['expected']}", mend
+        fix = f"did you mean '{near}'?" if near else f"write {context['expected']}"
+        return f"{shown(value)} is not {context['expected']}", fix
     for bound, words in (
         ("ge", "at least"),
         ("gt", "more than"),
@@ -211,12 +211,12 @@ def _in_words(detail: ErrorDetails) -> tuple[str, str]:
     expected = _EXPECTED.get(kind.split("_")[0])
     if expected is None:
         return f"{shown(value)}: {detail['msg'][0].lower()}{detail['msg'][1:]}", ""
-    mend = ""
+    fix = ""
     if expected == "text" and value is not None and not isinstance(value, (dict, list)):
-        mend = "put it in quotes"
-    return f"{shown(value)} is not {expected}", mend
+        fix = "put it in quotes"
+    return f"{shown(value)} is not {expected}", fix
 
 
 def _halves(sentence: str) -> tuple[str, str]:
-    what, _, mend = sentence.partition("; ")
-    return what, mend
+    what, _, fix = sentence.partition("; ")
+    return what, fix

@@ -123,7 +123,7 @@ class ValueFault:
 
     word: str
     what: str
-    mend: str = ""
+    fix: str = ""
 
 
 def wanted(value: Any) -> list[Any]:
@@ -185,8 +185,8 @@ def _known_words(words: dict[str, Any], faults: list[ValueFault]) -> dict[str, A
         alias = {"low": "min", "lower": "min", "high": "max", "upper": "max", "values": "choices"}.get(
             word, near
         )
-        mend = f"did you mean '{alias}'?" if alias else f"known here: {', '.join(_ALL_WORDS)}"
-        faults.append(ValueFault(word, "unknown", mend))
+        fix = f"did you mean '{alias}'?" if alias else f"known here: {', '.join(_ALL_WORDS)}"
+        faults.append(ValueFault(word, "unknown", fix))
         if alias:
             known.setdefault(alias, value)
     return known
@@ -202,8 +202,8 @@ def _unknown_type(words: dict[str, Any]) -> ValueFault:
     if not isinstance(kind, str):
         return ValueFault("type", f"{shown(kind)} is no type", "float, int or categorical")
     same = _ELSEWHERE.get(kind.lower())
-    mend = f"here it is '{same}'" if same else suggestion(kind, WORDS, "float, int or categorical")
-    return ValueFault("type", f"{shown(kind)} is no type", mend)
+    fix = f"here it is '{same}'" if same else suggestion(kind, WORDS, "float, int or categorical")
+    return ValueFault("type", f"{shown(kind)} is no type", fix)
 
 
 def _is_number(value: Any) -> bool:
@@ -224,8 +224,8 @@ def _expect(
         return default
     if sound(value):
         return value
-    mend = how_to_write_number(value) if isinstance(value, str) else ""
-    faults.append(ValueFault(word, f"{shown(value)} is not {expected}", mend))
+    fix = how_to_write_number(value) if isinstance(value, str) else ""
+    faults.append(ValueFault(word, f"{shown(value)} is not {expected}", fix))
     return default
 
 

@@ -34,13 +34,13 @@ def read_points(
     if raw is None:
         return points, problems
     if not isinstance(raw, list):
-        mend = "write a list, '- {optimizer_config.lr: 0.1}' a line"
-        return points, [document.problem(("points_to_evaluate",), f"{shown(raw)} is no list", mend)]
+        fix = "write a list, '- {optimizer_config.lr: 0.1}' a line"
+        return points, [document.problem(("points_to_evaluate",), f"{shown(raw)} is no list", fix)]
     for index, point in enumerate(raw):
         key: Key = ("points_to_evaluate", index)
         if not isinstance(point, dict) or not point:
-            mend = "write '{optimizer_config.lr: 0.1}'"
-            problems.append(document.problem(key, f"{shown(point)} is no point", mend))
+            fix = "write '{optimizer_config.lr: 0.1}'"
+            problems.append(document.problem(key, f"{shown(point)} is no point", fix))
             continue
         flat = flatten(point)
         more = [
@@ -58,8 +58,8 @@ def read_points(
 def _misplaced(document: Document, space: SearchSpace, key: Key, name: str, value: Any) -> list[Problem]:
     at: Key = (*key, name) if name in document.at(key) else (*key, *name.split("."))
     if name not in space.keys:
-        mend = suggestion(name, space.keys, "only what search_space names can be given")
-        return [document.problem(at, "is not searched", mend)]
+        fix = suggestion(name, space.keys, "only what search_space names can be given")
+        return [document.problem(at, "is not searched", fix)]
     if name not in space.parameters:
         return []  # that parameter has a problem of its own
     domain = space.parameters[name].domain

@@ -26,18 +26,18 @@ class Problem:
         line: from 1; None where no line can be named (an override, a file that cannot be read).
         key: dotted, as in ``run.optimizer_config.lr``; may be empty.
         what: what is wrong, with the value seen.
-        mend: what to do about it; may be empty where `what` says it all.
+        fix: what to do about it; may be empty where `what` says it all.
     """
 
     file: str
     line: int | None
     key: str
     what: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        said = f"{self.what}; {self.mend}" if self.mend else self.what
+        said = f"{self.what}; {self.fix}" if self.fix else self.what
         return printable(": ".join(part for part in (place, self.key, said) if part))
 
 

@@ -47,8 +47,8 @@ def read_space(document: Document, root: Key = ("search_space",)) -> SearchSpace
     if raw is None:
         return space
     if not isinstance(raw, dict):
-        mend = "group parameters as in 'optimizer_config: {lr: {type: float, …}}'"
-        space.problems.append(document.problem(root, f"{shown(raw)} is no mapping", mend))
+        fix = "group parameters as in 'optimizer_config: {lr: {type: float, …}}'"
+        space.problems.append(document.problem(root, f"{shown(raw)} is no mapping", fix))
         return space
     for name in [name for name in raw if name.split(".")[0] not in (*HEADS, *NEVER_SEARCHED)]:
         _misspelt_group(document, space, root, name)
@@ -93,8 +93,8 @@ def _read_parameter(document: Document, space: SearchSpace, key: Key, words: Any
         _read_cases(document, space, key, words, name)
         return
     if not isinstance(words, dict) or not words:
-        mend = "write {type: float, min: …, max: …}, {type: int, …} or {type: categorical, choices: […]}"
-        space.problems.append(document.problem(key, f"{shown(words)} is no range", mend))
+        fix = "write {type: float, min: …, max: …}, {type: int, …} or {type: categorical, choices: […]}"
+        space.problems.append(document.problem(key, f"{shown(words)} is no range", fix))
         return
     if name in space.keys:
         where = dotted(space.keys[name])
@@ -110,7 +110,7 @@ def _read_parameter(document: Document, space: SearchSpace, key: Key, words: Any
         )
     for fault in faults:
         at = (*key, fault.word) if fault.word else key
-        space.problems.append(document.problem(at, fault.what, fault.mend))
+        space.problems.append(document.problem(at, fault.what, fault.fix))
     if domain is not None and isinstance(when, dict):
         space.parameters[name] = Parameter(domain=domain, when=flatten(when))
 
@@ -123,10 +123,8 @@ def _read_cases(document: Document, space: SearchSpace, key: Key, words: list[An
         _read_parameter(document, each, (*key, index), case, name)
         parameter = each.parameters.get(name)
         if parameter is not None and not parameter.when:
-            mend = "say when it applies: 'when: {optimizer: torch.optim.SGD}'"
-            each.problems.append(
-                document.problem((*key, index), "one case of several has no condition", mend)
-            )
+            fix = "say when it applies: 'when: {optimizer: torch.optim.SGD}'"
+            each.problems.append(document.problem((*key, index), "one case of several has no condition", fix))
         space.problems += each.problems
         cases += [parameter] if parameter is not None and not each.problems else []
     if name in space.keys:
@@ -140,8 +138,8 @@ def _read_cases(document: Document, space: SearchSpace, key: Key, words: list[An
         for first, other in enumerate(cases[:second]):
             if not _exclusive(case.when, other.when):
                 what = f"applies where case {first + 1} does"
-                mend = "give each case another value of the same parameter in 'when'"
-                space.problems.append(document.problem((*key, second), what, mend))
+                fix = "give each case another value of the same parameter in 'when'"
+                space.problems.append(document.problem((*key, second), what, fix))
     try:
         space.parameters[name] = Parameter(domain=hull([case.domain for case in cases]), cases=tuple(cases))
     except InvalidSetting as error:
@@ -167,7 +165,7 @@ def condition_problems(
         suspect: parameters that are most likely misspelt; that one is told already.
     """
     return [
-        document.problem((*space.keys[name], *place, "when", fault.word), fault.what, fault.mend)
+        document.problem((*space.keys[name], *place, "when", fault.word), fault.what, fault.fix)
         for name, parameter in space.parameters.items()
         for place, case in _cases(parameter)
         for fault in _condition_faults(name, case, space)
@@ -186,8 +184,8 @@ def _condition_faults(name: str, parameter: Parameter, space: SearchSpace) -> It
         if other in space.keys and other not in space.parameters:
             continue  # that parameter has a problem of its own
         if other not in space.parameters:
-            mend = suggestion(other, [key for key in space.parameters if key != name])
-            yield ValueFault(other, f"'{other}' is not searched", mend)
+            fix = suggestion(other, [key for key in space.parameters if key != name])
+            yield ValueFault(other, f"'{other}' is not searched", fix)
         elif not _can_be(space.parameters[other].domain, value):
             within = words_of(space.parameters[other].domain)
             yield ValueFault(other, f"{other} can never be {shown(value)}", f"it is {_described(within)}")

@@ -146,8 +146,8 @@ class _Order:
         if not any(stage.searches for stage in stages):
             yield self._say(("stages",), "no stage searches", "begin with an 'explore'", fatal=True)
         if self.sweep.budget is not None:
-            what, mend = "is one search's, and there are stages", "drop it: time_budget_s ends them all"
-            yield self._say(("budget",), what, mend, fatal=True)
+            what, fix = "is one search's, and there are stages", "drop it: time_budget_s ends them all"
+            yield self._say(("budget",), what, fix, fatal=True)
         for index, stage in enumerate(stages):
             yield from self._words(index, stage)
             yield from self._tune(index, stage)
@@ -163,8 +163,8 @@ class _Order:
                 yield from self._lr_range(index)
         for key in self.keys if any(stage.searches for stage in stages) else ():
             if not any(stage.searches and key in tuned(stage, self.keys) for stage in stages):
-                what, mend = "no stage searches it", "add it to the 'tune' of one, or drop it"
-                yield self._say(self.space.keys[key], what, mend)
+                what, fix = "no stage searches it", "add it to the 'tune' of one, or drop it"
+                yield self._say(self.space.keys[key], what, fix)
 
     def _words(self, index: int, stage: Stage) -> Iterator[ConfigFinding]:
         raw = self.document.at(("stages", index))
@@ -172,8 +172,8 @@ class _Order:
             what = f"means nothing to a stage of kind {stage.kind}"
             yield self._say(("stages", index, word), what, "drop it", fatal=True)
         if stage.name in [other.name for other in self.sweep.stages[:index]]:
-            what, mend = f"'{stage.name}' is the name of an earlier stage", "give it a 'name' of its own"
-            yield self._say(("stages", index, "name"), what, mend, fatal=True)
+            what, fix = f"'{stage.name}' is the name of an earlier stage", "give it a 'name' of its own"
+            yield self._say(("stages", index, "name"), what, fix, fatal=True)
         whole, own = self.sweep.time_budget_s, stage.time_budget_s
         if whole is not None and own is not None and own >= whole:
             what = f"{own:g} s is not below the sweep's own time_budget_s ({whole:g}): it can never act"
@@ -182,8 +182,8 @@ class _Order:
     def _tune(self, index: int, stage: Stage) -> Iterator[ConfigFinding]:
         known = [*self.keys, *dict.fromkeys(key.split(".")[0] for key in self.keys if "." in key)]
         if stage.searches and not self.keys:
-            mend = "give a search_space"
-            yield self._say(("stages", index), "there is nothing to search", mend, fatal=True)
+            fix = "give a search_space"
+            yield self._say(("stages", index), "there is nothing to search", fix, fatal=True)
         for place, word in enumerate(stage.tune or ()):
             if stage.searches and not any(names(word, key) for key in self.keys):
                 at: Key = ("stages", index, "tune", place)
@@ -200,8 +200,8 @@ class _Order:
         trials = known[-1].trials or self.sweep.trials
         if stage.top >= trials:
             what = f"top ({stage.top}) is not below the {trials} trials of '{known[-1].name}'"
-            mend = f"narrowed around all of them it would not be narrower; try {max(1, trials // 5)}"
-            yield self._say(self._at(index, "top"), what, mend)
+            fix = f"narrowed around all of them it would not be narrower; try {max(1, trials // 5)}"
+            yield self._say(self._at(index, "top"), what, fix)
 
     def _validate(self, index: int, stage: Stage, before: Sequence[Stage]) -> Iterator[ConfigFinding]:
         if index + 1 < len(self.sweep.stages):
@@ -245,5 +245,5 @@ class _Order:
         key: Key = ("stages", index, word)
         return key if self.document.at(key) is not None else key[:2]
 
-    def _say(self, key: Key, what: str, mend: str, *, fatal: bool = False) -> ConfigFinding:
-        return ConfigFinding(self.document.problem(key, what, mend), key, fatal)
+    def _say(self, key: Key, what: str, fix: str, *, fatal: bool = False) -> ConfigFinding:
+        return ConfigFinding(self.document.problem(key, what, fix), key, fatal)

@@ -62,8 +62,8 @@ def as_pair(run: Document, optimize: Document) -> Document:
     """
     if "run" in run.value or not is_run_config(run):
         what = "is no run config, and --optimize-config was given"
-        mend = "give the run config first: RUN.yaml --optimize-config OPT.yaml (a sweep file stands alone)"
-        raise SweepError([Problem(run.file, 1, "", what, mend)])
+        fix = "give the run config first: RUN.yaml --optimize-config OPT.yaml (a sweep file stands alone)"
+        raise SweepError([Problem(run.file, 1, "", what, fix)])
     if "run" in optimize.value:
         raise SweepError(
             [optimize.problem(("run",), f"{run.file} is the run", "drop this key, or run this file alone")]

@@ -23,10 +23,10 @@ def print_checks(console: Console, checks: Sequence[MachineCheck | PreflightChec
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        says = Text(check.says)
-        if check.mend:
-            says.append(f"\n{check.mend}", "bold")
-        table.add_row(Text(check.state, STYLES[check.state]), Text(check.name, "dim"), says)
+        message = Text(check.message)
+        if check.fix:
+            message.append(f"\n{check.fix}", "bold")
+        table.add_row(Text(check.state, STYLES[check.state]), Text(check.name, "dim"), message)
     console.print(table)
     problems = sum(check.state == "problem" for check in checks)
     console.print(

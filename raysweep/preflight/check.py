@@ -17,14 +17,14 @@ class PreflightCheck:
     Attributes:
         state: OK, NOTE (worth knowing) or PROBLEM (the sweep would lose time to it).
         name: what was looked at, a word or two.
-        says: how it is, in a line.
-        mend: what to do; empty where nothing is to be done.
+        message: how it is, in a line.
+        fix: what to do; empty where nothing is to be done.
     """
 
     state: str
     name: str
-    says: str
-    mend: str = ""
+    message: str
+    fix: str = ""
 
 
 class PreflightFailed(RaysweepError):
@@ -41,5 +41,5 @@ def require(checks: Iterable[PreflightCheck]) -> None:
     """
     problems = [check for check in checks if check.state == PROBLEM]
     if problems:
-        lines = (f"preflight: {one.name}: {one.says}" + f"; {one.mend}" * bool(one.mend) for one in problems)
+        lines = (f"preflight: {one.name}: {one.message}" + f"; {one.fix}" * bool(one.fix) for one in problems)
         raise PreflightFailed("\n".join(lines))

@@ -28,8 +28,8 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
     shape = " x ".join(map(str, x.shape))
     parts = f"{len(data.parts)} folds" if len(data.parts) > 1 else f"{facts.val_rows} rows to validate on"
     task = _task(data)
-    says = f"{shape} {x.dtype} to train on, {parts}, {facts.test_rows} to test on; {task}"
-    yield PreflightCheck(OK, "data", f"{says}; fingerprint {data.fingerprint[:12]}")
+    message = f"{shape} {x.dtype} to train on, {parts}, {facts.test_rows} to test on; {task}"
+    yield PreflightCheck(OK, "data", f"{message}; fingerprint {data.fingerprint[:12]}")
     wrong = sum(int(np.count_nonzero(~np.isfinite(array))) for array in (x, y, data.x_val, data.y_val))
     if wrong:
         yield PreflightCheck(
@@ -58,10 +58,8 @@ def _columns(x: np.ndarray) -> Iterator[PreflightCheck]:
     factor = float(real.max() / np.median(real))
     largest = float(np.abs(x).max() / np.median(real))
     if factor > FAR_APART or largest > FAR_APART:
-        mend = "standardise them; a Table is"
-        yield PreflightCheck(
-            NOTE, "columns", f"scales differ by a factor of {max(factor, largest):.0e}", mend
-        )
+        fix = "standardise them; a Table is"
+        yield PreflightCheck(NOTE, "columns", f"scales differ by a factor of {max(factor, largest):.0e}", fix)
 
 
 def _task(data: Data) -> str:
@@ -85,15 +83,15 @@ def _classes(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
     untrained = [names[code] for code in validated if 0 <= code < data.classes and not counts[code]]
     unvalidated = [names[code] for code in np.flatnonzero(counts) if code not in validated]
     if untrained:
-        says = f"{_few(untrained)}: validated on and never trained on"
-        yield PreflightCheck(PROBLEM, "classes", says, "set data_config.stratify: true, or drop them")
+        message = f"{_few(untrained)}: validated on and never trained on"
+        yield PreflightCheck(PROBLEM, "classes", message, "set data_config.stratify: true, or drop them")
     elif np.count_nonzero(counts) == 1:
         yield PreflightCheck(
             PROBLEM, "classes", "all training rows are of one class: there is nothing to learn"
         )
     elif counts[rarest] < RARE * even:
-        says = f"class {names[rarest]} has {counts[rarest]} of {counts.sum()} training rows"
-        yield PreflightCheck(NOTE, "classes", says, "judge by more than accuracy, or weigh the criterion")
+        message = f"class {names[rarest]} has {counts[rarest]} of {counts.sum()} training rows"
+        yield PreflightCheck(NOTE, "classes", message, "judge by more than accuracy, or weigh the criterion")
     else:
         yield PreflightCheck(OK, "classes", f"{counts.min()} to {counts.max()} training rows each")
     for split, missing in (
@@ -101,8 +99,8 @@ def _classes(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
         ("test", [names[code] for code in facts.untested]),
     ):
         if missing:
-            says = f"none is of class {_few(missing)}"
-            yield PreflightCheck(NOTE, f"{split} rows", says, "set data_config.stratify: true")
+            message = f"none is of class {_few(missing)}"
+            yield PreflightCheck(NOTE, f"{split} rows", message, "set data_config.stratify: true")
 
 
 def _labels(y: np.ndarray) -> Iterator[PreflightCheck]:
@@ -119,8 +117,8 @@ def _labels(y: np.ndarray) -> Iterator[PreflightCheck]:
         )
     elif len(constant):
         which = ", ".join(map(str, constant[:6]))
-        says = f"{len(constant)} of {len(share)} are the same in all training rows, as label {which}"
-        yield PreflightCheck(NOTE, "labels", says, "drop them, or gather rows in which they differ")
+        message = f"{len(constant)} of {len(share)} are the same in all training rows, as label {which}"
+        yield PreflightCheck(NOTE, "labels", message, "drop them, or gather rows in which they differ")
     else:
         yield PreflightCheck(
             OK, "labels", f"they hold in {share.min():.0%} to {share.max():.0%} of the training rows"
@@ -135,19 +133,19 @@ def _target(y: np.ndarray) -> Iterator[PreflightCheck]:
     if (y.min(0) == y.max(0)).all():
         yield PreflightCheck(PROBLEM, "target", "is constant in the training rows: there is nothing to learn")
     elif np.abs(y).max() > FAR_APART:
-        says = f"reaches {np.abs(y).max():.1e}: the loss, and with it every useful rate, has that scale"
-        yield PreflightCheck(NOTE, "target", says, "standardise it")
+        message = f"reaches {np.abs(y).max():.1e}: the loss, and with it every useful rate, has that scale"
+        yield PreflightCheck(NOTE, "target", message, "standardise it")
 
 
 def _leak(facts: DataFacts, split: str, shared: int, rows: int) -> Iterator[PreflightCheck]:
-    says = f"{shared} of {rows} {split} rows stand among the training rows too"
+    message = f"{shared} of {rows} {split} rows stand among the training rows too"
     if facts.leaks(shared, rows):
-        mend = "split whole groups of equal rows (return train and val), or drop duplicates before the split"
-        yield PreflightCheck(PROBLEM, "leak", says, mend)
+        fix = "split whole groups of equal rows (return train and val), or drop duplicates before the split"
+        yield PreflightCheck(PROBLEM, "leak", message, fix)
     elif rows and shared / rows > SHARED_SHARE:
         twins = f"{facts.twins} of {facts.trained} training rows equal another one"
         yield PreflightCheck(
-            NOTE, "leak", f"{says}, by coincidence it seems: columns are few and coarse, and {twins}"
+            NOTE, "leak", f"{message}, by coincidence it seems: columns are few and coarse, and {twins}"
         )
     elif rows:
         yield PreflightCheck(OK, "leak", f"{shared} of {rows} {split} rows are trained on")

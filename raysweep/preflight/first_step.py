@@ -39,7 +39,7 @@ def load_checked_data(sweep: Sweep, say: Callable[[str], None]) -> Data:
     require(checks)
     for check in checks:
         if check.state == NOTE and check.name in TOLD_NOTES:
-            say(f"note: {check.name}: {check.says}" + f"; {check.mend}" * bool(check.mend))
+            say(f"note: {check.name}: {check.message}" + f"; {check.fix}" * bool(check.fix))
     return data
 
 

@@ -212,8 +212,8 @@ def _smoothed(values: np.ndarray, width: int) -> np.ndarray:
 
 
 def _hopeless(where: str, what: str) -> SweepError:
-    mend = "look at the data's scale, the net and the optimizer first"
-    return SweepError([Problem(where, None, "run.optimizer_config.lr", what, mend)])
+    fix = "look at the data's scale, the net and the optimizer first"
+    return SweepError([Problem(where, None, "run.optimizer_config.lr", what, fix)])
 
 
 def _rounded(value: float, direction: Callable[[float], int]) -> float:

@@ -167,7 +167,7 @@ def averaging_checks(sweep: Sweep, facts: DataFacts) -> Iterator[PreflightCheck]
         return
     for remark in averaging_window(sweep, facts):
         sets = " ".join(f"--set {shlex.quote(text)}" for text in remark.sets)
-        yield PreflightCheck(NOTE, "averaged weights", remark.why, remark.mend or f"try {sets}")
+        yield PreflightCheck(NOTE, "averaged weights", remark.why, remark.fix or f"try {sets}")
 
 
 def dry_run_probes(
@@ -200,25 +200,27 @@ def judged(rehearsals: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
     yield from _gradients(ran)
     restored = ran["default"].restored if "default" in ran else None
     if restored is not None:
-        says = "the second epoch is the same to the last bit" if restored else "the second epoch is another"
-        mend = "" if restored else "a net or an optimizer keeps state outside its state_dict"
-        yield PreflightCheck(OK if restored else PROBLEM, "checkpoint", f"restored from it, {says}", mend)
+        message = (
+            "the second epoch is the same to the last bit" if restored else "the second epoch is another"
+        )
+        fix = "" if restored else "a net or an optimizer keeps state outside its state_dict"
+        yield PreflightCheck(OK if restored else PROBLEM, "checkpoint", f"restored from it, {message}", fix)
 
 
 def _endings(rehearsals: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
     """How configurations ended that did not run; those that diverge are the search's own business."""
     for name, one in rehearsals.items():
         if one.outcome in FATAL:
-            mend = "a smaller net or batch, or resources_per_trial.on_oom" if one.outcome == "oom" else ""
-            yield PreflightCheck(PROBLEM, name, f"{one.outcome}: {one.reason}", mend)
+            fix = "a smaller net or batch, or resources_per_trial.on_oom" if one.outcome == "oom" else ""
+            yield PreflightCheck(PROBLEM, name, f"{one.outcome}: {one.reason}", fix)
         elif one.outcome == "slow":
             yield PreflightCheck(
                 NOTE, name, one.reason, "give more with --timeout, or train on a data_fraction"
             )
     diverged = [name for name, one in rehearsals.items() if one.outcome == "diverged"]
     if diverged and len(diverged) == len(rehearsals):
-        mend = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
-        yield PreflightCheck(PROBLEM, "divergence", "every configuration diverges in its first epochs", mend)
+        fix = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
+        yield PreflightCheck(PROBLEM, "divergence", "every configuration diverges in its first epochs", fix)
     elif diverged:
         yield PreflightCheck(NOTE, "divergence", f"in the first epochs: {', '.join(diverged)}")
 
@@ -228,11 +230,11 @@ def _apart(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
     drawn = [one for name, one in ran.items() if name.startswith("random")]
     curves = {_curve(one) for one in drawn}
     if len(drawn) > 1 and len(curves) == 1:
-        says = (
+        message = (
             f"{len(drawn)} random configurations train alike, to the last bit: nothing that is searched acts"
         )
         yield PreflightCheck(
-            PROBLEM, "search space", says, "look at what the net and the optimizer do with it"
+            PROBLEM, "search space", message, "look at what the net and the optimizer do with it"
         )
     elif len(drawn) > 1:
         yield PreflightCheck(
@@ -253,9 +255,11 @@ def _corners_alike(
         apart = [key for key, value in configs[name].items() if configs["default"].get(key) != value]
         if one.outcome == "ran" and apart:
             does = "does" if len(apart) == 1 else "do"
-            says = f"'{name}' trains as the default does, to the last bit: {', '.join(apart)} {does} not act"
-            mend = "does a scheduler, or the class itself, set it anew? search what acts"
-            yield PreflightCheck(PROBLEM, "search space", says, mend)
+            message = (
+                f"'{name}' trains as the default does, to the last bit: {', '.join(apart)} {does} not act"
+            )
+            fix = "does a scheduler, or the class itself, set it anew? search what acts"
+            yield PreflightCheck(PROBLEM, "search space", message, fix)
 
 
 def _curve(one: DryRunReport) -> tuple[float, ...]:
@@ -266,10 +270,8 @@ def _learning(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
     told = {name: one.learns for name, one in ran.items() if one.learns is not None}
     learns = [name for name, does in told.items() if does]
     if told and not learns:
-        mend = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
-        yield PreflightCheck(
-            PROBLEM, "learning", "no configuration's training loss falls in two epochs", mend
-        )
+        fix = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
+        yield PreflightCheck(PROBLEM, "learning", "no configuration's training loss falls in two epochs", fix)
     elif told:
         yield PreflightCheck(
             OK, "learning", f"the training loss of {len(learns)} of {len(told)} falls in two epochs"
@@ -278,11 +280,11 @@ def _learning(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
 
 def _gradients(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
     faults = [(name, *fault) for name, one in ran.items() for fault in one.faults()]
-    for name, what, says, mend in faults:
-        yield PreflightCheck(PROBLEM, what, f"{name}: {says}", mend)
-    notes = {(what, says): (name, mend) for name, one in ran.items() for what, says, mend in one.notes()}
-    for (what, says), (name, mend) in notes.items():
-        yield PreflightCheck(NOTE, what, f"{name}: {says}", mend)
+    for name, what, message, fix in faults:
+        yield PreflightCheck(PROBLEM, what, f"{name}: {message}", fix)
+    notes = {(what, message): (name, fix) for name, one in ran.items() for what, message, fix in one.notes()}
+    for (what, message), (name, fix) in notes.items():
+        yield PreflightCheck(NOTE, what, f"{name}: {message}", fix)
     odd = faults or any(what == "gradients" for what, _ in notes)
     if not odd and any(one.parameters for one in ran.values()):
         yield PreflightCheck(OK, "gradients", "finite, and they reach every parameter; a step moves them")

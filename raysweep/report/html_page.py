@@ -212,7 +212,7 @@ def _findings(found: Report) -> str:
     return "".join(
         f'<div class="finding {finding.severity}"><b>{html.escape(finding.name.replace("_", " "))}</b> '
         f"<span class=dim>({finding.severity})</span><br>{html.escape(finding.evidence)}.<br>"
-        f"{html.escape(finding.reading)}<br>{_words(finding.mend)}</div>"
+        f"{html.escape(finding.reading)}<br>{_words(finding.fix)}</div>"
         for finding in found.findings
     )
 

@@ -12,7 +12,7 @@ from raysweep.report.report import Report
 from raysweep.report.tables import Baseline, Row
 from raysweep.study.results.stop_audit import Audit
 
-MEND = " → "  # between what was found and what mends it
+MEND = " → "  # between what was found and what fixes it
 OF_A_SHARE = ("fANOVA", "", "resampled", "PED-ANOVA", "resampled")
 REASON = "why it ended"  # heading of a column of sentences
 BAR = 20  # characters of an importance of 1, as the training template's hpo-report draws it
@@ -129,7 +129,7 @@ def _findings(found: Report) -> Iterator[str]:
     if not found.findings:
         yield "Nothing out of the ordinary."
     for finding in found.findings:
-        yield f"{finding.severity}: {finding.name}\t{finding.evidence}. {finding.reading}{MEND}{finding.mend}"
+        yield f"{finding.severity}: {finding.name}\t{finding.evidence}. {finding.reading}{MEND}{finding.fix}"
 
 
 def _top(found: Report) -> Section:

@@ -43,12 +43,12 @@ def _print(console: Console, section: Section) -> None:
 
 
 def _print_line(console: Console, line: str) -> None:
-    """A label beside its text; where the label is long, over it; what mends it on a line of its own."""
+    """A label beside its text; where the label is long, over it; what fixes it on a line of its own."""
     label, tab, text = line.partition("\t")
     if not tab:
         console.print(Text(label))
         return
-    text, _, mend = text.partition(MEND)
+    text, _, fix = text.partition(MEND)
     style = STYLES.get(label.partition(":")[0], "dim")
     if _is_command(text):
         console.print(Text.assemble((f"{label:<{LABEL_WIDTH}}  ", style), text), soft_wrap=True)
@@ -61,8 +61,8 @@ def _print_line(console: Console, line: str) -> None:
     else:
         console.print(Text(label, style))
         console.print(Padding(Text(text), (0, 0, 0, 2)))
-    if mend:
-        console.print(Text.assemble(("  → ", "dim"), mend, "\n"), soft_wrap=True)
+    if fix:
+        console.print(Text.assemble(("  → ", "dim"), fix, "\n"), soft_wrap=True)
 
 
 def _print_table(console: Console, section: Section) -> None:

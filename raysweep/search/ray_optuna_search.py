@@ -2,7 +2,7 @@
 
 Ray's own OptunaSearch tells Optuna that a trial stopped at epoch 1 is as final as one that trained
 to the end, leaves trials with a NaN running for ever, and asks its points again after a restore.
-Ours is a subclass, so that it is one to everything that asks, and mends these. The service drives
+Ours is a subclass, so that it is one to everything that asks, and fixes these. The service drives
 the fold itself; a plain ``tune.TuneConfig(search_alg=...)`` drives the same methods by Ray's names.
 """
 

@@ -148,8 +148,8 @@ def _check_objectives(name: str, kwargs: Mapping[str, Any], objectives: int) -> 
         except ValueError as error:
             if "multi-objective" not in str(error):
                 raise
-            mend = "use optuna.samplers.NSGAIISampler or TPESampler, or one metric and constraints"
-            raise ValueError(f"{name} knows one objective only, and there are {objectives}; {mend}") from None
+            fix = "use optuna.samplers.NSGAIISampler or TPESampler, or one metric and constraints"
+            raise ValueError(f"{name} knows one objective only, and there are {objectives}; {fix}") from None
 
 
 def exhaustive_cells(name: str, kwargs: Mapping[str, Any], space: OptunaSpace) -> int | None:
@@ -312,8 +312,8 @@ def _check_names(name: str, parameters: Mapping[str, inspect.Parameter], given: 
     for key in given:
         if key not in parameters:
             near = difflib.get_close_matches(key, parameters, n=1)
-            mend = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(parameters)}"
-            raise ValueError(f"{name} takes no {key!r}; {mend}")
+            fix = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(parameters)}"
+            raise ValueError(f"{name} takes no {key!r}; {fix}")
 
 
 def _defaults(
@@ -367,8 +367,8 @@ def _grid(name: str, space: OptunaSpace, listed: Mapping[str, Sequence[Any]] | N
 
 def _endless(name: str, space: OptunaSpace) -> str:
     endless = ", ".join(key for key in space.domains if space.points(key) is None)
-    mend = "give a step or choices, or use optuna.samplers.QMCSampler"
-    return f"{name} cannot list every value of {endless}; {mend}"
+    fix = "give a step or choices, or use optuna.samplers.QMCSampler"
+    return f"{name} cannot list every value of {endless}; {fix}"
 
 
 def _stream(*keys: int) -> int:

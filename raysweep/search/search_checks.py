@@ -29,7 +29,7 @@ class Unsearchable(ValueError):
     """A sweep that cannot be searched as it says.
 
     Attributes:
-        key: of the sweep file, that has to be mended.
+        key: of the sweep file, that has to be fixed.
     """
 
     def __init__(self, key: str, sentence: str) -> None:
@@ -57,8 +57,8 @@ def check_search(sweep: Sweep) -> tuple[str, ...]:
     except ValueError as error:
         raise Unsearchable("points_to_evaluate", str(error).partition(": ")[2]) from None
     if is_grid(name) and sweep.points_to_evaluate:
-        mend = "drop points_to_evaluate, or use optuna.samplers.BruteForceSampler, which takes them first"
-        raise Unsearchable("points_to_evaluate", f"{name} goes over its grid and nothing else; {mend}")
+        fix = "drop points_to_evaluate, or use optuna.samplers.BruteForceSampler, which takes them first"
+        raise Unsearchable("points_to_evaluate", f"{name} goes over its grid and nothing else; {fix}")
     return (*notes, *_of_the_space(sweep, space), *_of_the_sampler(sweep), *_of_the_rule(sweep))
 
 

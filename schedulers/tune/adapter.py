@@ -183,7 +183,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def on_trial_complete(self, tune_controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
         """A trial ended by another hand (`done`, `stop=`): the rule learns its last result too."""
-        if trial.trial_id in self.rule.over:
+        if trial.trial_id in self.rule.endings:
             return
         if self.results.time_attr in result:
             self.rule.report(self.results.report(self.rule, trial, result))
@@ -212,7 +212,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
         """A trial was ended while it waited."""
-        if trial.trial_id not in self.rule.over:
+        if trial.trial_id not in self.rule.endings:
             self.rule.end(trial.trial_id, "stopped")
             why = "ended by another hand while it waited"
             self._ended(trial.trial_id, "stopped", why, "", ReasonCode.EXTERNAL)
@@ -229,7 +229,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         status = {name: trial.status for name, trial in live.items()}
         # A new trial that still waits for its slot has to let those pass that have begun already.
         busy = sum(
-            s == Trial.RUNNING or (s == Trial.PENDING and n in self.rule.seen) for n, s in status.items()
+            s == Trial.RUNNING or (s == Trial.PENDING and n in self.rule.last_resource)
+            for n, s in status.items()
         )
         if Trial.PAUSED in status.values() and busy < self._slot_count(live):
             chosen = self._exploits.next(tune_controller, live) or self._next_paused(tune_controller, live)
@@ -242,7 +243,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def debug_string(self) -> str:
         """One line for Ray's progress table."""
-        return f"{type(self.rule).__name__}: {len(self.rule.seen)} reported, {len(self.rule.over)} over"
+        reported, over = len(self.rule.last_resource), len(self.rule.endings)
+        return f"{type(self.rule).__name__}: {reported} reported, {over} over"
 
     # One result
 
@@ -268,7 +270,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         """Whether the rule has a trial that failed go on as another's copy; its failure is told then."""
         decision = self.rule.failed(name, reason)
         if decision is not None:
-            self.service.listener.fell(name, ending, reason, error, code)
+            self.service.listener.failed_awaiting_exploit(name, ending, reason, error, code)
         return decision
 
     def _answer(self, controller: Any, trial: Trial, decision: Decision) -> str:

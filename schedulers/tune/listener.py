@@ -30,7 +30,9 @@ class Listener:
     def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
         """The trial ran out of memory; it waits to be run once more, with these resources."""
 
-    def fell(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
+    def failed_awaiting_exploit(
+        self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode
+    ) -> None:
         """The trial is `failed` or `oom`, but not over: it will go on as another's copy (`exploited`)."""
 
     def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:

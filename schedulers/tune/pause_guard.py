@@ -36,7 +36,7 @@ class PauseGuard:
         """Note a report; the first after a pause must not be of the first epoch."""
         if trial_id in self._paused:
             self._paused.discard(trial_id)
-            if resource == 1 < self.rule.seen.get(trial_id, 0):
+            if resource == 1 < self.rule.last_resource.get(trial_id, 0):
                 self._turn_off(f"trial {trial_id} was paused and began again at epoch 1")
 
     def decide(self, trial: Trial, result: Mapping[str, Any], decision: Decision) -> Decision:

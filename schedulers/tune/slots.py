@@ -3,7 +3,7 @@
 With reused actors a trial that ends early leaves its process to the next one waiting, which may be
 one whose own process is still starting: that process is then dropped, and its slot stays empty. Two
 slots ran fifty short trials in one process so. Holding back the first endings until each slot has
-its process mends it.
+its process fixes it.
 """
 
 from __future__ import annotations

@@ -47,7 +47,11 @@ class TrainAhead:
         """
         name = trial.trial_id
         stands_at = self._stands_at.pop(name, None)
-        if stands_at is None and name not in self.rule.seen and trial.latest_checkpoint_result is None:
+        if (
+            stands_at is None
+            and name not in self.rule.last_resource
+            and trial.latest_checkpoint_result is None
+        ):
             stands_at = 0
         if stands_at is None or self.service.halting():
             return 1, 0.0

@@ -1,4 +1,4 @@
-"""Every rule of thumb: a sweep that raises it, one that just does not, and a mend that silences it."""
+"""Every rule of thumb: a sweep that raises it, one that just does not, and a fix that silences it."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ def test_every_rule_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_every_rule_says_what_it_holds_and_where_it_is_from(rule: AdviceRule) -> None:
-    assert rule.says.endswith(".")
+    assert rule.message.endswith(".")
     assert rule.source
 
 

@@ -210,17 +210,19 @@ def test_a_function_becomes_a_module_that_needs_no_notebook(
 
 
 @pytest.mark.parametrize(
-    ("function", "says"),
+    ("function", "message"),
     [
         (3, "train is int and no function; give train(config)"),
         (lambda: iter([]), f"<lambda> takes 0 parameters; {CALLED}"),
         (lambda a, b, c: iter([]), f"<lambda> takes 3 parameters; {CALLED}"),
     ],
 )
-def test_what_cannot_be_a_training_function_is_a_type_error(function: Any, says: str, tmp_path: Path) -> None:
+def test_what_cannot_be_a_training_function_is_a_type_error(
+    function: Any, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(TypeError) as caught:
         write_module(function, tmp_path)
-    assert str(caught.value) == says
+    assert str(caught.value) == message
 
 
 @pytest.mark.ray

@@ -46,7 +46,7 @@ def fake_smi(folder: Path, words: str, code: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "build", "environ", "state", "says"),
+    ("words", "code", "build", "environ", "state", "message"),
     [
         ("NVIDIA H200, 143771 MiB, 570.1", 0, "2.13.0+cu126", {}, "ok", "1 x NVIDIA H200, 143771 MiB, 570.1"),
         (
@@ -76,13 +76,13 @@ def test_gpus_are_seen_together_with_the_torch_that_is_to_use_them(
     build: str,
     environ: dict[str, str],
     state: str,
-    says: str,
+    message: str,
 ):
     fake_smi(tmp_path, words, code)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(doctor, "version", lambda name: build)
     found = doctor._gpus(environ)
-    assert (found.state, says in found.says) == (state, True), found
+    assert (found.state, message in found.message) == (state, True), found
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
@@ -107,7 +107,7 @@ def test_a_token_that_stays_open_to_others_is_refused(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(Path, "chmod", refuse)
     found = look(tmp_path)["token"]
-    assert (found.state, found.says) == (
+    assert (found.state, found.message) == (
         "problem",
         f"{token}: others can read this token, and it cannot be changed (Operation not permitted); "
         f"chmod 600 {token}",
@@ -118,18 +118,18 @@ def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(doctor, "version", lambda name: None if name == "optuna" else "1.0")
-    found = {check.says: check.mend for check in doctor._packages()}
+    found = {check.message: check.fix for check in doctor._packages()}
     assert found["ray 1.0, wanted ==2.60.0"] == "pip install -c constraints.txt -e ."
-    assert any(says.startswith("optuna is missing, wanted ") for says in found)
+    assert any(message.startswith("optuna is missing, wanted ") for message in found)
 
 
 def test_where_sweeps_would_go_is_said(tmp_path: Path):
-    assert look(tmp_path)["RAY_ADDRESS"].says.startswith("not set")
+    assert look(tmp_path)["RAY_ADDRESS"].message.startswith("not set")
     with socket.create_server(("", 0)) as head:
         port = head.getsockname()[1]
         assert look(tmp_path, RAY_ADDRESS=f"127.0.0.1:{port}")["RAY_ADDRESS"].state == "note"
     stale = look(tmp_path, RAY_ADDRESS=f"127.0.0.1:{port}")["RAY_ADDRESS"]
-    assert (stale.state, stale.mend) == ("problem", "unset RAY_ADDRESS")
+    assert (stale.state, stale.fix) == ("problem", "unset RAY_ADDRESS")
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_what_a_dead_driver_left_running_is_named_and_left_running(tmp_path: Pat
     assert left.words == ("sleep 60",)
     os.kill(child, 0)  # it lives
     found = next(check for check in doctor._leftovers([left]))
-    assert (found.state, found.mend) == ("problem", f"kill {child}")
+    assert (found.state, found.fix) == ("problem", f"kill {child}")
 
 
 def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_driver(tmp_path: Path):
@@ -190,6 +190,6 @@ def test_the_command_exits_with_1_where_there_is_a_problem_and_speaks_json(
     assert launch.main(["doctor", "--json"]) == 1
     found = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
     assert found["MLflow"]["state"] == "problem"
-    assert "http://127.0.0.1:9 does not answer" in found["MLflow"]["says"]
+    assert "http://127.0.0.1:9 does not answer" in found["MLflow"]["message"]
     assert launch.main(["doctor"]) == 1
     assert "does not answer" in capsys.readouterr().out

@@ -36,13 +36,13 @@ def test_a_web_address_is_sent_it_as_json():
 
 
 @pytest.mark.parametrize(
-    ("on_end", "says"),
+    ("on_end", "message"),
     [
         ("echo no such room >&2; exit 3", "on_end: exit code 3 no such room"),
         ("http://127.0.0.1:1/hook", "on_end: http://127.0.0.1:1/hook: "),
     ],
 )
-def test_what_goes_wrong_is_one_line_and_never_raises(on_end, says):
+def test_what_goes_wrong_is_one_line_and_never_raises(on_end, message):
     answer = announce(on_end, FACTS)
-    assert answer.startswith(says)
+    assert answer.startswith(message)
     assert "\n" not in answer

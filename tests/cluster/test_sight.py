@@ -30,7 +30,7 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(
-    ("path", "says", "certain"),
+    ("path", "message", "certain"),
     [
         ("small.csv", "", False),
         ("s3://bucket/any.csv", "", False),
@@ -46,14 +46,14 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
         ("{outside}/far.csv", "read from the head's own disk", False),
     ],
 )
-def test_a_data_file_is_sent_seen_or_named(places, path: str, says: str, certain: bool):
+def test_a_data_file_is_sent_seen_or_named(places, path: str, message: str, certain: bool):
     clone, project = places
     path = path.format(project=project, outside=project.parent / "outside")
     found = missing_data_files(sweep_of(project, path), clone, project)
     assert [(each.key, each.certain) for each in found] == (
-        [("run.data_config.path", certain)] if says else []
+        [("run.data_config.path", certain)] if message else []
     )
-    assert all(says in each.says for each in found)
+    assert all(message in each.message for each in found)
 
 
 def test_what_no_cluster_can_have_is_not_submitted(places):

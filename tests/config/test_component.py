@@ -88,7 +88,7 @@ def test_keywords_are_bound_against_the_signature(
     first = 1 if "optim" in path else 0
     given = ("max_resource",)
     found = signature_errors(path, kwargs, modules, given=given, first=first, home="torch.optim")
-    assert [f"{misfit.what}; {misfit.mend}" for misfit in found] == said
+    assert [f"{misfit.what}; {misfit.fix}" for misfit in found] == said
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_keywords_are_bound_against_the_signature(
 )
 def test_the_templates_own_modules_are_pointed_to_ours(path: str, offered: str, modules: Modules) -> None:
     (misfit,) = signature_errors(path, [], modules)
-    assert misfit.mend == f"{offered} offers the same here"
+    assert misfit.fix == f"{offered} offers the same here"
 
 
 def test_a_users_own_module_of_that_name_is_taken(tmp_path: Path) -> None:

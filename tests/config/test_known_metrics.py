@@ -55,7 +55,7 @@ def test_the_wrong_way_is_an_error(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("metric", "criterion", "says"),
+    ("metric", "criterion", "message"),
     [
         ("roc_auc", "MSELoss", "metric: roc_auc is of classes, and criterion torch.nn.MSELoss is not"),
         (
@@ -65,7 +65,7 @@ def test_the_wrong_way_is_an_error(tmp_path: Path):
         ),
     ],
 )
-def test_one_of_the_other_task_is_an_error(metric: str, criterion: str, says: str, tmp_path: Path):
+def test_one_of_the_other_task_is_an_error(metric: str, criterion: str, message: str, tmp_path: Path):
     with pytest.raises(SweepError) as caught:
         read(tmp_path, {"criterion": f"torch.nn.{criterion}"}, metric=metric)
-    assert says in str(caught.value)
+    assert message in str(caught.value)

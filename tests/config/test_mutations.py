@@ -1,4 +1,4 @@
-"""Whatever becomes of a sweep file, the user gets a sweep or a line to mend, never a traceback."""
+"""Whatever becomes of a sweep file, the user gets a sweep or a line to fix, never a traceback."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_the_templates_own_modules_are_looked_for_beside_its_file(tmp_path: Path
     (tmp_path / "best.yaml").write_text((FILES / "best.yaml").read_text())
     with pytest.raises(SweepError) as caught:
         read_sweep(tmp_path / "best.yaml")
-    assert [(problem.key, problem.mend) for problem in caught.value.problems] == [
+    assert [(problem.key, problem.fix) for problem in caught.value.problems] == [
         ("net", "trainables.mlp.MLP offers the same here"),
         ("data", "trainables.data.load_synthetic offers the same here"),
     ]

@@ -86,15 +86,15 @@ def test_what_the_file_says_itself_stays(read: Read):
 
 
 @pytest.mark.parametrize(
-    ("word", "says"),
+    ("word", "message"),
     [
         ("{auto: true, cpu: 2}", "cpu: is chosen by 'auto'"),
         ("{auto: true, gpu: 0.5}", "gpu: is chosen by 'auto'"),
         ("atuo", "'atuo' is no share of a machine; write 'auto', or cpu and gpu"),
     ],
 )
-def test_auto_is_all_or_nothing(read: Read, word, says):
-    with pytest.raises(SweepError, match=says):
+def test_auto_is_all_or_nothing(read: Read, word, message):
+    with pytest.raises(SweepError, match=message):
         read([f"resources_per_trial={word}"])
 
 

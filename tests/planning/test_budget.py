@@ -88,7 +88,7 @@ def test_a_budget_for_nothing_is_refused(read_text: ReadText):
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         ("budget: {}", "needs one of hours and epochs"),
         ("budget: {hours: 1, epochs: 3}", "needs one of hours and epochs"),
@@ -97,8 +97,8 @@ def test_a_budget_for_nothing_is_refused(read_text: ReadText):
         ("budget: {days: 1}", "days: unknown"),
     ],
 )
-def test_a_budget_that_says_nothing_is_an_error_in_its_line(read_text: ReadText, words, says):
-    with pytest.raises(SweepError, match=says) as caught:
+def test_a_budget_that_says_nothing_is_an_error_in_its_line(read_text: ReadText, words, message):
+    with pytest.raises(SweepError, match=message) as caught:
         read_text(words + "\n" + OPEN.replace("run:", "run:\n  epochs: 20"))
     assert "well.yaml:" in str(caught.value)
 

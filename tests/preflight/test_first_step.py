@@ -48,20 +48,20 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "says"),
+    ("spoilt", "message"),
     [
         (leaking, "preflight: leak: "),
         (with_nothing_to_learn, "preflight: target: is constant in the training rows"),
     ],
 )
-def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(written: Path, capsys, spoilt, says):
+def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(written: Path, capsys, spoilt, message):
     rows = spoilt(np.random.default_rng(0).normal(size=(400, 2)))
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
     (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))
     assert launch.main(["run", "s.yaml", "--local"]) == 3
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("preflight: ")]
     assert told
-    assert all(line.startswith(says) for line in told)
+    assert all(line.startswith(message) for line in told)
     assert not (written / "runs/bad").exists()
     assert not ray.is_initialized()
 

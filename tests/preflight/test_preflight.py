@@ -135,18 +135,18 @@ def test_what_may_be_meant_so_is_noted_once(odd, name):
 
 
 @pytest.mark.parametrize(
-    ("corner", "says"),
+    ("corner", "message"),
     [
         (RAN, ["'highest lr' trains as the default does, to the last bit: lr does not act"]),
         (other(1), []),
         (DryRunReport("diverged", "loss is nan"), []),
     ],
 )
-def test_a_corner_that_trains_as_the_default_does_is_a_problem(corner, says):
+def test_a_corner_that_trains_as_the_default_does_is_a_problem(corner, message):
     """As every lr below OneCycleLR with a max_lr of its own."""
     configs = {"default": {"lr": 0.1, "x": 1}, "highest lr": {"lr": 1.0, "x": 1}}
     found = _corners_alike(configs, {"default": RAN, "highest lr": corner})
-    assert [(check.state, check.says) for check in found] == [(PROBLEM, text) for text in says]
+    assert [(check.state, check.message) for check in found] == [(PROBLEM, text) for text in message]
 
 
 def test_a_slow_configuration_is_noted():

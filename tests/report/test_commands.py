@@ -38,7 +38,7 @@ def commands_of(root: Path, **words: Any) -> list[str]:
     hidden = {"import_paths", "metric", "direction"}
     file.write_text(yaml.safe_dump(wanted.model_dump(mode="json", exclude=hidden, exclude_defaults=True)))
     seen = Evidence(subject, tables(subject, 10), edges(subject), Importance())
-    return [finding.mend for finding in findings(seen) if finding.mend.startswith("python ")]
+    return [finding.fix for finding in findings(seen) if finding.fix.startswith("python ")]
 
 
 @pytest.mark.parametrize(

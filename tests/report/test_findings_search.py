@@ -63,7 +63,7 @@ def test_the_stopped_share_is_held_against_the_rules_design(
 
 def test_a_milder_rule_is_the_mend(tmp_path):
     seen = found(tmp_path, outcomes(3, 17), **rule("ClassicPFL", top_k=5))
-    assert seen["stops_too_many"].mend.endswith("--set trial_scheduler.kwargs.top_k=10")
+    assert seen["stops_too_many"].fix.endswith("--set trial_scheduler.kwargs.top_k=10")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_everything_diverges_above_a_learning_rate(tmp_path, died, lived, there)
     seen = found(tmp_path, events)
     assert ("diverges_above" in seen) is there
     if there:
-        assert seen["diverges_above"].mend.endswith(f"--set search_space.{LR}.max=0.071")
+        assert seen["diverges_above"].fix.endswith(f"--set search_space.{LR}.max=0.071")
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_best_agree_on_a_value(tmp_path, count, layers, there):
     seen = found(tmp_path, events)
     assert ("top_agrees" in seen) is there
     if there:
-        assert f"search_space.{LAYERS}.min=2 --set search_space.{LAYERS}.max=4" in seen["top_agrees"].mend
+        assert f"search_space.{LAYERS}.min=2 --set search_space.{LAYERS}.max=4" in seen["top_agrees"].fix
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_lead_below_what_seeds_make_is_luck(tmp_path, lead, there):
     assert ("winner_within_noise" in seen) is there
     if there:
         assert seen["winner_within_noise"].severity == "advice"
-        assert seen["winner_within_noise"].mend == (
+        assert seen["winner_within_noise"].fix == (
             f"python launch.py retrain {tmp_path / 'told'} --top-k 2 --seeds 5"
         )
 

@@ -143,7 +143,7 @@ def test_trained_weights_are_compared_with_trained_weights(tmp_path, val, raw, t
 
 
 @pytest.mark.parametrize(
-    ("run", "mend"),
+    ("run", "fix"),
     [
         (SPLUS, "--name told-2 --set run.optimizer_config.ema_rate=0.97"),
         (SPLUS | {"optimizer_config": {"ema_rate": 0.99}}, "--set run.optimizer_config.ema_rate=0.7"),
@@ -154,10 +154,10 @@ def test_trained_weights_are_compared_with_trained_weights(tmp_path, val, raw, t
         ),
     ],
 )
-def test_an_average_that_lags_is_given_a_shorter_window(tmp_path, run, mend):
+def test_an_average_that_lags_is_given_a_shorter_window(tmp_path, run, fix):
     events = [event for number in range(4) for event in curves.trial(number, LAGGING, FAST, raw=FAST)]
     finding = found(tmp_path, events, run=run)["average_lags"]
-    assert finding.mend.endswith(mend)
+    assert finding.fix.endswith(fix)
     assert (finding.severity, finding.evidence) == (
         "problem",
         "in 4 of the best 4 trials val_loss, of the averaged weights, ends at 0.205399, val_loss_raw, of "
@@ -187,12 +187,12 @@ def test_code_that_fails_is_told_from_a_rate_that_is_too_high(tmp_path):
         events += curves.trial(number, [], outcome="failed", reason="KeyError: 'x'")
     seen = found(tmp_path, events)["dies_in_first_epoch"]
     assert "KeyError" in seen.reading
-    assert "trials/00004" in seen.mend
+    assert "trials/00004" in seen.fix
 
 
 def test_a_mend_moves_the_searched_rate_on_the_line_that_ran_the_sweep(tmp_path):
-    mend = found(tmp_path, alike(FAST, SPIKY))["noisy_training"].mend
-    assert mend == (
+    fix = found(tmp_path, alike(FAST, SPIKY))["noisy_training"].fix
+    assert fix == (
         "python launch.py sweeps/told.yaml --set seed=3 --name told-2 "
         "--set search_space.optimizer_config.lr.min=0.0001 --set search_space.optimizer_config.lr.max=0.1"
     )

@@ -248,8 +248,8 @@ def test_a_table_too_wide_for_the_terminal_loses_no_cell():
 
 
 def test_a_command_is_one_line_however_narrow_the_terminal():
-    mend = f"python launch.py extend told {' '.join(f'--set key{n}=1' for n in range(20))}"
-    lines = (f"advice: odd\tSeven of nine. It is odd.{MEND}{mend}", f"widen\t{mend}")
+    fix = f"python launch.py extend told {' '.join(f'--set key{n}=1' for n in range(20))}"
+    lines = (f"advice: odd\tSeven of nine. It is odd.{MEND}{fix}", f"widen\t{fix}")
     out = io.StringIO()
     print_sections(Console(file=out, width=40), [Section("findings", "Findings", lines)])
-    assert sum(mend in line for line in out.getvalue().splitlines()) == 2
+    assert sum(fix in line for line in out.getvalue().splitlines()) == 2

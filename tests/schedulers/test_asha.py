@@ -217,7 +217,7 @@ def test_brackets_share_trials_as_hyperband_does():
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         (
             {"grace_period": 30},
@@ -238,7 +238,7 @@ def test_brackets_share_trials_as_hyperband_does():
         ({"max_resource": 0}, "max_resource (0) must be at least 1"),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, says):
+def test_settings_that_make_no_sense_say_why(settings, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         ASHARule(**{"max_resource": 27, **settings})
-    assert str(error.value) == says
+    assert str(error.value) == message

@@ -59,8 +59,8 @@ def test_an_audited_trial_hears_why_it_would_have_been_stopped_and_at_its_end_ag
     assert [rule.report(Report(name(1), epoch, 0.2)) for epoch in range(2, R)] == [Continue()] * (R - 2)
     end = f"audit: finished all {R} epochs; would have been stopped at epoch 1: {why}"
     assert rule.report(Report(name(1), R, 0.2)) == Stop(end, "completed")
-    assert rule.over[name(1)] == "completed"
-    assert rule.rule.over[name(1)] == "stopped"
+    assert rule.endings[name(1)] == "completed"
+    assert rule.rule.endings[name(1)] == "stopped"
 
 
 @pytest.mark.parametrize(

@@ -168,18 +168,18 @@ def test_a_bracket_of_the_whole_sweep_keeps_the_best_half_at_each_rung(populatio
 
 
 @pytest.mark.parametrize(
-    ("population", "says"),
+    ("population", "message"),
     [
         (12, "bracket 1, rung 2: waits for the others, 1 of 12 are there"),
         (None, "bracket 1, rung 2: waits for the rest of the sweep, 1 is there"),
     ],
 )
-def test_a_trial_in_a_bracket_of_the_whole_sweep_says_what_it_waits_for(population, says):
+def test_a_trial_in_a_bracket_of_the_whole_sweep_says_what_it_waits_for(population, message):
     rule = SuccessiveHalvingRule(
         max_resource=8, grace_period=2, bracket_size="sweep", population_size=population
     )
     rule.report(Report("00000", 1, 0.5))
-    assert rule.report(Report("00000", 2, 0.5)) == Pause(says)
+    assert rule.report(Report("00000", 2, 0.5)) == Pause(message)
 
 
 FATES = [("00000", 1, "failed"), ("00001", 1, "nan"), ("00000", 2, "failed"), ("00000", 3, "nan")]
@@ -199,7 +199,7 @@ def test_a_diverged_member_counts_as_the_worst():
     """Of three, one diverged: the better of the two others goes on, not both."""
     rule = SuccessiveHalvingRule(max_resource=3)
     arrive(rule, [math.nan, 0.2, 0.1])
-    assert rule.over == {"00000": "diverged"}
+    assert rule.endings == {"00000": "diverged"}
     assert rule.next_unresumable(["00001"]) == "00001"
 
 
@@ -271,7 +271,7 @@ def test_every_sweep_ends_whoever_fails_or_diverges_whenever(trials, workers, fa
 
 
 @pytest.mark.parametrize(
-    ("rule", "settings", "says"),
+    ("rule", "settings", "message"),
     [
         (HyperbandRule, {"sizes": "paper"}, "sizes is 'algorithm' or 'table', not 'paper'"),
         (HyperbandRule, {"grace_period": 27}, "grace_period (27) leaves no rung below the epochs (27)"),
@@ -294,7 +294,7 @@ def test_every_sweep_ends_whoever_fails_or_diverges_whenever(trials, workers, fa
         ),
     ],
 )
-def test_settings_that_make_no_sense_say_why(rule, settings, says):
+def test_settings_that_make_no_sense_say_why(rule, settings, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         rule(**{"max_resource": 27, **settings})
-    assert str(error.value) == says
+    assert str(error.value) == message

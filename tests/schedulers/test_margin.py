@@ -68,7 +68,7 @@ def test_epochs_may_be_words_as_json_has_them():
 
 
 @pytest.mark.parametrize(
-    ("margins", "says"),
+    ("margins", "message"),
     [
         ({}, "margins must hold at least one number, as in {5: 0.15, 10: 0.1}"),
         ({3: None}, "margins must hold at least one number, as in {5: 0.15, 10: 0.1}"),
@@ -77,7 +77,7 @@ def test_epochs_may_be_words_as_json_has_them():
         ({1: float("nan")}, "margins: nan at epoch 1 must be at least 0"),
     ],
 )
-def test_margins_that_make_no_sense_say_why(margins, says):
+def test_margins_that_make_no_sense_say_why(margins, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         MarginRule(max_resource=9, margins=margins)
-    assert str(error.value) == says
+    assert str(error.value) == message

@@ -106,7 +106,7 @@ def test_sparse_reports_are_judged_at_the_latest_step_passed_and_count_at_those_
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"n_startup_trials": 0}, "n_startup_trials (0) must be at least 1"),
         ({"n_warmup_steps": -1}, "n_warmup_steps (-1) must be at least 0"),
@@ -117,7 +117,7 @@ def test_sparse_reports_are_judged_at_the_latest_step_passed_and_count_at_those_
         ),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, says):
+def test_settings_that_make_no_sense_say_why(settings, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         rule(**settings)
-    assert str(error.value) == says
+    assert str(error.value) == message

@@ -186,7 +186,7 @@ def test_a_copy_is_worth_what_its_donor_was():
         report(rule, n, 4, 0.01 * (n + 1))
     rule.report(Report(name(3), 4, 0.9))
     rule.resumed(rule.resume([name(3)]))
-    assert rule.worth[name(3)] == 0.01
+    assert rule.objective_loss[name(3)] == 0.01
 
 
 def test_the_whole_space_is_explored_and_what_is_not_searched_is_copied():
@@ -239,7 +239,7 @@ def test_no_two_members_ever_wait_for_each_other(data, synchronous, size, slots)
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"perturbation_interval": 0}, "perturbation_interval (0) must be at least 1"),
         ({"population_size": 1}, "population_size (1) must be at least 2: nobody copies itself"),
@@ -248,10 +248,10 @@ def test_no_two_members_ever_wait_for_each_other(data, synchronous, size, slots)
         ({"perturbation_factors": ()}, "perturbation_factors (()) must be positive, and at least one"),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, says):
+def test_settings_that_make_no_sense_say_why(settings, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         population(**settings)
-    assert str(error.value) == says
+    assert str(error.value) == message
 
 
 def test_a_failed_member_waits_for_the_next_milestone_and_is_replaced_there_first():

@@ -97,14 +97,14 @@ def test_state_is_bounded_by_the_running_trials_and_k():
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"top_k": 0}, "top_k (0) must be at least 1"),
         ({"n_startup_trials": -1}, "n_startup_trials (-1) must be at least 0"),
         ({"target_epoch": 0}, "target_epoch (0) must be at least 1"),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, says):
+def test_settings_that_make_no_sense_say_why(settings, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         small(**settings)
-    assert str(error.value) == says
+    assert str(error.value) == message

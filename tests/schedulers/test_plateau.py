@@ -31,7 +31,7 @@ def test_it_ends_as_completed_and_says_since_when():
     rule = PatienceRule(max_resource=R, patience=2, min_delta=0.1)
     decisions = [rule.report(Report("00000", epoch, 0.5)) for epoch in (1, 2, 3)]
     assert decisions[-1] == Stop("no improvement on 0.5 by 0.1 for 2 epochs, since epoch 1", "completed")
-    assert rule.over == {"00000": "completed"}
+    assert rule.endings == {"00000": "completed"}
 
 
 def test_trials_are_none_of_each_others_business():
@@ -40,18 +40,18 @@ def test_trials_are_none_of_each_others_business():
         decision = rule.report(Report("00000", epoch, 1 / epoch))
         rule.report(Report("00001", epoch, 0.0))
     assert not isinstance(decision, Stop)
-    assert rule.over == {"00001": "completed"}
+    assert rule.endings == {"00001": "completed"}
 
 
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"patience": 0}, "patience (0) must be at least 1"),
         ({"min_delta": -1}, "min_delta (-1) must be at least 0"),
         ({"grace_period": -1}, "grace_period (-1) must be at least 0"),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, says):
+def test_settings_that_make_no_sense_say_why(settings, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         PatienceRule(max_resource=R, **settings)
-    assert str(error.value) == says
+    assert str(error.value) == message

@@ -336,7 +336,7 @@ def test_extreme_losses_are_survived():
     curves += [[1e300] * R, [1e-300] * R, [-1e300] * R]
     order = np.random.default_rng(0).permutation(60).tolist()
     seen = replay(rule, curves, order=order, workers=3)
-    assert len(rule.over) == 60
+    assert len(rule.endings) == 60
     assert seen.best == -1e300
 
 
@@ -412,7 +412,7 @@ def test_what_is_remembered_of_the_hopeless_changes_no_answer(seed, workers, min
 
     rule = Doubting(max_resource=R, population_size=30, min_finished=2, min_chance=min_chance, keep=0.2)
     replay(rule, sweep(seed, trials=30, offset=offset), workers=workers)
-    assert len(rule.over) == 30
+    assert len(rule.endings) == 30
 
 
 def test_a_question_does_not_look_through_all_that_wait():

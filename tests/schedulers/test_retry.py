@@ -66,7 +66,7 @@ def test_with_one_it_waits_unsaved_and_the_rule_hears_nothing():
     assert loop.told == [("pause", "a", False)]
     assert (trial.share, heard) == ({"cpu": 2}, [("a", {"cpu": 2}, "CUDA out of memory")])
     assert scheduler.rule.heard == []
-    assert scheduler.rule.over == {}
+    assert scheduler.rule.endings == {}
 
 
 @pytest.mark.parametrize("status", [Trial.RUNNING, Trial.PENDING])

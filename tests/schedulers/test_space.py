@@ -124,7 +124,7 @@ def test_what_is_not_of_the_domain_is_not_contained(domain, value):
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (lambda: Float(2, 1), "min (2) exceeds max (1); swap them"),
         (lambda: Float(0, 1, log=True), "a log range needs min > 0, not 0; raise min or drop log"),
@@ -140,10 +140,10 @@ def test_what_is_not_of_the_domain_is_not_contained(domain, value):
         (lambda: Categorical(("a", "a")), "the choice 'a' is given twice"),
     ],
 )
-def test_a_domain_that_makes_no_sense_says_why(make, says):
+def test_a_domain_that_makes_no_sense_says_why(make, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         make()
-    assert str(error.value) == says
+    assert str(error.value) == message
 
 
 def test_integers_are_drawn_evenly():

@@ -53,7 +53,7 @@ class Ears(Listener):
     def exploited(self, trial_id, exploit):
         self.heard.append(("exploited", trial_id, exploit.donor))
 
-    def fell(self, trial_id, ending, reason, error, code):
+    def failed_awaiting_exploit(self, trial_id, ending, reason, error, code):
         self.heard.append(("fell", trial_id, ending, reason, error))
 
     def ended(self, trial_id, ending, reason, error, code):
@@ -197,7 +197,7 @@ def test_an_outcome_ends_the_trial_and_is_told_with_its_error(outcome, ending):
     )
     assert answer == "STOP"
     assert heard == [("ended", "a", ending, "r", "e")]
-    assert "a" in rule.over
+    assert "a" in rule.endings
 
 
 def test_a_diverged_outcome_may_be_replaced():
@@ -316,7 +316,7 @@ def test_who_waits_in_vain_ends_at_once_though_others_run():
         ("ended", f"{n:05d}", "stopped") for n in range(6)
     ]
     assert {trial.status for trial in trials[:6]} == {Trial.TERMINATED}
-    assert rule.over == dict.fromkeys((f"{n:05d}" for n in range(6)), "stopped")
+    assert rule.endings == dict.fromkeys((f"{n:05d}" for n in range(6)), "stopped")
 
 
 def test_while_trials_are_to_come_the_paused_wait():
@@ -347,7 +347,7 @@ def test_a_recovered_trial_is_not_over():
     scheduler.on_trial_error(controller, trial)
     scheduler.on_trial_add(controller, trial)
     scheduler.on_trial_add(controller, trial)
-    assert (rule.over, heard) == ({}, [])
+    assert (rule.endings, heard) == ({}, [])
 
 
 def test_a_failed_trial_is_over_with_its_error(tmp_path):
@@ -358,7 +358,7 @@ def test_a_failed_trial_is_over_with_its_error(tmp_path):
     trial.error_file.write_text("Failure # 1 (occurred at noon)\nTraceback: boom\n")
     scheduler.on_trial_error(Controller(trial), trial)
     assert heard == [("ended", "a", "failed", "it raised an error or its worker was lost", "Traceback: boom")]
-    assert rule.over == {"a": "failed"}
+    assert rule.endings == {"a": "failed"}
 
 
 def test_a_foreign_trial_that_ends_by_itself_reports_its_last_result():
@@ -423,7 +423,7 @@ def test_metric_or_mode_in_both_places_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("make", "says"),
+    ("make", "message"),
     [
         (
             lambda: schedulers.ASHA(max_resource=9).set_search_properties("loss", None),
@@ -435,8 +435,8 @@ def test_metric_or_mode_in_both_places_is_refused():
         (lambda: RuleScheduler(Scripted(), eta=3), "unexpected keyword argument 'eta'"),
     ],
 )
-def test_what_is_missing_or_misspelt_is_said(make, says):
-    with pytest.raises((TypeError, ValueError), match=says):
+def test_what_is_missing_or_misspelt_is_said(make, message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()
 
 
@@ -484,7 +484,7 @@ def test_a_trial_that_failed_goes_on_as_a_copy_if_the_rule_knows_of_one(outcome,
     assert loop.told == [("pause", "a", False)]
     assert heard[0] == ("fell", "a", outcome, "KeyError: 'x'", "Traceback ...")
     assert "ended" not in [word for word, *_ in heard]
-    assert scheduler.rule.over == {}
+    assert scheduler.rule.endings == {}
 
 
 def test_a_trial_that_failed_ends_where_the_rule_knows_of_no_copy():

@@ -106,27 +106,27 @@ class Slot:
         journal = Journal(folder.journal_dir, "small")
         weakref.finalize(self, release, journal)
         stream = EventBus(journal, self.record, self.searcher, [], clock, print)
-        self.desk = StudyController(
+        self.controller = StudyController(
             RunPlan(sweep, folder, 1, {"cpu": 1}), stream, rule, self.searcher, StopSignal()
         )
-        self.narrator = TrialEventEmitter(self.desk)
+        self.emitter = TrialEventEmitter(self.controller)
 
     def run(self) -> Iterator[None]:
         """Play until nothing is left to do; yields between an epoch and the next, when all is quiet."""
-        self.desk.begin()
+        self.controller.begin()
         while (name := self._next()) is not None:
             while self._epoch(name):
                 yield
             yield
         for trial in self.record.unfinished():
             self._end(trial.trial)
-        self.desk.close()
+        self.controller.close()
         yield
 
     def _end(self, name: str) -> None:
         decision = self.rule.last_decision(name)
         self.rule.end(name, decision.ending)
-        self.narrator.ended(name, decision.ending, decision.reason)
+        self.emitter.ended(name, decision.ending, decision.reason)
 
     def _next(self) -> str | None:
         pending = [
@@ -142,15 +142,15 @@ class Slot:
         if resume is not None:
             self._resume(resume)
             return resume.trial_id
-        asked = self.desk.ask()
+        asked = self.controller.ask()
         return asked[0] if asked is not None else None
 
     def _resume(self, resume: Resume) -> None:
         self.rule.resumed(resume)
         if resume.exploit is not None:
-            self.narrator.exploited(resume.trial_id, resume.exploit)
+            self.emitter.exploited(resume.trial_id, resume.exploit)
         else:
-            self.narrator.resumed(resume)
+            self.emitter.resumed(resume)
 
     def _epoch(self, name: str) -> bool:
         """Train one epoch; False when the trial leaves the slot."""
@@ -160,12 +160,12 @@ class Slot:
             return self._failure(name, epoch)
         loss = loss_of(trial.config, epoch)
         decision = self.rule.report(Report(name, epoch, loss, trial.config))
-        self.narrator.reported(name, {"epoch": epoch, "val_loss": loss}, decision)
+        self.emitter.reported(name, {"epoch": epoch, "val_loss": loss}, decision)
         match decision:
             case Stop():
-                self.narrator.ended(name, decision.ending, decision.reason)
+                self.emitter.ended(name, decision.ending, decision.reason)
             case Pause():
-                self.narrator.paused(name, epoch, decision.reason)
+                self.emitter.paused(name, epoch, decision.reason)
             case Exploit():
                 self._resume(Resume(name, decision.reason, decision))
         return isinstance(decision, Continue | Exploit)
@@ -175,11 +175,11 @@ class Slot:
         decision = self.rule.failed(name, "boom")
         if decision is None:
             self.rule.end(name, "failed")
-            self.narrator.ended(name, "failed", "boom", "Traceback: boom")
+            self.emitter.ended(name, "failed", "boom", "Traceback: boom")
             return False
-        self.narrator.fell(name, "failed", "boom", "Traceback: boom")
+        self.emitter.fell(name, "failed", "boom", "Traceback: boom")
         if isinstance(decision, Exploit):
             self._resume(Resume(name, decision.reason, decision))
         else:
-            self.narrator.paused(name, epoch, decision.reason)
+            self.emitter.paused(name, epoch, decision.reason)
         return isinstance(decision, Exploit)

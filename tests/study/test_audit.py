@@ -70,7 +70,7 @@ def test_a_stop_was_false_if_the_trial_beat_the_best_that_was_let_finish(
 
 
 @pytest.mark.parametrize(
-    ("losses", "ok", "says"),
+    ("losses", "ok", "message"),
     [
         ([], None, ""),
         ([0.7], True, "nothing was lost among them"),
@@ -83,10 +83,10 @@ def test_a_stop_was_false_if_the_trial_beat_the_best_that_was_let_finish(
         ([0.0], False, "trial 1 beats the best that was let finish by 0.5, so the best was lost"),
     ],
 )
-def test_an_audit_says_whether_what_finished_is_as_good(losses: list[float], ok: bool | None, says: str):
+def test_an_audit_says_whether_what_finished_is_as_good(losses: list[float], ok: bool | None, message: str):
     """The rule let a trial finish at 0.5; the audited ended at these losses."""
     found = audit(record_of([KEPT, *[("completed", R, 2, loss) for loss in losses]]), R)
-    assert (found.ok, found.loss_sentence) == (ok, says)
+    assert (found.ok, found.loss_sentence) == (ok, message)
 
 
 def test_epochs_saved_are_the_stoppeds_and_epochs_spent_the_auditeds():

@@ -318,7 +318,7 @@ def test_failed_members_of_a_population_are_replaced_by_copies_and_counted(tmp_p
     )
     trials = list(finish.record.trials.values())
     assert (finish.exit_code, finish.record.counts()) == (0, {"completed": 4})
-    assert [[fall.reason for fall in trial.falls] for trial in trials] == [
+    assert [[fall.reason for fall in trial.failures_before_copy] for trial in trials] == [
         ["KeyError: 'no such column'"],
         ["lost its worker 3 times without a new epoch"],
         [],

@@ -102,7 +102,7 @@ def test_a_disk_that_refuses_a_traceback_stops_nothing(tmp_path: Path):
 def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     next(slot.run())
-    slot.narrator.retried("00000", {"cpu": 2}, "MemoryError", TRACEBACK)
+    slot.emitter.retried("00000", {"cpu": 2}, "MemoryError", TRACEBACK)
     again = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     trial = again.record.trials["00000"]
     assert (trial.status, trial.resources, again.searcher.waiting) == ("paused", {"cpu": 2}, {"00000"})
@@ -119,13 +119,13 @@ def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
 )
 def test_an_infeasible_trial_says_what_was_tried(tmp_path: Path, more, had, words: str):
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
-    slot.desk.plan = replace(slot.desk.plan, oom_resources=more)
+    slot.controller.plan = replace(slot.controller.plan, oom_resources=more)
     next(slot.run())
-    assert slot.desk.share_after_oom("00000") == more
+    assert slot.controller.share_after_oom("00000") == more
     if had:
-        slot.narrator.retried("00000", had, "MemoryError", "")
-        assert slot.desk.share_after_oom("00000") is None
-    slot.narrator.ended("00000", "oom", "MemoryError")
+        slot.emitter.retried("00000", had, "MemoryError", "")
+        assert slot.controller.share_after_oom("00000") is None
+    slot.emitter.ended("00000", "oom", "MemoryError")
     trial = fold(read_events(tmp_path / "journal")).trials["00000"]
     assert (trial.outcome, trial.reason) == ("infeasible", words)
 
@@ -158,27 +158,27 @@ def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path):
     """Else a study over its limit could never be carried on."""
     sweep = small_sweep(max_failures=1)
     first = Slot(tmp_path, sweep, FIFORule(max_resource=6))
-    first.desk.begin()
+    first.controller.begin()
     for _ in range(2):
-        name, _ = first.desk.ask()
-        first.narrator.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
-    first.desk.check_limits()
-    assert first.desk.stop.reason == "2 trials failed, max_failures is 1"
+        name, _ = first.controller.ask()
+        first.emitter.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
+    first.controller.check_limits()
+    assert first.controller.stop.reason == "2 trials failed, max_failures is 1"
     again = Slot(tmp_path, sweep, FIFORule(max_resource=6))
-    again.desk.begin()
-    again.desk.check_limits()
-    assert not again.desk.stop.requested
+    again.controller.begin()
+    again.controller.check_limits()
+    assert not again.controller.stop.requested
 
 
 def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_path: Path):
     slot = Slot(tmp_path, small_sweep(max_failures=None), FIFORule(max_resource=6))
-    slot.desk.begin()
+    slot.controller.begin()
     for _ in range(3):
-        assert not slot.desk.stop.requested
-        name, _ = slot.desk.ask()
-        slot.narrator.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
-        slot.desk.check_limits()
-    finish = slot.desk.close()
+        assert not slot.controller.stop.requested
+        name, _ = slot.controller.ask()
+        slot.emitter.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
+        slot.controller.check_limits()
+    finish = slot.controller.close()
     assert (finish.exit_code, finish.reason) == (
         5,
         "the same error in 3 trials running: KeyError: 'price'",
@@ -188,7 +188,7 @@ def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_
 def test_a_worker_lost_three_times_says_so(tmp_path: Path):
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     next(slot.run())
-    slot.narrator.ended("00000", "failed", "gone", "The actor died", ReasonCode.WORKER_LOST)
+    slot.emitter.ended("00000", "failed", "gone", "The actor died", ReasonCode.WORKER_LOST)
     assert slot.record.trials["00000"].reason == "lost its worker 3 times without a new epoch"
 
 

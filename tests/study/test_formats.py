@@ -63,7 +63,7 @@ def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("{", "cannot be read"),
         ('{"version": 99}', "format 99; this version of the program reads 1"),
@@ -71,7 +71,7 @@ def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
     ],
 )
 def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
-    tmp_path: Path, text: str, says: str, study: StudyFolder
+    tmp_path: Path, text: str, message: str, study: StudyFolder
 ):
     """The journal is the backlog, and runs are found by their tags."""
     from raysweep.tracking import count_unsent
@@ -79,5 +79,5 @@ def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
     (study.path / "tracking.json").write_text(text)
     count, trouble = count_unsent(study.path, "sqlite:///x.db")
     assert count == 1
-    assert says in trouble
+    assert message in trouble
     assert "found by" in trouble

@@ -287,7 +287,7 @@ def written_to(journal: Journal) -> None:
 
 @pytest.mark.parametrize("look", [lambda journal: journal.append(SAMPLE), Journal.check])
 @pytest.mark.parametrize(
-    ("what", "says"),
+    ("what", "message"),
     [
         (moved, "it was deleted, moved or replaced while the study ran"),
         (deleted, "it was deleted, moved or replaced while the study ran"),
@@ -298,7 +298,7 @@ def written_to(journal: Journal) -> None:
 def test_an_open_journal_that_is_not_what_stands_at_its_path_says_so(
     tmp_path: Path,
     what: Callable[[Journal], None],
-    says: str,
+    message: str,
     look: Callable[[Journal], None],
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -308,7 +308,7 @@ def test_an_open_journal_that_is_not_what_stands_at_its_path_says_so(
     what(journal)
     journal.check()  # no second has passed
     monkeypatch.setattr("raysweep.study.journal.log.SYNC_EVERY_S", 0.0)
-    with pytest.raises(OSError, match=says):
+    with pytest.raises(OSError, match=message):
         look(journal)
 
 

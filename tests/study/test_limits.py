@@ -126,16 +126,16 @@ def test_a_study_that_came_far_enough_ends_its_trials_and_when_resumed_says_so(t
     sweep = small_sweep(trials=6, epochs=R, stop={"target": loss_of({"optimizer_config.lr": 1.0}, R)})
     slot = Slot(tmp_path, sweep, FIFORule(max_resource=R))
     for _ in slot.run():
-        slot.desk.check_limits()
-        if slot.desk.stop.requested:
+        slot.controller.check_limits()
+        if slot.controller.stop.requested:
             break
-    slot.desk.ask()
-    finish = slot.desk.close()
+    slot.controller.ask()
+    finish = slot.controller.close()
     assert (finish.exit_code, finish.reason) == (0, "target 2.75 reached by trial 0: val_loss 2.75")
     record = fold(read_events(tmp_path / "journal"))
     assert record.unfinished() == []
     assert record.trials["00001"].reason == f"the study ended: {finish.reason}"
     again = Slot(tmp_path, sweep, FIFORule(max_resource=R))
-    again.desk.begin()
-    assert again.desk.stop.reason == f"done already: {finish.reason}"
-    assert again.desk.close().exit_code == 0
+    again.controller.begin()
+    assert again.controller.stop.reason == f"done already: {finish.reason}"
+    assert again.controller.close().exit_code == 0

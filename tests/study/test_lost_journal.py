@@ -35,11 +35,11 @@ CASES = [(io_error, "Input/output error"), (deleted, GONE), (moved, GONE)]
 
 
 @pytest.mark.parametrize("every_s", [0.0, 60.0], ids=["noticed by a look", "noticed at the end"])
-@pytest.mark.parametrize(("fault", "says"), CASES)
+@pytest.mark.parametrize(("fault", "message"), CASES)
 def test_a_lost_journal_is_no_success_and_no_traceback(
     tmp_path: Path,
     fault: Callable[[Path, pytest.MonkeyPatch], None],
-    says: str,
+    message: str,
     every_s: float,
     monkeypatch: pytest.MonkeyPatch,
 ):
@@ -48,9 +48,9 @@ def test_a_lost_journal_is_no_success_and_no_traceback(
     next(playing)
     monkeypatch.setattr("raysweep.study.journal.log.SYNC_EVERY_S", every_s)
     fault(tmp_path / "small", monkeypatch)
-    slot.desk.check_limits()
-    assert bool(slot.desk.stream.broken) == (every_s == 0)
-    finish = slot.desk.close()
+    slot.controller.check_limits()
+    assert bool(slot.controller.bus.broken) == (every_s == 0)
+    finish = slot.controller.close()
     path = tmp_path / "small/journal/000001.jsonl"
     assert finish.exit_code == ExitCode.INTERRUPTED
-    assert finish.reason == f"the journal {path} cannot be written: {says}"
+    assert finish.reason == f"the journal {path} cannot be written: {message}"

@@ -20,10 +20,10 @@ from tests.study.slot import Slot, small_sweep
 )
 def test_a_prediction_reaches_the_journal_with_its_interval(tmp_path: Path, direction: str, metrics: dict):
     slot = Slot(tmp_path, small_sweep(direction=direction), FIFORule(max_resource=6))
-    slot.desk.begin()
-    slot.desk.ask()
+    slot.controller.begin()
+    slot.controller.ask()
     decision = Continue("room", outlook=Outlook(0.3, 0.1, 0.5, 0.2))
-    slot.narrator.reported("00000", {"epoch": 1, slot.sweep.metric: 1.0}, decision)
+    slot.emitter.reported("00000", {"epoch": 1, slot.sweep.metric: 1.0}, decision)
     point = fold(read_events(tmp_path / "journal")).trials["00000"].curve[0]
     seen = {key: value for key, value in point.metrics.items() if key.startswith("predicted")}
     assert seen == {**metrics, "predicted_chance": 0.2}
@@ -31,10 +31,10 @@ def test_a_prediction_reaches_the_journal_with_its_interval(tmp_path: Path, dire
 
 def test_a_prediction_without_a_range_leaves_its_bounds_out(tmp_path: Path):
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
-    slot.desk.begin()
-    slot.desk.ask()
+    slot.controller.begin()
+    slot.controller.ask()
     decision = Continue("room", outlook=Outlook(0.3, None, None, 0.2))
-    slot.narrator.reported("00000", {"epoch": 1, slot.sweep.metric: 1.0}, decision)
+    slot.emitter.reported("00000", {"epoch": 1, slot.sweep.metric: 1.0}, decision)
     point = fold(read_events(tmp_path / "journal")).trials["00000"].curve[0]
     told = {key: value for key, value in point.metrics.items() if key.startswith("predicted")}
     assert told == {"predicted_final": 0.3, "predicted_chance": 0.2}

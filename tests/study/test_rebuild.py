@@ -141,7 +141,10 @@ def test_an_exploit_is_in_the_journal_once_with_its_donor_and_the_new_configurat
 
 
 def fates(record: StudyRecord) -> list[tuple[Any, ...]]:
-    return [(trial.status, trial.fallen, trial.falls, trial.lineage) for trial in record.trials.values()]
+    return [
+        (trial.status, trial.awaits_copy, trial.failures_before_copy, trial.lineage)
+        for trial in record.trials.values()
+    ]
 
 
 def fragile(config: Mapping[str, Any], epoch: int) -> bool:
@@ -175,7 +178,7 @@ def test_failed_members_of_a_population_are_replaced_and_counted_across_any_cut(
         assert again.rule.state() == lived.rule.state()
         assert again.searcher.waiting == lived.searcher.waiting
         assert fates(again.record) == fates(lived.record)
-    fallen = [trial for trial in lived.record.trials.values() if trial.falls]
+    fallen = [trial for trial in lived.record.trials.values() if trial.failures_before_copy]
     assert fallen
     assert lived.record.failures >= len(fallen)
     assert {trial.outcome for trial in fallen} <= {"completed", "failed"}

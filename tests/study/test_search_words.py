@@ -38,14 +38,14 @@ def test_what_a_result_breaks_is_said(result: dict[str, Any], reason: str) -> No
 def test_a_rule_never_learns_of_a_report_that_broke_a_constraint(tmp_path: Path) -> None:
     """Neither live nor from the journal: nets that are too large would set the others' standard."""
     slot = Slot(tmp_path, small_sweep(), ASHARule(max_resource=6, grace_period=1))
-    slot.desk.begin()
-    asked = slot.desk.ask()
+    slot.controller.begin()
+    asked = slot.controller.ask()
     assert asked is not None
     reason = f"breaks a constraint: {SIZE}, and it is 1500"
     slot.rule.end(asked[0], "infeasible")
     result = {"epoch": 1, "val_loss": 0.01, "parameters": 1500.0, "outcome": "infeasible", "reason": reason}
-    slot.narrator.reported(asked[0], result, Stop(reason, code=ReasonCode.CONSTRAINT))
-    slot.narrator.ended(asked[0], "infeasible", reason, code=ReasonCode.CONSTRAINT)
+    slot.emitter.reported(asked[0], result, Stop(reason, code=ReasonCode.CONSTRAINT))
+    slot.emitter.ended(asked[0], "infeasible", reason, code=ReasonCode.CONSTRAINT)
     again = Slot(tmp_path, small_sweep(), ASHARule(max_resource=6, grace_period=1))
     assert again.rule.state() == slot.rule.state()
     assert again.record.trials[asked[0]].outcome == "infeasible"
@@ -67,7 +67,7 @@ class Echo:
 
 def test_a_reused_result_ends_the_trial_without_running_it(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(trials=3), ASHARule(max_resource=6, grace_period=1))
-    slot.desk.searcher = Echo(slot.searcher)
+    slot.controller.searcher = Echo(slot.searcher)
     for _ in slot.run():
         pass
     first, *others = slot.record.trials.values()
@@ -89,7 +89,7 @@ def test_a_population_may_begin_alike_and_others_may_not() -> None:
 
 def test_an_ordered_search_keeps_the_window_of_its_first_attempt(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(), ASHARule(max_resource=6, grace_period=1))
-    slot.desk.begin()
+    slot.controller.begin()
     assert first_slots([], 8) == 8
     assert first_slots(list(read_events(tmp_path / "journal")), 8) == 1
     assert getattr(make_searcher(small_sweep(ordered=True), window=3), "window", None) == 3

@@ -60,10 +60,10 @@ def play(part: StageState) -> None:
     rule = RacingRule(max_resource=sweep.run.epochs) if racing else FIFORule(max_resource=sweep.run.epochs)
     slot = Slot(part.folder.path, sweep, rule)
     if racing:
-        slot.desk.searcher = slot.desk.stream.learner = SeedRaceSearcher(**sweep.sampler.kwargs)
+        slot.controller.searcher = slot.controller.bus.learner = SeedRaceSearcher(**sweep.sampler.kwargs)
     else:
         slot.searcher.ask = Drawn(sweep)  # type: ignore[method-assign]
-    slot.desk.stream.subscribers = [StatusFile(part.folder, slot.record, sweep.metric, sweep.sign)]
+    slot.controller.bus.subscribers = [StatusFile(part.folder, slot.record, sweep.metric, sweep.sign)]
     for _ in slot.run():
         pass
 

@@ -16,31 +16,31 @@ class Clock:
 
 def desk_of(clock):
     sweep = small_sweep(stall_timeout_s=60, resources_per_trial={"cpu": 2, "gpu": 4})
-    desk = SimpleNamespace(
+    controller = SimpleNamespace(
         sweep=sweep, stream=SimpleNamespace(clock=clock), stop=StopSignal(), _placed_at=None, _exit_code=130
     )
-    desk.look = lambda running: StudyController.check_placed(
-        desk, running, lambda: "3 nodes are up, with 4 CPU"
+    controller.look = lambda running: StudyController.check_placed(
+        controller, running, lambda: "3 nodes are up, with 4 CPU"
     )
-    return desk
+    return controller
 
 
 def test_nothing_placed_for_too_long_ends_the_sweep_with_what_a_trial_asks_for():
     clock = Clock()
-    desk = desk_of(clock)
+    controller = desk_of(clock)
     for clock.now in (0.0, 59.0):
-        desk.look(False)
-        assert not desk.stop.requested
+        controller.look(False)
+        assert not controller.stop.requested
     clock.now = 61.0
-    desk.look(False)
-    assert desk._exit_code == 6
-    assert "no trial could be placed for 61 s" in desk.stop.reason
-    assert "2 CPU and 4 GPU; 3 nodes are up, with 4 CPU; " in desk.stop.reason
+    controller.look(False)
+    assert controller._exit_code == 6
+    assert "no trial could be placed for 61 s" in controller.stop.reason
+    assert "2 CPU and 4 GPU; 3 nodes are up, with 4 CPU; " in controller.stop.reason
 
 
 def test_the_silence_is_counted_from_the_last_trial_that_ran():
     clock = Clock()
-    desk = desk_of(clock)
+    controller = desk_of(clock)
     for clock.now, running in ((0.0, False), (50.0, True), (100.0, False)):
-        desk.look(running)
-    assert not desk.stop.requested
+        controller.look(running)
+    assert not controller.stop.requested

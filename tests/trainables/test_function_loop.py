@@ -130,7 +130,7 @@ def test_only_a_loss_that_is_no_number_ends_it_as_diverged(name: str, outcome: s
 
 
 @pytest.mark.parametrize(
-    ("name", "says"),
+    ("name", "message"),
     [
         ("returns", "returned dict; it should yield a dictionary of metrics after each epoch"),
         ("yields_numbers", "yields float 0.5; it should yield a dictionary of metrics, as in"),
@@ -139,10 +139,10 @@ def test_only_a_loss_that_is_no_number_ends_it_as_diverged(name: str, outcome: s
         ("stateless_with_state", "yields a state but cannot be called with one; give it a second parameter"),
     ],
 )
-def test_what_cannot_be_an_epoch_is_one_line(name: str, says: str):
+def test_what_cannot_be_an_epoch_is_one_line(name: str, message: str):
     result = step_of(name)
     assert result["outcome"] == "failed"
-    assert says in result["reason"]
+    assert message in result["reason"]
     assert "\n" not in result["reason"]
 
 

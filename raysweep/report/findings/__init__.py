@@ -1,4 +1,4 @@
-"""Findings: what a practised eye would see in a study, each a small rule with evidence, reading and mend.
+"""Findings: what a practised eye would see in a study, each a small rule with evidence, reading and fix.
 
 A rule is a function of `Evidence` that answers with a `Finding` or None; `RULES` is the list. It is pure:
 no file, no clock, no plot. To add one, write the function in the file of its subject, add it to `RULES`,

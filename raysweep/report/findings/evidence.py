@@ -30,7 +30,7 @@ class Finding:
         severity: problem (the result is not to be trusted), advice (do this next), note.
         evidence: the numbers that were seen.
         reading: what they mean.
-        mend: what to do about it; a command where there is one.
+        fix: what to do about it; a command where there is one.
         parameters: those of the search space whose range it advises to change.
     """
 
@@ -38,7 +38,7 @@ class Finding:
     severity: Severity
     evidence: str
     reading: str
-    mend: str
+    fix: str
     parameters: tuple[str, ...] = ()
 
 

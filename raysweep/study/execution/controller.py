@@ -97,7 +97,7 @@ class StudyController:
     """
 
     plan: RunPlan
-    stream: EventBus
+    bus: EventBus
     rule: Rule
     searcher: Searcher
     stop: StopSignal
@@ -144,7 +144,7 @@ class StudyController:
     @property
     def record(self) -> StudyRecord:
         """The fold of all events so far."""
-        return self.stream.record
+        return self.bus.record
 
     def begin(self) -> None:
         """Open the attempt, and line up the trials that earlier attempts left unfinished.
@@ -152,8 +152,8 @@ class StudyController:
         Of a study that is over already, `stop` is raised at once.
         """
         self.attempt = self.record.attempts + 1
-        now = self.stream.clock()
-        self.stream.emit(
+        now = self.bus.clock()
+        self.bus.emit(
             AttemptStarted(
                 t=now,
                 attempt=self.attempt,
@@ -178,7 +178,7 @@ class StudyController:
         """Let so many trials run at once from here on: nodes came, or went."""
         if slots != self.slots:
             self.slots = slots
-            self.stream.emit(SlotsChanged(t=self.stream.clock(), slots=slots))
+            self.bus.emit(SlotsChanged(t=self.bus.clock(), slots=slots))
 
     def ask(self) -> tuple[str, dict[str, Any]] | None:
         """A new trial's id and its searched values; None when none is due, wanted or to be found."""
@@ -189,9 +189,9 @@ class StudyController:
                 self.exhausted = True
                 return None
             name = trial_id(number)
-            self.stream.emit(
+            self.bus.emit(
                 TrialCreated(
-                    t=self.stream.clock(),
+                    t=self.bus.clock(),
                     trial=name,
                     config=proposal.config,
                     source=proposal.source,
@@ -199,7 +199,7 @@ class StudyController:
                     draws=proposal.draws,
                 )
             )
-            if self.stream.broken:
+            if self.bus.broken:
                 return None
             if not proposal.same_as:
                 return name, proposal.config
@@ -211,9 +211,9 @@ class StudyController:
         reason = f"not run: the same configuration as trial {twin.number}"
         point = counted(twin, self.record.objective)
         if point is not None:
-            self.stream.emit(
+            self.bus.emit(
                 EpochReported(
-                    t=self.stream.clock(),
+                    t=self.bus.clock(),
                     trial=name,
                     generation=0,
                     epoch=point.epoch,
@@ -227,9 +227,9 @@ class StudyController:
             )
         outcome: Any = twin.outcome
         self.rule.end(name, outcome)
-        self.stream.emit(
+        self.bus.emit(
             TrialEnded(
-                t=self.stream.clock(), trial=name, outcome=outcome, reason=reason, code=ReasonCode.DUPLICATE
+                t=self.bus.clock(), trial=name, outcome=outcome, reason=reason, code=ReasonCode.DUPLICATE
             )
         )
 
@@ -240,12 +240,12 @@ class StudyController:
 
     def check_limits(self) -> None:
         """Raise `stop` when the study has come far enough, a budget is used up, or the journal is gone."""
-        self.stream.check()
+        self.bus.check()
         self._check_goal()
         if self.stop.requested:
             return
         failed = self.record.failures - self._failed_before
-        if self._deadline is not None and self.stream.clock() > self._deadline:
+        if self._deadline is not None and self.bus.clock() > self._deadline:
             finished = any(trial.outcome == "completed" for trial in self.record.trials.values())
             self._exit_code = ExitCode.DONE if finished else ExitCode.OUT_OF_TIME
             used_up = f"time budget of {self.sweep.time_budget_s:g} s used up"
@@ -265,7 +265,7 @@ class StudyController:
             running: whether any trial runs now.
             there: says what machines there are.
         """
-        now = self.stream.clock()
+        now = self.bus.clock()
         if running or self._placed_at is None:
             self._placed_at = now
         elif now - self._placed_at > self.sweep.stall_timeout_s and not self.stop.requested:
@@ -328,9 +328,9 @@ class StudyController:
         """Say how the attempt ended, and close the journal; a study that is over leaves nothing to resume."""
         for trial in self.record.unfinished() if self.over else ():
             self.rule.end(trial.trial, "stopped")
-            self.stream.emit(
+            self.bus.emit(
                 TrialEnded(
-                    t=self.stream.clock(),
+                    t=self.bus.clock(),
                     trial=trial.trial,
                     outcome="stopped",
                     reason=f"the study ended: {self.stop.reason}",
@@ -339,20 +339,20 @@ class StudyController:
             )
         self.keep_best()
         exit_code, reason, code = self._verdict()
-        self.stream.emit(
+        self.bus.emit(
             AttemptEnded(
-                t=self.stream.clock(), attempt=self.attempt, exit_code=exit_code, reason=reason, code=code
+                t=self.bus.clock(), attempt=self.attempt, exit_code=exit_code, reason=reason, code=code
             )
         )
-        self.stream.close()
-        if self.stream.broken:
+        self.bus.close()
+        if self.bus.broken:
             exit_code, reason, code = self._verdict()
         return Finish(exit_code, reason, self.record, unfit=self.unfit, code=code)
 
     def _verdict(self) -> tuple[int, str, ReasonCode]:
         """Exit code, reason and its code."""
-        if self.stream.broken:
-            return ExitCode.INTERRUPTED, self.stream.broken, ReasonCode.JOURNAL_LOST
+        if self.bus.broken:
+            return ExitCode.INTERRUPTED, self.bus.broken, ReasonCode.JOURNAL_LOST
         if self.stop.requested:
             return self._exit_code, self.stop.reason, self.stop.code
         if self.record.unfinished():

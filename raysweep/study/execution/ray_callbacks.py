@@ -36,14 +36,14 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
 
     def __init__(
         self,
-        desk: StudyController,
+        controller: StudyController,
         search: RaySearch,
-        narrator: TrialEventEmitter,
+        emitter: TrialEventEmitter,
         watchdog: Watchdog,
         follower: SlotFollower,
         lanes: LaneManager | None = None,
     ) -> None:
-        self.desk, self.search, self.narrator, self.watchdog = desk, search, narrator, watchdog
+        self.controller, self.search, self.emitter, self.watchdog = controller, search, emitter, watchdog
         self.follower, self.lanes = follower, lanes
         self._since: float | None = None
 
@@ -53,21 +53,21 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
 
     def stop_all(self) -> bool:
         """Whether to end now; asked at every step of the controller."""
-        if self.desk.unfit:
+        if self.controller.unfit:
             return True
         self._end_the_hung()
-        self.desk.change_slots(self.follower.slots)
-        self.desk.check_limits()
+        self.controller.change_slots(self.follower.slots)
+        self.controller.check_limits()
         running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
-        self.desk.check_placed(running, _machines)
-        if not self.desk.stop.requested:
+        self.controller.check_placed(running, _machines)
+        if not self.controller.stop.requested:
             return False
         self._since = self._since or time.monotonic()
         return self.search.busy() == 0 or time.monotonic() - self._since > STOP_GRACE_S
 
     def _end_the_hung(self) -> None:
         """End the processes of trials that say nothing any more; to Ray each is a lost worker, once."""
-        known, live = self.desk.record.trials, self.search.live
+        known, live = self.controller.record.trials, self.search.live
         running = [
             name
             for name, trial in live.items()
@@ -75,8 +75,8 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         ]
         for name in self._hung(running):
             reason = f"no epoch in {self.watchdog.limit_s:g} s (trial_timeout_s): it hangs, or it is too slow"
-            self.desk.rule.end(name, "failed")
-            self.narrator.ended(name, "failed", reason, code=ReasonCode.TRIAL_TIMEOUT)
+            self.controller.rule.end(name, "failed")
+            self.emitter.ended(name, "failed", reason, code=ReasonCode.TRIAL_TIMEOUT)
             live[name].max_failures = 0
             if self.lanes is None:
                 ray.kill(live[name].temporary_state.ray_actor)
@@ -101,8 +101,8 @@ def _machines() -> str:
 class TrialCallbacks(NeverPickled, tune.Callback):  # type: ignore[misc]  # ray ships no types
     """What only Ray's callbacks know: starts, checkpoints, lost workers."""
 
-    def __init__(self, desk: StudyController, watchdog: Watchdog) -> None:
-        self.desk, self.watchdog = desk, watchdog
+    def __init__(self, controller: StudyController, watchdog: Watchdog) -> None:
+        self.controller, self.watchdog = controller, watchdog
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -113,34 +113,36 @@ class TrialCallbacks(NeverPickled, tune.Callback):  # type: ignore[misc]  # ray 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """The trial has a process."""
         self.watchdog.heard(trial.trial_id)
-        self._emit(TrialStarted, trial, attempt=self.desk.attempt)
+        self._emit(TrialStarted, trial, attempt=self.controller.attempt)
 
     def on_checkpoint(
         self, iteration: int, trials: list[Trial], trial: Trial, checkpoint: Any, **info: Any
     ) -> None:
         """A whole checkpoint stands on disk; the trial has not gone on since."""
         self.watchdog.heard(trial.trial_id)
-        record = self.desk.record.trials[trial.trial_id]
-        path = self.desk.folder.relative(checkpoint.path)
+        record = self.controller.record.trials[trial.trial_id]
+        path = self.controller.folder.relative(checkpoint.path)
         epoch = int(trial.last_result["epoch"])
         self._emit(CheckpointSaved, trial, epoch=epoch, generation=record.generation, path=path)
-        self.desk.keeper.collect(trial.trial_id)
+        self.controller.keeper.collect(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A worker was lost; not the trial's fault, unless it takes every worker with it unasked."""
         if trial.status == Trial.PAUSED or trial.is_finished():
             return  # it waits for a larger share, or for another's weights; or there were none
         error, raised = last_error(trial) or "worker lost", last_exception(trial)
-        if isinstance(raised, FirstStepFailed) and self.desk.record.epochs == 0:
-            self.desk.refuse(raised.reasons)
+        if isinstance(raised, FirstStepFailed) and self.controller.record.epochs == 0:
+            self.controller.refuse(raised.reasons)
             return
         if isinstance(raised, CorruptCheckpoint):
-            place, error = find_intact_checkpoint(self.desk.record, self.desk.folder.locate, trial.trial_id)
+            place, error = find_intact_checkpoint(
+                self.controller.record, self.controller.folder.locate, trial.trial_id
+            )
             start_at(trial, place)
         self._emit(TrialRecovered, trial, error=error, terminated=terminated(error))
-        losses = self.desk.record.trials[trial.trial_id].losses_of_worker
-        if losses >= WORKERS_LOST_WITHOUT_PROGRESS - 1 and not self.desk.rule.replaces:
+        losses = self.controller.record.trials[trial.trial_id].worker_failures
+        if losses >= WORKERS_LOST_WITHOUT_PROGRESS - 1 and not self.controller.rule.replaces:
             trial.max_failures = 0  # the next loss is its end
 
     def _emit(self, kind: Callable[..., Any], trial: Trial, **fields: Any) -> None:
-        self.desk.stream.emit(kind(t=self.desk.stream.clock(), trial=trial.trial_id, **fields))
+        self.controller.bus.emit(kind(t=self.controller.bus.clock(), trial=trial.trial_id, **fields))

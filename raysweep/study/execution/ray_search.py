@@ -41,8 +41,8 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
     behind a new one: the controller starts every PENDING trial by itself, asking nobody.
     """
 
-    def __init__(self, desk: StudyController, retries: OOMRetries) -> None:
-        self.desk, self.retries = desk, retries
+    def __init__(self, controller: StudyController, retries: OOMRetries) -> None:
+        self.controller, self.retries = controller, retries
         self.live: dict[str, Trial] = {}
         self._spec: dict[str, Any] = {}
         self._parser = _make_parser()
@@ -51,7 +51,7 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
     @property
     def total_samples(self) -> int:
         """Trials of the study; Ray prints it."""
-        return self.desk.sweep.trials
+        return self.controller.sweep.trials
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -67,13 +67,17 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
     def next_trial(self) -> Trial | None:
         """The next trial to add, or None if none is due now."""
         self.live = {name: trial for name, trial in self.live.items() if not trial.is_finished()}
-        if self.desk.stop.requested:
+        if self.controller.stop.requested:
             return None
-        if self.desk.again and (self.desk.again[0].status == "paused" or self._has_room()):
-            return self._hand_over(self.desk.again.pop(0))
-        if self.desk.again or not self._has_room() or self.desk.rule.resume(self._paused()) is not None:
+        if self.controller.again and (self.controller.again[0].status == "paused" or self._has_room()):
+            return self._hand_over(self.controller.again.pop(0))
+        if (
+            self.controller.again
+            or not self._has_room()
+            or self.controller.rule.resume(self._paused()) is not None
+        ):
             return None
-        asked = self.desk.ask()
+        asked = self.controller.ask()
         return self._make(*asked) if asked is not None else None
 
     def is_finished(self) -> bool:
@@ -82,7 +86,7 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
         Not earlier: Ray tears down its cached actors when the search is finished.
         """
         nothing_live = all(trial.is_finished() for trial in self.live.values())
-        over = self.desk.stop.requested or (self.desk.all_asked and not self.desk.again)
+        over = self.controller.stop.requested or (self.controller.all_asked and not self.controller.again)
         return self._finished or (over and nothing_live)
 
     def busy(self) -> int:
@@ -90,13 +94,13 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
         return sum(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in self.live.values())
 
     def _has_room(self) -> bool:
-        return self.busy() < self.desk.slots
+        return self.busy() < self.controller.slots
 
     def _paused(self) -> list[str]:
         return sorted(name for name, trial in self.live.items() if trial.status == Trial.PAUSED)
 
     def _hand_over(self, record: TrialRecord) -> Trial:
-        trial = self._make(record.trial, record.config, self.desk.restore_point(record))
+        trial = self._make(record.trial, record.config, self.controller.restore_point(record))
         if record.resources:  # in its second run, or waiting for it
             trial.update_resources(dict(record.resources))
             self.retries.waiting[record.trial] = record.resources
@@ -106,8 +110,8 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
 
     def _make(self, name: str, flat: Mapping[str, Any], checkpoint: str | None = None) -> Trial:
         spec = copy.copy(self._spec)
-        spec["config"] = trial_config(self.desk.sweep, flat, name)
-        far = bool(checkpoint and self.desk.folder.far)
+        spec["config"] = trial_config(self.controller.sweep, flat, name)
+        far = bool(checkpoint and self.controller.folder.far)
         if checkpoint is not None and not far:
             spec["restore"] = checkpoint
         trial = _create_trial_from_spec(

@@ -51,7 +51,7 @@ def _last_improvement(order: list[TrialRecord], record: StudyRecord, min_delta: 
 
 def _tells(trial: TrialRecord) -> bool:
     """Whether the trial had its chance: it ended by a decision, or waits by one."""
-    waits = trial.status == "paused" and trial.waits
+    waits = trial.status == "paused" and trial.awaiting_rule
     return waits or trial.outcome in ("completed", "stopped", "diverged")
 
 

@@ -48,20 +48,20 @@ BOOKKEEPING = frozenset(
 class TrialEventEmitter(Listener):
     """Turns what the adapter says into events."""
 
-    def __init__(self, desk: StudyController) -> None:
-        self.desk = desk
+    def __init__(self, controller: StudyController) -> None:
+        self.controller = controller
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # it goes with the scheduler, which Tuner pickles for a restore that we never do
 
     def reported(self, trial_id: str, result: Mapping[str, Any], decision: Decision) -> None:
         """One epoch and the decision on it; an exploit stands in the journal with its decision."""
-        trial, sweep = self.desk.record.trials[trial_id], self.desk.sweep
+        trial, sweep = self.controller.record.trials[trial_id], self.controller.sweep
         worker = f"{result.get('hostname', '')}:{result.get('pid', '')}"
         if "process/torch" in result:  # Ray flattens what it passes on
-            self.desk.stream.emit(
+            self.controller.bus.emit(
                 TrialPlaced(
-                    t=self.desk.stream.clock(),
+                    t=self.controller.bus.clock(),
                     trial=trial_id,
                     worker=worker,
                     gpu=str(result["process/gpu"]),
@@ -73,9 +73,9 @@ class TrialEventEmitter(Listener):
         self._tell_lane(trial, result)
         value, epoch = result.get(sweep.metric), int(result["epoch"])
         again = epoch <= trial.epoch
-        self.desk.stream.emit(
+        self.controller.bus.emit(
             EpochReported(
-                t=self.desk.stream.clock(),
+                t=self.controller.bus.clock(),
                 trial=trial_id,
                 generation=trial.generation,
                 epoch=epoch,
@@ -90,8 +90,8 @@ class TrialEventEmitter(Listener):
             )
         )
         if result.get("unsaved"):
-            self.desk.stream.emit(
-                CheckpointFailed(t=self.desk.stream.clock(), trial=trial_id, error=str(result["unsaved"]))
+            self.controller.bus.emit(
+                CheckpointFailed(t=self.controller.bus.clock(), trial=trial_id, error=str(result["unsaved"]))
             )
         if isinstance(decision, Exploit):
             self._exploit(trial_id, decision)
@@ -99,14 +99,16 @@ class TrialEventEmitter(Listener):
     def _tell_lane(self, trial: TrialRecord, result: Mapping[str, Any]) -> None:
         obstacle = result.get("lane_obstacle")
         if obstacle is not None and obstacle != trial.lane_obstacle:
-            self.desk.stream.emit(
-                LaneReported(t=self.desk.stream.clock(), trial=trial.trial, obstacle=obstacle)
+            self.controller.bus.emit(
+                LaneReported(t=self.controller.bus.clock(), trial=trial.trial, obstacle=obstacle)
             )
 
     def paused(self, trial_id: str, resource: int, reason: str, code: ReasonCode = ReasonCode.RULE) -> None:
         """A trial waits."""
-        self.desk.stream.emit(
-            TrialPaused(t=self.desk.stream.clock(), trial=trial_id, epoch=resource, reason=reason, code=code)
+        self.controller.bus.emit(
+            TrialPaused(
+                t=self.controller.bus.clock(), trial=trial_id, epoch=resource, reason=reason, code=code
+            )
         )
 
     def resumed(self, resume: Resume) -> None:
@@ -115,27 +117,27 @@ class TrialEventEmitter(Listener):
 
     def exploited(self, trial_id: str, exploit: Exploit) -> None:
         """A paused trial goes on from another's checkpoint."""
-        lineage = self.desk.record.trials[trial_id].lineage
+        lineage = self.controller.record.trials[trial_id].lineage
         if not lineage or lineage[-1].epoch < exploit.resource:  # else it was told with the decision
             self._exploit(trial_id, exploit)
         self._goes_on(trial_id, exploit.reason, exploit.code)
 
     def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
         """A trial ran out of memory and waits to be run once more."""
-        self.desk.stream.emit(
+        self.controller.bus.emit(
             TrialRetried(
-                t=self.desk.stream.clock(), trial=trial_id, resources=resources, reason=reason, error=error
+                t=self.controller.bus.clock(), trial=trial_id, resources=resources, reason=reason, error=error
             )
         )
 
-    def fell(
+    def failed_awaiting_exploit(
         self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode = ReasonCode.TRIAL
     ) -> None:
         """A trial failed, and waits to go on as another's copy."""
         outcome: Any = OUTCOMES.get(ending, ending)
-        self.desk.stream.emit(
+        self.controller.bus.emit(
             TrialFailedAwaitingExploit(
-                t=self.desk.stream.clock(),
+                t=self.controller.bus.clock(),
                 trial=trial_id,
                 outcome=outcome,
                 reason=reason,
@@ -146,8 +148,8 @@ class TrialEventEmitter(Listener):
 
     def lost_for_good(self, trial_id: str) -> str:
         """Why a trial that has just lost its worker is not run again as it is; empty if it is."""
-        lost = self.desk.record.trials[trial_id].losses_of_worker + 1
-        return WORKERS_LOST if self.desk.rule.replaces and lost >= WORKERS_LOST_WITHOUT_PROGRESS else ""
+        lost = self.controller.record.trials[trial_id].worker_failures + 1
+        return WORKERS_LOST if self.controller.rule.replaces and lost >= WORKERS_LOST_WITHOUT_PROGRESS else ""
 
     def ended(
         self,
@@ -158,16 +160,16 @@ class TrialEventEmitter(Listener):
         code: ReasonCode = ReasonCode.RULE,
     ) -> None:
         """A trial is over."""
-        if self.desk.record.trials[trial_id].outcome is not None:
+        if self.controller.record.trials[trial_id].outcome is not None:
             return
         outcome: Any = OUTCOMES.get(ending, ending)
         if code is ReasonCode.WORKER_LOST:
             reason = WORKERS_LOST
         if ending == "oom":
-            reason = f"{reason}; {self.desk.why_no_more(trial_id)}"
-        self.desk.stream.emit(
+            reason = f"{reason}; {self.controller.why_no_more(trial_id)}"
+        self.controller.bus.emit(
             TrialEnded(
-                t=self.desk.stream.clock(),
+                t=self.controller.bus.clock(),
                 trial=trial_id,
                 outcome=outcome,
                 reason=reason,
@@ -175,23 +177,25 @@ class TrialEventEmitter(Listener):
                 error=error,
             )
         )
-        self.desk.keep_best()
-        self.desk.keeper.collect(trial_id)
+        self.controller.keep_best()
+        self.controller.keeper.collect(trial_id)
 
     def _goes_on(self, trial_id: str, reason: str, code: ReasonCode) -> None:
-        epoch = self.desk.record.trials[trial_id].epoch
-        self.desk.stream.emit(
-            TrialPromoted(t=self.desk.stream.clock(), trial=trial_id, epoch=epoch, reason=reason, code=code)
+        epoch = self.controller.record.trials[trial_id].epoch
+        self.controller.bus.emit(
+            TrialPromoted(
+                t=self.controller.bus.clock(), trial=trial_id, epoch=epoch, reason=reason, code=code
+            )
         )
 
     def _exploit(self, trial_id: str, exploit: Exploit) -> None:
-        self.desk.stream.emit(
+        self.controller.bus.emit(
             TrialExploited(
-                t=self.desk.stream.clock(),
+                t=self.controller.bus.clock(),
                 trial=trial_id,
                 donor=exploit.donor,
                 epoch=exploit.resource,
-                generation=self.desk.record.trials[trial_id].generation + 1,
+                generation=self.controller.record.trials[trial_id].generation + 1,
                 config=exploit.config,
                 reason=exploit.reason,
                 code=exploit.code,

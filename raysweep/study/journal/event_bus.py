@@ -155,7 +155,7 @@ class RuleReplayer:
                 report = Report(event.trial, event.epoch, event.loss, config)
                 self.decisions[event.trial] = self.rule.report(report)
                 if event.decision != "stop":
-                    self.rule.over.pop(event.trial, None)
+                    self.rule.endings.pop(event.trial, None)
                 self._copied.pop(event.trial, None)
             case TrialFailedAwaitingExploit():
                 self.rule.failed(event.trial, event.reason)

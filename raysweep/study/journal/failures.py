@@ -73,8 +73,8 @@ def repeated(record: StudyRecord, since: float) -> str:
         since: trials that had ended before it (unix seconds) do not count: an attempt begins afresh.
     """
     trials = record.trials.values()
-    ended = [(t.ended_at, t.number, t.outcome, cause(t)) for t in trials if t.ended_at and not t.fallen]
-    fallen = [(f.t, t.number, f.outcome, _cause(f)) for t in trials for f in t.falls]
+    ended = [(t.ended_at, t.number, t.outcome, cause(t)) for t in trials if t.ended_at and not t.awaits_copy]
+    fallen = [(f.t, t.number, f.outcome, _cause(f)) for t in trials for f in t.failures_before_copy]
     last = sorted(one for one in [*ended, *fallen] if one[0] >= since)[-RUNNING:]
     kinds = {signature(error) if outcome == "failed" else None for _, _, outcome, error in last}
     return last[-1][-1] if len(last) == RUNNING and len(kinds) == 1 and None not in kinds else ""
@@ -86,8 +86,8 @@ def commonest(trials: Iterable[TrialRecord], at_most: int = 3) -> list[FailureFi
         (error, trial.trial, outcome)
         for trial in trials
         for error, outcome in [
-            *((_cause(fall), fall.outcome) for fall in trial.falls),
-            *([] if trial.fallen else [(cause(trial), trial.outcome)]),
+            *((_cause(fall), fall.outcome) for fall in trial.failures_before_copy),
+            *([] if trial.awaits_copy else [(cause(trial), trial.outcome)]),
         ]
         if outcome in ("failed", "infeasible")
     ]

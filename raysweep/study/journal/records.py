@@ -56,13 +56,13 @@ class TrialRecord:
         generation: exploits behind it.
         lineage: those exploits, oldest first.
         checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
-        losses_of_worker: workers lost since the last epoch that was new, those that got a SIGTERM aside.
+        worker_failures: workers lost since the last epoch that was new, those that got a SIGTERM aside.
         resources: of its second run, after it ran out of memory; empty if it did not, or may have none.
         last_loss, best_loss: of the finite reports; None before the first.
         best_epoch: the epoch of `best_loss`.
-        falls: its failures after which it was to go on as another's copy.
-        fallen: the last of them holds: it has not gone on yet.
-        waits: the trial scheduler's last word was to pause it (it did not just give way to another).
+        failures_before_copy: its failures after which it was to go on as another's copy.
+        awaits_copy: the last of them holds: it has not gone on yet.
+        awaiting_rule: the trial scheduler's last word was to pause it (it did not just give way to another).
         lane_obstacle: why it is trained by itself though it shares a process; empty if it is not; None where
             it has a process of its own.
         audited: epoch at which it would have been stopped, and why; None unless an audit let it run on.
@@ -86,14 +86,14 @@ class TrialRecord:
     checkpoints: dict[tuple[int, int], str] = field(default_factory=dict)
     started_at: float | None = None
     ended_at: float | None = None
-    losses_of_worker: int = 0
+    worker_failures: int = 0
     resources: dict[str, float] = field(default_factory=dict)
     last_loss: float | None = None
     best_loss: float | None = None
     best_epoch: int = 0
-    falls: list[TrialFailedAwaitingExploit] = field(default_factory=list)
-    fallen: bool = False
-    waits: bool = False
+    failures_before_copy: list[TrialFailedAwaitingExploit] = field(default_factory=list)
+    awaits_copy: bool = False
+    awaiting_rule: bool = False
     audited: tuple[int, str] | None = None
     lane_obstacle: str | None = None
 
@@ -226,7 +226,7 @@ class StudyRecord:
             trial.audited = trial.audited or (event.epoch, event.reason)
         match event:
             case TrialStarted() | TrialPromoted():
-                trial.status, trial.fallen = "running", False
+                trial.status, trial.awaits_copy = "running", False
                 trial.started_at = event.t if trial.started_at is None else trial.started_at
             case LaneReported():
                 trial.lane_obstacle = event.obstacle
@@ -239,8 +239,8 @@ class StudyRecord:
                     trial.last_loss = loss
                     if trial.best_loss is None or loss < trial.best_loss:
                         trial.best_loss, trial.best_epoch = loss, event.epoch
-                trial.losses_of_worker = 0
-                trial.waits = event.decision == "pause"
+                trial.worker_failures = 0
+                trial.awaiting_rule = event.decision == "pause"
                 self.epochs += 1
                 if event.decision in ("pause", "exploit"):  # to copy, it is paused first
                     trial.status = "paused"
@@ -252,13 +252,13 @@ class StudyRecord:
             case TrialPaused():
                 trial.status = "paused"
             case TrialRecovered():
-                trial.losses_of_worker += not event.terminated
+                trial.worker_failures += not event.terminated
             case TrialRetried():
                 trial.status, trial.resources = "paused", dict(event.resources)
             case TrialFailedAwaitingExploit():
-                trial.status, trial.fallen, trial.waits = "paused", True, True
-                trial.losses_of_worker = 0
-                trial.falls.append(event)
+                trial.status, trial.awaits_copy, trial.awaiting_rule = "paused", True, True
+                trial.worker_failures = 0
+                trial.failures_before_copy.append(event)
                 self.failures += event.outcome == "failed"
             case TrialReopened():
                 self.failures -= trial.outcome == "failed"
@@ -270,7 +270,9 @@ class StudyRecord:
                 trial.status = trial.outcome = event.outcome
                 trial.reason, trial.code, trial.error = event.reason, event.code, event.error
                 trial.ended_at = event.t
-                self.failures += event.outcome == "failed" and not trial.fallen  # else it is counted already
+                self.failures += (
+                    event.outcome == "failed" and not trial.awaits_copy
+                )  # else it is counted already
                 if self._leader is not None and event.outcome == "completed":
                     self._leader = min(self._leader, trial, key=self.rank_key)
             case _:

@@ -216,7 +216,7 @@ def fresh_rule(path: str, kwargs: Mapping[str, Any], sweep: Sweep, population: i
         path, kwargs, Modules(sweep.import_paths), given=CONTEXT, home="schedulers"
     ):
         where = "--trial-scheduler" if misfit.kwarg is None else f"--kwargs {misfit.kwarg}"
-        raise CannotReplay(f"{where}: {misfit.what}; {misfit.mend or 'give it in --kwargs'}")
+        raise CannotReplay(f"{where}: {misfit.what}; {misfit.fix or 'give it in --kwargs'}")
     rule_class = resolve(RULES[path.removeprefix("schedulers.")] if ours else path, sweep.import_paths)
     rule_class = getattr(rule_class, "rule_class", rule_class)
     if not (isinstance(rule_class, type) and issubclass(rule_class, Rule)):

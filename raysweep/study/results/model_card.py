@@ -71,8 +71,8 @@ def _what(result: Mapping[str, Any], run: RunConfig) -> str:
 
 
 def _use(result: Mapping[str, Any], run: RunConfig) -> str:
-    says = OUTPUTS.get(str((result.get("meaning") or {}).get("outputs", "")), "")
-    meaning = f" The net's outputs are {says}, as `{run.criterion}` takes them." if says else ""
+    message = OUTPUTS.get(str((result.get("meaning") or {}).get("outputs", "")), "")
+    meaning = f" The net's outputs are {message}, as `{run.criterion}` takes them." if message else ""
     return (
         "    python launch.py predict THIS_FOLDER table.csv -o predictions.csv\n\n"
         "`model.json` names the columns and how they are scaled; `weights.pt` is a torch state dict."
