@@ -152,11 +152,10 @@ class HalvingRule(Rule):
         return super().diverged(report)
 
     def on_duplicate_report(self, report: Report) -> Decision:
-        """Who waited at this very epoch waits again, and is told then what was decided meanwhile."""
+        """A trial paused at this epoch is paused again, with what was decided meanwhile."""
         trial = report.trial_id
-        if report.resource == self.last_resource[trial] and (
-            trial in self.waiting_losses or self._told(trial)
-        ):
+        waits = trial in self.waiting_losses or self._told(trial)
+        if waits and report.resource == self.last_resource[trial]:
             return Pause(self.last_word(trial))
         return super().on_duplicate_report(report)
 

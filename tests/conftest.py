@@ -1,7 +1,11 @@
 """What the tests of all packages share."""
 
+from __future__ import annotations
+
 import os
 import secrets
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,13 +19,13 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 @pytest.fixture(autouse=True)
-def _no_store_of_the_users(tmp_path, monkeypatch):
+def _no_store_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes into an MLflow store that a person looks at."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_state_of_the_users(tmp_path_factory):
+def _no_state_of_the_users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What the tests make is trusted among them, and leaves no mark in a home folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))

@@ -1,5 +1,7 @@
 """The names of classes are made of words that docs/glossary.md explains, or of plain words of programming."""
 
+from __future__ import annotations
+
 import ast
 import re
 from collections import defaultdict
@@ -87,7 +89,7 @@ def unexplained(word: str, explained: set[str]) -> bool:
     return not any(stem in explained for stem in stems(word))
 
 
-def test_every_word_of_a_class_name_is_explained_or_plain():
+def test_every_word_of_a_class_name_is_explained_or_plain() -> None:
     explained = (
         glossary_words() | {s for word in PLAIN for s in stems(word)} | ABBREVIATIONS | OWN_WORDS_OF_LIBRARIES
     )
@@ -96,12 +98,12 @@ def test_every_word_of_a_class_name_is_explained_or_plain():
 
 
 @pytest.mark.parametrize("name", ["Desk", "Courier", "Umbrella", "Narrator", "Goodbye", "Depot"])
-def test_a_word_of_nobodys_field_would_be_found(name):
+def test_a_word_of_nobodys_field_would_be_found(name: str) -> None:
     explained = glossary_words() | PLAIN | ABBREVIATIONS
     assert all(unexplained(part, explained) for part in parts_of(name))
 
 
-def test_every_plain_word_is_used():
+def test_every_plain_word_is_used() -> None:
     """A word that no class needs any more would let one in by accident."""
     used = {stem for word in classes() for stem in stems(word)}
     assert sorted((PLAIN | ABBREVIATIONS | OWN_WORDS_OF_LIBRARIES) - used) == []

@@ -1,5 +1,7 @@
 """The command line."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal
@@ -7,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +42,7 @@ search_space:
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small sweep file in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     path = Path("tiny.yaml")
@@ -47,7 +50,7 @@ def sweep(tmp_path, monkeypatch):
     return path
 
 
-def command(*args, **keywords):
+def command(*args: Any, **keywords: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(ROOT / "launch.py"), *map(str, args)],
         capture_output=True,
@@ -74,27 +77,33 @@ def command(*args, **keywords):
         (["best", "elsewhere/nothing"], "elsewhere/nothing holds no study (no study.json)"),
     ],
 )
-def test_a_mistyped_line_gets_one_clear_line_and_exit_2(args, line, sweep, capsys):
+def test_a_mistyped_line_gets_one_clear_line_and_exit_2(
+    args: list[str], line: str, sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert launch.main(args) == 2
     errors = capsys.readouterr().err.replace(f"{Path.cwd()}/", "").splitlines()
     assert len(errors) == 1
     assert errors[0].startswith(line)
 
 
-def test_a_mistyped_study_is_told_its_neighbour(sweep, capsys):
+def test_a_mistyped_study_is_told_its_neighbour(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("runs/digits_pbt").mkdir(parents=True)
     Path("runs/digits_pbt/study.json").touch()
     assert launch.main(["status", "digit_pbt"]) == 2
     assert capsys.readouterr().err == "runs: holds no study 'digit_pbt'; did you mean 'digits_pbt'?\n"
 
 
-def test_a_word_that_resembles_nothing_is_told_the_commands(sweep, capsys):
+def test_a_word_that_resembles_nothing_is_told_the_commands(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert launch.main(["zzz"]) == 2
     assert f"commands: {', '.join(sorted(launch.cli.commands))}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
-def test_the_help_lists_every_command_once_and_cuts_no_line(word, capsys):
+def test_the_help_lists_every_command_once_and_cuts_no_line(
+    word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert launch.main([word]) == 0
     shown = capsys.readouterr().out
     assert "..." not in shown.partition("Before:")[2]
@@ -103,12 +112,16 @@ def test_the_help_lists_every_command_once_and_cuts_no_line(word, capsys):
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_every_shipped_sweep_is_sound_without_a_warning(path, capsys):
+def test_every_shipped_sweep_is_sound_without_a_warning(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert launch.main(["check", str(path)]) == 0
     assert capsys.readouterr().err == ""
 
 
-def test_check_reports_every_unsound_file_and_exits_2(sweep, capsys):
+def test_check_reports_every_unsound_file_and_exits_2(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("bad.yaml").write_text(SWEEP.replace("trials: 3", "trails: 3"))
     assert launch.main(["check", "bad.yaml", "tiny.yaml"]) == 2
     out, err = capsys.readouterr()
@@ -117,7 +130,7 @@ def test_check_reports_every_unsound_file_and_exits_2(sweep, capsys):
     assert "did you mean 'trials'?" in err
 
 
-def test_check_imports_nothing_heavy():
+def test_check_imports_nothing_heavy() -> None:
     """It answers in under two seconds: importing any of these alone takes one or more."""
     program = (
         "import sys, launch; launch.main(['check', *sys.argv[1:]]);"
@@ -147,7 +160,9 @@ def test_one_set_takes_several_overrides(words: str, meant: str) -> None:
     assert several_sets(words.split()) == meant.split()
 
 
-def test_an_earlier_study_is_looked_for_where_studies_are_kept(sweep, capsys):
+def test_an_earlier_study_is_looked_for_where_studies_are_kept(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`--runs` says where for this sweep, and so for those that it names."""
     earlier = StudyFolder.create(Path("kept"), "earlier", read_sweep(sweep).sweep, sweep.read_text())
     earlier.journal_dir.mkdir(exist_ok=True)
@@ -157,7 +172,9 @@ def test_an_earlier_study_is_looked_for_where_studies_are_kept(sweep, capsys):
     assert launch.main([*words, "--runs", "kept"]) == 0
 
 
-def test_a_dry_run_says_what_would_run_and_leaves_nothing(sweep, capsys):
+def test_a_dry_run_says_what_would_run_and_leaves_nothing(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert launch.main([str(sweep), "--dry-run", "--set", "trials=7", "--name", "other"]) == 0
     shown = capsys.readouterr().out
     assert "other" in shown
@@ -167,7 +184,7 @@ def test_a_dry_run_says_what_would_run_and_leaves_nothing(sweep, capsys):
     assert [path.name for path in Path().iterdir()] == [sweep.name]
 
 
-def test_a_study_is_never_overwritten(sweep, capsys):
+def test_a_study_is_never_overwritten(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The error names both ways on."""
     assert launch.main([str(sweep), "--dry-run"]) == 0
     reading = read_sweep(sweep)
@@ -178,7 +195,9 @@ def test_a_study_is_never_overwritten(sweep, capsys):
     assert "--name" in error
 
 
-def test_what_no_machine_has_is_refused_with_the_numbers(sweep, capsys):
+def test_what_no_machine_has_is_refused_with_the_numbers(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert launch.main([str(sweep), "--set", "resources_per_trial.cpu=4096"]) == 6
     assert "a trial asks for 4096 CPU" in capsys.readouterr().err
     assert not Path("runs").exists()
@@ -194,7 +213,9 @@ def test_what_no_machine_has_is_refused_with_the_numbers(sweep, capsys):
         ([], 2, "nothing is changed; give --trials, --epochs or --set search_space"),
     ],
 )
-def test_an_extension_says_what_it_comes_to_or_why_not(words, code, line, sweep, capsys):
+def test_an_extension_says_what_it_comes_to_or_why_not(
+    words: list[Any] | list[str], code: int, line: str, sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = StudyFolder.create(Path("runs"), "tiny", read_sweep(sweep).sweep, SWEEP)
     before = folder.meta_file.read_text()
     assert launch.main(["extend", "tiny", *words]) == code
@@ -203,7 +224,7 @@ def test_an_extension_says_what_it_comes_to_or_why_not(words, code, line, sweep,
 
 
 @pytest.mark.ray
-def test_one_line_runs_a_sweep_from_file_to_best(sweep):
+def test_one_line_runs_a_sweep_from_file_to_best(sweep: Path) -> None:
     """Exit 0; every trial in the journal, the winner in a file, status.json true, and no noise."""
     done = command(sweep, "--set", "trials=4")
     assert (done.returncode, done.stderr) == (0, "")
@@ -220,7 +241,7 @@ def test_one_line_runs_a_sweep_from_file_to_best(sweep):
 
 
 @pytest.mark.ray
-def test_no_success_is_exit_4_and_the_error_is_shown(sweep):
+def test_no_success_is_exit_4_and_the_error_is_shown(sweep: Path) -> None:
     done = command(sweep, "--set", "run.data=broken.load", "--set", "max_failures=null")
     assert done.returncode == 2, "a data function that cannot be found is the user's to fix"
     Path("my_net.py").write_text(
@@ -235,7 +256,7 @@ def test_no_success_is_exit_4_and_the_error_is_shown(sweep):
 @pytest.mark.faults
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_stops_in_good_order_and_resume_finishes(number, sweep):
+def test_one_signal_stops_in_good_order_and_resume_finishes(number: Any, sweep: Any) -> None:
     """Exit 130, the way on printed; no trial is lost and no epoch reported twice."""
     options = ["--set", "trials=6", "--set", "run.epochs=40"]
     process = subprocess.Popen(

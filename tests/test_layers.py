@@ -156,7 +156,7 @@ def out_of_home(found: list[Import]) -> list[str]:
     return wrong
 
 
-def test_imports_point_down_only():
+def test_imports_point_down_only() -> None:
     """A package imports those of lower layers; packages of one layer never know each other."""
     assert "\n".join(imports_up(all_imports())) == ""
 
@@ -170,7 +170,7 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-def test_no_module_imports_itself_in_a_circle():
+def test_no_module_imports_itself_in_a_circle() -> None:
     """Imports within a package, too, have an order: those that only types need included."""
     modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in project_files()}
     graph: dict[str, set[str]] = {}
@@ -181,16 +181,16 @@ def test_no_module_imports_itself_in_a_circle():
     assert circle(graph) == []
 
 
-def test_a_circle_is_reported_with_its_modules():
+def test_a_circle_is_reported_with_its_modules() -> None:
     assert set(circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
 
 
-def test_each_outside_library_is_known_to_one_package():
+def test_each_outside_library_is_known_to_one_package() -> None:
     """Ray to its adapters, torch to trainables, optuna to search, mlflow to tracking."""
     assert "\n".join(out_of_home(all_imports())) == ""
 
 
-def test_private_names_of_ray_stand_in_three_files():
+def test_private_names_of_ray_stand_in_three_files() -> None:
     """What begins with an underscore in Ray may go with its next release."""
     wrong = [
         str(one)
@@ -202,7 +202,7 @@ def test_private_names_of_ray_stand_in_three_files():
     assert "\n".join(wrong) == ""
 
 
-def test_no_command_body_exceeds_thirty_lines():
+def test_no_command_body_exceeds_thirty_lines() -> None:
     """A command parses, calls and prints: what needs more belongs in a package below."""
     long = {}
     for file in (ROOT / "launch.py", *(ROOT / "raysweep/cli").glob("*.py")):
@@ -229,7 +229,7 @@ def test_no_command_body_exceeds_thirty_lines():
         ("raysweep/console/live.py", "importlib.import_module('optuna')", "known to raysweep/search/"),
     ],
 )
-def test_a_wrong_import_is_reported_with_its_line(file, source, sentence):
+def test_a_wrong_import_is_reported_with_its_line(file: str, source: str, sentence: str) -> None:
     """The order would be none if a breach went unseen."""
     found = list(imports(source, file))
     problems = imports_up(found) + out_of_home(found)
@@ -250,12 +250,12 @@ def test_a_wrong_import_is_reported_with_its_line(file, source, sentence):
         ("trainables/training.py", "import torch\nfrom .run_config import RunConfig"),
     ],
 )
-def test_a_right_import_passes(file, source):
+def test_a_right_import_passes(file: str, source: str) -> None:
     found = list(imports(source, file))
     assert imports_up(found) + out_of_home(found) == []
 
 
 @pytest.mark.parametrize("package", ["schedulers", "trainables", "raysweep"])
-def test_a_package_ships_its_types(package):
+def test_a_package_ships_its_types(package: str) -> None:
     """Without the marker a type checker ignores the annotations of an installed package."""
     assert (ROOT / package / "py.typed").is_file()

@@ -1,9 +1,12 @@
 """What the repository says of itself beside the code: workflow, citation, docs site."""
 
+from __future__ import annotations
+
 import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -16,12 +19,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 CI_RUN = (ROOT / ".ci/run").read_text(encoding="utf-8")
 
 
-def steps_of(job):
+def steps_of(job: str) -> list[dict[str, dict[str, Any] | str] | dict[str, str]]:
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
     return workflow["jobs"][job]["steps"]
 
 
-def parts_of(steps):
+def parts_of(steps: list[dict[str, dict[str, Any] | str] | dict[str, str]]) -> set[str]:
     return {
         part
         for step in steps
@@ -30,31 +33,31 @@ def parts_of(steps):
     }
 
 
-def test_the_workflow_runs_every_part_of_ci_run_on_linux():
+def test_the_workflow_runs_every_part_of_ci_run_on_linux() -> None:
     parts = re.search(r"^parts=\((.+)\)$", CI_RUN, re.MULTILINE)[1].split()
     assert parts_of(steps_of("linux")) == set(parts)
 
 
 @pytest.mark.parametrize("job", ["linux", "macos"])
-def test_every_action_of_the_workflow_is_pinned_by_version(job):
+def test_every_action_of_the_workflow_is_pinned_by_version(job: str) -> None:
     used = [step["uses"] for step in steps_of(job) if "uses" in step]
     assert used
     assert [action for action in used if not re.search(r"@v\d+\.\d+\.\d+$", action)] == []
 
 
-def test_an_unknown_part_of_ci_run_is_refused_before_anything_runs():
+def test_an_unknown_part_of_ci_run_is_refused_before_anything_runs() -> None:
     done = subprocess.run([ROOT / ".ci/run", "tools", "nosuch"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(".ci/run: there is no part 'nosuch'; there are install, tools, ")
 
 
-def test_the_citation_names_the_version_that_is_installed():
+def test_the_citation_names_the_version_that_is_installed() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     cited = (citation["title"], citation["version"], citation["license"])
     assert cited == (PROJECT["name"], PROJECT["version"], PROJECT["license"])
 
 
-def test_every_page_stands_in_the_navigation_of_the_docs_site():
+def test_every_page_stands_in_the_navigation_of_the_docs_site() -> None:
     """What it names and what it links to, `mkdocs build --strict` holds."""
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
     docs = ROOT / "docs"
@@ -62,7 +65,7 @@ def test_every_page_stands_in_the_navigation_of_the_docs_site():
     assert [page for page in sorted(pages) if f" {page}\n" not in navigation] == []
 
 
-def test_every_dependency_is_pinned():
+def test_every_dependency_is_pinned() -> None:
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     pinned = {normal(line.split("==")[0]) for line in pins.splitlines() if "==" in line}
     wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
@@ -70,12 +73,12 @@ def test_every_dependency_is_pinned():
     assert sorted(names - pinned) == []
 
 
-def normal(name):
+def normal(name: str) -> str:
     """A distribution's name as package indexes compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_the_readme_lists_the_exit_codes_as_they_are():
+def test_the_readme_lists_the_exit_codes_as_they_are() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert exit_codes_text() in readme
 

@@ -79,7 +79,7 @@ def decisions_by_text(source: str) -> Iterator[tuple[int, str]]:
         "if 'x' in trial.error.lower(): pass",
     ],
 )
-def test_a_decision_by_text_is_seen(source: str):
+def test_a_decision_by_text_is_seen(source: str) -> None:
     assert [line for line, _ in decisions_by_text("import re\n" + source)] == [2]
 
 
@@ -93,11 +93,11 @@ def test_a_decision_by_text_is_seen(source: str):
         "if error.errno in VANISHED: pass",
     ],
 )
-def test_a_decision_by_a_value_is_none(source: str):
+def test_a_decision_by_a_value_is_none(source: str) -> None:
     assert list(decisions_by_text(source)) == []
 
 
-def test_no_line_decides_by_what_a_reason_or_an_error_says():
+def test_no_line_decides_by_what_a_reason_or_an_error_says() -> None:
     found = [
         f"{file.relative_to(ROOT)}:{line}: {code}"
         for file in PRODUCT
@@ -108,5 +108,5 @@ def test_no_line_decides_by_what_a_reason_or_an_error_says():
 
 
 @pytest.mark.parametrize("file", FOREIGN)
-def test_each_exception_is_still_needed(file: str):
+def test_each_exception_is_still_needed(file: str) -> None:
     assert list(decisions_by_text((ROOT / file).read_text(encoding="utf-8")))

@@ -92,7 +92,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyFolder:
     return make_study(tmp_path / "runs")
 
 
-def test_best_prints_a_file_that_check_finds_sound(study: StudyFolder, capsys: pytest.CaptureFixture[str]):
+def test_best_prints_a_file_that_check_finds_sound(
+    study: StudyFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert launch.main(["best", "small"]) == 0
     text = capsys.readouterr().out
     Path("best.yaml").write_text(text)
@@ -101,7 +103,7 @@ def test_best_prints_a_file_that_check_finds_sound(study: StudyFolder, capsys: p
     assert capsys.readouterr().err == ""
 
 
-def test_best_as_json_of_another_trial(study: StudyFolder, capsys: pytest.CaptureFixture[str]):
+def test_best_as_json_of_another_trial(study: StudyFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main(["best", "small", "--trial", "0", "--epochs", "7", "--json"]) == 0
     run = json.loads(capsys.readouterr().out)
     assert (run["optimizer_config"]["lr"], run["epochs"], run["scheduler_config"]["T_max"]) == (1e-2, 7, 7)
@@ -110,7 +112,7 @@ def test_best_as_json_of_another_trial(study: StudyFolder, capsys: pytest.Captur
 @pytest.mark.parametrize("command", [["best"], ["retrain"]])
 def test_without_a_success_there_is_no_winner_and_exit_4(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     make_study(tmp_path / "runs", outcome="failed")
     assert launch.main([*command, "small"]) == 4
@@ -130,21 +132,21 @@ def test_without_a_success_there_is_no_winner_and_exit_4(
 )
 def test_what_cannot_be_is_one_line(
     study: StudyFolder, args: list[str], code: int, line: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     assert launch.main(args) == code
     errors = capsys.readouterr().err.replace(f"{Path.cwd()}/", "").splitlines()
     assert len(errors) == 1
     assert errors[0].startswith(line)
 
 
-def test_a_trial_is_the_same_to_the_last_bit(study: StudyFolder, capsys: pytest.CaptureFixture[str]):
+def test_a_trial_is_the_same_to_the_last_bit(study: StudyFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main(["reproduce", "small", "1"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "trial 1: 2 epochs, bit for bit" in out
     assert "host: elsewhere then" in out
 
 
-def test_a_store_that_is_away_is_said_and_tried_again(tmp_path: Path):
+def test_a_store_that_is_away_is_said_and_tried_again(tmp_path: Path) -> None:
     """The model is kept; nothing fails for MLflow's sake."""
     Cursor(parent="r1").save(tmp_path / "tracking.json")
     result = {"model_seed": 1, "standings": [{"what": "trial 1"}], "val": None, "test": None}
@@ -161,7 +163,7 @@ def command(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.ray
-def test_a_retraining_ends_in_a_tested_and_registered_model(study: StudyFolder):
+def test_a_retraining_ends_in_a_tested_and_registered_model(study: StudyFolder) -> None:
     """One command: a race on Ray, one look at the test rows, a model that scores a table."""
     done = command("retrain", "small", "--top-k", "1", "--seeds", "2", "--set", "epochs=3")
     assert (done.returncode, done.stderr) == (0, "")

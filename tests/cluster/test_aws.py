@@ -1,7 +1,11 @@
 """cluster.yaml through Ray's real bootstrap and node launch, against a mocked AWS."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -19,7 +23,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]
 
 
 @pytest.fixture
-def aws(tmp_path, monkeypatch):
+def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """An empty account, and a home folder for the key that Ray makes."""
     (tmp_path / ".ssh").mkdir()
     for name, value in {
@@ -36,7 +40,7 @@ def aws(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def instances(aws):
+def instances(aws: Any) -> Any:
     """What AWS runs after the head and one worker of cluster.yaml were launched, by kind."""
     text = (ROOT / "cluster.yaml").read_text(encoding="utf-8")
     group = aws.create_security_group(GroupName="mine", Description="mine")["GroupId"]
@@ -55,7 +59,7 @@ def instances(aws):
     return found
 
 
-def test_the_launched_machines_are_what_the_file_says(instances, aws):
+def test_the_launched_machines_are_what_the_file_says(instances: Any, aws: Any) -> None:
     head, gpu = instances["head"], instances["gpu"]
     assert (head["InstanceType"], gpu["InstanceType"]) == ("m6i.large", "g5.xlarge")
     assert gpu["InstanceLifecycle"] == "spot"
@@ -68,7 +72,7 @@ def test_the_launched_machines_are_what_the_file_says(instances, aws):
         assert (disk["Size"], disk["VolumeType"], disk["Encrypted"]) == (100, "gp3", True)
 
 
-def test_no_group_of_ours_lets_the_world_in(instances, aws):
+def test_no_group_of_ours_lets_the_world_in(instances: Any, aws: Any) -> None:
     used = {group["GroupId"] for each in instances.values() for group in each["SecurityGroups"]}
     rules = aws.describe_security_groups(GroupIds=list(used))["SecurityGroups"]
     opened = [

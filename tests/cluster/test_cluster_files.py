@@ -1,8 +1,11 @@
 """The shipped cluster files, held against Ray's own schema and against what it does not look at."""
 
+from __future__ import annotations
+
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,18 +17,20 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = ("cluster.yaml", "clusters/onprem.yaml")
 
 
-def config_of(file):
+def config_of(file: str) -> dict[str, Any]:
     return yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_ray_takes_it(file):
+def test_ray_takes_it(file: str) -> None:
     config = prepare_config(config_of(file))
     validate_config(config)
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_head_is_told_of_its_cluster_the_token_is_asked_for_and_nothing_listens_outside(file):
+def test_the_head_is_told_of_its_cluster_the_token_is_asked_for_and_nothing_listens_outside(
+    file: str,
+) -> None:
     """`Only the head came up` is the commonest complaint; and Ray's autoscaler passes no token on."""
     config = config_of(file)
     head = " ".join(config["head_start_ray_commands"])
@@ -40,7 +45,7 @@ def test_the_head_is_told_of_its_cluster_the_token_is_asked_for_and_nothing_list
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_studies_lie_where_every_node_sees_them_and_mlflow_is_the_heads(file):
+def test_studies_lie_where_every_node_sees_them_and_mlflow_is_the_heads(file: str) -> None:
     head = " ".join(config_of(file)["head_start_ray_commands"])
     assert "RAYSWEEP_STORAGE=/mnt/shared/runs" in head
     assert "MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in head
@@ -48,7 +53,7 @@ def test_studies_lie_where_every_node_sees_them_and_mlflow_is_the_heads(file):
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_head_that_is_up_is_not_restarted_by_a_second_ray_up(file, tmp_path):
+def test_a_head_that_is_up_is_not_restarted_by_a_second_ray_up(file: Any, tmp_path: Path) -> None:
     """Its commands run each time, in a bash; here with a port that answers for Ray's, then without."""
     with socket.create_server(("127.0.0.1", 0)) as head:
         port = head.getsockname()[1]
@@ -60,14 +65,14 @@ def test_a_head_that_is_up_is_not_restarted_by_a_second_ray_up(file, tmp_path):
     assert (tmp_path / "called").read_text().split() == ["stop", "start"]
 
 
-def test_setup_commands_are_lists():
+def test_setup_commands_are_lists() -> None:
     """A string is taken letter by letter, and Ray's schema lets it pass."""
     for file in FILES:
         for key, value in config_of(file).items():
             assert not (key.endswith("_commands") and isinstance(value, str)), (file, key)
 
 
-def test_the_aws_file_brings_its_own_security_group():
+def test_the_aws_file_brings_its_own_security_group() -> None:
     """Rules in provider.security_group are added to one that opens port 22 to the whole world."""
     config = config_of("cluster.yaml")
     assert "security_group" not in config["provider"]

@@ -77,7 +77,7 @@ def test_gpus_are_seen_together_with_the_torch_that_is_to_use_them(
     environ: dict[str, str],
     state: str,
     message: str,
-):
+) -> None:
     fake_smi(tmp_path, words, code)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(doctor, "version", lambda name: build)
@@ -86,7 +86,7 @@ def test_gpus_are_seen_together_with_the_torch_that_is_to_use_them(
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
-def test_a_token_is_made_readable_for_its_owner_alone(tmp_path: Path, mode: int):
+def test_a_token_is_made_readable_for_its_owner_alone(tmp_path: Path, mode: int) -> None:
     token = tmp_path / ".ray" / "auth_token"
     token.parent.mkdir()
     token.write_text("secret")
@@ -96,7 +96,9 @@ def test_a_token_is_made_readable_for_its_owner_alone(tmp_path: Path, mode: int)
     assert token.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_token_that_stays_open_to_others_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_token_that_stays_open_to_others_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = tmp_path / ".ray" / "auth_token"
     token.parent.mkdir()
     token.write_text("secret")
@@ -116,14 +118,14 @@ def test_a_token_that_stays_open_to_others_is_refused(tmp_path: Path, monkeypatc
 
 def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(doctor, "version", lambda name: None if name == "optuna" else "1.0")
     found = {check.message: check.fix for check in doctor._packages()}
     assert found["ray 1.0, wanted ==2.60.0"] == "pip install -c constraints.txt -e ."
     assert any(message.startswith("optuna is missing, wanted ") for message in found)
 
 
-def test_where_sweeps_would_go_is_said(tmp_path: Path):
+def test_where_sweeps_would_go_is_said(tmp_path: Path) -> None:
     assert look(tmp_path)["RAY_ADDRESS"].message.startswith("not set")
     with socket.create_server(("", 0)) as head:
         port = head.getsockname()[1]
@@ -152,7 +154,9 @@ def orphan(tmp_path: Path) -> Iterator[Callable[[], int]]:
     os.kill(child, signal.SIGKILL)
 
 
-def test_what_a_dead_driver_left_running_is_named_and_left_running(tmp_path: Path, orphan: Callable[[], int]):
+def test_what_a_dead_driver_left_running_is_named_and_left_running(
+    tmp_path: Path, orphan: Callable[[], int]
+) -> None:
     """While the driver lives its processes are nobody's business; nor are those without a mark."""
     mine = str(tmp_path / "runs/a")
     assert mine not in {left.study for left in leftovers()}
@@ -165,7 +169,7 @@ def test_what_a_dead_driver_left_running_is_named_and_left_running(tmp_path: Pat
     assert (found.state, found.fix) == ("problem", f"kill {child}")
 
 
-def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_driver(tmp_path: Path):
+def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_driver(tmp_path: Path) -> None:
     """Of two processes of one id the time of their start tells which is which."""
     (tmp_path / "7").mkdir()
     (tmp_path / "7/environ").write_bytes(f"A=1\0{DRIVER_TAG}={os.getpid()}:1:/runs/b\0".encode())
@@ -176,7 +180,7 @@ def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_drive
     assert (left.driver, left.study, left.words) == (os.getpid(), "/runs/b", ("raylet --x",))
 
 
-def test_the_mark_is_in_the_environment_only_while_a_study_runs(tmp_path: Path):
+def test_the_mark_is_in_the_environment_only_while_a_study_runs(tmp_path: Path) -> None:
     with tagged_process_env(tmp_path):
         assert os.environ[DRIVER_TAG] == f"{os.getpid()}:{process_start_ticks(os.getpid())}:{tmp_path}"
     assert DRIVER_TAG not in os.environ
@@ -184,7 +188,7 @@ def test_the_mark_is_in_the_environment_only_while_a_study_runs(tmp_path: Path):
 
 def test_the_command_exits_with_1_where_there_is_a_problem_and_speaks_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert launch.main(["doctor", "--json"]) == 1

@@ -1,5 +1,7 @@
 """One real Ray."""
 
+from __future__ import annotations
+
 import os
 import queue
 import subprocess
@@ -37,7 +39,7 @@ def where():
 
 
 @pytest.mark.ray
-def test_an_embedded_ray_is_quiet_leaves_nothing_and_keeps_modules_apart(tmp_path):
+def test_an_embedded_ray_is_quiet_leaves_nothing_and_keeps_modules_apart(tmp_path: Path) -> None:
     """Quiet on both streams, no file in the home folder, no module of the working directory imported."""
     for name in ("queue", "types", "optuna", "schedulers", "raysweep"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('hides an installed module')")
@@ -84,7 +86,7 @@ def fail_to_start(monkeypatch: pytest.MonkeyPatch, temp: Path, logged: str) -> s
 
 def test_a_ray_that_does_not_start_is_tried_once_more_and_its_reason_told(
     monkeypatch: pytest.MonkeyPatch, short_path: Path
-):
+) -> None:
     """The lines are those of a Ray that may open forty files."""
     logged = (
         "[2026-11-29 01:22:21,963 I 23412 23412] (gcs_server) gcs_server.cc:381: Generated new cluster ID.\n"
@@ -97,7 +99,7 @@ def test_a_ray_that_does_not_start_is_tried_once_more_and_its_reason_told(
     )
 
 
-def test_a_ray_that_gives_no_reason_is_quoted(monkeypatch: pytest.MonkeyPatch, short_path: Path):
+def test_a_ray_that_gives_no_reason_is_quoted(monkeypatch: pytest.MonkeyPatch, short_path: Path) -> None:
     said = fail_to_start(monkeypatch, short_path, "")
     assert said.startswith("Ray did not start, twice: The current node timed out during startup.")
 
@@ -105,7 +107,7 @@ def test_a_ray_that_gives_no_reason_is_quoted(monkeypatch: pytest.MonkeyPatch, s
 @pytest.mark.parametrize(("length", "short"), [(39, False), (40, True)])
 def test_a_temporary_folder_too_long_for_sockets_is_replaced(
     length: int, short: bool, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """With `/ray` and Ray's own 64 bytes, 39 bytes make the 107 that a socket's path may have."""
     monkeypatch.setenv("RAY_TMPDIR", "/" + "x" * (length - 1))
     with embedded.ray_temp_dir() as temp:
@@ -115,6 +117,6 @@ def test_a_temporary_folder_too_long_for_sockets_is_replaced(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nobody.invalid:6379", "no address"])
-def test_a_ray_that_is_not_there_is_told_at_once(address: str):
+def test_a_ray_that_is_not_there_is_told_at_once(address: str) -> None:
     with pytest.raises(ClusterError, match=f"^no Ray answers at {address} \\(.+\\); `--local` runs here"):
         refuse_silence(address)

@@ -10,7 +10,9 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,7 +88,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory):
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with Hosts(tmp_path_factory.mktemp("hosts"), VENV, REPO) as made:
         server = made.start("head", f"exec moto_server -H {ADDRESSES['head']} -p {S3_PORT}", made.work / "s3")
         with cluster_up(made, " ".join(f"{name}={value}" for name, value in S3.items())):
@@ -96,10 +98,10 @@ def hosts(tmp_path_factory):
 
 
 @pytest.fixture
-def sweep(hosts, tmp_path):
+def sweep(hosts: Any, tmp_path: Path) -> Any:
     """Puts a sweep and the loop it names into the laptop's project; returns the file's name."""
 
-    def write(name="far", trials=6, epochs=3, step_s=0.1):
+    def write(name: str = "far", trials: int = 6, epochs: int = 3, step_s: float = 0.1) -> Any:
         text = SWEEP.format(trials=trials, epochs=epochs, step_s=step_s)
         for file, content in ((f"{name}.yaml", text), ("slow.py", SLOW)):
             (hosts.shared / file).write_text(content, encoding="utf-8")
@@ -109,31 +111,33 @@ def sweep(hosts, tmp_path):
     return write
 
 
-def events_of(hosts, study):
+def events_of(hosts: Any, study: Any) -> Any:
     """What a study's journal has; nothing before there is one."""
     folder = hosts.shared / "runs" / study
     return list(read_events(folder / "journal")) if folder.exists() else []
 
 
-def reported(hosts, study):
+def reported(hosts: Any, study: Any) -> Any:
     return [event for event in events_of(hosts, study) if isinstance(event, EpochReported)]
 
 
-def log_of(hosts, study):
+def log_of(hosts: Any, study: Any) -> Any:
     return hosts.run("laptop", f"{LAUNCH} logs {study} --cluster {CLUSTER}", check=False).stdout
 
 
-def make_bucket(hosts, name):
+def make_bucket(hosts: Any, name: Any) -> None:
     make = f"import boto3; boto3.client('s3').create_bucket(Bucket='{name}')"
     hosts.run("head", f'python -c "{make}"', S3)
 
 
-def journal_has(hosts, study, epochs):
+def journal_has(hosts: Any, study: Any, epochs: Any) -> Any:
     folder = hosts.shared / "runs" / study / "journal"
     return folder.is_dir() and len(reported(hosts, study)) >= epochs
 
 
-def test_a_sweep_from_the_laptop_runs_on_the_clusters_nodes_and_is_tracked_on_its_head(hosts, sweep):
+def test_a_sweep_from_the_laptop_runs_on_the_clusters_nodes_and_is_tracked_on_its_head(
+    hosts: Any, sweep: Any
+) -> None:
     end = f"--set 'on_end=cp /dev/stdin {SHARED}/ended.json'"
     ann = {"LOGNAME": "ann"}
     commit = subprocess.run(["git", "-C", REPO, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
@@ -158,7 +162,7 @@ def test_a_sweep_from_the_laptop_runs_on_the_clusters_nodes_and_is_tracked_on_it
     assert len(eval(kinds.strip().splitlines()[-1])) == 7
 
 
-def test_what_is_asked_of_a_study_on_a_cluster_is_done_there(hosts, sweep):
+def test_what_is_asked_of_a_study_on_a_cluster_is_done_there(hosts: Any, sweep: Any) -> None:
     """After the test above: the study `first` is there. Its best, its report, and its retraining."""
     far = f"--cluster {CLUSTER}"
     best = hosts.run("laptop", f"{LAUNCH} best first {far} --json").stdout
@@ -176,10 +180,10 @@ def test_what_is_asked_of_a_study_on_a_cluster_is_done_there(hosts, sweep):
     assert "6 completed" in log["log"]
 
 
-def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts, sweep):
+def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts: Any, sweep: Any) -> None:
     megabytes = 32.0  # four fifths of the rows, two float32 each
 
-    def received(host):
+    def received(host: Any) -> Any:
         line = next(
             line for line in hosts.run(host, "cat /proc/net/dev").stdout.splitlines() if "eth0:" in line
         )
@@ -196,14 +200,14 @@ def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts, sweep):
         assert megabytes < received(host) - before[host] < 1.6 * megabytes
 
 
-def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(hosts, sweep):
+def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(hosts: Any, sweep: Any) -> None:
     """A real S3 server; nodes put checkpoints there themselves, and the next driver has nothing else."""
     make_bucket(hosts, "studies")
     file, uri = sweep(trials=4, epochs=26, step_s=0.5), "s3://studies/far"
     hosts.run("laptop", f"{LAUNCH} {file} --name kept --runs {uri} --no-wait --cluster {CLUSTER}")
     find = "ls -d /tmp/ray/session_latest/runtime_resources/working_dir_files/*/project/runs/kept"
 
-    def folder():
+    def folder() -> Any:
         return hosts.run("head", find, check=False).stdout.strip()
 
     count = "grep -c checkpointed {}/journal/000001.jsonl"
@@ -231,7 +235,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(host
     assert all(again[trial] > 1 for trial in saved & again.keys()), "from checkpoints"
 
 
-def test_stop_now_waits_for_nothing(hosts, sweep):
+def test_stop_now_waits_for_nothing(hosts: Any, sweep: Any) -> None:
     file = sweep(trials=2, epochs=3, step_s=30)
     hosts.run("laptop", f"{LAUNCH} {file} --name now --no-wait --cluster {CLUSTER}")
     folder = hosts.shared / "runs/now/journal"
@@ -242,7 +246,9 @@ def test_stop_now_waits_for_nothing(hosts, sweep):
 
 
 @pytest.mark.nightly
-def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_read_from_there(hosts, sweep):
+def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_read_from_there(
+    hosts: Any, sweep: Any
+) -> None:
     """From a laptop that has none of it, after the driver's disk has lost it."""
     make_bucket(hosts, "staged")
     far, uri = f"--cluster {CLUSTER}", "s3://staged/far"
@@ -262,7 +268,9 @@ def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_read_fr
 
 
 @pytest.mark.nightly
-def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_where_none_comes(hosts, sweep):
+def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_where_none_comes(
+    hosts: Any, sweep: Any
+) -> None:
     """A Ray with an autoscaler of its own on the laptop; its cloud is Ray's fake one, the rest is real."""
     home = {"HOME": "/root/fake"}
     hosts.run("laptop", "mkdir -p /root/fake")
@@ -294,7 +302,9 @@ def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_wher
         hosts.run("laptop", "ray stop --force", home, check=False)  # inside the host: nobody else's
 
 
-def test_a_cut_connection_leaves_the_job_running_and_the_follower_finds_it_again(hosts, sweep, tmp_path):
+def test_a_cut_connection_leaves_the_job_running_and_the_follower_finds_it_again(
+    hosts: Any, sweep: Any, tmp_path: Path
+) -> None:
     """Cut for as long as it takes ssh to give up, and a first try to connect again to fail."""
     log = tmp_path / "follower"
     follower = hosts.start(
@@ -312,7 +322,7 @@ def test_a_cut_connection_leaves_the_job_running_and_the_follower_finds_it_again
     assert "Traceback" not in said
 
 
-def test_processes_that_a_node_asks_to_leave_cost_their_trials_nothing(hosts, sweep):
+def test_processes_that_a_node_asks_to_leave_cost_their_trials_nothing(hosts: Any, sweep: Any) -> None:
     """SIGTERM, as of a spot notice or `scancel`, to every training process of one node."""
     file = sweep(trials=6, epochs=14, step_s=0.4)
     hosts.run("laptop", f"{LAUNCH} {file} --name asked --no-wait --cluster {CLUSTER}")
@@ -329,7 +339,7 @@ def test_processes_that_a_node_asks_to_leave_cost_their_trials_nothing(hosts, sw
 
 
 @pytest.mark.nightly
-def test_a_second_ray_up_ends_no_sweep_and_costs_no_trial_its_process(hosts, sweep):
+def test_a_second_ray_up_ends_no_sweep_and_costs_no_trial_its_process(hosts: Any, sweep: Any) -> None:
     file = sweep(trials=8, epochs=30, step_s=0.5)
     hosts.run("laptop", f"{LAUNCH} {file} --name twice --no-wait --cluster {CLUSTER}")
     wait_until(lambda: journal_has(hosts, "twice", 4), or_say=lambda: log_of(hosts, "twice"))
@@ -340,7 +350,7 @@ def test_a_second_ray_up_ends_no_sweep_and_costs_no_trial_its_process(hosts, swe
     assert not [event for event in events_of(hosts, "twice") if isinstance(event, TrialRecovered)]
 
 
-def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts, sweep):
+def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts: Any, sweep: Any) -> None:
     file = sweep(trials=4, epochs=12, step_s=0.5)
     name = hosts.run("laptop", f"{LAUNCH} {file} --name stopped --no-wait --cluster {CLUSTER}").stdout.strip()
     assert name == "stopped"
@@ -356,7 +366,7 @@ def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts, swe
     assert len(epochs) == len(set(epochs)) == 48
 
 
-def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
+def test_two_users_at_once_never_meet(hosts: Any, sweep: Any, tmp_path: Path) -> None:
     file = sweep(trials=3)
     both = [
         hosts.start("laptop", f"{LAUNCH} {file} --cluster {CLUSTER}", tmp_path / f"user{n}") for n in (1, 2)
@@ -396,7 +406,9 @@ def test_two_users_at_once_never_meet(hosts, sweep, tmp_path):
         ("run far.yaml --cluster {cluster} --runs /root/mine", {}, 6, "storage: /root/mine"),
     ],
 )
-def test_what_cannot_be_is_one_line(hosts, sweep, arguments, environment, code, sentence):
+def test_what_cannot_be_is_one_line(
+    hosts: Any, sweep: Any, arguments: Any, environment: Any, code: Any, sentence: Any
+) -> None:
     sweep()
     away = (hosts.shared / "cluster.yaml").read_text(encoding="utf-8").replace(f"{NET}.10", f"{NET}.99")
     away = away.replace("cluster_name: sweeps", "cluster_name: away")
@@ -409,7 +421,9 @@ def test_what_cannot_be_is_one_line(hosts, sweep, arguments, environment, code, 
     assert "Traceback" not in said
 
 
-def test_a_lost_node_costs_its_trials_nothing_but_the_epoch_they_were_in(hosts, sweep, tmp_path):
+def test_a_lost_node_costs_its_trials_nothing_but_the_epoch_they_were_in(
+    hosts: Any, sweep: Any, tmp_path: Path
+) -> None:
     """Last: the node does not come back."""
     command = f"{LAUNCH} {sweep(trials=6, epochs=12, step_s=0.5)} --name lost --cluster {CLUSTER}"
     follower = hosts.start("laptop", command, tmp_path / "log")

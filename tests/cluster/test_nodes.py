@@ -1,7 +1,10 @@
 """What a cluster can ever offer, from its file; and what fits on it."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -23,17 +26,17 @@ AWS = yaml.safe_load((ROOT / "cluster.yaml").read_text(encoding="utf-8"))
 ONPREM = yaml.safe_load((ROOT / "clusters/onprem.yaml").read_text(encoding="utf-8"))
 
 
-def asks(cpu=1.0, gpu=None):
+def asks(cpu: float = 1.0, gpu: float | None = None) -> Any:
     return SimpleNamespace(cpu=cpu, gpu=gpu, on_oom=None)
 
 
-def test_the_shipped_aws_cluster_can_offer_eight_gpus_and_promises_its_head():
+def test_the_shipped_aws_cluster_can_offer_eight_gpus_and_promises_its_head() -> None:
     nodes = available_nodes(AWS)
     assert nodes.machines == (Machine(0, 0), *[Machine(4, 1)] * 8)
     assert declared_nodes(AWS) == nodes.promised == 1
 
 
-def test_machines_one_owns_are_known_only_once_they_are_up():
+def test_machines_one_owns_are_known_only_once_they_are_up() -> None:
     assert available_nodes(ONPREM) is None
     assert declared_nodes(ONPREM) == 3
 
@@ -48,21 +51,21 @@ def test_machines_one_owns_are_known_only_once_they_are_up():
         (1, 0, 32),
     ],
 )
-def test_trials_are_counted_node_by_node(cpu, gpu, slots):
+def test_trials_are_counted_node_by_node(cpu: int, gpu: float | None, slots: int) -> None:
     assert available_nodes(AWS).slots(asks(cpu, gpu)) == slots
 
 
 @pytest.mark.parametrize(("cpu", "gpu"), [(8, 0), (1, 2), (5, 0.1)])
-def test_what_no_single_node_can_hold_is_refused_though_the_sum_would(cpu, gpu):
+def test_what_no_single_node_can_hold_is_refused_though_the_sum_would(cpu: int, gpu: float) -> None:
     with pytest.raises(CannotPlace, match=r"the largest of 9 nodes .* offers 4 CPU and 1 GPU"):
         available_nodes(AWS).slots(asks(cpu, gpu))
 
 
-def test_the_files_limit_binds():
+def test_the_files_limit_binds() -> None:
     assert Nodes((Machine(8, 0), Machine(8, 0))).slots(asks(1, 0), limit=3) == 3
 
 
-def test_dead_nodes_offer_nothing():
+def test_dead_nodes_offer_nothing() -> None:
     ray = [
         {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 1.0}},
         {"Alive": False, "Resources": {"CPU": 9.0}},
@@ -71,7 +74,7 @@ def test_dead_nodes_offer_nothing():
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "cluster_name: x"])
-def test_what_is_no_cluster_file_is_one_line(tmp_path, text):
+def test_what_is_no_cluster_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ClusterError, match=r"c\.yaml: no cluster file") as raised:
         read_cluster_file(tmp_path / "c.yaml")

@@ -1,5 +1,7 @@
 """What the embedded Ray leans on inside Ray 2.60.0 is still there."""
 
+from __future__ import annotations
+
 import inspect
 import json
 import socket
@@ -21,20 +23,20 @@ from raysweep.cluster.jobs import Jobs
 from raysweep.cluster.ray_private import bootstrap_address, parse_report, without_monitors
 
 
-def test_ray_init_asks_ray_params_what_to_start():
+def test_ray_init_asks_ray_params_what_to_start() -> None:
     assert "ray._private.parameter.RayParams(" in inspect.getsource(worker.init)
     assert "if not self._ray_params.no_monitor:" in inspect.getsource(node.Node.start_head_processes)
     assert "if self._ray_params.include_log_monitor:" in inspect.getsource(node.Node.start_ray_processes)
 
 
-def test_no_monitor_is_asked_for_in_there_and_only_in_there():
+def test_no_monitor_is_asked_for_in_there_and_only_in_there() -> None:
     with without_monitors():
         asked = ray._private.parameter.RayParams()
     assert (asked.no_monitor, asked.include_log_monitor) == (True, False)
     assert parameter.RayParams().no_monitor is False
 
 
-def test_an_address_is_read_as_ray_reads_it():
+def test_an_address_is_read_as_ray_reads_it() -> None:
     assert bootstrap_address("192.0.2.1:6379") == ("192.0.2.1", 6379)
     assert "canonicalize_bootstrap_address(address" in inspect.getsource(worker.init)
 

@@ -21,7 +21,7 @@ def ray() -> Iterator[None]:
         yield
 
 
-def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Path):
+def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Path) -> None:
     """A net too large is refused by torch within its bound: the node, and its other trials, never feel it."""
     from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers
 
@@ -40,7 +40,7 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
 
 def test_a_task_that_finds_no_place_says_so_and_one_that_waits_for_a_node_is_not_called_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """The clock of an epoch starts when a task runs: a cloud's node may take minutes to come."""
     from raysweep.cluster import remote_dry_run
 

@@ -8,10 +8,11 @@ import pytest
 
 from raysweep.cluster.data_visibility import missing_data_files, refuse_missing_data_files
 from raysweep.cluster.errors import ClusterError
+from raysweep.config.sweep import Sweep
 from tests.study.slot import small_sweep
 
 
-def sweep_of(project: Path, path: str):
+def sweep_of(project: Path, path: str) -> Sweep:
     run = {"data": "trainables.data.load_table", "data_config": {"path": path, "target": "y"}}
     return small_sweep(run=run, search_space={}, import_paths=[str(project)])
 
@@ -46,7 +47,9 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
         ("{outside}/far.csv", "read from the head's own disk", False),
     ],
 )
-def test_a_data_file_is_sent_seen_or_named(places, path: str, message: str, certain: bool):
+def test_a_data_file_is_sent_seen_or_named(
+    places: tuple[Path, Path], path: str, message: str, certain: bool
+) -> None:
     clone, project = places
     path = path.format(project=project, outside=project.parent / "outside")
     found = missing_data_files(sweep_of(project, path), clone, project)
@@ -56,7 +59,7 @@ def test_a_data_file_is_sent_seen_or_named(places, path: str, message: str, cert
     assert all(message in each.message for each in found)
 
 
-def test_what_no_cluster_can_have_is_not_submitted(places):
+def test_what_no_cluster_can_have_is_not_submitted(places: tuple[Path, Path]) -> None:
     clone, project = places
     with pytest.raises(ClusterError, match=r"large\.csv: 51 MB"):
         refuse_missing_data_files(sweep_of(project, "large.csv"), clone, project)

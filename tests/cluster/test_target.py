@@ -1,16 +1,27 @@
 """Where a command goes, as a table."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raysweep.cluster.errors import ClusterError
-from raysweep.cluster.target import choose
+from raysweep.cluster.target import Target, choose
 
 FILE = Path("my/cluster.yaml")
 
 
-def chosen(folder, *, local=False, address=None, cluster=None, ray_address="", head=None):
+def chosen(
+    folder: Path,
+    *,
+    local: bool = False,
+    address: str | None = None,
+    cluster: Path | None = None,
+    ray_address: str = "",
+    head: str | None = None,
+) -> Target:
     environ = {"RAY_ADDRESS": ray_address} if ray_address else {}
     return choose(
         local=local, address=address, cluster=cluster, environ=environ, folder=folder, head_of=lambda _: head
@@ -31,19 +42,21 @@ def chosen(folder, *, local=False, address=None, cluster=None, ray_address="", h
         ({"head": "1.2.3.4"}, "cluster", "its head 1.2.3.4 is up"),
     ],
 )
-def test_options_then_ray_address_then_the_running_cluster_then_here(tmp_path, words, kind, why):
+def test_options_then_ray_address_then_the_running_cluster_then_here(
+    tmp_path: Path, words: Any, kind: str, why: str
+) -> None:
     (tmp_path / "cluster.yaml").touch()
     target = chosen(tmp_path, **words)
     assert (target.kind, target.why) == (kind, why)
 
 
-def test_without_a_cluster_file_nobody_is_asked_for_a_head(tmp_path):
+def test_without_a_cluster_file_nobody_is_asked_for_a_head(tmp_path: Path) -> None:
     target = choose(
         local=False, address=None, cluster=None, environ={}, folder=tmp_path, head_of=lambda _: 1 / 0
     )
     assert target.kind == "here"
 
 
-def test_two_options_contradict_each_other(tmp_path):
+def test_two_options_contradict_each_other(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="--local and --cluster contradict"):
         chosen(tmp_path, local=True, cluster=FILE)

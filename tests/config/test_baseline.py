@@ -1,11 +1,14 @@
 """The baseline is the run without a search: a keyword left out has its constructor's default."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 
 from raysweep.config import read_sweep
 from raysweep.config.baseline import baseline_of
+from raysweep.config.sweep import Sweep
 from raysweep.study.execution.searcher_factory import make_searcher
 
 RUN = """
@@ -30,7 +33,9 @@ class Mine(torch.optim.SGD):
 """
 
 
-def sweep_of(tmp_path: Path, config: str = "", optimizer: str = "torch.optim.AdamW", default: str = "=0.5"):
+def sweep_of(
+    tmp_path: Path, config: str = "", optimizer: str = "torch.optim.AdamW", default: str = "=0.5"
+) -> Sweep:
     (tmp_path / "mine.py").write_text(OWN.format(default=default))
     file = tmp_path / "sweep.yaml"
     file.write_text(RUN.format(optimizer=optimizer, net="trainables.mlp.MLP", config=config))
@@ -46,7 +51,9 @@ def sweep_of(tmp_path: Path, config: str = "", optimizer: str = "torch.optim.Ada
         ("", "mine.Mine", 0.5),
     ],
 )
-def test_the_first_trial_is_the_run_with_its_defaults(config, optimizer, lr, tmp_path):
+def test_the_first_trial_is_the_run_with_its_defaults(
+    config: str, optimizer: str, lr: float, tmp_path: Path
+) -> None:
     sweep = sweep_of(tmp_path, config, optimizer)
     assert baseline_of(sweep)["optimizer_config.lr"] == lr
     first = make_searcher(sweep).ask(0)
@@ -65,7 +72,7 @@ def test_the_first_trial_is_the_run_with_its_defaults(config, optimizer, lr, tmp
         ("=0.5", ""),
     ],
 )
-def test_a_baseline_that_cannot_be_tried_is_said(default, said, tmp_path):
+def test_a_baseline_that_cannot_be_tried_is_said(default: str, said: str, tmp_path: Path) -> None:
     """`eps` stands for what the source gives no plain value of."""
     sweep_of(tmp_path, "", "mine.Mine", default)
     warnings = [str(each) for each in read_sweep(tmp_path / "sweep.yaml").warnings]

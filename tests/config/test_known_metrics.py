@@ -27,29 +27,31 @@ def read(tmp_path: Path, run: dict[str, object] | None = None, **words: object) 
         ("val_loss", "minimize", {}),
     ],
 )
-def test_the_name_alone_suffices(metric: str, direction: str, computed: dict[str, str], tmp_path: Path):
+def test_the_name_alone_suffices(
+    metric: str, direction: str, computed: dict[str, str], tmp_path: Path
+) -> None:
     sweep = read(tmp_path, metric=metric).sweep
     assert (sweep.metric, sweep.direction, sweep.run.metrics) == (metric, direction, computed)
 
 
-def test_so_it_does_among_several(tmp_path: Path):
+def test_so_it_does_among_several(tmp_path: Path) -> None:
     sweep = read(tmp_path, metrics=["f1", {"name": "parameters"}, {"name": "balanced_accuracy"}]).sweep
     assert [metric.direction for metric in sweep.metrics] == ["maximize", "minimize", "maximize"]
     assert set(sweep.run.metrics) == {"f1", "balanced_accuracy"}
 
 
 @pytest.mark.parametrize("word", ["checkpoint_config", "early_stopping_config"])
-def test_what_is_monitored_is_computed_too(word: str, tmp_path: Path):
+def test_what_is_monitored_is_computed_too(word: str, tmp_path: Path) -> None:
     run = read(tmp_path, {word: {"enabled": True, "monitor": "f1", "mode": "max"}}).sweep.run
     assert set(run.metrics) == {"f1"}
 
 
-def test_a_function_of_the_users_own_comes_before_the_known_one(tmp_path: Path):
+def test_a_function_of_the_users_own_comes_before_the_known_one(tmp_path: Path) -> None:
     mine = {"metrics": {"f1": "sklearn.metrics.f1_score"}}
     assert read(tmp_path, mine, metric="f1").sweep.run.metrics == mine["metrics"]
 
 
-def test_the_wrong_way_is_an_error(tmp_path: Path):
+def test_the_wrong_way_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match="roc_auc is better when higher; write 'direction: maximize'"):
         read(tmp_path, metric="roc_auc", direction="minimize")
 
@@ -65,7 +67,7 @@ def test_the_wrong_way_is_an_error(tmp_path: Path):
         ),
     ],
 )
-def test_one_of_the_other_task_is_an_error(metric: str, criterion: str, message: str, tmp_path: Path):
+def test_one_of_the_other_task_is_an_error(metric: str, criterion: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(SweepError) as caught:
         read(tmp_path, {"criterion": f"torch.nn.{criterion}"}, metric=metric)
     assert message in str(caught.value)

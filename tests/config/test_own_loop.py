@@ -1,5 +1,11 @@
 """A sweep that brings a training loop of its own."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from raysweep.config import SweepError, read_sweep
@@ -16,8 +22,8 @@ search_space:
 
 
 @pytest.fixture
-def file(tmp_path):
-    def write(loop):
+def file(tmp_path: Path) -> Callable[..., Any]:
+    def write(loop: str) -> Path:
         (tmp_path / "mine.py").write_text(loop, encoding="utf-8")
         (tmp_path / "own.yaml").write_text(SWEEP, encoding="utf-8")
         return tmp_path / "own.yaml"
@@ -25,7 +31,9 @@ def file(tmp_path):
     return write
 
 
-def test_a_loop_of_the_documented_shape_is_sound_and_its_configs_are_its_own(file):
+def test_a_loop_of_the_documented_shape_is_sound_and_its_configs_are_its_own(
+    file: Callable[..., Any],
+) -> None:
     """`net_config.anything` would be unknown to our net; what the loop makes of it nobody can say."""
     assert (
         read_sweep(file("def train(run, data, *, device, seed):\n    yield\n")).sweep.run.train
@@ -33,6 +41,6 @@ def test_a_loop_of_the_documented_shape_is_sound_and_its_configs_are_its_own(fil
     )
 
 
-def test_a_loop_that_needs_more_than_it_is_given_is_named(file):
+def test_a_loop_that_needs_more_than_it_is_given_is_named(file: Callable[..., Any]) -> None:
     with pytest.raises(SweepError, match=r"run\.train: .*'budget'"):
         read_sweep(file("def train(run, data, *, device, seed, budget):\n    yield\n"))

@@ -1,5 +1,9 @@
 """A small study to look at."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from raysweep.console.progress import Facts
@@ -8,12 +12,12 @@ from tests.console.small_study import ended, trained
 
 
 @pytest.fixture
-def facts():
+def facts() -> Facts:
     return Facts(name="digits", metric="val_loss", sign=1, epochs=10, wanted=4)
 
 
 @pytest.fixture
-def events():
+def events() -> list[Any]:
     """Four trials: one whole, one stopped at epoch 4, one running, one paused."""
     return [
         AttemptStarted(t=0.0, attempt=1, slots=2, trials=4),

@@ -1,8 +1,12 @@
 """Plain lines, where there is no terminal."""
 
+from __future__ import annotations
+
 import io
+from typing import Any
 
 from raysweep.console.lines import AT_ONCE, Lines
+from raysweep.console.progress import Facts
 from raysweep.study.journal.events import CheckpointFailed, TrialRecovered, TrialReopened
 from raysweep.study.journal.records import StudyRecord
 from tests.console.small_study import ended, trained
@@ -11,11 +15,13 @@ from tests.console.small_study import ended, trained
 class Clock:
     now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def lines_of(facts, events, clock=None, seconds=0.0):
+def lines_of(
+    facts: Facts, events: list[Any], clock: Any = None, seconds: float = 0.0
+) -> list[Any] | list[str]:
     stream, clock = io.StringIO(), clock or Clock()
     view = Lines(facts, StudyRecord(), stream=stream, clock=clock)
     for event in events:
@@ -25,25 +31,25 @@ def lines_of(facts, events, clock=None, seconds=0.0):
     return stream.getvalue().splitlines()
 
 
-def test_a_trial_that_ends_is_one_line_with_its_reason(facts, events):
+def test_a_trial_that_ends_is_one_line_with_its_reason(facts: Facts, events: list[Any]) -> None:
     assert lines_of(facts, events) == [
         "[1/4] trial 0 completed at epoch 10: val_loss 0.5  lr=0.1  (finished all 10 epochs)",
         "[2/4] trial 1 stopped at epoch 4: val_loss 2  lr=0.9  (rank 2 of 2 at rung 4)",
     ]
 
 
-def test_a_trial_that_is_reopened_is_counted_once(facts, events):
+def test_a_trial_that_is_reopened_is_counted_once(facts: Facts, events: list[Any]) -> None:
     again = TrialReopened(
         t=90.0, trial="00000", epoch=10, waits=False, reason="the study was given 20 epochs"
     )
     assert lines_of(facts, [*events, again, ended("00000", "completed")])[-1].startswith("[2/4] trial 0")
 
 
-def test_epochs_print_nothing(facts):
+def test_epochs_print_nothing(facts: Facts) -> None:
     assert lines_of(facts, trained("00000", [1.0] * 9)) == []
 
 
-def test_a_lost_worker_is_a_line_and_a_full_disk_is_one_line_however_often_it_refuses(facts):
+def test_a_lost_worker_is_a_line_and_a_full_disk_is_one_line_however_often_it_refuses(facts: Facts) -> None:
     full = CheckpointFailed(
         t=3.0, trial="00000", error="trial 00000 at epoch 2: no checkpoint could be written: full"
     )
@@ -54,13 +60,13 @@ def test_a_lost_worker_is_a_line_and_a_full_disk_is_one_line_however_often_it_re
     ]
 
 
-def test_ten_quiet_seconds_are_answered_with_how_far_the_study_is(facts):
+def test_ten_quiet_seconds_are_answered_with_how_far_the_study_is(facts: Facts) -> None:
     assert lines_of(facts, trained("00000", [1.0] * 5), seconds=10.0) == [
         "0/4 trials over, 1 running; best val_loss 1 (trial 0); 5 epochs run, 0 saved; 10 s elapsed"
     ]
 
 
-def test_many_ends_at_once_are_no_flood(facts):
+def test_many_ends_at_once_are_no_flood(facts: Facts) -> None:
     many = [
         event
         for number in range(AT_ONCE + 5)
@@ -71,9 +77,9 @@ def test_many_ends_at_once_are_no_flood(facts):
     assert shown[-1] == "... and 5 more trials ended"
 
 
-def test_a_reader_who_has_gone_does_not_end_the_sweep(facts, events):
+def test_a_reader_who_has_gone_does_not_end_the_sweep(facts: Facts, events: list[Any]) -> None:
     class Closed(io.StringIO):
-        def write(self, _text):
+        def write(self, _text: str) -> None:
             raise BrokenPipeError
 
     with Lines(facts, StudyRecord(), stream=Closed()) as view:
@@ -82,7 +88,7 @@ def test_a_reader_who_has_gone_does_not_end_the_sweep(facts, events):
     assert view.record.epochs == 19
 
 
-def test_what_came_last_is_shown_before_the_view_closes(facts, events):
+def test_what_came_last_is_shown_before_the_view_closes(facts: Facts, events: list[Any]) -> None:
     stream = io.StringIO()
     with Lines(facts, StudyRecord(), stream=stream) as view:
         for event in events:

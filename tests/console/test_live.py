@@ -1,24 +1,27 @@
 """The live screen."""
 
+from __future__ import annotations
+
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from raysweep.console.lines import Lines
 from raysweep.console.live import ROWS, Screen, picture, watch
-from raysweep.console.progress import progress
+from raysweep.console.progress import Facts, progress
 from raysweep.study.journal.records import StudyRecord, fold
 from tests.console.small_study import trained
 
 
-def shown(events, facts, **console):
+def shown(events: list[Any], facts: Facts, **console: Any) -> str:
     terminal = Console(file=io.StringIO(), width=100, **console)
     terminal.print(picture(progress(fold(events), facts, elapsed_s=19.0), facts))
     return terminal.file.getvalue()
 
 
-def test_the_screen_says_what_matters(events, facts):
+def test_the_screen_says_what_matters(events: list[Any], facts: Facts) -> None:
     """Trials by status, the incumbent with its parameters, what runs, epochs, time."""
     assert [line.rstrip() for line in shown(events, facts).splitlines()] == [
         "digits  2/4 trials over   19 s elapsed, about 9 s left",
@@ -30,14 +33,14 @@ def test_the_screen_says_what_matters(events, facts):
     ]
 
 
-def test_a_cluster_of_running_trials_fits_on_the_screen(facts):
+def test_a_cluster_of_running_trials_fits_on_the_screen(facts: Facts) -> None:
     events = [event for number in range(40) for event in trained(f"{number:05d}", [1.0])]
     text = shown(events, facts)
     assert f"{40 - ROWS} more" in text
     assert len(text.splitlines()) == ROWS + 6
 
 
-def test_no_color_is_honoured(events, facts, monkeypatch):
+def test_no_color_is_honoured(events: list[Any], facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
     """no-color.org: no colours; bold may stay."""
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[32m" not in shown(events, facts, force_terminal=True)
@@ -47,13 +50,15 @@ def test_no_color_is_honoured(events, facts, monkeypatch):
 
 
 @pytest.mark.parametrize(("terminal", "kind"), [(True, Screen), (False, Lines)])
-def test_plain_lines_where_there_is_no_terminal(terminal, kind, facts, monkeypatch):
+def test_plain_lines_where_there_is_no_terminal(
+    terminal: bool, kind: type[Any], facts: Facts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     console = Console(file=io.StringIO(), force_terminal=terminal)
     assert type(watch(facts, StudyRecord(), console)) is kind
 
 
-def test_the_last_picture_stays_on_the_screen(events, facts):
+def test_the_last_picture_stays_on_the_screen(events: list[Any], facts: Facts) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
     with Screen(facts, StudyRecord(), console=console) as view:
         for event in events:

@@ -1,7 +1,11 @@
 """`launch.py plan`, for human eyes."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 
@@ -26,13 +30,13 @@ PLAN = Plan(
 MONDAY = datetime(2024, 1, 1, 12, 0)
 
 
-def printed(show, *args) -> list[str]:
+def printed(show: Callable[..., Any], *args: Any) -> list[str]:
     console = Console(file=io.StringIO(), width=100)
     show(console, *args)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def test_a_plan_says_epochs_time_cost_and_what_was_assumed():
+def test_a_plan_says_epochs_time_cost_and_what_was_assumed() -> None:
     assert printed(print_plan, PLAN, "of digits", MONDAY) == [
         "trials           9, 2 at once",
         "                 epoch 1: 9",
@@ -49,7 +53,7 @@ def test_a_plan_says_epochs_time_cost_and_what_was_assumed():
     ]
 
 
-def test_a_plan_of_stages_has_a_line_for_each_stage():
+def test_a_plan_of_stages_has_a_line_for_each_stage() -> None:
     plan = StagedPlan({"explore": PLAN}, PLAN.epochs, PLAN.seconds, None, 30.0, ())
     assert printed(print_staged_plan, plan, "of digits", MONDAY) == [
         "explore          9 trials, 45 epochs, 1 min 00 s",
@@ -61,7 +65,7 @@ def test_a_plan_of_stages_has_a_line_for_each_stage():
     ]
 
 
-def test_what_some_hours_hold_ends_with_the_options_to_use_them():
+def test_what_some_hours_hold_ends_with_the_options_to_use_them() -> None:
     choice = Choice("schedulers.ASHA", 40, 27, 0.25)
     plan = Affordable(2.0, 30.0, (choice,), "optuna.samplers.TPESampler", "40 trials", ("trials=40",))
     assert printed(print_affordable, plan, "of digits") == [

@@ -1,17 +1,22 @@
 """`launch.py replay`, for human eyes."""
 
+from __future__ import annotations
+
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from raysweep.console.progress import Facts
 from raysweep.console.replay import AT_MOST, print_replay
+from raysweep.study.journal.records import StudyRecord
 from raysweep.study.results.counterfactual import StudyReplay
 from tests.console.small_study import ended, trained
 
 
 @pytest.fixture
-def record():
+def record() -> StudyRecord:
     from raysweep.study.journal.records import fold
 
     events = []
@@ -21,7 +26,7 @@ def record():
     return fold(events)
 
 
-def shown(record, facts, **changes):
+def shown(record: StudyRecord, facts: Facts, **changes: Any) -> list[str]:
     words = {
         "trial_scheduler": "schedulers.ASHA",
         "kwargs": {"grace_period": 2},
@@ -42,7 +47,7 @@ def shown(record, facts, **changes):
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def test_what_was_replayed_saved_and_lost(record, facts):
+def test_what_was_replayed_saved_and_lost(record: StudyRecord, facts: Facts) -> None:
     assert shown(record, facts) == [
         "replay           digits under schedulers.ASHA(grace_period=2), 2 at once",
         "curves           3 of 6 are complete and were replayed",
@@ -68,10 +73,15 @@ def test_what_was_replayed_saved_and_lost(record, facts):
         ),
     ],
 )
-def test_the_best_is_found_or_lost(changes, line, record, facts):
+def test_the_best_is_found_or_lost(
+    changes: dict[str, float | str] | dict[str, tuple[Any, ...] | None],
+    line: str,
+    record: StudyRecord,
+    facts: Facts,
+) -> None:
     assert line in shown(record, facts, **changes)
 
 
-def test_a_long_list_is_cut(record, facts):
+def test_a_long_list_is_cut(record: StudyRecord, facts: Facts) -> None:
     lines = shown(record, facts, stopped={f"{n:05d}": (1, "rung 1") for n in range(AT_MOST + 5)})
     assert lines[-1] == "                 and 5 more; --json has them all"

@@ -1,6 +1,9 @@
 """`launch.py status`, for human eyes."""
 
+from __future__ import annotations
+
 import io
+from pathlib import Path
 
 from rich.console import Console
 
@@ -13,7 +16,7 @@ from raysweep.study.journal.status_file import StatusFile
 from raysweep.study.storage.layout import StudyFolder
 
 
-def test_a_study_in_five_lines():
+def test_a_study_in_five_lines() -> None:
     status = {
         "study": "digits",
         "state": "interrupted",
@@ -34,13 +37,13 @@ def test_a_study_in_five_lines():
     ]
 
 
-def test_a_study_killed_before_its_first_trial_has_a_status_too():
+def test_a_study_killed_before_its_first_trial_has_a_status_too() -> None:
     console = Console(file=io.StringIO(), width=80)
     print_status(console, {"study": "digits", "state": "interrupted", "trials": {}, "best": None})
     assert "trials           0 of ?: none yet" in console.file.getvalue()
 
 
-def test_the_types_of_status_json_name_every_field_of_the_file(tmp_path):
+def test_the_types_of_status_json_name_every_field_of_the_file(tmp_path: Path) -> None:
     """A field that is written and has no type could not be read by any typed program."""
     record = StudyRecord()
     folder = StudyFolder(tmp_path / "digits")
@@ -48,7 +51,7 @@ def test_the_types_of_status_json_name_every_field_of_the_file(tmp_path):
     assert set(file.summary("running")) | {"stage", "stages"} == set(StudyStatus.__annotations__)
 
 
-def test_a_clusters_job_is_shown_with_the_last_line_of_its_output():
+def test_a_clusters_job_is_shown_with_the_last_line_of_its_output() -> None:
     console = Console(file=io.StringIO(), width=80)
     job = Job("raysubmit_1", "digits", "RUNNING", None, 0.0, "ada", "launch.py run digits.yaml")
     print_job(console, job, "3 of 8 trials", as_json=False)

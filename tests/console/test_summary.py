@@ -1,14 +1,18 @@
 """What is printed once a sweep is over."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from raysweep.console.progress import progress
+from raysweep.console.progress import Facts, progress
 from raysweep.console.rows import print_row
 from raysweep.console.summary import RESUMABLE, failures, print_places, print_summary
 from raysweep.study.journal.events import TrialEnded
@@ -19,20 +23,20 @@ from tests.console.small_study import ended, trained
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 
 
-def failed(trial, error):
+def failed(trial: str, error: str) -> list[Any]:
     return [
         *trained(trial, []),
         TrialEnded(t=0.0, trial=trial, outcome="failed", reason="it raised", error=error),
     ]
 
 
-def printed(show, *args):
+def printed(show: Callable[..., Any], *args: Any) -> list[str]:
     console = Console(file=io.StringIO(), width=60)
     show(console, *args)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-def test_the_winner_comes_first_with_its_parameters(events, facts):
+def test_the_winner_comes_first_with_its_parameters(events: list[Any], facts: Facts) -> None:
     record = fold(events)
     now = progress(record, facts, elapsed_s=75.0)
     assert printed(print_summary, facts, record, now, 0, "all trials ended") == [
@@ -45,7 +49,7 @@ def test_the_winner_comes_first_with_its_parameters(events, facts):
     ]
 
 
-def audited(trial, loss):
+def audited(trial: str, loss: float) -> list[Any]:
     events = trained(trial, [loss] * 10)
     events[3] = replace(events[3], reason="rung 2", code=ReasonCode.AUDITED)
     return [*events, ended(trial, "completed")]
@@ -67,7 +71,9 @@ def audited(trial, loss):
         ),
     ],
 )
-def test_an_audit_is_told_with_how_sure_it_is(losses, line, events, facts):
+def test_an_audit_is_told_with_how_sure_it_is(
+    losses: list[Any] | list[float], line: str, events: list[Any], facts: Facts
+) -> None:
     """In the fixture trial 0 finished at 0.5, and trial 1 was stopped at 4 of 10."""
     facts = replace(facts, audited=True)
     more = [event for n, loss in enumerate(losses) for event in audited(f"{10 + n:05d}", loss)]
@@ -78,7 +84,7 @@ def test_an_audit_is_told_with_how_sure_it_is(losses, line, events, facts):
     assert lines[5:7] == [f"audit            {line}", f"                 {spent}"]
 
 
-def test_equal_errors_are_one_line_with_the_first_trial_that_had_it():
+def test_equal_errors_are_one_line_with_the_first_trial_that_had_it() -> None:
     events = [
         *failed("00000", "Traceback ...\nValueError: bad lr"),
         *failed("00001", "Traceback ...\nOSError: no such file"),
@@ -91,7 +97,9 @@ def test_equal_errors_are_one_line_with_the_first_trial_that_had_it():
 
 
 @pytest.mark.parametrize("exit_code", [0, 4, 130])
-def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monkeypatch):
+def test_the_way_on_is_printed_only_where_there_is_one(
+    exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "digits"
     lines = printed(print_places, folder, folder / "best.yaml", exit_code)
@@ -100,7 +108,7 @@ def test_the_way_on_is_printed_only_where_there_is_one(exit_code, tmp_path, monk
     assert (f"what it taught   python {LAUNCH} report runs/digits" in lines) == (exit_code == 0)
 
 
-def test_a_retraining_is_not_to_be_reported_on(tmp_path):
+def test_a_retraining_is_not_to_be_reported_on(tmp_path: Path) -> None:
     """It ends in a table of its own."""
     (tmp_path / "study.json").touch()
     folder = tmp_path / "retrain"
@@ -117,7 +125,9 @@ def test_a_retraining_is_not_to_be_reported_on(tmp_path):
         (False, "run it again, with `--name ANOTHER`"),
     ],
 )
-def test_where_failures_ended_the_sweep_the_traceback_is_named(left, way, tmp_path, monkeypatch):
+def test_where_failures_ended_the_sweep_the_traceback_is_named(
+    left: bool, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """To resume a study whose trials have all failed would run nothing."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "my digits"
@@ -128,6 +138,6 @@ def test_where_failures_ended_the_sweep_the_traceback_is_named(left, way, tmp_pa
     ]
 
 
-def test_a_link_is_never_broken_over_lines():
+def test_a_link_is_never_broken_over_lines() -> None:
     """It is to be clicked, or copied."""
     assert len(printed(print_row, "MLflow", "http://" + "x" * 200)) == 1

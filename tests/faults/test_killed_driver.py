@@ -37,11 +37,11 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
-def test_every_epoch_is_there_once_with_the_uninterrupted_runs_loss_and_decision(study: Path):
+def test_every_epoch_is_there_once_with_the_uninterrupted_runs_loss_and_decision(study: Path) -> None:
     assert history(study / "runs/cut") == history(study / "runs/whole")
 
 
-def test_every_trial_ended_as_in_the_uninterrupted_run(study: Path):
+def test_every_trial_ended_as_in_the_uninterrupted_run(study: Path) -> None:
     cut, whole = (record(study / "runs" / name) for name in ("cut", "whole"))
     assert [(t.trial, t.outcome, t.config) for t in cut.trials.values()] == [
         (t.trial, t.outcome, t.config) for t in whole.trials.values()
@@ -49,12 +49,12 @@ def test_every_trial_ended_as_in_the_uninterrupted_run(study: Path):
     assert cut.attempts == 3
 
 
-def test_only_the_last_attempt_closed_in_good_order(study: Path):
+def test_only_the_last_attempt_closed_in_good_order(study: Path) -> None:
     closed = [event for event in events(study / "runs/cut") if isinstance(event, AttemptEnded)]
     assert [(event.attempt, event.exit_code) for event in closed] == [(3, 0)]
 
 
-def test_the_disk_holds_what_checkpoint_config_keeps_and_nothing_more(study: Path):
+def test_the_disk_holds_what_checkpoint_config_keeps_and_nothing_more(study: Path) -> None:
     """Each trial's best, and the last of who was completed; also of what a killed driver had not told yet."""
     for name in ("whole", "cut"):
         folder = study / "runs" / name
@@ -67,14 +67,14 @@ def test_the_disk_holds_what_checkpoint_config_keeps_and_nothing_more(study: Pat
         assert found == kept, name
 
 
-def test_optuna_has_every_trial_once_and_none_is_left_running(study: Path):
+def test_optuna_has_every_trial_once_and_none_is_left_running(study: Path) -> None:
     with sqlite3.connect(study / "runs/cut/optuna.db") as store:
         trials = store.execute("SELECT number, state FROM trials ORDER BY number").fetchall()
     assert [number for number, _ in trials] == list(range(6))
     assert {state for _, state in trials} <= {"COMPLETE", "PRUNED", "FAIL"}
 
 
-def test_mlflow_has_one_run_a_trial_each_epoch_once_and_none_is_left_running(study: Path):
+def test_mlflow_has_one_run_a_trial_each_epoch_once_and_none_is_left_running(study: Path) -> None:
     import mlflow
 
     client = mlflow.MlflowClient(store_of(study))

@@ -19,7 +19,7 @@ KILLS = 10
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
-def test_ten_kills_leave_the_history_of_an_uninterrupted_run(tmp_path: Path, name: str):
+def test_ten_kills_leave_the_history_of_an_uninterrupted_run(tmp_path: Path, name: str) -> None:
     write_two(tmp_path, name)
     draw = random.Random(f"{name}, many")
     whole = start(tmp_path, "run", "whole.yaml")

@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_a_server_that_comes_goes_and_is_slow_changes_no_result_and_sync_sends_the_rest(
     tmp_path: Path, server: Server
-):
+) -> None:
     """Two studies of one sweep: one meets a server that dies, one a slow one; then it is there and well."""
     for name in ("dies", "slow"):
         write_sweep(tmp_path, name, epochs=30)

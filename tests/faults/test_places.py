@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 NOBODY = 65534
 
 
-def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_path: Path):
+def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_path: Path) -> None:
     """Ctrl-C twice; the copy has its lock file and one torn checkpoint; the original is gone by then."""
     write_sweep(tmp_path, "sweep", trials=2, max_concurrent_trials=1, epochs=40)
     process = start(tmp_path, "run", "sweep.yaml")
@@ -53,7 +53,7 @@ def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_pa
     assert record(place).counts() == {"completed": 2}
 
 
-def test_a_folder_that_may_only_be_read_is_one_line_and_status_still_works(tmp_path: Path):
+def test_a_folder_that_may_only_be_read_is_one_line_and_status_still_works(tmp_path: Path) -> None:
     """As another user than root, whom no mode holds back."""
     write_sweep(tmp_path, "sweep")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as place:

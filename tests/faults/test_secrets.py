@@ -58,7 +58,7 @@ def holders(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("where", ["file", "option", "environment"])
 def test_a_password_is_sent_to_mlflow_and_stands_nowhere(
     tmp_path: Path, where: str, server: tuple[str, set[str]]
-):
+) -> None:
     host, seen = server
     address = f"http://ada:{SECRET}@{host}"
     words = {"tracking": {"uri": address}} if where == "file" else {}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from raysweep.preflight.check import PreflightFailed
 from raysweep.preflight.preflight import TrialSlots
 from raysweep.study.storage.layout import StudyFolder
 from tests.sound_sweep import Read
+from trainables.data import Data
 from trainables.dry_run_report import DryRunReport
 
 AUTO = ("resources_per_trial=auto",)
@@ -28,7 +30,9 @@ def place(
 ) -> TrialSlots:
     """A machine on which a trial takes so much memory, and an epoch `slows(n)` times as long beside n - 1."""
 
-    def rehearse(configs, data, *, gpu, at_once, limit_s):
+    def rehearse(
+        configs: list[dict[str, Any]], data: Data, *, gpu: float, at_once: int, limit_s: float
+    ) -> list[DryRunReport]:
         one = replace(RAN, epoch_s=slows(min(at_once, len(configs))), memory_mb=memory_mb)
         return [replace(one, gpu_mb=GPU_MB if gpu else 0.0) for _ in configs]
 
@@ -59,19 +63,21 @@ def in_turn(beside: int) -> float:
         ({"cpus": 16, "gpus": 2, "slows": free, "memory_mb": 5000}, 1, 0.125),  # eight cores for each
     ],
 )
-def test_a_trial_gets_what_lets_the_most_be_done(read: Read, words, cpu, gpu):
+def test_a_trial_gets_what_lets_the_most_be_done(
+    read: Read, words: dict[str, Callable[..., Any] | int], cpu: float, gpu: float
+) -> None:
     sweep, why = choose_resources(read(AUTO).sweep, place(**words))
     share = sweep.resources_per_trial
     assert (share.cpu, share.gpu, share.auto) == (cpu, gpu, False)
     assert f"{cpu:g} CPU" in why
 
 
-def test_what_no_machine_holds_is_refused(read: Read):
+def test_what_no_machine_holds_is_refused(read: Read) -> None:
     with pytest.raises(PreflightFailed, match="takes up to 1200 MiB, 900 are there: not one fits"):
         choose_resources(read(AUTO).sweep, place(cpus=2, slows=free, free_mb=900))
 
 
-def test_where_no_configuration_runs_nothing_is_chosen(read: Read):
+def test_where_no_configuration_runs_nothing_is_chosen(read: Read) -> None:
     broken = replace(
         place(cpus=2, slows=free),
         rehearse=lambda configs, *_, **__: [DryRunReport("failed", "E: x")] * len(configs),
@@ -80,7 +86,7 @@ def test_where_no_configuration_runs_nothing_is_chosen(read: Read):
         choose_resources(read(AUTO).sweep, broken)
 
 
-def test_what_the_file_says_itself_stays(read: Read):
+def test_what_the_file_says_itself_stays(read: Read) -> None:
     sweep = read(["resources_per_trial={cpu: 2}"]).sweep
     assert choose_resources(sweep, place(cpus=2, slows=free)) == (sweep, "")
 
@@ -93,13 +99,15 @@ def test_what_the_file_says_itself_stays(read: Read):
         ("atuo", "'atuo' is no share of a machine; write 'auto', or cpu and gpu"),
     ],
 )
-def test_auto_is_all_or_nothing(read: Read, word, message):
+def test_auto_is_all_or_nothing(read: Read, word: str, message: Any) -> None:
     with pytest.raises(SweepError, match=message):
         read([f"resources_per_trial={word}"])
 
 
 @pytest.mark.ray
-def test_a_run_records_what_it_chose_so_that_a_resume_uses_the_same(tmp_path: Path, monkeypatch, capsys):
+def test_a_run_records_what_it_chose_so_that_a_resume_uses_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Measured on this machine, resources and budget at once."""
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(

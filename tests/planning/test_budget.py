@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -48,41 +50,43 @@ def chosen(sweep: Sweep) -> Sweep:
         ("budget: {epochs: 2000}\ntrial_scheduler: schedulers.MedianStopping", 64, 27, "MedianStopping"),
     ],
 )
-def test_a_budget_fills_what_the_file_leaves_open(read_text: ReadText, words, trials, epochs, stopper):
+def test_a_budget_fills_what_the_file_leaves_open(
+    read_text: ReadText, words: str, trials: int, epochs: int, stopper: str
+) -> None:
     sweep = chosen(read_text(f"{words}\n{OPEN}").sweep)
     assert (sweep.trials, sweep.run.epochs) == (trials, epochs)
     assert sweep.trial_scheduler.name == f"schedulers.{stopper}"
     assert sweep.budget is None
 
 
-def test_nobody_is_told_of_few_trials_that_a_budget_will_choose(read_text: ReadText):
+def test_nobody_is_told_of_few_trials_that_a_budget_will_choose(read_text: ReadText) -> None:
     names = [one.name for one in advise(read_text("budget: {hours: 1}\n" + OPEN))]
     assert not [name for name in names if "trials" in name and "startup" not in name]
 
 
-def test_given_epochs_stay(read_text: ReadText):
+def test_given_epochs_stay(read_text: ReadText) -> None:
     sweep = chosen(read_text("budget: {epochs: 2000}\n" + OPEN.replace("run:", "run:\n  epochs: 20")).sweep)
     assert sweep.run.epochs == 20
 
 
-def test_hours_end_where_the_retraining_begins(read_text: ReadText):
+def test_hours_end_where_the_retraining_begins(read_text: ReadText) -> None:
     """15 trainings, two at once; the time of a sweep that took longer than planned is cut there."""
     found = fit_budget(read_text("budget: {hours: 1}\n" + OPEN).sweep, COSTS, ranked, "s.yaml")
     assert found.reserve > 8 * found.sweep.run.epochs
     assert found.sweep.time_budget_s == 3600 - found.reserve
 
 
-def test_the_user_s_own_limit_stays(read_text: ReadText):
+def test_the_user_s_own_limit_stays(read_text: ReadText) -> None:
     assert chosen(read_text("budget: {hours: 1}\ntime_budget_s: 60\n" + OPEN).sweep).time_budget_s == 60
 
 
-def test_given_trials_that_do_not_fit_are_run_and_said(read_text: ReadText):
+def test_given_trials_that_do_not_fit_are_run_and_said(read_text: ReadText) -> None:
     found = fit_budget(read_text("budget: {epochs: 100}\ntrials: 60\n" + OPEN).sweep, COSTS, ranked, "s")
     assert found.sweep.trials == 60
     assert "would fit, but `trials` is given" in found.why
 
 
-def test_a_budget_for_nothing_is_refused(read_text: ReadText):
+def test_a_budget_for_nothing_is_refused(read_text: ReadText) -> None:
     with pytest.raises(SweepError, match=r"s\.yaml: budget: budget of 0\.001 h hold no trial"):
         fit_budget(read_text("budget: {hours: 0.001}\n" + OPEN).sweep, COSTS, ranked, "s.yaml")
 
@@ -97,7 +101,9 @@ def test_a_budget_for_nothing_is_refused(read_text: ReadText):
         ("budget: {days: 1}", "days: unknown"),
     ],
 )
-def test_a_budget_that_says_nothing_is_an_error_in_its_line(read_text: ReadText, words, message):
+def test_a_budget_that_says_nothing_is_an_error_in_its_line(
+    read_text: ReadText, words: str, message: Any
+) -> None:
     with pytest.raises(SweepError, match=message) as caught:
         read_text(words + "\n" + OPEN.replace("run:", "run:\n  epochs: 20"))
     assert "well.yaml:" in str(caught.value)
@@ -107,7 +113,7 @@ def test_a_budget_that_says_nothing_is_an_error_in_its_line(read_text: ReadText,
 @given(st.integers(4, 20_000))
 @example(4)
 @example(20_000)
-def test_what_is_expected_to_run_never_exceeds_the_budget(epochs: int):
+def test_what_is_expected_to_run_never_exceeds_the_budget(epochs: int) -> None:
     """The retraining included; of curves whose order never changes."""
     sweep = read_sweep("sweeps/random.yaml", overrides=["run.epochs=3"]).sweep
     left = sweep.model_dump(mode="json") | {"budget": {"epochs": epochs}}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,13 +30,13 @@ def flat(trials: int, epochs: int, rng: np.random.Generator) -> list[list[float]
     return [[float(rank)] * epochs for rank in rng.permutation(trials)]
 
 
-def test_without_a_stopper_every_epoch_is_run(read: Read):
+def test_without_a_stopper_every_epoch_is_run(read: Read) -> None:
     found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
     assert (found.epochs.low, found.epochs.middle, found.epochs.high) == (200, 200, 200)
     assert found.rungs == {1: 10, 20: 10}
 
 
-def test_a_stopper_runs_less_and_says_who_gets_how_far(read: Read):
+def test_a_stopper_runs_less_and_says_who_gets_how_far(read: Read) -> None:
     """ASHA, grace 3, a third each: some of 60 end at 3 epochs, more at 9; the run is of 20."""
     found = plan(read([]).sweep, COSTS, flat)
     assert found.epochs.high < found.worst_epochs == 1200
@@ -42,13 +44,13 @@ def test_a_stopper_runs_less_and_says_who_gets_how_far(read: Read):
     assert list(found.rungs.values()) == sorted(found.rungs.values(), reverse=True)
 
 
-def test_a_population_trains_all_its_epochs():
+def test_a_population_trains_all_its_epochs() -> None:
     found = plan(read_sweep("sweeps/pbt.yaml").sweep, COSTS, flat)
     assert found.epochs.middle == found.worst_epochs
     assert "population" in found.notes[0]
 
 
-def test_time_and_cost_follow_from_epochs_and_slots(read: Read):
+def test_time_and_cost_follow_from_epochs_and_slots(read: Read) -> None:
     """10 trials of 20 seconds, two at once: 100 s, the start, and what each report costs."""
     found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
     assert found.seconds.middle == pytest.approx(100 + START_S, rel=0.03)
@@ -56,13 +58,15 @@ def test_time_and_cost_follow_from_epochs_and_slots(read: Read):
     assert found.cost.middle == pytest.approx(found.seconds.middle / 1000)
 
 
-def test_a_time_budget_ends_it(read: Read):
+def test_a_time_budget_ends_it(read: Read) -> None:
     found = plan(read([NO_STOPS, "time_budget_s=60"]).sweep, COSTS, flat)
     assert (found.seconds.high, found.worst_s) == (60, 60)
 
 
 @pytest.mark.parametrize(("enabled", "megabytes"), [("false", 2 * (10 + 4)), ("true", 2 * (20 + 8))])
-def test_disk_is_every_trial_s_last_checkpoint_and_the_newest_of_the_running(read: Read, enabled, megabytes):
+def test_disk_is_every_trial_s_last_checkpoint_and_the_newest_of_the_running(
+    read: Read, enabled: str, megabytes: int
+) -> None:
     sets = [NO_STOPS, "trials=10", f"run.checkpoint_config.enabled={enabled}"]
     assert plan(read(sets).sweep, COSTS, flat).disk_mb == megabytes
 
@@ -74,12 +78,14 @@ def test_disk_is_every_trial_s_last_checkpoint_and_the_newest_of_the_running(rea
         ("{name: schedulers.PBT, kwargs: {perturbation_interval: 2}}", 2 * (30 + 4)),
     ],
 )
-def test_who_waits_has_its_newest_on_disk_and_who_is_copied_one_more(read: Read, scheduler, megabytes):
+def test_who_waits_has_its_newest_on_disk_and_who_is_copied_one_more(
+    read: Read, scheduler: str, megabytes: int
+) -> None:
     found = plan(read(["trials=10", f"trial_scheduler={scheduler}"]).sweep, COSTS, flat)
     assert found.disk_mb == megabytes
 
 
-def test_an_audit_runs_some_of_what_would_be_stopped(read: Read):
+def test_an_audit_runs_some_of_what_would_be_stopped(read: Read) -> None:
     plain = plan(read([]).sweep, COSTS, flat)
     audited = plan(read(["trial_scheduler.kwargs.audit_fraction=0.5"]).sweep, COSTS, flat)
     halfway = (plain.epochs.middle + plain.worst_epochs) / 2
@@ -88,7 +94,7 @@ def test_an_audit_runs_some_of_what_would_be_stopped(read: Read):
 
 @settings(deadline=None, max_examples=12)
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 5))
-def test_a_plan_never_exceeds_the_worst_case(trials: int, epochs: int, slots: int):
+def test_a_plan_never_exceeds_the_worst_case(trials: int, epochs: int, slots: int) -> None:
     sweep = read_sweep(
         "sweeps/random.yaml", overrides=[f"trials={trials}", f"run.epochs={epochs}", NO_STOPS]
     ).sweep
@@ -97,7 +103,7 @@ def test_a_plan_never_exceeds_the_worst_case(trials: int, epochs: int, slots: in
     assert found.seconds.high <= found.worst_s * 1.001
 
 
-def test_more_hours_hold_more_trials_and_a_retraining(read: Read):
+def test_more_hours_hold_more_trials_and_a_retraining(read: Read) -> None:
     sweep = read([]).sweep
     short, long = (affordable(sweep, hours, COSTS, flat) for hours in (0.1, 1.0))
     assert short.retrain_s == long.retrain_s > 0
@@ -106,19 +112,19 @@ def test_more_hours_hold_more_trials_and_a_retraining(read: Read):
     ] * 2
 
 
-def test_hours_that_hold_too_few_ask_for_a_stopper(read: Read):
+def test_hours_that_hold_too_few_ask_for_a_stopper(read: Read) -> None:
     """A file without one is told the one that fits most."""
     found = affordable(read([NO_STOPS]).sweep, 0.2, COSTS, flat)
     assert "trial_scheduler=schedulers.ASHA" in found.sets
 
 
-def test_hours_shorter_than_the_retraining_hold_no_trial(read: Read):
+def test_hours_shorter_than_the_retraining_hold_no_trial(read: Read) -> None:
     found = affordable(read([]).sweep, 0.001, COSTS, flat)
     assert max(choice.trials for choice in found.choices) == 0
 
 
 @pytest.mark.parametrize(("zeal", "late"), [(0.0, 0.5), (0.5, 1 / 11), (1.0, 1 / 21)])
-def test_a_sampler_finds_the_better_ones_later(zeal: float, late: float):
+def test_a_sampler_finds_the_better_ones_later(zeal: float, late: float) -> None:
     """Of trial 30 after 10 at random: the best of zeal * 20, so at the quantile 1 / (zeal * 20 + 1)."""
     quantiles = []
     for seed in range(300):
@@ -129,7 +135,7 @@ def test_a_sampler_finds_the_better_ones_later(zeal: float, late: float):
     assert found == pytest.approx(late, abs=0.05)  # those found before are no longer there to be found
 
 
-def test_later_trials_of_a_sampler_that_learns_are_stopped_less(read: Read):
+def test_later_trials_of_a_sampler_that_learns_are_stopped_less(read: Read) -> None:
     learns, blind = (
         plan(read([f"sampler=optuna.samplers.{name}"]).sweep, COSTS, flat)
         for name in ("TPESampler", "RandomSampler")
@@ -146,11 +152,11 @@ def test_later_trials_of_a_sampler_that_learns_are_stopped_less(read: Read):
         ("{name: optuna.samplers.TPESampler, kwargs: {n_startup_trials: 25}}", 25),
     ],
 )
-def test_a_sampler_learns_after_its_start_up_if_at_all(read: Read, sampler, startup):
+def test_a_sampler_learns_after_its_start_up_if_at_all(read: Read, sampler: str, startup: int | None) -> None:
     assert startup_trials(read([f"sampler={sampler}"]).sweep) == startup
 
 
-def test_known_curves_are_stretched_to_the_new_run():
+def test_known_curves_are_stretched_to_the_new_run() -> None:
     draw = EarlierDraw([EarlierCurve((1.0, 0.5, 0.0), cut_off=False)])
     assert draw(2, 5, np.random.default_rng(0)) == [[1.0, 0.75, 0.5, 0.25, 0.0]] * 2
 
@@ -170,7 +176,7 @@ def stopped_half(curves: list[list[float]]) -> list[EarlierCurve]:
     ]
 
 
-def test_curves_that_were_cut_off_are_continued_about_to_their_ends():
+def test_curves_that_were_cut_off_are_continued_about_to_their_ends() -> None:
     curves = trained(60)
     draw = EarlierDraw(stopped_half(curves))
     drawn = [curve for seed in range(5) for curve in draw(60, 27, np.random.default_rng(seed))]
@@ -181,7 +187,7 @@ def test_curves_that_were_cut_off_are_continued_about_to_their_ends():
     assert ends == pytest.approx(np.quantile([curve[-1] for curve in curves], (0.1, 0.5, 0.9)), rel=0.15)
 
 
-def test_a_plan_by_cut_off_curves_is_that_by_the_whole_ones(read: Read):
+def test_a_plan_by_cut_off_curves_is_that_by_the_whole_ones(read: Read) -> None:
     """Of a study whose worse half was stopped, not of one that had only good trials."""
     asha = "trial_scheduler={name: schedulers.ASHA, kwargs: {reduction_factor: 3}}"
     sweep = read(["trials=40", "run.epochs=27", "sampler=optuna.samplers.RandomSampler", asha]).sweep
@@ -196,7 +202,7 @@ def test_a_plan_by_cut_off_curves_is_that_by_the_whole_ones(read: Read):
     assert biased < 0.8 * truth
 
 
-def test_an_earlier_study_s_order_is_kept_about():
+def test_an_earlier_study_s_order_is_kept_about() -> None:
     curves = [EarlierCurve((float(number),) * 3, cut_off=False) for number in range(100)]
     drawn = EarlierDraw(curves)(100, 3, np.random.default_rng(0))
     first, last = drawn[:20], drawn[-20:]
@@ -213,7 +219,7 @@ def told(*trials: tuple[str, list[float]]) -> StudyRecord:
     return fold(events, "last")
 
 
-def test_of_an_earlier_study_all_curves_count_but_those_of_failed_trials():
+def test_of_an_earlier_study_all_curves_count_but_those_of_failed_trials() -> None:
     whole = [("completed", [0.5, 0.4, 0.3])] * 3
     others = [("stopped", [0.9]), ("diverged", [0.8]), ("failed", [0.7]), ("infeasible", [0.6])]
     found = earlier_curves(told(*whole, *others))
@@ -225,23 +231,27 @@ def test_of_an_earlier_study_all_curves_count_but_those_of_failed_trials():
 @pytest.mark.parametrize(
     ("finished", "stopped", "count"), [(0, 5, 0), (2, 5, 0), (3, 5, 8), (1, 0, 1), (0, 0, 0)]
 )
-def test_too_few_finished_trials_leave_the_plan_to_the_prior(finished: int, stopped: int, count: int):
+def test_too_few_finished_trials_leave_the_plan_to_the_prior(finished: int, stopped: int, count: int) -> None:
     trials = [("completed", [0.5, 0.4])] * finished + [("stopped", [0.9])] * stopped
     assert len(earlier_curves(told(*trials))) == count
 
 
-def test_the_same_seed_plans_the_same(read: Read):
+def test_the_same_seed_plans_the_same(read: Read) -> None:
     sweep = read([]).sweep
     assert plan(sweep, COSTS, prior_curves) == plan(sweep, COSTS, prior_curves)
 
 
 @pytest.mark.parametrize("more", [[], ["--hours", "8"]])
-def test_the_command_answers_programs(capsys, more):
+def test_the_command_answers_programs(
+    capsys: pytest.CaptureFixture[str], more: list[Any] | list[str]
+) -> None:
     assert launch.main(["plan", "sweeps/asha.yaml", "--epoch-s", "0.5", "--json", *more]) == 0
     assert "assumed" in json.loads(capsys.readouterr().out)
 
 
-def test_the_command_plans_by_an_earlier_study_s_stopped_trials_too(capsys, tmp_path):
+def test_the_command_plans_by_an_earlier_study_s_stopped_trials_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     told_study = stories.write(tmp_path, stories.some_trials(12))
     command = ["plan", "sweeps/asha.yaml", "--like", str(told_study.path), "--epoch-s", "0.5", "--json"]
     assert launch.main(command) == 0
@@ -252,6 +262,6 @@ def test_the_command_plans_by_an_earlier_study_s_stopped_trials_too(capsys, tmp_
 
 
 @pytest.mark.parametrize("more", [["--price", "2"], ["--hours", "8"]])
-def test_the_command_answers_people(capsys, more):
+def test_the_command_answers_people(capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
     assert launch.main(["plan", "sweeps/asha.yaml", "--epoch-s", "0.5", *more]) == 0
     assert "assumed" in capsys.readouterr().out

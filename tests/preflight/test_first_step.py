@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,7 +56,9 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (with_nothing_to_learn, "preflight: target: is constant in the training rows"),
     ],
 )
-def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(written: Path, capsys, spoilt, message):
+def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(
+    written: Path, capsys: pytest.CaptureFixture[str], spoilt: Callable[..., Any], message: Any
+) -> None:
     rows = spoilt(np.random.default_rng(0).normal(size=(400, 2)))
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
     (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))
@@ -66,7 +70,7 @@ def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(written: Path, c
     assert not ray.is_initialized()
 
 
-def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path):
+def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path) -> None:
     y = np.array([0, 1] * 200)
     y[7] = 2
     rows = np.column_stack([np.random.default_rng(0).normal(size=400), y])
@@ -82,7 +86,7 @@ def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path):
     ]
 
 
-def test_an_average_of_weights_that_lags_is_said(written: Path):
+def test_an_average_of_weights_that_lags_is_said(written: Path) -> None:
     """How long a run is in steps is known once its data are there."""
     text = SWEEP.format(name="lags", run="data: trainables.data.load_synthetic\n  data_config: {rows: 400}")
     (written / "s.yaml").write_text(text.replace("torch.optim.AdamW", "pytorch_optimizer.SPlus"))
@@ -97,7 +101,7 @@ def test_an_average_of_weights_that_lags_is_said(written: Path):
     ]
 
 
-def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path):
+def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path) -> None:
     rows = with_nothing_to_learn(np.random.default_rng(0).normal(size=(40, 2)))
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
     (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))
@@ -106,7 +110,7 @@ def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path):
     assert len(data.x_train) == 24
 
 
-def test_the_first_step_is_the_default_s_and_measures_no_costs():
+def test_the_first_step_is_the_default_s_and_measures_no_costs() -> None:
     """A latency takes seconds to measure."""
     sweep = read_sweep("sweeps/pareto.yaml").sweep
     first = first_step_config(sweep)
@@ -115,7 +119,9 @@ def test_the_first_step_is_the_default_s_and_measures_no_costs():
 
 
 @pytest.mark.ray
-def test_a_net_that_cannot_learn_ends_a_run_before_its_first_epoch(written: Path, capsys):
+def test_a_net_that_cannot_learn_ends_a_run_before_its_first_epoch(
+    written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = "data: trainables.data.load_diabetes\n  net: tests.trainables.samples.Detached"
     (written / "s.yaml").write_text(SWEEP.format(name="detached", run=run))
     assert launch.main(["run", "s.yaml", "--local"]) == 3

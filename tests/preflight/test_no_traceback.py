@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -43,14 +44,18 @@ def answer(command: str, name: str, changes: list[tuple[str, int, str]]) -> int:
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
-def test_a_mutated_file_is_planned_or_answered_in_lines(name: str, changes):
+def test_a_mutated_file_is_planned_or_answered_in_lines(
+    name: str, changes: list[tuple[str, int, str]]
+) -> None:
     assert answer("plan", name, changes) in ANSWERS
 
 
 @pytest.mark.parametrize("command", REHEARSALS)
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
-def test_a_mutated_file_is_rehearsed_or_answered_in_lines(command: str, name: str, changes):
+def test_a_mutated_file_is_rehearsed_or_answered_in_lines(
+    command: str, name: str, changes: list[tuple[str, int, str]]
+) -> None:
     assert answer(command, name, changes) in ANSWERS
 
 
@@ -59,11 +64,11 @@ def test_a_mutated_file_is_rehearsed_or_answered_in_lines(command: str, name: st
 @pytest.mark.parametrize("command", REHEARSALS)
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
-def test_many_mutated_files_are_rehearsed_or_answered_in_lines(command: str, name: str, changes):
+def test_many_mutated_files_are_rehearsed_or_answered_in_lines(command: str, name: str, changes: Any) -> None:
     assert answer(command, name, changes) in ANSWERS
 
 
-def test_more_than_can_be_replayed_is_said(tmp_path: Path, capsys):
+def test_more_than_can_be_replayed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "many.yaml"
     file.write_text(BROKEN.format(data="trainables.data.load_digits", words="{}"))
     assert launch.main(["plan", str(file), "--epoch-s", "0.1", "--set", "trials=1000000000"]) == 2
@@ -74,8 +79,8 @@ def test_more_than_can_be_replayed_is_said(tmp_path: Path, capsys):
     "command", ["plan", "preflight", "lr-range", "check --data", "run", "run --no-preflight"]
 )
 def test_a_data_function_that_raises_is_a_line_that_names_its_own(
-    tmp_path: Path, monkeypatch, capsys, command
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("raising.py").write_text("def load():\n    raise KeyError('age')\n")
     Path("broken.yaml").write_text(BROKEN.format(data="raising.load", words="{}"))

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,33 +74,35 @@ def rows(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         ("smallest batch", {"batch_size": 8, "net_config.layers": 2}),
     ],
 )
-def test_a_corner_is_the_default_with_what_it_is_about_at_its_end(read: Read, corner, ends):
+def test_a_corner_is_the_default_with_what_it_is_about_at_its_end(
+    read: Read, corner: str, ends: dict[str, float] | dict[str, int]
+) -> None:
     sweep = read((*SPACE, "run.batch_size=128", "run.net_config.nodes=64")).sweep
     config = probe_configs(sweep)[corner]
     assert {key: pytest.approx(config[key]) for key in ends} == ends
 
 
-def test_five_random_configurations_are_the_seed_s_own_and_differ(read: Read):
+def test_five_random_configurations_are_the_seed_s_own_and_differ(read: Read) -> None:
     first, again, other_seed = (probe_configs(read((*SPACE, f"seed={seed}")).sweep) for seed in (1, 1, 2))
     drawn = [config for name, config in first.items() if name.startswith("random")]
     assert first == again != other_seed
     assert len({json.dumps(config) for config in drawn}) == 5
 
 
-def test_every_searched_optimizer_is_tried_with_a_range_of_its_own():
+def test_every_searched_optimizer_is_tried_with_a_range_of_its_own() -> None:
     """A class that cannot be built would else be met by some trial of the night."""
     sweep = read_sweep("sweeps/conditional.yaml").sweep
     tried = {config["optimizer"] for name, config in probe_configs(sweep).items() if "random" not in name}
     assert tried == set(sweep.search_space["optimizer"].domain.choices)
 
 
-def test_without_a_search_space_the_run_itself_is_tried(tmp_path):
+def test_without_a_search_space_the_run_itself_is_tried(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text(WELL.partition("search_space")[0])
     assert probe_configs(read_sweep(file).sweep) == {"default": {}}
 
 
-def test_sizes_are_summed_over_layers():
+def test_sizes_are_summed_over_layers() -> None:
     assert size([64, [32, 4]]) == 100
 
 
@@ -122,7 +125,9 @@ def test_sizes_are_summed_over_layers():
         ({"default": replace(RAN, restored=True)}, []),
     ],
 )
-def test_what_would_lose_a_night_is_a_problem(rehearsals, problems):
+def test_what_would_lose_a_night_is_a_problem(
+    rehearsals: dict[str, DryRunReport], problems: list[Any] | list[str]
+) -> None:
     assert said(rehearsals, PROBLEM) == problems
 
 
@@ -130,7 +135,9 @@ def test_what_would_lose_a_night_is_a_problem(rehearsals, problems):
     ("odd", "name"),
     [({"unreached": ("head.weight",), "tensors": 2}, "gradients"), ({"doubt": "odd"}, "outputs")],
 )
-def test_what_may_be_meant_so_is_noted_once(odd, name):
+def test_what_may_be_meant_so_is_noted_once(
+    odd: dict[str, int | tuple[str, ...]] | dict[str, str], name: str
+) -> None:
     assert said(random_ones(other(1, **odd), other(2, **odd)), NOTE) == [name]
 
 
@@ -142,23 +149,23 @@ def test_what_may_be_meant_so_is_noted_once(odd, name):
         (DryRunReport("diverged", "loss is nan"), []),
     ],
 )
-def test_a_corner_that_trains_as_the_default_does_is_a_problem(corner, message):
+def test_a_corner_that_trains_as_the_default_does_is_a_problem(corner: DryRunReport, message: Any) -> None:
     """As every lr below OneCycleLR with a max_lr of its own."""
     configs = {"default": {"lr": 0.1, "x": 1}, "highest lr": {"lr": 1.0, "x": 1}}
     found = _corners_alike(configs, {"default": RAN, "highest lr": corner})
     assert [(check.state, check.message) for check in found] == [(PROBLEM, text) for text in message]
 
 
-def test_a_slow_configuration_is_noted():
+def test_a_slow_configuration_is_noted() -> None:
     assert said(random_ones(other(1), DryRunReport("slow", "long")), NOTE) == ["random 2"]
 
 
-def test_a_preflight_without_problems_lets_the_sweep_run():
+def test_a_preflight_without_problems_lets_the_sweep_run() -> None:
     checks = tuple(judged(random_ones(other(1), other(2))))
     Preflight(checks, {}, {}, None, "").require()
 
 
-def test_a_preflight_with_a_problem_says_which():
+def test_a_preflight_with_a_problem_says_which() -> None:
     checks = tuple(judged({"default": DryRunReport("failed", "RunError: net")}))
     with pytest.raises(PreflightFailed, match=r"^preflight: default: failed: RunError: net$"):
         Preflight(checks, {}, {}, None, "").require()
@@ -191,7 +198,7 @@ X, Y = rows()
         (data_of(X, Y), replace(FACTS, val_in_train=10), "leak", PROBLEM),
     ],
 )
-def test_data_are_looked_at(data, facts, name, state):
+def test_data_are_looked_at(data: Data, facts: DataFacts, name: str, state: str) -> None:
     assert (name, state) in [(check.name, check.state) for check in data_checks(data, facts)]
 
 
@@ -205,7 +212,9 @@ def test_data_are_looked_at(data, facts, name, state):
         (18_000, 1, 0.3333, 3),
     ],
 )
-def test_a_gpu_is_shared_by_as_many_as_its_memory_holds(memory_mb, gpus, share, slots):
+def test_a_gpu_is_shared_by_as_many_as_its_memory_holds(
+    memory_mb: int, gpus: int, share: float, slots: int
+) -> None:
     fit = fit_gpu(memory_mb, 80_000, gpus)
     assert (fit.gpu, fit.slots) == (share, slots)
 
@@ -214,11 +223,11 @@ def test_a_gpu_is_shared_by_as_many_as_its_memory_holds(memory_mb, gpus, share, 
     ("available", "slots", "sets"),
     [(4096, 2, ""), (1000, 4, "max_concurrent_trials=2"), (300, 4, "")],
 )
-def test_memory_limits_how_many_run_at_once(available, slots, sets):
+def test_memory_limits_how_many_run_at_once(available: int, slots: int, sets: str) -> None:
     assert fit_cpu(400, available).sets(None, slots) == sets
 
 
-def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read):
+def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read) -> None:
     """One real rehearsal of each: whatever the configuration does, it is an outcome."""
     from trainables.data import load
 
@@ -240,7 +249,9 @@ def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read):
     assert "norm is None" in failed.reason
 
 
-def test_the_command_answers_with_exit_code_3(tmp_path: Path, monkeypatch, capsys):
+def test_the_command_answers_with_exit_code_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Bad data end it before any process is begun."""
     file = tmp_path / "bad.yaml"
     file.write_text(
@@ -255,6 +266,6 @@ def test_the_command_answers_with_exit_code_3(tmp_path: Path, monkeypatch, capsy
     assert "target" in [check["name"] for check in seen["checks"] if check["state"] == "problem"]
 
 
-def test_a_rehearsal_may_take_no_more_memory_than_is_free():
+def test_a_rehearsal_may_take_no_more_memory_than_is_free() -> None:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < available_memory_mb() * 2**20 < total

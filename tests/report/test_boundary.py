@@ -1,18 +1,25 @@
 """Advice on edges: by the mass of the top k, on the parameter's own scale."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raysweep.report.boundary import edge_p_value, edges, extend_line, further, is_near
+from raysweep.report.subject import Subject
 from schedulers.space import Categorical, Float, Int
 from tests.report import stories
 
 LR = stories.LR
 
 
-def study(tmp_path, rates):
+def study(tmp_path: Path, rates: list[float]) -> Subject:
     """Trials ranked in the order of their learning rates as listed."""
     events = []
     for number, lr in enumerate(rates):
@@ -30,11 +37,15 @@ def study(tmp_path, rates):
         ([3e-2, 4e-2, 5e-2, 3e-2, 4e-2, 5e-2, 4e-2, 4e-2, 4e-2, 4e-2], []),  # near nought on a linear scale
     ],
 )
-def test_the_top_k_must_crowd_at_an_edge(tmp_path, rates, crowded):
+def test_the_top_k_must_crowd_at_an_edge(
+    tmp_path: Path, rates: list[float], crowded: list[Any] | list[bool]
+) -> None:
     assert [edge.crowded for edge in edges(study(tmp_path, rates))] == crowded
 
 
-def greedy_search(rng, trials, loss):
+def greedy_search(
+    rng: np.random.Generator, trials: int, loss: Callable[..., Any]
+) -> tuple[list[bool], list[float]]:
     """Half of the proposals anywhere, half beside the best so far: near the edge or not, and their losses."""
     near, losses = [], []
     for trial in range(trials):
@@ -46,7 +57,7 @@ def greedy_search(rng, trials, loss):
     return near, losses
 
 
-def test_a_sampler_that_crowds_on_noise_raises_no_alarm_beyond_its_level():
+def test_a_sampler_that_crowds_on_noise_raises_no_alarm_beyond_its_level() -> None:
     """Of such searches a tenth would look crowded to a test that takes proposals for even draws."""
     alarms = sum(
         edge_p_value(*greedy_search(np.random.default_rng(seed), 50, lambda _there, rng: rng.normal())) < 0.05
@@ -55,7 +66,7 @@ def test_a_sampler_that_crowds_on_noise_raises_no_alarm_beyond_its_level():
     assert 20 <= alarms <= 70  # 5 % of 1,000, with 95 % confidence 37 to 64; conservative at the tail
 
 
-def test_an_edge_that_is_good_is_seen_by_the_same_sampler():
+def test_an_edge_that_is_good_is_seen_by_the_same_sampler() -> None:
     seen = sum(
         edge_p_value(
             *greedy_search(np.random.default_rng(seed), 50, lambda there, rng: rng.normal() - 2 * there)
@@ -67,12 +78,12 @@ def test_an_edge_that_is_good_is_seen_by_the_same_sampler():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-50, 50)), min_size=2, max_size=30))
-def test_only_the_order_of_losses_counts(rows):
+def test_only_the_order_of_losses_counts(rows: list[tuple[bool, int]]) -> None:
     near, losses = zip(*rows, strict=True)
     assert edge_p_value(near, losses) == edge_p_value(near, [loss**3 for loss in losses])
 
 
-def test_the_line_widens_the_range_by_a_decade(tmp_path):
+def test_the_line_widens_the_range_by_a_decade(tmp_path: Path) -> None:
     subject = study(tmp_path, [1.2e-3, 1.1e-3, 1.3e-3, 1e-3, 1.05e-3, 2e-2, 0.1, 0.1, 0.2, 0.3])
     assert extend_line(subject, edges(subject)) == (
         f"python launch.py extend {subject.folder} --trials +5 --set search_space.{LR}.min=0.0001"
@@ -96,7 +107,7 @@ def test_the_line_widens_the_range_by_a_decade(tmp_path):
         (Categorical(("small", "large"), ordered=True), True, None),
     ],
 )
-def test_what_lies_beyond_an_edge(domain, upper, beyond):
+def test_what_lies_beyond_an_edge(domain: Any, upper: bool, beyond: float | None) -> None:
     assert further(domain, upper) == beyond
 
 
@@ -109,5 +120,7 @@ def test_what_lies_beyond_an_edge(domain, upper, beyond):
         (Int(1, 6), 5, True, False),
     ],
 )
-def test_near_is_measured_on_the_parameters_own_scale(domain, value, upper, near):
+def test_near_is_measured_on_the_parameters_own_scale(
+    domain: Float | Int, value: float, upper: bool, near: bool
+) -> None:
     assert is_near(domain, value, upper) is near

@@ -1,7 +1,11 @@
 """Sweeps side by side: best at equal budget, intervals, agreement, and what is refused."""
 
+from __future__ import annotations
+
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from raysweep.report.compare_sections import sections, write
 from raysweep.report.equal_budget import Obstacle, Procedure
 from raysweep.report.errors import CannotReport, NothingFound
 from raysweep.report.retrained_comparison import compare_retrained
+from raysweep.report.subject import Subject
 from raysweep.report.trajectory import Trajectory, at_budget, precedence, resampled, trajectory, within
 from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.results.finalize import VERSION as RETRAINED_VERSION
@@ -26,7 +31,13 @@ WHERE = {LR: 0.03, LAYERS: 3}
 RANDOM = {"sampler": "optuna.samplers.RandomSampler", "trial_scheduler": "schedulers.FIFO"}
 
 
-def study(root, losses, rates=None, epochs=4, **words):
+def study(
+    root: Path,
+    losses: list[Any] | list[float],
+    rates: list[float] | None = None,
+    epochs: int = 4,
+    **words: Any,
+) -> Subject:
     """A study of sampled trials with these final losses; the same learning rates unless given."""
     events = []
     for number, loss in enumerate(losses):
@@ -36,11 +47,11 @@ def study(root, losses, rates=None, epochs=4, **words):
     return stories.subject(root, events, stories.sweep(**words))
 
 
-def spread(low, high, count=30):
+def spread(low: float, high: float, count: int = 30) -> list[Any]:
     return list(np.random.default_rng(1).permutation(np.linspace(low, high, count)))
 
 
-def sweeps(root, bests, **words):
+def sweeps(root: Path, bests: list[float], **words: Any) -> list[Subject]:
     """Sweeps of one method, each with its seed, by their best losses."""
     return [
         study(root / str(seed), [0.9, best, 0.8], seed=seed, **words)
@@ -48,7 +59,7 @@ def sweeps(root, bests, **words):
     ]
 
 
-def test_a_clear_lead_of_random_search_is_told(tmp_path):
+def test_a_clear_lead_of_random_search_is_told(tmp_path: Path) -> None:
     good = study(tmp_path / "a", spread(0.1, 0.2), **RANDOM)
     bad = study(tmp_path / "b", spread(0.5, 0.9), **RANDOM)
     (duel,) = compare([[good], [bad]]).duels
@@ -59,7 +70,7 @@ def test_a_clear_lead_of_random_search_is_told(tmp_path):
     assert duel.lead == pytest.approx(0.4)
 
 
-def test_two_random_searches_alike_are_not_distinguishable(tmp_path):
+def test_two_random_searches_alike_are_not_distinguishable(tmp_path: Path) -> None:
     """Not even where the best of the one is a little better than that of the other."""
     one = study(tmp_path / "a", spread(0.100, 0.9), **RANDOM)
     other = study(tmp_path / "b", spread(0.102, 0.9), **RANDOM)
@@ -79,7 +90,7 @@ def test_two_random_searches_alike_are_not_distinguishable(tmp_path):
         RANDOM | {"stop": {"no_improvement": {"trials": 5}}},
     ],
 )
-def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path, words):
+def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path: Path, words: Any) -> None:
     good = study(tmp_path / "a", spread(0.1, 0.2), **words)
     bad = study(tmp_path / "b", spread(0.5, 0.9), **words)
     found = compare([[good], [bad]])
@@ -90,7 +101,7 @@ def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path, words)
     assert "compare A1 A2 A3 A4 -- B1 B2 B3 B4" in found.how_to_test
 
 
-def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path):
+def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path: Path) -> None:
     """The baseline of the first is best of all; of what was drawn, the second's are all better."""
     events = curves.trial(0, [0.3, 0.01], source="baseline")
     for number in range(1, 10):
@@ -110,7 +121,9 @@ def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path):
         ([0.10, 0.12, 0.14, 0.16], [0.11, 0.13, 0.15, 0.17], 48 / 70, ""),
     ],
 )
-def test_several_sweeps_a_side_are_tested_by_rank(tmp_path, one, other, p, better):
+def test_several_sweeps_a_side_are_tested_by_rank(
+    tmp_path: Path, one: list[float], other: list[float], p: float, better: str
+) -> None:
     found = compare([sweeps(tmp_path / "a", one), sweeps(tmp_path / "b", other)])
     (duel,) = found.duels
     assert (duel.one, duel.other, duel.procedure) == ("A", "B", Procedure.RANK_TEST)
@@ -121,7 +134,7 @@ def test_several_sweeps_a_side_are_tested_by_rank(tmp_path, one, other, p, bette
     assert (found.agreements, found.how_to_test) == ((), "")
 
 
-def test_sides_too_small_for_a_test_are_told_how_many_would_do(tmp_path):
+def test_sides_too_small_for_a_test_are_told_how_many_would_do(tmp_path: Path) -> None:
     one, other = sweeps(tmp_path / "a", [0.10, 0.11, 0.12]), sweeps(tmp_path / "b", [0.2, 0.3, 0.4])
     (duel,) = compare([one, other]).duels
     assert duel.better == ""
@@ -133,7 +146,7 @@ def test_sides_too_small_for_a_test_are_told_how_many_would_do(tmp_path):
     assert duel.confidence == pytest.approx(0.9)
 
 
-def test_sweeps_of_one_side_with_the_same_seed_are_not_tested(tmp_path):
+def test_sweeps_of_one_side_with_the_same_seed_are_not_tested(tmp_path: Path) -> None:
     one, other = sweeps(tmp_path / "a", [0.1, 0.11]), sweeps(tmp_path / "b", [0.2, 0.3])
     twin = study(tmp_path / "c", [0.9, 0.1, 0.8], seed=1)
     (duel,) = compare([[*one, twin], other]).duels
@@ -141,7 +154,7 @@ def test_sweeps_of_one_side_with_the_same_seed_are_not_tested(tmp_path):
     assert f"{one[0].folder} and {twin.folder} of one side have the same seed" in duel.verdict
 
 
-def test_the_budget_of_several_sweeps_is_the_least_that_any_has_run(tmp_path):
+def test_the_budget_of_several_sweeps_is_the_least_that_any_has_run(tmp_path: Path) -> None:
     """The best of the longer sweep came later, and does not count."""
     long = study(tmp_path / "long", [0.9, 0.8, 0.7, 0.1], seed=9)
     (duel,) = compare([[long], sweeps(tmp_path / "b", [0.2, 0.3])]).duels
@@ -149,13 +162,13 @@ def test_the_budget_of_several_sweeps_is_the_least_that_any_has_run(tmp_path):
     assert duel.values == ((0.7,), (0.2, 0.3))
 
 
-def test_all_pairs_of_three_share_the_level(tmp_path):
+def test_all_pairs_of_three_share_the_level(tmp_path: Path) -> None:
     duels = compare([[each] for each in sweeps(tmp_path / "a", [0.1, 0.2, 0.3])]).duels
     assert [duel.level for duel in duels] == pytest.approx([0.05 / 3] * 3)
 
 
-def test_other_data_are_not_compared(tmp_path):
-    def trained_on(fingerprint, root):
+def test_other_data_are_not_compared(tmp_path: Path) -> None:
+    def trained_on(fingerprint: str, root: Path) -> Subject:
         begun = AttemptStarted(
             t=0.0, attempt=1, slots=2, trials=1, provenance={"data_fingerprint": fingerprint}
         )
@@ -166,7 +179,7 @@ def test_other_data_are_not_compared(tmp_path):
     assert (duel.obstacle, duel.better, found.retrained) == (Obstacle.OTHER_DATA, "", ())
 
 
-def retraining(*candidates):
+def retraining(*candidates: Any) -> dict[str, Any]:
     """What `retrain.json` says of candidates by their values over seeds, the winner first."""
     standings = [
         {"name": str(place), "what": f"trial {place}", "seeds": dict(zip("123456", values, strict=False))}
@@ -175,13 +188,13 @@ def retraining(*candidates):
     return {"version": RETRAINED_VERSION, "standings": standings, "winner": "0"}
 
 
-def retrained(subject, *candidates):
+def retrained(subject: Subject, *candidates: Any) -> None:
     """Give a study a retraining."""
     (subject.folder / "retrain").mkdir()
     write_json(subject.folder / "retrain/retrain.json", "retraining", retraining(*candidates))
 
 
-def test_retrained_winners_are_compared_by_welchs_t_over_their_seeds(tmp_path):
+def test_retrained_winners_are_compared_by_welchs_t_over_their_seeds(tmp_path: Path) -> None:
     one, other = study(tmp_path / "a", [0.1, 0.2]), study(tmp_path / "b", [0.3, 0.4])
     retrained(one, [0.10, 0.12, 0.11], [0.13, 0.16, 0.15])
     retrained(other, [0.20, 0.22, 0.24])
@@ -194,7 +207,9 @@ def test_retrained_winners_are_compared_by_welchs_t_over_their_seeds(tmp_path):
 
 
 @pytest.mark.parametrize("others", [[], [[0.2]], [[0.1, 0.1]]])
-def test_without_seeds_that_differ_winners_are_not_compared(tmp_path, others):
+def test_without_seeds_that_differ_winners_are_not_compared(
+    tmp_path: Path, others: list[Any] | list[list[float]]
+) -> None:
     one, other = study(tmp_path / "a", [0.1, 0.2]), study(tmp_path / "b", [0.3, 0.4])
     retrained(one, [0.1, 0.1])
     if others:
@@ -203,7 +218,9 @@ def test_without_seeds_that_differ_winners_are_not_compared(tmp_path, others):
 
 
 @pytest.mark.parametrize("candidates", [(1, 1), (3, 3), (4, 1)])
-def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(tmp_path, monkeypatch, candidates):
+def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candidates: tuple[int, int]
+) -> None:
     """At most, though each was chosen by the seeds that it is judged by."""
     rng, wrong = np.random.default_rng(0), 0
     one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1])
@@ -219,7 +236,7 @@ def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(tmp_path, m
 
 
 @pytest.mark.parametrize("counts", [(10, 10), (30, 10), (8, 40)])
-def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts):
+def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts: tuple[int, int]) -> None:
     """At most: the test is exact, and its steps are coarse."""
     rng, wrong = np.random.default_rng(0), 0
     for _ in range(2000):
@@ -229,10 +246,10 @@ def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts):
     assert wrong / 2000 <= 0.06
 
 
-def test_a_lead_below_seed_noise_is_none(tmp_path):
+def test_a_lead_below_seed_noise_is_none(tmp_path: Path) -> None:
     """All trials of the first are better; yet two trainings differ by more."""
 
-    def rough(root, end):
+    def rough(root: Path, end: float) -> Subject:
         events = []
         for number in range(20):
             tail = [end + 0.2 * (epoch % 2) for epoch in range(5)]
@@ -244,7 +261,7 @@ def test_a_lead_below_seed_noise_is_none(tmp_path):
     assert "two trainings by" in duel.verdict
 
 
-def test_budgets_are_made_equal_in_epochs(tmp_path):
+def test_budgets_are_made_equal_in_epochs(tmp_path: Path) -> None:
     """The longer study's winner came after the budget of the shorter: it does not count."""
     short = study(tmp_path / "a", [0.5] * 10)
     long = study(tmp_path / "b", [0.6] * 10 + [0.1])
@@ -252,7 +269,7 @@ def test_budgets_are_made_equal_in_epochs(tmp_path):
     assert (duel.epochs, duel.values, duel.medians) == (40, ((0.5,), (0.6,)), ((0.5,), (0.6,)))
 
 
-def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path):
+def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path: Path) -> None:
     """What each has run and found, and what both had when the lesser budget was spent."""
     one = stories.subject(tmp_path / "a")
     other = stories.subject(tmp_path / "b", stories.some_trials(9))
@@ -270,7 +287,7 @@ def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path):
     ]
 
 
-def ends(journal):
+def ends(journal: Path) -> list[tuple[int, float]]:
     """(epochs, last loss) of each trial in the order of their ends; infinite if it was not completed."""
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
     curves = {line["trial"]: [] for line in lines if line["event"] == "trial_created"}
@@ -284,12 +301,12 @@ def ends(journal):
     ]
 
 
-def best_after(trials, budget):
+def best_after(trials: list[tuple[int, float]], budget: int) -> float:
     spent = np.cumsum([epochs for epochs, _ in trials])
     return min(loss for (_, loss), total in zip(trials, spent, strict=True) if total <= budget)
 
 
-def test_maximised_values_stay_in_the_users_direction(tmp_path):
+def test_maximised_values_stay_in_the_users_direction(tmp_path: Path) -> None:
     words = {"metric": "val_loss", "direction": "maximize", "metrics": None, **RANDOM}
     good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **words)
     bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **words)
@@ -302,24 +319,24 @@ def test_maximised_values_stay_in_the_users_direction(tmp_path):
 
 
 @pytest.mark.parametrize(("budget", "best"), [(3, math.inf), (4, 0.5), (9, 0.5), (10, 0.4), (100, 0.3)])
-def test_a_trial_counts_once_its_epochs_are_spent(budget, best):
+def test_a_trial_counts_once_its_epochs_are_spent(budget: int, best: float) -> None:
     seen = np.array([[0.5, 0.4, 0.3]]), np.array([[4.0, 10.0, 12.0]])
     assert at_budget(*seen, budget)[0] == best
 
 
-def test_before_a_budgets_first_trial_there_is_nothing():
+def test_before_a_budgets_first_trial_there_is_nothing() -> None:
     seen = within(Trajectory(np.array([0.3, 0.1]), np.array([4.0, 4.0])), 3.0)
     best, spent = resampled(seen, 0)
     assert np.isinf(at_budget(best, spent, 3.0)).all()
 
 
-def test_resampled_orders_spend_and_gain_step_by_step():
+def test_resampled_orders_spend_and_gain_step_by_step() -> None:
     best, spent = resampled(Trajectory(np.array([0.3, math.inf, 0.1]), np.array([4.0, 1.0, 4.0])), 0)
     assert (np.diff(best[np.isfinite(best).all(axis=1)], axis=1) <= 0).all()
     assert (np.diff(spent, axis=1) > 0).all()
 
 
-def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path):
+def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path: Path) -> None:
     events = curves.trial(0, [0.5] * 4) + curves.trial(1, [0.1] * 2, outcome="stopped")
     seen = trajectory(stories.subject(tmp_path, events))
     assert list(seen.losses) == [0.5, math.inf]
@@ -334,24 +351,26 @@ def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path):
         ({"objective": "best"}, "objective"),
     ],
 )
-def test_studies_judged_by_different_things_are_refused(tmp_path, words, named):
+def test_studies_judged_by_different_things_are_refused(
+    tmp_path: Path, words: dict[str, list[dict[str, Any]]] | dict[str, str], named: str
+) -> None:
     one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1], **words)
     with pytest.raises(CannotReport, match=f"has {named} "):
         compare([[one], [other]])
 
 
-def test_one_study_is_no_comparison(tmp_path):
+def test_one_study_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(CannotReport, match="two studies or more"):
         compare([[study(tmp_path, [0.1])]])
 
 
-def test_a_study_is_not_held_against_itself(tmp_path):
+def test_a_study_is_not_held_against_itself(tmp_path: Path) -> None:
     subject = study(tmp_path, [0.1])
     with pytest.raises(CannotReport, match="named twice"):
         compare([[subject], [subject]])
 
 
-def test_a_study_without_a_result_is_named(tmp_path):
+def test_a_study_without_a_result_is_named(tmp_path: Path) -> None:
     with pytest.raises(NothingFound, match="told: no trial has a result"):
         compare([[study(tmp_path / "a", [0.1])], [stories.subject(tmp_path / "b", [])]])
 
@@ -364,7 +383,9 @@ def test_a_study_without_a_result_is_named(tmp_path):
         ([0.03, *[0.5] * 9], [0.03, *[0.9] * 9], False),  # the same draw: not independent
     ],
 )
-def test_independent_searches_agree_on_a_winner(tmp_path, one, other, agree):
+def test_independent_searches_agree_on_a_winner(
+    tmp_path: Path, one: list[float], other: list[float], agree: bool
+) -> None:
     losses = [0.1 + 0.01 * number for number in range(10)]
     subjects = study(tmp_path / "a", losses, one), study(tmp_path / "b", losses, other)
     found = agreement("a", "b", *subjects)
@@ -372,7 +393,7 @@ def test_independent_searches_agree_on_a_winner(tmp_path, one, other, agree):
     assert ("not independent" in found.sentence) is (one[0] == other[0])
 
 
-def test_the_nearest_configuration_and_its_rank_are_named(tmp_path):
+def test_the_nearest_configuration_and_its_rank_are_named(tmp_path: Path) -> None:
     one = study(tmp_path / "a", [0.1, 0.2], [0.03, 0.5])
     other = study(tmp_path / "b", [0.4, 0.1, 0.3], [0.032, 0.9, 0.8])
     number, gap, rank = agreement("a", "b", one, other).nearest
@@ -380,7 +401,7 @@ def test_the_nearest_configuration_and_its_rank_are_named(tmp_path):
     assert gap < 0.05
 
 
-def test_ranges_are_joined_and_unlike_parameters_left_out():
+def test_ranges_are_joined_and_unlike_parameters_left_out() -> None:
     one = {"lr": Float(1e-3, 1e-1, log=True), "layers": Int(1, 4), "x": Float(0.0, 1.0), "f": Float(1, 1)}
     other = {
         "lr": Float(1e-2, 1.0, log=True),
@@ -391,7 +412,7 @@ def test_ranges_are_joined_and_unlike_parameters_left_out():
     assert common(one, other) == {"lr": Float(1e-3, 1.0, log=True), "layers": Float(1.0, 8.0)}
 
 
-def test_distances_are_shares_of_the_space():
+def test_distances_are_shares_of_the_space() -> None:
     domains = {"x": Float(0.0, 2.0), "net": Categorical(("a", "b", "c"))}
     points = in_unit(domains, [{"x": 0.0, "net": "a"}, {"x": 2.0, "net": "b"}, {"x": 0.0}])
     apart = distances(points, points, np.array([False, True]))
@@ -399,7 +420,7 @@ def test_distances_are_shares_of_the_space():
     assert apart == pytest.approx(apart.T)
 
 
-def test_all_forms_say_the_same(tmp_path):
+def test_all_forms_say_the_same(tmp_path: Path) -> None:
     one, other = study(tmp_path / "a", spread(0.1, 0.2)), study(tmp_path / "b", spread(0.5, 0.9))
     retrained(one, [0.1, 0.12])
     retrained(other, [0.3, 0.32])
@@ -416,7 +437,9 @@ def test_all_forms_say_the_same(tmp_path):
     }
 
 
-def test_the_command_takes_sides_apart_at_two_dashes(tmp_path, capsys):
+def test_the_command_takes_sides_apart_at_two_dashes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     one, other = sweeps(tmp_path / "a", [0.1, 0.2]), sweeps(tmp_path / "b", [0.3, 0.4])
     words = [*(str(each.folder) for each in one), "--", *(str(each.folder) for each in other)]
     assert main(["compare", *words, "--json"]) == 0
@@ -427,7 +450,9 @@ def test_the_command_takes_sides_apart_at_two_dashes(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_the_command_prints_json_and_refuses_in_one_line(tmp_path, capsys):
+def test_the_command_prints_json_and_refuses_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     good, bad = study(tmp_path / "a", [0.1, 0.2]), study(tmp_path / "b", [0.3, 0.4], objective="best")
     alike = study(tmp_path / "c", [0.3, 0.4])
     assert main(["compare", str(good.folder), str(alike.folder), "--json"]) == 0

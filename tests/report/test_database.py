@@ -1,7 +1,11 @@
 """A file of Optuna's, or of the training template's, as a report sees it."""
 
+from __future__ import annotations
+
 import math
 import sqlite3
+from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -28,7 +32,7 @@ search_space:
 
 
 @pytest.fixture
-def database(tmp_path):
+def database(tmp_path: Path) -> tuple[Path, Any]:
     """Eight trials as the template leaves them: every fourth pruned, one failed."""
     path = tmp_path / "MyProject_Opt.db"
     storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
@@ -37,7 +41,7 @@ def database(tmp_path):
             study_name="MyProject_HPO", storage=storage, sampler=optuna.samplers.RandomSampler(seed=3)
         )
 
-    def objective(trial):
+    def objective(trial: Any) -> float:
         lr = trial.suggest_float("optimizer_config_lr", 1e-3, 1.0, log=True)
         layers = trial.suggest_int("net_config_layers", 3, 6)
         trial.set_user_attr("group_name", f"MLP[{trial.number}]")
@@ -56,7 +60,7 @@ def database(tmp_path):
     return path, study
 
 
-def test_the_numbers_are_those_of_the_database(database, tmp_path):
+def test_the_numbers_are_those_of_the_database(database: tuple[Path, Any], tmp_path: Path) -> None:
     path, _ = database
     found = report(of_database(path, tmp_path / "hpo.yaml"), 5)
     rows = sqlite3.connect(path)
@@ -69,26 +73,28 @@ def test_the_numbers_are_those_of_the_database(database, tmp_path):
     assert found.tables.best.group == f"MLP[{found.tables.best.number}]"
 
 
-def test_the_optimize_config_gives_names_ranges_and_the_rule(database, tmp_path):
+def test_the_optimize_config_gives_names_ranges_and_the_rule(
+    database: tuple[Path, Any], tmp_path: Path
+) -> None:
     subject = of_database(database[0], tmp_path / "hpo.yaml")
     assert set(subject.parameters) == {"net_config.layers", "optimizer_config.lr"}
     assert (subject.metric, subject.scheduler.name) == ("val_loss", "schedulers.ClassicPFL")
     assert set(subject.config(subject.trials[0])) == set(subject.parameters)
 
 
-def test_without_it_the_ranges_are_those_that_optuna_was_told(database):
+def test_without_it_the_ranges_are_those_that_optuna_was_told(database: tuple[Path, Any]) -> None:
     subject = of_database(database[0], None)
     assert set(subject.parameters) == {"net_config_layers", "optimizer_config_lr"}
 
 
-def test_reading_does_not_write(database):
+def test_reading_does_not_write(database: tuple[Path, Any]) -> None:
     path, _ = database
     before = path.read_bytes()
     report(of_database(path, None), 5)
     assert path.read_bytes() == before
 
 
-def of_the_template(path):
+def of_the_template(path: Path) -> Any:
     """Thirty trials as the template really leaves them.
 
     Its pruner keeps what it is told to itself, so that Optuna has no curve, of pruned trials neither; a
@@ -101,7 +107,7 @@ def of_the_template(path):
             sampler=optuna.samplers.RandomSampler(seed=5),
         )
 
-        def objective(trial):
+        def objective(trial: Any) -> float:
             layers = trial.suggest_int("net_config_layers", 3, 6, step=1)
             lr = trial.suggest_float("optimizer_config_lr", 1e-3, 1.0, log=True)
             group = f"MLP_n_64_l_{layers}_SP_l_{lr:.4e}_EHLRS_t_10_u_250[{trial.number}]"
@@ -118,7 +124,7 @@ def of_the_template(path):
     return study
 
 
-def test_the_numbers_are_those_of_the_templates_own_report(tmp_path):
+def test_the_numbers_are_those_of_the_templates_own_report(tmp_path: Path) -> None:
     """Trials, best, group name and top five as its `hpo-report` takes them from Optuna.
 
     But for the training that came to NaN: it counts as completed there, and as diverged here; and for
@@ -137,13 +143,13 @@ def test_the_numbers_are_those_of_the_templates_own_report(tmp_path):
     assert [(row.number, row.value) for row in found.tables.top] == [(t.number, t.value) for t in top[:5]]
 
 
-def test_a_mend_names_the_templates_two_files(tmp_path):
+def test_a_mend_names_the_templates_two_files(tmp_path: Path) -> None:
     of_the_template(tmp_path / "MyProject_Opt.db")
     subject = of_database(tmp_path / "MyProject_Opt.db", tmp_path / "hpo.yaml")
     assert subject.rerun == f"python launch.py RUN.yaml --optimize-config {tmp_path / 'hpo.yaml'}"
 
 
-def test_pruned_trials_without_a_curve_stay_pruned(tmp_path):
+def test_pruned_trials_without_a_curve_stay_pruned(tmp_path: Path) -> None:
     of_the_template(tmp_path / "MyProject_Opt.db")
     subject = of_database(tmp_path / "MyProject_Opt.db", None)
     pruned = [trial for trial in as_study(subject).trials if trial.state.name == "PRUNED"]
@@ -151,7 +157,7 @@ def test_pruned_trials_without_a_curve_stay_pruned(tmp_path):
     assert subject.scheduler.name == "its pruner"
 
 
-def test_a_journal_is_read_like_a_database_and_not_written(tmp_path):
+def test_a_journal_is_read_like_a_database_and_not_written(tmp_path: Path) -> None:
     path = tmp_path / "journal.log"
     storage = JournalStorage(JournalFileBackend(str(path)))
     with quiet():
@@ -164,14 +170,14 @@ def test_a_journal_is_read_like_a_database_and_not_written(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_several_metrics_keep_their_names_and_their_front(tmp_path):
+def test_several_metrics_keep_their_names_and_their_front(tmp_path: Path) -> None:
     path = tmp_path / "several.db"
     with quiet():
         study = optuna.create_study(
             study_name="told", storage=f"sqlite:///{path}", directions=["minimize", "maximize"]
         )
 
-        def both(trial):
+        def both(trial: Any) -> tuple[float, float]:
             x = trial.suggest_float("x", 0.0, 1.0)
             return x, x - trial.suggest_float("waste", 0.0, 1.0)
 
@@ -194,13 +200,13 @@ def test_several_metrics_keep_their_names_and_their_front(tmp_path):
         b'{"op_code"} is no line of Optuna\'s\n' * 3,
     ],
 )
-def test_what_is_no_database_of_optunas_is_said_in_words(tmp_path, content):
+def test_what_is_no_database_of_optunas_is_said_in_words(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.db"
     path.write_bytes(content)
     with pytest.raises(CannotReport, match=r"no (database|journal) of Optuna's"):
         of_database(path, None)
 
 
-def test_a_study_that_is_not_there_is_named_with_those_that_are(database):
+def test_a_study_that_is_not_there_is_named_with_those_that_are(database: tuple[Path, Any]) -> None:
     with pytest.raises(CannotReport, match="holds no study 'other'; it has MyProject_HPO"):
         of_database(database[0], None, "other")

@@ -1,6 +1,10 @@
 """For each rule a study that raises it and a near miss that does not."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +15,9 @@ from raysweep.report.tables import tables
 from tests.report import stories
 
 
-def raised(tmp_path, losses, rates=None, first="sampler"):
+def raised(
+    tmp_path: Path, losses: list[float], rates: list[float] | None = None, first: str = "sampler"
+) -> set[Any] | set[str]:
     events = []
     for number, loss in enumerate(losses):
         chosen = stories.config(number) | ({stories.LR: rates[number]} if rates else {})
@@ -29,7 +35,7 @@ def raised(tmp_path, losses, rates=None, first="sampler"):
         ([0.500, 0.501, 0.5005, 0.502], False),  # four may be alike by chance
     ],
 )
-def test_all_trials_alike_within_half_a_percent(tmp_path, losses, there):
+def test_all_trials_alike_within_half_a_percent(tmp_path: Path, losses: list[float], there: bool) -> None:
     assert ("all_alike" in raised(tmp_path, losses)) is there
 
 
@@ -42,7 +48,7 @@ def test_all_trials_alike_within_half_a_percent(tmp_path, losses, there):
         ([0.2, 0.3, 0.4], "sampler", False),
     ],
 )
-def test_the_baseline_beats_the_search(tmp_path, losses, first, there):
+def test_the_baseline_beats_the_search(tmp_path: Path, losses: list[float], first: str, there: bool) -> None:
     assert ("baseline_wins" in raised(tmp_path, losses, first=first)) is there
 
 
@@ -53,12 +59,12 @@ def test_the_baseline_beats_the_search(tmp_path, losses, first, there):
         ([1e-3] + [0.05] * 9, False),
     ],
 )
-def test_the_best_crowd_at_an_edge(tmp_path, rates, there):
+def test_the_best_crowd_at_an_edge(tmp_path: Path, rates: list[float], there: bool) -> None:
     losses = [0.1 + 0.1 * number for number in range(10)]
     assert ("best_at_an_edge" in raised(tmp_path, losses, rates)) is there
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_every_finding_is_explained_on_the_reports_page(rule):
+def test_every_finding_is_explained_on_the_reports_page(rule: Callable[..., Any]) -> None:
     page = Path(__file__).parents[2] / "docs" / "report.md"
     assert f"| `{rule.__name__}` |" in page.read_text(encoding="utf-8")

@@ -1,28 +1,35 @@
 """Findings about stopping, the space and the search: a study that raises each, and a near miss."""
 
+from __future__ import annotations
+
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raysweep.config.sweep import SEED_KEY
 from raysweep.report.findings import findings
-from raysweep.report.findings.evidence import Evidence
+from raysweep.report.findings.evidence import Evidence, Finding
 from raysweep.report.importance import Importance, Share
 from raysweep.report.noise import noise_of
 from raysweep.report.tables import tables
+from raysweep.study.journal.events import TrialCreated
 from raysweep.study.storage.files import write_json
 from tests.report import curves, stories
 
 LR, LAYERS = stories.LR, stories.LAYERS
 
 
-def found(tmp_path, events, importance=None, **words):
+def found(
+    tmp_path: Path, events: list[TrialCreated] | list[Any], importance: Importance | None = None, **words: Any
+) -> dict[str, Finding] | dict[str, Any]:
     subject = stories.subject(tmp_path, events, stories.sweep(**words))
     seen = Evidence(subject, tables(subject, 10), (), importance or Importance(), noise_of(subject))
     return {finding.name: finding for finding in findings(seen)}
 
 
-def outcomes(completed, stopped):
+def outcomes(completed: int, stopped: int) -> list[Any]:
     events = []
     for number in range(completed + stopped):
         stop = {"outcome": "stopped", "epochs": 2, "reason": "worse"} if number >= completed else {}
@@ -30,7 +37,7 @@ def outcomes(completed, stopped):
     return events
 
 
-def rule(name, **kwargs):
+def rule(name: str, **kwargs: Any) -> dict[str, dict[str, dict[str, Any] | str]]:
     return {"trial_scheduler": {"name": f"schedulers.{name}", "kwargs": kwargs}}
 
 
@@ -55,13 +62,17 @@ STOPPING = ("stops_too_many", "stopper_never_acts", "stopper_always_acts")
     ],
 )
 def test_the_stopped_share_is_held_against_the_rules_design(
-    tmp_path, scheduler, completed, stopped, expected
-):
+    tmp_path: Path,
+    scheduler: dict[str, dict[str, dict[str, Any] | str]],
+    completed: int,
+    stopped: int,
+    expected: dict[str, Any] | dict[str, str],
+) -> None:
     seen = found(tmp_path, outcomes(completed, stopped), **scheduler)
     assert {name: seen[name].severity for name in STOPPING if name in seen} == expected
 
 
-def test_a_milder_rule_is_the_mend(tmp_path):
+def test_a_milder_rule_is_the_mend(tmp_path: Path) -> None:
     seen = found(tmp_path, outcomes(3, 17), **rule("ClassicPFL", top_k=5))
     assert seen["stops_too_many"].fix.endswith("--set trial_scheduler.kwargs.top_k=10")
 
@@ -75,7 +86,9 @@ def test_a_milder_rule_is_the_mend(tmp_path):
         ([0.001, 0.002, 0.003, 0.4, 0.5, 0.6], [0.01, 0.02, 0.03], False),  # so clean a cut is chance
     ],
 )
-def test_everything_diverges_above_a_learning_rate(tmp_path, died, lived, there):
+def test_everything_diverges_above_a_learning_rate(
+    tmp_path: Path, died: list[float], lived: list[float], there: bool
+) -> None:
     events = []
     for number, rate in enumerate([*died, *lived]):
         bad = {"outcome": "diverged", "epochs": 1} if number < len(died) else {}
@@ -90,7 +103,9 @@ def test_everything_diverges_above_a_learning_rate(tmp_path, died, lived, there)
     ("fanova", "caution", "there"),
     [(0.71, "", True), (0.70, "", False), (0.9, "too few trials to say", False)],
 )
-def test_one_parameter_explains_more_than_seven_tenths(tmp_path, fanova, caution, there):
+def test_one_parameter_explains_more_than_seven_tenths(
+    tmp_path: Path, fanova: float, caution: str, there: bool
+) -> None:
     shares = tuple(
         Share(name, share, share - 0.1, share + 0.1, share, 0.0, 1.0)
         for name, share in ((LR, fanova), (LAYERS, 1 - fanova))
@@ -103,7 +118,7 @@ def test_one_parameter_explains_more_than_seven_tenths(tmp_path, fanova, caution
     ("count", "layers", "there"),
     [(20, [3] * 5, True), (19, [3] * 5, False), (20, [3, 3, 3, 3, 4], False)],
 )
-def test_the_best_agree_on_a_value(tmp_path, count, layers, there):
+def test_the_best_agree_on_a_value(tmp_path: Path, count: int, layers: list[int], there: bool) -> None:
     events = []
     for number in range(count):
         chosen = stories.config(number, layers[number] if number < len(layers) else None)
@@ -124,7 +139,7 @@ def test_the_best_agree_on_a_value(tmp_path, count, layers, there):
         ([0.5 * 0.9980**step for step in range(30)], None),
     ],
 )
-def test_a_search_that_has_settled(tmp_path, losses, severity):
+def test_a_search_that_has_settled(tmp_path: Path, losses: list[float], severity: str | None) -> None:
     events = [
         event
         for number, loss in enumerate(losses)
@@ -134,7 +149,7 @@ def test_a_search_that_has_settled(tmp_path, losses, severity):
     assert (seen and seen.severity) == severity
 
 
-def test_trials_that_waited_and_ended_together_say_nothing_of_the_order(tmp_path):
+def test_trials_that_waited_and_ended_together_say_nothing_of_the_order(tmp_path: Path) -> None:
     """A rule that pauses ends the losers at the close, after the best, whenever they were asked for."""
     trials = [stories.trial(n, 0.1 if n == 45 else 0.5, stories.config(n)) for n in range(50)]
     asked = [events[0] for events in trials]
@@ -142,7 +157,7 @@ def test_trials_that_waited_and_ended_together_say_nothing_of_the_order(tmp_path
     assert "search_has_settled" not in found(tmp_path, events)
 
 
-def replicated(lead):
+def replicated(lead: float) -> list[Any]:
     """A winner and a rival by `lead`, and one configuration under two seeds, 0.02 apart."""
     events = stories.trial(0, 0.1, stories.config(0)) + stories.trial(1, 0.1 + lead, stories.config(1))
     for number, loss in ((2, 0.50), (3, 0.52)):
@@ -151,7 +166,7 @@ def replicated(lead):
 
 
 @pytest.mark.parametrize(("lead", "there"), [(0.019, True), (0.021, False)])
-def test_a_lead_below_what_seeds_make_is_luck(tmp_path, lead, there):
+def test_a_lead_below_what_seeds_make_is_luck(tmp_path: Path, lead: float, there: bool) -> None:
     """Two results 0.02 apart: s = 0.0141, and two results differ by s times the root of 2."""
     seen = found(tmp_path, replicated(lead))
     assert ("winner_within_noise" in seen) is there
@@ -162,7 +177,7 @@ def test_a_lead_below_what_seeds_make_is_luck(tmp_path, lead, there):
         )
 
 
-def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path):
+def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path: Path) -> None:
     subject = stories.subject(tmp_path, replicated(0.1))
     (subject.folder / "retrain").mkdir()
     told = {"version": 1, "standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}]}
@@ -171,7 +186,7 @@ def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path):
 
 
 @pytest.mark.parametrize(("wobble", "there"), [(0.02, True), (0.0001, False)])
-def test_without_seeds_the_last_epochs_hint_at_the_noise(tmp_path, wobble, there):
+def test_without_seeds_the_last_epochs_hint_at_the_noise(tmp_path: Path, wobble: float, there: bool) -> None:
     events = []
     for number, end in enumerate((0.10, 0.11, 0.12)):
         events += curves.trial(number, [0.5, *(end + wobble * (epoch % 2) for epoch in range(5)), end])

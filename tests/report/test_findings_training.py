@@ -1,13 +1,17 @@
 """Findings from learning curves: for each rule a study that raises it and a near miss that does not."""
 
+from __future__ import annotations
+
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raysweep.report.findings import findings
-from raysweep.report.findings.evidence import Evidence
+from raysweep.report.findings.evidence import Evidence, Finding
 from raysweep.report.findings.training import by_halfway, spikes, still_falling
 from raysweep.report.importance import Importance
 from raysweep.report.tables import tables
@@ -22,7 +26,7 @@ SPIKY = [0.5 + (0.3 if epoch % 3 == 2 else 0.0) - 0.02 * epoch for epoch in rang
 WAVY = [0.5 + (0.03 if epoch % 3 == 2 else 0.0) - 0.02 * epoch for epoch in range(EPOCHS)]
 
 
-def found(tmp_path, events, **words):
+def found(tmp_path: Path, events: list[Any], **words: Any) -> dict[str, Finding] | dict[str, Any]:
     run = stories.sweep().run.model_dump(mode="json") | {"epochs": EPOCHS} | words.pop("run", {})
     wanted = stories.sweep(run=run, **words)
     subject = stories.subject(tmp_path, events, wanted)
@@ -30,7 +34,7 @@ def found(tmp_path, events, **words):
     return {finding.name: finding for finding in findings(seen)}
 
 
-def alike(val, train=None, count=4, **words):
+def alike(val: list[float], train: list[float] | None = None, count: int = 4, **words: Any) -> list[Any]:
     """Some trials of one shape, each a little worse than the one before."""
     events = []
     for number in range(count):
@@ -55,7 +59,9 @@ def alike(val, train=None, count=4, **words):
         (HIGH, [0.8 * loss for loss in HIGH], set()),  # high, but not alike
     ],
 )
-def test_what_curves_tell(tmp_path, val, train, names):
+def test_what_curves_tell(
+    tmp_path: Path, val: list[float], train: list[float], names: set[Any] | set[str]
+) -> None:
     about_curves = {"noisy_training", "slow_convergence", "epochs_run_out", "overfits", "lacks_capacity"}
     assert set(found(tmp_path, alike(val, train))) & about_curves == names
 
@@ -84,7 +90,9 @@ BUNDLED = json.loads((Path(__file__).parent / "bundled_curves.json").read_text()
         ("diabetes, slow and annealed", set()),
     ],
 )
-def test_findings_on_the_bundled_data_say_what_is_so(tmp_path, case, names):
+def test_findings_on_the_bundled_data_say_what_is_so(
+    tmp_path: Path, case: str, names: set[Any] | set[str]
+) -> None:
     """Curves recorded by benchmarks/bundled_curves.py; its --truth tells what is so."""
     about = {"epochs_run_out", "slow_convergence", "overfits", "lacks_capacity"}
     trials, events = BUNDLED[case], []
@@ -95,13 +103,15 @@ def test_findings_on_the_bundled_data_say_what_is_so(tmp_path, case, names):
     assert set(found(tmp_path, events, run=run)) & about == names
 
 
-def test_every_recorded_case_is_judged():
+def test_every_recorded_case_is_judged() -> None:
     (table,) = test_findings_on_the_bundled_data_say_what_is_so.pytestmark
     assert {case for case, _ in table.args[1]} == set(BUNDLED)
 
 
 @pytest.mark.parametrize(("best", "others", "fires"), [(6, 2, True), (3, 3, True), (2, 6, False)])
-def test_no_larger_net_is_advised_where_larger_ones_did_no_better(tmp_path, best, others, fires):
+def test_no_larger_net_is_advised_where_larger_ones_did_no_better(
+    tmp_path: Path, best: int, others: int, fires: bool
+) -> None:
     """With the size searched and ten trials; all of one size say nothing."""
     events = []
     for number in range(10):
@@ -135,7 +145,9 @@ SPLUS = {"optimizer": "pytorch_optimizer.SPlus"}
         ([loss + 0.4 for loss in FAST], [loss + 0.4 for loss in FAST], FAST, {"overfits"}),
     ],
 )
-def test_trained_weights_are_compared_with_trained_weights(tmp_path, val, raw, train, names):
+def test_trained_weights_are_compared_with_trained_weights(
+    tmp_path: Path, val: list[float], raw: list[float], train: list[float], names: set[Any] | set[str]
+) -> None:
     """train_loss is of the trained weights, val_loss of their average, val_loss_raw of the trained ones."""
     about = {"average_lags", "epochs_run_out", "slow_convergence", "overfits", "lacks_capacity"}
     events = [event for number in range(4) for event in curves.trial(number, val, train, raw=raw)]
@@ -154,7 +166,9 @@ def test_trained_weights_are_compared_with_trained_weights(tmp_path, val, raw, t
         ),
     ],
 )
-def test_an_average_that_lags_is_given_a_shorter_window(tmp_path, run, fix):
+def test_an_average_that_lags_is_given_a_shorter_window(
+    tmp_path: Path, run: dict[str, dict[str, float] | str] | dict[str, str], fix: Any
+) -> None:
     events = [event for number in range(4) for event in curves.trial(number, LAGGING, FAST, raw=FAST)]
     finding = found(tmp_path, events, run=run)["average_lags"]
     assert finding.fix.endswith(fix)
@@ -165,7 +179,7 @@ def test_an_average_that_lags_is_given_a_shorter_window(tmp_path, run, fix):
     )
 
 
-def test_two_trials_are_no_most_of_them(tmp_path):
+def test_two_trials_are_no_most_of_them(tmp_path: Path) -> None:
     assert "slow_convergence" not in found(tmp_path, alike(STRAIGHT, count=2))
 
 
@@ -173,7 +187,9 @@ def test_two_trials_are_no_most_of_them(tmp_path):
     ("deaths", "after", "severity"),
     [(3, 1, "advice"), (9, 1, "problem"), (2, 1, None), (3, 2, None)],
 )
-def test_trials_that_die_in_their_first_epoch(tmp_path, deaths, after, severity):
+def test_trials_that_die_in_their_first_epoch(
+    tmp_path: Path, deaths: int, after: int, severity: str | None
+) -> None:
     events = alike(FAST, count=8)
     for number in range(8, 8 + deaths):
         events += curves.trial(number, [math.nan] * after, outcome="diverged")
@@ -181,7 +197,7 @@ def test_trials_that_die_in_their_first_epoch(tmp_path, deaths, after, severity)
     assert (seen and seen.severity) == severity
 
 
-def test_code_that_fails_is_told_from_a_rate_that_is_too_high(tmp_path):
+def test_code_that_fails_is_told_from_a_rate_that_is_too_high(tmp_path: Path) -> None:
     events = alike(FAST)
     for number in range(4, 8):
         events += curves.trial(number, [], outcome="failed", reason="KeyError: 'x'")
@@ -190,7 +206,7 @@ def test_code_that_fails_is_told_from_a_rate_that_is_too_high(tmp_path):
     assert "trials/00004" in seen.fix
 
 
-def test_a_mend_moves_the_searched_rate_on_the_line_that_ran_the_sweep(tmp_path):
+def test_a_mend_moves_the_searched_rate_on_the_line_that_ran_the_sweep(tmp_path: Path) -> None:
     fix = found(tmp_path, alike(FAST, SPIKY))["noisy_training"].fix
     assert fix == (
         "python launch.py sweeps/told.yaml --set seed=3 --name told-2 "
@@ -200,10 +216,10 @@ def test_a_mend_moves_the_searched_rate_on_the_line_that_ran_the_sweep(tmp_path)
 
 @pytest.mark.parametrize("measure", [spikes, by_halfway, still_falling])
 @pytest.mark.parametrize("curve", [FAST, STRAIGHT, SPIKY, [1.0] * 8, [0.0] * 8, [1.0, 2.0, 3.0]])
-def test_measures_are_shares_of_any_curve(measure, curve):
+def test_measures_are_shares_of_any_curve(measure: Callable[..., Any], curve: list[float]) -> None:
     assert 0 <= measure(curve) <= 1
 
 
 @pytest.mark.parametrize("measure", [spikes, by_halfway, still_falling])
-def test_measures_do_not_depend_on_the_losss_unit(measure):
+def test_measures_do_not_depend_on_the_losss_unit(measure: Callable[..., Any]) -> None:
     assert measure([1000 * loss for loss in SPIKY]) == pytest.approx(measure(SPIKY))

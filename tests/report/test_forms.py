@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import plotly.graph_objects as go
 import pytest
@@ -26,18 +27,19 @@ from raysweep.report.report_files import write
 from raysweep.report.sections import MEND, Section, sections
 from raysweep.report.subject import only_study
 from raysweep.report.terminal import print_report, print_sections
+from raysweep.study.journal.events import TrialCreated, TrialStarted
 from tests.report import stories
 
 
 class Links(HTMLParser):
     """Whatever a browser would fetch for a page, and the ids in it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.fetched, self.ids, self.scripts, self.figures, self.policy = [], [], [], [], ""
         self.open = None
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[Any] | list[tuple[str, str]]) -> None:
         words = dict(attrs)
         if tag == "script":
             self.open = self.figures if words.get("type") == "application/json" else self.scripts
@@ -46,11 +48,11 @@ class Links(HTMLParser):
         self.fetched += [words[key] for key in ("src", "href", "data", "action") if words.get(key)]
         self.ids += [words["id"]] if "id" in words else []
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if self.open is not None:
             self.open.append(data)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         self.open = None
 
 
@@ -59,7 +61,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return report(stories.subject(tmp_path_factory.mktemp("told")), 5)
 
 
-def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found):
+def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found: Report) -> None:
     drawn = figures(found)
     text = as_page(found, drawn)
     links = Links()
@@ -118,21 +120,23 @@ def test_every_plot_can_be_read_out(found: Report) -> None:
     assert any(text.startswith("Each parameter against the result: val_loss against lr.") for text in texts)
 
 
-def test_a_population_has_its_lineage(tmp_path):
+def test_a_population_has_its_lineage(tmp_path: Path) -> None:
     wanted = stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
     seen = report(stories.subject(tmp_path, stories.population(), wanted), 5)
     assert "lineage" in names_of(seen)
 
 
 @pytest.mark.parametrize("ranged", [{"predicted_low": 0.1, "predicted_high": 0.3}, {}])
-def test_predictions_are_drawn_with_a_range_or_without(tmp_path, ranged):
+def test_predictions_are_drawn_with_a_range_or_without(
+    tmp_path: Path, ranged: dict[str, Any] | dict[str, float]
+) -> None:
     told = {"predicted_final": 0.2, **ranged}
     events = [e for n in range(3) for e in stories.trial(n, 0.1 * n, stories.config(n), metrics=told)]
     seen = report(stories.subject(tmp_path, events), 5)
     assert "predicted" in names_of(seen)
 
 
-def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path):
+def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path: Path) -> None:
     wanted = stories.sweep(metrics=["val_loss", "parameters"])
     events = [
         event
@@ -144,7 +148,7 @@ def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path):
     assert {"pareto", "hypervolume"} <= names_of(seen)
 
 
-def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found):
+def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found: Report) -> None:
     words = json.loads(json.dumps(as_json(found), allow_nan=False))
     best = f"trial #{words['best']['number']}"
     out = io.StringIO()
@@ -153,7 +157,7 @@ def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found):
     assert best in as_markdown(found)
 
 
-def test_a_finding_is_in_every_form(found, tmp_path):
+def test_a_finding_is_in_every_form(found: Report, tmp_path: Path) -> None:
     odd = Finding("odd_thing", "problem", "seven of nine", "It is odd.", "python launch.py status told")
     found = replace(found, findings=(odd,))
     write(found, tmp_path / "out")
@@ -166,7 +170,7 @@ def test_a_finding_is_in_every_form(found, tmp_path):
 HOSTILE = "█<!--</script><script>alert(1)</script><a href='http://evil'>[x](http://evil)`\x1b[2J"
 
 
-def test_hostile_words_stay_words_in_the_page(tmp_path):
+def test_hostile_words_stay_words_in_the_page(tmp_path: Path) -> None:
     events = stories.trial(0, 0.1, stories.config(0), reason=HOSTILE)
     seen = report(stories.subject(tmp_path, events + stories.trial(1, 0.2, stories.config(1))), 5)
     plot = go.Figure(go.Scatter(x=[1], y=[1], text=[HOSTILE], name=HOSTILE), {"title": HOSTILE})
@@ -182,7 +186,7 @@ def test_hostile_words_stay_words_in_the_page(tmp_path):
     }  # plotly shows &lt; as <, and makes no link of it
 
 
-def test_only_the_scripts_of_the_page_may_run(found):
+def test_only_the_scripts_of_the_page_may_run(found: Report) -> None:
     links = Links()
     links.feed(as_page(found, figures(found)))
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in links.scripts]
@@ -193,7 +197,7 @@ def test_only_the_scripts_of_the_page_may_run(found):
     assert "unsafe-inline" not in links.policy.split(";")[1]
 
 
-def test_hostile_words_stay_words_in_markdown():
+def test_hostile_words_stay_words_in_markdown() -> None:
     (line,) = [
         each for each in markdown("t", "p", [Section("s", "S", (HOSTILE,))]).splitlines() if "█" in each
     ]
@@ -217,27 +221,29 @@ def test_hostile_words_stay_words_in_markdown():
         ),
     ],
 )
-def test_a_study_without_a_result_says_why(tmp_path, events, sentence):
+def test_a_study_without_a_result_says_why(
+    tmp_path: Path, events: list[TrialCreated | TrialStarted] | list[Any], sentence: str
+) -> None:
     with pytest.raises(NothingFound) as caught:
         report(stories.subject(tmp_path, events), 5)
     assert str(caught.value).startswith(sentence)
 
 
-def test_an_unfinished_study_is_reported_as_far_as_it_is(tmp_path):
+def test_an_unfinished_study_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
     """One completed, one in its second epoch."""
     events = stories.trial(0, 0.3, stories.config(0)) + stories.trial(1, 0.1, stories.config(1))[:4]
     seen = report(stories.subject(tmp_path, events), 5)
     assert (seen.tables.best.number, seen.tables.statistics.counts) == (0, {"completed": 1, "running": 1})
 
 
-def test_the_only_study_needs_no_name(tmp_path):
+def test_the_only_study_needs_no_name(tmp_path: Path) -> None:
     with pytest.raises(CannotReport, match="holds no study"):
         only_study(tmp_path)
     stories.write(tmp_path, [])
     assert only_study(tmp_path) == "told"
 
 
-def test_a_table_too_wide_for_the_terminal_loses_no_cell():
+def test_a_table_too_wide_for_the_terminal_loses_no_cell() -> None:
     head = ("#", *(f"a_rather_long_parameter_{n}" for n in range(6)))
     rows = (("17", *(f"value{n}" for n in range(6))), ("23", *(f"other{n}" for n in range(6))))
     out = io.StringIO()
@@ -247,7 +253,7 @@ def test_a_table_too_wide_for_the_terminal_loses_no_cell():
     assert max(map(len, shown.splitlines())) <= 60
 
 
-def test_a_command_is_one_line_however_narrow_the_terminal():
+def test_a_command_is_one_line_however_narrow_the_terminal() -> None:
     fix = f"python launch.py extend told {' '.join(f'--set key{n}=1' for n in range(20))}"
     lines = (f"advice: odd\tSeven of nine. It is odd.{MEND}{fix}", f"widen\t{fix}")
     out = io.StringIO()

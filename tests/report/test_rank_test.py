@@ -1,12 +1,16 @@
 """Several sweeps a side: the exact test, its interval, and its level where two methods are alike."""
 
+from __future__ import annotations
+
 import math
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from raysweep.report.rank_test import rank_test, reachable_p, sweeps_a_side
@@ -15,11 +19,11 @@ from raysweep.report.trajectory import precedence
 VALUES = st.lists(st.integers(-1000, 1000), min_size=2, max_size=9, unique=True)
 
 
-def u_of(one, other):
+def u_of(one: Any, other: Any) -> Any:
     return sum((a > b) + 0.5 * (a == b) for a in one for b in other)
 
 
-def enumerated_p(one, other):
+def enumerated_p(one: Any, other: Any) -> Any:
     """Two-sided p from all ways to deal the values to the two sides."""
     values, n = [*one, *other], len(one)
     dealt = []
@@ -32,13 +36,13 @@ def enumerated_p(one, other):
 
 @settings(deadline=None)
 @given(VALUES, st.data())
-def test_p_is_that_of_all_ways_to_deal_the_values(values, data):
+def test_p_is_that_of_all_ways_to_deal_the_values(values: list[int], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, min(len(values) - 1, 5)))
     one, other = np.array(values[:n], float), np.array(values[n:], float)
     assert rank_test(one, other).p == pytest.approx(enumerated_p(one, other))
 
 
-def test_p_of_many_sweeps_is_scipys():
+def test_p_of_many_sweeps_is_scipys() -> None:
     one, other = np.random.default_rng(0).random((2, 15))
     assert rank_test(one, other + 0.2).p == pytest.approx(
         mannwhitneyu(one, other + 0.2, method="exact").pvalue
@@ -49,7 +53,9 @@ def test_p_of_many_sweeps_is_scipys():
     ("one", "other"),
     [([2], [1, 2, 3]), ([1, 1, 2], [2, 3, 3]), ([1, 2, math.inf], [2, math.inf, math.inf]), ([1, 1], [1, 1])],
 )
-def test_tied_values_are_dealt_exactly_too(one, other):
+def test_tied_values_are_dealt_exactly_too(
+    one: list[float] | list[int], other: list[float] | list[int]
+) -> None:
     assert rank_test(np.array(one, float), np.array(other, float)).p == pytest.approx(
         enumerated_p(one, other)
     )
@@ -57,7 +63,7 @@ def test_tied_values_are_dealt_exactly_too(one, other):
 
 @settings(deadline=None)
 @given(VALUES, st.data())
-def test_the_interval_leaves_zero_out_where_its_test_would(values, data):
+def test_the_interval_leaves_zero_out_where_its_test_would(values: list[int], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, len(values) - 1))
     found = rank_test(np.array(values[:n], float), np.array(values[n:], float))
     assert found.low <= found.lead <= found.high
@@ -66,7 +72,7 @@ def test_the_interval_leaves_zero_out_where_its_test_would(values, data):
 
 @settings(deadline=None)
 @given(VALUES, st.data())
-def test_swapped_sides_say_the_same_the_other_way(values, data):
+def test_swapped_sides_say_the_same_the_other_way(values: list[int], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, len(values) - 1))
     one, other = np.array(values[:n], float), np.array(values[n:], float)
     here, there = rank_test(one, other), rank_test(other, one)
@@ -77,25 +83,27 @@ def test_swapped_sides_say_the_same_the_other_way(values, data):
 @pytest.mark.parametrize(
     ("sizes", "confidence"), [((1, 2), 1 / 3), ((3, 3), 0.9), ((4, 4), 34 / 35), ((10, 10), 0.9567)]
 )
-def test_the_interval_is_of_95_percent_where_so_many_sweeps_allow_it(sizes, confidence):
+def test_the_interval_is_of_95_percent_where_so_many_sweeps_allow_it(
+    sizes: tuple[int, int], confidence: float
+) -> None:
     rng = np.random.default_rng(0)
     one, other = (rng.random(size) for size in sizes)
     assert rank_test(one, other).confidence == pytest.approx(confidence, abs=1e-4)
 
 
 @pytest.mark.parametrize(("level", "sweeps"), [(0.1, 3), (0.05, 4), (0.05 / 3, 5), (0.01, 5)])
-def test_so_many_sweeps_a_side_are_the_least_for_a_level(level, sweeps):
+def test_so_many_sweeps_a_side_are_the_least_for_a_level(level: float, sweeps: int) -> None:
     assert sweeps_a_side(level) == sweeps
     assert reachable_p(sweeps - 1, sweeps - 1) > level
 
 
-def test_a_sweep_without_a_result_ranks_last_and_has_no_difference():
+def test_a_sweep_without_a_result_ranks_last_and_has_no_difference() -> None:
     found = rank_test(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 0.6, 0.7, math.inf]))
     assert found.p == pytest.approx(2 / 70)
     assert math.isnan(found.lead + found.low + found.high + found.confidence)
 
 
-def adaptive_search(rng, trials=30):
+def adaptive_search(rng: np.random.Generator, trials: int = 30) -> NDArray[Any]:
     """Best losses of a search that after ten random points stays close to the best one it has."""
     points = rng.random((trials, 3))
     losses = np.empty(trials)
@@ -108,7 +116,7 @@ def adaptive_search(rng, trials=30):
     return losses
 
 
-def test_equal_adaptive_methods_are_told_apart_once_in_twenty_times():
+def test_equal_adaptive_methods_are_told_apart_once_in_twenty_times() -> None:
     """By their sweeps; by their trials (the precedence test) far oftener, as the same runs show."""
     rng = np.random.default_rng(0)
     runs = [adaptive_search(rng) for _ in range(800)]

@@ -1,19 +1,24 @@
 """The numbers of a report, each recomputed from the raw lines of the journal."""
 
+from __future__ import annotations
+
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from raysweep.report.series import copies, progress
+from raysweep.report.subject import Subject
 from raysweep.report.tables import stops, tables
 from raysweep.study.journal.events import EpochReported
 from tests.report import stories
 
 
 @pytest.fixture
-def told(tmp_path):
+def told(tmp_path: Path) -> tuple[Subject, list[dict[str, Any]]]:
     """The subject, and the journal's lines as plain JSON."""
     found = stories.subject(tmp_path)
     text = (tmp_path / "told/journal/000001.jsonl").read_text(encoding="utf-8")
@@ -21,25 +26,27 @@ def told(tmp_path):
     return found, lines
 
 
-def of_kind(lines, kind):
+def of_kind(lines: list[Any], kind: str) -> list[dict[str, Any]] | list[dict[str, float | str]]:
     return [line for line in lines if line["event"] == kind]
 
 
-def completed(lines):
+def completed(lines: list[Any]) -> list[tuple[float, str]]:
     """(last loss, trial) of the completed, best first."""
     last = {line["trial"]: line["loss"] for line in of_kind(lines, "reported")}
     ends = {line["trial"]: line["outcome"] for line in of_kind(lines, "trial_ended")}
     return sorted((loss, trial) for trial, loss in last.items() if ends[trial] == "completed")
 
 
-def test_trials_are_counted_by_outcome(told):
+def test_trials_are_counted_by_outcome(told: tuple[Subject, list[dict[str, Any]]]) -> None:
     subject, lines = told
     assert tables(subject, 5).statistics.counts == Counter(
         line["outcome"] for line in of_kind(lines, "trial_ended")
     )
 
 
-def test_epochs_run_are_the_reports_and_epochs_saved_what_stopped_trials_lack(told):
+def test_epochs_run_are_the_reports_and_epochs_saved_what_stopped_trials_lack(
+    told: tuple[Subject, list[dict[str, Any]]],
+) -> None:
     subject, lines = told
     facts = tables(subject, 5).statistics
     reports = of_kind(lines, "reported")
@@ -50,7 +57,9 @@ def test_epochs_run_are_the_reports_and_epochs_saved_what_stopped_trials_lack(to
     assert facts.epochs_saved == len(stopped) * stories.EPOCHS - given
 
 
-def test_hours_are_the_gaps_between_reports_and_the_saved_ones_at_their_mean(told):
+def test_hours_are_the_gaps_between_reports_and_the_saved_ones_at_their_mean(
+    told: tuple[Subject, list[dict[str, Any]]],
+) -> None:
     subject, lines = told
     facts = tables(subject, 5).statistics
     assert facts.busy_s == 2.0 * facts.epochs_run
@@ -58,20 +67,24 @@ def test_hours_are_the_gaps_between_reports_and_the_saved_ones_at_their_mean(tol
     assert facts.wall_s == max(line["t"] for line in lines[1:])
 
 
-def test_slots_are_busy_by_the_share_of_their_wall_clock_that_was_training(told):
+def test_slots_are_busy_by_the_share_of_their_wall_clock_that_was_training(
+    told: tuple[Subject, list[dict[str, Any]]],
+) -> None:
     subject, lines = told
     facts = tables(subject, 5).statistics
     slots = of_kind(lines, "attempt_started")[0]["slots"]
     assert facts.utilisation == pytest.approx(facts.busy_s / (facts.wall_s * slots))
 
 
-def test_gpu_seconds_are_training_times_the_gpus_of_a_trial(tmp_path):
+def test_gpu_seconds_are_training_times_the_gpus_of_a_trial(tmp_path: Path) -> None:
     wanted = stories.sweep(resources_per_trial={"cpu": 1, "gpu": 0.25})
     facts = tables(stories.subject(tmp_path, wanted=wanted), 5).statistics
     assert facts.gpu_s == 0.25 * facts.busy_s
 
 
-def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(told):
+def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(
+    told: tuple[Subject, list[dict[str, Any]]],
+) -> None:
     subject, lines = told
     best = tables(subject, 3).top
     assert [(row.value, row.number) for row in best] == [
@@ -81,19 +94,23 @@ def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(told)
     assert all(row.config == configs[row.number] for row in best)
 
 
-def test_the_stopped_share_is_of_those_completed_or_stopped(told):
+def test_the_stopped_share_is_of_those_completed_or_stopped(
+    told: tuple[Subject, list[dict[str, Any]]],
+) -> None:
     subject, lines = told
     ends = Counter(line["outcome"] for line in of_kind(lines, "trial_ended"))
     assert stops(subject).share == ends["stopped"] / (ends["stopped"] + ends["completed"])
 
 
-def test_reasons_that_differ_in_numbers_only_are_one(told):
+def test_reasons_that_differ_in_numbers_only_are_one(told: tuple[Subject, list[dict[str, Any]]]) -> None:
     subject, lines = told
     kinds = {(cause.outcome, cause.count) for cause in tables(subject, 5).causes}
     assert kinds == set(Counter(line["outcome"] for line in of_kind(lines, "trial_ended")).items())
 
 
-def test_the_baseline_stands_against_the_best_that_was_searched(told):
+def test_the_baseline_stands_against_the_best_that_was_searched(
+    told: tuple[Subject, list[dict[str, Any]]],
+) -> None:
     subject, lines = told
     own = {line["trial"] for line in of_kind(lines, "trial_created") if line["source"] == "baseline"}
     seen = tables(subject, 5).baseline
@@ -102,7 +119,7 @@ def test_the_baseline_stands_against_the_best_that_was_searched(told):
     assert seen.gain == seen.value - seen.best
 
 
-def test_regret_ends_at_nought_and_never_grows(told):
+def test_regret_ends_at_nought_and_never_grows(told: tuple[Subject, list[dict[str, Any]]]) -> None:
     subject, lines = told
     steps = progress(subject)
     regrets = [step.regret for step in steps]
@@ -124,7 +141,9 @@ def test_regret_ends_at_nought_and_never_grows(told):
         ({"name": "schedulers.FIFO"}, 0.0, "none"),
     ],
 )
-def test_a_rule_is_held_against_what_it_stops_by_design(tmp_path, scheduler, share, verdict):
+def test_a_rule_is_held_against_what_it_stops_by_design(
+    tmp_path: Path, scheduler: dict[str, dict[str, int] | str] | dict[str, str], share: float, verdict: str
+) -> None:
     """ASHA with eta = 4 stops three quarters; the same share would be much for the median rule."""
     events = []
     for number in range(100):
@@ -135,7 +154,7 @@ def test_a_rule_is_held_against_what_it_stops_by_design(tmp_path, scheduler, sha
     assert (found.share, found.verdict) == (share, verdict)
 
 
-def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path):
+def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path: Path) -> None:
     subject = stories.subject(
         tmp_path, stories.population(), stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
     )
@@ -143,7 +162,7 @@ def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path):
     assert tables(subject, 5).schedule == ()  # the winner copied nobody
 
 
-def test_a_winner_that_copied_shows_the_settings_its_weights_were_trained_under(tmp_path):
+def test_a_winner_that_copied_shows_the_settings_its_weights_were_trained_under(tmp_path: Path) -> None:
     """Donor's settings to the copy's epoch, then those that the copy was given: as the journal tells it."""
     events = stories.population()
     for place, event in enumerate(events):  # who copies becomes the best
@@ -163,7 +182,7 @@ def test_a_winner_that_copied_shows_the_settings_its_weights_were_trained_under(
     ]
 
 
-def test_a_maximised_metric_is_shown_in_the_users_direction(tmp_path):
+def test_a_maximised_metric_is_shown_in_the_users_direction(tmp_path: Path) -> None:
     wanted = stories.sweep(metric="accuracy", direction="maximize")
     subject = stories.subject(tmp_path, stories.trial(0, -0.9, stories.config(0)), wanted)
     assert tables(subject, 5).best.value == 0.9

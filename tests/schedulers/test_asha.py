@@ -1,7 +1,10 @@
 """ASHA's rungs, ranks, promotions and brackets."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +14,7 @@ from schedulers import ASHARule, Continue, Pause, Report, Stop
 from schedulers.asha import rung_levels
 
 
-def arrive(rule, losses, resource=1):
+def arrive(rule: ASHARule, losses: list[float], resource: int = 1) -> Any:
     """Trials 00000, 00001, ... report these losses at a resource, in this order."""
     return [rule.report(Report(f"{n:05d}", resource, loss)) for n, loss in enumerate(losses)]
 
@@ -26,7 +29,9 @@ def arrive(rule, losses, resource=1):
         ((1, 1.5, 6), [1, 2, 3, 5]),
     ],
 )
-def test_rungs_grow_by_eta_below_R(settings, levels):
+def test_rungs_grow_by_eta_below_R(
+    settings: tuple[int, ...] | tuple[int, float, int], levels: list[Any] | list[int]
+) -> None:
     assert rung_levels(*settings) == levels
 
 
@@ -42,25 +47,27 @@ def test_rungs_grow_by_eta_below_R(settings, levels):
         ([0.5], 0.5, Stop),  # of equals the first goes on, else ties would let everybody through
     ],
 )
-def test_a_trial_survives_a_rung_in_the_top_fraction(earlier, mine, decision):
+def test_a_trial_survives_a_rung_in_the_top_fraction(
+    earlier: list[Any] | list[float], mine: float, decision: type[Any]
+) -> None:
     """With eta 3, max(n // 3, 1) of a rung go on, the newcomer counted."""
     rule = ASHARule(max_resource=9, reduction_factor=3)
     assert isinstance(arrive(rule, [*earlier, mine])[-1], decision)
 
 
-def test_the_decision_says_rank_and_cut():
+def test_the_decision_says_rank_and_cut() -> None:
     rule = ASHARule(max_resource=27, reduction_factor=3, grace_period=9)
     decisions = arrive(rule, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.41], resource=9)
     assert decisions[-1] == Stop("rung 9: loss 0.41 ranks 5 of 7, top 2 go on")
 
 
-def test_nothing_is_decided_between_rungs():
+def test_nothing_is_decided_between_rungs() -> None:
     rule = ASHARule(max_resource=9, reduction_factor=3)
     arrive(rule, [0.1])
     assert rule.report(Report("00000", 2, 0.9)) == Continue()
 
 
-def test_sparse_reports_are_recorded_once_at_the_highest_rung_passed():
+def test_sparse_reports_are_recorded_once_at_the_highest_rung_passed() -> None:
     """Reporting every 10 epochs with rungs 1, 4, 16, 64: at 10 into rung 4, at 20 into 16, at 30 nowhere."""
     rule = ASHARule(max_resource=100)
     for epoch in (10, 20, 30):
@@ -68,7 +75,7 @@ def test_sparse_reports_are_recorded_once_at_the_highest_rung_passed():
     assert [[entry[0] for entry in rung] for rung in rule.rungs[0]] == [[], [0.1], [0.05], []]
 
 
-def test_a_diverged_trial_counts_as_the_worst_of_its_next_rung():
+def test_a_diverged_trial_counts_as_the_worst_of_its_next_rung() -> None:
     """Two sound and one diverged make three: with eta 3 the best of them is promoted."""
     rule = ASHARule(max_resource=9, reduction_factor=3, variant="promotion")
     assert arrive(rule, [0.5, 0.6]) == [
@@ -80,7 +87,9 @@ def test_a_diverged_trial_counts_as_the_worst_of_its_next_rung():
     assert rule.resume(["00000", "00001"]).trial_id == "00000"
 
 
-def run_promotion(losses, eta=3, max_resource=9):
+def run_promotion(
+    losses: list[float], eta: int = 3, max_resource: int = 9
+) -> tuple[ASHARule, dict[str, int], list[tuple[Any, ...]]]:
     """One worker, Algorithm 2: promote if anybody is promotable, else start a new trial."""
     rule = ASHARule(max_resource=max_resource, reduction_factor=eta, variant="promotion")
     names = [f"{n:05d}" for n in range(len(losses))]
@@ -103,7 +112,7 @@ def run_promotion(losses, eta=3, max_resource=9):
             waiting.append(trial)
 
 
-def test_algorithm_2_on_nine_configurations():
+def test_algorithm_2_on_nine_configurations() -> None:
     """From r 1 to R 9 with eta 3: successive halving's 9, 3, 1; the rest stays at its rung."""
     rule, epochs, log = run_promotion([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     assert [len(rung) for rung in rule.rungs[0]] == [9, 3]
@@ -112,7 +121,7 @@ def test_algorithm_2_on_nine_configurations():
     assert [trial for trial, how in log if how == "promoted"] == ["00000", "00001", "00002", "00000"]
 
 
-def jobs(losses, eta=3, max_resource=9):
+def jobs(losses: list[float], eta: int = 3, max_resource: int = 9) -> str:
     """One worker's jobs under Algorithm 2, `configuration:epochs it is trained to`."""
     rule = ASHARule(max_resource=max_resource, reduction_factor=eta, variant="promotion")
     epochs, waiting, done = dict.fromkeys(range(1, len(losses) + 1), 0), [], []
@@ -150,18 +159,18 @@ def jobs(losses, eta=3, max_resource=9):
         ),
     ],
 )
-def test_algorithm_2_job_by_job(losses, expected):
+def test_algorithm_2_job_by_job(losses: list[float], expected: str) -> None:
     """The bracket of the paper's figures: nine configurations, r 1, eta 3, R 9."""
     assert jobs(losses) == expected
 
 
-def test_each_new_best_is_promoted_on_arrival():
+def test_each_new_best_is_promoted_on_arrival() -> None:
     """Algorithm 2 is asynchronous: in improving order every arrival after the first two is a top third."""
     rule, _, _ = run_promotion([0.9, 0.8, 0.7, 0.6, 0.5])
     assert [entry[1] for entry in rule.rungs[0][1]] == ["00004", "00003", "00002"]
 
 
-def test_the_highest_rung_is_promoted_first():
+def test_the_highest_rung_is_promoted_first() -> None:
     rule = ASHARule(max_resource=9, reduction_factor=2, variant="promotion")
     for trial, epoch, loss in [("00000", 1, 0.5), ("00001", 1, 0.4), ("00002", 1, 0.9), ("00003", 1, 0.45)]:
         rule.report(Report(trial, epoch, loss))
@@ -178,7 +187,7 @@ def test_the_highest_rung_is_promoted_first():
     assert resume.reason == "promoted from rung 2: loss 0.4 ranks 2 of 4, top 2 promoted"
 
 
-def test_a_trial_that_ends_while_it_waits_leaves_its_place():
+def test_a_trial_that_ends_while_it_waits_leaves_its_place() -> None:
     rule = ASHARule(max_resource=9, reduction_factor=2, variant="promotion")
     arrive(rule, [0.1, 0.2, 0.3])
     rule.end("00000", "failed")
@@ -187,28 +196,28 @@ def test_a_trial_that_ends_while_it_waits_leaves_its_place():
     assert rule.resume(["00001", "00002", "00003"]).trial_id == "00001"
 
 
-def test_a_trial_lost_while_it_paused_pauses_again():
+def test_a_trial_lost_while_it_paused_pauses_again() -> None:
     """Its worker died before the checkpoint was whole: run again, it must not run past its rung."""
     rule = ASHARule(max_resource=9, variant="promotion")
     arrive(rule, [0.1, 0.2])
     assert isinstance(rule.report(Report("00001", 1, 0.2)), Pause)
 
 
-def test_a_trial_nobody_promoted_ends_with_its_rank():
+def test_a_trial_nobody_promoted_ends_with_its_rank() -> None:
     rule = ASHARule(max_resource=9, reduction_factor=3, variant="promotion")
     arrive(rule, [0.1, 0.2, 0.3, 0.4])
     assert rule.last_decision("00003") == Stop("rung 1: ranks 4 of 4, top 1 promoted")
 
 
 @given(trial=st.integers(0, 10**6), seed=st.integers(0, 100))
-def test_a_bracket_depends_on_seed_and_trial_alone(trial, seed):
+def test_a_bracket_depends_on_seed_and_trial_alone(trial: int, seed: int) -> None:
     rule = ASHARule(max_resource=81, reduction_factor=3, brackets=3, seed=seed)
     other = ASHARule(max_resource=81, reduction_factor=3, brackets=3, seed=seed)
     other.report(Report("00042", 1, 0.5))
     assert rule.bracket(f"{trial:05d}") == other.bracket(f"abc_{trial:05d}")
 
 
-def test_brackets_share_trials_as_hyperband_does():
+def test_brackets_share_trials_as_hyperband_does() -> None:
     """Rungs 4, 3, 2 with eta 3: 81/5, 27/4 and 9/3 of 25.95."""
     rule = ASHARule(max_resource=81, reduction_factor=3, brackets=3)
     counts = Counter(rule.bracket(f"{n:05d}") for n in range(3000))
@@ -238,7 +247,7 @@ def test_brackets_share_trials_as_hyperband_does():
         ({"max_resource": 0}, "max_resource (0) must be at least 1"),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, message):
+def test_settings_that_make_no_sense_say_why(settings: Any, message: Any) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         ASHARule(**{"max_resource": 27, **settings})
     assert str(error.value) == message

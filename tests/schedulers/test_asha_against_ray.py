@@ -1,9 +1,14 @@
 """ASHA, stopping variant, against Ray's own over random curves: where they differ, it is by the cut alone."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from schedulers import ASHARule, Continue, Report
@@ -12,7 +17,7 @@ from schedulers.asha import _rank
 TRIALS, R = 80, 27
 
 
-def curves(seed):
+def curves(seed: int) -> NDArray[Any]:
     """Dense, finite curves that cross now and then: a level, a decay, and a walk about both."""
     rng = np.random.default_rng(seed)
     level, decay = rng.lognormal(size=(2, TRIALS, 1))
@@ -20,7 +25,7 @@ def curves(seed):
     return level + np.exp(-decay * np.arange(1, R + 1)) + walk
 
 
-def both(seed, eta, grace):
+def both(seed: int, eta: int, grace: int) -> Iterator[Any]:
     """Every decision at a rung: (did they agree?, rank, how many go on by the rule's cut)."""
     rule = ASHARule(max_resource=R, reduction_factor=eta, grace_period=grace)
     theirs = ASHAScheduler(
@@ -50,7 +55,9 @@ def both(seed, eta, grace):
 
 
 @pytest.mark.parametrize(("eta", "grace"), [(2, 1), (3, 1), (3, 3), (4, 1), (4, 4)])
-def test_every_disagreement_lies_within_two_ranks_of_the_cut(eta, grace, record_property):
+def test_every_disagreement_lies_within_two_ranks_of_the_cut(
+    eta: int, grace: int, record_property: Callable[..., Any]
+) -> None:
     """Ray interpolates a percentile of those before the newcomer; ours counts ranks, the newcomer's too."""
     decisions = [decision for seed in range(20) for decision in both(seed, eta, grace)]
     apart = [abs(rank - top) for agree, rank, top in decisions if not agree]

@@ -1,6 +1,10 @@
 """The audit: a few that a rule would stop run on, and everybody else is decided on as without it."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,23 +17,23 @@ from schedulers.stop_audit import AuditedRule, audited
 R = 9
 
 
-def stopping():
+def stopping() -> ASHARule:
     return ASHARule(max_resource=R, reduction_factor=3)
 
 
-def promotion():
+def promotion() -> ASHARule:
     return ASHARule(max_resource=R, reduction_factor=3, variant="promotion")
 
 
-def halving():
+def halving() -> SuccessiveHalvingRule:
     return SuccessiveHalvingRule(max_resource=R, reduction_factor=3, population_size=40)
 
 
-def predictive():
+def predictive() -> PFLRule:
     return PFLRule(max_resource=R, population_size=40)
 
 
-def name(number):
+def name(number: int) -> str:
     return f"{number:05d}"
 
 
@@ -37,7 +41,7 @@ CURVES = [[1.0 + 0.1 * ((7 * trial) % 40) - 0.01 * epoch for epoch in range(R)] 
 
 
 @pytest.mark.parametrize("make", [stopping, promotion, halving, predictive])
-def test_the_decisions_on_everybody_else_are_those_without_the_audit(make):
+def test_the_decisions_on_everybody_else_are_those_without_the_audit(make: Callable[..., Any]) -> None:
     """Who was finished without the audit is finished with it, and the audited come on top."""
     plain = replay(make(), CURVES)
     rule = AuditedRule(make(), audit_fraction=0.2)
@@ -51,7 +55,7 @@ def test_the_decisions_on_everybody_else_are_those_without_the_audit(make):
     assert seen.epochs - plain.epochs == sum(R - epoch for epoch, _ in rule.audited.values())
 
 
-def test_an_audited_trial_hears_why_it_would_have_been_stopped_and_at_its_end_again():
+def test_an_audited_trial_hears_why_it_would_have_been_stopped_and_at_its_end_again() -> None:
     rule = AuditedRule(stopping(), audit_fraction=1)
     rule.report(Report(name(0), 1, 0.1))
     why = "rung 1: loss 0.2 ranks 2 of 2, top 1 goes on"
@@ -71,29 +75,29 @@ def test_an_audited_trial_hears_why_it_would_have_been_stopped_and_at_its_end_ag
         (0.1, 1, Continue("rung 1: loss 0.1 ranks 1 of 2, top 1 goes on")),  # nobody would stop it
     ],
 )
-def test_only_a_stop_is_audited(loss, fraction, decision):
+def test_only_a_stop_is_audited(loss: float, fraction: int, decision: Continue | Stop) -> None:
     rule = AuditedRule(stopping(), audit_fraction=fraction)
     rule.report(Report(name(0), 1, 0.2))
     assert rule.report(Report(name(1), 1, loss)) == decision
     assert rule.audited == {}
 
 
-def test_an_audited_trial_that_diverges_ends_so():
+def test_an_audited_trial_that_diverges_ends_so() -> None:
     rule = AuditedRule(stopping(), audit_fraction=1)
     rule.report(Report(name(0), 1, 0.1))
     rule.report(Report(name(1), 1, 0.2))
     assert rule.report(Report(name(1), 2, None)) == Stop("loss is None at epoch 2", "diverged")
 
 
-def test_who_was_ended_by_another_hand_is_not_audited():
+def test_who_was_ended_by_another_hand_is_not_audited() -> None:
     rule = AuditedRule(stopping(), audit_fraction=1)
     rule.report(Report(name(0), 2, 0.1))
     rule.end(name(0), "stopped")
     assert rule.report(Report(name(0), 1, 0.1)).ending == "stopped"
 
 
-def test_the_lot_depends_on_the_seed_and_the_trial_alone():
-    def drawn(seed, trials):
+def test_the_lot_depends_on_the_seed_and_the_trial_alone() -> None:
+    def drawn(seed: int, trials: Any) -> set[str]:
         rule = AuditedRule(stopping(), audit_fraction=0.3, audit_seed=seed)
         rule.report(Report("first", 1, 0.0))
         for trial in trials:
@@ -105,7 +109,7 @@ def test_the_lot_depends_on_the_seed_and_the_trial_alone():
     assert 15 <= len(drawn(1, range(100))) <= 45
 
 
-def test_who_waits_for_ever_is_audited_once_that_is_certain():
+def test_who_waits_for_ever_is_audited_once_that_is_certain() -> None:
     """Not while anything could still promote it: a new trial, or one that runs."""
     rule = AuditedRule(promotion(), audit_fraction=1)
     for trial in range(3):
@@ -122,7 +126,7 @@ def test_who_waits_for_ever_is_audited_once_that_is_certain():
     assert rule.resume([name(2)]).trial_id == name(2)  # the audited one runs, and is no matter of the rule
 
 
-def test_a_loser_that_the_rule_calls_hopeless_is_audited_at_once():
+def test_a_loser_that_the_rule_calls_hopeless_is_audited_at_once() -> None:
     halved = SuccessiveHalvingRule(max_resource=R, reduction_factor=2, population_size=2)
     rule = AuditedRule(halved, audit_fraction=1)
     assert isinstance(rule.report(Report(name(0), 1, 0.2)), Pause)
@@ -132,7 +136,7 @@ def test_a_loser_that_the_rule_calls_hopeless_is_audited_at_once():
     assert rule.resume([name(0)]).code is ReasonCode.AUDITED
 
 
-def test_an_audited_trial_that_gave_way_goes_on_after_the_rules_own():
+def test_an_audited_trial_that_gave_way_goes_on_after_the_rules_own() -> None:
     rule = AuditedRule(promotion(), audit_fraction=1)
     for trial in range(2):
         assert isinstance(rule.report(Report(name(trial), 1, 0.1 * (trial + 1))), Pause)
@@ -144,7 +148,7 @@ def test_an_audited_trial_that_gave_way_goes_on_after_the_rules_own():
     assert rule.state() == before
 
 
-def test_state_saved_and_loaded_knows_the_audited():
+def test_state_saved_and_loaded_knows_the_audited() -> None:
     rule, fresh = (AuditedRule(stopping(), audit_fraction=1) for _ in range(2))
     for trial in range(3):
         rule.report(Report(name(trial), 1, 0.1 * trial))
@@ -154,17 +158,17 @@ def test_state_saved_and_loaded_knows_the_audited():
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
-def test_a_fraction_that_is_no_share_is_refused(fraction):
+def test_a_fraction_that_is_no_share_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match=r"audit_fraction \(.*\) must lie in \[0, 1\]"):
         audited(FIFORule(max_resource=R), fraction)
 
 
-def test_without_a_fraction_the_rule_is_left_as_it_is():
+def test_without_a_fraction_the_rule_is_left_as_it_is() -> None:
     rule = stopping()
     assert audited(rule, 0.0) is rule
 
 
-def test_scheduler_classes_take_the_fraction_and_the_rules_own_seed():
+def test_scheduler_classes_take_the_fraction_and_the_rules_own_seed() -> None:
     import schedulers
 
     scheduler = schedulers.ASHA(max_resource=R, seed=7, audit_fraction=0.05)

@@ -1,5 +1,9 @@
 """An audit in somebody else's Ray program: stops are not carried out, and nobody is left waiting."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 from ray import tune
 
@@ -13,7 +17,7 @@ pytestmark = [
 ]
 
 
-def test_with_every_stop_audited_every_trial_runs_to_its_end(tmp_path):
+def test_with_every_stop_audited_every_trial_runs_to_its_end(tmp_path: Path) -> None:
     """Who would wait for ever is resumed from its checkpoint, once that is certain."""
     scheduler = schedulers.ASHA(
         metric="loss",

@@ -1,9 +1,12 @@
 """What must hold for every rule, whatever it decides by. A new rule joins by a line in RULES."""
 
+from __future__ import annotations
+
 import json
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -81,10 +84,12 @@ happenings = st.lists(
 class Play:
     """A small world around a rule: four trials, each in its place, everything it does written down."""
 
-    def __init__(self, rule):
+    def __init__(self, rule: Any) -> None:
         self.rule, self.epoch, self.paused, self.over, self.story = rule, {}, [], set(), []
 
-    def happen(self, number, what, loss, change=lambda loss: loss):
+    def happen(
+        self, number: int, what: str, loss: float | None, change: Callable[..., Any] = lambda loss: loss
+    ) -> None:
         """One thing happens to a trial, if it can; then whoever may be resumed is."""
         trial = f"{number:05d}"
         if trial in self.over:
@@ -116,7 +121,7 @@ class Play:
             self.paused.remove(hopeless)
             self.story.append((hopeless, self.epoch[hopeless], self.rule.last_decision(hopeless)))
 
-    def decided(self):
+    def decided(self) -> Any:
         """The kinds of decisions, without the numbers in their reasons."""
         return [
             (part[0], part[1], type(part[2]).__name__)
@@ -155,7 +160,7 @@ class AheadPlay(Play):
                 self.asked[other] = self.rule.next_decision(other, epoch)
 
 
-def played(name, happened, **changes):
+def played(name: str, happened: Any, **changes: Any) -> Play:
     play = Play(RULES[name]())
     for happening in happened:
         play.happen(*happening, **changes)
@@ -165,14 +170,14 @@ def played(name, happened, **changes):
 @every_rule
 @few
 @given(happened=happenings)
-def test_the_same_reports_give_the_same_decisions(name, happened):
+def test_the_same_reports_give_the_same_decisions(name: str, happened: Any) -> None:
     assert played(name, happened).story == played(name, happened).story
 
 
 @every_rule
 @few
 @given(happened=happenings, cut=st.integers(0, 60))
-def test_state_saved_and_loaded_midway_decides_alike(name, happened, cut):
+def test_state_saved_and_loaded_midway_decides_alike(name: str, happened: Any, cut: int) -> None:
     """Through JSON, as a file would hold it."""
     play = Play(RULES[name]())
     for happening in happened[:cut]:
@@ -249,7 +254,9 @@ def test_a_lone_trial_is_asked_for_reports_where_its_rule_may_decide(name: str, 
 @pytest.mark.parametrize("increasing", [lambda x: 3 * x + 7, math.log, lambda x: x**3, lambda x: -1 / x])
 @few
 @given(happened=happenings)
-def test_a_rank_rule_is_unchanged_under_increasing_maps_of_the_loss(name, increasing, happened):
+def test_a_rank_rule_is_unchanged_under_increasing_maps_of_the_loss(
+    name: str, increasing: Callable[..., Any], happened: Any
+) -> None:
     # Two digits: so that what differs still differs after the map, in floating point.
     rounded = [
         (n, what, x if x is None or not math.isfinite(x) else float(f"{x:.2g}")) for n, what, x in happened
@@ -261,7 +268,9 @@ def test_a_rank_rule_is_unchanged_under_increasing_maps_of_the_loss(name, increa
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, None])
 @few
 @given(happened=happenings)
-def test_a_non_finite_loss_ends_the_trial_or_has_it_replaced(name, loss, happened):
+def test_a_non_finite_loss_ends_the_trial_or_has_it_replaced(
+    name: str, loss: float | None, happened: Any
+) -> None:
     """At once: it never trains on, and it is never anybody's donor."""
     play = played(name, happened)
     trial = "00007"
@@ -279,7 +288,7 @@ def test_a_non_finite_loss_ends_the_trial_or_has_it_replaced(name, loss, happene
 @every_rule
 @few
 @given(happened=happenings)
-def test_a_resource_reported_again_teaches_nothing(name, happened):
+def test_a_resource_reported_again_teaches_nothing(name: str, happened: Any) -> None:
     """After a recovery Ray's trial runs the epochs since its last checkpoint once more."""
     play = played(name, happened)
     before = play.rule.state()
@@ -294,7 +303,9 @@ def test_a_resource_reported_again_teaches_nothing(name, happened):
 @given(
     happened=happenings, ends=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["failed", "stopped"])))
 )
-def test_anybody_may_end_at_any_time_and_twice(name, happened, ends):
+def test_anybody_may_end_at_any_time_and_twice(
+    name: str, happened: Any, ends: list[Any] | list[tuple[int, str]]
+) -> None:
     play = played(name, happened)
     for number, ending in [*ends, *ends]:
         play.rule.end(f"{number:05d}", ending)
@@ -306,7 +317,7 @@ def test_anybody_may_end_at_any_time_and_twice(name, happened, ends):
 @every_rule
 @few
 @given(happened=happenings)
-def test_whoever_is_stopped_paused_or_copies_is_told_why(name, happened):
+def test_whoever_is_stopped_paused_or_copies_is_told_why(name: str, happened: Any) -> None:
     play = played(name, happened)
     for part in play.story:
         decision = part[2] if isinstance(part, tuple) else part
@@ -318,7 +329,7 @@ def test_whoever_is_stopped_paused_or_copies_is_told_why(name, happened):
 @every_rule
 @few
 @given(happened=happenings)
-def test_resume_is_a_question(name, happened):
+def test_resume_is_a_question(name: str, happened: Any) -> None:
     """Asked twice it answers the same, and nothing has changed."""
     play = played(name, happened)
     paused = [f"{number:05d}" for number in range(4)]
@@ -329,13 +340,13 @@ def test_resume_is_a_question(name, happened):
 
 
 @every_rule
-def test_at_R_a_trial_has_completed(name):
+def test_at_R_a_trial_has_completed(name: str) -> None:
     rule = RULES[name]()
     assert rule.report(Report("00000", R, 0.5, {"lr": 0.1})) == Stop(f"finished all {R} epochs", "completed")
 
 
 @every_rule
-def test_who_has_ended_ends_again(name):
+def test_who_has_ended_ends_again(name: str) -> None:
     """Its worker died between the decision and the deed; run again, it must not run on."""
     rule = RULES[name]()
     rule.report(Report("00000", R, 0.5, {"lr": 0.1}))
@@ -345,7 +356,7 @@ def test_who_has_ended_ends_again(name):
 @every_rule
 @few
 @given(happened=happenings)
-def test_whoever_waits_in_the_end_goes_on_or_is_told_its_end(name, happened):
+def test_whoever_waits_in_the_end_goes_on_or_is_told_its_end(name: str, happened: Any) -> None:
     """No more trials come and all the others have ended: nobody waits for anybody for ever."""
     play = played(name, happened)
     for trial in [t for t in play.epoch if t not in play.paused and t not in play.over]:
@@ -368,7 +379,7 @@ def test_whoever_waits_in_the_end_goes_on_or_is_told_its_end(name, happened):
 @every_rule
 @few
 @given(happened=happenings)
-def test_who_is_over_is_not_judged_again(name, happened):
+def test_who_is_over_is_not_judged_again(name: str, happened: Any) -> None:
     """Stopped by another hand while an epoch of it was on its way: that epoch teaches nothing."""
     play = played(name, happened)
     for trial, epoch in play.epoch.items():
@@ -378,13 +389,13 @@ def test_who_is_over_is_not_judged_again(name, happened):
         assert play.rule.state() == before
 
 
-def test_every_scheduler_class_has_its_rule():
+def test_every_scheduler_class_has_its_rule() -> None:
     """The mapping is what sweep files are checked against, so it must be true."""
     for name, rule in schedulers.RULES.items():
         assert f"{getattr(schedulers, name).rule_class.__module__}.{name}Rule" == rule
 
 
-def test_rules_import_and_replay_with_ray_blocked():
+def test_rules_import_and_replay_with_ray_blocked() -> None:
     script = """
 import sys
 class NoRay:

@@ -1,7 +1,10 @@
 """The scheduler classes write out what their rules and the adapter take; a type checker reads them."""
 
+from __future__ import annotations
+
 import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mypy import api
@@ -15,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 every_class = pytest.mark.parametrize("name", schedulers.RULES)
 
 
-def settings_of(function):
+def settings_of(function: type[Any]) -> dict[str, Any]:
     """Name -> parameter, annotation included, without `self` and the adapter's `rule`."""
     parameters = dict(inspect.signature(function, eval_str=True).parameters)
     parameters.pop("rule", None)
@@ -23,14 +26,14 @@ def settings_of(function):
 
 
 @every_class
-def test_a_class_names_its_rules_settings_and_the_adapters(name):
+def test_a_class_names_its_rules_settings_and_the_adapters(name: str) -> None:
     """The same names, types and defaults, all of them keyword-only."""
     scheduler = getattr(schedulers, name)
     assert settings_of(scheduler) == settings_of(scheduler.rule_class) | settings_of(RuleScheduler)
 
 
 @every_class
-def test_every_setting_arrives_under_its_own_name(name, monkeypatch):
+def test_every_setting_arrives_under_its_own_name(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     scheduler = getattr(schedulers, name)
     given = {word: object() for word in settings_of(scheduler)}
     arrived = {}
@@ -40,7 +43,7 @@ def test_every_setting_arrives_under_its_own_name(name, monkeypatch):
     assert arrived == given | {"rule": "the rule"}
 
 
-def test_mypy_rejects_a_misspelt_setting_or_name(tmp_path):
+def test_mypy_rejects_a_misspelt_setting_or_name(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         """
@@ -65,5 +68,5 @@ schedulers.ASAH
     ]
 
 
-def test_completion_offers_the_scheduler_classes():
+def test_completion_offers_the_scheduler_classes() -> None:
     assert {*schedulers.RULES, "RuleScheduler", "ASHARule"} <= set(dir(schedulers))

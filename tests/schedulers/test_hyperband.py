@@ -1,7 +1,11 @@
 """Successive halving's counts, Hyperband's brackets, and that nobody waits for whoever will not come."""
 
+from __future__ import annotations
+
 import math
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +27,7 @@ from schedulers.simulate import replay
         (16, 4, "table", [16, 4, 3]),
     ],
 )
-def test_brackets_have_the_papers_sizes(R, eta, sizes, counts):
+def test_brackets_have_the_papers_sizes(R: int, eta: int, sizes: str, counts: list[int]) -> None:
     assert [plan.size for plan in bracket_plans(R, 1, eta, sizes)] == counts
 
 
@@ -36,14 +40,25 @@ def test_brackets_have_the_papers_sizes(R, eta, sizes, counts):
         (10, 1, 1.5, [(1, 2, 3, 4, 7), (2, 3, 4, 7), (3, 4, 7), (4, 7), (7,), ()]),
     ],
 )
-def test_bracket_s_begins_at_R_times_eta_to_the_minus_s(R, grace, eta, levels):
+def test_bracket_s_begins_at_R_times_eta_to_the_minus_s(
+    R: int, grace: int, eta: float, levels: list[Any]
+) -> None:
     assert [plan.levels for plan in bracket_plans(R, grace, eta)] == levels
 
 
 class Sweep:
     """Trials on a few workers, as the adapter runs them: winners first, then new ones."""
 
-    def __init__(self, rule, loss, trials, *, workers=1, fate=None, closed=True):
+    def __init__(
+        self,
+        rule: HyperbandRule | SuccessiveHalvingRule,
+        loss: Callable[..., Any],
+        trials: int,
+        *,
+        workers: int = 1,
+        fate: dict[str, Any] | dict[tuple[str, int], str] | None = None,
+        closed: bool = True,
+    ) -> None:
         self.rule, self.loss, self.fate, self.closed = rule, loss, fate or {}, closed
         self.names = [f"{number:05d}" for number in range(trials)]
         self.new, self.running, self.paused = iter(self.names), [], []
@@ -51,7 +66,7 @@ class Sweep:
         while self.step(workers):
             pass
 
-    def step(self, workers):
+    def step(self, workers: int) -> bool:
         """Fill the workers, then train the longest waiting one for an epoch; False when all is over."""
         while (hopeless := self.rule.next_unresumable(self.paused)) is not None:
             self.over(hopeless, self.rule.last_decision(hopeless))
@@ -67,7 +82,7 @@ class Sweep:
         self.train(self.running.pop(0))
         return True
 
-    def next(self):
+    def next(self) -> str | None:
         resume = self.rule.resume(self.paused)
         if resume is None:
             return next(self.new, None)
@@ -75,7 +90,7 @@ class Sweep:
         self.paused.remove(resume.trial_id)
         return resume.trial_id
 
-    def train(self, trial):
+    def train(self, trial: str) -> None:
         self.epochs[trial] += 1
         fate = self.fate.get((trial, self.epochs[trial]))
         if fate == "failed":
@@ -89,14 +104,14 @@ class Sweep:
         else:
             (self.paused if isinstance(decision, Pause) else self.running).append(trial)
 
-    def over(self, trial, decision):
+    def over(self, trial: str, decision: Stop) -> None:
         self.paused = [other for other in self.paused if other != trial]
         self.rule.end(trial, decision.ending)
         self.ends[trial] = decision.ending
 
 
 @pytest.mark.parametrize("workers", [1, 4, 64])
-def test_one_round_of_hyperband_trains_what_table_1_says(workers):
+def test_one_round_of_hyperband_trains_what_table_1_says(workers: int) -> None:
     """R = 27: brackets 27, 12, 6, 4; how long each trial trains does not depend on the workers."""
     sweep = Sweep(HyperbandRule(max_resource=27), lambda n: n, trials=49, workers=workers)
     assert [sweep.epochs[name] for name in sweep.names] == [
@@ -108,28 +123,28 @@ def test_one_round_of_hyperband_trains_what_table_1_says(workers):
     assert set(sweep.ends) == set(sweep.names)
 
 
-def test_after_the_last_bracket_the_first_begins_anew():
+def test_after_the_last_bracket_the_first_begins_anew() -> None:
     rule = HyperbandRule(max_resource=9)  # 9, 5, 3
     Sweep(rule, lambda n: n, trials=2 * 17 + 1)
     assert [bracket["members"] for bracket in rule.brackets] == [9, 5, 3, 9, 5, 3, 1]
 
 
-def test_successive_halving_takes_as_many_as_leave_one_at_the_end():
+def test_successive_halving_takes_as_many_as_leave_one_at_the_end() -> None:
     sweep = Sweep(SuccessiveHalvingRule(max_resource=8, reduction_factor=2), lambda n: n, trials=8)
     assert [sweep.epochs[name] for name in sweep.names] == [8, 4, 2, 2, 1, 1, 1, 1]
 
 
-def test_a_bracket_of_the_whole_sweep_compares_everybody_with_everybody():
+def test_a_bracket_of_the_whole_sweep_compares_everybody_with_everybody() -> None:
     rule = SuccessiveHalvingRule(max_resource=9, bracket_size=100, population_size=20)
     sweep = Sweep(rule, lambda n: -n, trials=20, closed=False)
     assert Counter(sweep.epochs.values()) == {1: 14, 3: 4, 9: 2}
 
 
-def arrive(rule, losses, resource=1):
+def arrive(rule: SuccessiveHalvingRule, losses: list[float] | range, resource: int = 1) -> Any:
     return [rule.report(Report(f"{n:05d}", resource, loss)) for n, loss in enumerate(losses)]
 
 
-def test_a_decision_says_bracket_rank_and_cut():
+def test_a_decision_says_bracket_rank_and_cut() -> None:
     rule = SuccessiveHalvingRule(max_resource=3)
     assert arrive(rule, [0.2, 0.1, 0.3]) == [
         Pause("bracket 1, rung 1: waits for the others, 1 of 3 are there"),
@@ -143,19 +158,19 @@ def test_a_decision_says_bracket_rank_and_cut():
     assert rule.last_decision("00000") == Stop("bracket 1, rung 1: loss 0.2 ranks 2 of 3, top 1 goes on")
 
 
-def test_the_last_to_come_need_not_pause_if_it_is_among_the_best():
+def test_the_last_to_come_need_not_pause_if_it_is_among_the_best() -> None:
     rule = SuccessiveHalvingRule(max_resource=3)
     assert isinstance(arrive(rule, [0.2, 0.3, 0.1])[-1], Continue)
 
 
-def test_of_equals_the_first_goes_on():
+def test_of_equals_the_first_goes_on() -> None:
     rule = SuccessiveHalvingRule(max_resource=3)
     arrive(rule, [0.1, 0.1, 0.1])
     assert rule.resume(["00000", "00001"]).trial_id == "00000"
 
 
 @pytest.mark.parametrize("population", [12, None])
-def test_a_bracket_of_the_whole_sweep_keeps_the_best_half_at_each_rung(population):
+def test_a_bracket_of_the_whole_sweep_keeps_the_best_half_at_each_rung(population: int | None) -> None:
     """12 trials, eta 2, rungs 2 and 4 of 8: 12, 6 and 3, whether their number is known beforehand or not."""
     rule = SuccessiveHalvingRule(
         max_resource=8, grace_period=2, reduction_factor=2, bracket_size="sweep", population_size=population
@@ -174,7 +189,9 @@ def test_a_bracket_of_the_whole_sweep_keeps_the_best_half_at_each_rung(populatio
         (None, "bracket 1, rung 2: waits for the rest of the sweep, 1 is there"),
     ],
 )
-def test_a_trial_in_a_bracket_of_the_whole_sweep_says_what_it_waits_for(population, message):
+def test_a_trial_in_a_bracket_of_the_whole_sweep_says_what_it_waits_for(
+    population: int | None, message: Any
+) -> None:
     rule = SuccessiveHalvingRule(
         max_resource=8, grace_period=2, bracket_size="sweep", population_size=population
     )
@@ -187,7 +204,7 @@ FATES = [("00000", 1, "failed"), ("00001", 1, "nan"), ("00000", 2, "failed"), ("
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize(("trial", "epoch", "fate"), FATES)
-def test_nobody_waits_for_who_failed_or_diverged(trial, epoch, fate, workers):
+def test_nobody_waits_for_who_failed_or_diverged(trial: str, epoch: int, fate: str, workers: int) -> None:
     """Before its first report, at its rung, between rungs: the bracket is decided without it."""
     rule = SuccessiveHalvingRule(max_resource=9, population_size=9)
     sweep = Sweep(rule, lambda n: n, trials=9, workers=workers, fate={(trial, epoch): fate}, closed=False)
@@ -195,7 +212,7 @@ def test_nobody_waits_for_who_failed_or_diverged(trial, epoch, fate, workers):
     assert "completed" in sweep.ends.values()
 
 
-def test_a_diverged_member_counts_as_the_worst():
+def test_a_diverged_member_counts_as_the_worst() -> None:
     """Of three, one diverged: the better of the two others goes on, not both."""
     rule = SuccessiveHalvingRule(max_resource=3)
     arrive(rule, [math.nan, 0.2, 0.1])
@@ -204,7 +221,7 @@ def test_a_diverged_member_counts_as_the_worst():
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_population_that_ends_inside_a_bracket_decides_it_with_those_it_has(closed):
+def test_a_population_that_ends_inside_a_bracket_decides_it_with_those_it_has(closed: bool) -> None:
     """Eleven trials for brackets of nine: told beforehand by the population's size, or when no more come."""
     population = None if closed else 11
     rule = SuccessiveHalvingRule(max_resource=9, population_size=population)
@@ -213,7 +230,7 @@ def test_a_population_that_ends_inside_a_bracket_decides_it_with_those_it_has(cl
     assert set(sweep.ends) == set(sweep.names)
 
 
-def test_a_winner_that_ends_before_it_goes_on_keeps_nobody_waiting():
+def test_a_winner_that_ends_before_it_goes_on_keeps_nobody_waiting() -> None:
     rule = SuccessiveHalvingRule(max_resource=9, population_size=9)
     arrive(rule, range(9))
     rule.end("00000", "failed")
@@ -223,14 +240,14 @@ def test_a_winner_that_ends_before_it_goes_on_keeps_nobody_waiting():
     assert rule.resume(["00001"]).trial_id == "00001"
 
 
-def test_a_trial_lost_while_it_waited_waits_again():
+def test_a_trial_lost_while_it_waited_waits_again() -> None:
     """Its worker died before the checkpoint was whole: run again, it must not run past its rung."""
     rule = SuccessiveHalvingRule(max_resource=9)
     arrive(rule, [0.1, 0.2])
     assert isinstance(rule.report(Report("00001", 1, 0.2)), Pause)
 
 
-def test_who_was_resumed_by_the_journal_although_the_rung_is_not_decided_takes_a_place():
+def test_who_was_resumed_by_the_journal_although_the_rung_is_not_decided_takes_a_place() -> None:
     """The journal does not say that no more trials come; a rule folded from it must go along all the same."""
     lived, folded = (SuccessiveHalvingRule(max_resource=9) for _ in range(2))
     for rule in (lived, folded):
@@ -243,7 +260,7 @@ def test_who_was_resumed_by_the_journal_although_the_rung_is_not_decided_takes_a
     assert folded.next_unresumable(["00001"]) == "00001"
 
 
-def test_sparse_reports_are_compared_at_the_highest_rung_passed():
+def test_sparse_reports_are_compared_at_the_highest_rung_passed() -> None:
     """Reports at 5 only, rungs 1 and 3: all nine meet at 3, and the places of rung 1 are theirs."""
     rule = SuccessiveHalvingRule(max_resource=9)
     arrive(rule, range(9), resource=5)
@@ -264,7 +281,13 @@ fates = st.dictionaries(
     known=st.booleans(),
     losses=st.lists(st.integers(0, 9), min_size=31, max_size=31),
 )
-def test_every_sweep_ends_whoever_fails_or_diverges_whenever(trials, workers, fate, known, losses):
+def test_every_sweep_ends_whoever_fails_or_diverges_whenever(
+    trials: int,
+    workers: int,
+    fate: dict[str, Any] | dict[tuple[str, int], str],
+    known: bool,
+    losses: list[int],
+) -> None:
     rule = HyperbandRule(max_resource=9, population_size=trials if known else None)
     sweep = Sweep(rule, losses.__getitem__, trials=trials, workers=workers, fate=fate, closed=not known)
     assert set(sweep.ends) == set(sweep.names)
@@ -294,7 +317,7 @@ def test_every_sweep_ends_whoever_fails_or_diverges_whenever(trials, workers, fa
         ),
     ],
 )
-def test_settings_that_make_no_sense_say_why(rule, settings, message):
+def test_settings_that_make_no_sense_say_why(rule: type[Any], settings: Any, message: Any) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         rule(**{"max_resource": 27, **settings})
     assert str(error.value) == message

@@ -1,5 +1,9 @@
 """A margin to the best that shrinks with the epoch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from schedulers import Continue, MarginRule, Report, Stop
@@ -20,7 +24,9 @@ from schedulers import Continue, MarginRule, Report, Stop
         (80, 0.10, Continue),
     ],
 )
-def test_by_default_it_is_the_rule_of_thumb_for_accuracies_and_100_epochs(epoch, accuracy, decision):
+def test_by_default_it_is_the_rule_of_thumb_for_accuracies_and_100_epochs(
+    epoch: int, accuracy: float, decision: type[Any]
+) -> None:
     rule = MarginRule(max_resource=100)
     rule.report(Report("00000", 1, -0.9))
     assert isinstance(rule.report(Report("00001", epoch, -accuracy)), decision)
@@ -34,7 +40,7 @@ def test_by_default_it_is_the_rule_of_thumb_for_accuracies_and_100_epochs(epoch,
         (10, {1: 0.10, 3: 0.05, 5: None}),  # 5% and 10% fall on epoch 1: the narrower
     ],
 )
-def test_shorter_runs_have_it_by_percent(epochs, margins):
+def test_shorter_runs_have_it_by_percent(epochs: int, margins: dict[int, float | None]) -> None:
     assert MarginRule(max_resource=epochs).margins == margins
 
 
@@ -48,13 +54,15 @@ def test_shorter_runs_have_it_by_percent(epochs, margins):
         (True, -100.0, -49.0, Stop),  # a share of the size, also of a maximised metric
     ],
 )
-def test_a_margin_is_in_the_metrics_unit_or_a_share_of_the_best(relative, best, mine, decision):
+def test_a_margin_is_in_the_metrics_unit_or_a_share_of_the_best(
+    relative: bool, best: float, mine: float, decision: type[Any]
+) -> None:
     rule = MarginRule(max_resource=9, margins={1: 0.5}, relative=relative)
     rule.report(Report("00000", 1, best))
     assert isinstance(rule.report(Report("00001", 1, mine)), decision)
 
 
-def test_the_best_is_of_any_trial_at_any_epoch_and_the_decision_says_so():
+def test_the_best_is_of_any_trial_at_any_epoch_and_the_decision_says_so() -> None:
     rule = MarginRule(max_resource=9, margins={1: 0.5, 3: 0.25})
     rule.report(Report("00000", 9, 0.125))
     assert rule.report(Report("00001", 4, 1.0)) == Stop(
@@ -62,7 +70,7 @@ def test_the_best_is_of_any_trial_at_any_epoch_and_the_decision_says_so():
     )
 
 
-def test_epochs_may_be_words_as_json_has_them():
+def test_epochs_may_be_words_as_json_has_them() -> None:
     """A sweep goes into its study folder and comes back for a resume."""
     assert MarginRule(max_resource=9, margins={"3": 0.5}).margins == {3: 0.5}
 
@@ -77,7 +85,7 @@ def test_epochs_may_be_words_as_json_has_them():
         ({1: float("nan")}, "margins: nan at epoch 1 must be at least 0"),
     ],
 )
-def test_margins_that_make_no_sense_say_why(margins, message):
+def test_margins_that_make_no_sense_say_why(margins: Any, message: Any) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         MarginRule(max_resource=9, margins=margins)
     assert str(error.value) == message

@@ -1,6 +1,9 @@
 """The median stopping rule as a table, and who counts for whom."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import pytest
 
@@ -9,11 +12,11 @@ from schedulers import Continue, MedianStoppingRule, Report, Stop
 A, B, C, D = "00000", "00001", "00002", "00003"
 
 
-def rule(**settings):
+def rule(**settings: Any) -> MedianStoppingRule:
     return MedianStoppingRule(**{"max_resource": 10, "n_startup_trials": 1, "n_warmup_steps": 0, **settings})
 
 
-def train(rule, trial, *losses, every=1):
+def train(rule: MedianStoppingRule, trial: str, *losses: Any, every: int = 1) -> Continue | Stop:
     """One report an epoch (or every few); the last decision."""
     for number, loss in enumerate(losses, start=1):
         decision = rule.report(Report(trial, number * every, loss))
@@ -32,8 +35,8 @@ def train(rule, trial, *losses, every=1):
     ],
 )
 def test_a_trial_is_stopped_if_its_best_is_worse_than_the_median_of_the_others_averages(
-    others, mine, stopped
-):
+    others: list[tuple[int, int]], mine: Any, stopped: bool
+) -> None:
     """At step 2; the first step is warm-up."""
     median = rule(n_warmup_steps=1)
     for number, curve in enumerate(others):
@@ -41,7 +44,7 @@ def test_a_trial_is_stopped_if_its_best_is_worse_than_the_median_of_the_others_a
     assert isinstance(train(median, "00009", *mine), Stop) == stopped
 
 
-def test_the_decision_says_both_numbers():
+def test_the_decision_says_both_numbers() -> None:
     median = rule(n_warmup_steps=1)
     train(median, A, 4, 2)
     assert train(median, B, 5, 3.5) == Stop("step 2: best loss 3.5, median of 1 running averages 3")
@@ -57,14 +60,16 @@ def test_the_decision_says_both_numbers():
         ({"n_startup_trials": 2}, None),
     ],
 )
-def test_a_hopeless_trial_is_stopped_at_the_first_step_at_which_it_is_judged(settings, stopped_at):
+def test_a_hopeless_trial_is_stopped_at_the_first_step_at_which_it_is_judged(
+    settings: Any, stopped_at: int | None
+) -> None:
     median = rule(**settings)
     train(median, A, *[1.0] * 10)
     stops = [e for e in range(1, 10) if isinstance(median.report(Report(B, e, 9.0)), Stop)]
     assert (stops[0] if stops else None) == stopped_at
 
 
-def test_between_two_judgements_there_is_peace():
+def test_between_two_judgements_there_is_peace() -> None:
     """Warm-up 0, every 3 epochs: judged at 1, 4 and 7; a trial that spoils at 5 lives until 7."""
     median = rule(interval_steps=3)
     train(median, A, *[1.0] * 10)
@@ -72,7 +77,7 @@ def test_between_two_judgements_there_is_peace():
     assert all(isinstance(median.report(Report(B, e, 0.5)), Continue) for e in (1, 2, 3))
 
 
-def test_the_stopped_count_as_far_as_they_came():
+def test_the_stopped_count_as_far_as_they_came() -> None:
     """With 2 others needed, the second stop rests on the first one's step, which a survivor's would not."""
     median = rule(n_startup_trials=2)
     train(median, A, 1)
@@ -81,7 +86,7 @@ def test_the_stopped_count_as_far_as_they_came():
     assert "median of 3 running averages 2" in train(median, D, 3).reason
 
 
-def test_a_diverged_trial_counts_as_infinitely_bad_from_then_on():
+def test_a_diverged_trial_counts_as_infinitely_bad_from_then_on() -> None:
     """Of one sound and two diverged the median is infinite: nobody is stopped for being finite."""
     median = rule(n_startup_trials=3)
     train(median, A, 1, 1, 1)
@@ -92,7 +97,7 @@ def test_a_diverged_trial_counts_as_infinitely_bad_from_then_on():
     assert median.diverged_at == [2, 3]
 
 
-def test_sparse_reports_are_judged_at_the_latest_step_passed_and_count_at_those_between():
+def test_sparse_reports_are_judged_at_the_latest_step_passed_and_count_at_those_between() -> None:
     """Reports at 3 and 6: at 4 and 5 its average is still that of 3, before its first it has none."""
     median = rule()
     train(median, A, 4, 2, every=3)
@@ -117,7 +122,7 @@ def test_sparse_reports_are_judged_at_the_latest_step_passed_and_count_at_those_
         ),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, message):
+def test_settings_that_make_no_sense_say_why(settings: dict[str, int], message: Any) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         rule(**settings)
     assert str(error.value) == message

@@ -1,12 +1,19 @@
 """The adapter on a real Ray: two slots, few and short trials."""
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import tune
 
 import schedulers
 from schedulers import Float, Listener
+from schedulers.reason import ReasonCode
+from schedulers.rule import Exploit, Resume
 from tests.schedulers.trainables import Slope, falling
 
 pytestmark = [
@@ -19,23 +26,25 @@ pytestmark = [
 class Story(Listener):
     """Writes down all it hears."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.results, self.exploits, self.resumes, self.endings = [], [], [], []
 
-    def reported(self, trial_id, result, decision):
+    def reported(self, trial_id: str, result: dict[str, Any], decision: Any) -> None:
         self.results.append((trial_id, dict(result), decision))
 
-    def resumed(self, resume):
+    def resumed(self, resume: Resume) -> None:
         self.resumes.append(resume)
 
-    def exploited(self, trial_id, exploit):
+    def exploited(self, trial_id: str, exploit: Exploit) -> None:
         self.exploits.append((trial_id, exploit))
 
-    def ended(self, trial_id, ending, reason, error, code):
+    def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         self.endings.append((trial_id, ending, reason, error))
 
 
-def fit(trainable, scheduler, space, trials, tmp_path):
+def fit(
+    trainable: Callable[..., Any] | type[Any], scheduler: Any, space: Any, trials: int, tmp_path: Path
+) -> Any:
     """One small experiment in somebody else's program."""
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
@@ -49,7 +58,7 @@ def fit(trainable, scheduler, space, trials, tmp_path):
     ).fit()
 
 
-def test_asha_stops_the_worse_of_a_function_trainable(tmp_path):
+def test_asha_stops_the_worse_of_a_function_trainable(tmp_path: Path) -> None:
     """Dropped into a plain TuneConfig, with a function that keeps no checkpoint."""
     scheduler = schedulers.ASHA(metric="loss", mode="min", max_resource=27, reduction_factor=3)
     grid = fit(falling, scheduler, {"x": tune.grid_search([0.1 * n for n in range(9)])}, 1, tmp_path)
@@ -59,7 +68,7 @@ def test_asha_stops_the_worse_of_a_function_trainable(tmp_path):
     assert epochs[1] >= 4
 
 
-def test_asha_promotion_ends_and_goes_on_from_the_checkpoint(tmp_path):
+def test_asha_promotion_ends_and_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
     """9 trials, eta 3, R 9: 3 promoted from rung 1, 1 from rung 3, and nobody is left waiting."""
     scheduler = schedulers.ASHA(
         metric="loss", mode="min", max_resource=9, reduction_factor=3, variant="promotion", slots=2
@@ -77,7 +86,9 @@ def test_asha_promotion_ends_and_goes_on_from_the_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
-def test_pbt_losers_go_on_from_the_donor_under_the_new_configuration(tmp_path, synchronous):
+def test_pbt_losers_go_on_from_the_donor_under_the_new_configuration(
+    tmp_path: Path, synchronous: bool
+) -> None:
     """Population 4 on 2 slots, one of them diverging: lineage, heights and learning rates all agree."""
     scheduler = schedulers.PBT(
         metric="loss",
@@ -112,7 +123,7 @@ def test_pbt_losers_go_on_from_the_donor_under_the_new_configuration(tmp_path, s
         assert after["loss"] == pytest.approx(donor["loss"] - after["lr"])
 
 
-def test_both_slots_are_used_by_short_trials(tmp_path):
+def test_both_slots_are_used_by_short_trials(tmp_path: Path) -> None:
     """20 trials that end at once on 2 slots: two processes, each with its share."""
     scheduler = schedulers.FIFO(metric="loss", mode="min", max_resource=3, slots=2)
     space = {"optimizer": {"lr": tune.uniform(0.1, 1)}, "step_s": 0.03}
@@ -122,7 +133,7 @@ def test_both_slots_are_used_by_short_trials(tmp_path):
     assert min(shares.values()) >= 5
 
 
-def test_pfl_runs_no_epoch_of_a_function_without_checkpoints_twice(tmp_path):
+def test_pfl_runs_no_epoch_of_a_function_without_checkpoints_twice(tmp_path: Path) -> None:
     """Its default pauses trials for a second look; here they would begin again at epoch 1."""
     scheduler = schedulers.PFL(metric="loss", mode="min", max_resource=27)
     story = Story()

@@ -1,6 +1,9 @@
 """A trial that has no checkpoint is never paused: it would begin again at its first epoch."""
 
+from __future__ import annotations
+
 import logging
+from typing import Any
 
 import pytest
 from ray.tune.result import SHOULD_CHECKPOINT
@@ -41,7 +44,9 @@ ALONE = "trial a has no checkpoint, and would begin again at epoch 1 after a pau
         (FUNCTION, {}, "from an epoch before", "PAUSE"),
     ],
 )
-def test_only_a_trial_that_can_go_on_is_paused(trainable, more, checkpoint, answer):
+def test_only_a_trial_that_can_go_on_is_paused(
+    trainable: type[Any], more: dict[str, Any] | dict[str, bool], checkpoint: str | None, answer: str
+) -> None:
     scheduler, _ = adapter(Scripted(a=Pause("waits")))
     trial = FakeTrial("a")
     trial.trainable, trial.checkpoint = trainable, checkpoint
@@ -58,7 +63,7 @@ def test_only_a_trial_that_can_go_on_is_paused(trainable, more, checkpoint, answ
         (Stop("enough"), "STOP"),
     ],
 )
-def test_without_checkpoints_no_decision_loses_work(decision, answer):
+def test_without_checkpoints_no_decision_loses_work(decision: Any, answer: str) -> None:
     scheduler, _ = adapter(Scripted(a=decision))
     trial, controller = FakeTrial("a"), None
     trial.trainable = Forgetful
@@ -67,7 +72,7 @@ def test_without_checkpoints_no_decision_loses_work(decision, answer):
     assert controller.told == []
 
 
-def test_it_is_said_once(caplog):
+def test_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     scheduler, _ = adapter(Scripted(a=Pause("waits"), b=Pause("waits")))
     trials = [FakeTrial("a"), FakeTrial("b")]
     with caplog.at_level(logging.WARNING):
@@ -77,7 +82,7 @@ def test_it_is_said_once(caplog):
     assert caplog.messages == [f"{ALONE}: {REMEDY}"]
 
 
-def test_a_trial_that_begins_again_after_a_pause_turns_pauses_off(caplog):
+def test_a_trial_that_begins_again_after_a_pause_turns_pauses_off(caplog: pytest.LogCaptureFixture) -> None:
     """Its function hands checkpoints in and never reads them."""
     rule = ASHARule(max_resource=27, grace_period=3, reduction_factor=3, variant="promotion")
     scheduler = RuleScheduler(rule, metric="loss", mode="min", slots=1)
@@ -97,7 +102,7 @@ def test_a_trial_that_begins_again_after_a_pause_turns_pauses_off(caplog):
         PFLRule(max_resource=9, population_size=12),
     ],
 )
-def test_rules_that_can_do_without_stop_whom_they_would_have_paused(rule):
+def test_rules_that_can_do_without_stop_whom_they_would_have_paused(rule: ASHARule | PFLRule) -> None:
     rule.cannot_pause()
     decisions = [
         rule.report(Report(f"{n:05d}", epoch, 1 / epoch + n)) for epoch in range(1, 9) for n in range(12)
@@ -106,7 +111,7 @@ def test_rules_that_can_do_without_stop_whom_they_would_have_paused(rule):
     assert any(isinstance(decision, Stop) for decision in decisions)
 
 
-def test_a_population_without_checkpoints_trains_on_side_by_side():
+def test_a_population_without_checkpoints_trains_on_side_by_side() -> None:
     rule = PBTRule(max_resource=6, perturbation_interval=2, population_size=2, space={"lr": Float(0.1, 1)})
     scheduler = RuleScheduler(rule, metric="loss", mode="min", slots=2)
     trials = [FakeTrial("a", config={"lr": 0.2}), FakeTrial("b", config={"lr": 0.3})]

@@ -1,6 +1,9 @@
 """PBT's milestones, copies and replacements; and that nobody ever waits for ever."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,21 +16,21 @@ SPACE = {"lr": Float(1e-3, 1.0, log=True)}
 LR = [0.01, 0.02, 0.03, 0.04]
 
 
-def population(**settings):
+def population(**settings: Any) -> PBTRule:
     """Four members, milestones at 4 and 8 of 12."""
     defaults = {"max_resource": 12, "perturbation_interval": 4, "population_size": 4, "space": SPACE}
     return PBTRule(**{**defaults, **settings})
 
 
-def report(rule, n, epoch, loss):
+def report(rule: PBTRule, n: int, epoch: int, loss: float | None) -> Any:
     return rule.report(Report(f"{n:05d}", epoch, loss, {"lr": LR[n % 4]}))
 
 
-def name(n):
+def name(n: int) -> str:
     return f"{n:05d}"
 
 
-def test_a_milestone_is_waited_for_by_pause_and_the_worst_copies_the_best():
+def test_a_milestone_is_waited_for_by_pause_and_the_worst_copies_the_best() -> None:
     rule = population()
     for n, loss in enumerate((0.1, 0.2, 0.4)):
         assert report(rule, n, 4, loss) == Pause(f"waits at epoch 4: {n + 1} of 4 are there")
@@ -47,7 +50,7 @@ def test_a_milestone_is_waited_for_by_pause_and_the_worst_copies_the_best():
     assert exploit.reason == "loss 0.4 ranks 4 of 4 at epoch 4; copies trial 00000 (loss 0.1 at epoch 4)"
 
 
-def test_the_last_to_come_copies_without_waiting():
+def test_the_last_to_come_copies_without_waiting() -> None:
     rule = population()
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
@@ -56,13 +59,13 @@ def test_the_last_to_come_copies_without_waiting():
     assert decision.donor == name(0)
 
 
-def test_after_the_last_milestone_nobody_copies():
+def test_after_the_last_milestone_nobody_copies() -> None:
     """At R everybody is done: 12 is a multiple of 4, but no milestone."""
     rule = population()
     assert report(rule, 0, 12, 0.9) == Stop("finished all 12 epochs", "completed")
 
 
-def test_asynchronously_nobody_goes_on_from_a_turn_before_every_member_has_begun():
+def test_asynchronously_nobody_goes_on_from_a_turn_before_every_member_has_begun() -> None:
     """Two slots, four members: else two would train to their end and be compared with each other only."""
     rule = population(synchronous=False)
     report(rule, 0, 4, 0.2)
@@ -74,7 +77,7 @@ def test_asynchronously_nobody_goes_on_from_a_turn_before_every_member_has_begun
     assert rule.resume([name(0), name(1)]).trial_id == name(0)
 
 
-def test_asynchronously_a_member_that_failed_to_begin_is_not_waited_for():
+def test_asynchronously_a_member_that_failed_to_begin_is_not_waited_for() -> None:
     rule = population(synchronous=False)
     for n in range(3):
         report(rule, n, 4, 0.3 - 0.1 * n)
@@ -83,7 +86,7 @@ def test_asynchronously_a_member_that_failed_to_begin_is_not_waited_for():
 
 
 @pytest.mark.parametrize("how", ["failed", "stopped", "completed"])
-def test_nobody_waits_for_a_member_that_ended(how):
+def test_nobody_waits_for_a_member_that_ended(how: str) -> None:
     rule = population()
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
@@ -92,7 +95,7 @@ def test_nobody_waits_for_a_member_that_ended(how):
     assert rule.resume([name(0), name(1), name(2)]).trial_id == name(0)
 
 
-def test_nobody_waits_for_a_member_that_passes_a_milestone_by():
+def test_nobody_waits_for_a_member_that_passes_a_milestone_by() -> None:
     """It reports every third epoch, so at 4 it is never compared."""
     rule = population()
     report(rule, 3, 3, 0.5)
@@ -102,7 +105,7 @@ def test_nobody_waits_for_a_member_that_passes_a_milestone_by():
     assert rule.resume([name(0), name(1), name(2)]).trial_id == name(0)
 
 
-def test_nobody_waits_for_a_member_that_will_never_be():
+def test_nobody_waits_for_a_member_that_will_never_be() -> None:
     rule = population(population_size=10)
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
@@ -111,7 +114,7 @@ def test_nobody_waits_for_a_member_that_will_never_be():
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, None])
-def test_a_diverged_member_waits_to_be_replaced_first(loss):
+def test_a_diverged_member_waits_to_be_replaced_first(loss: float | None) -> None:
     """It ranks worst, so it is the one that copies; and its epoch goes forward to the donor's."""
     rule = population()
     decision = report(rule, 0, 2, loss)
@@ -125,7 +128,7 @@ def test_a_diverged_member_waits_to_be_replaced_first(loss):
     assert report(rule, 0, 5, 0.1) == Continue()
 
 
-def test_a_population_of_diverged_members_ends_as_diverged():
+def test_a_population_of_diverged_members_ends_as_diverged() -> None:
     rule = population()
     for n in range(3):
         report(rule, n, 4, math.nan)
@@ -136,11 +139,11 @@ def test_a_population_of_diverged_members_ends_as_diverged():
     assert rule.last_decision(name(0)).ending == "diverged"
 
 
-def test_a_member_that_diverges_after_the_last_milestone_stops():
+def test_a_member_that_diverges_after_the_last_milestone_stops() -> None:
     assert report(population(), 0, 9, math.nan) == Stop("loss is nan at epoch 9", "diverged")
 
 
-def test_asynchronous_members_are_ranked_among_those_before_them():
+def test_asynchronous_members_are_ranked_among_those_before_them() -> None:
     """Half the population, 2 of 4, is the least that is ranked."""
     rule = population(synchronous=False)
     assert report(rule, 0, 4, 0.9) == Continue("loss 0.9 ranks 1 of 1 at epoch 4", milestone=True)
@@ -151,7 +154,7 @@ def test_asynchronous_members_are_ranked_among_those_before_them():
     assert decision.donor == name(1)
 
 
-def test_asynchronous_scores_are_compared_at_equal_resource_only():
+def test_asynchronous_scores_are_compared_at_equal_resource_only() -> None:
     """A member at epoch 8 with a tiny loss is no rival of one at epoch 4."""
     rule = population(synchronous=False)
     for n in (0, 1):
@@ -159,7 +162,7 @@ def test_asynchronous_scores_are_compared_at_equal_resource_only():
     assert report(rule, 2, 4, 0.9) == Continue("loss 0.9 ranks 1 of 1 at epoch 4", milestone=True)
 
 
-def test_an_asynchronous_diverged_member_needs_one_donor_only():
+def test_an_asynchronous_diverged_member_needs_one_donor_only() -> None:
     rule = population(synchronous=False)
     assert report(rule, 0, 2, math.nan) == Pause(
         "loss is nan at epoch 2; waits for a donor at epoch 4", save=False
@@ -170,7 +173,7 @@ def test_an_asynchronous_diverged_member_needs_one_donor_only():
     assert isinstance(report(rule, 2, 3, math.nan), Exploit)
 
 
-def test_a_copy_lost_before_it_was_made_is_ordered_again():
+def test_a_copy_lost_before_it_was_made_is_ordered_again() -> None:
     """The loser's worker died on the way: it reports the same epoch again."""
     rule = population()
     for n in range(3):
@@ -179,7 +182,7 @@ def test_a_copy_lost_before_it_was_made_is_ordered_again():
     assert report(rule, 3, 4, 0.9) == decision
 
 
-def test_a_copy_is_worth_what_its_donor_was():
+def test_a_copy_is_worth_what_its_donor_was() -> None:
     rule = population(objective="best")
     report(rule, 3, 1, 0.05)  # its best came early, and its weights are gone with the copy
     for n in range(3):
@@ -189,7 +192,7 @@ def test_a_copy_is_worth_what_its_donor_was():
     assert rule.objective_loss[name(3)] == 0.01
 
 
-def test_the_whole_space_is_explored_and_what_is_not_searched_is_copied():
+def test_the_whole_space_is_explored_and_what_is_not_searched_is_copied() -> None:
     rule = population(space={"lr": Float(0.0, 1.0), "absent": Float(0.0, 1.0)}, resample_probability=0.0)
     config = rule.explore({"lr": 0.5, "nodes": 64}, np.random.default_rng(0))
     assert config in ({"lr": 0.4, "nodes": 64}, {"lr": 0.6, "nodes": 64})
@@ -197,7 +200,9 @@ def test_the_whole_space_is_explored_and_what_is_not_searched_is_copied():
 
 @settings(max_examples=50)
 @given(data=st.data(), synchronous=st.booleans(), size=st.integers(2, 12), slots=st.integers(1, 4))
-def test_no_two_members_ever_wait_for_each_other(data, synchronous, size, slots):
+def test_no_two_members_ever_wait_for_each_other(
+    data: st.DataObject, synchronous: bool, size: int, slots: int
+) -> None:
     """Any order, any divergence and any failure: every member comes to an end."""
     rule = population(population_size=size, synchronous=synchronous, quantile_fraction=0.5)
     epoch = dict.fromkeys(map(name, range(size)), 0)
@@ -248,13 +253,13 @@ def test_no_two_members_ever_wait_for_each_other(data, synchronous, size, slots)
         ({"perturbation_factors": ()}, "perturbation_factors (()) must be positive, and at least one"),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, message):
+def test_settings_that_make_no_sense_say_why(settings: Any, message: Any) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         population(**settings)
     assert str(error.value) == message
 
 
-def test_a_failed_member_waits_for_the_next_milestone_and_is_replaced_there_first():
+def test_a_failed_member_waits_for_the_next_milestone_and_is_replaced_there_first() -> None:
     """It ranks behind everybody, whatever it was worth."""
     rule = population()
     report(rule, 3, 1, 0.0)
@@ -270,7 +275,7 @@ def test_a_failed_member_waits_for_the_next_milestone_and_is_replaced_there_firs
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
-def test_the_last_to_fail_goes_on_as_a_copy_at_once(synchronous):
+def test_the_last_to_fail_goes_on_as_a_copy_at_once(synchronous: bool) -> None:
     rule = population(synchronous=synchronous)
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
@@ -279,7 +284,7 @@ def test_the_last_to_fail_goes_on_as_a_copy_at_once(synchronous):
     assert copy.donor == name(0)
 
 
-def test_a_copy_that_fails_before_its_first_epoch_is_not_replaced_again():
+def test_a_copy_that_fails_before_its_first_epoch_is_not_replaced_again() -> None:
     rule = population()
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
@@ -288,7 +293,7 @@ def test_a_copy_that_fails_before_its_first_epoch_is_not_replaced_again():
     assert rule.failed(name(3), "boom") is None
 
 
-def test_a_copy_that_has_trained_since_is_replaced_again():
+def test_a_copy_that_has_trained_since_is_replaced_again() -> None:
     rule = population()
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
@@ -298,13 +303,13 @@ def test_a_copy_that_has_trained_since_is_replaced_again():
     assert rule.failed(name(3), "boom").reason.startswith("failed in epoch 6: boom; waits at epoch 8")
 
 
-def test_past_the_last_milestone_a_failure_is_the_end():
+def test_past_the_last_milestone_a_failure_is_the_end() -> None:
     rule = population()
     report(rule, 0, 8, 0.1)
     assert rule.failed(name(0), "boom") is None
 
 
-def test_where_nobody_is_sound_nobody_is_replaced_and_all_end_as_failed():
+def test_where_nobody_is_sound_nobody_is_replaced_and_all_end_as_failed() -> None:
     rule = population()
     answers = [rule.failed(name(n), "boom") for n in range(4)]
     assert [type(answer) for answer in answers] == [Pause, Pause, Pause, type(None)]

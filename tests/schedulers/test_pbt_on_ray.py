@@ -1,10 +1,16 @@
 """A population larger than the slots, one member failing and one diverging, on a real Ray."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from ray import tune
 
 import schedulers
 from schedulers import Float, Listener
+from schedulers.reason import ReasonCode
+from schedulers.rule import Exploit, Resume
 from tests.schedulers.trainables import Fragile
 
 pytestmark = [
@@ -20,25 +26,27 @@ DIVERGES, FAILS = 0.3, 0.4  # the members that do, by their learning rate
 class Story(Listener):
     """Writes down all it hears."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.results, self.exploits, self.resumes, self.endings = [], [], [], {}
 
-    def reported(self, trial_id, result, decision):
+    def reported(self, trial_id: str, result: dict[str, Any], decision: Any) -> None:
         self.results.append((trial_id, result["epoch"], dict(result)))
 
-    def resumed(self, resume):
+    def resumed(self, resume: Resume) -> None:
         self.resumes.append(resume)
 
-    def exploited(self, trial_id, exploit):
+    def exploited(self, trial_id: str, exploit: Exploit) -> None:
         self.exploits.append((trial_id, exploit))
 
-    def ended(self, trial_id, ending, reason, error, code):
+    def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         assert trial_id not in self.endings
         self.endings[trial_id] = ending
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["synchronous", "asynchronous"])
-def run(request, tmp_path_factory, two_slots):
+def run(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, two_slots: Any
+) -> tuple[bool, Story, Any]:
     """Five members on two slots in a plain Tuner: whether synchronous, what was heard, the results."""
     story = Story()
     scheduler = schedulers.PBT(
@@ -72,11 +80,11 @@ def run(request, tmp_path_factory, two_slots):
     return request.param, story, grid
 
 
-def first_lr(story, trial_id):
+def first_lr(story: Story, trial_id: str) -> float:
     return next(result["lr"] for name, _, result in story.results if name == trial_id)
 
 
-def test_every_member_but_the_failed_trains_to_the_end(run):
+def test_every_member_but_the_failed_trains_to_the_end(run: tuple[bool, Story, Any]) -> None:
     """Nobody waits for the failed one, nobody for another who waits."""
     _, story, grid = run
     assert grid.num_errors == 1
@@ -85,7 +93,7 @@ def test_every_member_but_the_failed_trains_to_the_end(run):
     assert set(last.values()) == {EPOCHS}
 
 
-def test_the_diverged_member_is_replaced_at_the_next_milestone(run):
+def test_the_diverged_member_is_replaced_at_the_next_milestone(run: tuple[bool, Story, Any]) -> None:
     synchronous, story, _ = run
     copies = [trial for trial, exploit in story.exploits if exploit.resource == INTERVAL]
     assert DIVERGES in [first_lr(story, trial) for trial in copies]
@@ -94,7 +102,7 @@ def test_the_diverged_member_is_replaced_at_the_next_milestone(run):
         assert len(story.exploits) == 3
 
 
-def test_every_copy_goes_on_from_its_donors_checkpoint(run):
+def test_every_copy_goes_on_from_its_donors_checkpoint(run: tuple[bool, Story, Any]) -> None:
     _, story, _ = run
     reports = {(name, epoch): result for name, epoch, result in story.results}
     assert not [resume for resume in story.resumes if "no checkpoint" in resume.reason]
@@ -104,7 +112,7 @@ def test_every_copy_goes_on_from_its_donors_checkpoint(run):
         assert after["loss"] == pytest.approx(donor["loss"] - after["lr"])
 
 
-def test_no_process_is_ended_by_a_pause(run):
+def test_no_process_is_ended_by_a_pause(run: tuple[bool, Story, Any]) -> None:
     """Two slots, two processes; the failed member's error costs one more."""
     _, story, _ = run
     assert len({result["process"] for _, _, result in story.results}) <= 3

@@ -1,5 +1,9 @@
 """Patience, as a table of curves and the epoch at which each ends."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from schedulers import PatienceRule, Report, Stop
@@ -19,14 +23,16 @@ R = 8
         ([5, 5, 5, 5, 5, 5, 5, 5], {"patience": 5}, 6),
     ],
 )
-def test_a_trial_ends_after_patience_epochs_without_improvement(curve, settings, ends_at):
+def test_a_trial_ends_after_patience_epochs_without_improvement(
+    curve: list[float] | list[int], settings: Any, ends_at: int
+) -> None:
     rule = PatienceRule(**{"max_resource": R, "patience": 2, **settings})
     decisions = [rule.report(Report("00000", epoch, loss)) for epoch, loss in enumerate(curve, start=1)]
     stop = next(place for place, decision in enumerate(decisions, start=1) if isinstance(decision, Stop))
     assert stop == ends_at
 
 
-def test_it_ends_as_completed_and_says_since_when():
+def test_it_ends_as_completed_and_says_since_when() -> None:
     """Nobody beat it: its loss is final, and a sampler may take it for a whole trial's."""
     rule = PatienceRule(max_resource=R, patience=2, min_delta=0.1)
     decisions = [rule.report(Report("00000", epoch, 0.5)) for epoch in (1, 2, 3)]
@@ -34,7 +40,7 @@ def test_it_ends_as_completed_and_says_since_when():
     assert rule.endings == {"00000": "completed"}
 
 
-def test_trials_are_none_of_each_others_business():
+def test_trials_are_none_of_each_others_business() -> None:
     rule = PatienceRule(max_resource=R, patience=2)
     for epoch in (1, 2, 3):
         decision = rule.report(Report("00000", epoch, 1 / epoch))
@@ -51,7 +57,7 @@ def test_trials_are_none_of_each_others_business():
         ({"grace_period": -1}, "grace_period (-1) must be at least 0"),
     ],
 )
-def test_settings_that_make_no_sense_say_why(settings, message):
+def test_settings_that_make_no_sense_say_why(settings: dict[str, int], message: Any) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         PatienceRule(max_resource=R, **settings)
     assert str(error.value) == message

@@ -1,9 +1,12 @@
 """The predictive rule: a ladder of ranks, and predicted final losses."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Sequence
 from itertools import islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from schedulers.simulate import replay
 R = 16
 
 
-def sweep(seed, trials=40, epochs=R, offset=0.0):
+def sweep(seed: int, trials: int = 40, epochs: int = R, offset: float = 0.0) -> list[list[float]]:
     """Power-law curves towards different ends."""
     rng = np.random.default_rng(seed)
     end = rng.lognormal(-1, 0.5, trials)
@@ -30,7 +33,7 @@ def sweep(seed, trials=40, epochs=R, offset=0.0):
     return (noisy + offset).tolist()
 
 
-def feed(rule, trial, losses, start=1):
+def feed(rule: PFLRule, trial: str, losses: list[float], start: int = 1) -> Any:
     """Report until the rule does not say Continue; the last decision."""
     decision = Continue()
     for epoch, loss in enumerate(losses, start):
@@ -40,7 +43,7 @@ def feed(rule, trial, losses, start=1):
     return decision
 
 
-def filled(trials=20, population=30):
+def filled(trials: int = 20, population: int = 30) -> PFLRule:
     """A rule that has seen whole trials with final losses 1.00, 1.01 and so on."""
     rule = PFLRule(max_resource=R, population_size=population, early=1.0)
     for number in range(trials):
@@ -61,19 +64,21 @@ def filled(trials=20, population=30):
         ({"max_resource": 0}, r"max_resource \(0\) must be at least 1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(setting, words):
+def test_settings_that_make_no_sense_are_refused(
+    setting: dict[str, float] | dict[str, int], words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
         PFLRule(**{"max_resource": R, **setting})
 
 
-def test_the_room_is_a_share_for_every_doubling_still_to_come_and_more_early_than_late():
+def test_the_room_is_a_share_for_every_doubling_still_to_come_and_more_early_than_late() -> None:
     """In the middle of the run, three doublings of six, it is the share itself."""
     rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
     rooms = {level: round(rule._room(k), 1) for k, level in enumerate(rule.levels) if level in (8, 16, 32)}
     assert rooms == {8: 30.0, 16: 17.0, 32: 6.4}
 
 
-def test_the_room_never_closes_below_those_who_must_finish():
+def test_the_room_never_closes_below_those_who_must_finish() -> None:
     rule = PFLRule(max_resource=64, population_size=100, min_finished=7)
     assert rule._room(len(rule.levels) - 1) == 7
 
@@ -82,7 +87,7 @@ def test_the_room_never_closes_below_those_who_must_finish():
     ("crossed", "room"),
     [(CROSSED, 30.0), (0.5 * CROSSED, 15.0), (0.0, 15.0), (1.2 * CROSSED, 36.0), (1.0, 45.0)],
 )
-def test_a_room_follows_the_crossings_of_the_sweep_within_bounds(crossed, room):
+def test_a_room_follows_the_crossings_of_the_sweep_within_bounds(crossed: float, room: float) -> None:
     rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
     level = rule.levels.index(8)
     shares = [CROSSED for _ in rule.levels]
@@ -92,7 +97,7 @@ def test_a_room_follows_the_crossings_of_the_sweep_within_bounds(crossed, room):
 
 
 @pytest.mark.parametrize(("hope", "named"), [(0.99, "00001"), (1.01, None)])
-def test_who_has_hope_goes_on_when_no_room_holds_anybody(hope, named):
+def test_who_has_hope_goes_on_when_no_room_holds_anybody(hope: float, named: str | None) -> None:
     """Its rank is the worst of all; nothing else runs, and its prediction is as good as asked, or is not."""
     rule = PFLRule(max_resource=R, population_size=2, keep=0.01, min_finished=1)
     for epoch in range(1, 5):
@@ -110,7 +115,7 @@ def test_who_has_hope_goes_on_when_no_room_holds_anybody(hope, named):
 @pytest.mark.parametrize(
     ("epochs", "first"), [(2, 1), (3, 2), (10, 2), (16, 2), (27, 3), (50, 4), (100, 8), (1000, 91)]
 )
-def test_the_first_look_comes_at_a_twelfth_but_not_at_epoch_1(epochs, first):
+def test_the_first_look_comes_at_a_twelfth_but_not_at_epoch_1(epochs: int, first: int) -> None:
     rule = PFLRule(max_resource=epochs)
     assert rule.levels[rule.first] == first
 
@@ -118,12 +123,12 @@ def test_the_first_look_comes_at_a_twelfth_but_not_at_epoch_1(epochs, first):
 @pytest.mark.parametrize(
     ("trials", "least"), [(None, 5), (4, 5), (30, 5), (50, 5), (75, 7), (100, 9), (10_000, 9)]
 )
-def test_a_tenth_of_the_trials_finishes_from_5_to_9(trials, least):
+def test_a_tenth_of_the_trials_finishes_from_5_to_9(trials: int | None, least: int) -> None:
     assert PFLRule(max_resource=R, population_size=trials).min_finished == least
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
-def test_the_last_look_goes_back_to_every_level(depth):
+def test_the_last_look_goes_back_to_every_level(depth: int) -> None:
     """A trial set aside at any level is resumed if its prediction is as good as `hope` asks."""
     rule = PFLRule(max_resource=50, population_size=2, keep=0.01, min_finished=1, early=1e-6)
     level = rule.first + depth
@@ -140,20 +145,20 @@ def test_the_last_look_goes_back_to_every_level(depth):
     assert rule.resume(["00001"]).trial_id == "00001"
 
 
-def test_the_best_of_all_goes_on_and_the_worst_waits():
+def test_the_best_of_all_goes_on_and_the_worst_waits() -> None:
     rule = filled()
     assert isinstance(feed(rule, "00100", [1.5, 1.0]), Continue)
     assert isinstance(feed(rule, "00200", [9.0, 9.0]), Pause)
 
 
-def test_nothing_is_resumed_while_new_trials_are_to_come():
+def test_nothing_is_resumed_while_new_trials_are_to_come() -> None:
     rule = PFLRule(max_resource=R, population_size=3)
     feed(rule, "00000", [1.0, 1.0])
     assert isinstance(feed(rule, "00001", [2.0, 2.0]), Pause)
     assert rule.resume(["00001"]) is None
 
 
-def test_when_all_are_there_the_best_that_waits_is_resumed():
+def test_when_all_are_there_the_best_that_waits_is_resumed() -> None:
     rule = PFLRule(max_resource=R, population_size=4, early=0.1, min_finished=1, keep=0.15)
     for number, loss in enumerate([3.0, 1.0, 2.0, 4.0]):
         assert isinstance(feed(rule, f"{number:05d}", [loss, loss]), Pause)
@@ -166,7 +171,7 @@ def test_when_all_are_there_the_best_that_waits_is_resumed():
 
 
 @pytest.mark.parametrize("tell", ["population_size", "no_more_trials"])
-def test_both_ways_to_learn_that_all_are_there_lead_to_a_second_look(tell):
+def test_both_ways_to_learn_that_all_are_there_lead_to_a_second_look(tell: str) -> None:
     rule = PFLRule(
         max_resource=R, population_size=2 if tell == "population_size" else None, early=0.1, min_finished=1
     )
@@ -178,7 +183,7 @@ def test_both_ways_to_learn_that_all_are_there_lead_to_a_second_look(tell):
     assert rule.resume(["00000", "00001"]).trial_id == "00000"
 
 
-def test_a_trial_that_failed_before_its_first_report_is_not_waited_for():
+def test_a_trial_that_failed_before_its_first_report_is_not_waited_for() -> None:
     rule = PFLRule(max_resource=R, population_size=2, early=0.1, min_finished=1)
     feed(rule, "00000", [1.0, 1.0])
     rule.end("00001", "failed")
@@ -186,7 +191,7 @@ def test_a_trial_that_failed_before_its_first_report_is_not_waited_for():
     assert rule.resume(["00000"]).trial_id == "00000"
 
 
-def test_who_gave_way_to_others_is_let_go_on_at_any_time():
+def test_who_gave_way_to_others_is_let_go_on_at_any_time() -> None:
     rule = PFLRule(max_resource=R, population_size=9)
     rule.report(Report("00003", 1, 1.0))
     rule.paused_at.clear()
@@ -195,7 +200,9 @@ def test_who_gave_way_to_others_is_let_go_on_at_any_time():
 
 
 @pytest.mark.parametrize(("min_chance", "decision"), [(0.01, Pause), (1e-12, Continue)])
-def test_a_hopeless_prediction_pauses_a_trial_that_rank_would_let_through(min_chance, decision):
+def test_a_hopeless_prediction_pauses_a_trial_that_rank_would_let_through(
+    min_chance: float, decision: type[Any]
+) -> None:
     """Flat at twice the best: there is room for it, but nothing like it ever got there."""
     rule = PFLRule(
         max_resource=R, population_size=21, keep=1.0, early=1.0, min_finished=10, min_chance=min_chance
@@ -210,7 +217,9 @@ def test_a_hopeless_prediction_pauses_a_trial_that_rank_would_let_through(min_ch
 
 
 @pytest.mark.parametrize(("epoch", "hopeful"), [(4, True), (8, True), (11, False), (32, False)])
-def test_a_prediction_counts_once_little_more_than_two_doublings_are_to_come(epoch, hopeful):
+def test_a_prediction_counts_once_little_more_than_two_doublings_are_to_come(
+    epoch: int, hopeful: bool
+) -> None:
     rule = PFLRule(max_resource=50, population_size=100)
     rule.finishes = 10
     rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-6)
@@ -220,7 +229,7 @@ def test_a_prediction_counts_once_little_more_than_two_doublings_are_to_come(epo
 @pytest.mark.parametrize(
     ("can_pause", "finishes", "hopeful"), [(True, 10, False), (False, 10, True), (False, 400, False)]
 )
-def test_a_stop_must_be_surer_than_a_pause(can_pause, finishes, hopeful):
+def test_a_stop_must_be_surer_than_a_pause(can_pause: bool, finishes: int, hopeful: bool) -> None:
     """A chance of 0.0001: enough to pause; to stop it takes many finished trials that never surprised."""
     rule = PFLRule(max_resource=R, population_size=100, can_pause=can_pause)
     rule.finishes = finishes
@@ -228,7 +237,7 @@ def test_a_stop_must_be_surer_than_a_pause(can_pause, finishes, hopeful):
     assert rule._hopeful("00000", level=4, place=99.0) is hopeful
 
 
-def test_every_decision_says_what_is_predicted_and_its_range():
+def test_every_decision_says_what_is_predicted_and_its_range() -> None:
     rule = filled()
     decision = feed(rule, "00100", [9.0, 9.0, 9.0])
     outlook = decision.outlook
@@ -242,7 +251,7 @@ def test_every_decision_says_what_is_predicted_and_its_range():
     assert rule.told == 15 * (len(rule.levels) - 1 - rule.first)  # of all but the first five
 
 
-def test_no_range_is_told_before_five_predictions_have_come_to_their_end():
+def test_no_range_is_told_before_five_predictions_have_come_to_their_end() -> None:
     rule = filled(trials=4)
     decision = feed(rule, "00100", [1.5, 1.0])
     assert (decision.outlook.low, decision.outlook.high) == (None, None)
@@ -252,7 +261,7 @@ def test_no_range_is_told_before_five_predictions_have_come_to_their_end():
     )
 
 
-def test_a_range_is_as_wide_as_earlier_predictions_were_off():
+def test_a_range_is_as_wide_as_earlier_predictions_were_off() -> None:
     """Twice the model's own, where every finished trial ended twice that far from its prediction."""
     rule = filled()
     level = rule.levels.index(3)
@@ -266,13 +275,13 @@ def test_a_range_is_as_wide_as_earlier_predictions_were_off():
     assert math.log(outlook.median) - math.log(outlook.low) == pytest.approx(reach)
 
 
-def test_the_last_word_says_why_it_was_not_resumed():
+def test_the_last_word_says_why_it_was_not_resumed() -> None:
     rule = PFLRule(max_resource=R, population_size=2, early=0.1, min_finished=1)
     feed(rule, "00000", [1.0, 1.0])
     assert rule.last_word("00000").startswith("not resumed: epoch 2: rank 1 of 1, room for ")
 
 
-def test_without_checkpoints_a_trial_is_stopped_and_none_waits():
+def test_without_checkpoints_a_trial_is_stopped_and_none_waits() -> None:
     outcome = replay(
         rule := PFLRule(max_resource=R, population_size=40, can_pause=False), sweep(0), workers=4
     )
@@ -281,13 +290,13 @@ def test_without_checkpoints_a_trial_is_stopped_and_none_waits():
     assert outcome.saved > 0.3
 
 
-def test_who_waits_reports_the_same_epoch_again_and_waits_on():
+def test_who_waits_reports_the_same_epoch_again_and_waits_on() -> None:
     rule = PFLRule(max_resource=R, population_size=9, early=0.1, min_finished=1)
     feed(rule, "00000", [1.0, 1.0])
     assert isinstance(rule.report(Report("00000", 2, 0.0)), Pause)
 
 
-def test_a_trial_that_reports_rarely_is_looked_at_when_it_does():
+def test_a_trial_that_reports_rarely_is_looked_at_when_it_does() -> None:
     rule = PFLRule(max_resource=R, population_size=1, min_finished=1)
     rule.report(Report("00000", 5, 2.0))
     assert rule.curves["00000"] == [2.0] * 4  # levels 1, 2, 3 and 4
@@ -295,7 +304,7 @@ def test_a_trial_that_reports_rarely_is_looked_at_when_it_does():
     assert rule.curves["00000"] == [2.0] * 4 + [1.0] * 2
 
 
-def test_a_divergence_counts_as_one_more_that_is_worse():
+def test_a_divergence_counts_as_one_more_that_is_worse() -> None:
     rule = PFLRule(max_resource=R, population_size=3)
     assert rule.report(Report("00000", 1, math.nan)) == Stop("loss is nan at epoch 1", "diverged")
     assert "rank 1 of 2" in feed(rule, "00001", [1.0, 1.0]).reason
@@ -303,7 +312,7 @@ def test_a_divergence_counts_as_one_more_that_is_worse():
 
 @pytest.mark.parametrize("workers", [1, 4, 16, 64])
 @pytest.mark.parametrize("seed", range(3))
-def test_most_epochs_are_saved_and_a_good_trial_finishes(workers, seed):
+def test_most_epochs_are_saved_and_a_good_trial_finishes(workers: int, seed: int) -> None:
     curves = sweep(seed, trials=60)
     outcome = replay(PFLRule(max_resource=R, population_size=60), curves, workers=workers)
     assert outcome.saved > 0.5
@@ -312,7 +321,7 @@ def test_most_epochs_are_saved_and_a_good_trial_finishes(workers, seed):
 
 
 @pytest.mark.parametrize("workers", [1, 8])
-def test_losses_below_zero_are_handled_on_the_raw_scale(workers):
+def test_losses_below_zero_are_handled_on_the_raw_scale(workers: int) -> None:
     """An accuracy, say, maximised: the loss is its negative."""
     curves = sweep(1, trials=60, offset=-1.0)
     rule = PFLRule(max_resource=R, population_size=60)
@@ -323,13 +332,13 @@ def test_losses_below_zero_are_handled_on_the_raw_scale(workers):
     assert outcome.best <= best + 0.05
 
 
-def test_a_first_loss_below_zero_in_mid_sweep_changes_the_scale_for_all():
+def test_a_first_loss_below_zero_in_mid_sweep_changes_the_scale_for_all() -> None:
     rule = filled()
     assert feed(rule, "00100", [-0.5, -0.6]).outlook.median < 0
     assert not rule.positive
 
 
-def test_extreme_losses_are_survived():
+def test_extreme_losses_are_survived() -> None:
     """Log or raw, 1e300 or 1e-300: no overflow, no warning."""
     rule = PFLRule(max_resource=R, population_size=60)
     curves = sweep(2, trials=57)
@@ -347,13 +356,13 @@ def test_extreme_losses_are_survived():
     workers=st.integers(1, 8),
     offset=st.sampled_from([0, -1]),
 )
-def test_a_rule_reloaded_in_mid_sweep_decides_alike(seed, cut, workers, offset):
+def test_a_rule_reloaded_in_mid_sweep_decides_alike(seed: int, cut: int, workers: int, offset: int) -> None:
     """Through JSON, whatever was cached."""
 
     class Reloading(PFLRule):
         count = 0
 
-        def report(self, report):
+        def report(self, report: Report) -> Any:
             Reloading.count += 1
             if Reloading.count == cut:
                 fresh = PFLRule(max_resource=R, population_size=25)
@@ -368,9 +377,9 @@ def test_a_rule_reloaded_in_mid_sweep_decides_alike(seed, cut, workers, offset):
     assert replay(Reloading(max_resource=R, population_size=25), curves, workers=workers) == plain
 
 
-def test_a_question_asked_often_changes_nothing():
+def test_a_question_asked_often_changes_nothing() -> None:
     class Asked(PFLRule):
-        def resume(self, paused):
+        def resume(self, paused: list[Any] | list[str]) -> Resume | None:
             before = self.state()
             answers = [PFLRule.resume(self, paused) for _ in range(3)]
             assert answers[0] == answers[1] == answers[2]
@@ -389,11 +398,13 @@ def test_a_question_asked_often_changes_nothing():
     min_chance=st.sampled_from([0.01, 0.2, 0.5]),
     offset=st.sampled_from([0, -1]),
 )
-def test_what_is_remembered_of_the_hopeless_changes_no_answer(seed, workers, min_chance, offset):
+def test_what_is_remembered_of_the_hopeless_changes_no_answer(
+    seed: int, workers: int, min_chance: float, offset: int
+) -> None:
     """Whoever waits is asked one by one here: the first in the room whose prediction leaves hope."""
 
     class Doubting(PFLRule):
-        def one_by_one(self, paused, alone):
+        def one_by_one(self, paused: list[str], alone: bool) -> str | None:
             for level in range(len(self.levels) - 1, -1, -1):
                 for _, trial in islice(self.waiting[level], REFERENCES):
                     place = self._rank(trial, level) if alone else self._place(trial, level)
@@ -403,7 +414,7 @@ def test_what_is_remembered_of_the_hopeless_changes_no_answer(seed, workers, min
                         return trial
             return None
 
-        def _next(self, paused, *, alone):
+        def _next(self, paused: list[str], *, alone: bool) -> str | None:
             spoken_for = paused[::2]  # a rule must not count on those it paused being free to go on
             for some in (spoken_for, paused):
                 expected = self.one_by_one(some, alone)
@@ -415,17 +426,17 @@ def test_what_is_remembered_of_the_hopeless_changes_no_answer(seed, workers, min
     assert len(rule.endings) == 30
 
 
-def test_a_question_does_not_look_through_all_that_wait():
+def test_a_question_does_not_look_through_all_that_wait() -> None:
     """Of 1,000 names it reads a few, so that it may be asked many times a second."""
 
     class Counted(Sequence):
-        def __init__(self, names):
+        def __init__(self, names: list[str]) -> None:
             self.names, self.read = names, 0
 
-        def __len__(self):
+        def __len__(self) -> int:
             return len(self.names)
 
-        def __getitem__(self, index):
+        def __getitem__(self, index: int) -> str:
             self.read += 1
             return self.names[index]
 
@@ -442,14 +453,14 @@ def test_a_question_does_not_look_through_all_that_wait():
 
 
 @given(factor=st.sampled_from([0.01, 7.0, 1e4]))
-def test_the_unit_of_a_positive_loss_does_not_matter(factor):
+def test_the_unit_of_a_positive_loss_does_not_matter(factor: float) -> None:
     curves = np.array(sweep(4))
     plain = replay(PFLRule(max_resource=R, population_size=40), curves.tolist(), workers=2)
     scaled = replay(PFLRule(max_resource=R, population_size=40), (factor * curves).tolist(), workers=2)
     assert (plain.finished, plain.epochs) == (scaled.finished, scaled.epochs)
 
 
-def test_the_curves_looked_at_are_bounded():
+def test_the_curves_looked_at_are_bounded() -> None:
     rule = PFLRule(max_resource=2, keep=1.0, early=1.0)
     for number in range(REFERENCES + 40):
         feed(rule, f"{number:05d}", [1.0 + number / 1e3, 1.0])

@@ -1,5 +1,7 @@
 """The race: who is dropped, when, and that the best one stays."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from schedulers import RacingRule, Report
 from schedulers.racing import eliminated
+from schedulers.rule import Stop
 
 QUICK = {"1": 0.10, "2": 0.11, "3": 0.09}
 
@@ -25,25 +28,25 @@ QUICK = {"1": 0.10, "2": 0.11, "3": 0.09}
         ({"4": math.inf}, False),  # where the other has not been yet
     ],
 )
-def test_a_candidate_is_out_once_a_paired_test_is_sure(losses, out):
+def test_a_candidate_is_out_once_a_paired_test_is_sure(losses: dict[str, float], out: bool) -> None:
     assert ("slow" in eliminated({"quick": QUICK, "slow": losses}, rivals=1)) is out
 
 
-def test_more_rivals_ask_for_more_certainty():
+def test_more_rivals_ask_for_more_certainty() -> None:
     """Bonferroni: with many candidates somebody looks beaten by chance."""
     results = {"quick": QUICK, "slow": {"1": 0.16, "2": 0.19, "3": 0.155}}
     assert eliminated(results, rivals=1)
     assert not eliminated(results, rivals=20)
 
 
-def test_pairing_sees_what_the_plain_losses_hide():
+def test_pairing_sees_what_the_plain_losses_hide() -> None:
     """Seeds differ far more than candidates do; seed by seed the difference is plain."""
     seeds = {str(n): 10.0 * n for n in range(5)}
     worse = {seed: loss + 1 + 0.01 * int(seed) for seed, loss in seeds.items()}
     assert eliminated({"a": seeds, "b": worse}, rivals=1).keys() == {"b"}
 
 
-def test_the_best_candidate_is_dropped_no_more_often_than_alpha():
+def test_the_best_candidate_is_dropped_no_more_often_than_alpha() -> None:
     """Four candidates of which one is a little better, 400 races of up to 10 seeds, looked at after each."""
     rng, dropped = np.random.default_rng(0), 0
     for _ in range(400):
@@ -55,7 +58,7 @@ def test_the_best_candidate_is_dropped_no_more_often_than_alpha():
     assert dropped / 400 <= 0.05
 
 
-def test_a_clear_loser_among_noisy_ones_is_dropped_soon():
+def test_a_clear_loser_among_noisy_ones_is_dropped_soon() -> None:
     rng, rounds = np.random.default_rng(1), []
     for _ in range(50):
         losses = rng.normal([0.0, 0.2, 20.0], 1.0, (10, 3))
@@ -69,13 +72,13 @@ def test_a_clear_loser_among_noisy_ones_is_dropped_soon():
     assert np.mean(rounds) < 4.5
 
 
-def play(rule, trial, candidate, seed, loss):
+def play(rule: RacingRule, trial: str, candidate: str, seed: int, loss: float) -> Stop:
     return rule.report(
         Report(trial, rule.max_resource, loss, {"trial.candidate": candidate, "trial.seed": seed})
     )
 
 
-def test_the_running_trials_of_a_loser_stop_at_their_next_epoch():
+def test_the_running_trials_of_a_loser_stop_at_their_next_epoch() -> None:
     rule = RacingRule(max_resource=2)
     config = {"trial.candidate": "slow", "trial.seed": 4}
     rule.report(Report("late", 1, 0.6, config))
@@ -86,7 +89,7 @@ def test_the_running_trials_of_a_loser_stop_at_their_next_epoch():
     assert (decision.ending, decision.reason[:13]) == ("stopped", "lost to quick")
 
 
-def test_a_trial_that_another_hand_stopped_is_no_result():
+def test_a_trial_that_another_hand_stopped_is_no_result() -> None:
     """Only whole trainings can be compared."""
     rule = RacingRule(max_resource=5)
     rule.report(Report("a", 1, 0.5, {"trial.candidate": "x", "trial.seed": 1}))
@@ -98,6 +101,8 @@ def test_a_trial_that_another_hand_stopped_is_no_result():
     ("words", "message"),
     [({"alpha": 0.0}, "alpha (0.0) must be between 0 and 1"), ({"min_blocks": 1}, "min_blocks (1) must be")],
 )
-def test_settings_that_mean_nothing_are_refused(words, message):
+def test_settings_that_mean_nothing_are_refused(
+    words: dict[str, float] | dict[str, int], message: str
+) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
         RacingRule(max_resource=3, **words)

@@ -1,7 +1,12 @@
 """What we lean on inside Ray 2.60.0 is still there, and still takes what we give it."""
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cloudpickle
 import pytest
@@ -24,28 +29,28 @@ from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
 
 
-def parameters(function):
+def parameters(function: Callable[..., Any] | type[Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
-def test_ray_is_the_version_that_was_read():
+def test_ray_is_the_version_that_was_read() -> None:
     assert ray.__version__ == "2.60.0"
 
 
-def test_a_save_is_scheduled_with_trial_and_result():
+def test_a_save_is_scheduled_with_trial_and_result() -> None:
     assert parameters(TuneController._schedule_trial_save) == ["self", "trial", "result"]
 
 
-def test_a_pause_can_leave_the_checkpoint_out():
+def test_a_pause_can_leave_the_checkpoint_out() -> None:
     assert parameters(TuneController.pause_trial) == ["self", "trial", "should_checkpoint"]
     assert parameters(TuneController.stop_trial) == ["self", "trial"]
 
 
-def test_a_training_result_is_a_checkpoint_and_metrics():
+def test_a_training_result_is_a_checkpoint_and_metrics() -> None:
     assert parameters(_TrainingResult) == ["checkpoint", "metrics"]
 
 
-def test_the_latest_checkpoint_is_what_a_trial_restores():
+def test_the_latest_checkpoint_is_what_a_trial_restores() -> None:
     manager = _CheckpointManager(None)
     manager._latest_checkpoint_result = result = _TrainingResult(None, {})
     assert manager.latest_checkpoint_result is result
@@ -56,21 +61,21 @@ def test_the_latest_checkpoint_is_what_a_trial_restores():
     assert "self._restore_checkpoint_result" in inspect.getsource(Trial.latest_checkpoint_result.fget)
 
 
-def test_the_scheduler_keeps_its_metric_where_ray_looks():
+def test_the_scheduler_keeps_its_metric_where_ray_looks() -> None:
     """The strict check of results reads `scheduler.metric`."""
     scheduler = TrialScheduler()
     scheduler._metric = "val_loss"
     assert scheduler.metric == "val_loss"
 
 
-def test_a_cache_told_to_expect_more_keeps_more_idle_processes():
+def test_a_cache_told_to_expect_more_keeps_more_idle_processes() -> None:
     cache = _ObjectCache(may_keep_one=True)
     cache.increase_max("resources", by=2)
     assert [cache.cache_object("resources", n) for n in range(3)] == [True, True, False]
     assert list(cache.flush_cached_objects()) == []
 
 
-def test_while_somebody_is_staged_idle_processes_are_kept():
+def test_while_somebody_is_staged_idle_processes_are_kept() -> None:
     """Also by a search that is finished; and who is staged is only ever asked for its resources."""
     keeps = inspect.getsource(TuneController._maybe_cache_trial_actor)
     assert "if self._search_alg.is_finished() and not self._staged_trials:" in keeps
@@ -86,13 +91,13 @@ class OneTrial:
 class Controller:
     """As much of Ray's controller as a lost process needs."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._resetting_trials, self.recovered = set(), []
 
-    def _set_trial_status(self, trial, status):
+    def _set_trial_status(self, trial: OneTrial, status: str) -> None:
         trial.status = status
 
-    def _trial_task_failure(self, trial, exception):
+    def _trial_task_failure(self, trial: OneTrial, exception: Any) -> None:
         if trial.status == Trial.RUNNING:
             self.recovered.append(trial)
             trial.status = Trial.PENDING
@@ -101,7 +106,7 @@ class Controller:
 
 
 @pytest.mark.parametrize("told", [1, 2])
-def test_a_trial_given_a_dead_idle_process_is_recovered_once(told):
+def test_a_trial_given_a_dead_idle_process_is_recovered_once(told: int) -> None:
     """Ray tells of the lost process, of the lost call, or of both."""
     controller, trial = Controller(), OneTrial()
     survive_dead_idle_processes(controller)
@@ -113,7 +118,7 @@ def test_a_trial_given_a_dead_idle_process_is_recovered_once(told):
     assert not controller._resetting_trials  # else it would wait for that process for ever
 
 
-def test_a_trial_is_reset_by_a_call_that_tells_of_its_failure():
+def test_a_trial_is_reset_by_a_call_that_tells_of_its_failure() -> None:
     source = inspect.getsource(TuneController._schedule_trial_reset)
     assert "self._resetting_trials.add(trial)" in source
     assert "on_error=self._trial_task_failure" in source
@@ -124,21 +129,21 @@ def test_a_trial_is_reset_by_a_call_that_tells_of_its_failure():
 class Refuses(Exception):
     """An exception of the user's that can be written and not read back."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return (Refuses._read, ())
 
     @staticmethod
-    def _read():
+    def _read() -> None:
         raise RuntimeError("not here")
 
 
-def kept(file, raised):
+def kept(file: Path, raised: Any) -> Any:
     """A trial that failed so, as `Trial.handle_error` keeps it."""
     file.write_bytes(cloudpickle.dumps(raised))
     return SimpleNamespace(pickled_error_file=str(file))
 
 
-def test_what_a_trial_raised_comes_back_with_its_fields(tmp_path):
+def test_what_a_trial_raised_comes_back_with_its_fields(tmp_path: Path) -> None:
     raised = RayTaskError("step", "Traceback", FirstStepFailed(["no gradient; give one", "no loss"]))
     for each in (raised, raised.as_instanceof_cause()):
         found = last_exception(kept(tmp_path / "error.pkl", each))
@@ -148,17 +153,17 @@ def test_what_a_trial_raised_comes_back_with_its_fields(tmp_path):
     assert isinstance(last_exception(kept(tmp_path / "error.pkl", damaged)), CorruptCheckpoint)
 
 
-def test_what_cannot_be_told_of_a_failure_is_none(tmp_path):
+def test_what_cannot_be_told_of_a_failure_is_none(tmp_path: Path) -> None:
     assert last_exception(SimpleNamespace(pickled_error_file=None)) is None
     assert last_exception(SimpleNamespace(pickled_error_file=str(tmp_path / "gone"))) is None
     assert last_exception(kept(tmp_path / "error.pkl", Refuses())) is None
 
 
-def test_the_pending_trials_of_a_run_can_be_limited_anew():
+def test_the_pending_trials_of_a_run_can_be_limited_anew() -> None:
     assert parameters(TuneController.update_max_pending_trials) == ["self", "max_pending_trials"]
 
 
-def test_idle_processes_are_kept_for_as_many_slots_as_there_are_now():
+def test_idle_processes_are_kept_for_as_many_slots_as_there_are_now() -> None:
     cache, trial = _ObjectCache(may_keep_one=False), SimpleNamespace(placement_group_factory="cpu")
     controller, idle = SimpleNamespace(_actor_cache=cache), IdleActors()
     idle.resize(controller, 5)  # before the first trial: nothing is kept yet

@@ -1,6 +1,9 @@
 """Reasons speak the user's metric, in the user's direction; what is decided does not change with it."""
 
+from __future__ import annotations
+
 import re
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from tests.schedulers.test_every_rule import RULES, R, every_rule
 ACCURACY = re.compile(r"accuracy (?:is )?(\S+?)[,;)]?(?: |$)")
 
 
-def reasons(rule):
+def reasons(rule: Any) -> list[tuple[type[Any], str]]:
     """Of seven trials whose accuracy rises to between 0.3 and 0.9; the third diverges."""
     decisions = []
     for epoch in range(1, R + 1):
@@ -26,7 +29,7 @@ def reasons(rule):
 
 
 @every_rule
-def test_the_reasons_of_a_maximised_metric_are_its_own(name):
+def test_the_reasons_of_a_maximised_metric_are_its_own(name: str) -> None:
     plain, speaking = RULES[name](), RULES[name]()
     speaking.speak_of("accuracy", maximised=True)
     theirs, ours = reasons(plain), reasons(speaking)
@@ -44,13 +47,13 @@ def test_the_reasons_of_a_maximised_metric_are_its_own(name):
         ("max", -3.5, "rung 1: accuracy -3.5 ranks 1 of 1, top 1 goes on"),
     ],
 )
-def test_the_adapter_names_the_metric(mode, value, reason):
+def test_the_adapter_names_the_metric(mode: str, value: float, reason: str) -> None:
     scheduler = schedulers.ASHA(metric="accuracy", mode=mode, max_resource=9, reduction_factor=3)
     loss = value if mode == "min" else -value
     assert scheduler.rule.report(Report("a", 1, loss)).reason == reason
 
 
-def test_a_metric_that_tune_config_gives_is_named_too():
+def test_a_metric_that_tune_config_gives_is_named_too() -> None:
     scheduler = schedulers.ASHA(max_resource=9, reduction_factor=3)
     scheduler.set_search_properties("accuracy", "max")
     assert scheduler.rule.describe(-0.5) == "accuracy 0.5"

@@ -1,5 +1,7 @@
 """The predictive rule on two sweeps that were recorded in full."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ RECORDED = Path(__file__).parents[2] / "benchmarks" / "curves"
 
 @pytest.mark.parametrize("workers", [1, 16])
 @pytest.mark.parametrize("name", ["digits", "pumps"])
-def test_recorded_sweeps_are_halved_and_a_winner_found(name, workers):
+def test_recorded_sweeps_are_halved_and_a_winner_found(name: str, workers: int) -> None:
     """80 trials of 50 epochs, recorded in full (benchmarks/record.py)."""
     with np.load(RECORDED / f"{name}__cosine__50.npz") as file:
         curves = file["val"].astype(float)

@@ -1,11 +1,16 @@
 """Out of memory: run once more, with more, when nothing else runs."""
 
+from __future__ import annotations
+
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.tune.experiment import Trial
 
 from schedulers import Listener, RuleScheduler
+from schedulers.reason import ReasonCode
 from schedulers.tune.ray_private import last_error, out_of_memory
 from tests.schedulers.test_tune import Controller, FakeTrial, Scripted, result
 
@@ -14,13 +19,13 @@ SHORT = "Failure # 1 (at noon)\nold\nFailure # 2 (at one)\n1 worker(s) were kill
 
 
 class Loop(Controller):
-    def __init__(self, *trials):
+    def __init__(self, *trials: Any) -> None:
         super().__init__(*trials, more=True)
 
-    def _cleanup_cached_actors(self, force_all=False):
+    def _cleanup_cached_actors(self, force_all: bool = False) -> None:
         self.told.append(("idle processes end", force_all))
 
-    def _set_trial_status(self, trial, status):
+    def _set_trial_status(self, trial: Larger, status: str) -> None:
         self.told.append((status, trial.trial_id))
         trial.status = status
 
@@ -28,37 +33,37 @@ class Loop(Controller):
 class Larger(FakeTrial):
     share = None
 
-    def update_resources(self, resources):
+    def update_resources(self, resources: dict[str, int]) -> None:
         assert self.status != Trial.RUNNING
         self.share = resources
 
 
 class Ears(Listener):
-    def __init__(self):
+    def __init__(self) -> None:
         self.heard = []
 
-    def retried(self, trial_id, resources, reason, error):
+    def retried(self, trial_id: str, resources: dict[str, int], reason: str, error: str) -> None:
         self.heard.append((trial_id, resources, reason))
 
-    def ended(self, trial_id, ending, reason, error, code):
+    def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         self.heard.append((trial_id, ending))
 
 
-def adapter(share):
+def adapter(share: dict[str, int] | None) -> tuple[RuleScheduler, list[Any]]:
     scheduler, ears = RuleScheduler(Scripted(), metric="loss", mode="min", slots=2), Ears()
     scheduler.attach(listener=ears)
     scheduler.retries.share = lambda trial: share
     return scheduler, ears.heard
 
 
-def test_without_a_larger_share_the_trial_ends_at_once():
+def test_without_a_larger_share_the_trial_ends_at_once() -> None:
     scheduler, heard = adapter(None)
     trial = Larger("a")
     assert scheduler.on_trial_result(Loop(trial), trial, OOM) == "STOP"
     assert heard == [("a", "oom")]
 
 
-def test_with_one_it_waits_unsaved_and_the_rule_hears_nothing():
+def test_with_one_it_waits_unsaved_and_the_rule_hears_nothing() -> None:
     scheduler, heard = adapter({"cpu": 2})
     trial = Larger("a")
     loop = Loop(trial)
@@ -70,7 +75,7 @@ def test_with_one_it_waits_unsaved_and_the_rule_hears_nothing():
 
 
 @pytest.mark.parametrize("status", [Trial.RUNNING, Trial.PENDING])
-def test_it_waits_while_anything_else_runs_or_is_about_to(status):
+def test_it_waits_while_anything_else_runs_or_is_about_to(status: str) -> None:
     scheduler, _ = adapter({"cpu": 2})
     trial, other = Larger("a"), FakeTrial("b", status)
     loop = Loop(trial, other)
@@ -79,7 +84,7 @@ def test_it_waits_while_anything_else_runs_or_is_about_to(status):
     assert trial.status == Trial.PAUSED
 
 
-def test_then_it_starts_and_no_idle_process_keeps_what_it_needs():
+def test_then_it_starts_and_no_idle_process_keeps_what_it_needs() -> None:
     scheduler, _ = adapter({"cpu": 2})
     trial, other = Larger("a"), FakeTrial("b", Trial.PAUSED)
     loop = Loop(trial, other)
@@ -88,7 +93,7 @@ def test_then_it_starts_and_no_idle_process_keeps_what_it_needs():
     assert loop.told[-2:] == [(Trial.PENDING, "a"), ("idle processes end", True)]
 
 
-def test_the_second_time_is_the_end():
+def test_the_second_time_is_the_end() -> None:
     scheduler, heard = adapter({"cpu": 2})
     trial = Larger("a")
     loop = Loop(trial)
@@ -100,7 +105,7 @@ def test_the_second_time_is_the_end():
 
 
 @pytest.mark.parametrize("by_ray", [True, False])
-def test_a_worker_ended_for_want_of_memory_is_no_plain_loss(tmp_path, by_ray):
+def test_a_worker_ended_for_want_of_memory_is_no_plain_loss(tmp_path: Path, by_ray: bool) -> None:
     """Ray's memory monitor says so in the error, the kernel in a counter."""
     scheduler, heard = adapter({"cpu": 2})
     scheduler.retries.starved = lambda: not by_ray
@@ -115,7 +120,7 @@ def test_a_worker_ended_for_want_of_memory_is_no_plain_loss(tmp_path, by_ray):
     assert heard == [("a", {"cpu": 2}, "its process was ended for want of memory")]
 
 
-def test_only_the_last_failure_speaks(tmp_path):
+def test_only_the_last_failure_speaks(tmp_path: Path) -> None:
     file = tmp_path / "error.txt"
     file.write_text(SHORT + "\nFailure # 3 (at two)\nThe actor died.\n")
     assert last_error(SimpleNamespace(error_file=str(file))) == "The actor died."

@@ -1,5 +1,10 @@
 """Domains keep to their bounds, whatever is asked of them."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -29,7 +34,7 @@ every_domain = pytest.mark.parametrize("domain", DOMAINS, ids=repr)
 @every_domain
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), unit=st.floats(0, 1))
-def test_whatever_a_domain_returns_it_contains(domain, seed, unit):
+def test_whatever_a_domain_returns_it_contains(domain: Any, seed: int, unit: float) -> None:
     rng = np.random.default_rng(seed)
     value = domain.sample(rng)
     assert domain.contains(value)
@@ -38,14 +43,14 @@ def test_whatever_a_domain_returns_it_contains(domain, seed, unit):
     assert 0.0 <= domain.to_unit(value) <= 1.0
 
 
-def test_neighbouring_floats_are_one_place_on_a_log_range():
+def test_neighbouring_floats_are_one_place_on_a_log_range() -> None:
     """Their logarithms are one number."""
     domain = Float(0.33720423904772945, 0.3372042390477295, log=True)
     assert domain.to_unit(domain.high) == 0.0
 
 
 @every_domain
-def test_both_ends_of_a_range_are_values(domain):
+def test_both_ends_of_a_range_are_values(domain: Any) -> None:
     assert domain.to_unit(domain.from_unit(0.0)) == pytest.approx(0.0)
     assert domain.to_unit(domain.from_unit(1.0)) == pytest.approx(
         1.0 if domain.to_unit(domain.from_unit(1.0)) else 0.0
@@ -55,7 +60,7 @@ def test_both_ends_of_a_range_are_values(domain):
 @every_domain
 @settings(max_examples=30)
 @given(seed=st.integers(0, 2**32))
-def test_the_unit_interval_leads_back_to_the_value(domain, seed):
+def test_the_unit_interval_leads_back_to_the_value(domain: Any, seed: int) -> None:
     value = domain.sample(np.random.default_rng(seed))
     if isinstance(domain, Float) and domain.step is None:
         assert domain.from_unit(domain.to_unit(value)) == pytest.approx(value)
@@ -65,7 +70,7 @@ def test_the_unit_interval_leads_back_to_the_value(domain, seed):
     "domain", [Int(1, 9), Int(1, 1024, log=True), Int(8, 64, step=8), Float(0.1, 0.9, step=0.2)]
 )
 @given(seed=st.integers(0, 2**32))
-def test_a_value_of_a_grid_always_moves_where_it_can(domain, seed):
+def test_a_value_of_a_grid_always_moves_where_it_can(domain: Float | Int, seed: int) -> None:
     """3 x 1.2 rounds to 3 again; a perturbation that changes nothing explores nothing."""
     rng = np.random.default_rng(seed)
     value = domain.sample(rng)
@@ -86,18 +91,20 @@ def test_a_value_of_a_grid_always_moves_where_it_can(domain, seed):
         (Int(-8, 8), -4, (1.2,), -5),
     ],
 )
-def test_numbers_are_multiplied_then_clipped(domain, value, factors, moved):
+def test_numbers_are_multiplied_then_clipped(
+    domain: Float | Int, value: float, factors: tuple[float, ...], moved: float
+) -> None:
     assert domain.perturb(value, np.random.default_rng(0), factors) == pytest.approx(moved)
 
 
-def test_an_ordered_choice_moves_to_a_neighbour():
+def test_an_ordered_choice_moves_to_a_neighbour() -> None:
     domain = Categorical((16, 32, 64, 128), ordered=True)
     rng = np.random.default_rng(0)
     assert {domain.perturb(32, rng) for _ in range(50)} == {16, 64}
     assert {domain.perturb(128, rng) for _ in range(50)} == {64}
 
 
-def test_an_unordered_choice_becomes_any_other():
+def test_an_unordered_choice_becomes_any_other() -> None:
     domain = Categorical(("a", "b", "c"))
     rng = np.random.default_rng(0)
     assert {domain.perturb("b", rng) for _ in range(50)} == {"a", "c"}
@@ -119,7 +126,7 @@ def test_an_unordered_choice_becomes_any_other():
         (Categorical(("yes",)), "no"),
     ],
 )
-def test_what_is_not_of_the_domain_is_not_contained(domain, value):
+def test_what_is_not_of_the_domain_is_not_contained(domain: Any, value: Any) -> None:
     assert not domain.contains(value)
 
 
@@ -140,12 +147,12 @@ def test_what_is_not_of_the_domain_is_not_contained(domain, value):
         (lambda: Categorical(("a", "a")), "the choice 'a' is given twice"),
     ],
 )
-def test_a_domain_that_makes_no_sense_says_why(make, message):
+def test_a_domain_that_makes_no_sense_says_why(make: Callable[..., Any], message: Any) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is asserted
         make()
     assert str(error.value) == message
 
 
-def test_integers_are_drawn_evenly():
+def test_integers_are_drawn_evenly() -> None:
     counts = np.bincount([Int(3, 6).sample(np.random.default_rng(n)) - 3 for n in range(4000)])
     assert counts.min() > 900

@@ -35,11 +35,11 @@ def asha_ahead(service: AdapterHooks | None = None) -> TrainAhead:
     return TrainAhead(rule, service or AdapterHooks(ahead_s=0.5))
 
 
-def test_a_new_trial_trains_up_to_its_first_decision():
+def test_a_new_trial_trains_up_to_its_first_decision() -> None:
     assert asha_ahead().limits(trial()) == (3, 0.5)
 
 
-def test_a_trial_trains_from_where_it_stands_to_the_next_decision():
+def test_a_trial_trains_from_where_it_stands_to_the_next_decision() -> None:
     ahead = asha_ahead()
     for epoch in (1, 2):
         ahead.rule.report(Report(NAME, epoch, 0.5))
@@ -50,7 +50,7 @@ def test_a_trial_trains_from_where_it_stands_to_the_next_decision():
     assert ahead.limits(trial()) == (6, 0.5)
 
 
-def test_a_trial_that_begins_at_a_checkpoint_first_tells_its_epoch():
+def test_a_trial_that_begins_at_a_checkpoint_first_tells_its_epoch() -> None:
     ahead = asha_ahead()
     assert ahead.limits(trial(checkpoint="of an earlier attempt")) == (1, 0.0)
     ahead.rule.report(Report(NAME, 3, 0.5))
@@ -61,7 +61,7 @@ def test_a_trial_that_begins_at_a_checkpoint_first_tells_its_epoch():
     assert ahead.limits(trial()) == (1, 0.5)
 
 
-def test_no_trial_trains_ahead_while_the_run_is_asked_to_stop():
+def test_no_trial_trains_ahead_while_the_run_is_asked_to_stop() -> None:
     ahead = asha_ahead(AdapterHooks(ahead_s=0.5, halting=lambda: True))
     assert ahead.limits(trial()) == (1, 0.0)
 
@@ -87,7 +87,7 @@ class Notes(Listener):
 )
 def test_each_epoch_is_reported_and_a_halt_pauses_at_the_last(
     halting: bool, answers: list[str], pauses: list[int]
-):
+) -> None:
     notes = Notes()
     controller = SimpleNamespace(get_live_trials=set, _queued_trial_decisions={})
     scheduler = RuleScheduler(FIFORule(max_resource=9), metric="loss", mode="min", time_attr="epoch")
@@ -157,7 +157,7 @@ class Judge(Rule):
 )
 def test_only_the_last_result_of_a_load_says_what_follows(
     monkeypatch: pytest.MonkeyPatch, decision: Decision, held: bool, done: list[str]
-):
+) -> None:
     scheduler = RuleScheduler(Judge(decision), metric="loss", mode="min", time_attr="epoch")
     scheduler.attach(slots=1, repeats=True, ahead_s=0.5)
     monkeypatch.setattr(DeferredDecisions, "hold", lambda *args: held)
@@ -170,13 +170,13 @@ def test_only_the_last_result_of_a_load_says_what_follows(
     assert controller.done == done
 
 
-def test_both_sides_mark_a_followed_result_by_one_word():
+def test_both_sides_mark_a_followed_result_by_one_word() -> None:
     """Two packages of one layer, which import nothing of each other."""
     assert train_ahead.FOLLOWED == trainable.FOLLOWED
     assert train_ahead.FOLLOWED not in OUTCOMES
 
 
-def test_ray_asks_how_far_to_train_and_passes_epochs_then_seconds():
+def test_ray_asks_how_far_to_train_and_passes_epochs_then_seconds() -> None:
     source = inspect.getsource(TuneController._schedule_trial_train)
     assert "buffer_length, buffer_time_s = self._maybe_buffer_training(trial)" in source
     assert "if buffer_length > 1:" in source

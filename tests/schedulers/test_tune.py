@@ -1,8 +1,13 @@
 """The adapter's translation, against a controller that only writes down what it is told."""
 
+from __future__ import annotations
+
 import pickle
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ray.tune.experiment import Trial
@@ -10,6 +15,8 @@ from ray.tune.schedulers import TrialScheduler
 
 import schedulers
 from schedulers import Continue, Exploit, Float, Listener, Pause, Report, Resume, Rule, RuleScheduler, Stop
+from schedulers.hyperband import SuccessiveHalvingRule
+from schedulers.reason import ReasonCode
 from schedulers.tune.slots import HOLD_S, SlotWarmup
 from tests.schedulers.trainables import Slope
 
@@ -17,86 +24,92 @@ from tests.schedulers.trainables import Slope
 class Scripted(Rule):
     """Answers what it is told to, and remembers what it was asked."""
 
-    def __init__(self, **answers):
+    def __init__(self, **answers: Any) -> None:
         super().__init__(max_resource=99)
         self.answers, self.heard, self.next, self.done = answers, [], None, []
         self.parameters = ("net.width", "lr")
 
-    def report(self, report):
+    def report(self, report: Report) -> Any:
         self.heard.append(report)
         return self.answers.get(report.trial_id, Continue())
 
-    def judge(self, report):
+    def judge(self, report: Any) -> None:
         raise NotImplementedError
 
-    def failed(self, trial_id, reason):
+    def failed(self, trial_id: str, reason: str) -> Exploit | Pause | None:
         return self.answers.get("failed")
 
-    def resume(self, paused):
+    def resume(self, paused: list[Any] | list[str]) -> Resume | None:
         return self.next if self.next and self.next.trial_id in paused else None
 
-    def resumed(self, resume):
+    def resumed(self, resume: Resume) -> None:
         self.done.append(resume)
         self.next = None
 
 
 class Ears(Listener):
-    def __init__(self):
+    def __init__(self) -> None:
         self.heard = []
 
-    def paused(self, trial_id, resource, reason, code):
+    def paused(self, trial_id: str, resource: int, reason: str, code: ReasonCode) -> None:
         self.heard.append(("paused", trial_id, resource, reason))
 
-    def resumed(self, resume):
+    def resumed(self, resume: Resume) -> None:
         self.heard.append(("resumed", resume.trial_id))
 
-    def exploited(self, trial_id, exploit):
+    def exploited(self, trial_id: str, exploit: Exploit) -> None:
         self.heard.append(("exploited", trial_id, exploit.donor))
 
-    def failed_awaiting_exploit(self, trial_id, ending, reason, error, code):
+    def failed_awaiting_exploit(self, trial_id: Any, ending: Any, reason: Any, error: Any, code: Any) -> None:
         self.heard.append(("fell", trial_id, ending, reason, error))
 
-    def ended(self, trial_id, ending, reason, error, code):
+    def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         self.heard.append(("ended", trial_id, ending, reason, error))
 
 
 class Controller:
     """Ray's loop, reduced to a notebook."""
 
-    def __init__(self, *trials, more=False):
+    def __init__(self, *trials: Any, more: bool = False) -> None:
         self.trials, self.told = list(trials), []
         self.search_alg = SimpleNamespace(is_finished=lambda: not more)
         self._staged_trials, self._resetting_trials, self.kept = set(), set(), 0
         self._actor_cache = SimpleNamespace(increase_max=self.keep)
 
-    def keep(self, resources, by):
+    def keep(self, resources: Any, by: int) -> None:
         self.kept += by
 
-    def get_trials(self):
+    def get_trials(self) -> list[FakeTrial]:
         return self.trials
 
-    def get_live_trials(self):
+    def get_live_trials(self) -> Any:
         return set(self.trials)
 
-    def pause_trial(self, trial, should_checkpoint=True):
+    def pause_trial(self, trial: Any, should_checkpoint: bool = True) -> None:
         self.told.append(("pause", trial.trial_id, should_checkpoint))
         trial.status = Trial.PAUSED
 
-    def stop_trial(self, trial):
+    def stop_trial(self, trial: FakeTrial) -> None:
         self.told.append(("stop", trial.trial_id))
         trial.status = Trial.TERMINATED
 
-    def _trial_task_failure(self, trial, exception):
+    def _trial_task_failure(self, trial: Any, exception: Any) -> None:
         self.told.append(("failure", trial.trial_id))
 
-    def _schedule_trial_save(self, trial, result=None):
+    def _schedule_trial_save(self, trial: FakeTrial, result: dict[str, float] | None = None) -> None:
         self.told.append(("save", trial.trial_id))
 
 
 class FakeTrial:
     """As much of a trial as the adapter touches."""
 
-    def __init__(self, trial_id, status=Trial.RUNNING, config=None, checkpoints=()):
+    def __init__(
+        self,
+        trial_id: str,
+        status: str = Trial.RUNNING,
+        config: dict[str, dict[str, int] | float] | dict[str, float] | None = None,
+        checkpoints: tuple[Any, ...] | tuple[int, ...] = (),
+    ) -> None:
         self.trial_id, self.status, self.config = trial_id, status, config or {}
         self.is_saving, self.last_result, self.error_file = False, {}, None
         self.placement_group_factory = SimpleNamespace(required_resources={"CPU": 1})
@@ -110,29 +123,31 @@ class FakeTrial:
         self.run_metadata = SimpleNamespace(checkpoint_manager=manager, invalidate_cache=lambda: None)
         self.trainable, self.checkpoint = Slope, None
 
-    def get_trainable_cls(self):
+    def get_trainable_cls(self) -> type[Any]:
         return self.trainable
 
-    def is_finished(self):
+    def is_finished(self) -> bool:
         return self.status in (Trial.TERMINATED, Trial.ERROR)
 
-    def set_config(self, config):
+    def set_config(self, config: dict[str, dict[str, int]]) -> None:
         self.config = config
 
     @property
-    def goes_on_from(self):
+    def goes_on_from(self) -> Any:
         latest = self.run_metadata.checkpoint_manager._latest_checkpoint_result
         return latest and latest.checkpoint
 
 
-def adapter(rule, mode="min", slots=2):
+def adapter(
+    rule: SuccessiveHalvingRule | Scripted, mode: str = "min", slots: int = 2
+) -> tuple[RuleScheduler, list[Any]]:
     scheduler = RuleScheduler(rule, metric="loss", mode=mode, slots=slots)
     ears = Ears()
     scheduler.attach(listener=ears)
     return scheduler, ears.heard
 
 
-def result(epoch=1, **more):
+def result(epoch: int = 1, **more: Any) -> Any:
     return {"training_iteration": epoch, "loss": 0.5, **more}
 
 
@@ -147,7 +162,7 @@ def result(epoch=1, **more):
         (Exploit("b", 1, {}, "why"), "NOOP", [("pause", "a", False)]),
     ],
 )
-def test_each_decision_has_its_word(decision, answer, told):
+def test_each_decision_has_its_word(decision: Any, answer: str, told: Any) -> None:
     scheduler, _ = adapter(Scripted(a=decision))
     trial = FakeTrial("a")
     controller = Controller(trial)
@@ -158,7 +173,7 @@ def test_each_decision_has_its_word(decision, answer, told):
 @pytest.mark.parametrize(
     ("mode", "loss", "judged"), [("min", 0.5, 0.5), ("max", 0.5, -0.5), ("max", None, None)]
 )
-def test_the_loss_is_flipped_once(mode, loss, judged):
+def test_the_loss_is_flipped_once(mode: str, loss: float | None, judged: float | None) -> None:
     rule = Scripted()
     scheduler, _ = adapter(rule, mode)
     trial = FakeTrial("a", config={"net": {"width": 8, "depth": 2}, "lr": 0.1, "seed": 1})
@@ -166,7 +181,7 @@ def test_the_loss_is_flipped_once(mode, loss, judged):
     assert rule.heard == [Report("a", 3, judged, {"net.width": 8, "lr": 0.1})]
 
 
-def test_maximise_mirrors_minimise():
+def test_maximise_mirrors_minimise() -> None:
     """The same scores with the sign turned give the very same decisions."""
     answers = []
     for mode, sign in (("min", 1), ("max", -1)):
@@ -188,7 +203,7 @@ def test_maximise_mirrors_minimise():
     ("outcome", "ending"),
     [("failed", "failed"), ("oom", "oom"), ("diverged", "diverged"), ("completed", "completed")],
 )
-def test_an_outcome_ends_the_trial_and_is_told_with_its_error(outcome, ending):
+def test_an_outcome_ends_the_trial_and_is_told_with_its_error(outcome: str, ending: str) -> None:
     rule = Scripted()
     scheduler, heard = adapter(rule)
     trial = FakeTrial("a")
@@ -200,20 +215,20 @@ def test_an_outcome_ends_the_trial_and_is_told_with_its_error(outcome, ending):
     assert "a" in rule.endings
 
 
-def test_a_diverged_outcome_may_be_replaced():
+def test_a_diverged_outcome_may_be_replaced() -> None:
     scheduler, heard = adapter(Scripted(a=Pause("waits for a donor", save=False)))
     trial = FakeTrial("a")
     assert scheduler.on_trial_result(Controller(trial), trial, result(outcome="diverged")) == "NOOP"
     assert heard == [("paused", "a", 1, "waits for a donor")]
 
 
-def test_a_foreign_key_named_outcome_means_nothing():
+def test_a_foreign_key_named_outcome_means_nothing() -> None:
     scheduler, _ = adapter(Scripted())
     trial = FakeTrial("a")
     assert scheduler.on_trial_result(Controller(trial), trial, result(outcome=3)) == "CONTINUE"
 
 
-def test_a_milestone_gives_way_when_no_slot_is_free():
+def test_a_milestone_gives_way_when_no_slot_is_free() -> None:
     scheduler, heard = adapter(Scripted(a=Continue(milestone=True)), slots=1)
     trial = FakeTrial("a")
     controller = Controller(trial, FakeTrial("b", Trial.PENDING))
@@ -221,7 +236,7 @@ def test_a_milestone_gives_way_when_no_slot_is_free():
     assert heard == [("paused", "a", 1, "gave way to a trial that waits")]
 
 
-def donor_and_loser(**donor):
+def donor_and_loser(**donor: Any) -> tuple[RuleScheduler, list[Any], Controller, FakeTrial, FakeTrial]:
     rule = Scripted(loser=Exploit("donor", 4, {"net.width": 16}, "why"))
     scheduler, heard = adapter(rule)
     loser = FakeTrial("loser", config={"net": {"width": 8, "depth": 2}, "lr": 0.1})
@@ -231,7 +246,7 @@ def donor_and_loser(**donor):
     return scheduler, heard, controller, loser, other
 
 
-def test_processes_outlive_the_search_once_a_trial_pauses():
+def test_processes_outlive_the_search_once_a_trial_pauses() -> None:
     """Ray would end the process of whoever pauses after the last trial has begun."""
     first, second = FakeTrial("a"), FakeTrial("b")
     scheduler, _ = adapter(Scripted(b=Pause("why")))
@@ -243,7 +258,7 @@ def test_processes_outlive_the_search_once_a_trial_pauses():
         assert (len(controller._staged_trials), controller.kept) == (1, 2)
 
 
-def test_a_copy_goes_on_from_the_donors_checkpoint_at_the_resource():
+def test_a_copy_goes_on_from_the_donors_checkpoint_at_the_resource() -> None:
     """Not from its latest: the donor has trained on."""
     scheduler, heard, controller, loser, _ = donor_and_loser(checkpoints=(2, 4, 6))
     assert scheduler.choose_trial_to_run(controller) is loser
@@ -253,7 +268,7 @@ def test_a_copy_goes_on_from_the_donors_checkpoint_at_the_resource():
     assert scheduler.rule.done[0].exploit.donor == "donor"
 
 
-def test_a_copy_waits_while_the_donor_is_saving():
+def test_a_copy_waits_while_the_donor_is_saving() -> None:
     scheduler, _, controller, loser, other = donor_and_loser(checkpoints=(2,))
     other.is_saving = True
     assert scheduler.choose_trial_to_run(controller) is None
@@ -266,14 +281,14 @@ def test_a_copy_waits_while_the_donor_is_saving():
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_donor_without_checkpoint_never_blocks():
+def test_a_donor_without_checkpoint_never_blocks() -> None:
     scheduler, heard, controller, loser, _ = donor_and_loser(status=Trial.TERMINATED)
     assert scheduler.choose_trial_to_run(controller) is loser
     assert loser.goes_on_from is None
     assert heard == [("resumed", "loser")]
 
 
-def test_a_donor_that_ray_does_not_know_is_found_by_the_service(tmp_path):
+def test_a_donor_that_ray_does_not_know_is_found_by_the_service(tmp_path: Path) -> None:
     """It finished before the study was resumed."""
     scheduler, _, controller, loser, other = donor_and_loser()
     controller.trials.remove(other)
@@ -282,7 +297,7 @@ def test_a_donor_that_ray_does_not_know_is_found_by_the_service(tmp_path):
     assert loser.goes_on_from.path.endswith("donor@4")
 
 
-def test_a_paused_trial_is_resumed_when_a_slot_is_free_only():
+def test_a_paused_trial_is_resumed_when_a_slot_is_free_only() -> None:
     rule = Scripted()
     scheduler, heard = adapter(rule, slots=1)
     busy, waits = FakeTrial("a"), FakeTrial("b", Trial.PAUSED)
@@ -294,7 +309,7 @@ def test_a_paused_trial_is_resumed_when_a_slot_is_free_only():
     assert heard == [("resumed", "b")]
 
 
-def test_when_nothing_can_wake_them_the_paused_end_with_a_last_word():
+def test_when_nothing_can_wake_them_the_paused_end_with_a_last_word() -> None:
     scheduler, heard = adapter(Scripted())
     controller = Controller(FakeTrial("a", Trial.PAUSED), FakeTrial("b", Trial.PAUSED))
     scheduler.choose_trial_to_run(controller)
@@ -302,7 +317,7 @@ def test_when_nothing_can_wake_them_the_paused_end_with_a_last_word():
     assert [told[:3] for told in heard] == [("ended", "a", "stopped"), ("ended", "b", "stopped")]
 
 
-def test_who_waits_in_vain_ends_at_once_though_others_run():
+def test_who_waits_in_vain_ends_at_once_though_others_run() -> None:
     """The last of nine to come is the best and runs on; six are not among the best three."""
     rule = schedulers.SuccessiveHalvingRule(max_resource=9)
     scheduler, heard = adapter(rule)
@@ -319,14 +334,16 @@ def test_who_waits_in_vain_ends_at_once_though_others_run():
     assert rule.endings == dict.fromkeys((f"{n:05d}" for n in range(6)), "stopped")
 
 
-def test_while_trials_are_to_come_the_paused_wait():
+def test_while_trials_are_to_come_the_paused_wait() -> None:
     scheduler, _ = adapter(Scripted())
     controller = Controller(FakeTrial("a", Trial.PAUSED), more=True)
     scheduler.choose_trial_to_run(controller)
     assert controller.told == []
 
 
-def test_a_searcher_that_never_comes_to_an_end_keeps_nobody_waiting_for_ever(monkeypatch):
+def test_a_searcher_that_never_comes_to_an_end_keeps_nobody_waiting_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Ray's ConcurrencyLimiter counts paused trials, so it may have more and never give them."""
     scheduler, _ = adapter(Scripted())
     controller = Controller(FakeTrial("a", Trial.PAUSED), more=True)
@@ -338,7 +355,7 @@ def test_a_searcher_that_never_comes_to_an_end_keeps_nobody_waiting_for_ever(mon
     assert controller.told == [("stop", "a")]
 
 
-def test_a_recovered_trial_is_not_over():
+def test_a_recovered_trial_is_not_over() -> None:
     """Ray sets ERROR for a moment, adds the trial again and runs it from its last checkpoint."""
     rule = Scripted()
     scheduler, heard = adapter(rule)
@@ -350,7 +367,7 @@ def test_a_recovered_trial_is_not_over():
     assert (rule.endings, heard) == ({}, [])
 
 
-def test_a_failed_trial_is_over_with_its_error(tmp_path):
+def test_a_failed_trial_is_over_with_its_error(tmp_path: Path) -> None:
     rule = Scripted()
     scheduler, heard = adapter(rule)
     trial = FakeTrial("a")
@@ -361,7 +378,7 @@ def test_a_failed_trial_is_over_with_its_error(tmp_path):
     assert rule.endings == {"a": "failed"}
 
 
-def test_a_foreign_trial_that_ends_by_itself_reports_its_last_result():
+def test_a_foreign_trial_that_ends_by_itself_reports_its_last_result() -> None:
     """`done` and `stop=` bypass on_trial_result."""
     rule = Scripted()
     scheduler, heard = adapter(rule)
@@ -372,7 +389,7 @@ def test_a_foreign_trial_that_ends_by_itself_reports_its_last_result():
     assert heard == [("ended", "a", "completed", "the trial ended by itself", "")]
 
 
-def test_an_early_stop_is_held_back_until_the_other_slot_has_its_process():
+def test_an_early_stop_is_held_back_until_the_other_slot_has_its_process() -> None:
     """Else the freed process would take the trial whose own is still starting."""
     scheduler, _ = adapter(Scripted(a=Stop("why")))
     early, starting = FakeTrial("a"), FakeTrial("b", Trial.PENDING)
@@ -395,7 +412,9 @@ def test_an_early_stop_is_held_back_until_the_other_slot_has_its_process():
         (2, True, HOLD_S, False),  # long enough
     ],
 )
-def test_endings_are_held_while_a_slot_is_filling(slots, starting, after_s, held):
+def test_endings_are_held_while_a_slot_is_filling(
+    slots: int | None, starting: bool, after_s: float, held: bool
+) -> None:
     filling = SlotWarmup()
     filling.saw({"hostname": "h", "pid": 1})
     filling.must_hold(2, True, 100.0)
@@ -410,13 +429,13 @@ def test_endings_are_held_while_a_slot_is_filling(slots, starting, after_s, held
         (("loss", None), (None, "max"), ("loss", "max")),
     ],
 )
-def test_metric_and_mode_come_from_either_place(own, given, taken):
+def test_metric_and_mode_come_from_either_place(own: Any, given: Any, taken: tuple[str, str]) -> None:
     scheduler = schedulers.ASHA(metric=own[0], mode=own[1], max_resource=9)
     assert scheduler.set_search_properties(*given, config={})
     assert (scheduler.metric, scheduler.results.mode) == taken
 
 
-def test_metric_or_mode_in_both_places_is_refused():
+def test_metric_or_mode_in_both_places_is_refused() -> None:
     scheduler = schedulers.ASHA(metric="loss", mode="min", max_resource=9)
     assert not scheduler.set_search_properties("loss", None)
     assert not scheduler.set_search_properties(None, "min")
@@ -435,19 +454,19 @@ def test_metric_or_mode_in_both_places_is_refused():
         (lambda: RuleScheduler(Scripted(), eta=3), "unexpected keyword argument 'eta'"),
     ],
 )
-def test_what_is_missing_or_misspelt_is_said(make, message):
+def test_what_is_missing_or_misspelt_is_said(make: Callable[..., Any], message: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         make()
 
 
-def test_results_without_the_time_attribute_are_refused_by_name():
+def test_results_without_the_time_attribute_are_refused_by_name() -> None:
     scheduler, _ = adapter(Scripted())
     trial = FakeTrial("a")
     with pytest.raises(ValueError, match="results have no 'training_iteration'"):
         scheduler.on_trial_result(Controller(trial), trial, {"loss": 1.0})
 
 
-def test_a_scheduler_class_repeats_its_rules_summary_and_is_found_by_name():
+def test_a_scheduler_class_repeats_its_rules_summary_and_is_found_by_name() -> None:
     for name in schedulers.RULES:
         made = getattr(schedulers, name)
         assert pickle.loads(pickle.dumps(made)) is made
@@ -455,7 +474,7 @@ def test_a_scheduler_class_repeats_its_rules_summary_and_is_found_by_name():
         assert made.__doc__.splitlines()[0] == made.rule_class.__doc__.splitlines()[0]
 
 
-def test_every_scheduler_class_is_a_trial_scheduler_and_pickles_without_its_connections():
+def test_every_scheduler_class_is_a_trial_scheduler_and_pickles_without_its_connections() -> None:
     """Tuner pickles what it is given; a journal is an open file."""
     space = {"population_size": 2, "perturbation_interval": 2, "space": {"lr": Float(0.1, 1.0)}}
     for name in schedulers.RULES:
@@ -475,7 +494,9 @@ BROKEN = {"reason": "KeyError: 'x'", "error": "Traceback ..."}
 
 @pytest.mark.parametrize("outcome", ["failed", "oom"])
 @pytest.mark.parametrize("answer", [Pause("waits for a donor", save=False), Exploit("b", 1, {}, "copies b")])
-def test_a_trial_that_failed_goes_on_as_a_copy_if_the_rule_knows_of_one(outcome, answer):
+def test_a_trial_that_failed_goes_on_as_a_copy_if_the_rule_knows_of_one(
+    outcome: str, answer: Exploit | Pause
+) -> None:
     """Its failure is told; it is not over, and nothing of it is saved."""
     scheduler, heard = adapter(Scripted(failed=answer))
     trial = FakeTrial("a")
@@ -487,7 +508,7 @@ def test_a_trial_that_failed_goes_on_as_a_copy_if_the_rule_knows_of_one(outcome,
     assert scheduler.rule.endings == {}
 
 
-def test_a_trial_that_failed_ends_where_the_rule_knows_of_no_copy():
+def test_a_trial_that_failed_ends_where_the_rule_knows_of_no_copy() -> None:
     scheduler, heard = adapter(Scripted())
     trial = FakeTrial("a")
     assert scheduler.on_trial_result(Controller(trial), trial, result(outcome="failed", **BROKEN)) == "STOP"
@@ -502,7 +523,9 @@ def test_a_trial_that_failed_ends_where_the_rule_knows_of_no_copy():
         ("lost three", None, Trial.TERMINATED, ["ended"]),
     ],
 )
-def test_a_worker_lost_for_good_is_a_failure_and_before_that_none(for_good, answer, status, words):
+def test_a_worker_lost_for_good_is_a_failure_and_before_that_none(
+    for_good: str, answer: Pause | None, status: str, words: list[Any] | list[str]
+) -> None:
     """Ray recovers: ERROR while the scheduler is told, then PENDING, then added again."""
     scheduler, heard = adapter(Scripted(failed=answer))
     scheduler.attach(lost_for_good=lambda trial: for_good)
@@ -516,7 +539,7 @@ def test_a_worker_lost_for_good_is_a_failure_and_before_that_none(for_good, answ
     assert [(word, reason) for word, _, _, reason, _ in heard] == [(word, for_good) for word in words]
 
 
-def test_what_cannot_be_connected_is_named():
+def test_what_cannot_be_connected_is_named() -> None:
     scheduler, _ = adapter(Scripted())
     with pytest.raises(TypeError, match="there is nothing called 'ears' to connect; there are listener,"):
         scheduler.attach(ears=Ears())

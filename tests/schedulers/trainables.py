@@ -1,9 +1,12 @@
 """What the real-Ray tests train: importable by workers, deterministic, quick."""
 
+from __future__ import annotations
+
 import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from ray import tune
 
@@ -11,15 +14,15 @@ from ray import tune
 class Slope(tune.Trainable):
     """Falls by `lr` each step from 10; its whole state is the number it stands at."""
 
-    def setup(self, config):
+    def setup(self, config: Any) -> None:
         self.reset_config(config)
 
-    def reset_config(self, config):
+    def reset_config(self, config: Any) -> Any:
         self.config = config
         self.epoch, self.height = 0, 10.0
         return True
 
-    def step(self):
+    def step(self) -> Any:
         time.sleep(self.config.get("step_s", 0.02))
         self.epoch += 1
         self.height -= self.config["optimizer"]["lr"]
@@ -31,11 +34,11 @@ class Slope(tune.Trainable):
             "process": os.getpid(),
         }
 
-    def save_checkpoint(self, checkpoint_dir):
+    def save_checkpoint(self, checkpoint_dir: Any) -> None:
         state = {"epoch": self.epoch, "height": self.height}
         (Path(checkpoint_dir) / "state.json").write_text(json.dumps(state))
 
-    def load_checkpoint(self, checkpoint_dir):
+    def load_checkpoint(self, checkpoint_dir: Any) -> None:
         state = json.loads((Path(checkpoint_dir) / "state.json").read_text())
         self.epoch, self.height = state["epoch"], state["height"]
 
@@ -43,13 +46,13 @@ class Slope(tune.Trainable):
 class Fragile(Slope):
     """A slope that raises at `fails_at`."""
 
-    def step(self):
+    def step(self) -> Any:
         if self.epoch + 1 == self.config.get("fails_at"):
             raise RuntimeError("boom")
         return super().step()
 
 
-def falling(config):
+def falling(config: Any) -> None:
     """A function trainable that keeps no checkpoint."""
     for epoch in range(1, 28):
         time.sleep(0.01)

@@ -177,7 +177,7 @@ def test_a_real_postgresql_holds_what_plain_optuna_reads(postgresql: str, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["sp ace", "üñí", "ha#sh", "que?stion", "per%20cent"])
-def test_the_export_stands_in_a_folder_of_any_name(tmp_path: Path, name: str):
+def test_the_export_stands_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with quiet():
         study = optuna.create_study()

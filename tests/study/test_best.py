@@ -107,7 +107,7 @@ def derived(sweep: Sweep, record: StudyRecord, **words: Any) -> dict[str, Any]:
         ("checkpoint_config.mode", "min"),
     ],
 )
-def test_each_value_is_the_chapters(key: str, value: Any):
+def test_each_value_is_the_chapters(key: str, value: Any) -> None:
     found: Any = derived(template_sweep(), record_of(CONFIG))
     for part in key.split("."):
         found = found[part]
@@ -129,13 +129,15 @@ def test_each_value_is_the_chapters(key: str, value: Any):
         ({"milestones": []}, None, {"milestones": []}),
     ],
 )
-def test_what_counts_epochs_follows_them(config: dict[str, Any], epochs: int | None, lengths: dict[str, Any]):
+def test_what_counts_epochs_follows_them(
+    config: dict[str, Any], epochs: int | None, lengths: dict[str, Any]
+) -> None:
     sweep = template_sweep(scheduler_config=config)
     found = derived(sweep, record_of({"optimizer_config.lr": 0.1}), epochs=epochs)
     assert found["scheduler_config"] == lengths
 
 
-def test_a_linear_schedule_is_stretched_and_its_line_says_so():
+def test_a_linear_schedule_is_stretched_and_its_line_says_so() -> None:
     sweep = template_sweep(
         epochs=27,
         scheduler="torch.optim.lr_scheduler.LinearLR",
@@ -147,14 +149,14 @@ def test_a_linear_schedule_is_stretched_and_its_line_says_so():
 
 
 @pytest.mark.parametrize("keyword", SCHEDULE_LENGTHS)
-def test_what_best_stretches_extend_refuses(keyword: str):
+def test_what_best_stretches_extend_refuses(keyword: str) -> None:
     """One list of keywords serves both."""
     sweep = template_sweep(scheduler="my_schedule.Mine", scheduler_config={keyword: 10})
     assert laid_out_by(sweep) == f"scheduler my_schedule.Mine ({keyword})"
     assert derived(sweep, record_of({}), epochs=20)["scheduler_config"] == {keyword: 20}
 
 
-def test_the_checkpoint_is_chosen_by_the_sweeps_own_metric():
+def test_the_checkpoint_is_chosen_by_the_sweeps_own_metric() -> None:
     sweep = template_sweep().model_copy(update={"metric": "accuracy", "direction": "maximize"})
     wish = derived(sweep, record_of(CONFIG))["checkpoint_config"]
     assert (wish["monitor"], wish["mode"]) == ("accuracy", "max")
@@ -164,29 +166,29 @@ def test_the_checkpoint_is_chosen_by_the_sweeps_own_metric():
     ("run", "epochs"),
     [({"epochs": 200, "scheduler_config": {"total_steps": 200}}, 200), ({"epochs": 27}, 150)],
 )
-def test_a_sweep_that_trained_long_already_is_not_cut(run: dict[str, Any], epochs: int):
+def test_a_sweep_that_trained_long_already_is_not_cut(run: dict[str, Any], epochs: int) -> None:
     assert derived(template_sweep(**run), record_of({}))["epochs"] == epochs
 
 
-def test_what_the_user_has_set_stays():
+def test_what_the_user_has_set_stays() -> None:
     sweep = template_sweep(early_stopping_config={"enabled": True, "patience": 3})
     assert derived(sweep, record_of(CONFIG))["early_stopping_config"]["patience"] == 3
 
 
-def test_cheap_fidelities_of_the_search_end():
+def test_cheap_fidelities_of_the_search_end() -> None:
     """All rows, and one split: one model comes out."""
     found = derived(template_sweep(data_fraction=0.2, data_config={"folds": 5}), record_of(CONFIG))
     assert (found["data_fraction"], found["data_config"]) == (1.0, {})
 
 
-def test_a_populations_winner_keeps_its_epochs_and_no_patience():
+def test_a_populations_winner_keeps_its_epochs_and_no_patience() -> None:
     """Its settings belong to the epochs in which they were found."""
     found = derived(template_sweep(), record_of(CONFIG, copied=True))
     assert (found["epochs"], found["early_stopping_config"]["enabled"]) == (10, False)
     assert found["optimizer_config"]["lr"] == 0.2
 
 
-def test_a_populations_whole_schedule_is_a_run_config_too(tmp_path: Path):
+def test_a_populations_whole_schedule_is_a_run_config_too(tmp_path: Path) -> None:
     record = record_of(CONFIG, copied=True)
     write_best(tmp_path / "best.yaml", template_sweep(), record, PROVENANCE)
     run = read_sweep(tmp_path / "best_schedule.yaml").sweep.run
@@ -196,7 +198,7 @@ def test_a_populations_whole_schedule_is_a_run_config_too(tmp_path: Path):
     ]
 
 
-def test_the_text_says_where_each_value_comes_from_and_of_what_code_and_data():
+def test_the_text_says_where_each_value_comes_from_and_of_what_code_and_data() -> None:
     text = best_yaml(template_sweep(), record_of(CONFIG), PROVENANCE)[1]
     for line in (
         "# study MyProject_HPO, trial 1: completed after 2 epochs",
@@ -212,14 +214,14 @@ def test_the_text_says_where_each_value_comes_from_and_of_what_code_and_data():
     assert "secret" not in text
 
 
-def test_the_template_knows_every_word_of_it():
+def test_the_template_knows_every_word_of_it() -> None:
     """Its reader takes no others."""
     chapter = yaml.safe_load((Path(__file__).parents[1] / "config/files/best.yaml").read_text())
     text = best_yaml(template_sweep(device="cuda:0"), record_of(CONFIG), PROVENANCE)[1]
     assert set(yaml.safe_load(text)) <= set(chapter)
 
 
-def test_it_is_a_run_file_without_a_warning(tmp_path: Path):
+def test_it_is_a_run_file_without_a_warning(tmp_path: Path) -> None:
     text = best_yaml(template_sweep(), record_of(CONFIG), PROVENANCE)[1]
     (tmp_path / "best.yaml").write_text(text)
     reading = read_sweep(tmp_path / "best.yaml")
@@ -237,24 +239,24 @@ def test_it_is_a_run_file_without_a_warning(tmp_path: Path):
         (2.0, 150, 2.0),  # as long already
     ],
 )
-def test_a_warm_up_in_epochs_follows_them(warmup: float, epochs: int, lengthened: float):
+def test_a_warm_up_in_epochs_follows_them(warmup: float, epochs: int, lengthened: float) -> None:
     sweep = template_sweep(warmup=warmup, epochs=epochs, scheduler_config={})
     assert derived(sweep, record_of({}))["warmup"] == lengthened
 
 
-def test_patience_goes_by_the_sweeps_own_metric():
+def test_patience_goes_by_the_sweeps_own_metric() -> None:
     sweep = template_sweep().model_copy(update={"metric": "accuracy", "direction": "maximize"})
     wish = derived(sweep, record_of(CONFIG))["early_stopping_config"]
     assert (wish["monitor"], wish["mode"]) == ("accuracy", "max")
 
 
-def test_patience_goes_by_val_loss_where_the_metric_is_a_cost():
+def test_patience_goes_by_val_loss_where_the_metric_is_a_cost() -> None:
     sweep = template_sweep().model_copy(update={"metric": "latency_ms"})
     assert "monitor" not in derived(sweep, record_of(CONFIG))["early_stopping_config"]
 
 
 @pytest.mark.parametrize("own", [{}, {"early_stopping_config": {"enabled": True, "patience": 30}}])
-def test_patience_is_shorter_than_a_short_full_training(own: dict[str, Any]):
+def test_patience_is_shorter_than_a_short_full_training(own: dict[str, Any]) -> None:
     wish = derived(template_sweep(**own), record_of(CONFIG), epochs=6)["early_stopping_config"]
     assert wish["patience"] == 2
 
@@ -262,7 +264,7 @@ def test_patience_is_shorter_than_a_short_full_training(own: dict[str, Any]):
 @pytest.mark.parametrize("file", sorted((ROOT / "sweeps").glob("*.yaml")), ids=lambda file: file.stem)
 def test_check_has_nothing_to_say_of_a_shipped_sweeps_best(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """From another working directory, and in another folder than the sweep file's."""
     sweep = read_sweep(file).sweep
     monkeypatch.chdir(tmp_path)
@@ -301,7 +303,7 @@ def own_sweep(project: Path, **run: Any) -> Sweep:
     return sweep.model_copy(update={"import_paths": (str(project), str(ROOT))})
 
 
-def test_paths_in_best_yaml_are_absolute(project: Path):
+def test_paths_in_best_yaml_are_absolute(project: Path) -> None:
     config = {"path": "tables/own.csv", "image_dir": "images", "target": "price", "sep": ",", "more": ["a/b"]}
     found = derived(own_sweep(project, data_config=config), record_of({}))
     assert found["data_config"] == {
@@ -311,7 +313,7 @@ def test_paths_in_best_yaml_are_absolute(project: Path):
     }
 
 
-def test_own_modules_are_found_from_best_yaml_as_they_were(project: Path):
+def test_own_modules_are_found_from_best_yaml_as_they_were(project: Path) -> None:
     """By the study's copies, even when the user's own files have gone."""
     run = {"data": "trainables.data.load_table", "data_config": {"path": "tables/own.csv", "target": "b"}}
     sweep = own_sweep(project, **run)
@@ -324,11 +326,11 @@ def test_own_modules_are_found_from_best_yaml_as_they_were(project: Path):
     assert reading.sweep.import_paths[1:3] == (str(folder.code_dir), str(project))
 
 
-def test_best_yaml_names_no_folders_where_all_modules_are_installed():
+def test_best_yaml_names_no_folders_where_all_modules_are_installed() -> None:
     assert "import_paths" not in derived(template_sweep(), record_of({}))
 
 
-def test_another_trial_may_be_asked_for():
+def test_another_trial_may_be_asked_for() -> None:
     assert derived(template_sweep(), record_of(CONFIG), trial="0")["optimizer_config"]["lr"] == 0.5
 
 
@@ -340,11 +342,11 @@ def test_another_trial_may_be_asked_for():
         (record_of(CONFIG), "7", "MyProject_HPO: no trial 7; there are 2, from 0"),
     ],
 )
-def test_without_a_winner_it_says_so(record: StudyRecord, trial: str | None, message: str):
+def test_without_a_winner_it_says_so(record: StudyRecord, trial: str | None, message: str) -> None:
     with pytest.raises(NoWinner) as caught:
         best_yaml(template_sweep(), record, PROVENANCE, trial=trial)
     assert str(caught.value) == message
 
 
-def test_no_seed_is_one_that_was_searched_with():
+def test_no_seed_is_one_that_was_searched_with() -> None:
     assert fresh_seeds(5, used=[231]) == [58, 89, 928, 814, 1000]

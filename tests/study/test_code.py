@@ -65,42 +65,42 @@ def seen_by_a_worker(folder: StudyFolder, dotted: str) -> str:
     return done.stdout.strip() or done.stderr.strip().splitlines()[-1]
 
 
-def test_what_is_named_and_what_that_imports_is_kept_and_nothing_else(study: StudyFolder):
+def test_what_is_named_and_what_that_imports_is_kept_and_nothing_else(study: StudyFolder) -> None:
     assert set(read_manifest(study.code_dir)) == {
         *("net", "helper", "blocks", "blocks.dense", "blocks.norm", "later", "data")
     }
 
 
-def test_an_edit_in_mid_sweep_changes_nothing_that_runs(study: StudyFolder, home: Path):
+def test_an_edit_in_mid_sweep_changes_nothing_that_runs(study: StudyFolder, home: Path) -> None:
     (home / "net.py").write_text("class Net: width = 2\n")
     (home / "blocks/dense.py").unlink()
     assert seen_by_a_worker(study, "net.Net") == "1"
 
 
-def test_a_file_beside_a_module_is_still_found_there(study: StudyFolder):
+def test_a_file_beside_a_module_is_still_found_there(study: StudyFolder) -> None:
     assert seen_by_a_worker(study, "data.TEXT") == "found"
 
 
-def test_a_submodule_that_nobody_foresaw_is_still_found_where_it_lies(study: StudyFolder):
+def test_a_submodule_that_nobody_foresaw_is_still_found_where_it_lies(study: StudyFolder) -> None:
     assert "blocks.unrelated" in seen_by_a_worker(study, "blocks.unrelated")
 
 
 def test_a_study_copied_to_where_the_originals_are_not_runs_the_same(
     study: StudyFolder, home: Path, tmp_path: Path
-):
+) -> None:
     study.path.rename(tmp_path / "moved")
     home.rename(tmp_path / "gone")
     assert seen_by_a_worker(StudyFolder(tmp_path / "moved"), "net.Net") == "1"
 
 
-def test_a_traceback_shows_the_code_that_ran(study: StudyFolder, home: Path):
+def test_a_traceback_shows_the_code_that_ran(study: StudyFolder, home: Path) -> None:
     (home / "helper.py").write_text("edited = True\n")
     source = study.code_dir / "as-it-was/helper.py"
     source.write_text("raise ValueError('as it was')\n")
     assert seen_by_a_worker(study, "net.Net") == "ValueError: as it was"
 
 
-def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: Path):
+def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: Path) -> None:
     assert list_differences(study, {}, "f00d") == []
     (home / "helper.py").write_text("edited = True\n")
     [told] = list_differences(study, {}, "f00d")
@@ -110,7 +110,7 @@ def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: 
     )
 
 
-def test_other_data_than_before_are_told(study: StudyFolder):
+def test_other_data_than_before_are_told(study: StudyFolder) -> None:
     record = StudyRecord()
     record.apply(AttemptStarted(t=1.0, attempt=1, slots=1, trials=1, provenance={"data_fingerprint": "aaaa"}))
     assert list_differences(study, record.provenance, "aaaa") == []
@@ -118,7 +118,7 @@ def test_other_data_than_before_are_told(study: StudyFolder):
     assert told.startswith("the data are not those the study began with (fingerprint aaaa, now bbbb)")
 
 
-def test_adopting_takes_the_new_code_and_keeps_the_old_beside_it(study: StudyFolder, home: Path):
+def test_adopting_takes_the_new_code_and_keeps_the_old_beside_it(study: StudyFolder, home: Path) -> None:
     before = code_fingerprint(study)
     (home / "net.py").write_text("class Net: width = 2\n")
     keep_code(study, study.sweep())
@@ -129,7 +129,7 @@ def test_adopting_takes_the_new_code_and_keeps_the_old_beside_it(study: StudyFol
 
 def test_a_study_made_from_a_study_takes_its_code_and_where_that_came_from(
     study: StudyFolder, home: Path, tmp_path: Path
-):
+) -> None:
     """A retraining runs what the sweep ran."""
     (home / "net.py").write_text("class Net: width = 2\n")
     sweep = study.sweep()
@@ -139,7 +139,7 @@ def test_a_study_made_from_a_study_takes_its_code_and_where_that_came_from(
     assert read_manifest(again.code_dir)["net"].origin == str(home / "net.py")
 
 
-def test_a_study_of_installed_code_has_no_copies(tmp_path: Path):
+def test_a_study_of_installed_code_has_no_copies(tmp_path: Path) -> None:
     sweep = small_sweep(import_paths=[str(Path(__file__).parents[2])])
     folder = StudyFolder.create(tmp_path, "small", sweep, "")
     keep_code(folder, sweep)
@@ -147,7 +147,7 @@ def test_a_study_of_installed_code_has_no_copies(tmp_path: Path):
     assert folder.sweep().import_paths == sweep.import_paths
 
 
-def test_a_manifest_that_cannot_be_read_is_named(study: StudyFolder):
+def test_a_manifest_that_cannot_be_read_is_named(study: StudyFolder) -> None:
     (study.code_dir / "modules.json").write_text(json.dumps({"net": {"fil": 1}}))
     with pytest.raises(ValueError, match=r"modules\.json: cannot be read"):
         read_manifest(study.code_dir)

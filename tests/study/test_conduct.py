@@ -92,7 +92,7 @@ def events_of(folder: Path) -> list[Event]:
     return list(read_events(folder / "journal"))
 
 
-def test_every_slot_has_its_own_process_and_both_get_their_share(tmp_path: Path, conduct: Conduct):
+def test_every_slot_has_its_own_process_and_both_get_their_share(tmp_path: Path, conduct: Conduct) -> None:
     finish = conduct(trials=40, run={"epochs": 3})
     assert finish.exit_code == 0
     epochs = Counter(e.worker for e in events_of(tmp_path / "toy") if isinstance(e, EpochReported))
@@ -100,14 +100,14 @@ def test_every_slot_has_its_own_process_and_both_get_their_share(tmp_path: Path,
     assert min(epochs.values()) >= 0.3 * sum(epochs.values())
 
 
-def test_ray_keeps_neither_averages_nor_a_snapshot_of_a_trial(tmp_path: Path, conduct: Conduct):
+def test_ray_keeps_neither_averages_nor_a_snapshot_of_a_trial(tmp_path: Path, conduct: Conduct) -> None:
     """The journal does; Ray's, which nobody reads, grew the driver by 50 KB a trial."""
     conduct(trials=3)
     [snapshot] = (tmp_path / "toy/ray/attempt-1").glob("experiment_state-*.json")
     assert json.loads(snapshot.read_text())["trial_data"] == [["{}", "{}"]] * 3
 
 
-def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Path, conduct: Conduct):
+def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Path, conduct: Conduct) -> None:
     points = [{"net_config.kind": kind, LR: 0.1} for kind in ("raises", "oom", "nan", "sound")]
     space = {LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True}, **KIND}
     finish = conduct(search_space=space, points_to_evaluate=points, baseline=False)
@@ -141,14 +141,14 @@ def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Pa
 )
 def test_a_sweep_without_a_winner_says_why_by_its_exit_code(
     conduct: Conduct, words: dict[str, Any], code: int, reason: str
-):
+) -> None:
     finish = conduct(**{"trials": 6, **words})
     assert (finish.exit_code, finish.reason) == (code, reason)
 
 
 def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_counts_no_epoch_twice(
     tmp_path: Path, conduct: Conduct
-):
+) -> None:
     stop = StopSignal()
 
     def after_five_epochs(event: Event) -> None:
@@ -168,7 +168,7 @@ def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_counts_no_epoch_twice(
 
 def test_a_journal_of_full_loads_is_that_of_single_epochs_but_for_times(
     tmp_path: Path, conduct: Conduct, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """Under PBT, which pauses and copies; on one slot, where the order of reports is no accident."""
     rule = {"name": "schedulers.PBT", "kwargs": {"perturbation_interval": 4}}
     words = {"slots": 1, "trial_scheduler": rule, "run": {"epochs": 8, "net_config": {"step_s": 0}}}
@@ -192,7 +192,7 @@ def _timeless(event: Event) -> dict[str, Any]:
     return timeless | {"metrics": {key: repr(value) for key, value in metrics.items()}}  # nan is not nan
 
 
-def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduct):
+def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduct) -> None:
     finish = conduct(trials=2, run={"net_config": {"kind": "kills", "mark": str(tmp_path / "mark")}})
     events = events_of(tmp_path / "toy")
     assert finish.record.counts() == {"completed": 2}
@@ -201,7 +201,9 @@ def test_a_killed_worker_costs_the_trial_nothing(tmp_path: Path, conduct: Conduc
 
 
 @pytest.mark.faults
-def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(tmp_path: Path, conduct: Conduct):
+def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(
+    tmp_path: Path, conduct: Conduct
+) -> None:
     kinds = ("oom", "hangs", "oom_once", "sound")
     space = {
         LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True},
@@ -229,7 +231,7 @@ def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(tmp_path
 
 def test_an_extended_study_goes_on_from_its_checkpoints_with_more_epochs_and_trials(
     tmp_path: Path, conduct: Conduct
-):
+) -> None:
     words: dict[str, Any] = {"checkpoint_config": {"enabled": True}, "scheduler": None}
     first = conduct(trials=2, slots=1, run={**words, "epochs": 3})
     folder = StudyFolder(tmp_path / "toy")
@@ -257,7 +259,7 @@ def test_an_extended_study_goes_on_from_its_checkpoints_with_more_epochs_and_tri
 )
 def test_the_disk_holds_no_more_checkpoints_than_can_be_needed_at_any_moment(
     tmp_path: Path, conduct: Conduct, name: str, kwargs: dict[str, Any], each: int
-):
+) -> None:
     """With `keep_last_k: 1`; in the end the last of each that was completed."""
     most = 0
 
@@ -277,7 +279,7 @@ def test_the_disk_holds_no_more_checkpoints_than_can_be_needed_at_any_moment(
     assert len(left) == max(1, finish.record.counts()["completed"])  # where none was, the best one's
 
 
-def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path, conduct: Conduct):
+def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path, conduct: Conduct) -> None:
     conduct(
         trials=4,
         run={"epochs": 8},
@@ -295,7 +297,7 @@ def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path,
         assert record[trial, epoch + 1] == lr
 
 
-def test_best_yaml_and_status_json_say_what_the_record_says(tmp_path: Path, conduct: Conduct):
+def test_best_yaml_and_status_json_say_what_the_record_says(tmp_path: Path, conduct: Conduct) -> None:
     finish = conduct()
     best = finish.record.best()
     assert best is not None
@@ -307,7 +309,9 @@ def test_best_yaml_and_status_json_say_what_the_record_says(tmp_path: Path, cond
 
 
 @pytest.mark.faults
-def test_failed_members_of_a_population_are_replaced_by_copies_and_counted(tmp_path: Path, conduct: Conduct):
+def test_failed_members_of_a_population_are_replaced_by_copies_and_counted(
+    tmp_path: Path, conduct: Conduct
+) -> None:
     """One raises, one takes its worker with it three times running: both go on from another's weights."""
     finish = conduct(
         trials=4,

@@ -180,7 +180,7 @@ FILES = [
 @given(st.lists(damages(FILES), min_size=1, max_size=3))
 def test_a_damaged_study_gives_its_own_numbers_or_one_line(
     sound: StudyFolder, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[Any, ...]]
-):
+) -> None:
     study = tmp_path_factory.mktemp("damaged") / "small"
     shutil.copytree(sound.path, study)
     for each in damage:
@@ -203,7 +203,7 @@ def damaged(sound: StudyFolder, tmp_path: Path, segment: str) -> StudyFolder:
 @pytest.mark.parametrize("segment", ["000001.jsonl", "000002.jsonl", "000003.jsonl"])
 def test_what_can_be_kept_is_the_longest_beginning_that_holds(
     sound: StudyFolder, tmp_path: Path, segment: str
-):
+) -> None:
     folder = damaged(sound, tmp_path, segment)
     before = [path for path in list_segments(sound.journal_dir) if path.name < segment]
     holds = sum(len(path.read_bytes().splitlines()) - 1 for path in before) + 3
@@ -220,7 +220,7 @@ def test_repair_says_what_it_keeps_asks_and_puts_the_rest_aside(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
     folder = damaged(sound, tmp_path, "000002.jsonl")
     journal = folder.journal_dir
@@ -249,7 +249,7 @@ def test_repair_says_what_it_keeps_asks_and_puts_the_rest_aside(
     assert capsys.readouterr().out == f"{journal}: {kept} events, undamaged\n"
 
 
-def test_a_repaired_study_goes_on_to_its_end(sound: StudyFolder, tmp_path: Path):
+def test_a_repaired_study_goes_on_to_its_end(sound: StudyFolder, tmp_path: Path) -> None:
     folder = damaged(sound, tmp_path, "000002.jsonl")
     keep_sound_part(folder, find_damage(folder.journal_dir))
     for _ in Slot(folder.path, SWEEP, rule()).run():
@@ -262,7 +262,7 @@ def test_a_repaired_study_goes_on_to_its_end(sound: StudyFolder, tmp_path: Path)
 
 def test_a_later_format_is_not_repaired(
     sound: StudyFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     shutil.copytree(sound.path, tmp_path / "small")
     segment = tmp_path / "small/journal/000001.jsonl"
     segment.write_text(segment.read_text().replace(f'"version": {VERSION}', f'"version": {VERSION + 1}', 1))
@@ -274,7 +274,7 @@ def test_a_later_format_is_not_repaired(
 
 def test_a_copy_beside_the_segments_is_said_and_not_read(
     sound: StudyFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     shutil.copytree(sound.path, tmp_path / "small")
     copy = tmp_path / "small/journal/000002 (copy).jsonl"
     shutil.copy(copy.with_name("000002.jsonl"), copy)

@@ -116,7 +116,7 @@ def study(tmp_path: Path, rule: Callable[[Sweep], Rule]) -> Study:
     return study
 
 
-def test_more_epochs_take_the_completed_on_from_where_they_were(study: Study):
+def test_more_epochs_take_the_completed_on_from_where_they_were(study: Study) -> None:
     """Each goes on, or is told why not; nobody ends as completed with fewer epochs than there are now."""
     before = fold(study.events)
     study.extend(**longer(18))
@@ -131,7 +131,7 @@ def test_more_epochs_take_the_completed_on_from_where_they_were(study: Study):
         assert repr(record.trials[trial.trial].curve[: trial.work]) == repr(trial.curve)
 
 
-def test_no_epoch_is_run_twice(study: Study):
+def test_no_epoch_is_run_twice(study: Study) -> None:
     study.extend(**longer(18))
     study.run()
     seen = [
@@ -144,7 +144,7 @@ def test_no_epoch_is_run_twice(study: Study):
 
 def test_an_extended_study_rebuilt_at_any_moment_is_in_the_state_of_the_one_that_lived(
     study: Study, tmp_path: Path
-):
+) -> None:
     study.extend(**longer(9))
     slot = study.slot()
     for _ in slot.run():
@@ -156,7 +156,7 @@ def test_an_extended_study_rebuilt_at_any_moment_is_in_the_state_of_the_one_that
         assert again.searcher.told == slot.searcher.told
 
 
-def test_an_extended_study_cut_in_any_line_ends_every_trial_once(study: Study, tmp_path: Path):
+def test_an_extended_study_cut_in_any_line_ends_every_trial_once(study: Study, tmp_path: Path) -> None:
     """Also between the lines in which the journal is told of the extension itself."""
     study.extend(**longer(9))
     whole = fold(study.run().record and study.events)
@@ -206,7 +206,7 @@ GROWING: dict[str, Callable[[Sweep], Rule]] = {
 
 
 @pytest.mark.parametrize("name", GROWING)
-def test_more_trials_join_under_any_rule_that_takes_them(tmp_path: Path, name: str):
+def test_more_trials_join_under_any_rule_that_takes_them(tmp_path: Path, name: str) -> None:
     study = Study(tmp_path, GROWING[name])
     before = study.run().record
     study.extend(trials=10)
@@ -218,7 +218,7 @@ def test_more_trials_join_under_any_rule_that_takes_them(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", ["Margin", "Patience"])
-def test_more_epochs_under_a_rule_whose_thresholds_move_with_them(tmp_path: Path, name: str):
+def test_more_epochs_under_a_rule_whose_thresholds_move_with_them(tmp_path: Path, name: str) -> None:
     """What was decided stands: a trial that went on is not stopped with hindsight."""
     study = Study(tmp_path, GROWING[name])
     before = study.run().record.counts()
@@ -230,7 +230,7 @@ def test_more_epochs_under_a_rule_whose_thresholds_move_with_them(tmp_path: Path
     )
 
 
-def test_more_trials_are_drawn_under_the_new_revision(tmp_path: Path):
+def test_more_trials_are_drawn_under_the_new_revision(tmp_path: Path) -> None:
     study = Study(tmp_path, RULES["FIFO"])
     study.run()
     study.extend(trials=9)
@@ -240,7 +240,7 @@ def test_more_trials_are_drawn_under_the_new_revision(tmp_path: Path):
     assert [each.kind for each in kinds] == ["trial_created"] * 6 + ["study_revised"] + ["trial_created"] * 3
 
 
-def test_the_searcher_hears_of_a_reopened_trial_as_running_until_it_ends_again(tmp_path: Path):
+def test_the_searcher_hears_of_a_reopened_trial_as_running_until_it_ends_again(tmp_path: Path) -> None:
     study = Study(tmp_path, RULES["FIFO"])
     study.run()
     study.extend(**longer(9))
@@ -278,7 +278,9 @@ def refused(folder: StudyFolder, overrides: list[str], rule: Rule | None = None)
         ("search_space.net_config.layers={type: int, min: 1, max: 3}", "earlier trials have no such value"),
     ],
 )
-def test_what_would_be_dishonest_is_refused_with_its_reason(folder: StudyFolder, override: str, reason: str):
+def test_what_would_be_dishonest_is_refused_with_its_reason(
+    folder: StudyFolder, override: str, reason: str
+) -> None:
     assert reason in refused(folder, [override])
 
 
@@ -294,11 +296,11 @@ def test_what_would_be_dishonest_is_refused_with_its_reason(folder: StudyFolder,
 )
 def test_a_rule_whose_decisions_would_have_been_others_refuses(
     folder: StudyFolder, rule: Rule, override: str, reason: str
-):
+) -> None:
     assert reason in refused(folder, [override], rule)
 
 
-def test_a_learning_rate_laid_out_over_the_epochs_refuses_and_says_what_it_would_cost(tmp_path: Path):
+def test_a_learning_rate_laid_out_over_the_epochs_refuses_and_says_what_it_would_cost(tmp_path: Path) -> None:
     words = {"data": "trainables.data.load_digits", "epochs": 6, "scheduler_config": {"upper_bound": 250}}
     folder = StudyFolder.create(tmp_path, "small", small_sweep(run=words), "")
     assert refused(folder, ["run.epochs=9"]).startswith(
@@ -319,7 +321,9 @@ def test_a_learning_rate_laid_out_over_the_epochs_refuses_and_says_what_it_would
         ({"scheduler": "torch.optim.lr_scheduler.StepLR", "scheduler_config": {"step_size": 3}}, ""),
     ],
 )
-def test_a_schedule_is_laid_out_over_the_epochs_if_it_takes_their_number(words: dict[str, Any], word: str):
+def test_a_schedule_is_laid_out_over_the_epochs_if_it_takes_their_number(
+    words: dict[str, Any], word: str
+) -> None:
     sweep = small_sweep(run={"data": "trainables.data.load_digits", **words})
     assert word in laid_out_by(sweep)
     assert bool(word) == bool(laid_out_by(sweep))
@@ -339,11 +343,11 @@ def test_a_schedule_is_laid_out_over_the_epochs_if_it_takes_their_number(words: 
         (Categorical((1, 2)), Int(1, 2), False),
     ],
 )
-def test_a_space_can_be_widened_only(old: Any, new: Any, wider: bool):
+def test_a_space_can_be_widened_only(old: Any, new: Any, wider: bool) -> None:
     assert bool(not_wider(old, new)) != wider
 
 
-def test_a_wider_range_more_trials_and_another_budget_are_honest(folder: StudyFolder):
+def test_a_wider_range_more_trials_and_another_budget_are_honest(folder: StudyFolder) -> None:
     words = in_words(folder.wanted(), "+4", None)
     new = revised(folder, [*words, f"search_space.{LR}.max=2.0", "time_budget_s=60"])
     extension = check_extension(folder, new, StudyRecord(), FIFORule(max_resource=6))
@@ -352,7 +356,7 @@ def test_a_wider_range_more_trials_and_another_budget_are_honest(folder: StudyFo
     assert not (folder.path / "sweep.revised.yaml").exists()
 
 
-def test_the_cost_of_more_epochs_is_said(tmp_path: Path):
+def test_the_cost_of_more_epochs_is_said(tmp_path: Path) -> None:
     study = Study(tmp_path, RULES["FIFO"])
     record = study.run().record
     completed = record.counts()["completed"]
@@ -365,7 +369,7 @@ def test_the_cost_of_more_epochs_is_said(tmp_path: Path):
     ]
 
 
-def test_a_member_of_a_population_without_its_last_checkpoint_cannot_go_on(tmp_path: Path):
+def test_a_member_of_a_population_without_its_last_checkpoint_cannot_go_on(tmp_path: Path) -> None:
     """Its weights were trained under other settings than it has now: they cannot be made again."""
     study = Study(tmp_path, RULES["PBT"])
     record = study.run().record
@@ -375,18 +379,18 @@ def test_a_member_of_a_population_without_its_last_checkpoint_cannot_go_on(tmp_p
 
 
 @pytest.mark.parametrize(("text", "words"), [("+4", ["trials=10"]), ("40", ["trials=40"])])
-def test_trials_are_given_in_all_or_as_so_many_more(folder: StudyFolder, text: str, words: list[str]):
+def test_trials_are_given_in_all_or_as_so_many_more(folder: StudyFolder, text: str, words: list[str]) -> None:
     assert in_words(folder.wanted(), text, None) == words
 
 
-def test_a_word_that_is_no_number_and_a_wrong_key_are_named(folder: StudyFolder):
+def test_a_word_that_is_no_number_and_a_wrong_key_are_named(folder: StudyFolder) -> None:
     with pytest.raises(CannotExtend, match=r"--trials some: write so many in all, 100, or so many more"):
         in_words(folder.wanted(), "some", None)
     with pytest.raises(SweepError, match="--set trails: unknown"):
         revised(folder, ["trails=9"])
 
 
-def test_what_was_wanted_before_is_kept(folder: StudyFolder):
+def test_what_was_wanted_before_is_kept(folder: StudyFolder) -> None:
     new = folder.wanted().model_copy(update={"trials": 9})
     folder.revise(new, {"trials": [6, 9]}, t=1.0)
     [before] = folder.revisions()

@@ -66,16 +66,16 @@ def asked(record: StudyRecord, trial: str) -> None:
         (["RuntimeError: sizes differ:\n\tw is 3\n\tb is 4"] * 3, "RuntimeError: sizes differ: w is 3"),
     ],
 )
-def test_three_trials_running_by_one_error_are_no_accident(outcomes: list[str], error: str):
+def test_three_trials_running_by_one_error_are_no_accident(outcomes: list[str], error: str) -> None:
     assert repeated(ends(*outcomes), since=0.0) == error
 
 
-def test_what_failed_before_the_attempt_does_not_count():
+def test_what_failed_before_the_attempt_does_not_count() -> None:
     record = ends(*["KeyError: 'price'"] * 3)
     assert repeated(record, since=11.0) == ""
 
 
-def test_the_commonest_cause_comes_first_with_where_to_look():
+def test_the_commonest_cause_comes_first_with_where_to_look() -> None:
     record = ends("KeyError: 'a'", "OSError: b", "OSError: b")
     assert commonest(record.trials.values()) == [
         {"error": "OSError: b", "trials": 2, "first": "00001", "outcome": "failed"},
@@ -83,7 +83,7 @@ def test_the_commonest_cause_comes_first_with_where_to_look():
     ]
 
 
-def test_a_traceback_is_kept_in_its_trials_folder(tmp_path: Path):
+def test_a_traceback_is_kept_in_its_trials_folder(tmp_path: Path) -> None:
     keep = ErrorFiles(StudyFolder(tmp_path))
     keep(TrialEnded(t=1.0, trial="00003", outcome="failed", reason="r", error=TRACEBACK))
     keep(TrialEnded(t=1.0, trial="00004", outcome="stopped", reason="r"))
@@ -91,7 +91,7 @@ def test_a_traceback_is_kept_in_its_trials_folder(tmp_path: Path):
     assert [path.name for path in (tmp_path / "trials").iterdir()] == ["00003"]
 
 
-def test_a_disk_that_refuses_a_traceback_stops_nothing(tmp_path: Path):
+def test_a_disk_that_refuses_a_traceback_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "trials").write_text("a file where the folder belongs")
     ErrorFiles(StudyFolder(tmp_path))(
         TrialEnded(t=1.0, trial="00003", outcome="failed", reason="r", error="e")
@@ -99,7 +99,7 @@ def test_a_disk_that_refuses_a_traceback_stops_nothing(tmp_path: Path):
     assert (tmp_path / "trials").is_file()
 
 
-def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
+def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     next(slot.run())
     slot.emitter.retried("00000", {"cpu": 2}, "MemoryError", TRACEBACK)
@@ -117,7 +117,9 @@ def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path):
         ({"cpu": 2}, {"cpu": 2}, "MemoryError; again so with cpu 2"),
     ],
 )
-def test_an_infeasible_trial_says_what_was_tried(tmp_path: Path, more, had, words: str):
+def test_an_infeasible_trial_says_what_was_tried(
+    tmp_path: Path, more: dict[str, int] | None, had: dict[str, int] | None, words: str
+) -> None:
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     slot.controller.plan = replace(slot.controller.plan, oom_resources=more)
     next(slot.run())
@@ -130,7 +132,7 @@ def test_an_infeasible_trial_says_what_was_tried(tmp_path: Path, more, had, word
     assert (trial.outcome, trial.reason) == ("infeasible", words)
 
 
-def test_a_silent_trial_is_overdue_and_one_that_waits_is_not():
+def test_a_silent_trial_is_overdue_and_one_that_waits_is_not() -> None:
     now = 0.0
     dog = Watchdog(10.0, clock=lambda: now)
     assert dog.overdue(["a", "b"]) == []
@@ -144,7 +146,7 @@ def test_a_silent_trial_is_overdue_and_one_that_waits_is_not():
     assert Watchdog(None, clock=lambda: now).overdue(["a"]) == []
 
 
-def test_the_kernels_kills_are_counted_from_the_start_on(tmp_path: Path):
+def test_the_kernels_kills_are_counted_from_the_start_on(tmp_path: Path) -> None:
     file = tmp_path / "memory.events"
     file.write_text("low 0\noom 5\noom_kill 2\noom_group_kill 0\n")
     kills = KernelKills(file)
@@ -154,7 +156,7 @@ def test_the_kernels_kills_are_counted_from_the_start_on(tmp_path: Path):
     assert not KernelKills(tmp_path / "absent").more()
 
 
-def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path):
+def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path) -> None:
     """Else a study over its limit could never be carried on."""
     sweep = small_sweep(max_failures=1)
     first = Slot(tmp_path, sweep, FIFORule(max_resource=6))
@@ -170,7 +172,7 @@ def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path):
     assert not again.controller.stop.requested
 
 
-def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_path: Path):
+def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(max_failures=None), FIFORule(max_resource=6))
     slot.controller.begin()
     for _ in range(3):
@@ -185,7 +187,7 @@ def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_
     )
 
 
-def test_a_worker_lost_three_times_says_so(tmp_path: Path):
+def test_a_worker_lost_three_times_says_so(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     next(slot.run())
     slot.emitter.ended("00000", "failed", "gone", "The actor died", ReasonCode.WORKER_LOST)
@@ -204,14 +206,14 @@ def falls(*reasons: str) -> StudyRecord:
     return record
 
 
-def test_a_failure_that_was_mended_counts_and_three_alike_are_no_accident():
+def test_a_failure_that_was_mended_counts_and_three_alike_are_no_accident() -> None:
     record = falls(*["KeyError: 'price'"] * 3)
     assert record.failures == 3
     assert repeated(record, since=0.0) == "KeyError: 'price'"
     assert commonest(record.trials.values())[0]["trials"] == 3
 
 
-def test_a_failure_is_counted_once_though_the_trial_ends_by_it_for_want_of_a_donor():
+def test_a_failure_is_counted_once_though_the_trial_ends_by_it_for_want_of_a_donor() -> None:
     record = falls("boom", "boom")
     record.apply(
         TrialEnded(t=20.0, trial="00000", outcome="failed", reason="boom; no donor was left to copy")
@@ -220,7 +222,7 @@ def test_a_failure_is_counted_once_though_the_trial_ends_by_it_for_want_of_a_don
     assert [cause["trials"] for cause in commonest(record.trials.values())] == [2]
 
 
-def test_a_copy_that_fails_is_another_failure():
+def test_a_copy_that_fails_is_another_failure() -> None:
     record = falls("boom")
     record.apply(TrialPromoted(t=20.0, trial="00000", epoch=4, reason="copies trial 00001"))
     record.apply(TrialEnded(t=21.0, trial="00000", outcome="failed", reason="boom again"))

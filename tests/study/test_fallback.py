@@ -52,7 +52,7 @@ def saved(trial: str, generation: int, epoch: int) -> CheckpointSaved:
 )
 def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_ones_are_gone(
     tmp_path: Path, copied: bool, damaged: list[str], place: str | None, words: str | None
-):
+) -> None:
     record = fold(history(copied))
     for trial in record.trials.values():
         for path in trial.checkpoints.values():

@@ -14,7 +14,7 @@ def make(root: Path, trials: int, **words: object) -> StudyFolder:
     return StudyFolder.create(root, "small", small_sweep(trials), f"trials: {trials}\n", **words)  # type: ignore[arg-type]
 
 
-def test_of_two_runs_of_one_name_at_once_one_wins_and_the_other_is_told(tmp_path: Path):
+def test_of_two_runs_of_one_name_at_once_one_wins_and_the_other_is_told(tmp_path: Path) -> None:
     """The second begins and ends while the first is being made."""
     with pytest.raises(StudyExists, match="already holds a study"):
         make(tmp_path, 6, fill=lambda _: make(tmp_path, 600))
@@ -24,7 +24,7 @@ def test_of_two_runs_of_one_name_at_once_one_wins_and_the_other_is_told(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
 
-def test_what_fails_in_the_making_leaves_nothing(tmp_path: Path):
+def test_what_fails_in_the_making_leaves_nothing(tmp_path: Path) -> None:
     def full(_: StudyFolder) -> None:
         raise OSError(28, "No space left on device")
 
@@ -33,7 +33,7 @@ def test_what_fails_in_the_making_leaves_nothing(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_with_other_files_is_left_alone(tmp_path: Path):
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small/thesis.tex").write_text("mine")
     with pytest.raises(NotAStudy) as refused:
@@ -45,12 +45,12 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path):
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["thesis.tex"]
 
 
-def test_an_empty_folder_of_that_name_is_taken(tmp_path: Path):
+def test_an_empty_folder_of_that_name_is_taken(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
     assert make(tmp_path, 6).wanted().trials == 6
 
 
-def test_a_removed_study_leaves_its_name_free(tmp_path: Path):
+def test_a_removed_study_leaves_its_name_free(tmp_path: Path) -> None:
     make(tmp_path, 6).remove()
     assert list(tmp_path.iterdir()) == []
     make(tmp_path, 7)
@@ -60,7 +60,7 @@ def test_a_removed_study_leaves_its_name_free(tmp_path: Path):
     ("text", "edited"),
     [("study_name: small\n", False), ("study_name: small\ntrials: 60\n", True), (None, False)],
 )
-def test_an_edited_sweep_file_is_noticed(tmp_path: Path, text: str | None, edited: bool):
+def test_an_edited_sweep_file_is_noticed(tmp_path: Path, text: str | None, edited: bool) -> None:
     """One that is gone says nothing: the study has its copy."""
     file = tmp_path / "small.yaml"
     folder = StudyFolder.create(tmp_path, "small", small_sweep(), "study_name: small\n", file=file)

@@ -45,7 +45,7 @@ def study(tmp_path: Path) -> StudyFolder:
 )
 def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
     study: StudyFolder, capsys: pytest.CaptureFixture[str], command: str, file: str, reads: set[str]
-):
+) -> None:
     """Which commands read which file is part of the table: what is not read cannot stand in the way."""
     if command not in reads:
         return
@@ -72,7 +72,7 @@ def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
 )
 def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
     tmp_path: Path, text: str, message: str, study: StudyFolder
-):
+) -> None:
     """The journal is the backlog, and runs are found by their tags."""
     from raysweep.tracking import count_unsent
 

@@ -82,21 +82,21 @@ def cut_as_by_a_power_cut(segment: Path, left: bytes) -> None:
 @given(st.lists(events, max_size=8))
 def test_every_event_is_read_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, lines: list[Event]
-):
+) -> None:
     folder = tmp_path_factory.mktemp("study") / "journal"
     written(folder, lines)
     assert list(read_events(folder)) == lines
 
 
 @pytest.mark.parametrize("loss", [math.inf, -math.inf])
-def test_an_infinite_loss_survives(tmp_path: Path, loss: float):
+def test_an_infinite_loss_survives(tmp_path: Path, loss: float) -> None:
     written(tmp_path / "journal", [report(1, loss)])
     [event] = read_events(tmp_path / "journal")
     assert isinstance(event, EpochReported)
     assert event.loss == loss
 
 
-def test_a_nan_loss_survives_as_nan(tmp_path: Path):
+def test_a_nan_loss_survives_as_nan(tmp_path: Path) -> None:
     written(tmp_path / "journal", [report(1, math.nan)])
     [event] = read_events(tmp_path / "journal")
     assert isinstance(event, EpochReported)
@@ -104,7 +104,7 @@ def test_a_nan_loss_survives_as_nan(tmp_path: Path):
     assert math.isnan(event.loss)
 
 
-def test_a_journal_cut_anywhere_after_its_mark_gives_the_lines_before(tmp_path: Path):
+def test_a_journal_cut_anywhere_after_its_mark_gives_the_lines_before(tmp_path: Path) -> None:
     """What the disk had not confirmed may be missing: a power cut."""
     lines = [report(epoch, 1 / epoch) for epoch in range(1, 6)]
     data = written(tmp_path / "whole", lines).read_bytes()
@@ -117,7 +117,9 @@ def test_a_journal_cut_anywhere_after_its_mark_gives_the_lines_before(tmp_path: 
         assert list(read_events(folder)) == lines[:whole_lines]
 
 
-def test_a_disk_that_takes_a_line_in_parts_has_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_disk_that_takes_a_line_in_parts_has_it_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk that fills up takes what it can; the next call is the one that says no."""
     write = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
@@ -127,7 +129,7 @@ def test_a_disk_that_takes_a_line_in_parts_has_it_whole(tmp_path: Path, monkeypa
     assert list(read_events(tmp_path / "journal")) == [SAMPLE]
 
 
-def test_an_attempt_opens_a_segment_of_its_own_so_a_torn_line_stays_alone(tmp_path: Path):
+def test_an_attempt_opens_a_segment_of_its_own_so_a_torn_line_stays_alone(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
     first = written(folder, [report(1, 0.5), report(2, 0.4)])
     cut_as_by_a_power_cut(first, first.read_bytes()[:-9])
@@ -135,7 +137,7 @@ def test_an_attempt_opens_a_segment_of_its_own_so_a_torn_line_stays_alone(tmp_pa
     assert list(read_events(folder)) == [report(1, 0.5), report(2, 0.4)]
 
 
-def test_a_journal_that_was_opened_and_closed_without_an_event_is_sound(tmp_path: Path):
+def test_a_journal_that_was_opened_and_closed_without_an_event_is_sound(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
     for events_of_attempt in ([], [report(1, 0.5)], [], []):
         written(folder, events_of_attempt)
@@ -143,7 +145,7 @@ def test_a_journal_that_was_opened_and_closed_without_an_event_is_sound(tmp_path
 
 
 @pytest.mark.parametrize("version", ["99", "1", "2", "true", '"3"'])
-def test_a_journal_of_another_format_is_refused_with_both_versions(tmp_path: Path, version: str):
+def test_a_journal_of_another_format_is_refused_with_both_versions(tmp_path: Path, version: str) -> None:
     make_journal(tmp_path / "journal")
     path = tmp_path / "journal/000001.jsonl"
     path.write_text(f'{{"event":"journal","version":{version},"study":"s"}}\n')
@@ -228,7 +230,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_refused_with_its_place_and_the_way_out(tmp_path: Path, damage: str):
+def test_damage_is_refused_with_its_place_and_the_way_out(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "journal"
     for attempt in range(3):
         written(folder, [report(2 * attempt + 1, 0.5), report(2 * attempt + 2, 0.25)])
@@ -244,7 +246,7 @@ def test_damage_is_refused_with_its_place_and_the_way_out(tmp_path: Path, damage
 @pytest.mark.parametrize(
     "name", ["000001 (copy).jsonl", "._000001.jsonl", "000001.sync-conflict-1.jsonl", ".DS_Store"]
 )
-def test_a_file_whose_name_is_no_segments_is_not_read_and_listed(tmp_path: Path, name: str):
+def test_a_file_whose_name_is_no_segments_is_not_read_and_listed(tmp_path: Path, name: str) -> None:
     segment = written(tmp_path / "journal", [report(1, 0.5)])
     shutil.copy(segment, segment.with_name(name))
     assert list(read_events(segment.parent)) == [report(1, 0.5)]
@@ -253,7 +255,7 @@ def test_a_file_whose_name_is_no_segments_is_not_read_and_listed(tmp_path: Path,
 
 def test_the_mark_never_speaks_of_what_the_disk_has_not_confirmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """At every fsync, the mark of before is still true of what is on the disk."""
     marked: list[int] = []
     journal = Journal(tmp_path / "journal", "s")
@@ -301,7 +303,7 @@ def test_an_open_journal_that_is_not_what_stands_at_its_path_says_so(
     message: str,
     look: Callable[[Journal], None],
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     """With an event or without one, a second after the last look."""
     journal = Journal(tmp_path / "journal", "s")
     journal.append(SAMPLE)

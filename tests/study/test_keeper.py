@@ -58,14 +58,14 @@ def report(trial: str, epoch: int, loss: float, metrics: dict[str, float]) -> Ep
     )
 
 
-def test_a_live_trial_keeps_its_newest_two(tmp_path: Path):
+def test_a_live_trial_keeps_its_newest_two(tmp_path: Path) -> None:
     study = Study(tmp_path, 1)
     for epoch in (1, 2, 3, 4):
         study.checkpoint("00000", epoch)
     assert study.standing() == ["00000-3", "00000-4"]
 
 
-def test_a_stopped_trial_keeps_none(tmp_path: Path):
+def test_a_stopped_trial_keeps_none(tmp_path: Path) -> None:
     study = Study(tmp_path, 2)
     study.checkpoint("00000", 1, loss=2.0)
     study.checkpoint("00001", 1, loss=1.0)
@@ -73,7 +73,7 @@ def test_a_stopped_trial_keeps_none(tmp_path: Path):
     assert study.standing() == ["00001-1"]
 
 
-def test_the_best_trial_keeps_its_last_one(tmp_path: Path):
+def test_the_best_trial_keeps_its_last_one(tmp_path: Path) -> None:
     study = Study(tmp_path, 1)
     study.checkpoint("00000", 1)
     study.checkpoint("00000", 2)
@@ -81,7 +81,7 @@ def test_the_best_trial_keeps_its_last_one(tmp_path: Path):
     assert study.standing() == ["00000-2"]
 
 
-def test_a_former_best_loses_its_checkpoint_to_a_better_one(tmp_path: Path):
+def test_a_former_best_loses_its_checkpoint_to_a_better_one(tmp_path: Path) -> None:
     study = Study(tmp_path, 2)
     study.checkpoint("00000", 3, loss=0.5)
     study.end("00000", "completed")
@@ -90,7 +90,7 @@ def test_a_former_best_loses_its_checkpoint_to_a_better_one(tmp_path: Path):
     assert study.standing() == ["00001-3"]
 
 
-def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp_path: Path):
+def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp_path: Path) -> None:
     """A driver was killed after the checkpoint was written and before the journal had it."""
     known, stray = (
         tmp_path / "ray/attempt-1/00000" / name for name in ("checkpoint_000000", "checkpoint_000001")
@@ -105,7 +105,7 @@ def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp
     assert (known.exists(), stray.exists()) == (True, False)
 
 
-def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_goes_on(tmp_path: Path):
+def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_goes_on(tmp_path: Path) -> None:
     study = Study(tmp_path, 2)
     study.checkpoint("00000", 1, loss=2.0)
     study.checkpoint("00001", 1, loss=1.0)
@@ -114,7 +114,7 @@ def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_go
     assert study.standing() == ["00001-1"]
 
 
-def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_path: Path):
+def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_path: Path) -> None:
     study = Study(tmp_path, 2, is_exploit_source={3})
     for epoch in (3, 6, 9):
         study.checkpoint("00000", epoch, loss=1.0)
@@ -125,7 +125,9 @@ def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_
     assert study.standing() == []
 
 
-def test_the_best_epochs_checkpoint_of_each_trial_outlives_it_where_the_run_asks_for_it(tmp_path: Path):
+def test_the_best_epochs_checkpoint_of_each_trial_outlives_it_where_the_run_asks_for_it(
+    tmp_path: Path,
+) -> None:
     """`checkpoint_config.save_best`: its weights are the trial's model."""
     study = Study(tmp_path, 2)
     study.keeper.monitor = "val_loss"
@@ -137,7 +139,7 @@ def test_the_best_epochs_checkpoint_of_each_trial_outlives_it_where_the_run_asks
     assert study.standing() == ["00000-2", "00000-3", "00001-3"]
 
 
-def test_a_metric_that_is_maximised_has_its_best_at_the_top(tmp_path: Path):
+def test_a_metric_that_is_maximised_has_its_best_at_the_top(tmp_path: Path) -> None:
     study = Study(tmp_path, 1)
     study.keeper.monitor, study.keeper.sign = "accuracy", -1
     for epoch, accuracy in enumerate((0.5, 0.9, 0.8, 0.7), start=1):

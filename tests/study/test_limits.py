@@ -73,7 +73,7 @@ def told(*trials: tuple[str, float]) -> Told:
 )
 def test_a_target_is_reached_by_a_completed_trial(
     direction: str, target: float, trials: list[tuple[str, float]], reason: str
-):
+) -> None:
     sweep = small_sweep(direction=direction, stop={"target": target})
     found = reached(sweep, fold(told(*trials).events))
     assert found == (f"target {target} reached by {reason}" if reason else "")
@@ -99,7 +99,7 @@ BEST = ("completed", 0.5)
 )
 def test_no_improvement_counts_the_trials_that_had_their_chance_since_the_best(
     trials: list[tuple[str, float]], since: int
-):
+) -> None:
     record = fold(told(*trials).events)
 
     def stops_at(patience: int) -> bool:
@@ -109,7 +109,7 @@ def test_no_improvement_counts_the_trials_that_had_their_chance_since_the_best(
     assert [patience for patience in (1, 2, 3) if stops_at(patience)] == list(range(1, since + 1))
 
 
-def test_the_reason_says_what_was_not_beaten_by_how_much():
+def test_the_reason_says_what_was_not_beaten_by_how_much() -> None:
     sweep = small_sweep(stop={"no_improvement": {"trials": 2, "min_delta": 1e-4}})
     record = fold(told(BEST, BEST, BEST).events)
     assert reached(sweep, record) == (
@@ -117,11 +117,11 @@ def test_the_reason_says_what_was_not_beaten_by_how_much():
     )
 
 
-def test_without_a_stop_nothing_is_ever_reached():
+def test_without_a_stop_nothing_is_ever_reached() -> None:
     assert reached(small_sweep(), fold(told(*[BEST] * 9).events)) == ""
 
 
-def test_a_study_that_came_far_enough_ends_its_trials_and_when_resumed_says_so(tmp_path: Path):
+def test_a_study_that_came_far_enough_ends_its_trials_and_when_resumed_says_so(tmp_path: Path) -> None:
     """The first trial reaches the target while others run; they end, by no decision of the rule's."""
     sweep = small_sweep(trials=6, epochs=R, stop={"target": loss_of({"optimizer_config.lr": 1.0}, R)})
     slot = Slot(tmp_path, sweep, FIFORule(max_resource=R))

@@ -22,7 +22,7 @@ with lock(pathlib.Path(sys.argv[1]), "run"):
 """
 
 
-def test_a_second_command_is_told_who_holds_the_study(tmp_path: Path):
+def test_a_second_command_is_told_who_holds_the_study(tmp_path: Path) -> None:
     with (
         lock(tmp_path / "lock", "launch.py run"),
         pytest.raises(StudyBusy, match=f"in use by 'launch.py run', process {os.getpid()} on .*, since 20"),
@@ -31,7 +31,7 @@ def test_a_second_command_is_told_who_holds_the_study(tmp_path: Path):
         pass
 
 
-def test_a_released_lock_can_be_taken_again(tmp_path: Path):
+def test_a_released_lock_can_be_taken_again(tmp_path: Path) -> None:
     with lock(tmp_path / "lock", "run"):
         assert is_held(tmp_path / "lock")
     assert not is_held(tmp_path / "lock")
@@ -39,11 +39,11 @@ def test_a_released_lock_can_be_taken_again(tmp_path: Path):
         assert is_held(tmp_path / "lock")
 
 
-def test_a_study_that_was_never_locked_is_free(tmp_path: Path):
+def test_a_study_that_was_never_locked_is_free(tmp_path: Path) -> None:
     assert not is_held(tmp_path / "lock")
 
 
-def test_what_a_dead_or_distant_holder_wrote_does_not_hold_a_study(tmp_path: Path):
+def test_what_a_dead_or_distant_holder_wrote_does_not_hold_a_study(tmp_path: Path) -> None:
     """A copied folder brings its lock file along: only the kernel's lock counts."""
     copied = tmp_path / "lock"
     copied.write_text('{"pid": 1, "host": "elsewhere", "command": "launch.py run", "since": 1.0}')
@@ -52,13 +52,13 @@ def test_what_a_dead_or_distant_holder_wrote_does_not_hold_a_study(tmp_path: Pat
         assert f'"pid": {os.getpid()}' in copied.read_text()
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
     line = r"missing: cannot be written \(No such file or directory\)$"
     with pytest.raises(CannotWrite, match=line), lock(tmp_path / "missing" / "lock", "run"):
         pass
 
 
-def test_the_lock_dies_with_a_killed_holder(tmp_path: Path):
+def test_the_lock_dies_with_a_killed_holder(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "lock")], stdout=subprocess.PIPE, cwd=root, text=True

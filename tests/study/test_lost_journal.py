@@ -42,7 +42,7 @@ def test_a_lost_journal_is_no_success_and_no_traceback(
     message: str,
     every_s: float,
     monkeypatch: pytest.MonkeyPatch,
-):
+) -> None:
     slot = Slot(tmp_path / "small", small_sweep(), FIFORule(max_resource=6))
     playing = slot.run()
     next(playing)

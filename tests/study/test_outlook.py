@@ -1,5 +1,7 @@
 """What a rule predicted of a trial stands beside its epoch, in the user's direction."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,9 @@ from tests.study.slot import Slot, small_sweep
         ("maximize", {"predicted_final": -0.3, "predicted_low": -0.5, "predicted_high": -0.1}),
     ],
 )
-def test_a_prediction_reaches_the_journal_with_its_interval(tmp_path: Path, direction: str, metrics: dict):
+def test_a_prediction_reaches_the_journal_with_its_interval(
+    tmp_path: Path, direction: str, metrics: dict
+) -> None:
     slot = Slot(tmp_path, small_sweep(direction=direction), FIFORule(max_resource=6))
     slot.controller.begin()
     slot.controller.ask()
@@ -29,7 +33,7 @@ def test_a_prediction_reaches_the_journal_with_its_interval(tmp_path: Path, dire
     assert seen == {**metrics, "predicted_chance": 0.2}
 
 
-def test_a_prediction_without_a_range_leaves_its_bounds_out(tmp_path: Path):
+def test_a_prediction_without_a_range_leaves_its_bounds_out(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     slot.controller.begin()
     slot.controller.ask()

@@ -1,5 +1,11 @@
 """A rule beside the sweep file decides as one of ours does, and a class without one is refused."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from raysweep.config import Sweep
@@ -35,11 +41,11 @@ class NoRule:
 
 
 @pytest.fixture
-def sweep_with(tmp_path):
+def sweep_with(tmp_path: Path) -> Callable[..., Any]:
     """A function that makes a sweep under a trial scheduler of the user's own module."""
     (tmp_path / "own_rule.py").write_text(OWN_RULE, encoding="utf-8")
 
-    def make(name, **kwargs):
+    def make(name: str, **kwargs: Any) -> Sweep:
         run = {"data": "trainables.data.load_digits", "train": "mine.loop", "epochs": 7}
         return Sweep.model_validate(
             {
@@ -59,7 +65,9 @@ def sweep_with(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Ceiling", "CeilingScheduler"])
-def test_a_rule_and_a_scheduler_class_of_ones_own_are_filled_in(name, sweep_with):
+def test_a_rule_and_a_scheduler_class_of_ones_own_are_filled_in(
+    name: str, sweep_with: Callable[..., Any]
+) -> None:
     scheduler = make_scheduler(sweep_with(name, ceiling=0.2))
     assert isinstance(scheduler, RuleScheduler)
     rule = scheduler.rule
@@ -72,7 +80,7 @@ def test_a_rule_and_a_scheduler_class_of_ones_own_are_filled_in(name, sweep_with
     assert rule.report(Report("00000", 1, 0.3)) == Stop("above the ceiling")
 
 
-def test_a_rule_of_ones_own_can_be_audited(sweep_with):
+def test_a_rule_of_ones_own_can_be_audited(sweep_with: Callable[..., Any]) -> None:
     rule = make_scheduler(sweep_with("Ceiling", audit_fraction=1.0)).rule
     assert (rule.audit_fraction, rule.audit_seed, rule.rule.seed) == (1.0, 3, 3)
 
@@ -90,7 +98,9 @@ def test_a_rule_of_ones_own_can_be_audited(sweep_with):
         ),
     ],
 )
-def test_what_cannot_decide_is_refused_in_one_line(name, kwargs, message, sweep_with):
+def test_what_cannot_decide_is_refused_in_one_line(
+    name: str, kwargs: dict[str, Any] | dict[str, int], message: str, sweep_with: Callable[..., Any]
+) -> None:
     with pytest.raises(RunError) as caught:
         make_scheduler(sweep_with(name, **kwargs))
     assert str(caught.value) == message

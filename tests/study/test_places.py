@@ -110,7 +110,7 @@ def append(study: StudyFolder, t: float) -> None:
     journal.close()
 
 
-def test_an_empty_disk_gets_the_study_back(study: StudyFolder, tmp_path: Path):
+def test_an_empty_disk_gets_the_study_back(study: StudyFolder, tmp_path: Path) -> None:
     append(study, 1.0)
     with StorageSync(study):
         append(study, 2.0)  # while it is at work
@@ -120,7 +120,7 @@ def test_an_empty_disk_gets_the_study_back(study: StudyFolder, tmp_path: Path):
     assert [event.t for event in read_events(again.journal_dir)] == [1.0, 2.0]
 
 
-def test_a_disk_that_is_ahead_keeps_what_it_has_and_one_behind_is_brought_up(study: StudyFolder):
+def test_a_disk_that_is_ahead_keeps_what_it_has_and_one_behind_is_brought_up(study: StudyFolder) -> None:
     with StorageSync(study):
         pass
     append(study, 1.0)
@@ -131,7 +131,7 @@ def test_a_disk_that_is_ahead_keeps_what_it_has_and_one_behind_is_brought_up(stu
     assert len(list(read_events(download_study(STUDY, study.path.parent).journal_dir))) == 1
 
 
-def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp_path: Path):
+def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp_path: Path) -> None:
     with StorageSync(study):
         pass
     other = download_study(STUDY, tmp_path / "elsewhere")
@@ -149,7 +149,7 @@ def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp
         download_study(STUDY, study.path.parent)
 
 
-def test_a_stage_that_went_on_elsewhere_is_noticed_too(study: StudyFolder, tmp_path: Path):
+def test_a_stage_that_went_on_elsewhere_is_noticed_too(study: StudyFolder, tmp_path: Path) -> None:
     with StorageSync(study):
         pass
     other = download_study(STUDY, tmp_path / "elsewhere")
@@ -163,7 +163,7 @@ def test_a_stage_that_went_on_elsewhere_is_noticed_too(study: StudyFolder, tmp_p
         download_study(STUDY, study.path.parent)
 
 
-def test_two_drivers_never_hold_one_study(study: StudyFolder, tmp_path: Path):
+def test_two_drivers_never_hold_one_study(study: StudyFolder, tmp_path: Path) -> None:
     with StorageSync(study):
         second = StorageSync(download_study(STUDY, tmp_path / "elsewhere"))
         with pytest.raises(StudyBusy, match="is in use by process"), second:
@@ -172,7 +172,7 @@ def test_two_drivers_never_hold_one_study(study: StudyFolder, tmp_path: Path):
         pass  # let go in good order
 
 
-def test_one_that_died_on_this_machine_holds_nothing(study: StudyFolder):
+def test_one_that_died_on_this_machine_holds_nothing(study: StudyFolder) -> None:
     dead = subprocess.Popen(["true"])
     dead.wait()
     depot = ObjectStore(STUDY)
@@ -186,7 +186,7 @@ def test_one_that_died_on_this_machine_holds_nothing(study: StudyFolder):
         pass
 
 
-def test_a_checkpoint_is_deleted_only_once_the_journal_without_it_has_arrived(study: StudyFolder):
+def test_a_checkpoint_is_deleted_only_once_the_journal_without_it_has_arrived(study: StudyFolder) -> None:
     depot = ObjectStore(STUDY)
     depot.put("ray/attempt-1/00000/checkpoint_000000/model.pt", b"weights")
     courier = StorageSync(study)
@@ -197,7 +197,7 @@ def test_a_checkpoint_is_deleted_only_once_the_journal_without_it_has_arrived(st
     assert not standing(study)("ray/attempt-1/00000/checkpoint_000000")
 
 
-def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder):
+def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder) -> None:
     for name in ("lock", "status.tmp", "tracking.lock", "best.yaml"):
         (study.path / name).write_text("x")
     with StorageSync(study) as courier:
@@ -208,7 +208,7 @@ def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder):
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet"])
-def test_a_table_is_read_from_a_uri(bucket: None, tmp_path: Path, name: str):
+def test_a_table_is_read_from_a_uri(bucket: None, tmp_path: Path, name: str) -> None:
     frame = pd.DataFrame({"x": [1.0, 2.0, 3.0], "y": [0.5, 0.25, 0.125]})
     frame.to_parquet(tmp_path / name) if name.endswith("t") else frame.to_csv(tmp_path / name, index=False)
     ObjectStore("s3://studies/data").put(name, (tmp_path / name).read_bytes())
@@ -246,7 +246,7 @@ def epochs(journal: Path) -> list[tuple[str, int]]:
 @pytest.mark.faults
 def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_nothing(
     bucket: None, tmp_path: Path, launch: Callable[..., subprocess.Popen[str]]
-):
+) -> None:
     """Checkpoints are read back from the bucket; what the killed driver had told it counts once."""
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("scheduler: null", "scheduler: held.Held"))
     (tmp_path / "held.py").write_text(HELD.format(gate=tmp_path / "gate"))

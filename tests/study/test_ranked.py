@@ -1,6 +1,11 @@
 """Best, ranking, sampler, export and early end agree on which trials count, whatever half of them came to."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +38,7 @@ SWEEP = {
 }
 
 
-def events_of(sweep, values):
+def events_of(sweep: Sweep, values: list[float]) -> Iterator[Any]:
     """One epoch each, judged and told as a run would tell them."""
     searcher = make_searcher(sweep)
     yield AttemptStarted(t=0.0, attempt=1, slots=1, trials=len(values), provenance={})
@@ -60,7 +65,7 @@ def events_of(sweep, values):
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("odd", [NAN, INF, -INF])
-def test_non_finite_values_rank_nowhere_for_anybody(direction, odd, tmp_path):
+def test_non_finite_values_rank_nowhere_for_anybody(direction: str, odd: float, tmp_path: Path) -> None:
     sweep = Sweep.model_validate(
         SWEEP | {"direction": direction, "stop": {"target": 0.7 if direction == "maximize" else 0.2}}
     )

@@ -16,5 +16,5 @@ from raysweep.study.execution.ray_search import PRIVATE
 )
 def test_a_private_name_of_ray_is_what_it_was_in_2_60_0(
     name: Callable[..., Any], parameters: tuple[str, ...]
-):
+) -> None:
     assert tuple(inspect.signature(name).parameters) == parameters

@@ -79,7 +79,7 @@ def story(folder: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_rule_is_rebuilt_whatever_its_reasons_say(tmp_path: Path, reason: str):
+def test_a_rule_is_rebuilt_whatever_its_reasons_say(tmp_path: Path, reason: str) -> None:
     slot = Slot(tmp_path / "lived", SWEEP, Talkative(reason=reason, max_resource=4))
     for _ in slot.run():
         shutil.rmtree(tmp_path / "copy", ignore_errors=True)
@@ -96,14 +96,14 @@ def test_a_rule_is_rebuilt_whatever_its_reasons_say(tmp_path: Path, reason: str)
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_a_study_goes_the_same_way_whatever_the_reasons_say(tmp_path: Path, reason: str):
+def test_a_study_goes_the_same_way_whatever_the_reasons_say(tmp_path: Path, reason: str) -> None:
     run(tmp_path / "plain", "plain")
     run(tmp_path / "other", reason)
     assert story(tmp_path / "other") == story(tmp_path / "plain")
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_stops_and_audits_are_counted_whatever_the_reasons_say(tmp_path: Path, reason: str):
+def test_stops_and_audits_are_counted_whatever_the_reasons_say(tmp_path: Path, reason: str) -> None:
     run(tmp_path / "study", reason)
     record = fold(read_events(tmp_path / "study" / "journal"))
     found = audit(record, SWEEP.run.epochs)

@@ -87,32 +87,32 @@ ENDED = TrialEnded(t=9.0, trial="00000", outcome="completed", reason="finished a
         ([STARTED, ENDED, BEGUN], "completed"),
     ],
 )
-def test_a_trials_status_follows_from_its_events(events: list[Event], status: str):
+def test_a_trials_status_follows_from_its_events(events: list[Event], status: str) -> None:
     record = fold([BEGUN, asked("00000"), *events])
     assert record.trials["00000"].status == status
 
 
-def test_an_epoch_reported_again_after_a_recovery_counts_once():
+def test_an_epoch_reported_again_after_a_recovery_counts_once() -> None:
     record = fold([BEGUN, asked("00000"), reported("00000", 1, 0.5), reported("00000", 1, 0.5, again=True)])
     assert [point.epoch for point in record.trials["00000"].curve] == [1]
     assert record.epochs == 1
 
 
 @pytest.mark.parametrize(("objective", "worth", "epoch"), [("last", 0.4, 3), ("best", 0.2, 2)])
-def test_a_trial_is_worth_what_the_objective_says(objective: str, worth: float, epoch: int):
+def test_a_trial_is_worth_what_the_objective_says(objective: str, worth: float, epoch: int) -> None:
     curve = [reported("00000", 1, 0.5), reported("00000", 2, 0.2), reported("00000", 3, 0.4)]
     trial = fold([BEGUN, asked("00000"), *curve]).trials["00000"]
     assert (trial.worth(objective), trial.worth_epoch(objective)) == (worth, epoch)
 
 
 @pytest.mark.parametrize("loss", [None, math.nan, math.inf])
-def test_a_non_finite_loss_is_in_the_curve_but_is_no_worth(loss: float | None):
+def test_a_non_finite_loss_is_in_the_curve_but_is_no_worth(loss: float | None) -> None:
     trial = fold([BEGUN, asked("00000"), reported("00000", 1, loss)]).trials["00000"]
     assert len(trial.curve) == 1
     assert trial.worth("last") is None
 
 
-def test_the_best_is_the_least_of_the_completed_ones():
+def test_the_best_is_the_least_of_the_completed_ones() -> None:
     record = fold(
         [
             BEGUN,
@@ -130,7 +130,7 @@ def test_the_best_is_the_least_of_the_completed_ones():
     assert best.trial == "00002"
 
 
-def test_while_none_is_complete_the_best_is_the_least_so_far():
+def test_while_none_is_complete_the_best_is_the_least_so_far() -> None:
     record = fold(
         [BEGUN, asked("00000"), asked("00001"), reported("00000", 1, 0.5), reported("00001", 1, 0.1)]
     )
@@ -150,7 +150,7 @@ def test_while_none_is_complete_the_best_is_the_least_so_far():
 )
 def test_the_best_and_the_failures_asked_for_at_every_step_are_those_of_a_fresh_fold(
     story: list[tuple[str, Any]],
-):
+) -> None:
     """They are kept up to date, not counted anew: a thousand trials ask a thousand times."""
     past: list[Event] = [BEGUN, *(asked(f"0000{n}") for n in range(3))]
     known = fold(past)
@@ -173,12 +173,12 @@ def test_the_best_and_the_failures_asked_for_at_every_step_are_those_of_a_fresh_
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "infeasible"])
-def test_a_trial_that_went_wrong_is_never_the_best(outcome: Any):
+def test_a_trial_that_went_wrong_is_never_the_best(outcome: Any) -> None:
     ended = TrialEnded(t=2.0, trial="00000", outcome=outcome, reason="")
     assert fold([BEGUN, asked("00000"), reported("00000", 1, 0.1), ended]).best() is None
 
 
-def test_the_winning_schedule_follows_the_donors_history():
+def test_the_winning_schedule_follows_the_donors_history() -> None:
     """Trial 2's weights came from 1 at epoch 6, which had taken them from 0 at epoch 3."""
     record = fold(
         [
@@ -196,7 +196,7 @@ def test_the_winning_schedule_follows_the_donors_history():
     assert lrs == [(0, 0.1), (3, 0.12), (6, 0.15)]
 
 
-def test_a_checkpoint_of_before_an_exploit_is_not_the_trials_latest():
+def test_a_checkpoint_of_before_an_exploit_is_not_the_trials_latest() -> None:
     made = CheckpointSaved(t=1.0, trial="00000", epoch=3, generation=0, path="a")
     record = fold([BEGUN, asked("00000"), asked("00001"), made, exploited("00000", "00001", 3, lr=0.2)])
     trial = record.trials["00000"]
@@ -204,12 +204,12 @@ def test_a_checkpoint_of_before_an_exploit_is_not_the_trials_latest():
     assert trial.checkpoint_at(3) == "a"
 
 
-def test_a_killed_attempt_leaves_the_study_open_and_a_closed_one_says_how():
+def test_a_killed_attempt_leaves_the_study_open_and_a_closed_one_says_how() -> None:
     closed = AttemptEnded(t=5.0, attempt=1, exit_code=0, reason="all trials ended")
     assert fold([BEGUN]).closed is None
     assert fold([BEGUN, closed]).closed == closed
     assert fold([BEGUN, closed, BEGUN]).closed is None
 
 
-def test_an_empty_study_has_no_best():
+def test_an_empty_study_has_no_best() -> None:
     assert StudyRecord().best() is None

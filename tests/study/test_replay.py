@@ -48,7 +48,7 @@ def replayed(record: StudyRecord, **words: Any) -> StudyReplay:
     return replay_study(SWEEP, record, "schedulers.ASHA", {**HALVING, **words})
 
 
-def test_who_would_have_ended_when_and_what_that_saves():
+def test_who_would_have_ended_when_and_what_that_saves() -> None:
     seen = replayed(record_of(flat(0.5), flat(0.9), flat(0.4)))
     assert seen.finished == ("00000", "00002")
     assert seen.stopped == {"00001": (2, "rung 2: loss 0.9 ranks 2 of 2, top 1 goes on")}
@@ -64,12 +64,14 @@ def test_who_would_have_ended_when_and_what_that_saves():
         ([0.9, 0.9, 0.6, 0.5], "00000", 0.0),  # stopped, but no better in the end
     ],
 )
-def test_whether_the_best_would_have_been_lost_and_the_regret(late: list[float], found: str, regret: float):
+def test_whether_the_best_would_have_been_lost_and_the_regret(
+    late: list[float], found: str, regret: float
+) -> None:
     seen = replayed(record_of(flat(0.5), ("completed", late)))
     assert (seen.found, seen.regret) == (found, pytest.approx(regret))
 
 
-def test_only_curves_whose_end_is_known_are_replayed_and_the_others_counted():
+def test_only_curves_whose_end_is_known_are_replayed_and_the_others_counted() -> None:
     record = record_of(
         flat(0.5),
         flat(0.6),
@@ -95,13 +97,13 @@ def test_only_curves_whose_end_is_known_are_replayed_and_the_others_counted():
     assert seen.epochs_whole == 2 * R + 2
 
 
-def test_as_many_run_at_once_as_in_the_study_if_nothing_else_is_said():
+def test_as_many_run_at_once_as_in_the_study_if_nothing_else_is_said() -> None:
     record = record_of(flat(0.5), flat(0.4), slots=3)
     assert replayed(record).workers == 3
     assert replay_study(SWEEP, record, "FIFO", {}, 5).workers == 5
 
 
-def test_an_objective_of_best_compares_the_best_epochs():
+def test_an_objective_of_best_compares_the_best_epochs() -> None:
     dips = [0.9, 0.9, 0.1, 0.9]
     record = record_of(flat(0.5), ("completed", dips))
     record.objective = "best"
@@ -126,14 +128,16 @@ def test_an_objective_of_best_compares_the_best_epochs():
         ("math.tau", {}, "--trial-scheduler: math.tau has no rule that could be replayed"),
     ],
 )
-def test_what_cannot_be_replayed_under_is_said_in_one_line(name: str, kwargs: dict[str, Any], said: str):
+def test_what_cannot_be_replayed_under_is_said_in_one_line(
+    name: str, kwargs: dict[str, Any], said: str
+) -> None:
     with pytest.raises(CannotReplay) as raised:
         replay_study(SWEEP, record_of(flat(0.5), flat(0.4)), name, kwargs)
     assert str(raised.value).startswith(said)
     assert "\n" not in str(raised.value)
 
 
-def test_a_study_without_complete_curves_says_how_to_record_them():
+def test_a_study_without_complete_curves_says_how_to_record_them() -> None:
     with pytest.raises(CannotReplay) as raised:
         replayed(record_of(flat(0.5), ("stopped", [0.7]), ("diverged", [float("nan")])))
     assert str(raised.value) == (
@@ -142,14 +146,14 @@ def test_a_study_without_complete_curves_says_how_to_record_them():
     )
 
 
-def test_settings_are_yaml_and_a_mapping():
+def test_settings_are_yaml_and_a_mapping() -> None:
     assert settings("{grace_period: 3, variant: promotion}") == {"grace_period": 3, "variant": "promotion"}
     assert settings("") == {}
     with pytest.raises(CannotReplay, match="--kwargs 3: is no mapping"):
         settings("3")
 
 
-def test_as_json_has_no_infinity():
+def test_as_json_has_no_infinity() -> None:
     """JSON knows none."""
     seen = replayed(record_of(flat(0.5), ("completed", [0.9, 0.9, 0.4, 0.3])))
     assert as_json(seen)["best"] == {

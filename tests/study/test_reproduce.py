@@ -30,19 +30,19 @@ POINTS = [point(1, val_loss=0.5, epoch_s=1.0), point(2, val_loss=0.25, predicted
         ([{"val_loss": math.nan}, {"val_loss": 0.25}], 1),
     ],
 )
-def test_curves_are_compared_to_the_last_bit(results: list[dict[str, float]], epoch: int | None):
+def test_curves_are_compared_to_the_last_bit(results: list[dict[str, float]], epoch: int | None) -> None:
     found = first_difference(POINTS, results)
     assert (found.epoch if found else None) == epoch
 
 
-def test_a_trial_without_an_epoch_cannot_be_compared():
+def test_a_trial_without_an_epoch_cannot_be_compared() -> None:
     record = record_of(CONFIG)
     record.trials["00000"].curve.clear()
     with pytest.raises(NoWinner, match="trial 0 has reported no epoch"):
         curve_of_weights(record, "00000")
 
 
-def test_two_divergences_are_equal():
+def test_two_divergences_are_equal() -> None:
     assert first_difference([point(1, val_loss=math.nan)], [{"val_loss": math.nan}]) is None
 
 
@@ -56,18 +56,18 @@ def test_two_divergences_are_equal():
         ({"git_commit": "2", "host": "b"}, ["host: a then, b now", "git_commit: 1 then, 2 now"]),
     ],
 )
-def test_what_has_changed_is_named(now: dict[str, Any], sentences: list[str]):
+def test_what_has_changed_is_named(now: dict[str, Any], sentences: list[str]) -> None:
     then = {"host": "a", "versions": {"torch": "2.13"}, "data_fingerprint": "ee", "git_commit": "1"}
     assert causes(then, then | now) == sentences
 
 
-def test_a_copied_trial_is_run_under_the_schedule_of_its_weights():
+def test_a_copied_trial_is_run_under_the_schedule_of_its_weights() -> None:
     words = trial_words(template_sweep(), record_of(CONFIG, copied=True), "00001")
     assert words["optimizer_config"]["lr"] == 0.5, "its donor's"
     assert [change["after_epoch"] for change in words["schedule"]] == [2]
     assert words["trial"]["seed"] == 42
 
 
-def test_the_curve_of_copied_weights_begins_with_the_donors():
+def test_the_curve_of_copied_weights_begins_with_the_donors() -> None:
     points = curve_of_weights(record_of(CONFIG, copied=True), "00001")
     assert [(each.epoch, each.loss) for each in points] == [(1, 0.5), (2, 0.5)]

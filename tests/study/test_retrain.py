@@ -53,11 +53,11 @@ def record(*trials: TrialRecord) -> StudyRecord:
         ([trial(0, 0.3, 0.1, "diverged"), trial(1, 0.2, 0.4)], ["t1", "baseline"]),
     ],
 )
-def test_the_top_k_and_the_baseline_are_trained_anew(trials: list[TrialRecord], names: list[str]):
+def test_the_top_k_and_the_baseline_are_trained_anew(trials: list[TrialRecord], names: list[str]) -> None:
     assert [each.name for each in candidates(searched_sweep(), record(*trials), top_k=2)] == names
 
 
-def test_a_populations_winner_runs_under_its_schedule_and_under_its_last_settings():
+def test_a_populations_winner_runs_under_its_schedule_and_under_its_last_settings() -> None:
     found = candidates(searched_sweep(), record_of(CONFIG, copied=True), top_k=1)
     assert [each.name for each in found] == ["t1", "t1-last", "baseline"]
     assert found[0].config["schedule"][0]["config"][LR] == 0.2
@@ -65,7 +65,7 @@ def test_a_populations_winner_runs_under_its_schedule_and_under_its_last_setting
     assert found[1].config[LR] == 0.2
 
 
-def test_the_sweep_of_a_retraining_is_one_like_any_other():
+def test_the_sweep_of_a_retraining_is_one_like_any_other() -> None:
     """It can be written into a study's folder and read back, with all it needs to go on."""
     sweep = retraining(searched_sweep(), record(trial(0, 0.3, 0.5)), top_k=1, seeds=3)
     assert Sweep.model_validate(sweep.model_dump(mode="json")) == sweep
@@ -74,7 +74,7 @@ def test_the_sweep_of_a_retraining_is_one_like_any_other():
     assert shown_keys(sweep) == ("trial.candidate", "trial.seed", LR)
 
 
-def test_the_schedules_lengths_follow_an_overridden_number_of_epochs():
+def test_the_schedules_lengths_follow_an_overridden_number_of_epochs() -> None:
     sweep = retraining(searched_sweep(), record(trial(0, 0.3, 0.5)), overrides=["epochs=20", "batch_size=8"])
     assert (sweep.run.epochs, sweep.run.scheduler_config["total_steps"], sweep.run.batch_size) == (20, 20, 8)
 
@@ -88,7 +88,7 @@ def test_the_schedules_lengths_follow_an_overridden_number_of_epochs():
         ("nonsense", "--set nonsense: is no key=value"),
     ],
 )
-def test_an_override_that_cannot_be_is_one_line(override: str, line: str):
+def test_an_override_that_cannot_be_is_one_line(override: str, line: str) -> None:
     with pytest.raises(SweepError) as caught:
         retraining(searched_sweep(), record(trial(0, 0.3, 0.5)), overrides=[override])
     assert line in str(caught.value)
@@ -128,7 +128,7 @@ def events() -> list[Any]:
     return [*found, TrialEnded(t=2, trial="00000", outcome="completed", reason="")]
 
 
-def test_a_retraining_is_carried_on_and_never_mixed_with_another(study: StudyFolder):
+def test_a_retraining_is_carried_on_and_never_mixed_with_another(study: StudyFolder) -> None:
     first = prepare(study, "retrain", top_k=1, seeds=3)
     assert prepare(study, "retrain") == first
     assert prepare(study, "retrain", top_k=1, seeds=3) == first
@@ -154,7 +154,7 @@ def raced(
     return begun
 
 
-def test_seeds_are_run_in_rounds():
+def test_seeds_are_run_in_rounds() -> None:
     noise = {
         name: {seed: 0.1 * ((seed * k) % 3) for seed in range(1, 6)}
         for name, k in (("a", 1), ("b", 2), ("c", 4))
@@ -163,7 +163,7 @@ def test_seeds_are_run_in_rounds():
     assert len(raced(noise)) == 15
 
 
-def test_no_further_seed_of_a_loser_is_begun():
+def test_no_further_seed_of_a_loser_is_begun() -> None:
     losses = {
         name: {seed: base + 0.01 * (seed % 2) for seed in range(1, 6)}
         for name, base in (("a", 0.1), ("b", 0.1))
@@ -174,7 +174,7 @@ def test_no_further_seed_of_a_loser_is_begun():
     assert [seed for name, seed in begun if name == "a"] == [1, 2, 3, 4, 5]
 
 
-def test_a_resumed_race_goes_on_as_if_it_had_not_stopped():
+def test_a_resumed_race_goes_on_as_if_it_had_not_stopped() -> None:
     live, again = SeedRaceSearcher(RACE, (1, 2)), SeedRaceSearcher(RACE, (1, 2))
     for number in range(3):
         proposal = live.ask(number)
@@ -203,7 +203,7 @@ def finished(losses: Mapping[str, list[float]], direction: str = "minimize") -> 
     return sweep, record(*trials)
 
 
-def test_the_verdict_ranks_by_the_mean_over_seeds():
+def test_the_verdict_ranks_by_the_mean_over_seeds() -> None:
     found = evaluate_retraining(
         *finished({"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25], "c": [0.35, 0.45, 0.5]})
     )
@@ -215,7 +215,7 @@ def test_the_verdict_ranks_by_the_mean_over_seeds():
     assert found.margin == pytest.approx(0.15)
 
 
-def test_what_is_maximised_is_mirrored():
+def test_what_is_maximised_is_mirrored() -> None:
     values = {"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25]}
     up, down = evaluate_retraining(*finished(values, "maximize")), evaluate_retraining(*finished(values))
     assert [one.name for one in up.standings[:2]] == ["a", "b"]
@@ -227,18 +227,18 @@ def test_what_is_maximised_is_mirrored():
     ("means", "tau"),
     [([0.1, 0.2, 0.3], 1.0), ([0.3, 0.2, 0.1], -1.0), ([0.1, 0.3, 0.2], pytest.approx(1 / 3))],
 )
-def test_rank_stability_is_kendalls_tau_against_the_sweep(means: list[float], tau: Any):
+def test_rank_stability_is_kendalls_tau_against_the_sweep(means: list[float], tau: Any) -> None:
     values = {name: [mean, mean + 0.01] for name, mean in zip("abc", means, strict=True)}
     assert evaluate_retraining(*finished(values)).tau == tau
 
 
-def test_a_lead_within_the_noise_is_not_called_clear():
+def test_a_lead_within_the_noise_is_not_called_clear() -> None:
     assert not evaluate_retraining(*finished({"a": [0.3, 0.5, 0.4], "b": [0.35, 0.4, 0.5]})).clear
     assert evaluate_retraining(*finished({"a": [0.30, 0.31, 0.32], "b": [0.40, 0.42, 0.41]})).clear
 
 
 @pytest.mark.parametrize(("seeds", "candidates"), [(2, 2), (3, 2), (5, 3)])
-def test_of_equals_few_are_said_to_be_better(seeds: int, candidates: int):
+def test_of_equals_few_are_said_to_be_better(seeds: int, candidates: int) -> None:
     """At most 5% clear winners, and 5% with P(best) of nine tenths; 300 races tell 8% from that."""
     rng, clear, sure = np.random.default_rng(1), 0, 0
     for _ in range(300):
@@ -250,7 +250,7 @@ def test_of_equals_few_are_said_to_be_better(seeds: int, candidates: int):
     assert sure / 300 <= 0.08
 
 
-def test_a_winner_that_leads_by_far_is_both():
+def test_a_winner_that_leads_by_far_is_both() -> None:
     rng, clear, sure = np.random.default_rng(2), 0, 0
     for _ in range(50):
         table = rng.standard_normal((3, 5)) + np.array([[0.0], [8.0], [9.0]])
@@ -262,7 +262,7 @@ def test_a_winner_that_leads_by_far_is_both():
 
 
 @pytest.mark.parametrize(("seeds", "candidates"), [(2, 2), (5, 2), (3, 4), (5, 4)])
-def test_the_winners_interval_holds_its_mean_though_it_was_chosen(seeds: int, candidates: int):
+def test_the_winners_interval_holds_its_mean_though_it_was_chosen(seeds: int, candidates: int) -> None:
     rng = np.random.default_rng(3)
     held = 0
     for _ in range(1000):
@@ -272,29 +272,29 @@ def test_the_winners_interval_holds_its_mean_though_it_was_chosen(seeds: int, ca
     assert held >= 950
 
 
-def test_who_diverged_on_a_seed_cannot_win():
+def test_who_diverged_on_a_seed_cannot_win() -> None:
     found = evaluate_retraining(*finished({"a": [0.1, math.nan, 0.1], "b": [0.4, 0.5, 0.4]}))
     assert found.winner is not None
     assert found.winner.name == "b"
     assert "diverged on seed 2" in found.standings[-1].out or "diverged" in found.standings[1].out
 
 
-def test_nobody_wins_a_race_that_nobody_finished():
+def test_nobody_wins_a_race_that_nobody_finished() -> None:
     assert evaluate_retraining(*finished({})).winner is None
 
 
-def test_the_chance_to_be_best_of_one_alone_is_one_and_of_equals_a_half():
+def test_the_chance_to_be_best_of_one_alone_is_one_and_of_equals_a_half() -> None:
     values = {1: 0.1, 2: 0.4, 3: 0.2, 4: 0.3}
     assert p_best({"a": values}, 1) == {"a": 1.0}
     mirrored = dict(zip(values, reversed(values.values()), strict=True))
     assert p_best({"a": values, "b": mirrored}, 1)["a"] == pytest.approx(0.5, abs=0.02)
 
 
-def test_one_seed_has_no_interval():
+def test_one_seed_has_no_interval() -> None:
     assert all(map(math.isnan, interval([0.1])))
 
 
-def test_the_door_is_written_before_it_opens_and_remembers(tmp_path: Path):
+def test_the_door_is_written_before_it_opens_and_remembers(tmp_path: Path) -> None:
     """The second opening is told of the first, and when that was."""
     ticks = iter([10.0, 20.0])
     assert record_test_set_access(tmp_path, by="retrain a", why="a: trial 1", clock=ticks.__next__) == []
@@ -303,6 +303,6 @@ def test_the_door_is_written_before_it_opens_and_remembers(tmp_path: Path):
     assert len(list_test_set_accesses(tmp_path)) == 2
 
 
-def test_a_torn_line_still_counts_as_an_opening(tmp_path: Path):
+def test_a_torn_line_still_counts_as_an_opening(tmp_path: Path) -> None:
     (tmp_path / "test_access.jsonl").write_text(json.dumps({"t": 1.0, "by": "x", "why": "y"}) + '\n{"t": 2')
     assert len(list_test_set_accesses(tmp_path)) == 2

@@ -45,7 +45,7 @@ def ray() -> Iterator[None]:
 )
 def test_a_study_that_has_come_far_enough_ends_as_done_and_stays_so(
     tmp_path: Path, stop: dict[str, Any], reason: str
-):
+) -> None:
     """No new trial, no unfinished one, exit code 0; a resume trains nothing."""
     from raysweep.study.execution.tuner import run_tuner
 

@@ -9,7 +9,7 @@ from raysweep.study.storage.journal_files import make_journal
 from tests.study.test_journal import report
 
 
-def test_each_look_gives_what_has_come_since_the_last(tmp_path: Path):
+def test_each_look_gives_what_has_come_since_the_last(tmp_path: Path) -> None:
     make_journal(tmp_path / "journal")
     tail = Tail(tmp_path / "journal")
     assert list(tail.read()) == []
@@ -26,7 +26,7 @@ def test_each_look_gives_what_has_come_since_the_last(tmp_path: Path):
     assert list(tail.read()) == [report(3, 0.3)]
 
 
-def test_a_line_is_taken_once_it_is_whole(tmp_path: Path):
+def test_a_line_is_taken_once_it_is_whole(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", "s")
     journal.append(report(1, 0.5))
     whole = journal.path.read_bytes()

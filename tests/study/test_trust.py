@@ -21,20 +21,20 @@ def made(tmp_path: Path) -> StudyFolder:
     return StudyFolder.create(tmp_path, "small", small_sweep(), "study_name: small\n")
 
 
-def test_a_study_made_here_is_trusted_and_what_lies_in_it(made: StudyFolder):
+def test_a_study_made_here_is_trusted_and_what_lies_in_it(made: StudyFolder) -> None:
     assert is_trusted(made.path)
     assert is_trusted(made.path / "retrain" / "model")
     assert not is_trusted(made.path.parent)
 
 
-def test_a_copy_of_it_is_not_until_it_is_trusted_once(made: StudyFolder, tmp_path: Path):
+def test_a_copy_of_it_is_not_until_it_is_trusted_once(made: StudyFolder, tmp_path: Path) -> None:
     shutil.copytree(made.path, tmp_path / "copy")
     assert not is_trusted(tmp_path / "copy")
     mark_trusted(tmp_path / "copy")
     assert is_trusted(tmp_path / "copy")
 
 
-def test_another_study_at_the_same_place_is_not(made: StudyFolder, tmp_path: Path):
+def test_another_study_at_the_same_place_is_not(made: StudyFolder, tmp_path: Path) -> None:
     other = StudyFolder.create(tmp_path / "elsewhere", "small", small_sweep(), "")
     shutil.rmtree(made.path)
     shutil.move(other.path, made.path)
@@ -43,7 +43,7 @@ def test_another_study_at_the_same_place_is_not(made: StudyFolder, tmp_path: Pat
 
 def test_another_user_trusts_what_they_made(
     made: StudyFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     marks = list((state_folder() / "trusted").iterdir())
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another"))
     assert not is_trusted(made.path)
@@ -56,7 +56,7 @@ def test_another_user_trusts_what_they_made(
 
 def test_without_a_state_folder_nothing_is_trusted_and_nothing_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     assert not is_trusted(StudyFolder.create(tmp_path, "small", small_sweep(), "").path)
@@ -65,7 +65,7 @@ def test_without_a_state_folder_nothing_is_trusted_and_nothing_fails(
 @pytest.mark.parametrize("command", ["resume", "extend", "retrain", "reproduce"])
 def test_commands_that_run_a_studys_code_ask_for_trust(
     made: StudyFolder, tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     shutil.copytree(made.path, tmp_path / "copy")
     words = {"extend": ["--trials", "+1"], "reproduce": ["1"]}.get(command, [])
     assert launch.main([command, str(tmp_path / "copy"), *words]) == 2
@@ -87,7 +87,7 @@ LOOKS = {
 @pytest.mark.parametrize("command", LOOKS)
 def test_commands_that_look_run_nothing_of_a_folder(
     tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     """Net, sampler, scheduler, data and modules of ours by their names: importing one would leave a mark."""
     evil, marker = tmp_path / "evil", tmp_path / "ran"
     evil.mkdir()
@@ -117,7 +117,7 @@ def model(folder: Path, **words: Any) -> Path:
     "words",
     [{}, {"net": "torch.nn.Linear"}, {"net_config": {"activation": "torch.nn.GELU", "nodes": 64}}],
 )
-def test_a_model_of_known_nets_needs_no_trust(tmp_path: Path, words: dict[str, Any]):
+def test_a_model_of_known_nets_needs_no_trust(tmp_path: Path, words: dict[str, Any]) -> None:
     require_trust_in_model(model(tmp_path / "model", **words), trust=False)
 
 
@@ -135,7 +135,7 @@ def test_a_model_of_known_nets_needs_no_trust(tmp_path: Path, words: dict[str, A
 )
 def test_a_sent_model_that_runs_anything_else_is_refused(
     tmp_path: Path, words: dict[str, Any], named: str, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     folder = model(tmp_path / "model", **words)
     (tmp_path / "table.csv").write_text("a\n1\n")
     assert launch.main(["predict", str(folder), str(tmp_path / "table.csv")]) == 2

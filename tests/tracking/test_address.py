@@ -35,14 +35,14 @@ ODD = ["sp ace", "üñí", "ha#sh", "que?stion", "per%20cent", "100%", "a+b&c=d"
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_sqlite_files_address_leads_back_to_it(name: str):
+def test_an_sqlite_files_address_leads_back_to_it(name: str) -> None:
     path = Path("/data") / name / "mlflow.db"
     assert make_url(sqlite_uri(path)).database == str(path)
     assert sqlite_path(sqlite_uri(path)) == path
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_mlflow_keeps_its_runs_in_the_file_that_is_named(tmp_path: Path, name: str, migrated: Path):
+def test_mlflow_keeps_its_runs_in_the_file_that_is_named(tmp_path: Path, name: str, migrated: Path) -> None:
     folder = tmp_path / name
     folder.mkdir()
     shutil.copy(migrated, folder)
@@ -52,7 +52,7 @@ def test_mlflow_keeps_its_runs_in_the_file_that_is_named(tmp_path: Path, name: s
         assert ("project",) in store.execute("SELECT name FROM experiments").fetchall()
 
 
-def test_a_relative_file_is_the_same_from_every_folder(tmp_path: Path):
+def test_a_relative_file_is_the_same_from_every_folder(tmp_path: Path) -> None:
     """It is the file below the folder where the study was first run."""
     (tmp_path / "mine.db").touch()
     study = tmp_path / "runs/digits"
@@ -68,7 +68,7 @@ def test_a_relative_file_is_the_same_from_every_folder(tmp_path: Path):
 @pytest.mark.parametrize(
     "uri", ["sqlite:////data/a.db", "sqlite://", "sqlite:///:memory:", "http://head:5000"]
 )
-def test_an_address_that_is_absolute_stays(uri: str):
+def test_an_address_that_is_absolute_stays(uri: str) -> None:
     assert absolute(uri, Path("/here")) == uri
 
 
@@ -84,7 +84,7 @@ def test_an_address_that_is_absolute_stays(uri: str):
 )
 def test_user_and_password_go_where_mlflow_looks_for_them(
     uri: str, environ: dict[str, str], user: str | None, password: str | None
-):
+) -> None:
     assert log_in(uri, environ) == "http://head:5000"
     assert (environ.get(USER), environ.get(PASSWORD)) == (user, password)
 
@@ -92,7 +92,7 @@ def test_user_and_password_go_where_mlflow_looks_for_them(
 @pytest.mark.parametrize(
     "uri", ["file:./mlruns", "file:///data/mlruns", "./mlruns", "/data/mlruns", "mlruns"]
 )
-def test_a_store_of_plain_files_is_refused_with_what_to_write(uri: str):
+def test_a_store_of_plain_files_is_refused_with_what_to_write(uri: str) -> None:
     with pytest.raises(SweepError) as refused:
         refuse_file_store(uri, {})
     assert str(refused.value) == (
@@ -105,11 +105,11 @@ def test_a_store_of_plain_files_is_refused_with_what_to_write(uri: str):
 
 
 @pytest.mark.parametrize("uri", ["sqlite:///a.db", "http://h", "postgresql+psycopg://h/d", "databricks:x"])
-def test_other_stores_are_not(uri: str):
+def test_other_stores_are_not(uri: str) -> None:
     refuse_file_store(uri, {})
 
 
-def test_a_database_nobody_answers_at_is_one_line_at_once():
+def test_a_database_nobody_answers_at_is_one_line_at_once() -> None:
     uri = "postgresql://me:secret@127.0.0.1:9/mlflow"
     line = "postgresql://me:***@127.0.0.1:9/mlflow does not answer (127.0.0.1:9: Connection refused)"
     assert unreachable_database(uri) == trouble_with(uri) == line
@@ -119,7 +119,7 @@ def test_a_database_nobody_answers_at_is_one_line_at_once():
 
 def test_a_run_into_plain_files_is_refused_before_its_folder_is_made(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("a.yaml").write_text(
         "study_name: a\ntrials: 4\ntracking: ./mlruns\nbaseline: false\n"
@@ -160,7 +160,7 @@ def proxy() -> Iterator[str]:
 @pytest.mark.parametrize("health", [b"OK", b""])
 def test_empty_answers_are_no_success(
     shelf: Shelf, proxy: str, health: bytes, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(Empty, "health", health)
     story = two_trials()
     shelf.write(story)
@@ -169,7 +169,7 @@ def test_empty_answers_are_no_success(
     assert tracker.trouble.startswith(f"{proxy} answers, but not as an MLflow server does: ")
 
 
-def test_what_was_swallowed_is_sent_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+def test_what_was_swallowed_is_sent_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that comes between, says yes to everything, and goes."""
     write, check, swallowed = Store.write, Store.check_run, []
 

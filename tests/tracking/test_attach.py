@@ -1,21 +1,27 @@
 """Files logged to a run that exists."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 
 from raysweep.tracking.attachments import attach, attach_to_study
 from raysweep.tracking.store import Refused
 
 
-def test_a_study_that_mlflow_has_not_seen_is_said_so(tmp_path):
+def test_a_study_that_mlflow_has_not_seen_is_said_so(tmp_path: Path) -> None:
     assert attach_to_study(tmp_path, [], "report") == "MLflow has not seen this study"
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
-def test_files_go_to_the_run_and_a_run_that_is_gone_is_refused(tmp_path, store, monkeypatch):
+def test_files_go_to_the_run_and_a_run_that_is_gone_is_refused(
+    tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from mlflow.tracking import MlflowClient
 
     monkeypatch.chdir(tmp_path)

@@ -1,6 +1,9 @@
 """A study stays in one MLflow store, wherever its commands are called from."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +15,7 @@ SERVER = "http://head:5000"
 
 
 @pytest.fixture
-def study(tmp_path):
+def study(tmp_path: Path) -> Path:
     """A study that was told to a local store, which is there."""
     (tmp_path / "mlflow.db").touch()
     folder = tmp_path / "runs" / "digits"
@@ -22,24 +25,26 @@ def study(tmp_path):
 
 
 @pytest.mark.parametrize("inner", [".", "retrain"])
-def test_called_from_elsewhere_it_goes_on_where_it_was_told(study, inner, tmp_path):
+def test_called_from_elsewhere_it_goes_on_where_it_was_told(study: Path, inner: str, tmp_path: Path) -> None:
     assert store_of(None, {}, HERE, study / inner) == f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 @pytest.mark.parametrize(("configured", "environ"), [(SERVER, {}), (None, {"MLFLOW_TRACKING_URI": SERVER})])
-def test_the_sweep_file_and_the_environment_come_first(study, configured, environ):
+def test_the_sweep_file_and_the_environment_come_first(
+    study: Path, configured: str | None, environ: dict[str, Any] | dict[str, str]
+) -> None:
     assert store_of(configured, environ, HERE, study) == SERVER
 
 
-def test_a_server_that_was_told_is_told_on(study):
+def test_a_server_that_was_told_is_told_on(study: Path) -> None:
     Cursor(uri=SERVER).save(study / FILE)
     assert store_of(None, {}, HERE, study) == SERVER
 
 
-def test_a_local_store_that_did_not_come_along_is_none(study, tmp_path):
+def test_a_local_store_that_did_not_come_along_is_none(study: Path, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").unlink()
     assert store_of(None, {}, HERE, study) == "sqlite:////elsewhere/mlflow.db"
 
 
-def test_a_new_study_is_told_where_one_stands(tmp_path):
+def test_a_new_study_is_told_where_one_stands(tmp_path: Path) -> None:
     assert store_of(None, {}, HERE, tmp_path / "runs" / "new") == "sqlite:////elsewhere/mlflow.db"

@@ -29,7 +29,7 @@ def study(shelf: Shelf) -> Path:
 
 def test_the_backlog_is_kept_while_the_store_is_away_and_sent_once_it_is_there(
     study: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+) -> None:
     """Exit code 1 as long as MLflow lacks something, then 0."""
     events = len(two_trials())
     said = []
@@ -47,7 +47,9 @@ def test_the_backlog_is_kept_while_the_store_is_away_and_sent_once_it_is_there(
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_of_a_study_that_runs_the_driver_tells_mlflow(study: Path, capsys: pytest.CaptureFixture[str]):
+def test_of_a_study_that_runs_the_driver_tells_mlflow(
+    study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with lock(study / "lock", "launch.py run"):
         assert launch.main(["sync", str(study)]) == 2
     assert "is in use by 'launch.py run'" in capsys.readouterr().err

@@ -1,13 +1,17 @@
 """What the trainer's tests share."""
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread():
+def _one_thread() -> Iterator[None]:
     """As in a trial's process: bit-equal results need one number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -16,13 +20,13 @@ def _one_thread():
 
 
 @pytest.fixture(autouse=True)
-def _own_import_path(monkeypatch):
+def _own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders that a test makes importable are forgotten after it."""
     monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.fixture
-def cuda():
+def cuda() -> Any:
     """A CUDA device; the only reason for which a test of this project is ever skipped."""
     if not torch.cuda.is_available():
         pytest.skip(f"no CUDA device here (torch {torch.__version__})")

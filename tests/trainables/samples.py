@@ -6,14 +6,17 @@ import json
 import math
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from trainables.data import load
+from trainables.data import Data, load
 from trainables.run_config import RunConfig
 from trainables.training import Epoch
 
@@ -45,16 +48,21 @@ SCHEDULES = {
 }
 
 
-def run_of(**words) -> RunConfig:
+def run_of(**words: Any) -> RunConfig:
     """A small run config, with these words over the base."""
     return RunConfig(**(BASE | words))
 
 
-def data_of(run: RunConfig):
+def data_of(run: RunConfig) -> Data:
     return load(run)
 
 
-def numbers(epoch):
+def numbers(
+    epoch: Epoch,
+) -> (
+    tuple[int, float, float, dict[str, Any], float, float]
+    | tuple[int, float, float, dict[str, float], float, float]
+):
     """All of an epoch but its wall time, to the last bit."""
     return (epoch.number, epoch.train_loss, epoch.val_loss, epoch.metrics, epoch.lr, epoch.grad_norm)
 
@@ -62,35 +70,35 @@ def numbers(epoch):
 class Plain(nn.Module):
     """A user's net of torch's own names for its sizes."""
 
-    def __init__(self, input_size, output_size, width=4):
+    def __init__(self, input_size: int, output_size: int, width: int = 4) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(input_size, width), nn.Tanh(), nn.Linear(width, output_size))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.layers(x)
 
 
 class Template(nn.Module):
     """The template's style: hparams and device."""
 
-    def __init__(self, hparams, device="cpu"):
+    def __init__(self, hparams: dict[str, int], device: str | torch.device = "cpu") -> None:
         super().__init__()
         self.device = device
         self.line = nn.Linear(hparams["in_features"], hparams["nodes"])
         self.out = nn.Linear(hparams["nodes"], 1)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.out(torch.relu(self.line(x))).squeeze(-1)  # (n,), where targets are (n, 1)
 
 
 class Noisy(nn.Module):
     """Draws from every global generator there is, as users' nets do."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.line = nn.Linear(in_features, out_features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         noise = random.random() + np.random.random()  # noqa: NPY002 - that is the point
         return self.line(x) + 0.01 * noise * torch.rand_like(x[:, :1])
 
@@ -98,61 +106,61 @@ class Noisy(nn.Module):
 class Failing(nn.Linear):
     """Raises in its forward pass."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> None:
         raise KeyError("no such feature")
 
 
 class Hungry(nn.Linear):
     """Asks for more memory than there is."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> None:
         raise MemoryError("out of everything")
 
 
-def mae(prediction, target):
+def mae(prediction: NDArray[Any], target: NDArray[Any]) -> float:
     """Mean absolute error in the target's own units."""
     return float(np.abs(prediction - target).mean())
 
 
-def constant_init(tensor):
+def constant_init(tensor: Any) -> None:
     with torch.no_grad():
         tensor.fill_(0.125)
 
 
-def arrays(rows=100, classes=3):
+def arrays(rows: int = 100, classes: int = 3) -> tuple[NDArray[Any], NDArray[Any]]:
     """Features and classes."""
     rng = np.random.default_rng(0)
     return rng.normal(size=(rows, 4)), rng.integers(0, classes, rows)
 
 
-def two_datasets():
+def two_datasets() -> tuple[Any, Any]:
     """The template's way: (train, val)."""
     x = torch.linspace(0, 1, 60)[:, None]
     return TensorDataset(x[:40], x[:40] ** 2), TensorDataset(x[40:], x[40:] ** 2)
 
 
-def three_datasets():
+def three_datasets() -> tuple[Any, ...]:
     x = torch.linspace(0, 1, 60)[:, None]
     return tuple(TensorDataset(x[i : i + 20], x[i : i + 20] ** 2) for i in (0, 20, 40))
 
 
-def nonsense():
+def nonsense() -> str:
     return "data"
 
 
-def counting(run, data, *, device, seed):
+def counting(run: RunConfig, data: Data, *, device: torch.device, seed: int) -> Iterator[Any]:
     """A loop of the user's own that draws from the global generator and keeps no checkpoint."""
     for number in range(1, 100):
         loss = float(torch.rand(())) / number
         yield Epoch(number, loss, loss, {"luck": loss})
 
 
-def short(run, data, *, device, seed):
+def short(run: RunConfig, data: Data, *, device: torch.device, seed: int) -> Iterator[Any]:
     """A loop that ends by itself."""
     yield Epoch(1, 1.0, 1.0)
 
 
-def second_epoch(run, data, *, device, seed):
+def second_epoch(run: Any, data: Any, *, device: Any, seed: Any) -> Iterator[Any]:
     """A loop in whose second epoch something happens."""
     kind = run.net_config["kind"]
     for number in range(1, run.epochs + 1):
@@ -165,12 +173,12 @@ def second_epoch(run, data, *, device, seed):
         yield Epoch(number, loss, loss, {"auc": math.nan if there else 0.5})
 
 
-def wrong(run, data, *, device, seed):
+def wrong(run: RunConfig, data: Data, *, device: torch.device, seed: int) -> Iterator[Any]:
     """A loop that yields something else."""
     yield {"val_loss": 1.0}
 
 
-def odd(run, data, *, device, seed):
+def odd(run: RunConfig, data: Data, *, device: torch.device, seed: int) -> Iterator[Any]:
     """A loop whose second epoch has `net_config.loss` for its val_loss; 1 MB goes to the terminal before."""
     kinds = {"none": None, "tensor": torch.tensor(0.5), "pair": torch.ones(2), "text": "0.5"}
     kinds |= {"nan": math.nan, "inf": math.inf, "array": np.array([0.5]), "number": 0.5}
@@ -180,13 +188,13 @@ def odd(run, data, *, device, seed):
     yield Epoch(2, 1.0, kinds[run.net_config["loss"]])
 
 
-def counted(run, data, *, device, seed):
+def counted(run: RunConfig, data: Data, *, device: torch.device, seed: int) -> Iterator[Any]:
     """A loop that numbers its epochs as `net_config.numbers` says."""
     for number in run.net_config["numbers"]:
         yield Epoch(number, 1.0, 1.0)
 
 
-def naming(run, data, *, device, seed):
+def naming(run: RunConfig, data: Data, *, device: torch.device, seed: int) -> Iterator[Any]:
     """A loop whose metric has the name that `net_config.name` says."""
     yield Epoch(1, 1.0, 1.0, {run.net_config["name"]: 3.0})
 
@@ -194,36 +202,36 @@ def naming(run, data, *, device, seed):
 class Beginning:
     """A loop that saves and loads, and counts from 1 again after it was loaded."""
 
-    def __init__(self, run, data, *, device, seed):
+    def __init__(self, run: RunConfig, data: Data, *, device: torch.device, seed: int) -> None:
         pass
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         for number in range(1, 9):
             yield Epoch(number, 1.0, 1.0)
 
-    def save(self, directory):
+    def save(self, directory: str) -> None:
         pass
 
-    def load(self, directory):
+    def load(self, directory: str) -> None:
         pass
 
 
 class Keeping:
     """A loop that saves and loads."""
 
-    def __init__(self, run, data, *, device, seed):
+    def __init__(self, run: Any, data: Any, *, device: Any, seed: Any) -> None:
         self.number = 0
         self.loaded = False
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         while True:
             self.number += 1
             yield Epoch(self.number, 1 / self.number, 1 / self.number)
 
-    def save(self, directory):
+    def save(self, directory: str) -> None:
         (Path(directory) / "mine.json").write_text(json.dumps(self.number))
 
-    def load(self, directory):
+    def load(self, directory: str) -> None:
         self.number = json.loads((Path(directory) / "mine.json").read_text())
         self.loaded = True
 
@@ -231,19 +239,19 @@ class Keeping:
 class HalfFrozen(nn.Module):
     """A frozen layer below a trained one, as in fine-tuning."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.frozen = nn.Linear(in_features, 4).requires_grad_(False)
         self.head = nn.Linear(4, out_features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.frozen(x))
 
 
 class Headless(Plain):
     """Has a layer that nothing goes through."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         self.unused = nn.Linear(3, 3)
 
@@ -251,39 +259,39 @@ class Headless(Plain):
 class Detached(Plain):
     """Cuts its outputs off from its parameters."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x).detach()
 
 
 class Overflowing(nn.Module):
     """Answers what a criterion squares to infinity."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.layer = nn.Linear(in_features, out_features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         return 1e30 * self.layer(x)
 
 
 class Quitting(nn.Linear):
     """Ends the process, or would like to."""
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> None:
         raise SystemExit(3)
 
 
 class Greedy(nn.Linear):
     """Allocates `share` of all memory of the GPU in its forward pass; on the CPU, more than there is."""
 
-    def __init__(self, in_features, out_features, share=0.02):
+    def __init__(self, in_features: int, out_features: int, share: float = 0.02) -> None:
         super().__init__(in_features, out_features)
         self.share = share
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> Any:
         total = torch.cuda.get_device_properties(x.device).total_memory if x.is_cuda else 2**55
         return (
             super().forward(x) + torch.empty(int(self.share * total), dtype=torch.uint8, device=x.device)[0]
@@ -294,16 +302,16 @@ class _Broken(torch.autograd.Function):
     """Its gradient cannot be computed."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: torch.Tensor) -> Any:
         return x.clone()
 
     @staticmethod
-    def backward(ctx, g):
+    def backward(ctx: Any, g: Any) -> None:
         raise RuntimeError("no gradient here")
 
 
 class BadBackward(nn.Module):
     """A criterion that fails on the way back."""
 
-    def forward(self, outputs, targets):
+    def forward(self, outputs: Any, targets: Any) -> Any:
         return _Broken.apply((outputs - targets).square().mean())

@@ -1,6 +1,10 @@
 """Optimizers that keep an average of their weights: what is validated, saved and reported."""
 
+from __future__ import annotations
+
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +12,8 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from tests.trainables.samples import data_of, numbers, run_of
-from trainables.learner import Learner
+from trainables.learner import Learner, Scores
+from trainables.mlp import MLP
 from trainables.rng_state import RngState
 from trainables.training import Training, train
 
@@ -20,21 +25,21 @@ BATCH_NORM = {"net_config": {"nodes": 8, "layers": 2, "norm": "batch"}}
 class FrozenNorm(nn.Module):
     """A pretrained batch norm whose statistics stay as they are, whatever mode the net is in."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.norm, self.line = nn.BatchNorm1d(in_features), nn.Linear(in_features, out_features)
         self.norm.running_mean.fill_(0.5)
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> FrozenNorm:
         super().train(mode)
         self.norm.eval()
         return self
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.line(self.norm(x))
 
 
-def trained(**words):
+def trained(**words: Any) -> tuple[Learner, Scores]:
     """A learner after its first epoch, and what that epoch came to."""
     run = run_of(**words)
     data = data_of(run)
@@ -43,7 +48,7 @@ def trained(**words):
     return learner, learner.epoch()
 
 
-def loss(net, learner):
+def loss(net: MLP, learner: Learner) -> float:
     """The mean squared error of a net on the validation rows."""
     x, y = (torch.from_numpy(each) for each in (learner.part.val.x, learner.part.val.y))
     with torch.no_grad():
@@ -51,7 +56,7 @@ def loss(net, learner):
 
 
 @pytest.mark.parametrize("optimizer", AVERAGING)
-def test_the_loss_of_the_trained_weights_stands_beside_that_of_their_average(optimizer):
+def test_the_loss_of_the_trained_weights_stands_beside_that_of_their_average(optimizer: str) -> None:
     learner, scores = trained(optimizer=optimizer)
     averaged = copy.deepcopy(learner.net)
     averaged.load_state_dict(learner.weights())
@@ -62,14 +67,14 @@ def test_the_loss_of_the_trained_weights_stands_beside_that_of_their_average(opt
     assert scores.metrics["val_loss_raw"] != scores.val_loss
 
 
-def test_an_optimizer_without_an_average_reports_no_second_loss():
+def test_an_optimizer_without_an_average_reports_no_second_loss() -> None:
     _, scores = trained(optimizer="torch.optim.AdamW")
     assert set(scores.metrics) == {"r2"}
 
 
 @pytest.mark.parametrize("batch_size", [7, 32, 179, 500])
 @pytest.mark.parametrize("optimizer", AVERAGING)
-def test_averaged_weights_are_normalised_by_statistics_of_their_own(optimizer, batch_size):
+def test_averaged_weights_are_normalised_by_statistics_of_their_own(optimizer: str, batch_size: int) -> None:
     """As in a plain loop: the average in a net of its own, torch's `update_bn`, then validation."""
     learner, scores = trained(optimizer=optimizer, batch_size=batch_size, **BATCH_NORM)
     statistics = {name: value.clone() for name, value in learner.net.named_buffers()}
@@ -92,7 +97,7 @@ def test_averaged_weights_are_normalised_by_statistics_of_their_own(optimizer, b
         assert torch.equal(statistics[name], value), "training goes on with its own statistics"
 
 
-def test_rows_sorted_by_their_inputs_are_drawn_for_the_statistics():
+def test_rows_sorted_by_their_inputs_are_drawn_for_the_statistics() -> None:
     """Batches of neighbours would each vary little, and the variance would be too small."""
     learner, _ = trained(batch_size=16, **BATCH_NORM)
     order = learner.part.train.x[:, 0].argsort()
@@ -106,13 +111,13 @@ def test_rows_sorted_by_their_inputs_are_drawn_for_the_statistics():
     torch.testing.assert_close(variance, torch.cat(seen).var(0), rtol=0.3, atol=1e-3)
 
 
-def test_statistics_that_training_leaves_alone_are_left_alone():
+def test_statistics_that_training_leaves_alone_are_left_alone() -> None:
     learner, _ = trained(net="tests.trainables.test_averages.FrozenNorm", net_config={})
     assert torch.equal(learner.weights()["norm.running_mean"], torch.tensor([0.5]))
 
 
 @pytest.mark.parametrize("optimizer", AVERAGING)
-def test_a_resumed_training_recomputes_the_same_statistics(optimizer, tmp_path):
+def test_a_resumed_training_recomputes_the_same_statistics(optimizer: str, tmp_path: Path) -> None:
     """To the last bit, dropout included: the recomputation draws nothing from any generator."""
     run = run_of(optimizer=optimizer, net_config={"nodes": 8, "layers": 2, "norm": "batch", "dropout": 0.2})
     data = data_of(run)
@@ -124,7 +129,7 @@ def test_a_resumed_training_recomputes_the_same_statistics(optimizer, tmp_path):
     assert before + [numbers(epoch) for epoch in train(run, data, resume=tmp_path)] == whole
 
 
-def test_parameters_that_no_gradient_reaches_have_no_average():
+def test_parameters_that_no_gradient_reaches_have_no_average() -> None:
     """SPlus.eval() raises KeyError for them."""
     learner, scores = trained(net="tests.trainables.samples.Headless", net_config={})
     assert torch.equal(learner.weights()["unused.weight"], learner.net.unused.weight)

@@ -1,5 +1,11 @@
 """A checkpoint is whole, or it is an error."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +15,7 @@ from trainables.checkpoint import CHECKSUM, STATE, CheckpointError
 from trainables.checkpoint_integrity import CorruptCheckpoint, is_intact
 
 
-def test_what_is_saved_is_loaded(tmp_path):
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     checkpoint.save(
         tmp_path, {"w": torch.arange(3), "n": np.float64(2.5), "list": [1, (2, "x")], "none": None}
     )
@@ -18,18 +24,18 @@ def test_what_is_saved_is_loaded(tmp_path):
     assert state == {"format": 1, "n": 2.5, "list": [1, (2, "x")], "none": None}
 
 
-def test_saving_twice_leaves_the_second_and_nothing_else(tmp_path):
+def test_saving_twice_leaves_the_second_and_nothing_else(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, {"n": 1})
     checkpoint.save(tmp_path, {"n": 2})
     assert checkpoint.load(tmp_path)["n"] == 2
     assert {path.name for path in tmp_path.iterdir()} == {STATE, CHECKSUM}
 
 
-def _cut(path):
+def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-7])
 
 
-def _flip(path):
+def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -47,7 +53,9 @@ def _flip(path):
         (CHECKSUM, lambda path: path.write_bytes(b""), "does not fit its checksum"),
     ],
 )
-def test_damage_is_an_error_of_one_line(tmp_path, file, damage, sentence):
+def test_damage_is_an_error_of_one_line(
+    tmp_path: Path, file: str, damage: Callable[..., Any], sentence: str
+) -> None:
     checkpoint.save(tmp_path, {"w": torch.zeros(1000)})
     damage(tmp_path / file)
     assert not is_intact(tmp_path)
@@ -56,12 +64,12 @@ def test_damage_is_an_error_of_one_line(tmp_path, file, damage, sentence):
     assert "\n" not in str(caught.value)
 
 
-def test_what_was_saved_is_intact(tmp_path):
+def test_what_was_saved_is_intact(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, {"n": 1})
     assert is_intact(tmp_path)
 
 
-def test_damage_to_a_file_that_the_users_own_loop_saved_is_found_too(tmp_path):
+def test_damage_to_a_file_that_the_users_own_loop_saved_is_found_too(tmp_path: Path) -> None:
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop" / "weights.bin").write_bytes(bytes(1000))
     checkpoint.save(tmp_path, {"n": 1})
@@ -71,19 +79,19 @@ def test_damage_to_a_file_that_the_users_own_loop_saved_is_found_too(tmp_path):
         checkpoint.load(tmp_path)
 
 
-def test_another_format_is_an_error(tmp_path):
+def test_another_format_is_an_error(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, {"format": 99})
     with pytest.raises(CheckpointError, match="checkpoint format 99; this version reads 1"):
         checkpoint.load(tmp_path)
 
 
-def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+def test_nothing_in_a_checkpoint_is_executed(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, {"code": pytest.fail})
     with pytest.raises(CheckpointError, match="the checkpoint cannot be read"):
         checkpoint.load(tmp_path)
 
 
-def test_a_part_of_a_larger_tensor_is_written_without_the_rest(tmp_path):
+def test_a_part_of_a_larger_tensor_is_written_without_the_rest(tmp_path: Path) -> None:
     """The parameters of trials that are trained together are rows of one tensor."""
     rows = torch.arange(100_000.0).view(10, 10_000)
     checkpoint.save(tmp_path, {"row": rows[3]})
@@ -91,7 +99,7 @@ def test_a_part_of_a_larger_tensor_is_written_without_the_rest(tmp_path):
     assert (tmp_path / STATE).stat().st_size < 2 * rows[3].nbytes
 
 
-def test_a_loop_may_keep_its_own_state_by_the_same_means(tmp_path):
+def test_a_loop_may_keep_its_own_state_by_the_same_means(tmp_path: Path) -> None:
     """Its file then has the name of ours, in a folder of its own."""
     checkpoint.save(tmp_path / "loop", {"weights": torch.ones(3)})
     checkpoint.save(tmp_path, {"number": 2})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -20,21 +23,21 @@ CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}, "net_
 class Three(nn.Module):
     """A criterion that wants the inputs too."""
 
-    def forward(self, outputs, targets, inputs):
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor, inputs: Any) -> torch.Tensor:
         return (outputs - targets).mean()
 
 
 class PerRow(nn.Module):
     """A criterion that gives a loss per row."""
 
-    def forward(self, outputs, targets):
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return ((outputs - targets) ** 2).mean(1)
 
 
 class Lone(nn.Module):
     """A criterion that gives its one number in a list of one."""
 
-    def forward(self, outputs, targets):
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return ((outputs - targets) ** 2).mean().reshape(1)
 
 
@@ -47,7 +50,9 @@ class Lone(nn.Module):
         ("MultiMarginLoss", {"weight": [1, 3], "margin": 2}, "weight", [1.0, 3.0]),
     ],
 )
-def test_numbers_become_tensors_where_a_criterion_wants_them(criterion, config, buffer, values):
+def test_numbers_become_tensors_where_a_criterion_wants_them(
+    criterion: str, config: Any, buffer: str, values: float | list[float]
+) -> None:
     words = CANCER | {"criterion": f"torch.nn.{criterion}", "criterion_config": config}
     assert build_criterion(run_of(**words)).state_dict()[buffer].tolist() == values
     learner = learner_of(**words)
@@ -55,7 +60,7 @@ def test_numbers_become_tensors_where_a_criterion_wants_them(criterion, config, 
     assert last < first
 
 
-def test_a_criterion_s_weights_are_where_its_net_is():
+def test_a_criterion_s_weights_are_where_its_net_is() -> None:
     run = run_of(**CANCER, criterion="torch.nn.CrossEntropyLoss", criterion_config={"weight": [1, 3]})
     assert build_criterion(run, torch.device("meta")).state_dict()["weight"].device.type == "meta"
 
@@ -84,24 +89,24 @@ def test_a_criterion_s_weights_are_where_its_net_is():
         ),
     ],
 )  # fmt: skip
-def test_a_criterion_that_cannot_be_called_so_is_a_line(words, line):
+def test_a_criterion_that_cannot_be_called_so_is_a_line(words: Any, line: str) -> None:
     with pytest.raises(RunError) as caught:
         learner_of(**CANCER | words)
     assert str(caught.value) == line
 
 
-def test_a_loss_per_row_is_a_line():
+def test_a_loss_per_row_is_a_line() -> None:
     with pytest.raises(
         RunError, match=r"PerRow gives a loss of shape \(32,\), and training needs one number; take"
     ):
         learner_of(criterion=HERE + "PerRow").epoch()
 
 
-def test_a_loss_in_a_list_of_one_is_a_number():
+def test_a_loss_in_a_list_of_one_is_a_number() -> None:
     assert learner_of(criterion=HERE + "Lone").epoch().val_loss > 0
 
 
-def test_a_forgotten_criterion_is_told_what_the_data_are():
+def test_a_forgotten_criterion_is_told_what_the_data_are() -> None:
     with pytest.raises(RunError) as caught:
         learner_of(data="trainables.data.load_digits", data_config={})
     assert str(caught.value) == (
@@ -110,7 +115,7 @@ def test_a_forgotten_criterion_is_told_what_the_data_are():
     )
 
 
-def test_the_task_overrules_what_class_numbers_look_like():
+def test_the_task_overrules_what_class_numbers_look_like() -> None:
     run = run_of(data="trainables.data.load_digits", data_config={"task": "regression"}, net_config={})
     assert build_net(run, data_of(run), torch.device("cpu"))(torch.zeros(2, 64)).shape == (2, 1)
 
@@ -134,7 +139,7 @@ def test_the_task_overrules_what_class_numbers_look_like():
         ("criterion: torch.nn.BCELoss\n  outputs: logit", "run.outputs: 'logit'"),
     ],
 )
-def test_check_says_it_at_its_line(tmp_path, words, line):
+def test_check_says_it_at_its_line(tmp_path: Path, words: str, line: str) -> None:
     file = tmp_path / "s.yaml"
     file.write_text(f"run:\n  data: trainables.data.load_digits\n  scheduler: null\n  {words}\n")
     with pytest.raises(SweepError) as caught:
@@ -144,5 +149,5 @@ def test_check_says_it_at_its_line(tmp_path, words, line):
     assert str(caught.value).startswith(f"{file}:")
 
 
-def test_every_unusable_criterion_has_a_way_out():
+def test_every_unusable_criterion_has_a_way_out() -> None:
     assert all(why and way for why, way in UNUSABLE.values())

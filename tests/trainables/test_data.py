@@ -1,12 +1,17 @@
 """Data: one fixed split, and a door before the test rows."""
 
+from __future__ import annotations
+
 import gzip
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tests.trainables.samples import data_of, run_of
 from trainables.data import load, load_test, split
@@ -20,30 +25,34 @@ from trainables.run_config import RunError
     st.sampled_from([0.1, 0.2, 0.3]),
     st.sampled_from([0.0, 0.1, 0.3]),
 )
-def test_train_validation_and_test_rows_are_a_partition(rows, folds, seed, val, test_share):
+def test_train_validation_and_test_rows_are_a_partition(
+    rows: int, folds: int | None, seed: int, val: float, test_share: float
+) -> None:
     pairs, test = split(rows, folds, seed, val, test_share)
     for train, validation in pairs:
         assert sorted([*train, *validation, *test]) == list(range(rows))
 
 
 @given(st.integers(20, 200), st.integers(2, 6), st.integers(0, 1000))
-def test_every_row_outside_the_test_split_is_validated_on_by_one_fold(rows, folds, seed):
+def test_every_row_outside_the_test_split_is_validated_on_by_one_fold(
+    rows: int, folds: int, seed: int
+) -> None:
     pairs, test = split(rows, folds, seed, 0.2, 0.2)
     assert sorted(np.concatenate([*(validation for _, validation in pairs), test])) == list(range(rows))
 
 
-def test_folds_do_not_change_which_rows_are_the_test():
+def test_folds_do_not_change_which_rows_are_the_test() -> None:
     assert list(split(100, None, 7, 0.2, 0.2)[1]) == list(split(100, 5, 7, 0.2, 0.2)[1])
 
 
-def test_the_split_has_a_seed_of_its_own():
+def test_the_split_has_a_seed_of_its_own() -> None:
     """Another trial seed sees the same rows; another split_seed does not."""
     same = [data_of(run_of(seeds=[seed])).fingerprint for seed in (1, 2)]
     other = data_of(run_of(data_config={"rows": 300, "split_seed": 1})).fingerprint
     assert same[0] == same[1] != other
 
 
-def test_no_test_row_is_in_what_trials_are_given():
+def test_no_test_row_is_in_what_trials_are_given() -> None:
     run = run_of()
     test = load_test(run)
     assert test is not None
@@ -51,7 +60,7 @@ def test_no_test_row_is_in_what_trials_are_given():
     assert not any(row.tobytes() in seen for row in test.x)
 
 
-def test_too_few_rows_for_the_split_is_an_error():
+def test_too_few_rows_for_the_split_is_an_error() -> None:
     with pytest.raises(RunError, match="3 rows are too few for val_fraction"):
         data_of(run_of(data_config={"rows": 3, "test_fraction": 0.8}))
 
@@ -65,7 +74,7 @@ def test_too_few_rows_for_the_split_is_an_error():
         ({"colour": "red"}, "unexpected keyword argument 'colour'"),
     ],
 )
-def test_a_wrong_word_in_data_config_is_named(words, sentence):
+def test_a_wrong_word_in_data_config_is_named(words: dict[str, int] | dict[str, str], sentence: str) -> None:
     with pytest.raises(RunError, match=sentence):
         data_of(run_of(data_config=words))
 
@@ -79,52 +88,52 @@ def test_a_wrong_word_in_data_config_is_named(words, sentence):
         ("load_breast_cancer", "classification", (341, 30, 2)),
     ],
 )
-def test_the_bundled_sets_have_these_sizes(name, task, sizes):
+def test_the_bundled_sets_have_these_sizes(name: str, task: str, sizes: tuple[int, ...]) -> None:
     data = data_of(run_of(data=f"trainables.data.{name}", data_config={}))
     assert (data.task, (len(data.x_train), data.in_features, data.out_features)) == (task, sizes)
     assert data.x_train.dtype == np.float32
 
 
-def test_the_pumps_table_is_what_its_generator_makes(tmp_path):
+def test_the_pumps_table_is_what_its_generator_makes(tmp_path: Path) -> None:
     from benchmarks.make_pumps import TABLE, write
 
     write(tmp_path / "pumps.csv.gz")
     assert gzip.decompress((tmp_path / "pumps.csv.gz").read_bytes()) == gzip.decompress(TABLE.read_bytes())
 
 
-def test_arrays_of_integers_are_classes():
+def test_arrays_of_integers_are_classes() -> None:
     data = data_of(run_of(data="tests.trainables.samples.arrays", data_config={}))
     assert (data.task, data.out_features, data.y_train.dtype) == ("classification", 3, np.int64)
 
 
-def test_the_task_can_be_given():
+def test_the_task_can_be_given() -> None:
     data = data_of(run_of(data="tests.trainables.samples.arrays", data_config={"task": "regression"}))
     assert (data.task, data.y_train.shape[1], data.y_train.dtype) == ("regression", 1, np.float32)
 
 
-def test_two_datasets_are_train_and_validation_and_there_is_no_test():
+def test_two_datasets_are_train_and_validation_and_there_is_no_test() -> None:
     run = run_of(data="tests.trainables.samples.two_datasets", data_config={})
     data = load(run)
     assert (len(data.x_train), len(data.x_val), load_test(run)) == (40, 20, None)
 
 
-def test_a_third_dataset_is_the_test():
+def test_a_third_dataset_is_the_test() -> None:
     test = load_test(run_of(data="tests.trainables.samples.three_datasets", data_config={}))
     assert test is not None
     assert test.y.shape == (20, 1)
 
 
-def test_anything_else_is_an_error_that_says_what_to_return():
+def test_anything_else_is_an_error_that_says_what_to_return() -> None:
     with pytest.raises(RunError, match=r"returned str; it should return \(x, y\) arrays"):
         data_of(run_of(data="tests.trainables.samples.nonsense", data_config={}))
 
 
-def test_folds_have_equal_inputs_and_their_own_rows():
+def test_folds_have_equal_inputs_and_their_own_rows() -> None:
     data = data_of(run_of(data_config={"rows": 100, "folds": 4}))
     assert [(len(part.train.x), len(part.val.x)) for part in data.parts] == [(60, 20)] * 4
 
 
-def rare(positives=20, rows=1000):
+def rare(positives: int = 20, rows: int = 1000) -> tuple[NDArray[Any], NDArray[Any]]:
     """Rows of which 2% are positive."""
     rng = np.random.default_rng(0)
     return rng.normal(size=(rows, 3)), (np.arange(rows) < positives).astype(int)
@@ -135,7 +144,9 @@ def rare(positives=20, rows=1000):
     st.none() | st.integers(2, 5),
     st.integers(0, 1000),
 )
-def test_a_stratified_split_gives_every_part_its_share_of_each_class(classes, folds, seed):
+def test_a_stratified_split_gives_every_part_its_share_of_each_class(
+    classes: list[int], folds: int | None, seed: int
+) -> None:
     """To the nearest row; which rows they are, the seed decides."""
     codes = np.array(classes)
     pairs, test = split(len(codes), folds, seed, 0.2, 0.2, codes)
@@ -146,7 +157,7 @@ def test_a_stratified_split_gives_every_part_its_share_of_each_class(classes, fo
     assert sorted([*pairs[0][0], *pairs[0][1], *test]) == list(range(len(codes)))
 
 
-def test_a_stratified_split_validates_on_rare_classes_whatever_the_seed():
+def test_a_stratified_split_validates_on_rare_classes_whatever_the_seed() -> None:
     """Unstratified, some seeds validate on hardly any of 20 positives."""
     words = {"data": "tests.trainables.test_data.rare", "criterion": "torch.nn.CrossEntropyLoss"}
     seen = {
@@ -157,7 +168,7 @@ def test_a_stratified_split_validates_on_rare_classes_whatever_the_seed():
     assert seen == {(12, 4)}
 
 
-def test_numbers_cannot_be_split_by_class():
+def test_numbers_cannot_be_split_by_class() -> None:
     with pytest.raises(
         RunError, match=r"data_config\.stratify: only rows of one class each can be split by class"
     ):

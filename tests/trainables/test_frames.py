@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,18 +70,18 @@ def run_of(folder: Path, frame: pd.DataFrame, name: str = "t.csv", **config: obj
         (["01/02/2024"], "words"),  # January or February
     ],
 )
-def test_the_values_say_what_a_column_is(values, kind):
+def test_the_values_say_what_a_column_is(values: Any, kind: str) -> None:
     column = pd.Series(values, dtype=object) if isinstance(values, list) else pd.Series(values)
     assert kind_of(column) == kind
 
 
-def test_truth_with_gaps_is_one_zero_and_missing():
+def test_truth_with_gaps_is_one_zero_and_missing() -> None:
     found = as_numbers(pd.Series(["TRUE", None, "false", True], dtype=object))
     assert np.array_equal(found, [1, np.nan, 0, 1], equal_nan=True)
 
 
 @pytest.mark.parametrize("zone", ["", "Z", "+00:00"])
-def test_dates_are_days_however_they_come(zone):
+def test_dates_are_days_however_they_come(zone: str) -> None:
     text = pd.Series(["1970-01-02", f"1970-01-03T12:00:00{zone}", None])
     assert np.array_equal(as_days(text), [1, 2.5, np.nan], equal_nan=True)
     assert np.array_equal(
@@ -101,7 +102,7 @@ def messy(rows: int = 200) -> pd.DataFrame:
     return pd.DataFrame({"flag": flag, "price": price, "day": day, "plan": plan, "y": y})
 
 
-def test_prediction_reads_a_file_as_training_did(tmp_path: Path):
+def test_prediction_reads_a_file_as_training_did(tmp_path: Path) -> None:
     """What training reaches in validation, predict reaches on the very same file."""
     run = run_of(tmp_path, messy())
     folder, training = trained(tmp_path, run)
@@ -113,13 +114,13 @@ def test_prediction_reads_a_file_as_training_did(tmp_path: Path):
     assert len(notes) == 1
 
 
-def test_inputs_are_the_same_from_csv_and_parquet(tmp_path: Path):
+def test_inputs_are_the_same_from_csv_and_parquet(tmp_path: Path) -> None:
     frame = messy().assign(flag=lambda each: each.flag.map({"TRUE": True, "FALSE": False}))
     csv, parquet = (load(run_of(tmp_path, frame, name)) for name in ("t.csv", "t.parquet"))
     assert csv.fingerprint == parquet.fingerprint
 
 
-def test_values_never_seen_in_training_are_counted_and_said(tmp_path: Path):
+def test_values_never_seen_in_training_are_counted_and_said(tmp_path: Path) -> None:
     folder, _ = trained(tmp_path, run_of(tmp_path, messy()))
     frame = messy().drop(columns="y")
     frame.loc[:2, "plan"] = ["gold", "old", "gold"]
@@ -133,7 +134,7 @@ def test_values_never_seen_in_training_are_counted_and_said(tmp_path: Path):
     ]
 
 
-def test_a_date_where_none_was_is_a_line(tmp_path: Path):
+def test_a_date_where_none_was_is_a_line(tmp_path: Path) -> None:
     folder, _ = trained(tmp_path, run_of(tmp_path, messy()))
     with pytest.raises(RunError, match=r"t: column 'day' is a date, row 1 has 'soon'"):
         Model.load(folder).predict(messy().assign(day="soon"), "t")
@@ -150,7 +151,9 @@ def test_a_date_where_none_was_is_a_line(tmp_path: Path):
         (["a", "b", None], "CrossEntropyLoss", "classification", ("a", "b")),
     ],
 )
-def test_a_target_with_gaps_is_what_it_is_without_them(target, criterion, task, classes):
+def test_a_target_with_gaps_is_what_it_is_without_them(
+    target: Any, criterion: str, task: str, classes: tuple[Any, ...] | tuple[str, str]
+) -> None:
     from trainables.criteria import of_criterion
 
     frame = pd.DataFrame({"x": np.arange(len(target)), "y": pd.Series(target)})
@@ -181,7 +184,9 @@ def test_a_target_with_gaps_is_what_it_is_without_them(target, criterion, task, 
         ("a,y\n1,2024-01-01\n", {}, "target: column 'y' is a date; make a number of it"),
     ],
 )
-def test_a_file_that_cannot_be_read_so_is_a_line_with_the_word_that_helps(tmp_path, text, config, line):
+def test_a_file_that_cannot_be_read_so_is_a_line_with_the_word_that_helps(
+    tmp_path: Path, text: str, config: dict[str, Any] | dict[str, str], line: str
+) -> None:
     (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(RunError) as caught:
         load_table(str(tmp_path / "t.csv"), "y", **config)
@@ -196,14 +201,16 @@ def test_a_file_that_cannot_be_read_so_is_a_line_with_the_word_that_helps(tmp_pa
         ("été,id,size,y\nx,1,1.5,no\nz,2,2000.5,yes\n", {"drop": "id"}),
     ],
 )
-def test_other_ways_to_write_a_csv_give_the_same_table(tmp_path, text, config):
+def test_other_ways_to_write_a_csv_give_the_same_table(
+    tmp_path: Path, text: str, config: dict[str, str]
+) -> None:
     (tmp_path / "t.csv").write_bytes(text.encode("latin-1" if "encoding" in config else "utf-8"))
     table = load_table(str(tmp_path / "t.csv"), "y", **config)
     assert (list(table.numeric), list(table.categories), table.classes) == (["size"], ["été"], ("no", "yes"))
     assert table.numbers[:, 0].tolist() == [1.5, 2000.5]
 
 
-def test_a_model_reads_its_tables_as_they_were_written_in_training(tmp_path: Path):
+def test_a_model_reads_its_tables_as_they_were_written_in_training(tmp_path: Path) -> None:
     run = run_of(tmp_path, messy())
     messy().to_csv(tmp_path / "t.csv", index=False, sep=";", encoding="latin-1")
     config = run.data_config | {"sep": ";", "encoding": "latin-1"}
@@ -212,13 +219,13 @@ def test_a_model_reads_its_tables_as_they_were_written_in_training(tmp_path: Pat
     assert len(answers) == 200
 
 
-def test_two_columns_of_one_name_are_refused_in_a_frame_too():
+def test_two_columns_of_one_name_are_refused_in_a_frame_too() -> None:
     frame = pd.DataFrame([[1, 2, 0]], columns=["a", "a", "y"])
     with pytest.raises(RunError, match="the table: two columns are called 'a'; rename one, or take it out"):
         Table(frame, "y")
 
 
-def test_a_column_without_a_name_is_no_second_one(tmp_path: Path):
+def test_a_column_without_a_name_is_no_second_one(tmp_path: Path) -> None:
     """As pandas writes an index."""
     (tmp_path / "t.csv").write_text(",,y\n0,1,2\n")
     assert list(read_frame(tmp_path / "t.csv").columns) == ["Unnamed: 0", "Unnamed: 1", "y"]

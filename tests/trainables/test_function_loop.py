@@ -69,14 +69,14 @@ def step_of(name: str) -> dict[str, Any]:
     return trial.step()
 
 
-def test_its_epochs_are_numbered_and_hold_its_metrics():
+def test_its_epochs_are_numbered_and_hold_its_metrics() -> None:
     epochs = list(loop_of("plain", scale=2.0))
     assert [(epoch.number, epoch.metrics) for epoch in epochs] == [
         (number, {"score": 2.0 * number}) for number in range(1, 7)
     ]
 
 
-def test_a_result_names_no_loss_that_was_not_yielded():
+def test_a_result_names_no_loss_that_was_not_yielded() -> None:
     trial = Trial()
     words = {"train": f"{HERE}.plain", "train_config": {"scale": 1.0}, "epochs": 3, "trial": {"id": "0"}}
     trial.begin(words, gpu_share=0)
@@ -86,7 +86,7 @@ def test_a_result_names_no_loss_that_was_not_yielded():
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
-def test_it_goes_on_from_its_last_state(epochs: int, tmp_path: Path):
+def test_it_goes_on_from_its_last_state(epochs: int, tmp_path: Path) -> None:
     """A state is yielded at every other epoch; what came after it is run anew, unreported."""
     straight = [epoch.metrics["score"] for epoch in loop_of("stateful")]
     first = loop_of("stateful")
@@ -101,7 +101,7 @@ def test_it_goes_on_from_its_last_state(epochs: int, tmp_path: Path):
     assert [epoch.metrics["score"] for epoch in third] == straight[epochs:]
 
 
-def test_a_state_is_kept_as_it_was_when_it_was_yielded(tmp_path: Path):
+def test_a_state_is_kept_as_it_was_when_it_was_yielded(tmp_path: Path) -> None:
     """Training goes on in the very objects that were yielded."""
     first = loop_of("stateful")
     for _ in range(4):
@@ -114,7 +114,7 @@ def test_a_state_is_kept_as_it_was_when_it_was_yielded(tmp_path: Path):
     assert CALLS == [{"value": 5}]  # what it was called with has gone on from 3 since
 
 
-def test_a_function_without_states_is_run_anew_up_to_where_it_was(tmp_path: Path):
+def test_a_function_without_states_is_run_anew_up_to_where_it_was(tmp_path: Path) -> None:
     first = loop_of("plain", scale=1.0)
     for _ in range(2):
         next(first)
@@ -125,7 +125,7 @@ def test_a_function_without_states_is_run_anew_up_to_where_it_was(tmp_path: Path
 
 
 @pytest.mark.parametrize(("name", "outcome"), [("losing", "diverged"), ("undefined_score", None)])
-def test_only_a_loss_that_is_no_number_ends_it_as_diverged(name: str, outcome: str | None):
+def test_only_a_loss_that_is_no_number_ends_it_as_diverged(name: str, outcome: str | None) -> None:
     assert step_of(name).get("outcome") == outcome
 
 
@@ -139,14 +139,14 @@ def test_only_a_loss_that_is_no_number_ends_it_as_diverged(name: str, outcome: s
         ("stateless_with_state", "yields a state but cannot be called with one; give it a second parameter"),
     ],
 )
-def test_what_cannot_be_an_epoch_is_one_line(name: str, message: str):
+def test_what_cannot_be_an_epoch_is_one_line(name: str, message: str) -> None:
     result = step_of(name)
     assert result["outcome"] == "failed"
     assert message in result["reason"]
     assert "\n" not in result["reason"]
 
 
-def test_without_data_only_a_loop_of_ones_own_runs():
+def test_without_data_only_a_loop_of_ones_own_runs() -> None:
     with pytest.raises(RunError) as caught:
         load(RunConfig())
     assert str(caught.value) == "run.data: missing; only a loop of your own (`train`) does without"

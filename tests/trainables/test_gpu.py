@@ -1,6 +1,11 @@
 """On a real GPU: `pytest -m gpu`. Skipped, by the `cuda` fixture, only where there is none."""
 
+from __future__ import annotations
+
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,21 +21,21 @@ TRIAL = {"trial": {"seed": 3}}
 
 
 @pytest.fixture(autouse=True)
-def _whole_gpu_again(cuda):
+def _whole_gpu_again(cuda: Any) -> Iterator[None]:
     """A cap set by one test is lifted after it."""
     yield
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1.0, cuda)
 
 
-def trainable(monkeypatch, share, **words):
+def trainable(monkeypatch: pytest.MonkeyPatch, share: Any, **words: Any) -> Any:
     monkeypatch.setattr(tune, "_gpu_share", lambda: share)
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | TRIAL | words, None)
     return made
 
 
-def test_parameters_moments_and_rows_are_on_the_gpu(cuda, monkeypatch):
+def test_parameters_moments_and_rows_are_on_the_gpu(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trainable(monkeypatch, 1.0)
     result = made.step()
     learner = made.trial.training.learners[0]
@@ -43,7 +48,9 @@ def test_parameters_moments_and_rows_are_on_the_gpu(cuda, monkeypatch):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit_on_the_gpu(cuda, optimizer, tmp_path):
+def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit_on_the_gpu(
+    cuda: Any, optimizer: Any, tmp_path: Path
+) -> None:
     run = run_of(**OPTIMIZERS[optimizer], net_config={"nodes": 32, "layers": 2, "dropout": 0.2})
     data = data_of(run)
     device.device_for(1.0)
@@ -57,14 +64,16 @@ def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit_on_the_gpu(cuda, op
         assert before + after == whole
 
 
-def test_a_trial_beyond_its_share_of_the_memory_is_out_of_memory(cuda, monkeypatch):
+def test_a_trial_beyond_its_share_of_the_memory_is_out_of_memory(
+    cuda: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A hundredth of the GPU is the cap; the net asks for a fiftieth."""
     made = trainable(monkeypatch, 0.01, net="tests.trainables.samples.Greedy", net_config={"share": 0.02})
     result = made.step()
     assert result["outcome"] == "oom"
 
 
-def test_memory_is_flat_over_fifty_trials_in_one_actor(cuda, monkeypatch):
+def test_memory_is_flat_over_fifty_trials_in_one_actor(cuda: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     made = trainable(monkeypatch, 1.0)
     allocated = []
     for _ in range(50):
@@ -76,14 +85,14 @@ def test_memory_is_flat_over_fifty_trials_in_one_actor(cuda, monkeypatch):
 
 @pytest.mark.ray
 @pytest.mark.filterwarnings("default")
-def test_four_trials_of_a_quarter_gpu_overlap_in_time(cuda, tmp_path):
+def test_four_trials_of_a_quarter_gpu_overlap_in_time(cuda: Any, tmp_path: Path) -> None:
     import ray
     from ray import tune as ray_tune
 
     spans = {}
 
     class Spans(ray_tune.Callback):
-        def on_trial_result(self, iteration, trials, trial, result, **info):
+        def on_trial_result(self, iteration: Any, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             spans.setdefault(trial.trial_id, []).append(time.time())
 
     ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)

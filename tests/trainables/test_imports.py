@@ -1,7 +1,10 @@
 """Dotted paths."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,18 +20,18 @@ from trainables.run_config import RunError
         ("trainables.mlpp.MLP", "trainables has no 'mlpp'"),
     ],
 )
-def test_what_cannot_be_found_is_named(dotted, sentence):
+def test_what_cannot_be_found_is_named(dotted: str, sentence: str) -> None:
     with pytest.raises(RunError, match=sentence):
         resolve(dotted)
 
 
-def test_a_module_in_an_added_folder_is_found(tmp_path):
+def test_a_module_in_an_added_folder_is_found(tmp_path: Path) -> None:
     (tmp_path / "beside_the_sweep.py").write_text("ANSWER = 42\n")
     add_paths([tmp_path])
     assert resolve("beside_the_sweep.ANSWER") == 42
 
 
-def test_the_first_of_two_added_folders_wins(tmp_path):
+def test_the_first_of_two_added_folders_wins(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "in_both_folders.py").write_text(f"WHERE = {name!r}\n")
@@ -36,19 +39,19 @@ def test_the_first_of_two_added_folders_wins(tmp_path):
     assert resolve("in_both_folders.WHERE") == "first"
 
 
-def test_a_missing_import_inside_a_users_module_is_the_users_error(tmp_path):
+def test_a_missing_import_inside_a_users_module_is_the_users_error(tmp_path: Path) -> None:
     (tmp_path / "needs_more.py").write_text("import not_installed_anywhere\n")
     add_paths([tmp_path])
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         resolve("needs_more.Net")
 
 
-def test_keywords_that_do_not_fit_are_an_error_before_anything_is_called():
+def test_keywords_that_do_not_fit_are_an_error_before_anything_is_called() -> None:
     with pytest.raises(RunError, match=r"fractions\.Fraction: got an unexpected keyword argument 'top'"):
         call("fractions.Fraction", given={"top": 1})
 
 
-def test_what_is_given_wins_over_what_is_offered():
+def test_what_is_given_wins_over_what_is_offered() -> None:
     assert call("fractions.Fraction", given={"numerator": 1}, offered={"numerator": 5, "other": 1}) == 1
 
 

@@ -1,5 +1,9 @@
 """One net on one part: how nets, losses, metrics and rows fit together."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 import pytest
 import pytorch_optimizer
@@ -18,7 +22,7 @@ DIGITS = {"data": "trainables.data.load_digits", "data_config": {}}
 CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}}
 
 
-def learner_of(**words):
+def learner_of(**words: Any) -> Learner:
     run = run_of(**words)
     data = data_of(run)
     with RngState(0, CPU).own():  # the initial weights
@@ -34,17 +38,17 @@ def learner_of(**words):
         ("torch.nn.Linear", {}),
     ],
 )
-def test_a_net_gets_its_sizes_from_the_data(net, config):
+def test_a_net_gets_its_sizes_from_the_data(net: str, config: dict[str, Any] | dict[str, int]) -> None:
     scores = learner_of(net=net, net_config=config).epoch()
     assert np.isfinite([scores.train_loss, scores.val_loss, scores.grad_norm]).all()
 
 
-def test_a_misspelt_keyword_of_a_net_is_an_error():
+def test_a_misspelt_keyword_of_a_net_is_an_error() -> None:
     with pytest.raises(RunError, match=r"trainables\.mlp\.MLP: got an unexpected keyword argument 'node'"):
         learner_of(net_config={"node": 4})
 
 
-def test_a_function_that_makes_no_net_is_an_error():
+def test_a_function_that_makes_no_net_is_an_error() -> None:
     with pytest.raises(RunError, match="made a dict, not a"):
         learner_of(net="builtins.dict", net_config={})
 
@@ -59,7 +63,9 @@ def test_a_function_that_makes_no_net_is_an_error():
         ({}, "torch.nn.HuberLoss"),
     ],
 )
-def test_a_criterion_gets_targets_of_its_kind(words, criterion):
+def test_a_criterion_gets_targets_of_its_kind(
+    words: dict[str, Any] | dict[str, dict[str, Any] | str], criterion: str
+) -> None:
     scores = learner_of(**words, criterion=criterion).epoch()
     assert np.isfinite(scores.val_loss)
 
@@ -72,12 +78,14 @@ def test_a_criterion_gets_targets_of_its_kind(words, criterion):
         ({}, "torch.nn.CrossEntropyLoss", "the data are a regression"),
     ],
 )
-def test_a_criterion_for_the_other_task_is_an_error(words, criterion, sentence):
+def test_a_criterion_for_the_other_task_is_an_error(
+    words: dict[str, Any] | dict[str, dict[str, Any] | str], criterion: str, sentence: str
+) -> None:
     with pytest.raises(RunError, match=sentence):
         learner_of(**words, criterion=criterion).epoch()
 
 
-def test_outputs_of_shape_n_are_compared_with_targets_of_shape_n_by_1():
+def test_outputs_of_shape_n_are_compared_with_targets_of_shape_n_by_1() -> None:
     """Broadcast, they would be n x n differences; the loss here is that of the pairs."""
     learner = learner_of(net="tests.trainables.samples.Template", net_config={"nodes": 4})
     with torch.no_grad():
@@ -86,12 +94,12 @@ def test_outputs_of_shape_n_are_compared_with_targets_of_shape_n_by_1():
     assert learner.evaluate(learner.part.val)["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_net_with_too_many_outputs_for_the_targets_is_an_error():
+def test_a_net_with_too_many_outputs_for_the_targets_is_an_error() -> None:
     with pytest.raises(RunError, match=r"answers \(32, 3\) for targets of shape \(32, 1\)"):
         learner_of(net="torch.nn.Linear", net_config={"out_features": 3}).epoch()
 
 
-def test_metrics_of_a_regression_are_in_the_targets_own_units():
+def test_metrics_of_a_regression_are_in_the_targets_own_units() -> None:
     """Diabetes targets are in the hundreds; their standardised errors are below 2."""
     words = {"data": "trainables.data.load_diabetes", "data_config": {}}
     scores = learner_of(**words, metrics={"mae": "tests.trainables.samples.mae"}).epoch()
@@ -99,20 +107,20 @@ def test_metrics_of_a_regression_are_in_the_targets_own_units():
     assert 20 < scores.metrics["mae"] < 200
 
 
-def test_accuracy_is_the_share_of_right_answers():
+def test_accuracy_is_the_share_of_right_answers() -> None:
     learner = learner_of(**DIGITS, criterion="torch.nn.CrossEntropyLoss")
     learner.net.eval()
     right = learner.net(torch.from_numpy(learner.part.val.x)).argmax(1).numpy() == learner.part.val.y
     assert learner.evaluate(learner.part.val)["accuracy"] == pytest.approx(right.mean())
 
 
-def test_init_is_applied_to_matrices_and_not_to_biases():
+def test_init_is_applied_to_matrices_and_not_to_biases() -> None:
     net = learner_of(init="tests.trainables.samples.constant_init").net
     for parameter in net.parameters():
         assert bool((parameter == 0.125).all()) == (parameter.ndim >= 2)
 
 
-def test_grad_clip_bounds_the_step():
+def test_grad_clip_bounds_the_step() -> None:
     """SGD at rate 1 with clipped gradients moves no further than the clip in each of its steps."""
     words = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 1.0}, "scheduler": None}
     learner = learner_of(**words, scheduler_config={}, batch_size=300, grad_clip=0.01)
@@ -122,7 +130,7 @@ def test_grad_clip_bounds_the_step():
     assert float((after - before).norm()) <= 0.01 + 1e-6
 
 
-def test_bf16_trains_in_lower_precision():
+def test_bf16_trains_in_lower_precision() -> None:
     full, half = (learner_of(precision=precision).epoch().val_loss for precision in ("fp32", "bf16"))
     assert half == pytest.approx(full, rel=0.1)
     assert half != full
@@ -130,8 +138,8 @@ def test_bf16_trains_in_lower_precision():
 
 @pytest.mark.parametrize("optimizer", ["pytorch_optimizer.SPlus", "pytorch_optimizer.SOAP"])
 def test_an_optimizer_that_decomposes_matrices_is_given_no_gradient_of_a_loss_that_is_not_finite(
-    optimizer, monkeypatch
-):
+    optimizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of a NaN a CPU's decomposition is something finite, and a GPU's may cost the process its GPU."""
     learner = learner_of(optimizer=optimizer, optimizer_config={"lr": 0.1})
     assert learner.epoch().train_loss < 10
@@ -141,12 +149,14 @@ def test_an_optimizer_that_decomposes_matrices_is_given_no_gradient_of_a_loss_th
     assert np.isnan([scores.train_loss, scores.val_loss]).all()
 
 
-def test_the_classes_that_decompose_are_the_librarys():
+def test_the_classes_that_decompose_are_the_librarys() -> None:
     assert all(hasattr(pytorch_optimizer, name) for name in DECOMPOSES)
 
 
 @pytest.mark.parametrize(("folds", "resident"), [(2, True), (8, False)])
-def test_folds_share_the_room_that_data_may_take_on_the_device(folds, resident, monkeypatch):
+def test_folds_share_the_room_that_data_may_take_on_the_device(
+    folds: Any, resident: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are trained side by side: each by itself would fit."""
     run = run_of(data_config={**run_of().data_config, "folds": folds})
     data = data_of(run)
@@ -157,14 +167,14 @@ def test_folds_share_the_room_that_data_may_take_on_the_device(folds, resident, 
         assert Learner(run, data, part, CPU, 0).feed.resident is resident
 
 
-def test_a_frozen_parameter_is_left_alone():
+def test_a_frozen_parameter_is_left_alone() -> None:
     learner = learner_of(net="tests.trainables.samples.HalfFrozen", net_config={})
     before = learner.net.frozen.weight.clone()
     learner.epoch()
     assert torch.equal(before, learner.net.frozen.weight)
 
 
-def test_optimizers_that_average_weights_validate_with_the_average():
+def test_optimizers_that_average_weights_validate_with_the_average() -> None:
     """What `weights` gives for inference is what val_loss was measured with, not what is trained on."""
     learner = learner_of(optimizer="pytorch_optimizer.SPlus")
     val_loss = learner.epoch().val_loss
@@ -174,13 +184,13 @@ def test_optimizers_that_average_weights_validate_with_the_average():
     assert all(torch.equal(trained[name], value) for name, value in learner.net.state_dict().items())
 
 
-def test_weights_can_be_asked_of_an_optimizer_that_has_not_stepped():
+def test_weights_can_be_asked_of_an_optimizer_that_has_not_stepped() -> None:
     """SPlus.eval() before its first step raises KeyError; there is no average yet."""
     assert learner_of(optimizer="pytorch_optimizer.SPlus").weights()
 
 
 @pytest.mark.parametrize("rows_per_batch", [1, 7, 32, 179, 180, 500])
-def test_streamed_batches_are_the_resident_ones(rows_per_batch):
+def test_streamed_batches_are_the_resident_ones(rows_per_batch: int) -> None:
     part = data_of(run_of()).parts[0]
     resident, streamed = (BatchLoader(part, CPU, rows_per_batch, 3, budget) for budget in (None, 0))
     assert (resident.resident, streamed.resident) == (True, False)
@@ -190,7 +200,7 @@ def test_streamed_batches_are_the_resident_ones(rows_per_batch):
 
 
 @pytest.mark.parametrize("rows_per_batch", [7, 32, 179, 180, 500])
-def test_an_epoch_sees_every_row_once_but_a_lone_last_one(rows_per_batch):
+def test_an_epoch_sees_every_row_once_but_a_lone_last_one(rows_per_batch: int) -> None:
     """Of 180 rows, batches of 179 would leave one alone: batch norm cannot be computed of it."""
     feed = BatchLoader(data_of(run_of()).parts[0], CPU, rows_per_batch, 3)
     sizes = [len(x) for x, _ in feed.batches()]

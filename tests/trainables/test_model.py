@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,7 +63,7 @@ def trained(folder: Path, run: RunConfig) -> tuple[Path, Training]:
     return folder / "model", training
 
 
-def test_a_raw_table_is_scored_as_in_training(tmp_path: Path):
+def test_a_raw_table_is_scored_as_in_training(tmp_path: Path) -> None:
     """Same rows, same scaling, same gaps and categories: the very same loss, in the target's own units."""
     run = run_of(tmp_path)
     folder, training = trained(tmp_path, run)
@@ -75,7 +77,7 @@ def test_a_raw_table_is_scored_as_in_training(tmp_path: Path):
 
 
 @pytest.mark.parametrize("criterion", ["torch.nn.CrossEntropyLoss", "torch.nn.BCEWithLogitsLoss"])
-def test_classes_come_by_name_and_with_probabilities(tmp_path: Path, criterion: str):
+def test_classes_come_by_name_and_with_probabilities(tmp_path: Path, criterion: str) -> None:
     folder, _ = trained(tmp_path, run_of(tmp_path, "dear", criterion))
     answers, notes = predict_file(folder, tmp_path / "t.csv")
     assert set(answers["dear"]) <= {"yes", "no"}
@@ -85,7 +87,7 @@ def test_classes_come_by_name_and_with_probabilities(tmp_path: Path, criterion: 
     assert (answers["dear"] == likelier).all()
 
 
-def test_data_that_came_as_arrays_are_columns_by_number(tmp_path: Path):
+def test_data_that_came_as_arrays_are_columns_by_number(tmp_path: Path) -> None:
     digits = {"data": "trainables.data.load_digits", "data_config": {}, "epochs": 1}
     run = run_of(tmp_path, criterion="torch.nn.CrossEntropyLoss", **digits)
     folder, _ = trained(tmp_path, run)
@@ -100,7 +102,7 @@ OUTPUTS, RETURNED = "tests.trainables.test_outputs.", "tests.trainables.test_ret
 @pytest.mark.parametrize(
     ("criterion", "end"), [("BCELoss", "sigmoid"), ("SoftMarginLoss", "identity"), ("NLLLoss", "log_softmax")]
 )
-def test_predictions_are_what_accuracy_counted(tmp_path: Path, criterion: str, end: str):
+def test_predictions_are_what_accuracy_counted(tmp_path: Path, criterion: str, end: str) -> None:
     """Compared with 0, every sigmoid is a yes."""
     words = {"net": OUTPUTS + "Ending", "net_config": {"end": end}, "epochs": 40}
     folder, training = trained(tmp_path, run_of(tmp_path, "dear", f"torch.nn.{criterion}", **words))
@@ -129,7 +131,9 @@ def test_predictions_are_what_accuracy_counted(tmp_path: Path, criterion: str, e
         ("trainables.data.load_diabetes", OUTPUTS + "Ending", "L1Loss", 10, ["y"]),
     ],
 )
-def test_a_model_answers_as_its_data_were(tmp_path: Path, data, net, criterion, inputs, columns):
+def test_a_model_answers_as_its_data_were(
+    tmp_path: Path, data: str, net: str, criterion: str, inputs: int, columns: list[str]
+) -> None:
     words = {"data": data, "net": net, "net_config": {}, "data_config": {}}
     folder, _ = trained(tmp_path, run_of(tmp_path, criterion=f"torch.nn.{criterion}", **words))
     frame = pd.DataFrame(np.ones((3, inputs)), columns=[f"x{i}" for i in range(inputs)])
@@ -138,7 +142,7 @@ def test_a_model_answers_as_its_data_were(tmp_path: Path, data, net, criterion, 
     assert answers.notna().all().all()
 
 
-def test_an_example_row_can_be_predicted(tmp_path: Path):
+def test_an_example_row_can_be_predicted(tmp_path: Path) -> None:
     """MLflow keeps one beside the model: a date is written as a date."""
     run = run_of(tmp_path)
     raw().assign(day="2024-05-01", dear="no").to_csv(tmp_path / "t.csv", index=False)
@@ -147,7 +151,7 @@ def test_an_example_row_can_be_predicted(tmp_path: Path):
     assert len(model.predict(model.example())) == 1
 
 
-def test_a_model_of_an_older_version_is_a_line(tmp_path: Path):
+def test_a_model_of_an_older_version_is_a_line(tmp_path: Path) -> None:
     folder, _ = trained(tmp_path, run_of(tmp_path))
     meta = (folder / "model.json").read_text()
     (folder / "model.json").write_text(meta.replace('"format": 2', '"format": 1'))
@@ -178,7 +182,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
     ],
 )
-def test_a_table_that_does_not_fit_is_one_line(model: Path, tmp_path: Path, change, line: str):
+def test_a_table_that_does_not_fit_is_one_line(
+    model: Path, tmp_path: Path, change: Callable[..., Any], line: str
+) -> None:
     change(raw()).to_csv(tmp_path / "new.csv", index=False)
     with pytest.raises(RunError) as caught:
         predict_file(model, tmp_path / "new.csv")
@@ -186,7 +192,7 @@ def test_a_table_that_does_not_fit_is_one_line(model: Path, tmp_path: Path, chan
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_columns_that_are_not_used_are_named_and_their_order_is_free(model: Path, tmp_path: Path):
+def test_columns_that_are_not_used_are_named_and_their_order_is_free(model: Path, tmp_path: Path) -> None:
     frame = raw().drop(columns="price").assign(note="x")
     frame.to_csv(tmp_path / "a.csv", index=False)
     frame[frame.columns[::-1]].to_csv(tmp_path / "b.csv", index=False)
@@ -195,7 +201,7 @@ def test_columns_that_are_not_used_are_named_and_their_order_is_free(model: Path
     assert answers.equals(predict_file(model, tmp_path / "b.csv")[0])
 
 
-def test_a_category_never_seen_is_none_of_those_known(model: Path):
+def test_a_category_never_seen_is_none_of_those_known(model: Path) -> None:
     loaded = Model.load(model)
     inputs = loaded.columns.inputs(raw().assign(colour="blue"), "t")
     assert inputs[:, -2:].sum() == 0
@@ -204,7 +210,7 @@ def test_a_category_never_seen_is_none_of_those_known(model: Path):
 @pytest.mark.parametrize(
     ("name", "line"), [("nothing", "holds no model (no model.json)"), ("broken", "the model cannot be read")]
 )
-def test_what_is_no_model_is_one_line(tmp_path: Path, name: str, line: str):
+def test_what_is_no_model_is_one_line(tmp_path: Path, name: str, line: str) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/model.json").write_text("{")
     with pytest.raises(RunError, match=line.replace("(", r"\(").replace(")", r"\)")):
@@ -222,7 +228,7 @@ def nets(tmp_path: Path, run: RunConfig, seeds: tuple[int, ...]) -> Nets:
     return load_nets(run, data, places)
 
 
-def test_checkpoints_are_worth_what_was_reported(tmp_path: Path):
+def test_checkpoints_are_worth_what_was_reported(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     data = load(run)
     reported = list(Training(run, data, seed=5))[-1].val_loss
@@ -232,7 +238,7 @@ def test_checkpoints_are_worth_what_was_reported(tmp_path: Path):
 
 
 @pytest.mark.parametrize("criterion", ["torch.nn.CrossEntropyLoss", "torch.nn.MSELoss"])
-def test_an_ensemble_is_no_worse_than_its_members_on_average(tmp_path: Path, criterion: str):
+def test_an_ensemble_is_no_worse_than_its_members_on_average(tmp_path: Path, criterion: str) -> None:
     """Jensen: both losses are convex in the prediction that is averaged."""
     run = run_of(tmp_path, "price" if "MSE" in criterion else "dear", criterion)
     found = nets(tmp_path, run, (1, 2, 3)).evaluate(load(run).parts[0].val)
@@ -240,7 +246,7 @@ def test_an_ensemble_is_no_worse_than_its_members_on_average(tmp_path: Path, cri
     assert found.ensemble["loss"] <= mean + 1e-6
 
 
-def test_probabilities_are_averaged_not_logits():
+def test_probabilities_are_averaged_not_logits() -> None:
     import torch
 
     one, two = torch.tensor([[4.0, 0.0]]), torch.tensor([[0.0, 1.0]])
@@ -248,7 +254,7 @@ def test_probabilities_are_averaged_not_logits():
     assert torch.allclose(CRITERIA["CrossEntropyLoss"].mean([one, two]).softmax(1), expected)
 
 
-def test_a_damaged_checkpoint_is_one_line(tmp_path: Path):
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     training = Training(run, load(run))
     next(training)

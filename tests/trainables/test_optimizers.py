@@ -1,7 +1,11 @@
 """Optimizers and schedulers go on from a checkpoint as if there had been none, or are refused in a line."""
 
+from __future__ import annotations
+
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,19 +41,19 @@ SAMPLE = (
 
 
 @pytest.mark.parametrize("dotted", SAMPLE)
-def test_a_trial_goes_on_from_its_checkpoint_to_the_last_bit(dotted):
+def test_a_trial_goes_on_from_its_checkpoint_to_the_last_bit(dotted: str) -> None:
     assert round_trip(words_of(dotted)) == ""
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("dotted", [*optimizers(), *schedulers()])
 @pytest.mark.filterwarnings("ignore")  # what libraries warn of is theirs
-def test_every_class_goes_on_from_its_checkpoint_or_has_a_reason(dotted):
+def test_every_class_goes_on_from_its_checkpoint_or_has_a_reason(dotted: Any) -> None:
     assert (round_trip(words_of(dotted)) == "") is not bool(why_unusable(dotted))
 
 
 @pytest.mark.nightly
-def test_the_page_says_what_holds():
+def test_the_page_says_what_holds() -> None:
     assert PAGE.read_text() == page()
     names = {(name.partition(".")[0], name.rpartition(".")[2]) for name in (*optimizers(), *schedulers())}
     assert names >= UNUSABLE.keys()
@@ -58,7 +62,7 @@ def test_the_page_says_what_holds():
 @pytest.mark.parametrize(
     "dotted", ["pytorch_optimizer.SCION", "pytorch_optimizer.Lookahead", "torch.optim.LBFGS"]
 )
-def test_a_copy_has_the_settings_of_its_own_config(dotted, tmp_path):
+def test_a_copy_has_the_settings_of_its_own_config(dotted: str, tmp_path: Path) -> None:
     """Population based training: the donor's weights and moments, the copy's rate."""
     words = words_of(dotted)
     donor, copy = (
@@ -75,7 +79,7 @@ def test_a_copy_has_the_settings_of_its_own_config(dotted, tmp_path):
 class Unwritable(torch.optim.SGD):
     """Keeps what no checkpoint can hold."""
 
-    def __init__(self, params, lr=0.1):
+    def __init__(self, params: list[Any], lr: float = 0.1) -> None:
         super().__init__(params, lr=lr)
         self.state[self.param_groups[0]["params"][0]]["stream"] = (number for number in range(3))
 
@@ -83,17 +87,17 @@ class Unwritable(torch.optim.SGD):
 class Extra(nn.Linear):
     """A net with an extra state of its own kinds."""
 
-    def __init__(self, in_features, out_features, kept="deque"):
+    def __init__(self, in_features: int, out_features: int, kept: str = "deque") -> None:
         super().__init__(in_features, out_features)
         self.kept = {"deque": deque([1.0], 3), "function": lambda: 0}[kept]
 
-    def get_extra_state(self):
+    def get_extra_state(self) -> dict[str, deque] | dict[str, Callable[..., Any]]:
         return {"kept": self.kept}
 
-    def set_extra_state(self, state):
+    def set_extra_state(self, state: dict[str, deque]) -> None:
         self.kept = state["kept"]
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if isinstance(self.kept, deque) and self.training:
             self.kept.append(self.kept[-1] * 0.9)
             return super().forward(x) * self.kept[-1]
@@ -115,7 +119,9 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("words", "reason"), REFUSED)
-def test_what_cannot_be_saved_is_said_before_the_first_epoch(words, reason):
+def test_what_cannot_be_saved_is_said_before_the_first_epoch(
+    words: dict[str, dict[str, Any] | str] | dict[str, dict[str, str] | str], reason: str
+) -> None:
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | {"trial": {"seed": 1}}, None, BASE | {"trial": {"seed": 1}, "scheduler": None} | words)
     with pytest.raises(FirstStepFailed) as caught:
@@ -123,7 +129,7 @@ def test_what_cannot_be_saved_is_said_before_the_first_epoch(words, reason):
     assert f"{reason}; only numbers, text, tensors and collections of them can be" in str(caught.value)
 
 
-def test_a_net_with_extra_state_goes_on_from_its_checkpoint_to_the_last_bit():
+def test_a_net_with_extra_state_goes_on_from_its_checkpoint_to_the_last_bit() -> None:
     assert round_trip(words_of("torch.optim.SGD") | {"net": HERE + "Extra", "net_config": {}}) == ""
 
 
@@ -142,24 +148,26 @@ def test_a_net_with_extra_state_goes_on_from_its_checkpoint_to_the_last_bit():
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_line(words, reason):
+def test_what_cannot_be_used_is_refused_in_a_line(
+    words: dict[str, dict[str, float] | str] | dict[str, str], reason: str
+) -> None:
     assert trainable(words_of("torch.optim.SGD") | words).step()["reason"] == reason
 
 
-def test_a_class_outside_the_package_is_not_made_on_a_checkpoints_word():
+def test_a_class_outside_the_package_is_not_made_on_a_checkpoints_word() -> None:
     state = {"x": {"__kind__": "object", "class": "subprocess:Popen", "holds": {}}}
     with pytest.raises(CheckpointError, match="'subprocess:Popen', which is not of torch"):
         from_plain(state, frozenset({"torch"}))
 
 
-def test_a_state_that_holds_itself_is_refused():
+def test_a_state_that_holds_itself_is_refused() -> None:
     state = {}
     state["me"] = state
     with pytest.raises(CheckpointError, match="holds itself"):
         to_plain(state, frozenset(), "optimizer: mine")
 
 
-def trainable(words):
+def trainable(words: Any) -> TorchTrainable:
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | {"scheduler_config": {}, "trial": {"seed": 1}} | words)
     return made

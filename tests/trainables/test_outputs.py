@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import nn
 
 from tests.trainables.samples import data_of, run_of
@@ -26,38 +29,38 @@ HERE = "tests.trainables.test_outputs."
 class Ending(nn.Module):
     """A linear net with a function at its end."""
 
-    def __init__(self, in_features, out_features, end="identity"):
+    def __init__(self, in_features: int, out_features: int, end: str = "identity") -> None:
         super().__init__()
         self.line = nn.Linear(in_features, out_features)
         ends = {"identity": nn.Identity(), "sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(1)}
         self.end = ends.get(end) or nn.LogSoftmax(1)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.end(self.line(x))
 
 
 class OwnBinary(nn.Module):
     """A criterion of a user's own that takes probabilities of one class."""
 
-    def forward(self, outputs, targets):
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return nn.functional.binary_cross_entropy(outputs, targets)
 
 
 class OwnGaussian(nn.Module):
     """A criterion of a user's own that takes two outputs for one target."""
 
-    def forward(self, outputs, targets):
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         mean, log_variance = outputs[:, :1], outputs[:, 1:]
         return nn.functional.gaussian_nll_loss(mean, targets, log_variance.exp())
 
 
-def several_labels():
+def several_labels() -> tuple[NDArray[Any], NDArray[Any]]:
     """Three labels a row, the signs of three of four inputs, as float32."""
     x = np.random.default_rng(0).normal(size=(300, 4))
     return x, (x[:, :3] > 0).astype("float32")
 
 
-def learner_of(**words) -> Learner:
+def learner_of(**words: Any) -> Learner:
     run = run_of(optimizer="torch.optim.AdamW", scheduler=None, scheduler_config={}, **words)
     data = data_of(run)
     with RngState(0, CPU).own():
@@ -76,7 +79,7 @@ def learner_of(**words) -> Learner:
         ("MultiMarginLoss", "identity"),
     ],
 )
-def test_every_criterion_of_classes_learns_and_its_accuracy_shows_it(criterion, end):
+def test_every_criterion_of_classes_learns_and_its_accuracy_shows_it(criterion: str, end: str) -> None:
     """Two thirds of the rows are of one class: what cannot tell the two apart scores 0.62."""
     words = CANCER | {"net": HERE + "Ending", "net_config": {"end": end}, "optimizer_config": {"lr": 0.01}}
     learner = learner_of(criterion=f"torch.nn.{criterion}", **words)
@@ -85,7 +88,7 @@ def test_every_criterion_of_classes_learns_and_its_accuracy_shows_it(criterion, 
 
 
 @pytest.mark.parametrize("criterion", ["BCEWithLogitsLoss", "MultiLabelSoftMarginLoss"])
-def test_several_labels_a_row_are_learnt_and_scored_label_by_label(criterion):
+def test_several_labels_a_row_are_learnt_and_scored_label_by_label(criterion: str) -> None:
     words = {"data": HERE + "several_labels", "data_config": {}, "optimizer_config": {"lr": 0.05}}
     learner = learner_of(criterion=f"torch.nn.{criterion}", **words)
     for _ in range(6):
@@ -112,7 +115,12 @@ LOGITS = torch.tensor([[2.0, -1.0], [-3.0, 4.0], [0.5, 0.4]])
         (OutputMeaning("own", ""), LOGITS, [0, 1, 0], None),
     ],
 )
-def test_answers_and_probabilities_follow_from_what_outputs_are(meaning, outputs, answers, probability):
+def test_answers_and_probabilities_follow_from_what_outputs_are(
+    meaning: OutputMeaning,
+    outputs: torch.Tensor,
+    answers: list[int] | list[list[int]],
+    probability: float | None,
+) -> None:
     assert meaning.answers(outputs).tolist() == answers
     likely = meaning.probabilities(outputs)
     assert (None if likely is None else round(float(likely[0, 0]), 4)) == probability
@@ -122,7 +130,7 @@ def test_answers_and_probabilities_follow_from_what_outputs_are(meaning, outputs
     st.lists(st.floats(-8, 8), min_size=4, max_size=4),
     st.lists(st.floats(-8, 8), min_size=4, max_size=4),
 )
-def test_an_ensemble_averages_probabilities_whatever_their_form(one, two):
+def test_an_ensemble_averages_probabilities_whatever_their_form(one: list[float], two: list[float]) -> None:
     logits = [torch.tensor(each, dtype=torch.float64).reshape(2, 2) for each in (one, two)]
     forms = {
         "CrossEntropyLoss": logits,
@@ -136,7 +144,7 @@ def test_an_ensemble_averages_probabilities_whatever_their_form(one, two):
         assert torch.allclose(meaning.probabilities(meaning.mean(members)), wanted, atol=1e-6)
 
 
-def test_a_class_that_the_criterion_ignores_counts_in_no_accuracy():
+def test_a_class_that_the_criterion_ignores_counts_in_no_accuracy() -> None:
     targets = torch.tensor([0, 0, -100])
     meaning = OutputMeaning("classes", "logits", ignored=-100)
     assert float(meaning.scores(LOGITS, targets)["accuracy"]) == 0.5
@@ -163,7 +171,9 @@ def test_a_class_that_the_criterion_ignores_counts_in_no_accuracy():
         ),
     ],
 )
-def test_outputs_that_are_not_what_the_criterion_takes_are_a_line(words, line):
+def test_outputs_that_are_not_what_the_criterion_takes_are_a_line(
+    words: dict[str, Any] | dict[str, dict[str, Any] | str], line: str
+) -> None:
     learner = learner_of(**words)
     with pytest.raises(RunError) as caught:
         learner.epoch()
@@ -181,7 +191,7 @@ def test_outputs_that_are_not_what_the_criterion_takes_are_a_line(words, line):
         ("BCELoss", "sigmoid", ""),
     ],
 )
-def test_logits_that_are_probabilities_already_raise_a_doubt(criterion, end, line):
+def test_logits_that_are_probabilities_already_raise_a_doubt(criterion: str, end: str, line: str) -> None:
     words = CANCER | {"net": HERE + "Ending", "net_config": {"end": end}}
     learner = learner_of(criterion=f"torch.nn.{criterion}", **words)
     said = learner.doubt(torch.from_numpy(learner.part.train.x[:64]))
@@ -189,14 +199,14 @@ def test_logits_that_are_probabilities_already_raise_a_doubt(criterion, end, lin
     assert bool(said) == bool(line)
 
 
-def test_a_criterion_of_ones_own_says_what_its_one_output_is():
+def test_a_criterion_of_ones_own_says_what_its_one_output_is() -> None:
     words = CANCER | {"net": HERE + "Ending", "net_config": {"end": "sigmoid", "out_features": 1}}
     words |= {"criterion": HERE + "OwnBinary", "outputs": "probabilities", "optimizer_config": {"lr": 0.01}}
     learner = learner_of(**words)
     assert [learner.epoch().metrics["accuracy"] for _ in range(4)][-1] > 0.9
 
 
-def test_a_criterion_of_ones_own_may_take_more_outputs_than_targets():
+def test_a_criterion_of_ones_own_may_take_more_outputs_than_targets() -> None:
     words = {"data": "trainables.data.load_diabetes", "data_config": {}, "net_config": {"out_features": 2}}
     scores = learner_of(criterion=HERE + "OwnGaussian", **words).epoch()
     assert np.isfinite(scores.val_loss)
@@ -221,11 +231,13 @@ def test_a_criterion_of_ones_own_may_take_more_outputs_than_targets():
         ),
     ],
 )
-def test_what_is_said_of_outputs_must_agree_with_the_criterion(criterion, said, line):
+def test_what_is_said_of_outputs_must_agree_with_the_criterion(
+    criterion: str, said: str | None, line: str
+) -> None:
     assert disagreement(f"torch.nn.{criterion}", CRITERIA[criterion], said) == line
 
 
-def test_every_criterion_of_torch_is_known_to_take_one_target_or_not_to():
+def test_every_criterion_of_torch_is_known_to_take_one_target_or_not_to() -> None:
     """A newer torch may have one more: it belongs in one of the two tables."""
     theirs = {name for name in dir(nn) if name.endswith("Loss") and not name.startswith("_")}
     assert theirs <= set(CRITERIA) | set(UNUSABLE)
@@ -241,19 +253,21 @@ def test_every_criterion_of_torch_is_known_to_take_one_target_or_not_to():
         ("my.BCELoss", {}, None),
     ],
 )
-def test_a_criterion_is_known_by_its_path_before_torch_is_there(path, config, outputs):
+def test_a_criterion_is_known_by_its_path_before_torch_is_there(
+    path: str, config: dict[str, Any] | dict[str, bool], outputs: str | None
+) -> None:
     known = of_criterion(path, config)
     assert (known and known.outputs) == outputs
 
 
-def counts():
+def counts() -> tuple[NDArray[Any], NDArray[Any]]:
     """Counts that grow with the input."""
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 2, size=(400, 1))
     return x, rng.poisson(np.exp(x[:, 0]))
 
 
-def test_counts_are_scored_in_their_own_units_not_as_logarithms():
+def test_counts_are_scored_in_their_own_units_not_as_logarithms() -> None:
     words = {"data": HERE + "counts", "data_config": {}, "optimizer_config": {"lr": 0.05}}
     learner = learner_of(criterion="torch.nn.PoissonNLLLoss", **words)
     for _ in range(15):
@@ -261,7 +275,7 @@ def test_counts_are_scored_in_their_own_units_not_as_logarithms():
     assert scores.metrics["r2"] > 0.3
 
 
-def test_counts_below_zero_are_refused_with_the_way_out():
+def test_counts_below_zero_are_refused_with_the_way_out() -> None:
     words = {"data": "trainables.data.load_diabetes", "data_config": {}}
     with pytest.raises(RunError, match="for counts, and targets are below 0; a table's are as"):
         learner_of(criterion="torch.nn.PoissonNLLLoss", **words)

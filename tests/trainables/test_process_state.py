@@ -1,5 +1,7 @@
 """What one trial's code sets for the process never reaches the next trial, nor the code around trials."""
 
+from __future__ import annotations
+
 import gc
 import logging
 import os
@@ -8,13 +10,16 @@ import sys
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from tests.trainables.samples import BASE, data_of, run_of
+from trainables.data import Data
 from trainables.process_state import ProcessState, _read
 from trainables.trial import Trial
 
@@ -52,16 +57,18 @@ SETTERS = {
 class Setting(nn.Linear):
     """A net that sets something for the process when it is built or when it is used, and may fail then."""
 
-    def __init__(self, in_features, out_features, what, when="init", fails=False):
+    def __init__(
+        self, in_features: int, out_features: int, what: str, when: str = "init", fails: bool = False
+    ) -> None:
         super().__init__(in_features, out_features)
         self.what, self.when, self.fails = what, when, fails
         self._set("init")
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         self._set("forward")
         return super().forward(x)
 
-    def _set(self, now):
+    def _set(self, now: str) -> None:
         if now == self.when:
             SETTERS[self.what]()
             if self.fails:
@@ -69,17 +76,17 @@ class Setting(nn.Linear):
 
 
 @pytest.fixture(scope="module")
-def data():
+def data() -> Data:
     return data_of(run_of())
 
 
 @pytest.fixture(scope="module")
-def fresh(data):
+def fresh(data: Data) -> list[dict[str, float]]:
     """What a trial comes to in a process where nothing was set."""
     return curve(Trial(data))
 
 
-def curve(trial):
+def curve(trial: Trial) -> list[dict[str, float]]:
     trial.begin(BASE | {"net_config": {"nodes": 4, "layers": 1, "dropout": 0.2}, "trial": {"seed": 5}}, 0)
     results = [trial.step() for _ in range(2)]
     return [{name: each for name, each in result.items() if name not in CLOCKS} for result in results]
@@ -88,7 +95,7 @@ def curve(trial):
 CLOCKS = ("epoch_s", "peak_memory_mb")
 
 
-def setting_net(what, **words):
+def setting_net(what: str, **words: Any) -> dict[str, Any]:
     words = {"net": f"{__name__}.Setting", "net_config": {"what": what} | words, "trial": {"seed": 1}}
     return BASE | words
 
@@ -97,7 +104,9 @@ def setting_net(what, **words):
     "words", [{}, {"when": "forward"}, {"fails": True}], ids=["init", "forward", "fails"]
 )
 @pytest.mark.parametrize("what", SETTERS)
-def test_what_a_net_sets_reaches_neither_the_next_trial_nor_the_process(what, words, data, fresh):
+def test_what_a_net_sets_reaches_neither_the_next_trial_nor_the_process(
+    what: str, words: Any, data: Data, fresh: list[dict[str, float]]
+) -> None:
     before, trial = _read(), Trial(data)
     trial.begin(setting_net(what, **words), 0)
     trial.step()
@@ -107,7 +116,7 @@ def test_what_a_net_sets_reaches_neither_the_next_trial_nor_the_process(what, wo
 
 
 @pytest.mark.parametrize("what", SETTERS)
-def test_every_setter_of_the_table_sets_something(what):
+def test_every_setter_of_the_table_sets_something(what: str) -> None:
     state = ProcessState()
     with state.own():
         before = _read()
@@ -115,7 +124,7 @@ def test_every_setter_of_the_table_sets_something(what):
         assert _read() != before
 
 
-def test_a_trial_keeps_what_it_has_set_from_one_step_to_the_next(data, tmp_path):
+def test_a_trial_keeps_what_it_has_set_from_one_step_to_the_next(data: Data, tmp_path: Path) -> None:
     seen = []
     state = ProcessState()
     with state.own():
@@ -127,7 +136,7 @@ def test_a_trial_keeps_what_it_has_set_from_one_step_to_the_next(data, tmp_path)
     assert seen == [(torch.float32, False), (torch.float64, True)]
 
 
-def test_two_trials_of_one_process_may_take_turns():
+def test_two_trials_of_one_process_may_take_turns() -> None:
     one, other = ProcessState(), ProcessState()
     with one.own():
         os.environ["WHOSE"] = "one"
@@ -156,7 +165,9 @@ MODULE = """
 """
 
 
-def test_what_importing_a_module_sets_holds_for_every_trial_that_uses_it(data, tmp_path, monkeypatch, fresh):
+def test_what_importing_a_module_sets_holds_for_every_trial_that_uses_it(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: list[dict[str, float]]
+) -> None:
     """Python imports it once a process; the trials after the first would train in another precision."""
     (tmp_path / "sets_at_import.py").write_text(textwrap.dedent(MODULE))
     monkeypatch.syspath_prepend(tmp_path)
@@ -173,7 +184,7 @@ def test_what_importing_a_module_sets_holds_for_every_trial_that_uses_it(data, t
     assert "SET_BY_AN_IMPORT" not in os.environ
 
 
-def test_what_a_data_function_sets_stays_in_its_call(fresh):
+def test_what_a_data_function_sets_stays_in_its_call(fresh: list[dict[str, float]]) -> None:
     """A trial whose data come from the driver never calls it."""
     words = {"data": f"{__name__}.data_that_sets", "data_config": {}, "net_config": {}}
     trial, before = Trial(), _read()
@@ -182,7 +193,7 @@ def test_what_a_data_function_sets_stays_in_its_call(fresh):
     assert _read() == before
 
 
-def data_that_sets():
+def data_that_sets() -> tuple[NDArray[Any], NDArray[Any]]:
     torch.set_default_dtype(torch.float64)
     logging.getLogger(__name__)
     rng = np.random.default_rng(0)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from tests.trainables.samples import run_of
-from trainables.data import load, load_test
+from trainables.data import Data, load, load_test
 from trainables.input_fields import read_inputs, unpack
-from trainables.run_config import RunError
+from trainables.run_config import RunConfig, RunError
 from trainables.training import Training
 
 HERE = "tests.trainables.test_returned."
@@ -26,23 +30,23 @@ TOKENS = RNG.integers(0, 50, (ROWS, 6))
 class Items(Dataset):
     """A dataset of dictionaries, as Hugging Face's are."""
 
-    def __init__(self, rows, key="labels"):
+    def __init__(self, rows: range, key: str = "labels") -> None:
         self.rows, self.key = rows, key
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place):
+    def __getitem__(self, place: int) -> dict[str, NDArray[Any] | int]:
         row = self.rows[place]
         return {"ids": TOKENS[row], "size": X[row], self.key: int(Y[row])}
 
 
 class Stream(IterableDataset):
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         yield torch.zeros(4), 0
 
 
-def tensors(rows=slice(None)):
+def tensors(rows: Any = slice(None)) -> Any:
     return TensorDataset(torch.from_numpy(X[rows]), torch.from_numpy(Y[rows]))
 
 
@@ -84,44 +88,44 @@ globals().update({f"return_{name}": function for name, function in RETURNED.item
 class Embedding(nn.Module):
     """Takes tokens, whole numbers."""
 
-    def __init__(self, out_features):
+    def __init__(self, out_features: int) -> None:
         super().__init__()
         self.table, self.out = nn.Embedding(50, 4), nn.Linear(4, out_features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.out(self.table(x).mean(1))
 
 
 class Places(nn.Module):
     """Embeds the places of its inputs, which are floats, as vision transformers do."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.table, self.line = nn.Embedding(50, out_features), nn.Linear(in_features, out_features)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.line(x) + self.table(torch.arange(1))
 
 
 class ByName(nn.Module):
     """Takes its inputs as keywords."""
 
-    def __init__(self, out_features):
+    def __init__(self, out_features: int) -> None:
         super().__init__()
         self.tokens, self.out = Embedding(4), nn.Linear(8, out_features)
 
-    def forward(self, ids, size):
+    def forward(self, ids: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
         return self.out(torch.cat([self.tokens(ids), size], 1))
 
 
 class OneDictionary(ByName):
     """Takes its inputs as one dictionary."""
 
-    def forward(self, batch):
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         return super().forward(batch["ids"], batch["size"])
 
 
-def loaded(name, net="trainables.mlp.MLP", **words):
+def loaded(name: str, net: str = "trainables.mlp.MLP", **words: Any) -> tuple[RunConfig, Data]:
     words = {"data_config": {}, "net_config": {}, "optimizer": "torch.optim.AdamW", "scheduler": None} | words
     run = run_of(
         data=f"{HERE}return_{name}",
@@ -148,14 +152,16 @@ def loaded(name, net="trainables.mlp.MLP", **words):
         ("items", (60, 60), None),
     ],
 )
-def test_rows_are_read_and_split_unless_they_are_split(name, rows, test):
+def test_rows_are_read_and_split_unless_they_are_split(
+    name: str, rows: tuple[int, int], test: int | None
+) -> None:
     run, data = loaded(name)
     kept = load_test(run)
     assert ((len(data.x_train), len(data.x_val)), None if kept is None else len(kept.x)) == (rows, test)
     assert (data.x_train.dtype, data.classes) == (np.float32, 2)
 
 
-def test_a_loader_that_shuffles_gives_the_same_rows_every_time():
+def test_a_loader_that_shuffles_gives_the_same_rows_every_time() -> None:
     before = torch.random.get_rng_state()
     assert len({loaded("loaders")[1].fingerprint for _ in range(2)}) == 1
     assert torch.equal(before, torch.random.get_rng_state())
@@ -172,26 +178,28 @@ def test_a_loader_that_shuffles_gives_the_same_rows_every_time():
         ("loaded_dictionaries", "ByName", None),
     ],
 )
-def test_a_net_gets_whole_numbers_where_it_embeds_them(name, net, dtype):
+def test_a_net_gets_whole_numbers_where_it_embeds_them(
+    name: str, net: str, dtype: torch.dtype | None
+) -> None:
     training = Training(*loaded(name, HERE + net))
     assert np.isfinite(next(training).val_loss)
     assert training.learners[0].feed.dtype == dtype
 
 
-def test_whole_numbers_reach_other_nets_as_floats_or_as_is_said():
+def test_whole_numbers_reach_other_nets_as_floats_or_as_is_said() -> None:
     assert next(Training(*loaded("bytes"))).finite
     with pytest.raises(RuntimeError, match="dtype"):
         next(Training(*loaded("bytes", data_config={"inputs": "integer"})))
 
 
-def test_a_loop_of_ones_own_gets_floats():
+def test_a_loop_of_ones_own_gets_floats() -> None:
     assert loaded("tokens", train="tests.trainables.samples.short")[1].x_train.dtype == np.float32
     whole = loaded("tokens", train="tests.trainables.samples.short", data_config={"inputs": "integer"})[1]
     assert whole.x_train.dtype == np.int64
 
 
 @pytest.mark.parametrize("largest", [1000, 2**24 + 1, 2**40 + 1])
-def test_named_inputs_come_back_as_they_were(largest):
+def test_named_inputs_come_back_as_they_were(largest: int) -> None:
     named = {"ids": np.array([[0, largest], [1, 2]]), "size": X[:2], "image": np.ones((2, 3, 2), np.float32)}
     packed, fields = read_inputs(named, None, "x")
     back = unpack(torch.tensor(packed), fields)
@@ -238,7 +246,7 @@ def test_named_inputs_come_back_as_they_were(largest):
         ("other_shapes", "the splits have different inputs, of the shapes (60, 4), (60, 2)"),
     ],
 )
-def test_what_cannot_be_trained_on_is_a_line_with_the_way_out(name, line):
+def test_what_cannot_be_trained_on_is_a_line_with_the_way_out(name: str, line: str) -> None:
     with pytest.raises(RunError) as caught:
         loaded(name)
     assert line in str(caught.value)

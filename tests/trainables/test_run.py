@@ -1,7 +1,10 @@
 """The words under `run:`."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,17 +22,17 @@ NESTED = st.recursive(
 
 
 @given(st.dictionaries(NAMES, NESTED, max_size=3))
-def test_flat_values_laid_over_nothing_give_the_nested_config_back(config):
+def test_flat_values_laid_over_nothing_give_the_nested_config_back(config: Any) -> None:
     assert overlay({}, flatten(config)) == config
 
 
-def test_overlay_leaves_the_run_config_as_it_was():
+def test_overlay_leaves_the_run_config_as_it_was() -> None:
     run = {"optimizer_config": {"lr": 0.1}}
     overlay(run, {"optimizer_config.lr": 0.5})
     assert run == {"optimizer_config": {"lr": 0.1}}
 
 
-def test_a_path_through_a_number_is_an_error():
+def test_a_path_through_a_number_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"epochs\.lr: epochs is 10, not a mapping"):
         overlay({"epochs": 10}, {"epochs.lr": 1})
 
@@ -50,12 +53,12 @@ def test_a_path_through_a_number_is_an_error():
         ),
     ],
 )
-def test_a_wrong_word_is_named_in_one_line(words, sentence):
+def test_a_wrong_word_is_named_in_one_line(words: Any, sentence: str) -> None:
     with pytest.raises(RunError) as caught:
         read(words)
     assert str(caught.value) == sentence
 
 
-def test_reading_a_run_config_imports_no_torch():
+def test_reading_a_run_config_imports_no_torch() -> None:
     code = "import sys, trainables.run_config; sys.exit('torch' in sys.modules or 'ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

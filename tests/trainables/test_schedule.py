@@ -1,6 +1,9 @@
 """The learning rate, step by step."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +15,9 @@ from trainables.run_config import RunError
 LR = "torch.optim.lr_scheduler."
 
 
-def rates(epochs=4, steps=5, losses=None, **words):
+def rates(
+    epochs: int = 4, steps: int = 5, losses: list[int] | None = None, **words: Any
+) -> list[list[float]]:
     """The learning rate of every optimizer step, one list per epoch."""
     run = run_of(**({"epochs": epochs, "scheduler_config": {}} | words))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -28,35 +33,35 @@ def rates(epochs=4, steps=5, losses=None, **words):
     return seen
 
 
-def test_without_a_scheduler_the_rate_is_constant():
+def test_without_a_scheduler_the_rate_is_constant() -> None:
     assert rates(scheduler=None) == [[1.0] * 5] * 4
 
 
-def test_a_scheduler_is_stepped_once_an_epoch():
+def test_a_scheduler_is_stepped_once_an_epoch() -> None:
     by_epoch = rates(scheduler=LR + "ExponentialLR", scheduler_config={"gamma": 0.5})
     assert by_epoch == [[1.0] * 5, [0.5] * 5, [0.25] * 5, [0.125] * 5]
 
 
-def test_any_scheduler_can_be_stepped_once_a_step():
+def test_any_scheduler_can_be_stepped_once_a_step() -> None:
     by_step = rates(
         scheduler=LR + "ExponentialLR", scheduler_config={"gamma": 0.5, "interval": "step"}, epochs=1
     )
     assert by_step == [[1.0, 0.5, 0.25, 0.125, 0.0625]]
 
 
-def test_one_cycle_rises_to_the_optimizers_rate_and_ends_with_the_training():
+def test_one_cycle_rises_to_the_optimizers_rate_and_ends_with_the_training() -> None:
     flat = [rate for epoch in rates(scheduler=LR + "OneCycleLR") for rate in epoch]
     assert max(flat) == pytest.approx(1.0)
     assert flat[0] == pytest.approx(1 / 25)
     assert flat[-1] == pytest.approx(1 / 25 / 1e4)
 
 
-def test_the_length_of_a_cosine_is_filled_in():
+def test_the_length_of_a_cosine_is_filled_in() -> None:
     by_epoch = [epoch[0] for epoch in rates(scheduler=LR + "CosineAnnealingLR")]
     assert by_epoch == pytest.approx([(1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)])
 
 
-def test_a_plateau_is_judged_by_val_loss():
+def test_a_plateau_is_judged_by_val_loss() -> None:
     config = {"patience": 0, "factor": 0.1}
     by_epoch = rates(losses=[3, 2, 2, 1], scheduler=LR + "ReduceLROnPlateau", scheduler_config=config)
     assert [epoch[0] for epoch in by_epoch] == pytest.approx([1, 1, 1, 0.1])
@@ -71,12 +76,12 @@ def test_a_plateau_is_judged_by_val_loss():
         (2, [0.1, 0.6, 1, 0.5]),
     ],
 )
-def test_warmup_rises_linearly_before_the_schedule_begins(warmup, expected):
+def test_warmup_rises_linearly_before_the_schedule_begins(warmup: float, expected: list[float]) -> None:
     by_epoch = rates(warmup=warmup, scheduler=LR + "ExponentialLR", scheduler_config={"gamma": 0.5})
     assert [epoch[0] for epoch in by_epoch] == pytest.approx(expected)
 
 
-def test_warmup_of_n_steps_reaches_the_peak_at_the_nth():
+def test_warmup_of_n_steps_reaches_the_peak_at_the_nth() -> None:
     assert rates(warmup=1, scheduler=None)[0] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
 
@@ -84,7 +89,7 @@ def test_warmup_of_n_steps_reaches_the_peak_at_the_nth():
     "scheduler", ["ExponentialLR", "OneCycleLR", "ReduceLROnPlateau", "CosineAnnealingLR"]
 )
 @pytest.mark.parametrize("warmup", [0, 0.3])
-def test_a_replayed_schedule_stands_where_the_first_one_stood(scheduler, warmup):
+def test_a_replayed_schedule_stands_where_the_first_one_stood(scheduler: str, warmup: float) -> None:
     config = {"gamma": 0.9} if scheduler == "ExponentialLR" else {}
     run = run_of(scheduler=LR + scheduler, scheduler_config=config, warmup=warmup, epochs=6)
     pair = []
@@ -103,11 +108,11 @@ def test_a_replayed_schedule_stands_where_the_first_one_stood(scheduler, warmup)
     assert pair[0][1].state_dict() == pair[1][1].state_dict()
 
 
-def test_another_interval_is_an_error():
+def test_another_interval_is_an_error() -> None:
     with pytest.raises(RunError, match="'step' or 'epoch', not 'batch'"):
         rates(scheduler=LR + "ExponentialLR", scheduler_config={"interval": "batch"})
 
 
-def test_a_keyword_that_is_missing_is_named():
+def test_a_keyword_that_is_missing_is_named() -> None:
     with pytest.raises(RunError, match="missing a required argument: 'gamma'"):
         rates(scheduler=LR + "ExponentialLR")

@@ -34,18 +34,18 @@ def curve(training: Training, epochs: int = 9) -> list[tuple[float, float]]:
     return [(epoch.val_loss, epoch.lr) for _, epoch in zip(range(epochs), training, strict=False)]
 
 
-def test_each_change_acts_from_the_epoch_after_it():
+def test_each_change_acts_from_the_epoch_after_it() -> None:
     run = run_of(*CHANGES)
     assert [lr for _, lr in curve(Training(run, load(run)))] == [1e-2, 1e-2, 1e-3, 1e-3, 5e-2]
 
 
-def test_a_change_to_the_same_changes_nothing():
+def test_a_change_to_the_same_changes_nothing() -> None:
     plain, same = run_of(), run_of({"after_epoch": 3, "config": {"optimizer_config.lr": 1e-2}})
     data = load(plain)
     assert curve(Training(same, data)) == curve(Training(plain, data))
 
 
-def test_it_is_to_the_last_bit_what_pbt_does_to_a_copy(tmp_path: Path):
+def test_it_is_to_the_last_bit_what_pbt_does_to_a_copy(tmp_path: Path) -> None:
     """A checkpoint of one run loaded under another's settings, as an exploit does."""
     run = run_of(CHANGES[0])
     data = load(run)
@@ -58,7 +58,7 @@ def test_it_is_to_the_last_bit_what_pbt_does_to_a_copy(tmp_path: Path):
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 4])
-def test_interrupted_anywhere_it_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int):
+def test_interrupted_anywhere_it_goes_on_as_if_it_had_not_been(tmp_path: Path, cut: int) -> None:
     run = run_of(*CHANGES)
     data = load(run)
     whole, before = curve(Training(run, data)), Training(run, data)

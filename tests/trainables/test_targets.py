@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from numpy.typing import NDArray
 
 from trainables.criteria import CRITERIA, of_criterion
 from trainables.run_config import RunError
@@ -32,7 +34,9 @@ DOLLARS = [100, 250, 175, 300, 99]
         ([[0, 1], [1, 2]], ("0", "1", "2"), [[0, 1], [1, 2]]),  # a class for each place of a row
     ],
 )
-def test_distinct_values_are_classes_whatever_they_are(y, classes, codes):
+def test_distinct_values_are_classes_whatever_they_are(
+    y: Any, classes: tuple[str, ...] | tuple[str, str], codes: list[int] | list[list[int]]
+) -> None:
     found = read_targets(y, criterion=of_criterion("torch.nn.CrossEntropyLoss", {}))
     assert (found.classes, found.values.tolist(), found.values.dtype) == (classes, codes, np.int64)
 
@@ -46,13 +50,15 @@ def test_distinct_values_are_classes_whatever_they_are(y, classes, codes):
         ([1, 2, -1], -1, ("1", "2"), [0, 1, -1]),
     ],
 )
-def test_what_is_ignored_never_becomes_the_number_of_another_class(y, ignored, classes, codes):
+def test_what_is_ignored_never_becomes_the_number_of_another_class(
+    y: list[int], ignored: int, classes: tuple[str, ...] | tuple[str, str], codes: list[int]
+) -> None:
     known = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": ignored})
     found = read_targets(y, criterion=known)
     assert (found.classes, found.values.tolist()) == (classes, codes)
 
 
-def test_an_ignored_number_that_another_class_would_get_is_refused():
+def test_an_ignored_number_that_another_class_would_get_is_refused() -> None:
     known = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": 1})
     with pytest.raises(RunError, match="ignore_index 1 would be the number of class 5"):
         read_targets([1, 5, 9], criterion=known)
@@ -75,12 +81,14 @@ def test_an_ignored_number_that_another_class_would_get_is_refused():
         ([Decimal("1.5"), Decimal("2.5")], None, "regression"),
     ],
 )
-def test_the_criterion_says_what_the_target_is_else_its_values(y, criterion, task):
+def test_the_criterion_says_what_the_target_is_else_its_values(
+    y: Any, criterion: str | None, task: str
+) -> None:
     assert read_targets(y, criterion=CRITERIA.get(criterion)).task == task
 
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
-def test_a_task_that_is_said_is_the_task(task):
+def test_a_task_that_is_said_is_the_task(task: str) -> None:
     assert {read_targets(DOLLARS, task=task, criterion=known).task for known in CRITERIA.values()} == {task}
 
 
@@ -93,7 +101,9 @@ def test_a_task_that_is_said_is_the_task(task):
         ([[True, False]], None, [[1, 0]]),
     ],
 )
-def test_columns_that_hold_or_not_are_labels(y, criterion, values):
+def test_columns_that_hold_or_not_are_labels(
+    y: Any, criterion: str | None, values: list[list[float]] | list[list[int]]
+) -> None:
     found = read_targets(y, criterion=CRITERIA.get(criterion))
     assert (found.labels, found.classes, found.values.tolist()) == (len(y[0]), (), values)
 
@@ -101,7 +111,7 @@ def test_columns_that_hold_or_not_are_labels(y, criterion, values):
 @given(
     arrays(np.int64, array_shapes(min_dims=2, max_dims=4, min_side=2, max_side=5), elements=st.integers(0, 1))
 )
-def test_a_row_s_targets_stay_in_their_row(y):
+def test_a_row_s_targets_stay_in_their_row(y: NDArray[Any]) -> None:
     for criterion in ("BCEWithLogitsLoss", "CrossEntropyLoss", None):
         values = read_targets(y, criterion=CRITERIA.get(criterion)).values
         assert values.shape == y.shape
@@ -139,12 +149,14 @@ def test_a_row_s_targets_stay_in_their_row(y):
         ([[1, 2], [3]], None, None, "the targets: rows of different lengths; return an array"),
     ],
 )
-def test_what_cannot_be_a_target_is_a_line_with_the_way_out(y, criterion, task, line):
+def test_what_cannot_be_a_target_is_a_line_with_the_way_out(
+    y: Any, criterion: str | None, task: str | None, line: str
+) -> None:
     with pytest.raises(RunError) as caught:
         read_targets(y, task=task, criterion=CRITERIA.get(criterion), where="the targets")
     assert str(caught.value) == line
 
 
-def test_a_long_list_of_values_is_cut():
+def test_a_long_list_of_values_is_cut() -> None:
     with pytest.raises(RunError, match=r"0\.5, 1\.5, .* and 292 more are no classes"):
         read_targets(np.arange(300) + 0.5, task="classification")

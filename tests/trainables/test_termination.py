@@ -1,10 +1,15 @@
 """SIGTERM to a training process: it finishes what it is at, asks for a checkpoint, and leaves."""
 
+from __future__ import annotations
+
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 from tests.trainables.samples import BASE
@@ -16,12 +21,12 @@ class Left(BaseException):
     """Stands for the end of the process."""
 
 
-def ends(number, frame):
+def ends(number: Any, frame: Any) -> None:
     raise Left
 
 
 @pytest.fixture
-def termination():
+def termination() -> Iterator[Any]:
     before = signal.signal(signal.SIGTERM, ends)
     made = Termination(idle_s=0.01)
     made.install()
@@ -30,32 +35,32 @@ def termination():
     signal.signal(signal.SIGTERM, before)
 
 
-def terminate():
+def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Terminated(nn.Linear):
     """Its process gets a SIGTERM in the first forward pass."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         self.asked = False
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.asked:
             self.asked = True
             terminate()
         return super().forward(x)
 
 
-def wait(after=None):
+def wait(after: Callable[..., Any] | None = None) -> None:
     if after is not None:
         after()
     while True:
         time.sleep(0.01)
 
 
-def test_what_is_under_way_is_finished_whatever_number_of_signals(termination):
+def test_what_is_under_way_is_finished_whatever_number_of_signals(termination: Termination) -> None:
     done = []
     with termination.held_off():
         for _ in range(3):
@@ -66,12 +71,12 @@ def test_what_is_under_way_is_finished_whatever_number_of_signals(termination):
         wait()
 
 
-def test_a_process_without_work_leaves_by_itself(termination):
+def test_a_process_without_work_leaves_by_itself(termination: Termination) -> None:
     with pytest.raises(Left):
         wait(after=terminate)
 
 
-def test_a_call_that_comes_in_time_is_carried_out(termination):
+def test_a_call_that_comes_in_time_is_carried_out(termination: Termination) -> None:
     termination.idle_s = 60
     terminate()
     with termination.held_off():
@@ -80,7 +85,7 @@ def test_a_call_that_comes_in_time_is_carried_out(termination):
 
 
 @pytest.fixture
-def trainable(termination):
+def trainable(termination: Termination) -> TorchTrainable:
     termination.idle_s = 60
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | {"net": f"{__name__}.Terminated", "net_config": {}, "trial": {"seed": 1}})
@@ -88,7 +93,7 @@ def trainable(termination):
     return made
 
 
-def test_the_step_under_way_asks_for_a_checkpoint_and_the_next_one_leaves(trainable):
+def test_the_step_under_way_asks_for_a_checkpoint_and_the_next_one_leaves(trainable: TorchTrainable) -> None:
     result = trainable.step()
     assert result["should_checkpoint"]
     assert "outcome" not in result
@@ -97,13 +102,13 @@ def test_the_step_under_way_asks_for_a_checkpoint_and_the_next_one_leaves(traina
         trainable.step()
 
 
-def test_a_process_asked_to_leave_takes_no_other_trial_up(trainable):
+def test_a_process_asked_to_leave_takes_no_other_trial_up(trainable: TorchTrainable) -> None:
     trainable.step()
     with pytest.raises(Left):
         trainable.reset_config(BASE)
 
 
-def test_unsaved_progress_is_worth_one_more_step_and_a_checkpoint(trainable):
+def test_unsaved_progress_is_worth_one_more_step_and_a_checkpoint(trainable: TorchTrainable) -> None:
     """The signal came between two calls: the driver did not know that it should save."""
     trainable.step()
     result = trainable.step()

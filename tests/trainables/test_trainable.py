@@ -1,9 +1,12 @@
 """The Trainable, without a cluster: whatever happens is a result."""
 
+from __future__ import annotations
+
 import errno
 import math
 import os
 import pickle
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -13,6 +16,7 @@ import torch
 from tests.trainables.samples import BASE, data_of, run_of
 from trainables import device, trial, tune
 from trainables.checkpoint_integrity import STATE, CorruptCheckpoint
+from trainables.data import Data
 from trainables.first_step_failed import FirstStepFailed
 from trainables.run_config import RunError
 from trainables.tune import TorchTrainable
@@ -21,20 +25,20 @@ SAMPLES = "tests.trainables.samples."
 TRIAL = {"trial": {"seed": 3}}
 
 
-def trainable(given=None, **words):
+def trainable(given: Data | None = None, **words: Any) -> TorchTrainable:
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | TRIAL | words, given)
     return made
 
 
-def clock_free(result):
+def clock_free(result: dict[str, float]) -> dict[str, float]:
     """A result without what depends on the machine."""
     return {
         key: value for key, value in result.items() if key not in ("epoch_s", "peak_memory_mb", "process")
     }
 
 
-def test_a_result_is_an_epoch():
+def test_a_result_is_an_epoch() -> None:
     made = trainable()
     assert made.step()["process"] == {"torch": torch.__version__, "gpu": ""}
     result = made.step()
@@ -60,7 +64,9 @@ def test_a_result_is_an_epoch():
         ({"train": SAMPLES + "wrong"}, "failed", "yields dict"),
     ],
 )
-def test_whatever_fails_is_an_outcome_with_its_reason_and_traceback(words, outcome, reason):
+def test_whatever_fails_is_an_outcome_with_its_reason_and_traceback(
+    words: Any, outcome: str, reason: str
+) -> None:
     made = trainable(**words)
     result = made.step()
     assert result["outcome"] == outcome
@@ -70,13 +76,13 @@ def test_whatever_fails_is_an_outcome_with_its_reason_and_traceback(words, outco
     assert math.isnan(result["val_loss"])
 
 
-def test_a_failure_has_a_value_for_every_metric_a_scheduler_may_look_for():
+def test_a_failure_has_a_value_for_every_metric_a_scheduler_may_look_for() -> None:
     """Ray ends the whole experiment over a result that lacks the metric."""
     result = trainable(net="no.such.Net", metrics={"auc": "math.tau"}).step()
     assert math.isnan(result["auc"])
 
 
-def test_divergence_is_an_outcome_with_its_epoch():
+def test_divergence_is_an_outcome_with_its_epoch() -> None:
     sgd = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 1e20}, "scheduler": None}
     made = trainable(**sgd)
     results = [made.step()]
@@ -86,7 +92,7 @@ def test_divergence_is_an_outcome_with_its_epoch():
     assert f"at epoch {results[-1]['epoch']}" in results[-1]["reason"]
 
 
-def test_a_trial_ended_by_its_patience_is_complete_and_keeps_its_last_epoch():
+def test_a_trial_ended_by_its_patience_is_complete_and_keeps_its_last_epoch() -> None:
     made = trainable(early_stopping_config={"enabled": True, "patience": 1, "min_delta": 100})
     assert "outcome" not in made.step()
     last = made.step()
@@ -94,25 +100,25 @@ def test_a_trial_ended_by_its_patience_is_complete_and_keeps_its_last_epoch():
     assert math.isfinite(last["val_loss"])
 
 
-def test_a_loop_of_the_users_that_ends_by_itself_is_complete():
+def test_a_loop_of_the_users_that_ends_by_itself_is_complete() -> None:
     made = trainable(train=SAMPLES + "short")
     assert "outcome" not in made.step()
     assert made.step()["outcome"] == "completed"
 
 
-def test_in_a_plain_program_the_last_epoch_is_done():
+def test_in_a_plain_program_the_last_epoch_is_done() -> None:
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | {"epochs": 2}, None)
     assert ["done" in made.step() for _ in range(2)] == [False, True]
 
 
-def test_under_the_service_nothing_is_ever_done():
+def test_under_the_service_nothing_is_ever_done() -> None:
     """There a trial's end is always a rule's decision."""
     made = trainable(epochs=1)
     assert not any("done" in made.step() for _ in range(3))
 
 
-def test_a_reused_actor_gives_the_curve_of_a_fresh_one(tmp_path):
+def test_a_reused_actor_gives_the_curve_of_a_fresh_one(tmp_path: Path) -> None:
     fresh = trainable()
     expected = [clock_free(fresh.step()) for _ in range(4)]
     reused = trainable(net_config={"nodes": 32, "dropout": 0.5})
@@ -122,7 +128,7 @@ def test_a_reused_actor_gives_the_curve_of_a_fresh_one(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
-def test_a_trial_restored_in_a_reused_actor_goes_on_to_the_last_bit(cut, tmp_path):
+def test_a_trial_restored_in_a_reused_actor_goes_on_to_the_last_bit(cut: int, tmp_path: Path) -> None:
     fresh = trainable()
     expected = [clock_free(fresh.step()) for _ in range(4)]
     first = trainable()
@@ -136,25 +142,25 @@ def test_a_trial_restored_in_a_reused_actor_goes_on_to_the_last_bit(cut, tmp_pat
     assert [clock_free(other.step()) for _ in range(cut, 4)] == expected[cut:]
 
 
-def test_a_failure_does_not_outlive_the_trial_that_had_it():
+def test_a_failure_does_not_outlive_the_trial_that_had_it() -> None:
     made = trainable(net="no.such.Net")
     assert made.step()["outcome"] == "failed"
     made.reset_config(BASE | TRIAL)
     assert "outcome" not in made.step()
 
 
-def test_the_seed_of_the_trial_wins_over_the_run_configs():
+def test_the_seed_of_the_trial_wins_over_the_run_configs() -> None:
     one, same, other = (trainable(trial={"seed": seed}, seeds=[7]).step()["val_loss"] for seed in (1, 1, 2))
     assert one == same != other
 
 
-def test_data_given_are_not_loaded_again():
+def test_data_given_are_not_loaded_again() -> None:
     data = data_of(run_of())
     with patch.object(trial, "load", side_effect=AssertionError("loaded")):
         assert "outcome" not in trainable(data).step()
 
 
-def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next():
+def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next() -> None:
     data = data_of(run_of())
     with patch.object(trial, "load", wraps=trial.load) as loads:
         made = trainable(data, data_config={"rows": 200})
@@ -164,7 +170,7 @@ def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next():
     assert loads.call_count == 1
 
 
-def test_nothing_of_the_users_runs_before_the_first_step():
+def test_nothing_of_the_users_runs_before_the_first_step() -> None:
     """A net that hangs while it is built must look like a trial that runs, or no time limit would see it."""
     with patch.object(trial, "start_custom_loop", wraps=trial.start_custom_loop) as begins:
         made = trainable()
@@ -174,7 +180,7 @@ def test_nothing_of_the_users_runs_before_the_first_step():
     assert begins.call_count == 1
 
 
-def test_modules_are_found_in_the_import_paths(tmp_path):
+def test_modules_are_found_in_the_import_paths(tmp_path: Path) -> None:
     (tmp_path / "net_beside_the_sweep.py").write_text("from torch.nn import Linear as Net\n")
     made = trainable(net="net_beside_the_sweep.Net", net_config={}, import_paths=[str(tmp_path)])
     assert "outcome" not in made.step()
@@ -189,13 +195,15 @@ def test_modules_are_found_in_the_import_paths(tmp_path):
         ({"enabled": True, "save_every_n_epochs": 3, "monitor": "epoch", "mode": "min"}, [1, 3, 4]),
     ],
 )
-def test_checkpoint_config_says_when_to_save(config, epochs):
+def test_checkpoint_config_says_when_to_save(
+    config: dict[str, Any] | dict[str, bool | int], epochs: list[Any] | list[int]
+) -> None:
     made = trainable(checkpoint_config=config)
     asked = [result["epoch"] for result in (made.step() for _ in range(4)) if result.get("should_checkpoint")]
     assert asked == epochs
 
 
-def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
+def test_a_long_trial_asks_for_a_checkpoint_by_the_clock() -> None:
     made = trainable()
     made.step()
     made.trial.saved_at -= trial.CHECKPOINT_S
@@ -211,8 +219,8 @@ def test_a_long_trial_asks_for_a_checkpoint_by_the_clock():
     ],
 )
 def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(
-    cuda_build, rocm_build, sentence, monkeypatch
-):
+    cuda_build: str | None, rocm_build: Any, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.version, "cuda", cuda_build)
     monkeypatch.setattr(torch.version, "hip", rocm_build)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -220,7 +228,7 @@ def test_a_gpu_that_torch_cannot_use_is_an_error_never_a_silent_cpu(
         device.device_for(0.25)
 
 
-def test_such_a_gpu_is_the_trials_outcome(monkeypatch):
+def test_such_a_gpu_is_the_trials_outcome(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
     monkeypatch.setattr(tune, "_gpu_share", lambda: 0.25)
     result = trainable().step()
@@ -228,19 +236,21 @@ def test_such_a_gpu_is_the_trials_outcome(monkeypatch):
     assert "the trial was given 0.25 GPU, but torch" in result["reason"]
 
 
-def test_a_device_in_the_run_config_is_noted_only():
+def test_a_device_in_the_run_config_is_noted_only() -> None:
     """`cuda:0` means "a GPU": which one, if any, is what ray allocated."""
     assert "outcome" not in trainable(device="cuda:0").step()
 
 
-def test_torchs_cpu_allocator_running_out_is_out_of_memory():
+def test_torchs_cpu_allocator_running_out_is_out_of_memory() -> None:
     assert trainable(net=SAMPLES + "Greedy", net_config={}).step()["outcome"] == "oom"
 
 
 @pytest.mark.parametrize(
     ("number", "goes_on"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.ENOENT, False)]
 )
-def test_a_disk_that_refuses_a_checkpoint_is_told_with_the_next_result_and_ends_nothing(number, goes_on):
+def test_a_disk_that_refuses_a_checkpoint_is_told_with_the_next_result_and_ends_nothing(
+    number: int, goes_on: bool
+) -> None:
     """A file that is missing is a bug of whoever saves, and no disk's word."""
     made = trainable()
     made._trial_info = None
@@ -257,7 +267,7 @@ def test_a_disk_that_refuses_a_checkpoint_is_told_with_the_next_result_and_ends_
     assert "unsaved" not in made.step()
 
 
-def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path):
+def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path: Path) -> None:
     """Whoever restores has older ones; an outcome would end the trial."""
     made = trainable()
     made.step()
@@ -297,7 +307,9 @@ def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path)
         ({"net": SAMPLES + "Hungry", "net_config": {}}, ("default: oom: MemoryError: out of everything",)),
     ],
 )
-def test_a_process_takes_a_step_of_the_default_before_its_first_trial(words, reasons):
+def test_a_process_takes_a_step_of_the_default_before_its_first_trial(
+    words: Any, reasons: tuple[Any, ...] | tuple[str, ...]
+) -> None:
     """What is wrong is said by an error that has crossed processes, not by a trial's result."""
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup(BASE | TRIAL, None, BASE | TRIAL | words)
@@ -309,7 +321,7 @@ def test_a_process_takes_a_step_of_the_default_before_its_first_trial(words, rea
     assert pickle.loads(pickle.dumps(caught.value)).reasons == reasons
 
 
-def test_the_step_before_the_first_trial_changes_nothing_of_it():
+def test_the_step_before_the_first_trial_changes_nothing_of_it() -> None:
     plain, looked = trainable(), TorchTrainable.__new__(TorchTrainable)
     looked.setup(BASE | TRIAL, None, BASE | TRIAL)
     assert [clock_free(plain.step()) for _ in range(2)] == [clock_free(looked.step()) for _ in range(2)]

@@ -1,7 +1,11 @@
 """The Trainable under a real Ray, in a program that knows nothing of the service."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -16,7 +20,7 @@ CLONE = str(Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture(scope="module")
-def one_core():
+def one_core() -> Iterator[None]:
     """A Ray of one core, so that two trials must share one actor."""
     ray.init(
         num_cpus=1,
@@ -34,10 +38,10 @@ def one_core():
 class PauseOften(tune.schedulers.FIFOScheduler):
     """Pauses every trial after every epoch: each goes on from a checkpoint, in whatever actor is free."""
 
-    def on_trial_result(self, tune_controller, trial, result):
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         return self.PAUSE
 
-    def choose_trial_to_run(self, tune_controller):
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
         waiting = [trial for trial in tune_controller.get_trials() if trial.status in ("PENDING", "PAUSED")]
         return min(waiting, key=lambda trial: trial.last_result.get("epoch", 0), default=None)
 
@@ -45,15 +49,17 @@ class PauseOften(tune.schedulers.FIFOScheduler):
 class Curves(tune.Callback):
     """Collects val_loss, and the process, of every epoch of every trial."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.curves, self.processes = {}, set()
 
-    def on_trial_result(self, iteration, trials, trial, result, **info):
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
         self.curves.setdefault(trial.config["optimizer_config"]["lr"], []).append(result["val_loss"])
         self.processes.add(result["pid"])
 
 
-def fit(folder, name, scheduler=None):
+def fit(folder: Path, name: str, scheduler: PauseOften | None = None) -> tuple[Any, Curves]:
     curves = Curves()
     results = tune.Tuner(
         TorchTrainable,
@@ -65,8 +71,8 @@ def fit(folder, name, scheduler=None):
 
 
 def test_two_trials_in_one_reused_actor_and_paused_after_every_epoch_have_the_same_curves(
-    one_core, tmp_path, monkeypatch
-):
+    one_core: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Straight through, or restored from a checkpoint at every epoch by turns: equal to the last bit."""
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     results, straight = fit(tmp_path, "straight")

@@ -1,5 +1,9 @@
 """Whatever a user's loop returns on its n-th epoch is an epoch, or an outcome with one line."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 from ray.tune.result import AUTO_RESULT_KEYS
 
@@ -8,7 +12,7 @@ from trainables.run_config import RESERVED_METRICS, RunError, read
 from trainables.trial import Trial
 
 
-def second_step(loss, capfd):
+def second_step(loss: str, capfd: pytest.CaptureFixture[str]) -> dict[str, float | str] | dict[str, float]:
     trial = Trial()
     words = {"train": "tests.trainables.samples.odd", "net_config": {"loss": loss}, "trial": {"seed": 1}}
     trial.begin(BASE | words, gpu_share=0)
@@ -19,7 +23,7 @@ def second_step(loss, capfd):
 
 
 @pytest.mark.parametrize("loss", ["number", "tensor", "array"])
-def test_a_number_in_any_wrapping_is_a_loss(loss, capfd):
+def test_a_number_in_any_wrapping_is_a_loss(loss: str, capfd: pytest.CaptureFixture[str]) -> None:
     result = second_step(loss, capfd)
     assert (type(result["val_loss"]), result["val_loss"]) == (float, 0.5)
     assert "outcome" not in result
@@ -43,34 +47,36 @@ def test_a_number_in_any_wrapping_is_a_loss(loss, capfd):
         ("pair", "failed", "whose val_loss is Tensor of shape (2,); it should be a number"),
     ],
 )
-def test_anything_else_is_an_outcome_with_one_line(loss, outcome, reason, capfd):
+def test_anything_else_is_an_outcome_with_one_line(
+    loss: str, outcome: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     result = second_step(loss, capfd)
     assert result["outcome"] == outcome
     assert result["reason"].endswith(reason)
     assert "\n" not in result["reason"]
 
 
-def first_result(**words):
+def first_result(**words: Any) -> dict[str, float | str] | dict[str, float]:
     trial = Trial()
     trial.begin(BASE | words | {"trial": {"seed": 1}}, gpu_share=0)
     return trial.step()
 
 
 @pytest.mark.parametrize("name", ["done", "error", "epoch", "val_loss", "flops", "a/b", ""])
-def test_a_metric_of_a_loop_that_would_be_taken_for_something_else_is_refused(name):
+def test_a_metric_of_a_loop_that_would_be_taken_for_something_else_is_refused(name: str) -> None:
     result = first_result(train="tests.trainables.samples.naming", net_config={"name": name})
     start = f"train: tests.trainables.samples.naming yields an Epoch with metrics[{name!r}]: {name!r} is "
     assert (result["outcome"], result["reason"][: len(start)]) == ("failed", start)
 
 
 @pytest.mark.parametrize("name", ["done", "lr", "a/b"])
-def test_so_is_one_of_the_run_config(name):
+def test_so_is_one_of_the_run_config(name: str) -> None:
     with pytest.raises(RunError) as caught:
         read(BASE | {"metrics": {name: "math.tau"}})
     assert str(caught.value).startswith(f"run.metrics.{name}: {name!r} is ")
 
 
-def test_every_name_of_a_result_is_reserved():
+def test_every_name_of_a_result_is_reserved() -> None:
     """Ours, an outcome's and Ray's; `accuracy` and `r2` a user may define anew."""
     names = set(first_result()) | set(first_result(net="no.such.Net")) | set(AUTO_RESULT_KEYS)
     assert names - {"accuracy", "r2"} <= RESERVED_METRICS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -53,5 +54,5 @@ def load(path: str, *, rows: int = 10) -> tuple:
     return path, rows
 
 
-def accuracy_at(prediction, target):
+def accuracy_at(prediction: Any, target: Any) -> Any:
     return 0.0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from tests.trainables.samples import run_of
-from trainables.data import load, subsample
+from trainables.data import Data, load, subsample
 from trainables.fused import Lane
 from trainables.fused.lane_stack import LaneEpoch
 from trainables.learner import Learner, Scores
@@ -41,12 +42,12 @@ SGD = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 0.02, "momentu
 
 
 @functools.cache
-def _data(run_json: str):
+def _data(run_json: str) -> Data:
     run = RunConfig.model_validate_json(run_json)
     return subsample(load(run), run)
 
 
-def data_for(run: RunConfig):
+def data_for(run: RunConfig) -> Data:
     """The data of a run; the same object for runs that differ in other things only."""
     words = run.model_dump(include={"data", "data_config", "data_fraction", "criterion", "criterion_config"})
     return _data(run_of(**words).model_dump_json())
@@ -60,7 +61,7 @@ def lane_of(run: RunConfig, seed: int = 0) -> Lane:
         return Lane(Learner(run, data, data.parts[0], CPU, seed), random)
 
 
-def lanes_of(runs) -> list[Lane]:
+def lanes_of(runs: list[RunConfig]) -> list[Lane]:
     return [lane_of(run, seed) for seed, run in enumerate(runs)]
 
 
@@ -94,7 +95,7 @@ def state_of(lane: Lane) -> dict:
     return {"learner": lane.learner.state_dict(), "random": lane.random.state_dict()}
 
 
-def difference(one, other, where: str = "") -> str:
+def difference(one: Any, other: Any, where: str = "") -> str:
     """Where two states differ in any bit; empty if nowhere. NaN equals NaN."""
     if isinstance(one, torch.Tensor):
         if one.shape != other.shape or one.dtype != other.dtype:
@@ -117,7 +118,7 @@ def difference(one, other, where: str = "") -> str:
 class TouchyLoss(nn.Module):
     """Raises where the outputs are large."""
 
-    def forward(self, outputs, targets):
+    def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if bool(outputs.abs().max() > 50):
             raise ValueError("outputs beyond 50")
         return ((outputs - targets) ** 2).mean()
@@ -126,7 +127,7 @@ class TouchyLoss(nn.Module):
 class TouchySGD(torch.optim.SGD):
     """Raises where the learning rate is above 1."""
 
-    def step(self, closure=None):
+    def step(self, closure: Any = None) -> None:
         if self.param_groups[0]["lr"] > 1:
             raise ArithmeticError("rate above 1")
         return super().step(closure)
@@ -135,13 +136,13 @@ class TouchySGD(torch.optim.SGD):
 class Residual(nn.Module):
     """No chain: its input skips a layer."""
 
-    def __init__(self, in_features, out_features, width=8):
+    def __init__(self, in_features: int, out_features: int, width: int = 8) -> None:
         super().__init__()
         self.first = nn.Linear(in_features, width)
         self.middle = nn.Linear(width, width)
         self.last = nn.Linear(width, out_features)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         x = torch.tanh(self.first(x))
         return self.last(x + torch.tanh(self.middle(x)))
 
@@ -149,7 +150,7 @@ class Residual(nn.Module):
 class Unused(Residual):
     """Has a layer that nothing goes through."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
         self.unused = nn.Linear(3, 3)
 
@@ -157,24 +158,24 @@ class Unused(Residual):
 class Convolutional(nn.Module):
     """Digits as images, normalised by groups of channels."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten())
         self.head = nn.Linear(4 * 36, out_features)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.head(self.layers(x.reshape(-1, 1, 8, 8)))
 
 
 class Chance(nn.Module):
     """Leaves its second layer out in half of the calls."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.first = nn.Linear(in_features, out_features)
         self.second = nn.Linear(out_features, out_features)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         x = self.first(x)
         return self.second(x) if torch.rand(()) < 0.5 else x
 
@@ -182,12 +183,12 @@ class Chance(nn.Module):
 class Counting(nn.Module):
     """Counts its calls."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.layer = nn.Linear(in_features, out_features)
         self.calls = 0
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         self.calls += 1
         return self.layer(x)
 
@@ -195,29 +196,29 @@ class Counting(nn.Module):
 class Tied(nn.Module):
     """Two layers of one weight."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(in_features, 4), nn.Linear(4, 4), nn.Linear(4, 4))
         self.layers[2].weight = self.layers[1].weight
         self.head = nn.Linear(4, out_features)
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return self.head(self.layers(x))
 
 
 class Hooked(nn.Sequential):
     """Has a hook that a trace would not see."""
 
-    def __init__(self, in_features, out_features):
+    def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(nn.Linear(in_features, 4), nn.Tanh(), nn.Linear(4, out_features))
         self[0].register_forward_hook(_doubled)
 
 
-def _doubled(module, inputs, output):
+def _doubled(module: Any, inputs: Any, output: Any) -> Any:
     return 2 * output
 
 
-def sequential(in_features, out_features):
+def sequential(in_features: int, out_features: int) -> Any:
     """Unequal widths, an activation with a setting, one without a kernel here, a layer without bias."""
     return nn.Sequential(
         nn.Dropout(0.1),

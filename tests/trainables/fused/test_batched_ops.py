@@ -1,5 +1,7 @@
 """A batched operation is used where it has the bits of single ones, and nowhere else."""
 
+from __future__ import annotations
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -25,7 +27,9 @@ size = st.sampled_from([1, 2, 3, 7, 10, 16, 29, 64])
 
 @settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(sorted(SHAPES)), lanes=st.integers(1, 4), m=size, n=size, k=size)
-def test_a_batched_operation_has_the_bits_of_single_ones(name, lanes, m, n, k):
+def test_a_batched_operation_has_the_bits_of_single_ones(
+    name: str, lanes: int, m: int, n: int, k: int
+) -> None:
     like = torch.empty(0)
     *operands, out = (aligned_empty(lanes, shape, like).normal_() for shape in SHAPES[name](m, n, k))
     BatchedOp(name)("any", *operands, out=out)
@@ -33,8 +37,8 @@ def test_a_batched_operation_has_the_bits_of_single_ones(name, lanes, m, n, k):
         assert torch.equal(out[lane], SINGLE[name](*(operand[lane].clone() for operand in operands)))
 
 
-def test_an_operation_that_rounds_otherwise_is_done_lane_by_lane(monkeypatch):
-    def one_bit_off(a, b, *, out):
+def test_an_operation_that_rounds_otherwise_is_done_lane_by_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one_bit_off(a: torch.Tensor, b: torch.Tensor, *, out: torch.Tensor) -> torch.Tensor:
         torch.bmm(a, b, out=out)
         last = out[-1, -1, -1]
         last.copy_(torch.nextafter(last, torch.tensor(torch.inf)))
@@ -48,7 +52,7 @@ def test_an_operation_that_rounds_otherwise_is_done_lane_by_lane(monkeypatch):
 
 
 @pytest.mark.parametrize("length", [1, 7, 15, 16, 17, 63, 64, 100])
-def test_row_operations_have_the_bits_of_torch_on_each_row(length):
+def test_row_operations_have_the_bits_of_torch_on_each_row(length: int) -> None:
     x, y = (aligned_empty(3, (length,), torch.empty(0)).normal_() for _ in range(2))
     weights = [0.1, 0.5, 0.999]
     added = [row.add(other, alpha=weight) for row, other, weight in zip(x, y, weights, strict=True)]
@@ -60,6 +64,6 @@ def test_row_operations_have_the_bits_of_torch_on_each_row(length):
     assert torch.equal(x, torch.stack(drawn))
 
 
-def test_every_lane_begins_at_an_aligned_address():
+def test_every_lane_begins_at_an_aligned_address() -> None:
     lanes = aligned_empty(4, (3, 5), torch.empty(0))
     assert all(lane.is_contiguous() and lane.data_ptr() % ALIGNMENT == 0 for lane in lanes)

@@ -1,5 +1,9 @@
 """On the CPU, a lane has at every step the bits of the trial trained alone, whatever its company."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -19,9 +23,11 @@ from tests.trainables.fused.lanes import (
 )
 from tests.trainables.samples import run_of
 from trainables.fused import FusedGroup
+from trainables.learner import Scores
+from trainables.run_config import RunConfig
 
 
-def compare(runs, *, epochs=2):
+def compare(runs: list[RunConfig], *, epochs: int = 2) -> None:
     """Train the runs fused and alone, and compare losses and states after every step."""
     fused, alone = lanes_of(runs), lanes_of(runs)
     group = FusedGroup(fused)
@@ -40,11 +46,13 @@ def compare(runs, *, epochs=2):
         assert not difference(list(map(state_of, fused)), list(map(state_of, alone)))
 
 
-def vars_of(scores):
+def vars_of(scores: Scores) -> list[dict[str, float] | float]:
     return [scores.train_loss, scores.val_loss, scores.metrics, scores.lr, scores.grad_norm]
 
 
-def mixed(task, optimizer, **words):
+def mixed(
+    task: str, optimizer: dict[str, Any] | dict[str, dict[str, float] | str], **words: Any
+) -> list[RunConfig]:
     """Four unlike trials: depth, activation, dropout, norm, clipping and learning rate differ."""
     nets = [
         {"layers": 1, "activation": "relu"},
@@ -64,13 +72,17 @@ def mixed(task, optimizer, **words):
     ]
 
 
-def with_rate(optimizer, lr):
+def with_rate(
+    optimizer: dict[str, Any] | dict[str, dict[str, float] | str], lr: float
+) -> dict[str, Any] | dict[str, dict[str, float] | str]:
     return optimizer | {"optimizer_config": optimizer["optimizer_config"] | {"lr": lr}}
 
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("optimizer", [SPLUS, ADAMW, SGD], ids=["SPlus", "AdamW", "SGD"])
-def test_every_step_of_unlike_trials_has_the_bits_of_each_alone(task, optimizer):
+def test_every_step_of_unlike_trials_has_the_bits_of_each_alone(
+    task: str, optimizer: dict[str, Any] | dict[str, dict[str, float] | str]
+) -> None:
     compare(mixed(task, optimizer, batch_size=64), epochs=1)
 
 
@@ -89,7 +101,9 @@ def test_every_step_of_unlike_trials_has_the_bits_of_each_alone(task, optimizer)
         ("pytorch_optimizer.Lion", {"lr": 0.001}),
     ],
 )
-def test_every_optimizer_has_the_bits_of_each_trial_alone(optimizer, config):
+def test_every_optimizer_has_the_bits_of_each_trial_alone(
+    optimizer: str, config: dict[str, bool | float] | dict[str, float]
+) -> None:
     compare(mixed("numbers", {"optimizer": optimizer, "optimizer_config": config} | NO_SCHEDULE), epochs=1)
 
 
@@ -104,21 +118,21 @@ def test_every_optimizer_has_the_bits_of_each_trial_alone(optimizer, config):
         {"batch_size": 89},  # a last batch of a single row is left out
     ],
 )
-def test_schedules_criteria_and_batches_have_the_bits_of_each_alone(words):
+def test_schedules_criteria_and_batches_have_the_bits_of_each_alone(words: Any) -> None:
     compare(mixed("numbers", ADAMW, **words))
 
 
-def test_class_weights_have_the_bits_of_each_trial_alone():
+def test_class_weights_have_the_bits_of_each_trial_alone() -> None:
     weights = {"criterion_config": {"label_smoothing": 0.1}}
     compare(mixed("classes", ADAMW, **weights, batch_size=128), epochs=1)
 
 
-def test_a_sequence_of_layers_has_the_bits_of_each_trial_alone():
+def test_a_sequence_of_layers_has_the_bits_of_each_trial_alone() -> None:
     net = {"net": "tests.trainables.fused.lanes.sequential", "net_config": {}}
     compare([run_of(**TASKS["numbers"], **SPLUS, **net), run_of(**TASKS["numbers"], **SPLUS, **net)])
 
 
-def test_betas_differ_from_lane_to_lane():
+def test_betas_differ_from_lane_to_lane() -> None:
     settings_of_lanes = [{"betas": (0.9, 0.999), "ema_rate": 0.9}, {"betas": (0.5, 0.9), "ema_rate": 0.5}]
     compare(
         [
@@ -147,7 +161,9 @@ trial = st.fixed_dictionaries(
     nodes=st.sampled_from([1, 5, 16, 64]),
     batch_size=st.integers(8, 90),
 )
-def test_any_company_leaves_the_bits_of_a_trial_alone(trials, optimizer, nodes, batch_size):
+def test_any_company_leaves_the_bits_of_a_trial_alone(
+    trials: Any, optimizer: dict[str, Any] | dict[str, dict[str, float] | str], nodes: int, batch_size: int
+) -> None:
     compare(
         [
             run_of(
@@ -162,7 +178,7 @@ def test_any_company_leaves_the_bits_of_a_trial_alone(trials, optimizer, nodes, 
     )
 
 
-def test_the_comparison_sees_one_wrong_bit():
+def test_the_comparison_sees_one_wrong_bit() -> None:
     """What the tests above rest on."""
     one, other = lanes_of([run_of(**TASKS["numbers"])] * 2), lanes_of([run_of(**TASKS["numbers"])] * 2)
     assert not difference(list(map(state_of, one)), list(map(state_of, other)))

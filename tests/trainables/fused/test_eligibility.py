@@ -1,15 +1,20 @@
 """Which learners can be fused with which; of one that cannot, one line that says why."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 
 from tests.trainables.fused.lanes import ADAMW, SPLUS, TASKS, difference, lane_of, state_of
 from tests.trainables.samples import run_of
 from trainables.fused import fusion_key, fusion_obstacle
+from trainables.learner import Learner
 
 HERE = "tests.trainables.fused.lanes"
 
 
-def learner_of(task="numbers", **words):
+def learner_of(task: str = "numbers", **words: Any) -> Learner:
     return lane_of(run_of(**TASKS[task] | words)).learner
 
 
@@ -45,7 +50,7 @@ def learner_of(task="numbers", **words):
         ({"net": "tests.trainables.samples.Template", "net_config": {"nodes": 4}}, "squeeze is not a layer"),
     ],
 )
-def test_the_chain_engine_says_in_one_line_what_it_cannot_do(words, reason):
+def test_the_chain_engine_says_in_one_line_what_it_cannot_do(words: Any, reason: str) -> None:
     assert fusion_obstacle(learner_of(**words)) == reason
 
 
@@ -60,11 +65,13 @@ def test_the_chain_engine_says_in_one_line_what_it_cannot_do(words, reason):
         ({"net": f"{HERE}.Unused", "net_config": {}}, "no gradient reaches unused.weight"),
     ],
 )
-def test_the_vmap_engine_says_in_one_line_what_it_cannot_do(words, reason):
+def test_the_vmap_engine_says_in_one_line_what_it_cannot_do(
+    words: dict[str, dict[str, Any] | str] | dict[str, dict[str, str]], reason: str
+) -> None:
     assert fusion_obstacle(learner_of(**words), exact=False) == reason
 
 
-def test_a_chain_may_have_a_layer_that_nothing_goes_through():
+def test_a_chain_may_have_a_layer_that_nothing_goes_through() -> None:
     assert fusion_obstacle(learner_of(net="tests.trainables.samples.Headless", net_config={})) == ""
 
 
@@ -78,7 +85,7 @@ def test_a_chain_may_have_a_layer_that_nothing_goes_through():
         {"grad_clip": 1.0},
     ],
 )
-def test_what_may_differ_within_a_group(words):
+def test_what_may_differ_within_a_group(words: Any) -> None:
     assert fusion_key(learner_of(**words)) == fusion_key(learner_of())
 
 
@@ -92,12 +99,12 @@ def test_what_may_differ_within_a_group(words):
         {"net_config": {"nodes": 9}},
     ],
 )
-def test_what_must_be_equal_within_a_group(words):
+def test_what_must_be_equal_within_a_group(words: Any) -> None:
     assert fusion_key(learner_of(**words)) != fusion_key(learner_of())
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_asking_for_the_key_changes_nothing_about_a_learner(exact):
+def test_asking_for_the_key_changes_nothing_about_a_learner(exact: bool) -> None:
     asked, untouched = (
         lane_of(run_of(**TASKS["numbers"] | SPLUS, net=f"{HERE}.Residual", net_config={})) for _ in range(2)
     )

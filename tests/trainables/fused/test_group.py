@@ -1,9 +1,14 @@
 """Lanes join, train and leave; what happens to one of them touches no other."""
 
+from __future__ import annotations
+
 import math
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from tests.trainables.fused.lanes import (
     ADAMW,
@@ -25,11 +30,12 @@ from trainables.fused import FusedGroup, Lane, NotFusible
 from trainables.fused.chain_engine import ChainEngine
 from trainables.learner import Learner
 from trainables.rng_state import RngState
+from trainables.run_config import RunConfig
 
 DEPTHS = (2, 1, 3, 2)
 
 
-def runs_of(optimizer, **words):
+def runs_of(optimizer: dict[str, Any] | dict[str, dict[str, float] | str], **words: Any) -> list[RunConfig]:
     """Four trials of unlike depth, with dropout."""
     return [
         run_of(
@@ -43,7 +49,9 @@ def runs_of(optimizer, **words):
 
 
 @pytest.mark.parametrize("optimizer", [SPLUS, ADAMW, SGD], ids=["SPlus", "AdamW", "SGD"])
-def test_who_joins_or_leaves_between_epochs_changes_no_bit(optimizer):
+def test_who_joins_or_leaves_between_epochs_changes_no_bit(
+    optimizer: dict[str, Any] | dict[str, dict[str, float] | str],
+) -> None:
     """The second lane leaves after one epoch, trains one alone and comes back; the fourth joins late."""
     fused, alone = (lanes_of(runs_of(optimizer)) for _ in range(2))
     group = FusedGroup(fused[:3])
@@ -60,7 +68,7 @@ def test_who_joins_or_leaves_between_epochs_changes_no_bit(optimizer):
     assert not difference(list(map(state_of, fused)), list(map(state_of, alone)))
 
 
-def test_a_lane_that_leaves_shares_no_memory_with_the_group():
+def test_a_lane_that_leaves_shares_no_memory_with_the_group() -> None:
     lanes = lanes_of(runs_of(SPLUS))
     group = FusedGroup(lanes)
     group.train_epoch()
@@ -73,7 +81,9 @@ def test_a_lane_that_leaves_shares_no_memory_with_the_group():
 
 
 @pytest.mark.parametrize("optimizer", [SPLUS, ADAMW], ids=["SPlus", "AdamW"])
-def test_a_checkpoint_of_a_lane_is_that_of_the_trial_alone(optimizer, tmp_path):
+def test_a_checkpoint_of_a_lane_is_that_of_the_trial_alone(
+    optimizer: dict[str, dict[str, float] | str], tmp_path: Path
+) -> None:
     fused, alone = (lanes_of(runs_of(optimizer)) for _ in range(2))
     FusedGroup(fused).train_epoch()
     for lane in alone:
@@ -86,7 +96,7 @@ def test_a_checkpoint_of_a_lane_is_that_of_the_trial_alone(optimizer, tmp_path):
     assert not difference(checkpoint.load(tmp_path / "fused"), checkpoint.load(tmp_path / "alone"))
 
 
-def test_a_state_loaded_into_a_member_is_what_it_goes_on_from():
+def test_a_state_loaded_into_a_member_is_what_it_goes_on_from() -> None:
     """PBT copies one learner's state into another, which may be a member of a group."""
     fused, alone = (lanes_of(runs_of(SPLUS)) for _ in range(2))
     group = FusedGroup(fused)
@@ -101,7 +111,7 @@ def test_a_state_loaded_into_a_member_is_what_it_goes_on_from():
     assert not difference(list(map(state_of, fused)), list(map(state_of, alone)))
 
 
-def _copied(value):
+def _copied(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.clone()
     if isinstance(value, dict):
@@ -110,7 +120,9 @@ def _copied(value):
 
 
 @pytest.mark.parametrize("optimizer", [SPLUS, ADAMW, SGD], ids=["SPlus", "AdamW", "SGD"])
-def test_a_lane_that_diverges_touches_no_other(optimizer):
+def test_a_lane_that_diverges_touches_no_other(
+    optimizer: dict[str, Any] | dict[str, dict[str, float] | str],
+) -> None:
     """SPlus cannot decompose what has overflown; AdamW and SGD go on with NaN."""
     runs = runs_of(optimizer)
     runs[1] = run_of(
@@ -138,7 +150,9 @@ def test_a_lane_that_diverges_touches_no_other(optimizer):
     ],
     ids=["criterion", "optimizer", "metric"],
 )
-def test_an_error_is_that_of_the_lane_that_raises_it(words, message):
+def test_an_error_is_that_of_the_lane_that_raises_it(
+    words: dict[str, dict[str, str]] | dict[str, str], message: str
+) -> None:
     """The others have the bits of the trials alone, also where a whole step had to be taken again."""
     plain = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 0.01}} | NO_SCHEDULE | words
     runs = runs_of(plain)
@@ -153,17 +167,17 @@ def test_an_error_is_that_of_the_lane_that_raises_it(words, message):
     assert not difference([state_of(fused[n]) for n in others], [state_of(alone[n]) for n in others])
 
 
-def touchy_metric(prediction, target):
+def touchy_metric(prediction: NDArray[Any], target: NDArray[Any]) -> float:
     if not abs(prediction).max() < 50:
         raise ValueError("prediction beyond 50")
     return 0.0
 
 
-def test_a_step_that_fails_only_together_is_taken_lane_by_lane(monkeypatch):
+def test_a_step_that_fails_only_together_is_taken_lane_by_lane(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where memory does for one lane and not for all of them at once."""
     whole, calls = ChainEngine.losses, []
 
-    def failing(engine, x, y):
+    def failing(engine: ChainEngine, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         calls.append(1)
         if len(calls) in (2, 3):
             engine._stem.forward(x)
@@ -180,7 +194,7 @@ def test_a_step_that_fails_only_together_is_taken_lane_by_lane(monkeypatch):
     assert len(calls) == 6
 
 
-def test_a_group_of_one_trains_its_lane_alone():
+def test_a_group_of_one_trains_its_lane_alone() -> None:
     fused, alone = (lanes_of(runs_of(SPLUS)[:2]) for _ in range(2))
     group = FusedGroup(fused)
     scores = [group.train_epoch()]
@@ -190,16 +204,16 @@ def test_a_group_of_one_trains_its_lane_alone():
     assert not difference(state_of(fused[1]), state_of(alone[1]))
 
 
-def test_an_empty_group_trains_nothing():
+def test_an_empty_group_trains_nothing() -> None:
     assert FusedGroup().train_epoch() == []
 
 
-def test_a_lane_of_another_key_cannot_join():
+def test_a_lane_of_another_key_cannot_join() -> None:
     with pytest.raises(ValueError, match=r"a lane of FusionKey.* cannot join a group of FusionKey"):
         FusedGroup([lane_of(run_of(**TASKS["numbers"])), lane_of(run_of(**TASKS["classes"]))])
 
 
-def test_two_lanes_cannot_draw_from_the_same_generators():
+def test_two_lanes_cannot_draw_from_the_same_generators() -> None:
     """As the folds of one trial do."""
     run = run_of(**TASKS["numbers"])
     data = data_for(run)
@@ -209,12 +223,12 @@ def test_two_lanes_cannot_draw_from_the_same_generators():
         FusedGroup(folds)
 
 
-def test_a_learner_that_must_be_trained_alone_cannot_join():
+def test_a_learner_that_must_be_trained_alone_cannot_join() -> None:
     with pytest.raises(NotFusible, match="BatchNorm1d keeps running statistics"):
         FusedGroup([lane_of(run_of(**TASKS["numbers"], net_config={"norm": "batch"}))])
 
 
-def test_chunks_of_shuffled_rows_change_no_bit(monkeypatch):
+def test_chunks_of_shuffled_rows_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large data are shuffled a few batches at a time."""
     monkeypatch.setattr("trainables.fused.lane_stack.CHUNK_BYTES", 1)
     fused, alone = (lanes_of(runs_of(ADAMW, batch_size=3)) for _ in range(2))

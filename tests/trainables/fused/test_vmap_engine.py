@@ -1,5 +1,9 @@
 """Nets of any kind, by vmap: each lane within float32's rounding of the trial alone."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
 import torch
 
@@ -21,7 +25,12 @@ HERE = "tests.trainables.fused.lanes"
     ],
 )
 @pytest.mark.parametrize("optimizer", [SGD, ADAMW], ids=["SGD", "AdamW"])
-def test_every_parameter_stays_within_1e_4_of_the_trial_alone(task, net, config, optimizer):
+def test_every_parameter_stays_within_1e_4_of_the_trial_alone(
+    task: str,
+    net: str,
+    config: dict[str, Any] | dict[str, int],
+    optimizer: dict[str, Any] | dict[str, dict[str, float] | str],
+) -> None:
     runs = [
         run_of(
             **TASKS[task]
@@ -44,6 +53,6 @@ def test_every_parameter_stays_within_1e_4_of_the_trial_alone(task, net, config,
         assert score.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
 
 
-def test_a_net_that_is_a_chain_has_the_chain_engine_also_where_exactness_is_not_asked_for():
+def test_a_net_that_is_a_chain_has_the_chain_engine_also_where_exactness_is_not_asked_for() -> None:
     group = FusedGroup(lanes_of([run_of(**TASKS["numbers"])]), exact=False)
     assert group.key.engine == "chain"
