@@ -97,7 +97,7 @@ def test_a_word_that_resembles_nothing_is_told_the_commands(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert launch.main(["zzz"]) == 2
-    assert f"commands: {', '.join(sorted(launch.cli.commands))}" in capsys.readouterr().err
+    assert f"commands: {', '.join(sorted(launch.cli.commands))}" in capsys.readouterr().err  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("word", ["-h", "--help"])
@@ -108,7 +108,7 @@ def test_the_help_lists_every_command_once_and_cuts_no_line(
     shown = capsys.readouterr().out
     assert "..." not in shown.partition("Before:")[2]
     listed = [line.split()[0] for line in shown.splitlines() if line[:2] == "  " and line[2:3].isalpha()]
-    assert sorted(name for name in listed if name in launch.cli.commands) == sorted(launch.cli.commands)
+    assert sorted(name for name in listed if name in launch.cli.commands) == sorted(launch.cli.commands)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -214,7 +214,7 @@ def test_what_no_machine_has_is_refused_with_the_numbers(
     ],
 )
 def test_an_extension_says_what_it_comes_to_or_why_not(
-    words: list[Any] | list[str], code: int, line: str, sweep: Path, capsys: pytest.CaptureFixture[str]
+    words: Any, code: int, line: str, sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = StudyFolder.create(Path("runs"), "tiny", read_sweep(sweep).sweep, SWEEP)
     before = folder.meta_file.read_text()

@@ -141,7 +141,7 @@ def test_stopped_in_its_second_search_it_goes_on_there_and_ends_with_a_proven_wi
     assert "launch.py resume runs/tiny\n" in out
     status = read_status(STUDY)
     assert [one["state"] for one in status["stages"]] == ["done", "done", "interrupted", "waiting"]
-    assert (status["state"], status["stage"], status["best"]["stage"]) == ("interrupted", "refine", "refine")
+    assert (status["state"], status["stage"], status["best"]["stage"]) == ("interrupted", "refine", "refine")  # type: ignore[index]
 
     done = command("resume", "tiny")
     assert (done.returncode, done.stderr) == (0, "")
@@ -152,7 +152,7 @@ def test_stopped_in_its_second_search_it_goes_on_there_and_ends_with_a_proven_wi
     assert raced.counts() == {"completed": 4}
     status = read_status(STUDY)
     assert (status["state"], status["trials"]["completed"]) == ("done", 3 + 3 + 4)
-    assert (status["best"]["status"], status["best"]["seeds"]) == ("validated", 2)
+    assert (status["best"]["status"], status["best"]["seeds"]) == ("validated", 2)  # type: ignore[index]
     best = (STUDY / "best.yaml").read_text()
     assert best.startswith("# study tiny, stage validate: ")
     _is_nested_in_mlflow()

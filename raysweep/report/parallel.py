@@ -27,7 +27,7 @@ def parallel(subject: Subject, names: Sequence[str]) -> Any:
     A parameter that not all trials have is left out; of thousands of trials the better half and a seeded
     choice of the rest are drawn.
     """
-    points = _thin([(trial, value, subject.sign) for trial, value in worth_points(subject)])
+    points = _thin(worth_points(subject), subject.sign)
     shown = [name for name in names if all(name in trial.config for trial, _ in points)]
     values = [value for _, value in points]
     short = short_keys(shown)
@@ -54,11 +54,13 @@ def parallel(subject: Subject, names: Sequence[str]) -> Any:
     return plot
 
 
-def _thin(points: Sequence[tuple[TrialRecord, float, int]]) -> list[tuple[TrialRecord, float]]:
-    best = sorted(points, key=lambda point: point[2] * point[1])
-    if len(best) > MOST:
-        best = best[: MOST // 2] + random.Random(0).sample(best[MOST // 2 :], MOST - MOST // 2)
-    return [(trial, value) for trial, value, _ in best]
+def _thin(points: list[tuple[TrialRecord, float]], sign: int) -> list[tuple[TrialRecord, float]]:
+    """At most so many points, in order of their trials: the best, and a seeded choice of the rest."""
+    if len(points) <= MOST:
+        return points
+    best = sorted(points, key=lambda point: sign * point[1])
+    chosen = best[: MOST // 2] + random.Random(0).sample(best[MOST // 2 :], MOST - MOST // 2)
+    return sorted(chosen, key=lambda point: point[0].number)
 
 
 def _axis(label: str, values: Sequence[Any], domain: Domain | None) -> Axis:

@@ -17,7 +17,7 @@ WAITS_S = 100.0  # for processes that may never come
 class OnFakeGpu(TorchTrainable):
     """Takes its place on a GPU from Ray, and the CPU for its device: torch would find no GPU."""
 
-    def setup(self, config: dict[str, Any], data: Any = None) -> None:
+    def setup(self, config: dict[str, Any], data: Any = None) -> None:  # type: ignore[override]
         super().setup(config, data)
         self._due = (config, 0.0)
 

@@ -77,7 +77,7 @@ def fail_to_start(monkeypatch: pytest.MonkeyPatch, temp: Path, logged: str) -> s
         raise Exception("The current node timed out during startup. This could happen because ...")
 
     monkeypatch.setenv("RAY_TMPDIR", str(temp))
-    monkeypatch.setattr(embedded.ray, "init", init)
+    monkeypatch.setattr(embedded.ray, "init", init)  # type: ignore[attr-defined]
     with pytest.raises(ClusterError) as caught:
         embedded.embedded_ray().__enter__()
     assert len(tries) == 2

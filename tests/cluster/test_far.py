@@ -372,7 +372,7 @@ def test_two_users_at_once_never_meet(hosts: Any, sweep: Any, tmp_path: Path) ->
         hosts.start("laptop", f"{LAUNCH} {file} --cluster {CLUSTER}", tmp_path / f"user{n}") for n in (1, 2)
     ]
     assert [each.wait(200) for each in both] == [0, 0]
-    names = [re.search(r"far-\S+?(?=:)", (tmp_path / f"user{n}").read_text())[0] for n in (1, 2)]
+    names = [re.search(r"far-\S+?(?=:)", (tmp_path / f"user{n}").read_text())[0] for n in (1, 2)]  # type: ignore[index]
     assert names[0] != names[1]
     assert all(
         len({event.trial for event in events_of(hosts, name) if isinstance(event, TrialStarted)}) == 3

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,14 +26,14 @@ CUT, AWAY, ENDS = "cut", "away", "ends"
 def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[list[str], str, Job]]:
     """Follows a job over such connections; what was said, what was shown, how it ended."""
 
-    def run(connections: list[str]) -> tuple[list[str], str, Job]:
+    def run(connections: list[str]) -> tuple[Any, ...]:
         left, said, shown = iter(connections), list[str](), list[str]()
 
         class Scripted:
             def __init__(self, fate: str) -> None:
                 self.fate = fate
 
-            def follow(self, job: str, write: Callable[[str], None], seen: int) -> tuple[Job, int]:
+            def follow(self, job: str, write: Callable[[str], None], seen: int) -> tuple[Any, ...]:
                 write("abcd"[seen : seen + 2])
                 if self.fate == CUT:
                     raise Interruption("cut", seen + 2)
@@ -49,8 +50,8 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[list[
         return said, "".join(shown), ended
 
     clock = itertools.count(0.0, 100.0)
-    monkeypatch.setattr(module.time, "sleep", lambda _: None)
-    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(module.time, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))  # type: ignore[attr-defined]
     return run
 
 
@@ -98,7 +99,7 @@ def test_a_connection_that_breaks_while_something_is_asked_is_one_line(
             return refuse
 
     jobs = object.__new__(Jobs)
-    jobs._client = Broken()
+    jobs._client = Broken()  # type: ignore[assignment]
     with pytest.raises(ClusterError) as raised:
         ask(jobs)
     assert str(raised.value) == (

@@ -145,14 +145,14 @@ def test_what_cannot_be_known_of_nodes_to_come_is_asked_of_the_user(
 )
 def test_the_slots_of_a_moment_follow_the_nodes_that_are_up_and_the_limits_of_the_file(
     file: str | None,
-    up: list[tuple[int, int]],
+    up: list[Any],
     in_a_pod: bool,
     limit: int | None,
     slots: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nodes = [{"Alive": True, "Resources": {"CPU": float(cpus), "GPU": float(gpus)}} for cpus, gpus in up]
-    monkeypatch.setattr(attach.ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(attach.ray, "nodes", lambda: nodes)  # type: ignore[attr-defined]
     monkeypatch.setattr(attach, "BOOTSTRAP", ROOT / (file or "none.yaml"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1") if in_a_pod else monkeypatch.delenv(
         "KUBERNETES_SERVICE_HOST", raising=False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
     file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")
     sweep = read_sweep(file).sweep
     assert free_memory_mb() > 0
-    flats = ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10_000_000})
+    flats: Any = ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10000000})
     configs = [trial_config(sweep, flat, "preflight") for flat in flats]
     data = load(sweep.run, sweep.import_paths)
     found = rehearse_on_workers(configs, data, cpu=1.0, gpu=0.0, at_once=2, limit_s=120.0)

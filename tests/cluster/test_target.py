@@ -52,7 +52,12 @@ def test_options_then_ray_address_then_the_running_cluster_then_here(
 
 def test_without_a_cluster_file_nobody_is_asked_for_a_head(tmp_path: Path) -> None:
     target = choose(
-        local=False, address=None, cluster=None, environ={}, folder=tmp_path, head_of=lambda _: 1 / 0
+        local=False,
+        address=None,
+        cluster=None,
+        environ={},
+        folder=tmp_path,
+        head_of=lambda _: 1 / 0,  # type: ignore[arg-type, return-value]
     )
     assert target.kind == "here"
 

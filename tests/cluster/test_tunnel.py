@@ -45,7 +45,7 @@ def test_an_error_in_the_block_is_told_though_ssh_has_ended_meanwhile(
         started.append(popen(*args, **words))  # type: ignore[call-overload]
         return started[-1]
 
-    monkeypatch.setattr(module.subprocess, "Popen", keep)
+    monkeypatch.setattr(module.subprocess, "Popen", keep)  # type: ignore[attr-defined]
 
     def follow() -> None:
         with tunnel(Path("c.yaml"), 8265):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ WITHOUT = "1 of 3 nodes are up{}; begins with these, and uses others when they c
     ],
 )
 def test_a_sweep_waits_for_promised_nodes_only_while_one_may_come(
-    reports: list[AutoscalerReport | None], seconds: int, said: list[str], monkeypatch: pytest.MonkeyPatch
+    reports: list[Any], seconds: int, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
     clock = itertools.count(0.0, 10.0)
@@ -35,9 +36,9 @@ def test_a_sweep_waits_for_promised_nodes_only_while_one_may_come(
         now[0] = next(clock)
         return now[0]
 
-    monkeypatch.setattr(attach.time, "monotonic", tick)
-    monkeypatch.setattr(attach.time, "sleep", lambda _: None)
-    monkeypatch.setattr(attach.ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])
+    monkeypatch.setattr(attach.time, "monotonic", tick)  # type: ignore[attr-defined]
+    monkeypatch.setattr(attach.time, "sleep", lambda _: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(attach.ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])  # type: ignore[attr-defined]
     monkeypatch.setattr(attach, "autoscaler_report", lambda: next(waiting))
     attach._wait_for(3, told.append)
     assert told == said
@@ -45,5 +46,5 @@ def test_a_sweep_waits_for_promised_nodes_only_while_one_may_come(
 
 
 def test_nodes_that_are_up_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attach.ray, "nodes", lambda: [{"Alive": True}] * 3)
+    monkeypatch.setattr(attach.ray, "nodes", lambda: [{"Alive": True}] * 3)  # type: ignore[attr-defined]
     attach._wait_for(3, lambda _: pytest.fail("nothing is to be said"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from raysweep.config import LoadedSweep, SweepError, read_sweep
 RUN = {"data": "trainables.data.load_digits", "scheduler": None, "criterion": "torch.nn.CrossEntropyLoss"}
 
 
-def read(tmp_path: Path, run: dict[str, object] | None = None, **words: object) -> LoadedSweep:
+def read(tmp_path: Path, run: dict[str, Any] | None = None, **words: object) -> LoadedSweep:
     file = tmp_path / "a.yaml"
     file.write_text(yaml.safe_dump({"trials": 1, "run": RUN | (run or {}), **words}))
     return read_sweep(file)
@@ -28,7 +29,7 @@ def read(tmp_path: Path, run: dict[str, object] | None = None, **words: object) 
     ],
 )
 def test_the_name_alone_suffices(
-    metric: str, direction: str, computed: dict[str, str], tmp_path: Path
+    metric: str, direction: str, computed: dict[str, Any], tmp_path: Path
 ) -> None:
     sweep = read(tmp_path, metric=metric).sweep
     assert (sweep.metric, sweep.direction, sweep.run.metrics) == (metric, direction, computed)

@@ -19,13 +19,11 @@ def reported(trial: str, epoch: int, loss: float) -> EpochReported:
     )
 
 
-def trained(
-    trial: str, losses: list[Any] | list[float], lr: float = 0.1
-) -> list[TrialCreated | TrialStarted] | list[Any]:
+def trained(trial: str, losses: Any, lr: float = 0.1) -> Any:
     """The events of a trial that runs and has reported `losses`."""
     reports = [reported(trial, epoch, loss) for epoch, loss in enumerate(losses, start=1)]
     return [asked(trial, lr), TrialStarted(t=0.0, trial=trial, attempt=1), *reports]
 
 
 def ended(trial: str, outcome: str, reason: str = "") -> TrialEnded:
-    return TrialEnded(t=0.0, trial=trial, outcome=outcome, reason=reason)
+    return TrialEnded(t=0.0, trial=trial, outcome=outcome, reason=reason)  # type: ignore[arg-type]

@@ -19,9 +19,7 @@ class Clock:
         return self.now
 
 
-def lines_of(
-    facts: Facts, events: list[Any], clock: Any = None, seconds: float = 0.0
-) -> list[Any] | list[str]:
+def lines_of(facts: Facts, events: list[Any], clock: Any = None, seconds: float = 0.0) -> Any:
     stream, clock = io.StringIO(), clock or Clock()
     view = Lines(facts, StudyRecord(), stream=stream, clock=clock)
     for event in events:
@@ -79,7 +77,7 @@ def test_many_ends_at_once_are_no_flood(facts: Facts) -> None:
 
 def test_a_reader_who_has_gone_does_not_end_the_sweep(facts: Facts, events: list[Any]) -> None:
     class Closed(io.StringIO):
-        def write(self, _text: str) -> None:
+        def write(self, _text: str) -> None:  # type: ignore[override]
             raise BrokenPipeError
 
     with Lines(facts, StudyRecord(), stream=Closed()) as view:

@@ -18,7 +18,7 @@ from tests.console.small_study import trained
 def shown(events: list[Any], facts: Facts, **console: Any) -> str:
     terminal = Console(file=io.StringIO(), width=100, **console)
     terminal.print(picture(progress(fold(events), facts, elapsed_s=19.0), facts))
-    return terminal.file.getvalue()
+    return terminal.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_screen_says_what_matters(events: list[Any], facts: Facts) -> None:
@@ -64,6 +64,6 @@ def test_the_last_picture_stays_on_the_screen(events: list[Any], facts: Facts) -
         for event in events:
             view(event)
         view.say("a line that stays")
-    text = console.file.getvalue()
+    text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "a line that stays" in text
     assert text.rindex("best") > text.index("a line that stays")

@@ -33,7 +33,7 @@ MONDAY = datetime(2024, 1, 1, 12, 0)
 def printed(show: Callable[..., Any], *args: Any) -> list[str]:
     console = Console(file=io.StringIO(), width=100)
     show(console, *args)
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
 def test_a_plan_says_epochs_time_cost_and_what_was_assumed() -> None:

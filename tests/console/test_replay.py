@@ -44,7 +44,7 @@ def shown(record: StudyRecord, facts: Facts, **changes: Any) -> list[str]:
     }
     console = Console(file=io.StringIO(), width=80)
     print_replay(console, facts, record.trials, "last", StudyReplay(**{**words, **changes}))
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
 def test_what_was_replayed_saved_and_lost(record: StudyRecord, facts: Facts) -> None:
@@ -74,7 +74,7 @@ def test_what_was_replayed_saved_and_lost(record: StudyRecord, facts: Facts) -> 
     ],
 )
 def test_the_best_is_found_or_lost(
-    changes: dict[str, float | str] | dict[str, tuple[Any, ...] | None],
+    changes: Any,
     line: str,
     record: StudyRecord,
     facts: Facts,

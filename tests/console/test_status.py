@@ -27,8 +27,8 @@ def test_a_study_in_five_lines() -> None:
         "best": {"trial": "00002", "value": 0.25, "epoch": 30, "config": {"optimizer_config.lr": 0.1}},
     }
     console = Console(file=io.StringIO(), width=80)
-    print_status(console, status)
-    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
+    print_status(console, status)  # type: ignore[arg-type]
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [  # type: ignore[attr-defined]
         "study            digits",
         "state            interrupted - interrupted by SIGINT",
         "trials           4 of 8: 3 completed, 1 paused",
@@ -40,7 +40,7 @@ def test_a_study_in_five_lines() -> None:
 def test_a_study_killed_before_its_first_trial_has_a_status_too() -> None:
     console = Console(file=io.StringIO(), width=80)
     print_status(console, {"study": "digits", "state": "interrupted", "trials": {}, "best": None})
-    assert "trials           0 of ?: none yet" in console.file.getvalue()
+    assert "trials           0 of ?: none yet" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_types_of_status_json_name_every_field_of_the_file(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_clusters_job_is_shown_with_the_last_line_of_its_output() -> None:
     console = Console(file=io.StringIO(), width=80)
     job = Job("raysubmit_1", "digits", "RUNNING", None, 0.0, "ada", "launch.py run digits.yaml")
     print_job(console, job, "3 of 8 trials", as_json=False)
-    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [
+    assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [  # type: ignore[attr-defined]
         "study            digits",
         "job              raysubmit_1, submitted by ada: launch.py run digits.yaml",
         "state            running",

@@ -33,7 +33,7 @@ def failed(trial: str, error: str) -> list[Any]:
 def printed(show: Callable[..., Any], *args: Any) -> list[str]:
     console = Console(file=io.StringIO(), width=60)
     show(console, *args)
-    return [line.rstrip() for line in console.file.getvalue().splitlines()]
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 
 def test_the_winner_comes_first_with_its_parameters(events: list[Any], facts: Facts) -> None:
@@ -72,7 +72,7 @@ def audited(trial: str, loss: float) -> list[Any]:
     ],
 )
 def test_an_audit_is_told_with_how_sure_it_is(
-    losses: list[Any] | list[float], line: str, events: list[Any], facts: Facts
+    losses: Any, line: str, events: list[Any], facts: Facts
 ) -> None:
     """In the fixture trial 0 finished at 0.5, and trial 1 was stopped at 4 of 10."""
     facts = replace(facts, audited=True)

@@ -50,7 +50,7 @@ def doom(kind: str, nth: int, when: str) -> None:
         if when == "before":
             die()
         if when == "torn":
-            Journal._write = half  # type: ignore[method-assign]
+            Journal._write = half  # type: ignore[assignment, method-assign]
         append(journal, event)
         if when == "after":
             die()
@@ -60,7 +60,7 @@ def doom(kind: str, nth: int, when: str) -> None:
         os.write(journal._fd, line[: len(line) // 2])
         die()
 
-    Journal.append = fatal  # type: ignore[method-assign]
+    Journal.append = fatal  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

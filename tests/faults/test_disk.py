@@ -51,8 +51,8 @@ def test_a_disk_full_for_checkpoints_costs_no_trial_and_is_said_once(tmp_path: P
         },
         "max_concurrent_trials": 1,
     }
-    write_sweep(tmp_path, "roomy", net={"megabytes": 4}, **words)
-    sweep = read_sweep(write_sweep(tmp_path, "full", net={"megabytes": 4}, **words)).sweep
+    write_sweep(tmp_path, "roomy", net={"megabytes": 4}, **words)  # type: ignore[arg-type]
+    sweep = read_sweep(write_sweep(tmp_path, "full", net={"megabytes": 4}, **words)).sweep  # type: ignore[arg-type]
     StudyFolder.create(tmp_path / "runs", "full", sweep, "")
     mount(tmp_path / "runs/full/ray", "3m")
     roomy = start(tmp_path, "run", "roomy.yaml")

@@ -41,7 +41,7 @@ def test_a_dropped_connection_ends_no_sweep_and_on_end_still_runs(tmp_path: Path
     os.set_blocking(master, False)
     study = tmp_path / "runs/hung_up"
     (tmp_path / "log").touch()
-    wait_until(lambda: drain(master) or list(study.glob("journal/*.jsonl")), driver, tmp_path)
+    wait_until(lambda: drain(master) or list(study.glob("journal/*.jsonl")), driver, tmp_path)  # type: ignore[func-returns-value]
     os.close(master)
     assert ended(driver, tmp_path) == 0
     assert json.loads((study / "status.json").read_text())["trials"]["completed"] == 4

@@ -30,9 +30,7 @@ def place(
 ) -> TrialSlots:
     """A machine on which a trial takes so much memory, and an epoch `slows(n)` times as long beside n - 1."""
 
-    def rehearse(
-        configs: list[dict[str, Any]], data: Data, *, gpu: float, at_once: int, limit_s: float
-    ) -> list[DryRunReport]:
+    def rehearse(configs: list[Any], data: Data, *, gpu: float, at_once: int, limit_s: float) -> list[Any]:
         one = replace(RAN, epoch_s=slows(min(at_once, len(configs))), memory_mb=memory_mb)
         return [replace(one, gpu_mb=GPU_MB if gpu else 0.0) for _ in configs]
 
@@ -64,7 +62,7 @@ def in_turn(beside: int) -> float:
     ],
 )
 def test_a_trial_gets_what_lets_the_most_be_done(
-    read: Read, words: dict[str, Callable[..., Any] | int], cpu: float, gpu: float
+    read: Read, words: dict[str, Any], cpu: float, gpu: float
 ) -> None:
     sweep, why = choose_resources(read(AUTO).sweep, place(**words))
     share = sweep.resources_per_trial

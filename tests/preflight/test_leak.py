@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from trainables.data import Data, DataPart, Split, load_whole
 from trainables.run_config import RunConfig
 
 
-def load_with(seed: int, name: str) -> tuple[Data, DataPart, Split | None]:
+def load_with(seed: int, name: str) -> tuple[Any, ...]:
     """A set of scikit-learn's, split by this seed."""
     config = {"split_seed": seed, "name": name}
     run = RunConfig(
@@ -22,7 +23,7 @@ def load_with(seed: int, name: str) -> tuple[Data, DataPart, Split | None]:
     return load_whole(run)
 
 
-def bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
+def bundled(name: str) -> tuple[Any, ...]:
     """Iris; or coarse columns as the Titanic's: sex, class, age, relatives aboard, and who survived."""
     if name == "iris":
         x, y = load_iris(return_X_y=True)
@@ -33,7 +34,7 @@ def bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.stack([sex, *others], 1).astype(float), survived.astype(int)
 
 
-def leaks(data: Data, whole: DataPart, test: Split | None) -> list[bool]:
+def leaks(data: Data, whole: DataPart, test: Split | None) -> list[Any]:
     facts = facts_of(data, whole, test)
     return [
         facts.leaks(facts.test_in_train, facts.test_rows),
@@ -50,11 +51,11 @@ def test_rows_that_are_equal_by_coincidence_are_no_leak(name: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "values"), [((300, 1), None), ((30_000, 1), None), ((300, 64), 17), ((300, 200), 2)]
 )
-def test_rows_that_stand_twice_are_a_leak(shape: tuple[int, int], values: int | None) -> None:
+def test_rows_that_stand_twice_are_a_leak(shape: tuple[Any, ...], values: int | None) -> None:
     """Two columns of real numbers are enough, the target one of them, or many coarse ones."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=shape) if values is None else rng.integers(0, values, shape)
-    x = np.concatenate([x, x[: len(x) // 5]]).astype(np.float32)
+    x = np.concatenate([x, x[: len(x) // 5]]).astype(np.float32)  # type: ignore[assignment]
     x = x[rng.permutation(len(x))]
     y = x.sum(1, keepdims=True) if values else np.exp(x)
     ends = [2 * len(x) // 3, 5 * len(x) // 6]

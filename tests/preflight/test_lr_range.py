@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,14 +53,14 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 def test_the_fall_is_found_whatever_is_around_it(name: str) -> None:
     """It falls from 1e-4 to 1e-2; a tenth of it is done at 1.6e-4; then it lies low for half a decade."""
-    found = read_curves(RATES, CURVES[name], "x.yaml")
+    found = read_curves(RATES, CURVES[name], "x.yaml")  # type: ignore[arg-type]
     assert abs(math.log10(found.low) - -3.8) < 0.35
     assert -2.3 < math.log10(found.high) < -1.4
     assert found.low < found.steepest < found.high
 
 
 def test_what_is_searched_is_rounded_outward_with_half_a_decade_below() -> None:
-    found = read_curves(RATES, [curve()], "x.yaml")
+    found = read_curves(RATES, [curve()], "x.yaml")  # type: ignore[list-item]
     low, high = found.bounds
     assert low <= found.low / math.sqrt(10) < 2 * low
     assert high / 2 < found.high <= high
@@ -69,14 +70,14 @@ def test_what_is_searched_is_rounded_outward_with_half_a_decade_below() -> None:
 
 
 def test_where_training_diverges_is_said() -> None:
-    found = read_curves(RATES, [curve()[:170]] * 3, "x.yaml")
+    found = read_curves(RATES, [curve()[:170]] * 3, "x.yaml")  # type: ignore[list-item]
     assert found.diverged is not None
     assert RATES[150] < found.diverged <= RATES[170]
 
 
 @given(factor=st.floats(1e-6, 1e6))
 def test_the_losss_unit_does_not_matter(factor: float) -> None:
-    plain, scaled = (read_curves(RATES, [curve() * unit], "x.yaml") for unit in (1.0, factor))
+    plain, scaled = (read_curves(RATES, [curve() * unit], "x.yaml") for unit in (1.0, factor))  # type: ignore[list-item]
     assert scaled.bounds == plain.bounds
 
 
@@ -90,13 +91,13 @@ def test_the_losss_unit_does_not_matter(factor: float) -> None:
         ([[]], "training diverges at 1e-06 already"),
     ],
 )
-def test_a_curve_that_never_falls_is_no_answer_but_an_error(curves: list[np.ndarray], sentence: str) -> None:
+def test_a_curve_that_never_falls_is_no_answer_but_an_error(curves: list[Any], sentence: str) -> None:
     with pytest.raises(SweepError, match=sentence):
         read_curves(RATES, curves, "x.yaml")
 
 
 def test_the_plot_marks_what_is_useful() -> None:
-    found = read_curves(RATES, [curve()], "x.yaml")
+    found = read_curves(RATES, [curve()], "x.yaml")  # type: ignore[list-item]
     *rows, ends = plot(found)
     drawn = "".join(rows)
     assert drawn.count("|") == 1

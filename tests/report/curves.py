@@ -16,7 +16,7 @@ def trial(
     config: dict[str, Any] | None = None,
     outcome: str = "completed",
     **words: Any,
-) -> list[Event]:
+) -> list[Any]:
     """A trial with these losses, an epoch a second; `raw` (val_loss_raw), `source`, `reason`."""
     name, t = f"{number:05d}", 1000.0 * number
     chosen = stories.config(number) if config is None else config
@@ -35,5 +35,5 @@ def trial(
         )  # fmt: skip
     return [
         *told,
-        TrialEnded(t=t + len(val) + 1, trial=name, outcome=outcome, reason=words.get("reason", "as told")),
+        TrialEnded(t=t + len(val) + 1, trial=name, outcome=outcome, reason=words.get("reason", "as told")),  # type: ignore[arg-type]
     ]

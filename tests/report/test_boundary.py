@@ -37,17 +37,14 @@ def study(tmp_path: Path, rates: list[float]) -> Subject:
         ([3e-2, 4e-2, 5e-2, 3e-2, 4e-2, 5e-2, 4e-2, 4e-2, 4e-2, 4e-2], []),  # near nought on a linear scale
     ],
 )
-def test_the_top_k_must_crowd_at_an_edge(
-    tmp_path: Path, rates: list[float], crowded: list[Any] | list[bool]
-) -> None:
+def test_the_top_k_must_crowd_at_an_edge(tmp_path: Path, rates: list[float], crowded: Any) -> None:
     assert [edge.crowded for edge in edges(study(tmp_path, rates))] == crowded
 
 
-def greedy_search(
-    rng: np.random.Generator, trials: int, loss: Callable[..., Any]
-) -> tuple[list[bool], list[float]]:
+def greedy_search(rng: np.random.Generator, trials: int, loss: Callable[..., Any]) -> tuple[Any, ...]:
     """Half of the proposals anywhere, half beside the best so far: near the edge or not, and their losses."""
-    near, losses = [], []
+    near: list[Any] = []
+    losses: list[Any] = []
     for trial in range(trials):
         there = bool(rng.random() < 0.1)
         if trial > 5 and rng.random() < 0.5:
@@ -78,7 +75,7 @@ def test_an_edge_that_is_good_is_seen_by_the_same_sampler() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(-50, 50)), min_size=2, max_size=30))
-def test_only_the_order_of_losses_counts(rows: list[tuple[bool, int]]) -> None:
+def test_only_the_order_of_losses_counts(rows: list[Any]) -> None:
     near, losses = zip(*rows, strict=True)
     assert edge_p_value(near, losses) == edge_p_value(near, [loss**3 for loss in losses])
 
@@ -121,6 +118,6 @@ def test_what_lies_beyond_an_edge(domain: Any, upper: bool, beyond: float | None
     ],
 )
 def test_near_is_measured_on_the_parameters_own_scale(
-    domain: Float | Int, value: float, upper: bool, near: bool
+    domain: Any, value: float, upper: bool, near: bool
 ) -> None:
     assert is_near(domain, value, upper) is near

@@ -33,7 +33,7 @@ RANDOM = {"sampler": "optuna.samplers.RandomSampler", "trial_scheduler": "schedu
 
 def study(
     root: Path,
-    losses: list[Any] | list[float],
+    losses: Any,
     rates: list[float] | None = None,
     epochs: int = 4,
     **words: Any,
@@ -51,7 +51,7 @@ def spread(low: float, high: float, count: int = 30) -> list[Any]:
     return list(np.random.default_rng(1).permutation(np.linspace(low, high, count)))
 
 
-def sweeps(root: Path, bests: list[float], **words: Any) -> list[Subject]:
+def sweeps(root: Path, bests: list[float], **words: Any) -> list[Any]:
     """Sweeps of one method, each with its seed, by their best losses."""
     return [
         study(root / str(seed), [0.9, best, 0.8], seed=seed, **words)
@@ -60,20 +60,20 @@ def sweeps(root: Path, bests: list[float], **words: Any) -> list[Subject]:
 
 
 def test_a_clear_lead_of_random_search_is_told(tmp_path: Path) -> None:
-    good = study(tmp_path / "a", spread(0.1, 0.2), **RANDOM)
-    bad = study(tmp_path / "b", spread(0.5, 0.9), **RANDOM)
+    good = study(tmp_path / "a", spread(0.1, 0.2), **RANDOM)  # type: ignore[arg-type]
+    bad = study(tmp_path / "b", spread(0.5, 0.9), **RANDOM)  # type: ignore[arg-type]
     (duel,) = compare([[good], [bad]]).duels
     assert (duel.procedure, duel.obstacle) == (Procedure.PRECEDENCE, Obstacle.NONE)
     assert duel.better == str(good.folder)
     assert duel.ahead == 30
-    assert duel.p < 1e-9
+    assert duel.p < 1e-9  # type: ignore[operator]
     assert duel.lead == pytest.approx(0.4)
 
 
 def test_two_random_searches_alike_are_not_distinguishable(tmp_path: Path) -> None:
     """Not even where the best of the one is a little better than that of the other."""
-    one = study(tmp_path / "a", spread(0.100, 0.9), **RANDOM)
-    other = study(tmp_path / "b", spread(0.102, 0.9), **RANDOM)
+    one = study(tmp_path / "a", spread(0.100, 0.9), **RANDOM)  # type: ignore[arg-type]
+    other = study(tmp_path / "b", spread(0.102, 0.9), **RANDOM)  # type: ignore[arg-type]
     (duel,) = compare([[one], [other]]).duels
     assert duel.better == ""
     leads = f"the best 1 of {one.folder} beat the best of {other.folder}"
@@ -107,7 +107,7 @@ def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path: Path) ->
     for number in range(1, 10):
         events += curves.trial(number, [0.9, 0.8])
     one = stories.subject(tmp_path / "a", events, stories.sweep(**RANDOM))
-    other = study(tmp_path / "b", [0.5] * 9, epochs=2, **RANDOM)
+    other = study(tmp_path / "b", [0.5] * 9, epochs=2, **RANDOM)  # type: ignore[arg-type]
     (duel,) = compare([[one], [other]]).duels
     assert (duel.ahead, duel.better) == (9, str(other.folder))
     assert duel.values == ((0.01,), (0.5,))
@@ -190,8 +190,8 @@ def retraining(*candidates: Any) -> dict[str, Any]:
 
 def retrained(subject: Subject, *candidates: Any) -> None:
     """Give a study a retraining."""
-    (subject.folder / "retrain").mkdir()
-    write_json(subject.folder / "retrain/retrain.json", "retraining", retraining(*candidates))
+    (subject.folder / "retrain").mkdir()  # type: ignore[operator]
+    write_json(subject.folder / "retrain/retrain.json", "retraining", retraining(*candidates))  # type: ignore[operator]
 
 
 def test_retrained_winners_are_compared_by_welchs_t_over_their_seeds(tmp_path: Path) -> None:
@@ -207,9 +207,7 @@ def test_retrained_winners_are_compared_by_welchs_t_over_their_seeds(tmp_path: P
 
 
 @pytest.mark.parametrize("others", [[], [[0.2]], [[0.1, 0.1]]])
-def test_without_seeds_that_differ_winners_are_not_compared(
-    tmp_path: Path, others: list[Any] | list[list[float]]
-) -> None:
+def test_without_seeds_that_differ_winners_are_not_compared(tmp_path: Path, others: Any) -> None:
     one, other = study(tmp_path / "a", [0.1, 0.2]), study(tmp_path / "b", [0.3, 0.4])
     retrained(one, [0.1, 0.1])
     if others:
@@ -219,7 +217,7 @@ def test_without_seeds_that_differ_winners_are_not_compared(
 
 @pytest.mark.parametrize("candidates", [(1, 1), (3, 3), (4, 1)])
 def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candidates: tuple[int, int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candidates: tuple[Any, ...]
 ) -> None:
     """At most, though each was chosen by the seeds that it is judged by."""
     rng, wrong = np.random.default_rng(0), 0
@@ -236,7 +234,7 @@ def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(
 
 
 @pytest.mark.parametrize("counts", [(10, 10), (30, 10), (8, 40)])
-def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts: tuple[int, int]) -> None:
+def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts: tuple[Any, ...]) -> None:
     """At most: the test is exact, and its steps are coarse."""
     rng, wrong = np.random.default_rng(0), 0
     for _ in range(2000):
@@ -257,7 +255,7 @@ def test_a_lead_below_seed_noise_is_none(tmp_path: Path) -> None:
         return stories.subject(root, events, stories.sweep(**RANDOM))
 
     (duel,) = compare([[rough(tmp_path / "a", 0.10)], [rough(tmp_path / "b", 0.11)]]).duels
-    assert (duel.p < 0.05, duel.better) == (True, "")
+    assert (duel.p < 0.05, duel.better) == (True, "")  # type: ignore[operator]
     assert "two trainings by" in duel.verdict
 
 
@@ -274,7 +272,7 @@ def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path: Path
     one = stories.subject(tmp_path / "a")
     other = stories.subject(tmp_path / "b", stories.some_trials(9))
     found = compare([[one], [other]])
-    told = [ends(each.subject.folder / "journal/000001.jsonl") for each in found.sweeps]
+    told = [ends(each.subject.folder / "journal/000001.jsonl") for each in found.sweeps]  # type: ignore[operator]
     for each, trials in zip(found.sweeps, told, strict=True):
         assert (each.trials, each.epochs) == (len(trials), sum(epochs for epochs, _ in trials))
         assert each.best.value == min(loss for _, loss in trials)
@@ -287,10 +285,10 @@ def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path: Path
     ]
 
 
-def ends(journal: Path) -> list[tuple[int, float]]:
+def ends(journal: Path) -> list[Any]:
     """(epochs, last loss) of each trial in the order of their ends; infinite if it was not completed."""
     lines = [json.loads(line) for line in journal.read_text().splitlines()]
-    curves = {line["trial"]: [] for line in lines if line["event"] == "trial_created"}
+    curves: dict[Any, Any] = {line["trial"]: [] for line in lines if line["event"] == "trial_created"}
     for line in lines:
         if line["event"] == "reported":
             curves[line["trial"]].append(line["loss"])
@@ -301,15 +299,15 @@ def ends(journal: Path) -> list[tuple[int, float]]:
     ]
 
 
-def best_after(trials: list[tuple[int, float]], budget: int) -> float:
+def best_after(trials: list[Any], budget: int) -> float:
     spent = np.cumsum([epochs for epochs, _ in trials])
     return min(loss for (_, loss), total in zip(trials, spent, strict=True) if total <= budget)
 
 
 def test_maximised_values_stay_in_the_users_direction(tmp_path: Path) -> None:
     words = {"metric": "val_loss", "direction": "maximize", "metrics": None, **RANDOM}
-    good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **words)
-    bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **words)
+    good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **words)  # type: ignore[arg-type]
+    bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **words)  # type: ignore[arg-type]
     found = compare([[good], [bad]])
     curve = found.sweeps[0].by_trials
     assert found.sweeps[0].best.value == pytest.approx(0.9)
@@ -351,9 +349,7 @@ def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path: Path) -> None:
         ({"objective": "best"}, "objective"),
     ],
 )
-def test_studies_judged_by_different_things_are_refused(
-    tmp_path: Path, words: dict[str, list[dict[str, Any]]] | dict[str, str], named: str
-) -> None:
+def test_studies_judged_by_different_things_are_refused(tmp_path: Path, words: Any, named: str) -> None:
     one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1], **words)
     with pytest.raises(CannotReport, match=f"has {named} "):
         compare([[one], [other]])
@@ -396,7 +392,7 @@ def test_independent_searches_agree_on_a_winner(
 def test_the_nearest_configuration_and_its_rank_are_named(tmp_path: Path) -> None:
     one = study(tmp_path / "a", [0.1, 0.2], [0.03, 0.5])
     other = study(tmp_path / "b", [0.4, 0.1, 0.3], [0.032, 0.9, 0.8])
-    number, gap, rank = agreement("a", "b", one, other).nearest
+    number, gap, rank = agreement("a", "b", one, other).nearest  # type: ignore[misc]
     assert (number, rank) == (0, 3)
     assert gap < 0.05
 
@@ -409,12 +405,12 @@ def test_ranges_are_joined_and_unlike_parameters_left_out() -> None:
         "x": Categorical((1, 2)),
         "f": Float(1, 1),
     }
-    assert common(one, other) == {"lr": Float(1e-3, 1.0, log=True), "layers": Float(1.0, 8.0)}
+    assert common(one, other) == {"lr": Float(1e-3, 1.0, log=True), "layers": Float(1.0, 8.0)}  # type: ignore[arg-type]
 
 
 def test_distances_are_shares_of_the_space() -> None:
     domains = {"x": Float(0.0, 2.0), "net": Categorical(("a", "b", "c"))}
-    points = in_unit(domains, [{"x": 0.0, "net": "a"}, {"x": 2.0, "net": "b"}, {"x": 0.0}])
+    points = in_unit(domains, [{"x": 0.0, "net": "a"}, {"x": 2.0, "net": "b"}, {"x": 0.0}])  # type: ignore[arg-type]
     apart = distances(points, points, np.array([False, True]))
     assert apart[0] == pytest.approx([0.0, 1.0, math.sqrt(0.5)])
     assert apart == pytest.approx(apart.T)

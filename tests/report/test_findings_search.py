@@ -10,20 +10,17 @@ import pytest
 
 from raysweep.config.sweep import SEED_KEY
 from raysweep.report.findings import findings
-from raysweep.report.findings.evidence import Evidence, Finding
+from raysweep.report.findings.evidence import Evidence
 from raysweep.report.importance import Importance, Share
 from raysweep.report.noise import noise_of
 from raysweep.report.tables import tables
-from raysweep.study.journal.events import TrialCreated
 from raysweep.study.storage.files import write_json
 from tests.report import curves, stories
 
 LR, LAYERS = stories.LR, stories.LAYERS
 
 
-def found(
-    tmp_path: Path, events: list[TrialCreated] | list[Any], importance: Importance | None = None, **words: Any
-) -> dict[str, Finding] | dict[str, Any]:
+def found(tmp_path: Path, events: Any, importance: Importance | None = None, **words: Any) -> Any:
     subject = stories.subject(tmp_path, events, stories.sweep(**words))
     seen = Evidence(subject, tables(subject, 10), (), importance or Importance(), noise_of(subject))
     return {finding.name: finding for finding in findings(seen)}
@@ -37,7 +34,7 @@ def outcomes(completed: int, stopped: int) -> list[Any]:
     return events
 
 
-def rule(name: str, **kwargs: Any) -> dict[str, dict[str, dict[str, Any] | str]]:
+def rule(name: str, **kwargs: Any) -> dict[str, Any]:
     return {"trial_scheduler": {"name": f"schedulers.{name}", "kwargs": kwargs}}
 
 
@@ -63,10 +60,10 @@ STOPPING = ("stops_too_many", "stopper_never_acts", "stopper_always_acts")
 )
 def test_the_stopped_share_is_held_against_the_rules_design(
     tmp_path: Path,
-    scheduler: dict[str, dict[str, dict[str, Any] | str]],
+    scheduler: dict[str, Any],
     completed: int,
     stopped: int,
-    expected: dict[str, Any] | dict[str, str],
+    expected: Any,
 ) -> None:
     seen = found(tmp_path, outcomes(completed, stopped), **scheduler)
     assert {name: seen[name].severity for name in STOPPING if name in seen} == expected
@@ -179,9 +176,9 @@ def test_a_lead_below_what_seeds_make_is_luck(tmp_path: Path, lead: float, there
 
 def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path: Path) -> None:
     subject = stories.subject(tmp_path, replicated(0.1))
-    (subject.folder / "retrain").mkdir()
+    (subject.folder / "retrain").mkdir()  # type: ignore[operator]
     told = {"version": 1, "standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}]}
-    write_json(subject.folder / "retrain" / "retrain.json", "retraining", told)
+    write_json(subject.folder / "retrain" / "retrain.json", "retraining", told)  # type: ignore[operator]
     assert noise_of(subject).std == pytest.approx(math.sqrt(2))
 
 

@@ -27,7 +27,6 @@ from raysweep.report.report_files import write
 from raysweep.report.sections import MEND, Section, sections
 from raysweep.report.subject import only_study
 from raysweep.report.terminal import print_report, print_sections
-from raysweep.study.journal.events import TrialCreated, TrialStarted
 from tests.report import stories
 
 
@@ -36,13 +35,17 @@ class Links(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fetched, self.ids, self.scripts, self.figures, self.policy = [], [], [], [], ""
+        self.policy = ""
+        self.fetched: list[Any] = []
+        self.ids: list[Any] = []
+        self.scripts: list[Any] = []
+        self.figures: list[Any] = []
         self.open = None
 
-    def handle_starttag(self, tag: str, attrs: list[Any] | list[tuple[str, str]]) -> None:
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
         words = dict(attrs)
         if tag == "script":
-            self.open = self.figures if words.get("type") == "application/json" else self.scripts
+            self.open = self.figures if words.get("type") == "application/json" else self.scripts  # type: ignore[assignment]
         if words.get("http-equiv") == "Content-Security-Policy":
             self.policy = words["content"]
         self.fetched += [words[key] for key in ("src", "href", "data", "action") if words.get(key)]
@@ -127,9 +130,7 @@ def test_a_population_has_its_lineage(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ranged", [{"predicted_low": 0.1, "predicted_high": 0.3}, {}])
-def test_predictions_are_drawn_with_a_range_or_without(
-    tmp_path: Path, ranged: dict[str, Any] | dict[str, float]
-) -> None:
+def test_predictions_are_drawn_with_a_range_or_without(tmp_path: Path, ranged: Any) -> None:
     told = {"predicted_final": 0.2, **ranged}
     events = [e for n in range(3) for e in stories.trial(n, 0.1 * n, stories.config(n), metrics=told)]
     seen = report(stories.subject(tmp_path, events), 5)
@@ -221,9 +222,7 @@ def test_hostile_words_stay_words_in_markdown() -> None:
         ),
     ],
 )
-def test_a_study_without_a_result_says_why(
-    tmp_path: Path, events: list[TrialCreated | TrialStarted] | list[Any], sentence: str
-) -> None:
+def test_a_study_without_a_result_says_why(tmp_path: Path, events: Any, sentence: str) -> None:
     with pytest.raises(NothingFound) as caught:
         report(stories.subject(tmp_path, events), 5)
     assert str(caught.value).startswith(sentence)

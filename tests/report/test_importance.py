@@ -72,7 +72,7 @@ def test_the_record_as_optuna_knows_it(tmp_path: Path) -> None:
     trials = as_study(subject).get_trials()
     states = {"completed": "COMPLETE", "stopped": "PRUNED", "diverged": "FAIL", "failed": "FAIL"}
     for mine, theirs in zip(subject.trials, trials, strict=True):
-        assert theirs.state.name == states[mine.outcome]
+        assert theirs.state.name == states[mine.outcome]  # type: ignore[index]
         assert theirs.params == mine.config
         assert theirs.intermediate_values == {point.epoch: point.loss for point in mine.curve}
         assert theirs.value == (mine.last_loss if mine.outcome == "completed" else None)

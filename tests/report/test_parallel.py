@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 
-from raysweep.report.optuna_study import as_study
 from raysweep.report.parallel import parallel
-from raysweep.report.subject import Subject
 from tests.report import stories
 
 
 @pytest.fixture
-def drawn(tmp_path: Path) -> tuple[dict[str, Any], Subject]:
+def drawn(tmp_path: Path) -> tuple[Any, ...]:
     """Axis -> its dimension, and the completed trials that are drawn."""
     choice = {"type": "categorical", "choices": ["relu", None, 2]}
     events, acts = [], ["relu", None, 2]
@@ -30,14 +28,12 @@ def drawn(tmp_path: Path) -> tuple[dict[str, Any], Subject]:
         }
     )
     subject = stories.subject(tmp_path, events, wanted)
-    study = as_study(subject)
-    names = sorted({name for trial in study.trials for name in trial.params})
-    plot = parallel(subject, study, names)
+    plot = parallel(subject, sorted(subject.parameters))
     return {axis.label: axis for axis in plot.data[0].dimensions}, subject
 
 
 def test_a_log_parameter_and_a_wide_metric_stand_as_logarithms_with_their_values_at_the_ticks(
-    drawn: tuple[dict[str, Any], Subject],
+    drawn: tuple[Any, ...],
 ) -> None:
     axes, subject = drawn
     rates = [subject.config(trial)[stories.LR] for trial in subject.trials]
@@ -47,7 +43,7 @@ def test_a_log_parameter_and_a_wide_metric_stand_as_logarithms_with_their_values
     assert axes["val_loss"].ticktext[0] == f"{min(losses):.2g}"
 
 
-def test_whole_numbers_are_ticked_and_choices_keep_their_names(drawn: tuple[dict[str, Any], Subject]) -> None:
+def test_whole_numbers_are_ticked_and_choices_keep_their_names(drawn: tuple[Any, ...]) -> None:
     axes, subject = drawn
     layers = [subject.config(trial)[stories.LAYERS] for trial in subject.trials]
     assert list(axes["layers"].values) == layers

@@ -29,9 +29,7 @@ def arrive(rule: ASHARule, losses: list[float], resource: int = 1) -> Any:
         ((1, 1.5, 6), [1, 2, 3, 5]),
     ],
 )
-def test_rungs_grow_by_eta_below_R(
-    settings: tuple[int, ...] | tuple[int, float, int], levels: list[Any] | list[int]
-) -> None:
+def test_rungs_grow_by_eta_below_R(settings: Any, levels: Any) -> None:
     assert rung_levels(*settings) == levels
 
 
@@ -47,9 +45,7 @@ def test_rungs_grow_by_eta_below_R(
         ([0.5], 0.5, Stop),  # of equals the first goes on, else ties would let everybody through
     ],
 )
-def test_a_trial_survives_a_rung_in_the_top_fraction(
-    earlier: list[Any] | list[float], mine: float, decision: type[Any]
-) -> None:
+def test_a_trial_survives_a_rung_in_the_top_fraction(earlier: Any, mine: float, decision: type[Any]) -> None:
     """With eta 3, max(n // 3, 1) of a rung go on, the newcomer counted."""
     rule = ASHARule(max_resource=9, reduction_factor=3)
     assert isinstance(arrive(rule, [*earlier, mine])[-1], decision)
@@ -87,13 +83,13 @@ def test_a_diverged_trial_counts_as_the_worst_of_its_next_rung() -> None:
     assert rule.resume(["00000", "00001"]).trial_id == "00000"
 
 
-def run_promotion(
-    losses: list[float], eta: int = 3, max_resource: int = 9
-) -> tuple[ASHARule, dict[str, int], list[tuple[Any, ...]]]:
+def run_promotion(losses: list[float], eta: int = 3, max_resource: int = 9) -> tuple[Any, ...]:
     """One worker, Algorithm 2: promote if anybody is promotable, else start a new trial."""
     rule = ASHARule(max_resource=max_resource, reduction_factor=eta, variant="promotion")
     names = [f"{n:05d}" for n in range(len(losses))]
-    waiting, epochs, log = [], dict.fromkeys(names, 0), []
+    waiting: list[Any] = []
+    epochs: dict[Any, Any] = dict.fromkeys(names, 0)
+    log: list[Any] = []
     new = iter(names)
     while True:
         resume = rule.resume(waiting)
@@ -107,7 +103,7 @@ def run_promotion(
         decision = Continue()
         while isinstance(decision, Continue):
             epochs[trial] += 1
-            decision = rule.report(Report(trial, epochs[trial], losses[int(trial)]))
+            decision = rule.report(Report(trial, epochs[trial], losses[int(trial)]))  # type: ignore[assignment]
         if isinstance(decision, Pause):
             waiting.append(trial)
 
@@ -124,7 +120,9 @@ def test_algorithm_2_on_nine_configurations() -> None:
 def jobs(losses: list[float], eta: int = 3, max_resource: int = 9) -> str:
     """One worker's jobs under Algorithm 2, `configuration:epochs it is trained to`."""
     rule = ASHARule(max_resource=max_resource, reduction_factor=eta, variant="promotion")
-    epochs, waiting, done = dict.fromkeys(range(1, len(losses) + 1), 0), [], []
+    epochs: dict[Any, Any] = dict.fromkeys(range(1, len(losses) + 1), 0)
+    waiting: list[Any] = []
+    done: list[Any] = []
     new = iter(epochs)
     while True:
         resume = rule.resume([f"{n:05d}" for n in waiting])
@@ -137,7 +135,7 @@ def jobs(losses: list[float], eta: int = 3, max_resource: int = 9) -> str:
         decision = Continue()
         while isinstance(decision, Continue):
             epochs[config] += 1
-            decision = rule.report(Report(f"{config:05d}", epochs[config], losses[config - 1]))
+            decision = rule.report(Report(f"{config:05d}", epochs[config], losses[config - 1]))  # type: ignore[assignment]
             if epochs[config] in (*rule.levels[0], max_resource):
                 done.append(f"{config}:{epochs[config]}")
         if isinstance(decision, Pause):

@@ -36,7 +36,8 @@ def both(seed: int, eta: int, grace: int) -> Iterator[Any]:
     trials = [SimpleNamespace(trial_id=f"{n:05d}") for n in range(TRIALS)]
     for trial in trials:
         theirs.on_trial_add(None, trial)
-    running, new, epochs = [], list(range(TRIALS)), [0] * TRIALS
+    new, epochs = list(range(TRIALS)), [0] * TRIALS
+    running: list[Any] = []
     while running or new:
         while new and len(running) < 8:
             running.append(new.pop(0))

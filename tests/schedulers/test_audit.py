@@ -75,7 +75,7 @@ def test_an_audited_trial_hears_why_it_would_have_been_stopped_and_at_its_end_ag
         (0.1, 1, Continue("rung 1: loss 0.1 ranks 1 of 2, top 1 goes on")),  # nobody would stop it
     ],
 )
-def test_only_a_stop_is_audited(loss: float, fraction: int, decision: Continue | Stop) -> None:
+def test_only_a_stop_is_audited(loss: float, fraction: int, decision: Any) -> None:
     rule = AuditedRule(stopping(), audit_fraction=fraction)
     rule.report(Report(name(0), 1, 0.2))
     assert rule.report(Report(name(1), 1, loss)) == decision
@@ -115,7 +115,7 @@ def test_who_waits_for_ever_is_audited_once_that_is_certain() -> None:
     for trial in range(3):
         rule.report(Report(name(trial), 1, 0.1 * (trial + 1)))
     waiting = [name(0), name(1), name(2)]
-    rule.resumed(rule.resume(waiting))  # one of three is promoted
+    rule.resumed(rule.resume(waiting))  # type: ignore[arg-type]  # one of three is promoted
     assert rule.resume(waiting[1:]) is None
     rule.no_more_trials(waiting)
     assert rule.resume(waiting[1:]) is None  # the first still runs
@@ -141,7 +141,7 @@ def test_an_audited_trial_that_gave_way_goes_on_after_the_rules_own() -> None:
     for trial in range(2):
         assert isinstance(rule.report(Report(name(trial), 1, 0.1 * (trial + 1))), Pause)
     rule.no_more_trials([name(0), name(1)])
-    rule.resumed(rule.resume([name(0), name(1)]))
+    rule.resumed(rule.resume([name(0), name(1)]))  # type: ignore[arg-type]
     assert rule.resume([name(0)]) == Resume(name(0), "its turn again")
     before = rule.state()
     rule.resumed(Resume(name(0), "its turn again"))
@@ -172,5 +172,5 @@ def test_scheduler_classes_take_the_fraction_and_the_rules_own_seed() -> None:
     import schedulers
 
     scheduler = schedulers.ASHA(max_resource=R, seed=7, audit_fraction=0.05)
-    assert (scheduler.rule.audit_fraction, scheduler.rule.audit_seed) == (0.05, 7)
-    assert schedulers.FIFO(max_resource=R, audit_fraction=0.05, audit_seed=3).rule.audit_seed == 3
+    assert (scheduler.rule.audit_fraction, scheduler.rule.audit_seed) == (0.05, 7)  # type: ignore[attr-defined]
+    assert schedulers.FIFO(max_resource=R, audit_fraction=0.05, audit_seed=3).rule.audit_seed == 3  # type: ignore[attr-defined]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from ray import tune
 import schedulers
 from schedulers import Float, Listener
 from schedulers.reason import ReasonCode
-from schedulers.rule import Exploit, Resume
 from tests.schedulers.trainables import Slope, falling
 
 pytestmark = [
@@ -27,24 +25,25 @@ class Story(Listener):
     """Writes down all it hears."""
 
     def __init__(self) -> None:
-        self.results, self.exploits, self.resumes, self.endings = [], [], [], []
+        self.results: list[Any] = []
+        self.exploits: list[Any] = []
+        self.resumes: list[Any] = []
+        self.endings: list[Any] = []
 
-    def reported(self, trial_id: str, result: dict[str, Any], decision: Any) -> None:
+    def reported(self, trial_id: str, result: dict[str, Any], decision: Any) -> None:  # type: ignore[override]
         self.results.append((trial_id, dict(result), decision))
 
-    def resumed(self, resume: Resume) -> None:
+    def resumed(self, resume: Any) -> None:
         self.resumes.append(resume)
 
-    def exploited(self, trial_id: str, exploit: Exploit) -> None:
+    def exploited(self, trial_id: str, exploit: Any) -> None:
         self.exploits.append((trial_id, exploit))
 
     def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         self.endings.append((trial_id, ending, reason, error))
 
 
-def fit(
-    trainable: Callable[..., Any] | type[Any], scheduler: Any, space: Any, trials: int, tmp_path: Path
-) -> Any:
+def fit(trainable: Any, scheduler: Any, space: Any, trials: int, tmp_path: Path) -> Any:
     """One small experiment in somebody else's program."""
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),

@@ -124,7 +124,7 @@ def test_a_diverged_member_waits_to_be_replaced_first(loss: float | None) -> Non
     assert isinstance(report(rule, 3, 4, 0.3), Continue)
     resume = rule.resume([name(0)])
     assert (resume.exploit.donor, resume.exploit.resource) == (name(1), 4)
-    rule.resumed(resume)
+    rule.resumed(resume)  # type: ignore[arg-type]
     assert report(rule, 0, 5, 0.1) == Continue()
 
 
@@ -188,7 +188,7 @@ def test_a_copy_is_worth_what_its_donor_was() -> None:
     for n in range(3):
         report(rule, n, 4, 0.01 * (n + 1))
     rule.report(Report(name(3), 4, 0.9))
-    rule.resumed(rule.resume([name(3)]))
+    rule.resumed(rule.resume([name(3)]))  # type: ignore[arg-type]
     assert rule.objective_loss[name(3)] == 0.01
 
 
@@ -206,7 +206,10 @@ def test_no_two_members_ever_wait_for_each_other(
     """Any order, any divergence and any failure: every member comes to an end."""
     rule = population(population_size=size, synchronous=synchronous, quantile_fraction=0.5)
     epoch = dict.fromkeys(map(name, range(size)), 0)
-    fresh, running, paused, over = list(epoch), [], [], set()
+    fresh = list(epoch)
+    running: list[Any] = []
+    paused: list[Any] = []
+    over: set[Any] = set()
     while len(over) < size:
         while len(running) < slots:
             resume = rule.resume(sorted(paused))
@@ -289,7 +292,7 @@ def test_a_copy_that_fails_before_its_first_epoch_is_not_replaced_again() -> Non
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
     copy = rule.failed(name(3), "boom")
-    rule.resumed(Resume(name(3), copy.reason, copy))
+    rule.resumed(Resume(name(3), copy.reason, copy))  # type: ignore[arg-type]
     assert rule.failed(name(3), "boom") is None
 
 
@@ -298,7 +301,7 @@ def test_a_copy_that_has_trained_since_is_replaced_again() -> None:
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
     copy = rule.failed(name(3), "boom")
-    rule.resumed(Resume(name(3), copy.reason, copy))
+    rule.resumed(Resume(name(3), copy.reason, copy))  # type: ignore[arg-type]
     report(rule, 3, 5, 0.1)
     assert rule.failed(name(3), "boom").reason.startswith("failed in epoch 6: boom; waits at epoch 8")
 

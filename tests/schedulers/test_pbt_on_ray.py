@@ -10,7 +10,6 @@ from ray import tune
 import schedulers
 from schedulers import Float, Listener
 from schedulers.reason import ReasonCode
-from schedulers.rule import Exploit, Resume
 from tests.schedulers.trainables import Fragile
 
 pytestmark = [
@@ -27,15 +26,18 @@ class Story(Listener):
     """Writes down all it hears."""
 
     def __init__(self) -> None:
-        self.results, self.exploits, self.resumes, self.endings = [], [], [], {}
+        self.results: list[Any] = []
+        self.exploits: list[Any] = []
+        self.resumes: list[Any] = []
+        self.endings: dict[Any, Any] = {}
 
-    def reported(self, trial_id: str, result: dict[str, Any], decision: Any) -> None:
+    def reported(self, trial_id: str, result: dict[str, Any], decision: Any) -> None:  # type: ignore[override]
         self.results.append((trial_id, result["epoch"], dict(result)))
 
-    def resumed(self, resume: Resume) -> None:
+    def resumed(self, resume: Any) -> None:
         self.resumes.append(resume)
 
-    def exploited(self, trial_id: str, exploit: Exploit) -> None:
+    def exploited(self, trial_id: str, exploit: Any) -> None:
         self.exploits.append((trial_id, exploit))
 
     def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
@@ -46,7 +48,7 @@ class Story(Listener):
 @pytest.fixture(scope="module", params=[True, False], ids=["synchronous", "asynchronous"])
 def run(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, two_slots: Any
-) -> tuple[bool, Story, Any]:
+) -> tuple[Any, ...]:
     """Five members on two slots in a plain Tuner: whether synchronous, what was heard, the results."""
     story = Story()
     scheduler = schedulers.PBT(
@@ -84,7 +86,7 @@ def first_lr(story: Story, trial_id: str) -> float:
     return next(result["lr"] for name, _, result in story.results if name == trial_id)
 
 
-def test_every_member_but_the_failed_trains_to_the_end(run: tuple[bool, Story, Any]) -> None:
+def test_every_member_but_the_failed_trains_to_the_end(run: tuple[Any, ...]) -> None:
     """Nobody waits for the failed one, nobody for another who waits."""
     _, story, grid = run
     assert grid.num_errors == 1
@@ -93,7 +95,7 @@ def test_every_member_but_the_failed_trains_to_the_end(run: tuple[bool, Story, A
     assert set(last.values()) == {EPOCHS}
 
 
-def test_the_diverged_member_is_replaced_at_the_next_milestone(run: tuple[bool, Story, Any]) -> None:
+def test_the_diverged_member_is_replaced_at_the_next_milestone(run: tuple[Any, ...]) -> None:
     synchronous, story, _ = run
     copies = [trial for trial, exploit in story.exploits if exploit.resource == INTERVAL]
     assert DIVERGES in [first_lr(story, trial) for trial in copies]
@@ -102,7 +104,7 @@ def test_the_diverged_member_is_replaced_at_the_next_milestone(run: tuple[bool, 
         assert len(story.exploits) == 3
 
 
-def test_every_copy_goes_on_from_its_donors_checkpoint(run: tuple[bool, Story, Any]) -> None:
+def test_every_copy_goes_on_from_its_donors_checkpoint(run: tuple[Any, ...]) -> None:
     _, story, _ = run
     reports = {(name, epoch): result for name, epoch, result in story.results}
     assert not [resume for resume in story.resumes if "no checkpoint" in resume.reason]
@@ -112,7 +114,7 @@ def test_every_copy_goes_on_from_its_donors_checkpoint(run: tuple[bool, Story, A
         assert after["loss"] == pytest.approx(donor["loss"] - after["lr"])
 
 
-def test_no_process_is_ended_by_a_pause(run: tuple[bool, Story, Any]) -> None:
+def test_no_process_is_ended_by_a_pause(run: tuple[Any, ...]) -> None:
     """Two slots, two processes; the failed member's error costs one more."""
     _, story, _ = run
     assert len({result["process"] for _, _, result in story.results}) <= 3

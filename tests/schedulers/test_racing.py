@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from schedulers import RacingRule, Report
 from schedulers.racing import eliminated
-from schedulers.rule import Stop
 
 QUICK = {"1": 0.10, "2": 0.11, "3": 0.09}
 
@@ -28,7 +28,7 @@ QUICK = {"1": 0.10, "2": 0.11, "3": 0.09}
         ({"4": math.inf}, False),  # where the other has not been yet
     ],
 )
-def test_a_candidate_is_out_once_a_paired_test_is_sure(losses: dict[str, float], out: bool) -> None:
+def test_a_candidate_is_out_once_a_paired_test_is_sure(losses: dict[str, Any], out: bool) -> None:
     assert ("slow" in eliminated({"quick": QUICK, "slow": losses}, rivals=1)) is out
 
 
@@ -52,7 +52,7 @@ def test_the_best_candidate_is_dropped_no_more_often_than_alpha() -> None:
     for _ in range(400):
         losses = rng.normal([0.0, 0.05, 0.05, 0.05], 1.0, (10, 4))
         dropped += any(
-            "0" in eliminated({str(c): dict(enumerate(losses[:n, c])) for c in range(4)}, rivals=3)
+            "0" in eliminated({str(c): dict(enumerate(losses[:n, c])) for c in range(4)}, rivals=3)  # type: ignore[arg-type]
             for n in range(3, 11)
         )
     assert dropped / 400 <= 0.05
@@ -66,13 +66,13 @@ def test_a_clear_loser_among_noisy_ones_is_dropped_soon() -> None:
             next(
                 n
                 for n in range(3, 11)
-                if "2" in eliminated({str(c): dict(enumerate(losses[:n, c])) for c in range(3)}, rivals=2)
+                if "2" in eliminated({str(c): dict(enumerate(losses[:n, c])) for c in range(3)}, rivals=2)  # type: ignore[arg-type]
             )
         )
     assert np.mean(rounds) < 4.5
 
 
-def play(rule: RacingRule, trial: str, candidate: str, seed: int, loss: float) -> Stop:
+def play(rule: RacingRule, trial: str, candidate: str, seed: int, loss: float) -> Any:
     return rule.report(
         Report(trial, rule.max_resource, loss, {"trial.candidate": candidate, "trial.seed": seed})
     )
@@ -101,8 +101,6 @@ def test_a_trial_that_another_hand_stopped_is_no_result() -> None:
     ("words", "message"),
     [({"alpha": 0.0}, "alpha (0.0) must be between 0 and 1"), ({"min_blocks": 1}, "min_blocks (1) must be")],
 )
-def test_settings_that_mean_nothing_are_refused(
-    words: dict[str, float] | dict[str, int], message: str
-) -> None:
+def test_settings_that_mean_nothing_are_refused(words: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
         RacingRule(max_resource=3, **words)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,7 +28,7 @@ from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
 
 
-def parameters(function: Callable[..., Any] | type[Any]) -> list[str]:
+def parameters(function: Any) -> list[str]:
     return list(inspect.signature(function).parameters)
 
 
@@ -92,7 +91,8 @@ class Controller:
     """As much of Ray's controller as a lost process needs."""
 
     def __init__(self) -> None:
-        self._resetting_trials, self.recovered = set(), []
+        self._resetting_trials: set[Any] = set()
+        self.recovered: list[Any] = []
 
     def _set_trial_status(self, trial: OneTrial, status: str) -> None:
         trial.status = status
@@ -129,7 +129,7 @@ def test_a_trial_is_reset_by_a_call_that_tells_of_its_failure() -> None:
 class Refuses(Exception):
     """An exception of the user's that can be written and not read back."""
 
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return (Refuses._read, ())
 
     @staticmethod

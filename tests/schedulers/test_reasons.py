@@ -14,7 +14,7 @@ from tests.schedulers.test_every_rule import RULES, R, every_rule
 ACCURACY = re.compile(r"accuracy (?:is )?(\S+?)[,;)]?(?: |$)")
 
 
-def reasons(rule: Any) -> list[tuple[type[Any], str]]:
+def reasons(rule: Any) -> list[Any]:
     """Of seven trials whose accuracy rises to between 0.3 and 0.9; the third diverges."""
     decisions = []
     for epoch in range(1, R + 1):
@@ -30,7 +30,7 @@ def reasons(rule: Any) -> list[tuple[type[Any], str]]:
 
 @every_rule
 def test_the_reasons_of_a_maximised_metric_are_its_own(name: str) -> None:
-    plain, speaking = RULES[name](), RULES[name]()
+    plain, speaking = RULES[name](), RULES[name]()  # type: ignore[no-untyped-call]
     speaking.speak_of("accuracy", maximised=True)
     theirs, ours = reasons(plain), reasons(speaking)
     assert [kind for kind, _ in ours] == [kind for kind, _ in theirs]
@@ -48,7 +48,7 @@ def test_the_reasons_of_a_maximised_metric_are_its_own(name: str) -> None:
     ],
 )
 def test_the_adapter_names_the_metric(mode: str, value: float, reason: str) -> None:
-    scheduler = schedulers.ASHA(metric="accuracy", mode=mode, max_resource=9, reduction_factor=3)
+    scheduler = schedulers.ASHA(metric="accuracy", mode=mode, max_resource=9, reduction_factor=3)  # type: ignore[arg-type]
     loss = value if mode == "min" else -value
     assert scheduler.rule.report(Report("a", 1, loss)).reason == reason
 

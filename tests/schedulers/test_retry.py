@@ -33,23 +33,23 @@ class Loop(Controller):
 class Larger(FakeTrial):
     share = None
 
-    def update_resources(self, resources: dict[str, int]) -> None:
+    def update_resources(self, resources: dict[str, Any]) -> None:
         assert self.status != Trial.RUNNING
         self.share = resources
 
 
 class Ears(Listener):
     def __init__(self) -> None:
-        self.heard = []
+        self.heard: list[Any] = []
 
-    def retried(self, trial_id: str, resources: dict[str, int], reason: str, error: str) -> None:
+    def retried(self, trial_id: str, resources: dict[str, Any], reason: str, error: str) -> None:  # type: ignore[override]
         self.heard.append((trial_id, resources, reason))
 
     def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
         self.heard.append((trial_id, ending))
 
 
-def adapter(share: dict[str, int] | None) -> tuple[RuleScheduler, list[Any]]:
+def adapter(share: dict[str, Any] | None) -> tuple[Any, ...]:
     scheduler, ears = RuleScheduler(Scripted(), metric="loss", mode="min", slots=2), Ears()
     scheduler.attach(listener=ears)
     scheduler.retries.share = lambda trial: share

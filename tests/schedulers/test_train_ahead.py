@@ -14,7 +14,7 @@ from ray.tune.stopper import NoopStopper
 
 from schedulers import ASHARule, Continue, Exploit, FIFORule, Pause, Report, Stop
 from schedulers.outcome import OUTCOMES
-from schedulers.rule import Decision, Rule
+from schedulers.rule import Rule
 from schedulers.tune import train_ahead
 from schedulers.tune.adapter import RuleScheduler
 from schedulers.tune.hooks import AdapterHooks
@@ -97,7 +97,7 @@ def test_each_epoch_is_reported_and_a_halt_pauses_at_the_last(
     assert (notes.epochs, notes.pauses) == ([1, 2, 3], pauses)
 
 
-class Controller(TuneController):
+class Controller(TuneController):  # type: ignore[misc]
     """Ray's own code from a trial's answer to what is done about it, and nothing around it."""
 
     def __init__(self, scheduler: RuleScheduler) -> None:
@@ -135,11 +135,11 @@ class Controller(TuneController):
 class Judge(Rule):
     """Says at epoch 3 what it was told to."""
 
-    def __init__(self, decision: Decision) -> None:
+    def __init__(self, decision: Any) -> None:
         super().__init__(max_resource=9)
         self.decision = decision
 
-    def judge(self, report: Report) -> Decision:
+    def judge(self, report: Report) -> Any:
         return self.decision if report.resource == 3 else Continue()
 
 
@@ -156,7 +156,7 @@ class Judge(Rule):
     ],
 )
 def test_only_the_last_result_of_a_load_says_what_follows(
-    monkeypatch: pytest.MonkeyPatch, decision: Decision, held: bool, done: list[str]
+    monkeypatch: pytest.MonkeyPatch, decision: Any, held: bool, done: list[str]
 ) -> None:
     scheduler = RuleScheduler(Judge(decision), metric="loss", mode="min", time_attr="epoch")
     scheduler.attach(slots=1, repeats=True, ahead_s=0.5)

@@ -11,7 +11,7 @@ from typing import Any
 from ray import tune
 
 
-class Slope(tune.Trainable):
+class Slope(tune.Trainable):  # type: ignore[misc]
     """Falls by `lr` each step from 10; its whole state is the number it stands at."""
 
     def setup(self, config: Any) -> None:

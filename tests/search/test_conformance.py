@@ -16,8 +16,9 @@ NO_DUPLICATES = [name for name in SWEEPS if "duplicates" in SWEEPS[name] or name
 BASELINE = {"opt.lr": 0.3, "net.layers": 2, "net.norm": None, "opt.name": "sgd", "opt.momentum": 0.5}
 
 
-def played(name: str, **more: Any) -> tuple[RayOptunaSearch, dict[int, Any], list[tuple[Any, ...]]]:
-    steps, asked = list(script(TRIALS.get(name, 24))), {}
+def played(name: str, **more: Any) -> tuple[Any, ...]:
+    steps = list(script(TRIALS.get(name, 24)))
+    asked: dict[Any, Any] = {}
     searcher = sweep(name, **more)
     play(searcher, steps, asked)
     return searcher, asked, steps

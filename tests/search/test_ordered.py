@@ -15,9 +15,11 @@ from schedulers.trial_id import trial_id as trial_name
 from tests.search.scripted import MIXED, loss
 
 
-def raced(searcher: Any, slots: int, seed: int, trials: int = 24) -> list[dict[str, Any]]:
+def raced(searcher: Any, slots: int, seed: int, trials: int = 24) -> list[Any]:
     """A sweep on several slots whose epochs take as long as chance will have it."""
-    pace, running, asked, now = np.random.default_rng(seed), [], [], 0.0
+    pace, now = np.random.default_rng(seed), 0.0
+    running: list[Any] = []
+    asked: list[Any] = []
     while len(asked) < trials or running:
         while len(asked) < trials and len(running) < slots and searcher.ready(len(asked)):
             proposal = searcher.ask(len(asked))

@@ -28,7 +28,7 @@ def domains(pick: st.DrawFn) -> Domain:
     low = pick(st.floats(1e-6, 10.0))
     high = low + pick(st.floats(0.0, 100.0))
     whole = pick(st.integers(1, 20))
-    return pick(
+    return pick(  # type: ignore[return-value]
         st.sampled_from(
             [
                 Float(low, high),
@@ -45,7 +45,7 @@ def domains(pick: st.DrawFn) -> Domain:
 
 @settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcdef"), domains(), min_size=1), st.integers(0, 99))
-def test_what_is_drawn_lies_in_the_space_with_plain_types(named: dict[str, Domain], seed: int) -> None:
+def test_what_is_drawn_lies_in_the_space_with_plain_types(named: dict[str, Any], seed: int) -> None:
     space = OptunaSpace(named)
     config = draw(space, seed)
     assert space.contains(config)
@@ -69,7 +69,8 @@ def test_only_active_parameters_are_drawn_whatever_the_order_of_the_file() -> No
 def test_a_child_of_an_inactive_parent_is_inactive() -> None:
     when = {"nesterov": {"momentum": 0.9}, "momentum": {"name": "sgd"}}
     space = OptunaSpace(
-        {"name": OPTIMIZER, "momentum": Categorical((0.0, 0.9)), "nesterov": Categorical((True, False))}, when
+        {"name": OPTIMIZER, "momentum": Categorical((0.0, 0.9)), "nesterov": Categorical((True, False))},
+        when,  # type: ignore[arg-type]
     )
     assert space.contains({"name": "adamw"})
     assert not space.contains({"name": "adamw", "nesterov": True})

@@ -158,7 +158,8 @@ def test_a_point_outside_the_space_is_refused(point: dict[str, Any], message: st
 
 @pytest.mark.parametrize("name", ["Grid", "BruteForce"])
 def test_an_exhaustive_sampler_tries_every_cell_once_and_is_finished(name: str) -> None:
-    searcher, answers = sweep(name), {}
+    searcher = sweep(name)
+    answers: dict[Any, Any] = {}
     play(searcher, script(25, at_once=4), answers)
     configs = [tuple(answer[0].values()) for answer in answers.values() if answer]
     assert len(configs) == len(set(configs)) == 4 * 3 * 2
@@ -167,7 +168,8 @@ def test_an_exhaustive_sampler_tries_every_cell_once_and_is_finished(name: str) 
 
 def test_brute_force_counts_the_baseline_as_a_cell() -> None:
     baseline = {"opt.lr": 0.3, "net.layers": 2, "net.norm": None}
-    searcher, answers = sweep("BruteForce", baseline=baseline), {}
+    searcher = sweep("BruteForce", baseline=baseline)
+    answers: dict[Any, Any] = {}
     play(searcher, script(25, at_once=2), answers)
     configs = [tuple(answer[0].values()) for answer in answers.values() if answer]
     assert configs[0] == (0.3, 2, None)
@@ -207,7 +209,8 @@ def test_a_point_replayed_is_not_asked_again() -> None:
 
 
 def test_the_export_opens_in_plain_optuna_with_every_trial(tmp_path: Path) -> None:
-    searcher, answers = sweep("CMA-ES", study_name="digits"), {}
+    searcher = sweep("CMA-ES", study_name="digits")
+    answers: dict[Any, Any] = {}
     play(searcher, script(12), answers)
     path = tmp_path / "optuna.db"
     for _ in range(2):  # an earlier export is replaced
@@ -257,7 +260,7 @@ def at(step: int, loss: float | None, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_ray_tells_stopped_trials_as_pruned_and_lost_ones_as_failed(
-    results: list[dict[str, Any]], error: bool, state: TrialState
+    results: list[Any], error: bool, state: TrialState
 ) -> None:
     searcher = RayOptunaSearch(SPACE, metric="loss", mode="min", max_resource=3)
     assert ended(searcher, *results, error=error).state is state
@@ -316,7 +319,8 @@ def test_rays_own_domains_become_the_space_where_none_was_given() -> None:
 
 def test_prefers_what_it_is_told_is_good() -> None:
     """TPE asks near the good half of MIXED once it was told which one that is."""
-    searcher, answers = RayOptunaSearch(MIXED, seed=3), {}
+    searcher = RayOptunaSearch(MIXED, seed=3)
+    answers: dict[Any, Any] = {}
     play(searcher, script(60), answers)
     late = [answers[number][0]["opt.lr"] for number in range(40, 60)]
     near = [lr for lr in late if 10**-1.75 < lr < 10**-0.25]  # half of the log range, around 0.1

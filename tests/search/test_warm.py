@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from raysweep.search.initial_points import Proposal
 from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
@@ -14,13 +16,13 @@ OURS = OptunaSpace({"lr": Float(0.0, 1.0), "layers": Int(1, 4)})
 WIDER = OptunaSpace({"lr": Float(0.0, 2.0), "layers": Int(1, 4), "norm": Categorical(("a", "b"))})
 
 
-def known(count: int, best: float = 0.3, scale: float = 1.0, space: OptunaSpace = OURS) -> list[EarlierTrial]:
+def known(count: int, best: float = 0.3, scale: float = 1.0, space: OptunaSpace = OURS) -> list[Any]:
     """Trials of an earlier study whose best learning rate was `best`."""
     trials = []
     for number in range(count):
         config = {"lr": (number * 0.37) % 1.0, "layers": 1 + number % 4}
         if "norm" in space.domains:
-            config |= {"norm": "a", "lr": 2 * (number * 0.37 % 1.0)}
+            config |= {"norm": "a", "lr": 2 * (number * 0.37 % 1.0)}  # type: ignore[dict-item]
         trials.append(EarlierTrial(config, scale * (config["lr"] - best) ** 2, 3, number % 3 > 0))
     return trials
 

@@ -145,7 +145,7 @@ class Slot:
         asked = self.controller.ask()
         return asked[0] if asked is not None else None
 
-    def _resume(self, resume: Resume) -> None:
+    def _resume(self, resume: Any) -> None:
         self.rule.resumed(resume)
         if resume.exploit is not None:
             self.emitter.exploited(resume.trial_id, resume.exploit)
@@ -177,7 +177,7 @@ class Slot:
             self.rule.end(name, "failed")
             self.emitter.ended(name, "failed", "boom", "Traceback: boom")
             return False
-        self.emitter.fell(name, "failed", "boom", "Traceback: boom")
+        self.emitter.failed_awaiting_exploit(name, "failed", "boom", "Traceback: boom")
         if isinstance(decision, Exploit):
             self._resume(Resume(name, decision.reason, decision))
         else:

@@ -88,7 +88,7 @@ def toy_sweep(trials: int = 4, run: dict[str, Any] | None = None, **words: Any) 
     return small_sweep(trials, **{"sampler": sampler, "run": merged, "import_paths": paths, **words})
 
 
-def events_of(folder: Path) -> list[Event]:
+def events_of(folder: Path) -> list[Any]:
     return list(read_events(folder / "journal"))
 
 
@@ -174,7 +174,7 @@ def test_a_journal_of_full_loads_is_that_of_single_epochs_but_for_times(
     words = {"slots": 1, "trial_scheduler": rule, "run": {"epochs": 8, "net_config": {"step_s": 0}}}
     stories, loads = [], []
     limits = TrainAhead.limits
-    monkeypatch.setattr(TrainAhead, "limits", lambda self, trial: loads.append(1) or limits(self, trial))
+    monkeypatch.setattr(TrainAhead, "limits", lambda self, trial: loads.append(1) or limits(self, trial))  # type: ignore[func-returns-value]
     for name, seconds in (("single", 0.0), ("full", 0.5)):
         monkeypatch.setattr("raysweep.study.execution.tuner.AHEAD_S", seconds)
         conduct(name, trials=3, **words)
@@ -285,7 +285,7 @@ def test_the_perturbed_rate_of_an_exploit_governs_the_next_epoch(tmp_path: Path,
         run={"epochs": 8},
         trial_scheduler={"name": "schedulers.PBT", "kwargs": {"perturbation_interval": 2}},
     )
-    record = {}
+    record: dict[tuple[Any, ...], float] = {}
     for event in events_of(tmp_path / "toy"):
         if isinstance(event, EpochReported):
             record[event.trial, event.epoch] = event.metrics["lr"]

@@ -159,7 +159,7 @@ def test_an_extended_study_rebuilt_at_any_moment_is_in_the_state_of_the_one_that
 def test_an_extended_study_cut_in_any_line_ends_every_trial_once(study: Study, tmp_path: Path) -> None:
     """Also between the lines in which the journal is told of the extension itself."""
     study.extend(**longer(9))
-    whole = fold(study.run().record and study.events)
+    whole = fold(study.run().record and study.events)  # type: ignore[arg-type]
     for folder in _cuts(study.folder, tmp_path):
         copy = Study.__new__(Study)
         copy.folder, copy.rule = folder, study.rule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path) -> N
     ],
 )
 def test_an_infeasible_trial_says_what_was_tried(
-    tmp_path: Path, more: dict[str, int] | None, had: dict[str, int] | None, words: str
+    tmp_path: Path, more: dict[str, Any] | None, had: dict[str, Any] | None, words: str
 ) -> None:
     slot = Slot(tmp_path, small_sweep(), FIFORule(max_resource=6))
     slot.controller.plan = replace(slot.controller.plan, oom_resources=more)
@@ -162,7 +163,7 @@ def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path) -> N
     first = Slot(tmp_path, sweep, FIFORule(max_resource=6))
     first.controller.begin()
     for _ in range(2):
-        name, _ = first.controller.ask()
+        name, _ = first.controller.ask()  # type: ignore[misc]
         first.emitter.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
     first.controller.check_limits()
     assert first.controller.stop.reason == "2 trials failed, max_failures is 1"
@@ -177,7 +178,7 @@ def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_
     slot.controller.begin()
     for _ in range(3):
         assert not slot.controller.stop.requested
-        name, _ = slot.controller.ask()
+        name, _ = slot.controller.ask()  # type: ignore[misc]
         slot.emitter.ended(name, "failed", "KeyError", f"{TRACEBACK}KeyError: 'price'")
         slot.controller.check_limits()
     finish = slot.controller.close()

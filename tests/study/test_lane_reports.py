@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from raysweep.console.summary import lane_lines
-from raysweep.study.journal.events import AttemptStarted, LaneReported, TrialCreated
+from raysweep.study.journal.events import AttemptStarted, Event, LaneReported, TrialCreated
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.journal.status_file import StatusFile
@@ -17,7 +17,7 @@ from schedulers.rule import Continue
 from tests.study.slot import LR, Slot, small_sweep
 
 NORM = "batch norm keeps running statistics"
-EVENTS = [
+EVENTS: list[Event] = [
     AttemptStarted(t=1.0, attempt=1, slots=8, trials=3, lanes=4),
     *(TrialCreated(t=1.0, trial=f"0000{n}", config={LR: 0.1}, source="sampler") for n in range(4)),
     LaneReported(t=2.0, trial="00000", obstacle=""),

@@ -21,7 +21,9 @@ from tests.study.slot import Slot, small_sweep
     ],
 )
 def test_a_prediction_reaches_the_journal_with_its_interval(
-    tmp_path: Path, direction: str, metrics: dict
+    tmp_path: Path,
+    direction: str,
+    metrics: dict,  # type: ignore[type-arg]
 ) -> None:
     slot = Slot(tmp_path, small_sweep(direction=direction), FIFORule(max_resource=6))
     slot.controller.begin()

@@ -60,7 +60,7 @@ def events_of(sweep: Sweep, values: list[float]) -> Iterator[Any]:
             decision="stop",
         )
         outcome = "diverged" if diverged else "completed"
-        yield TrialEnded(t=t, trial=name, outcome=outcome, reason="")
+        yield TrialEnded(t=t, trial=name, outcome=outcome, reason="")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

@@ -194,11 +194,11 @@ def test_the_status_is_that_of_all_stages_together(study: StudyFolder) -> None:
     file.write("interrupted", 130, "SIGINT")
     half = read_status(study.path)
     assert [one["state"] for one in half["stages"]] == ["done", "done", "waiting"]
-    assert (half["stage"], half["best"]["stage"], half["reason"]) == ("validate", "refine", "SIGINT")
+    assert (half["stage"], half["best"]["stage"], half["reason"]) == ("validate", "refine", "SIGINT")  # type: ignore[index]
     carried_to(study, "validate")
     file.write("done", 0, "all stages ended")
     whole = read_status(study.path)
-    assert (whole["best"]["status"], whole["best"]["stage"]) == ("validated", "validate")
+    assert (whole["best"]["status"], whole["best"]["stage"]) == ("validated", "validate")  # type: ignore[index]
     assert whole["trials"]["asked"] == whole["trials"]["wanted"]
     json.dumps(whole, allow_nan=False)
 

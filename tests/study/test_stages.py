@@ -91,7 +91,7 @@ def test_a_stage_of_one_group_leaves_the_others_at_the_best_so_far() -> None:
         {"name": "refine", "tune": [LR, "net_config"], "top": 1, "margin": 0.0},
     )
     rate = ran(sweep, 0, [], (0.2, {LR: 1e-3}), (0.1, {LR: 1e-2}))
-    assert (list(rate.sweep.search_space), rate.fixed) == ([LR], {NODES: 64, DECAY: 0.01})  # type: ignore[union-attr]
+    assert (list(rate.sweep.search_space), rate.fixed) == ([LR], {NODES: 64, DECAY: 0.01})
     shape = ran(sweep, 1, [rate], (0.05, {NODES: 200}), (0.06, {NODES: 8}))
     assert shape.fixed == {LR: 1e-2, DECAY: 0.01}
     derived = derive(sweep, sweep.stages[2], [rate, shape])

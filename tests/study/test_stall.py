@@ -23,7 +23,9 @@ def desk_of(clock: Clock) -> Any:
         sweep=sweep, stream=SimpleNamespace(clock=clock), stop=StopSignal(), _placed_at=None, _exit_code=130
     )
     controller.look = lambda running: StudyController.check_placed(
-        controller, running, lambda: "3 nodes are up, with 4 CPU"
+        controller,  # type: ignore[arg-type]
+        running,
+        lambda: "3 nodes are up, with 4 CPU",
     )
     return controller
 

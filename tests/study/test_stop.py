@@ -14,7 +14,8 @@ from raysweep.study.execution.shutdown import SIGNALS, StopSignal, stopped_by_si
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_asks_and_the_second_aborts(number: Any) -> None:
-    stop, said = StopSignal(), []
+    stop = StopSignal()
+    said: list[Any] = []
     with stopped_by_signals(stop, said.append):
         signal.raise_signal(number)
         assert stop.requested
@@ -52,7 +53,7 @@ def test_another_thread_has_no_handlers_to_set() -> None:
     """A notebook's worker thread may run a sweep: Python lets only the main thread handle signals."""
     before = [signal.getsignal(number) for number in SIGNALS]
 
-    def enter() -> list[object]:
+    def enter() -> list[Any]:
         with stopped_by_signals(StopSignal(), lambda _line: None):
             return [signal.getsignal(number) for number in SIGNALS]
 

@@ -72,7 +72,7 @@ class Listening(StudySubscriber):
     def trial_began(self, trial: int, config: Mapping[str, Any]) -> None:
         self.note("trial_began", trial, config)
 
-    def epoch_reported(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+    def epoch_reported(self, trial: int, epoch: int, metrics: Mapping[str, Any]) -> None:
         self.note("epoch_reported", trial, epoch, metrics)
 
     def trial_ended(self, trial: int, outcome: str, reason: str) -> None:
@@ -82,7 +82,7 @@ class Listening(StudySubscriber):
         self.note("study_ended")
 
 
-def tell(tmp_path: Path, past: list[Event], events: list[Event], **kwargs: Any) -> list[str]:
+def tell(tmp_path: Path, past: list[Any], events: list[Any], **kwargs: Any) -> list[str]:
     """Tell the sweep's subscriber of these events; what it said of failures."""
     named = {"name": f"{__name__}.Listening", "kwargs": kwargs}
     run = {"data": "trainables.data.load_digits"}
@@ -127,7 +127,7 @@ def test_one_that_hangs_holds_nothing_up() -> None:
     release, said = threading.Event(), list[str]()
 
     class Hanging(StudySubscriber):
-        def epoch_reported(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
+        def epoch_reported(self, trial: int, epoch: int, metrics: Mapping[str, Any]) -> None:
             release.wait()
 
     thread = SubscriberThread(Hanging(), "mine.Hanging", StudyRecord(), said.append)
@@ -155,7 +155,7 @@ def test_tensorboards_example_writes_a_run_for_each_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "examples")
-    from tensorboard_subscriber import TensorBoard
+    from tensorboard_subscriber import TensorBoard  # type: ignore[import-not-found]
 
     _follow(TensorBoard(), tmp_path)
     (file,) = (tmp_path / "tensorboard" / "trial-00000").glob("events.out.tfevents.*")
@@ -169,7 +169,7 @@ def test_wandbs_example_writes_a_run_for_each_trial(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(ROOT / "examples")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    from wandb_subscriber import WandB
+    from wandb_subscriber import WandB  # type: ignore[import-not-found]
 
     _follow(WandB(), tmp_path)
     (file,) = (tmp_path / "wandb").glob("offline-run-*/run-s-00000.wandb")

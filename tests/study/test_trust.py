@@ -95,7 +95,7 @@ def test_commands_that_look_run_nothing_of_a_folder(
         (evil / f"{name}.py").write_text(f"open({str(marker)!r}, 'w')")
     run = {"data": "evil.load", "net": "evil.Net", "epochs": 6, "optimizer_config": {"lr": 0.1}}
     named = {"sampler": "evil.Sampler", "trial_scheduler": "evil.Rule", "import_paths": [str(evil)]}
-    folder = StudyFolder.create(tmp_path / "runs", "small", small_sweep(run=run, **named), "")
+    folder = StudyFolder.create(tmp_path / "runs", "small", small_sweep(run=run, **named), "")  # type: ignore[arg-type]
     for _ in Slot(folder.path, folder.wanted(), FIFORule(max_resource=6)).run():
         pass
     shutil.copytree(folder.path, tmp_path / "copy")

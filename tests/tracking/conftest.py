@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from raysweep.study.journal.events import Event
 from raysweep.study.journal.log import Journal
 from raysweep.tracking import SweepFacts, Tracker, store_uri
 
@@ -49,7 +48,7 @@ class Shelf:
     uri: str
     facts: SweepFacts
 
-    def write(self, events: list[Event]) -> None:
+    def write(self, events: list[Any]) -> None:
         """Append events to the journal, as an attempt would."""
         journal = Journal(self.folder / "journal", self.facts.study)
         for event in events:
@@ -59,9 +58,9 @@ class Shelf:
     def tracker(self, **options: Any) -> Tracker:
         """A tracker as a new process would make it, with short waits."""
         options = {"facts": self.facts, "uri": self.uri, "retry_s": (0.02, 0.1)} | options
-        return Tracker(self.folder, options.pop("facts"), **options)
+        return Tracker(self.folder, options.pop("facts"), **options)  # type: ignore[arg-type]
 
-    def track(self, events: list[Event], **options: Any) -> Tracker:
+    def track(self, events: list[Any], **options: Any) -> Tracker:
         """One attempt with its tracking process: `events` happen, and MLflow has them in the end."""
         self.write(events)
         tracker = self.tracker(**options)
@@ -80,7 +79,7 @@ class Shelf:
         assert len(runs) == len(found), "a trial has more than one run"
         return runs
 
-    def history(self, trial: str, metric: str) -> list[tuple[int, float]]:
+    def history(self, trial: str, metric: str) -> list[Any]:
         """(step, value) of a trial's metric."""
         points = self.client.get_metric_history(self.runs()[trial].info.run_id, metric)
         return sorted((point.step, point.value) for point in points)

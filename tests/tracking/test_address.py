@@ -8,6 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -83,7 +84,7 @@ def test_an_address_that_is_absolute_stays(uri: str) -> None:
     ],
 )
 def test_user_and_password_go_where_mlflow_looks_for_them(
-    uri: str, environ: dict[str, str], user: str | None, password: str | None
+    uri: str, environ: dict[str, Any], user: str | None, password: str | None
 ) -> None:
     assert log_in(uri, environ) == "http://head:5000"
     assert (environ.get(USER), environ.get(PASSWORD)) == (user, password)
@@ -171,7 +172,8 @@ def test_empty_answers_are_no_success(
 
 def test_what_was_swallowed_is_sent_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy that comes between, says yes to everything, and goes."""
-    write, check, swallowed = Store.write, Store.check_run, []
+    write, check = Store.write, Store.check_run
+    swallowed: list[Any] = []
 
     def swallow(store: Store, run_id: str, change: object, **words: object) -> None:
         if len(swallowed) < 3:

@@ -228,7 +228,7 @@ def test_epochs_run_again_after_a_lost_worker_are_not_told_twice(shelf: Shelf) -
     assert shelf.runs()["00000"].data.tags["recovered"] == "worker died"
 
 
-def interrupted() -> list[Event]:
+def interrupted() -> list[Any]:
     """An attempt that a signal ended, with one trial running and one paused."""
     return [
         story.begun(),
@@ -240,7 +240,7 @@ def interrupted() -> list[Event]:
     ]
 
 
-def resumed() -> list[Event]:
+def resumed() -> list[Any]:
     again = [story.begun(100, attempt=2), *[event for event in story.asked("00000", 101)[1:]]]
     late = story.T0 + 102
     return [
@@ -265,7 +265,7 @@ def test_nothing_is_left_running_when_an_attempt_is_closed(shelf: Shelf) -> None
     "ending", [[], [story.closed(exit_code=130, reason="Ctrl-C")]], ids=["killed", "closed"]
 )
 @pytest.mark.parametrize("cursor", ["kept", "lost", "damaged", "of a later version"])
-def test_a_resumed_study_goes_on_in_the_same_runs(shelf: Shelf, ending: list[Event], cursor: str) -> None:
+def test_a_resumed_study_goes_on_in_the_same_runs(shelf: Shelf, ending: list[Any], cursor: str) -> None:
     past = [*interrupted(), *ending]
     shelf.track(past)
     before = {trial: run.info.run_id for trial, run in shelf.runs().items()}

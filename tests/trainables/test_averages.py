@@ -12,8 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from tests.trainables.samples import data_of, numbers, run_of
-from trainables.learner import Learner, Scores
-from trainables.mlp import MLP
+from trainables.learner import Learner
 from trainables.rng_state import RngState
 from trainables.training import Training, train
 
@@ -39,7 +38,7 @@ class FrozenNorm(nn.Module):
         return self.line(self.norm(x))
 
 
-def trained(**words: Any) -> tuple[Learner, Scores]:
+def trained(**words: Any) -> tuple[Any, ...]:
     """A learner after its first epoch, and what that epoch came to."""
     run = run_of(**words)
     data = data_of(run)
@@ -48,7 +47,7 @@ def trained(**words: Any) -> tuple[Learner, Scores]:
     return learner, learner.epoch()
 
 
-def loss(net: MLP, learner: Learner) -> float:
+def loss(net: Any, learner: Learner) -> float:
     """The mean squared error of a net on the validation rows."""
     x, y = (torch.from_numpy(each) for each in (learner.part.val.x, learner.part.val.y))
     with torch.no_grad():
@@ -86,7 +85,7 @@ def test_averaged_weights_are_normalised_by_statistics_of_their_own(optimizer: s
             mine.copy_(value)
     learner.optimizer.train()
     order = torch.randperm(180, generator=torch.Generator().manual_seed(0))
-    batches = torch.from_numpy(learner.part.train.x)[order].split(batch_size)
+    batches = torch.from_numpy(learner.part.train.x)[order].split(batch_size)  # type: ignore[no-untyped-call]
     update_bn([batch for batch in batches if len(batch) > 1], copied)
 
     assert scores.val_loss == pytest.approx(loss(copied, learner), rel=1e-5)

@@ -152,7 +152,7 @@ def test_a_date_where_none_was_is_a_line(tmp_path: Path) -> None:
     ],
 )
 def test_a_target_with_gaps_is_what_it_is_without_them(
-    target: Any, criterion: str, task: str, classes: tuple[Any, ...] | tuple[str, str]
+    target: Any, criterion: str, task: str, classes: Any
 ) -> None:
     from trainables.criteria import of_criterion
 
@@ -185,7 +185,7 @@ def test_a_target_with_gaps_is_what_it_is_without_them(
     ],
 )
 def test_a_file_that_cannot_be_read_so_is_a_line_with_the_word_that_helps(
-    tmp_path: Path, text: str, config: dict[str, Any] | dict[str, str], line: str
+    tmp_path: Path, text: str, config: Any, line: str
 ) -> None:
     (tmp_path / "t.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(RunError) as caught:
@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_read_so_is_a_line_with_the_word_that_helps(
     ],
 )
 def test_other_ways_to_write_a_csv_give_the_same_table(
-    tmp_path: Path, text: str, config: dict[str, str]
+    tmp_path: Path, text: str, config: dict[str, Any]
 ) -> None:
     (tmp_path / "t.csv").write_bytes(text.encode("latin-1" if "encoding" in config else "utf-8"))
     table = load_table(str(tmp_path / "t.csv"), "y", **config)

@@ -89,9 +89,9 @@ def test_four_trials_of_a_quarter_gpu_overlap_in_time(cuda: Any, tmp_path: Path)
     import ray
     from ray import tune as ray_tune
 
-    spans = {}
+    spans: dict[Any, Any] = {}
 
-    class Spans(ray_tune.Callback):
+    class Spans(ray_tune.Callback):  # type: ignore[misc]
         def on_trial_result(self, iteration: Any, trials: Any, trial: Any, result: Any, **info: Any) -> None:
             spans.setdefault(trial.trial_id, []).append(time.time())
 

@@ -53,7 +53,7 @@ def run_of(
     )
 
 
-def trained(folder: Path, run: RunConfig) -> tuple[Path, Training]:
+def trained(folder: Path, run: RunConfig) -> tuple[Any, ...]:
     data = load(run)
     training = Training(run, data)
     for _ in training:
@@ -89,7 +89,7 @@ def test_classes_come_by_name_and_with_probabilities(tmp_path: Path, criterion: 
 
 def test_data_that_came_as_arrays_are_columns_by_number(tmp_path: Path) -> None:
     digits = {"data": "trainables.data.load_digits", "data_config": {}, "epochs": 1}
-    run = run_of(tmp_path, criterion="torch.nn.CrossEntropyLoss", **digits)
+    run = run_of(tmp_path, criterion="torch.nn.CrossEntropyLoss", **digits)  # type: ignore[arg-type]
     folder, _ = trained(tmp_path, run)
     frame = pd.DataFrame(np.zeros((2, 64)), columns=[f"x{i}" for i in range(64)])
     answers = Model.load(folder).predict(frame)
@@ -135,7 +135,7 @@ def test_a_model_answers_as_its_data_were(
     tmp_path: Path, data: str, net: str, criterion: str, inputs: int, columns: list[str]
 ) -> None:
     words = {"data": data, "net": net, "net_config": {}, "data_config": {}}
-    folder, _ = trained(tmp_path, run_of(tmp_path, criterion=f"torch.nn.{criterion}", **words))
+    folder, _ = trained(tmp_path, run_of(tmp_path, criterion=f"torch.nn.{criterion}", **words))  # type: ignore[arg-type]
     frame = pd.DataFrame(np.ones((3, inputs)), columns=[f"x{i}" for i in range(inputs)])
     answers = Model.load(folder).predict(frame)
     assert (list(answers.columns), len(answers)) == (columns, 3)
@@ -217,7 +217,7 @@ def test_what_is_no_model_is_one_line(tmp_path: Path, name: str, line: str) -> N
         Model.load(tmp_path / name)
 
 
-def nets(tmp_path: Path, run: RunConfig, seeds: tuple[int, ...]) -> Nets:
+def nets(tmp_path: Path, run: RunConfig, seeds: tuple[Any, ...]) -> Nets:
     data, places = load(run), {}
     for seed in seeds:
         training = Training(run, data, seed=seed)

@@ -96,7 +96,7 @@ def test_a_group_can_keep_matrices_from_muon() -> None:
 
 
 def test_a_copy_under_other_factors_learns_at_its_own() -> None:
-    constant = {"scheduler": None, "scheduler_config": {}}
+    constant: dict[Any, Any] = {"scheduler": None, "scheduler_config": {}}
     giver = learner_of(param_groups={"slow": {"match": "bias", "lr_factor": 0.5}}, **constant)
     giver.epoch()
     taker = learner_of(param_groups={"slow": {"match": "bias", "lr_factor": 0.125}}, **constant)

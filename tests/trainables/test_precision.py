@@ -57,7 +57,9 @@ def test_a_trial_that_asks_for_deterministic_algorithms_trains_under_them(
     seen: list[int] = []
     epoch = Training.__next__
     monkeypatch.setattr(
-        Training, "__next__", lambda self: (seen.append(torch.get_deterministic_debug_mode()), epoch(self))[1]
+        Training,
+        "__next__",
+        lambda self: (seen.append(torch.get_deterministic_debug_mode()), epoch(self))[1],  # type: ignore[func-returns-value]
     )
     assert "outcome" not in trial.step()
     assert seen == [1]
@@ -111,6 +113,6 @@ def test_a_loop_that_names_devices_is_handed_all_of_its_trial(monkeypatch: pytes
 GIVEN: list[list[torch.device]] = []
 
 
-def loop_of_devices(run: Any, data: Any, *, device: Any, devices: list[torch.device], seed: int) -> Any:
+def loop_of_devices(run: Any, data: Any, *, device: Any, devices: list[Any], seed: int) -> Any:
     GIVEN.append(devices)
     return iter(())

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from tests.trainables.samples import BASE, data_of, run_of
@@ -70,7 +69,7 @@ class Setting(nn.Linear):
 
     def _set(self, now: str) -> None:
         if now == self.when:
-            SETTERS[self.what]()
+            SETTERS[self.what]()  # type: ignore[no-untyped-call]
             if self.fails:
                 raise ValueError("after it was set")
 
@@ -81,12 +80,12 @@ def data() -> Data:
 
 
 @pytest.fixture(scope="module")
-def fresh(data: Data) -> list[dict[str, float]]:
+def fresh(data: Data) -> list[Any]:
     """What a trial comes to in a process where nothing was set."""
     return curve(Trial(data))
 
 
-def curve(trial: Trial) -> list[dict[str, float]]:
+def curve(trial: Trial) -> list[Any]:
     trial.begin(BASE | {"net_config": {"nodes": 4, "layers": 1, "dropout": 0.2}, "trial": {"seed": 5}}, 0)
     results = [trial.step() for _ in range(2)]
     return [{name: each for name, each in result.items() if name not in CLOCKS} for result in results]
@@ -105,7 +104,7 @@ def setting_net(what: str, **words: Any) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("what", SETTERS)
 def test_what_a_net_sets_reaches_neither_the_next_trial_nor_the_process(
-    what: str, words: Any, data: Data, fresh: list[dict[str, float]]
+    what: str, words: Any, data: Data, fresh: list[Any]
 ) -> None:
     before, trial = _read(), Trial(data)
     trial.begin(setting_net(what, **words), 0)
@@ -120,7 +119,7 @@ def test_every_setter_of_the_table_sets_something(what: str) -> None:
     state = ProcessState()
     with state.own():
         before = _read()
-        SETTERS[what]()
+        SETTERS[what]()  # type: ignore[no-untyped-call]
         assert _read() != before
 
 
@@ -166,7 +165,7 @@ MODULE = """
 
 
 def test_what_importing_a_module_sets_holds_for_every_trial_that_uses_it(
-    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: list[dict[str, float]]
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: list[Any]
 ) -> None:
     """Python imports it once a process; the trials after the first would train in another precision."""
     (tmp_path / "sets_at_import.py").write_text(textwrap.dedent(MODULE))
@@ -184,7 +183,7 @@ def test_what_importing_a_module_sets_holds_for_every_trial_that_uses_it(
     assert "SET_BY_AN_IMPORT" not in os.environ
 
 
-def test_what_a_data_function_sets_stays_in_its_call(fresh: list[dict[str, float]]) -> None:
+def test_what_a_data_function_sets_stays_in_its_call(fresh: list[Any]) -> None:
     """A trial whose data come from the driver never calls it."""
     words = {"data": f"{__name__}.data_that_sets", "data_config": {}, "net_config": {}}
     trial, before = Trial(), _read()
@@ -193,7 +192,7 @@ def test_what_a_data_function_sets_stays_in_its_call(fresh: list[dict[str, float
     assert _read() == before
 
 
-def data_that_sets() -> tuple[NDArray[Any], NDArray[Any]]:
+def data_that_sets() -> tuple[Any, ...]:
     torch.set_default_dtype(torch.float64)
     logging.getLogger(__name__)
     rng = np.random.default_rng(0)

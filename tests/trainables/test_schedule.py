@@ -15,14 +15,12 @@ from trainables.run_config import RunError
 LR = "torch.optim.lr_scheduler."
 
 
-def rates(
-    epochs: int = 4, steps: int = 5, losses: list[int] | None = None, **words: Any
-) -> list[list[float]]:
+def rates(epochs: int = 4, steps: int = 5, losses: list[int] | None = None, **words: Any) -> list[Any]:
     """The learning rate of every optimizer step, one list per epoch."""
     run = run_of(**({"epochs": epochs, "scheduler_config": {}} | words))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = Schedule(run, optimizer, steps)
-    seen = []
+    seen: list[Any] = []
     for epoch in range(epochs):
         seen.append([])
         for _ in range(steps):

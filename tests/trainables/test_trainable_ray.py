@@ -35,7 +35,7 @@ def one_core() -> Iterator[None]:
     ray.shutdown()
 
 
-class PauseOften(tune.schedulers.FIFOScheduler):
+class PauseOften(tune.schedulers.FIFOScheduler):  # type: ignore[misc]
     """Pauses every trial after every epoch: each goes on from a checkpoint, in whatever actor is free."""
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -46,11 +46,12 @@ class PauseOften(tune.schedulers.FIFOScheduler):
         return min(waiting, key=lambda trial: trial.last_result.get("epoch", 0), default=None)
 
 
-class Curves(tune.Callback):
+class Curves(tune.Callback):  # type: ignore[misc]
     """Collects val_loss, and the process, of every epoch of every trial."""
 
     def __init__(self) -> None:
-        self.curves, self.processes = {}, set()
+        self.curves: dict[Any, Any] = {}
+        self.processes: set[Any] = set()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -59,7 +60,7 @@ class Curves(tune.Callback):
         self.processes.add(result["pid"])
 
 
-def fit(folder: Path, name: str, scheduler: PauseOften | None = None) -> tuple[Any, Curves]:
+def fit(folder: Path, name: str, scheduler: PauseOften | None = None) -> tuple[Any, ...]:
     curves = Curves()
     results = tune.Tuner(
         TorchTrainable,

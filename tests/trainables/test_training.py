@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,14 @@ from trainables.training import Epoch, Patience, Training, train
 
 
 def curve(
-    epochs: Iterator[Any] | list[Epoch],
-) -> list[tuple[int, float, float, dict[str, Any], float, float]]:
+    epochs: Any,
+) -> list[Any]:
     return [numbers(epoch) for epoch in epochs]
 
 
 def resumed(
     run: RunConfig, data: Data, cut: int, folder: Path, between: Callable[..., Any] = lambda: None
-) -> list[tuple[int, float, float, dict[str, Any], float, float]]:
+) -> list[Any]:
     """The curve of a training saved after `cut` epochs and gone on with in a fresh object."""
     first = Training(run, data)
     before = [next(first) for _ in range(cut)]
@@ -50,7 +50,7 @@ def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit(
     optimizer: str, schedule: str, tmp_path: Path
 ) -> None:
     """Dropout draws from torch's global generator; the optimizer, schedule and order are restored too."""
-    words = OPTIMIZERS[optimizer] | SCHEDULES[schedule]
+    words = OPTIMIZERS[optimizer] | SCHEDULES[schedule]  # type: ignore[operator]
     run = run_of(**words, net_config={"nodes": 8, "layers": 2, "dropout": 0.2})
     data = data_of(run)
     whole = curve(train(run, data))
@@ -152,7 +152,7 @@ def test_a_diverged_epoch_is_yielded_with_its_number_and_is_the_last() -> None:
     ],
 )
 def test_patience_ends_a_trial_after_two_epochs_without_a_better_loss(
-    losses: list[float] | list[int], mode: str, min_delta: float, last: int | None
+    losses: Any, mode: str, min_delta: float, last: int | None
 ) -> None:
     patience = Patience(EarlyStopping(enabled=True, patience=2, mode=mode, min_delta=min_delta))
     ends = [patience.ends(Epoch(number, loss, loss)) for number, loss in enumerate(losses, start=1)]

@@ -35,7 +35,7 @@ TASKS = {
     },
 }
 
-NO_SCHEDULE = {"scheduler": None, "scheduler_config": {}}
+NO_SCHEDULE: dict[Any, Any] = {"scheduler": None, "scheduler_config": {}}
 SPLUS = {"optimizer": "pytorch_optimizer.SPlus", "optimizer_config": {"lr": 0.1, "inverse_steps": 3}}
 ADAMW = {"optimizer": "torch.optim.AdamW", "optimizer_config": {"lr": 0.01}}
 SGD = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 0.02, "momentum": 0.9}} | NO_SCHEDULE
@@ -61,7 +61,7 @@ def lane_of(run: RunConfig, seed: int = 0) -> Lane:
         return Lane(Learner(run, data, data.parts[0], CPU, seed), random)
 
 
-def lanes_of(runs: list[RunConfig]) -> list[Lane]:
+def lanes_of(runs: list[Any]) -> list[Any]:
     return [lane_of(run, seed) for seed, run in enumerate(runs)]
 
 
@@ -90,7 +90,7 @@ def finish_alone(lane: Lane, epoch: LaneEpoch) -> Scores:
         return learner.finish_epoch(loss, torch.stack(epoch.norms).mean(), epoch.lr)
 
 
-def state_of(lane: Lane) -> dict:
+def state_of(lane: Lane) -> dict:  # type: ignore[type-arg]
     """All that the next epoch depends on."""
     return {"learner": lane.learner.state_dict(), "random": lane.random.state_dict()}
 
@@ -127,7 +127,7 @@ class TouchyLoss(nn.Module):
 class TouchySGD(torch.optim.SGD):
     """Raises where the learning rate is above 1."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
         if self.param_groups[0]["lr"] > 1:
             raise ArithmeticError("rate above 1")
         return super().step(closure)

@@ -31,10 +31,10 @@ def test_a_batched_operation_has_the_bits_of_single_ones(
     name: str, lanes: int, m: int, n: int, k: int
 ) -> None:
     like = torch.empty(0)
-    *operands, out = (aligned_empty(lanes, shape, like).normal_() for shape in SHAPES[name](m, n, k))
+    *operands, out = (aligned_empty(lanes, shape, like).normal_() for shape in SHAPES[name](m, n, k))  # type: ignore[no-untyped-call]
     BatchedOp(name)("any", *operands, out=out)
     for lane in range(lanes):
-        assert torch.equal(out[lane], SINGLE[name](*(operand[lane].clone() for operand in operands)))
+        assert torch.equal(out[lane], SINGLE[name](*(operand[lane].clone() for operand in operands)))  # type: ignore[operator]
 
 
 def test_an_operation_that_rounds_otherwise_is_done_lane_by_lane(monkeypatch: pytest.MonkeyPatch) -> None:
