@@ -88,3 +88,13 @@ def test_the_first_sweep_that_readme_shows_is_sound(tmp_path: Path) -> None:
     assert block is not None
     (tmp_path / "digits.yaml").write_text(block[1])
     assert read_sweep(tmp_path / "digits.yaml").warnings == ()
+
+
+def test_a_tests_name_is_one_claim_of_seventy_characters_at_most() -> None:
+    names = [
+        name
+        for file in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"^ *def (test_\w+)", file.read_text(encoding="utf-8"), re.M)
+    ]
+    assert len(names) > 1000
+    assert [name for name in names if len(name) > 70] == []

@@ -128,7 +128,7 @@ def test_before_any_trial_there_is_no_winner(
 
 @pytest.mark.faults  # a minute and more: two Rays and seven starts of trial processes
 @pytest.mark.timeout(900)
-def test_stopped_in_its_second_search_it_goes_on_there_and_ends_with_a_proven_winner(
+def test_stopped_in_its_second_search_it_goes_on_to_a_proven_winner(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = begun(str(sweep))

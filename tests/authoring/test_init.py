@@ -107,7 +107,7 @@ def test_under_ten_hours_the_learning_rate_alone_is_searched(hours: float, searc
     assert space[0] == "optimizer_config.lr"
 
 
-def test_fewer_trials_than_advised_are_silenced_by_name_for_they_were_asked_for() -> None:
+def test_fewer_trials_than_advised_are_silenced_where_asked_for() -> None:
     text = begun(data="homes.csv", trials=20).read_text()
     assert text.endswith("# Asked for when this file was made.\nignore_advice: [few_trials]\n")
 

@@ -28,7 +28,7 @@ def test_ray_takes_it(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_the_head_is_told_of_its_cluster_the_token_is_asked_for_and_nothing_listens_outside(
+def test_the_head_asks_for_the_token_and_nothing_listens_outside(
     file: str,
 ) -> None:
     """`Only the head came up` is the commonest complaint; and Ray's autoscaler passes no token on."""

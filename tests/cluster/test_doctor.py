@@ -169,7 +169,7 @@ def test_what_a_dead_driver_left_running_is_named_and_left_running(
     assert (found.state, found.fix) == ("problem", f"kill {child}")
 
 
-def test_a_process_id_that_another_process_has_by_now_is_not_taken_for_the_driver(tmp_path: Path) -> None:
+def test_a_reused_process_id_is_not_taken_for_the_driver(tmp_path: Path) -> None:
     """Of two processes of one id the time of their start tells which is which."""
     (tmp_path / "7").mkdir()
     (tmp_path / "7/environ").write_bytes(f"A=1\0{DRIVER_TAG}={os.getpid()}:1:/runs/b\0".encode())

@@ -135,9 +135,7 @@ def journal_has(hosts: Any, study: Any, epochs: Any) -> Any:
     return folder.is_dir() and len(reported(hosts, study)) >= epochs
 
 
-def test_a_sweep_from_the_laptop_runs_on_the_clusters_nodes_and_is_tracked_on_its_head(
-    hosts: Any, sweep: Any
-) -> None:
+def test_a_sweep_from_the_laptop_runs_on_the_nodes_tracked_on_the_head(hosts: Any, sweep: Any) -> None:
     end = f"--set 'on_end=cp /dev/stdin {SHARED}/ended.json'"
     ann = {"LOGNAME": "ann"}
     commit = subprocess.run(["git", "-C", REPO, "rev-parse", "HEAD"], capture_output=True, text=True).stdout
@@ -200,7 +198,7 @@ def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts: Any, sw
         assert megabytes < received(host) - before[host] < 1.6 * megabytes
 
 
-def test_a_study_in_object_storage_outlives_its_driver_and_the_drivers_disk(hosts: Any, sweep: Any) -> None:
+def test_a_study_in_object_storage_outlives_its_driver_and_its_disk(hosts: Any, sweep: Any) -> None:
     """A real S3 server; nodes put checkpoints there themselves, and the next driver has nothing else."""
     make_bucket(hosts, "studies")
     file, uri = sweep(trials=4, epochs=26, step_s=0.5), "s3://studies/far"
@@ -246,9 +244,7 @@ def test_stop_now_waits_for_nothing(hosts: Any, sweep: Any) -> None:
 
 
 @pytest.mark.nightly
-def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_read_from_there(
-    hosts: Any, sweep: Any
-) -> None:
+def test_a_staged_study_in_object_storage_goes_through_its_stages(hosts: Any, sweep: Any) -> None:
     """From a laptop that has none of it, after the driver's disk has lost it."""
     make_bucket(hosts, "staged")
     far, uri = f"--cluster {CLUSTER}", "s3://staged/far"
@@ -268,9 +264,7 @@ def test_a_staged_study_in_object_storage_goes_through_its_stages_and_is_read_fr
 
 
 @pytest.mark.nightly
-def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_where_none_comes(
-    hosts: Any, sweep: Any
-) -> None:
+def test_a_growing_cluster_has_room_for_nodes_to_come_or_says_why_none_do(hosts: Any, sweep: Any) -> None:
     """A Ray with an autoscaler of its own on the laptop; its cloud is Ray's fake one, the rest is real."""
     home = {"HOME": "/root/fake"}
     hosts.run("laptop", "mkdir -p /root/fake")
@@ -302,7 +296,7 @@ def test_a_cluster_that_grows_has_room_for_what_it_has_not_yet_and_says_why_wher
         hosts.run("laptop", "ray stop --force", home, check=False)  # inside the host: nobody else's
 
 
-def test_a_cut_connection_leaves_the_job_running_and_the_follower_finds_it_again(
+def test_a_cut_connection_leaves_the_job_running_and_is_found_again(
     hosts: Any, sweep: Any, tmp_path: Path
 ) -> None:
     """Cut for as long as it takes ssh to give up, and a first try to connect again to fail."""

@@ -51,7 +51,7 @@ def bare_head(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
         cluster.shutdown()
 
 
-def test_nodes_that_come_in_mid_sweep_are_used_and_those_that_go_are_not_waited_for(
+def test_nodes_that_come_are_used_and_those_that_go_not_waited_for(
     bare_head: Cluster, tmp_path: Path
 ) -> None:
     run = {

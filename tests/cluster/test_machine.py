@@ -55,7 +55,7 @@ def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(cpu: int, gpu: fl
         (1, 0.25, None, None),
     ],
 )
-def test_a_trial_that_ran_out_of_memory_gets_what_the_file_allows_and_the_machine_has(
+def test_after_an_oom_a_trial_gets_what_the_file_and_the_machine_allow(
     cpu: int, gpu: float | None, more: Any, share: Any
 ) -> None:
     more = more and SimpleNamespace(cpu=more[0], gpu=more[1])

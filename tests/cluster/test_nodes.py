@@ -30,7 +30,7 @@ def asks(cpu: float = 1.0, gpu: float | None = None) -> Any:
     return SimpleNamespace(cpu=cpu, gpu=gpu, on_oom=None)
 
 
-def test_the_shipped_aws_cluster_can_offer_eight_gpus_and_promises_its_head() -> None:
+def test_the_aws_cluster_can_offer_eight_gpus_and_promises_its_head() -> None:
     nodes = available_nodes(AWS)
     assert nodes.machines == (Machine(0, 0), *[Machine(4, 1)] * 8)
     assert declared_nodes(AWS) == nodes.promised == 1
@@ -143,7 +143,7 @@ def test_what_cannot_be_known_of_nodes_to_come_is_asked_of_the_user(
         ("clusters/onprem.yaml", [(0, 0)], False, 8, 1),  # gone, all: one trial waits for them
     ],
 )
-def test_the_slots_of_a_moment_follow_the_nodes_that_are_up_and_the_limits_of_the_file(
+def test_slots_follow_the_nodes_that_are_up_and_the_files_limits(
     file: str | None,
     up: list[Any],
     in_a_pod: bool,

@@ -93,7 +93,7 @@ def test_what_git_ignores_stays_at_home(clone: Path) -> None:
     assert "mine.py" in files_of(clone)
 
 
-def test_from_within_the_clone_the_clone_is_sent_and_the_working_directory_kept(clone: Path) -> None:
+def test_from_within_the_clone_it_is_sent_and_the_working_directory_kept(clone: Path) -> None:
     with packed(clone, clone / "sweeps") as package:
         assert (package.cwd, package.launch, package.files) == ("sweeps", "../launch.py", 3)
         assert names_in(package.folder) == names_in(clone)

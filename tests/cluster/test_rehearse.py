@@ -39,7 +39,7 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
     assert "norm is None" in found[1].reason
 
 
-def test_a_task_that_finds_no_place_says_so_and_one_that_waits_for_a_node_is_not_called_slow(
+def test_a_task_without_a_place_says_so_and_a_waiting_one_is_not_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock of an epoch starts when a task runs: a cloud's node may take minutes to come."""

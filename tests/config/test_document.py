@@ -106,7 +106,7 @@ def test_all_doubled_keys_are_reported_at_once() -> None:
     assert [(problem.line, problem.key) for problem in caught.value.problems] == [(2, "a"), (5, "b.c")]
 
 
-def test_merge_keys_give_what_is_not_given_and_keep_the_line_they_came_from() -> None:
+def test_merge_keys_fill_in_what_is_not_given_and_keep_their_lines() -> None:
     document = parse(b"a: &x\n  b: 1\n  c: 2\nd:\n  <<: *x\n  c: 3\n", "f.yaml")
     assert document.value["d"] == {"b": 1, "c": 3}
     assert [document.problem(("d", word), "").line for word in ("b", "c")] == [2, 6]
@@ -140,7 +140,7 @@ def test_the_work_of_reading_grows_with_the_file_not_its_square() -> None:
     assert calls(200) < 5 * calls(50)
 
 
-def test_a_problem_with_something_that_is_not_there_stands_at_what_is_around_it() -> None:
+def test_a_problem_with_what_is_missing_stands_at_what_is_around_it() -> None:
     document = parse(b"run:\n  net: x\n", "f.yaml")
     assert str(document.problem(("run", "data"), "missing")) == "f.yaml:1: run.data: missing"
 

@@ -35,7 +35,7 @@ def test_modules_are_found_in_a_folder_named_from_the_files_own(
     assert str(home / "code") in read_sweep(file).sweep.import_paths
 
 
-def test_those_of_a_run_config_that_a_sweep_names_are_meant_from_its_folder(home: Path) -> None:
+def test_import_paths_of_a_named_run_config_are_meant_from_its_folder(home: Path) -> None:
     (home / "runs").mkdir()
     (home / "runs" / "best.yaml").write_text(yaml.safe_dump({**RUN, "import_paths": ["../code"]}))
     (home / "sweeps" / "again.yaml").write_text("run: ../runs/best.yaml\ntrials: 1\n")

@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Callable[..., Any]:
     return write
 
 
-def test_a_loop_of_the_documented_shape_is_sound_and_its_configs_are_its_own(
+def test_a_loop_of_the_documented_shape_is_sound_its_configs_its_own(
     file: Callable[..., Any],
 ) -> None:
     """`net_config.anything` would be unknown to our net; what the loop makes of it nobody can say."""

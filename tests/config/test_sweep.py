@@ -116,7 +116,7 @@ def test_run_may_be_a_files_path_beside_the_sweep(tmp_path: Path) -> None:
     )
 
 
-def test_dotted_paths_are_looked_for_beside_the_file_then_in_the_working_directory_then_in_the_clone(
+def test_modules_are_found_beside_the_file_then_here_then_in_the_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "here").mkdir()

@@ -47,7 +47,7 @@ def test_epochs_print_nothing(facts: Facts) -> None:
     assert lines_of(facts, trained("00000", [1.0] * 9)) == []
 
 
-def test_a_lost_worker_is_a_line_and_a_full_disk_is_one_line_however_often_it_refuses(facts: Facts) -> None:
+def test_a_lost_worker_is_a_line_and_a_full_disk_only_one(facts: Facts) -> None:
     full = CheckpointFailed(
         t=3.0, trial="00000", error="trial 00000 at epoch 2: no checkpoint could be written: full"
     )

@@ -22,7 +22,7 @@ RUN = {
 }
 
 
-def test_two_processes_train_one_net_and_go_on_from_a_checkpoint_to_the_last_bit(tmp_path: Path) -> None:
+def test_two_processes_train_one_net_and_resume_it_to_the_last_bit(tmp_path: Path) -> None:
     run = read(RUN)
     data = load(run)
     whole = CustomLoop(run, data, seed=1)

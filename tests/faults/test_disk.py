@@ -67,9 +67,7 @@ def test_a_disk_full_for_checkpoints_costs_no_trial_and_is_said_once(tmp_path: P
     assert record(tmp_path / "runs/full").counts() == record(tmp_path / "runs/roomy").counts()
 
 
-def test_a_disk_full_for_the_journal_ends_the_sweep_in_order_and_with_room_again_it_goes_on(
-    tmp_path: Path, mount: Mount
-) -> None:
+def test_a_full_disk_ends_the_sweep_in_order_and_with_room_it_goes_on(tmp_path: Path, mount: Mount) -> None:
     """One line, exit code 130, no traceback; without room `resume` says so, with room it finishes."""
     write_sweep(tmp_path, "sweep", trials=6)
     disk = mount(tmp_path / "runs", "2m")

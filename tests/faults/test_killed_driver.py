@@ -37,7 +37,7 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return folder
 
 
-def test_every_epoch_is_there_once_with_the_uninterrupted_runs_loss_and_decision(study: Path) -> None:
+def test_every_epoch_is_there_once_with_the_loss_and_decision_it_had(study: Path) -> None:
     assert history(study / "runs/cut") == history(study / "runs/whole")
 
 
@@ -74,7 +74,7 @@ def test_optuna_has_every_trial_once_and_none_is_left_running(study: Path) -> No
     assert {state for _, state in trials} <= {"COMPLETE", "PRUNED", "FAIL"}
 
 
-def test_mlflow_has_one_run_a_trial_each_epoch_once_and_none_is_left_running(study: Path) -> None:
+def test_mlflow_has_a_run_a_trial_each_epoch_once_and_none_running(study: Path) -> None:
     import mlflow
 
     client = mlflow.MlflowClient(store_of(study))

@@ -28,7 +28,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     server.kill()
 
 
-def test_a_server_that_comes_goes_and_is_slow_changes_no_result_and_sync_sends_the_rest(
+def test_a_server_that_comes_and_goes_changes_nothing_and_sync_ends_it(
     tmp_path: Path, server: Server
 ) -> None:
     """Two studies of one sweep: one meets a server that dies, one a slow one; then it is there and well."""

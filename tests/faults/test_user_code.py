@@ -24,7 +24,7 @@ ENDS = {
 }
 
 
-def test_whatever_a_loop_does_its_trial_ends_by_its_own_name_and_the_others_go_on(tmp_path: Path) -> None:
+def test_whatever_a_loop_does_its_trial_ends_and_the_others_go_on(tmp_path: Path) -> None:
     """A one-element tensor is a number; a megabyte of prints reaches no terminal."""
     write_sweep(tmp_path, "odd", points=list(ENDS), max_failures=None, trial_timeout_s=15)
     assert ended(start(tmp_path, "run", "odd.yaml"), tmp_path) == 0, said(tmp_path)

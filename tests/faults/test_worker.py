@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 POINTS = ["train", "save", "restore", "sound"]
 
 
-def test_a_worker_killed_in_training_saving_or_restoring_costs_its_trial_nothing(tmp_path: Path) -> None:
+def test_a_worker_killed_at_any_moment_costs_its_trial_nothing(tmp_path: Path) -> None:
     """Each dies once where its name says, the third twice: in its fifth epoch, and when it is restored."""
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -31,7 +31,7 @@ def test_a_worker_killed_in_training_saving_or_restoring_costs_its_trial_nothing
     assert epochs == [(f"0000{trial}", epoch) for trial in range(4) for epoch in range(1, 9)]
 
 
-def test_a_process_asked_to_leave_in_a_step_finishes_it_and_its_trial_goes_on(tmp_path: Path) -> None:
+def test_a_process_asked_to_leave_finishes_its_step_and_its_trial_goes_on(tmp_path: Path) -> None:
     """Nothing is trained twice, and no trial fails."""
     marks = tmp_path / "marks"
     marks.mkdir()
@@ -47,7 +47,7 @@ def test_a_process_asked_to_leave_in_a_step_finishes_it_and_its_trial_goes_on(tm
     assert {event.trial for event in lost} >= {"00000", "00001", "00002"}  # the last one had no epoch left
 
 
-def test_three_sigterms_at_once_change_nothing_of_a_study_but_its_processes(tmp_path: Path) -> None:
+def test_three_sigterms_at_once_change_a_studys_processes_only(tmp_path: Path) -> None:
     """As when a spot notice or `scancel` ends a node's processes."""
     for name in ("quiet", "shaken"):
         write_sweep(tmp_path, name, epochs=20, trials=6, max_concurrent_trials=3)

@@ -64,7 +64,7 @@ def test_a_time_budget_ends_it(read: Read) -> None:
 
 
 @pytest.mark.parametrize(("enabled", "megabytes"), [("false", 2 * (10 + 4)), ("true", 2 * (20 + 8))])
-def test_disk_is_every_trial_s_last_checkpoint_and_the_newest_of_the_running(
+def test_disk_holds_every_trials_last_checkpoint_and_the_runnings_newest(
     read: Read, enabled: str, megabytes: int
 ) -> None:
     sets = [NO_STOPS, "trials=10", f"run.checkpoint_config.enabled={enabled}"]

@@ -29,7 +29,7 @@ def test_every_stage_that_trains_is_planned_and_all_are_added_up() -> None:
     json.dumps(found.as_json())
 
 
-def test_a_validation_has_the_length_of_the_last_search_unless_it_says_otherwise() -> None:
+def test_a_validation_is_as_long_as_the_last_search_unless_it_says() -> None:
     words = ["stages.refine.run.epochs=30"]
     assert as_sweeps(read_sweep(FILE, overrides=words).sweep)["validate"].run.epochs == 30
     words += ["stages.validate.run.epochs=7"]

@@ -32,7 +32,7 @@ def drawn(tmp_path: Path) -> tuple[Any, ...]:
     return {axis.label: axis for axis in plot.data[0].dimensions}, subject
 
 
-def test_a_log_parameter_and_a_wide_metric_stand_as_logarithms_with_their_values_at_the_ticks(
+def test_log_parameters_and_wide_metrics_are_drawn_as_logarithms(
     drawn: tuple[Any, ...],
 ) -> None:
     axes, subject = drawn

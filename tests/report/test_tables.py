@@ -43,7 +43,7 @@ def test_trials_are_counted_by_outcome(told: tuple[Any, ...]) -> None:
     )
 
 
-def test_epochs_run_are_the_reports_and_epochs_saved_what_stopped_trials_lack(
+def test_epochs_run_are_reports_and_epochs_saved_what_the_stopped_lack(
     told: tuple[Any, ...],
 ) -> None:
     subject, lines = told
@@ -56,7 +56,7 @@ def test_epochs_run_are_the_reports_and_epochs_saved_what_stopped_trials_lack(
     assert facts.epochs_saved == len(stopped) * stories.EPOCHS - given
 
 
-def test_hours_are_the_gaps_between_reports_and_the_saved_ones_at_their_mean(
+def test_hours_are_gaps_between_reports_and_saved_ones_at_their_mean(
     told: tuple[Any, ...],
 ) -> None:
     subject, lines = told
@@ -161,7 +161,7 @@ def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path: Pa
     assert tables(subject, 5).schedule == ()  # the winner copied nobody
 
 
-def test_a_winner_that_copied_shows_the_settings_its_weights_were_trained_under(tmp_path: Path) -> None:
+def test_a_winner_that_copied_shows_the_settings_its_weights_had(tmp_path: Path) -> None:
     """Donor's settings to the copy's epoch, then those that the copy was given: as the journal tells it."""
     events = stories.population()
     for place, event in enumerate(events):  # who copies becomes the best

@@ -55,7 +55,7 @@ def test_the_decisions_on_everybody_else_are_those_without_the_audit(make: Calla
     assert seen.epochs - plain.epochs == sum(R - epoch for epoch, _ in rule.audited.values())
 
 
-def test_an_audited_trial_hears_why_it_would_have_been_stopped_and_at_its_end_again() -> None:
+def test_an_audited_trial_hears_why_it_would_have_been_stopped() -> None:
     rule = AuditedRule(stopping(), audit_fraction=1)
     rule.report(Report(name(0), 1, 0.1))
     why = "rung 1: loss 0.2 ranks 2 of 2, top 1 goes on"

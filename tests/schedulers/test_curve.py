@@ -117,7 +117,7 @@ def test_spreads_are_those_of_a_normal_and_no_burst_counts() -> None:
     assert spreads(z, LADDER)[4][2] == pytest.approx(0.3, rel=0.15)
 
 
-def test_a_curve_unlike_any_finished_one_is_predicted_with_doubt_but_not_without_bounds() -> None:
+def test_a_curve_unlike_any_finished_one_is_predicted_with_wide_bounds() -> None:
     """Ten that ended alike say little of one that is far off; all curves seen say how far off it is."""
     rng = np.random.default_rng(6)
     z = geometric(rng, 40, 0.6)

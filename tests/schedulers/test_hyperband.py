@@ -224,7 +224,7 @@ def test_a_diverged_member_counts_as_the_worst() -> None:
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_population_that_ends_inside_a_bracket_decides_it_with_those_it_has(closed: bool) -> None:
+def test_a_population_that_ends_inside_a_bracket_decides_it_as_it_is(closed: bool) -> None:
     """Eleven trials for brackets of nine: told beforehand by the population's size, or when no more come."""
     population = None if closed else 11
     rule = SuccessiveHalvingRule(max_resource=9, population_size=population)
@@ -250,7 +250,7 @@ def test_a_trial_lost_while_it_waited_waits_again() -> None:
     assert isinstance(rule.report(Report("00001", 1, 0.2)), Pause)
 
 
-def test_who_was_resumed_by_the_journal_although_the_rung_is_not_decided_takes_a_place() -> None:
+def test_a_trial_resumed_before_its_rung_is_decided_takes_a_place() -> None:
     """The journal does not say that no more trials come; a rule folded from it must go along all the same."""
     lived, folded = (SuccessiveHalvingRule(max_resource=9) for _ in range(2))
     for rule in (lived, folded):

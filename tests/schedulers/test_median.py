@@ -34,7 +34,7 @@ def train(rule: MedianStoppingRule, trial: str, *losses: Any, every: int = 1) ->
         ([(1, 1), (4, 2), (9, 9)], (4, 3.1), True),
     ],
 )
-def test_a_trial_is_stopped_if_its_best_is_worse_than_the_median_of_the_others_averages(
+def test_a_trial_stops_if_its_best_is_worse_than_the_others_median_average(
     others: list[Any], mine: Any, stopped: bool
 ) -> None:
     """At step 2; the first step is warm-up."""
@@ -60,7 +60,7 @@ def test_the_decision_says_both_numbers() -> None:
         ({"n_startup_trials": 2}, None),
     ],
 )
-def test_a_hopeless_trial_is_stopped_at_the_first_step_at_which_it_is_judged(
+def test_a_hopeless_trial_is_stopped_at_the_first_step_that_judges_it(
     settings: Any, stopped_at: int | None
 ) -> None:
     median = rule(**settings)
@@ -97,7 +97,7 @@ def test_a_diverged_trial_counts_as_infinitely_bad_from_then_on() -> None:
     assert median.diverged_at == [2, 3]
 
 
-def test_sparse_reports_are_judged_at_the_latest_step_passed_and_count_at_those_between() -> None:
+def test_sparse_reports_are_judged_at_the_latest_step_and_count_between() -> None:
     """Reports at 3 and 6: at 4 and 5 its average is still that of 3, before its first it has none."""
     median = rule()
     train(median, A, 4, 2, every=3)

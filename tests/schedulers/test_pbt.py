@@ -65,7 +65,7 @@ def test_after_the_last_milestone_nobody_copies() -> None:
     assert report(rule, 0, 12, 0.9) == Stop("finished all 12 epochs", "completed")
 
 
-def test_asynchronously_nobody_goes_on_from_a_turn_before_every_member_has_begun() -> None:
+def test_asynchronously_nobody_goes_on_before_every_member_has_begun() -> None:
     """Two slots, four members: else two would train to their end and be compared with each other only."""
     rule = population(synchronous=False)
     report(rule, 0, 4, 0.2)
@@ -262,7 +262,7 @@ def test_settings_that_make_no_sense_say_why(settings: Any, message: Any) -> Non
     assert str(error.value) == message
 
 
-def test_a_failed_member_waits_for_the_next_milestone_and_is_replaced_there_first() -> None:
+def test_a_failed_member_is_replaced_first_at_the_next_milestone() -> None:
     """It ranks behind everybody, whatever it was worth."""
     rule = population()
     report(rule, 3, 1, 0.0)

@@ -37,7 +37,7 @@ def test_an_exponential_curve_is_predicted_exactly(a: float, k: float, seen: int
     assert log_loss(sums, target) == pytest.approx(math.log(a) + k * target, rel=1e-6, abs=1e-6)  # type: ignore[arg-type]
 
 
-def test_a_trial_predicted_worse_than_the_worst_reference_is_stopped_after_the_warm_up() -> None:
+def test_a_trial_predicted_worse_than_all_references_stops_after_warm_up() -> None:
     rule = small()
     for n, rate in enumerate((0.5, 0.3)):
         assert run(rule, f"{n:05d}", lambda t, rate=rate: math.exp(-rate * t))[0].ending == "completed"

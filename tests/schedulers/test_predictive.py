@@ -69,7 +69,7 @@ def test_settings_that_make_no_sense_are_refused(setting: Any, words: str) -> No
         PFLRule(**{"max_resource": R, **setting})
 
 
-def test_the_room_is_a_share_for_every_doubling_still_to_come_and_more_early_than_late() -> None:
+def test_the_room_is_a_share_for_every_doubling_and_more_early_than_late() -> None:
     """In the middle of the run, three doublings of six, it is the share itself."""
     rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
     rooms = {level: round(rule._room(k), 1) for k, level in enumerate(rule.levels) if level in (8, 16, 32)}
@@ -215,9 +215,7 @@ def test_a_hopeless_prediction_pauses_a_trial_that_rank_would_let_through(
 
 
 @pytest.mark.parametrize(("epoch", "hopeful"), [(4, True), (8, True), (11, False), (32, False)])
-def test_a_prediction_counts_once_little_more_than_two_doublings_are_to_come(
-    epoch: int, hopeful: bool
-) -> None:
+def test_a_prediction_counts_once_about_two_doublings_are_to_come(epoch: int, hopeful: bool) -> None:
     rule = PFLRule(max_resource=50, population_size=100)
     rule.finishes = 10
     rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-6)

@@ -101,7 +101,7 @@ def test_a_stopped_trial_has_its_epoch_and_reason() -> None:
     assert outcome.epochs == 4
 
 
-def test_paused_trials_go_on_when_the_rule_says_so_and_end_when_it_does_not() -> None:
+def test_paused_trials_go_on_if_the_rule_says_so_and_else_end() -> None:
     outcome = replay(PauseAtOne(max_resource=3), CURVES, workers=2)
     assert outcome.finished == (1,)
     assert (outcome.epochs, outcome.pauses) == (4 + 2, 4)

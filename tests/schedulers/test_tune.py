@@ -346,7 +346,7 @@ def test_while_trials_are_to_come_the_paused_wait() -> None:
     assert controller.told == []
 
 
-def test_a_searcher_that_never_comes_to_an_end_keeps_nobody_waiting_for_ever(
+def test_an_endless_searcher_keeps_nobody_waiting_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ray's ConcurrencyLimiter counts paused trials, so it may have more and never give them."""
@@ -479,7 +479,7 @@ def test_a_scheduler_class_repeats_its_rules_summary_and_is_found_by_name() -> N
         assert made.__doc__.splitlines()[0] == made.rule_class.__doc__.splitlines()[0]
 
 
-def test_every_scheduler_class_is_a_trial_scheduler_and_pickles_without_its_connections() -> None:
+def test_every_scheduler_class_pickles_without_its_connections() -> None:
     """Tuner pickles what it is given; a journal is an open file."""
     space = {"population_size": 2, "perturbation_interval": 2, "space": {"lr": Float(0.1, 1.0)}}
     for name in schedulers.RULES:

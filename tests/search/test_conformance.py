@@ -42,7 +42,7 @@ def test_the_same_seed_gives_the_same_trials_and_another_seed_others(name: str) 
 
 
 @pytest.mark.parametrize("name", SWEEPS)
-def test_a_study_rebuilt_from_records_at_any_cut_asks_what_the_uninterrupted_one_asks(name: str) -> None:
+def test_a_study_rebuilt_at_any_cut_asks_what_the_uninterrupted_asks(name: str) -> None:
     """Running trials, the baseline and the user's points included."""
     more = {} if name == "Grid" else {"baseline": BASELINE, "points_to_evaluate": [{"opt.lr": 0.2}]}
     _, asked, steps = played(name, **more)

@@ -102,7 +102,7 @@ def test_a_study_without_trials_is_one_too(tmp_path: Path) -> None:
     assert opened(f"sqlite:///{tmp_path}/optuna.db") == []
 
 
-def test_a_teams_storage_holds_the_latest_export_beside_the_studies_of_others(tmp_path: Path) -> None:
+def test_a_teams_storage_holds_the_latest_export_beside_others_studies(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/team.db"
     with quiet():
         optuna.create_study(study_name="theirs", storage=url)

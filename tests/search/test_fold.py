@@ -200,7 +200,7 @@ def test_allowed_duplicates_are_run_as_any_other() -> None:
 
 
 @pytest.mark.parametrize("sampler", ["RandomSampler", "TPESampler", "NSGAIISampler"])
-def test_a_study_taken_up_in_a_wider_space_knows_its_trials_and_proposes_what_is_new(sampler: str) -> None:
+def test_in_a_wider_space_a_study_knows_its_trials_and_proposes_new_ones(sampler: str) -> None:
     """`extend`: Optuna itself refuses choices that change; a study rebuilt in the new space has one set."""
     narrow = OptunaSpace({"x": Float(0.0, 1.0), "c": Categorical(("a", "b"))})
     wide = OptunaSpace({"x": Float(0.0, 2.0), "c": Categorical(("a", "b", "new"))})

@@ -51,7 +51,7 @@ def given(space: OptunaSpace, number: int = 0, **kwargs: Any) -> dict[str, Any]:
     return sampler.given
 
 
-def test_defaults_go_by_the_signature_so_that_a_users_sampler_gets_them_too() -> None:
+def test_defaults_go_by_signature_so_a_users_sampler_gets_them_too() -> None:
     filled = given(PLAIN)
     assert filled["multivariate"]
     assert filled["constant_liar"]

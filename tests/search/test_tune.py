@@ -191,7 +191,7 @@ def test_where_nothing_is_searched_every_trial_is_the_run_itself() -> None:
     ]
 
 
-def test_a_recorded_trial_outside_the_present_space_keeps_its_number_and_teaches_nothing() -> None:
+def test_a_trial_outside_the_space_keeps_its_number_and_teaches_nothing() -> None:
     searcher = RayOptunaSearch(SPACE)
     searcher.replay_asked(0, {"lr": 7.0, "net.layers": 2}, "sampler")
     searcher.report("00000", 1, 0.1)
@@ -266,7 +266,7 @@ def test_ray_tells_stopped_trials_as_pruned_and_lost_ones_as_failed(
     assert ended(searcher, *results, error=error).state is state
 
 
-def test_without_max_resource_a_trial_shorter_than_the_longest_counts_as_stopped() -> None:
+def test_without_max_resource_a_shorter_trial_counts_as_stopped() -> None:
     searcher = RayOptunaSearch(SPACE, metric="loss", mode="min")
     ended(searcher, at(1, 0.5), at(2, 0.4))
     searcher.suggest("a1b2_00001")
@@ -327,7 +327,7 @@ def test_prefers_what_it_is_told_is_good() -> None:
     assert len(near) > 14
 
 
-def test_a_sampler_learns_from_trials_that_wait_as_from_those_stopped_there() -> None:
+def test_a_sampler_learns_from_waiting_trials_as_from_stopped_ones() -> None:
     """Under Hyperband and ASHA promotion nearly all wait, most of them for ever: TPE must not be blind."""
     drawn: dict[str, list[Any]] = {}
     for way in ("runs", "waits", "is stopped"):

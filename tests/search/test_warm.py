@@ -33,7 +33,7 @@ def test_where_the_spaces_agree_the_trials_become_observations() -> None:
     assert warm.notes == ("old: the same space; 9 trials are known to the sampler",)
 
 
-def test_where_the_new_space_is_a_part_of_the_old_one_the_trials_within_it_become_observations() -> None:
+def test_in_a_part_of_the_old_space_its_trials_become_observations() -> None:
     inner = OptunaSpace({"lr": Float(0.0, 0.5), "layers": Int(1, 4)})
     warm = warm_start_from("old", known(9), OURS, inner, TPE)
     assert warm.points == ()
@@ -46,7 +46,7 @@ def test_on_another_scale_a_range_is_no_part_of_another() -> None:
     assert warm_start_from("old", known(9), OURS, inner, TPE).observed == ()
 
 
-def test_where_they_overlap_the_best_become_points_without_what_does_not_fit() -> None:
+def test_where_spaces_overlap_the_best_become_points_as_far_as_they_fit() -> None:
     warm = warm_start_from("old", known(40, best=1.9, space=WIDER), WIDER, OURS, TPE)
     assert warm.observed == ()
     assert 0 < len(warm.points) <= TOP

@@ -106,7 +106,7 @@ def test_the_rate_comes_with_what_it_may_be_at_most() -> None:
     assert audit(record_of([KEPT]), R).false_stop_rate is None
 
 
-def test_an_audited_study_ends_its_audited_trials_as_completed_and_tells_the_searcher_so(
+def test_audited_trials_end_as_completed_and_the_searcher_is_told(
     tmp_path: Path,
 ) -> None:
     rule = AuditedRule(ASHARule(max_resource=R, reduction_factor=2), audit_fraction=0.5)

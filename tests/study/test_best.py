@@ -198,7 +198,7 @@ def test_a_populations_whole_schedule_is_a_run_config_too(tmp_path: Path) -> Non
     ]
 
 
-def test_the_text_says_where_each_value_comes_from_and_of_what_code_and_data() -> None:
+def test_the_text_says_where_values_come_from_and_of_what_code_and_data() -> None:
     text = best_yaml(template_sweep(), record_of(CONFIG), PROVENANCE)[1]
     for line in (
         "# study MyProject_HPO, trial 1: completed after 2 epochs",

@@ -146,7 +146,7 @@ def test_a_sweep_without_a_winner_says_why_by_its_exit_code(
     assert (finish.exit_code, finish.reason) == (code, reason)
 
 
-def test_a_stopped_sweep_goes_on_from_its_checkpoints_and_counts_no_epoch_twice(
+def test_a_stopped_sweep_goes_on_from_checkpoints_counting_no_epoch_twice(
     tmp_path: Path, conduct: Conduct
 ) -> None:
     stop = StopSignal()
@@ -229,9 +229,7 @@ def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(
     assert {hung["outcome"], short["outcome"]} == {"failed", "infeasible"}
 
 
-def test_an_extended_study_goes_on_from_its_checkpoints_with_more_epochs_and_trials(
-    tmp_path: Path, conduct: Conduct
-) -> None:
+def test_an_extended_study_goes_on_with_more_epochs_and_trials(tmp_path: Path, conduct: Conduct) -> None:
     words: dict[str, Any] = {"checkpoint_config": {"enabled": True}, "scheduler": None}
     first = conduct(trials=2, slots=1, run={**words, "epochs": 3})
     folder = StudyFolder(tmp_path / "toy")
@@ -257,7 +255,7 @@ def test_an_extended_study_goes_on_from_its_checkpoints_with_more_epochs_and_tri
         ("ASHA", {"reduction_factor": 2, "variant": "promotion"}, 1),
     ],
 )
-def test_the_disk_holds_no_more_checkpoints_than_can_be_needed_at_any_moment(
+def test_the_disk_never_holds_more_checkpoints_than_can_be_needed(
     tmp_path: Path, conduct: Conduct, name: str, kwargs: dict[str, Any], each: int
 ) -> None:
     """With `keep_last_k: 1`; in the end the last of each that was completed."""

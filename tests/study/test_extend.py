@@ -142,7 +142,7 @@ def test_no_epoch_is_run_twice(study: Study) -> None:
     assert len(set(seen)) == len(seen)
 
 
-def test_an_extended_study_rebuilt_at_any_moment_is_in_the_state_of_the_one_that_lived(
+def test_an_extended_study_rebuilt_at_any_moment_is_as_the_one_that_lived(
     study: Study, tmp_path: Path
 ) -> None:
     study.extend(**longer(9))
@@ -240,7 +240,7 @@ def test_more_trials_are_drawn_under_the_new_revision(tmp_path: Path) -> None:
     assert [each.kind for each in kinds] == ["trial_created"] * 6 + ["study_revised"] + ["trial_created"] * 3
 
 
-def test_the_searcher_hears_of_a_reopened_trial_as_running_until_it_ends_again(tmp_path: Path) -> None:
+def test_a_reopened_trial_is_running_to_the_searcher_until_it_ends_again(tmp_path: Path) -> None:
     study = Study(tmp_path, RULES["FIFO"])
     study.run()
     study.extend(**longer(9))
@@ -300,7 +300,7 @@ def test_a_rule_whose_decisions_would_have_been_others_refuses(
     assert reason in refused(folder, [override], rule)
 
 
-def test_a_learning_rate_laid_out_over_the_epochs_refuses_and_says_what_it_would_cost(tmp_path: Path) -> None:
+def test_a_schedule_laid_out_over_the_epochs_refuses_and_says_the_cost(tmp_path: Path) -> None:
     words = {"data": "trainables.data.load_digits", "epochs": 6, "scheduler_config": {"upper_bound": 250}}
     folder = StudyFolder.create(tmp_path, "small", small_sweep(run=words), "")
     assert refused(folder, ["run.epochs=9"]).startswith(

@@ -173,7 +173,7 @@ def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path) -> N
     assert not again.controller.stop.requested
 
 
-def test_the_same_error_in_three_trials_running_stops_the_study_with_exit_5(tmp_path: Path) -> None:
+def test_the_same_error_in_three_trials_stops_the_study_with_exit_5(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(max_failures=None), FIFORule(max_resource=6))
     slot.controller.begin()
     for _ in range(3):
@@ -214,7 +214,7 @@ def test_a_failure_that_was_mended_counts_and_three_alike_are_no_accident() -> N
     assert commonest(record.trials.values())[0]["trials"] == 3
 
 
-def test_a_failure_is_counted_once_though_the_trial_ends_by_it_for_want_of_a_donor() -> None:
+def test_a_failure_that_ends_a_trial_without_a_donor_is_counted_once() -> None:
     record = falls("boom", "boom")
     record.apply(
         TrialEnded(t=20.0, trial="00000", outcome="failed", reason="boom; no donor was left to copy")

@@ -50,7 +50,7 @@ def saved(trial: str, generation: int, epoch: int) -> CheckpointSaved:
         (True, ["1-8", "donor"], "00000/0-6", None),  # its own weights of before the copy
     ],
 )
-def test_the_newest_whole_checkpoint_is_taken_and_the_damaged_ones_are_gone(
+def test_the_newest_whole_checkpoint_is_taken_and_damaged_ones_are_gone(
     tmp_path: Path, copied: bool, damaged: list[str], place: str | None, words: str | None
 ) -> None:
     record = fold(history(copied))

@@ -90,7 +90,7 @@ def test_a_former_best_loses_its_checkpoint_to_a_better_one(tmp_path: Path) -> N
     assert study.standing() == ["00001-3"]
 
 
-def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp_path: Path) -> None:
+def test_a_checkpoint_without_an_event_is_cleared_and_the_others_stay(tmp_path: Path) -> None:
     """A driver was killed after the checkpoint was written and before the journal had it."""
     known, stray = (
         tmp_path / "ray/attempt-1/00000" / name for name in ("checkpoint_000000", "checkpoint_000001")
@@ -105,7 +105,7 @@ def test_a_checkpoint_that_no_event_speaks_of_is_cleared_and_the_others_stay(tmp
     assert (known.exists(), stray.exists()) == (True, False)
 
 
-def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_goes_on(tmp_path: Path) -> None:
+def test_what_a_killed_driver_left_is_deleted_when_the_study_goes_on(tmp_path: Path) -> None:
     study = Study(tmp_path, 2)
     study.checkpoint("00000", 1, loss=2.0)
     study.checkpoint("00001", 1, loss=1.0)
@@ -114,7 +114,7 @@ def test_what_a_killed_driver_had_no_time_to_delete_is_deleted_when_the_study_go
     assert study.standing() == ["00001-1"]
 
 
-def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_path: Path) -> None:
+def test_what_another_trial_may_copy_stays_after_its_owner_ended(tmp_path: Path) -> None:
     study = Study(tmp_path, 2, is_exploit_source={3})
     for epoch in (3, 6, 9):
         study.checkpoint("00000", epoch, loss=1.0)
@@ -125,7 +125,7 @@ def test_what_another_trial_may_still_copy_stays_even_after_its_owner_ended(tmp_
     assert study.standing() == []
 
 
-def test_the_best_epochs_checkpoint_of_each_trial_outlives_it_where_the_run_asks_for_it(
+def test_the_best_checkpoint_of_each_trial_outlives_it_where_asked_for(
     tmp_path: Path,
 ) -> None:
     """`checkpoint_config.save_best`: its weights are the trial's model."""

@@ -41,7 +41,7 @@ def test_status_counts_lanes_and_the_trials_that_are_fused(tmp_path: Path) -> No
     assert (status["lanes"], status["fused"]) == (4, 2)
 
 
-def test_the_summary_says_how_trials_were_trained_and_why_one_was_not_fused() -> None:
+def test_the_summary_says_how_trials_were_trained_and_which_not_fused() -> None:
     assert lane_lines(fold(EVENTS)) == [
         "4 trials to a process; 2 of 3 trained together where they fit",
         f"1 each by itself: {NORM}",
@@ -49,7 +49,7 @@ def test_the_summary_says_how_trials_were_trained_and_why_one_was_not_fused() ->
     assert lane_lines(fold(EVENTS[:5])) == []  # a process each: nothing to say
 
 
-def test_mlflow_tags_each_trial_with_its_lane_and_the_study_with_their_number() -> None:
+def test_mlflow_tags_each_trial_with_its_lane_and_the_study_with_all() -> None:
     projection = RunProjection(SweepFacts("s", "p"), "id")
     for event in EVENTS:
         projection.apply(event)

@@ -97,7 +97,7 @@ BEST = ("completed", 0.5)
         ([("stopped", 0.6), BEST, ("stopped", 0.6)], 1),
     ],
 )
-def test_no_improvement_counts_the_trials_that_had_their_chance_since_the_best(
+def test_no_improvement_counts_trials_that_had_their_chance_since(
     trials: list[tuple[str, float]], since: int
 ) -> None:
     record = fold(told(*trials).events)
@@ -121,7 +121,7 @@ def test_without_a_stop_nothing_is_ever_reached() -> None:
     assert reached(small_sweep(), fold(told(*[BEST] * 9).events)) == ""
 
 
-def test_a_study_that_came_far_enough_ends_its_trials_and_when_resumed_says_so(tmp_path: Path) -> None:
+def test_a_study_that_came_far_enough_ends_and_resumed_says_so(tmp_path: Path) -> None:
     """The first trial reaches the target while others run; they end, by no decision of the rule's."""
     sweep = small_sweep(trials=6, epochs=R, stop={"target": loss_of({"optimizer_config.lr": 1.0}, R)})
     slot = Slot(tmp_path, sweep, FIFORule(max_resource=R))

@@ -69,7 +69,7 @@ def conduct(sweep: Sweep, folder: StudyFolder, stop_after: int | None = None) ->
 
 
 @pytest.mark.parametrize(("name", "kwargs"), RULES)
-def test_every_trial_ends_though_one_fails_and_one_diverges_and_the_driver_is_stopped(
+def test_every_trial_ends_whatever_fails_diverges_or_is_stopped(
     tmp_path: Path, name: str, kwargs: dict[str, Any]
 ) -> None:
     """Stopped after 12 epochs, when the first wait at their rung; what waited then waits on after it."""

@@ -121,7 +121,7 @@ def test_an_empty_disk_gets_the_study_back(study: StudyFolder, tmp_path: Path) -
     assert [event.t for event in read_events(again.journal_dir)] == [1.0, 2.0]
 
 
-def test_a_disk_that_is_ahead_keeps_what_it_has_and_one_behind_is_brought_up(study: StudyFolder) -> None:
+def test_a_disk_ahead_keeps_what_it_has_and_one_behind_is_brought_up(study: StudyFolder) -> None:
     with StorageSync(study):
         pass
     append(study, 1.0)
@@ -187,7 +187,7 @@ def test_one_that_died_on_this_machine_holds_nothing(study: StudyFolder) -> None
         pass
 
 
-def test_a_checkpoint_is_deleted_only_once_the_journal_without_it_has_arrived(study: StudyFolder) -> None:
+def test_a_checkpoint_is_deleted_once_the_journal_without_it_arrived(study: StudyFolder) -> None:
     depot = ObjectStore(STUDY)
     depot.put("ray/attempt-1/00000/checkpoint_000000/model.pt", b"weights")
     courier = StorageSync(study)
@@ -245,7 +245,7 @@ def epochs(journal: Path) -> list[Any]:
 
 
 @pytest.mark.faults
-def test_a_killed_sweep_is_carried_on_from_the_bucket_by_a_machine_that_has_nothing(
+def test_a_killed_sweep_goes_on_from_the_bucket_on_an_empty_machine(
     bucket: None, tmp_path: Path, launch: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """Checkpoints are read back from the bucket; what the killed driver had told it counts once."""

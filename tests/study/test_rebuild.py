@@ -67,7 +67,7 @@ def history(folder: Path) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_a_rule_rebuilt_at_any_moment_is_in_the_state_of_the_one_that_lived(
+def test_a_rule_rebuilt_at_any_moment_is_as_the_one_that_lived(
     tmp_path: Path, make_rule: Callable[[], Rule]
 ) -> None:
     slot = Slot(tmp_path / "lived", SWEEP, make_rule())
@@ -79,7 +79,7 @@ def test_a_rule_rebuilt_at_any_moment_is_in_the_state_of_the_one_that_lived(
         assert again.searcher.waiting == slot.searcher.waiting
 
 
-def test_a_study_cut_after_any_epoch_and_resumed_has_the_uninterrupted_ones_history(
+def test_a_study_cut_after_any_epoch_has_the_uninterrupted_ones_history(
     tmp_path: Path, make_rule: Callable[[], Rule]
 ) -> None:
     for _ in Slot(tmp_path / "whole", SWEEP, make_rule()).run():
@@ -95,7 +95,7 @@ def test_a_study_cut_after_any_epoch_and_resumed_has_the_uninterrupted_ones_hist
         assert sorted(history(folder)) == sorted(whole)
 
 
-def test_a_journal_cut_in_any_line_still_leads_to_a_study_with_every_trial_ended_once(
+def test_a_journal_cut_in_any_line_leads_to_each_trial_ended_once(
     tmp_path: Path, make_rule: Callable[[], Rule]
 ) -> None:
     for _ in Slot(tmp_path / "whole", SWEEP, make_rule()).run():
@@ -119,7 +119,7 @@ def test_a_journal_cut_in_any_line_still_leads_to_a_study_with_every_trial_ended
         assert set(slot.searcher.told) == set(record.trials)
 
 
-def test_the_searcher_of_a_resumed_study_has_heard_what_the_first_one_heard(tmp_path: Path) -> None:
+def test_the_searcher_of_a_resumed_study_heard_what_the_first_heard(tmp_path: Path) -> None:
     slot = Slot(tmp_path, SWEEP, RULES["ASHA stopping"]())
     for _ in slot.run():
         pass
@@ -128,7 +128,7 @@ def test_the_searcher_of_a_resumed_study_has_heard_what_the_first_one_heard(tmp_
     assert repr(again.searcher.reports) == repr(slot.searcher.reports)  # nan is not equal to itself
 
 
-def test_an_exploit_is_in_the_journal_once_with_its_donor_and_the_new_configuration(tmp_path: Path) -> None:
+def test_an_exploit_is_in_the_journal_once_with_donor_and_configuration(tmp_path: Path) -> None:
     for _ in Slot(tmp_path, SWEEP, RULES["PBT"]()).run():
         pass
     record = fold(read_events(tmp_path / "journal"))
@@ -153,9 +153,7 @@ def fragile(config: Mapping[str, Any], epoch: int) -> bool:
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
-def test_failed_members_of_a_population_are_replaced_and_counted_across_any_cut(
-    tmp_path: Path, synchronous: bool
-) -> None:
+def test_failed_members_are_replaced_and_counted_across_any_cut(tmp_path: Path, synchronous: bool) -> None:
     """The rebuilt rule is that which lived; no failure counts twice; the population stays whole."""
 
     def pbt() -> Rule:

@@ -148,7 +148,7 @@ def test_while_none_is_complete_the_best_is_the_least_so_far() -> None:
         max_size=20,
     )
 )
-def test_the_best_and_the_failures_asked_for_at_every_step_are_those_of_a_fresh_fold(
+def test_best_and_failures_at_every_step_are_those_of_a_fresh_fold(
     story: list[tuple[str, Any]],
 ) -> None:
     """They are kept up to date, not counted anew: a thousand trials ask a thousand times."""

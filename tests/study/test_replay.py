@@ -71,7 +71,7 @@ def test_whether_the_best_would_have_been_lost_and_the_regret(
     assert (seen.found, seen.regret) == (found, pytest.approx(regret))
 
 
-def test_only_curves_whose_end_is_known_are_replayed_and_the_others_counted() -> None:
+def test_only_curves_of_known_end_are_replayed_and_the_others_counted() -> None:
     record = record_of(
         flat(0.5),
         flat(0.6),

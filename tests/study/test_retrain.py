@@ -57,7 +57,7 @@ def test_the_top_k_and_the_baseline_are_trained_anew(trials: list[Any], names: l
     assert [each.name for each in candidates(searched_sweep(), record(*trials), top_k=2)] == names
 
 
-def test_a_populations_winner_runs_under_its_schedule_and_under_its_last_settings() -> None:
+def test_a_populations_winner_runs_under_its_schedule_and_last_settings() -> None:
     found = candidates(searched_sweep(), record_of(CONFIG, copied=True), top_k=1)
     assert [each.name for each in found] == ["t1", "t1-last", "baseline"]
     assert found[0].config["schedule"][0]["config"][LR] == 0.2

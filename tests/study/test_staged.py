@@ -129,7 +129,7 @@ def test_a_stage_begins_whole_or_not_at_all(study: StudyFolder, monkeypatch: pyt
     assert again.facts["lines"][0].startswith(LR)
 
 
-def test_the_incumbent_is_the_last_searchs_best_and_then_the_validations_winner(study: StudyFolder) -> None:
+def test_the_incumbent_is_the_last_searchs_best_then_the_validations(study: StudyFolder) -> None:
     sweep = study.wanted()
     assert best_of_stages(sweep, stage_states(study)) is None
     carried_to(study, "refine")

@@ -71,7 +71,7 @@ def test_the_first_search_is_the_sweep_with_the_stages_own_words() -> None:
     assert (derived.fixed, derived.lines) == ({}, ())
 
 
-def test_a_refinement_is_drawn_around_the_best_begins_with_the_best_and_knows_the_rest() -> None:
+def test_a_refinement_is_drawn_around_the_best_and_knows_the_rest() -> None:
     sweep = staged(EXPLORE, {"name": "refine", "top": 3, "margin": 0.0})
     past = [ran(sweep, 0, [], *WIDE)]
     derived = derive(sweep, sweep.stages[1], past)
@@ -105,7 +105,7 @@ def test_a_stage_of_one_group_leaves_the_others_at_the_best_so_far() -> None:
     assert derive(sweep, sweep.stages[1], [rate]).sources[LR] == "trial 1 of rate"
 
 
-def test_a_range_test_sets_the_rates_of_what_comes_after_it_within_the_declared_ones() -> None:
+def test_a_range_test_sets_the_rates_after_it_within_the_declared_ones() -> None:
     sweep = staged("lr_range", EXPLORE, {"name": "shape", "kind": "explore", "tune": ["net_config"]})
     tested = StageResult(sweep.stages[0], rates=(1e-5, 0.3, 0.02))
     derived = derive(sweep, sweep.stages[1], [tested])
@@ -130,7 +130,7 @@ def test_of_an_incumbent_only_what_is_active_is_taken_over() -> None:
     assert best_config(sweep, [first, second]) == {"optimizer": "torch.optim.AdamW"}
 
 
-def test_a_validation_trains_the_best_and_the_run_as_it_was_with_all_their_values() -> None:
+def test_a_validation_trains_the_best_and_the_run_as_it_was() -> None:
     sweep = staged(
         EXPLORE,
         {"name": "shape", "kind": "explore", "tune": [NODES]},

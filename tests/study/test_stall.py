@@ -30,7 +30,7 @@ def desk_of(clock: Clock) -> Any:
     return controller
 
 
-def test_nothing_placed_for_too_long_ends_the_sweep_with_what_a_trial_asks_for() -> None:
+def test_nothing_placed_for_too_long_ends_the_sweep_and_says_the_request() -> None:
     clock = Clock()
     controller = desk_of(clock)
     for clock.now in (0.0, 59.0):

@@ -59,9 +59,7 @@ def test_what_is_written_to_the_journal_arrives_while_the_sweep_runs(shelf: Shel
     assert "/runs?workflowType=machine_learning" in tracking.link
 
 
-def test_without_its_driver_the_process_sends_what_the_journal_has_and_ends(
-    shelf: Shelf, journal: Journal
-) -> None:
+def test_without_its_driver_the_process_sends_the_journal_and_ends(shelf: Shelf, journal: Journal) -> None:
     tracking = TrackingProcess(shelf.folder, shelf.facts, uri=shelf.uri)
     tracking.start()
     story = two_trials()

@@ -27,7 +27,7 @@ def study(shelf: Shelf) -> Path:
     return folder.path
 
 
-def test_the_backlog_is_kept_while_the_store_is_away_and_sent_once_it_is_there(
+def test_the_backlog_is_kept_while_the_store_is_away_and_then_sent(
     study: Path, shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 1 as long as MLflow lacks something, then 0."""

@@ -55,7 +55,7 @@ def loss(net: Any, learner: Learner) -> float:
 
 
 @pytest.mark.parametrize("optimizer", AVERAGING)
-def test_the_loss_of_the_trained_weights_stands_beside_that_of_their_average(optimizer: str) -> None:
+def test_the_trained_weights_loss_stands_beside_that_of_their_average(optimizer: str) -> None:
     learner, scores = trained(optimizer=optimizer)
     averaged = copy.deepcopy(learner.net)
     averaged.load_state_dict(learner.weights())

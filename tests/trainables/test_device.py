@@ -140,7 +140,7 @@ def test_an_error_of_the_gpu_is_told_by_its_first_line(monkeypatch: pytest.Monke
     assert trial.step()["reason"] == "AcceleratorError: CUDA error: device-side assert triggered"
 
 
-def test_a_process_whose_gpu_is_lost_tells_its_outcome_and_takes_no_other_trial(
+def test_a_process_without_its_gpu_tells_its_outcome_and_takes_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = TorchTrainable.__new__(TorchTrainable)

@@ -56,9 +56,7 @@ def test_what_is_given_wins_over_what_is_offered() -> None:
 
 
 @pytest.mark.parametrize(("before", "there"), [("", False), ("import torch.distributed.tensor", True)])
-def test_optimizers_come_without_tensors_over_devices_unless_they_are_in_use(
-    before: str, there: bool
-) -> None:
+def test_optimizers_come_without_tensors_over_devices_unless_in_use(before: str, there: bool) -> None:
     script = f"""
 import sys
 {before}

@@ -133,7 +133,7 @@ def test_bf16_trains_in_lower_precision() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["pytorch_optimizer.SPlus", "pytorch_optimizer.SOAP"])
-def test_an_optimizer_that_decomposes_matrices_is_given_no_gradient_of_a_loss_that_is_not_finite(
+def test_a_matrix_optimizer_gets_no_gradient_of_a_non_finite_loss(
     optimizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a NaN a CPU's decomposition is something finite, and a GPU's may cost the process its GPU."""

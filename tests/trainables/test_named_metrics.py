@@ -122,7 +122,7 @@ def test_numbers_are_compared_in_the_targets_units_targets_first(name: str, scik
     assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_scikit_learns_own_functions_get_probabilities_where_they_take_scores() -> None:
+def test_scikit_learns_functions_get_probabilities_where_they_take_scores() -> None:
     meaning = meaning_of("CrossEntropyLoss")
     assert value("roc_auc_score", meaning, LOGITS[2], TWO) == pytest.approx(sk.roc_auc_score(Y2, P2[:, 1]))
     assert value("accuracy_score", meaning, LOGITS[3], THREE) == sk.accuracy_score(Y3, A3)

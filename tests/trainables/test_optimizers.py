@@ -126,7 +126,7 @@ def test_what_cannot_be_saved_is_said_before_the_first_epoch(words: Any, reason:
     assert f"{reason}; only numbers, text, tensors and collections of them can be" in str(caught.value)
 
 
-def test_a_net_with_extra_state_goes_on_from_its_checkpoint_to_the_last_bit() -> None:
+def test_a_net_with_extra_state_resumes_to_the_last_bit() -> None:
     assert round_trip(words_of("torch.optim.SGD") | {"net": HERE + "Extra", "net_config": {}}) == ""
 
 

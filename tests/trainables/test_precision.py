@@ -75,7 +75,7 @@ def test_a_net_answers_in_the_runs_precision(precision: Precision, dtype: torch.
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 
 
-def test_fp16_trains_with_its_loss_scaled_and_goes_on_from_a_checkpoint_to_the_last_bit(
+def test_fp16_trains_with_its_loss_scaled_and_resumes_to_the_last_bit(
     tmp_path: Path,
 ) -> None:
     run = run_of(**ADAM, precision="fp16", epochs=3)

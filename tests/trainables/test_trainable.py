@@ -92,7 +92,7 @@ def test_divergence_is_an_outcome_with_its_epoch() -> None:
     assert f"at epoch {results[-1]['epoch']}" in results[-1]["reason"]
 
 
-def test_a_trial_ended_by_its_patience_is_complete_and_keeps_its_last_epoch() -> None:
+def test_a_trial_ended_by_patience_is_complete_and_keeps_its_last_epoch() -> None:
     made = trainable(early_stopping_config={"enabled": True, "patience": 1, "min_delta": 100})
     assert "outcome" not in made.step()
     last = made.step()
@@ -246,9 +246,7 @@ def test_torchs_cpu_allocator_running_out_is_out_of_memory() -> None:
 @pytest.mark.parametrize(
     ("number", "goes_on"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.ENOENT, False)]
 )
-def test_a_disk_that_refuses_a_checkpoint_is_told_with_the_next_result_and_ends_nothing(
-    number: int, goes_on: bool
-) -> None:
+def test_a_refused_checkpoint_is_told_by_the_next_result_and_ends_nothing(number: int, goes_on: bool) -> None:
     """A file that is missing is a bug of whoever saves, and no disk's word."""
     made = trainable()
     made._trial_info = None

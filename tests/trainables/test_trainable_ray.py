@@ -71,7 +71,7 @@ def fit(folder: Path, name: str, scheduler: PauseOften | None = None) -> tuple[A
     return results, curves
 
 
-def test_two_trials_in_one_reused_actor_and_paused_after_every_epoch_have_the_same_curves(
+def test_in_one_reused_actor_paused_every_epoch_curves_are_the_same(
     one_core: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Straight through, or restored from a checkpoint at every epoch by turns: equal to the last bit."""

@@ -63,7 +63,7 @@ def first_result(**words: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["done", "error", "epoch", "val_loss", "flops", "a/b", ""])
-def test_a_metric_of_a_loop_that_would_be_taken_for_something_else_is_refused(name: str) -> None:
+def test_a_metric_of_a_loop_that_means_something_else_is_refused(name: str) -> None:
     result = first_result(train="tests.trainables.samples.naming", net_config={"name": name})
     start = f"train: tests.trainables.samples.naming yields an Epoch with metrics[{name!r}]: {name!r} is "
     assert (result["outcome"], result["reason"][: len(start)]) == ("failed", start)

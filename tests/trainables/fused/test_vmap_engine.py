@@ -53,6 +53,6 @@ def test_every_parameter_stays_within_1e_4_of_the_trial_alone(
         assert score.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
 
 
-def test_a_net_that_is_a_chain_has_the_chain_engine_also_where_exactness_is_not_asked_for() -> None:
+def test_a_chain_has_the_chain_engine_also_where_not_asked_to_be_exact() -> None:
     group = FusedGroup(lanes_of([run_of(**TASKS["numbers"])]), exact=False)  # type: ignore[arg-type]
     assert group.key.engine == "chain"
