@@ -19,6 +19,11 @@ DECOMPOSES = frozenset(
 """Classes that decompose matrices of gradients. Of a NaN a CPU's decomposition is something finite, and a
 GPU's an error that may cost the process its GPU."""
 
+AVERAGING = frozenset(
+    {"SPlus", "ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD", "ScheduleFreeWrapper"}
+)
+"""Classes that are validated by an average of their weights, and report `val_loss_raw` beside `val_loss`."""
+
 WRAPPED = ("optimizer", "base_optimizer")
 """Parameters that take another optimizer's class: in a sweep file, its dotted path."""
 

@@ -26,6 +26,7 @@ from schedulers.space import Categorical, Domain, Float, Int
 from schedulers.stop_audit import AUDIT_WORDS, audited
 from trainables import imports
 from trainables.criteria import of_criterion
+from trainables.optimizers import AVERAGING
 from trainables.run_config import (
     COSTS,
     FILLED_LENGTHS,
@@ -123,7 +124,14 @@ class Checks:
         searched = "criterion" in self.domains
         known = None if searched else of_criterion(self.run.criterion, self.run.criterion_config)
         scores = BETTER_HIGHER if known is None else _SCORES[known.layout]
-        return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:], *COSTS]
+        raw = ["val_loss_raw"] if self._optimizers() <= AVERAGING else []
+        return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:], *COSTS, *raw]
+
+    def _optimizers(self) -> set[str]:
+        """Class names of the optimizers that trials may have."""
+        searched = self.domains.get("optimizer")
+        paths = searched.choices if isinstance(searched, Categorical) else (self.run.optimizer,)
+        return {str(path).rpartition(".")[2] for path in paths}
 
     def data(self) -> Iterator[ConfigFinding]:
         """There are data, unless the run has a loop of its own."""

@@ -352,3 +352,22 @@ def test_a_sweep_is_checked_without_importing_what_it_names() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=CLONE, check=False
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "sound"),
+    [
+        ("pytorch_optimizer.SPlus", True),
+        ("pytorch_optimizer.ScheduleFreeAdamW", True),
+        ("torch.optim.AdamW", False),
+    ],
+)
+def test_the_trained_weights_loss_decides_where_there_is_an_average(
+    optimizer: str, sound: bool, tmp_path: Path
+) -> None:
+    text = f"trials: 1\nmetric: val_loss_raw\n{RUN.lstrip()}  optimizer: {optimizer}\n"
+    if sound:
+        assert warnings_of(text, tmp_path) == []
+    else:
+        (problem,) = problems_of(text, tmp_path)
+        assert problem.startswith("sweep.yaml:2: metric: no trial reports 'val_loss_raw'")

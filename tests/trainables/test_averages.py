@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_optimizer
 import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from tests.trainables.samples import data_of, numbers, run_of
+from trainables import optimizers
 from trainables.learner import Learner
 from trainables.rng_state import RngState
 from trainables.training import Training, train
@@ -133,3 +136,13 @@ def test_parameters_that_no_gradient_reaches_have_no_average() -> None:
     learner, scores = trained(net="tests.trainables.samples.Headless", net_config={})
     assert torch.equal(learner.weights()["unused.weight"], learner.net.unused.weight)
     assert "val_loss_raw" in scores.metrics
+
+
+def test_the_optimizers_known_to_average_are_those_that_do() -> None:
+    averaging = {
+        name
+        for name, each in vars(pytorch_optimizer).items()
+        if inspect.isclass(each) and issubclass(each, torch.optim.Optimizer)
+        if hasattr(each, "eval") and hasattr(each, "train")
+    }
+    assert averaging == optimizers.AVERAGING
