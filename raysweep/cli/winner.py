@@ -121,7 +121,7 @@ def reproduce(study: str, trial: str, trust: bool, runs: Path) -> int:
         run_again,
         trial_words,
     )
-    from raysweep.tracking import provenance
+    from raysweep.tracking import provenance, source_folder
     from trainables.user_errors import load_data
 
     folder = find_study(study, runs)
@@ -133,7 +133,7 @@ def reproduce(study: str, trial: str, trust: bool, runs: Path) -> int:
     share = this_machine().gpu_share(sweep.resources_per_trial.gpu)
     results = list(run_again(trial_words(sweep, record, chosen.trial), len(points), share))
     data = load_data(sweep.run, sweep.import_paths)
-    now = provenance(CLONE, data_fingerprint=data.fingerprint)
+    now = provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
     different = first_difference(points, results)
     print_reproduction(stdout(), chosen, len(points), different, causes(record.provenance, now))
     return 0 if different is None else 1

@@ -76,7 +76,7 @@ def run_on_cluster(
         [command, study, *words],
         clone=CLONE,
         say=echo_err,
-        environment=submitted_environment(CLONE),
+        environment=submitted_environment(Path.cwd()),
     )
     return remote_commands.follow(target, job_id, say=echo_err)
 

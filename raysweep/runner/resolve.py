@@ -20,7 +20,6 @@ from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.code_snapshot import code_fingerprint, list_differences
 from raysweep.study.storage.layout import StudyFolder
-from trainables.imports import CLONE
 
 if TYPE_CHECKING:
     from raysweep.cluster.machine import Machine
@@ -87,7 +86,7 @@ def plan_attempt(
 ) -> RunPlan:
     """The plan of an attempt on a Ray that is up; `check`: whether a first step is tried."""
     from raysweep.preflight.first_step import first_step_config
-    from raysweep.tracking import provenance
+    from raysweep.tracking import provenance, source_folder
 
     asked, limit = sweep.resources_per_trial, sweep.max_concurrent_trials
     share = TrialShare(asked.cpu, machine.gpu_share(asked.gpu))
@@ -103,7 +102,7 @@ def plan_attempt(
         oom_resources=machine.share_after_oom(asked),
         data=data,
         first_step=first_step_config(sweep) if check else None,
-        provenance=provenance(CLONE, data_fingerprint=data.fingerprint)
+        provenance=provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
         | ({"code_fingerprint": code} if code else {}),
     )
 

@@ -48,7 +48,7 @@ def submit(
     if optimize_config:
         arguments += ["--optimize-config", sent_as(optimize_config, CLONE, here)]
     echo_err(f"{study}: {target}")
-    sent = submitted_environment(CLONE)
+    sent = submitted_environment(file.resolve().parent)
     job = remote_commands.send(target, study, arguments, clone=CLONE, say=echo_err, environment=sent)
     if not wait:
         click.echo(job)

@@ -14,10 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from raysweep.config.sweep import Sweep
 from raysweep.study.storage.secrets import hide_passwords
 from raysweep.tracking.runs import MAX_TAG, clip
+from trainables.imports import CLONE
 
-PACKAGES = ("ray", "torch", "optuna", "mlflow", "numpy", "pytorch_optimizer", "pytorch_scheduler")
+PACKAGES = ("raysweep", "ray", "torch", "optuna", "mlflow", "numpy", "pytorch_optimizer", "pytorch_scheduler")
 COMMAND_TIMEOUT_S = 5.0
 SUBMITTED = "RAYSWEEP_SUBMITTED"  # of a job's environment: provenance of the machine that sent it, JSON
 
@@ -26,13 +28,14 @@ def provenance(folder: Path, *, command: Sequence[str] = (), data_fingerprint: s
     """What is known of this machine and this code now, as plain data.
 
     Args:
-        folder: somewhere in the git work tree that the sweep runs from.
+        folder: of the user's sweep file, which may lie in a git work tree of the user's own.
         command: what the user typed; this process's own words by default.
         data_fingerprint: hash of the training and validation data.
     """
     sent = json.loads(os.environ.get(SUBMITTED, "{}"))
     return {
         **git_state(folder),
+        "raysweep_commit": git_state(CLONE).get("git_commit", ""),
         "data_fingerprint": data_fingerprint,
         "python": platform.python_version(),
         "versions": package_versions(),
@@ -48,18 +51,26 @@ def submitted_environment(folder: Path) -> dict[str, str]:
     """What a job on another machine cannot know by itself, for its environment: the commit, and who sent it.
 
     Args:
-        folder: somewhere in the git work tree that is sent along, without its .git.
+        folder: of the user's sweep file; a git work tree is sent along without its .git.
     """
-    return {SUBMITTED: json.dumps({**git_state(folder), "user": user_name()})}
+    tool = git_state(CLONE).get("git_commit", "")
+    return {SUBMITTED: json.dumps({**git_state(folder), "raysweep_commit": tool, "user": user_name()})}
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """`git_commit` of the work tree and whether it was `git_dirty`; empty where there is no git."""
-    commit = _output(["git", "-C", str(folder), "rev-parse", "HEAD"])
+    """A work tree's `git_commit`, whether it was `git_dirty`, its `git_remote`; empty where there is none."""
+    git = ["git", "-C", str(folder)]
+    commit = _output([*git, "rev-parse", "HEAD"])
     if not commit:
         return {}
-    changes = _output(["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
-    return {"git_commit": commit, "git_dirty": bool(changes)}
+    changes = _output([*git, "status", "--porcelain", "--untracked-files=no"])
+    remote = hide_passwords(_output([*git, "remote", "get-url", "origin"]))
+    return {"git_commit": commit, "git_dirty": bool(changes)} | ({"git_remote": remote} if remote else {})
+
+
+def source_folder(sweep: Sweep) -> Path:
+    """Where a sweep's own code lies: beside its file, or in the clone where nothing says otherwise."""
+    return Path(next(iter(sweep.import_paths), CLONE))
 
 
 def package_versions(names: Sequence[str] = PACKAGES) -> dict[str, str]:
@@ -98,6 +109,8 @@ def run_tags(known: Mapping[str, Any]) -> dict[str, str]:
         "mlflow.user": known.get("user"),
         "mlflow.source.name": known.get("command"),
         "mlflow.source.git.commit": known.get("git_commit"),
+        "mlflow.source.git.repoURL": known.get("git_remote"),
+        "raysweep_commit": known.get("raysweep_commit"),
         "git_dirty": str(known["git_dirty"]).lower() if "git_dirty" in known else None,
         "data_fingerprint": known.get("data_fingerprint"),
         "code_fingerprint": known.get("code_fingerprint"),

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from raysweep.config import Sweep
 from raysweep.tracking.provenance import (
     git_state,
     package_versions,
     provenance,
+    run_tags,
+    source_folder,
     submitted_environment,
 )
 
@@ -37,6 +40,21 @@ def test_outside_a_work_tree_there_is_no_commit_and_no_error(
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_state(tmp_path if exists else tmp_path / "none") == {}
+
+
+def test_the_commit_is_that_of_the_users_repository_not_of_the_tool(tmp_path: Path) -> None:
+    git(tmp_path, "init")
+    git(tmp_path, "remote", "add", "origin", "https://ada:secret@git.example/nets.git")
+    git(tmp_path, "commit", "--allow-empty", "-m", "one")
+    words = {"study_name": "s", "trials": 1, "run": {"data": "trainables.data.load_digits"}}
+    sweep = Sweep.model_validate(words | {"import_paths": [str(tmp_path), "elsewhere"]})
+    known = provenance(source_folder(sweep))
+    assert known["git_commit"] == git_state(tmp_path)["git_commit"]
+    tags = run_tags(known)
+    assert tags["mlflow.source.git.commit"] == known["git_commit"]
+    assert tags["mlflow.source.git.repoURL"].endswith("@git.example/nets.git")
+    assert "secret" not in str(known)
+    assert known["raysweep_commit"] == git_state(Path(__file__).parent).get("git_commit", "")
 
 
 def test_packages_that_are_not_installed_are_left_out() -> None:
