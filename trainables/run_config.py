@@ -246,7 +246,7 @@ class RunConfig(_Words):
     the keys ending in `_config` hold their keyword arguments.
 
     Attributes:
-        project: the name the results are filed under.
+        project: the name the results are filed under, MLflow's experiment; None for the study's own name.
         net: an `nn.Module`; `in_features` and `out_features` are filled in from the data.
         optimizer: a torch-style optimizer.
         scheduler: a learning-rate scheduler, or None for a constant rate.
@@ -283,7 +283,7 @@ class RunConfig(_Words):
     10
     """
 
-    project: str = "sweeps"
+    project: str | None = None
     net: str = "trainables.mlp.MLP"
     optimizer: str = "pytorch_optimizer.SPlus"
     scheduler: str | None = "pytorch_scheduler.ExpHyperbolicLRScheduler"

@@ -120,7 +120,7 @@ class Tracking(_Words):
 
     Attributes:
         uri: a tracking server or store; None for `MLFLOW_TRACKING_URI`, else what a bare `mlflow ui` shows.
-        experiment: None for the run's `project`.
+        experiment: None for the run's `project`, and without one for the study's name.
     """
 
     uri: str | None = None
@@ -268,6 +268,11 @@ class Sweep(_Words):
     def mode(self) -> Literal["min", "max"]:
         """The direction in the words of Ray Tune and of checkpoints."""
         return "min" if self.direction == "minimize" else "max"
+
+    @property
+    def experiment(self) -> str:
+        """MLflow's experiment: as the file says, else the run's project, else the study."""
+        return self.tracking.experiment or self.run.project or self.study_name
 
     @property
     def others(self) -> dict[str, int]:

@@ -36,6 +36,7 @@ from raysweep.study.storage.locations import discard
 from raysweep.study.storage.lock import lock
 from raysweep.study.storage.process_tag import tagged_process_env
 from raysweep.study.storage.sync import StorageSync, synced_storage
+from trainables.run_config import flatten
 
 if TYPE_CHECKING:
     from raysweep.console.progress import Facts, Progress
@@ -173,7 +174,7 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = Non
 
     facts = SweepFacts(
         study=sweep.study_name,
-        experiment=sweep.tracking.experiment or sweep.run.project,
+        experiment=sweep.experiment,
         metric=sweep.metric,
         direction=sweep.direction,
         others=sweep.others,
@@ -181,10 +182,10 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = Non
         parameters=shown_keys(sweep),
         log_scaled=tuple(key for key, domain in sweep.space.items() if getattr(domain, "log", False)),
         settings={
+            **_fixed_settings(sweep),
             "sampler": sweep.sampler.name,
             "trial_scheduler": sweep.trial_scheduler.name,
             "trials": sweep.trials,
-            "epochs": sweep.run.epochs,
             "seed": sweep.seed,
         },
         sweep_yaml=folder.source_text(),
@@ -193,6 +194,14 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = Non
     uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
     refuse_file_store(uri, os.environ)
     return TrackingProcess(folder.path, facts, uri=uri)
+
+
+def _fixed_settings(sweep: Sweep) -> dict[str, Any]:
+    """What all trials have alike: the run's own values, those left out that are searched or say nothing."""
+    own = flatten(sweep.run.model_dump(mode="json"))
+    return {
+        key: value for key, value in own.items() if key not in sweep.space and value not in (None, {}, [])
+    }
 
 
 def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: float | None = None) -> int:

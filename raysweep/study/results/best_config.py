@@ -119,7 +119,7 @@ def derive(
         early_stopping: whether it is switched on; not where a schedule is to be followed to its end.
     """
     epochs, why = length
-    run = overlay(sweep.run.model_dump(mode="json"), flat)
+    run = overlay(sweep.run.model_dump(mode="json") | {"project": sweep.experiment}, flat)
     notes = dict.fromkeys(flat, f"from {source}")
     for key, given in run["scheduler_config"].items():
         stretched = stretch(key, given, epochs / sweep.run.epochs)
