@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from raysweep.config.component import Component
 from raysweep.config.constraint import Constraint
@@ -98,6 +98,13 @@ class Resources(_Words):
         if isinstance(value, str) and value != "auto":
             raise ValueError(f"'{value}' is no share of a machine; write 'auto', or cpu and gpu")
         return {"auto": True} if value == "auto" else value
+
+    @field_validator("lanes", mode="before")
+    @classmethod
+    def _a_number_or_auto(cls, value: Any) -> Any:
+        if value != "auto" and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise ValueError(f"{value!r} is no number of trials; write 'auto', or a whole number from 1 on")
+        return value
 
 
 class Budget(_Words):

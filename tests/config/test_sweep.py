@@ -352,3 +352,13 @@ def test_a_sweep_is_checked_without_importing_what_it_names() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=CLONE, check=False
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("lanes", ["many", "0", "2.5"])
+def test_lanes_are_a_number_or_auto_and_anything_else_is_one_line(tmp_path: Path, lanes: str) -> None:
+    text = (FILES.parents[2] / "sweeps/pbt.yaml").read_text()
+    (tmp_path / "sweep.yaml").write_text(text + f"\nresources_per_trial: {{cpu: 0.25, lanes: {lanes}}}\n")
+    with pytest.raises(SweepError) as caught:
+        read_sweep(tmp_path / "sweep.yaml")
+    shown = repr(lanes) if lanes == "many" else lanes
+    assert [problem.what for problem in caught.value.problems] == [f"{shown} is no number of trials"]
