@@ -148,8 +148,9 @@ class LaneHost:
             self._training[call.lane] = TrainRequest(call.ticket, epochs, self._clock() + seconds, several)
         else:
             if call.method == "stop":
-                self._training.pop(call.lane, None)
                 del self._lanes[call.lane]
+                if (request := self._training.pop(call.lane, None)) is not None:
+                    self._answers.append(LaneAnswer(request.ticket, request.results))  # nobody waits for it
             self._answer(call.ticket, lambda: getattr(lane, call.method)(*call.args, **call.kwargs))
 
     def _create(self, call: LaneCall) -> None:
