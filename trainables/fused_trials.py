@@ -43,6 +43,11 @@ class FusedTrials:
             self._train(group, chunk)
         return max(map(len, chunks), default=1)
 
+    def is_ahead(self, lane: Any) -> bool:
+        """Whether a lane's next epoch is trained already."""
+        training = lane.built().training
+        return isinstance(training, Training) and training.fused is not None
+
     def obstacle(self, lane: Any) -> str:
         """Why a trial is trained by itself, whatever its company, in one line; empty if it need not be."""
         return self._obstacle(lane.built())
@@ -70,7 +75,7 @@ class FusedTrials:
             key = self._key(training.learners[0])
             assert isinstance(key, FusionKey)  # there is no obstacle
             for known, alike in sorted_:
-                if known == key and alike[0].process.is_like(trial.process):
+                if known == key and alike[0].process.computes_like(trial.process):
                     alike.append(trial)
                     break
             else:
@@ -102,7 +107,7 @@ class FusedTrials:
 
     def _train(self, group: FusedGroup, trials: Sequence[Trial]) -> None:
         begun = time.perf_counter()
-        with trials[0].process.own():  # those of the others are like it
+        with trials[0].process.own():  # those of the others compute alike
             trained = dict(zip(group.lanes, group.train_epoch(), strict=True))
         seconds = (time.perf_counter() - begun) / len(trials)
         for trial in trials:

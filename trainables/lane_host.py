@@ -62,6 +62,9 @@ class TrialFusion(Protocol):
     def train_ahead(self, lanes: Sequence[Any]) -> int:
         """The size of the largest group that was trained."""
 
+    def is_ahead(self, lane: Any) -> bool:
+        """Whether a lane's next epoch is trained already."""
+
     def obstacle(self, lane: Any) -> str:
         """Why a lane is trained by itself, whatever its company, in one line; empty if it need not be."""
 
@@ -170,16 +173,17 @@ class LaneHost:
         return bool(self._answers) and (late or 2 * len(self._training) < lanes)
 
     def _train_round(self, begun: float) -> None:
-        """One epoch of each lane that trains; fewer when the turn's time is over."""
+        """One epoch of each lane that trains; once the turn's time is over, of those trained ahead only."""
         self._leave_if_asked()
         if self._fusion is not None and len(self._training) > 1:
             self.fused = max(self.fused, self._fusion.train_ahead([self._lanes[n] for n in self._training]))
         for number in list(self._training):
+            lane, late = self._lanes[number], bool(self._answers) and self._clock() - begun >= TURN_S
+            if late and not (self._fusion is not None and self._fusion.is_ahead(lane)):
+                continue  # else lanes that train together would fall out of step
             request = self._training.pop(number)
-            if not self._train(self._lanes[number], request):
+            if not self._train(lane, request):
                 self._training[number] = request  # behind those that wait longer
-            if self._answers and self._clock() - begun >= TURN_S:
-                return
 
     def _train(self, lane: LaneTrial, request: TrainRequest) -> bool:
         """Train one epoch of a lane; whether its call is answered now."""

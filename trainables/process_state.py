@@ -92,9 +92,12 @@ class ProcessState:
             self._changes = _changes(outside, inside)
             _write({name: outside[name] for name in self._changes}, inside)
 
-    def is_like(self, other: ProcessState) -> bool:
-        """Whether the process is the same within `own` of either."""
-        return self._changes == other._changes
+    def computes_like(self, other: ProcessState) -> bool:
+        """Whether torch is set alike within `own` of either."""
+        return self._torch_changes() == other._torch_changes()
+
+    def _torch_changes(self) -> Changes:
+        return {name: change for name, change in self._changes.items() if name in _torch_settings()}
 
     def importing(self, module: str) -> Iterator[None]:
         """Set again what importing the modules of this path has set; note what the block's import sets."""
@@ -164,7 +167,12 @@ def _change(before: Any, after: Any) -> StateChange:
 @functools.cache
 def _settings() -> dict[str, Setting]:
     """All settings; torch is there whenever a trial is."""
-    return _of_python() | _of_torch()
+    return _of_python() | _torch_settings()
+
+
+@functools.cache
+def _torch_settings() -> dict[str, Setting]:
+    return _of_torch()
 
 
 def _of_python() -> dict[str, Setting]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -216,6 +216,34 @@ def test_lanes_are_served_in_turn_and_hand_over_full_loads(toys: Callable[..., D
         driver.ask(lane, "train_buffered", 99, TURN_S)
     assert sorted(driver.turn()) == [0, 1]
     assert (epochs(driver, 0), epochs(driver, 1)) == ([1, 2, 3], [1, 2])
+
+
+class ToyFusion:
+    """Trains all lanes together, each epoch in 0.6 s."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock, self.ahead = clock, set[Any]()
+
+    def train_ahead(self, lanes: Sequence[Any]) -> int:
+        self.clock.now += 0.6
+        self.ahead.update(lanes)
+        return len(lanes)
+
+    def is_ahead(self, lane: Any) -> bool:
+        return lane in self.ahead
+
+    def obstacle(self, lane: Any) -> str:
+        return ""
+
+
+def test_lanes_that_train_together_answer_together_and_stay_in_step() -> None:
+    clock = Clock()
+    driver = Driver(LaneHost(lambda: Toy(clock, 0.0), ToyFusion(clock), clock=clock))
+    for lane in range(3):
+        driver.ask(lane, "create")
+        driver.ask(lane, "train_buffered", 99, TURN_S)
+    driver.turn()
+    assert [epochs(driver, lane) for lane in range(3)] == [[1], [1], [1]]
 
 
 def test_a_turn_ends_when_most_lanes_have_nothing_left_to_train(toys: Callable[..., Driver]) -> None:

@@ -187,3 +187,13 @@ def data_that_sets():
     logging.getLogger(__name__)
     rng = np.random.default_rng(0)
     return rng.normal(size=(60, 3)), rng.normal(size=60)
+
+
+def test_two_trials_compute_alike_unless_one_has_set_something_of_torchs() -> None:
+    plain, warns, double = ProcessState(), ProcessState(), ProcessState()
+    with warns.own():
+        warnings.simplefilter("ignore")
+    with double.own():
+        torch.set_default_dtype(torch.float64)
+    assert plain.computes_like(warns)
+    assert not plain.computes_like(double)
