@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from raysweep.config.trial_config import trial_config
 from raysweep.study.execution.controller import Finish
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
-from raysweep.study.journal.events import EpochReported, TrialRecovered
+from raysweep.study.journal.events import EpochReported, Event, Subscriber, TrialRecovered
 from raysweep.study.journal.log import read_events
 from raysweep.study.storage.layout import StudyFolder
 from tests.study.slot import LR, small_sweep
@@ -37,15 +39,15 @@ def _ray() -> Iterator[None]:
 
 
 @pytest.fixture
-def conduct(tmp_path: Path) -> Callable[[Sweep], Finish]:
+def conduct(tmp_path: Path) -> Callable[..., Finish]:
     """Run a sweep in two processes of three lanes."""
     from raysweep.study.execution.tuner import run_tuner
 
-    def run(sweep: Sweep) -> Finish:
+    def run(sweep: Sweep, *ears: Subscriber) -> Finish:
         folder = StudyFolder(tmp_path / "lanes")
         StudyFolder.create(tmp_path, "lanes", sweep, "")
         plan = RunPlan(sweep, folder, 6, {"cpu": 0.3, "gpu": 0.0}, data=load(sweep.run), lanes=3)
-        return run_tuner(plan, stop=StopSignal())
+        return run_tuner(plan, stop=StopSignal(), subscribers=ears)
 
     return run
 
@@ -55,7 +57,7 @@ def epochs_of(folder: Path) -> list[EpochReported]:
 
 
 def test_a_sweep_in_lanes_has_the_losses_of_each_trial_alone(
-    tmp_path: Path, conduct: Callable[[Sweep], Finish]
+    tmp_path: Path, conduct: Callable[..., Finish]
 ) -> None:
     sampler = {"name": "optuna.samplers.RandomSampler"}
     run = {
@@ -79,14 +81,14 @@ def test_a_sweep_in_lanes_has_the_losses_of_each_trial_alone(
         assert [epoch.loss for epoch in epochs if epoch.trial == name] == losses
 
 
-def toys(tmp_path: Path, *kinds: str, **words: Any) -> Sweep:
+def toys(tmp_path: Path, *kinds: str, step_s: float = 0.02, **words: Any) -> Sweep:
     """Trials that do as their kinds say."""
     run = {
         "data": "trainables.data.load_diabetes",
         "train": "tests.study.toy.train",
         "epochs": EPOCHS,
         "optimizer_config": {"lr": 0.1},
-        "net_config": {"mark": str(tmp_path / "mark"), "kills_at": 0.5},
+        "net_config": {"mark": str(tmp_path / "mark"), "kills_at": 0.5, "step_s": step_s},
     }
     kills = {"net_config.kind": "sound", LR: 0.5}
     points = [
@@ -109,7 +111,7 @@ def toys(tmp_path: Path, *kinds: str, **words: Any) -> Sweep:
 
 @pytest.mark.faults
 def test_a_killed_host_loses_no_reported_epoch_and_doubles_none(
-    tmp_path: Path, conduct: Callable[[Sweep], Finish]
+    tmp_path: Path, conduct: Callable[..., Finish]
 ) -> None:
     finish = conduct(toys(tmp_path, "sound", "kills", *["sound"] * 4))
     assert finish.record.counts() == {"completed": 6}
@@ -121,7 +123,7 @@ def test_a_killed_host_loses_no_reported_epoch_and_doubles_none(
 
 @pytest.mark.faults
 def test_a_hung_lane_ends_with_its_reason_and_the_others_go_on(
-    tmp_path: Path, conduct: Callable[[Sweep], Finish]
+    tmp_path: Path, conduct: Callable[..., Finish]
 ) -> None:
     finish = conduct(toys(tmp_path, "sound", "hangs", *["sound"] * 4, trial_timeout_s=8))
     assert finish.record.counts() == {"completed": 5, "failed": 1}
@@ -131,8 +133,29 @@ def test_a_hung_lane_ends_with_its_reason_and_the_others_go_on(
 
 @pytest.mark.faults
 def test_a_lane_that_kills_each_process_ends_and_the_others_go_on(
-    tmp_path: Path, conduct: Callable[[Sweep], Finish]
+    tmp_path: Path, conduct: Callable[..., Finish]
 ) -> None:
     finish = conduct(toys(tmp_path, "sound", "always kills", "sound", "sound"))
     assert finish.record.counts() == {"completed": 3, "failed": 1}
     assert finish.record.trials["00001"].reason == "lost its worker 3 times without a new epoch"
+
+
+@pytest.mark.faults
+def test_a_host_that_gets_a_sigterm_saves_each_lane_and_no_epoch_is_run_again(
+    tmp_path: Path, conduct: Callable[..., Finish]
+) -> None:
+    told: list[int] = []
+
+    def terminate_the_first(event: Event) -> None:
+        if isinstance(event, EpochReported) and not told:
+            told.append(int(event.worker.rpartition(":")[2]))
+            os.kill(told[0], signal.SIGTERM)
+
+    finish = conduct(toys(tmp_path, *["sound"] * 6, step_s=0.3), terminate_the_first)
+    assert finish.record.counts() == {"completed": 6}
+    epochs = epochs_of(tmp_path / "lanes")
+    assert not [epoch for epoch in epochs if epoch.again]
+    assert len(epochs) == 6 * EPOCHS
+    lost = [e for e in read_events(tmp_path / "lanes/journal") if isinstance(e, TrialRecovered)]
+    assert lost
+    assert all(event.terminated for event in lost)
