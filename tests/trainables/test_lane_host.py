@@ -16,7 +16,7 @@ from trainables.termination import Termination
 from trainables.tune import TorchTrainable
 
 SAMPLES = "tests.trainables.samples."
-CLOCKED = ("epoch_s", "peak_memory_mb", "followed", "lane_obstacle")
+CLOCKED = ("epoch_s", "peak_memory_mb", "followed", "lane_obstacle", "process")
 EPOCHS = 4
 
 
