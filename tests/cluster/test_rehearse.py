@@ -22,6 +22,7 @@ def ray() -> Iterator[None]:
         yield
 
 
+@pytest.mark.nightly
 def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Path) -> None:
     """A net too large is refused by torch within its bound: the node, and its other trials, never feel it."""
     from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers

@@ -103,6 +103,7 @@ def test_auto_is_all_or_nothing(read: Read, word: str, message: Any) -> None:
 
 
 @pytest.mark.ray
+@pytest.mark.nightly
 def test_a_run_records_what_it_chose_so_that_a_resume_uses_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

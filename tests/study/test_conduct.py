@@ -121,11 +121,17 @@ def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
-        ({"trials": 2, "run": {"net_config": {"kind": "raises"}}}, 4, "no trial succeeded"),
-        (
+        pytest.param(
+            {"trials": 2, "run": {"net_config": {"kind": "raises"}}},
+            4,
+            "no trial succeeded",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
             {"run": {"net_config": {"kind": "raises"}}},
             5,
             "the same error in 3 trials running: KeyError: 'no such column'",
+            marks=pytest.mark.nightly,
         ),
         (
             {"run": {"net_config": {"kind": "raises"}}, "max_failures": 1},
@@ -252,7 +258,7 @@ def test_an_extended_study_goes_on_with_more_epochs_and_trials(tmp_path: Path, c
     ("name", "kwargs", "each"),
     [
         ("PBT", {"perturbation_interval": 2}, 2),  # its newest, and at the milestone where it may be copied
-        ("ASHA", {"reduction_factor": 2, "variant": "promotion"}, 1),
+        pytest.param("ASHA", {"reduction_factor": 2, "variant": "promotion"}, 1, marks=pytest.mark.nightly),
     ],
 )
 def test_the_disk_never_holds_more_checkpoints_than_can_be_needed(

@@ -27,7 +27,11 @@ KINDS = ["sound", "sound", "raises", "nan", "sound", "sound", "sound"]
 """The third fails at its second epoch and the fourth diverges there: both on their way to a rung."""
 RULES = [
     ("schedulers.Hyperband", {"grace_period": 3}),  # brackets of 3, 2 and, cut short, 2
-    ("schedulers.ASHA", {"grace_period": 3, "reduction_factor": 3, "variant": "promotion"}),
+    pytest.param(
+        "schedulers.ASHA",
+        {"grace_period": 3, "reduction_factor": 3, "variant": "promotion"},
+        marks=pytest.mark.nightly,
+    ),
 ]
 
 

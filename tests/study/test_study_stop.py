@@ -36,7 +36,9 @@ def ray() -> Iterator[None]:
     ("stop", "reason"),
     [
         # The baseline's rate of 0.1 is the toy's optimum: 1/4 after 4 epochs.
-        ({"target": 0.25}, "target 0.25 reached by trial 0: val_loss 0.25"),
+        pytest.param(
+            {"target": 0.25}, "target 0.25 reached by trial 0: val_loss 0.25", marks=pytest.mark.nightly
+        ),
         (
             {"no_improvement": {"trials": 3, "min_delta": 0.01}},
             "no improvement by more than 0.01 in 3 trials since trial 0: val_loss 0.25",
