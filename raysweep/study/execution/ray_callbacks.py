@@ -14,7 +14,7 @@ from ray.tune.stopper import Stopper
 from raysweep.study.execution.checkpoint_fallback import find_intact_checkpoint
 from raysweep.study.execution.controller import StudyController
 from raysweep.study.execution.ray_search import NeverPickled, RaySearch
-from raysweep.study.execution.slot_follower import SlotFollower
+from raysweep.study.execution.slot_follower import SlotFollower, SlotNeed
 from raysweep.study.execution.trial_events import WORKERS_LOST_WITHOUT_PROGRESS, TrialEventEmitter
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.journal.events import CheckpointSaved, TrialRecovered, TrialStarted
@@ -56,14 +56,20 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         if self.controller.unfit:
             return True
         self._end_the_hung()
-        self.controller.change_slots(self.follower.slots)
-        self.controller.check_limits()
-        running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
-        self.controller.check_placed(running, _machines)
+        self.look()
         if not self.controller.stop.requested:
             return False
         self._since = self._since or time.monotonic()
         return self.search.busy() == 0 or time.monotonic() - self._since > STOP_GRACE_S
+
+    def look(self) -> None:
+        """Follow the slots, and raise `stop` where a limit is reached."""
+        count, busy = self.follower.now, self.search.busy()
+        self.follower.need = SlotNeed(busy, self.controller.wanted(busy))
+        self.controller.change_slots(count)
+        self.controller.check_limits()
+        running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
+        self.controller.check_placed(running or count.shared, _machines)
 
     def _end_the_hung(self) -> None:
         """End the processes of trials that say nothing any more; to Ray each is a lost worker, once."""
