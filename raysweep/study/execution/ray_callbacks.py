@@ -24,6 +24,7 @@ from schedulers.tune.ray_private import last_error, last_exception, start_at, te
 from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
 
+NEED_S = 1.0  # between two looks at how many trials could run
 STOP_GRACE_S = 10.0  # how long running epochs may take to end once the sweep is asked to stop
 
 
@@ -46,6 +47,7 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         self.controller, self.search, self.emitter, self.watchdog = controller, search, emitter, watchdog
         self.follower, self.lanes = follower, lanes
         self._since: float | None = None
+        self._counted_at = 0.0
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial is ended here: that is the rule's to decide."""
@@ -64,8 +66,10 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
 
     def look(self) -> None:
         """Follow the slots, and raise `stop` where a limit is reached."""
-        count, busy = self.follower.now, self.search.busy()
-        self.follower.need = SlotNeed(busy, self.controller.wanted(busy))
+        count = self.follower.now
+        if time.monotonic() - self._counted_at > NEED_S:  # it takes longer the more trials there are
+            busy, self._counted_at = self.search.busy(), time.monotonic()
+            self.follower.need = SlotNeed(busy, self.controller.wanted(busy))
         self.controller.change_slots(count)
         self.controller.check_limits()
         running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
