@@ -19,7 +19,7 @@ from raysweep.cli.options import RUNS, SWEEP_FILE, target_options
 from raysweep.cluster.target import resolve_target
 from raysweep.console.console import stdout
 from raysweep.console.doctor import print_checks
-from raysweep.console.status import print_job, print_jobs, print_status, print_studies
+from raysweep.console.status import print_job, print_jobs, print_shares, print_status, print_studies
 from raysweep.runner.common import echo_err, find_study, run_on_cluster, warn, where_is
 from raysweep.runner.run_study import print_tracking, tracker_of
 from raysweep.study.journal.log import JournalError
@@ -33,6 +33,8 @@ from raysweep.study.storage.sync import synced_storage
 from trainables.imports import CLONE
 
 if TYPE_CHECKING:
+    from raysweep.cluster.fair_shares import LedgerEntry
+    from raysweep.cluster.target import Target
     from raysweep.tracking import FinalState, TrackingProcess
 
 SYNC_S = 3600.0  # for MLflow when nothing else is waited for: a slow one is given its time
@@ -64,7 +66,7 @@ def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
 @RUNS
 @target_options
 def list_(as_json: bool, runs: Path, **places: Any) -> None:
-    """List the sweeps of a cluster, or the studies of this machine."""
+    """List the sweeps of a cluster, or the studies of this machine and who holds its slots."""
     target = resolve_target(**places)
     if target.far:
         from raysweep.cluster import remote_commands
@@ -72,6 +74,8 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
         print_jobs(stdout(), remote_commands.listed(target), as_json=as_json)
         return
     print_studies(stdout(), studies(runs), as_json=as_json)
+    if not as_json:
+        print_shares(stdout(), shares_of(target))
 
 
 @cli.command()
@@ -225,6 +229,19 @@ def ui(cluster: Path) -> None:
     from raysweep.cluster import remote_commands
 
     remote_commands.show_pages(cluster, click.echo)
+
+
+def shares_of(target: Target) -> list[LedgerEntry]:
+    """Who claims and holds slots of this machine, or of the Ray that it is a node of."""
+    if target.kind != "ray":
+        from raysweep.cluster.machine_ledger import MachineLedger
+
+        return MachineLedger().entries()
+    from raysweep.cluster.attach import attach_ray
+    from raysweep.cluster.cluster_ledger import ClusterLedger
+
+    with attach_ray(target.where, say=echo_err):
+        return ClusterLedger().entries()
 
 
 def studies(runs: Path) -> list[StudyStatus]:

@@ -27,6 +27,7 @@ from raysweep.cluster.nodes import (
     read_cluster_file,
 )
 from raysweep.cluster.ray_private import autoscaler_report, bootstrap_address, keep_search_path, keep_sigterm
+from raysweep.cluster.shared_slots import Capacity, trial_cost
 from raysweep.cluster.target import Target
 from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
@@ -119,22 +120,27 @@ def quiet_ray() -> Iterator[None]:
                 os.environ.pop(name, None)
 
 
-def slots_now(share: TrialShare, limit: int | None) -> int:
-    """Trials that the Ray of this process has, or can be given, room for at this moment; one at least.
+def capacity_now(share: TrialShare, limit: int | None) -> Capacity:
+    """What the Ray of this process has, or can be given, at this moment; room for one trial at least.
 
     Its autoscaler's limits are read anew (`ray up` may have changed them), and nodes count that somebody
     has joined to it by hand.
 
     Args:
         share: of one trial.
-        limit: `max_concurrent_trials` of the sweep.
+        limit: `max_concurrent_trials` of the sweep, which counts where nodes may come that are not known.
     """
-    config = _cluster_config()
-    counts = [1]
+    config, most = _cluster_config(), Capacity(0, {})
+    cost = trial_cost(share.cpu, share.gpu)
     for nodes in (available_nodes(config), _nodes_up(config)):
         with contextlib.suppress(CannotPlace):
-            counts += [] if nodes is None else [nodes.slots(share, limit)]
-    return max(counts)
+            if nodes is not None:
+                slots = nodes.slots(share, limit if nodes.may_grow else None)
+                most = max(most, Capacity(slots, nodes.total), key=lambda each: each.slots)
+    slots = max(most.slots, 1)
+    return Capacity(
+        slots, {kind: max(most.total.get(kind, 0), slots * amount) for kind, amount in cost.items()}
+    )
 
 
 def resources_up() -> tuple[int, int]:

@@ -29,6 +29,12 @@ class Nodes:
     promised: int = 0
     may_grow: bool = False
 
+    @property
+    def total(self) -> dict[str, float]:
+        """The resources of all of them."""
+        cpus, gpus = sum(node.cpus for node in self.machines), sum(node.gpus for node in self.machines)
+        return {"CPU": cpus, "GPU": gpus}
+
     def gpu_share(self, asked: float | None) -> float:
         """GPUs of a trial: what was asked, else one whole GPU where there are any, else none.
 

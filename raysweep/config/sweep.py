@@ -168,6 +168,8 @@ class Sweep(_Words):
         trial_scheduler: who goes on.
         resources_per_trial: what one trial takes.
         max_concurrent_trials: None for as many as fit.
+        priority: weight of its share where several sweeps share a machine or a cluster: one of 2 gets twice
+            the slots of one of 1.
         budget: what it may take in all; chooses those of `trials`, `run.epochs` and `trial_scheduler` that
             are not given, and sets a retraining aside. None: they have their defaults.
         time_budget_s: wall-clock seconds after which the sweep ends; None for no limit.
@@ -209,6 +211,7 @@ class Sweep(_Words):
     trial_scheduler: Component = Component(name="schedulers.FIFO")
     resources_per_trial: Resources = Resources()
     max_concurrent_trials: int | None = Field(None, ge=1)
+    priority: int = Field(1, ge=1, le=100)
     budget: Budget | None = None
     time_budget_s: float | None = Field(None, gt=0)
     max_failures: int | None = Field(10, ge=0)

@@ -16,6 +16,7 @@ from raysweep.console.stages import best_line, stages_table
 from raysweep.study.journal.status_fields import StudyStatus
 
 if TYPE_CHECKING:
+    from raysweep.cluster.fair_shares import LedgerEntry
     from raysweep.cluster.jobs import Job
 
 NOT_A_STATUS = ("wanted", "asked")
@@ -69,6 +70,25 @@ def print_studies(console: Console, studies: Sequence[StudyStatus], *, as_json: 
             status["study"], status["state"], f"{trials.get('asked', 0)}/{trials.get('wanted', '?')}", value
         )
     console.print(table if studies else "no study here yet")
+
+
+def print_shares(console: Console, entries: Sequence[LedgerEntry]) -> None:
+    """Print who claims and holds slots of the same machines, the oldest first; nothing where nobody does."""
+    if not entries:
+        return
+    table = Table("running", "by", "priority", "slots", "share", "wants", box=None, header_style="dim")
+    for entry in entries:
+        claim = entry.claim
+        table.add_row(
+            claim.study,
+            claim.user,
+            str(claim.priority),
+            str(entry.held) if entry.held or not claim.wanted else "queued",
+            f"{entry.share} of {claim.fits}",
+            str(claim.wanted),
+        )
+    console.print()
+    console.print(table)
 
 
 def print_job(console: Console, job: Job, last: str, *, as_json: bool) -> None:

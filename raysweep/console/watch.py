@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from raysweep.console.progress import Facts, Progress, progress
-from raysweep.study.journal.events import CheckpointFailed, EpochReported, Event, TrialRecovered
+from raysweep.study.journal.events import CheckpointFailed, EpochReported, Event, SlotsChanged, TrialRecovered
 from raysweep.study.journal.failures import exception_line
 from raysweep.study.journal.records import StudyRecord
 
@@ -98,6 +98,8 @@ class StudyView(ABC):
         if isinstance(event, TrialRecovered):
             cause = exception_line(event.error)
             self.show(f"trial {int(event.trial)} lost its process and goes on: {cause}")
+        elif isinstance(event, SlotsChanged) and event.reason:
+            self.show(event.reason)
         elif isinstance(event, CheckpointFailed) and not self._reported_unsaved:
             self._reported_unsaved = True
             self.show(f"{event.error}; trials go on, and would begin further back after an interruption")

@@ -8,11 +8,15 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import click
 
+from raysweep.cluster.fair_shares import SlotClaim
 from raysweep.cluster.lanes import lanes_per_process
+from raysweep.cluster.machine_ledger import MachineLedger
 from raysweep.cluster.nodes import Nodes, TrialShare
+from raysweep.cluster.shared_slots import Capacity, SharedSlots, trial_cost
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
 from raysweep.runner.common import echo_err, slots_of, warn
@@ -91,26 +95,39 @@ def plan_attempt(
     asked, limit = sweep.resources_per_trial, sweep.max_concurrent_trials
     share = TrialShare(asked.cpu, machine.gpu_share(asked.gpu))
     code = code_fingerprint(folder)
-    slots = machine.slots(asked, limit)
+    slots, known = (
+        machine.slots(asked, limit),
+        provenance(source_folder(sweep), data_fingerprint=data.fingerprint),
+    )
     return RunPlan(
         sweep,
         folder,
         slots=slots,
         lanes=lanes_per_process(machine, asked, asked.lanes, slots),
-        count_slots=partial(_slots_now, share, limit) if isinstance(machine, Nodes) else None,
+        slot_counter=share_slots(sweep, folder, machine, share, str(known.get("user", ""))),
         resources={"cpu": share.cpu, "gpu": share.gpu},
         oom_resources=machine.share_after_oom(asked),
         data=data,
         first_step=first_step_config(sweep) if check else None,
-        provenance=provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
-        | ({"code_fingerprint": code} if code else {}),
+        provenance=known | ({"code_fingerprint": code} if code else {}),
     )
 
 
-def _slots_now(share: TrialShare, limit: int | None) -> int:
-    from raysweep.cluster.attach import slots_now
+def share_slots(
+    sweep: Sweep, folder: StudyFolder, machine: Machine | Nodes, share: TrialShare, user: str
+) -> SharedSlots:
+    """What counts the slots of a study beside those of others on its machine or cluster."""
+    limit, path = sweep.max_concurrent_trials, folder.path.absolute()
+    claim = SlotClaim(sweep.study_name, user, str(path), sweep.priority, trial_cost(share.cpu, share.gpu))
+    if isinstance(machine, Nodes):
+        from raysweep.cluster.attach import capacity_now
+        from raysweep.cluster.cluster_ledger import ClusterLedger
 
-    return slots_now(share, limit)
+        name = f"{path} {uuid4().hex}"
+        return SharedSlots(ClusterLedger(), name, claim, partial(capacity_now, share, limit), limit)
+    has = Capacity(machine.slots(share), {"CPU": machine.cpus, "GPU": machine.gpus})
+    ledger = MachineLedger()
+    return SharedSlots(ledger, ledger.own_name(path), claim, lambda: has, limit)
 
 
 def ray_of(target: Target) -> AbstractContextManager[Machine | Nodes]:

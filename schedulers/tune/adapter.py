@@ -226,6 +226,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
             return None
         while (name := self.rule.next_unresumable(self._paused(live))) is not None:
             self._end_waiting(tune_controller, live[name])
+        if self.slots == 0:
+            return None  # others have them: whoever waits does not wait in vain
         status = {name: trial.status for name, trial in live.items()}
         # A new trial that still waits for its slot has to let those pass that have begun already.
         busy = sum(
@@ -313,17 +315,19 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
 
     def _slot_count(self, live: Mapping[str, Trial]) -> int:
         """Slots as told, or how often the first trial's request fits into the cluster."""
-        if self.slots is not None or not live:
-            return self.slots or 1
+        if self.slots is not None:
+            return self.slots
+        if not live:
+            return 1
         wanted = next(iter(live.values())).placement_group_factory.required_resources
         return how_many_fit(wanted, ray.cluster_resources())
 
     def _follow_slots(self, controller: Any) -> None:
         """Use as many slots as there are now."""
         slots = self.service.slots_now()
-        if slots and slots != self.slots:
+        if slots is not None and slots != self.slots:
             self.slots = slots
-            ray_private.limit_pending(controller, slots)
+            ray_private.limit_pending(controller, max(slots, 1))
             self._actors.resize(controller, slots)
 
     def _more_trials(self, controller: Any) -> bool:

@@ -15,9 +15,8 @@ def never() -> bool:
     return False
 
 
-def unchanged() -> int:
+def unchanged() -> None:
     """The slots stay as they are."""
-    return 0
 
 
 def no_objection(result: Mapping[str, Any]) -> str:
@@ -42,7 +41,8 @@ class AdapterHooks:
             nobody is woken or ended for waiting.
         objection: why a trial with this result must not go on, whatever the rule would say; "" if it
             may. It ends as infeasible.
-        slots_now: trials that can run at once, where that changes while they run; 0: as was said before.
+        slots_now: trials that can run at once, where that changes while they run, 0 while all have to
+            wait; None: as was said before.
         repeats: whether epochs that a trial runs a second time count once, so that a pause without a
             checkpoint (a full disk, a loop that keeps none) costs time only.
         ahead_s: how long a trial may train on between two answers, seconds, while the rule has nothing to
@@ -59,7 +59,7 @@ class AdapterHooks:
     halting: Callable[[], bool] = never
     objection: Callable[[Mapping[str, Any]], str] = no_objection
     lost_for_good: Callable[[str], str] = never_for_good
-    slots_now: Callable[[], int] = unchanged
+    slots_now: Callable[[], int | None] = unchanged
     repeats: bool = False
     ahead_s: float = 0.0
     lanes: LaneManager | None = None

@@ -50,8 +50,10 @@ class LaneManager:
         self._live_actors_to_ray_actors_resources = LaneActors(self._home)  # Ray's name: it is read there
 
     def resize(self, slots: int) -> None:
-        """Start processes for so many trials at once from now on; those of lost nodes end by themselves."""
+        """Have processes for so many trials at once from now on; an idle one more is ended."""
         self._limit = -(-slots // self._plan.lanes)
+        if len(self._hosts) > self._limit:
+            self.end_idle_hosts()
 
     # What the controller asks
 

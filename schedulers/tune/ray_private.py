@@ -49,14 +49,14 @@ class IdleActors:
 
         `_actor_cache` keeps as many as are staged: staging so many for ever keeps the slots' own.
         """
-        if not self.kept:
+        if self._asked is None:
             self._asked = trial.placement_group_factory
             _raw(controller)._actor_cache.increase_max(self._asked, by=count)
             self.kept = count
 
     def resize(self, controller: Any, count: int) -> None:
         """Let another number wait, from now on; before the first call of `keep`, nothing."""
-        if self.kept:
+        if self._asked is not None:
             _raw(controller)._actor_cache.increase_max(self._asked, by=count - self.kept)
             self.kept = count
 

@@ -10,9 +10,12 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from raysweep.cluster.attach import slots_now
+from raysweep.cluster.attach import capacity_now
+from raysweep.cluster.cluster_ledger import ClusterLedger
 from raysweep.cluster.embedded import QUIET
+from raysweep.cluster.fair_shares import SlotClaim
 from raysweep.cluster.nodes import TrialShare
+from raysweep.cluster.shared_slots import SharedSlots, trial_cost
 from raysweep.study.execution import slot_follower
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
@@ -68,9 +71,14 @@ def test_nodes_that_come_are_used_and_those_that_go_not_waited_for(
     plan = RunPlan(
         sweep,
         folder,
-        slots_now(share, None),
+        capacity_now(share, None).slots,
         {"cpu": 1, "gpu": 0},
-        count_slots=lambda: slots_now(share, None),
+        slot_counter=SharedSlots(
+            ClusterLedger(),
+            "small",
+            SlotClaim("small", "ada", str(folder.path), 1, trial_cost(1.0, 0.0)),
+            lambda: capacity_now(share, None),
+        ),
     )
     assert plan.slots == 1, "one trial waits for a node, whatever may come"
 

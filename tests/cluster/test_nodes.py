@@ -158,4 +158,6 @@ def test_slots_follow_the_nodes_that_are_up_and_the_files_limits(
         "KUBERNETES_SERVICE_HOST", raising=False
     )
     gpu = 1.0 if any(gpus for _, gpus in up) or file == "cluster.yaml" else 0.0
-    assert attach.slots_now(TrialShare(1.0, gpu), limit) == slots
+    now = attach.capacity_now(TrialShare(1.0, gpu), limit)
+    assert min(now.slots, limit or now.slots) == slots
+    assert now.total["CPU"] >= slots, "what there is holds the trials that it is said to hold"

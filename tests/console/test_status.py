@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from raysweep.cluster.fair_shares import LedgerEntry, SlotClaim
 from raysweep.cluster.jobs import Job
 from raysweep.config.sweep import Metric
-from raysweep.console.status import print_job, print_status
+from raysweep.console.status import print_job, print_shares, print_status
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.journal.status_fields import StudyStatus
 from raysweep.study.journal.status_file import StatusFile
@@ -34,6 +36,18 @@ def test_a_study_in_five_lines() -> None:
         "trials           4 of 8: 3 completed, 1 paused",
         "epochs           95",
         "best             trial 2: val_loss 0.25 at epoch 30  lr=0.1",
+    ]
+
+
+def test_who_shares_the_machines_and_who_is_queued() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    claim = SlotClaim("digits", "ada", "/runs/digits", 2, {"CPU": 1.0}, fits=4, wanted=4, busy=4)
+    later = replace(claim, study="housing", user="bob", priority=1, busy=0)
+    print_shares(console, [LedgerEntry(claim, 0, 0, held=4, share=3), LedgerEntry(later, 0, 0, share=1)])
+    assert [line.split() for line in console.file.getvalue().splitlines() if line.strip()] == [  # type: ignore[attr-defined]
+        ["running", "by", "priority", "slots", "share", "wants"],
+        ["digits", "ada", "2", "4", "3", "of", "4", "4"],
+        ["housing", "bob", "1", "queued", "1", "of", "4", "4"],
     ]
 
 

@@ -21,8 +21,8 @@ def told(*results: Mapping[str, Any]) -> list[Event]:
     """What the journal gets of a trial's results."""
     record, events = StudyRecord(), list[Event]()
     record.apply(TrialCreated(t=1.0, trial="00000", config={}, source="sampler"))
-    stream = SimpleNamespace(clock=lambda: 5.0, emit=events.append)
-    emitter = TrialEventEmitter(SimpleNamespace(record=record, sweep=small_sweep(), stream=stream))  # type: ignore[arg-type]
+    bus = SimpleNamespace(clock=lambda: 5.0, emit=events.append)
+    emitter = TrialEventEmitter(SimpleNamespace(record=record, sweep=small_sweep(), bus=bus))  # type: ignore[arg-type]
     for result in results:
         emitter.reported("00000", result, Stop("failed") if "outcome" in result else Continue())
     return events

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from raysweep.study.execution import slot_follower
-from raysweep.study.execution.slot_follower import SlotFollower
+from raysweep.study.execution.slot_follower import SlotCount, SlotFollower, SlotNeed
 from raysweep.study.journal.events import AttemptStarted, SlotsChanged
 from raysweep.study.journal.records import fold
+
+
+class Answers:
+    """Counts with a function."""
+
+    def __init__(self, count: Callable[[SlotNeed], SlotCount]) -> None:
+        self.count = count
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def test_a_count_that_fails_leaves_the_last_one_and_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,25 +31,28 @@ def test_a_count_that_fails_leaves_the_last_one_and_is_tried_again(monkeypatch: 
     answers, done = iter([3, None, 5]), threading.Event()
     seen: list[int] = []
 
-    def count() -> int:
-        seen.append(follower.slots)
-        answer = next(answers, "over")
-        if answer == "over":
+    def count(need: SlotNeed) -> SlotCount:
+        seen.append(follower.now.slots)
+        answer = next(answers, 0)
+        if answer == 0:
             done.set()
-            return 5
         if answer is None:
             raise ConnectionError("the control plane does not answer")
-        assert isinstance(answer, int)
-        return answer
+        return SlotCount(answer or 5)
 
-    with SlotFollower(count, 2) as follower:
+    counter = Answers(count)
+    follower = SlotFollower(counter, 2)
+    with follower:
+        assert follower.now.slots == 3, "counted before the run begins"
         assert done.wait(60)
+        assert not counter.closed
     assert seen[:4] == [2, 3, 3, 5]
+    assert counter.closed, "the study claims no slots any more"
 
 
 def test_slots_that_nobody_counts_stay_as_they_are() -> None:
     with SlotFollower(None, 4) as follower:
-        assert follower.slots == 4
+        assert follower.now == SlotCount(4)
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.integers(0, 9)), min_size=1, max_size=8))

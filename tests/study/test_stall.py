@@ -20,7 +20,7 @@ class Clock:
 def desk_of(clock: Clock) -> Any:
     sweep = small_sweep(stall_timeout_s=60, resources_per_trial={"cpu": 2, "gpu": 4})
     controller = SimpleNamespace(
-        sweep=sweep, stream=SimpleNamespace(clock=clock), stop=StopSignal(), _placed_at=None, _exit_code=130
+        sweep=sweep, bus=SimpleNamespace(clock=clock), stop=StopSignal(), _placed_at=None, _exit_code=130
     )
     controller.look = lambda running: StudyController.check_placed(
         controller,  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from raysweep.errors import ExitCode
 from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
+from raysweep.study.execution.slot_follower import SlotCount
 from raysweep.study.execution.stop_conditions import reached
 from raysweep.study.journal.event_bus import EventBus, SearchObserver
 from raysweep.study.journal.events import (
@@ -174,11 +175,22 @@ class StudyController:
         )
         self._check_goal("done already: ")
 
-    def change_slots(self, slots: int) -> None:
-        """Let so many trials run at once from here on: nodes came, or went."""
-        if slots != self.slots:
-            self.slots = slots
-            self.bus.emit(SlotsChanged(t=self.bus.clock(), slots=slots))
+    def change_slots(self, count: SlotCount) -> None:
+        """Let so many trials run at once from here on: nodes, or other studies, came or went."""
+        if count.slots != self.slots:
+            self.slots = count.slots
+            self.bus.emit(SlotsChanged(t=self.bus.clock(), slots=count.slots, reason=count.reason))
+
+    def wanted(self, busy: int) -> int:
+        """Trials that could run at once: all that have not ended, and of paused ones alone one more than now.
+
+        Args:
+            busy: trials that run now, or wait for a process.
+        """
+        if self.again or not self.all_asked:
+            ended = sum(trial.outcome is not None for trial in self.record.trials.values())
+            return max(self.sweep.trials - ended, busy)
+        return busy + (len(self.record.unfinished()) > busy)
 
     def ask(self) -> tuple[str, dict[str, Any]] | None:
         """A new trial's id and its searched values; None when none is due, wanted or to be found."""

@@ -14,7 +14,7 @@ from ray.tune.stopper import Stopper
 from raysweep.study.execution.checkpoint_fallback import find_intact_checkpoint
 from raysweep.study.execution.controller import StudyController
 from raysweep.study.execution.ray_search import NeverPickled, RaySearch
-from raysweep.study.execution.slot_follower import SlotFollower
+from raysweep.study.execution.slot_follower import SlotFollower, SlotNeed
 from raysweep.study.execution.trial_events import WORKERS_LOST_WITHOUT_PROGRESS, TrialEventEmitter
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.journal.events import CheckpointSaved, TrialRecovered, TrialStarted
@@ -24,6 +24,7 @@ from schedulers.tune.ray_private import last_error, last_exception, start_at, te
 from trainables.checkpoint_integrity import CorruptCheckpoint
 from trainables.first_step_failed import FirstStepFailed
 
+NEED_S = 1.0  # between two looks at how many trials could run
 STOP_GRACE_S = 10.0  # how long running epochs may take to end once the sweep is asked to stop
 
 
@@ -46,6 +47,7 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         self.controller, self.search, self.emitter, self.watchdog = controller, search, emitter, watchdog
         self.follower, self.lanes = follower, lanes
         self._since: float | None = None
+        self._counted_at = 0.0
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial is ended here: that is the rule's to decide."""
@@ -56,14 +58,22 @@ class StudyStopper(NeverPickled, Stopper):  # type: ignore[misc]  # ray ships no
         if self.controller.unfit:
             return True
         self._end_the_hung()
-        self.controller.change_slots(self.follower.slots)
-        self.controller.check_limits()
-        running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
-        self.controller.check_placed(running, _machines)
+        self.look()
         if not self.controller.stop.requested:
             return False
         self._since = self._since or time.monotonic()
         return self.search.busy() == 0 or time.monotonic() - self._since > STOP_GRACE_S
+
+    def look(self) -> None:
+        """Follow the slots, and raise `stop` where a limit is reached."""
+        count = self.follower.now
+        if time.monotonic() - self._counted_at > NEED_S:  # it takes longer the more trials there are
+            busy, self._counted_at = self.search.busy(), time.monotonic()
+            self.follower.need = SlotNeed(busy, self.controller.wanted(busy))
+        self.controller.change_slots(count)
+        self.controller.check_limits()
+        running = any(trial.status == Trial.RUNNING for trial in self.search.live.values())
+        self.controller.check_placed(running or count.shared, _machines)
 
     def _end_the_hung(self) -> None:
         """End the processes of trials that say nothing any more; to Ray each is a lost worker, once."""

@@ -39,10 +39,15 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
 
     Never more than `slots` trials run or wait to run, so a paused trial's promotion never queues
     behind a new one: the controller starts every PENDING trial by itself, asking nobody.
+
+    Attributes:
+        look: called while nothing runs: Ray's controller then asks for a trial until it gets one, and nobody
+            for anything else (:_update_trial_queue).
     """
 
     def __init__(self, controller: StudyController, retries: OOMRetries) -> None:
         self.controller, self.retries = controller, retries
+        self.look: Callable[[], None] = lambda: None
         self.live: dict[str, Trial] = {}
         self._spec: dict[str, Any] = {}
         self._parser = _make_parser()
@@ -67,6 +72,8 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
     def next_trial(self) -> Trial | None:
         """The next trial to add, or None if none is due now."""
         self.live = {name: trial for name, trial in self.live.items() if not trial.is_finished()}
+        if not self.busy():
+            self.look()
         if self.controller.stop.requested:
             return None
         if self.controller.again and (self.controller.again[0].status == "paused" or self._has_room()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from raysweep.config import Sweep
 from raysweep.study.storage.layout import StudyFolder
 
 if TYPE_CHECKING:
+    from raysweep.study.execution.slot_follower import SlotCounter
     from trainables.data import Data
 
 
@@ -30,8 +31,8 @@ class RunPlan:
             not go well before there is an epoch, the study ends there (`ExitCode.PREFLIGHT`). None: not
             tried.
         provenance: commit, versions, fingerprint: into the journal and best.yaml.
-        count_slots: counts the slots anew, for the machines may change while it runs; may block. None: they
-            do not.
+        slot_counter: counts the slots anew, for nodes and other studies come and go while it runs. None: they
+            stay as they are.
     """
 
     sweep: Sweep
@@ -42,5 +43,5 @@ class RunPlan:
     data: Data | None = None
     first_step: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    count_slots: Callable[[], int] | None = None
+    slot_counter: SlotCounter | None = None
     lanes: int = 1

@@ -116,8 +116,10 @@ def run_tuner(
     controller.begin()
     try:
         if not stop.requested:
-            with signals or nullcontext():
-                _fit(controller, scheduler)
+            follower = SlotFollower(plan.slot_counter, plan.slots, controller.wanted(0))
+            with signals or nullcontext(), follower:
+                controller.change_slots(follower.now)
+                _fit(controller, scheduler, follower)
     finally:
         finish = controller.close()
         notes = export_study(searcher, sweep, folder.optuna_file)
@@ -132,7 +134,7 @@ def _forget_lost_checkpoints(record: StudyRecord, folder: StudyFolder) -> None:
             del trial.checkpoints[key]
 
 
-def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
+def _fit(controller: StudyController, scheduler: RuleScheduler, follower: SlotFollower) -> None:
     """One `Tuner.fit`, from the first trial handed over to the last decision."""
     search, emitter = RaySearch(controller, scheduler.retries), TrialEventEmitter(controller)
     watchdog = Watchdog(controller.sweep.trial_timeout_s, tolerance_s=AHEAD_S)
@@ -146,7 +148,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         lanes=lanes,
         listener=emitter,
         find_checkpoint=controller.find_checkpoint,
-        slots=controller.slots,
+        slots=plan.slots,
         slots_now=lambda: controller.slots,
         more_trials=lambda: bool(controller.again) or not controller.all_asked,
         halting=lambda: controller.stop.requested,
@@ -155,7 +157,8 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         objection=lambda result: broken(controller.sweep.constraints, result),
         lost_for_good=emitter.lost_for_good,
     )
-    follower = SlotFollower(controller.plan.count_slots, controller.plan.slots)
+    stopper = StudyStopper(controller, search, emitter, watchdog, follower, lanes)
+    search.look = stopper.look
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(plan.resources)),
         tune_config=tune.TuneConfig(
@@ -168,7 +171,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         run_config=tune.RunConfig(
             name=f"attempt-{controller.attempt}",
             storage_path=controller.folder.ray_dir,
-            stop=StudyStopper(controller, search, emitter, watchdog, follower, lanes),
+            stop=stopper,
             callbacks=[TrialCallbacks(controller, watchdog)],
             verbose=0,
             progress_reporter=NoReport(),
@@ -177,12 +180,12 @@ def _fit(controller: StudyController, scheduler: RuleScheduler) -> None:
         ),
     )
     # A trial more than the slots can take would be given the freed actor of another and leave a slot idle.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(controller.slots)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.slots)
     # The snapshot of the experiment is never read: the journal is.
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "86400"
     logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nor missed
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours stops in good order
-    with follower, without_callback_tags():
+    with without_callback_tags():
         tuner.fit()
 
 

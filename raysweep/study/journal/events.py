@@ -40,11 +40,12 @@ class AttemptStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotsChanged:
-    """Nodes came or went: so many trials run at once from here on."""
+    """Nodes, or other studies, came or went: so many trials run at once from here on."""
 
     kind: ClassVar[str] = "slots_changed"
     t: float
     slots: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,95 @@
+"""The slots of a study beside those of other studies on the same machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from raysweep.cluster.fair_shares import Amounts, SlotClaim, SlotGrant
+from raysweep.study.execution.slot_follower import SlotCount, SlotNeed
+
+_ROUNDING = 1e-9
+
+
+class LedgerClient(Protocol):
+    """A ledger that several drivers reach: `MachineLedger` or `ClusterLedger`."""
+
+    def renew(self, name: str, claim: SlotClaim) -> SlotGrant:
+        """See `ShareLedger.renew`."""
+
+    def release(self, name: str) -> None:
+        """See `ShareLedger.release`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What the machines hold now.
+
+    Attributes:
+        slots: trials of the study at once, if it has them alone; >= 1.
+        total: their resources, such as {"CPU": 8, "GPU": 2}.
+    """
+
+    slots: int
+    total: Amounts
+
+
+@dataclass
+class SharedSlots:
+    """Counts the slots of one study: its share of what the machines hold.
+
+    Attributes:
+        ledger: that all drivers share.
+        name: of this driver and study in it.
+        claim: of the study; its counts are filled in each time.
+        measure: counts what the machines hold; may block, may raise.
+        limit: trials that the study wants at once at most; None: as many as there can be.
+    """
+
+    ledger: LedgerClient
+    name: str
+    claim: SlotClaim
+    measure: Callable[[], Capacity]
+    limit: int | None = None
+    _was_shared: bool = field(default=False, init=False)
+
+    def count(self, need: SlotNeed) -> SlotCount:
+        """Renew the claim; what it gets, and why."""
+        there = self.measure()
+        most = there.slots if self.limit is None else min(self.limit, there.slots)
+        wanted = min(need.wanted, most)
+        claim = replace(self.claim, fits=there.slots, wanted=wanted, busy=need.busy, total=there.total)
+        grant = self.ledger.renew(self.name, claim)
+        was_shared, self._was_shared = self._was_shared, bool(grant.others)
+        if not grant.others:
+            return SlotCount(most, reason="no other sweep runs here any more" if was_shared else "")
+        return SlotCount(grant.slots, shared=True, reason=explain(grant, most))
+
+    def close(self) -> None:
+        """Strike the claim out."""
+        self.ledger.release(self.name)
+
+
+def explain(grant: SlotGrant, most: int) -> str:
+    """Why a study has so many slots, for people.
+
+    >>> explain(SlotGrant(1, 2, {"digits": 3}), 4)
+    'runs 1 of 4 trials at once, soon 2: shares the machines with digits (3)'
+    """
+    others = ", ".join(f"{name} ({held})" for name, held in grant.others.items())
+    shared = f"shares the machines with {others}"
+    if not grant.slots:
+        return f"queued: {shared}"
+    soon = f", soon {grant.share}" if grant.share > grant.slots else ""
+    return f"runs {grant.slots} of {most} trials at once{soon}: {shared}"
+
+
+def trial_cost(cpu: float, gpu: float) -> dict[str, float]:
+    """What a trial takes of the machines; shares of a GPU as they fit on one.
+
+    >>> trial_cost(2, 0.4)
+    {'CPU': 2, 'GPU': 0.5}
+    """
+    return {"CPU": cpu, "GPU": 1 / math.floor(1 / gpu + _ROUNDING) if 0 < gpu < 1 else gpu}
