@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from raysweep.config import Sweep as Sweep
     from raysweep.errors import RaysweepError as RaysweepError
     from raysweep.study.execution.study_subscriber import StudySubscriber as StudySubscriber
+    from trainables.log_metrics import log as log
 
 _HOMES = {
     "BestTrial": "raysweep.api.study",
@@ -33,6 +34,7 @@ _HOMES = {
     "Sweep": "raysweep.config",
     "choice": "raysweep.api.space",
     "integers": "raysweep.api.space",
+    "log": "trainables.log_metrics",
     "loguniform": "raysweep.api.space",
     "open": "raysweep.api.running",
     "run": "raysweep.api.running",
@@ -50,6 +52,7 @@ __all__ = [
     "Sweep",
     "choice",
     "integers",
+    "log",
     "loguniform",
     "open",
     "run",

@@ -11,12 +11,12 @@ net on several. A loop without checkpoints of its own is run anew,
 unreported, up to the epoch it had reached: slow, yet right.
 
 A function with a parameter `config` is given `train_config`, and yields dictionaries of metrics instead; see
-`trainables.function_loop`.
+`trainables.function_loop`. A command of any language is a loop, too: `trainables.command_loop`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from trainables import checkpoint
 from trainables.data import Data, subsample
 from trainables.device import devices_beside
 from trainables.epoch_validation import validate_epoch
-from trainables.function_loop import function_loop
+from trainables.function_loop import FunctionLoop, function_loop
 from trainables.imports import call, resolve, takes
 from trainables.precision import apply_arithmetic
 from trainables.rng_state import RngState
@@ -37,16 +37,29 @@ INNER = "loop"  # the folder inside a checkpoint that is the user's
 
 
 def start_custom_loop(
-    run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
+    run: RunConfig,
+    data: Data,
+    *,
+    device: torch.device | str = "cpu",
+    seed: int | None = None,
+    folders: Sequence[str | Path] = (),
 ) -> Training | CustomLoop:
     """The training that a run config asks for: ours, or the user's own.
+
+    Args:
+        run: what to train.
+        data: what to train on.
+        device: where.
+        seed: the first of `run.seeds` if None.
+        folders: where the user's files are, for a loop with a parameter of this name.
 
     Raises:
         RunError: if the run config asks for what cannot be built.
     """
     apply_arithmetic(run)
-    kind = Training if run.train is None else CustomLoop
-    return kind(run, data, device=device, seed=seed)
+    if run.train is None:
+        return Training(run, data, device=device, seed=seed)
+    return CustomLoop(run, data, device=device, seed=seed, folders=folders)
 
 
 class CustomLoop(Iterator[Epoch]):
@@ -61,7 +74,13 @@ class CustomLoop(Iterator[Epoch]):
     """
 
     def __init__(
-        self, run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
+        self,
+        run: RunConfig,
+        data: Data,
+        *,
+        device: torch.device | str = "cpu",
+        seed: int | None = None,
+        folders: Sequence[str | Path] = (),
     ) -> None:
         assert run.train is not None
         self.run = run
@@ -74,7 +93,7 @@ class CustomLoop(Iterator[Epoch]):
                 self.loop = function_loop(run.train, run.train_config)
             else:
                 given = {"device": torch.device(device), "seed": seed}
-                offered = {"devices": devices_beside(torch.device(device))}
+                offered = {"devices": devices_beside(torch.device(device)), "folders": folders}
                 self.loop = call(run.train, run, rows, given=given, offered=offered)
         self.epochs: Iterator[Any] | None = None
         self.number = 0
@@ -130,6 +149,11 @@ class CustomLoop(Iterator[Epoch]):
             for _ in range(state["number"]):
                 next(self)
         self.ended = state["ended"]
+
+    def close(self) -> None:
+        """End what the loop has started."""
+        if isinstance(self.loop, FunctionLoop):
+            self.loop.close()
 
     def _keeps(self) -> bool:
         return all(callable(getattr(self.loop, name, None)) for name in ("save", "load"))

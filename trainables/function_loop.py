@@ -88,6 +88,9 @@ class FunctionLoop:
                 yield as_epoch(metrics, number, now - started, self.path)
             started = time.perf_counter()
 
+    def close(self) -> None:
+        """End what it has started: nothing, of a function."""
+
     def _call(self) -> Any:
         return resolve(self.path)(self.config)
 

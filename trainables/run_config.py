@@ -11,7 +11,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
 """Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
@@ -39,6 +47,9 @@ CONFIGS = {
 
 GROUPS = (*CONFIGS.values(), "train_config")
 """Keys that hold settings by name, which can be searched one by one."""
+
+COMMAND_LOOP = "trainables.command_loop.CommandLoop"
+"""`train` of a run that is a command."""
 
 Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
 
@@ -277,7 +288,10 @@ class RunConfig(_Words):
         schedule: settings that change in mid-training, in order: a schedule that PBT has found,
             replayed. Only what PBT may search can change: nothing of the net's shape.
         train: a generator function that replaces the training loop; see `trainables.custom_loop`.
-        train_config: what `train` is given as its `config`, if it has such a parameter.
+        train_config: what `train` is given as its `config`, if it has such a parameter; with `command`, the
+            settings that it has placeholders for.
+        command: a command that is the training, in place of `train`: `python train.py --lr {lr}`; see
+            `trainables.command_loop`.
 
     >>> RunConfig(data="trainables.data.load_digits").epochs
     10
@@ -315,6 +329,17 @@ class RunConfig(_Words):
     schedule: tuple[SettingsChange, ...] = ()
     train: str | None = None
     train_config: dict[str, Any] = Field(default_factory=dict)
+    command: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_command_as_loop(cls, words: Any) -> Any:
+        """A command is run by a training loop, which `train` names."""
+        if not isinstance(words, Mapping) or words.get("command") is None:
+            return words
+        if words.get("train") not in (None, COMMAND_LOOP):
+            raise ValueError("'command' and 'train' are both the training; drop one of them")
+        return {**words, "train": COMMAND_LOOP}
 
     @property
     def warmup_epochs(self) -> float:
@@ -334,7 +359,8 @@ def read(words: Mapping[str, Any]) -> RunConfig:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part != "[key]")
         if first["type"] == "value_error":
-            raise RunError(f"run.{place}: {first['ctx']['error']}") from None
+            at = f"run.{place}" if place else "run"
+            raise RunError(f"{at}: {first['ctx']['error']}") from None
         value = "" if first["type"] == "missing" else f"; it is {first['input']!r}"
         raise RunError(f"run.{place}: {first['msg']}{value}") from None
 

@@ -88,7 +88,7 @@ class Trial:
             seed = (config.get("trial") or {}).get("seed", run.seeds[0])
             data = self._data(run, paths)
             with self.process.own():
-                self.training = start_custom_loop(run, data, device=self.device, seed=seed)
+                self.training = start_custom_loop(run, data, device=self.device, seed=seed, folders=paths)
                 self.costs |= self.training.costs()
         except USER_ERRORS as error:
             self._ends_by(error)
@@ -157,6 +157,8 @@ class Trial:
     def close(self) -> None:
         """Let go of all that the training held."""
         with self.process.own():  # a loop of the user's own may clean up after itself
+            if isinstance(self.training, CustomLoop):
+                self.training.close()
             self.training = None
 
     def _data(self, run: RunConfig, paths: Any) -> Data:

@@ -140,8 +140,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
     def may_follow(self, result: Mapping[str, Any]) -> bool:
         """Whether another epoch may come before this result is answered: nobody must act or decide on it."""
         ends = "outcome" in result or result.get(tune.result.DONE)
-        names = ("val_loss", "train_loss", *self.trial.names)
-        finite = all(math.isfinite(result[name]) for name in names)
+        names = ("val_loss", "train_loss", *self.trial.names)  # a loop of the user's own may report no loss
+        finite = all(math.isfinite(result[name]) for name in names if name in result)
         return finite and not ends and not result.get(tune.result.SHOULD_CHECKPOINT)
 
     def save(self, checkpoint_dir: str | None = None) -> Any:

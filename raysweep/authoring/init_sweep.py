@@ -1,4 +1,4 @@
-"""`launch.py init`: from answers, or from the training template's files, to a sound new sweep file."""
+"""`launch.py init`: from answers, the training template's files or a W&B sweep, to a sound new sweep file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from raysweep.authoring.convert import check_same, convert_template
 from raysweep.authoring.interview import Ask, interview, sweep_text, write
 from raysweep.authoring.schema_docs import SCHEMA
+from raysweep.authoring.wandb_sweep import convert_wandb
 from raysweep.config import Problem, SweepError
 from raysweep.preflight.check_file import CheckResult
 
@@ -60,6 +61,17 @@ def init_from_template(file: Path, run: Path, optimize: Path, *, clone: Path) ->
         fix = f"run them as they are: launch.py {run} --optimize-config {optimize}"
         raise SweepError([Problem(str(optimize), None, "", "cannot be put together line by line", fix)])
     return seen
+
+
+def init_from_wandb(file: Path, wandb: Path, *, clone: Path) -> CheckResult:
+    """Make a sweep file of a W&B sweep configuration.
+
+    Raises:
+        SweepError: if the file exists already, W&B's has what there is no counterpart for, or the script that
+            it names is not found from the new file; nothing is left behind.
+    """
+    _refuse(file)
+    return write(file, convert_wandb(wandb, schema_from(file, clone)))
 
 
 def schema_from(file: Path, clone: Path) -> str:

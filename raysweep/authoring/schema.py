@@ -17,7 +17,7 @@ from raysweep.config import Sweep
 from raysweep.config.search_space import HEADS
 from raysweep.config.stage import KINDS
 from raysweep.config.template import OLD_RUN_WORDS, OLD_SWEEP_WORDS
-from trainables.run_config import CONFIGS
+from trainables.run_config import CONFIGS, RunConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*)$")
@@ -103,7 +103,7 @@ def _models(model: Any) -> Iterator[tuple[str, type]]:
 
 def _has_a_short_form(model: Any) -> bool:
     """Whether a text may stand for the mapping: something is made of what is written before it is read."""
-    if model is Sweep:
+    if model in (Sweep, RunConfig):  # theirs sees to words of a mapping
         return False
     validators = model.__pydantic_decorators__.model_validators.values()
     return any(validator.info.mode == "before" for validator in validators)

@@ -96,11 +96,16 @@ def schema(writes: bool) -> None:
 @click.option("--gpus", type=click.IntRange(0), help="GPUs; otherwise those of this machine.")
 @click.option("--name", help="Study name; otherwise that of the data.")
 @click.option("--from-template", "pair", nargs=2, type=SWEEP_FILE, help="Of its RUN.yaml and OPT.yaml.")
-def init(file: Path, gpus: int | None, pair: tuple[Path, Path] | None, **given: Any) -> None:
+@click.option("--from-wandb", "wandb", type=SWEEP_FILE, help="Of a W&B sweep file: your script is run.")
+def init(
+    file: Path, gpus: int | None, pair: tuple[Path, Path] | None, wandb: Path | None, **given: Any
+) -> None:
     """Write a first sweep FILE (sweep.yaml): answer a few questions, or give the answers as options."""
-    from raysweep.authoring.init_sweep import init_from_answers, init_from_template
+    from raysweep.authoring.init_sweep import init_from_answers, init_from_template, init_from_wandb
 
-    if pair:
+    if wandb is not None:
+        seen = init_from_wandb(file, wandb, clone=CLONE)
+    elif pair:
         seen = init_from_template(file, *pair, clone=CLONE)
     else:
         here = this_machine()

@@ -13,6 +13,7 @@ from typing import Any
 
 from raysweep.config.baseline import baseline_of
 from raysweep.config.call_checks import ConfigFinding
+from raysweep.config.command_checks import command_errors, settings_not_handed_over
 from raysweep.config.document import Document
 from raysweep.config.natural_limits import breaks_limits
 from raysweep.config.problem import Key, shown, suggestion
@@ -67,6 +68,7 @@ class Checks:
     def findings(self) -> Iterator[ConfigFinding]:
         """Apply every rule."""
         yield from self.data()
+        yield from self.command()
         yield from self.metrics()
         yield from self.named_metrics()
         yield from self.constraints()
@@ -139,6 +141,24 @@ class Checks:
             yield self.error(("run", "data"), "missing", "as in 'data: trainables.data.load_table'")
         if self.run.train is None and any(key.startswith("train_config.") for key in self.domains):
             yield self.error(("run", "train"), "missing", "train_config is what it is given")
+
+    def command(self) -> Iterator[ConfigFinding]:
+        """A command can be run, and every searched setting reaches it."""
+        if self.run.command is None:
+            return
+        at: Key = ("run", "command")
+        group = "train_config."
+        searched = {key.removeprefix(group): key for key in self.domains if key.startswith(group)}
+        settings = {*searched, *flatten(self.run.train_config)}
+        for what, fix in command_errors(self.run.command, settings, self.sweep.import_paths):
+            yield self.error(at, what, fix)
+        for name in settings_not_handed_over(self.run.command, searched):
+            fix = f"write {{{name}}} or {{args}} in it, or read RAYSWEEP_CONFIG and drop the placeholders"
+            what = "searched, and run.command has no placeholder for it"
+            yield self.warning(self.space.keys[searched[name]], what, fix)
+        for key in set(self.domains) - set(searched.values()):
+            fix = f"search train_config.{key.rpartition('.')[2]}"
+            yield self.error(self.space.keys[key], "cannot be handed to a command", fix)
 
     def metrics(self) -> Iterator[ConfigFinding]:
         """Every metric is one that a trial reports, and the short form agrees with the list."""

@@ -37,6 +37,7 @@ from schedulers.pfl import PFLRule
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Float, Int
 from tests.study.slot import LR, Slot, small_sweep
+from trainables.run_config import RunConfig
 
 SWEEP = small_sweep(run={"data": "trainables.data.load_digits", "epochs": 6, "scheduler": None})
 RULES: dict[str, Callable[[Sweep], Rule]] = {
@@ -396,3 +397,19 @@ def test_what_was_wanted_before_is_kept(folder: StudyFolder) -> None:
     [before] = folder.revisions()
     assert before["changes"] == {"trials": [6, 9]}
     assert (folder.wanted().trials, before["sweep"]["trials"]) == (9, 6)
+
+
+@pytest.mark.parametrize(
+    ("loop", "word"),
+    [
+        ({"command": "./train {lr}"}, ""),
+        ({"train": "tests.trainables.test_function_loop.plain"}, ""),
+        (
+            {"train": "trainables.ddp.DistributedTraining"},
+            "scheduler pytorch_scheduler.ExpHyperbolicLRScheduler (total_steps)",
+        ),
+    ],
+)
+def test_a_loop_that_sees_no_scheduler_is_laid_out_over_nothing(loop: dict[str, str], word: str) -> None:
+    run = RunConfig.model_validate({"data": "trainables.data.load_digits", **loop})
+    assert laid_out_by(SWEEP.model_copy(update={"run": run})) == word

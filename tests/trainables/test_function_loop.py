@@ -12,6 +12,7 @@ from trainables.custom_loop import CustomLoop
 from trainables.data import load
 from trainables.run_config import RunConfig, RunError
 from trainables.trial import Trial
+from trainables.tune import TorchTrainable
 
 HERE = "tests.trainables.test_function_loop"
 CALLS: list[Any] = []
@@ -150,3 +151,9 @@ def test_without_data_only_a_loop_of_ones_own_runs() -> None:
     with pytest.raises(RunError) as caught:
         load(RunConfig())
     assert str(caught.value) == "run.data: missing; only a loop of your own (`train`) does without"
+
+
+def test_several_epochs_without_a_loss_are_handed_over_together() -> None:
+    trainable = TorchTrainable({"train": f"{HERE}.plain", "train_config": {"scale": 1.0}, "epochs": 3})
+    results = trainable.train_buffered(3, 60.0)
+    assert [result["score"] for result in results] == [1.0, 2.0, 3.0]

@@ -339,8 +339,14 @@ def _check_schedule(old: Sweep, new: Sweep) -> None:
 
 
 def laid_out_by(sweep: Sweep) -> str:
-    """What of the run makes its learning rate a matter of how many epochs there are; empty if nothing."""
+    """What of the run makes its learning rate a matter of how many epochs there are; empty if nothing.
+
+    A command, and a loop that is given its `config` alone, see neither warm-up nor scheduler.
+    """
     run = sweep.run
+    loop = signature(run.train, Modules(sweep.import_paths)) if run.train else None
+    if run.command or (loop is not None and "config" in loop.names()):
+        return ""
     if 0 < run.warmup < 1:
         return f"warmup ({run.warmup:g} of the epochs)"
     searched = sweep.space.get("scheduler")

@@ -131,7 +131,8 @@ def _scored(
     """The winner's nets on validation and test rows, and the model written; or why not."""
     nothing: dict[str, Any] = {"val": None, "test": None, "opened_before": [], "model": None}
     if winner.run.train is not None:
-        return nothing | {"note": f"{winner.run.train} trains by itself: only it knows its weights"}
+        loop = winner.run.command or winner.run.train
+        return nothing | {"note": f"{loop} trains by itself: only it knows its weights"}
     if winner.seed not in winner.checkpoints:
         return nothing | {"note": "no checkpoint of the winner stands; set checkpoint_config.enabled"}
     from trainables.columns import Columns

@@ -37,13 +37,13 @@ def absolute_paths(run: Mapping[str, Any], folders: Sequence[str]) -> tuple[dict
 
 
 def module_folders(run: Mapping[str, Any], folders: Sequence[str]) -> list[str]:
-    """The folders in which a run config's own modules are found; none if all of them are installed.
+    """The folders in which a run config's own modules, or its script, are found; none if all are installed.
 
     Args:
         run: nested, as under `run:`.
         folders: the sweep's import paths; a study's copies of modules come first among them.
     """
-    if not users_modules(run, folders):
+    if not run.get("command") and not users_modules(run, folders):
         return []
     return [folder for folder in folders if Path(folder).is_dir() and Path(folder).resolve() != CLONE]
 

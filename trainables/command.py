@@ -1,0 +1,96 @@
+"""The text of `run.command`: settings are written into it as `{name}`, without a shell.
+
+    command: python train.py --lr {lr} --layers {layers}
+    command: python train.py {args}
+
+`{args}` is every setting as `--name=value`. A brace that is no placeholder stays as it is. Importing this
+module imports no torch: a sweep file's command is checked by the same functions that a trial fills it with.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from trainables.run_config import RunError, flatten
+
+ARGS = "args"
+GIVEN = ("config", "epochs", "seed", "device", "metrics_file", "checkpoint_dir", "checkpoint")
+"""Placeholders that are filled in where no setting has the name: each is an environment variable as well."""
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
+
+
+def split_command(command: str) -> list[str]:
+    """A command's words, split as a shell would.
+
+    Raises:
+        RunError: if there is none, or a quote is not closed.
+
+    >>> split_command("python 'my train.py' --lr {lr}")
+    ['python', 'my train.py', '--lr', '{lr}']
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise RunError(f"run.command: {error} in {command!r}; close it") from None
+    if not words:
+        raise RunError("run.command: empty; as in 'python train.py --lr {lr}'")
+    return words
+
+
+def placeholders(command: str) -> list[str]:
+    """The names in a command's braces, in their order.
+
+    >>> placeholders('train --lr {lr} --json {"a":1} {args}')
+    ['lr', 'args']
+    """
+    return list(dict.fromkeys(_PLACEHOLDER.findall(command)))
+
+
+def fill_command(command: str, settings: Mapping[str, Any], given: Mapping[str, str]) -> list[str]:
+    """The words to be run.
+
+    A first word `python` is the interpreter that runs the trial.
+
+    Args:
+        command: as in the sweep file.
+        settings: the trial's, nested; `{a.b}` is b in a.
+        given: values of `GIVEN`.
+
+    Raises:
+        RunError: if a placeholder has no value.
+
+    >>> fill_command("./train {args} -n {n}", {"lr": 0.1, "n": 2}, {})
+    ['./train', '--lr=0.1', '--n=2', '-n', '2']
+    """
+    values = {**given, **{name: as_argument(value) for name, value in settings.items()}}
+    values |= {name: as_argument(value) for name, value in flatten(settings).items()}
+
+    def value_of(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            raise RunError(f"run.command: {match[0]} has no value in this trial; set train_config.{match[1]}")
+        return values[match[1]]
+
+    filled: list[str] = []
+    for word in split_command(command):
+        if word == f"{{{ARGS}}}" and ARGS not in values:
+            filled += [f"--{name}={as_argument(value)}" for name, value in flatten(settings).items()]
+        else:
+            filled.append(_PLACEHOLDER.sub(value_of, word))
+    return [sys.executable if filled[0] == "python" else filled[0], *filled[1:]]
+
+
+def as_argument(value: Any) -> str:
+    """A setting as an argument: text as it is, Python's own form of a number or truth value, else JSON.
+
+    >>> as_argument(1e-05), as_argument("relu"), as_argument(True), as_argument([1, 2]), as_argument(None)
+    ('1e-05', 'relu', 'True', '[1, 2]', 'null')
+    """
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, (bool, int, float)) else json.dumps(value)
