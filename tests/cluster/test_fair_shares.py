@@ -58,7 +58,7 @@ def test_a_slot_for_which_two_wait_goes_to_the_one_served_less() -> None:
     assert shares(claim(1, priority=2), one, served_s=(TURN_S, 0.0)) == [1, 0], "twice the turn"
 
 
-def test_trials_that_take_different_things_leave_each_other_what_they_do_not_take() -> None:
+def test_trials_of_different_needs_leave_each_other_the_rest() -> None:
     total = {"CPU": 16.0, "GPU": 2.0}
     on_gpus = claim(cost={"CPU": 1.0, "GPU": 1.0}, total=total, fits=2)
     on_cores = claim(cost={"CPU": 1.0, "GPU": 0.0}, total=total, fits=16)

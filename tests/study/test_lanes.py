@@ -141,7 +141,7 @@ def test_a_lane_that_kills_each_process_ends_and_the_others_go_on(
 
 
 @pytest.mark.faults
-def test_a_host_that_gets_a_sigterm_saves_each_lane_and_no_epoch_is_run_again(
+def test_a_host_with_a_sigterm_saves_each_lane_and_runs_no_epoch_again(
     tmp_path: Path, conduct: Callable[..., Finish]
 ) -> None:
     told: list[int] = []
