@@ -43,4 +43,5 @@ def named_groups(net: nn.Module, groups: Mapping[str, ParameterGroup]) -> list[d
 def apply_lr_factors(optimizer: torch.optim.Optimizer) -> None:
     """Multiply each group's learning rate by its factor; of a fresh optimizer, once."""
     for group in optimizer.param_groups:
-        group["lr"] *= group.get(FACTOR, 1.0)
+        if FACTOR in group and "lr" in group:  # some optimizers have no learning rate
+            group["lr"] *= group[FACTOR]

@@ -76,10 +76,10 @@ def conduct(sweep: Sweep, folder: StudyFolder, stop_after: int | None = None) ->
 def test_every_trial_ends_whatever_fails_diverges_or_is_stopped(
     tmp_path: Path, name: str, kwargs: dict[str, Any]
 ) -> None:
-    """Stopped after 12 epochs, when the first wait at their rung; what waited then waits on after it."""
+    """Stopped after 6 epochs, when the first two wait at their rung; what waited then waits on after it."""
     sweep = sweep_under(name, kwargs)
     folder = StudyFolder.create(tmp_path, "waits", sweep, "")
-    first = conduct(sweep, folder, stop_after=12)
+    first = conduct(sweep, folder, stop_after=6)
     assert first.exit_code == 130
     assert "paused" in {trial.status for trial in first.record.unfinished()}
     finish = conduct(sweep, folder)
