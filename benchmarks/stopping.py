@@ -128,7 +128,7 @@ class OneThenTop(Rule):
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
         """The best that wait, once all have come by."""
-        if len(self.seen) < self.trials:
+        if len(self.last_resource) < self.trials:
             return None
         chosen = sorted(self.firsts, key=lambda trial: (self.firsts[trial], trial))[: self.top]
         return next((Resume(trial, "among the best") for trial in chosen if trial in paused), None)
