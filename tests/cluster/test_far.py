@@ -345,7 +345,7 @@ def test_a_second_ray_up_ends_no_sweep_and_costs_no_trial_its_process(hosts: Any
 
 
 def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts: Any, sweep: Any) -> None:
-    file = sweep(trials=4, epochs=12, step_s=0.5)
+    file = sweep(trials=4, epochs=24, step_s=0.5)
     name = hosts.run("laptop", f"{LAUNCH} {file} --name stopped --no-wait --cluster {CLUSTER}").stdout.strip()
     assert name == "stopped"
     wait_until(lambda: journal_has(hosts, "stopped", 6), or_say=lambda: log_of(hosts, "stopped"))
@@ -357,7 +357,7 @@ def test_a_stopped_study_is_resumed_to_its_end_and_runs_nothing_twice(hosts: Any
     done = hosts.run("laptop", f"{LAUNCH} resume stopped --cluster {CLUSTER}", timeout=200)
     assert "4 completed" in done.stdout
     epochs = [(event.trial, event.epoch) for event in reported(hosts, "stopped") if not event.again]
-    assert len(epochs) == len(set(epochs)) == 48
+    assert len(epochs) == len(set(epochs)) == 96
 
 
 def test_two_users_at_once_never_meet(hosts: Any, sweep: Any, tmp_path: Path) -> None:

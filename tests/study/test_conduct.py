@@ -93,7 +93,7 @@ def events_of(folder: Path) -> list[Any]:
 
 
 def test_every_slot_has_its_own_process_and_both_get_their_share(tmp_path: Path, conduct: Conduct) -> None:
-    finish = conduct(trials=40, run={"epochs": 3})
+    finish = conduct(trials=40, run={"epochs": 3, "net_config": {"step_s": 0.05}})
     assert finish.exit_code == 0
     epochs = Counter(e.worker for e in events_of(tmp_path / "toy") if isinstance(e, EpochReported))
     assert len(epochs) == 2
@@ -161,7 +161,7 @@ def test_a_stopped_sweep_goes_on_from_checkpoints_counting_no_epoch_twice(
         if isinstance(event, EpochReported) and event.work >= 5:
             stop.request("interrupted by SIGINT")
 
-    words = {"trials": 3, "run": {"epochs": 12}}
+    words = {"trials": 3, "run": {"epochs": 12, "net_config": {"step_s": 0.2}}}
     ears: list[Subscriber] = [after_five_epochs]
     first = conduct(stop=stop, ears=ears, **words)
     assert (first.exit_code, first.reason) == (130, "interrupted by SIGINT")

@@ -41,7 +41,7 @@ def test_the_backlog_is_kept_while_the_store_is_away_and_then_sent(
     assert f"launch.py sync {study.relative_to(Path.cwd())}` sends them" in said[0][-2]
     assert said[1][-1] == f"small: {events} events were not in MLflow yet, 0 are not now"
     assert count_unsent(study, shelf.uri) == (0, "")
-    experiment = shelf.client.get_experiment_by_name(small_sweep().run.project)
+    experiment = shelf.client.get_experiment_by_name(small_sweep().experiment)
     runs = shelf.client.search_runs([experiment.experiment_id])
     assert sorted(run.data.tags.get("trial", "") for run in runs) == ["", "00000", "00001"]
     assert {run.info.status for run in runs} == {"FINISHED"}
