@@ -12,6 +12,7 @@ import pandas as pd
 
 from raysweep.config import Sweep
 from raysweep.study.journal.log import read_events
+from raysweep.study.journal.pareto import counted
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.storage.layout import StudyFolder
 
@@ -108,14 +109,13 @@ def _trials(sweep: Sweep, record: StudyRecord) -> pd.DataFrame:
 
 
 def _trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    worth, epoch = trial.worth(record.objective), trial.worth_epoch(record.objective)
-    points = [point for point in trial.curve if point.epoch == epoch]
+    worth, point = trial.worth(record.objective), counted(trial, record.objective)
     known = trial.started_at is not None and trial.ended_at is not None
     return {
         "trial": trial.number,
         "status": trial.status,
         "value": math.nan if worth is None else sweep.sign * worth,
-        "epoch": epoch,
+        "epoch": trial.worth_epoch(record.objective),
         "epochs_run": trial.work,
         "source": trial.source,
         "reason": trial.reason,
@@ -124,7 +124,7 @@ def _trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> dict[str, A
         "ended": trial.ended_at,
         "duration_s": trial.ended_at - trial.started_at if known else math.nan,  # type: ignore[operator]
         **trial.config,
-        **(dict(points[-1].metrics) if points else {}),
+        **({} if point is None else point.metrics),
     }
 
 

@@ -19,6 +19,7 @@ COLOURS = {
     "pending": "#a0a8b0",
 }
 BEST = "#16a34a"
+PALE = COLOURS["pending"]
 MARGIN = {"l": 60, "r": 30, "t": 30, "b": 50}  # pixels
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from raysweep.report.parallel import parallel
 from raysweep.report.report import Report
 from raysweep.report.subject import Subject
 from raysweep.report.trial_figures import trial_figures
-from raysweep.report.trial_points import worth_points
+from raysweep.report.trial_points import thinned, worth_points
 from raysweep.search.samplers import quiet
 
 STRONGEST = 4  # parameters in a plot of pairs
@@ -120,10 +119,8 @@ def _done(study: optuna.Study) -> list[FrozenTrial]:
 
 def _thin(subject: Subject, done: Sequence[FrozenTrial], most: int) -> optuna.Study:
     """A study of at most so many completed trials: the best, and a seeded choice of the rest."""
-    best = sorted(done, key=lambda trial: subject.sign * (trial.value or 0.0))
-    if len(best) > most:
-        best = best[: most // 2] + random.Random(0).sample(best[most // 2 :], most - most // 2)
-    numbers = {str(trial.user_attrs["trial"]) for trial in best}
+    chosen = thinned(done, lambda trial: subject.sign * (trial.value or 0.0), most)
+    numbers = {str(trial.user_attrs["trial"]) for trial in chosen}
     return as_study(subject, [trial for trial in subject.trials if trial.trial in numbers])
 
 

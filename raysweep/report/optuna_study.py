@@ -86,7 +86,7 @@ def _frozen(
             intermediate_values=curve,
             user_attrs={
                 "trial": trial.trial,
-                "outcome": trial.outcome or trial.status,
+                "outcome": trial.status,
                 "reason": trial.reason,
             },
         )

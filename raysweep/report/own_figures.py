@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from raysweep.formatting import short_keys
-from raysweep.report.figure import BEST, COLOURS, Figure, hover_text
+from raysweep.report.figure import BEST, COLOURS, PALE, Figure, hover_text
 from raysweep.report.formatting import number
 from raysweep.report.importance import EpochImportance, Importance
 from raysweep.report.report import Report
@@ -123,7 +123,7 @@ def _curves(subject: Subject, lines: Sequence[Curve]) -> Any:
     plot, seen = go.Figure(), set()
     for curve in lines:
         group = "best" if curve.best else curve.outcome
-        colour = BEST if curve.best else COLOURS.get(curve.outcome, "#a0a8b0")
+        colour = BEST if curve.best else COLOURS[curve.outcome]
         plot.add_trace(
             go.Scatter(
                 x=curve.epochs,
@@ -150,7 +150,7 @@ def _predicted(subject: Subject, lines: Sequence[Curve]) -> Any:
     told = [curve for curve in lines if curve.predicted][-INTERVALS_OF:]
     plot = go.Figure()
     for curve in told:
-        colour = BEST if curve.best else COLOURS.get(curve.outcome, "#a0a8b0")
+        colour = BEST if curve.best else COLOURS[curve.outcome]
         epochs, middle, low, high = zip(*curve.predicted, strict=True)
         plot.add_trace(
             go.Scatter(
@@ -190,7 +190,7 @@ def _importance(found: Importance, early: EpochImportance | None) -> Any:
     measures = [
         (
             "PED-ANOVA",
-            "#a0a8b0",
+            PALE,
             {each.name: (each.ped_anova, each.ped_anova_low, each.ped_anova_high) for each in found.shares},
         ),
         ("fANOVA", COLOURS["completed"], _fanova(found)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,7 @@ from raysweep.formatting import short_keys
 from raysweep.report.formatting import short_choice
 from raysweep.report.series import asks_for_log
 from raysweep.report.subject import Subject
-from raysweep.report.trial_points import worth_points
-from raysweep.study.journal.records import TrialRecord
+from raysweep.report.trial_points import thinned, worth_points
 from schedulers.space import Categorical, Domain
 
 MOST = 400  # lines in the plot
@@ -27,7 +25,8 @@ def parallel(subject: Subject, names: Sequence[str]) -> Any:
     A parameter that not all trials have is left out; of thousands of trials the better half and a seeded
     choice of the rest are drawn.
     """
-    points = _thin(worth_points(subject), subject.sign)
+    points = thinned(worth_points(subject), lambda point: subject.sign * point[1], MOST)
+    points.sort(key=lambda point: point[0].number)
     shown = [name for name in names if all(name in trial.config for trial, _ in points)]
     values = [value for _, value in points]
     short = short_keys(shown)
@@ -52,15 +51,6 @@ def parallel(subject: Subject, names: Sequence[str]) -> Any:
     )
     plot.update_layout(height=430, margin={"l": 80, "t": 70})
     return plot
-
-
-def _thin(points: list[tuple[TrialRecord, float]], sign: int) -> list[tuple[TrialRecord, float]]:
-    """At most so many points, in order of their trials: the best, and a seeded choice of the rest."""
-    if len(points) <= MOST:
-        return points
-    best = sorted(points, key=lambda point: sign * point[1])
-    chosen = best[: MOST // 2] + random.Random(0).sample(best[MOST // 2 :], MOST - MOST // 2)
-    return sorted(chosen, key=lambda point: point[0].number)
 
 
 def _axis(label: str, values: Sequence[Any], domain: Domain | None) -> Axis:

@@ -160,8 +160,8 @@ def _all_trials(found: Report) -> Section:
     subject = found.subject
     keys = list(subject.parameters) or sorted({key for trial in subject.trials for key in trial.config})
     names = short_keys(keys)
-    ranked = subject.record.ranked()
-    rest = [trial for trial in subject.trials if trial not in ranked]
+    ranked = {trial.trial: trial for trial in subject.record.ranked()}
+    rest = [trial for trial in subject.trials if trial.trial not in ranked]
     return Section(
         "trials",
         "All trials",
@@ -171,12 +171,12 @@ def _all_trials(found: Report) -> Section:
             (
                 str(trial.number),
                 number(subject.value(subject.worth(trial))),
-                trial.outcome or trial.status,
+                trial.status,
                 str(trial.work),
                 *(setting(trial.config[key]) if key in trial.config else "" for key in keys),
                 trial.reason,
             )
-            for trial in (*ranked, *rest)
+            for trial in (*ranked.values(), *rest)
         ),
         sortable=True,
     )

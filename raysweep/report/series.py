@@ -99,7 +99,7 @@ def _curve(subject: Subject, trial: TrialRecord, best: bool) -> Curve:
     )
     return Curve(
         number=trial.number,
-        outcome=trial.outcome or trial.status,
+        outcome=trial.status,
         reason=trial.reason,
         best=best,
         epochs=tuple(point.epoch for point in trial.curve),

@@ -175,7 +175,7 @@ def row(subject: Subject, trial: TrialRecord, rank: int) -> Row:
         rank=rank,
         number=trial.number,
         value=subject.value(subject.worth(trial)),
-        outcome=trial.outcome or trial.status,
+        outcome=trial.status,
         epochs=trial.work,
         source=trial.source,
         config=subject.config(trial),

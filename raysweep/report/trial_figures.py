@@ -10,7 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from raysweep.formatting import short_keys
-from raysweep.report.figure import COLOURS, Figure, hover_text
+from raysweep.report.figure import BEST, COLOURS, Figure, hover_text
 from raysweep.report.formatting import short_choice
 from raysweep.report.series import asks_for_log
 from raysweep.report.subject import Subject
@@ -70,15 +70,15 @@ def trial_figures(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
 
 def _history(subject: Subject, points: Points) -> Any:
     plot = go.Figure()
-    for outcome in dict.fromkeys(_outcome(trial) for trial, _ in points):
-        some = [(trial, value) for trial, value in points if _outcome(trial) == outcome]
+    for outcome in dict.fromkeys(trial.status for trial, _ in points):
+        some = [(trial, value) for trial, value in points if trial.status == outcome]
         plot.add_trace(
             go.Scatter(
                 x=[trial.number for trial, _ in some],
                 y=[value for _, value in some],
                 mode="markers",
                 name=outcome,
-                marker={"color": COLOURS.get(outcome, "#a0a8b0"), "size": 8, "symbol": _symbol(outcome)},
+                marker={"color": COLOURS[outcome], "size": 8, "symbol": _symbol(outcome)},
                 **_hover(some),
             )
         )
@@ -90,9 +90,7 @@ def _history(subject: Subject, points: Points) -> Any:
             numbers.append(trial.number)
             values.append(subject.sign * best)
     plot.add_trace(
-        go.Scatter(
-            x=numbers, y=values, mode="lines", name="best so far", line={"shape": "hv", "color": "#16a34a"}
-        )
+        go.Scatter(x=numbers, y=values, mode="lines", name="best so far", line={"shape": "hv", "color": BEST})
     )
     plot.update_xaxes(title_text="trial")
     plot.update_yaxes(title_text=subject.metric)
@@ -139,7 +137,7 @@ def _slice(subject: Subject, points: Points, name: str) -> Any:
         some = [
             (trial, value)
             for trial, value in points
-            if name in trial.config and (_outcome(trial) != "completed") is hollow
+            if name in trial.config and (trial.status != "completed") is hollow
         ]
         plot.add_trace(
             go.Scatter(
@@ -178,9 +176,9 @@ def _place(domain: Domain | None, value: Any) -> Any:
 def _timeline(subject: Subject) -> Any:
     trials = [trial for trial in subject.trials if trial.curve]
     plot = go.Figure()
-    for outcome in dict.fromkeys(_outcome(trial) for trial in trials):
+    for outcome in dict.fromkeys(trial.status for trial in trials):
         bars = [
-            (trial, span) for trial in trials if _outcome(trial) == outcome for span in training_spans(trial)
+            (trial, span) for trial in trials if trial.status == outcome for span in training_spans(trial)
         ]
         plot.add_trace(
             go.Bar(
@@ -189,7 +187,7 @@ def _timeline(subject: Subject) -> Any:
                 y=[trial.number for trial, _ in bars],
                 orientation="h",
                 name=outcome,
-                marker={"color": COLOURS.get(outcome, "#a0a8b0"), "line": {"width": 0}},
+                marker={"color": COLOURS[outcome], "line": {"width": 0}},
                 customdata=[
                     f"trial {trial.number}, epochs {span.first_epoch} to {span.last_epoch}, "
                     f"{span.end - span.begin:.3g} s"
@@ -219,10 +217,6 @@ def _on_scale(plot: Any, axis: str, log: bool) -> Any:
     return plot
 
 
-def _outcome(trial: TrialRecord) -> str:
-    return trial.outcome or trial.status
-
-
 def _symbol(outcome: str) -> str:
     return "circle" if outcome == "completed" else "circle-open"
 
@@ -231,7 +225,7 @@ def _hover(points: Points) -> dict[str, Any]:
     """What is shown of a mark beside its place."""
     return {
         "customdata": [
-            f"trial {trial.number}, {_outcome(trial)} at epoch {trial.epoch}<br>{hover_text(trial.reason)}"
+            f"trial {trial.number}, {trial.status} at epoch {trial.epoch}<br>{hover_text(trial.reason)}"
             for trial, _ in points
         ],
         "hovertemplate": "%{customdata}<br>%{x}: %{y:.6g}<extra></extra>",

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+import random
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from raysweep.report.subject import Subject
 from raysweep.report.tables import PAUSE, busy_seconds
 from raysweep.study.journal.records import TrialRecord
 from schedulers.outcome import RANKS_NOWHERE
 
+Item = TypeVar("Item")
 LEAST_AT_A_RUNG = 10
 """Trials below which nothing is said of a comparison at the same epoch."""
 
@@ -65,6 +68,20 @@ def at_common_epoch(subject: Subject) -> CommonEpoch | None:
 def _loss_at(trial: TrialRecord, epoch: int, objective: str) -> float:
     before = [point.loss for point in trial.curve if point.epoch <= epoch]
     return before[-1] if objective == "last" else min(before)
+
+
+def thinned(items: Sequence[Item], loss: Callable[[Item], float], most: int) -> list[Item]:
+    """At most so many of trials, for a plot whose size grows with them: the best, and a seeded choice.
+
+    Args:
+        items: trials, or what stands for them.
+        loss: of one; lower is better.
+        most: how many; half of them are the best.
+    """
+    if len(items) <= most:
+        return list(items)
+    best = sorted(items, key=loss)
+    return best[: most // 2] + random.Random(0).sample(best[most // 2 :], most - most // 2)
 
 
 def training_spans(trial: TrialRecord) -> list[TrainingSpan]:

@@ -6,12 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from raysweep.report.report import report
 from raysweep.report.trial_points import (
     TrainingSpan,
     at_common_epoch,
     share_at_least_as_good,
+    thinned,
     training_spans,
     worth_points,
 )
@@ -88,3 +91,13 @@ def test_a_bar_of_the_timeline_is_training_without_a_break(tmp_path: Path) -> No
 def test_shares_are_counted_from_the_good_side(sign: int, values: list[float], shares: list[float]) -> None:
     drawn = [1.0, 2.0, 2.0, 4.0]
     assert share_at_least_as_good(drawn, sign) == (values, shares)
+
+
+@given(st.lists(st.floats(allow_nan=False), unique=True), st.integers(2, 20))
+def test_a_plot_of_many_trials_has_the_better_half_and_the_same_others_each_time(
+    losses: list[float], most: int
+) -> None:
+    chosen = thinned(losses, lambda loss: loss, most)
+    assert len(chosen) == len(set(chosen)) == min(len(losses), most)
+    assert set(sorted(losses)[: most // 2]) <= set(chosen) <= set(losses)
+    assert chosen == thinned(losses, lambda loss: loss, most)
