@@ -48,6 +48,9 @@ CONFIGS = {
 GROUPS = (*CONFIGS.values(), "train_config")
 """Keys that hold settings by name, which can be searched one by one."""
 
+LOOP_WORDS = ("device", "seed", "devices", "folders")
+"""What a training loop of the user's own is called with by name, the last two only if it asks for them."""
+
 COMMAND_LOOP = "trainables.command_loop.CommandLoop"
 """`train` of a run that is a command."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysweep.config.component import SignatureError, signature, signature_errors
+from raysweep.config.component import SignatureError, is_function_loop, signature, signature_errors
 from raysweep.config.document import Document
 from raysweep.config.lookup import BrokenModule, Modules
 from raysweep.config.parameter import Parameter, wanted
@@ -21,7 +21,7 @@ from schedulers.stop_audit import AUDIT_WORDS
 from trainables.criteria import disagreement, of_criterion, unusable
 from trainables.csv_header import SEPARATORS, header, separator_in
 from trainables.optimizers import GROUP_OF_MATRICES, WRAPPED, why_unusable
-from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, GROUPS, SCHEDULE_WORDS
+from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, GROUPS, LOOP_WORDS, SCHEDULE_WORDS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
     "net": ("in_features", "out_features", "input_size", "output_size"),
@@ -262,14 +262,10 @@ class Calls:
 
     def own_loop(self, path: str) -> Iterator[ConfigFinding]:
         """The user's own loop: of Epochs, or a function of its `config` alone."""
-        try:
-            read = signature(path, self.modules)
-        except BrokenModule:
-            read = None  # said below
-        if read is not None and "config" in read.names():
-            first, given, how = 0, ("config", "state"), "train(config) or train(config, state)"
-        else:
-            first, given, how = 2, ("device", "seed"), "train(run, data, device=, seed=)"
+        given: Collection[str] = LOOP_WORDS
+        first, how = 2, "train(run, data, device=, seed=)"
+        if is_function_loop(path, self.modules):
+            given, first, how = ("config", "state"), 0, "train(config) or train(config, state)"
         for misfit in signature_errors(path, (), self.modules, first=first, given=given):
             yield self.placed(misfit, ("run", "train"), {}, f"it is called as {how}")
 

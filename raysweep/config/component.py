@@ -76,6 +76,15 @@ def signature(path: str, modules: Modules) -> signatures.Signature | None:
     return signatures.signature(found, modules) if isinstance(found, ResolvedName) else None
 
 
+def is_function_loop(path: str, modules: Modules) -> bool:
+    """Whether a user's own training loop is a function of its `config` alone, as far as one can read."""
+    try:
+        read = signature(path, modules)
+    except BrokenModule:
+        return False  # checking its call says so
+    return read is not None and "config" in read.names()
+
+
 @dataclass(frozen=True, slots=True)
 class SignatureError:
     """Something about a component that does not fit.

@@ -41,6 +41,12 @@ def test_a_loop_of_the_documented_shape_is_sound_its_configs_its_own(
     )
 
 
+def test_a_loop_may_ask_for_all_devices_and_the_users_folders(file: Callable[..., Any]) -> None:
+    read_sweep(file("def train(run, data, *, device, seed, devices, folders):\n    yield\n"))
+    own = read_sweep(file(""), overrides=["run.train=trainables.ddp.DistributedTraining"])
+    assert own.sweep.run.train == "trainables.ddp.DistributedTraining"
+
+
 def test_a_loop_that_needs_more_than_it_is_given_is_named(file: Callable[..., Any]) -> None:
     with pytest.raises(SweepError, match=r"run\.train: .*'budget'"):
         read_sweep(file("def train(run, data, *, device, seed, budget):\n    yield\n"))

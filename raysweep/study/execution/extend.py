@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from raysweep.config import Sweep, read_sweep
-from raysweep.config.component import signature
+from raysweep.config.component import is_function_loop, signature
 from raysweep.config.lookup import Modules
 from raysweep.errors import RaysweepError
 from raysweep.study.journal.event_bus import rebuild
@@ -344,15 +344,15 @@ def laid_out_by(sweep: Sweep) -> str:
     A command, and a loop that is given its `config` alone, see neither warm-up nor scheduler.
     """
     run = sweep.run
-    loop = signature(run.train, Modules(sweep.import_paths)) if run.train else None
-    if run.command or (loop is not None and "config" in loop.names()):
+    modules = Modules(sweep.import_paths)
+    if run.command or (run.train and is_function_loop(run.train, modules)):
         return ""
     if 0 < run.warmup < 1:
         return f"warmup ({run.warmup:g} of the epochs)"
     searched = sweep.space.get("scheduler")
     names = searched.choices if isinstance(searched, Categorical) else (run.scheduler,)
     for name in names:
-        read = signature(name, Modules(sweep.import_paths)) if name else None
+        read = signature(name, modules) if name else None
         known = [*(read.names() if read else ()), *run.scheduler_config]
         word = next((word for word in SCHEDULE_LENGTHS if word in known), None)
         if word:
