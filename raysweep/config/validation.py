@@ -45,19 +45,16 @@ def validated(
         return Sweep.model_validate(value), [], []
     except ValidationError as error:
         problems = wrong_values(document, error)
-        broken = [_leave_out(value, detail["loc"], detail["type"] == "missing") for detail in error.errors()]
+        broken = [_leave_out(value, detail["loc"]) for detail in error.errors()]
     try:
         return Sweep.model_validate(value), problems, broken
     except ValidationError:
         return None, problems, broken
 
 
-def _leave_out(value: dict[str, Any], loc: Key, missing: bool) -> Key:
-    """Take a wrong value out (or what lacks one); `run.data`, which has no default, gets a stand-in."""
+def _leave_out(value: dict[str, Any], loc: Key) -> Key:
+    """Take a wrong value out, or what lacks one."""
     key = loc[:2] if loc[0] == "run" else loc[:1]
-    if key == ("run", "data") and isinstance(value.get("run"), dict):
-        value["run"]["data"] = "trainables.data.load_digits"
-        return key
     holder = value.get("run") if len(key) == 2 else value
     if isinstance(holder, dict):
         holder.pop(str(key[-1]), None)
