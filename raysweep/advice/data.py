@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from raysweep.advice.rule import AdviceRule, Suggestion, class_name, ends, number
+from raysweep.advice.rule import AdviceRule, Suggestion, class_name, ends
 from raysweep.config import Sweep
+from raysweep.config.parameter import is_number
 from raysweep.config.problem import Key, shown
 from schedulers.space import Categorical
 from trainables.run_config import EMA_RATES
@@ -221,7 +222,7 @@ def averaging_window(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
     span = ends(sweep.space.get(flat))
     rate = given if span is None else span[0]
     steps = _fewest_steps(sweep, facts)
-    if not number(rate) or not 0 < rate < 1 or 1 / (1 - rate) <= LONGEST_WINDOW * steps:
+    if not is_number(rate) or not 0 < rate < 1 or 1 / (1 - rate) <= LONGEST_WINDOW * steps:
         return
     # One digit of what a step adds to the average: 0.94 of 320 steps.
     fits = round(1 - float(f"{1 / max(2, GOOD_WINDOW * steps):.0e}"), 12)

@@ -17,11 +17,11 @@ from raysweep.advice.rule import (
     kind_of,
     leaf,
     log_range,
-    number,
     ranged,
     single,
 )
 from raysweep.config import Sweep
+from raysweep.config.parameter import is_number
 from raysweep.config.problem import shown
 from schedulers.space import Categorical
 
@@ -124,7 +124,7 @@ def high_dropout(sweep: Sweep) -> Iterator[Suggestion]:
             )
     for word, value in sweep.run.net_config.items():
         fixed = "dropout" in word and f"net_config.{word}" not in searched
-        if fixed and number(value) and value >= MOST_DROPOUT:
+        if fixed and is_number(value) and value >= MOST_DROPOUT:
             why = f"{shown(value)} leaves a net next to nothing to learn with"
             yield Suggestion(("run", "net_config", word), why, sets=(f"run.net_config.{word}=0.5",))
 

@@ -16,11 +16,11 @@ from raysweep.advice.rule import (
     ends,
     leaf,
     log_range,
-    number,
     ranged,
     single,
 )
 from raysweep.config import Sweep
+from raysweep.config.parameter import is_number
 from raysweep.config.problem import shown
 
 WIDTHS = ("nodes", "width", "hidden", "hidden_size", "hidden_dim", "units", "channels", "d_model")
@@ -114,7 +114,7 @@ def adam_weight_decay(sweep: Sweep) -> Iterator[Suggestion]:
     if fix is None or "optimizer" in sweep.space or given.get("decoupled_weight_decay"):
         return
     flat, fixed = "optimizer_config.weight_decay", given.get("weight_decay", 0)
-    if flat not in sweep.space and not (number(fixed) and fixed > 0):
+    if flat not in sweep.space and not (is_number(fixed) and fixed > 0):
         return
     key = at(flat) if flat in sweep.space else ("run", "optimizer_config", "weight_decay")
     name = class_name(sweep.run.optimizer)
@@ -133,7 +133,7 @@ def _search_lr(sweep: Sweep) -> str:
     region = USEFUL_LR.get(class_name(sweep.run.optimizer))
     low, high = (region.low, region.high) if region else (1e-5, 1e-1)  # document 003, Pitfall 7
     own = sweep.run.optimizer_config.get("lr")
-    if number(own) and own > 0:
+    if is_number(own) and own > 0:
         low, high = min(low, own), max(high, own)
     assert decades(low, high) > 0, "a region is no point"
     return log_range(LR, low, high)

@@ -6,9 +6,9 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
 from raysweep.config import Sweep
+from raysweep.config.parameter import is_number
 from raysweep.config.problem import Key, shown
 from schedulers.space import Categorical, Domain, Float
 
@@ -86,11 +86,6 @@ def at(flat: str, *word: str) -> Key:
     return ("search_space", flat, *word)
 
 
-def number(value: Any) -> TypeGuard[float]:
-    """Whether it is a number, and not true or false."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def ends(domain: Domain | None) -> tuple[float, float] | None:
     """Smallest and largest value of a domain of numbers; None for any other.
 
@@ -101,7 +96,7 @@ def ends(domain: Domain | None) -> tuple[float, float] | None:
         return None
     if not isinstance(domain, Categorical):
         return domain.low, domain.high
-    if all(number(choice) for choice in domain.choices):
+    if all(is_number(choice) for choice in domain.choices):
         return min(domain.choices), max(domain.choices)
     return None
 
@@ -156,4 +151,4 @@ def scheduler_class(sweep: Sweep) -> str:
 def setting(sweep: Sweep, word: str, default: float) -> float:
     """A number among the trial scheduler's keywords; its default where none is given."""
     given = sweep.trial_scheduler.kwargs.get(word)
-    return given if number(given) else default
+    return given if is_number(given) else default

@@ -12,11 +12,11 @@ from raysweep.advice.rule import (
     class_name,
     is_grid,
     leaf,
-    number,
     scheduler_class,
     setting,
 )
 from raysweep.config import Sweep
+from raysweep.config.parameter import is_number
 from raysweep.config.problem import Key, shown
 from trainables.run_config import SCHEDULE_LENGTHS, SCHEDULE_MARKS, USUAL_WARMUP
 
@@ -126,7 +126,7 @@ def _rising_epochs(sweep: Sweep) -> float:
     rising = sweep.run.warmup_epochs
     if class_name(sweep.run.scheduler) == "OneCycleLR":
         share = sweep.run.scheduler_config.get("pct_start")
-        rising += (share if number(share) else 0.3) * sweep.run.epochs  # torch's default
+        rising += (share if is_number(share) else 0.3) * sweep.run.epochs  # torch's default
     return rising
 
 

@@ -15,11 +15,11 @@ from raysweep.advice.rule import (
     is_grid,
     leaf,
     log_range,
-    number,
     scheduler_class,
 )
 from raysweep.config import Sweep
 from raysweep.config.checks import cells
+from raysweep.config.parameter import is_number
 from schedulers.space import Categorical, Float
 
 MOST_PARAMETERS = 5
@@ -87,14 +87,14 @@ def few_startup_trials(sweep: Sweep) -> Iterator[Suggestion]:
         return
     wanted = STARTUP_PER_PARAMETER * len(sweep.space)
     given = sweep.sampler.kwargs.get("n_startup_trials")
-    has = given if number(given) else max(10, 2 * len(sweep.space))  # as raysweep.search.samplers fills it in
+    has = given if is_number(given) else max(10, 2 * len(sweep.space))  # as search.samplers fills it in
     if has >= wanted:
         return
     why = f"TPE models {counted(len(sweep.space), 'parameter')} after {has} random trials; it needs {wanted}"
     sets = [f"sampler.kwargs.n_startup_trials={wanted}"]
     if sweep.trials <= wanted:
         sets.append(f"trials={TRIALS_PER_PARAMETER * len(sweep.space)}")
-    key = ("sampler", "kwargs", "n_startup_trials") if number(given) else ("sampler",)
+    key = ("sampler", "kwargs", "n_startup_trials") if is_number(given) else ("sampler",)
     yield Suggestion(key, why, sets=tuple(sets))
 
 

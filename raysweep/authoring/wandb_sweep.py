@@ -12,7 +12,9 @@ from typing import Any
 
 from raysweep.authoring.interview import SCHEMA_LINE
 from raysweep.config import Problem, SweepError
+from raysweep.config.checks import cells
 from raysweep.config.document import Document, read
+from raysweep.config.parameter import is_number, read_domain
 from raysweep.config.problem import Key, shown
 from trainables.run_config import name_fault
 
@@ -56,7 +58,7 @@ class _SweepReader:
         self.words: Mapping[str, Any] = document.value
         self.problems: list[Problem] = []
         self.fixed: dict[str, Any] = {}
-        self.searched: dict[str, str] = {}
+        self.searched: dict[str, dict[str, Any]] = {}
 
     def text(self, file: Path, schema: str) -> str:
         """The sweep file.
@@ -88,7 +90,7 @@ class _SweepReader:
             f"  epochs: {self.epochs()}    # at most so many reports of a trial",
             "search_space:",
             "  train_config:",
-            *(f"    {_key(name)}: {parameter}" for name, parameter in self.searched.items()),
+            *(f"    {_key(name)}: {_flow(words)}" for name, words in self.searched.items()),
         ]
         if self.problems:
             raise SweepError(dict.fromkeys(self.problems))
@@ -123,8 +125,8 @@ class _SweepReader:
             if "probabilities" in given:
                 fix = "drop them: each value is as likely, until the sampler knows better"
                 self.wrong((*key, "probabilities"), "have no counterpart", fix)
-            self.searched[name] = f"{{type: categorical, choices: {json.dumps(given['values'])}}}"
-        elif not all(_is_number(given.get(end)) for end in ("min", "max")):
+            self.searched[name] = {"type": "categorical", "choices": given["values"]}
+        elif not all(is_number(given.get(end)) for end in ("min", "max")):
             self.wrong(key, "has no value, no values, and no min and max", "give one of these")
         else:
             self.range(name, given)
@@ -141,7 +143,7 @@ class _SweepReader:
             "q_uniform": {"type": "int" if whole and isinstance(step, int) else "float", "min": low}
             | {"max": high, "step": step},
         }
-        if not _is_number(step) or step <= 0:
+        if not is_number(step) or step <= 0:
             self.wrong(("parameters", name, "q"), f"{shown(step)} is no step", "as in 'q: 0.1'")
             return
         if kind == "log_uniform" and max(abs(low), abs(high)) < LARGEST_EXPONENT:
@@ -150,7 +152,7 @@ class _SweepReader:
             fix = f"take one of {', '.join(dict.fromkeys((*known, 'log_uniform')))}, or 'values'"
             self.wrong(("parameters", name), f"distribution {shown(kind)} has no counterpart", fix)
             return
-        self.searched[name] = "{" + ", ".join(f"{k}: {_plain(v)}" for k, v in known[kind].items()) + "}"
+        self.searched[name] = known[kind]
 
     def metric(self) -> tuple[str, str]:
         """The metric's name as a trial can report it, and W&B's."""
@@ -167,30 +169,21 @@ class _SweepReader:
         if goal not in ("minimize", "maximize"):
             self.wrong(("metric", "goal"), f"{shown(goal)} is neither 'minimize' nor 'maximize'")
         yield f"direction: {goal}"
-        if _is_number(metric.get("target")):
+        if is_number(metric.get("target")):
             yield f"stop: {{target: {_plain(metric['target'])}}}"
 
     def budget(self) -> Iterator[str]:
         """How many trials: those of the grid, W&B's own cap, or a first guess."""
         cap = self.words.get("run_cap")
-        sizes = [len(self.values(name)) for name in self.searched]
-        if self.words.get("method") == "grid" and all(sizes):
+        domains = [read_domain(words, []) for words in self.searched.values()]
+        sizes = [size for each in domains if each is not None and (size := cells(each)) is not None]
+        if self.words.get("method") == "grid" and len(sizes) == len(domains):
             points = math.prod(sizes)
             yield f"trials: {min(points, cap) if isinstance(cap, int) else points}"
         elif isinstance(cap, int):
             yield f"trials: {cap}"
         else:
             yield f"trials: {TRIALS}    # W&B goes on until it is stopped: `launch.py extend` adds more"
-
-    def values(self, name: str) -> list[Any]:
-        """The values that a grid has of a parameter; none of what cannot be listed."""
-        given = self.words["parameters"][name]
-        if "values" in given:
-            return list(given["values"])
-        step = given.get("q", 1)
-        if "type: int" not in self.searched[name] and "q" not in given:
-            return []
-        return [None] * (math.floor((given["max"] - given["min"]) / step + 1e-9) + 1)
 
     def sampler(self) -> str:
         """The sampler that its method means."""
@@ -272,5 +265,6 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) and _BARE_KEY.fullmatch(value) else json.dumps(value)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _flow(words: Mapping[str, Any]) -> str:
+    """A mapping in one line of YAML."""
+    return "{" + ", ".join(f"{word}: {_plain(value)}" for word, value in words.items()) + "}"

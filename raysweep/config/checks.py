@@ -16,6 +16,7 @@ from raysweep.config.call_checks import ConfigFinding
 from raysweep.config.command_checks import command_errors, settings_not_handed_over
 from raysweep.config.document import Document
 from raysweep.config.natural_limits import breaks_limits
+from raysweep.config.parameter import is_number
 from raysweep.config.problem import Key, shown, suggestion
 from raysweep.config.rule_context import rule_context
 from raysweep.config.search_space import SearchSpace
@@ -113,10 +114,10 @@ class Checks:
         if isinstance(domain, (Int, Float)):
             return domain.low, domain.high, self.space.keys[flat]
         if isinstance(domain, Categorical):
-            numbers = [choice for choice in domain.choices if _is_number(choice)]
+            numbers = [choice for choice in domain.choices if is_number(choice)]
             return min(numbers, default=default), max(numbers, default=default), self.space.keys[flat]
         fixed = getattr(self.run, config).get(word, default)
-        fixed = fixed if _is_number(fixed) else default
+        fixed = fixed if is_number(fixed) else default
         return fixed, fixed, ("run", config, word)
 
     def produced(self) -> list[str] | None:
@@ -270,7 +271,7 @@ class Checks:
 
     def _longer_than_training(self, kwargs: dict[str, Any]) -> Iterator[ConfigFinding]:
         longest = kwargs.get("max_resource")
-        if _is_number(longest) and longest != self.run.epochs:
+        if is_number(longest) and longest != self.run.epochs:
             what = f"max_resource ({longest}) is not epochs ({self.run.epochs})"
             yield self.warning(
                 ("trial_scheduler", "kwargs", "max_resource"), what, "drop it: epochs is filled in"
@@ -284,16 +285,16 @@ class Checks:
         epochs, trials = self.run.epochs, self.sweep.trials
         at: Key = ("trial_scheduler", "kwargs")
         warmup, startup = kwargs.get("n_warmup_epochs", 10), kwargs.get("n_startup_trials", 10)
-        if _is_number(warmup) and warmup >= epochs:
+        if is_number(warmup) and warmup >= epochs:
             what = f"n_warmup_epochs ({warmup}) is not below epochs ({epochs}): no trial can ever be stopped"
             yield self.warning((*at, "n_warmup_epochs"), what, f"try {max(1, epochs // 3)}")
-        if _is_number(startup) and startup >= trials:
+        if is_number(startup) and startup >= trials:
             what = (
                 f"n_startup_trials ({startup}) is not below trials ({trials}): no trial can ever be stopped"
             )
             yield self.warning((*at, "n_startup_trials"), what, f"try {max(1, trials // 5)}")
         target = kwargs.get("target_epoch")
-        if _is_number(target) and target != epochs:
+        if is_number(target) and target != epochs:
             what = f"target_epoch ({target}) is not epochs ({epochs}): the loss of another epoch is predicted"
             yield self.warning((*at, "target_epoch"), what, "drop it to have epochs filled in")
 
@@ -437,21 +438,15 @@ def cells(domain: Domain) -> int | None:
     return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1  # 0.3/0.1 is 2.9999…
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _as_in(domain: Domain, value: Any) -> Any:
     """A whole number is as good as a real one where a real one is searched."""
-    return float(value) if isinstance(domain, Float) and _is_number(value) else value
+    return float(value) if isinstance(domain, Float) and is_number(value) else value
 
 
 def _ends(domain: Domain) -> list[float]:
     """Numbers among the choices, or what a range comes close to: its ends are drawn with chance nought."""
     if isinstance(domain, Categorical):
-        return [
-            each for each in domain.choices if isinstance(each, int | float) and not isinstance(each, bool)
-        ]
+        return [each for each in domain.choices if is_number(each)]
     if isinstance(domain, Int):
         return [domain.low, domain.high]
     return [math.nextafter(domain.low, domain.high), math.nextafter(domain.high, domain.low)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import (
     BaseModel,
@@ -206,7 +206,8 @@ def _unknown_type(words: dict[str, Any]) -> ValueFault:
     return ValueFault("type", f"{shown(kind)} is no type", fix)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether it is a number, and not true or false."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -234,7 +235,7 @@ def _range(words: dict[str, Any], faults: list[ValueFault]) -> Float | Int | Non
     expected = "a whole number" if whole else "a number"
 
     def sound(value: Any) -> bool:
-        return _is_number(value) and (not whole or float(value).is_integer())
+        return is_number(value) and (not whole or float(value).is_integer())
 
     before = len(faults)
     missing = [word for word in ("min", "max") if word not in words]

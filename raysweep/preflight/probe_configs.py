@@ -9,6 +9,7 @@ import numpy as np
 
 from raysweep.config import Sweep
 from raysweep.config.baseline import baseline_of
+from raysweep.config.parameter import is_number
 from raysweep.search.optuna_space import OptunaSpace
 from schedulers.space import Categorical, Domain, Int
 from trainables.run_config import CONFIGS
@@ -55,7 +56,7 @@ def size(value: Any) -> float:
     """
     if isinstance(value, (list, tuple)):
         return sum(map(size, value))
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else 0.0
+    return float(value) if is_number(value) else 0.0
 
 
 def _corners(space: OptunaSpace) -> dict[str, dict[str, Pick]]:

@@ -17,6 +17,7 @@ from statistics import NormalDist
 from typing import Any
 
 from raysweep.config.natural_limits import natural_limits
+from raysweep.config.parameter import is_number
 from raysweep.launch_command import launch_command
 from raysweep.report.formatting import setting
 from raysweep.report.subject import Subject
@@ -120,7 +121,7 @@ def _in_order(domain: Domain) -> Domain | None:
     """A domain that has edges: ranges, and choices that are numbers or declared ordered."""
     if not isinstance(domain, Categorical):
         return domain if domain.low < domain.high else None
-    numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in domain.choices)
+    numbers = all(is_number(one) for one in domain.choices)
     if len(domain.choices) < 3 or not (numbers or domain.ordered):
         return None
     return Categorical(tuple(sorted(domain.choices)), ordered=True) if numbers else domain
@@ -213,7 +214,7 @@ def _further(domain: Domain, upper: bool) -> Any:
 
 def _next_choice(choices: Sequence[Any], upper: bool) -> Any:
     """The next number of a row that grows by a constant factor or step; None of any other row."""
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in choices):
+    if not all(is_number(one) for one in choices):
         return None
     row = list(choices) if upper else list(reversed(choices))
     steps = {round(b - a, 12) for a, b in itertools.pairwise(row)}

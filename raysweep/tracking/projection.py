@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from raysweep.config.parameter import is_number
 from raysweep.study.journal.events import (
     AttemptEnded,
     AttemptStarted,
@@ -285,11 +286,7 @@ def place_tags(event: TrialPlaced) -> dict[str, str]:
 
 def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[Point]:
     """The numbers of a configuration, and their log10 where searched so, at one step."""
-    numbers = {
-        entity_key(key): float(value)
-        for key, value in config.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
+    numbers = {entity_key(key): float(value) for key, value in config.items() if is_number(value)}
     return [(key, value, ms(t), step) for key, value in {**numbers, **log10_values(config, facts)}.items()]
 
 

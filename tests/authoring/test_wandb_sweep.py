@@ -103,6 +103,20 @@ def test_a_grid_has_as_many_trials_as_points() -> None:
 
 
 @pytest.mark.parametrize(
+    ("parameter", "trials"),
+    [
+        ("{distribution: q_uniform, min: 0.0, max: 0.3, q: 0.1}", 4),
+        ("{min: 1, max: 9, q: 4}", 9),  # a step is q_uniform's alone
+        ("{distribution: uniform, min: 0, max: 1, q: 0.5}", 20),  # and without one there is no end
+    ],
+)
+def test_a_grid_has_the_points_of_what_is_searched(parameter: str, trials: int) -> None:
+    text = WANDB.replace("bayes", "grid").replace("{min: 0.0001, max: 0.1}", parameter)
+    Path("wandb.yaml").write_text(text)
+    assert f"trials: {trials}" in convert_wandb(Path("wandb.yaml"), "schema.json")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from raysweep.config import Sweep
+from raysweep.config.parameter import is_number
 from raysweep.config.trial_config import searched
 from raysweep.errors import ExitCode, RaysweepError
 from raysweep.study.journal.records import StudyRecord, TrialRecord
@@ -186,7 +187,7 @@ def stretch(keyword: str, value: Any, ratio: float) -> Any:
         return value
     if isinstance(value, list):
         return [stretch(keyword, each, ratio) for each in value]
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return value
     return max(1, round(value * ratio))
 
