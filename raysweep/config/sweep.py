@@ -285,6 +285,11 @@ class Sweep(_Words):
         return self.tracking.experiment or self.run.project or self.study_name
 
     @property
+    def tracking_of_parts(self) -> Tracking:
+        """Where its stages and its retraining are filed: with it, whatever their own names."""
+        return self.tracking.model_copy(update={"experiment": self.experiment})
+
+    @property
     def others(self) -> dict[str, int]:
         """The metrics beside the objective: +1 where minimised, -1 where maximised."""
         return {metric.name: metric.sign for metric in self.metrics[1:]}

@@ -155,7 +155,7 @@ def retraining(
     ]
     words = sweep.model_dump(mode="json") | {
         "study_name": f"{sweep.study_name[:91]}_{FOLDER}",
-        "tracking": {"uri": sweep.tracking.uri, "experiment": sweep.experiment},
+        "tracking": sweep.tracking_of_parts,
         "trials": len(racers) * len(fresh),
         "objective": "best",  # of a training with checkpoints, the best epoch's weights are the model
         "sampler": {"name": ROUNDS, "kwargs": {"candidates": racers, "seeds": fresh}},
@@ -178,7 +178,7 @@ def retraining_of_run(sweep: Sweep) -> Sweep:
     return sweep.model_copy(
         update={
             "study_name": f"{sweep.study_name[:91]}_{FOLDER}",
-            "tracking": sweep.tracking.model_copy(update={"experiment": sweep.experiment}),
+            "tracking": sweep.tracking_of_parts,
             "trials": len(seeds),
             "objective": "best" if sweep.run.checkpoint_config.enabled else sweep.objective,
             "sampler": sweep.sampler.model_copy(

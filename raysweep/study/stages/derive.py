@@ -88,7 +88,7 @@ def derive(sweep: Sweep, stage: Stage, past: Sequence[StageResult]) -> StageSwee
     first = not any(earlier.stage.searches for earlier in past)
     words = bare.model_dump(mode="json") | {
         "study_name": name_of(sweep, stage),
-        "tracking": {"uri": sweep.tracking.uri, "experiment": sweep.experiment},
+        "tracking": sweep.tracking_of_parts,
         "seed": seed_of(sweep, stage),
         "run": overlay(bare.run.model_dump(mode="json"), best),
         "search_space": space,
@@ -212,7 +212,7 @@ def _validation(sweep: Sweep, stage: Stage, past: Sequence[StageResult]) -> Stag
     race = retraining(base, record, seeds=stage.seeds, overrides=overrides, field=field)
     words = race.model_dump(mode="json") | {
         "study_name": name_of(sweep, stage),
-        "tracking": {"uri": sweep.tracking.uri, "experiment": sweep.experiment},
+        "tracking": sweep.tracking_of_parts,
         "seed": seed_of(sweep, stage),
         "run": overlay(race.run.model_dump(mode="json"), stage.own_run()),
         **{
