@@ -35,7 +35,7 @@ def provenance(folder: Path, *, command: Sequence[str] = (), data_fingerprint: s
     sent = json.loads(os.environ.get(SUBMITTED, "{}"))
     return {
         **git_state(folder),
-        "raysweep_commit": git_state(CLONE).get("git_commit", ""),
+        "raysweep_commit": git_commit(CLONE),
         "data_fingerprint": data_fingerprint,
         "python": platform.python_version(),
         "versions": package_versions(),
@@ -53,19 +53,23 @@ def submitted_environment(folder: Path) -> dict[str, str]:
     Args:
         folder: of the user's sweep file; a git work tree is sent along without its .git.
     """
-    tool = git_state(CLONE).get("git_commit", "")
-    return {SUBMITTED: json.dumps({**git_state(folder), "raysweep_commit": tool, "user": user_name()})}
+    sent = {**git_state(folder), "raysweep_commit": git_commit(CLONE), "user": user_name()}
+    return {SUBMITTED: json.dumps(sent)}
 
 
 def git_state(folder: Path) -> dict[str, Any]:
     """A work tree's `git_commit`, whether it was `git_dirty`, its `git_remote`; empty where there is none."""
-    git = ["git", "-C", str(folder)]
-    commit = _output([*git, "rev-parse", "HEAD"])
+    commit, git = git_commit(folder), ["git", "-C", str(folder)]
     if not commit:
         return {}
     changes = _output([*git, "status", "--porcelain", "--untracked-files=no"])
     remote = hide_passwords(_output([*git, "remote", "get-url", "origin"]))
     return {"git_commit": commit, "git_dirty": bool(changes)} | ({"git_remote": remote} if remote else {})
+
+
+def git_commit(folder: Path) -> str:
+    """The commit of a work tree; empty where there is none."""
+    return _output(["git", "-C", str(folder), "rev-parse", "HEAD"])
 
 
 def source_folder(sweep: Sweep) -> Path:
