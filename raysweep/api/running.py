@@ -58,9 +58,9 @@ def run(
         StudyExists: if there is a study of this name already.
         ClusterError: if there is no Ray at `address`, or nothing there fits a trial.
     """
-    root = None if runs is None else Path(runs)
+    root, is_own = None if runs is None else Path(runs), isinstance(sweep, str | Path)
     with _as_file(sweep) as file, shown(progress):
-        read = _load(file, overrides(set), root, is_own=isinstance(sweep, str | Path))
+        read = _load(file, overrides(set), root, is_own=is_own)
         if name:
             read = read.model_copy(update={"study_name": name})
         folder = root_of(read, root) / read.study_name
@@ -70,7 +70,7 @@ def run(
         chosen_sweep, chosen = resolve_sweep(read, target, file)
         if preflight:
             try_sweep(chosen_sweep, root, target).require()
-        own = file if isinstance(sweep, str | Path) else None
+        own = file if is_own else None
         text = file.read_text(encoding="utf-8")
         study = create_study(chosen_sweep, root, target, chosen, text=text, file=own)
         run_new_study(study, target, check=preflight is not False)

@@ -13,6 +13,7 @@ from raysweep.config import Sweep
 from raysweep.config.trial_config import searched
 from raysweep.console.formatting import number
 from raysweep.study.journal.log import read_events
+from raysweep.study.journal.pareto import counted
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.journal.status_file import read_status
 from raysweep.study.results.best_config import NoWinner, best_yaml
@@ -151,12 +152,11 @@ class Study:
         """
         folder, trial, sweep, record = self._winner()
         derived = best_yaml(folder.sweep(), record, record.provenance, trial=str(trial.number))[0]
-        worth, epoch = trial.worth(record.objective), trial.worth_epoch(record.objective)
-        assert worth is not None, "who ranks has reported"
-        metrics = next(point.metrics for point in reversed(trial.curve) if point.epoch == epoch)
-        config = searched(trial.config)
+        worth, point = trial.worth(record.objective), counted(trial, record.objective)
+        assert worth is not None and point is not None, "who ranks has reported"  # noqa: PT018
+        config, metrics = searched(trial.config), dict(point.metrics)
         value = sweep.sign * worth
-        return BestTrial(trial.number, value, sweep.metric, epoch, config, dict(metrics), derived.run)
+        return BestTrial(trial.number, value, sweep.metric, point.epoch, config, metrics, derived.run)
 
     def _winner(self) -> tuple[StudyFolder, TrialRecord, Sweep, StudyRecord]:
         """The best trial, and the study that it is one of: this one, or one of its stages."""
@@ -257,7 +257,7 @@ class Study:
         require_trust(self.path, trust)
         with shown(progress):
             revise_study(self._folder, None if trials is None else str(trials), epochs, overrides(set))
-        return self.resume(address=address, progress=progress)
+        return self.resume(address=address, trust=trust, progress=progress)
 
     def retrain(
         self,

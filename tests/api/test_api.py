@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from raysweep.api.calls import overrides, target_of
 from raysweep.api.tuning import write_module
 from raysweep.cluster.errors import ClusterError
 from raysweep.config import Sweep, read_sweep
+from raysweep.runner import revise_study, run_or_resume
 from raysweep.study.journal.events import (
     AttemptEnded,
     AttemptStarted,
@@ -28,6 +30,7 @@ from raysweep.study.journal.events import (
 from raysweep.study.journal.log import Journal
 from raysweep.study.results.best_config import NoWinner
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
+from raysweep.study.storage.trust import NotTrusted
 from trainables.imports import add_paths, resolve
 
 LR = "optimizer_config.lr"
@@ -260,3 +263,16 @@ def test_a_closure_is_tuned_and_its_study_extended(tmp_path: Path, monkeypatch: 
     assert best.value == pytest.approx(2 - (1 - best.train_config["lr"]) ** 3)
     again = raysweep.open("closure").extend(trials="+1", progress=False)
     assert len(again.trials()) == 4
+
+
+def test_trust_that_cannot_be_remembered_holds_for_the_whole_call(
+    study: raysweep.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", os.devnull)
+    went_on: list[str] = []
+    monkeypatch.setattr(revise_study, "revise_study", lambda *_: None)
+    monkeypatch.setattr(run_or_resume, "run_or_resume", lambda sweep, *_: went_on.append(sweep.study_name))
+    with pytest.raises(NotTrusted):
+        study.extend(trials=3, address="local")
+    study.extend(trials=3, address="local", trust=True)
+    assert went_on == ["small"]
