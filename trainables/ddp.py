@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import distributed
@@ -62,9 +62,8 @@ class DistributedTraining:
         context = multiprocessing.get_context("spawn")
         for rank, place in enumerate(places):
             here, there = context.Pipe()
-            meeting = f"file://{folder}/meeting"
-            arguments = (there, run, data, place, seed, rank, len(places), meeting)
-            process = context.Process(target=_serve, args=arguments, daemon=True)
+            plan = _ShardPlan(run, data, place, seed, rank, len(places), f"file://{folder}/meeting")
+            process = context.Process(target=_serve, args=(there, plan), daemon=True)
             process.start()
             there.close()
             self.pipes.append(here)
@@ -125,19 +124,22 @@ def _end_processes(pipes: list[Connection], processes: list[BaseProcess], folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serve(
-    pipe: Connection,
-    run: RunConfig,
-    data: Data,
-    place: torch.device,
-    seed: int,
-    rank: int,
-    world: int,
-    meeting: str,
-) -> None:
+class _ShardPlan(NamedTuple):
+    """What one process of a training is given; all `world` processes find each other at `meeting`, a URL."""
+
+    run: RunConfig
+    data: Data
+    place: torch.device
+    seed: int
+    rank: int
+    world: int
+    meeting: str
+
+
+def _serve(pipe: Connection, plan: _ShardPlan) -> None:
     """One process: do what is asked until the trial's own process has gone."""
     try:
-        shard = _Shard(run, data, place, seed, rank, world, meeting)
+        shard = _Shard(plan)
         while True:
             what, value = pipe.recv()
             pipe.send((True, getattr(shard, what)(value)))
@@ -151,16 +153,8 @@ def _serve(
 class _Shard:
     """A part of the rows, and the net as every process has it."""
 
-    def __init__(
-        self,
-        run: RunConfig,
-        data: Data,
-        place: torch.device,
-        seed: int,
-        rank: int,
-        world: int,
-        meeting: str,
-    ) -> None:
+    def __init__(self, plan: _ShardPlan) -> None:
+        run, data, place, seed, rank, world, meeting = plan
         torch.set_num_threads(1)
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the processes of one trial are on one node
         apply_arithmetic(run)
@@ -192,17 +186,20 @@ class _Shard:
 
     def state(self, _: None) -> dict[str, Any]:
         """All that the next epoch depends on in this process."""
-        wrapped, self.learner.net = self.learner.net, self.net
-        try:
+        with self._unwrapped():
             return {"learner": self.learner.state_dict(), "random": self.random.state_dict()}
-        finally:
-            self.learner.net = wrapped
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
+        with self._unwrapped():
+            self.learner.load_state_dict(state["learner"], self.learner.run)
+        self.random.load_state_dict(state["random"])
+
+    @contextlib.contextmanager
+    def _unwrapped(self) -> Iterator[None]:
+        """Within this block the learner has the net itself, whose parameters have their own names."""
         wrapped, self.learner.net = self.learner.net, self.net
         try:
-            self.learner.load_state_dict(state["learner"], self.learner.run)
+            yield
         finally:
             self.learner.net = wrapped
-        self.random.load_state_dict(state["random"])

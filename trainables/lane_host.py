@@ -17,6 +17,9 @@ from weakref import WeakSet
 
 from trainables.termination import Termination
 
+FOLLOWED = "followed"
+"""Key of a result that others follow in the same answer: nothing can be asked of the trial in between."""
+
 LANE_OBSTACLE = "lane_obstacle"
 """Key of a lane's first result: why it is trained by itself; empty where it is trained with what fits."""
 
@@ -87,7 +90,6 @@ class LaneHost:
         make: makes a lane; the class of the trials.
         fusion: trains lanes together; None: each by itself.
         termination: of this process, shared by its lanes.
-        followed: the key that marks a result which others follow in one answer.
         clock: monotonic seconds.
     """
 
@@ -96,11 +98,9 @@ class LaneHost:
         make: Callable[..., Any],
         fusion: TrialFusion | None = None,
         termination: Termination | None = None,
-        followed: str = "followed",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._make, self._fusion, self._clock = make, fusion, clock
-        self._followed = followed
         self._termination = termination or Termination()
         self._lanes: dict[int, Any] = {}
         self._training: dict[int, TrainRequest] = {}  # by lane, in the order in which they are served
@@ -199,7 +199,7 @@ class LaneHost:
                 "lanes are not fused" if self._fusion is None else self._fusion.obstacle(lane)
             )
         if request.results:
-            request.results[-1][self._followed] = True
+            request.results[-1][FOLLOWED] = True
         request.results.append(result)
         full = len(request.results) >= request.epochs or self._clock() >= request.until
         if not full and lane.may_follow(result):

@@ -24,16 +24,12 @@ from ray import tune
 from trainables.checkpoint_integrity import DISK_REFUSES
 from trainables.first_step_failed import FirstStepFailed
 from trainables.imports import unwatched
-from trainables.lane_host import LaneHost
+from trainables.lane_host import FOLLOWED, LaneHost
 from trainables.termination import Termination, termination_of_process
 
 if TYPE_CHECKING:
     from trainables.data import Data
     from trainables.trial import Trial
-
-
-FOLLOWED = "followed"
-"""Key of a result that others follow in the same answer: nothing can be asked of the trial in between."""
 
 
 class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no types
@@ -215,7 +211,7 @@ class TorchLaneHost(LaneHost):
         with unwatched():
             from trainables.fused_trials import FusedTrials  # torch, while nobody waits yet
 
-        super().__init__(make, FusedTrials() if fuse else None, termination_of_process(), FOLLOWED)
+        super().__init__(make, FusedTrials() if fuse else None, termination_of_process())
 
 
 def _force_to_disk(checkpoint: tune.Checkpoint) -> None:

@@ -64,13 +64,13 @@ class LanePlan:
         start: starts a host process that holds these resources; its handle.
         resources: of one trial, as it asks Ray for them.
         lanes: trials of a process, >= 1.
-        hosts: processes at once.
+        slots: trials at once.
     """
 
     start: Callable[[Resources], Any]
     resources: Resources
     lanes: int
-    hosts: int
+    slots: int
 
 
 class LaneActors(Mapping[TrackedActor, tuple[Any, None]]):

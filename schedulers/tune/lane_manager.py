@@ -13,6 +13,7 @@ process until it answers: then the process of no other ends with it.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -38,7 +39,6 @@ class LaneManager:
 
     def __init__(self, plan: LanePlan, clock: Callable[[], float] = time.monotonic) -> None:
         self._plan, self._clock = plan, clock
-        self._limit = plan.hosts  # processes at once
         self._hosts: list[Host] = []
         self._home: dict[TrackedActor, Host] = {}
         self._asked: deque[tuple[TrackedActor, dict[str, Any], Resources]] = deque()
@@ -48,10 +48,11 @@ class LaneManager:
         self._later: deque[Callable[[], None]] = deque()
         self._ids, self._tickets = itertools.count(1), itertools.count()
         self._live_actors_to_ray_actors_resources = LaneActors(self._home)  # Ray's name: it is read there
+        self.resize(plan.slots)
 
     def resize(self, slots: int) -> None:
         """Have processes for so many trials at once from now on; an idle one more is ended."""
-        self._limit = -(-slots // self._plan.lanes)
+        self._limit = math.ceil(slots / self._plan.lanes)  # processes at once
         if len(self._hosts) > self._limit:
             self.end_idle_hosts()
 
@@ -312,10 +313,10 @@ class LaneManager:
             lanes = [actor for actor, _, _ in waiting[: host.room]]
         calls = [*host.sent.values(), *host.waiting]
         dead = error if isinstance(error, RayActorError) else RayActorError(error_msg=str(error))
+        counts = host.up and not terminated(str(error))  # against its trials
         for actor in lanes:
             name = self._trials.get(actor, "")
-            asked_to = terminated(str(error))
-            self._deaths[name] = self._deaths.get(name, 0) + (host.up and not asked_to)
+            self._deaths[name] = self._deaths.get(name, 0) + counts
             self._drop(actor, dead, [call for call in calls if call.actor == actor and not call.void])
 
     def _fail_lane(self, actor: TrackedActor, error: Exception) -> None:

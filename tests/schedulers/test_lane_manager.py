@@ -56,7 +56,7 @@ class World:
         self.broken = False  # no process comes up
         self.now = 0.0
         self.told: list[tuple[Any, ...]] = []
-        plan = LanePlan(self._start, SHARE, lanes, hosts)
+        plan = LanePlan(self._start, SHARE, lanes, lanes * hosts)
         self.manager = LaneManager(plan, lambda: self.now)
         self.actors: dict[str, Any] = {}
 
@@ -129,7 +129,7 @@ def test_it_offers_whatever_a_controller_asks_of_its_actor_manager() -> None:
     """But for the export of models, which nobody asks for."""
     source = inspect.getsource(TuneController)
     names = set(re.findall(r"self\._actor_manager\.(\w+)", source)) - {"_actor_task_events"}
-    manager = LaneManager(LanePlan(lambda resources: None, SHARE, 2, 1))
+    manager = LaneManager(LanePlan(lambda resources: None, SHARE, 2, 2))
     assert {name for name in names if not hasattr(manager, name)} == set()
     for name in names:
         theirs = getattr(RayActorManager, name, None)

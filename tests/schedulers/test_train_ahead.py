@@ -21,7 +21,7 @@ from schedulers.tune.hooks import AdapterHooks
 from schedulers.tune.listener import Listener
 from schedulers.tune.slots import DeferredDecisions
 from schedulers.tune.train_ahead import TrainAhead
-from trainables import tune as trainable
+from trainables import lane_host
 
 NAME = "00000"
 
@@ -172,7 +172,7 @@ def test_only_the_last_result_of_a_load_says_what_follows(
 
 def test_both_sides_mark_a_followed_result_by_one_word() -> None:
     """Two packages of one layer, which import nothing of each other."""
-    assert train_ahead.FOLLOWED == trainable.FOLLOWED
+    assert train_ahead.FOLLOWED == lane_host.FOLLOWED
     assert train_ahead.FOLLOWED not in OUTCOMES
 
 

@@ -23,6 +23,7 @@ from raysweep.study.journal.records import TrialRecord
 from schedulers.reason import ReasonCode
 from schedulers.rule import Decision, Exploit, Resume
 from schedulers.tune.listener import Listener
+from trainables.lane_host import FOLLOWED, LANE_OBSTACLE
 
 WORKERS_LOST_WITHOUT_PROGRESS = 3
 WORKERS_LOST = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
@@ -39,7 +40,7 @@ BOOKKEEPING = frozenset(
         "done",
         "should_checkpoint",
         "epoch",
-        "followed",
+        FOLLOWED,
     )
 )
 """Numbers that Ray puts into a result and that say nothing of the training."""
@@ -97,7 +98,7 @@ class TrialEventEmitter(Listener):
             self._exploit(trial_id, decision)
 
     def _tell_lane(self, trial: TrialRecord, result: Mapping[str, Any]) -> None:
-        obstacle = result.get("lane_obstacle")
+        obstacle = result.get(LANE_OBSTACLE)
         if obstacle is not None and obstacle != trial.lane_obstacle:
             self.controller.bus.emit(
                 LaneReported(t=self.controller.bus.clock(), trial=trial.trial, obstacle=obstacle)

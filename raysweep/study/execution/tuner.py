@@ -198,7 +198,7 @@ def _lane_manager(plan: RunPlan, trainable: type[TorchTrainable]) -> LaneManager
         return actor.options(num_cpus=cpus, num_gpus=gpus).remote(trainable)
 
     share = {kind.upper(): amount for kind, amount in plan.resources.items() if amount > 0}
-    return LaneManager(LanePlan(start, share, plan.lanes, hosts=-(-plan.slots // plan.lanes)))
+    return LaneManager(LanePlan(start, share, plan.lanes, plan.slots))
 
 
 def _trial_name(trial: Trial) -> str:
