@@ -18,6 +18,15 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
+def one_line(said: object, most: int | None = None) -> str:
+    r"""What an error says, on one line, and no more than its first `most` characters.
+
+    >>> one_line(ValueError("no such\n  file"), most=10)
+    'no such fi'
+    """
+    return " ".join(str(said).split())[:most]
+
+
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
     """Flat key -> its last part, where that names it alone; else the whole key.
 
@@ -65,5 +74,5 @@ def markdown_text(text: str) -> str:
     >>> markdown_text("[x](http://y) <b> lr_max")
     '\\[x\\](http&colon;//y) \\<b> lr_max'
     """
-    escaped = _SIGNS.sub(r"\\\g<0>", printable(" ".join(text.split())))
+    escaped = _SIGNS.sub(r"\\\g<0>", printable(one_line(text)))
     return escaped.replace("://", "&colon;//")  # or GitHub and MLflow make a link of it

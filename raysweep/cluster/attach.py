@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 
-from raysweep.cluster.embedded import QUIET
+from raysweep.cluster.embedded import quiet_ray
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import CannotPlace
 from raysweep.cluster.nodes import (
@@ -29,6 +29,7 @@ from raysweep.cluster.nodes import (
 from raysweep.cluster.ray_private import autoscaler_report, bootstrap_address, keep_search_path, keep_sigterm
 from raysweep.cluster.shared_slots import Capacity, trial_cost
 from raysweep.cluster.target import Target
+from raysweep.formatting import one_line
 from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
@@ -61,7 +62,7 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
     """
     if ray.is_initialized():
         with quiet_ray(), quiet_log():
-            yield _nodes_up(_cluster_config())
+            yield nodes_up(_cluster_config())
         return
     refuse_silence(address)
     environment = None if IN_A_JOB in os.environ else {"env_vars": {"PYTHONPATH": str(CLONE)}}
@@ -76,14 +77,14 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
                     job_config=keep_search_path(),
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            words = " ".join(str(error).split())[:300]
+            words = one_line(error, 300)
             what = f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another"
             raise ClusterError(what) from None
         try:
             config = _cluster_config()
             if config:
                 _wait_for(declared_nodes(config), say)
-            yield available_nodes(config) or _nodes_up(config)
+            yield available_nodes(config) or nodes_up(config)
         finally:
             ray.shutdown()
 
@@ -107,19 +108,6 @@ def quiet_log() -> Iterator[None]:
         log.setLevel(before)
 
 
-@contextmanager
-def quiet_ray() -> Iterator[None]:
-    """Set what Ray reads from the environment for the length of a `with` block; the user's own wins."""
-    before = {name: os.environ.get(name) for name in QUIET}
-    os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-
-
 def capacity_now(share: TrialShare, limit: int | None) -> Capacity:
     """What the Ray of this process has, or can be given, at this moment; room for one trial at least.
 
@@ -132,7 +120,7 @@ def capacity_now(share: TrialShare, limit: int | None) -> Capacity:
     """
     config, most = _cluster_config(), Capacity(0, {})
     cost = trial_cost(share.cpu, share.gpu)
-    for nodes in (available_nodes(config), _nodes_up(config)):
+    for nodes in (available_nodes(config), nodes_up(config)):
         with contextlib.suppress(CannotPlace):
             if nodes is not None:
                 slots = nodes.slots(share, limit if nodes.may_grow else None)
@@ -143,18 +131,12 @@ def capacity_now(share: TrialShare, limit: int | None) -> Capacity:
     )
 
 
-def resources_up() -> tuple[int, int]:
-    """CPU cores and GPUs of the nodes that are up now."""
-    machines = list(machines_of(ray.nodes()))
-    return sum(each.cpus for each in machines), sum(each.gpus for each in machines)
-
-
 def _cluster_config() -> dict[str, Any]:
     file = BOOTSTRAP.expanduser()
     return read_cluster_file(file) if file.is_file() else {}
 
 
-def _nodes_up(config: Mapping[str, Any]) -> Nodes:
+def nodes_up(config: Mapping[str, Any] | None = None) -> Nodes:
     """The nodes that are up; without a cluster file, in a pod or on a head without cores, more may come."""
     machines = tuple(machines_of(ray.nodes()))
     grows = not config and (IN_A_POD in os.environ or not any(node.cpus for node in machines))
@@ -173,7 +155,7 @@ def refuse_silence(address: str) -> None:
         host, port = bootstrap_address(address)
         socket.create_connection((host, port), timeout=ANSWERS_S).close()
     except (OSError, ValueError) as error:
-        why = " ".join(str(getattr(error, "strerror", None) or error).split())
+        why = one_line(getattr(error, "strerror", None) or error)
         raise ClusterError(
             f"no Ray answers at {address} ({why}); "
             "`--local` runs here, RAY_ADDRESS or --address names another"

@@ -21,6 +21,7 @@ from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.leftover_processes import Leftover, leftovers
 from raysweep.cluster.machine import this_machine
 from raysweep.cluster.token import find_token
+from raysweep.formatting import one_line
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"  # the project runs from its clone
 GB = 2**30
@@ -204,7 +205,7 @@ def _ray(tried: bool) -> MachineCheck:
             return MachineCheck("Ray", "ok", f"starts, with {machine.cpus} CPU and {machine.gpus} GPU")
     except (ClusterError, OSError, RuntimeError, TimeoutError) as error:
         return MachineCheck(
-            "Ray", "problem", f"does not start: {' '.join(str(error).split())[:300]}", "/tmp/ray has its logs"
+            "Ray", "problem", f"does not start: {one_line(error, 300)}", "/tmp/ray has its logs"
         )
 
 

@@ -16,6 +16,7 @@ import ray
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import Machine, this_machine
 from raysweep.cluster.ray_private import keep_search_path, keep_sigterm, without_monitors
+from raysweep.formatting import one_line
 from trainables.imports import CLONE
 
 SOCKET_PATH = 107  # bytes of a Unix socket's path (Linux; Ray checks it)
@@ -39,6 +40,18 @@ QUIET = {
 
 
 @contextmanager
+def quiet_ray() -> Iterator[None]:
+    """Set what Ray reads from the environment for the length of a `with` block; the user's own wins."""
+    missing = {name: value for name, value in QUIET.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            os.environ.pop(name, None)
+
+
+@contextmanager
 def embedded_ray() -> Iterator[Machine]:
     """Run a local Ray for the length of a `with` block.
 
@@ -50,28 +63,31 @@ def embedded_ray() -> Iterator[Machine]:
     Raises:
         ClusterError: if it does not start.
     """
-    before = {name: os.environ.get(name) for name in (*QUIET, "PYTHONPATH")}
-    os.environ.update({name: value for name, value in QUIET.items() if before[name] is None})
     # A Ray without a token lets any user of this machine run code as us. Ray turns tokens on by itself,
-    # but writes one into the home folder unless it is given one.
+    # but writes one into the home folder unless it is given one. It reads it once a process: it stays.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     logging.getLogger("ray").setLevel(logging.ERROR)  # it says so in a warning, before it reads logging_level
-    # Workers inherit the environment of the moment in which Ray starts.
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(CLONE), *filter(None, [before["PYTHONPATH"]])])
+    with quiet_ray(), _clone_on_path(), ray_temp_dir() as temp:
+        try:
+            _start(temp)
+            has = ray.cluster_resources()
+            yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _clone_on_path() -> Iterator[None]:
+    """Let workers find the project: they inherit the environment of the moment in which Ray starts."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(CLONE), *filter(None, [before])])
     try:
-        with ray_temp_dir() as temp:
-            try:
-                _start(temp)
-                has = ray.cluster_resources()
-                yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
-            finally:
-                ray.shutdown()
+        yield
     finally:
-        for name, value in before.items():  # not the token: Ray reads it once a process
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        if before is None:
+            os.environ.pop("PYTHONPATH", None)
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _start(temp: Path) -> None:
@@ -100,7 +116,7 @@ def _start(temp: Path) -> None:
             ray.shutdown()
             if tries_left:
                 continue
-            said = error_in_logs(temp) or " ".join(str(error).split())[:300]
+            said = error_in_logs(temp) or one_line(error, 300)
             where = f"; its logs: {temp}/session_latest/logs" if temp.exists() else ""
             raise ClusterError(f"Ray did not start, twice: {said}{where}") from None
 

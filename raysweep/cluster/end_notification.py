@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
+from raysweep.formatting import one_line
+
 PATIENCE_S = 60.0
 
 
@@ -32,7 +34,7 @@ def announce(on_end: str, facts: Mapping[str, Any]) -> str:
         try:
             urllib.request.urlopen(request, timeout=PATIENCE_S).close()
         except (urllib.error.URLError, OSError, ValueError) as error:
-            return f"on_end: {on_end}: {' '.join(str(error).split())}"
+            return f"on_end: {on_end}: {one_line(error)}"
         return ""
     words = {f"SWEEP_{key.upper()}": str(value) for key, value in facts.items()}
     try:

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from raysweep.cluster.machine import how_often
+
 TURN_S = 120.0
 """How long a study keeps a slot that cannot be divided before it is another's turn, seconds."""
 
-_ROUNDING = 1e-9  # ten trials of 0.1 GPU fit into one
 Amounts = Mapping[str, float]
 
 
@@ -116,11 +117,7 @@ def how_many(cost: Amounts, left: Amounts) -> float:
     >>> how_many({"CPU": 1, "GPU": 0.5}, {"CPU": 8, "GPU": 1})
     2
     """
-    fits = [
-        math.floor(max(left.get(kind, 0.0), 0.0) / amount + _ROUNDING)
-        for kind, amount in cost.items()
-        if amount > 0
-    ]
+    fits = [how_often(amount, max(left.get(kind, 0.0), 0.0)) for kind, amount in cost.items() if amount > 0]
     return min(fits, default=math.inf)
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from raysweep.cluster.machine import Machine, ResourceRequest
+from raysweep.cluster.machine import Machine, ResourceRequest, how_often
 from raysweep.cluster.nodes import Nodes
-
-_ROUNDING = 1e-9  # 1 / 0.1 must hold ten trials
 
 
 def lanes_per_process(
@@ -36,10 +34,9 @@ def lanes_per_process(
     1
     """
     gpu = place.gpu_share(asked.gpu)
-    machines = place.machines if isinstance(place, Nodes) else (place,)
-    devices = sum(machine.gpus if gpu > 0 else machine.cpus for machine in machines)
+    devices = place.gpus if gpu > 0 else place.cpus
     share = gpu if gpu > 0 else asked.cpu
-    together = math.floor(1 / share + _ROUNDING) if share > 0 else 1
+    together = how_often(share, 1) if share > 0 else 1
     most = (1 if gpu > 0 else together) if wanted == "auto" else wanted
     most = min(most, together, math.ceil(slots / max(devices, 1)))
     return max((lanes for lanes in range(1, most + 1) if together % lanes == 0), default=1)

@@ -13,7 +13,6 @@ from typing import Protocol
 from raysweep.errors import ExitCode, RaysweepError
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-_ROUNDING = 1e-9  # 1 / 0.1 must hold ten trials
 
 
 class CannotPlace(RaysweepError):
@@ -91,11 +90,11 @@ class Machine:
         gpu = self.gpu_share(asked.gpu)
         fits = [limit] if limit is not None else []
         if asked.cpu > 0:
-            fits.append(math.floor(self.cpus / asked.cpu + _ROUNDING))
+            fits.append(how_often(asked.cpu, self.cpus))
         if gpu >= 1:
-            fits.append(math.floor(self.gpus / gpu + _ROUNDING))
+            fits.append(how_often(gpu, self.gpus))
         elif gpu > 0:
-            fits.append(self.gpus * math.floor(1 / gpu + _ROUNDING))  # a share never spans two GPUs
+            fits.append(self.gpus * how_often(gpu, 1))  # a share never spans two GPUs
         if gpu > 1 and gpu != int(gpu):
             raise CannotPlace(
                 f"resources_per_trial: gpu {gpu:g}: a trial takes a share of one GPU or whole GPUs"
@@ -107,6 +106,15 @@ class Machine:
                 f"{self.cpus} CPU and {self.gpus} GPU; lower what a trial asks for"
             )
         return slots
+
+
+def how_often(amount: float, available: float) -> int:
+    """How often an amount, > 0, fits into what is available.
+
+    >>> how_often(0.1, 1), how_often(0.2, 0.6), how_often(0.4, 1)
+    (10, 3, 2)
+    """
+    return math.floor(available / amount + 1e-9)  # 0.6 / 0.2 is 2.9999999999999996
 
 
 def this_machine() -> Machine:

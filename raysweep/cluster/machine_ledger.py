@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from raysweep.cluster.fair_shares import LedgerEntry, ShareLedger, SlotClaim, SlotGrant
-from raysweep.study.storage.process_tag import parse_driver_tag, process_start_ticks
+from raysweep.study.storage.process_tag import driver_tag, parse_driver_tag, process_start_ticks
 from raysweep.study.storage.trust import state_folder
 
 
@@ -36,7 +36,7 @@ class MachineLedger:
     @staticmethod
     def own_name(folder: Path) -> str:
         """The name of this process as the driver of the study in a folder."""
-        return f"{os.getpid()}:{process_start_ticks(os.getpid())}:{folder}"
+        return driver_tag(folder)
 
     def renew(self, name: str, claim: SlotClaim) -> SlotGrant:
         """See `ShareLedger.renew`.
@@ -94,10 +94,8 @@ def _is_alive(name: str) -> bool:
     pid, began, _ = driver
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # gone, or somebody else's by now
         return False
-    except PermissionError:
-        return False  # somebody else's by now
     return process_start_ticks(pid) == began
 
 

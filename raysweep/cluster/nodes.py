@@ -12,6 +12,7 @@ import yaml
 
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import CannotPlace, Machine, ResourceRequest
+from raysweep.formatting import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,19 @@ class Nodes:
     may_grow: bool = False
 
     @property
+    def cpus(self) -> int:
+        """Cores of all of them."""
+        return sum(node.cpus for node in self.machines)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all of them."""
+        return sum(node.gpus for node in self.machines)
+
+    @property
     def total(self) -> dict[str, float]:
-        """The resources of all of them."""
-        cpus, gpus = sum(node.cpus for node in self.machines), sum(node.gpus for node in self.machines)
-        return {"CPU": cpus, "GPU": gpus}
+        """The resources of all of them, in Ray's words."""
+        return {"CPU": self.cpus, "GPU": self.gpus}
 
     def gpu_share(self, asked: float | None) -> float:
         """GPUs of a trial: what was asked, else one whole GPU where there are any, else none.
@@ -143,7 +153,7 @@ def read_cluster_file(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise ClusterError(f"{path}: no cluster file ({' '.join(str(error).split())})") from None
+        raise ClusterError(f"{path}: no cluster file ({one_line(error)})") from None
     if not isinstance(config, dict) or "provider" not in config:
         raise ClusterError(f"{path}: no cluster file: it has no `provider`; see cluster.yaml in the clone")
     return config

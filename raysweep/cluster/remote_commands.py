@@ -17,6 +17,7 @@ from raysweep.cluster.nodes import Nodes, available_nodes, read_cluster_file
 from raysweep.cluster.target import Target
 from raysweep.cluster.tunnel import is_open, tunnel
 from raysweep.errors import ExitCode
+from raysweep.formatting import one_line
 
 Say = Callable[[str], None]
 LOOK_S = 0.5
@@ -65,7 +66,7 @@ def follow(target: Target, job: str, *, say: Say) -> int:
         return DETACHED
     write.flush()
     if end.status == "FAILED" and end.exit_code is None:
-        say(f"{job}: {' '.join(end.message.split())[:500]}")
+        say(f"{job}: {one_line(end.message, 500)}")
     return end.code
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from raysweep.formatting import one_line
 from trainables.dry_run_process import dry_run_here
 from trainables.dry_run_report import DryRunReport
 from trainables.memory_limit import SHARE, available_memory_mb
@@ -116,7 +117,7 @@ def _next(answers: Any) -> DryRunReport | None:
     except ray.exceptions.OutOfMemoryError:
         return DryRunReport("oom", "Ray ended its process, which it does when a node's memory runs out")
     except ray.exceptions.RayError as error:
-        return DryRunReport("failed", " ".join(str(error).split())[-300:])
+        return DryRunReport("failed", one_line(error)[-300:])
     except StopIteration:
         return DryRunReport("failed", "its process ended without a report")
     return answer

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from raysweep.cluster.fair_shares import Amounts, SlotClaim, SlotGrant
+from raysweep.cluster.machine import how_often
 from raysweep.study.execution.slot_follower import SlotCount, SlotNeed
-
-_ROUNDING = 1e-9
 
 
 class LedgerClient(Protocol):
@@ -92,4 +90,4 @@ def trial_cost(cpu: float, gpu: float) -> dict[str, float]:
     >>> trial_cost(2, 0.4)
     {'CPU': 2, 'GPU': 0.5}
     """
-    return {"CPU": cpu, "GPU": 1 / math.floor(1 / gpu + _ROUNDING) if 0 < gpu < 1 else gpu}
+    return {"CPU": cpu, "GPU": 1 / how_often(gpu, 1) if 0 < gpu < 1 else gpu}

@@ -13,6 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raysweep.cluster.errors import ClusterError
+from raysweep.formatting import one_line
 
 PROBE_S = 60.0
 
@@ -43,7 +44,7 @@ def storage_shared_by_nodes(place: str) -> Iterator[None]:
     except ray.exceptions.GetTimeoutError:
         host, trouble = others[0][:8], f"no answer within {PROBE_S:g} s"
     except ray.exceptions.RayError as error:
-        host, trouble = others[0][:8], " ".join(str(error).split())[-300:]
+        host, trouble = others[0][:8], one_line(error)[-300:]
     finally:
         drop()
     if trouble:
@@ -86,5 +87,5 @@ def _touch(place: str, name: str) -> tuple[str, str]:
             depot.put(mine, b"written by a worker")
             depot.drop(mine)
     except Exception as error:  # whatever a storage's library raises is the answer
-        return host, f"cannot be written ({' '.join(str(error).split())[:300]})"
+        return host, f"cannot be written ({one_line(error, 300)})"
     return host, ""

@@ -121,22 +121,23 @@ def slots_of(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
     if target.kind != "ray":
         yield slots_here(sweep)
         return
-    from raysweep.cluster.attach import attach_ray, resources_up
+    from raysweep.cluster.attach import attach_ray, nodes_up
     from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers
     from raysweep.preflight.preflight import TrialSlots
 
     asked = sweep.resources_per_trial
     with attach_ray(target.where, say=echo_err) as nodes:
-        slots = nodes.slots(asked, sweep.max_concurrent_trials)
+        slots, up = nodes.slots(asked, sweep.max_concurrent_trials), nodes_up()
         yield TrialSlots(
             slots,
-            sum(each.gpus for each in nodes.machines),
+            nodes.gpus,
             nodes.gpu_share(asked.gpu),
-            sum(each.cpus for each in nodes.machines),
+            nodes.cpus,
             sum(each.cpus > 0 for each in nodes.machines),
             partial(rehearse_on_workers, cpu=asked.cpu),
             free_memory_mb,
-            *resources_up(),
+            cpus_up=up.cpus,
+            gpus_up=up.gpus,
         )
 
 

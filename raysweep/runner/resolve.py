@@ -95,10 +95,8 @@ def plan_attempt(
     asked, limit = sweep.resources_per_trial, sweep.max_concurrent_trials
     share = TrialShare(asked.cpu, machine.gpu_share(asked.gpu))
     code = code_fingerprint(folder)
-    slots, known = (
-        machine.slots(asked, limit),
-        provenance(source_folder(sweep), data_fingerprint=data.fingerprint),
-    )
+    slots = machine.slots(asked, limit)
+    known = provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
     return RunPlan(
         sweep,
         folder,

@@ -31,6 +31,7 @@ from optuna.samplers import (
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from raysweep.formatting import one_line
 from raysweep.search.optuna_space import OptunaSpace
 from schedulers.space import Float
 
@@ -86,7 +87,7 @@ def make_sampler(
         try:
             sampler = target(**filled, **given)
         except (TypeError, ValueError, ImportError) as error:
-            raise ValueError(f"{name}: {_one_line(error)}") from error
+            raise ValueError(f"{name}: {one_line(error)}") from error
     if not isinstance(sampler, BaseSampler):
         raise ValueError(f"{name} is no Optuna sampler; name a class like optuna.samplers.TPESampler")
     return sampler
@@ -282,7 +283,7 @@ def _resolve(name: str) -> Callable[..., Any]:
     try:
         target = pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{name}: no such sampler ({_one_line(error)}); give its dotted path") from error
+        raise ValueError(f"{name}: no such sampler ({one_line(error)}); give its dotted path") from error
     if not callable(target):
         raise ValueError(f"{name} is no sampler but a {type(target).__name__}; give a class's dotted path")
     return target  # type: ignore[no-any-return]  # what a dotted path leads to is known at run time only
@@ -388,7 +389,3 @@ def _modelled(sampler: BaseSampler, space: OptunaSpace) -> tuple[set[str], set[s
         modelled = set(sampler.infer_relative_search_space(study, last))
     seen = {key for trial in past for key, domain in trial.distributions.items() if not domain.single()}
     return modelled, seen
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

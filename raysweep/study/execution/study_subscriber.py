@@ -16,6 +16,7 @@ from typing import Any
 
 from raysweep.config import Sweep
 from raysweep.config.trial_config import searched
+from raysweep.formatting import one_line
 from raysweep.study.journal.events import EpochReported, Event, TrialEnded, TrialStarted
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.layout import StudyFolder
@@ -91,7 +92,7 @@ class SubscriberThread:
             try:
                 call()
             except Exception as error:
-                what = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+                what = f"{type(error).__name__}: {one_line(error, 300)}"
                 self.say(f"subscriber {self.name}: {what}; it hears no more of this study")
                 return
 

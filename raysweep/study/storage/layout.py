@@ -31,6 +31,7 @@ from typing import Any
 
 from raysweep.config import Sweep
 from raysweep.errors import RaysweepError
+from raysweep.formatting import one_line
 from raysweep.launch_command import launch_command, typed_words
 from raysweep.study.storage.files import RESTORE, Unreadable, read_json, write_json
 from raysweep.study.storage.journal_files import make_journal
@@ -165,7 +166,7 @@ class StudyFolder:
         except KeyError:
             raise NotAStudy(f"{self.meta_file}: it holds no sweep; {RESTORE}") from None
         except ValueError as error:  # pydantic's
-            what = " ".join(str(error).split())[:300]
+            what = one_line(error, 300)
             raise NotAStudy(f"{self.meta_file}: its sweep is none to this version: {what}") from None
 
     def source_text(self) -> str:

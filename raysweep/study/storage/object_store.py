@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from raysweep.formatting import one_line
 from raysweep.study.storage.lock import CannotWrite, StudyBusy
 
 RAY = "ray"  # Ray's part of a study, at any depth of its folder
@@ -162,7 +163,7 @@ def wrap_storage_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except REFUSES as error:
-        raise CannotWrite(f"storage: {uri}: {' '.join(str(error).split())[:300]}") from None
+        raise CannotWrite(f"storage: {uri}: {one_line(error, 300)}") from None
 
 
 def _alive(pid: int) -> bool:

@@ -17,12 +17,17 @@ PROC = Path("/proc")
 @contextmanager
 def tagged_process_env(folder: Path) -> Iterator[None]:
     """Have what is started within the block carry this process's name and the study's folder."""
-    pid = os.getpid()
-    os.environ[DRIVER_TAG] = f"{pid}:{process_start_ticks(pid)}:{folder}"
+    os.environ[DRIVER_TAG] = driver_tag(folder)
     try:
         yield
     finally:
         del os.environ[DRIVER_TAG]
+
+
+def driver_tag(folder: Path) -> str:
+    """The mark of this process as the driver of the study in a folder; `parse_driver_tag` reads it."""
+    pid = os.getpid()
+    return f"{pid}:{process_start_ticks(pid)}:{folder}"
 
 
 def process_start_ticks(pid: int, proc: Path = PROC) -> str:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
+from raysweep.formatting import one_line
 from raysweep.study.storage.journal_files import MARK
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import check_newest
@@ -82,7 +83,7 @@ class StorageSync:
             self._carry()
             self.trouble = ""
         except REFUSES as error:
-            self.trouble = f"{self.folder.far}: {' '.join(str(error).split())[:300]}"
+            self.trouble = f"{self.folder.far}: {one_line(error, 300)}"
 
     def _carry(self) -> None:
         """One round; what has not changed stays.
