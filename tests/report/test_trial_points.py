@@ -94,7 +94,7 @@ def test_shares_are_counted_from_the_good_side(sign: int, values: list[float], s
 
 
 @given(st.lists(st.floats(allow_nan=False), unique=True), st.integers(2, 20))
-def test_a_plot_of_many_trials_has_the_better_half_and_the_same_others_each_time(
+def test_many_trials_are_thinned_to_the_better_half_and_a_fixed_sample(
     losses: list[float], most: int
 ) -> None:
     chosen = thinned(losses, lambda loss: loss, most)
