@@ -46,13 +46,20 @@ class Screen(StudyView):
         super().__init__(facts, record, clock=clock)
         # Our own thread redraws; rich's would draw the same again.
         self._live = Live(console=console, auto_refresh=False)
+        self._size = console.size
 
     def open(self) -> None:
         """Start the display."""
         self._live.start()
 
     def draw(self, events: list[Event]) -> None:
-        """Redraw the whole screen."""
+        """Redraw the whole screen, on a clear one if the terminal has shrunk."""
+        console, before = self._live.console, self._size
+        self._size = console.size
+        if self._size.width < before.width or self._size.height < before.height:
+            # Some terminals wrapped the last picture anew and some cut it, so where it began is unknown.
+            console.file.write("\n" * self._size.height)  # what stands there goes to the scrollback
+            console.clear()
         self._live.update(Printable(picture(self.progress(), self.facts)), refresh=True)
 
     def close(self) -> None:
@@ -100,11 +107,10 @@ def _best(now: Progress, facts: Facts) -> Text:
 def _running(now: Progress, facts: Facts) -> list[Table]:
     if not now.running:
         return []
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("trial", justify="right")
-    table.add_column("epoch", justify="right")
-    table.add_column(facts.metric, justify="right")
-    table.add_column("parameters", no_wrap=True, overflow="ellipsis", style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    for name in ("trial", "epoch", facts.metric):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis", style="dim")  # the rest
     for trial in now.running[:ROWS]:
         epoch = f"{trial.epoch}/{facts.epochs}"
         table.add_row(str(trial.number), epoch, number(trial.value), settings(trial.config))

@@ -6,17 +6,18 @@ import io
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 
 from raysweep.console.lines import Lines
 from raysweep.console.live import ROWS, Screen, picture, watch
 from raysweep.console.progress import Facts, progress
+from raysweep.study.journal.events import TrialCreated, TrialStarted
 from raysweep.study.journal.records import StudyRecord, fold
-from tests.console.small_study import trained
+from tests.console.small_study import reported, trained
 
 
-def shown(events: list[Any], facts: Facts, **console: Any) -> str:
-    terminal = Console(file=io.StringIO(), width=100, **console)
+def shown(events: list[Any], facts: Facts, *, width: int = 100, **console: Any) -> str:
+    terminal = Console(file=io.StringIO(), width=width, **console)
     terminal.print(picture(progress(fold(events), facts, elapsed_s=19.0), facts))
     return terminal.file.getvalue()  # type: ignore[attr-defined]
 
@@ -38,6 +39,18 @@ def test_a_cluster_of_running_trials_fits_on_the_screen(facts: Facts) -> None:
     text = shown(events, facts)
     assert f"{40 - ROWS} more" in text
     assert len(text.splitlines()) == ROWS + 6
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_long_parameters_are_cut_before_trial_epoch_and_loss(width: int, facts: Facts) -> None:
+    config = {f"run.net_config.parameter_{place}": 0.123456 for place in range(9)}
+    created = TrialCreated(t=0.0, trial="00117", config=config, source="sampler")
+    events = [created, TrialStarted(t=0.0, trial="00117", attempt=1), reported("00117", 3, 0.6)]
+    header, row = shown(events, facts, width=width).splitlines()[-3:-1]
+    assert header.split() == ["trial", "epoch", "val_loss", "parameters"]
+    assert row.split()[:3] == ["117", "3/10", "0.6"]
+    assert row.rstrip().endswith("…")
+    assert len(row) <= width
 
 
 def test_no_color_is_honoured(events: list[Any], facts: Facts, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +80,17 @@ def test_the_last_picture_stays_on_the_screen(events: list[Any], facts: Facts) -
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "a line that stays" in text
     assert text.rindex("best") > text.index("a line that stays")
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "cleared"),
+    [(100, 25, False), (120, 30, False), (60, 25, True), (100, 10, True)],
+)
+def test_a_shrunk_terminal_is_drawn_on_from_its_top(
+    width: int, height: int, cleared: bool, events: list[Any], facts: Facts
+) -> None:
+    """Terminals differ in what they do to lines that are too long, so no cursor finds the old picture."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=25)
+    with Screen(facts, fold(events), console=console):
+        console.size = ConsoleDimensions(width, height)
+    assert ("\x1b[2J\x1b[H" in console.file.getvalue()) is cleared  # type: ignore[attr-defined]
