@@ -163,8 +163,8 @@ class Sweep(_Words):
             the same configuration and seed give the same curve.
         ordered: what is tried next follows from the seed and the number of slots alone, not from who
             happens to end first; a slot may have to wait for it.
-        optuna_storage: where the study is exported to as Optuna's, beside `optuna.db` in its folder;
-            `off` for neither.
+        optuna_storage: address of a storage that holds the study as Optuna's while it runs, beside
+            `optuna.db` in its folder at the end; `off` for neither.
         trial_scheduler: who goes on.
         resources_per_trial: what one trial takes.
         max_concurrent_trials: None for as many as fit.

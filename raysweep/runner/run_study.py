@@ -112,6 +112,7 @@ class StudyRunner:
                 subscribers=[self.view, *threads, *subscribers],
                 discard=discard if self.sync is None else self.sync.discard,
                 signals=stopped_by_signals(own, self.view.say) if stop is None else None,
+                say=self.view.say,
             )
 
 

@@ -1,22 +1,23 @@
 """The study as others can open it: optuna-dashboard, plain Optuna, a team's database.
 
-The live study is in memory, a fold of the journal; what is written here is never read back.
+The study itself is in memory, a fold of the journal; what is written here is never read back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial
-from sqlalchemy import URL, Connection, MetaData, select
+from sqlalchemy import URL, Connection, MetaData, Select, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from raysweep.search.samplers import quiet
@@ -27,44 +28,151 @@ Signs = Mapping[str, int]
 MARK = "raysweep"
 """User attribute of the studies that were written here, and may be replaced."""
 
-
-class OptunaExport(Protocol):
-    """What can be exported; `raysweep.search.optuna_searcher.OptunaSearcher` is one."""
-
-    def export(self, path: Path, signs: Signs | None = None) -> None:
-        """Into a file."""
-
-    def export_to(self, url: str, signs: Signs | None = None) -> None:
-        """Into a storage."""
+DETAILS = (
+    "trial_params",
+    "trial_values",
+    "trial_intermediate_values",
+    "trial_user_attributes",
+    "trial_system_attributes",
+)
+"""The tables of what a trial has beside its number, state and times."""
 
 
 class CannotExport(Exception):
     """A storage refused the study; one line that says why."""
 
 
-def export(study: Study, url: str, signs: Signs | None = None) -> None:
-    """Write a study into an Optuna storage, in the place of what an earlier export left there.
+class StudyCopy:
+    """A study's copy in an Optuna storage, under the study's name.
 
     Args:
+        url: of the storage, as Optuna takes it.
         study: in memory; its values are losses.
-        url: of a storage, as Optuna takes it.
         signs: what the user means by them; None: losses, without a name.
+
+    Raises:
+        CannotExport: if there is no such storage, or a study of that name that is not ours; every method
+            raises it, too, if the storage refuses.
+    """
+
+    def __init__(self, url: str, study: Study, signs: Signs | None = None) -> None:
+        self.url, self.signs = url, signs
+        self._ways = [1] * len(study.directions) if signs is None else list(signs.values())
+        with quiet():
+            try:
+                self._storage = optuna.storages.RDBStorage(url)
+            except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
+                raise CannotExport(f"{shown(url)}: {_first_line(error)}") from error
+            try:
+                with self._refusals():
+                    self._study_id = self._claim(study.study_name)
+                    self._tables = MetaData()
+                    self._tables.reflect(self._storage.engine)
+            except CannotExport:
+                self.close()
+                raise
+
+    def replace(self, trials: Sequence[FrozenTrial]) -> None:
+        """Make these the trials of the copy, and no others."""
+        head = self._tables.tables["trials"]
+        mine = select(head.c.trial_id).where(head.c.study_id == self._study_id)
+        with self._refusals(), self._storage.engine.begin() as connection:
+            self._delete_details(connection, mine)
+            connection.execute(head.delete().where(head.c.study_id == self._study_id))
+            self._insert(connection, trials, {})
+
+    def update(self, trials: Sequence[FrozenTrial]) -> None:
+        """Bring these trials up to date, and add those that are new."""
+        if not trials:
+            return
+        head = self._tables.tables["trials"]
+        numbers = [trial.number for trial in trials]
+        some = (head.c.study_id == self._study_id) & head.c.number.in_(numbers)
+        with self._refusals(), self._storage.engine.begin() as connection:
+            known = {
+                number: id_
+                for number, id_ in connection.execute(select(head.c.number, head.c.trial_id).where(some))
+            }
+            self._delete_details(connection, select(head.c.trial_id).where(some))
+            self._insert(connection, trials, known)
+
+    def close(self) -> None:
+        """Let go of the storage."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
+            raise CannotExport(f"{shown(self.url)}: {_first_line(error)}") from error
+
+    def _claim(self, name: str) -> int:
+        """The id of the study in the storage: an earlier copy's of the same metrics, else a new one."""
+        names = None if self.signs is None else list(self.signs)
+        directions = [_direction(sign) for sign in self._ways]
+        for known in optuna.get_all_study_summaries(self._storage, include_best_trial=False):
+            if known.study_name != name:
+                continue
+            if MARK not in known.user_attrs:
+                raise CannotExport(
+                    f"{shown(self.url)}: holds a study {name!r} of somebody else's; rename yours"
+                )
+            earlier = optuna.load_study(study_name=name, storage=self._storage)
+            if list(earlier.directions) != directions or earlier.metric_names != names:
+                optuna.delete_study(study_name=name, storage=self._storage)
+        copy = optuna.create_study(
+            study_name=name, storage=self._storage, directions=directions, load_if_exists=True
+        )
+        if names is not None:
+            copy.set_metric_names(names)
+        copy.set_user_attr(MARK, f"exported {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
+        return self._storage.get_study_id_from_name(name)
+
+    def _delete_details(self, connection: Connection, ids: Select[tuple[int]]) -> None:
+        for name in DETAILS:
+            table = self._tables.tables[name]
+            connection.execute(table.delete().where(table.c.trial_id.in_(ids)))
+
+    def _insert(
+        self, connection: Connection, trials: Sequence[FrozenTrial], known: Mapping[int, int]
+    ) -> None:
+        """Write trials at once. Optuna's own way, a transaction for each, takes a hundred times as long.
+
+        The tables are those of Optuna 5; a test opens what is written with plain Optuna.
+
+        Args:
+            connection: in a transaction.
+            trials: without details in the storage.
+            known: number -> id, of those that have a row.
+        """
+        head = self._tables.tables["trials"]
+        new = [_head(trial) for trial in trials if trial.number not in known]
+        if new:
+            connection.execute(head.insert(), [{**row, "study_id": self._study_id} for row in new])
+        for trial in trials:
+            if trial.number in known:
+                mine = head.c.trial_id == known[trial.number]
+                connection.execute(head.update().where(mine).values(_head(trial)))
+        of_study = select(head.c.number, head.c.trial_id).where(head.c.study_id == self._study_id)
+        ids = {number: id_ for number, id_ in connection.execute(of_study)}
+        for name, rows in _details(trials, ids, self._ways).items():
+            if rows:
+                connection.execute(self._tables.tables[name].insert(), rows)
+
+
+def export(study: Study, url: str, signs: Signs | None = None) -> None:
+    """Write a study into an Optuna storage, in the place of its earlier copy; see `StudyCopy`.
 
     Raises:
         CannotExport: if there is no such storage, or a study of that name that is not ours.
     """
-    with quiet():
-        try:
-            storage = optuna.storages.RDBStorage(url)
-        except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
-            raise CannotExport(f"{shown(url)}: {_one_line(error)}") from error
-        try:
-            _write(study, storage, url, signs)
-        except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
-            raise CannotExport(f"{shown(url)}: {_one_line(error)}") from error
-        finally:
-            storage.remove_session()
-            storage.engine.dispose()
+    copy = StudyCopy(url, study, signs)
+    try:
+        copy.replace(study.get_trials(deepcopy=False))
+    finally:
+        copy.close()
 
 
 def export_file(study: Study, path: Path, signs: Signs | None = None) -> None:
@@ -94,56 +202,18 @@ def shown(url: str) -> str:
     return f"{scheme}{slashes}{user.partition(':')[0]}:***@{tail}" if at and ":" in user else url
 
 
-def _write(study: Study, storage: optuna.storages.RDBStorage, url: str, signs: Signs | None) -> None:
-    for known in optuna.get_all_study_summaries(storage, include_best_trial=False):
-        if known.study_name == study.study_name:
-            if MARK not in known.user_attrs:
-                raise CannotExport(
-                    f"{shown(url)}: holds a study {study.study_name!r} of somebody else's; rename yours"
-                )
-            optuna.delete_study(study_name=study.study_name, storage=storage)
-    ways = [1] * len(study.directions) if signs is None else list(signs.values())
-    target = optuna.create_study(
-        study_name=study.study_name,
-        storage=storage,
-        directions=["minimize" if sign > 0 else "maximize" for sign in ways],
-    )
-    if signs is not None:
-        target.set_metric_names(list(signs))
-    target.set_user_attr(MARK, f"exported {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime())} UTC")
-    study_id = storage.get_study_id_from_name(study.study_name)
-    with storage.engine.begin() as connection:
-        _insert(connection, study_id, study.get_trials(deepcopy=False), ways)
+def _direction(sign: int) -> StudyDirection:
+    return StudyDirection.MINIMIZE if sign > 0 else StudyDirection.MAXIMIZE
 
 
-def _insert(
-    connection: Connection, study_id: int, trials: Sequence[FrozenTrial], ways: Sequence[int]
-) -> None:
-    """Write all trials at once. Optuna's own way, a transaction for each, takes a hundred times as long.
-
-    The tables are those of Optuna 5; a test opens what is written with plain Optuna.
-    """
-    tables = MetaData()
-    tables.reflect(connection)
-    heads = [
-        {
-            "number": trial.number,
-            "study_id": study_id,
-            "state": trial.state.name,
-            "datetime_start": trial.datetime_start,
-            "datetime_complete": trial.datetime_complete,
-        }
-        for trial in trials
-    ]
-    if not heads:
-        return
-    known = tables.tables["trials"]
-    connection.execute(known.insert(), heads)
-    of_study = select(known.c.number, known.c.trial_id).where(known.c.study_id == study_id)
-    ids = {number: trial_id for number, trial_id in connection.execute(of_study)}
-    for name, rows in _details(trials, ids, ways).items():
-        if rows:
-            connection.execute(tables.tables[name].insert(), rows)
+def _head(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's row in the table `trials`."""
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "datetime_start": trial.datetime_start,
+        "datetime_complete": trial.datetime_complete,
+    }
 
 
 def _details(
@@ -179,28 +249,5 @@ def _details(
     return rows
 
 
-def _one_line(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def write_exports(
-    fold: OptunaExport, wanted: str | None, path: Path, signs: Signs | None = None
-) -> tuple[str, ...]:
-    """Write a study where the sweep file wants it; sentences on what could not be written.
-
-    Args:
-        fold: knows the study.
-        wanted: `optuna_storage` of the sweep file: a URL, `off`, or None for the file alone.
-        path: of the file in the study's folder.
-        signs: see `export`.
-    """
-    if wanted == "off":
-        return ()
-    notes = []
-    try:
-        fold.export(path, signs)
-        if wanted:
-            fold.export_to(wanted, signs)
-    except CannotExport as error:
-        notes.append(f"the study was not exported for Optuna: {error}")
-    return tuple(notes)

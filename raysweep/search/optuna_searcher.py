@@ -5,16 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from raysweep.config.constraint import Constraint
 from raysweep.config.sweep import RESERVED, SEED_KEY
-from raysweep.search.export import Signs, export, export_file
 from raysweep.search.initial_points import InitialPoints, Proposal
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.sampler_storage import StudyStorage
@@ -233,24 +231,9 @@ class OptunaSearcher:
                 self._draw_again(name)
         self._note(name, config)
 
-    def export(self, path: Path, signs: Signs | None = None) -> None:
-        """Write the study as an SQLite file that optuna-dashboard and plain Optuna open.
-
-        An export is never read back. An earlier file at `path` is replaced. With `signs` the values are
-        the user's metrics in their directions, without them losses.
-
-        Raises:
-            CannotExport: if the disk refuses.
-        """
-        export_file(self.study, path, signs)
-
-    def export_to(self, url: str, signs: Signs | None = None) -> None:
-        """Write the study into a team's storage, in the place of its earlier export; see `export`.
-
-        Raises:
-            CannotExport: if it cannot be reached, or holds another's study of that name.
-        """
-        export(self.study, url, signs)
+    def trials_now(self) -> list[FrozenTrial]:
+        """The study's trials as they stand, whatever a sampler is being shown; safe from any thread."""
+        return self._storage_of_study.stored_trials(self.study._study_id)
 
     # -- within ----------------------------------------------------------------------------------
 

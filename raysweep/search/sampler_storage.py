@@ -58,6 +58,10 @@ class StudyStorage(InMemoryStorage):
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
 
+    def stored_trials(self, study_id: int) -> list[FrozenTrial]:
+        """All trials as they are stored; one that changes later is replaced by another object."""
+        return super().get_all_trials(study_id, deepcopy=False)
+
     def forget_draw(self, number: int) -> int:
         """Make a running trial as it was before anything was drawn for it; its id in this storage."""
         study = self.get_all_studies()[0]

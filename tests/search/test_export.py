@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from raysweep.report.database import of_database
 from raysweep.report.optuna_file import load_study
-from raysweep.search.export import export_file, write_exports
+from raysweep.search.export import CannotExport, export, export_file
 from raysweep.search.ray_optuna_search import RayOptunaSearch
 from raysweep.search.samplers import quiet
 from tests.search.scripted import play, script, sweep
@@ -48,7 +48,7 @@ def seen(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
 @pytest.mark.parametrize("name", ["CMA-ES", "TPE, cases", "NSGA-II, two metrics", "TPE, conditional"])
 def test_plain_optuna_finds_every_trial_as_it_was_told(name: str, tmp_path: Path) -> None:
     searcher = played(name)
-    assert write_exports(searcher, None, tmp_path / "optuna.db") == ()
+    export_file(searcher.study, tmp_path / "optuna.db")
     assert opened(f"sqlite:///{tmp_path}/optuna.db") == [seen(trial) for trial in searcher.study.trials]
 
 
@@ -65,7 +65,7 @@ def test_the_export_is_in_the_users_metrics_and_directions(
 ) -> None:
     """optuna-dashboard shows an accuracy that rises, and best is best."""
     searcher, path = played(name), tmp_path / "optuna.db"
-    assert write_exports(searcher, None, path, signs) == ()
+    export_file(searcher.study, path, signs)
     found = load_study(path)
     assert found.metric_names == list(signs)
     assert [way.name for way in found.directions] == [
@@ -85,7 +85,7 @@ def test_the_export_is_in_the_users_metrics_and_directions(
 
 def test_report_reads_an_export_as_it_was(tmp_path: Path) -> None:
     searcher, path = played("TPE"), tmp_path / "optuna.db"
-    write_exports(searcher, None, path, {"accuracy": -1})
+    export_file(searcher.study, path, {"accuracy": -1})
     subject = of_database(path, None)
     assert [(metric.name, metric.direction) for metric in subject.metrics] == [("accuracy", "maximize")]
     worth = {
@@ -98,7 +98,7 @@ def test_report_reads_an_export_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_study_without_trials_is_one_too(tmp_path: Path) -> None:
-    write_exports(sweep("TPE", study_name="digits"), None, tmp_path / "optuna.db")
+    export_file(sweep("TPE", study_name="digits").study, tmp_path / "optuna.db")
     assert opened(f"sqlite:///{tmp_path}/optuna.db") == []
 
 
@@ -108,7 +108,7 @@ def test_a_teams_storage_holds_the_latest_export_beside_others_studies(tmp_path:
         optuna.create_study(study_name="theirs", storage=url)
     for _ in range(2):
         searcher = played("TPE")
-        assert write_exports(searcher, url, tmp_path / "optuna.db") == ()
+        export(searcher.study, url)
     assert opened(url) == [seen(trial) for trial in searcher.study.trials]
     assert sorted(optuna.get_all_study_names(url)) == ["digits", "theirs"]
 
@@ -117,22 +117,39 @@ def test_a_study_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/team.db"
     with quiet():
         optuna.create_study(study_name="digits", storage=url).add_trial(optuna.create_trial(value=1.0))
-    (note,) = write_exports(played("Random"), url, tmp_path / "optuna.db")
-    assert note.endswith("holds a study 'digits' of somebody else's; rename yours")
+    with pytest.raises(CannotExport, match=r"holds a study 'digits' of somebody else's; rename yours$"):
+        export(played("Random").study, url)
     assert len(opened(url)) == 1
 
 
 @pytest.mark.parametrize("url", ["sqlite:////no/such/folder/team.db", "nosuchdb://host/x", "postgres"])
-def test_a_storage_that_cannot_be_reached_is_a_note(url: str, tmp_path: Path) -> None:
-    """The sweep is over by then, and all of it is in the journal."""
-    (note,) = write_exports(sweep("Random"), url, tmp_path / "optuna.db")
-    assert note.startswith(f"the study was not exported for Optuna: {url}: ")
-    assert "\n" not in note
+def test_a_storage_that_cannot_be_reached_is_one_line(url: str) -> None:
+    with pytest.raises(CannotExport) as raised:
+        export(sweep("Random").study, url)
+    assert str(raised.value).startswith(f"{url}: ")
+    assert "\n" not in str(raised.value)
 
 
-def test_off_writes_nothing(tmp_path: Path) -> None:
-    assert write_exports(sweep("Random"), "off", tmp_path / "optuna.db") == ()
-    assert list(tmp_path.iterdir()) == []
+def test_a_copy_keeps_its_place_in_the_storage(tmp_path: Path) -> None:
+    """Whoever has its page open in optuna-dashboard still has it after a resume."""
+    url = f"sqlite:///{tmp_path}/team.db"
+    ids = []
+    for _ in range(2):
+        export(played("TPE").study, url, {"loss": 1})
+        with quiet():
+            optuna.create_study(storage=url)  # takes the next id
+            ids.append(optuna.load_study(study_name="digits", storage=url)._study_id)
+    assert ids[0] == ids[1]
+
+
+def test_a_copy_under_other_metrics_begins_anew(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/team.db"
+    for metrics in ({"loss": 1}, {"accuracy": -1}):
+        export(played("TPE").study, url, metrics)
+        with quiet():
+            found = optuna.load_study(study_name="digits", storage=url)
+        assert found.metric_names == list(metrics)
+        assert len(found.trials) == 12
 
 
 @pytest.fixture
@@ -172,7 +189,7 @@ def postgresql(tmp_path: Path) -> Iterator[str]:
 def test_a_real_postgresql_holds_what_plain_optuna_reads(postgresql: str, tmp_path: Path) -> None:
     for _ in range(2):
         searcher = played("NSGA-II, two metrics")
-        assert write_exports(searcher, postgresql, tmp_path / "optuna.db") == ()
+        export(searcher.study, postgresql)
     assert opened(postgresql) == [seen(trial) for trial in searcher.study.trials]
 
 

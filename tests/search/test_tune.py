@@ -10,6 +10,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from raysweep.search.export import export_file
 from raysweep.search.initial_points import InitialPoints, Proposal
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.ray_optuna_search import RayOptunaSearch
@@ -214,7 +215,7 @@ def test_the_export_opens_in_plain_optuna_with_every_trial(tmp_path: Path) -> No
     play(searcher, script(12), answers)
     path = tmp_path / "optuna.db"
     for _ in range(2):  # an earlier export is replaced
-        searcher.export(path)
+        export_file(searcher.study, path)
     with quiet():
         storage = optuna.storages.RDBStorage(f"sqlite:///{path}")
         opened = optuna.load_study(study_name="digits", storage=storage)

@@ -12,7 +12,7 @@ import pytest
 from raysweep.config import Sweep
 from raysweep.report.optuna_file import load_study
 from raysweep.study.execution.scheduler_factory import make_scheduler
-from raysweep.study.execution.searcher_factory import export_study, make_searcher
+from raysweep.study.execution.searcher_factory import export_to_file, make_searcher
 from raysweep.study.execution.stop_conditions import reached
 from raysweep.study.journal.event_bus import rebuild
 from raysweep.study.journal.events import (
@@ -73,7 +73,7 @@ def test_non_finite_values_rank_nowhere_for_anybody(direction: str, odd: float, 
     best, order = (4, [4, 0, 7, 2]) if direction == "maximize" else (2, [2, 7, 0, 4])
     record, searcher = StudyRecord(sweep.objective), make_searcher(sweep)
     rebuild(list(events_of(sweep, values)), record, make_scheduler(sweep).rule, searcher)
-    export_study(searcher, sweep, tmp_path / "optuna.db")
+    export_to_file(searcher, sweep, tmp_path / "optuna.db")
     study = load_study(tmp_path / "optuna.db")
     assert record.best().number == best
     assert [trial.number for trial in ranking(sweep, record)] == order

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from raysweep.config import Sweep
 from raysweep.config.baseline import baseline_of
 from raysweep.search.deterministic_order import DeterministicOrderSearcher
-from raysweep.search.export import write_exports
+from raysweep.search.export import CannotExport, export_file
 from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.search_checks import duplicates_of
+from raysweep.search.storage_export import StorageExport
 from raysweep.search.warm_start import WarmStart
 from raysweep.study.execution.controller import Searcher
 from raysweep.study.journal.events import AttemptStarted, Event
@@ -53,16 +55,55 @@ def first_slots(past: Sequence[Event], slots: int) -> int:
     return next((event.slots for event in past if isinstance(event, AttemptStarted)), slots)
 
 
-def export_study(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...]:
-    """Write the study as Optuna's, where the sweep wants it; sentences on what could not be written.
+def optuna_fold(searcher: Searcher) -> OptunaSearcher | None:
+    """The Optuna study behind a searcher, if there is one."""
+    fold = searcher.fold if isinstance(searcher, DeterministicOrderSearcher) else searcher
+    return fold if isinstance(fold, OptunaSearcher) else None
+
+
+def export_to_file(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...]:
+    """Write the study as a file of Optuna's, unless `optuna_storage: off`; a sentence if that fails.
 
     Args:
         searcher: of the attempt that ends.
-        sweep: says where, by `optuna_storage`.
+        sweep: the study's.
         path: of the file in the study's folder.
     """
-    if isinstance(searcher, DeterministicOrderSearcher | OptunaSearcher):
-        signs = {sweep.metric: sweep.sign, **sweep.others}
-        wanted = sweep.optuna_storage and with_password(sweep.optuna_storage)
-        return write_exports(searcher.finish(), wanted, path, signs)
+    if sweep.optuna_storage == "off" or not isinstance(searcher, DeterministicOrderSearcher | OptunaSearcher):
+        return ()
+    try:
+        export_file(searcher.finish().study, path, signs_of(sweep))
+    except CannotExport as error:
+        return (f"the study was not exported for Optuna: {error}",)
     return ()
+
+
+@contextmanager
+def live_export(searcher: Searcher, sweep: Sweep, say: Callable[[str], None]) -> Iterator[list[str]]:
+    """Within: the storage that `optuna_storage` names is kept in step with the study.
+
+    Args:
+        searcher: of the attempt.
+        sweep: the study's.
+        say: told one line if the storage refuses.
+
+    Yields:
+        Sentences on what the storage lacks, complete when the context is left.
+    """
+    notes: list[str] = []
+    fold, url = optuna_fold(searcher), sweep.optuna_storage
+    if fold is None or url is None or url == "off":
+        yield notes
+        return
+    export = StorageExport(fold.study, fold.trials_now, with_password(url), signs_of(sweep), say=say)
+    try:
+        with export:
+            yield notes
+    finally:
+        if export.trouble:
+            notes.append(f"the study was not exported for Optuna: {export.trouble}")
+
+
+def signs_of(sweep: Sweep) -> dict[str, int]:
+    """Metric -> +1 where it is minimised, -1 where it is maximised; the objective first."""
+    return {sweep.metric: sweep.sign, **sweep.others}

@@ -27,7 +27,12 @@ from raysweep.study.execution.ray_callbacks import StudyStopper, TrialCallbacks
 from raysweep.study.execution.ray_search import RaySearch
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.scheduler_factory import make_scheduler
-from raysweep.study.execution.searcher_factory import export_study, first_slots, make_searcher
+from raysweep.study.execution.searcher_factory import (
+    export_to_file,
+    first_slots,
+    live_export,
+    make_searcher,
+)
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.execution.slot_follower import SlotFollower
 from raysweep.study.execution.trial_events import TrialEventEmitter
@@ -72,6 +77,7 @@ def run_tuner(
     discard: Callable[[str | Path], None] = discard,
     signals: AbstractContextManager[Any] | None = None,
     clock: Callable[[], float] = time.time,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Finish:
     """Run what of the study has not been run; a Ray must be up. The caller holds the study's lock.
 
@@ -82,6 +88,7 @@ def run_tuner(
         discard: deletes a checkpoint that nobody needs, now or later.
         signals: entered around the run, after Ray is up.
         clock: wall-clock seconds.
+        say: told what the user should know at once, a line each.
 
     Raises:
         JournalError: if the study's journal cannot be read.
@@ -113,17 +120,18 @@ def run_tuner(
     for event in told:
         for subscriber in subscribers:
             subscriber(event)
-    controller.begin()
-    try:
-        if not stop.requested:
-            follower = SlotFollower(plan.slot_counter, plan.slots, controller.wanted(0))
-            with signals or nullcontext(), follower:
-                controller.change_slots(follower.now)
-                _fit(controller, scheduler, follower)
-    finally:
-        finish = controller.close()
-        notes = export_study(searcher, sweep, folder.optuna_file)
-    return dataclasses.replace(finish, notes=notes)
+    with live_export(searcher, sweep, say) as lacking:
+        controller.begin()
+        try:
+            if not stop.requested:
+                follower = SlotFollower(plan.slot_counter, plan.slots, controller.wanted(0))
+                with signals or nullcontext(), follower:
+                    controller.change_slots(follower.now)
+                    _fit(controller, scheduler, follower)
+        finally:
+            finish = controller.close()
+            notes = export_to_file(searcher, sweep, folder.optuna_file)
+    return dataclasses.replace(finish, notes=(*notes, *lacking))
 
 
 def _forget_lost_checkpoints(record: StudyRecord, folder: StudyFolder) -> None:
