@@ -191,10 +191,19 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = Non
         },
         sweep_yaml=folder.source_text(),
         parent=parent,
+        data=_data_source(sweep),
     )
     uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
     refuse_file_store(uri, os.environ)
     return TrackingProcess(folder.path, facts, uri=uri)
+
+
+def _data_source(sweep: Sweep) -> str:
+    """The path of the table that a sweep reads, else its data function; empty for a loop that has its own."""
+    from raysweep.study.results.portable_paths import absolute_paths
+
+    run, _ = absolute_paths(sweep.run.model_dump(mode="json"), sweep.import_paths)
+    return str(run["data_config"].get("path") or sweep.run.data or "")
 
 
 def _fixed_settings(sweep: Sweep) -> dict[str, Any]:

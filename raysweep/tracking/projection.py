@@ -36,9 +36,11 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.tracking.provenance import run_tags
 from raysweep.tracking.runs import (
     MAX_TAG,
+    InputData,
     SweepFacts,
     clip,
     entity_key,
+    input_data,
     log10_values,
     metric_key,
     param_text,
@@ -63,6 +65,7 @@ class RunUpdate:
         status: set when the run ends or opens again.
         at_ms: when that was.
         texts: artifacts, file name -> text.
+        data: what it trains on.
     """
 
     trial: str
@@ -72,6 +75,7 @@ class RunUpdate:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    data: InputData | None = None
     status: Status | None = None
     at_ms: int = 0
 
@@ -174,6 +178,7 @@ class RunProjection:
             parent.params |= {
                 entity_key(key): param_text(value) for key, value in self.facts.settings.items()
             }
+        parent.data = self._data()
         if event.attempt == 1 and self.facts.sweep_yaml:
             parent.texts["sweep.yaml"] = self.facts.sweep_yaml
         parent.status, parent.at_ms = "RUNNING", ms(event.t)
@@ -182,10 +187,14 @@ class RunProjection:
         change = self._trial(event.trial)
         change.tags |= run_tags(self.record.provenance)
         change.tags["source"] = event.source
+        change.data = self._data()
         if event.revision:
             change.tags["revision"] = str(event.revision)
         change.params |= params(event.config, self.facts)
         self._open.add(event.trial)
+
+    def _data(self) -> InputData | None:
+        return input_data(self.facts.data, str(self.record.provenance.get("data_fingerprint", "")))
 
     def _report(self, event: EpochReported) -> None:
         self._reopen(event.trial, event.t)

@@ -67,6 +67,7 @@ class SweepFacts:
         log_scaled: those of them that are searched on a logarithmic scale.
         settings: one line each about the sweep (sampler, trial scheduler, trials ...): the parent's params.
         sweep_yaml: the sweep file as the user wrote it; an artifact of the parent.
+        data: what the trials train on: a data function, or a table's path; empty if a loop has its own.
     """
 
     study: str
@@ -80,6 +81,7 @@ class SweepFacts:
     sweep_yaml: str = ""
     others: Mapping[str, int] = field(default_factory=dict)
     parent: ParentRun | None = None
+    data: str = ""
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> SweepFacts:
@@ -96,6 +98,37 @@ class SweepFacts:
     def ranking(self) -> str:
         """The metric the trials' runs are ranked by."""
         return entity_key(f"{self.objective}_{self.metric}")
+
+
+@dataclass(frozen=True, slots=True)
+class InputData:
+    """The data of a run, as MLflow's datasets show it.
+
+    Attributes:
+        name: at most 500 characters.
+        digest: of the contents, at most 36 characters.
+        source_type: MLflow's word for the kind of source.
+        source: JSON that says where it comes from.
+    """
+
+    name: str
+    digest: str
+    source_type: str
+    source: str
+
+
+def input_data(data: str, fingerprint: str) -> InputData | None:
+    """What a sweep trains on, by the hash of its rows; None where it is not known.
+
+    >>> input_data("trainables.data.load_digits", "f00d").name
+    'load_digits'
+    """
+    if not data or not fingerprint:
+        return None
+    is_path = Path(data).is_absolute()
+    name = Path(data).name if is_path else data.rsplit(".", 1)[-1]
+    source = {"uri": data} if is_path else {"tags": {"mlflow.source.name": data}}
+    return InputData(name[:500], fingerprint[:36], "local" if is_path else "code", json.dumps(source))
 
 
 def store_uri(configured: str | None, environ: Mapping[str, str], folder: Path) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 from raysweep.study.storage.secrets import hide_passwords
 from raysweep.tracking.address import SERVER, log_in, unreachable_database
 from raysweep.tracking.projection import PARENT, RunUpdate
+from raysweep.tracking.runs import InputData
 
 BATCH_METRICS, BATCH_PARAMS = 800, 100  # MLflow: 1000 metrics, 100 params, 1000 of all kinds a call
 PAGE = 1000  # runs a search answers at once
@@ -228,6 +229,8 @@ class Store:
         metrics = [entities.Metric(*point) for point in change.metrics]
         params = [entities.Param(*item) for item in change.params.items()]
         tags = [] if is_new else [entities.RunTag(*item) for item in change.tags.items()]
+        if change.data is not None:
+            yield partial(self._call, self._client.log_inputs, run_id, [self._input(change.data)])
         if params and not is_new:  # sent again; a user may have changed one, and that refuses the whole batch
             yield partial(self._call, self._client.log_batch, run_id, params=params)
             params = []
@@ -239,6 +242,11 @@ class Store:
             yield partial(self._call, self._client.update_run, run_id, "RUNNING")
         elif change.status in ("FINISHED", "FAILED"):
             yield partial(self._call, self._client.set_terminated, run_id, change.status, change.at_ms)
+
+    def _input(self, data: InputData) -> Any:
+        entities = self._entities
+        dataset = entities.Dataset(data.name, data.digest, data.source_type, data.source)
+        return entities.DatasetInput(dataset, [entities.InputTag("mlflow.data.context", "training")])
 
     def _text(self, run_id: str, file: str, text: str) -> None:
         """Write an artifact. Whatever goes wrong with files must not hold up the numbers."""

@@ -94,6 +94,7 @@ def facts() -> SweepFacts:
         log_scaled=("optimizer_config.lr",),
         settings={"sampler": "optuna.samplers.TPESampler", "trials": 2},
         sweep_yaml="study_name: digits\n",
+        data="trainables.data.load_digits",
     )
 
 

@@ -102,6 +102,14 @@ def test_the_sweeps_run_carries_settings_best_table_note_and_file(tracked: Shelf
     assert Path(sweep).read_text() == "study_name: digits\n"
 
 
+def test_every_run_names_the_data_it_was_trained_on_once(tracked: Shelf) -> None:
+    """MLflow's column Dataset, and its filter."""
+    for run in tracked.runs().values():
+        (used,) = run.inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("load_digits", "f00d")
+        assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
+
+
 @pytest.mark.parametrize(
     ("outcome", "status"),
     [
