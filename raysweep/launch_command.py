@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from trainables.imports import CLONE
 
 IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which brings its code along
 
 
-def launch_command(*words: str | Path) -> str:
+class Command(str):
+    """A line that runs as it stands in the shell of whoever reads it; all other text is for eyes only."""
+
+    __slots__ = ()
+
+    def with_settings(self, assignments: Iterable[str]) -> Command:
+        r"""The same command with `--set`s, see `assignment`.
+
+        >>> Command("python launch.py a.yaml").with_settings([assignment("a.choices", ["x", None])])
+        'python launch.py a.yaml --set \'a.choices=["x", null]\''
+        """
+        return Command(" ".join([self, *(f"--set {shlex.quote(text)}" for text in assignments)]))
+
+
+def assignment(key: str, value: Any) -> str:
+    """What `--set` takes: a flat key and a value as JSON, which is YAML.
+
+    >>> assignment("trials", 20), assignment("search_space.net_config.norm.choices", ("batch", None))
+    ('trials=20', 'search_space.net_config.norm.choices=["batch", null]')
+    """
+    return f"{key}={json.dumps(value)}"
+
+
+def launch_command(*words: str | Path) -> Command:
     """`python launch.py WORDS`, or `raysweep WORDS` where that was called, as one types it in a shell here.
 
     Paths are given as `typed`.
@@ -25,7 +50,8 @@ def launch_command(*words: str | Path) -> str:
     here = Path.cwd() == CLONE or IN_A_JOB in os.environ
     script = "launch.py" if here else typed(CLONE / "launch.py")
     command = ["raysweep"] if Path(sys.argv[0]).name == "raysweep" else ["python", script]
-    return shlex.join([*command, *(typed(word) if isinstance(word, Path) else word for word in words)])
+    typed_out = [typed(word) if isinstance(word, Path) else word for word in words]
+    return Command(shlex.join([*command, *typed_out]))
 
 
 def typed(path: Path) -> str:

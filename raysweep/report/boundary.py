@@ -18,7 +18,7 @@ from typing import Any
 
 from raysweep.config.natural_limits import natural_limits
 from raysweep.config.parameter import is_number
-from raysweep.launch_command import launch_command
+from raysweep.launch_command import Command, assignment, launch_command
 from raysweep.report.formatting import setting
 from raysweep.report.subject import Subject
 from schedulers.space import Categorical, Domain, Float, Int
@@ -43,7 +43,7 @@ class Edge:
         near: of the top k, how many are.
         of: k.
         crowded: whether that is more than its sampler and chance explain; only then widening is advised.
-        widen: the `--set` that widens it, "" where nothing lies beyond.
+        widen: the assignment of `--set` that widens it, "" where nothing lies beyond.
         sentence: all this, for a person.
     """
 
@@ -106,15 +106,15 @@ def edge_p_value(near: Sequence[bool], losses: Sequence[float]) -> float:
     return NormalDist().cdf(-total / math.sqrt(variance)) if variance else 1.0
 
 
-def extend_line(subject: Subject, found: Sequence[Edge]) -> str:
-    """The one command that widens all crowded edges of a study; "" where there is none."""
-    sets = " ".join(f"--set {edge.widen}" for edge in found if edge.crowded and edge.widen)
+def widening(subject: Subject, found: Sequence[Edge]) -> Command | None:
+    """The one command that widens all crowded edges of a study; None where there is none."""
+    sets = [edge.widen for edge in found if edge.crowded and edge.widen]
     if not sets:
-        return ""
+        return None
     if subject.folder is None or not subject.can_extend(trials=True):
-        return f"{subject.rerun} --name {subject.name}-2 {sets}"
+        return subject.again(sets)
     more = f"+{max(len(subject.trials) // 2, 5)}"
-    return f"{launch_command('extend', subject.folder, '--trials', more)} {sets}"
+    return launch_command("extend", subject.folder, "--trials", more).with_settings(sets)
 
 
 def _in_order(domain: Domain) -> Domain | None:
@@ -139,7 +139,7 @@ def _edge(
     bound = _bound(domain, upper)
     beyond = None if cases else further(domain, upper, natural_limits(key))
     side = "upper" if upper else "lower"
-    widen = _set(key, domain, upper, beyond) if beyond is not None else ""
+    widen = widen_assignment(key, domain, upper, beyond) if beyond is not None else ""
     sentence = f"{near} of the top {k} lie at the {side.upper()} boundary ({setting(bound)})"
     if there[0]:
         sentence += f", the best ({setting(values[0])}) among them"
@@ -229,11 +229,16 @@ def _next_choice(choices: Sequence[Any], upper: bool) -> Any:
     return int(moved) if whole else _round(moved)
 
 
-def _set(key: str, domain: Domain, upper: bool, beyond: Any) -> str:
+def widen_assignment(key: str, domain: Domain, upper: bool, beyond: Any) -> str:
+    """The assignment of `--set` that moves a bound, or adds a choice, to what lies beyond it.
+
+    >>> widen_assignment("net_config.layers", Int(1, 6), True, 8)
+    'search_space.net_config.layers.max=8'
+    """
     if isinstance(domain, Categorical):
         choices = [*domain.choices, beyond] if upper else [beyond, *domain.choices]
-        return f"'search_space.{key}.choices={choices}'"
-    return f"search_space.{key}.{'max' if upper else 'min'}={beyond!r}"
+        return assignment(f"search_space.{key}.choices", choices)
+    return assignment(f"search_space.{key}.{'max' if upper else 'min'}", beyond)
 
 
 def _bound(domain: Domain, upper: bool) -> Any:

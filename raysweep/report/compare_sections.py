@@ -19,7 +19,7 @@ from raysweep.report.formatting import number, setting
 from raysweep.report.html_page import page
 from raysweep.report.markdown import markdown
 from raysweep.report.report_files import put_file
-from raysweep.report.sections import Section
+from raysweep.report.sections import Line, Section
 
 WIDE = 10.0
 COLOURS = ("#3b82c4", "#e8973a", "#2aa198", "#8e6bbf", "#d64550", "#7f8c3b")
@@ -39,8 +39,8 @@ def title(found: Comparison) -> str:
 
 
 def _sections(found: Comparison) -> Iterator[Section]:
-    lines = [f"{found.objective} {found.metric}, {found.direction.replace('ize', 'ised')}"]
-    lines += [f"caution\t{caution}" for caution in found.cautions]
+    lines = [Line(f"{found.objective} {found.metric}, {found.direction.replace('ize', 'ised')}")]
+    lines += [Line(caution, "caution") for caution in found.cautions]
     yield Section(
         "sweeps",
         "Sweeps",
@@ -61,11 +61,11 @@ def _sections(found: Comparison) -> Iterator[Section]:
     )
     yield _budget(found)
     if found.retrained:
-        words = tuple(f"{each.one}, {each.other}\t{each.verdict}" for each in found.retrained)
+        words = tuple(Line(each.verdict, f"{each.one}, {each.other}") for each in found.retrained)
         yield Section("retrained", "Retrained winners", words)
     yield Section("regret", "Best so far")
     if found.agreements:
-        words = tuple(f"{one.one} and {one.other}\t{one.sentence}" for one in found.agreements)
+        words = tuple(Line(one.sentence, f"{one.one} and {one.other}") for one in found.agreements)
         yield Section("agreement", "Do they agree on a winner?", words)
     yield _winners(found)
 
@@ -78,12 +78,13 @@ def _budget(found: Comparison) -> Section:
             " against ".join(", ".join(map(number, side)) for side in pair)
             for pair in (duel.values, duel.medians)
         )
-        lines.append(
-            f"{duel.one}, {duel.other}\t{duel.verdict}. After {duel.epochs} epochs each: {values}; "
+        text = (
+            f"{duel.verdict}. After {duel.epochs} epochs each: {values}; "
             f"median over resampled orders {medians}{_median_difference(duel)}"
         )
+        lines.append(Line(text, f"{duel.one}, {duel.other}"))
     if found.how_to_test:
-        lines.append(f"test\t{found.how_to_test}")
+        lines.append(Line(found.how_to_test, "test"))
     return Section("budget", "Best at equal budget", tuple(lines))
 
 

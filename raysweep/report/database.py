@@ -20,6 +20,7 @@ from raysweep.config import Component, Metric, Parameter, SweepError
 from raysweep.config.document import read
 from raysweep.config.search_space import read_space
 from raysweep.config.template import translate
+from raysweep.launch_command import launch_command
 from raysweep.report.errors import CannotReport
 from raysweep.report.optuna_file import load_study
 from raysweep.report.subject import SOME_SWEEP, Subject
@@ -57,7 +58,7 @@ def of_database(path: Path, options: Path | None, name: str | None = None) -> Su
         parameters=parameters,
         epochs=_epochs(record) if len(metrics) == 1 else 0,
         scheduler=words["scheduler"] or _pruner(trials),
-        rerun=f"python launch.py RUN.yaml --optimize-config {options}" if options else SOME_SWEEP,
+        rerun=launch_command("RUN.yaml", "--optimize-config", options) if options else SOME_SWEEP,
         groups={
             trial_id(trial.number): str(trial.user_attrs[key])
             for trial in trials

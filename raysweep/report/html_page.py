@@ -11,9 +11,10 @@ from typing import Any
 
 from plotly.offline import get_plotlyjs
 
+from raysweep.launch_command import Command
 from raysweep.report.figure import Figure
 from raysweep.report.report import Report
-from raysweep.report.sections import REASON, Section, sections
+from raysweep.report.sections import BARS, REASON, Section, sections
 
 STYLE = """
 :root { --ink: #1d2429; --dim: #5f6b74; --ground: #fbfbfa; --card: #fff; --line: #e3e6e8; --accent: #1f6fb2;
@@ -196,15 +197,15 @@ def _heading(text: str, sortable: bool) -> str:
 
 
 def _cell(cell: str, heading: str) -> str:
-    kind = " class=bar" if cell.startswith("█") else " class=why" if heading == REASON else ""
+    kind = {BARS: " class=bar", REASON: " class=why"}.get(heading, "")
     return f"<td{kind}>{html.escape(cell)}</td>"
 
 
 def _lines(section: Section) -> Iterator[str]:
-    pairs = [line.split("\t", 1) for line in section.lines if "\t" in line]
-    yield from (f"<p>{html.escape(line)}</p>" for line in section.lines if "\t" not in line)
-    if pairs:
-        inner = "".join(f"<dt>{html.escape(label)}</dt><dd>{_words(text)}</dd>" for label, text in pairs)
+    labelled = [(line.label, line.text) for line in section.lines if line.label is not None]
+    yield from (f"<p>{html.escape(line.text)}</p>" for line in section.lines if line.label is None)
+    if labelled:
+        inner = "".join(f"<dt>{html.escape(label)}</dt><dd>{_words(text)}</dd>" for label, text in labelled)
         yield f"<dl>{inner}</dl>"
 
 
@@ -219,7 +220,8 @@ def _findings(found: Report) -> str:
 
 def _words(text: str) -> str:
     """A command as code, anything else as words."""
-    return f"<code>{html.escape(text)}</code>" if text.startswith("python ") else html.escape(text)
+    escaped = html.escape(text)
+    return f"<code>{escaped}</code>" if isinstance(text, Command) else escaped
 
 
 def _figure(figure: Figure) -> Iterator[str]:

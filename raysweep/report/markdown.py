@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from raysweep.formatting import markdown_text
+from raysweep.launch_command import Command
 from raysweep.report.report import Report
 from raysweep.report.sections import Section, sections
 
@@ -27,13 +28,13 @@ def _section(section: Section) -> Iterator[str]:
         return
     yield from (f"## {markdown_text(section.title)}", "")
     for line in section.lines:
-        label, tab, text = line.partition("\t")
-        if not tab:
-            yield from (markdown_text(label), "")
-        elif label:
-            yield f"- **{markdown_text(label)}**: {_code(text)}"
+        fix = f" → {_code(line.fix)}" if line.fix else ""
+        if line.label is None:
+            yield from (markdown_text(line.text), "")
+        elif line.label:
+            yield f"- **{markdown_text(line.label)}**: {_code(line.text)}{fix}"
         else:
-            yield f"  - {markdown_text(text)}"
+            yield f"  - {markdown_text(line.text)}"
     yield ""
     if section.head:
         yield "| " + " | ".join(map(markdown_text, section.head)) + " |"
@@ -44,4 +45,4 @@ def _section(section: Section) -> Iterator[str]:
 
 def _code(text: str) -> str:
     """A command as code, anything else as words."""
-    return f"`{text}`" if text.startswith("python ") and "`" not in text else markdown_text(text)
+    return f"`{text}`" if isinstance(text, Command) and "`" not in text else markdown_text(text)

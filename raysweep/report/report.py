@@ -7,7 +7,8 @@ from typing import Any
 
 import optuna
 
-from raysweep.report.boundary import Edge, edges, extend_line
+from raysweep.launch_command import Command
+from raysweep.report.boundary import Edge, edges, widening
 from raysweep.report.errors import NothingFound
 from raysweep.report.findings import Evidence, Finding, findings
 from raysweep.report.formatting import plain
@@ -34,7 +35,7 @@ class Report:
         importance_at_epoch: the same by all trials, stopped ones too, at the last epoch that each reached;
             None where none was stopped, or too few are left.
         edges: bounds at which good trials crowd.
-        widen: the command that widens them; "" if none is to be.
+        widen: the command that widens them; None if none is to be.
         findings: what a practised eye would see.
         front: numbers of the trials on the Pareto front; empty for a single metric.
     """
@@ -44,7 +45,7 @@ class Report:
     importance: Importance
     importance_at_epoch: EpochImportance | None
     edges: tuple[Edge, ...]
-    widen: str
+    widen: Command | None
     findings: tuple[Finding, ...]
     front: tuple[int, ...]
 
@@ -69,7 +70,7 @@ def report(subject: Subject, top_k: int) -> Report:
         importance=which,
         importance_at_epoch=early,
         edges=bounds,
-        widen=extend_line(subject, bounds),
+        widen=widening(subject, bounds),
         findings=findings(Evidence(subject, numbers, bounds, which, noise_of(subject), early)),
         front=tuple(trial.number for trial in best),
     )

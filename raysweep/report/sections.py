@@ -6,16 +6,34 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from raysweep.formatting import duration, short_keys
+from raysweep.report.findings import Severity
 from raysweep.report.formatting import number, percent, setting
 from raysweep.report.importance import Share
 from raysweep.report.report import Report
 from raysweep.report.tables import Baseline, Row
 from raysweep.study.results.stop_audit import Audit
 
-MEND = " → "  # between what was found and what fixes it
-OF_A_SHARE = ("fANOVA", "", "resampled", "PED-ANOVA", "resampled")
+BARS = ""  # heading of a column of bars
+OF_A_SHARE = ("fANOVA", BARS, "resampled", "PED-ANOVA", "resampled")
 REASON = "why it ended"  # heading of a column of sentences
 BAR = 20  # characters of an importance of 1, as the training template's hpo-report draws it
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A sentence, or a label and what stands beside it.
+
+    Attributes:
+        text: a `Command` is shown as one.
+        label: None for a sentence alone; "" where it goes on with the label above.
+        severity: of a finding.
+        fix: what to do about it, maybe a `Command`.
+    """
+
+    text: str
+    label: str | None = None
+    severity: Severity | None = None
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +43,7 @@ class Section:
     Attributes:
         name: a word for links, and where figures of that name go.
         title: its heading.
-        lines: sentences, or label and text parted by a tab.
+        lines: above its table.
         head: of its table; empty for none.
         rows: of its table.
         sortable: a table of all trials: only the page has it, and sorts it by a click on a heading.
@@ -33,7 +51,7 @@ class Section:
 
     name: str
     title: str
-    lines: tuple[str, ...] = ()
+    lines: tuple[Line, ...] = ()
     head: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     sortable: bool = False
@@ -56,7 +74,7 @@ def _sections(found: Report) -> Iterator[Section]:
         yield Section("boundary", "Boundary warnings", tuple(_boundary(found)))
     if len(found.subject.metrics) > 1:
         names = ", ".join(map(str, found.front)) or "none yet"
-        yield Section("front", "Pareto front", (f"Trials on the front: {names}.",))
+        yield Section("front", "Pareto front", (Line(f"Trials on the front: {names}."),))
     if found.subject.is_population:
         keys = list(numbers.schedule[0].config) if numbers.schedule else []
         yield Section(
@@ -75,37 +93,40 @@ def _sections(found: Report) -> Iterator[Section]:
     yield _all_trials(found)
 
 
-def _summary(found: Report) -> Iterator[str]:
+def _summary(found: Report) -> Iterator[Line]:
     subject, numbers = found.subject, found.tables
     facts = numbers.statistics
     counts = ", ".join(f"{count} {word}" for word, count in facts.counts.items())
     asked = f"{facts.trials} of {facts.wanted}" if facts.trials != facts.wanted else str(facts.trials)
-    yield f"state\t{subject.state}"
-    yield f"trials\t{asked} total, {counts}"
+    yield Line(str(subject.state), "state")
+    yield Line(f"{asked} total, {counts}", "trials")
     if numbers.best is not None:
         best = numbers.best
         counts_by = subject.record.objective
         partial = "" if best.outcome == "completed" else f" ({best.outcome}; no trial is complete yet)"
-        yield f"best\ttrial #{best.number}: {counts_by} {subject.metric} {number(best.value)}{partial}"
+        yield Line(
+            f"trial #{best.number}: {counts_by} {subject.metric} {number(best.value)}{partial}", "best"
+        )
         for key, value in best.config.items():
-            yield f"\t{key}: {setting(value)}"
+            yield Line(f"{key}: {setting(value)}", "")
         if best.group:
-            yield f"group\t{best.group}"
+            yield Line(best.group, "group")
     if numbers.baseline is not None:
-        yield f"baseline\t{_baseline(numbers.baseline)}"
-    yield f"stopped\t{numbers.stops.sentence}"
+        yield Line(_baseline(numbers.baseline), "baseline")
+    yield Line(numbers.stops.sentence, "stopped")
     if subject.epochs:
         saved = "" if not facts.saved_s else f" (about {duration(facts.saved_s)})"
-        yield (
-            f"epochs\t{facts.epochs_run} run of {facts.epochs_whole}; "
-            f"{facts.epochs_saved} saved by stopping early{saved}"
+        yield Line(
+            f"{facts.epochs_run} run of {facts.epochs_whole}; "
+            f"{facts.epochs_saved} saved by stopping early{saved}",
+            "epochs",
         )
     busy = f"{duration(facts.busy_s)} of training" if facts.busy_s else "no clock"
     used = "" if facts.utilisation is None else f", slots {percent(facts.utilisation)} busy"
     gpu = f", {facts.gpu_s / 3600:.2f} GPU-hours" if facts.gpu_s else ""
-    yield f"time\t{duration(facts.wall_s)} wall-clock, {busy}{used}{gpu}"
+    yield Line(f"{duration(facts.wall_s)} wall-clock, {busy}{used}{gpu}", "time")
     if numbers.audit is not None:
-        yield f"audit\t{_audit(found, numbers.audit)}"
+        yield Line(_audit(found, numbers.audit), "audit")
 
 
 def _baseline(own: Baseline) -> str:
@@ -125,11 +146,12 @@ def _audit(found: Report, seen: Audit) -> str:
     )
 
 
-def _findings(found: Report) -> Iterator[str]:
+def _findings(found: Report) -> Iterator[Line]:
     if not found.findings:
-        yield "Nothing out of the ordinary."
+        yield Line("Nothing out of the ordinary.")
     for finding in found.findings:
-        yield f"{finding.severity}: {finding.name}\t{finding.evidence}. {finding.reading}{MEND}{finding.fix}"
+        text, label = f"{finding.evidence}. {finding.reading}", f"{finding.severity}: {finding.name}"
+        yield Line(text, label, finding.severity, finding.fix)
 
 
 def _top(found: Report) -> Section:
@@ -215,7 +237,7 @@ def _parameters(found: Report) -> Section:
     return Section(
         "parameters",
         "Parameter importance",
-        tuple(lines),
+        tuple(map(Line, lines)),
         ("parameter", *(OF_A_SHARE if shares else ()), *at_epoch) if names else (),
         tuple(
             (names[name], *_share(shares.get(name)), *(f"{early_shares.get(name, 0):.4f}" for _ in at_epoch))
@@ -236,8 +258,8 @@ def _share(share: Share | None) -> tuple[str, ...]:
     )
 
 
-def _boundary(found: Report) -> Iterator[str]:
+def _boundary(found: Report) -> Iterator[Line]:
     for edge in found.edges:
-        yield f"{edge.key}\t{edge.sentence}"
-    if found.widen:
-        yield f"widen\t{found.widen}"
+        yield Line(edge.sentence, edge.key)
+    if found.widen is not None:
+        yield Line(found.widen, "widen")

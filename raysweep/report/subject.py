@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from raysweep.config import Component, Metric, Parameter, Sweep
 from raysweep.config.sweep import SEED_KEY
+from raysweep.launch_command import Command
 from raysweep.report.errors import CannotReport
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.study.execution.extend import extension_obstacle
@@ -21,7 +23,7 @@ from raysweep.study.storage.layout import StudyFolder
 from schedulers.space import Domain
 from trainables.run_config import overlay
 
-SOME_SWEEP = "python launch.py SWEEP.yaml"
+SOME_SWEEP = Command("python launch.py SWEEP.yaml")
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Subject:
     state: str = "done"
     folder: Path | None = None
     groups: Mapping[str, str] = field(default_factory=dict)
-    rerun: str = SOME_SWEEP
+    rerun: Command = SOME_SWEEP
     sweep: Sweep | None = None
     seed: int | None = None
     is_random_search: bool = False
@@ -68,6 +70,10 @@ class Subject:
         if self.folder is None or self.sweep is None:
             return False
         return not extension_obstacle(self.sweep, epochs=epochs, trials=trials)
+
+    def again(self, sets: Iterable[str]) -> Command:
+        """The command that runs the sweep anew, other settings laid over its file."""
+        return Command(f"{self.rerun} --name {shlex.quote(f'{self.name}-2')}").with_settings(sets)
 
     @property
     def metric(self) -> str:

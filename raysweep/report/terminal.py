@@ -10,10 +10,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from raysweep.launch_command import Command
+from raysweep.report.findings import Severity
 from raysweep.report.report import Report
-from raysweep.report.sections import MEND, Section, sections
+from raysweep.report.sections import Line, Section, sections
 
-STYLES = {"problem": "bold red", "advice": "yellow", "note": "cyan"}
+STYLES: dict[Severity, str] = {"problem": "bold red", "advice": "yellow", "note": "cyan"}
 LABEL_WIDTH = 11
 HIDDEN = ("reasons",)  # long reasons; they are in the page
 LONG = 90  # characters of a cell
@@ -42,27 +44,25 @@ def _print(console: Console, section: Section) -> None:
         _print_table(console, section)
 
 
-def _print_line(console: Console, line: str) -> None:
+def _print_line(console: Console, line: Line) -> None:
     """A label beside its text; where the label is long, over it; what fixes it on a line of its own."""
-    label, tab, text = line.partition("\t")
-    if not tab:
-        console.print(Text(label))
+    if line.label is None:
+        console.print(Text(line.text))
         return
-    text, _, fix = text.partition(MEND)
-    style = STYLES.get(label.partition(":")[0], "dim")
-    if _is_command(text):
-        console.print(Text.assemble((f"{label:<{LABEL_WIDTH}}  ", style), text), soft_wrap=True)
-    elif len(label) <= LABEL_WIDTH:
+    style = "dim" if line.severity is None else STYLES[line.severity]
+    if isinstance(line.text, Command):
+        console.print(Text.assemble((f"{line.label:<{LABEL_WIDTH}}  ", style), line.text), soft_wrap=True)
+    elif len(line.label) <= LABEL_WIDTH:
         row = Table.grid(padding=(0, 2))
         row.add_column(width=LABEL_WIDTH)
         row.add_column(overflow="fold")
-        row.add_row(Text(label, style), Text(text))
+        row.add_row(Text(line.label, style), Text(line.text))
         console.print(row)
     else:
-        console.print(Text(label, style))
-        console.print(Padding(Text(text), (0, 0, 0, 2)))
-    if fix:
-        console.print(Text.assemble(("  → ", "dim"), fix, "\n"), soft_wrap=True)
+        console.print(Text(line.label, style))
+        console.print(Padding(Text(line.text), (0, 0, 0, 2)))
+    if line.fix:
+        console.print(Text.assemble(("  → ", "dim"), line.fix, "\n"), soft_wrap=True)
 
 
 def _print_table(console: Console, section: Section) -> None:
@@ -85,10 +85,6 @@ def _print_table(console: Console, section: Section) -> None:
         line.add_column(overflow="fold")
         line.add_row(Text(row[0], "bold"), Text(words))
         console.print(line)
-
-
-def _is_command(text: str) -> bool:
-    return text.startswith(("python ", "--set "))
 
 
 def _is_number(cell: str) -> bool:

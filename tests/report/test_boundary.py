@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raysweep.report.boundary import edge_p_value, edges, extend_line, further, is_near
+from raysweep.report.boundary import edge_p_value, edges, further, is_near, widening
 from raysweep.report.subject import Subject
 from schedulers.space import Categorical, Float, Int
 from tests.report import stories
@@ -82,7 +82,7 @@ def test_only_the_order_of_losses_counts(rows: list[Any]) -> None:
 
 def test_the_line_widens_the_range_by_a_decade(tmp_path: Path) -> None:
     subject = study(tmp_path, [1.2e-3, 1.1e-3, 1.3e-3, 1e-3, 1.05e-3, 2e-2, 0.1, 0.1, 0.2, 0.3])
-    assert extend_line(subject, edges(subject)) == (
+    assert widening(subject, edges(subject)) == (
         f"python launch.py extend {subject.folder} --trials +5 --set search_space.{LR}.min=0.0001"
     )
 

@@ -1,61 +1,159 @@
-"""A command that a report prints works where it is printed."""
+"""A command that a report prints works where it is printed: every one of every finding, by `--dry-run`."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 import launch
-from raysweep.report.boundary import edges
-from raysweep.report.findings import Evidence, findings
+from raysweep.config import read_sweep
+from raysweep.config.natural_limits import natural_limits
+from raysweep.launch_command import Command
+from raysweep.report.boundary import Edge, further, widen_assignment, widening
+from raysweep.report.findings import Evidence, evidence, space, stopping, training
 from raysweep.report.importance import Importance
+from raysweep.report.subject import Subject
 from raysweep.report.tables import tables
+from schedulers.space import Categorical
 from tests.report import stories
 
-CROWDED = [1e-3 * (1 + number / 99) if number % 2 else 0.5 for number in range(30)]
+RATE = "optimizer_config: {lr: {type: float, min: 1e-3, max: 1.0, log: true}}"
+SPACES = {
+    "a rate": RATE,
+    "rates to choose from": "optimizer_config: {lr: {type: categorical, choices: [0.001, 0.01, 0.1]}}",
+    "names, and none": "net_config: {norm: {type: categorical, choices: [batch, layer, null]}}",
+    "yes and no": "optimizer_config: {nesterov: {type: categorical, choices: [true, false]}}",
+    "whole numbers": """net_config:
+    layers: {type: int, min: 1, max: 6}
+    nodes: {type: int, min: 16, max: 256, log: true}""",
+    "shares and steps": """net_config: {dropout: {type: float, min: 0.0, max: 0.5}}
+  optimizer_config: {weight_decay: {type: float, min: 0.0, max: 0.1, step: 0.01}}""",
+    "a range for each case": """optimizer: {type: categorical, choices: [torch.optim.AdamW, torch.optim.SGD]}
+  optimizer_config:
+    lr:
+      - {type: float, min: 1e-4, max: 1e-2, log: true, when: {optimizer: torch.optim.AdamW}}
+      - {type: float, min: 1e-2, max: 1e-1, log: true, when: {optimizer: torch.optim.SGD}}""",
+}
+RULES = {
+    "FIFO": "{name: schedulers.FIFO}",
+    "PFL": "{name: schedulers.PFL}",
+    "ASHA": "{name: schedulers.ASHA, kwargs: {grace_period: 1}}",
+    "ClassicPFL": "{name: schedulers.ClassicPFL}",
+    "MedianStopping": "{name: schedulers.MedianStopping}",
+    "Hyperband": "{name: schedulers.Hyperband}",  # takes no new trials
+    "PBT": "{name: schedulers.PBT, kwargs: {perturbation_interval: 2}}",  # nor does a population
+}
+SWEEP = """\
+study_name: told
+trials: 30
+trial_scheduler: {rule}
+run:
+  data: trainables.data.load_diabetes
+  net: trainables.mlp.MLP
+  net_config: {{nodes: 32, layers: 2}}
+  optimizer: {optimizer}
+  optimizer_config: {{lr: 0.01, weight_decay: 0.01}}
+  scheduler: null
+  epochs: 4
+search_space:
+  {space}
+"""
 
 
-def commands_of(root: Path, **words: Any) -> list[str]:
-    """Those of a study whose better half lies at the lower bound of the rate; its file is beside it."""
-    events = []
-    for number, lr in enumerate(CROWDED):
-        events += stories.trial(number, 0.1 + (lr > 0.1) + 0.001 * number, {stories.LR: lr})
-    rate = {"type": "float", "min": 1e-3, "max": 1.0, "log": True}
-    run = {
-        "data": "trainables.data.load_diabetes",
-        "net": "trainables.mlp.MLP",
-        "epochs": 4,
-        "scheduler": None,
-    }
-    wanted = stories.sweep(search_space={stories.LR: rate}, run=run, trials=30, **words)
-    subject = stories.subject(root / "elsewhere", events, wanted)
+def study(root: Path, *, words: str = RATE, rule: str = "{name: schedulers.FIFO}", optimizer: str) -> Subject:
+    """Thirty trials all over a space, outside ./runs; their sweep file lies beside it."""
     file = root / "sweeps/told.yaml"
     file.parent.mkdir()
-    hidden = {"import_paths", "metric", "direction"}
-    file.write_text(yaml.safe_dump(wanted.model_dump(mode="json", exclude=hidden, exclude_defaults=True)))
-    seen = Evidence(subject, tables(subject, 10), edges(subject), Importance())
-    return [finding.fix for finding in findings(seen) if finding.fix.startswith("python ")]
+    file.write_text(SWEEP.format(space=words, rule=rule, optimizer=optimizer))
+    sweep = read_sweep(file).sweep
+    events = []
+    for number in range(30):
+        unit = (number * 0.618) % 1.0
+        config = {
+            key: domain.choices[number % len(domain.choices)]
+            if isinstance(domain, Categorical)
+            else domain.from_unit(unit)
+            for key, domain in sweep.space.items()
+        }
+        events += stories.trial(number, 0.1 + unit, config)
+    return stories.subject(root / "elsewhere", events, sweep)
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "verb"),
-    [("FIFO", " extend "), ("PBT", " --name "), ("Hyperband", " --name ")],  # the latter take no new trials
-)
-def test_the_command_that_widens_a_range_would_run(
-    scheduler: str,
-    verb: str,
+def seen(subject: Subject) -> Evidence:
+    return Evidence(subject, tables(subject, 10), (), Importance())
+
+
+def narrower(subject: Subject) -> list[str]:
+    """For each parameter, around the values that three trials have of it."""
+    lines: list[str] = []
+    for key in subject.parameters:
+        configs = [subject.config(trial) for trial in subject.trials if key in trial.config][:3]
+        lines.append(evidence.again(subject, evidence.narrowed(seen(subject), key, configs)))
+    return lines
+
+
+def wider(subject: Subject) -> list[str]:
+    """For each parameter that has bounds, past the upper and past the lower."""
+    lines: list[str] = []
+    for key, domain in subject.domains.items():
+        for upper in (True, False):
+            beyond = further(domain, upper, natural_limits(key))
+            if beyond is None or subject.parameters[key].cases:  # `edges` widens no case
+                continue
+            widen = widen_assignment(key, domain, upper, beyond)
+            edge = Edge(key, "upper" if upper else "lower", 0, 0, True, 5, 5, True, widen, "")
+            lines.append(widening(subject, [edge]) or "")
+    return lines
+
+
+BUILDERS: dict[str, Callable[[Subject], list[str]]] = {
+    "narrower": narrower,
+    "wider": wider,
+    "a tenth of the rate": lambda subject: [evidence.rates_times(subject, 0.1)],
+    "regularised": lambda subject: [training._regularise(subject)],
+    "a lower top rate": lambda subject: [space._capped(subject, key, 0.02) for key in subject.parameters],
+    "larger": lambda subject: [training._larger(subject)],
+    "a shorter average": lambda subject: [training._shorter_average(subject)],
+    "more epochs": lambda subject: [training._more_epochs(subject)],
+    "a milder rule": lambda subject: [stopping._milder(seen(subject))],
+}
+
+
+def assert_would_run(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for line in lines:
+        if isinstance(line, Command):
+            words = shlex.split(line)[2:]
+            assert launch.main([*words, "--dry-run"]) == 0, (line, capsys.readouterr().err)
+
+
+OF_A_SPACE = ("narrower", "wider", "a tenth of the rate", "a lower top rate", "regularised", "larger")
+OF_A_RULE = ("wider", "more epochs", "a milder rule", "a shorter average")
+
+
+@pytest.mark.parametrize("build", OF_A_SPACE)
+@pytest.mark.parametrize("words", SPACES.values(), ids=SPACES)
+def test_what_a_finding_prints_would_run(
+    build: str,
+    words: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Of a study that lies outside ./runs."""
     monkeypatch.chdir(tmp_path)
-    kwargs = {"perturbation_interval": 2} if scheduler == "PBT" else {}
-    told = commands_of(tmp_path, trial_scheduler={"name": f"schedulers.{scheduler}", "kwargs": kwargs})
-    command = next(line for line in told if "search_space" in line)
-    assert verb in command
-    assert launch.main([*shlex.split(command)[2:], "--dry-run"]) == 0, capsys.readouterr().err
+    assert_would_run(BUILDERS[build](study(tmp_path, words=words, optimizer="torch.optim.SGD")), capsys)
+
+
+@pytest.mark.parametrize("build", OF_A_RULE)
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_what_a_finding_prints_would_run_under_every_rule(
+    build: str,
+    rule: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_would_run(BUILDERS[build](study(tmp_path, rule=rule, optimizer="pytorch_optimizer.SPlus")), capsys)

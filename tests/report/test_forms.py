@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 import pytest
 from rich.console import Console
 
+from raysweep.launch_command import Command
 from raysweep.report.errors import CannotReport, NothingFound
 from raysweep.report.figure import Figure
 from raysweep.report.figures import figures
@@ -24,7 +25,7 @@ from raysweep.report.html_page import as_page, page
 from raysweep.report.markdown import as_markdown, markdown
 from raysweep.report.report import Report, as_json, report
 from raysweep.report.report_files import write
-from raysweep.report.sections import MEND, Section, sections
+from raysweep.report.sections import Line, Section, sections
 from raysweep.report.subject import only_study
 from raysweep.report.terminal import print_report, print_sections
 from tests.report import stories
@@ -159,7 +160,9 @@ def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found: Report) 
 
 
 def test_a_finding_is_in_every_form(found: Report, tmp_path: Path) -> None:
-    odd = Finding("odd_thing", "problem", "seven of nine", "It is odd.", "python launch.py status told")
+    odd = Finding(
+        "odd_thing", "problem", "seven of nine", "It is odd.", Command("python launch.py status told")
+    )
     found = replace(found, findings=(odd,))
     write(found, tmp_path / "out")
     out = io.StringIO()
@@ -178,7 +181,9 @@ def test_hostile_words_stay_words_in_the_page(tmp_path: Path) -> None:
     drawn = [Figure("curves", "curves", HOSTILE, HOSTILE, (plot,)), *figures(seen)]
     links = Links()
     links.feed(
-        page(HOSTILE, HOSTILE, [Section("curves", HOSTILE, (HOSTILE,), (HOSTILE,), ((HOSTILE,),))], drawn)
+        page(
+            HOSTILE, HOSTILE, [Section("curves", HOSTILE, (Line(HOSTILE),), (HOSTILE,), ((HOSTILE,),))], drawn
+        )
     )
     assert not [link for link in links.fetched if "evil" in link]
     assert HOSTILE not in as_page(seen, drawn)
@@ -200,7 +205,7 @@ def test_only_the_scripts_of_the_page_may_run(found: Report) -> None:
 
 def test_hostile_words_stay_words_in_markdown() -> None:
     (line,) = [
-        each for each in markdown("t", "p", [Section("s", "S", (HOSTILE,))]).splitlines() if "█" in each
+        each for each in markdown("t", "p", [Section("s", "S", (Line(HOSTILE),))]).splitlines() if "█" in each
     ]
     assert line == (
         r"█\<!--\</script>\<script>alert(1)\</script>\<a href='http&colon;//evil'>"
@@ -253,8 +258,8 @@ def test_a_table_too_wide_for_the_terminal_loses_no_cell() -> None:
 
 
 def test_a_command_is_one_line_however_narrow_the_terminal() -> None:
-    fix = f"python launch.py extend told {' '.join(f'--set key{n}=1' for n in range(20))}"
-    lines = (f"advice: odd\tSeven of nine. It is odd.{MEND}{fix}", f"widen\t{fix}")
+    fix = Command("python launch.py extend told").with_settings(f"key{n}=1" for n in range(20))
+    lines = (Line("Seven of nine. It is odd.", "advice: odd", "advice", fix), Line(fix, "widen"))
     out = io.StringIO()
     print_sections(Console(file=out, width=40), [Section("findings", "Findings", lines)])
     assert sum(fix in line for line in out.getvalue().splitlines()) == 2

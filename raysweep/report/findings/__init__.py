@@ -8,7 +8,7 @@ practice documents that a threshold is from.
 
 from __future__ import annotations
 
-from raysweep.report.findings.evidence import ORDER, Evidence, Finding, Rule
+from raysweep.report.findings.evidence import ORDER, Evidence, Finding, Rule, Severity
 from raysweep.report.findings.progress import search_has_settled, winner_within_noise
 from raysweep.report.findings.space import (
     all_alike,
@@ -34,7 +34,7 @@ from raysweep.report.findings.training import (
     slow_convergence,
 )
 
-__all__ = ["ORDER", "RULES", "Evidence", "Finding", "Rule", "findings"]
+__all__ = ["ORDER", "RULES", "Evidence", "Finding", "Rule", "Severity", "findings"]
 
 RULES: tuple[Rule, ...] = (
     all_alike,

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from raysweep.launch_command import launch_command
+from raysweep.config.parameter import Parameter, alike, holds
+from raysweep.launch_command import Command, assignment, launch_command
 from raysweep.report.boundary import Edge
 from raysweep.report.importance import EpochImportance, Importance
 from raysweep.report.noise import Noise
 from raysweep.report.subject import Subject
 from raysweep.report.tables import Tables
-from schedulers.space import Categorical, Float, Int
+from schedulers.space import Categorical, Domain, Float, Int
 
 Severity = Literal["problem", "advice", "note"]
 ORDER: tuple[Severity, ...] = ("problem", "advice", "note")
@@ -30,7 +31,7 @@ class Finding:
         severity: problem (the result is not to be trusted), advice (do this next), note.
         evidence: the numbers that were seen.
         reading: what they mean.
-        fix: what to do about it; a command where there is one.
+        fix: what to do about it; a `Command` where there is one.
         parameters: those of the search space whose range it advises to change.
     """
 
@@ -62,17 +63,14 @@ class Evidence:
 Rule = Callable[[Evidence], Finding | None]
 
 
-def on_study(subject: Subject, command: str, options: str = "") -> str:
-    """A command on this very study: `python launch.py retrain runs/pbt --top-k 5`; "" for a database."""
-    if subject.folder is None:
-        return ""
-    return f"{launch_command(command, subject.folder)} {options}".rstrip()
+def on_study(subject: Subject, command: str, *options: str) -> Command | None:
+    """A command on this very study: `python launch.py retrain runs/pbt --top-k 5`; None for a database."""
+    return None if subject.folder is None else launch_command(command, subject.folder, *options)
 
 
-def again(subject: Subject, *sets: str) -> str:
-    """The line that runs the sweep anew with other words: a study's space may grow, never shrink."""
-    words = " ".join(f"--set {text}" for text in sets)
-    return f"{subject.rerun} --name {subject.name}-2 {words}"
+def again(subject: Subject, settings: Mapping[str, Any]) -> Command:
+    """The command that runs the sweep anew under other settings, by flat key: a study's space only grows."""
+    return subject.again(assignment(key, value) for key, value in settings.items())
 
 
 def rate_key(subject: Subject) -> str | None:
@@ -90,33 +88,49 @@ def rates_times(subject: Subject, factor: float) -> str:
     """The line that runs the sweep anew with learning rates so many times as high."""
     key = rate_key(subject)
     if key is not None:
-        domain = subject.domains[key]
-        if not isinstance(domain, Float):
-            return f"Choose values of {key} {factor:g} times as high."
-        return again(
-            subject,
-            f"search_space.{key}.min={domain.low * factor:g}",
-            f"search_space.{key}.max={domain.high * factor:g}",
-        )
+        moved: dict[str, float] = {}
+        for place, one in ranges_of(subject, key).items():
+            if not isinstance(one.domain, Float):
+                return f"Choose values of {key} {factor:g} times as high."
+            moved[f"{place}.min"] = float(f"{one.domain.low * factor:g}")
+            moved[f"{place}.max"] = float(f"{one.domain.high * factor:g}")
+        return again(subject, moved)
     settings = subject.run.get("optimizer_config") or {}
     for name in RATES:
         if isinstance(settings.get(name), int | float):
-            return again(subject, f"run.optimizer_config.{name}={settings[name] * factor:g}")
+            rate = float(f"{settings[name] * factor:g}")
+            return again(subject, {f"run.optimizer_config.{name}": rate})
     return f"Search the learning rate, around {factor:g} times of what it is now."
 
 
-def narrowed(seen: Evidence, key: str, values: Sequence[Any]) -> tuple[str, ...]:
-    """The `--set`s that leave a parameter these values, a margin around them, and the baseline's.
+def ranges_of(subject: Subject, key: str) -> dict[str, Parameter]:
+    """What a searched parameter may be, by its place in the sweep file: one range, or one for each case."""
+    parameter, place = subject.parameters[key], f"search_space.{key}"
+    if not parameter.cases:
+        return {place: parameter}
+    return {f"{place}.{number}": case for number, case in enumerate(parameter.cases)}
 
-    The margin is a tenth of the range on its own scale (a step at least): the best trial is never at the
-    new bound, unless it is at the old one.
+
+def narrowed(seen: Evidence, key: str, configs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings that leave a parameter the values it has in these trials and in the baseline.
+
+    With a margin of a tenth of the range on its own scale (a step at least): the best trial is never at the
+    new bound, unless it is at the old one. A case that none of the trials is of stays as it is.
     """
-    domain = seen.subject.domains[key]
     own = [seen.subject.config(trial) for trial in seen.subject.trials if trial.source == "baseline"]
-    kept = [*values, *(config[key] for config in own if key in config)]
+    settings: dict[str, Any] = {}
+    for place, one in ranges_of(seen.subject, key).items():
+        of_case = [each for each in (*configs, *own) if key in each and holds(one.when, each)]
+        if of_case:
+            settings |= _around(place, one.domain, [each[key] for each in of_case])
+    return settings
+
+
+def _around(place: str, domain: Domain, kept: Sequence[Any]) -> dict[str, Any]:
+    """The settings that leave a range these values and their margin, or choices these alone."""
     if isinstance(domain, Categorical):
-        choices = [choice for choice in domain.choices if choice in kept]
-        return (f"'search_space.{key}.choices={choices}'",)
+        choices = [one for one in domain.choices if any(alike(one, value) for value in kept)]
+        return {f"{place}.choices": choices}
     units = [domain.to_unit(value) for value in kept]
     low, high = (
         domain.from_unit(min(max(end, 0.0), 1.0)) for end in (min(units) - MARGIN, max(units) + MARGIN)
@@ -126,4 +140,4 @@ def narrowed(seen: Evidence, key: str, values: Sequence[Any]) -> tuple[str, ...]
         high = max(high, min(max(kept) + domain.step, domain.high))
     else:
         low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
-    return f"search_space.{key}.min={low!r}", f"search_space.{key}.max={high!r}"
+    return {f"{place}.min": low, f"{place}.max": high}

@@ -90,5 +90,6 @@ def winner_within_noise(seen: Evidence) -> Finding | None:
         f"trainings differ by {setting(width)} ({noise.source}); {len(near)} of {len(rivals)} "
         "others lie within that",
         "The ranking at the top is luck; any of them may be the best.",
-        on_study(subject, "retrain", f"--top-k {top} --seeds 5") or f"Retrain the best {top}, 5 seeds each.",
+        on_study(subject, "retrain", "--top-k", str(top), "--seeds", "5")
+        or f"Retrain the best {top}, 5 seeds each.",
     )

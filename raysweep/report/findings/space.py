@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from raysweep.report.boundary import extend_line
-from raysweep.report.findings.evidence import TOP, Evidence, Finding, again, narrowed, rate_key
+from raysweep.report.boundary import widening
+from raysweep.report.findings.evidence import (
+    TOP,
+    Evidence,
+    Finding,
+    again,
+    narrowed,
+    ranges_of,
+    rate_key,
+)
 from raysweep.report.formatting import number, percent, setting
+from raysweep.report.subject import Subject
 from schedulers.space import Categorical, Domain, Float, Int
 
 ALIKE = 0.005  # of the best value; 003, red flag 2
@@ -48,7 +57,7 @@ def best_at_an_edge(seen: Evidence) -> Finding | None:
         "advice",
         "; ".join(f"{edge.key}: {edge.sentence}" for edge in crowded),
         "The optimum may lie outside the search space.",
-        extend_line(seen.subject, seen.edges) or "Widen the range by hand, in the sweep file.",
+        widening(seen.subject, seen.edges) or "Widen the range by hand, in the sweep file.",
         tuple(edge.key for edge in crowded),
     )
 
@@ -94,9 +103,19 @@ def diverges_above(seen: Evidence) -> Finding | None:
         f"all {m} trials with {key} above {setting(max(lived))} diverged (the lowest at "
         f"{setting(beyond[0])}); {d - m} of the {n - m} at or below it did",
         "That part of the space holds nothing; every trial there is lost.",
-        again(subject, f"search_space.{key}.max={bound!r}"),
+        _capped(subject, key, bound),
         (key,),
     )
+
+
+def _capped(subject: Subject, key: str, bound: float) -> str:
+    """The command that ends a parameter's range, or each case's, at a bound."""
+    settings = {
+        f"{place}.max": bound
+        for place, one in ranges_of(subject, key).items()
+        if not isinstance(one.domain, Categorical) and one.domain.low < bound < one.domain.high
+    }
+    return again(subject, settings) if settings else f"Leave out values of {key} above {bound:g}."
 
 
 def one_parameter_rules(seen: Evidence) -> Finding | None:
@@ -121,7 +140,7 @@ def one_parameter_rules(seen: Evidence) -> Finding | None:
         f"{first.fanova_low:.2f}-{first.fanova_high:.2f})",
         f"The others hardly matter while it is off: search it more closely, around the best {len(values)} "
         f"({setting(min(values, key=str))} is one of them), and the others only then.",
-        again(subject, *narrowed(seen, first.name, values)) if values else "Narrow its range.",
+        again(subject, narrowed(seen, first.name, best)) if values else "Narrow its range.",
         (first.name,),
     )
 
@@ -139,9 +158,10 @@ def top_agrees(seen: Evidence) -> Finding | None:
     told = {edge.key for edge in seen.edges if edge.crowded}
     if one_parameter_rules(seen) is not None:
         told.add(seen.importance.shares[0].name)
+    best = [subject.config(trial) for trial in ranked[:TOP]]
     agreed: dict[str, list[Any]] = {}
     for key, domain in subject.domains.items():
-        values = [subject.config(trial)[key] for trial in ranked[:TOP] if key in subject.config(trial)]
+        values = [config[key] for config in best if key in config]
         if len(values) < TOP or key in told:
             continue
         if _together(domain, values) and _by_chance(domain) * len(subject.domains) < CHANCE:
@@ -149,13 +169,15 @@ def top_agrees(seen: Evidence) -> Finding | None:
     if not agreed:
         return None
     texts = [f"{key} at {_span(values)}" for key, values in agreed.items()]
-    sets = [text for key, values in agreed.items() for text in narrowed(seen, key, values)]
+    settings: dict[str, Any] = {}
+    for key in agreed:
+        settings |= narrowed(seen, key, best)
     return Finding(
         "top_agrees",
         "advice",
         f"the best {TOP} of {len(ranked)} trials all have {', '.join(texts)}",
         "It is settled: narrow it, and spend the trials on what is not.",
-        again(subject, *sets),
+        again(subject, settings),
         tuple(agreed),
     )
 

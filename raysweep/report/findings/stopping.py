@@ -50,7 +50,7 @@ def stopper_never_acts(seen: Evidence) -> Finding | None:
     if any(trial.audited is not None for trial in subject.trials):
         return None
     completed = sum(trial.outcome == "completed" for trial in subject.trials)
-    replay = on_study(subject, "replay", "--trial-scheduler schedulers.ASHA")
+    replay = on_study(subject, "replay", "--trial-scheduler", "schedulers.ASHA")
     return Finding(
         "stopper_never_acts",
         "advice",
@@ -100,10 +100,10 @@ def _milder(seen: Evidence) -> str:
     subject = seen.subject
     name = subject.scheduler.name.rpartition(".")[2]
     if name not in LOOSER:
-        return again(subject, "trial_scheduler.kwargs.audit_fraction=0.1")
+        return again(subject, {"trial_scheduler.kwargs.audit_fraction": 0.1})
     key, factor, default = LOOSER[name]
     now = subject.scheduler.kwargs.get(key)
     milder = int((default if now is None else now) * factor)
     if key != "top_k" and milder >= subject.epochs:
-        return again(subject, "trial_scheduler.kwargs.audit_fraction=0.1")
-    return again(subject, f"trial_scheduler.kwargs.{key}={milder}")
+        return again(subject, {"trial_scheduler.kwargs.audit_fraction": 0.1})
+    return again(subject, {f"trial_scheduler.kwargs.{key}": milder})

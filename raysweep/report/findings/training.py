@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import linear_regression, median
 
+from raysweep.launch_command import launch_command
 from raysweep.report.boundary import further
 from raysweep.report.findings.evidence import (
     TOP,
@@ -20,7 +21,6 @@ from raysweep.report.findings.evidence import (
     Finding,
     again,
     moved_rate,
-    on_study,
     rate_key,
     rates_times,
 )
@@ -42,6 +42,7 @@ RAW = "val_loss_raw"  # of the trained weights, where val_loss is of an average 
 LAG, OF_LAG = 1.2, 0.01  # averaged over trained weights' validation loss; their gap, of the loss at the start
 SHORTER = 30  # times; of 1,000 steps, SPlus's own, 33 are left: within a quarter of any run of 130 steps
 HIGHER, PROPORTIONAL = 1.5, 0.6  # times a rate; slope of log gain on log rate
+WEIGHT_DECAY = {"type": "float", "min": 1e-5, "max": 1e-1, "log": True}
 CAPACITY = (
     "layers",
     "depth",
@@ -148,11 +149,11 @@ def epochs_run_out(seen: Evidence) -> Finding | None:
 def _more_epochs(subject: Subject) -> str:
     """The command that gives trials twice the epochs: of the study where that may be, else of a new one."""
     wanted = 2 * subject.epochs
+    if subject.folder is None:
+        return "Give trials more epochs."
     if subject.can_extend(epochs=True):
-        return on_study(subject, "extend", f"--epochs {wanted}")
-    return (
-        again(subject, f"run.epochs={wanted}") if subject.folder is not None else "Give trials more epochs."
-    )
+        return launch_command("extend", subject.folder, "--epochs", str(wanted))
+    return again(subject, {"run.epochs": wanted})
 
 
 def overfits(seen: Evidence) -> Finding | None:
@@ -368,27 +369,25 @@ def _traceback(subject: Subject, trial: TrialRecord) -> str:
 
 def _regularise(subject: Subject) -> str:
     decay = next((key for key in subject.parameters if key.endswith("weight_decay")), "")
-    if decay:
+    if decay and not subject.parameters[decay].cases:
         bound = further(subject.domains[decay], upper=True)
         if bound is not None:
-            return again(subject, f"search_space.{decay}.max={bound!r}")
+            return again(subject, {f"search_space.{decay}.max": bound})
     if (subject.run.get("optimizer_config") or {}).get("weight_decay") is not None:
-        return again(
-            subject,
-            "'search_space.optimizer_config.weight_decay={type: float, min: 1e-5, max: 1e-1, log: true}'",
-        )
+        return again(subject, {"search_space.optimizer_config.weight_decay": WEIGHT_DECAY})
     return "Search weight_decay (1e-5 to 1e-1) and dropout (0 to 0.5), or turn on early_stopping_config."
 
 
 def _larger(subject: Subject) -> str:
     for key, domain in subject.domains.items():
-        if key.startswith("net_config.") and key.rpartition(".")[2] in CAPACITY:
+        is_single = not subject.parameters[key].cases
+        if is_single and key.startswith("net_config.") and key.rpartition(".")[2] in CAPACITY:
             bound = further(domain, upper=True)
             if bound is not None and hasattr(domain, "high"):
-                return again(subject, f"search_space.{key}.max={bound!r}")
+                return again(subject, {f"search_space.{key}.max": bound})
     for name, value in (subject.run.get("net_config") or {}).items():
         if name in CAPACITY and isinstance(value, int):
-            return again(subject, f"run.net_config.{name}={2 * value}")
+            return again(subject, {f"run.net_config.{name}": 2 * value})
     return "Take a larger net, or other inputs."
 
 
@@ -400,4 +399,4 @@ def _shorter_average(subject: Subject) -> str:
     if not isinstance(rate, int | float) or not 0 < rate < 1:
         return "Take an optimizer that averages over fewer steps, or none."
     fits = round(1 - float(f"{min(SHORTER * (1 - rate), 0.5):.0e}"), 12)
-    return again(subject, f"run.{flat}={fits!r}")
+    return again(subject, {f"run.{flat}": fits})
