@@ -29,6 +29,7 @@ from raysweep.study.results.test_set_access import list_test_set_accesses
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.tracking.cursor import Cursor
 from raysweep.tracking.model_registry import register_once
+from trainables.model import Model
 from trainables.run_config import overlay
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,6 +197,10 @@ def _scores_a_table(model: Path) -> None:
     done = command("predict", "small", str(table), "-o", "out.csv")
     assert (done.returncode, done.stderr) == (0, "")
     assert pd.read_csv("out.csv")["y"].notna().sum() == 2
+    done = command("predict", "small", str(table), "--ensemble", "-o", "both.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(Model.load(model.parent / "ensemble").nets) == 2
+    assert (pd.read_csv("both.csv")["y"] != pd.read_csv("out.csv")["y"]).all()
     assert "## Limits" in (model / "MODEL_CARD.md").read_text()
 
 

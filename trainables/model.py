@@ -1,7 +1,8 @@
 """A trained model in a folder: weights, run config, and how its inputs are made of a raw table.
 
-model.json   format, run config, columns, what the outputs mean, target scale, seed
-weights.pt   the net's state dict, read with `weights_only`
+model.json      format, run config, columns, what the outputs mean, target scale, number of nets
+weights.pt      the net's state dict, read with `weights_only`
+weights_1.pt    of an ensemble, those of the further nets
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from trainables.run_config import RunConfig, RunError, settings_at
 from trainables.table import target_values
 
 FORMAT = 2
-META, WEIGHTS = "model.json", "weights.pt"
+META = "model.json"
 BATCH = 4096  # rows predicted at once
 
 
@@ -39,7 +40,7 @@ def save_model(
     folder: Path,
     run: RunConfig,
     data: Data,
-    weights: Mapping[str, torch.Tensor],
+    weights: Sequence[Mapping[str, torch.Tensor]],
     columns: Columns,
     *,
     call: NetCall,
@@ -52,7 +53,7 @@ def save_model(
         folder: made if missing.
         run: that it was trained under; of a schedule, its last settings count.
         data: for task, sizes and the target's scale.
-        weights: of the net.
+        weights: of the net; of an ensemble, of each of its nets.
         columns: how its inputs are made.
         call: how the net gets them.
         import_paths: where the net's own module is found, if it is the user's.
@@ -73,18 +74,25 @@ def save_model(
         "mean": part.mean.tolist(),
         "std": part.std.tolist(),
         "import_paths": list(import_paths),
+        "nets": len(weights),
         "about": dict(about),
     }
-    torch.save(dict(weights), folder / WEIGHTS)
+    for number, state in enumerate(weights):
+        torch.save(dict(state), folder / weights_file(number))
     (folder / META).write_text(json.dumps(meta, indent=1, default=str), encoding="utf-8")
+
+
+def weights_file(number: int) -> str:
+    """The file of a net's weights, by its number in the model."""
+    return f"weights_{number}.pt" if number else "weights.pt"
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A net that answers for tables.
+    """A net that answers for tables, or an ensemble that answers with the mean of its nets' predictions.
 
     Attributes:
-        net: in evaluation mode, on the CPU.
+        nets: in evaluation mode, on the CPU.
         run: that it was trained under.
         columns: how its inputs are made.
         call: how the net gets them.
@@ -96,7 +104,7 @@ class Model:
         about: what its maker wrote of it.
     """
 
-    net: nn.Module
+    nets: tuple[nn.Module, ...]
     run: RunConfig
     columns: Columns
     call: NetCall
@@ -118,7 +126,8 @@ class Model:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
             if meta["format"] != FORMAT:
                 raise RunError(f"{folder}: model format {meta['format']}; this version reads {FORMAT}")
-            weights = torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True)
+            files = [folder / weights_file(number) for number in range(int(meta.get("nets", 1)))]
+            weights = [torch.load(file, map_location="cpu", weights_only=True) for file in files]
         except FileNotFoundError as error:
             raise RunError(f"{folder}: holds no model (no {Path(error.filename).name})") from None
         except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
@@ -127,12 +136,15 @@ class Model:
         run = RunConfig.model_validate(meta["run"])
         columns = Columns(**meta["columns"])
         add_paths([*meta["import_paths"], CLONE])
-        net = build_net(run, _like(meta, columns), torch.device("cpu"))
-        net.load_state_dict(weights)
+        nets = []
+        for state in weights:
+            net = build_net(run, _like(meta, columns), torch.device("cpu"))
+            net.load_state_dict(state)
+            nets.append(net.eval())
         mean, std = np.array(meta["mean"]), np.array(meta["std"])
         call, meaning = NetCall.from_json(meta["call"]), OutputMeaning(**meta["meaning"])
         labels, outputs = int(meta["labels"]), int(meta["outputs"])
-        return cls(net.eval(), run, columns, call, meaning, labels, outputs, mean, std, meta["about"])
+        return cls(tuple(nets), run, columns, call, meaning, labels, outputs, mean, std, meta["about"])
 
     @property
     def is_regression(self) -> bool:
@@ -205,12 +217,13 @@ class Model:
         return answers.join(pd.DataFrame(likely.reshape(codes.shape).numpy(), columns=columns, index=index))
 
     def _outputs(self, inputs: np.ndarray) -> torch.Tensor:
-        """What the net says, float32, (rows, outputs, ...)."""
+        """What the net says, or the nets on average, float32, (rows, outputs, ...)."""
         answers = []
         with torch.no_grad(), autocast(self.run.precision, torch.device("cpu")):
             for start in range(0, len(inputs), BATCH):
                 rows = torch.tensor(inputs[start : start + BATCH], dtype=self.call.dtype)
-                answers.append(self.call.answer(self.net, rows).float())
+                each = [self.call.answer(net, rows).float() for net in self.nets]
+                answers.append(self.meaning.mean(each) if len(each) > 1 else each[0])
         return torch.cat(answers) if answers else torch.zeros(0, max(1, len(self.columns.classes)))
 
 

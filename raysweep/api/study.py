@@ -296,20 +296,24 @@ class Study:
                 raise NoWinner(f"{folder.path}: was interrupted; the same call carries it on")
         return Retraining(folder.path, read_json(folder.path / FILE, version=VERSION, what="retraining"))
 
-    def predict(self, table: pd.DataFrame | str | Path, *, name: str = "retrain") -> pd.DataFrame:
+    def predict(
+        self, table: pd.DataFrame | str | Path, *, name: str = "retrain", ensemble: bool = False
+    ) -> pd.DataFrame:
         """Score a table with the model of its retraining.
 
         Args:
             table: with the columns of the training data, by name; or the path of a CSV or Parquet file.
             name: of the retraining's folder.
+            ensemble: with the mean prediction of all seeds' nets, instead of the best seed's.
 
         Raises:
-            RunError: if there is no model yet, or the columns do not fit.
+            RunError: if there is no such model yet, or the columns do not fit.
         """
+        from raysweep.study.results.finalize import ENSEMBLE, MODEL
         from raysweep.study.storage.trust import require_trust_in_model
         from trainables.model import Model, predict_file
 
-        model = self.path / name / "model"
+        model = self.path / name / (ENSEMBLE if ensemble else MODEL)
         require_trust_in_model(model, trust=False)
         if isinstance(table, str | Path):
             return predict_file(model, Path(table))[0]

@@ -91,13 +91,21 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust:
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A CSV to write; else stdout."
 )
+@click.option("--ensemble", is_flag=True, help="With the mean prediction of all seeds' nets.")
 @TRUST
 @RUNS
-def predict(model: Path, table: Path, output: Path | None, trust: bool, runs: Path) -> None:
+def predict(model: Path, table: Path, output: Path | None, ensemble: bool, trust: bool, runs: Path) -> None:
     """Score a TABLE (CSV, Parquet) with a MODEL: its folder, or the study that was retrained."""
+    from raysweep.study.results.finalize import ENSEMBLE, MODEL
     from trainables.model import predict_file
 
-    named = runs / model / "retrain" / "model"
+    studies = (runs / model / "retrain", model / "retrain")
+    retraining = next((each for each in studies if each.is_dir()), None)
+    if ensemble and (retraining is None or not (retraining / ENSEMBLE).is_dir()):
+        raise click.UsageError(
+            f"--ensemble: {model} is no study with an ensemble; retrain it over several seeds"
+        )
+    named = (retraining or model) / (ENSEMBLE if ensemble else MODEL)
     folder = named if named.is_dir() else model
     require_trust_in_model(folder, trust)
     answers, notes = predict_file(folder, table)

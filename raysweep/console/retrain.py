@@ -51,6 +51,8 @@ def print_retraining(console: Console, result: RetrainFields, folder: Path) -> N
     if result["model"] is not None:
         print_row(console, "model", f"{typed(folder / result['model'])}, its card is MODEL_CARD.md there")
         print_row(console, "", launch_command("predict", folder / result["model"], "TABLE.csv"))
+    if (ensemble := result.get("ensemble")) is not None:
+        print_row(console, "ensemble", f"{typed(folder / ensemble)}, of all seeds; predict takes it, too")
 
 
 def standings_table(metric: str, standings: Sequence[CandidateFields]) -> Table:

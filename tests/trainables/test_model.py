@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def trained(folder: Path, run: RunConfig) -> tuple[Any, ...]:
     for _ in training:
         pass
     call = training.learners[0].call
-    save_model(folder / "model", run, data, training.weights(), Columns.of(run, data), call=call, about={})
+    save_model(folder / "model", run, data, [training.weights()], Columns.of(run, data), call=call, about={})
     return folder / "model", training
 
 
@@ -199,6 +200,25 @@ def test_columns_that_are_not_used_are_named_and_their_order_is_free(model: Path
     answers, notes = predict_file(model, tmp_path / "a.csv")
     assert notes == [f"{tmp_path}/a.csv: not used: note"]
     assert answers.equals(predict_file(model, tmp_path / "b.csv")[0])
+
+
+@pytest.mark.parametrize(
+    ("target", "criterion", "shown"),
+    [("price", "torch.nn.MSELoss", "price"), ("dear", "torch.nn.CrossEntropyLoss", "p_yes")],
+)
+def test_an_ensemble_answers_with_the_mean_of_its_nets_predictions(
+    tmp_path: Path, target: str, criterion: str, shown: str
+) -> None:
+    """Of classes the mean of their probabilities, not of their logits."""
+    run = run_of(tmp_path, target=target, criterion=criterion)
+    data, trainings = load(run), [Training(run, load(run), seed=seed) for seed in (1, 2, 3)]
+    call = trainings[0].learners[0].call
+    weights = [training.weights() for training in trainings]
+    save_model(tmp_path / "all", run, data, weights, Columns.of(run, data), call=call, about={})
+    model = Model.load(tmp_path / "all")
+    singles = [replace(model, nets=(net,)).predict(raw())[shown] for net in model.nets]
+    assert not np.allclose(singles[0], singles[1])
+    np.testing.assert_allclose(model.predict(raw())[shown], np.mean(singles, axis=0), rtol=1e-5)
 
 
 def test_a_category_never_seen_is_none_of_those_known(model: Path) -> None:

@@ -28,7 +28,8 @@ from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 from trainables.run_config import RunConfig, overlay
 
 VERSION = 1
-FILE, MODEL, CARD = "retrain.json", "model", "MODEL_CARD.md"
+FILE, CARD = "retrain.json", "MODEL_CARD.md"
+MODEL, ENSEMBLE = "model", "ensemble"  # folders: of the best seed's net, and of all seeds' nets together
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,13 @@ def _scored(
     clock: Callable[[], float],
 ) -> dict[str, Any]:
     """The winner's nets on validation and test rows, and the model written; or why not."""
-    nothing: dict[str, Any] = {"val": None, "test": None, "opened_before": [], "model": None}
+    nothing: dict[str, Any] = {
+        "val": None,
+        "test": None,
+        "opened_before": [],
+        "model": None,
+        "ensemble": None,
+    }
     if winner.run.train is not None:
         loop = winner.run.command or winner.run.train
         return nothing | {"note": f"{loop} trains by itself: only it knows its weights"}
@@ -143,22 +150,27 @@ def _scored(
     data = load(winner.run, sweep.import_paths)
     nets = load_nets(winner.run, data, winner.checkpoints)
     val = as_plain(nets.evaluate(data.parts[0].val))
-    about = {
-        "study": sweep.study_name,
-        "configuration": winner.standing.what,
-        "seed": winner.seed,
-        "val": val["members"][str(winner.seed)],
-    }
-    save_model(
-        folder.path / MODEL,
-        winner.run,
-        data,
-        nets.weights(winner.seed),
-        Columns.of(winner.run, data, sweep.import_paths),
-        call=nets.learners[winner.seed].call,
-        import_paths=sweep.import_paths,
-        about=about,
-    )
+    columns, call = Columns.of(winner.run, data, sweep.import_paths), nets.learners[winner.seed].call
+    all_seeds = sorted(nets.learners)
+    saved = {MODEL: ([winner.seed], val["members"][str(winner.seed)])}
+    if len(all_seeds) > 1:
+        saved[ENSEMBLE] = (all_seeds, val["ensemble"])
+    for name, (seeds, scores) in saved.items():
+        save_model(
+            folder.path / name,
+            winner.run,
+            data,
+            [nets.weights(seed) for seed in seeds],
+            columns,
+            call=call,
+            import_paths=sweep.import_paths,
+            about={
+                "study": sweep.study_name,
+                "configuration": winner.standing.what,
+                "seeds": seeds,
+                "val": scores,
+            },
+        )
     before = record_test_set_access(
         home, by=by, why=f"{sweep.study_name}: {winner.standing.what}", clock=clock
     )
@@ -169,6 +181,7 @@ def _scored(
         "test": test,
         "opened_before": [asdict(opening) for opening in before],
         "model": MODEL,
+        "ensemble": ENSEMBLE if ENSEMBLE in saved else None,
         "meaning": asdict(nets.learners[winner.seed].meaning),
         "rows": {
             "train": len(data.x_train),

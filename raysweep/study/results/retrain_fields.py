@@ -64,7 +64,11 @@ class _RequiredFields(TypedDict):
 
 
 class RetrainFields(_RequiredFields, total=False):
-    """All of the file; `meaning` (of the net's outputs) and `rows` (of each split) only with a model."""
+    """All of the file; `meaning` (of the net's outputs) and `rows` (of each split) only with a model.
 
+    `ensemble` is the folder of all seeds' nets; None where there is one seed.
+    """
+
+    ensemble: str | None
     meaning: Mapping[str, Any]
     rows: Mapping[str, int]
