@@ -16,8 +16,8 @@ from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.log import read_events
 from raysweep.study.storage.layout import StudyFolder
+from tests.builders import small_sweep
 from tests.cluster.fake_gpu import OnFakeGpu
-from tests.study.slot import small_sweep
 
 CLONE = Path(__file__).resolve().parents[2]
 GPUS, SHARE, TRIALS = 2, 0.5, 6

@@ -24,8 +24,8 @@ from raysweep.study.journal.events import EpochReported, SlotsChanged
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.storage.layout import StudyFolder
+from tests.builders import small_sweep
 from tests.cluster.hosts import wait_until
-from tests.study.slot import small_sweep
 
 CLONE = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 from raysweep.cluster.data_visibility import missing_data_files, refuse_missing_data_files
 from raysweep.cluster.errors import ClusterError
 from raysweep.config.sweep import Sweep
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 
 
 def sweep_of(project: Path, path: str) -> Sweep:

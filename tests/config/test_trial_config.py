@@ -6,7 +6,7 @@ from typing import Any
 
 from raysweep.config.sweep import SEED_KEY
 from raysweep.config.trial_config import trial_config
-from tests.study.slot import LR, small_sweep
+from tests.builders import LR, small_sweep
 
 
 def config_of(**flat: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from raysweep.console.lines import AT_ONCE, Lines
 from raysweep.console.progress import Facts
 from raysweep.study.journal.events import CheckpointFailed, TrialRecovered, TrialReopened
 from raysweep.study.journal.records import StudyRecord
-from tests.console.small_study import ended, trained
+from tests.builders import trained, trial_ended
 
 
 class Clock:
@@ -40,7 +40,9 @@ def test_a_trial_that_is_reopened_is_counted_once(facts: Facts, events: list[Any
     again = TrialReopened(
         t=90.0, trial="00000", epoch=10, waits=False, reason="the study was given 20 epochs"
     )
-    assert lines_of(facts, [*events, again, ended("00000", "completed")])[-1].startswith("[2/4] trial 0")
+    assert lines_of(facts, [*events, again, trial_ended("00000", "completed")])[-1].startswith(
+        "[2/4] trial 0"
+    )
 
 
 def test_epochs_print_nothing(facts: Facts) -> None:
@@ -68,7 +70,7 @@ def test_many_ends_at_once_are_no_flood(facts: Facts) -> None:
     many = [
         event
         for number in range(AT_ONCE + 5)
-        for event in (*trained(f"{number:05d}", [1.0]), ended(f"{number:05d}", "stopped"))
+        for event in (*trained(f"{number:05d}", [1.0]), trial_ended(f"{number:05d}", "stopped"))
     ]
     shown = lines_of(facts, many)
     assert len(shown) == AT_ONCE + 1

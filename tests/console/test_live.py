@@ -11,9 +11,8 @@ from rich.console import Console, ConsoleDimensions
 from raysweep.console.lines import Lines
 from raysweep.console.live import ROWS, Screen, picture, watch
 from raysweep.console.progress import Facts, progress
-from raysweep.study.journal.events import TrialCreated, TrialStarted
 from raysweep.study.journal.records import StudyRecord, fold
-from tests.console.small_study import reported, trained
+from tests.builders import epoch_reported, trained, trial_created, trial_started
 
 
 def shown(events: list[Any], facts: Facts, *, width: int = 100, **console: Any) -> str:
@@ -44,8 +43,7 @@ def test_a_cluster_of_running_trials_fits_on_the_screen(facts: Facts) -> None:
 @pytest.mark.parametrize("width", [40, 80])
 def test_long_parameters_are_cut_before_trial_epoch_and_loss(width: int, facts: Facts) -> None:
     config = {f"run.net_config.parameter_{place}": 0.123456 for place in range(9)}
-    created = TrialCreated(t=0.0, trial="00117", config=config, source="sampler")
-    events = [created, TrialStarted(t=0.0, trial="00117", attempt=1), reported("00117", 3, 0.6)]
+    events = [trial_created("00117", config), trial_started("00117"), epoch_reported("00117", 3, 0.6)]
     header, row = shown(events, facts, width=width).splitlines()[-3:-1]
     assert header.split() == ["trial", "epoch", "val_loss", "parameters"]
     assert row.split()[:3] == ["117", "3/10", "0.6"]

@@ -9,7 +9,7 @@ import pytest
 from raysweep.console.progress import Facts, Progress, progress
 from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.records import StudyRecord, fold
-from tests.console.small_study import ended, trained
+from tests.builders import trained, trial_ended
 
 
 def seen(
@@ -35,7 +35,7 @@ def test_epochs_saved_are_those_a_stopped_trial_was_not_given(events: list[Any],
     ("outcome", "saved"), [("stopped", 8), ("diverged", 0), ("failed", 0), ("infeasible", 0)]
 )
 def test_a_failure_saves_nothing(outcome: str, saved: int, facts: Facts) -> None:
-    now = seen([*trained("00000", [1.0, 1.0]), ended("00000", outcome)], facts)
+    now = seen([*trained("00000", [1.0, 1.0]), trial_ended("00000", outcome)], facts)
     assert now.epochs_saved == saved
 
 

@@ -12,7 +12,7 @@ from raysweep.console.progress import Facts
 from raysweep.console.replay import AT_MOST, print_replay
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.results.counterfactual import StudyReplay
-from tests.console.small_study import ended, trained
+from tests.builders import trained, trial_ended
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def record() -> StudyRecord:
     events = []
     for number in range(40):
         name = f"{number:05d}"
-        events += [*trained(name, [0.1 * (number + 1)] * 10), ended(name, "completed")]
+        events += [*trained(name, [0.1 * (number + 1)] * 10), trial_ended(name, "completed")]
     return fold(events)
 
 

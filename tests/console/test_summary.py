@@ -18,7 +18,7 @@ from raysweep.console.summary import RESUMABLE, failures, print_places, print_su
 from raysweep.study.journal.events import TrialEnded
 from raysweep.study.journal.records import fold
 from schedulers.reason import ReasonCode
-from tests.console.small_study import ended, trained
+from tests.builders import epoch_reported, trained, trial_ended
 
 LAUNCH = Path(__file__).parents[2] / "launch.py"
 
@@ -50,9 +50,9 @@ def test_the_winner_comes_first_with_its_parameters(events: list[Any], facts: Fa
 
 
 def audited(trial: str, loss: float) -> list[Any]:
-    events = trained(trial, [loss] * 10)
-    events[3] = replace(events[3], reason="rung 2", code=ReasonCode.AUDITED)
-    return [*events, ended(trial, "completed")]
+    at_rung = epoch_reported(trial, 2, loss, reason="rung 2", code=ReasonCode.AUDITED)
+    later = [epoch_reported(trial, epoch, loss) for epoch in range(3, 11)]
+    return [*trained(trial, [loss]), at_rung, *later, trial_ended(trial)]
 
 
 @pytest.mark.parametrize(

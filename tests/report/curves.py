@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from raysweep.study.journal.events import EpochReported, Event, TrialCreated, TrialEnded, TrialStarted
+from raysweep.study.journal.events import Event
+from tests.builders import epoch_reported, trial_created, trial_ended, trial_started
 from tests.report import stories
 
 
@@ -21,19 +22,11 @@ def trial(
     name, t = f"{number:05d}", 1000.0 * number
     chosen = stories.config(number) if config is None else config
     told: list[Event] = [
-        TrialCreated(t=t, trial=name, config=chosen, source=words.get("source", "sampler")),
-        TrialStarted(t=t, trial=name, attempt=1),
+        trial_created(name, chosen, t=t, source=words.get("source", "sampler")),
+        trial_started(name, t=t),
     ]
     for epoch, loss in enumerate(val, start=1):
         metrics = {"val_loss": loss} | ({} if train is None else {"train_loss": train[epoch - 1]})
         metrics |= {"val_loss_raw": words["raw"][epoch - 1]} if "raw" in words else {}
-        told.append(
-            EpochReported(
-                t=t + epoch, trial=name, generation=0, epoch=epoch, work=epoch, loss=loss,
-                metrics=metrics, decision="continue",
-            )
-        )  # fmt: skip
-    return [
-        *told,
-        TrialEnded(t=t + len(val) + 1, trial=name, outcome=outcome, reason=words.get("reason", "as told")),  # type: ignore[arg-type]
-    ]
+        told.append(epoch_reported(name, epoch, loss, t=t + epoch, metrics=metrics))
+    return [*told, trial_ended(name, outcome, words.get("reason", "as told"), t=t + len(val) + 1)]

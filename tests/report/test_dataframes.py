@@ -12,9 +12,10 @@ import pytest
 import launch
 from raysweep.config import Sweep
 from raysweep.report.dataframes import curves_table, trials_table
-from raysweep.study.journal.events import AttemptStarted, EpochReported, TrialCreated, TrialEnded
+from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.log import Journal
 from raysweep.study.storage.layout import StudyFolder
+from tests.builders import epoch_reported, trial_created, trial_ended
 
 CONFIGS: tuple[dict[str, Any], ...] = (
     {"net_config.widths": [8, 8], "net_config.norm": "batch", "optimizer_config.lr": 0.1},
@@ -36,13 +37,11 @@ def study(tmp_path: Path) -> StudyFolder:
     journal = Journal(folder.journal_dir, "tables")
     journal.append(AttemptStarted(t=0, attempt=1, slots=1, trials=2))
     for number, config in enumerate(CONFIGS):
-        journal.append(TrialCreated(t=1, trial=f"0000{number}", config=config, source="sampler"))
+        journal.append(trial_created(f"0000{number}", config, t=1))
     for epoch, loss in ((1, 0.25), (2, 0.5)):
-        words: dict[str, Any] = {"trial": "00000", "generation": 0, "epoch": epoch, "work": epoch}
-        words |= {"loss": loss, "metrics": {"val_loss": loss}, "decision": "continue"}
-        journal.append(EpochReported(t=1 + epoch, **words))
-    journal.append(TrialEnded(t=4, trial="00000", outcome="completed", reason="finished"))
-    journal.append(TrialEnded(t=4, trial="00001", outcome="failed", reason='said "no", then died'))
+        journal.append(epoch_reported("00000", epoch, loss, t=1 + epoch, metrics={"val_loss": loss}))
+    journal.append(trial_ended("00000", "completed", "finished", t=4))
+    journal.append(trial_ended("00001", "failed", 'said "no", then died', t=4))
     journal.close()
     return folder
 

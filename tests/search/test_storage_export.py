@@ -14,7 +14,7 @@ from raysweep.config import Sweep
 from raysweep.search.samplers import quiet
 from raysweep.search.storage_export import StorageExport
 from raysweep.study.execution.searcher_factory import export_to_file, live_export, make_searcher
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 
 
 def in_storage(url: str) -> list[tuple[Any, ...]]:

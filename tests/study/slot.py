@@ -22,20 +22,7 @@ from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.journal_files import make_journal
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.rule import Continue, Exploit, Pause, Report, Resume, Rule, Stop
-
-LR = "optimizer_config.lr"
-
-
-def small_sweep(trials: int = 6, epochs: int = 6, **words: Any) -> Sweep:
-    return Sweep.model_validate(
-        {
-            "study_name": "small",
-            "trials": trials,
-            "run": {"data": "trainables.data.load_digits", "epochs": epochs, "optimizer_config": {"lr": 0.1}},
-            "search_space": {LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True}},
-            **words,
-        }
-    )
+from tests.builders import LR
 
 
 def loss_of(config: Mapping[str, Any], epoch: int) -> float:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from raysweep.study.journal.events import Event
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.results.stop_audit import audit
 from schedulers.asha import ASHARule
 from schedulers.reason import ReasonCode
 from schedulers.stop_audit import AuditedRule
-from tests.study.slot import Slot, small_sweep
+from tests.builders import epoch_reported, small_sweep, trial_created, trial_ended
+from tests.study.slot import Slot
 
 R = 6
 SWEEP = small_sweep(trials=12, epochs=R)
@@ -21,30 +23,15 @@ Trial = tuple[str, int, int, float | None]  # outcome, epochs run, epoch of its 
 
 def record_of(trials: list[Trial]) -> StudyRecord:
     """The record of a study whose trials ended so."""
-    from raysweep.study.journal.events import EpochReported, TrialCreated, TrialEnded
-
-    events: list[object] = []
+    events: list[Event] = []
     for number, (outcome, epochs, at, loss) in enumerate(trials):
         trial = f"{number:05d}"
-        events.append(TrialCreated(t=0, trial=trial, config={}, source="sampler"))
+        events.append(trial_created(trial))
         for epoch in range(1, epochs + 1):
             code = ReasonCode.AUDITED if epoch == at else ReasonCode.RULE
-            events.append(
-                EpochReported(
-                    t=0,
-                    trial=trial,
-                    generation=0,
-                    epoch=epoch,
-                    work=epoch,
-                    loss=loss,
-                    metrics={},
-                    decision="continue",
-                    reason="rung 1",
-                    code=code,
-                )
-            )
-        events.append(TrialEnded(t=0, trial=trial, outcome=outcome, reason=""))  # type: ignore[arg-type]
-    return fold(events)  # type: ignore[arg-type]
+            events.append(epoch_reported(trial, epoch, loss, reason="rung 1", code=code))
+        events.append(trial_ended(trial, outcome))
+    return fold(events)
 
 
 KEPT: Trial = ("completed", R, 0, 0.5)

@@ -14,15 +14,13 @@ from raysweep.preflight.check_file import check_file
 from raysweep.study.execution.extend import laid_out_by
 from raysweep.study.journal.events import (
     AttemptStarted,
-    EpochReported,
-    TrialCreated,
-    TrialEnded,
     TrialExploited,
 )
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.results.best_config import NoWinner, best_yaml, fresh_seeds, write_best
 from raysweep.study.storage.code_snapshot import keep_code
 from raysweep.study.storage.layout import StudyFolder
+from tests.builders import epoch_reported, trial_created, trial_ended
 from trainables.run_config import SCHEDULE_LENGTHS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,25 +50,11 @@ def template_sweep(**run: Any) -> Sweep:
 def record_of(config: dict[str, Any], outcome: Any = "completed", copied: bool = False) -> StudyRecord:
     events: list[Any] = [
         AttemptStarted(t=0, attempt=1, slots=1, trials=2),
-        TrialCreated(
-            t=1, trial="00000", config={**config, "optimizer_config.lr": 0.5}, source="sampler", revision=3
-        ),
-        TrialCreated(t=1, trial="00001", config=config, source="sampler", revision=3),
+        trial_created("00000", {**config, "optimizer_config.lr": 0.5}, revision=3),
+        trial_created("00001", config, revision=3),
     ]
     for trial, loss in (("00000", 0.5), ("00001", 0.01)):
-        for epoch in (1, 2):
-            events.append(
-                EpochReported(
-                    t=2,
-                    trial=trial,
-                    generation=0,
-                    epoch=epoch,
-                    work=epoch,
-                    loss=loss,
-                    metrics={"val_loss": loss},
-                    decision="continue",
-                )
-            )
+        events += [epoch_reported(trial, epoch, loss, metrics={"val_loss": loss}) for epoch in (1, 2)]
     if copied:
         settings = {**config, "optimizer_config.lr": 0.2}
         events.append(
@@ -78,7 +62,7 @@ def record_of(config: dict[str, Any], outcome: Any = "completed", copied: bool =
                 t=3, trial="00001", donor="00000", epoch=2, generation=1, config=settings, reason="r"
             )
         )
-    events += [TrialEnded(t=4, trial=trial, outcome=outcome, reason="r") for trial in ("00000", "00001")]
+    events += [trial_ended(trial, outcome, "r") for trial in ("00000", "00001")]
     return fold(events)
 
 

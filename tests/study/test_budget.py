@@ -8,7 +8,7 @@ import pytest
 
 from raysweep.study.stages.time_budget import LEAST_S, StagesTimeBudget
 from schedulers.reason import ReasonCode
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 
 
 @pytest.mark.parametrize(

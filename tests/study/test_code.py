@@ -13,7 +13,7 @@ from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.code_snapshot import code_fingerprint, keep_code, list_differences
 from raysweep.study.storage.layout import StudyFolder
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 from trainables.module_snapshot import read_manifest
 
 FILES = {

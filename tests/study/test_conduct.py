@@ -32,7 +32,7 @@ from raysweep.study.journal.log import read_events
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
 from schedulers.tune.train_ahead import TrainAhead
-from tests.study.slot import LR, small_sweep
+from tests.builders import LR, small_sweep
 from trainables.data import load
 
 pytestmark = pytest.mark.ray

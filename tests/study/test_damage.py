@@ -24,7 +24,8 @@ from raysweep.study.storage.journal_files import list_segments
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.tracking.cursor import Cursor
 from schedulers.asha import ASHARule
-from tests.study.slot import Slot, small_sweep
+from tests.builders import small_sweep
+from tests.study.slot import Slot
 
 SWEEP = small_sweep()
 

@@ -36,7 +36,8 @@ from schedulers.pbt import PBTRule
 from schedulers.pfl import PFLRule
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Float, Int
-from tests.study.slot import LR, Slot, small_sweep
+from tests.builders import LR, small_sweep
+from tests.study.slot import Slot
 from trainables.run_config import RunConfig
 
 SWEEP = small_sweep(run={"data": "trainables.data.load_digits", "epochs": 6, "scheduler": None})

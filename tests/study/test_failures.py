@@ -23,7 +23,8 @@ from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
 from schedulers.reason import ReasonCode
-from tests.study.slot import Slot, small_sweep
+from tests.builders import small_sweep
+from tests.study.slot import Slot
 
 TRACEBACK = "Traceback (most recent call last):\n  File ...\n"
 ASSERTED = "AcceleratorError: CUDA error: device-side assert triggered"

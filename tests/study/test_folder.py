@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from raysweep.study.storage.layout import NotAStudy, StudyExists, StudyFolder
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 
 
 def make(root: Path, trials: int, **words: object) -> StudyFolder:

@@ -11,7 +11,7 @@ import launch
 from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.log import Journal
 from raysweep.study.storage.layout import StudyFolder
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 
 FUTURE = 99
 

@@ -24,6 +24,7 @@ from raysweep.study.journal.events import (
 )
 from raysweep.study.journal.log import Journal, JournalError, last_marked, read_events
 from raysweep.study.storage.journal_files import Position, list_foreign_files, make_journal, write_mark
+from tests.builders import epoch_reported
 
 SAMPLE = AttemptStarted(t=1.0, attempt=1, slots=2, trials=3)
 floats = st.floats(allow_nan=False)
@@ -316,13 +317,4 @@ def test_an_open_journal_that_is_not_what_stands_at_its_path_says_so(
 
 
 def report(epoch: int, loss: float, trial: str = "00000") -> EpochReported:
-    return EpochReported(
-        t=float(epoch),
-        trial=trial,
-        generation=0,
-        epoch=epoch,
-        work=epoch,
-        loss=loss,
-        metrics={"val_loss": 1.5},
-        decision="continue",
-    )
+    return epoch_reported(trial, epoch, loss, t=float(epoch), metrics={"val_loss": 1.5})

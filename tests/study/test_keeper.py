@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
-from raysweep.study.journal.events import (
-    AttemptStarted,
-    CheckpointSaved,
-    EpochReported,
-    TrialCreated,
-    TrialEnded,
-)
+from raysweep.study.journal.events import AttemptStarted, CheckpointSaved
 from raysweep.study.journal.records import StudyRecord
+from tests.builders import epoch_reported, trial_created, trial_ended
 
 
 class Study:
@@ -27,35 +21,22 @@ class Study:
         )
         self.record.apply(AttemptStarted(t=0.0, attempt=1, slots=1, trials=trials))
         for number in range(trials):
-            self.record.apply(TrialCreated(t=0.0, trial=f"0000{number}", config={}, source="sampler"))
+            self.record.apply(trial_created(f"0000{number}"))
 
     def checkpoint(self, trial: str, epoch: int, loss: float = 1.0, **metrics: float) -> None:
         path = f"{trial}-{epoch}"
         (self.root / path).mkdir()
         (self.root / path / "weights").write_text("w")
-        self.record.apply(report(trial, epoch, loss, metrics))
+        self.record.apply(epoch_reported(trial, epoch, loss, metrics=metrics))
         self.record.apply(CheckpointSaved(t=0.0, trial=trial, epoch=epoch, generation=0, path=path))
         self.keeper.collect(trial)
 
-    def end(self, trial: str, outcome: Any) -> None:
-        self.record.apply(TrialEnded(t=0.0, trial=trial, outcome=outcome, reason=""))
+    def end(self, trial: str, outcome: str) -> None:
+        self.record.apply(trial_ended(trial, outcome))
         self.keeper.collect(trial)
 
     def standing(self) -> list[str]:
         return sorted(path.name for path in self.root.iterdir())
-
-
-def report(trial: str, epoch: int, loss: float, metrics: dict[str, float]) -> EpochReported:
-    return EpochReported(
-        t=0.0,
-        trial=trial,
-        generation=0,
-        epoch=epoch,
-        work=epoch,
-        loss=loss,
-        metrics=metrics,
-        decision="continue",
-    )
 
 
 def test_a_live_trial_keeps_its_newest_two(tmp_path: Path) -> None:
@@ -109,7 +90,7 @@ def test_what_a_killed_driver_left_is_deleted_when_the_study_goes_on(tmp_path: P
     study = Study(tmp_path, 2)
     study.checkpoint("00000", 1, loss=2.0)
     study.checkpoint("00001", 1, loss=1.0)
-    study.record.apply(TrialEnded(t=0.0, trial="00000", outcome="stopped", reason=""))
+    study.record.apply(trial_ended("00000", "stopped"))
     study.keeper.catch_up(tmp_path)
     assert study.standing() == ["00001-1"]
 

@@ -14,7 +14,8 @@ from raysweep.tracking.projection import RunProjection
 from raysweep.tracking.runs import SweepFacts
 from schedulers.fifo import FIFORule
 from schedulers.rule import Continue
-from tests.study.slot import LR, Slot, small_sweep
+from tests.builders import LR, small_sweep
+from tests.study.slot import Slot
 
 NORM = "batch norm keeps running statistics"
 EVENTS: list[Event] = [

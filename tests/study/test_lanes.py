@@ -20,7 +20,7 @@ from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.events import EpochReported, Event, Subscriber, TrialRecovered
 from raysweep.study.journal.log import read_events
 from raysweep.study.storage.layout import StudyFolder
-from tests.study.slot import LR, small_sweep
+from tests.builders import LR, small_sweep
 from trainables.data import load
 from trainables.trial import Trial
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from raysweep.study.execution.stop_conditions import reached
-from raysweep.study.journal.events import EpochReported, Event, TrialCreated, TrialEnded, TrialPaused
+from raysweep.study.journal.events import Event, TrialPaused
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from schedulers.fifo import FIFORule
-from tests.study.slot import Slot, loss_of, small_sweep
+from tests.builders import epoch_reported, small_sweep, trial_created, trial_ended
+from tests.study.slot import Slot, loss_of
 
 R = 2
 
@@ -27,25 +27,14 @@ class Told:
     def trial(self, outcome: str, loss: float, epochs: int = R) -> Told:
         """One more trial, that ended so; `paused` by the rule, or `gave way`, and waits."""
         name, self.trials = f"{self.trials:05d}", self.trials + 1
-        self.events.append(TrialCreated(t=self.now, trial=name, config={}, source="sampler"))
+        self.events.append(trial_created(name, t=self.now))
         for epoch in range(1, epochs + 1):
-            last: Any = "pause" if outcome == "paused" and epoch == epochs else "continue"
-            self.events.append(
-                EpochReported(
-                    t=self.now,
-                    trial=name,
-                    generation=0,
-                    epoch=epoch,
-                    work=epoch,
-                    loss=loss,
-                    metrics={},
-                    decision=last,
-                )
-            )
+            last = "pause" if outcome == "paused" and epoch == epochs else "continue"
+            self.events.append(epoch_reported(name, epoch, loss, t=self.now, decision=last))
         if outcome in ("paused", "gave way"):
             self.events.append(TrialPaused(t=self.now, trial=name, epoch=epochs, reason=outcome))
         elif outcome != "running":
-            self.events.append(TrialEnded(t=self.now, trial=name, outcome=outcome, reason=""))  # type: ignore[arg-type]
+            self.events.append(trial_ended(name, outcome, t=self.now))
         return self
 
     @property

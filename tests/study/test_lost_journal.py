@@ -12,7 +12,8 @@ import pytest
 
 from raysweep.errors import ExitCode
 from schedulers.fifo import FIFORule
-from tests.study.slot import Slot, small_sweep
+from tests.builders import small_sweep
+from tests.study.slot import Slot
 
 
 def io_error(_: Path, patch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.events import EpochReported, Event
 from raysweep.study.journal.log import read_events
 from raysweep.study.storage.layout import StudyFolder
-from tests.study.slot import LR, small_sweep
+from tests.builders import LR, small_sweep
 
 pytestmark = pytest.mark.ray
 SPACE = {

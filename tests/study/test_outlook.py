@@ -10,7 +10,8 @@ from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from schedulers.fifo import FIFORule
 from schedulers.rule import Continue, Outlook
-from tests.study.slot import Slot, small_sweep
+from tests.builders import small_sweep
+from tests.study.slot import Slot
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from raysweep.study.journal.events import EpochReported, Event, TrialCreated, Tr
 from raysweep.study.journal.records import StudyRecord
 from raysweep.tracking.projection import place_tags
 from schedulers.rule import Continue, Stop
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 
 PLACE = {"hostname": "node-3", "pid": 77, "process/torch": "2.13.0+cu130", "process/gpu": "NVIDIA A10G"}
 PLACED = TrialPlaced(t=5.0, trial="00000", worker="node-3:77", gpu="NVIDIA A10G", torch="2.13.0+cu130")

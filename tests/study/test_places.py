@@ -26,7 +26,7 @@ from raysweep.study.storage.locations import download_study, standing
 from raysweep.study.storage.lock import StudyBusy
 from raysweep.study.storage.object_store import ObjectStore
 from raysweep.study.storage.sync import StorageSync
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 from trainables.table import load_table
 
 CLONE = Path(__file__).resolve().parents[2]

@@ -15,15 +15,10 @@ from raysweep.study.execution.scheduler_factory import make_scheduler
 from raysweep.study.execution.searcher_factory import export_to_file, make_searcher
 from raysweep.study.execution.stop_conditions import reached
 from raysweep.study.journal.event_bus import rebuild
-from raysweep.study.journal.events import (
-    AttemptStarted,
-    EpochReported,
-    TrialCreated,
-    TrialEnded,
-    TrialStarted,
-)
+from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.results.retrain import ranking
+from tests.builders import epoch_reported, trial_created, trial_ended, trial_started
 
 NAN, INF = math.nan, math.inf
 SWEEP = {
@@ -45,22 +40,10 @@ def events_of(sweep: Sweep, values: list[float]) -> Iterator[Any]:
     for number, value in enumerate(values):
         name, t = f"{number:05d}", float(number)
         config = searcher.ask(number).config
-        yield TrialCreated(t=t, trial=name, config=config, source="sampler", revision=0, draws=1)
-        yield TrialStarted(t=t, trial=name, attempt=1)
-        loss = sweep.sign * value
-        diverged = not math.isfinite(value)
-        yield EpochReported(
-            t=t,
-            trial=name,
-            generation=0,
-            epoch=1,
-            work=1,
-            loss=loss,
-            metrics={"score": value},
-            decision="stop",
-        )
-        outcome = "diverged" if diverged else "completed"
-        yield TrialEnded(t=t, trial=name, outcome=outcome, reason="")  # type: ignore[arg-type]
+        yield trial_created(name, config, t=t)
+        yield trial_started(name, t=t)
+        yield epoch_reported(name, 1, sweep.sign * value, t=t, metrics={"score": value}, decision="stop")
+        yield trial_ended(name, "completed" if math.isfinite(value) else "diverged", t=t)
 
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])

@@ -13,7 +13,8 @@ from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.results.stop_audit import audit
 from schedulers.rule import Continue, Decision, Pause, Report, Resume, Rule, Stop
-from tests.study.slot import Slot, small_sweep
+from tests.builders import small_sweep
+from tests.study.slot import Slot
 
 SWEEP = small_sweep(trials=5, epochs=4)
 REASONS = (

@@ -24,7 +24,8 @@ from schedulers.pbt import PBTRule
 from schedulers.pfl import PFLRule
 from schedulers.rule import Rule
 from schedulers.stop_audit import AuditedRule
-from tests.study.slot import LR, Slot, small_sweep
+from tests.builders import LR, small_sweep
+from tests.study.slot import Slot
 
 SWEEP = small_sweep()
 RULES: dict[str, Callable[[], Rule]] = {

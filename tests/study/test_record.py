@@ -25,26 +25,17 @@ from raysweep.study.journal.events import (
     TrialStarted,
 )
 from raysweep.study.journal.records import StudyRecord, fold
+from tests.builders import LR, epoch_reported, trial_created, trial_ended
 
 
 def asked(trial: str, lr: float = 0.1) -> TrialCreated:
-    return TrialCreated(t=0.0, trial=trial, config={"optimizer_config.lr": lr}, source="sampler")
+    return trial_created(trial, {LR: lr})
 
 
 def reported(
     trial: str, epoch: int, loss: float | None, decision: Any = "continue", again: bool = False
 ) -> EpochReported:
-    return EpochReported(
-        t=float(epoch),
-        trial=trial,
-        generation=0,
-        epoch=epoch,
-        work=epoch,
-        loss=loss,
-        metrics={},
-        decision=decision,
-        again=again,
-    )
+    return epoch_reported(trial, epoch, loss, t=float(epoch), decision=decision, again=again)
 
 
 def exploited(trial: str, donor: str, epoch: int, lr: float, generation: int = 1) -> TrialExploited:
@@ -120,9 +111,9 @@ def test_the_best_is_the_least_of_the_completed_ones() -> None:
             reported("00000", 1, 0.5),
             reported("00001", 1, 0.1),
             reported("00002", 1, 0.3),
-            TrialEnded(t=2.0, trial="00000", outcome="completed", reason=""),
-            TrialEnded(t=2.0, trial="00001", outcome="stopped", reason="rank 2 of 3"),
-            TrialEnded(t=2.0, trial="00002", outcome="completed", reason=""),
+            trial_ended("00000"),
+            trial_ended("00001", "stopped", "rank 2 of 3"),
+            trial_ended("00002"),
         ]
     )
     best = record.best()
@@ -164,7 +155,7 @@ def test_best_and_failures_at_every_step_are_those_of_a_fresh_fold(
         elif isinstance(word, float):
             event = reported(trial, record.epoch + 1, word)
         else:
-            event = TrialEnded(t=2.0, trial=trial, outcome=word, reason="")
+            event = trial_ended(trial, word)
         past.append(event)
         known.apply(event)
         best, afresh = known.best(), fold(past)
@@ -174,7 +165,7 @@ def test_best_and_failures_at_every_step_are_those_of_a_fresh_fold(
 
 @pytest.mark.parametrize("outcome", ["diverged", "failed", "infeasible"])
 def test_a_trial_that_went_wrong_is_never_the_best(outcome: Any) -> None:
-    ended = TrialEnded(t=2.0, trial="00000", outcome=outcome, reason="")
+    ended = trial_ended("00000", outcome)
     assert fold([BEGUN, asked("00000"), reported("00000", 1, 0.1), ended]).best() is None
 
 

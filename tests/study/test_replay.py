@@ -6,17 +6,10 @@ from typing import Any
 
 import pytest
 
-from raysweep.study.journal.events import (
-    AttemptStarted,
-    EpochReported,
-    Event,
-    TrialCreated,
-    TrialEnded,
-    TrialExploited,
-)
+from raysweep.study.journal.events import AttemptStarted, Event, TrialExploited
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.results.counterfactual import CannotReplay, StudyReplay, as_json, replay_study, settings
-from tests.study.slot import LR, small_sweep
+from tests.builders import LR, epoch_reported, small_sweep, trial_created, trial_ended
 
 R = 4
 SWEEP = small_sweep(trials=9, epochs=R)
@@ -28,15 +21,19 @@ def record_of(*trials: tuple[str, list[float]], slots: int = 1, copied: int | No
     events: list[Event] = [AttemptStarted(t=0, attempt=1, slots=slots, trials=len(trials))]
     for number, (outcome, losses) in enumerate(trials):
         name = f"{number:05d}"
-        events.append(TrialCreated(t=0, trial=name, config={LR: 0.1}, source="sampler"))
-        for epoch, loss in enumerate(losses, start=1):
-            word: dict[str, Any] = {"metrics": {}, "decision": "continue", "generation": 0}
-            events.append(EpochReported(t=0, trial=name, epoch=epoch, work=epoch, loss=loss, **word))
+        events.append(trial_created(name, {LR: 0.1}))
+        events += [epoch_reported(name, epoch, loss) for epoch, loss in enumerate(losses, start=1)]
         if number == copied:
-            word = {"donor": "00000", "epoch": 2, "generation": 1, "config": {LR: 0.2}, "reason": ""}
+            word: dict[str, Any] = {
+                "donor": "00000",
+                "epoch": 2,
+                "generation": 1,
+                "config": {LR: 0.2},
+                "reason": "",
+            }
             events.append(TrialExploited(t=0, trial=name, **word))
         if outcome != "running":
-            events.append(TrialEnded(t=0, trial=name, outcome=outcome, reason=""))  # type: ignore[arg-type]
+            events.append(trial_ended(name, outcome))
     return fold(events)
 
 

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from raysweep.config import Sweep, SweepError
+from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.results.retrain import candidates, prepare, retraining, shown_keys
 from raysweep.study.results.retrain_result import evaluate_retraining, interval, p_best
 from raysweep.study.results.seed_race import SeedRaceSearcher
 from raysweep.study.results.test_set_access import list_test_set_accesses, record_test_set_access
 from raysweep.study.storage.layout import StudyExists, StudyFolder
+from tests.builders import epoch_reported, trial_created, trial_ended
 from tests.study.test_best import CONFIG, record_of, template_sweep
 
 LR = "optimizer_config.lr"
@@ -109,23 +111,12 @@ def study(tmp_path: Path) -> StudyFolder:
 
 
 def events() -> list[Any]:
-    from raysweep.study.journal.events import AttemptStarted, EpochReported, TrialCreated, TrialEnded
-
-    found: list[Any] = [AttemptStarted(t=0, attempt=1, slots=1, trials=1)]
-    found.append(TrialCreated(t=0, trial="00000", config={LR: 0.3}, source="sampler"))
-    found.append(
-        EpochReported(
-            t=1,
-            trial="00000",
-            generation=0,
-            epoch=1,
-            work=1,
-            loss=0.5,
-            metrics={"val_loss": 0.5},
-            decision="stop",
-        )
-    )
-    return [*found, TrialEnded(t=2, trial="00000", outcome="completed", reason="")]
+    return [
+        AttemptStarted(t=0, attempt=1, slots=1, trials=1),
+        trial_created("00000", {LR: 0.3}),
+        epoch_reported("00000", 1, 0.5, metrics={"val_loss": 0.5}, decision="stop"),
+        trial_ended("00000"),
+    ]
 
 
 def test_a_retraining_is_carried_on_and_never_mixed_with_another(study: StudyFolder) -> None:

@@ -17,7 +17,8 @@ from raysweep.study.journal.log import read_events
 from schedulers.asha import ASHARule
 from schedulers.reason import ReasonCode
 from schedulers.rule import Stop
-from tests.study.slot import LR, Slot, small_sweep
+from tests.builders import LR, small_sweep
+from tests.study.slot import Slot
 
 SIZE = Constraint.model_validate("parameters <= 1000")
 

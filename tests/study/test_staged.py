@@ -32,7 +32,8 @@ from raysweep.study.storage.files import read_json, write_json
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
 from schedulers.fifo import FIFORule
 from schedulers.racing import RacingRule
-from tests.study.slot import LR, Slot, small_sweep
+from tests.builders import LR, small_sweep
+from tests.study.slot import Slot
 
 STAGES = [
     {"name": "explore", "trials": 4, "run": {"epochs": 2}},

@@ -7,7 +7,7 @@ from typing import Any
 
 from raysweep.study.execution.controller import StudyController
 from raysweep.study.execution.shutdown import StopSignal
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 
 
 class Clock:

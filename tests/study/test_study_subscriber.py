@@ -11,42 +11,26 @@ import pytest
 
 from raysweep.config import Sweep, SweepError, read_sweep
 from raysweep.study.execution.study_subscriber import StudySubscriber, SubscriberThread, subscribed
-from raysweep.study.journal.events import (
-    AttemptStarted,
-    EpochReported,
-    Event,
-    TrialCreated,
-    TrialEnded,
-    TrialStarted,
-)
+from raysweep.study.journal.events import AttemptStarted, EpochReported, Event
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.storage.layout import StudyFolder
+from tests.builders import epoch_reported, trial_created, trial_ended, trial_started
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = {"optimizer_config.lr": 0.1, "trial.seed": 7}
 
 
 def reported(epoch: int, *, again: bool = False) -> EpochReported:
-    return EpochReported(
-        t=3,
-        trial="00000",
-        generation=0,
-        epoch=epoch,
-        work=epoch,
-        loss=-0.5,
-        metrics={"accuracy": 0.5},
-        decision="continue",
-        again=again,
-    )
+    return epoch_reported("00000", epoch, -0.5, metrics={"accuracy": 0.5}, again=again)
 
 
 EVENTS: list[Event] = [
     AttemptStarted(t=0, attempt=1, slots=1, trials=1),
-    TrialCreated(t=1, trial="00000", config=CONFIG, source="sampler"),
-    TrialStarted(t=2, trial="00000", attempt=1),
+    trial_created("00000", CONFIG),
+    trial_started("00000"),
     reported(1),
     reported(1, again=True),
-    TrialEnded(t=4, trial="00000", outcome="stopped", reason="rank 9 of 12"),
+    trial_ended("00000", "stopped", "rank 9 of 12"),
 ]
 
 
@@ -110,7 +94,7 @@ def test_it_hears_of_each_event_in_order_and_in_a_thread_of_its_own(tmp_path: Pa
 
 
 def test_after_a_resume_it_knows_the_settings_of_earlier_trials(tmp_path: Path) -> None:
-    assert tell(tmp_path, EVENTS[:4], [TrialStarted(t=9, trial="00000", attempt=2)]) == []
+    assert tell(tmp_path, EVENTS[:4], [trial_started("00000", attempt=2)]) == []
     assert ("trial_began", 0, {"optimizer_config.lr": 0.1}) in Listening.heard
 
 

@@ -13,7 +13,8 @@ import launch
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.trust import is_trusted, mark_trusted, require_trust_in_model, state_folder
 from schedulers.fifo import FIFORule
-from tests.study.slot import Slot, small_sweep
+from tests.builders import small_sweep
+from tests.study.slot import Slot
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from raysweep.config import SweepError
 from raysweep.study.execution.warm_start import load_warm_start, read_earlier_studies
 from raysweep.study.storage.layout import StudyFolder
 from schedulers.fifo import FIFORule
-from tests.study.slot import LR, Slot, small_sweep
+from tests.builders import LR, small_sweep
+from tests.study.slot import Slot
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
-from raysweep.study.journal.events import AttemptStarted, EpochReported, Event, TrialCreated, TrialEnded
+from raysweep.study.journal.events import AttemptStarted, Event
 from raysweep.study.journal.records import fold
 from raysweep.tracking.runs import SweepFacts
 from raysweep.tracking.sweep_page import front_tag, table
+from tests.builders import epoch_reported, trial_created, trial_ended
 
 FACTS = SweepFacts("digits", "project", others={"parameters": 1}, parameters=("lr",))
 
@@ -17,11 +18,9 @@ def events(*values: tuple[float, float]) -> list[Event]:
     for number, (loss, size) in enumerate(values):
         name, metrics = f"{number:05d}", {"val_loss": loss, "parameters": size}
         told += [
-            TrialCreated(t=1.0, trial=name, config={"lr": 0.1}, source="sampler"),
-            EpochReported(
-                t=2.0, trial=name, generation=0, epoch=1, work=1, loss=loss, metrics=metrics, decision="stop"
-            ),
-            TrialEnded(t=3.0, trial=name, outcome="completed", reason="finished"),
+            trial_created(name, {"lr": 0.1}),
+            epoch_reported(name, 1, loss, metrics=metrics, decision="stop"),
+            trial_ended(name, "completed", "finished"),
         ]
     return told
 

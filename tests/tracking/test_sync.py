@@ -11,7 +11,7 @@ from raysweep.study.journal.log import Journal
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.lock import lock
 from raysweep.tracking import count_unsent
-from tests.study.slot import small_sweep
+from tests.builders import small_sweep
 from tests.tracking.conftest import Shelf
 from tests.tracking.story import two_trials
 
