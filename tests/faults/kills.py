@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.faults.mortal import WHENS
 
 SWEEP = """
 study_name: {name}
-trials: 6
+trials: {trials}
 seed: 3
 sampler: {{name: optuna.samplers.TPESampler, kwargs: {{n_startup_trials: 3}}}}
 trial_scheduler: {scheduler}
@@ -67,10 +68,11 @@ KINDS = (
 )
 
 
-def write_two(folder: Path, scheduler: str) -> None:
+def write_two(folder: Path, scheduler: str, trials: int = 6) -> None:
     """The same sweep under two names: `whole` is left alone, `cut` is not."""
     for name in ("whole", "cut"):
-        (folder / f"{name}.yaml").write_text(SWEEP.format(name=name, scheduler=SCHEDULERS[scheduler]))
+        text = SWEEP.format(name=name, trials=trials, scheduler=SCHEDULERS[scheduler])
+        (folder / f"{name}.yaml").write_text(text)
 
 
 def kill(folder: Path, words: tuple[str, ...], kind: str, nth: int, when: str) -> None:
@@ -92,14 +94,18 @@ def kill_again(folder: Path, times: int, draw: random.Random) -> None:
         kill(folder, ("resume", "cut"), kind.kind, nth, draw.choice(WHENS))
 
 
-def lacking(folder: Path) -> list[Event]:
-    """What `whole` has and `cut` has not, in order."""
+def lacking(folder: Path) -> Sequence[Event]:
+    """What `whole` has after the last that `cut` has, in order.
+
+    What `cut` lacks before that never comes: the checkpoint of a trial that paused and was killed over it.
+    """
     whole, cut = (
         [event for event in events(folder / "runs" / study) if isinstance(event, KINDS)]
         for study in ("whole", "cut")
     )
     known = {_key(event) for event in cut}
-    return [event for event in whole if _key(event) not in known]
+    reached = max((place for place, event in enumerate(whole, 1) if _key(event) in known), default=0)
+    return whole[reached:]
 
 
 def _key(event: Any) -> tuple[str, str, int, int]:

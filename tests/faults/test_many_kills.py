@@ -15,12 +15,12 @@ from tests.faults.kills import FIRST, SCHEDULERS, kill, kill_again, write_two
 from tests.faults.mortal import WHENS
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(7200)]
-KILLS = 40
+KILLS, TRIALS = 40, 16  # so many trials have events enough for each kill to find one
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_forty_kills_leave_the_history_of_an_uninterrupted_run(tmp_path: Path, name: str) -> None:
-    write_two(tmp_path, name)
+    write_two(tmp_path, name, TRIALS)
     draw = random.Random(f"{name}, many")
     whole = start(tmp_path, "run", "whole.yaml")
     kill(tmp_path, ("run", "cut.yaml"), FIRST[name], 1, draw.choice(WHENS))
