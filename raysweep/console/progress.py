@@ -10,6 +10,9 @@ from raysweep.config.sweep import Metric
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 
 
+LEAST_S = 5.0  # since an attempt's first report, before its speed is told
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a view must know of a sweep that its record does not say.
@@ -126,8 +129,11 @@ def _best(record: StudyRecord, facts: Facts) -> Best | None:
 def _left_s(
     record: StudyRecord, facts: Facts, ended: list[TrialRecord], elapsed_s: float, epochs_now: int
 ) -> float | None:
-    """Seconds left, if the trials to come work as much as those that ended, at the speed so far."""
-    if epochs_now <= 0 or elapsed_s <= 0:
+    """Seconds left, if the trials to come work as much as those that ended, at the speed so far.
+
+    Several epochs may be reported at once: of the first seconds no speed follows.
+    """
+    if epochs_now <= 0 or elapsed_s < LEAST_S:
         return None
     each = sum(trial.work for trial in ended) / len(ended) if ended else float(facts.epochs)
     under_way = [trial for trial in record.trials.values() if trial.outcome is None]

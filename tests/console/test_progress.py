@@ -78,3 +78,7 @@ def test_before_the_first_epoch_nothing_is_estimated(facts: Facts) -> None:
 
 def test_an_empty_study_has_a_progress(facts: Facts) -> None:
     assert progress(StudyRecord(), facts, elapsed_s=0.0).ended == 0
+
+
+def test_epochs_that_were_reported_together_tell_no_speed(events: list[Any], facts: Facts) -> None:
+    assert seen(events, facts, elapsed_s=100.5, first_s=100.0).left_s is None
