@@ -9,6 +9,9 @@ import torch
 
 from trainables.data import DataPart, Split
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Inputs (batch, ...) and targets (batch, ...)."""
+
 RESIDENT_ON_CPU = 2 * 2**30  # bytes; larger data stay in the object store, one copy for all trials
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from trainables.build import build_criterion, build_net
+from trainables.class_weights import with_class_weights
 from trainables.columns import Columns
 from trainables.criterion_fit import meaning_of
 from trainables.data import Data, DataPart, Split
@@ -68,7 +69,7 @@ def save_model(
         "classes": data.classes,
         "labels": data.labels,
         "outputs": data.out_features,
-        "meaning": asdict(meaning_of(run, data, build_criterion(run))),
+        "meaning": asdict(meaning_of(run, data, build_criterion(with_class_weights(run, data, part)))),
         "call": call.as_json(),
         "mean": part.mean.tolist(),
         "std": part.std.tolist(),

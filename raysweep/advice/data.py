@@ -243,7 +243,7 @@ def averaging_window(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
 def _fewest_steps(sweep: Sweep, facts: DataFacts) -> int:
     """Optimizer steps of a run with the largest batch that is searched."""
     span = ends(sweep.space.get("batch_size"))
-    batch = sweep.run.batch_size if span is None else span[1]
+    batch = (sweep.run.batch_size if span is None else span[1]) * sweep.run.accumulate
     rows = max(1, round(sweep.run.data_fraction * facts.train_rows))
     return math.ceil(rows / batch) * sweep.run.epochs
 

@@ -76,7 +76,7 @@ def steps_alone(lane: Lane) -> Iterator[LaneEpoch]:
     lane.learner.net.train()
     for step, (x, y) in enumerate(lane.learner.feed.batches()):
         with lane.random.own():
-            loss, norm, epoch.lr = lane.learner.take_step(x, y, step)
+            (loss,), norm, epoch.lr = lane.learner.take_step([(x, y)], step)
         epoch.losses.append(loss)
         if norm is not None:
             epoch.norms.append(norm)
