@@ -38,7 +38,7 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
     sizes = {
         "in_features": data.in_features,
         "out_features": outputs,
-        "input_size": int(data.x_train.shape[-1]),
+        "input_size": int(data.example.shape[-1]),
         "output_size": outputs,
     }
     names = list(parameters(target))

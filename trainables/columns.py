@@ -46,7 +46,7 @@ class Columns:
             RunError: if the data cannot be loaded.
         """
         source, train = source_and_training_rows(run, paths)
-        shape = tuple(data.x_train.shape[1:])
+        shape = tuple(data.example.shape[1:])
         if not isinstance(source, Table):
             plain = {"kind": "numbers", "median": 0.0, "mean": 0.0, "std": 1.0, "gap": False}
             numbers = tuple({"name": f"x{i}", **plain} for i in range(data.in_features))

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,8 +18,9 @@ from trainables.build import build_criterion, build_net, build_optimizer, hyperp
 from trainables.checkpoint import CheckpointError
 from trainables.class_weights import with_class_weights
 from trainables.criterion_fit import meaning_of
-from trainables.data import Data, DataPart, Split
+from trainables.data import AnySplit, Data, DataPart
 from trainables.imports import resolve
+from trainables.lazy_batches import LazyBatchLoader
 from trainables.lr_schedule import Schedule
 from trainables.named_metrics import call_metric
 from trainables.net_call import NetCall
@@ -32,7 +32,6 @@ from trainables.run_config import RunConfig, RunError
 
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
 NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter of the cost
-EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
 STATISTICS_ROWS = 4096  # training rows that tell batch norm's statistics to about 2 %
 RAW_LOSS = "val_loss_raw"  # of the trained weights, where val_loss is of their average
 
@@ -74,18 +73,21 @@ class Learner:
         self.criterion, self.criterion_config = build_criterion(weighed, device), weighed.criterion_config
         self.meaning = meaning_of(run, data, self.criterion)
         self.call = NetCall.of(self.net, data, device)
-        room = device_budget(device) // len(data.parts)  # folds are trained side by side
-        self.feed = BatchLoader(part, device, run.batch_size, seed, room, dtype=self.call.dtype)
+        self.feed: BatchLoader | LazyBatchLoader
+        if data.is_lazy:
+            self.feed = LazyBatchLoader(part, device, run.batch_size, seed, dtype=self.call.dtype)
+        else:
+            room = device_budget(device) // len(data.parts)  # folds are trained side by side
+            self.feed = BatchLoader(part, device, run.batch_size, seed, room, dtype=self.call.dtype)
         self.checked = False  # whether outputs were seen to be what the criterion takes
         steps = math.ceil(len(self.feed) / run.accumulate)
-        self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=run.epochs * steps)
+        self.optimizer = build_optimizer(run, self.net, rows=len(part.train), steps=run.epochs * steps)
         self.averages = AveragedWeights(self.net, self.optimizer)
         self.needs_closure = needs_closure(self.optimizer)
         self.decomposes = type(self.optimizer).__name__ in DECOMPOSES
         self.scaler = LossScaler(run, device, closure=self.needs_closure)
         self.packages = frozenset({package_of(self.net), package_of(self.optimizer)})
         self.schedule = Schedule(run, self.optimizer, steps)
-        self.sizes = torch.tensor(self.feed.sizes, dtype=torch.float64, device=device)
 
     def epoch(self) -> Scores:
         """Train on every row once, then validate."""
@@ -109,11 +111,11 @@ class Learner:
             lr: learning rate of the last step.
         """
         with self._evaluating():
-            outputs, targets = self._outputs(self.part.val, self.feed.validation)
+            outputs, targets = self._outputs(self.feed.validation_batches())
             scores = {"val": self.criterion_loss(outputs, targets), **self._metrics(outputs, targets)}
         if self.averages.exist:
             with self._evaluating(averaged=False):
-                raw = self._outputs(self.part.val, self.feed.validation)
+                raw = self._outputs(self.feed.validation_batches())
                 scores[RAW_LOSS] = self.criterion_loss(*raw)
         # One transfer from the device for the whole epoch.
         values = torch.stack([value.double() for value in (train_loss, grad_norm, *scores.values())]).tolist()
@@ -121,14 +123,14 @@ class Learner:
         self.schedule.after_epoch(val)
         return Scores(train, val, dict(zip(list(scores)[1:], rest, strict=True)), lr, norm)
 
-    def evaluate(self, split: Split) -> dict[str, float]:
+    def evaluate(self, split: AnySplit) -> dict[str, float]:
         """`loss` and the metrics on some rows, with the weights meant for inference."""
         return self.scores(*self.answers(split))
 
-    def answers(self, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    def answers(self, split: AnySplit) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs and targets of some rows, with the weights meant for inference."""
         with self._evaluating():
-            return self._outputs(split, None)
+            return self._outputs(self.feed.all_of(split))
 
     def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
         """`loss` and the metrics of these outputs."""
@@ -139,7 +141,7 @@ class Learner:
         """What `run.costs` names, of an answer to the first validation row."""
         if not self.run.costs:
             return {}
-        row = self.feed.inputs(self.part.val.x[:1])
+        row = self.feed.first_input()
         with self._evaluating():
             return measure(self.run.costs, self.net, lambda: self._answer(row), self.device)
 
@@ -288,18 +290,21 @@ class Learner:
 
     def _train(self) -> tuple[torch.Tensor, torch.Tensor, float]:
         """One pass over the rows: mean loss, mean gradient norm, and the last step's learning rate."""
-        losses, norms, lr = [], [], self.current_lr()
+        losses, sizes, norms, lr = [], [], [], self.current_lr()
         self.net.train()
+        self.feed.epoch = len(self.schedule.losses)
         for step, batches in enumerate(self.steps_of(self.feed.batches())):
             found, norm, lr = self.take_step(batches, step)
             losses += found
+            sizes += [len(y) for _, y in batches]
             if norm is not None:
                 norms.append(norm)
-        return self.mean_loss(torch.stack(losses)), torch.stack(norms).mean(), lr
+        return self.mean_loss(torch.stack(losses), sizes), torch.stack(norms).mean(), lr
 
-    def mean_loss(self, losses: torch.Tensor) -> torch.Tensor:
+    def mean_loss(self, losses: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
         """The mean over the rows of an epoch, float64, of its batches' mean losses."""
-        return losses.double() @ self.sizes / self.sizes.sum()
+        rows = torch.tensor(sizes, dtype=torch.float64, device=self.device)
+        return losses.double() @ rows / rows.sum()
 
     def steps_of(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
         """The batches of each optimizer step; the last one has what is left."""
@@ -382,15 +387,8 @@ class Learner:
         with autocast(self.run.precision, self.device):
             return self.call.answer(self.net, x).float()
 
-    def _outputs(
-        self, split: Split, tensors: tuple[torch.Tensor, torch.Tensor] | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and targets of all rows, from tensors on the device or streamed."""
-        if tensors is None:
-            batches = self.feed.stream(split, np.arange(len(split.x)))
-        else:
-            size = EVALUATION_BATCHES * self.run.batch_size
-            batches = zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+    def _outputs(self, batches: Iterable[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and targets of all rows of these batches."""
         outputs, targets = [], []
         for x, y in batches:
             answers, wanted = self.meaning.pair(self._answer(x), y)
@@ -424,17 +422,8 @@ class Learner:
                 self.net.train()
 
     def _forward_some(self) -> None:
-        """Pass training rows through the net, in batches of the training's size and always the same.
-
-        They are drawn, since rows of a sorted table would vary too little within a batch.
-        """
-        rows = len(self.part.train.x)
-        order = torch.randperm(rows, generator=torch.Generator().manual_seed(self.seed))
-        size = self.run.batch_size
-        order = order[: size * math.ceil(STATISTICS_ROWS / size)]
-        if len(order) % size == 1 and len(order) > 1:
-            order = order[:-1]  # as in training: no statistics of a single row
-        for x, _ in self.feed.stream(self.part.train, order.numpy()):
+        """Pass training rows through the net, in batches of the training's size and always the same."""
+        for x in self.feed.some_inputs(STATISTICS_ROWS, self.seed):
             self._answer(x)
 
     def current_lr(self) -> float:

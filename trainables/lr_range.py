@@ -14,12 +14,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
 from trainables.batches import Batch
-from trainables.data import Data, Split
+from trainables.data import Data
 from trainables.learner import LINALG_ERROR, Learner
 from trainables.rng_state import RngState
 from trainables.run_config import RunConfig, RunError
@@ -79,7 +78,7 @@ class RisingLearner(Learner):
         """
         epochs = (self.steps_of(self.feed.batches()) for _ in itertools.count())
         steps = itertools.chain.from_iterable(epochs)
-        probe = self._probe()
+        probe = self.feed.probe(PROBE_ROWS)
         self.net.train()
         for rate, batches in zip(rates, steps, strict=False):
             for group in self.optimizer.param_groups:
@@ -96,12 +95,6 @@ class RisingLearner(Learner):
         if self.run.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.run.grad_clip)
         self.step(batches)
-
-    def _probe(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training rows spread over the whole split, for a table may be sorted."""
-        train = self.part.train
-        rows = np.linspace(0, len(train.x) - 1, min(PROBE_ROWS, len(train.x))).astype(int)
-        return self.feed.put(Split(train.x[rows], train.y[rows]))
 
     @torch.no_grad()
     def _probed(self, x: torch.Tensor, y: torch.Tensor) -> float:

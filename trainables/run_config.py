@@ -21,7 +21,19 @@ from pydantic import (
     model_validator,
 )
 
-DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
+LAZY_WORDS = ("num_workers", "steps_per_epoch", "validation_steps", "num_classes", "preload")
+"""Keys of `data_config` that say how a Dataset or DataLoader is loaded."""
+
+DATA_WORDS = (
+    "split_seed",
+    "val_fraction",
+    "test_fraction",
+    "folds",
+    "stratify",
+    "task",
+    "inputs",
+    *LAZY_WORDS,
+)
 """Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
 
 SCHEDULE_WORDS = ("interval",)

@@ -84,6 +84,8 @@ def _check_learner(learner: Learner) -> None:
         raise NotFusible("its gradients are accumulated over several batches")
     if learner.needs_closure:
         raise NotFusible(f"{run.optimizer} computes the loss anew within its step")
+    if learner.data.is_lazy:
+        raise NotFusible("its rows are loaded by a Dataset or DataLoader as they are needed")
     if not learner.feed.resident:
         raise NotFusible("its rows are streamed, as they do not fit on the device")
     if learner.call.fields:

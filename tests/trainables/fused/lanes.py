@@ -86,7 +86,7 @@ def steps_alone(lane: Lane) -> Iterator[LaneEpoch]:
 def finish_alone(lane: Lane, epoch: LaneEpoch) -> Scores:
     learner = lane.learner
     with lane.random.own():
-        loss = learner.mean_loss(torch.stack(epoch.losses))
+        loss = learner.mean_loss(torch.stack(epoch.losses), learner.feed.sizes)
         return learner.finish_epoch(loss, torch.stack(epoch.norms).mean(), epoch.lr)
 
 
