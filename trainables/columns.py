@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainables.cell_formats import GAPS, is_date
 from trainables.data import Data, source_and_training_rows
 from trainables.frames import read_frame, values_of
 from trainables.run_config import RunConfig, RunError
@@ -152,11 +153,13 @@ def _values(column: pd.Series, known: dict[str, Any], file: str) -> np.ndarray:
     """
     found = values_of(column, known["kind"])
     empty = column.isna().to_numpy() | column.map(
-        lambda value: isinstance(value, float) and math.isinf(value)
+        lambda value: (
+            value in GAPS if isinstance(value, str) else isinstance(value, float) and math.isinf(value)
+        )
     )
     wrong = np.flatnonzero(np.isnan(found) & ~empty)
     if len(wrong):
-        row, kind = int(wrong[0]), "a date" if known["kind"] == "date" else "numeric"
+        row, kind = int(wrong[0]), "a date" if is_date(known["kind"]) else "numeric"
         raise RunError(
             f"{file}: column {known['name']!r} is {kind}, row {row + 1} has {str(column.iloc[row])!r}"
         )
