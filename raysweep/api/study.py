@@ -21,6 +21,7 @@ from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.trust import require_trust
 
 if TYPE_CHECKING:
+    import numpy as np
     import optuna
     import pandas as pd
 
@@ -296,18 +297,22 @@ class Study:
                 raise NoWinner(f"{folder.path}: was interrupted; the same call carries it on")
         return Retraining(folder.path, read_json(folder.path / FILE, version=VERSION, what="retraining"))
 
-    def predict(self, table: pd.DataFrame | str | Path, *, name: str = "retrain") -> pd.DataFrame:
+    def predict(
+        self, table: pd.DataFrame | np.ndarray | str | Path, *, name: str = "retrain"
+    ) -> pd.DataFrame:
         """Score a table with the model of its retraining.
 
         Args:
-            table: with the columns of the training data, by name; or the path of a CSV or Parquet file.
+            table: with the columns of the training data, by name; an array (rows, ...) for a model of
+                arrays; or the path of a CSV, Parquet, .npy or .npz file.
             name: of the retraining's folder.
 
         Raises:
             RunError: if there is no model yet, or the columns do not fit.
         """
         from raysweep.study.storage.trust import require_trust_in_model
-        from trainables.model import Model, predict_file
+        from trainables.model import Model
+        from trainables.predict_file import predict_file
 
         model = self.path / name / "model"
         require_trust_in_model(model, trust=False)

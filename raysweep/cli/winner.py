@@ -94,8 +94,8 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust:
 @TRUST
 @RUNS
 def predict(model: Path, table: Path, output: Path | None, trust: bool, runs: Path) -> None:
-    """Score a TABLE (CSV, Parquet) with a MODEL: its folder, or the study that was retrained."""
-    from trainables.model import predict_file
+    """Score a TABLE (CSV, Parquet, .npy, .npz) with a MODEL: its folder, or the study that was retrained."""
+    from trainables.predict_file import predict_file
 
     named = runs / model / "retrain" / "model"
     folder = named if named.is_dir() else model

@@ -14,7 +14,8 @@ import pytest
 from tests.trainables.test_model import trained
 from trainables.data import load
 from trainables.frames import as_days, as_numbers, kind_of, read_frame, values_of
-from trainables.model import Model, predict_file
+from trainables.model import Model
+from trainables.predict_file import predict_file
 from trainables.run_config import RunConfig, RunError, read
 from trainables.table import Table, load_table
 

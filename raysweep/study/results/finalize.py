@@ -147,6 +147,7 @@ def _scored(
         "study": sweep.study_name,
         "configuration": winner.standing.what,
         "seed": winner.seed,
+        "metrics": [metric.name for metric in sweep.metrics],
         "val": val["members"][str(winner.seed)],
     }
     save_model(
