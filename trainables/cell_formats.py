@@ -63,6 +63,18 @@ def as_written(column: pd.Series, kind: Kind) -> np.ndarray:
     return values
 
 
+def in_writing(value: float, kind: Kind) -> float | str:
+    """A number as a cell of such a column holds it.
+
+    >>> in_writing(1234.5, "numbers 1.234,5"), in_writing(1234.5, "numbers")
+    ('1.234,5', 1234.5)
+    """
+    if kind == NUMBERS:
+        return value
+    text = f"{value:,.6f}".rstrip("0").rstrip(".")
+    return text if kind == COMMA_GROUPS else text.translate(str.maketrans(",.", ".,"))
+
+
 def as_datetimes(column: pd.Series, kind: Kind) -> pd.Series:
     """Text as datetimes, missing where it is no such date."""
     text = column.astype("string").str.strip()

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from trainables.build import build_criterion, build_net
-from trainables.cell_formats import DATE, is_date
+from trainables.cell_formats import DATE, in_writing, is_date
 from trainables.class_weights import with_class_weights
 from trainables.columns import Columns
 from trainables.criterion_fit import meaning_of
@@ -279,9 +279,9 @@ class Model:
 
 
 def _typical(column: Mapping[str, Any]) -> Any:
-    """A column's median, of dates as text."""
+    """A column's median; of dates, and of numbers that are written with separators, as text."""
     if not is_date(column["kind"]):
-        return column["median"]
+        return in_writing(column["median"], column["kind"])
     day = (pd.Timestamp(0) + pd.Timedelta(days=column["median"])).floor("s")
     return (
         day.isoformat() if column["kind"] == DATE else day.strftime(column["kind"].removeprefix(f"{DATE} "))

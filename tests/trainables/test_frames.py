@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tests.trainables.test_model import trained
+from trainables.cell_formats import in_writing
 from trainables.data import load
 from trainables.frames import as_days, as_numbers, kind_of, read_frame, values_of
 from trainables.model import Model
@@ -105,6 +106,11 @@ def test_whether_the_day_is_first_can_be_said(dayfirst: bool, days: int) -> None
 def test_numbers_are_what_they_say(texts: Any, numbers: Any) -> None:
     column = pd.Series(texts, dtype=object)
     assert np.array_equal(values_of(column, kind_of(column)), numbers, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", ["numbers 1,234.5", "numbers 1.234,5"])
+def test_a_number_is_written_as_it_is_read(kind: str) -> None:
+    assert values_of(pd.Series([in_writing(1234567.25, kind)]), kind).tolist() == [1234567.25]
 
 
 def test_truth_with_gaps_is_one_zero_and_missing() -> None:
