@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 import torch
 
-from trainables.data import DataPart, Split
+from trainables.data import AnySplit, DataPart, Split
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""Inputs (batch, ...) and targets (batch, ...)."""
+
+EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
 RESIDENT_ON_CPU = 2 * 2**30  # bytes; larger data stay in the object store, one copy for all trials
 
 
@@ -45,7 +50,10 @@ class BatchLoader:
         rows = len(part.train.x)
         self.rows = rows - 1 if rows % batch_size == 1 and rows > 1 else rows
         self.batch_size = batch_size
+        assert isinstance(part.train, Split)
+        assert isinstance(part.val, Split)
         self.train, self.val = part.train, part.val
+        self.epoch = 0  # what a lazy loader's dataset is told
         room = device_budget(device) if budget is None else budget
         # Twice the training rows: as they are, and shuffled.
         self.resident = 2 * self._bytes(part.train) + self._bytes(part.val) <= room
@@ -70,6 +78,40 @@ class BatchLoader:
         rows = order.to(self.device)
         x, y = (tensor.index_select(0, rows) for tensor in self.tensors)
         yield from zip(torch.split(x, self.batch_size), torch.split(y, self.batch_size), strict=True)
+
+    def validation_batches(self) -> Iterator[Batch]:
+        """All rows that are validated on, in order."""
+        if self.validation is None:
+            yield from self.all_of(self.val)
+            return
+        size = EVALUATION_BATCHES * self.batch_size
+        yield from zip(*(torch.split(tensor, size) for tensor in self.validation), strict=True)
+
+    def all_of(self, split: AnySplit) -> Iterator[Batch]:
+        """All rows of some split, in order."""
+        assert isinstance(split, Split)
+        return self.stream(split, np.arange(len(split)))
+
+    def some_inputs(self, rows: int, seed: int) -> Iterator[torch.Tensor]:
+        """Inputs of about so many training rows, in batches of the training's size and always the same.
+
+        They are drawn, since rows of a sorted table would vary too little within a batch.
+        """
+        size = self.batch_size
+        order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
+        order = order[: size * math.ceil(rows / size)]
+        if len(order) % size == 1 and len(order) > 1:
+            order = order[:-1]  # as in training: no statistics of a single row
+        return (x for x, _ in self.stream(self.train, order.numpy()))
+
+    def probe(self, rows: int) -> Batch:
+        """One batch of at most so many training rows, spread over all of them, for a table may be sorted."""
+        places = np.linspace(0, len(self.train) - 1, min(rows, len(self.train))).astype(int)
+        return self.put(self.train.chosen(places))
+
+    def first_input(self) -> torch.Tensor:
+        """The first row that is validated on, as a batch."""
+        return self.inputs(self.val.x[:1])
 
     def stream(self, split: Split, order: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of `split` in this order, each copied to the device when its turn comes."""

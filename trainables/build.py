@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainables.class_weights import with_class_weights
 from trainables.criteria import unusable
 from trainables.criterion_fit import meaning_of
 from trainables.data import Data
@@ -31,12 +32,13 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
         RunError: if there is no such net or its keywords do not fit.
     """
     target = resolve(run.net)
-    by_label = meaning_of(run, data, build_criterion(run)).layout == "labels"
+    criterion = build_criterion(with_class_weights(run, data, data.parts[0]))
+    by_label = meaning_of(run, data, criterion).layout == "labels"
     outputs = (data.labels or 1) if by_label else data.out_features
     sizes = {
         "in_features": data.in_features,
         "out_features": outputs,
-        "input_size": int(data.x_train.shape[-1]),
+        "input_size": int(data.example.shape[-1]),
         "output_size": outputs,
     }
     names = list(parameters(target))
@@ -58,7 +60,8 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
 def build_criterion(run: RunConfig, device: torch.device | None = None) -> Criterion:
     """The loss function, its weights on the device.
 
-    Numbers and lists become tensors for parameters that are tensors (`weight`, `pos_weight`).
+    Numbers and lists become tensors for parameters that are tensors (`weight`, `pos_weight`); `balanced` ones
+    are to be numbers by then (`trainables.class_weights`).
 
     Raises:
         RunError: if there is no such class, its keywords do not fit, or it takes more than outputs and

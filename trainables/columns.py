@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainables.cell_formats import GAPS, NUMBERS, is_date
 from trainables.data import Data, source_and_training_rows
 from trainables.frames import read_frame, values_of
 from trainables.run_config import RunConfig, RunError
@@ -28,7 +29,7 @@ class Columns:
         target: name of the column that is predicted.
         classes: what the classes are called, in the order of their codes; empty for a regression.
         shape: of one input row.
-        named: False for data that came as arrays: their columns are called x0, x1, ...
+        named: False for data that came as arrays: in a table their columns are called x0, x1, ...
     """
 
     numbers: tuple[dict[str, Any], ...]
@@ -46,11 +47,9 @@ class Columns:
             RunError: if the data cannot be loaded.
         """
         source, train = source_and_training_rows(run, paths)
-        shape = tuple(data.x_train.shape[1:])
+        shape = tuple(data.example.shape[1:])
         if not isinstance(source, Table):
-            plain = {"kind": "numbers", "median": 0.0, "mean": 0.0, "std": 1.0, "gap": False}
-            numbers = tuple({"name": f"x{i}", **plain} for i in range(data.in_features))
-            return cls(numbers, (), "y", data.names, shape, False)
+            return cls((), (), "y", data.names, shape, False)
         scale = Scale.of(source.numbers[train])
         numbers = tuple(
             {"name": str(name), "kind": kind, "median": median, "mean": mean, "std": std, "gap": bool(gap)}
@@ -76,7 +75,14 @@ class Columns:
     @property
     def names(self) -> list[str]:
         """The columns that a table must have."""
+        if not self.named:
+            return [f"x{place}" for place in range(math.prod(self.shape))]
         return [column["name"] for column in (*self.numbers, *self.words)]
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether a row has more than one axis: an image, which no one sends as a table."""
+        return not self.named and len(self.shape) != 1
 
     def read(self, file: Path, **how: Any) -> pd.DataFrame:
         """A table from a CSV (also .gz) or Parquet file, as training reads it.
@@ -131,6 +137,9 @@ class Columns:
         Raises:
             RunError: if a numeric column holds something else.
         """
+        if not self.named:
+            plain = [_values(frame[name], {"name": name, "kind": NUMBERS}, file) for name in self.names]
+            return np.stack(plain, axis=1).astype(np.float32).reshape(len(frame), *self.shape)
         values = [_values(frame[column["name"]], column, file) for column in self.numbers]
         raw = np.stack(values, axis=1) if values else np.zeros((len(frame), 0))
         median, mean, std = (
@@ -152,11 +161,13 @@ def _values(column: pd.Series, known: dict[str, Any], file: str) -> np.ndarray:
     """
     found = values_of(column, known["kind"])
     empty = column.isna().to_numpy() | column.map(
-        lambda value: isinstance(value, float) and math.isinf(value)
+        lambda value: (
+            value in GAPS if isinstance(value, str) else isinstance(value, float) and math.isinf(value)
+        )
     )
     wrong = np.flatnonzero(np.isnan(found) & ~empty)
     if len(wrong):
-        row, kind = int(wrong[0]), "a date" if known["kind"] == "date" else "numeric"
+        row, kind = int(wrong[0]), "a date" if is_date(known["kind"]) else "numeric"
         raise RunError(
             f"{file}: column {known['name']!r} is {kind}, row {row + 1} has {str(column.iloc[row])!r}"
         )

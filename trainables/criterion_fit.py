@@ -34,6 +34,8 @@ def meaning_of(run: RunConfig, data: Data, criterion: object) -> OutputMeaning:
     )
     if problem:
         raise RunError(problem)
+    if data.is_lazy:
+        return known  # not all targets may be known
     parts = [split.y for part in data.parts for split in (part.train, part.val)]
     return known if any((y == known.ignored).any() for y in parts) else replace(known, ignored=None)
 
@@ -52,7 +54,8 @@ def _misfit(path: str, known: OutputMeaning, data: Data) -> str:
         if known.layout != "numbers":
             way = "use torch.nn.MSELoss, or for whole numbers data_config.task: classification"
             return f"criterion: {path} is for classes, the data are a regression; {way}"
-        if path.endswith("PoissonNLLLoss") and any(part.train.y.min() < 0 for part in data.parts):
+        counts = path.endswith("PoissonNLLLoss") and not data.is_lazy
+        if counts and any(part.train.y.min() < 0 for part in data.parts):
             return (
                 f"criterion: {path} is for counts, and targets are below 0; "
                 "a table's are as they stand with data_config.standardise_target: false"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 from collections.abc import Collection
@@ -12,6 +13,7 @@ SEPARATORS = {";": "';'", "\t": "'\\t'", "|": "'|'"}
 """Besides the comma, and as they are written in YAML."""
 
 LATIN = "latin-1"
+FIRST_LINES, ALIKE = 20, 0.8
 
 
 def header(file: Path, separator: Any = ",", encoding: Any = None) -> list[str]:
@@ -20,7 +22,7 @@ def header(file: Path, separator: Any = ",", encoding: Any = None) -> list[str]:
         return []
     opened = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened(file, "rt", encoding=encoding or "utf-8", newline="") as lines:
+        with opened(file, "rt", encoding=encoding or "utf-8-sig", newline="") as lines:
             return next(csv.reader(lines, delimiter=separator), [])
     except (OSError, UnicodeDecodeError, LookupError, csv.Error):
         return []
@@ -46,15 +48,41 @@ def separator_in(columns: Collection[str]) -> str:
     return next((separator for separator in SEPARATORS if separator in only), "")
 
 
-def is_utf8(file: Path) -> bool:
-    """Whether a CSV, gzipped or not, is UTF-8."""
+def written_separator(file: Path, encoding: str | None) -> str:
+    """The separator of a CSV that is no comma; empty for a comma, and where none is to be seen.
+
+    It is the one that cuts the first lines into most columns, most of them alike.
+    """
     opened = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened(file, "rt", encoding="utf-8") as lines:
-            for _ in lines:
-                pass
-    except UnicodeDecodeError:
-        return False
+        with opened(file, "rt", encoding=encoding or "utf-8-sig", newline="") as lines:
+            first = [line for _, line in zip(range(FIRST_LINES), lines, strict=False)]
+    except (OSError, EOFError, UnicodeDecodeError, LookupError):
+        return ""
+
+    def columns(separator: str) -> int:
+        rows = [len(row) for row in csv.reader(first, delimiter=separator) if row]
+        return rows[0] if rows and rows.count(rows[0]) > ALIKE * len(rows) else 0
+
+    best = max((",", *SEPARATORS), key=columns)
+    return "" if best == "," or columns(best) < 2 else best
+
+
+def encoding_of(file: Path) -> str:
+    """The encoding of a CSV, gzipped or not, if it is not UTF-8: by its mark, else Windows' or Latin-1."""
+    opened = gzip.open if file.suffix == ".gz" else open
+    try:
+        with opened(file, "rb") as raw:
+            data = raw.read()
     except (OSError, EOFError):
-        return True  # reading it will say what is wrong
-    return True
+        return ""  # reading it will say what is wrong
+    if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        windows = encoding == "cp1252" and any(0x80 <= byte < 0xA0 for byte in data)
+        return "cp1252" if windows else "" if encoding == "utf-8" else LATIN
+    return LATIN

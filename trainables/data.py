@@ -6,7 +6,8 @@ A data function returns one of
   takes them;
 - a `Table`: named columns, standardised on the training split only;
 - a torch dataset or DataLoader of (x, y) pairs, or of dictionaries with the target as `labels`, `target` or
-  `y`: it is read through once;
+  `y`: it stays what it is, and rows are loaded as they are needed (`trainables.lazy_split`), unless it is a
+  TensorDataset or `data_config.preload` is true;
 - `(train, val)` or `(train, val, test)` of such datasets, or of (x, y) arrays: already split.
 
 What y is (classes, several labels, numbers) is said by the criterion, or `data_config.task`, and by its
@@ -20,7 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,19 @@ import numpy as np
 
 from trainables.bundled import load_breast_cancer, load_diabetes, load_digits, load_synthetic
 from trainables.criteria import of_criterion
-from trainables.data_function import Pair, read_returned
+from trainables.data_function import Pair, is_stream_source, lazy_sources, read_returned
+from trainables.data_parts import AnySplit, Data, DataPart, Split
 from trainables.imports import CLONE, add_paths, call, resolve, takes
 from trainables.input_fields import InputField, read_inputs
-from trainables.run_config import DATA_WORDS, RunConfig, RunError
+from trainables.lazy_source import LazySource, look_at
+from trainables.lazy_split import LazySplit
+from trainables.run_config import DATA_WORDS, LAZY_WORDS, RunConfig, RunError
 from trainables.splitting import SplitConfig, split
 from trainables.table import Table, load_table
-from trainables.targets import Targets, Task, joined, read_targets
+from trainables.targets import Targets, joined, read_targets
 
 __all__ = [
+    "AnySplit",
     "Data",
     "DataPart",
     "Split",
@@ -50,97 +55,10 @@ __all__ = [
     "load_test",
     "load_whole",
     "origin",
+    "reopen",
     "split",
     "subsample",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """Inputs and targets of some rows.
-
-    Attributes:
-        x: (rows, ...), float32, or whole numbers where the data function gives such; named inputs lie side
-            by side.
-        y: class numbers (rows, ...), int64; or labels or numbers (rows, columns, ...), float32.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class DataPart:
-    """One training: the rows to train on, those to validate on, and the target's scale.
-
-    Attributes:
-        train: trained on.
-        val: validated on.
-        mean: subtracted from a regression target, (outputs,); 0 where nothing was.
-        std: divided by, (outputs,); predictions are `std * output + mean` in the target's own units.
-    """
-
-    train: Split
-    val: Split
-    mean: np.ndarray = field(default_factory=lambda: np.zeros(1))
-    std: np.ndarray = field(default_factory=lambda: np.ones(1))
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """What trials train on.
-
-    Attributes:
-        parts: one, or one per fold.
-        task: "regression" or "classification".
-        classes: their number; 0 for a regression, and for several labels per row.
-        fingerprint: sha256 over all arrays here; equal data, equal fingerprint.
-        origin: which function and `data_config` they came from.
-        names: what the classes are called, in the order of their numbers.
-        labels: how many a row has; 0 where a row has one class or numbers.
-        fields: how named inputs lie in a row; none where x is one array.
-        inputs: "integer" or "float" where `data_config` says which of them a net gets.
-    """
-
-    parts: tuple[DataPart, ...]
-    task: Task
-    classes: int
-    fingerprint: str
-    origin: str
-    names: tuple[str, ...] = ()
-    labels: int = 0
-    fields: tuple[InputField, ...] = ()
-    inputs: str | None = None
-
-    @property
-    def x_train(self) -> np.ndarray:
-        """Inputs trained on, of the first part."""
-        return self.parts[0].train.x
-
-    @property
-    def y_train(self) -> np.ndarray:
-        """Targets trained on, of the first part."""
-        return self.parts[0].train.y
-
-    @property
-    def x_val(self) -> np.ndarray:
-        """Inputs validated on, of the first part."""
-        return self.parts[0].val.x
-
-    @property
-    def y_val(self) -> np.ndarray:
-        """Targets validated on, of the first part."""
-        return self.parts[0].val.y
-
-    @property
-    def in_features(self) -> int:
-        """Numbers per input row."""
-        return int(np.prod(self.x_train.shape[1:]))
-
-    @property
-    def out_features(self) -> int:
-        """Numbers per output row: the classes, the labels, or the columns of the target."""
-        return self.classes or self.labels or int(self.y_train.shape[1])
 
 
 def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
@@ -171,7 +89,29 @@ def no_data(run: RunConfig) -> Data:
     return Data((DataPart(none, none),), "regression", 0, "", origin(run))
 
 
-def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, DataPart, Split | None]:
+def reopen(data: Data, run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
+    """Data that another process has loaded, with this process's own datasets where rows are lazy.
+
+    Raises:
+        RunError: as `load`, or if the data function returns something else here.
+    """
+    splits = [split for part in data.parts for split in (part.train, part.val)]
+    if all(not isinstance(split, LazySplit) or split.source is not None for split in splits):
+        return data
+    source = _lazy_sources(_returned(run, paths), run)
+    count = 1 + max(split.which for split in splits if isinstance(split, LazySplit))
+    if source is None or len(source) < count:
+        raise RunError(f"{run.data} returns other data in the process of a trial than at first")
+
+    def of(split: AnySplit) -> AnySplit:
+        return replace(split, source=source[split.which]) if isinstance(split, LazySplit) else split
+
+    return replace(
+        data, parts=tuple(replace(part, train=of(part.train), val=of(part.val)) for part in data.parts)
+    )
+
+
+def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, DataPart, AnySplit | None]:
     """`load`, the one split there would be without folds, and `load_test`, of one call of the function.
 
     For counting what they share before a sweep; nothing is learnt or chosen by the test rows here.
@@ -191,19 +131,20 @@ def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, 
 def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Any, np.ndarray]:
     """What the data function gives, if it is a Table or arrays, and the numbers of its training rows.
 
-    (None, no rows) where it gives data that are split already.
+    (None, no rows) where it gives data that are split already, or loaded as they are needed.
 
     Raises:
         RunError: as `load`.
     """
-    source = _read(run, paths)
-    if isinstance(source, _Ready):
+    returned = _returned(run, paths)
+    source = None if _lazy_sources(returned, run) is not None else _source(returned, run)
+    if source is None or isinstance(source, (_Ready, LazySource)):
         return None, np.zeros(0, dtype=np.int64)
     ((train, _),), _ = SplitConfig.of(run).divide(source.found)
     return source, train
 
 
-def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> Split | None:
+def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> AnySplit | None:
     """The rows set apart, in the scale of the training rows without folds: for retrain, once.
 
     None if `run.data` returns (train, val) datasets and no third.
@@ -231,9 +172,9 @@ def subsample(data: Data, run: RunConfig) -> Data:
     seed = SplitConfig.of(run).split_seed
 
     def of(part: DataPart) -> DataPart:
-        order = np.random.default_rng([seed, 1]).permutation(len(part.train.x))
+        order = np.random.default_rng([seed, 1]).permutation(len(part.train))
         rows = np.sort(order[: max(1, round(run.data_fraction * len(order)))])
-        return replace(part, train=Split(part.train.x[rows], part.train.y[rows]))
+        return replace(part, train=part.train.chosen(rows))
 
     return replace(data, parts=tuple(of(part) for part in data.parts))
 
@@ -269,11 +210,16 @@ class _Ready:
     fields: tuple[InputField, ...]
 
 
-Source = Table | _Arrays | _Ready
+Source = Table | _Arrays | _Ready | LazySource
 
 
 def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
-    """Call the data function and make one of three things of what it returns."""
+    """Call the data function and make one of four things of what it returns."""
+    return _source(_returned(run, paths), run)
+
+
+def _returned(run: RunConfig, paths: Sequence[str | Path]) -> Any:
+    """What the data function returns."""
     assert run.data is not None, "without data nothing is read"
     folders = [*map(Path, paths), Path.cwd(), CLONE]
     add_paths(folders)
@@ -283,8 +229,28 @@ def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
         for name, value in run.data_config.items()
         if name not in DATA_WORDS or takes(function, name)
     }
+    return call(run.data, given=keywords, offered={"folders": folders})
+
+
+def _lazy_sources(returned: Any, run: RunConfig) -> list[Any] | None:
+    """Datasets and DataLoaders that stay what they are; None for data that are, or are to be, in memory.
+
+    A loop of the user's own is promised arrays, and gets all else as it is only where it cannot be read.
+    """
+    found = None if isinstance(returned, Table) else lazy_sources(returned, str(run.data))
+    if found is None or SplitConfig.of(run).preload:
+        return None
+    return found if run.train is None or any(map(is_stream_source, found)) else None
+
+
+def _source(returned: Any, run: RunConfig) -> Source:
+    """What the data function has returned, looked at."""
+    assert run.data is not None
     words, criterion = SplitConfig.of(run), of_criterion(run.criterion, run.criterion_config)
-    returned = call(run.data, given=keywords, offered={"folders": folders})
+    lazy = _lazy_sources(returned, run)
+    if lazy is not None:
+        return look_at(lazy, run.data, run, criterion)
+    _check_in_memory(run, words)
     if isinstance(returned, Table):
         return returned.for_criterion(criterion, words.task)
     pairs = read_returned(returned, run.data, words.split_seed)
@@ -304,6 +270,21 @@ def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
     targets = np.split(_typed(found.values), ends[:-1])
     splits = tuple(Split(x, y) for (x, _), y in zip(read, targets, strict=True))
     return _Ready(splits, found, read[0][1])
+
+
+def _check_in_memory(run: RunConfig, words: SplitConfig) -> None:
+    """Nothing, if no setting is of data that are loaded as they are needed.
+
+    Raises:
+        RunError: if one is.
+    """
+    for word in LAZY_WORDS:
+        ours = word in run.data_config and word != "preload" and not takes(resolve(str(run.data)), word)
+        if ours and not words.preload and run.train is None:
+            raise RunError(
+                f"data_config.{word}: is for a Dataset or DataLoader, and {run.data} returns rows in memory; "
+                "leave it out"
+            )
 
 
 def _check_rows(
@@ -330,9 +311,14 @@ def _typed(values: np.ndarray) -> np.ndarray:
 def _data(source: Source, run: RunConfig, *, folded: bool = True) -> Data:
     """The rows to train and validate on."""
     words = SplitConfig.of(run)
-    if isinstance(source, _Ready):
+    if isinstance(source, (_Ready, LazySource)) and len(source.splits) > 1:
         parts: tuple[DataPart, ...] = (DataPart(source.splits[0], source.splits[1]),)
+    elif isinstance(source, LazySource):
+        train_and_val, _ = words.divide(source.found, words.folds if folded else None, len(source.splits[0]))
+        (whole,) = source.splits
+        parts = tuple(DataPart(whole.chosen(train), whole.chosen(val)) for train, val in train_and_val)
     else:
+        assert not isinstance(source, _Ready)
         train_and_val, _ = words.divide(source.found, words.folds if folded else None)
         parts = tuple(_part(source, train, val) for train, val in train_and_val)
     found = source.found
@@ -349,11 +335,15 @@ def _data(source: Source, run: RunConfig, *, folded: bool = True) -> Data:
     )
 
 
-def _test(source: Source, run: RunConfig) -> Split | None:
+def _test(source: Source, run: RunConfig) -> AnySplit | None:
     """The rows set apart, in the scale of the training rows without folds."""
-    if isinstance(source, _Ready):
+    if isinstance(source, (_Ready, LazySource)) and len(source.splits) > 1:
         return source.splits[2] if len(source.splits) == 3 else None
-    ((train, _),), test = SplitConfig.of(run).divide(source.found)
+    assert not isinstance(source, _Ready)
+    count = len(source.splits[0]) if isinstance(source, LazySource) else len(source)
+    ((train, _),), test = SplitConfig.of(run).divide(source.found, rows=count)
+    if isinstance(source, LazySource):
+        return source.splits[0].chosen(test)
     return Split(source.features(test, train), source.targets(test, train))
 
 
@@ -368,9 +358,16 @@ def _part(source: Table | _Arrays, train: np.ndarray, val: np.ndarray) -> DataPa
 
 
 def _fingerprint(parts: Sequence[DataPart]) -> str:
+    """Of all arrays; of rows that are not in memory, of what is known: which, of which shape, and targets."""
     digest = hashlib.sha256()
-    for part in parts:
-        for array in (part.train.x, part.train.y, part.val.x, part.val.y):
+    for rows in (rows for part in parts for rows in (part.train, part.val)):
+        arrays: tuple[np.ndarray | None, ...]
+        if isinstance(rows, LazySplit):
+            arrays = rows.rows, rows.targets
+            digest.update(f"{rows.which}{rows.length}{rows.example.dtype}{rows.example.shape}".encode())
+        else:
+            arrays = rows.x, rows.y
+        for array in (array for array in arrays if array is not None):
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -41,6 +41,58 @@ def read_returned(found: Any, name: str, seed: int) -> list[Pair]:
     return [_read_split(each, name, seed) for each in found]
 
 
+def lazy_sources(found: Any, name: str) -> list[Any] | None:
+    """The Datasets and DataLoaders that a data function returned, if any is more than tensors; else None.
+
+    Raises:
+        RunError: if beside one of them stands what can be no split.
+    """
+    alone = _is_dataset(found)
+    if not alone and (not isinstance(found, (tuple, list)) or len(found) not in (2, 3)):
+        return None
+    sources = [found] if alone else list(found)
+    if not any(_is_dataset(each) and _tensors_of(each) is None for each in sources):
+        return None
+    return [each if _is_dataset(each) else _as_items(each, name) for each in sources]
+
+
+def is_stream_source(found: Any) -> bool:
+    """Whether it is an IterableDataset, or a DataLoader of one."""
+    return "IterableDataset" in _bases(found) or "IterableDataset" in _bases(getattr(found, "dataset", None))
+
+
+def _as_items(found: Any, name: str) -> Any:
+    """A split beside a dataset, by row: arrays as a list of pairs; a list of items is one."""
+    if isinstance(found, (tuple, list)) and len(found) == 2 and all(_is_array(value) for value in found):
+        x, y = map(np.asarray, found)
+        return list(zip(x, y, strict=True))
+    if hasattr(found, "__getitem__") and hasattr(found, "__len__"):
+        return found
+    raise RunError(f"{name} returned {type(found).__name__} for a split; it should return {EXPECTED}")
+
+
+def _tensors_of(found: Any) -> Pair | None:
+    """The tensors of a TensorDataset, of a Subset of one, or of a loader that only batches them."""
+    if is_stream_source(found):
+        return None
+    if _is_loader(found):
+        plain = type(found.sampler).__name__ in ("RandomSampler", "SequentialSampler")
+        drawn = getattr(found.sampler, "replacement", False) or len(found.sampler) != len(found.dataset)
+        batched = (
+            found.batch_size is not None and getattr(found.collate_fn, "__name__", "") == "default_collate"
+        )
+        return _tensors_of(found.dataset) if plain and batched and not drawn else None
+    if not type(found).__module__.startswith("torch.utils.data"):
+        return None  # a class of the user's own may do more
+    if type(found).__name__ == "Subset":
+        inner, rows = _tensors_of(found.dataset), np.asarray(found.indices, dtype=np.int64)
+        return None if inner is None else (inner[0][rows], inner[1][rows])
+    tensors = getattr(found, "tensors", None)
+    if isinstance(tensors, tuple) and len(tensors) == 2:
+        return np.asarray(tensors[0]), np.asarray(tensors[1])
+    return None
+
+
 def _read_split(found: Any, name: str, seed: int) -> Pair:
     if isinstance(found, (tuple, list)) and len(found) == 2 and all(_is_array(value) for value in found):
         return found[0], found[1]
@@ -50,29 +102,30 @@ def _read_split(found: Any, name: str, seed: int) -> Pair:
 def _read_dataset(found: Any, name: str, seed: int) -> Pair:
     """All rows of a dataset or a loader, read through once.
 
+    Of a DataLoader over tensors that only cuts them into batches, the tensors.
+
     Raises:
         RunError: if they come without end, or are no pairs.
     """
-    if "IterableDataset" in _bases(found) or "IterableDataset" in _bases(getattr(found, "dataset", None)):
+    if is_stream_source(found):
         raise RunError(
-            f"{name} returned a stream (IterableDataset): it has no length, and no rows to choose from; "
-            "train on it by a loop of your own (`train:`, see trainables.custom_loop), or return a dataset "
-            "with a length"
+            f"{name} returned a stream (IterableDataset), which cannot be read into memory; leave out "
+            "data_config.preload"
         )
     if not hasattr(found, "__len__"):
         raise RunError(f"{name} returned {type(found).__name__} for a split; it should return {EXPECTED}")
     if not len(found):
         raise RunError(f"{name}: a dataset is empty; each should hold (x, y) pairs, at least one")
-    tensors = getattr(found, "tensors", None)
-    if isinstance(tensors, tuple) and len(tensors) == 2:
-        return np.asarray(tensors[0]), np.asarray(tensors[1])
+    tensors = _tensors_of(found)
+    if tensors is not None:
+        return tensors
     if _is_loader(found):
         with _seeded(seed):
-            return _joined([_pair(batch, name) for batch in found], np.concatenate, name)
-    return _joined([_pair(found[row], name) for row in range(len(found))], np.stack, name)
+            return joined_pairs([pair_of(batch, name) for batch in found], np.concatenate, name)
+    return joined_pairs([pair_of(found[row], name) for row in range(len(found))], np.stack, name)
 
 
-def _pair(item: Any, name: str) -> Pair:
+def pair_of(item: Any, name: str) -> Pair:
     """Inputs and target of one item or batch.
 
     Raises:
@@ -93,7 +146,7 @@ def _pair(item: Any, name: str) -> Pair:
     return item[0], item[1]
 
 
-def _joined(pairs: Sequence[Pair], join: Any, name: str) -> Pair:
+def joined_pairs(pairs: Sequence[Pair], join: Any, name: str) -> Pair:
     """Items or batches one below the other."""
     first = pairs[0][0]
     if isinstance(first, Mapping):
@@ -127,8 +180,11 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _is_dataset(value: Any) -> bool:
-    """Whether it is one of torch's datasets or loaders."""
-    return bool({"Dataset", "DataLoader"} & _bases(value))
+    """Whether it is one of torch's datasets or loaders, or has its rows by number as they do."""
+    if {"Dataset", "DataLoader"} & _bases(value):
+        return True
+    indexed = hasattr(value, "__getitem__") and hasattr(value, "__len__")
+    return indexed and not isinstance(value, (list, tuple, str, Mapping)) and not _is_array(value)
 
 
 def _is_loader(value: Any) -> bool:

@@ -53,6 +53,10 @@ class DistributedTraining:
         places = devices if device.type == "cuda" else [device] * CPU_PROCESSES
         if len(data.parts) > 1:
             raise RunError("run.train: trainables.ddp trains one net; drop data_config.folds")
+        if data.is_lazy:
+            raise RunError(
+                "run.train: trainables.ddp divides rows that are in memory, and these are a stream"
+            )
         if run.batch_size < len(places):
             raise RunError(f"run.batch_size: {run.batch_size} rows for {len(places)} processes; raise it")
         self.run, self.number = run, 0

@@ -99,9 +99,9 @@ def _step(training: Training) -> dict[str, Any]:
     with training.random.own():
         x, y = next(iter(learner.feed.batches()))
         doubt = learner.doubt(x)
-        gradients = learner.gradients(x, y)
+        gradients = learner.gradients([(x, y)])
         before = [value.detach().clone() for _, value in named]
-        learner.step(x, y)
+        learner.step([(x, y)])
     moved = any(not torch.equal(was, value) for was, (_, value) in zip(before, named, strict=True))
     return {
         "parameters": sum(value.numel() for _, value in named),

@@ -50,7 +50,7 @@ def dry_run_all(
     def one(place: int) -> DryRunReport:
         here, there = context.Pipe(duplex=False)
         arguments = there, dict(configs[place]), data, gpu, memory_mb, place == 0
-        process = context.Process(target=_in_child, args=arguments, daemon=True)
+        process = context.Process(target=_in_child, args=arguments)  # no daemon: a DataLoader has workers
         with here:
             process.start()
             there.close()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from trainables.checkpoint import CheckpointError
-from trainables.data import Data, Split
+from trainables.data import AnySplit, Data
 from trainables.learner import Learner
 from trainables.process_state import ProcessState
 from trainables.run_config import RunConfig, RunError
@@ -44,7 +44,7 @@ class Nets:
     learners: Mapping[int, Learner]
     process: ProcessState = field(default_factory=ProcessState)
 
-    def evaluate(self, split: Split) -> Evaluation:
+    def evaluate(self, split: AnySplit) -> Evaluation:
         """Their scores on some rows."""
         with self.process.own():
             answers = {seed: learner.answers(split) for seed, learner in self.learners.items()}

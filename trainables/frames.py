@@ -5,14 +5,26 @@ from __future__ import annotations
 import codecs
 import csv
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from trainables.cell_formats import (
+    DATE,
+    NUMBERS,
+    WORDS,
+    Kind,
+    as_datetimes,
+    as_written,
+    is_ambiguous,
+    is_date,
+    without_gaps,
+    written_kinds,
+)
 from trainables.run_config import RunError
 
 PARQUET = (".parquet", ".pq")
@@ -20,11 +32,8 @@ READING = ("sep", "encoding", "decimal", "thousands")
 """Keywords of `load_table` that say how a CSV is written; a model's tables are read by the same."""
 
 TRUTH = {"true": 1.0, "false": 0.0}
-ISO_DATE = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
 PROBE = 100  # values
 DAY = np.timedelta64(1, "D")
-
-Kind = Literal["numbers", "date", "words"]
 
 
 def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> pd.DataFrame:
@@ -73,21 +82,34 @@ def check_columns(frame: pd.DataFrame, where: str) -> None:
         raise RunError(f"{where}: two columns are called {str(twice[0])!r}; rename one, or take it out")
 
 
-def kind_of(column: pd.Series) -> Kind:
-    """What a column's values are: numbers (booleans too, and text that is numbers), dates, or words."""
+def kind_of(column: pd.Series, dayfirst: bool | None = None) -> Kind:
+    """What a column's values are, and how they are written: see `trainables.cell_formats`.
+
+    Numbers are booleans too, and text that is numbers. Dates of which nothing says whether the day or the
+    month is first are words.
+
+    Args:
+        column: of a table.
+        dayfirst: whether 1/2/2024 is the first of February; None where the values are to say it.
+    """
     if pd.api.types.is_datetime64_any_dtype(column):
-        return "date"
+        return DATE
     if pd.api.types.is_numeric_dtype(column):
-        return "numbers"
+        return NUMBERS
     known = column[column.notna()]
+    if len(known):
+        known = without_gaps(known)
+        known = known[known.notna()]
+        if not len(known):
+            return WORDS  # dashes alone
     if not len(known):
-        return "numbers"  # nothing but gaps
-    readers: Mapping[Kind, Callable[[pd.Series], np.ndarray]] = {"numbers": as_numbers, "date": as_days}
-    for kind, read in readers.items():
+        return NUMBERS  # nothing but gaps
+    for kind in written_kinds(known, dayfirst):
         # Words mostly show in the first values: a large column is not parsed in vain.
-        if not np.isnan(read(known[:PROBE])).any() and not np.isnan(read(known)).any():
-            return kind
-    return "words"
+        if not np.isnan(values_of(known[:PROBE], kind)).any() and not np.isnan(values_of(known, kind)).any():
+            unsaid = is_date(kind) and dayfirst is None and is_ambiguous(known, kind)
+            return WORDS if unsaid else kind
+    return WORDS
 
 
 def as_numbers(column: pd.Series) -> np.ndarray:
@@ -103,12 +125,10 @@ def as_numbers(column: pd.Series) -> np.ndarray:
     return np.where(np.isfinite(values), values, np.nan)
 
 
-def as_days(column: pd.Series) -> np.ndarray:
-    """A column of dates as days since 1970, (rows,); text is YYYY-MM-DD, with a time or without, or NaN."""
+def as_days(column: pd.Series, kind: Kind = DATE) -> np.ndarray:
+    """A column of dates as days since 1970, (rows,); NaN where text is not written so."""
     if not pd.api.types.is_datetime64_any_dtype(column):
-        text = column.astype("string")
-        text = text.where(text.str.fullmatch(ISO_DATE).fillna(False))
-        column = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+        column = as_datetimes(column, kind)
     if column.dt.tz is not None:
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     since = column.to_numpy(dtype="datetime64[ns]") - np.datetime64("1970-01-01", "ns")
@@ -118,7 +138,11 @@ def as_days(column: pd.Series) -> np.ndarray:
 
 def values_of(column: pd.Series, kind: Kind) -> np.ndarray:
     """A column of numbers or dates as float64, (rows,); NaN where it holds something else, or nothing."""
-    return as_days(column) if kind == "date" else as_numbers(column)
+    if is_date(kind):
+        return as_days(column, kind)
+    if kind == NUMBERS or pd.api.types.is_numeric_dtype(column):
+        return as_numbers(column)
+    return as_written(column, kind)
 
 
 def _plain(value: Any) -> Any:
@@ -141,7 +165,18 @@ def _csv(file: Any, words: Collection[str], how: Mapping[str, Any], **more: Any)
     if not hasattr(file, "read"):
         _check_header(file, options)
     text = dict.fromkeys(words, "string")
-    return pd.read_csv(file, dtype=text, low_memory=False, **options)
+    frame = pd.read_csv(file, dtype=text, low_memory=False, **options)
+    for name in frame.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]]:
+        frame[name] = _stripped(frame[name])
+    return frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+
+
+def _stripped(column: pd.Series) -> pd.Series:
+    """Text without the spaces around it; nothing but spaces is missing."""
+    if not column.map(lambda value: isinstance(value, str) and value != value.strip()).any():
+        return column
+    text = column.astype("string").str.strip()
+    return text.mask(text == "").astype(column.dtype)
 
 
 def _check_header(file: str | Path, options: Mapping[str, Any]) -> None:

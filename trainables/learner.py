@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from trainables.averages import AveragedWeights
-from trainables.batches import BatchLoader, device_budget
+from trainables.batches import Batch, BatchLoader, device_budget
 from trainables.build import build_criterion, build_net, build_optimizer, hyperparameters, needs_closure
 from trainables.checkpoint import CheckpointError
+from trainables.class_weights import with_class_weights
 from trainables.criterion_fit import meaning_of
-from trainables.data import Data, DataPart, Split
+from trainables.data import AnySplit, Data, DataPart
 from trainables.imports import resolve
+from trainables.lazy_batches import LazyBatchLoader
 from trainables.lr_schedule import Schedule
 from trainables.named_metrics import call_metric
 from trainables.net_call import NetCall
@@ -30,7 +32,6 @@ from trainables.run_config import RunConfig, RunError
 
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
 NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter of the cost
-EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
 STATISTICS_ROWS = 4096  # training rows that tell batch norm's statistics to about 2 %
 RAW_LOSS = "val_loss_raw"  # of the trained weights, where val_loss is of their average
 
@@ -68,21 +69,25 @@ class Learner:
         self.run, self.data, self.part, self.device, self.seed = run, data, part, device, seed
         self.metrics = {name: resolve(dotted) for name, dotted in run.metrics.items()}
         self.net = build_net(run, data, device)
-        self.criterion = build_criterion(run, device)
+        weighed = with_class_weights(run, data, part)
+        self.criterion, self.criterion_config = build_criterion(weighed, device), weighed.criterion_config
         self.meaning = meaning_of(run, data, self.criterion)
         self.call = NetCall.of(self.net, data, device)
-        room = device_budget(device) // len(data.parts)  # folds are trained side by side
-        self.feed = BatchLoader(part, device, run.batch_size, seed, room, dtype=self.call.dtype)
+        self.feed: BatchLoader | LazyBatchLoader
+        if data.is_lazy:
+            self.feed = LazyBatchLoader(part, device, run.batch_size, seed, dtype=self.call.dtype)
+        else:
+            room = device_budget(device) // len(data.parts)  # folds are trained side by side
+            self.feed = BatchLoader(part, device, run.batch_size, seed, room, dtype=self.call.dtype)
         self.checked = False  # whether outputs were seen to be what the criterion takes
-        steps = run.epochs * len(self.feed)
-        self.optimizer = build_optimizer(run, self.net, rows=len(part.train.x), steps=steps)
+        steps = math.ceil(len(self.feed) / run.accumulate)
+        self.optimizer = build_optimizer(run, self.net, rows=len(part.train), steps=run.epochs * steps)
         self.averages = AveragedWeights(self.net, self.optimizer)
         self.needs_closure = needs_closure(self.optimizer)
         self.decomposes = type(self.optimizer).__name__ in DECOMPOSES
         self.scaler = LossScaler(run, device, closure=self.needs_closure)
         self.packages = frozenset({package_of(self.net), package_of(self.optimizer)})
-        self.schedule = Schedule(run, self.optimizer, len(self.feed))
-        self.sizes = torch.tensor(self.feed.sizes, dtype=torch.float64, device=device)
+        self.schedule = Schedule(run, self.optimizer, steps)
 
     def epoch(self) -> Scores:
         """Train on every row once, then validate."""
@@ -106,11 +111,11 @@ class Learner:
             lr: learning rate of the last step.
         """
         with self._evaluating():
-            outputs, targets = self._outputs(self.part.val, self.feed.validation)
+            outputs, targets = self._outputs(self.feed.validation_batches())
             scores = {"val": self.criterion_loss(outputs, targets), **self._metrics(outputs, targets)}
         if self.averages.exist:
             with self._evaluating(averaged=False):
-                raw = self._outputs(self.part.val, self.feed.validation)
+                raw = self._outputs(self.feed.validation_batches())
                 scores[RAW_LOSS] = self.criterion_loss(*raw)
         # One transfer from the device for the whole epoch.
         values = torch.stack([value.double() for value in (train_loss, grad_norm, *scores.values())]).tolist()
@@ -118,14 +123,14 @@ class Learner:
         self.schedule.after_epoch(val)
         return Scores(train, val, dict(zip(list(scores)[1:], rest, strict=True)), lr, norm)
 
-    def evaluate(self, split: Split) -> dict[str, float]:
+    def evaluate(self, split: AnySplit) -> dict[str, float]:
         """`loss` and the metrics on some rows, with the weights meant for inference."""
         return self.scores(*self.answers(split))
 
-    def answers(self, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
+    def answers(self, split: AnySplit) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs and targets of some rows, with the weights meant for inference."""
         with self._evaluating():
-            return self._outputs(split, None)
+            return self._outputs(self.feed.all_of(split))
 
     def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
         """`loss` and the metrics of these outputs."""
@@ -136,15 +141,16 @@ class Learner:
         """What `run.costs` names, of an answer to the first validation row."""
         if not self.run.costs:
             return {}
-        row = self.feed.inputs(self.part.val.x[:1])
+        row = self.feed.first_input()
         with self._evaluating():
             return measure(self.run.costs, self.net, lambda: self._answer(row), self.device)
 
-    def gradients(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor | None]:
-        """Every parameter's gradient on one batch, left for an optimizer step; None where none arrives."""
+    def gradients(self, batches: Sequence[Batch]) -> dict[str, torch.Tensor | None]:
+        """Every parameter's gradient on a step's batches, left for that step; None where none arrives."""
         self.net.train()
         self.optimizer.zero_grad()
-        self._loss(x, y).backward()  # type: ignore[no-untyped-call]
+        for _, loss in self._shares_of_loss(batches):
+            loss.backward()  # type: ignore[no-untyped-call]
         return {name: parameter.grad for name, parameter in self.net.named_parameters()}
 
     def doubt(self, x: torch.Tensor) -> str:
@@ -231,43 +237,46 @@ class Learner:
             "param_groups": [new | old for new, old in zip(fresh, saved["param_groups"], strict=True)],
         }
 
-    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        """One step of the optimizer, by the gradients that are there; `x`, `y` are the batch they are of."""
+    def step(self, batches: Sequence[Batch]) -> None:
+        """One step of the optimizer, by the gradients that are there; these are of `batches`."""
         if not self.needs_closure:
             self.scaler.step(self.optimizer)
             return
 
         def closure() -> torch.Tensor:
+            shares = []
             with torch.enable_grad():
                 self.optimizer.zero_grad()
-                loss = self._loss(x, y)
-                loss.backward()  # type: ignore[no-untyped-call]
+                for _, loss in self._shares_of_loss(batches):
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    shares.append(loss)
             if self.run.grad_clip is not None:
                 nn.utils.clip_grad_norm_(self.net.parameters(), self.run.grad_clip)
-            return loss
+            return sum(shares[1:], start=shares[0])
 
         self.optimizer.step(closure)  # type: ignore[arg-type]  # a loss is a tensor
 
     def take_step(
-        self, x: torch.Tensor, y: torch.Tensor, step: int
-    ) -> tuple[torch.Tensor, torch.Tensor | None, float]:
-        """Train on one batch: its loss, the norm of the gradients where it is measured, the learning rate.
+        self, batches: Sequence[Batch], step: int
+    ) -> tuple[list[torch.Tensor], torch.Tensor | None, float]:
+        """Take one optimizer step: each batch's loss, the gradients' norm if measured, the learning rate.
 
         Args:
-            x: inputs (batch, ...).
-            y: targets (batch, ...).
-            step: number of the batch in its epoch, from 0.
+            batches: inputs (batch, ...) and targets (batch, ...) of each batch of the step.
+            step: its number in its epoch, from 0.
 
         Raises:
             InvalidLoss: before an optimizer that decomposes matrices is given its gradients.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        loss = self._loss(x, y)
-        if self.decomposes and not math.isfinite(loss.item()):
-            raise InvalidLoss
         for parameter in parameters:
             parameter.grad = None  # zero_grad's bookkeeping costs a few percent of a small step
-        self.scaler.backward(loss)
+        losses = []
+        for loss, share in self._shares_of_loss(batches):
+            if self.decomposes and not math.isfinite(loss.item()):
+                raise InvalidLoss
+            self.scaler.backward(share)
+            losses.append(loss.detach())
         self.scaler.unscale(self.optimizer)
         norm = None
         if self.run.grad_clip is not None:
@@ -275,24 +284,58 @@ class Learner:
         elif step % NORM_EVERY == 0:
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         lr = self.current_lr()
-        self.step(x, y)
+        self.step(batches)
         self.schedule.after_step()
-        return loss.detach(), norm, lr
+        return losses, norm, lr
 
     def _train(self) -> tuple[torch.Tensor, torch.Tensor, float]:
         """One pass over the rows: mean loss, mean gradient norm, and the last step's learning rate."""
-        losses, norms, lr = [], [], self.current_lr()
+        losses, sizes, norms, lr = [], [], [], self.current_lr()
         self.net.train()
-        for step, (x, y) in enumerate(self.feed.batches()):
-            loss, norm, lr = self.take_step(x, y, step)
-            losses.append(loss)
+        self.feed.epoch = len(self.schedule.losses)
+        for step, batches in enumerate(self.steps_of(self.feed.batches())):
+            found, norm, lr = self.take_step(batches, step)
+            losses += found
+            sizes += [len(y) for _, y in batches]
             if norm is not None:
                 norms.append(norm)
-        return self.mean_loss(torch.stack(losses)), torch.stack(norms).mean(), lr
+        return self.mean_loss(torch.stack(losses), sizes), torch.stack(norms).mean(), lr
 
-    def mean_loss(self, losses: torch.Tensor) -> torch.Tensor:
+    def mean_loss(self, losses: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
         """The mean over the rows of an epoch, float64, of its batches' mean losses."""
-        return losses.double() @ self.sizes / self.sizes.sum()
+        rows = torch.tensor(sizes, dtype=torch.float64, device=self.device)
+        return losses.double() @ rows / rows.sum()
+
+    def steps_of(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+        """The batches of each optimizer step; the last one has what is left."""
+        waiting = iter(batches)
+        while step := list(itertools.islice(waiting, self.run.accumulate)):
+            yield step
+
+    def _shares_of_loss(self, batches: Sequence[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The loss of each batch, and its share of the loss of one batch of all their rows.
+
+        The shares add up to that loss, whether it is a sum or a mean, of rows alike or by weight.
+        """
+        if len(batches) == 1:
+            loss = self._loss(*batches[0])
+            yield loss, loss
+            return
+        mass = [1.0] * len(batches)
+        if self.run.criterion_config.get("reduction") != "sum":
+            masses = [self._mass(y) for _, y in batches]
+            mass = [each / sum(masses) for each in masses]
+        for (x, y), part in zip(batches, mass, strict=True):
+            loss = self._loss(x, y)
+            yield loss, loss * part
+
+    def _mass(self, y: torch.Tensor) -> float:
+        """What a mean loss of these targets was divided by: rows, or the sum of their classes' weights."""
+        if not isinstance(self.criterion, (nn.CrossEntropyLoss, nn.NLLLoss)) or y.is_floating_point():
+            return float(len(y))
+        counted = y[y != self.criterion.ignore_index]
+        weight = self.criterion.weight
+        return float(counted.numel() if weight is None else weight[counted].sum())
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """The criterion on one batch."""
@@ -344,15 +387,8 @@ class Learner:
         with autocast(self.run.precision, self.device):
             return self.call.answer(self.net, x).float()
 
-    def _outputs(
-        self, split: Split, tensors: tuple[torch.Tensor, torch.Tensor] | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and targets of all rows, from tensors on the device or streamed."""
-        if tensors is None:
-            batches = self.feed.stream(split, np.arange(len(split.x)))
-        else:
-            size = EVALUATION_BATCHES * self.run.batch_size
-            batches = zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
+    def _outputs(self, batches: Iterable[Batch]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs and targets of all rows of these batches."""
         outputs, targets = [], []
         for x, y in batches:
             answers, wanted = self.meaning.pair(self._answer(x), y)
@@ -386,17 +422,8 @@ class Learner:
                 self.net.train()
 
     def _forward_some(self) -> None:
-        """Pass training rows through the net, in batches of the training's size and always the same.
-
-        They are drawn, since rows of a sorted table would vary too little within a batch.
-        """
-        rows = len(self.part.train.x)
-        order = torch.randperm(rows, generator=torch.Generator().manual_seed(self.seed))
-        size = self.run.batch_size
-        order = order[: size * math.ceil(STATISTICS_ROWS / size)]
-        if len(order) % size == 1 and len(order) > 1:
-            order = order[:-1]  # as in training: no statistics of a single row
-        for x, _ in self.feed.stream(self.part.train, order.numpy()):
+        """Pass training rows through the net, in batches of the training's size and always the same."""
+        for x in self.feed.some_inputs(STATISTICS_ROWS, self.seed):
             self._answer(x)
 
     def current_lr(self) -> float:

@@ -14,11 +14,11 @@ import itertools
 import math
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import nn
 
-from trainables.data import Data, Split
+from trainables.batches import Batch
+from trainables.data import Data
 from trainables.learner import LINALG_ERROR, Learner
 from trainables.rng_state import RngState
 from trainables.run_config import RunConfig, RunError
@@ -76,31 +76,25 @@ class RisingLearner(Learner):
         Args:
             rates: for all parameter groups alike.
         """
-        batches = itertools.chain.from_iterable(self.feed.batches() for _ in itertools.count())
-        probe = self._probe()
+        epochs = (self.steps_of(self.feed.batches()) for _ in itertools.count())
+        steps = itertools.chain.from_iterable(epochs)
+        probe = self.feed.probe(PROBE_ROWS)
         self.net.train()
-        for rate, (x, y) in zip(rates, batches, strict=False):
+        for rate, batches in zip(rates, steps, strict=False):
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             try:
-                self._step(x, y)
+                self._step(batches)
             except LINALG_ERROR:  # what has overflown cannot be decomposed
                 yield math.nan
                 return
             yield self._probed(*probe)
 
-    def _step(self, x: torch.Tensor, y: torch.Tensor) -> None:
-        self.optimizer.zero_grad()
-        self._loss(x, y).backward()  # type: ignore[no-untyped-call]
+    def _step(self, batches: Sequence[Batch]) -> None:
+        self.gradients(batches)
         if self.run.grad_clip is not None:
             nn.utils.clip_grad_norm_(self.net.parameters(), self.run.grad_clip)
-        self.step(x, y)
-
-    def _probe(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Training rows spread over the whole split, for a table may be sorted."""
-        train = self.part.train
-        rows = np.linspace(0, len(train.x) - 1, min(PROBE_ROWS, len(train.x))).astype(int)
-        return self.feed.put(Split(train.x[rows], train.y[rows]))
+        self.step(batches)
 
     @torch.no_grad()
     def _probed(self, x: torch.Tensor, y: torch.Tensor) -> float:

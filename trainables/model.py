@@ -12,7 +12,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -20,20 +20,24 @@ import torch
 from torch import nn
 
 from trainables.build import build_criterion, build_net
+from trainables.cell_formats import DATE, in_writing, is_date
+from trainables.class_weights import with_class_weights
 from trainables.columns import Columns
 from trainables.criterion_fit import meaning_of
 from trainables.data import Data, DataPart, Split
-from trainables.frames import READING
 from trainables.imports import CLONE, add_paths
+from trainables.input_fields import read_inputs
 from trainables.net_call import NetCall
 from trainables.outputs import OutputMeaning
 from trainables.precision import autocast
 from trainables.run_config import RunConfig, RunError, settings_at
-from trainables.table import target_values
 
 FORMAT = 2
 META = "model.json"
-BATCH = 4096  # rows predicted at once
+BATCH, BATCH_NUMBERS = 4096, 2**24  # rows predicted at once, and numbers that their inputs have
+
+Rows: TypeAlias = pd.DataFrame | np.ndarray | Mapping[str, np.ndarray]
+"""What a model answers for: a table, or arrays (rows, ...)."""
 
 
 def save_model(
@@ -61,9 +65,10 @@ def save_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     part = data.parts[0]
+    run = with_class_weights(settings_at(run, run.epochs), data, part)
     meta = {
         "format": FORMAT,
-        "run": settings_at(run, run.epochs).model_dump(mode="json"),
+        "run": run.model_dump(mode="json"),
         "columns": columns.as_json(),
         "task": data.task,
         "classes": data.classes,
@@ -151,26 +156,84 @@ class Model:
         """Whether it predicts numbers."""
         return self.meaning.layout == "numbers"
 
-    def predict(self, frame: pd.DataFrame, file: str = "table") -> pd.DataFrame:
-        """Predictions for the rows of a table, under the target's name.
+    def predict(self, rows: Rows, file: str = "table") -> pd.DataFrame:
+        """Predictions for the rows of a table, or of arrays, under the target's name.
 
         A regression's are in the target's own units; of classes, the likeliest one, and the probability of
         each where probabilities follow from the outputs; of several labels, 1 or 0 for each, and its
         probability.
 
-        Raises:
-            RunError: if a column is missing or holds something else than in training.
-        """
-        self.columns.check(frame, file)
-        outputs = self._outputs(self.columns.inputs(frame, file))
-        if self.is_regression:
-            return self._numbers(outputs, frame.index)
-        if self.labels or outputs.ndim > 2:
-            return self._by_place(outputs, frame.index)
-        return self._classes(outputs, frame.index)
+        Args:
+            rows: a table; for a model of arrays also an array (rows, ...), or arrays by the names of the
+                net's inputs.
+            file: what a message calls them.
 
-    def example(self) -> pd.DataFrame:
-        """A row as one would send it: the medians, and the first of each column's categories."""
+        Raises:
+            RunError: if a column is missing or holds something else than in training, or arrays have another
+                shape.
+        """
+        outputs = self.outputs_of(rows, file)
+        return self.answers(outputs, rows.index if isinstance(rows, pd.DataFrame) else None)
+
+    def answers(self, outputs: torch.Tensor, index: pd.Index | None = None) -> pd.DataFrame:
+        """What `outputs_of` gave as predictions."""
+        index = pd.RangeIndex(len(outputs)) if index is None else index
+        if self.is_regression:
+            return self._numbers(outputs, index)
+        if self.labels or outputs.ndim > 2:
+            return self._by_place(outputs, index)
+        return self._classes(outputs, index)
+
+    def outputs_of(self, rows: Rows, file: str = "table") -> torch.Tensor:
+        """What the net says of some rows, float32, (rows, outputs, ...).
+
+        Raises:
+            RunError: as `predict`.
+        """
+        if not isinstance(rows, pd.DataFrame):
+            return self._outputs(self._packed(rows, file))
+        self.columns.check(rows, file)
+        return self._outputs(self.columns.inputs(rows, file))
+
+    def _packed(self, arrays: np.ndarray | Mapping[str, np.ndarray], file: str) -> np.ndarray:
+        """Arrays as the net's rows, (rows, ...).
+
+        Raises:
+            RunError: if they are not those that the model takes.
+        """
+        if self.columns.named:
+            raise RunError(f"{file}: the model takes a table with columns by name, a CSV or Parquet file")
+        if self.call.fields and isinstance(arrays, Mapping):
+            names = [each.name for each in self.call.fields]
+            lacking = [name for name in names if name not in arrays]
+            if lacking:
+                raise RunError(f"{file}: no array {lacking[0]!r}; the model takes {', '.join(names)}")
+            found, fields = read_inputs({name: arrays[name] for name in names}, None, file)
+            if [each.shape for each in fields] != [each.shape for each in self.call.fields]:
+                wanted = ", ".join(f"{each.name} {each.shape}" for each in self.call.fields)
+                raise RunError(f"{file}: the model takes rows of {wanted}; these have other shapes")
+            return found
+        if isinstance(arrays, Mapping):
+            raise RunError(f"{file}: the model takes one array, and no arrays by name")
+        found, _ = read_inputs(arrays, None, file)
+        if found.shape[1:] != tuple(self.columns.shape):
+            shape = tuple(self.columns.shape)
+            raise RunError(f"{file}: rows have the shape {found.shape[1:]}, and the model takes {shape}")
+        return found
+
+    def example(self) -> Rows:
+        """A row as one would send it.
+
+        Of a table the medians, and the first of each column's categories; of arrays of more than one axis, or
+        by name, zeros.
+        """
+        if self.call.fields:
+            return {each.name: np.zeros((1, *each.shape), each.dtype) for each in self.call.fields}
+        if self.columns.is_tensor:
+            whole = self.call.dtype == torch.int64
+            return np.zeros((1, *self.columns.shape), np.int64 if whole else np.float32)
+        if not self.columns.named:
+            return pd.DataFrame({name: [0.0] for name in self.columns.names})
         numbers = {column["name"]: [_typical(column)] for column in self.columns.numbers}
         words = {column["name"]: column["categories"][:1] or [None] for column in self.columns.words}
         return pd.DataFrame(numbers | words)
@@ -218,20 +281,24 @@ class Model:
 
     def _outputs(self, inputs: np.ndarray) -> torch.Tensor:
         """What the net says, or the nets on average, float32, (rows, outputs, ...)."""
-        answers = []
+        answers, size = [], max(1, min(BATCH, BATCH_NUMBERS // max(1, inputs[:1].size)))
+        dtype = self.call.dtype or (None if self.call.fields else torch.float32)
         with torch.no_grad(), autocast(self.run.precision, torch.device("cpu")):
-            for start in range(0, len(inputs), BATCH):
-                rows = torch.tensor(inputs[start : start + BATCH], dtype=self.call.dtype)
+            for start in range(0, len(inputs), size):
+                rows = torch.tensor(inputs[start : start + size], dtype=dtype)
                 each = [self.call.answer(net, rows).float() for net in self.nets]
                 answers.append(self.meaning.mean(each) if len(each) > 1 else each[0])
         return torch.cat(answers) if answers else torch.zeros(0, max(1, len(self.columns.classes)))
 
 
 def _typical(column: Mapping[str, Any]) -> Any:
-    """A column's median, of dates as text."""
-    if column["kind"] != "date":
-        return column["median"]
-    return (pd.Timestamp(0) + pd.Timedelta(days=column["median"])).floor("s").isoformat()
+    """A column's median; of dates, and of numbers that are written with separators, as text."""
+    if not is_date(column["kind"]):
+        return in_writing(column["median"], column["kind"])
+    day = (pd.Timestamp(0) + pd.Timedelta(days=column["median"])).floor("s")
+    return (
+        day.isoformat() if column["kind"] == DATE else day.strftime(column["kind"].removeprefix(f"{DATE} "))
+    )
 
 
 def _numbered(name: str, count: int) -> list[str]:
@@ -247,55 +314,6 @@ def _like(meta: Mapping[str, Any], columns: Columns) -> Data:
         y = np.zeros((1, meta["outputs"]), dtype=np.float32)
     part = DataPart(Split(x, y), Split(x, y))
     return Data((part,), meta["task"], meta["classes"], "", "", columns.classes, meta["labels"])
-
-
-def predict_file(folder: Path, file: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Predictions for a file's rows, and what its user should know: a sentence each.
-
-    Where the file has the target's column, how well it was met is one of them.
-
-    Raises:
-        RunError: if there is no such model or file, or the columns do not fit.
-    """
-    model = Model.load(folder)
-    how = {key: value for key, value in model.run.data_config.items() if key in READING}
-    frame = model.columns.read(file, **(how if model.columns.named else {}))
-    unused = model.columns.check(frame, str(file))
-    notes = [f"{file}: not used: {', '.join(unused)}"] if unused else []
-    notes += [f"{file}: {said}" for said in model.columns.unseen(frame)]
-    answers = model.predict(frame, str(file))
-    target = model.columns.target
-    if target in frame.columns and target in answers.columns:
-        notes += _met(frame[target], answers[target], target, model.is_regression)
-    return answers, notes
-
-
-def _met(truth: pd.Series, said: pd.Series, target: str, is_regression: bool) -> list[str]:
-    """How well a target that stands in the file was met, a sentence; nothing if it cannot be told."""
-    known = truth.notna().to_numpy()
-    if not known.any():
-        return []
-    try:
-        values, answers = target_values(truth), said[known].to_numpy()
-    except RunError:
-        return []
-    if not is_regression:
-        met = float((_as_names(values) == _as_names(answers)).mean())
-        return [f"{target} is in the file: accuracy {met:.4f} on {len(values)} rows"]
-    if values.dtype.kind not in "fiub":
-        return []
-    spread = float(((values - values.mean()) ** 2).sum())
-    if not spread:
-        return []
-    met = 1 - float(((values - answers) ** 2).sum()) / spread
-    return [f"{target} is in the file: r2 {met:.4f} on {len(values)} rows"]
-
-
-def _as_names(values: np.ndarray) -> np.ndarray:
-    """Classes as they are called: whole numbers alike, whether they came as such."""
-    if values.dtype.kind == "f" and (values == np.floor(values)).all():
-        values = values.astype(np.int64)
-    return np.array([str(value) for value in values])
 
 
 def _load_pyfunc(path: str) -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +35,15 @@ class NetCall:
             return cls(None, data.fields, _takes_names(net, [field.name for field in data.fields]))
         return cls(_type_for(net, data, device))
 
-    def answer(self, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    def answer(self, net: nn.Module, x: torch.Tensor | Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The net's outputs for a batch.
 
         Args:
             net: which.
-            x: inputs (batch, ...) in `dtype`; named ones packed.
+            x: inputs (batch, ...) in `dtype`; named ones packed, or by name.
         """
         if self.fields:
-            named = unpack(x, self.fields)
+            named = unpack(x, self.fields) if isinstance(x, torch.Tensor) else x
             return net(**named) if self.by_name else net(named)  # type: ignore[no-any-return]
         return net(x)  # type: ignore[no-any-return]
 
@@ -69,7 +69,7 @@ def _type_for(net: nn.Module, data: Data, device: torch.device) -> torch.dtype |
     Whole numbers reach a net that embeds them as whole numbers, and any other as float32: which it is shows
     as soon as it answers two rows. `data_config.inputs` says it where that is not so plain.
     """
-    x = data.x_train
+    x = data.example
     if x.dtype.kind not in "iu":
         return None
     if data.inputs == "integer":

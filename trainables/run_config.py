@@ -21,7 +21,19 @@ from pydantic import (
     model_validator,
 )
 
-DATA_WORDS = ("split_seed", "val_fraction", "test_fraction", "folds", "stratify", "task", "inputs")
+LAZY_WORDS = ("num_workers", "steps_per_epoch", "validation_steps", "num_classes", "preload")
+"""Keys of `data_config` that say how a Dataset or DataLoader is loaded."""
+
+DATA_WORDS = (
+    "split_seed",
+    "val_fraction",
+    "test_fraction",
+    "folds",
+    "stratify",
+    "task",
+    "inputs",
+    *LAZY_WORDS,
+)
 """Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
 
 SCHEDULE_WORDS = ("interval",)
@@ -264,14 +276,18 @@ class RunConfig(_Words):
         net: an `nn.Module`; `in_features` and `out_features` are filled in from the data.
         optimizer: a torch-style optimizer.
         scheduler: a learning-rate scheduler, or None for a constant rate.
-        criterion: a torch-style loss.
+        criterion: a torch-style loss; in `criterion_config` a `weight` or `pos_weight` of `balanced` is
+            computed from the training rows, see `trainables.class_weights`.
         outputs: what the net's outputs are, for a criterion that is none of torch's: `logits`,
             `probabilities` or `log_probabilities`; of torch's it is known.
         data: a function; see `trainables.data`. None for a loop of the user's own (`train`) that has its own.
         param_groups: parameters that are trained with settings of their own, by a name of your choice; one
             that several groups match belongs to the first of them, the rest to none.
         epochs: passes over the training split; R of the trial schedulers.
-        batch_size: rows per optimizer step.
+        batch_size: rows per batch, and per optimizer step unless it is taken after several (`accumulate`).
+        accumulate: batches per optimizer step, >= 1: their gradients together are those of one batch of all
+            their rows (batch normalisation sees each batch by itself). `grad_clip`, schedule and warm-up
+            count these steps; the last step of an epoch takes the batches that are left.
         seeds: one training each; a sweep uses the first.
         device: noted only ("cuda:0" means "a GPU"); which one a trial gets is decided by Ray.
         warmup: linear rise of the learning rate before the schedule: epochs if >= 1, else a fraction
@@ -309,6 +325,7 @@ class RunConfig(_Words):
     data: str | None = None
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=256, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     seeds: list[int] = Field(default_factory=lambda: [42], min_length=1)
     device: str | None = None
     net_config: dict[str, Any] = Field(default_factory=dict)

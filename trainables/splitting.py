@@ -23,6 +23,12 @@ class SplitConfig:
         stratify: whether every part has its share of each class.
         task: what the targets are; None for what the criterion and they themselves say.
         inputs: in which form whole-number inputs reach a net; None for what the net takes.
+        num_workers: processes that load the rows of a Dataset or DataLoader, >= 0; None for the DataLoader's
+            own number, or none.
+        steps_per_epoch: batches of an epoch of a stream, >= 1; None for as many as it has rows for.
+        validation_steps: batches of a stream that are validated on, >= 1; None for all.
+        num_classes: classes, numbered from 0, so that no Dataset is read through for its targets, >= 2.
+        preload: whether Datasets and DataLoaders are read once into memory.
 
     Raises:
         RunError: if a value cannot be.
@@ -35,6 +41,11 @@ class SplitConfig:
     stratify: bool = False
     task: Task | None = None
     inputs: Literal["integer", "float"] | None = None
+    num_workers: int | None = None
+    steps_per_epoch: int | None = None
+    validation_steps: int | None = None
+    num_classes: int | None = None
+    preload: bool = False
 
     def __post_init__(self) -> None:
         if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1):
@@ -45,8 +56,14 @@ class SplitConfig:
             raise RunError(f"data_config.task: 'regression' or 'classification', not {self.task!r}")
         if self.inputs not in (None, "integer", "float"):
             raise RunError(f"data_config.inputs: 'integer' or 'float', not {self.inputs!r}")
-        if not isinstance(self.stratify, bool):
-            raise RunError(f"data_config.stratify: true or false, not {self.stratify!r}")
+        for word in ("stratify", "preload"):
+            if not isinstance(getattr(self, word), bool):
+                raise RunError(f"data_config.{word}: true or false, not {getattr(self, word)!r}")
+        least = {"num_workers": 0, "steps_per_epoch": 1, "validation_steps": 1, "num_classes": 2}
+        for word, lowest in least.items():
+            value = getattr(self, word)
+            if value is not None and not (type(value) is int and value >= lowest):
+                raise RunError(f"data_config.{word}: a whole number, at least {lowest}, not {value!r}")
 
     @classmethod
     def of(cls, run: RunConfig) -> SplitConfig:
@@ -54,9 +71,9 @@ class SplitConfig:
         return cls(**{key: value for key, value in run.data_config.items() if key in DATA_WORDS})
 
     def divide(
-        self, found: Targets, folds: int | None = None
+        self, found: Targets, folds: int | None = None, rows: int | None = None
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-        """`split` of the rows of these targets.
+        """`split` of the rows of these targets, or of so many where not all targets have been read.
 
         Raises:
             RunError: if a part would have no row, or rows without a class of their own are to be split by
@@ -66,7 +83,12 @@ class SplitConfig:
             raise RunError("data_config.stratify: only rows of one class each can be split by class")
         classes = found.values if self.stratify else None
         return split(
-            len(found), folds, self.split_seed, self.val_fraction, self.test_fraction, classes=classes
+            len(found) if rows is None else rows,
+            folds,
+            self.split_seed,
+            self.val_fraction,
+            self.test_fraction,
+            classes=classes,
         )
 
 

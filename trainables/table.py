@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainables.cell_formats import NUMBERS, WORDS, Kind, is_date
 from trainables.csv_header import separator_hint
-from trainables.frames import Kind, check_columns, kind_of, read_frame, values_of
+from trainables.frames import check_columns, kind_of, read_frame, values_of
 from trainables.outputs import OutputMeaning
 from trainables.run_config import RunError
 from trainables.targets import Task, as_array, read_targets
@@ -59,7 +60,8 @@ class Table:
     column per category, one more for "missing". Which columns, categories and gaps there are is taken from
     the whole table, so that every split and fold has the same inputs; every *number* (median, mean,
     deviation) from the training rows alone. The values say what a column is, not its type: decimals, text
-    that is numbers and booleans with gaps are numbers, and YYYY-MM-DD is a date (`trainables.frames`).
+    that is numbers ("1,234.50" and "12 €" too) and booleans with gaps are numbers, and YYYY-MM-DD or
+    31/1/2024 is a date (`trainables.cell_formats`).
 
     A regression target is standardised too, unless told otherwise, so that one learning rate range
     suits every table; metrics are computed in the target's own units, and the loss (of MSELoss) is
@@ -70,6 +72,7 @@ class Table:
         target: the name of the column to predict; rows without it are left out.
         task: if None, the criterion and the values say it, see `trainables.targets.read_targets`.
         standardise_target: whether a regression target is standardised.
+        dayfirst: whether 1/2/2024 is the first of February; None where the values are to say it.
 
     Attributes:
         found: the targets of all rows.
@@ -80,7 +83,12 @@ class Table:
     """
 
     def __init__(
-        self, frame: pd.DataFrame, target: str, task: Task | None = None, standardise_target: bool = True
+        self,
+        frame: pd.DataFrame,
+        target: str,
+        task: Task | None = None,
+        standardise_target: bool = True,
+        dayfirst: bool | None = None,
     ) -> None:
         check_columns(frame, "the table")
         if target not in frame.columns:
@@ -94,12 +102,12 @@ class Table:
         self.found = read_targets(self.raw_target, task=task, where=f"column {target!r}")
         self.standardise_target = standardise_target
         features = frame.drop(columns=target)
-        kinds = {name: kind_of(features[name]) for name in features.columns}
-        self.numeric: dict[Any, Kind] = {name: kind for name, kind in kinds.items() if kind != "words"}
+        kinds = {name: kind_of(features[name], dayfirst) for name in features.columns}
+        self.numeric: dict[Any, Kind] = {name: kind for name, kind in kinds.items() if kind != WORDS}
         numbers = [values_of(features[name], kind) for name, kind in self.numeric.items()]
         self.numbers = _stacked(numbers, len(features))
         self.gaps = np.isnan(self.numbers).any(axis=0)
-        words = [name for name, kind in kinds.items() if kind == "words"]
+        words = [name for name, kind in kinds.items() if kind == WORDS]
         self.categories = categories_of(features[words])
         indicators = [one_hot(features[name], *self.categories[name]) for name in words]
         self.indicators = np.concatenate([*indicators, np.zeros((len(features), 0))], axis=1)
@@ -160,10 +168,10 @@ def target_values(column: pd.Series) -> np.ndarray:
         RunError: if it is a date.
     """
     known = column[column.notna()]
-    kind = kind_of(known) if len(known) else "numbers"
-    if kind == "date":
+    kind = kind_of(known) if len(known) else NUMBERS
+    if is_date(kind):
         raise RunError(f"target: column {column.name!r} is a date; make a number of it")
-    if kind == "words":
+    if kind == WORDS:
         return as_array(known.astype("string").to_numpy(dtype=object), f"column {column.name!r}")
     if pd.api.types.is_numeric_dtype(known):
         values = known.to_numpy()
@@ -186,6 +194,7 @@ def load_table(
     encoding: str | None = None,
     decimal: str = ".",
     thousands: str | None = None,
+    dayfirst: bool | None = None,
     folders: Sequence[str | Path] = (),
 ) -> Table:
     """Read a table from a CSV (also .csv.gz) or Parquet file.
@@ -201,6 +210,7 @@ def load_table(
         encoding: of a CSV; UTF-8 if None.
         decimal: what stands before the decimals of a CSV's numbers.
         thousands: what groups their digits.
+        dayfirst: whether 1/2/2024 is the first of February; None where a column's values are to say it.
         folders: where relative paths are looked for; filled in.
 
     Raises:
@@ -213,7 +223,7 @@ def load_table(
     if unknown:
         there = f"there are {', '.join(map(str, frame.columns))}{separator_hint(frame.columns)}"
         raise RunError(f"data_config.drop: no column {unknown[0]!r} in {Path(path).name}; {there}")
-    return Table(frame.drop(columns=dropped), target, task, standardise_target)
+    return Table(frame.drop(columns=dropped), target, task, standardise_target, dayfirst)
 
 
 def find(path: str, folders: Sequence[str | Path]) -> Path:
@@ -268,10 +278,7 @@ def one_hot(column: pd.Series, categories: Sequence[str], missing: bool) -> np.n
 
 
 def _way_out(words: Sequence[str]) -> str:
-    """The setting by which a column of too many distinct words is one of numbers or dates; empty if none."""
-    parts = "".join(word for word in words if word)
-    if set(parts) <= set("0123456789,.-+eE '") and "," in parts:
-        return "for numbers with commas set data_config.thousands: ',' or decimal: ','"
+    """The setting by which a column of too many distinct words is one of dates; empty if none."""
     if all(re.fullmatch(r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}", word.strip()) for word in words):
-        return "dates are written YYYY-MM-DD; else name it in data_config.drop"
+        return "for dates say whether 1/2/2024 is in February, data_config.dayfirst: true; else drop it"
     return ""

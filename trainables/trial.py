@@ -16,7 +16,7 @@ import torch
 
 from trainables.checkpoint_integrity import DISK_REFUSES, CheckpointError, CorruptCheckpoint
 from trainables.custom_loop import CustomLoop, start_custom_loop
-from trainables.data import Data, load, origin
+from trainables.data import Data, load, origin, reopen
 from trainables.device import (
     device_for,
     free_memory,
@@ -165,8 +165,13 @@ class Trial:
         """The data given, unless this trial's config asks for others."""
         wanted = origin(run)
         for data in (self.given, self.own):
-            if data is not None and data.origin == wanted:
+            if data is not None and data.origin == wanted and not data.is_lazy:
                 return data
+        for data in (self.own, self.given):
+            if data is not None and data.origin == wanted:
+                with ProcessState().own():
+                    self.own = reopen(data, run, paths)
+                return self.own
         with ProcessState().own():  # other trials are given these data without the function being called
             self.own = load(run, paths)
         return self.own

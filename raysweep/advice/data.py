@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +22,7 @@ from schedulers.space import Categorical
 from trainables.run_config import EMA_RATES
 
 if TYPE_CHECKING:
-    from trainables.data import Data, DataPart, Split
+    from trainables.data import AnySplit, Data, DataPart
 
 FEW_ROWS = 1000
 ROWS_PER_TRIAL = 5
@@ -96,36 +96,43 @@ class DataFacts:
         return self.tell_apart or shared > TWIN_FACTOR * chance + TWIN_MARGIN
 
 
-def facts_of(data: Data, whole: DataPart, test: Split | None) -> DataFacts:
+def facts_of(data: Data, whole: DataPart, test: AnySplit | None) -> DataFacts:
     """Count; rows are the same if inputs and target are, bit for bit.
+
+    Rows that are loaded as they are needed are counted and not compared.
 
     Args:
         data: what trials train on, in folds or not.
         whole: the one split there would be without folds, by whose training rows `test` is scaled.
         test: the rows set apart; None for none.
     """
+    sizes = DataFacts(
+        rows=sum(len(split) for split in (whole.train, whole.val, test) if split is not None),
+        val_rows=sum(len(part.val) for part in data.parts),
+        folds=len(data.parts),
+        test_rows=0 if test is None else len(test),
+        first_val_rows=len(whole.val),
+        trained=len(whole.train),
+        train_rows=min(len(part.train) for part in data.parts),
+    )
+    if data.is_lazy:
+        return sizes
     rows = Counter(_digests(whole.train))
     trained = set(rows)
     tested = [] if test is None else _digests(test)
     validated = _digests(whole.val)
     shared = [sum(digest in trained for digest in digests) for digests in (tested, validated)]
-    return DataFacts(
-        rows=len(whole.train.x) + len(validated) + len(tested),
-        val_rows=sum(len(part.val.x) for part in data.parts),
-        folds=len(data.parts),
-        test_rows=len(tested),
+    return replace(
+        sizes,
         test_in_train=shared[0],
         val_in_train=shared[1],
-        first_val_rows=len(validated),
         untested=_untested(data, whole, test),
-        trained=len(whole.train.x),
         twins=sum(count for count in rows.values() if count > 1),
-        train_rows=min(len(part.train.x) for part in data.parts),
         tell_apart=not any(shared) or rows_tell_apart(whole.train, max(len(validated), len(tested))),
     )
 
 
-def rows_tell_apart(train: Split, others: int) -> bool:
+def rows_tell_apart(train: AnySplit, others: int) -> bool:
     """Whether rows that agree in all columns are one row, rather than alike by coincidence.
 
     How often two rows agree in a column by chance is measured on training rows, and counted in bits, column
@@ -149,14 +156,14 @@ def rows_tell_apart(train: Split, others: int) -> bool:
     return bits > CHANCE_FACTOR * math.log2(max(2, distinct * len(train.x) * distinct * others))
 
 
-def _untested(data: Data, whole: DataPart, test: Split | None) -> tuple[int, ...]:
+def _untested(data: Data, whole: DataPart, test: AnySplit | None) -> tuple[int, ...]:
     if test is None or not len(test.y) or not data.classes:
         return ()
     untested = np.setdiff1d(whole.train.y, test.y).tolist()
     return tuple(code for code in untested if 0 <= code < data.classes)  # the others the criterion ignores
 
 
-def _digests(split: Split) -> list[bytes]:
+def _digests(split: AnySplit) -> list[bytes]:
     """One for each row; 16 bytes, so that two different rows share one practically never."""
     return [
         hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).digest()
@@ -243,7 +250,7 @@ def averaging_window(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
 def _fewest_steps(sweep: Sweep, facts: DataFacts) -> int:
     """Optimizer steps of a run with the largest batch that is searched."""
     span = ends(sweep.space.get("batch_size"))
-    batch = sweep.run.batch_size if span is None else span[1]
+    batch = (sweep.run.batch_size if span is None else span[1]) * sweep.run.accumulate
     rows = max(1, round(sweep.run.data_fraction * facts.train_rows))
     return math.ceil(rows / batch) * sweep.run.epochs
 

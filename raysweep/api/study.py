@@ -21,6 +21,7 @@ from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.trust import require_trust
 
 if TYPE_CHECKING:
+    import numpy as np
     import optuna
     import pandas as pd
 
@@ -297,12 +298,17 @@ class Study:
         return Retraining(folder.path, read_json(folder.path / FILE, version=VERSION, what="retraining"))
 
     def predict(
-        self, table: pd.DataFrame | str | Path, *, name: str = "retrain", ensemble: bool = False
+        self,
+        table: pd.DataFrame | np.ndarray | str | Path,
+        *,
+        name: str = "retrain",
+        ensemble: bool = False,
     ) -> pd.DataFrame:
         """Score a table with the model of its retraining.
 
         Args:
-            table: with the columns of the training data, by name; or the path of a CSV or Parquet file.
+            table: with the columns of the training data, by name; an array (rows, ...) for a model of
+                arrays; or the path of a CSV, Parquet, .npy or .npz file.
             name: of the retraining's folder.
             ensemble: with the mean prediction of all seeds' nets, instead of the best seed's.
 
@@ -311,7 +317,8 @@ class Study:
         """
         from raysweep.study.results.finalize import ENSEMBLE, MODEL
         from raysweep.study.storage.trust import require_trust_in_model
-        from trainables.model import Model, predict_file
+        from trainables.model import Model
+        from trainables.predict_file import predict_file
 
         model = self.path / name / (ENSEMBLE if ensemble else MODEL)
         require_trust_in_model(model, trust=False)

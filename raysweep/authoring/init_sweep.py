@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raysweep.authoring.convert import check_same, convert_template
-from raysweep.authoring.interview import Ask, interview, sweep_text, write
+from raysweep.authoring.interview import Ask, Tell, interview, sweep_text, write
 from raysweep.authoring.schema_docs import SCHEMA
 from raysweep.authoring.wandb_sweep import convert_wandb
 from raysweep.config import Problem, SweepError
@@ -15,7 +15,7 @@ from raysweep.preflight.check_file import CheckResult
 
 
 def init_from_answers(
-    file: Path, given: Mapping[str, Any], ask: Ask, *, cpus: int, gpus: int, clone: Path
+    file: Path, given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus: int, clone: Path
 ) -> CheckResult:
     """Interview, and write a file of which `check` has nothing to say.
 
@@ -25,6 +25,7 @@ def init_from_answers(
         file: to be written.
         given: answers that need no question; see `interview`.
         ask: asks a person, or answers for them.
+        tell: says what was seen and taken.
         cpus: of this machine.
         gpus: of this machine.
         clone: where docs/ is.
@@ -33,7 +34,7 @@ def init_from_answers(
         SweepError: if the file exists already, or the answers make no sound sweep; nothing is left behind.
     """
     _refuse(file)
-    answers = interview(given, ask, cpus=cpus, gpus=gpus)
+    answers = interview(given, ask, tell, cpus=cpus, gpus=gpus)
     seen = write(file, sweep_text(answers, str(file), schema_from(file, clone)))
     if seen.advice:
         file.unlink()

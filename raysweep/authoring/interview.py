@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from raysweep.authoring.table_interview import TableAnswers, ask_of_table
 from raysweep.config import Problem, SweepError
 from raysweep.config.problem import shown, suggestion
 from raysweep.planning.strategy import PARAMETERS, Strategy, affordable_parameters, recommend
 from raysweep.preflight.check_file import CheckResult, load_checked
-from trainables.csv_header import LATIN, header, is_utf8, separator_in
-from trainables.run_config import RunError
 
 TABLES = (".csv", ".csv.gz", ".parquet", ".pq")
 SCHEMA_LINE = "# yaml-language-server: $schema={schema}"
 
 Ask = Callable[[str, Any], Any]
 """Asks a person: the question, and what is taken if they just press Enter (None: an answer is needed)."""
+
+Tell = Callable[[str], None]
+"""Says a line."""
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = ("null", "true", "false", "y", "n", "yes", "no", "on", "off")
@@ -45,7 +47,10 @@ class Answers:
         target: the table's column to predict; None for a data function.
         task: `regression` or `classification`.
         rows: of the table; None if not known.
-        reading: how the table is written, where it is no comma-separated UTF-8: `sep`, `encoding`.
+        drop: columns of the table that are no inputs.
+        reading: how the table is written, where it is no comma-separated UTF-8: `sep`, `encoding`,
+            `dayfirst`.
+        stratify: whether every split gets its share of each class.
         hours: wall-clock budget.
         slots: trials at once.
         cpus: of the machine.
@@ -58,7 +63,9 @@ class Answers:
     target: str | None
     task: str
     rows: int | None
-    reading: Mapping[str, str]
+    drop: tuple[str, ...]
+    reading: Mapping[str, Any]
+    stratify: bool
     hours: float
     slots: int
     cpus: int
@@ -71,12 +78,13 @@ def is_table(data: str) -> bool:
     return data.lower().endswith(TABLES)
 
 
-def interview(given: Mapping[str, Any], ask: Ask, *, cpus: int, gpus: int) -> Answers:
-    """Ask for what was not given.
+def interview(given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus: int) -> Answers:
+    """Ask for what was not given; of a table, say first what its columns are.
 
     Args:
         given: answers that need no question, by name; None for those to be asked.
         ask: asks a person, or answers for them.
+        tell: says what was seen and taken.
         cpus: of this machine.
         gpus: of this machine.
 
@@ -88,21 +96,32 @@ def interview(given: Mapping[str, Any], ask: Ask, *, cpus: int, gpus: int) -> An
         return given[word] if given.get(word) is not None else ask(question, default)
 
     data = str(answer("data", "Data: a table (.csv, .csv.gz, .parquet), or a function's dotted path", None))
-    target, task, rows = None, "regression", None
-    reading: dict[str, str] = {}
+    table, task = TableAnswers.none(), "regression"
     if is_table(data):
-        reading = _reading(data)
-        columns = header(Path(data), reading.get("sep", ","), reading.get("encoding"))
-        target = str(answer("target", "Column to predict", columns[-1] if columns else None))
-        task, rows = _measured(data, target, reading)
+        table = ask_of_table(data, given.get("target"), given.get("drop"), ask, tell)
+        task = table.task
     task = _task(str(answer("task", "Task: regression or classification", task)))
     hours = max(1 / 3600, float(answer("hours", "Budget in hours", 1.0)))
     slots = max(1, int(answer("slots", f"Trials at once ({cpus} cores, {gpus} GPUs here)", gpus or cpus)))
     strategy = recommend(given.get("parameters") or affordable_parameters(hours), hours)
     if given.get("trials"):
         strategy = _with_trials(strategy, given["trials"])
-    name = given.get("name") or _as_name(Path(data).name.partition(".")[0] if target else data)
-    return Answers(_scalar(name), data, target, task, rows, reading, hours, slots, cpus, gpus, strategy)
+    name = given.get("name") or _as_name(Path(data).name.partition(".")[0] if table.target else data)
+    return Answers(
+        _scalar(name),
+        data,
+        table.target,
+        task,
+        table.rows,
+        table.drop,
+        table.reading,
+        table.stratify and task == "classification",
+        hours,
+        slots,
+        cpus,
+        gpus,
+        strategy,
+    )
 
 
 def write(file: Path, text: str) -> CheckResult:
@@ -186,43 +205,6 @@ search_space:
 {_space_lines(strategy.parameters)}{silenced}"""
 
 
-def _reading(data: str) -> dict[str, str]:
-    """How a table is written: its `sep` and `encoding`, where they are not the usual ones.
-
-    Raises:
-        SweepError: if there is no such file.
-    """
-    file = Path(data)
-    if not file.is_file():
-        raise SweepError(
-            [Problem(data, None, "", "there is no such file", "give the table's path from here")]
-        )
-    if not file.name.endswith((".csv", ".csv.gz")):
-        return {}
-    encoding = "" if is_utf8(file) else LATIN
-    separator = separator_in(header(file, ",", encoding or None))
-    return {word: value for word, value in (("sep", separator), ("encoding", encoding)) if value}
-
-
-def _measured(data: str, target: str, reading: Mapping[str, str]) -> tuple[str, int]:
-    """The task that a table's target makes, and its rows.
-
-    Raises:
-        SweepError: if the table cannot be read, or has no such column.
-    """
-    from trainables.table import load_table  # brings pandas
-
-    try:
-        table = load_table(data, target, sep=reading.get("sep", ","), encoding=reading.get("encoding"))
-    except RunError as error:
-        raise SweepError([Problem(data, None, "", str(error))]) from None
-    # Whatever the file holds: these are pandas' and pyarrow's.
-    except (OSError, EOFError, ValueError, ArithmeticError) as error:
-        first = str(error).partition("\n")[0]
-        raise SweepError([Problem(data, None, "", f"cannot be read as a table: {first}")]) from None
-    return table.task, len(table)
-
-
 def _task(word: str) -> str:
     tasks = ("regression", "classification")
     if word not in tasks:
@@ -267,7 +249,9 @@ def _data_lines(answers: Answers) -> str:
         "  data_config:\n"
         f"    path: {_scalar(answers.data)}    # looked for beside this file, then in the working directory\n"
         f"    target: {_scalar(answers.target)}\n"
+        + (f"    drop: [{', '.join(map(_scalar, answers.drop))}]    # no inputs\n" if answers.drop else "")
         + "".join(f"    {word}: {json.dumps(value)}\n" for word, value in answers.reading.items())
+        + ("    stratify: true    # some classes are rare\n" if answers.stratify else "")
         + f"    task: {answers.task}"
     )
 

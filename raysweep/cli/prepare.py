@@ -88,6 +88,9 @@ def schema(writes: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path), default="sweep.yaml")
 @click.option("--data", help="A table (.csv, .csv.gz, .parquet), or a data function's dotted path.")
 @click.option("--target", help="The table's column to predict.")
+@click.option(
+    "--drop", help="Its columns that are no inputs, by commas; else identifiers, empty, constant ones."
+)
 @click.option("--task", type=click.Choice(["regression", "classification"]))
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Budget.")
 @click.option("--trials", type=click.IntRange(1), help="Budget; otherwise by the parameters.")
@@ -110,7 +113,7 @@ def init(
     else:
         here = this_machine()
         cpus, gpus = here.cpus, here.gpus if gpus is None else gpus
-        seen = init_from_answers(file, given, ask, cpus=cpus, gpus=gpus, clone=CLONE)
+        seen = init_from_answers(file, given, ask, click.echo, cpus=cpus, gpus=gpus, clone=CLONE)
     for line in (*(f"warning: {one}" for one in seen.warnings), *seen.verdict()):
         click.echo(line)
     click.echo(f"run it: {launch_command(file)}")

@@ -95,9 +95,9 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust:
 @TRUST
 @RUNS
 def predict(model: Path, table: Path, output: Path | None, ensemble: bool, trust: bool, runs: Path) -> None:
-    """Score a TABLE (CSV, Parquet) with a MODEL: its folder, or the study that was retrained."""
+    """Score a TABLE (CSV, Parquet, .npy, .npz) with a MODEL: its folder, or the study that was retrained."""
     from raysweep.study.results.finalize import ENSEMBLE, MODEL
-    from trainables.model import predict_file
+    from trainables.predict_file import predict_file
 
     studies = (runs / model / "retrain", model / "retrain")
     retraining = next((each for each in studies if each.is_dir()), None)

@@ -13,7 +13,17 @@ from schedulers.errors import InvalidSetting
 from schedulers.space import Domain
 from trainables.run_config import CONFIGS, GROUPS, flatten
 
-HEADS = (*GROUPS, *CONFIGS, "param_groups", "batch_size", "warmup", "grad_clip", "precision", "init")
+HEADS = (
+    *GROUPS,
+    *CONFIGS,
+    "param_groups",
+    "batch_size",
+    "accumulate",
+    "warmup",
+    "grad_clip",
+    "precision",
+    "init",
+)
 """Words of a run that may differ between trials; of the configs, the parameters in them."""
 
 NEVER_SEARCHED = {

@@ -9,7 +9,6 @@ from typing import Any
 from raysweep.config.sweep import Metric
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 
-
 LEAST_S = 5.0  # since an attempt's first report, before its speed is told
 
 

@@ -24,6 +24,9 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
         data: as trials get them.
         facts: what was counted of them.
     """
+    if data.is_lazy:
+        yield from _lazy_checks(data, facts)
+        return
     x, y = data.x_train, data.y_train
     shape = " x ".join(map(str, x.shape))
     parts = f"{len(data.parts)} folds" if len(data.parts) > 1 else f"{facts.val_rows} rows to validate on"
@@ -43,6 +46,28 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
         yield from _classes(data, facts) if data.classes else _target(y)
     yield from _leak(facts, "test", facts.test_in_train, facts.test_rows)
     yield from _leak(facts, "validation", facts.val_in_train, facts.first_val_rows)
+
+
+def _lazy_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
+    """What is known of rows that are loaded as they are needed."""
+    shape = " x ".join(map(str, (facts.trained, *data.example.shape[1:])))
+    message = f"{shape} {data.example.dtype} to train on, {facts.val_rows} rows to validate on, "
+    message += f"{facts.test_rows} to test on; {_task(data)}; fingerprint {data.fingerprint[:12]}"
+    yield PreflightCheck(OK, "data", message)
+    if not np.isfinite(data.example).all():
+        yield PreflightCheck(
+            PROBLEM, "numbers", "the first rows hold NaN or infinite values", "fill or drop them in the data"
+        )
+        return
+    yield PreflightCheck(
+        NOTE,
+        "rows",
+        "they are loaded as they are needed: values, and rows that splits share, are not looked at",
+        "set data_config.preload: true to have them looked at, if they fit into memory",
+    )
+    train, val = (getattr(split, "targets", None) for split in (data.parts[0].train, data.parts[0].val))
+    if data.classes and train is not None and val is not None:
+        yield from _counts(data, train, np.unique(val), facts)
 
 
 def _columns(x: np.ndarray) -> Iterator[PreflightCheck]:
@@ -75,11 +100,14 @@ def _task(data: Data) -> str:
 
 def _classes(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
     """Whether every class is trained and validated on, and how many rows the rarest has."""
-    known = data.y_train[data.y_train >= 0]  # a class that the criterion ignores is below 0, or at its end
+    yield from _counts(data, data.y_train, np.unique(data.y_val), facts)
+
+
+def _counts(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) -> Iterator[PreflightCheck]:
+    known = y[y >= 0]  # a class that the criterion ignores is below 0, or at its end
     counts = np.bincount(known.reshape(-1), minlength=data.classes)[: data.classes]
     names = data.names or tuple(map(str, range(data.classes)))
     rarest, even = int(counts.argmin()), counts.sum() / data.classes
-    validated = np.unique(data.y_val)
     untrained = [names[code] for code in validated if 0 <= code < data.classes and not counts[code]]
     unvalidated = [names[code] for code in np.flatnonzero(counts) if code not in validated]
     if untrained:

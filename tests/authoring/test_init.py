@@ -34,8 +34,11 @@ def nobody(question: str, default: Any) -> Any:
     return default
 
 
+said: list[str] = []
+
+
 def begun(file: str = "sweep.yaml", cpus: int = 4, gpus: int = 0, **given: Any) -> Path:
-    seen = init_from_answers(Path(file), given, nobody, cpus=cpus, gpus=gpus, clone=CLONE)
+    seen = init_from_answers(Path(file), given, nobody, said.append, cpus=cpus, gpus=gpus, clone=CLONE)
     assert (seen.problems, seen.warnings, seen.advice) == ((), (), ())
     return Path(file)
 
@@ -139,7 +142,7 @@ def test_questions_are_asked_only_for_what_was_not_given() -> None:
         asked.append(question.partition(" ")[0])
         return "homes.csv" if default is None else default
 
-    init_from_answers(Path("sweep.yaml"), {"hours": 2}, ask, cpus=2, gpus=0, clone=CLONE)
+    init_from_answers(Path("sweep.yaml"), {"hours": 2}, ask, said.append, cpus=2, gpus=0, clone=CLONE)
     assert asked == ["Data:", "Column", "Task:", "Trials"]
 
 
@@ -163,7 +166,7 @@ def test_questions_are_asked_only_for_what_was_not_given() -> None:
 def test_an_answer_that_cannot_be_is_one_line_and_leaves_nothing(given: dict[str, Any], line: str) -> None:
     Path("broken.parquet").write_bytes(b"no parquet")
     with pytest.raises(SweepError) as caught:
-        init_from_answers(Path("sweep.yaml"), given, nobody, cpus=2, gpus=0, clone=CLONE)
+        init_from_answers(Path("sweep.yaml"), given, nobody, said.append, cpus=2, gpus=0, clone=CLONE)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path("sweep.yaml").exists()
@@ -183,7 +186,12 @@ def test_nobody_to_ask_is_told_which_option_is_missing(capsys: pytest.CaptureFix
 
 def test_the_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main(["init", "first.yaml", "--data", "homes.csv", "--slots", "1", "--gpus", "0"]) == 0
-    assert capsys.readouterr().out == f"first.yaml: sound\nrun it: python {launch.__file__} first.yaml\n"
+    printed = capsys.readouterr().out
+    assert printed.startswith("homes.csv: 400 rows, 3 columns\n  column  what it is  missing  values\n")
+    assert printed.endswith(
+        "predicting 'price' (0 to 199.5, median 99.75)\n"
+        f"first.yaml: sound\nrun it: python {launch.__file__} first.yaml\n"
+    )
 
 
 def test_an_editor_finds_the_schema(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from trainables.columns import Columns
 from trainables.criteria import CRITERIA
 from trainables.data import load, load_test
 from trainables.evaluate import Nets, load_nets
-from trainables.model import Model, predict_file, save_model
+from trainables.model import Model, save_model
+from trainables.predict_file import predict_file
 from trainables.run_config import RunConfig, RunError, read
 from trainables.training import Training
 
@@ -148,8 +149,10 @@ def test_an_example_row_can_be_predicted(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     raw().assign(day="2024-05-01", dear="no").to_csv(tmp_path / "t.csv", index=False)
     model = Model.load(trained(tmp_path, run)[0])
-    assert model.example()["day"].tolist() == ["2024-05-01T00:00:00"]
-    assert len(model.predict(model.example())) == 1
+    example = model.example()
+    assert isinstance(example, pd.DataFrame)
+    assert example["day"].tolist() == ["2024-05-01T00:00:00"]
+    assert len(model.predict(example)) == 1
 
 
 def test_a_model_of_an_older_version_is_a_line(tmp_path: Path) -> None:

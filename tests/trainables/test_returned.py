@@ -220,7 +220,7 @@ def test_named_inputs_come_back_as_they_were(largest: int) -> None:
         ),
         (
             "stream",
-            "returned a stream (IterableDataset): it has no length, and no rows to choose from; train on it",
+            "returned a stream (IterableDataset) without a length to train on; set data_config.steps_per",
         ),
         ("streamed", "returned a stream (IterableDataset)"),
         (

@@ -44,7 +44,7 @@ def fusion_key(learner: Learner, *, exact: bool = True) -> FusionKey:
     run, feed = learner.run, learner.feed
     assert feed.tensors is not None  # _check_learner
     x, y = feed.tensors
-    words = (run.optimizer, run.criterion, json.dumps(run.criterion_config, sort_keys=True, default=str))
+    words = (run.optimizer, run.criterion, json.dumps(learner.criterion_config, sort_keys=True, default=str))
     rows = (
         str(learner.device),
         feed.rows,
@@ -80,8 +80,12 @@ def _check_learner(learner: Learner) -> None:
         raise NotFusible(f"precision {run.precision} is not stacked")
     if run.deterministic:
         raise NotFusible("deterministic algorithms are the whole process's")
+    if run.accumulate > 1:
+        raise NotFusible("its gradients are accumulated over several batches")
     if learner.needs_closure:
         raise NotFusible(f"{run.optimizer} computes the loss anew within its step")
+    if learner.data.is_lazy:
+        raise NotFusible("its rows are loaded by a Dataset or DataLoader as they are needed")
     if not learner.feed.resident:
         raise NotFusible("its rows are streamed, as they do not fit on the device")
     if learner.call.fields:

@@ -115,7 +115,8 @@ def _finish(lane: Lane, epoch: LaneEpoch) -> Scores | Exception:
         return epoch.error
     try:
         with lane.random.own():
-            loss, norm = learner.mean_loss(torch.stack(epoch.losses)), torch.stack(epoch.norms).mean()
+            loss = learner.mean_loss(torch.stack(epoch.losses), learner.feed.sizes)
+            norm = torch.stack(epoch.norms).mean()
             return learner.finish_epoch(loss, norm, epoch.lr)
     except Exception as error:  # of this lane's net or metric; the others go on
         return error

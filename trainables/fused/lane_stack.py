@@ -228,7 +228,7 @@ class LaneStack:
             rows = x[number].reshape(-1, *_tensors(lane.learner)[0].shape[1:])
             try:
                 with torch.enable_grad(), lane.random.own():
-                    loss, norm, epoch.lr = lane.learner.take_step(rows, y[number], step)
+                    (loss,), norm, epoch.lr = lane.learner.take_step([(rows, y[number])], step)
             except Exception as error:
                 epoch.error = error
                 continue

@@ -168,6 +168,7 @@ def _scored(
                 "study": sweep.study_name,
                 "configuration": winner.standing.what,
                 "seeds": seeds,
+                "metrics": [metric.name for metric in sweep.metrics],
                 "val": scores,
             },
         )
@@ -175,7 +176,7 @@ def _scored(
         home, by=by, why=f"{sweep.study_name}: {winner.standing.what}", clock=clock
     )
     rows = load_test(winner.run, sweep.import_paths)
-    test = None if rows is None or not len(rows.x) else as_plain(nets.evaluate(rows))
+    test = None if rows is None or not len(rows) else as_plain(nets.evaluate(rows))
     return {
         "val": val,
         "test": test,
@@ -184,9 +185,9 @@ def _scored(
         "ensemble": ENSEMBLE if ENSEMBLE in saved else None,
         "meaning": asdict(nets.learners[winner.seed].meaning),
         "rows": {
-            "train": len(data.x_train),
-            "val": len(data.x_val),
-            "test": 0 if rows is None else len(rows.x),
+            "train": len(data.parts[0].train),
+            "val": len(data.parts[0].val),
+            "test": 0 if rows is None else len(rows),
         },
         "note": "" if test is not None else f"{winner.run.data} sets no test rows apart",
     }

@@ -76,7 +76,7 @@ def steps_alone(lane: Lane) -> Iterator[LaneEpoch]:
     lane.learner.net.train()
     for step, (x, y) in enumerate(lane.learner.feed.batches()):
         with lane.random.own():
-            loss, norm, epoch.lr = lane.learner.take_step(x, y, step)
+            (loss,), norm, epoch.lr = lane.learner.take_step([(x, y)], step)
         epoch.losses.append(loss)
         if norm is not None:
             epoch.norms.append(norm)
@@ -86,7 +86,7 @@ def steps_alone(lane: Lane) -> Iterator[LaneEpoch]:
 def finish_alone(lane: Lane, epoch: LaneEpoch) -> Scores:
     learner = lane.learner
     with lane.random.own():
-        loss = learner.mean_loss(torch.stack(epoch.losses))
+        loss = learner.mean_loss(torch.stack(epoch.losses), learner.feed.sizes)
         return learner.finish_epoch(loss, torch.stack(epoch.norms).mean(), epoch.lr)
 
 

@@ -23,6 +23,7 @@ def learner_of(task: str = "numbers", **words: Any) -> Learner:
     [
         ({"net_config": {"norm": "batch"}}, "stack.1: BatchNorm1d keeps running statistics"),
         ({"precision": "bf16"}, "precision bf16 is not stacked"),
+        ({"accumulate": 2}, "its gradients are accumulated over several batches"),
         (
             {
                 "optimizer": "torch.optim.LBFGS",

@@ -1,0 +1,122 @@
+"""How numbers and dates are written in a table: seen in a column's values, and read alike ever after.
+
+`Kind` is what a column is, and how it is written: `numbers` as Python writes them, `numbers 1,234.5`,
+`numbers 1.234,5`; `date` as YYYY-MM-DD, `date %d/%m/%Y` and the like, by `strftime`'s letters; `words`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+Kind = str
+NUMBERS, DATE, WORDS = "numbers", "date", "words"
+COMMA_GROUPS, POINT_GROUPS = "numbers 1,234.5", "numbers 1.234,5"
+
+GAPS = frozenset(("", "-", "--", "–", "—", "?", ".", "n.a.", "n. a.", "#N/A", "#NV", "(blank)"))  # noqa: RUF001
+"""Cells that say nothing, in columns of numbers or dates; pandas knows NA, NaN, null and their like."""
+
+_UNIT = re.compile(r"^(?:[€$£¥]|EUR|USD|GBP|CHF)\s*|\s*(?:[€$£¥%]|EUR|USD|GBP|CHF)$", re.IGNORECASE)
+_GAPS_IN_NUMBERS = r"[ '’\u00a0\u202f]"  # noqa: RUF001 - 1 234,50 and 1'234.50
+_GROUPED = {
+    COMMA_GROUPS: rf"[-+]?(?:[1-9]\d{{0,2}}(?:(?:,|{_GAPS_IN_NUMBERS})\d{{3}})+|\d+)(?:\.\d+)?",
+    POINT_GROUPS: rf"[-+]?(?:[1-9]\d{{0,2}}(?:(?:\.|{_GAPS_IN_NUMBERS})\d{{3}})+|\d+)(?:,\d+)?",
+}
+_ISO = r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?"
+_TIMES = ("", " %H:%M", " %H:%M:%S")
+_YEAR_FIRST = ("%Y/%m/%d", "%Y.%m.%d", "%Y%m%d")
+_WRITTEN_OUT = ("%d %b %Y", "%d-%b-%Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y")
+_DAY_OR_MONTH = tuple((f"%d{sep}%m{sep}%Y", f"%m{sep}%d{sep}%Y") for sep in ("/", "-", "."))
+
+
+def is_number(kind: Kind) -> bool:
+    """Whether a column of this kind holds numbers."""
+    return kind.startswith(NUMBERS)
+
+
+def is_date(kind: Kind) -> bool:
+    """Whether a column of this kind holds dates."""
+    return kind.startswith(DATE)
+
+
+def without_gaps(column: pd.Series) -> pd.Series:
+    """A column of text or other values, missing where a cell says nothing."""
+    return column.mask(column.isin(GAPS))
+
+
+def as_written(column: pd.Series, kind: Kind) -> np.ndarray:
+    """Text as numbers of this way of writing, float64, (rows,); NaN where it is written otherwise.
+
+    >>> as_written(pd.Series(["1,234.50", "€ 7", "12 %", "1.5.2"]), "numbers 1,234.5").tolist()
+    [1234.5, 7.0, 12.0, nan]
+    """
+    text = column.astype("string").str.strip().str.replace(_UNIT, "", regex=True)
+    text = text.where(text.str.fullmatch(_GROUPED[kind]).fillna(False))
+    separator, point = (",", ".") if kind == COMMA_GROUPS else (".", ",")
+    plain = text.str.replace(rf"{_GAPS_IN_NUMBERS}|{re.escape(separator)}", "", regex=True)
+    values: np.ndarray = pd.to_numeric(plain.str.replace(point, ".", regex=False)).to_numpy(
+        dtype=np.float64, na_value=np.nan
+    )
+    return values
+
+
+def in_writing(value: float, kind: Kind) -> float | str:
+    """A number as a cell of such a column holds it.
+
+    >>> in_writing(1234.5, "numbers 1.234,5"), in_writing(1234.5, "numbers")
+    ('1.234,5', 1234.5)
+    """
+    if kind == NUMBERS:
+        return value
+    text = f"{value:,.6f}".rstrip("0").rstrip(".")
+    return text if kind == COMMA_GROUPS else text.translate(str.maketrans(",.", ".,"))
+
+
+def as_datetimes(column: pd.Series, kind: Kind) -> pd.Series:
+    """Text as datetimes, missing where it is no such date."""
+    text = column.astype("string").str.strip()
+    if kind == DATE:
+        text = text.where(text.str.fullmatch(_ISO).fillna(False))
+        return pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
+    return pd.to_datetime(text, format=kind.removeprefix(f"{DATE} "), errors="coerce")
+
+
+def date_kinds(column: pd.Series, dayfirst: bool | None) -> Iterator[Kind]:
+    """Ways of writing dates that a column's text may have, the likelier first.
+
+    Args:
+        column: text.
+        dayfirst: whether 1/2/2024 is the first of February; None where the values are to say it. With
+            points between them the day is first.
+    """
+    first = str(column.iloc[0]).strip() if len(column) else ""
+    if not re.search(r"\d", first) or len(first) > 30:
+        return
+    yield DATE
+    time = next((time for time in reversed(_TIMES) if time.count(":") == first.count(":")), None)
+    if time is None:
+        return
+    if re.fullmatch(r"\D*\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}.*", first):
+        for day, month in _DAY_OR_MONTH:
+            if day[2] in first.partition(" ")[0]:
+                chosen = (day, month) if dayfirst is not False else (month, day)
+                yield from (f"{DATE} {each}{time}" for each in chosen)
+    yield from (f"{DATE} {each}{time}" for each in (*_YEAR_FIRST[:2], *_WRITTEN_OUT))
+
+
+def is_ambiguous(column: pd.Series, kind: Kind) -> bool:
+    """Whether dates could be read with day and month in each other's place too."""
+    if "/" not in kind and "-" not in kind:
+        return False
+    swapped = kind.replace("%d", "%D").replace("%m", "%d").replace("%D", "%m")
+    ours, other = as_datetimes(column, kind), as_datetimes(column, swapped)
+    return bool("%d" in kind and "%m" in kind and other.notna().all() and not ours.equals(other))
+
+
+def written_kinds(column: pd.Series, dayfirst: bool | None) -> Iterator[Kind]:
+    """What a column of text may be besides words."""
+    yield from (NUMBERS, COMMA_GROUPS, POINT_GROUPS)
+    yield from date_kinds(column, dayfirst)

@@ -1,0 +1,168 @@
+"""What each column of a raw table is, before anybody has said what to make of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from trainables.cell_formats import (
+    COMMA_GROUPS,
+    DATE,
+    POINT_GROUPS,
+    WORDS,
+    Kind,
+    is_date,
+    is_number,
+    without_gaps,
+)
+from trainables.frames import kind_of
+from trainables.table import MAX_CATEGORIES
+
+Use = Literal["numbers", "date", "categories", "identifier", "text", "empty", "constant"]
+
+DROPPED: frozenset[Use] = frozenset(("identifier", "text", "empty", "constant"))
+"""Columns that say nothing of a target."""
+
+EXAMPLES, EXAMPLE_WIDTH = 3, 20
+SPACES = 1.5  # in a value: sentences have more, and names no more
+FEW_ROWS = 20  # among so few, values differ from each other by chance
+IDENTIFIER = re.compile(
+    r"(?:^|[_\s.-])(?:id|ids|uuid|guid|key|index|nr|no|number|code)$|^unnamed: 0$|[a-z]ID$|Id$"
+)
+_WRITTEN = {COMMA_GROUPS: " (1,234.5)", POINT_GROUPS: " (1.234,5)"}
+_STRFTIME = {"%Y": "year", "%m": "month", "%d": "day", "%b": "month", "%B": "month"}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnProfile:
+    """What one column of a table is.
+
+    Attributes:
+        name: its header.
+        use: numbers, dates or categories are inputs; an identifier (another value in each row), text (of
+            more than 100 distinct words), nothing at all, or one value alone are none.
+        kind: how it is written.
+        rows: of the table.
+        missing: rows in which it says nothing.
+        distinct: different values.
+        examples: of its values, as they are written.
+        ambiguous: whether its dates can be read with the month first, or the day.
+    """
+
+    name: str
+    use: Use
+    kind: Kind
+    rows: int
+    missing: int
+    distinct: int
+    examples: tuple[str, ...]
+    ambiguous: bool = False
+
+    @property
+    def is_input(self) -> bool:
+        """Whether something of the target may follow from it."""
+        return self.use not in DROPPED
+
+    @property
+    def may_be_target(self) -> bool:
+        """Whether it can be predicted: numbers, or categories."""
+        return self.use in ("numbers", "categories") and self.distinct > 1
+
+    @property
+    def what(self) -> str:
+        """What it is, in words."""
+        if self.use == "numbers":
+            return f"numbers{_WRITTEN.get(self.kind, '')}"
+        if self.use == "date":
+            named = re.findall(r"%[YmdbB]", self.kind)
+            form = "/".join(_STRFTIME[each] for each in named)
+            return f"dates ({form})" if form else "dates"
+        if self.use == "categories":
+            return f"{self.distinct} categories"
+        return {"text": f"text, {self.distinct} different", "constant": "one value alone"}.get(
+            self.use, self.use
+        )
+
+
+def profile(frame: pd.DataFrame, dayfirst: bool | None = None) -> list[ColumnProfile]:
+    """What the columns of a table are.
+
+    Args:
+        frame: as `trainables.frames.read_frame` gives it.
+        dayfirst: whether 1/2/2024 is the first of February; None where the values are to say it.
+    """
+    return [_column(frame[name], str(name), dayfirst) for name in frame.columns]
+
+
+def table_lines(columns: Sequence[ColumnProfile]) -> list[str]:
+    """The columns as a table of text, one line each below a header."""
+    cells = [("column", "what it is", "missing", "values")]
+    cells += [
+        (each.name, each.what, f"{each.missing:,}" if each.missing else "", ", ".join(each.examples))
+        for each in columns
+    ]
+    widths = [max(len(row[place]) for row in cells) for place in range(3)]
+    return [
+        f"  {name:<{widths[0]}}  {what:<{widths[1]}}  {missing:>{widths[2]}}  {values}".rstrip()
+        for name, what, missing, values in cells
+    ]
+
+
+def _column(column: pd.Series, name: str, dayfirst: bool | None) -> ColumnProfile:
+    known = column[column.notna()]
+    if not pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_datetime64_any_dtype(known):
+        known = without_gaps(known)
+        known = known[known.notna()]
+    kind, distinct = kind_of(column, dayfirst), int(known.astype("string").nunique())
+    ambiguous = dayfirst is None and kind == WORDS and is_date(kind_of(column, dayfirst=True))
+    return ColumnProfile(
+        name=name,
+        use=_use(known, len(column), name, DATE if ambiguous else kind, distinct),
+        kind=kind,
+        rows=len(column),
+        missing=len(column) - len(known),
+        distinct=distinct,
+        examples=_examples(known),
+        ambiguous=ambiguous,
+    )
+
+
+def _use(known: pd.Series, rows: int, name: str, kind: Kind, distinct: int) -> Use:
+    if not len(known):
+        return "empty"
+    if distinct == 1 and len(known) == rows:
+        return "constant"  # with gaps, these say something
+    if len(known) >= FEW_ROWS and _identifies(known, name, kind, distinct):
+        return "identifier"
+    if kind == WORDS and distinct == len(known) and len(known) >= FEW_ROWS:
+        return "text"
+    if is_date(kind):
+        return "date"
+    if is_number(kind):
+        return "numbers"
+    return "text" if distinct > MAX_CATEGORIES else "categories"
+
+
+def _identifies(known: pd.Series, name: str, kind: Kind, distinct: int) -> bool:
+    """Whether a value names its row: words, all different, or whole numbers that are so and are called so.
+
+    Whole numbers that count the rows are identifiers whatever they are called.
+    """
+    if distinct < len(known) or is_date(kind):
+        return False
+    if not is_number(kind):
+        return float(known.astype("string").str.count(r"\s").mean()) < SPACES
+    if not pd.api.types.is_integer_dtype(known):
+        return False
+    counts = bool((known.diff().dropna() == 1).all())
+    return counts or IDENTIFIER.search(name) is not None or IDENTIFIER.search(name.lower()) is not None
+
+
+def _examples(known: pd.Series) -> tuple[str, ...]:
+    """The first different values, as many as fit."""
+    found = [str(value) for value in known.astype("string").drop_duplicates()[:EXAMPLES]]
+    return tuple(each if len(each) <= EXAMPLE_WIDTH else f"{each[: EXAMPLE_WIDTH - 1]}…" for each in found)
