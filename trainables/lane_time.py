@@ -135,10 +135,10 @@ def _time_of(trials: Sequence[Trial]) -> LaneTime | None:
         at_work = [lane for lane in lanes if lane.trial.outcome is None]
         if len(at_work) > 1:
             fused = max(fused, fusion.train_ahead(at_work))
-        results = [lane.trial.step() for lane in at_work]
-        if not results or any(each.get("outcome") == "oom" for each in results):
+        for lane in at_work:
+            result |= lane.trial.step()
+        if not at_work or any(trial.outcome and trial.outcome["outcome"] == "oom" for trial in trials):
             return None
-        result = results[-1]
         if epoch:
             least = min(least, (time.perf_counter() - begun) / len(at_work))
     obstacles = [fusion.obstacle(lane) for lane in lanes if lane.trial.outcome is None]
@@ -150,5 +150,5 @@ def _in_child(
     there: Connection, configs: list[dict[str, Any]], data: Data, gpu: float, counts: tuple[int, ...]
 ) -> None:
     with there:
-        for speed in lane_times(configs, data, gpu, counts):
-            there.send(speed)
+        for timed in lane_times(configs, data, gpu, counts):
+            there.send(timed)

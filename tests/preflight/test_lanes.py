@@ -109,3 +109,14 @@ def test_each_number_of_lanes_is_timed_and_what_fits_is_fused(
     assert [(each.lanes, each.fused, each.obstacle) for each in (one, three)] == [(1, 1, ""), (3, 3, "")]
     assert one.epoch_s > 0
     assert 0 < 2 * three.memory_mb < one.memory_mb  # they share a process
+
+
+@pytest.mark.nightly
+def test_lanes_are_timed_in_a_process_of_their_own_for_as_long_as_asked(tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")
+    sweep = read_sweep(file).sweep
+    configs, data = [trial_config(sweep, {}, "preflight")], load(sweep.run)
+    times = lane_time.measure_lanes(configs, data, gpu=0.0, counts=(1, 2), limit_s=120.0)
+    assert [(each.lanes, each.fused) for each in times] == [(1, 1), (2, 2)]
+    assert lane_time.measure_lanes(configs, data, gpu=0.0, counts=(1, 2), limit_s=0.0) == []
