@@ -44,7 +44,7 @@ class FusedTrials:
         self._groups = groups
         largest = 1
         for group, chunk in zip(groups, (chunk for chunk in chunks if len(chunk) > 1), strict=True):
-            if self._fits(group):
+            if self._fits(group, chunk):
                 self._train(group, chunk)
                 largest = max(largest, len(chunk))
         return largest
@@ -122,10 +122,11 @@ class FusedTrials:
         for begin in range(0, len(trials), size):
             yield trials[begin : begin + size]
 
-    def _fits(self, group: FusedGroup) -> bool:
+    def _fits(self, group: FusedGroup, trials: Sequence[Trial]) -> bool:
         """Whether a group can be trained; if not, its trials train alone now, half as many together next."""
         try:
-            group.prepare()
+            with trials[0].process.own():  # those of the others compute alike
+                group.prepare()
         except Exception:  # for want of memory; a fault of one of them is told when it is trained alone
             assert group.key is not None
             self._most[group.key] = max(len(group.lanes) // 2, 1)
