@@ -8,6 +8,7 @@ import os
 
 import torch
 
+from trainables.deferred_compiler import defer_compiler
 from trainables.run_config import RunError
 
 CONTEXT_MB = 512.0
@@ -33,6 +34,7 @@ def settle_process() -> None:
     fixed size the matrix products of cuBLAS differ from run to run.
     """
     torch.set_num_threads(1)
+    defer_compiler()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 

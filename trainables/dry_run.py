@@ -45,7 +45,7 @@ def dry_run(
     if trial.outcome is not None and trial.outcome["outcome"] != "completed":
         return DryRunReport(trial.outcome["outcome"], trial.outcome["reason"])
     last = results[-1]
-    memory_mb = float(last["peak_memory_mb"])
+    memory_mb = peak_memory_mb(trial, last)
     trial.save(str(folder / "last"))
     size = sum(path.stat().st_size for path in (folder / "last").rglob("*") if path.is_file())
     seen = trial.shown(_step)
@@ -60,7 +60,7 @@ def dry_run(
         epoch_s=float(last["epoch_s"]),
         train_losses=tuple(float(result["train_loss"]) for result in results),
         val_losses=tuple(float(result["val_loss"]) for result in results),
-        memory_mb=_gpu_used_mb(trial.device) if on_gpu else memory_mb,
+        memory_mb=memory_mb,
         gpu_mb=torch.cuda.get_device_properties(trial.device).total_memory / 2**20 if on_gpu else 0.0,
         checkpoint_mb=size / 2**20,
         restored=restored,
@@ -129,6 +129,11 @@ def _restored(config: Mapping[str, Any], data: Data, gpu: float, folder: Path) -
         return again.training.number == straight.training.number
     ours, theirs = again.training.weights(), straight.training.weights()
     return all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def peak_memory_mb(trial: Trial, result: Mapping[str, Any]) -> float:
+    """What its process took at most, MiB: of its GPU where it has one, CUDA's own context included."""
+    return _gpu_used_mb(trial.device) if trial.device.type == "cuda" else float(result["peak_memory_mb"])
 
 
 def _gpu_used_mb(device: torch.device) -> float:

@@ -44,7 +44,7 @@ def dry_run_all(
         limit_s: seconds after which one is ended.
     """
     context = multiprocessing.get_context("forkserver")
-    _begin_server(["__main__", "trainables.dry_run"])  # torch is imported once
+    begin_server(["__main__", "trainables.dry_run"])  # torch is imported once
     memory_mb = SHARE * available_memory_mb() / at_once
 
     def one(place: int) -> DryRunReport:
@@ -66,7 +66,7 @@ def dry_run_all(
         return list(pool.map(one, range(len(configs))))
 
 
-def _begin_server(preload: list[str]) -> None:
+def begin_server(preload: list[str]) -> None:
     """Start the process that the others are forked from, this process's `sys.path` its own.
 
     Python before 3.13 sets it only after the preloading, which then finds other modules, or none

@@ -26,6 +26,7 @@ class FusedTrials:
         self._groups: list[FusedGroup] = []
         self._lanes: WeakKeyDictionary[Learner, Lane] = WeakKeyDictionary()
         self._keys: WeakKeyDictionary[Learner, FusionKey | str] = WeakKeyDictionary()  # or why it has none
+        self._most: dict[FusionKey, int] = {}  # trials of a group, where there was no memory for more
 
     def train_ahead(self, lanes: Sequence[Any]) -> int:
         """Train what fits together; the size of the largest group, 1 if nothing does.
@@ -33,15 +34,20 @@ class FusedTrials:
         Args:
             lanes: trainables that are about to train an epoch, each with the trial that it has `built`.
         """
-        chunks = [chunk for alike in self._sort([lane.built() for lane in lanes]) for chunk in _chunks(alike)]
+        chunks = [
+            chunk for alike in self._sort([lane.built() for lane in lanes]) for chunk in self._split(alike)
+        ]
         groups = [self._assemble(chunk) for chunk in chunks if len(chunk) > 1]
         for group in self._groups:
             if group not in groups:
                 _empty(group, ())
         self._groups = groups
+        largest = 1
         for group, chunk in zip(groups, (chunk for chunk in chunks if len(chunk) > 1), strict=True):
-            self._train(group, chunk)
-        return max(map(len, chunks), default=1)
+            if self._fits(group, chunk):
+                self._train(group, chunk)
+                largest = max(largest, len(chunk))
+        return largest
 
     def is_ahead(self, lane: Any) -> bool:
         """Whether a lane's next epoch is trained already."""
@@ -105,6 +111,30 @@ class FusedTrials:
                 group.join(lane)
         return group
 
+    def _split(self, trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
+        """As many at once as a core's cache takes; on a GPU all, or as many as there is memory for."""
+        training = trials[0].training
+        assert isinstance(training, Training)
+        key = self._key(training.learners[0])
+        size = LANES_ON_CPU if trials[0].device.type == "cpu" else len(trials)
+        if isinstance(key, FusionKey):
+            size = min(size, self._most.get(key, size))
+        for begin in range(0, len(trials), size):
+            yield trials[begin : begin + size]
+
+    def _fits(self, group: FusedGroup, trials: Sequence[Trial]) -> bool:
+        """Whether a group can be trained; if not, its trials train alone now, half as many together next."""
+        try:
+            with trials[0].process.own():  # those of the others compute alike
+                group.prepare()
+        except Exception:  # for want of memory; a fault of one of them is told when it is trained alone
+            assert group.key is not None
+            self._most[group.key] = max(len(group.lanes) // 2, 1)
+            _empty(group, ())
+            self._groups.remove(group)
+            return False
+        return True
+
     def _train(self, group: FusedGroup, trials: Sequence[Trial]) -> None:
         begun = time.perf_counter()
         with trials[0].process.own():  # those of the others compute alike
@@ -130,13 +160,6 @@ def _may_go_ahead(training: Training) -> bool:
 
 def _is_exact(learner: Learner) -> bool:
     return learner.device.type == "cpu"
-
-
-def _chunks(trials: Sequence[Trial]) -> Iterator[Sequence[Trial]]:
-    """At most so many at once as a core's cache takes; on a GPU all."""
-    size = LANES_ON_CPU if trials[0].device.type == "cpu" else len(trials)
-    for begin in range(0, len(trials), size):
-        yield trials[begin : begin + size]
 
 
 def _common(group: FusedGroup, members: Sequence[Lane]) -> int:

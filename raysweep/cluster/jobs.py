@@ -20,7 +20,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus
 
 from raysweep.cluster.errors import ClusterError, ConnectionLost
-from raysweep.cluster.ray_private import JobClient
+from raysweep.cluster.job_client import JobClient
 from raysweep.cluster.target import Target
 from raysweep.cluster.token import TOKEN_FILE, find_token
 from raysweep.cluster.tunnel import tunnel

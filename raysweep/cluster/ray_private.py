@@ -1,4 +1,4 @@
-"""What the embedded Ray and the client of its jobs lean on inside Ray that has no public name.
+"""What the embedded Ray and the nodes of one that is up lean on inside Ray that has no public name.
 
 tests/cluster/test_ray_private.py holds it against Ray 2.60.0.
 """
@@ -16,9 +16,6 @@ from typing import Any, NamedTuple
 from ray._private import parameter, ray_constants, services
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
-from ray.job_submission import JobSubmissionClient
-
-ANSWER_S = 30.0  # between two bytes of a head's answer; a log is sent in one
 
 
 @contextmanager
@@ -61,13 +58,6 @@ def keep_search_path() -> JobConfig:
     config = JobConfig()
     config._py_driver_sys_path = _NoFolders()
     return config
-
-
-class JobClient(JobSubmissionClient):  # type: ignore[misc]  # ray ships no types
-    """Ray's client, which does not wait for ever for a head that accepts a connection and says nothing."""
-
-    def _do_request(self, method: str, endpoint: str, **words: Any) -> Any:
-        return super()._do_request(method, endpoint, **{"timeout": ANSWER_S, **words})
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raysweep.formatting import one_line
 from trainables.dry_run_process import dry_run_here
 from trainables.dry_run_report import DryRunReport
+from trainables.lane_time import LaneTime, lane_times
 from trainables.memory_limit import SHARE, available_memory_mb
 
 if TYPE_CHECKING:
@@ -73,6 +74,51 @@ def rehearse_on_workers(
             found[late.place] = late.overdue(limit_s)
             ray.cancel(answers, force=True)
     return [found[place] for place in range(len(configs))]
+
+
+def measure_lanes_on_worker(
+    configs: Sequence[Mapping[str, Any]],
+    data: Data,
+    *,
+    cpu: float,
+    gpu: float,
+    counts: Sequence[int],
+    limit_s: float,
+) -> list[LaneTime]:
+    """As `trainables.lane_time.measure_lanes`, on a node of the Ray that is up, beside whatever runs there.
+
+    Args:
+        configs: of trials that are known to run, as a trial gets them.
+        data: what they train on.
+        cpu: cores of a trial; the lanes share one, or what one trial of theirs needs.
+        gpu: share of a GPU that all lanes together may use; 0 for the CPU.
+        counts: numbers of lanes, rising.
+        limit_s: seconds for all of it, counted from when it runs.
+    """
+    task: Any = ray.remote(
+        num_cpus=max(cpu, 1.0), num_gpus=gpu, max_calls=1, max_retries=0, num_returns="streaming"
+    )(_lanes_on_worker)
+    answers = task.remote(list(map(dict, configs)), ray.put(data), gpu, tuple(counts))
+    found: list[LaneTime | None] = []
+    until = time.monotonic() + PLACED_S
+    while ray.wait([answers], timeout=max(until - time.monotonic(), 0.0))[0]:
+        try:
+            found.append(ray.get(next(answers)))
+        except (StopIteration, ray.exceptions.RayError):  # it is done, or out of memory
+            break
+        if len(found) == 1:
+            until = time.monotonic() + BEGINS_S + limit_s
+    else:
+        ray.cancel(answers, force=True)
+    return [speed for speed in found if speed is not None]
+
+
+def _lanes_on_worker(
+    configs: list[dict[str, Any]], data: Data, gpu: float, counts: tuple[int, ...]
+) -> Iterator[LaneTime | None]:
+    """None once it runs, then what is measured."""
+    yield None
+    yield from lane_times(configs, data, gpu, counts)
 
 
 class _StartedDryRun(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightCheck, require
 from raysweep.preflight.concurrency import Concurrency, fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
+from raysweep.preflight.lanes import lane_checks
 from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data, load_whole
 from trainables.dry_run_process import dry_run_all
 from trainables.dry_run_report import DryRunReport
+from trainables.lane_time import LaneTime, counts_up_to, measure_lanes
 from trainables.memory_limit import available_memory_mb
 from trainables.run_config import RunError
 from trainables.user_errors import wrap_user_errors
@@ -47,6 +49,9 @@ class TrialSlots:
         free_mb: memory of a node that may still be taken, MiB.
         cpus_up: cores of the nodes that are up: to try a sweep no node more than one is asked for.
         gpus_up: GPUs of the nodes that are up.
+        lanes: trials of a process as things are.
+        most_lanes: trials of a process at most: of those that share a core, or a GPU.
+        measure_lanes: (configurations, data, gpu=, counts=, limit_s=) -> how quick so many lanes are there.
     """
 
     slots: int
@@ -58,6 +63,9 @@ class TrialSlots:
     free_mb: Callable[[], float] = available_memory_mb
     cpus_up: int | None = None
     gpus_up: int | None = None
+    lanes: int = 1
+    most_lanes: int = 1
+    measure_lanes: Callable[..., list[LaneTime]] = measure_lanes
 
     @property
     def devices(self) -> int:
@@ -80,6 +88,7 @@ class Preflight:
         configs: name -> flat configuration, of those that were rehearsed.
         rehearsals: name -> what became of it.
         fit: what fits; None if nothing ran.
+        lanes: how quick trials are that share a process, by number of lanes; empty where none share a device.
         sets: the `--set` that makes the sweep fit; empty if it does.
     """
 
@@ -88,6 +97,7 @@ class Preflight:
     rehearsals: Mapping[str, DryRunReport]
     fit: Concurrency | None
     sets: str
+    lanes: tuple[LaneTime, ...] = ()
 
     @property
     def problems(self) -> list[PreflightCheck]:
@@ -112,6 +122,7 @@ class Preflight:
                 for name, rehearsal in self.rehearsals.items()
             },
             "fit": None if self.fit is None else asdict(self.fit),
+            "lanes": [asdict(speed) for speed in self.lanes],
             "set": self.sets,
         }
 
@@ -144,10 +155,12 @@ def run_preflight(
         return Preflight((*checks, *outside), {}, {}, None, "")
     configs = probe_configs(sweep)
     rehearsals = dry_run_probes(sweep, configs, data, place, limit_s)
-    fit = _fit(rehearsals, place)
+    times = time_lanes(sweep, configs, rehearsals, data, place, limit_s)
+    fit = _fit(rehearsals, place, times)
     checks += [*judged(rehearsals), *_corners_alike(configs, rehearsals), *outside, *_placed(fit, place)]
+    checks += lane_checks(times, place.lanes)
     sets = "" if fit is None else fit.sets(place.gpu or None, place.slots)
-    return Preflight(tuple(checks), configs, rehearsals, fit, sets)
+    return Preflight(tuple(checks), configs, rehearsals, fit, sets, times)
 
 
 def read_data(sweep: Sweep) -> tuple[Data, DataFacts | None]:
@@ -183,6 +196,27 @@ def dry_run_probes(
         limit_s=limit_s,
     )
     return dict(zip(configs, found, strict=True))
+
+
+def time_lanes(
+    sweep: Sweep,
+    configs: Mapping[str, Mapping[str, Any]],
+    rehearsals: Mapping[str, DryRunReport],
+    data: Data,
+    place: TrialSlots,
+    limit_s: float,
+) -> tuple[LaneTime, ...]:
+    """How quick trials are that share a process: of the configurations that ran, each in its turn a lane."""
+    ran = [
+        trial_config(sweep, configs[name], "preflight")
+        for name, one in rehearsals.items()
+        if one.outcome == "ran"
+    ]
+    counts = counts_up_to(place.most_lanes)
+    if not ran or not counts:
+        return ()
+    gpu = 1.0 if place.gpus > 0 and place.gpu > 0 else 0.0
+    return tuple(place.measure_lanes(ran, data, gpu=gpu, counts=counts, limit_s=limit_s))
 
 
 def judged(rehearsals: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
@@ -290,10 +324,15 @@ def _gradients(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
         yield PreflightCheck(OK, "gradients", "finite, and they reach every parameter; a step moves them")
 
 
-def _fit(rehearsals: Mapping[str, DryRunReport], place: TrialSlots) -> Concurrency | None:
+def _fit(
+    rehearsals: Mapping[str, DryRunReport], place: TrialSlots, times: Sequence[LaneTime]
+) -> Concurrency | None:
     memory = max((one.memory_mb for one in rehearsals.values()), default=0.0)
     if not memory:
         return None
+    for time in times:
+        if 1 < time.lanes <= place.lanes:  # lanes share what a process takes
+            memory = min(memory, time.memory_mb)
     gpu_mb = max(one.gpu_mb for one in rehearsals.values())
     return fit_gpu(memory, gpu_mb, place.gpus) if gpu_mb else fit_cpu(memory, place.free_mb(), place.nodes)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raysweep.advice import headline
+from raysweep.cluster.lanes import lanes_per_process
 from raysweep.cluster.machine import this_machine
 from raysweep.cluster.target import Target, resolve_target
 from raysweep.config import Sweep
@@ -112,7 +113,14 @@ def slots_here(sweep: Sweep) -> TrialSlots:
 
     machine, asked = this_machine(), sweep.resources_per_trial
     slots = machine.slots(asked, sweep.max_concurrent_trials)
-    return TrialSlots(slots, machine.gpus, machine.gpu_share(asked.gpu), machine.cpus)
+    return TrialSlots(
+        slots,
+        machine.gpus,
+        machine.gpu_share(asked.gpu),
+        machine.cpus,
+        lanes=lanes_per_process(machine, asked, asked.lanes, slots),
+        most_lanes=lanes_per_process(machine, asked, slots, slots),
+    )
 
 
 @contextmanager
@@ -122,7 +130,7 @@ def slots_of(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
         yield slots_here(sweep)
         return
     from raysweep.cluster.attach import attach_ray, nodes_up
-    from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers
+    from raysweep.cluster.remote_dry_run import free_memory_mb, measure_lanes_on_worker, rehearse_on_workers
     from raysweep.preflight.preflight import TrialSlots
 
     asked = sweep.resources_per_trial
@@ -138,6 +146,9 @@ def slots_of(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
             free_memory_mb,
             cpus_up=up.cpus,
             gpus_up=up.gpus,
+            lanes=lanes_per_process(nodes, asked, asked.lanes, slots),
+            most_lanes=lanes_per_process(nodes, asked, slots, slots),
+            measure_lanes=partial(measure_lanes_on_worker, cpu=asked.cpu),
         )
 
 

@@ -120,3 +120,11 @@ def test_a_temporary_folder_too_long_for_sockets_is_replaced(
 def test_a_ray_that_is_not_there_is_told_at_once(address: str) -> None:
     with pytest.raises(ClusterError, match=f"^no Ray answers at {address} \\(.+\\); `--local` runs here"):
         refuse_silence(address)
+
+
+@pytest.mark.nightly
+def test_a_sweep_on_this_machine_brings_no_client_of_jobs() -> None:
+    """Nor what that brings: a quarter of a second of CPU before the first trial."""
+    here = "raysweep.cluster.embedded, raysweep.study.execution.tuner, raysweep.runner.run_study"
+    code = f"import sys, {here}; sys.exit('ray.job_submission' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

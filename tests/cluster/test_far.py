@@ -25,6 +25,9 @@ from raysweep.study.journal.events import (
     TrialStarted,
 )
 from raysweep.study.journal.log import read_events
+from raysweep.study.journal.records import fold
+from raysweep.study.results.reproduce import first_difference, run_again, trial_words
+from raysweep.study.storage.layout import StudyFolder
 from tests.cluster.hosts import ADDRESSES, CLUSTER, NET, SHARED, Hosts, cluster_up, missing, wait_until
 
 REPO = Path(__file__).resolve().parents[2]
@@ -158,6 +161,20 @@ def test_a_sweep_from_the_laptop_runs_on_the_nodes_tracked_on_the_head(hosts: An
     kinds = hosts.run("head", f'python -c "{query}"', {"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}).stdout
     assert kinds.count("'trial'") == 6
     assert len(eval(kinds.strip().splitlines()[-1])) == 7
+
+
+def test_trials_that_share_cores_are_lanes_on_every_node(hosts: Any, sweep: Any) -> None:
+    """Trained together there, each with the losses that it has alone, here."""
+    words = "--set run.train=null --set 'run.net_config={nodes: 8}'"
+    words += " --set 'resources_per_trial={cpu: 0.25, gpu: 0}'"
+    hosts.run("laptop", f"{LAUNCH} {sweep(trials=16)} --name lanes {words} --cluster {CLUSTER}", timeout=200)
+    study, folder = fold(events_of(hosts, "lanes")), StudyFolder(hosts.shared / "runs/lanes")
+    assert (study.lanes, study.counts()) == (4, {"completed": 16})
+    assert {trial.lane_obstacle for trial in study.trials.values()} == {""}
+    assert len({event.worker.split(":")[0] for event in reported(hosts, "lanes")}) >= 2
+    for name, trial in study.trials.items():
+        alone = list(run_again(trial_words(folder.sweep(), study, name), 3, 0.0))
+        assert first_difference(trial.curve, alone) is None
 
 
 def test_what_is_asked_of_a_study_on_a_cluster_is_done_there(hosts: Any, sweep: Any) -> None:

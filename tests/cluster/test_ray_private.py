@@ -17,7 +17,7 @@ from ray.autoscaler._private.node_provider_availability_tracker import (
     UnavailableNodeInformation,
 )
 
-from raysweep.cluster import ray_private
+from raysweep.cluster import job_client
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.jobs import Jobs
 from raysweep.cluster.ray_private import bootstrap_address, parse_report, without_monitors
@@ -42,7 +42,7 @@ def test_an_address_is_read_as_ray_reads_it() -> None:
 
 
 def test_a_head_that_accepts_and_says_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ray_private, "ANSWER_S", 0.2)
+    monkeypatch.setattr(job_client, "ANSWER_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(ClusterError, match=rf"^nothing answers at http://127.0.0.1:{port} \(.*timed out"):

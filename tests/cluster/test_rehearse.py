@@ -55,3 +55,18 @@ def test_a_task_without_a_place_says_so_and_a_waiting_one_is_not_slow(
     assert [(one.outcome, one.reason) for one in found] == [
         ("failed", "found no place within 2 s; `ray status` says why no node has room for it")
     ]
+
+
+@pytest.mark.nightly
+def test_a_worker_times_lanes_and_a_net_too_large_ends_it(tmp_path: Path) -> None:
+    from raysweep.cluster.remote_dry_run import measure_lanes_on_worker
+
+    file = tmp_path / "s.yaml"
+    file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")
+    sweep = read_sweep(file).sweep
+    data = load(sweep.run, sweep.import_paths)
+    small, large = (trial_config(sweep, {"net_config.nodes": nodes}, "preflight") for nodes in (8, 10000000))
+    words: Any = {"cpu": 0.5, "gpu": 0.0, "counts": (1, 2), "limit_s": 120.0}
+    times = measure_lanes_on_worker([small], data, **words)
+    assert [(each.lanes, each.fused) for each in times] == [(1, 1), (2, 2)]
+    assert [each.lanes for each in measure_lanes_on_worker([small, large], data, **words)] == [1]

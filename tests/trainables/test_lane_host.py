@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from tests.trainables.samples import BASE, OPTIMIZERS
+from trainables.fused.lane_stack import LaneStack
+from trainables.fused.parameter_bank import ParameterBank
 from trainables.fused_trials import FusedTrials
 from trainables.lane_host import TURN_S, LaneHost
 from trainables.termination import Termination
@@ -125,6 +127,35 @@ def test_what_goes_wrong_in_one_lane_touches_no_other(driver: Driver, wrong: dic
     else:
         assert trained[1] == alone(configs[1])
         assert "outcome" in trained[1][-1]
+
+
+def test_lanes_that_no_memory_holds_together_train_in_smaller_groups(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here there is memory for two together: four lanes neither end nor take their process down."""
+    allocate = ParameterBank.allocate
+
+    def allocate_for_two(bank: ParameterBank) -> None:
+        if bank.lanes[-1] > 1:
+            raise MemoryError
+        allocate(bank)
+
+    monkeypatch.setattr(ParameterBank, "allocate", allocate_for_two)
+    driver = Driver(LaneHost(Lane, FusedTrials()))
+    configs = {number: config(number) for number in range(4)}
+    assert driver.train_all(configs) == {number: alone(each) for number, each in configs.items()}
+    assert driver.fused == 2
+
+
+def test_an_error_that_is_no_lanes_own_is_told_by_each_and_ends_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_memory(*_: Any) -> None:
+        raise MemoryError("no rows")
+
+    monkeypatch.setattr(LaneStack, "_shuffled", no_memory)
+    trained = Driver(LaneHost(Lane, FusedTrials())).train_all({0: config(0), 1: config(1)})
+    assert ["MemoryError: no rows" in trained[lane][0] for lane in (0, 1)] == [True, True]
 
 
 def test_lanes_come_and_go_and_the_others_keep_their_bits(driver: Driver, tmp_path: Any) -> None:

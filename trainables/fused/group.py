@@ -56,6 +56,15 @@ class FusedGroup:
         if self._stack is not None and lane in self._stack.lanes:
             self._stack.release(lane)
 
+    def prepare(self) -> None:
+        """Arrange the lanes for their next epoch, if that is to be done; it takes no number from anybody.
+
+        Raises:
+            Exception: if there is no memory for all of them together; each is as it was.
+        """
+        if len(self.lanes) > 1:
+            self._current_stack()
+
     def train_epoch(self) -> list[Scores | Exception]:
         """Train each lane on every row once, then validate it.
 
@@ -65,8 +74,14 @@ class FusedGroup:
         """
         if len(self.lanes) == 1:
             return [self._train_alone(self.lanes[0])]
-        for _ in self.train_steps():
-            pass
+        try:
+            for _ in self.train_steps():
+                pass
+        except Exception as error:  # not of a lane's step: no memory for the rows of all
+            if self._stack is None or not self._stack.epochs:
+                raise
+            for epoch in self._stack.epochs:
+                epoch.error = epoch.error or error
         return self.finish_epoch()
 
     def _train_alone(self, lane: Lane) -> Scores | Exception:

@@ -67,9 +67,14 @@ class LaneStack:
         self._engine, self._draws = self._build_engine(
             [chains[lane] for lane in self.lanes] if chains else []
         )
-        for bank in self._banks:
-            bank.allocate()
-        self._optimizer = stacked_optimizer(self._learners, self._banks)
+        try:
+            for bank in self._banks:
+                bank.allocate()
+            self._optimizer = stacked_optimizer(self._learners, self._banks)
+        except Exception:  # no memory for all of them
+            for lane in self.lanes:
+                self.release(lane)
+            raise
         self._clipped = [learner.run.grad_clip for learner in self._learners]
         self.epochs: list[LaneEpoch] = []
 
