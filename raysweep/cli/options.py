@@ -30,6 +30,7 @@ TRUST = click.option(
     envvar="RAYSWEEP_TRUST",
     help="Run the code of a folder that was not made here by you; asked once.",
 )
+DOWN = click.option("--down", is_flag=True, help="End the cluster (`ray down`) after its last sweep.")
 PLACES = ("local", "address", "cluster", "include")
 POSITIVE = click.IntRange(1)
 SLURM_OPTIONS = (
@@ -91,7 +92,7 @@ def slurm_options(command: Callable[..., Any]) -> Callable[..., Any]:
             if typed:
                 raise click.UsageError(f"--{typed[0].replace('_', '-')} is an option of --slurm; add that")
             return command(*args, slurm=None, **given)
-        places = [f"--{name}" for name in PLACES if given.get(name)]
+        places = [f"--{name}" for name in (*PLACES, "down") if given.get(name)]
         if places:
             raise click.UsageError(f"--slurm and {places[0]} contradict each other; give one")
         request = SlurmRequest(

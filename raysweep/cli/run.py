@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from raysweep.cli.group import cli
-from raysweep.cli.options import FOLDER, RUNS, SWEEP_FILE, TRUST, options, slurm_options, target_options
+from raysweep.cli.options import DOWN, FOLDER, RUNS, SWEEP_FILE, TRUST, options, slurm_options, target_options
 from raysweep.cluster.machine import this_machine
 from raysweep.cluster.slurm import SlurmRequest
 from raysweep.cluster.target import new_name, resolve_target
@@ -61,6 +61,7 @@ from trainables.imports import CLONE
     default=None,
     help="Try all of it first, in seconds; or nothing of it. Else: its data and its first step.",
 )
+@DOWN
 @slurm_options
 @target_options
 def run(
@@ -111,6 +112,7 @@ def run(
 @click.option("--adopt-code", is_flag=True, help="Take your modules as they are now, not the study's copy.")
 @TRUST
 @RUNS
+@DOWN
 @slurm_options
 @target_options
 def resume(
