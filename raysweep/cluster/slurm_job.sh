@@ -14,6 +14,8 @@ rays=()
 
 step_on() { # step_on NODES: `step` becomes the words that run a command once on each, beside what runs there
     step=(srun --quiet --overlap --input=none --cpu-bind=none --nodes="$#" --ntasks="$#" --nodelist="$(IFS=, && echo "$*")")
+    # The GPUs of whole nodes are the job's, and not its steps' unless they ask; all its nodes have as many.
+    if [[ ${SLURM_GPUS_ON_NODE:-} ]]; then step+=(--gres="gpu:$SLURM_GPUS_ON_NODE"); fi
 }
 
 start_ray() { # start_ray OPTIONS: on the nodes of `step`, with the cores and the GPUs that this job has on each
@@ -72,7 +74,7 @@ while [[ $driver ]]; do # `wait` also returns when a signal has come
     wait "$driver" || code=$?
     [[ $signalled ]] || break
 done
-[[ ${timer:-} ]] && kill "$timer" 2> /dev/null
+if [[ ${timer:-} ]]; then kill "$timer" 2> /dev/null || true; fi # it may have rung
 after=$(epochs)
 echo "allocation $((${SLURM_RESTART_COUNT:-0} + 1)) of job $SLURM_JOB_ID: $((after - before)) epochs, exit code $code"
 

@@ -17,6 +17,7 @@ CONF = f"{SHARED}/slurm.conf"
 ENVIRONMENT = {"SLURM_CONF": CONF}
 CONFIG = f"""
 ClusterName=hosts
+GresTypes=gpu
 SlurmctldHost=host-head
 SlurmUser=root
 AuthType=auth/munge
@@ -31,8 +32,8 @@ SlurmdSpoolDir=/var/lib/slurm/node
 SlurmdParameters=config_overrides
 ReturnToService=2
 SchedulerParameters=sched_interval=2,bf_interval=2
-NodeName=host-w1 NodeAddr={NET}.11 CPUs=2 RealMemory=4000
-NodeName=host-w2 NodeAddr={NET}.12 CPUs=2 RealMemory=4000
+NodeName=host-w1 NodeAddr={NET}.11 CPUs=2 RealMemory=4000 Gres=gpu:2
+NodeName=host-w2 NodeAddr={NET}.12 CPUs=2 RealMemory=4000 Gres=gpu:2
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 MUNGE = """
@@ -51,6 +52,8 @@ def lacking() -> str:
 def slurm_up(hosts: Hosts) -> Iterator[None]:
     """Slurm on the hosts; `laptop` is its login node. It goes with the hosts."""
     (hosts.shared / "slurm.conf").write_text(CONFIG, encoding="utf-8")
+    gpus = "".join(f"Name=gpu File=/dev/{device}\n" for device in ("null", "zero"))  # a file is all they need
+    (hosts.shared / "gres.conf").write_text(gpus, encoding="utf-8")
     (hosts.shared / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n", encoding="utf-8")
     daemons: list[subprocess.Popen[bytes]] = []
     for host, program in (("head", "slurmctld"), ("w1", "slurmd"), ("w2", "slurmd"), ("laptop", "")):

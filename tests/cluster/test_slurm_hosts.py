@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from raysweep.cluster.slurm import SlurmJob, SlurmRequest, job_script
 from raysweep.study.journal.events import AttemptStarted, EpochReported
 from raysweep.study.journal.log import read_events
 from tests.cluster.hosts import SHARED, Hosts, missing, wait_until
@@ -109,6 +110,40 @@ def test_a_sweep_goes_on_in_a_second_allocation_and_trains_nothing_twice(hosts: 
     for host in ("w1", "w2"):
         left = hosts.run(host, "ls -d /tmp/ray* 2>/dev/null; pgrep -f 'raylet|gcs_server'", check=False)
         assert left.stdout == "", "its Ray is gone, and what that wrote"
+
+
+PROBE = """
+import sys
+import ray
+
+ray.init(address=sys.argv[-1], log_to_driver=False, logging_level="ERROR")
+while sum(node["Alive"] for node in ray.nodes()) < 2:
+    pass
+print("Ray has", ray.cluster_resources()["CPU"], "cores and", ray.cluster_resources().get("GPU", 0.0), "GPUs")
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (SlurmRequest(nodes=2), "Ray has 4.0 cores and 4.0 GPUs"),
+        (SlurmRequest(nodes=2, cpus=2, gpus=1), "Ray has 4.0 cores and 2.0 GPUs"),
+        (SlurmRequest(nodes=2, cpus=1), "Ray has 2.0 cores and 0.0 GPUs"),
+    ],
+)
+def test_a_jobs_ray_has_what_slurm_gave_the_job(hosts: Any, request_: SlurmRequest, said: str) -> None:
+    """The nodes have two GPUs each, by the word of their configuration; the sweep is a probe."""
+    (hosts.shared / "probe.py").write_text(PROBE, encoding="utf-8")
+    study = Path(SHARED) / "project/runs" / f"probe{request_.cpus}{request_.gpus}"
+    python, launch = Path(sys.prefix) / "bin/python", Path(SHARED) / "probe.py"
+    job = SlurmJob(study, ("run",), (), python, launch, Path(SHARED))
+    folder = hosts.shared / "project/runs" / job.folder.name
+    folder.mkdir(parents=True)
+    (folder / "job.sh").write_text(job_script(job, request_), encoding="utf-8")
+    number = hosts.run("laptop", f"sbatch --parsable {job.script}", ENVIRONMENT).stdout.strip()
+    assert ended(hosts, study.name, number) == "COMPLETED", log_of(hosts, study.name, number)
+    assert said in log_of(hosts, study.name, number)
 
 
 @pytest.mark.nightly
