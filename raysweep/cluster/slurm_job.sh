@@ -13,17 +13,22 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 rays=()
 
 step_on() { # step_on NODES: `step` becomes the words that run a command once on each, beside what runs there
-    step=(srun --quiet --overlap --input=none --cpu-bind=none --nodes="$#" --ntasks="$#" --nodelist="$(IFS=, && echo "$*")")
+    step=(srun --quiet --overlap --input=none --cpu-bind=none --nodes="$#" --ntasks="$#")
+    step+=(--nodelist="$(IFS=, && echo "$*")")
     # The GPUs of whole nodes are the job's, and not its steps' unless they ask; all its nodes have as many.
     if [[ ${SLURM_GPUS_ON_NODE:-} ]]; then step+=(--gres="gpu:$SLURM_GPUS_ON_NODE"); fi
 }
 
 start_ray() { # start_ray OPTIONS: on the nodes of `step`, with the cores and the GPUs that this job has on each
+    # Three times, where it must be: a busy node is too slow for Ray's own patience, and one that is lost comes back.
     # shellcheck disable=SC2016 # the variables are those of the node
     "${step[@]}" bash -c '
-        exec "$0" -m ray.scripts.scripts start "$@" --block --num-cpus="$SLURM_CPUS_ON_NODE" \
-            --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --min-worker-port=0 --max-worker-port=0 \
-            --dashboard-agent-listen-port=0 > /dev/null' "$python" "$@" --temp-dir="$scratch" &
+        for _ in 1 2 3; do
+            "$0" -m ray.scripts.scripts start "$@" --block --num-cpus="$SLURM_CPUS_ON_NODE" \
+                --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --min-worker-port=0 --max-worker-port=0 \
+                --dashboard-agent-listen-port=0 > /dev/null && exit
+        done
+        exit 1' "$python" "$@" --temp-dir="$scratch" &
     rays+=("$!")
 }
 
@@ -36,11 +41,11 @@ finish() { # end this job's Ray and delete its folder, on every node
 trap finish EXIT
 
 driver='' again=yes signalled=''
-stop() { # ask the sweep to finish its running epochs; in good time before Slurm kills it, to leave at once
+stop() { # ask the sweep to finish its running epochs; half the grace later, to leave at once, for Ray's end takes time
     signalled=yes
     if [[ $driver ]]; then
         kill -TERM "$driver" 2> /dev/null || true
-        { sleep "$((grace * 2 / 3))" && kill -TERM "$driver" 2> /dev/null; } &
+        { sleep "$((grace / 2))" && kill -TERM "$driver" 2> /dev/null; } &
         timer=$!
     fi
 }
