@@ -114,11 +114,12 @@ def test_a_sweep_goes_on_in_a_second_allocation_and_trains_nothing_twice(hosts: 
 
 PROBE = """
 import sys
+import time
 import ray
 
 ray.init(address=sys.argv[-1], log_to_driver=False, logging_level="ERROR")
 while sum(node["Alive"] for node in ray.nodes()) < 2:
-    pass
+    time.sleep(0.5)
 print("Ray has", ray.cluster_resources()["CPU"], "cores and", ray.cluster_resources().get("GPU", 0.0), "GPUs")
 """
 
