@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raysweep.cli.group import cli
-from raysweep.cli.options import RUNS, SWEEP_FILE, target_options
+from raysweep.cli.options import DOWN, RUNS, SWEEP_FILE, target_options
+from raysweep.cluster.cost_guard import idle_notice
 from raysweep.cluster.target import resolve_target
 from raysweep.console.console import stdout
 from raysweep.console.doctor import print_checks
@@ -71,7 +72,10 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
     if target.far:
         from raysweep.cluster import remote_commands
 
-        print_jobs(stdout(), remote_commands.listed(target), as_json=as_json)
+        jobs = remote_commands.listed(target)
+        print_jobs(stdout(), jobs, as_json=as_json)
+        if notice := idle_notice(target, remote_commands.running(jobs)):
+            echo_err(notice)
         return
     print_studies(stdout(), studies(runs), as_json=as_json)
     if not as_json:
@@ -83,11 +87,14 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
 @click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
+@DOWN
 @target_options
 def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> int:
     """Show what a detached STUDY, or a cluster's, has printed."""
     if follow and as_json:
         raise click.UsageError("--follow shows a log as it grows, --json the whole of it: give one")
+    if places["down"] and not follow:
+        raise click.UsageError("--down ends the cluster after the sweep: add --follow, to wait for that")
     target = where_is(study, runs, **places)
     if target.far:
         from raysweep.cluster import remote_commands

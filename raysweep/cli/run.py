@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from raysweep.cli.group import cli
-from raysweep.cli.options import FOLDER, RUNS, SWEEP_FILE, TRUST, options, target_options
+from raysweep.cli.options import DOWN, FOLDER, RUNS, SWEEP_FILE, TRUST, options, slurm_options, target_options
 from raysweep.cluster.machine import this_machine
+from raysweep.cluster.slurm import SlurmRequest
 from raysweep.cluster.target import new_name, resolve_target
 from raysweep.config import Sweep
 from raysweep.console.console import stdout
@@ -32,6 +33,7 @@ from raysweep.runner.resolve import resolve_sweep
 from raysweep.runner.revise_study import revise_study
 from raysweep.runner.run_or_resume import run_or_resume
 from raysweep.runner.submit import submit
+from raysweep.runner.submit_to_slurm import resume_on_slurm, run_on_slurm
 from raysweep.study.storage.code_snapshot import keep_code
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.lock import lock
@@ -59,6 +61,8 @@ from trainables.imports import CLONE
     default=None,
     help="Try all of it first, in seconds; or nothing of it. Else: its data and its first step.",
 )
+@DOWN
+@slurm_options
 @target_options
 def run(
     file: Path,
@@ -70,12 +74,17 @@ def run(
     detach: bool,
     no_wait: bool,
     tries: bool | None,
+    slurm: SlurmRequest | None,
     **places: Any,
 ) -> int:
     """Run the sweep of a FILE: on a cluster if one is named or up, else on this machine."""
     sweep = load_checked(file, overrides=overrides, optimize_config=optimize_config, runs=runs)
     if name:
         sweep = sweep.model_copy(update={"study_name": name})
+    if slurm is not None:
+        second = optimize_config and optimize_config.absolute()
+        words = options({"--optimize-config": second, "--set": overrides})
+        return run_on_slurm(sweep, slurm, file, words, runs, tries=tries, dry_run=dry_run)
     if dry_run:
         show(resolve_sweep(sweep, HERE, file)[0])
         return 0
@@ -103,10 +112,20 @@ def run(
 @click.option("--adopt-code", is_flag=True, help="Take your modules as they are now, not the study's copy.")
 @TRUST
 @RUNS
+@DOWN
+@slurm_options
 @target_options
-def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, trust: bool, **places: Any) -> int:
+def resume(
+    study: str,
+    runs: Path,
+    adopt_code: bool,
+    no_preflight: bool,
+    trust: bool,
+    slurm: SlurmRequest | None,
+    **places: Any,
+) -> int:
     """Carry on with a STUDY (its folder, or its name) where it was stopped or killed."""
-    target = where_is(study, runs, **places)
+    target = where_is(study, runs, **places) if slurm is None else HERE
     if target.far:
         words = options({"--adopt-code": adopt_code, "--no-preflight": no_preflight, "--trust": trust})
         return run_on_cluster(target, "resume", study, words, job=name_in(study))
@@ -118,6 +137,8 @@ def resume(study: str, runs: Path, adopt_code: bool, no_preflight: bool, trust: 
         with lock(folder.lock_file, shlex.join(sys.argv)):
             for each in (folder, *folder.stages()):
                 keep_code(each, each.sweep())
+    if slurm is not None:
+        return resume_on_slurm(folder, slurm, check=not no_preflight)
     return run_or_resume(folder.sweep(), folder, target, check=not no_preflight)
 
 

@@ -34,6 +34,7 @@ from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
+NODES = "RAYSWEEP_NODES"  # how many nodes whoever started this Ray has promised (a Slurm job does)
 IN_A_POD = "KUBERNETES_SERVICE_HOST"  # Kubernetes sets it in every container
 NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
 QUIET_S = 30.0  # so long no node is pending: the autoscaler has given up, or has not begun
@@ -82,8 +83,8 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
             raise ClusterError(what) from None
         try:
             config = _cluster_config()
-            if config:
-                _wait_for(declared_nodes(config), say)
+            if promised := promised_nodes(config, os.environ):
+                _wait_for(promised, say)
             yield available_nodes(config) or nodes_up(config)
         finally:
             ray.shutdown()
@@ -131,7 +132,20 @@ def capacity_now(share: TrialShare, limit: int | None) -> Capacity:
     )
 
 
+def promised_nodes(config: Mapping[str, Any], environ: Mapping[str, str]) -> int:
+    """How many nodes of a Ray are to be up before a sweep begins; 0 where nobody says.
+
+    >>> promised_nodes({"provider": {"type": "local", "worker_ips": ["a", "b"]}}, {})
+    3
+    """
+    if environ.get(NODES, "").isdecimal():
+        return int(environ[NODES])
+    return declared_nodes(config) if config else 0
+
+
 def _cluster_config() -> dict[str, Any]:
+    if NODES in os.environ:
+        return {}  # this Ray is of no `ray up`, whatever one has left in a shared home
     file = BOOTSTRAP.expanduser()
     return read_cluster_file(file) if file.is_file() else {}
 

@@ -124,13 +124,18 @@ def available_nodes(config: Mapping[str, Any]) -> Nodes | None:
     types: Mapping[str, Any] = config.get("available_node_types") or {}
     if not types or any(not kind.get("resources") for kind in types.values()):
         return None
-    head = config.get("head_node_type")
-    machines = [
-        Machine(cpus=int(kind["resources"].get("CPU", 0)), gpus=int(kind["resources"].get("GPU", 0)))
-        for name, kind in types.items()
-        for _ in range(int(name == head) or int(kind.get("max_workers", config.get("max_workers", 0))))
-    ]
-    return Nodes(tuple(machines), declared_nodes(config))
+    head, most = config.get("head_node_type"), int(config.get("max_workers", 0))
+    heads, workers = list[Machine](), list[Machine]()
+    for name, kind in types.items():
+        has = kind["resources"]
+        machine = Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
+        if name == head:
+            heads.append(machine)
+        else:
+            workers += [machine] * int(kind.get("max_workers", most))
+    # Of several kinds together no more than the file's own limit; which, the autoscaler decides: the largest.
+    workers.sort(key=lambda node: (node.gpus, node.cpus), reverse=True)
+    return Nodes((*heads, *workers[:most]), declared_nodes(config))
 
 
 def declared_nodes(config: Mapping[str, Any]) -> int:

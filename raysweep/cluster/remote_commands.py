@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from raysweep.cluster.cost_guard import guard_costs
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.job_output import JobOutputFilter, job_output
 from raysweep.cluster.jobs import DASHBOARD_PORT, STOP_GRACE_S, Job, Jobs, reach, watch_job
@@ -67,7 +68,13 @@ def follow(target: Target, job: str, *, say: Say) -> int:
     write.flush()
     if end.status == "FAILED" and end.exit_code is None:
         say(f"{job}: {one_line(end.message, 500)}")
+    guard_costs(target, lambda: running(listed(target)), say)
     return end.code
+
+
+def running(jobs: Sequence[Job]) -> list[str]:
+    """The studies whose jobs have not ended."""
+    return [job.study for job in jobs if not job.over]
 
 
 def look(target: Target, study: str) -> tuple[Job, str]:

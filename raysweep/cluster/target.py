@@ -29,12 +29,14 @@ class Target:
         where: nothing, a Ray address, a URL, or the file's path.
         why: in words, for the first line a command prints.
         include: files that a job takes along although they look like secrets, or git ignores them.
+        down: whether the cluster ends after its last sweep.
     """
 
     kind: Literal["here", "ray", "jobs", "cluster"]
     where: str
     why: str
     include: tuple[str, ...] = ()
+    down: bool = False
 
     @property
     def far(self) -> bool:
@@ -52,14 +54,24 @@ class Target:
 
 
 def resolve_target(
-    local: bool, address: str | None, cluster: Path | None, include: tuple[str, ...] = ()
+    local: bool,
+    address: str | None,
+    cluster: Path | None,
+    include: tuple[str, ...] = (),
+    down: bool = False,
 ) -> Target:
-    """Where a command of this process goes, see `choose`, and what goes along."""
+    """Where a command of this process goes, see `choose`, what goes along, and whether the cluster ends then.
+
+    Raises:
+        ClusterError: if options contradict each other, or there is no cluster that could be ended.
+    """
     environ, folder = os.environ, Path.cwd()
     target = choose(
         local=local, address=address, cluster=cluster, environ=environ, folder=folder, head_of=head_of
     )
-    return replace(target, include=include)
+    if down and target.kind != "cluster":
+        raise ClusterError(f"--down ends the cluster of a file, and this goes {target}")
+    return replace(target, include=include, down=down)
 
 
 def head_of(file: Path) -> str | None:

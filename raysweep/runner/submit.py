@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
 from raysweep.runner.common import echo_err, warn
@@ -33,7 +34,15 @@ def submit(
         words: the command, and its options.
         study: what the job is called.
         wait: for its end; its exit code is returned then.
+
+    Raises:
+        ClusterError: if the cluster does not take it, or is to end and nobody waits.
     """
+    if target.down and not wait:
+        raise ClusterError(
+            "--down ends the cluster after the sweep, and with --no-wait nobody waits for that: "
+            "`launch.py logs -f ID --down` does"
+        )
     from raysweep.cluster import remote_commands
     from raysweep.cluster.data_visibility import refuse_missing_data_files
     from raysweep.cluster.working_tree import sent_as

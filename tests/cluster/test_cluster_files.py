@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import subprocess
 from pathlib import Path
@@ -10,11 +12,17 @@ from typing import Any
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.utils import ResourceRequestUtil
+from ray.core.generated.autoscaler_pb2 import ResourceRequestByCount
 
 from raysweep.cluster.jobs import DASHBOARD_PORT
+from raysweep.cluster.nodes import available_nodes, declared_nodes
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("cluster.yaml", "clusters/onprem.yaml")
+CLOUDS = ("cluster.yaml", "clusters/gcp.yaml", "clusters/azure.yaml")
+FILES = (*CLOUDS, "clusters/onprem.yaml")
 
 
 def config_of(file: str) -> dict[str, Any]:
@@ -70,6 +78,97 @@ def test_setup_commands_are_lists() -> None:
     for file in FILES:
         for key, value in config_of(file).items():
             assert not (key.endswith("_commands") and isinstance(value, str)), (file, key)
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+def test_a_cloud_is_never_asked_for_more_than_the_files_limit(file: str) -> None:
+    """Spot and on demand may each fill the cluster, and together no more than fill it."""
+    config = config_of(file)
+    nodes = available_nodes(config)
+    assert nodes is not None
+    assert nodes.gpus == config["max_workers"] == 8
+    assert declared_nodes(config) == 1, "no worker is kept for sweeps that do not run"
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+@pytest.mark.parametrize(("spot", "launched"), [(1.0, "gpu_spot"), (0.0, "gpu")])
+def test_the_autoscaler_takes_spot_and_on_demand_where_it_was_refused(
+    file: str, spot: float, launched: str
+) -> None:
+    """By Ray's own scheduler, on the kinds of node as the file has them."""
+    kinds = {
+        name: NodeTypeConfig(
+            name=name,
+            min_worker_nodes=kind.get("min_workers", 0),
+            max_worker_nodes=kind.get("max_workers", 0),
+            resources=kind["resources"],
+            priority=kind.get("priority", 0),
+        )
+        for name, kind in config_of(file)["available_node_types"].items()
+    }
+    asked = ResourceRequestByCount(request=ResourceRequestUtil.make({"GPU": 0.25}), count=4)
+    request = SchedulingRequest(
+        node_type_configs=kinds,
+        resource_requests=[asked],
+        max_num_nodes=9,
+        disable_launch_config_check=True,
+        cloud_resource_availabilities={"gpu_spot": spot},
+        recoverable_resource_availabilities={"gpu_spot": spot},
+    )
+    reply = ResourceDemandScheduler(_Quiet()).schedule(request)
+    assert [(each.instance_type, each.count) for each in reply.to_launch] == [(launched, 1)]
+
+
+class _Quiet:
+    """A log of the autoscaler's events that nobody reads."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: None
+
+
+@pytest.mark.parametrize("file", CLOUDS)
+def test_a_node_logs_in_to_the_registry_and_gives_the_volume_to_the_image(file: str) -> None:
+    commands = config_of(file)["initialization_commands"]
+    assert re.search("docker login|configure-docker|acr login", commands[0])
+    assert "sudo chown 1000:1000 /mnt/shared" in commands[-1]
+    assert re.search(r"useradd .*--uid 1000 ray", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    for command in commands:
+        assert subprocess.run(["bash", "-n", "-c", command], check=False).returncode == 0, command
+
+
+def statements(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((ROOT / "docs/aws" / name).read_text(encoding="utf-8"))[
+        "Statement"
+    ]
+    return found
+
+
+@pytest.mark.parametrize("name", ["head-policy.json", "worker-policy.json"])
+def test_a_profile_may_change_nothing_but_its_own_cluster(name: str) -> None:
+    """All that is no reading names this account's things; instances are this cluster's, by their tag."""
+    cluster = config_of("cluster.yaml")["cluster_name"]
+    for each in statements(name):
+        actions = listed(each["Action"])
+        assert not [action for action in actions if "*" in action]
+        reads = all(re.match(r"(ec2:Describe|ecr:(Get|Batch))", action) for action in actions)
+        assert reads or each["Resource"] != "*", each["Sid"]
+        if {"ec2:TerminateInstances", "iam:PassRole"} & set(actions):
+            assert each["Condition"]["StringEquals"] in (
+                {"aws:ResourceTag/ray-cluster-name": cluster},
+                {"iam:PassedToService": "ec2.amazonaws.com"},
+            )
+
+
+def test_workers_of_aws_have_a_profile_that_pulls_the_image_only() -> None:
+    kinds = config_of("cluster.yaml")["available_node_types"]
+    profiles = {name: kind["node_config"]["IamInstanceProfile"]["Name"] for name, kind in kinds.items()}
+    assert profiles == {"head": "raysweep-head", "gpu_spot": "raysweep-worker", "gpu": "raysweep-worker"}
+    actions = {a for each in statements("worker-policy.json") for a in listed(each["Action"])}
+    assert {action.partition(":")[0] for action in actions} == {"ecr"}
+
+
+def listed(actions: str | list[str]) -> list[str]:
+    return [actions] if isinstance(actions, str) else actions
 
 
 def test_the_aws_file_brings_its_own_security_group() -> None:

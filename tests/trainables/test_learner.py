@@ -12,6 +12,7 @@ import torch
 from tests.trainables.samples import data_of, run_of
 from trainables import learner as learner_module
 from trainables.batches import BatchLoader
+from trainables.data import Split
 from trainables.learner import Learner
 from trainables.optimizers import DECOMPOSES
 from trainables.rng_state import RngState
@@ -193,6 +194,26 @@ def test_streamed_batches_are_the_resident_ones(rows_per_batch: int) -> None:
     for _ in range(2):
         pairs = zip(resident.batches(), streamed.batches(), strict=True)
         assert all(torch.equal(a, b) for left, right in pairs for a, b in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float64])
+def test_rows_that_go_by_pinned_memory_are_the_same(
+    dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a GPU nothing can be pinned: here the copy is made from where the rows lie."""
+    pinned: list[torch.Tensor] = []
+
+    def pin(rows: torch.Tensor) -> torch.Tensor:
+        pinned.append(rows)
+        return rows
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    feed = BatchLoader(data_of(run_of()).parts[0], CPU, 8, 3, 0, dtype=dtype)
+    rows = Split(feed.train.x[:8], feed.train.y[:8])
+    for one, other in zip(feed.put(rows), feed.put_pinned(rows), strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    assert len(pinned) == 2
 
 
 @pytest.mark.parametrize("rows_per_batch", [7, 32, 179, 180, 500])

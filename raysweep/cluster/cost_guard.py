@@ -1,0 +1,86 @@
+"""What a rented cluster costs while nobody uses it: said, or ended (`--down`)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from raysweep.cluster.errors import ClusterError
+from raysweep.cluster.nodes import read_cluster_file
+from raysweep.cluster.target import Target
+from raysweep.formatting import one_line
+
+DOWN_S = 600.0
+
+
+def is_rented(target: Target) -> bool:
+    """Whether a target is a cluster of a file whose machines are not one's own."""
+    if target.kind != "cluster":
+        return False
+    return bool(read_cluster_file(Path(target.where))["provider"].get("type") != "local")
+
+
+def idle_notice(target: Target, running: Sequence[str]) -> str:
+    """What to know of a rented cluster on which nothing runs any more; "" of any other.
+
+    Args:
+        target: the cluster.
+        running: studies whose jobs have not ended.
+    """
+    if running or not is_rented(target):
+        return ""
+    return f"no sweep runs on this cluster, and its head costs on: `ray down -y {target.where}` ends it"
+
+
+def guard_costs(target: Target, running: Callable[[], Sequence[str]], say: Callable[[str], None]) -> None:
+    """End a cluster after a sweep, if `--down` says so and nothing else runs there; else say it costs on.
+
+    Args:
+        target: the cluster.
+        running: asks it for the studies whose jobs have not ended.
+        say: told what is done, and why not.
+
+    Raises:
+        ClusterError: if the cluster is to end, and does not.
+    """
+    if not (target.down or is_rented(target)):
+        return
+    try:
+        left = running()
+    except ClusterError as error:
+        if target.down:
+            raise ClusterError(
+                f"--down: nobody can say whether a sweep still runs ({error}); it stays up"
+            ) from None
+        return
+    if not target.down:
+        if notice := idle_notice(target, left):
+            say(notice)
+    elif left:
+        say(f"--down: the cluster stays up, for {', '.join(dict.fromkeys(left))} still runs there")
+    else:
+        end_cluster(target.where, say)
+
+
+def end_cluster(file: str, say: Callable[[str], None]) -> None:
+    """Take down the cluster of a file, as `ray down` does.
+
+    Raises:
+        ClusterError: if that fails; with what it said.
+    """
+    say(f"--down: no sweep runs any more; ray down -y {file}")
+    command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "down", "-y", file]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=DOWN_S, stdin=subprocess.DEVNULL, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ClusterError(f"ray down -y {file}: {one_line(error)}; {COSTS_ON}") from None
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["without a word"]
+        raise ClusterError(f"ray down -y {file}: {one_line(said[-1], 300)}; {COSTS_ON}")
+
+
+COSTS_ON = "machines may cost on: look at your cloud's console"
