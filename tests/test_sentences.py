@@ -13,8 +13,8 @@ PRODUCT = (
     ROOT / "launch.py",
     *(
         file
-        for room in ("schedulers", "trainables", "service")
-        for file in sorted((ROOT / room).rglob("*.py"))
+        for package in ("schedulers", "trainables", "raysweep")
+        for file in sorted((ROOT / package).rglob("*.py"))
     ),
 )
 SENTENCES = frozenset({"reason", "message", "msg", "error", "sentence", "why", "trouble", "exception", "exc"})

@@ -25,11 +25,19 @@ GIVEN = ("config", "epochs", "seed", "device", "metrics_file", "checkpoint_dir",
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 
 
+class InvalidCommand(RunError):
+    """A command that cannot be split into words: what is wrong, and how to fix it."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"run.command: {what}; {fix}")
+        self.what, self.fix = what, fix
+
+
 def split_command(command: str) -> list[str]:
     """A command's words, split as a shell would.
 
     Raises:
-        RunError: if there is none, or a quote is not closed.
+        InvalidCommand: if there is none, or a quote is not closed.
 
     >>> split_command("python 'my train.py' --lr {lr}")
     ['python', 'my train.py', '--lr', '{lr}']
@@ -37,9 +45,9 @@ def split_command(command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise RunError(f"run.command: {error} in {command!r}; close it") from None
+        raise InvalidCommand(f"{error} in {command!r}", "close it") from None
     if not words:
-        raise RunError("run.command: empty; as in 'python train.py --lr {lr}'")
+        raise InvalidCommand("empty", "as in 'python train.py --lr {lr}'")
     return words
 
 

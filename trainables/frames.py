@@ -36,6 +36,14 @@ PROBE = 100  # values
 DAY = np.timedelta64(1, "D")
 
 
+class UnreadableTable(RunError):
+    """A table that cannot be read: the file, and what is wrong with it."""
+
+    def __init__(self, file: str | Path, what: str) -> None:
+        super().__init__(f"{file}: {what}")
+        self.what = what
+
+
 def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> pd.DataFrame:
     """A table from a CSV (also .csv.gz) or Parquet file, or from a URI as pyarrow's file systems know it.
 
@@ -45,7 +53,8 @@ def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> 
         how: `sep`, `encoding`, `decimal` and `thousands` of a CSV.
 
     Raises:
-        RunError: if it cannot be read, or its header names a column twice.
+        UnreadableTable: if it cannot be read, or its header names a column twice.
+        RunError: if there is no such encoding.
     """
     name = str(file)
     try:
@@ -61,12 +70,14 @@ def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> 
         raise
     except UnicodeDecodeError as error:
         wrong = error.object[error.start : error.start + 1].hex()
-        raise RunError(
-            f"{name}: it is not {error.encoding.upper()} (byte 0x{wrong}); say how it is encoded, mostly "
-            "data_config.encoding: latin-1"
+        raise UnreadableTable(
+            name,
+            f"it is not {error.encoding.upper()} (byte 0x{wrong}); say how it is encoded, mostly "
+            "data_config.encoding: latin-1",
         ) from None
     except (OSError, EOFError, ValueError, NotImplementedError, csv.Error) as error:
-        raise RunError(f"{name}: cannot be read as a table: {' '.join(str(error).split())[:300]}") from None
+        said = " ".join(str(error).split())[:300]
+        raise UnreadableTable(name, f"cannot be read as a table: {said}") from None
     check_columns(frame, name)
     return frame
 
@@ -75,11 +86,11 @@ def check_columns(frame: pd.DataFrame, where: str) -> None:
     """Nothing, if no two columns have the same name.
 
     Raises:
-        RunError: if two have.
+        UnreadableTable: if two have.
     """
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
-        raise RunError(f"{where}: two columns are called {str(twice[0])!r}; rename one, or take it out")
+        raise UnreadableTable(where, f"two columns are called {str(twice[0])!r}; rename one, or take it out")
 
 
 def kind_of(column: pd.Series, dayfirst: bool | None = None) -> Kind:
@@ -183,14 +194,14 @@ def _check_header(file: str | Path, options: Mapping[str, Any]) -> None:
     """Nothing, if the header names no column twice: pandas would call the second one `name.1`.
 
     Raises:
-        RunError: if it does.
+        UnreadableTable: if it does.
     """
     first = pd.read_csv(file, header=None, nrows=1, dtype=str, **options)
     counts = Counter(str(name) for name in first.iloc[0].dropna())
     twice = [name for name, count in counts.items() if count > 1]
     if twice:
-        raise RunError(
-            f"{file}: its header names {twice[0]!r} twice; rename one of the columns, or take it out"
+        raise UnreadableTable(
+            file, f"its header names {twice[0]!r} twice; rename one of the columns, or take it out"
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from raysweep.config import Problem, SweepError
 from raysweep.config.problem import suggestion
 from trainables.csv_header import encoding_of, written_separator
+from trainables.frames import UnreadableTable
 from trainables.run_config import RunError
 
 if TYPE_CHECKING:
@@ -136,9 +137,10 @@ def _read(data: str, read: Callable[[], Read]) -> Read:
     """
     try:
         return read()
+    except UnreadableTable as error:
+        raise SweepError([Problem(data, None, "", error.what)]) from None
     except RunError as error:
-        said = str(error).removeprefix(f"{data}: ")
-        raise SweepError([Problem(data, None, "", said)]) from None
+        raise SweepError([Problem(data, None, "", str(error))]) from None
     # Whatever the file holds: these are pandas' and pyarrow's.
     except (OSError, EOFError, ValueError, ArithmeticError) as error:
         first = str(error).partition("\n")[0]

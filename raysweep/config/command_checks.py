@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from raysweep.config.problem import suggestion
-from trainables.command import ARGS, GIVEN, placeholders, split_command
-from trainables.run_config import RunError
+from trainables.command import ARGS, GIVEN, InvalidCommand, placeholders, split_command
 
 
 def command_errors(
@@ -22,9 +21,8 @@ def command_errors(
     """
     try:
         words = split_command(command)
-    except RunError as error:
-        what, _, fix = str(error).removeprefix("run.command: ").rpartition("; ")
-        yield what, fix
+    except InvalidCommand as error:
+        yield error.what, error.fix
         return
     heads = {name.partition(".")[0] for name in settings}
     known = {*settings, *heads, *GIVEN, ARGS}
