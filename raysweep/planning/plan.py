@@ -45,6 +45,7 @@ RETRAINED, SEEDS = 3, 5
 """What `launch.py retrain` trains by default: so many configurations over so many seeds."""
 
 POPULATION = "a population trains all its epochs: its worst are replaced, not stopped"
+ON_A_GPU = "how many of these trials keep a GPU busy is measured by preflight, by the time of their epochs"
 RUNGS_SHOWN = 8
 ZEALS = (0.5, 1.0)
 """What a sampler that learns makes of a trial, from the first replay to the last; see `searched_curves`."""
@@ -196,6 +197,8 @@ def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
         notes += (f"time_budget_s ends it after {budget:g} s",)
     if sweep.stop.target is not None or sweep.stop.no_improvement is not None:
         notes += ("`stop` may end it earlier",)
+    if sweep.resources_per_trial.gpu:
+        notes += (ON_A_GPU,)
     price = None if costs.price is None else costs.price / 3600
     return Plan(
         trials=trials,

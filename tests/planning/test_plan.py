@@ -50,6 +50,12 @@ def test_a_population_trains_all_its_epochs() -> None:
     assert "population" in found.notes[0]
 
 
+@pytest.mark.parametrize(("gpu", "told"), [("0.25", True), ("null", False)])
+def test_who_plans_for_a_gpu_is_told_what_measures_its_load(read: Read, gpu: str, told: bool) -> None:
+    found = plan(read([NO_STOPS, f"resources_per_trial.gpu={gpu}"]).sweep, COSTS, flat)
+    assert any("preflight" in note for note in found.notes) is told
+
+
 def test_time_and_cost_follow_from_epochs_and_slots(read: Read) -> None:
     """10 trials of 20 seconds, two at once: 100 s, the start, and what each report costs."""
     found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
