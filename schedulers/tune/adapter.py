@@ -236,6 +236,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         )
         if Trial.PAUSED in status.values() and busy < self._slot_count(live):
             chosen = self._exploits.next(tune_controller, live) or self._next_paused(tune_controller, live)
+            if chosen is None and not busy:
+                chosen = self._exploits.next(tune_controller, live, idle=True)
             if chosen is not None:
                 return chosen
         self._begin_retries(tune_controller, live)

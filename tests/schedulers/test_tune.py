@@ -285,6 +285,36 @@ def test_a_copy_waits_while_the_donor_is_saving() -> None:
     assert loser.goes_on_from == "donor@4"
 
 
+def test_a_copy_waits_for_the_donor_whose_checkpoint_a_kill_has_cost() -> None:
+    """It is paused at an earlier epoch, and is run again when its turn comes."""
+    scheduler, heard, controller, loser, other = donor_and_loser(status=Trial.PAUSED, checkpoints=(2,))
+    scheduler.rule.next = Resume("donor", "its turn again")
+    assert scheduler.choose_trial_to_run(controller) is other
+    other.run_metadata.checkpoint_manager.best_checkpoint_results.append(
+        SimpleNamespace(checkpoint="donor@4", metrics={"training_iteration": 4})
+    )
+    assert scheduler.choose_trial_to_run(controller) is loser
+    assert loser.goes_on_from == "donor@4"
+    assert heard == [("resumed", "donor"), ("exploited", "loser", "donor")]
+
+
+def test_a_copy_takes_an_earlier_checkpoint_where_nobody_else_can_run() -> None:
+    scheduler, _, controller, loser, _ = donor_and_loser(status=Trial.PAUSED, checkpoints=(2,))
+    assert scheduler.choose_trial_to_run(controller) is loser
+    assert loser.goes_on_from == "donor@2"
+
+
+def test_a_copy_waits_for_a_donor_that_is_still_to_be_handed_to_ray() -> None:
+    scheduler, heard, controller, _, other = donor_and_loser()
+    controller.trials.remove(other)
+    scheduler.attach(more_trials=lambda: True)
+    assert scheduler.choose_trial_to_run(controller) is None
+    controller.trials.append(other)
+    other.status, other.last_result = Trial.PENDING, {}
+    assert scheduler.choose_trial_to_run(controller) is other
+    assert heard == []
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_a_donor_without_checkpoint_never_blocks() -> None:
     scheduler, heard, controller, loser, _ = donor_and_loser(status=Trial.TERMINATED)
