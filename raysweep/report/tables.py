@@ -20,6 +20,7 @@ HALVING = {"ASHA": 4.0, "SuccessiveHalving": 3.0, "Hyperband": 3.0, "BOHB": 3.0}
 """Trial schedulers that let one of eta go on, with their eta."""
 NEVER = ("FIFO", "PBT")
 """Trial schedulers that stop nobody."""
+FEW = 10  # trials completed or stopped, before a share of them says anything
 HEALTHY, HIGH, EXTREME = (0.4, 0.6), 0.8, 0.95  # the training template's, for its PFL and the median rule
 
 
@@ -30,7 +31,7 @@ class Stops:
     Attributes:
         share: of those that were completed or stopped by the rule; None while there are none.
         low, high: between these it is as it should be.
-        verdict: none, low, healthy, many, high or extreme.
+        verdict: none, few, low, healthy, many, high or extreme.
         sentence: the same, for a person.
         summary: its beginning: how many were stopped, beside what the rule stops by design.
     """
@@ -236,6 +237,8 @@ def stops(subject: Subject) -> Stops:
     if high == 0.0:
         verdict = "none" if stopped == 0 else "high"
         return Stops(share, low, high, verdict, f"{seen}; {name} stops nobody by design")
+    if stopped + completed < FEW:
+        return Stops(share, low, high, "few", f"{seen}; too few to judge {name} by", seen)
     verdict = _verdict(share, low, high)
     reading = {
         "low": "it acts seldom, and saves little: a shorter warm-up or grace period would let it",

@@ -153,6 +153,16 @@ def test_a_rule_is_held_against_what_it_stops_by_design(
     assert (found.share, found.verdict) == (share, verdict)
 
 
+def test_of_few_trials_no_share_says_anything(tmp_path: Path) -> None:
+    events = [event for number in range(9) for event in stories.trial(number, 0.1, stories.config(number))]
+    found = stops(stories.subject(tmp_path, events))
+    assert (found.share, found.verdict, found.sentence) == (
+        0.0,
+        "few",
+        "0 of 9 stopped; too few to judge ClassicPFL by",
+    )
+
+
 def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path: Path) -> None:
     subject = stories.subject(
         tmp_path, stories.population(), stories.sweep(trial_scheduler={"name": "schedulers.PBT"})

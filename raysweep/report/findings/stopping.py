@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from raysweep.report.findings.evidence import Evidence, Finding, again, on_study
-from raysweep.report.tables import EXTREME
+from raysweep.report.tables import EXTREME, FEW
 
-LEAST = 10  # trials completed or stopped, before a share of them says anything
 PATIENT = ("Patience", "Margin", "Racing")
 """Rules that act only where something is wrong: that they do not act is no flag."""
 LOOSER = {
@@ -92,7 +91,7 @@ def false_stops(seen: Evidence) -> Finding | None:
 
 
 def _few(seen: Evidence) -> bool:
-    return sum(trial.outcome == "completed" or trial.stopped_by_rule for trial in seen.subject.trials) < LEAST
+    return sum(trial.outcome == "completed" or trial.stopped_by_rule for trial in seen.subject.trials) < FEW
 
 
 def _milder(seen: Evidence) -> str:
