@@ -1,4 +1,7 @@
-"""A sweep on a real Slurm of two nodes, over two allocations."""
+"""A sweep on a real Slurm of two nodes, over two allocations.
+
+apt-get install slurm-wlm munge; pytest -n 0 -m 'cluster and nightly' tests/cluster/test_slurm_hosts.py
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ REASON = missing() or lacking()
 
 pytestmark = [
     pytest.mark.cluster,
+    pytest.mark.nightly,  # minutes each, and Debian's Slurm
     pytest.mark.skipif(bool(REASON), reason=f"no Slurm can be made here: {REASON}"),
     pytest.mark.timeout(400),
 ]
@@ -124,7 +128,6 @@ print("Ray has", ray.cluster_resources()["CPU"], "cores and", ray.cluster_resour
 """
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("request_", "said"),
     [
@@ -147,7 +150,6 @@ def test_a_jobs_ray_has_what_slurm_gave_the_job(hosts: Any, request_: SlurmReque
     assert said in log_of(hosts, study.name, number)
 
 
-@pytest.mark.nightly
 def test_a_stopped_job_queues_no_more_and_its_study_goes_on_in_another(hosts: Any) -> None:
     job, _ = submit(hosts, "batch.yaml --name stopped")
     wait_until(lambda: len(reported(hosts, "stopped")) >= 4, 120, lambda: log_of(hosts, "stopped", job))
@@ -161,7 +163,6 @@ def test_a_stopped_job_queues_no_more_and_its_study_goes_on_in_another(hosts: An
     assert len(epochs) == len(set(epochs)) == 80
 
 
-@pytest.mark.nightly
 @pytest.mark.timeout(1000)
 def test_a_time_limit_ends_an_allocation_in_good_order(hosts: Any) -> None:
     job, _ = submit(hosts, "batch.yaml --name limited --time 3 --grace 60 --set trials=96")
