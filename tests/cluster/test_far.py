@@ -188,7 +188,7 @@ def test_what_is_asked_of_a_study_on_a_cluster_is_done_there(hosts: Any, sweep: 
     trained = {event.trial for event in reported(hosts, "first/retrain")}
     assert len(trained) == 2, "the best, over two seeds"
     listed = json.loads(hosts.run("laptop", f"{LAUNCH} list --json {far}").stdout)
-    assert {job["id"] for job in listed} == {"first", "first.best", "first.report", "first.retrain"}
+    assert {job["id"] for job in listed} >= {"first", "first.best", "first.report", "first.retrain"}
     status = json.loads(hosts.run("laptop", f"{LAUNCH} status first --json {far}").stdout)
     assert (status["id"], status["status"]) == ("first", "SUCCEEDED")
     log = json.loads(hosts.run("laptop", f"{LAUNCH} logs first --json {far}").stdout)
