@@ -163,6 +163,7 @@ def test_a_sweep_from_the_laptop_runs_on_the_nodes_tracked_on_the_head(hosts: An
     assert len(eval(kinds.strip().splitlines()[-1])) == 7
 
 
+@pytest.mark.nightly
 def test_trials_that_share_cores_are_lanes_on_every_node(hosts: Any, sweep: Any) -> None:
     """Trained together there, each with the losses that it has alone, here."""
     words = "--set run.train=null --set 'run.net_config={nodes: 8}'"
