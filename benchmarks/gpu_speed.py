@@ -71,7 +71,7 @@ def steps_alone(lane: Lane) -> Iterator[torch.Tensor]:
     lane.learner.net.train()
     for step, (x, y) in enumerate(lane.learner.feed.batches()):
         with lane.random.own():
-            loss, _, _ = lane.learner.take_step(x, y, step)
+            (loss,), _, _ = lane.learner.take_step([(x, y)], step)
         yield loss
 
 
@@ -148,7 +148,7 @@ def costs(bench: Bench) -> Iterator[Row]:
     count = sum(each.numel() for each in learner.net.parameters())
     yield held("parameters, by hand", f"{found['parameters']:.0f}, {count}", found["parameters"] == count)
     yield held("flops, by hand", f"{found['flops']:.0f}, {products}", found["flops"] == products)
-    x = learner.feed.inputs(learner.part.val.x[:1])
+    x = learner.feed.first_input()
     learner.net.eval()
     with torch.no_grad():
         bench.sync()

@@ -50,6 +50,7 @@ from search_methods import BUDGET, TPE, WHOLE, Bare, Ours, SearchMethod, Stock, 
 from stopping import OptunaRule, RayRule  # noqa: E402 - the benchmark beside this one
 from tables import EPOCHS, SPACE, Surrogate, config_at, surrogates  # noqa: E402
 
+from raysweep.search.export import export_file  # noqa: E402
 from schedulers import ASHARule, FIFORule, PFLRule, Rule  # noqa: E402
 
 MARKS = (10 * EPOCHS, 20 * EPOCHS, 40 * EPOCHS)
@@ -244,7 +245,7 @@ def cost(trials: int, epochs: int = 10) -> Iterator[str]:
             yield f"| {name} | {1000 * cpu / trials:.1f} | {1000 * wall / trials:.1f} |"
             if isinstance(method, Ours):
                 began = time.perf_counter()
-                method.searcher.export(Path(folder) / "export.db")
+                export_file(method.searcher.study, Path(folder) / "export.db")
                 spent = 1000 * (time.perf_counter() - began) / trials
                 yield f"| and its export to optuna.db, once | | {spent:.1f} |"
 
