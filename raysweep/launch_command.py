@@ -26,7 +26,16 @@ class Command(str):
         >>> Command("python launch.py a.yaml").with_settings([assignment("a.choices", ["x", None])])
         'python launch.py a.yaml --set \'a.choices=["x", null]\''
         """
-        return Command(" ".join([self, *(f"--set {shlex.quote(text)}" for text in assignments)]))
+        return Command(f"{self} {set_options(assignments)}".rstrip())
+
+
+def set_options(assignments: Iterable[str]) -> str:
+    """Assignments as options that a shell takes.
+
+    >>> set_options(["trials=20", "sampler=optuna.samplers.RandomSampler"])
+    '--set trials=20 --set sampler=optuna.samplers.RandomSampler'
+    """
+    return " ".join(f"--set {shlex.quote(text)}" for text in assignments)
 
 
 def assignment(key: str, value: Any) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from trainables.data import AnySplit, DataPart, Split
+from trainables.data_parts import rows_in_batches
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Inputs (batch, ...) and targets (batch, ...)."""
@@ -27,8 +28,7 @@ class BatchLoader:
     Args:
         part: the rows.
         device: where batches go.
-        batch_size: rows per batch; a last batch of a single row is left out, since batch
-            normalisation cannot be computed of one.
+        batch_size: rows per batch; see `rows_in_batches`.
         seed: of the order.
         budget: bytes of the device that data may take; measured if None.
         dtype: of the inputs that batches hold; that of the rows if None.
@@ -47,8 +47,7 @@ class BatchLoader:
         self.device = device
         self.dtype = dtype
         self.generator = torch.Generator().manual_seed(seed)
-        rows = len(part.train.x)
-        self.rows = rows - 1 if rows % batch_size == 1 and rows > 1 else rows
+        self.rows = rows_in_batches(len(part.train), batch_size)
         self.batch_size = batch_size
         assert isinstance(part.train, Split)
         assert isinstance(part.val, Split)
@@ -100,14 +99,12 @@ class BatchLoader:
         size = self.batch_size
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         order = order[: size * math.ceil(rows / size)]
-        if len(order) % size == 1 and len(order) > 1:
-            order = order[:-1]  # as in training: no statistics of a single row
+        order = order[: rows_in_batches(len(order), size)]
         return (x for x, _ in self.stream(self.train, order.numpy()))
 
     def probe(self, rows: int) -> Batch:
         """One batch of at most so many training rows, spread over all of them, for a table may be sorted."""
-        places = np.linspace(0, len(self.train) - 1, min(rows, len(self.train))).astype(int)
-        return self.put(self.train.chosen(places))
+        return self.put(self.train.chosen(spread_places(len(self.train), rows)))
 
     def first_input(self) -> torch.Tensor:
         """The first row that is validated on, as a batch."""
@@ -148,6 +145,11 @@ class BatchLoader:
         """What rows take on the device."""
         size = split.x.itemsize if self.dtype is None else self.dtype.itemsize
         return int(split.x.size * size + split.y.nbytes)
+
+
+def spread_places(count: int, rows: int) -> np.ndarray:
+    """Places of at most so many rows, spread over all `count`."""
+    return np.linspace(0, count - 1, min(rows, count)).astype(int)
 
 
 def device_budget(device: torch.device) -> int:

@@ -17,9 +17,8 @@ from trainables.cell_formats import (
     Kind,
     is_date,
     is_number,
-    without_gaps,
 )
-from trainables.frames import kind_of
+from trainables.frames import filled_values, kind_of
 from trainables.table import MAX_CATEGORIES
 
 Use = Literal["numbers", "date", "categories", "identifier", "text", "empty", "constant"]
@@ -113,10 +112,7 @@ def table_lines(columns: Sequence[ColumnProfile]) -> list[str]:
 
 
 def _column(column: pd.Series, name: str, dayfirst: bool | None) -> ColumnProfile:
-    known = column[column.notna()]
-    if not pd.api.types.is_numeric_dtype(known) and not pd.api.types.is_datetime64_any_dtype(known):
-        known = without_gaps(known)
-        known = known[known.notna()]
+    known = filled_values(column)
     kind, distinct = kind_of(column, dayfirst), int(known.astype("string").nunique())
     ambiguous = dayfirst is None and kind == WORDS and is_date(kind_of(column, dayfirst=True))
     return ColumnProfile(

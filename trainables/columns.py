@@ -46,8 +46,8 @@ class Columns:
         Raises:
             RunError: if the data cannot be loaded.
         """
-        source, train = source_and_training_rows(run, paths)
         shape = tuple(data.example.shape[1:])
+        source, train = (None, None) if data.is_lazy else source_and_training_rows(run, paths)
         if not isinstance(source, Table):
             return cls((), (), "y", data.names, shape, False)
         scale = Scale.of(source.numbers[train])

@@ -7,7 +7,7 @@ import csv
 import gzip
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SEPARATORS = {";": "';'", "\t": "'\\t'", "|": "'|'"}
 """Besides the comma, and as they are written in YAML."""
@@ -20,9 +20,8 @@ def header(file: Path, separator: Any = ",", encoding: Any = None) -> list[str]:
     """Read the column names of a CSV, gzipped or not; none where they cannot be told (Parquet)."""
     if not file.name.endswith((".csv", ".csv.gz")) or not isinstance(separator, str) or len(separator) != 1:
         return []
-    opened = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened(file, "rt", encoding=encoding or "utf-8-sig", newline="") as lines:
+        with _text(file, encoding) as lines:
             return next(csv.reader(lines, delimiter=separator), [])
     except (OSError, UnicodeDecodeError, LookupError, csv.Error):
         return []
@@ -53,9 +52,8 @@ def written_separator(file: Path, encoding: str | None) -> str:
 
     It is the one that cuts the first lines into most columns, most of them alike.
     """
-    opened = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened(file, "rt", encoding=encoding or "utf-8-sig", newline="") as lines:
+        with _text(file, encoding) as lines:
             first = [line for _, line in zip(range(FIRST_LINES), lines, strict=False)]
     except (OSError, EOFError, UnicodeDecodeError, LookupError):
         return ""
@@ -70,9 +68,8 @@ def written_separator(file: Path, encoding: str | None) -> str:
 
 def encoding_of(file: Path) -> str:
     """The encoding of a CSV, gzipped or not, if it is not UTF-8: by its mark, else Windows' or Latin-1."""
-    opened = gzip.open if file.suffix == ".gz" else open
     try:
-        with opened(file, "rb") as raw:
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as raw:
             data = raw.read()
     except (OSError, EOFError):
         return ""  # reading it will say what is wrong
@@ -86,3 +83,10 @@ def encoding_of(file: Path) -> str:
         windows = encoding == "cp1252" and any(0x80 <= byte < 0xA0 for byte in data)
         return "cp1252" if windows else "" if encoding == "utf-8" else LATIN
     return LATIN
+
+
+def _text(file: Path, encoding: str | None) -> IO[str]:
+    """A CSV, gzipped or not, opened for the csv module; its byte-order mark is no part of it."""
+    if file.suffix == ".gz":
+        return gzip.open(file, "rt", encoding=encoding or "utf-8-sig", newline="")
+    return file.open(encoding=encoding or "utf-8-sig", newline="")

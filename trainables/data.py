@@ -29,7 +29,7 @@ import numpy as np
 
 from trainables.bundled import load_breast_cancer, load_diabetes, load_digits, load_synthetic
 from trainables.criteria import of_criterion
-from trainables.data_function import Pair, is_stream_source, lazy_sources, read_returned
+from trainables.data_function import Pair, is_stream, lazy_sources, read_returned
 from trainables.data_parts import AnySplit, Data, DataPart, Split
 from trainables.imports import CLONE, add_paths, call, resolve, takes
 from trainables.input_fields import InputField, read_inputs
@@ -131,14 +131,13 @@ def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, 
 def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Any, np.ndarray]:
     """What the data function gives, if it is a Table or arrays, and the numbers of its training rows.
 
-    (None, no rows) where it gives data that are split already, or loaded as they are needed.
+    (None, no rows) where it gives data that are split already.
 
     Raises:
         RunError: as `load`.
     """
-    returned = _returned(run, paths)
-    source = None if _lazy_sources(returned, run) is not None else _source(returned, run)
-    if source is None or isinstance(source, (_Ready, LazySource)):
+    source = _read(run, paths)
+    if isinstance(source, (_Ready, LazySource)):
         return None, np.zeros(0, dtype=np.int64)
     ((train, _),), _ = SplitConfig.of(run).divide(source.found)
     return source, train
@@ -240,7 +239,7 @@ def _lazy_sources(returned: Any, run: RunConfig) -> list[Any] | None:
     found = None if isinstance(returned, Table) else lazy_sources(returned, str(run.data))
     if found is None or SplitConfig.of(run).preload:
         return None
-    return found if run.train is None or any(map(is_stream_source, found)) else None
+    return found if run.train is None or any(map(is_stream, found)) else None
 
 
 def _source(returned: Any, run: RunConfig) -> Source:

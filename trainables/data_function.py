@@ -13,6 +13,10 @@ from trainables.run_config import RunError
 TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 """What the target is called in a dataset whose items are dictionaries."""
 
+TORCH_DATA = "torch.utils.data"  # its classes are known by their names: a table is read without torch
+
+PLAIN_SAMPLERS = ("RandomSampler", "SequentialSampler")
+
 Pair = tuple[Any, Any]
 
 EXPECTED = (
@@ -56,9 +60,17 @@ def lazy_sources(found: Any, name: str) -> list[Any] | None:
     return [each if _is_dataset(each) else _as_items(each, name) for each in sources]
 
 
-def is_stream_source(found: Any) -> bool:
-    """Whether it is an IterableDataset, or a DataLoader of one."""
-    return "IterableDataset" in _bases(found) or "IterableDataset" in _bases(getattr(found, "dataset", None))
+def is_stream(source: Any) -> bool:
+    """Whether it gives rows in an order of its own, and none by its number, or is a DataLoader of such."""
+    return "IterableDataset" in _bases(source.dataset if _is_loader(source) else source)
+
+
+def draws_each_once(loader: Any) -> bool:
+    """Whether a DataLoader's sampler gives every row once, in order or by chance."""
+    sampler, kind = loader.sampler, type(loader.sampler)
+    if not kind.__module__.startswith(TORCH_DATA) or kind.__name__ not in PLAIN_SAMPLERS:
+        return False
+    return not getattr(sampler, "replacement", False) and len(sampler) == len(loader.dataset)
 
 
 def _as_items(found: Any, name: str) -> Any:
@@ -73,16 +85,14 @@ def _as_items(found: Any, name: str) -> Any:
 
 def _tensors_of(found: Any) -> Pair | None:
     """The tensors of a TensorDataset, of a Subset of one, or of a loader that only batches them."""
-    if is_stream_source(found):
+    if is_stream(found):
         return None
     if _is_loader(found):
-        plain = type(found.sampler).__name__ in ("RandomSampler", "SequentialSampler")
-        drawn = getattr(found.sampler, "replacement", False) or len(found.sampler) != len(found.dataset)
         batched = (
             found.batch_size is not None and getattr(found.collate_fn, "__name__", "") == "default_collate"
         )
-        return _tensors_of(found.dataset) if plain and batched and not drawn else None
-    if not type(found).__module__.startswith("torch.utils.data"):
+        return _tensors_of(found.dataset) if batched and draws_each_once(found) else None
+    if not type(found).__module__.startswith(TORCH_DATA):
         return None  # a class of the user's own may do more
     if type(found).__name__ == "Subset":
         inner, rows = _tensors_of(found.dataset), np.asarray(found.indices, dtype=np.int64)
@@ -107,7 +117,7 @@ def _read_dataset(found: Any, name: str, seed: int) -> Pair:
     Raises:
         RunError: if they come without end, or are no pairs.
     """
-    if is_stream_source(found):
+    if is_stream(found):
         raise RunError(
             f"{name} returned a stream (IterableDataset), which cannot be read into memory; leave out "
             "data_config.preload"
@@ -193,7 +203,7 @@ def _is_loader(value: Any) -> bool:
 
 def _bases(value: Any) -> set[str]:
     """Names of torch's classes that it is one of; torch itself need not be there."""
-    return {each.__name__ for each in type(value).__mro__ if each.__module__.startswith("torch.utils.data")}
+    return {each.__name__ for each in type(value).__mro__ if each.__module__.startswith(TORCH_DATA)}
 
 
 def _is_array(value: Any) -> bool:

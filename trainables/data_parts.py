@@ -40,6 +40,17 @@ class Split:
 AnySplit = Split | LazySplit
 
 
+def rows_in_batches(rows: int, batch_size: int) -> int:
+    """How many of some rows are trained on, in batches of so many.
+
+    A last batch of a single row is left out: batch normalisation cannot be computed of one.
+
+    >>> rows_in_batches(9, 4), rows_in_batches(10, 4), rows_in_batches(1, 4)
+    (8, 10, 1)
+    """
+    return rows - 1 if rows % batch_size == 1 and rows > 1 else rows
+
+
 @dataclass(frozen=True, slots=True)
 class DataPart:
     """One training: the rows to train on, those to validate on, and the target's scale.

@@ -107,20 +107,24 @@ def kind_of(column: pd.Series, dayfirst: bool | None = None) -> Kind:
         return DATE
     if pd.api.types.is_numeric_dtype(column):
         return NUMBERS
-    known = column[column.notna()]
-    if len(known):
-        known = without_gaps(known)
-        known = known[known.notna()]
-        if not len(known):
-            return WORDS  # dashes alone
+    known = filled_values(column)
     if not len(known):
-        return NUMBERS  # nothing but gaps
+        return WORDS if column.notna().any() else NUMBERS  # dashes alone, or nothing but gaps
     for kind in written_kinds(known, dayfirst):
         # Words mostly show in the first values: a large column is not parsed in vain.
         if not np.isnan(values_of(known[:PROBE], kind)).any() and not np.isnan(values_of(known, kind)).any():
             unsaid = is_date(kind) and dayfirst is None and is_ambiguous(known, kind)
             return WORDS if unsaid else kind
     return WORDS
+
+
+def filled_values(column: pd.Series) -> pd.Series:
+    """The values of a column that say something."""
+    known = column[column.notna()]
+    if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_datetime64_any_dtype(known):
+        return known
+    known = without_gaps(known)
+    return known[known.notna()]
 
 
 def as_numbers(column: pd.Series) -> np.ndarray:

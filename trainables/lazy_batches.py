@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.batches import Batch
+from trainables.batches import Batch, spread_places
 from trainables.data import DataPart, Split
-from trainables.data_function import pair_of
-from trainables.lazy_loading import batches_of, draws, is_stream, loader
+from trainables.data_function import is_stream, pair_of
+from trainables.data_parts import rows_in_batches
+from trainables.lazy_loading import batches_of, draws, loader
 from trainables.lazy_split import LazySplit
 from trainables.run_config import RunError
 
@@ -99,7 +100,7 @@ class LazyBatchLoader:
 
     def probe(self, rows: int) -> Batch:
         """One batch of at most so many training rows, spread over all of them."""
-        places = np.linspace(0, len(self.train) - 1, min(rows, len(self.train))).astype(int)
+        places = spread_places(len(self.train), rows)
         return next(self._load(self.train, places, VALIDATION_SEED, batch_size=rows))
 
     def first_input(self) -> torch.Tensor:
@@ -119,8 +120,8 @@ class LazyBatchLoader:
         size = batch_size or self.batch_size
         order = None
         if split.rows is not None:
-            single = training and len(places) % size == 1 and len(places) > 1
-            order = split.rows[places[: len(places) - single]].tolist()
+            count = rows_in_batches(len(places), size) if training else len(places)
+            order = split.rows[places[:count]].tolist()
         found = loader(
             split.source,
             size,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader
 from torch.utils.data import get_worker_info as worker_info
 
+from trainables.data_function import draws_each_once, is_stream
+from trainables.data_parts import rows_in_batches
 from trainables.rng_state import RngState
 
 MAX_DEPTH = 4  # dataset.dataset.transform.rng
@@ -23,16 +26,11 @@ def dataset_of(source: Any) -> Any:
     return source.dataset if isinstance(source, DataLoader) else source
 
 
-def is_stream(source: Any) -> bool:
-    """Whether it gives rows in an order of its own, and none by its number."""
-    return isinstance(dataset_of(source), IterableDataset)
-
-
 def has_own_order(source: Any) -> bool:
     """Whether the source says which rows come in which order: a stream, an own sampler, whole batches."""
     if is_stream(source) or not isinstance(source, DataLoader):
         return is_stream(source)
-    return source.batch_size is None or _own_sampler(source)
+    return source.batch_size is None or not draws_each_once(source)
 
 
 def length_of(source: Any) -> int | None:
@@ -51,8 +49,7 @@ def batches_of(source: Any, rows: int, batch_size: int) -> int:
             return len(source.sampler if source.batch_sampler is None else source.batch_sampler)  # type: ignore[arg-type]
         if source.drop_last:
             return max(1, rows // batch_size)
-    single = rows % batch_size == 1 and rows > 1 and not has_own_order(source)
-    return -(-rows // batch_size) - single
+    return math.ceil((rows if has_own_order(source) else rows_in_batches(rows, batch_size)) / batch_size)
 
 
 def loader(
@@ -166,11 +163,3 @@ def _begin_worker(own: Callable[[int], None] | None, number: int) -> None:
     seed_generators(info.dataset, info.seed)
     if own is not None:
         own(number)
-
-
-def _own_sampler(source: DataLoader[Any]) -> bool:
-    """Whether rows are drawn in another way than in order, or each once by chance."""
-    sampler = source.sampler
-    if type(sampler) is RandomSampler:
-        return sampler.replacement or sampler.num_samples != len(source.dataset)  # type: ignore[arg-type]
-    return type(sampler) is not SequentialSampler

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.data_function import joined_pairs, pair_of
+from trainables.data_function import is_stream, joined_pairs, pair_of
 from trainables.input_fields import InputField, read_inputs
 from trainables.lazy_split import LazySplit, TargetEncoder, raw_targets
 from trainables.outputs import OutputMeaning
@@ -81,7 +81,7 @@ def _check(sources: Sequence[Any], name: str, words: SplitConfig) -> None:
     Raises:
         RunError: if not.
     """
-    from trainables.lazy_loading import has_own_order, is_stream, length_of
+    from trainables.lazy_loading import has_own_order, length_of
 
     if len(sources) == 1 and has_own_order(sources[0]):
         what = (
@@ -148,7 +148,7 @@ def _targets(
 
 def _all_targets(source: Any, name: str, run: RunConfig, words: SplitConfig, which: int) -> np.ndarray:
     """Targets of all rows: those that the dataset keeps, if they are its rows', or by reading all of them."""
-    from trainables.lazy_loading import dataset_of, draws, has_own_order, is_stream, loader
+    from trainables.lazy_loading import dataset_of, draws, has_own_order, loader
 
     where, dataset = f"{name}: the targets", dataset_of(source)
     kept = next(
@@ -184,7 +184,7 @@ def _split(
     raw: np.ndarray | None,
 ) -> LazySplit:
     """All rows of a source."""
-    from trainables.lazy_loading import has_own_order, is_stream, length_of
+    from trainables.lazy_loading import has_own_order, length_of
 
     steps = (words.steps_per_epoch if which == 0 else words.validation_steps) if is_stream(source) else None
     length = length_of(source)

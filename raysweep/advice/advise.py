@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from raysweep.advice.data import DataFacts
 from raysweep.advice.rule import AdviceRule, Suggestion
 from raysweep.config import LoadedSweep, Problem, SweepError
 from raysweep.config.problem import suggestion
+from raysweep.launch_command import set_options
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,6 @@ def _placed(rule: AdviceRule, remark: Suggestion, reading: LoadedSweep) -> Advic
     key = remark.key
     if len(key) > 1 and key[0] == "search_space":
         key = reading.searched.get(str(key[1]), key[:1]) + key[2:]
-    flags = " ".join(f"--set {shlex.quote(text)}" for text in remark.sets)
+    flags = set_options(remark.sets)
     fix = " ".join(part for part in (remark.fix, flags and f"try {flags}") if part)
     return Advice(rule.name, reading.document.problem(key, remark.why, fix), remark.sets, rule.source)

@@ -77,7 +77,7 @@ def ask_of_table(data: str, target: str | None, drop: str | None, ask: Ask, tell
     reading |= _day_first(columns, ask, tell)
     chosen = _target(data, columns, target, ask)
     dropped = _dropped(data, columns, chosen, drop, ask, tell)
-    table = _table(data, chosen, dropped, reading)
+    table = _table(data, frame.drop(columns=list(dropped)), chosen, reading.get("dayfirst"))
     line, rarest = about_target(table)
     tell(f"predicting {chosen!r} ({line})")
     return TableAnswers(chosen, table.task, len(table), dropped, reading, rarest < RARE)
@@ -123,10 +123,10 @@ def _frame(data: str, reading: Mapping[str, Any]) -> pd.DataFrame:
     return _read(data, lambda: read_frame(Path(data), **reading))
 
 
-def _table(data: str, target: str, drop: Sequence[str], reading: Mapping[str, Any]) -> Table:
-    from trainables.table import load_table
+def _table(data: str, frame: pd.DataFrame, target: str, dayfirst: bool | None) -> Table:
+    from trainables.table import Table
 
-    return _read(data, lambda: load_table(data, target, drop=list(drop), **reading))
+    return _read(data, lambda: Table(frame, target, dayfirst=dayfirst))
 
 
 def _read(data: str, read: Callable[[], Read]) -> Read:

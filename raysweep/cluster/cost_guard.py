@@ -13,6 +13,7 @@ from raysweep.cluster.target import Target
 from raysweep.formatting import one_line
 
 DOWN_S = 600.0
+COSTS_ON = "machines may cost on: look at your cloud's console"
 
 
 def is_rented(target: Target) -> bool:
@@ -81,6 +82,3 @@ def end_cluster(file: str, say: Callable[[str], None]) -> None:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["without a word"]
         raise ClusterError(f"ray down -y {file}: {one_line(said[-1], 300)}; {COSTS_ON}")
-
-
-COSTS_ON = "machines may cost on: look at your cloud's console"

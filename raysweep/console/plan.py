@@ -9,6 +9,7 @@ from rich.console import Console
 
 from raysweep.console.rows import print_row
 from raysweep.formatting import duration
+from raysweep.launch_command import set_options
 
 if TYPE_CHECKING:
     from raysweep.planning.plan import Affordable, Plan, Range
@@ -80,5 +81,5 @@ def print_affordable(console: Console, plan: Affordable, assumed: str) -> None:
         fits = f"{choice.trials} trials of at most {choice.epochs} epochs, {choice.share:.0%} run"
         print_row(console, choice.trial_scheduler.removeprefix("schedulers."), fits)
     print_row(console, "recommended", plan.why)
-    print_row(console, "", " ".join(f"--set {each}" for each in plan.sets), "bold")
+    print_row(console, "", set_options(plan.sets), "bold")
     print_row(console, "assumed", f"curves: {assumed}", "dim")

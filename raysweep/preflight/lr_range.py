@@ -17,6 +17,7 @@ import numpy as np
 
 from raysweep.advice.rule import LR, log_range
 from raysweep.config import Problem, Sweep, SweepError
+from raysweep.launch_command import set_options
 from trainables.run_config import RunError
 
 LOWEST, HIGHEST = 1e-6, 10.0
@@ -79,7 +80,7 @@ class RangeTest:
             f"the loss falls from {self.low:.2g} on, is lowest at {self.high:.2g}{ends}",
             f"it falls most steeply at {self.steepest:.2g}: a good rate to begin with",
             f"search_space: {{optimizer_config: {{lr: {self.sets.partition('=')[2]}}}}}",
-            f"or: --set '{self.sets}'",
+            f"or: {set_options([self.sets])}",
         ]
 
     def as_json(self) -> dict[str, Any]:

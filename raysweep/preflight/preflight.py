@@ -6,7 +6,6 @@ configuration in a process of its own.
 
 from __future__ import annotations
 
-import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from raysweep.advice.data import DataFacts, averaging_window, facts_of
 from raysweep.config import Sweep
 from raysweep.config.trial_config import trial_config
+from raysweep.launch_command import set_options
 from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightCheck, require
 from raysweep.preflight.concurrency import Concurrency, fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
@@ -66,6 +66,11 @@ class TrialSlots:
     lanes: int = 1
     most_lanes: int = 1
     measure_lanes: Callable[..., list[LaneTime]] = measure_lanes
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether trials train on GPUs."""
+        return self.gpus > 0 and self.gpu > 0
 
     @property
     def devices(self) -> int:
@@ -179,20 +184,19 @@ def averaging_checks(sweep: Sweep, facts: DataFacts) -> Iterator[PreflightCheck]
     if averaging_window.__name__ in sweep.ignore_advice:
         return
     for remark in averaging_window(sweep, facts):
-        sets = " ".join(f"--set {shlex.quote(text)}" for text in remark.sets)
-        yield PreflightCheck(NOTE, "averaged weights", remark.why, remark.fix or f"try {sets}")
+        fix = remark.fix or f"try {set_options(remark.sets)}"
+        yield PreflightCheck(NOTE, "averaged weights", remark.why, fix)
 
 
 def dry_run_probes(
     sweep: Sweep, configs: Mapping[str, Mapping[str, Any]], data: Data, place: TrialSlots, limit_s: float
 ) -> dict[str, DryRunReport]:
     """Rehearse configurations, as many at once as trials would run; on a GPU, with all of it, in turn."""
-    on_gpu = place.gpus > 0 and place.gpu > 0
     found = place.rehearse(
         [trial_config(sweep, config, "preflight") for config in configs.values()],
         data,
-        gpu=1.0 if on_gpu else 0.0,
-        at_once=place.devices if on_gpu else place.at_once,
+        gpu=float(place.on_gpu),
+        at_once=place.devices if place.on_gpu else place.at_once,
         limit_s=limit_s,
     )
     return dict(zip(configs, found, strict=True))
@@ -215,7 +219,7 @@ def time_lanes(
     counts = counts_up_to(place.most_lanes)
     if not ran or not counts:
         return ()
-    gpu = 1.0 if place.gpus > 0 and place.gpu > 0 else 0.0
+    gpu = float(place.on_gpu)
     return tuple(place.measure_lanes(ran, data, gpu=gpu, counts=counts, limit_s=limit_s))
 
 

@@ -122,38 +122,30 @@ BUILDERS: dict[str, Callable[[Subject], list[str]]] = {
 }
 
 
-def assert_would_run(lines: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    for line in lines:
+OF_A_SPACE = ("narrower", "wider", "a tenth of the rate", "a lower top rate", "regularised", "larger")
+OF_A_RULE = ("wider", "more epochs", "a milder rule", "a shorter average")
+CASES = {
+    f"{build}, {name}": (build, {"words": words, "optimizer": "torch.optim.SGD"})
+    for name, words in SPACES.items()
+    for build in OF_A_SPACE
+} | {
+    f"{build}, {name}": (build, {"rule": rule, "optimizer": "pytorch_optimizer.SPlus"})
+    for name, rule in RULES.items()
+    for build in OF_A_RULE
+}
+
+
+@pytest.mark.parametrize(("build", "settings"), CASES.values(), ids=CASES)
+def test_what_a_finding_prints_would_run(
+    build: str,
+    settings: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Over every kind of space, and under every rule."""
+    monkeypatch.chdir(tmp_path)
+    for line in BUILDERS[build](study(tmp_path, **settings)):
         if isinstance(line, Command):
             words = shlex.split(line)[2:]
             assert launch.main([*words, "--dry-run"]) == 0, (line, capsys.readouterr().err)
-
-
-OF_A_SPACE = ("narrower", "wider", "a tenth of the rate", "a lower top rate", "regularised", "larger")
-OF_A_RULE = ("wider", "more epochs", "a milder rule", "a shorter average")
-
-
-@pytest.mark.parametrize("build", OF_A_SPACE)
-@pytest.mark.parametrize("words", SPACES.values(), ids=SPACES)
-def test_what_a_finding_prints_would_run(
-    build: str,
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert_would_run(BUILDERS[build](study(tmp_path, words=words, optimizer="torch.optim.SGD")), capsys)
-
-
-@pytest.mark.parametrize("build", OF_A_RULE)
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_what_a_finding_prints_would_run_under_every_rule(
-    build: str,
-    rule: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert_would_run(BUILDERS[build](study(tmp_path, rule=rule, optimizer="pytorch_optimizer.SPlus")), capsys)

@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import (
+    DataLoader,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 from tests.trainables import lazy_samples
 from tests.trainables.samples import numbers, run_of
 from trainables.data import load, load_test, load_whole, reopen
+from trainables.data_function import draws_each_once
 from trainables.fused_trials import FusedTrials
 from trainables.lazy_batches import LazyBatchLoader
+from trainables.lazy_loading import has_own_order
 from trainables.run_config import RunConfig, RunError
 from trainables.training import Epoch, Training
 from trainables.trial import Trial
@@ -157,6 +167,22 @@ def test_a_sampler_of_ones_own_is_kept() -> None:
     feed = feed_of(run_with("weighted"))
     batches = [y for _, y in feed.batches()]
     assert ([len(y) for y in batches], set(torch.cat(batches).tolist())) == ([5, 5, 2], {2})
+
+
+@pytest.mark.parametrize(
+    ("sampler", "plain"),
+    [
+        (SequentialSampler(range(8)), True),
+        (RandomSampler(range(8)), True),
+        (SequentialSampler(range(5)), False),  # some of the rows alone
+        (RandomSampler(range(8), num_samples=5), False),
+        (RandomSampler(range(8), replacement=True), False),
+        (WeightedRandomSampler([1.0] * 8, 8), False),
+    ],
+)
+def test_a_sampler_is_plain_that_gives_each_row_once(sampler: Sampler[int], plain: bool) -> None:
+    loader = DataLoader(TensorDataset(torch.arange(8)), sampler=sampler)
+    assert (draws_each_once(loader), has_own_order(loader)) == (plain, not plain)
 
 
 def test_batches_of_ones_own_are_kept() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from raysweep.config import Sweep
 from raysweep.study.journal.log import read_events
@@ -26,6 +26,10 @@ from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import bring_checkpoint, standing
 from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 from trainables.run_config import RunConfig, overlay
+
+if TYPE_CHECKING:
+    from trainables.data import Data
+    from trainables.evaluate import Nets
 
 VERSION = 1
 FILE, CARD = "retrain.json", "MODEL_CARD.md"
@@ -142,36 +146,13 @@ def _scored(
         return nothing | {"note": f"{loop} trains by itself: only it knows its weights"}
     if winner.seed not in winner.checkpoints:
         return nothing | {"note": "no checkpoint of the winner stands; set checkpoint_config.enabled"}
-    from trainables.columns import Columns
     from trainables.data import load, load_test
     from trainables.evaluate import as_plain, load_nets
-    from trainables.model import save_model
 
     data = load(winner.run, sweep.import_paths)
     nets = load_nets(winner.run, data, winner.checkpoints)
     val = as_plain(nets.evaluate(data.parts[0].val))
-    columns, call = Columns.of(winner.run, data, sweep.import_paths), nets.learners[winner.seed].call
-    all_seeds = sorted(nets.learners)
-    saved = {MODEL: ([winner.seed], val["members"][str(winner.seed)])}
-    if len(all_seeds) > 1:
-        saved[ENSEMBLE] = (all_seeds, val["ensemble"])
-    for name, (seeds, scores) in saved.items():
-        save_model(
-            folder.path / name,
-            winner.run,
-            data,
-            [nets.weights(seed) for seed in seeds],
-            columns,
-            call=call,
-            import_paths=sweep.import_paths,
-            about={
-                "study": sweep.study_name,
-                "configuration": winner.standing.what,
-                "seeds": seeds,
-                "metrics": [metric.name for metric in sweep.metrics],
-                "val": scores,
-            },
-        )
+    saved = _save_models(winner, sweep, folder, data, nets, val)
     before = record_test_set_access(
         home, by=by, why=f"{sweep.study_name}: {winner.standing.what}", clock=clock
     )
@@ -191,6 +172,37 @@ def _scored(
         },
         "note": "" if test is not None else f"{winner.run.data} sets no test rows apart",
     }
+
+
+def _save_models(
+    winner: Winner, sweep: Sweep, folder: StudyFolder, data: Data, nets: Nets, val: Mapping[str, Any]
+) -> list[str]:
+    """Write the net of the best seed and, where there are more, those of all; the names of their folders."""
+    from trainables.columns import Columns
+    from trainables.model import save_model
+
+    columns = Columns.of(winner.run, data, sweep.import_paths)
+    models = {MODEL: ([winner.seed], val["members"][str(winner.seed)])}
+    if len(nets.learners) > 1:
+        models[ENSEMBLE] = (sorted(nets.learners), val["ensemble"])
+    for name, (seeds, scores) in models.items():
+        save_model(
+            folder.path / name,
+            winner.run,
+            data,
+            [nets.weights(seed) for seed in seeds],
+            columns,
+            call=nets.learners[winner.seed].call,
+            import_paths=sweep.import_paths,
+            about={
+                "study": sweep.study_name,
+                "configuration": winner.standing.what,
+                "seeds": seeds,
+                "metrics": [metric.name for metric in sweep.metrics],
+                "val": scores,
+            },
+        )
+    return list(models)
 
 
 def plain(found: RetrainResult) -> dict[str, Any]:
