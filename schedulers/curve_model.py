@@ -1,13 +1,13 @@
 """Learning-curve prediction with its uncertainty: the mathematics of the predictive PFL rule.
 
-Words: a *ladder* is the few epochs at which a curve is looked at, about sqrt(2) apart; a *level* is
-a place on it. z is the loss on the scale on which curves are alike: its logarithm, or, where a loss
-can be zero or negative, the loss itself in units of the spread of losses. D = log2(T / e) counts
-the doublings that lie between epoch e and the last, T.
+A *ladder* is the list of epochs at which curves are sampled, about a factor sqrt(2) apart; a *level* is
+an index into it. z is the loss on the scale on which curves are alike: its logarithm, or, where losses
+can be zero or negative, the loss itself in units of the spread of losses. D = log2(T / e) is the number
+of doublings between epoch e and the last epoch, T.
 
-The model in one line: z_T = z_e + p + x'b + noise, where p is the drop that remains if every
-doubling gains rho times the one before it (rho pooled over all curves), and the correction x'b is a
-ridge regression over the sweep's own finished trials; its predictive distribution is a Student-t.
+The model: z_T = z_e + p + x'b + noise, where p is the remaining drop if every doubling gains rho times
+the one before it (rho pooled over all curves), and the correction x'b is a ridge regression over the
+sweep's own finished trials; its predictive distribution is a Student-t.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-RHO = 0.4  # a doubling gains this share of the one before it, until the curves say otherwise
-RHO_WEIGHT = 6.0  # ... believed as firmly as six observations of typical size
-TAU = 0.25  # spread of a doubling's gain about the prior, in units of z, before any is seen
-PRIOR_WEIGHT = 4.0  # ... believed as firmly as four observations
-RIDGE = (0.5, 2.0, 2.0, 2.0)  # of the intercept, the last slope, the slope before it, z itself
-FLOOR = 0.05  # c0: noise per sqrt(doubling) of a curve that does not move at all
-LIMIT = 1e6  # of z on the raw scale: what lies further out differs no more, and no square overflows
-CROSSED = 0.35  # share of pairs of trials that change places before the end, until the sweep says otherwise
-PAIRS = 10.0  # ... believed as firmly as so many pairs
-ENOUGH = 3  # finished trials from which a correction is learnt; with fewer the prior stands alone
+RHO = 0.4  # prior of rho: a doubling's gain as a share of the gain of the one before it
+RHO_WEIGHT = 6.0  # weight of that prior, in observations of typical size
+TAU = 0.25  # prior spread of a doubling's gain, in units of z
+PRIOR_WEIGHT = 4.0  # weight of that prior, in observations
+RIDGE = (0.5, 2.0, 2.0, 2.0)  # penalties of the intercept, the last slope, the slope before it, z itself
+FLOOR = 0.05  # c0: noise per sqrt(doubling) of a flat curve
+LIMIT = 1e6  # |z| on the raw scale is clipped to this, so that no square overflows
+CROSSED = 0.35  # prior share of pairs of trials that change order before the end
+PAIRS = 10.0  # weight of that prior, in pairs
+ENOUGH = 3  # fewest finished trials from which a correction is learnt; with fewer the prior is used alone
 
 
 def ladder(max_resource: int) -> list[int]:
-    """Epochs at which a curve is looked at: 1, 2, 3, 4, 6, 8, 11, 16, … and T itself.
+    """Epochs at which curves are sampled: 1, 2, 3, 4, 6, 8, 11, 16, … and T itself.
 
     Two levels are about one doubling apart, so a slope per doubling spans two levels.
 
@@ -57,11 +57,11 @@ def ladder(max_resource: int) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class LossScale:
-    """How a loss becomes z, and back.
+    """The conversion between losses and z.
 
     Attributes:
         log: z = ln loss; else z = loss / unit.
-        unit: of the raw scale, > 0: the spread of the losses, so that z is of order one there too.
+        unit: unit of the raw scale, > 0: the spread of the losses, so that z is of order one there too.
     """
 
     log: bool
@@ -69,9 +69,9 @@ class LossScale:
 
     @classmethod
     def of(cls, losses: Sequence[float], positive: bool) -> LossScale:
-        """The logarithm where every loss of the sweep is `positive`, else the raw scale.
+        """The logarithmic scale if every loss of the sweep is `positive`, else the raw scale.
 
-        The unit is the median distance from the median: an outlier cannot move it.
+        The unit is the median distance from the median, which is robust to outliers.
         """
         if positive:
             return cls(log=True)
@@ -85,13 +85,13 @@ class LossScale:
         return np.log(values) if self.log else np.clip(values / self.unit, -LIMIT, LIMIT)
 
     def loss(self, z: float) -> float:
-        """The loss that z stands for; infinite where a float cannot hold it."""
+        """The loss for z; infinite where a float cannot hold it."""
         if not self.log:
             return z * self.unit
         return math.exp(z) if z < 700 else math.inf
 
     def table(self, curves: Sequence[Sequence[float]], levels: int) -> Array:
-        """Curves of different lengths -> z, (n, levels); NaN where a curve has not got to."""
+        """Curves of different lengths -> z, (n, levels); NaN at levels a curve has not reached."""
         z = np.full((len(curves), levels), np.nan)
         lengths = np.array([len(curve) for curve in curves], dtype=int)
         z[np.arange(levels) < lengths[:, None]] = self.z([*chain.from_iterable(curves)])
@@ -99,7 +99,7 @@ class LossScale:
 
 
 class Decay(NamedTuple):
-    """What all curves say about the next doubling: it gains rho times the last, give or take tau."""
+    """Pooled over all curves: a doubling gains rho times the one before it, with variance tau2."""
 
     rho: float = RHO
     tau2: float = TAU**2
@@ -115,7 +115,7 @@ class Decay(NamedTuple):
         return self.rho * (1 - math.pow(self.rho, doublings)) / (1 - self.rho)
 
     def variance(self, doublings: float) -> float:
-        """v0, of the drop that remains: an error in one doubling passes on to the later ones."""
+        """v0: variance of the remaining drop; an error in one doubling carries over to the later ones."""
         return self.tau2 * doublings * (1 + doublings / 2) / 2
 
 
@@ -137,20 +137,20 @@ def slopes(z: Array, epochs: Sequence[int], level: int) -> Array:
 def decay(z: Array, epochs: Sequence[int]) -> Decay:
     """Pool rho and tau² over all curves: one doubling's gain against that of the one before it.
 
-    Both sides are clipped at three times their median size, so that a burst in one curve says no
-    more than a bend in another; rho is a ridge estimate towards `RHO`, within [0, 1.1].
+    Both sides are clipped at three times their median size, so that outliers do not dominate; rho is a
+    ridge estimate towards `RHO`, within [0, 1.1].
 
     Args:
-        z: (n, levels); NaN where a curve has not got to a level.
+        z: (n, levels); NaN at levels a curve has not reached.
         epochs: the ladder.
     """
-    levels = range(4, len(epochs) - 1)  # the last level lies less than half a doubling further
+    levels = range(4, len(epochs) - 1)  # without the last, which may be less than half a doubling on
     if not levels or not len(z):
         return Decay()
     x = np.concatenate([slopes(z, epochs, level - 2) for level in levels])
     y = np.concatenate([slopes(z, epochs, level) for level in levels])
-    known = np.isfinite(x) & np.isfinite(y)
-    x, y = _clip(x[known], 3.0), _clip(y[known], 3.0)
+    finite = np.isfinite(x) & np.isfinite(y)
+    x, y = _clip(x[finite], 3.0), _clip(y[finite], 3.0)
     size = float(np.mean(x * x)) if len(x) else 0.0
     if size == 0.0:
         return Decay()
@@ -162,38 +162,37 @@ def decay(z: Array, epochs: Sequence[int]) -> Decay:
 
 
 def _clip(values: Array, times: float, middle: float = 0.0) -> Array:
-    """Values no further from the middle than so many times their median distance from it."""
+    """Clip values to within so many times their median distance from the middle."""
     bound = times * float(np.median(np.abs(values - middle))) if len(values) else 0.0
     return np.clip(values, middle - bound, middle + bound) if bound > 0 else values
 
 
 def features(z: Array, epochs: Sequence[int], level: int) -> Array:
-    """What a correction may depend on: the last slope, the slope before it, z itself; (n, 3)."""
+    """Inputs of the correction: the last slope, the slope before it, z itself; (n, 3)."""
     last, before = slopes(z, epochs, level), slopes(z, epochs, max(level - 2, 0))
     return np.stack([last, before, z[:, level]], axis=1)
 
 
 def spreads(z: Array, epochs: Sequence[int]) -> list[list[float]]:
-    """Spread of each feature over all curves that got to a level: levels x 3, each > 0.
+    """Spread of each feature over all curves that reached a level: levels x 3, each > 0.
 
-    From the 10% to the 90% quantile, in standard deviations of a normal: a burst does not count.
-    The finished alone are too much alike: in their units everybody else would lie far outside, and
-    a correction learnt from them would say nothing of anybody.
+    The distance from the 10% to the 90% quantile, scaled to a standard deviation of a normal, which is
+    robust to outliers. Finished curves alone are too much alike: in their units all others would lie far
+    outside, and a correction learnt from them would not carry over.
     """
-    found = []
+    scales = []
     for level in range(len(epochs)):
         raw = features(z[np.isfinite(z[:, level])], epochs, level)
         low, high = np.quantile(raw, [0.1, 0.9], axis=0) if len(raw) else np.zeros((2, 3))
         width = high - low
-        found.append([float(one) / 2.56 if one > 1e-9 else 1.0 for one in width])
-    return found
+        scales.append([float(one) / 2.56 if one > 1e-9 else 1.0 for one in width])
+    return scales
 
 
 def crossing(finished: Sequence[Sequence[float]]) -> list[float]:
-    """How often the order of two trials at a level is not that of their ends: a share, one a level.
+    """Share of pairs of finished curves whose order at a level differs from that at the end, per level.
 
-    Over the finished curves, with `PAIRS` pairs of which `CROSSED` crossed believed beforehand. Equal
-    losses count half.
+    Includes the prior, `PAIRS` pairs of which the share `CROSSED` changed order. Equal losses count half.
 
     >>> [round(share, 2) for share in crossing([[1, 3, 1], [2, 2, 2], [3, 1, 3]])]
     [0.27, 0.5, 0.27]
@@ -228,15 +227,15 @@ class Forecast:
 
 
 class Predictor:
-    """Predicts z_T of curves seen up to one level, from the finished curves of the same sweep.
+    """Predicts z_T of curves known up to one level, from the finished curves of the same sweep.
 
     Args:
         finished: z of finished curves, (n, levels), no NaN; the last column is z_T. Fewer than
-            `ENOUGH` teach nothing yet.
+            `ENOUGH` are ignored.
         prior: the pooled decay.
         epochs: the ladder.
         level: index into the ladder at which to predict; not the last.
-        spread: of the features over all the sweep's curves at this level, (3,); see `spreads`.
+        spread: spread of the features over all the sweep's curves at this level, (3,); see `spreads`.
     """
 
     def __init__(
@@ -251,20 +250,20 @@ class Predictor:
         self.centre = raw.mean(axis=0) if n else np.zeros(raw.shape[1])
         self.spread = np.asarray(spread)
         noise = self._noise(finished)
-        # Of geometric mean one: s² then is the variance of a typical row.
+        # Scaled to a geometric mean of one, so that s² is the variance of a typical row.
         self.unit = math.exp(float(np.mean(np.log(noise)))) if n else 1.0
         noise = noise / self.unit
         left = finished[:, -1] - finished[:, level] - self._drop(finished)
         y = _clip(left, 4.0, float(np.median(left)) if n else 0.0) / noise
         x = self._rows(raw) / noise[:, None]
         rank = np.argsort(np.argsort(finished[:, -1], kind="stable"), kind="stable")
-        # How the good ones ended matters most: it is with them that a trial is compared.
+        # The best trials weigh most: a trial is compared with them.
         weight = 0.3 + 0.7 * np.exp(-rank / max(5.0, 0.35 * n))
         self.inverse = np.linalg.inv((x * weight[:, None]).T @ x + np.diag(RIDGE))
         self.coefficients = self.inverse @ (x.T @ (weight * y))
         leverage = weight * np.einsum("ij,jk,ik->i", x, self.inverse, x)
         left_out = (y - x @ self.coefficients) / np.maximum(1 - leverage, 0.05)
-        total = float(np.sum(np.sort(weight)))  # the same whoever came first
+        total = float(np.sum(np.sort(weight)))  # independent of the order of arrival
         v0 = prior.variance(self.doublings)
         residual = float(np.sum(weight * left_out**2))
         self.s2 = (residual + v0) / (total + PRIOR_WEIGHT) if n else v0
@@ -276,7 +275,7 @@ class Predictor:
         return Forecast(float(mean[0]), float(sd[0]), self.nu)
 
     def distances(self, z: Array, goal: float) -> Array:
-        """How many standard deviations a goal lies above each curve's mean; z: (n, levels) -> (n,)."""
+        """Standard deviations by which a goal lies above each curve's mean; z: (n, levels) -> (n,)."""
         mean, sd = self._moments(z)
         return (goal - mean) / sd
 
@@ -284,7 +283,7 @@ class Predictor:
         """Mean and standard deviation of z_T, (n,) each."""
         x = self._rows(features(rows, self.epochs, self.level))
         mean = rows[:, self.level] + self._drop(rows) + x @ self.coefficients
-        # Without a finished trial nothing is known of the noise of this curve but v0.
+        # Without a finished trial only v0 is known of the noise.
         noise = self._noise(rows) / self.unit if self.nu > PRIOR_WEIGHT else np.ones(len(rows))
         variance = self.s2 * (noise**2 + np.einsum("ij,jk,ik->i", x, self.inverse, x))
         if self.nu == PRIOR_WEIGHT:
@@ -292,16 +291,16 @@ class Predictor:
         return mean, np.sqrt(variance)
 
     def _rows(self, raw: Array) -> Array:
-        """Standardised, behind a one: (n, 4)."""
+        """A column of ones, then the standardised features: (n, 4)."""
         return np.hstack([np.ones((len(raw), 1)), (raw - self.centre) / self.spread])
 
     def _drop(self, z: Array) -> Array:
-        """p: what the pooled decay lets the last gain bring; a curve on the rise is carried forward."""
+        """p: the remaining drop by the pooled decay; zero for a rising curve."""
         fall: Array = np.minimum(slopes(z, self.epochs, self.level), 0.0)
         return fall * self.prior.gain(self.doublings)
 
     def _noise(self, z: Array) -> Array:
-        """g: steep curves are the uncertain ones."""
+        """g: noise scale of each curve, larger for steep ones."""
         steep = np.minimum(np.abs(slopes(z, self.epochs, self.level)), 3.0)
         reach = max(self.prior.gain(self.doublings), 0.2 * self.doublings)
         noise: Array = FLOOR * math.sqrt(self.doublings) + steep * reach

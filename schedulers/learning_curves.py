@@ -1,4 +1,4 @@
-"""A rule that keeps the sweep's curves on a ladder of epochs and predicts how they end."""
+"""A rule that records learning curves on a ladder of epochs and predicts their final losses."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from schedulers.curve_model import (
 from schedulers.rule import Objective, Outlook, Report, Rule
 
 REFERENCES = 256
-"""Curves a fit looks at, at most: the cost of a decision does not grow with the sweep."""
+"""Maximum number of curves in a fit, so that the cost of a decision does not grow with the sweep."""
 
 PAIRED = 64
-"""The newest finished curves among which crossings are counted: pairs grow with the square."""
+"""Number of newest finished curves among which crossings are counted: pairs grow with their square."""
 
 
 class NotedOutlook(NamedTuple):
-    """What was told of a trial at one level of the ladder, until its end shows how good it was.
+    """An outlook given for a trial at one level, kept until the trial's final loss is known.
 
     Attributes:
         level: index into the ladder.
-        mean: of the predicted end, in z times its unit.
-        half: half of the model's range, in the same.
-        wider: the factor by which the range was widened; 0 where none was told.
+        mean: mean of the predicted final loss, in z times its unit.
+        half: half the width of the model's range, in the same unit.
+        wider: the factor by which the range was widened; 0 where no range was given.
     """
 
     level: int
@@ -47,13 +47,13 @@ class NotedOutlook(NamedTuple):
 
 
 class ForecastingRule(Rule):
-    """What a rule knows that has seen curves: ranks at each level, and an outlook for whoever lives.
+    """Base of rules that predict: losses ranked at each level, and an outlook for each live trial.
 
-    Whoever decides by it calls `_record` in `judge`, asks `_outlook`, notes with `_note_outlook` what it
-    tells of a trial, and extends `_forget`, which it calls once its own settings stand.
+    A subclass calls `_record` in `judge`, decides by `_outlook`, records with `_note_outlook` each outlook
+    that it gives, and extends `_forget`, which its constructor calls once its own settings are made.
 
     An outlook's range is that of the model, widened by split conformal prediction at each level: by how
-    far the outlooks noted there of the trials that have finished were off.
+    far off the outlooks noted there were for the trials that have finished.
 
     Args:
         max_resource: R, epochs of a whole trial.
@@ -68,18 +68,18 @@ class ForecastingRule(Rule):
         self.partial: list[list[float]] = []  # the newest curves that ended earlier
         self.finishes = 0
         self.best: float | None = None  # lowest final loss
-        self.rungs: list[list[float]] = [[] for _ in self.levels]  # who came by, ascending
+        self.rungs: list[list[float]] = [[] for _ in self.levels]  # losses at each level, ascending
         self.positive = True  # every loss so far is above zero
         self.prior = Decay()
         self.unit = 1.0
         self.spreads = [[1.0, 1.0, 1.0] for _ in self.levels]
         self.crossed = [CROSSED for _ in self.levels]
-        self.noted: dict[str, list[NotedOutlook]] = {}  # live trial -> what was told of it
+        self.noted: dict[str, list[NotedOutlook]] = {}  # live trial -> its outlooks so far
         self.misses: list[list[float]] = [[] for _ in self.levels]  # of the newest finished, see `widening`
-        self.held, self.told = 0, 0  # ranges told of finished trials, and those that held the end
+        self.held, self.told = 0, 0  # of the ranges given for finished trials: those that held, and all
 
     def memory(self) -> tuple[str, ...]:
-        """Curves of the living, a bounded set of those that ended, ranks, and what is pooled."""
+        """Also the curves of live trials, a bounded set of ended ones, ranks and pooled estimates."""
         return (
             *super().memory(),
             *("curves", "finished", "partial", "finishes", "best", "rungs"),
@@ -88,17 +88,17 @@ class ForecastingRule(Rule):
         )
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`; what was derived from another is forgotten, and what JSON made a list is named."""
+        """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.prior = Decay(*self.prior)
         self.noted = {trial: [NotedOutlook(*each) for each in noted] for trial, noted in self.noted.items()}
         self._forget()
 
     def _forget(self) -> None:
-        """Drop what was derived from the finished trials as they were; none of it is state."""
+        """Drop what is derived from the finished trials; none of it is part of the state."""
         self._table: Array | None = None  # z of the finished
         self._predictors: dict[int, Predictor] = {}  # level -> fit
-        self._forecasts: dict[str, Forecast] = {}  # of the living, at the level they have got to
+        self._forecasts: dict[str, Forecast] = {}  # live trial -> forecast at the level it has reached
         self._outlooks: dict[str, Outlook] = {}
         self._widenings = [widening(misses) for misses in self.misses]
 
@@ -108,7 +108,7 @@ class ForecastingRule(Rule):
         return self.levels[level] if level < len(self.levels) else self.max_resource
 
     def end(self, trial_id: str, ending: str) -> None:
-        """Its ranks stay, and its curve for a while."""
+        """Record the end; the trial's losses stay in the rankings, its curve among the newest ended."""
         super().end(trial_id, ending)
         self._change(trial_id)
         self.noted.pop(trial_id, None)
@@ -118,20 +118,20 @@ class ForecastingRule(Rule):
             del self.partial[:-REFERENCES]
 
     def _record(self, report: Report) -> int | None:
-        """Take down the loss; the level, if it is one that the trial had not got to."""
+        """Record the loss; return the level if the trial reached it only now, else None."""
         trial, loss = report.trial_id, report.loss
         assert loss is not None
         curve = self.curves.setdefault(trial, [])
         level = bisect_right(self.levels, report.resource) - 1
         if level < len(curve):
             return None
-        # A trial that reports now and then did not move in between, for all we know.
+        # Levels that passed without a report get the loss of the next one reported.
         curve.extend([loss] * (level + 1 - len(curve)))
         insort(self.rungs[level], loss)
         self._change(trial)
         if loss <= 0 and self.positive:
             self.positive = False
-            self.noted, self.misses = {}, [[] for _ in self.levels]  # on another scale
+            self.noted, self.misses = {}, [[] for _ in self.levels]  # they were on the logarithmic scale
             self._learn()
         if report.resource >= self.max_resource:
             self._finish(trial, curve)
@@ -152,9 +152,9 @@ class ForecastingRule(Rule):
         return self._outlooks[trial]
 
     def _note_outlook(self, trial: str, level: int) -> None:
-        """Remember what is told of a trial, until its end shows how good it was."""
+        """Keep a trial's outlook until its final loss is known."""
         forecast, wider = self._forecast(trial, level), self._widenings[level]
-        unit = self._scale().unit  # it changes with each finish: losses themselves are remembered
+        unit = self._scale().unit  # changes with each finish, so it is multiplied in
         self.noted.setdefault(trial, []).append(
             NotedOutlook(level, forecast.mean * unit, _half(forecast) * unit, 0.0 if wider is None else wider)
         )
@@ -165,13 +165,13 @@ class ForecastingRule(Rule):
         return self._forecasts[trial]
 
     def _check_outlooks(self, trial: str, loss: float) -> None:
-        """The end of a trial is known: how far off was what had been told of it?"""
+        """Compare a finished trial's noted outlooks with its final loss."""
         scale = self._scale()
         end = float(scale.z([loss])[0]) * scale.unit
         for level, mean, half, wider in self.noted.pop(trial, ()):
             miss = abs(end - mean) / half if half > 0 else math.nan
             if not math.isfinite(miss):
-                continue  # out of what a float can hold
+                continue  # a zero width, or beyond the range of a float
             self.misses[level].append(miss)
             del self.misses[level][:-REFERENCES]
             if wider:
@@ -179,12 +179,12 @@ class ForecastingRule(Rule):
                 self.held += miss <= wider
 
     def _change(self, trial: str) -> None:
-        """Forget what was derived from a curve that has grown or ended."""
+        """Drop what is derived from a curve that has grown or ended."""
         self._forecasts.pop(trial, None)
         self._outlooks.pop(trial, None)
 
     def _goal(self) -> float:
-        """The z to beat: of the best that finished; of the best of all until one has."""
+        """The z to beat: of the lowest final loss, or of the lowest loss while no trial has finished."""
         best = self.best if self.best is not None else min(rung[0] for rung in self.rungs if rung)
         return float(self._scale().z([best])[0])
 
@@ -212,9 +212,9 @@ class ForecastingRule(Rule):
         self._learn()
 
     def _learn(self) -> None:
-        """Pool what all curves say; at each finish, so that it is the same after a reload."""
-        living = list(islice(reversed(self.curves.values()), REFERENCES))
-        curves = [*self.finished, *self.partial, *living]
+        """Refit the pooled estimates; done at each finish, so that a reload does not change them."""
+        live = list(islice(reversed(self.curves.values()), REFERENCES))
+        curves = [*self.finished, *self.partial, *live]
         scale = LossScale.of([curve[-1] for curve in curves], self.positive)
         z = scale.table(curves, len(self.levels))
         self.unit, self.prior, self.spreads = scale.unit, decay(z, self.levels), spreads(z, self.levels)
@@ -224,5 +224,5 @@ class ForecastingRule(Rule):
 
 
 def _half(forecast: Forecast) -> float:
-    """From the mean to the upper end of the model's own range."""
+    """Distance from the mean to the upper end of the model's own range."""
     return forecast.quantile((1 + NOMINAL) / 2) - forecast.mean

@@ -219,7 +219,7 @@ def test_a_prediction_counts_once_about_two_doublings_are_to_come(epoch: int, ho
     rule = PFLRule(max_resource=50, population_size=100)
     rule.finishes = 10
     rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-6)
-    assert rule._hopeful("00000", level=rule.levels.index(epoch), place=99.0) is hopeful
+    assert rule._hopeful("00000", level=rule.levels.index(epoch), rank=99.0) is hopeful
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_stop_must_be_surer_than_a_pause(can_pause: bool, finishes: int, hopef
     rule = PFLRule(max_resource=R, population_size=100, can_pause=can_pause)
     rule.finishes = finishes
     rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-4)
-    assert rule._hopeful("00000", level=4, place=99.0) is hopeful
+    assert rule._hopeful("00000", level=4, rank=99.0) is hopeful
 
 
 def test_every_decision_says_what_is_predicted_and_its_range() -> None:
