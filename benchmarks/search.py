@@ -1,6 +1,6 @@
 """Search strategies at equal epochs: ours, Ray's OptunaSearch and bare Optuna, replayed on recorded tables.
 
-    python benchmarks/tables.py                                    (once; the tables are in benchmarks/tables)
+    python benchmarks/tables.py                                    (once; the tables are in raysweep/planning)
     python benchmarks/search.py --seeds 20 --json search.json      (an hour of one core; --jobs 2)
     python benchmarks/search.py --from search.json                 (the tables below, from what was run)
     python benchmarks/search.py --cost                             (driver milliseconds per trial)

@@ -4,8 +4,9 @@
     python benchmarks/tables.py --data DIR --only kin40k        (with DIR/kin40k.csv.gz)
 
 For each task the same 512 configurations (a scrambled Sobol sequence over `SPACE`, seed 0) are trained
-for 27 epochs: AdamW, cosine schedule, validation loss after each epoch. `tables/mlp.npz` holds ln(loss)
-as float16, (configurations, epochs); NaN from where a training diverged.
+for 27 epochs: AdamW, cosine schedule, validation loss after each epoch. They are kept as
+`raysweep/planning/recorded_curves.npz`, which `launch.py plan` replays as well: ln(loss) as float16,
+(configurations, epochs); NaN from where a training diverged.
 
 A search asks for points between the recorded ones. `Surrogate` answers: a Gaussian process over the
 table (its mean; one length-scale per parameter, fitted to the last epoch) gives the smooth part, and
@@ -36,12 +37,12 @@ from scipy.linalg import cho_factor, cho_solve  # noqa: E402 - comes with scikit
 from scipy.optimize import minimize  # noqa: E402
 from scipy.stats import qmc  # noqa: E402
 
+from raysweep.planning.curve_prior import RECORDED, recorded_tables  # noqa: E402
 from schedulers.space import Domain, Float, Int  # noqa: E402
 
 Array = NDArray[np.float64]
 
 EPOCHS, POINTS = 27, 512
-TABLE = Path(__file__).with_name("tables") / "mlp.npz"
 
 SPACE: dict[str, Domain] = {
     "optimizer_config.lr": Float(1e-4, 1e-1, log=True),
@@ -160,11 +161,10 @@ def surrogates(names: Sequence[str] = (), kind: str = "smooth") -> dict[str, Sur
     Raises:
         SystemExit: if one was not recorded.
     """
-    with np.load(TABLE, allow_pickle=False) as file:
-        tables = {name: file[name].astype(np.float64) for name in file.files}
+    tables = recorded_tables()
     missing = [name for name in names if name not in tables]
     if missing:
-        raise SystemExit(f"{missing[0]} is not in {TABLE}; there are {', '.join(tables)}")
+        raise SystemExit(f"{missing[0]} is not in {RECORDED}; there are {', '.join(tables)}")
     return {name: Surrogate(tables[name], kind) for name in names or tables}
 
 
@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of CSV files")
     parser.add_argument("--only", nargs="+", choices=list(TASKS), help="tasks; others stay as recorded")
     options = parser.parse_args(arguments)
-    tables = dict(np.load(TABLE, allow_pickle=False)) if TABLE.exists() else {}
+    tables = dict(np.load(RECORDED, allow_pickle=False)) if RECORDED.exists() else {}
     for task in options.only or TASKS:
         began = time.perf_counter()
         try:
@@ -207,8 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (ValueError, OSError) as error:
             print(f"{task}: left out: {error}", file=sys.stderr)
             continue
-        TABLE.parent.mkdir(exist_ok=True)
-        np.savez_compressed(TABLE, **tables)
+        np.savez_compressed(RECORDED, **tables)
         print(f"{task}: {time.perf_counter() - began:.0f} s", flush=True)
 
 

@@ -3,17 +3,22 @@
     PYTHONPATH=. python benchmarks/truth.py importance [--seeds 12]
     PYTHONPATH=. python benchmarks/truth.py compare [--seeds 40] [--trials 40]
     PYTHONPATH=. python benchmarks/truth.py plan [--seeds 3] [--trials 60]
+    PYTHONPATH=. python benchmarks/truth.py prior [--seeds 4] [--trials 40] [--tables DIR]
 
 importance: fANOVA of random trials of functions whose variance shares are known, ours and Optuna's, and how
 often the range of resamples holds the truth.
 
-compare: searches that are alike (surrogates of benchmarks/tables, 2 % seed noise, so many seeds of each), and
+compare: searches that are alike (surrogates of `tables.py`, 2 % seed noise, so many seeds of each), and
 how often a test calls two of them different at 5 %: by trials, one sweep a side (the precedence test, which
 `compare` keeps for random search), and by sweeps, four a side (the rank test). Then random against TPE.
 
-plan: searches through recorded trainings (benchmarks/tables) under ASHA, each planned by what its journal
+plan: searches through recorded trainings (benchmarks/tables.py) under ASHA, each planned by what its journal
 holds, as `plan --like` does, and by draws from its survivors alone, as it once did; against the epochs that
 these searches ran.
+
+prior: how often the interval that a plan gives, without an earlier study, holds the epochs that then run. The
+truth: random search and TPE through the recorded trainings, planned without the table in question and its
+quarter, and random search through the tables of DIR (npz with an array `val`, (trials, epochs)).
 """
 
 from __future__ import annotations
@@ -22,6 +27,8 @@ import argparse
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +41,7 @@ from tables import EPOCHS, Surrogate, surrogates
 from tables import SPACE as TABLE_SPACE
 
 from raysweep.config import read_sweep
+from raysweep.planning.curve_prior import prior_curves, recorded_tables
 from raysweep.planning.earlier_curves import EarlierCurve, EarlierDraw
 from raysweep.planning.plan import Costs, plan
 from raysweep.report.importance import importance
@@ -221,17 +229,90 @@ def compare_plans(seeds: int, trials: int) -> None:
         print(f"| {task} | {sampler} | {cells} |", flush=True)
 
 
+RULES = {
+    "PFL": "{name: schedulers.PFL}",
+    "ASHA, η 3, stopping": "{name: schedulers.ASHA, kwargs: {reduction_factor: 3}}",
+    "ASHA, η 3, promotion": "{name: schedulers.ASHA, kwargs: {reduction_factor: 3, variant: promotion}}",
+    "ASHA, η 4, grace T/6": "{name: schedulers.ASHA, kwargs: {grace_period: GRACE}}",
+    "MedianStopping": "{name: schedulers.MedianStopping}",
+}
+
+
+def cover_plans(seeds: int, trials: int, folder: Path | None) -> None:
+    """Print how many plans hold what then runs, and how wide they are."""
+    recorded = recorded_tables()
+    tasks = [
+        *((EPOCHS, name, "RandomSampler", random_rows(np.exp(z))) for name, z in recorded.items()),
+        *((EPOCHS, name, "TPESampler", searched_rows(name)) for name in ("digits", "pumps", "cancer")),
+    ]
+    for path in sorted(folder.glob("*.npz")) if folder else ():
+        with np.load(path, allow_pickle=False) as file:
+            losses = file["val"]
+        tasks.append((losses.shape[1], path.stem, "RandomSampler", random_rows(losses)))
+    print("| tasks | sampler | rule | in the interval | planned / ran, median | width / ran |")
+    print("|---|---|---|---|---|---|")
+    kinds = sorted({(task in recorded, epochs, sampler) for epochs, task, sampler, _ in tasks})
+    for (ours, epochs, sampler), rule in itertools.product(kinds, RULES):
+        words = [f"trials={trials}", f"run.epochs={epochs}", f"sampler=optuna.samplers.{sampler}"]
+        words.append(f"trial_scheduler={RULES[rule].replace('GRACE', str(max(1, epochs // 6)))}")
+        sweep = read_sweep("sweeps/asha.yaml", overrides=words).sweep
+        rows = []
+        for length, task, by, draw in tasks:
+            if (task in recorded, length, by) != (ours, epochs, sampler):
+                continue
+            others = [z for name, z in recorded.items() if name.split("-")[0] != task.split("-")[0]]
+            found = plan(sweep, Costs((1.0,), 2), partial(prior_curves, tables=others)).epochs
+            for seed in range(seeds):
+                fresh = fresh_rule(sweep.trial_scheduler.name, sweep.trial_scheduler.kwargs, sweep, trials)
+                ran = replay(fresh, draw(trials, seed), workers=2, configs=[{}] * trials).epochs
+                rows.append(
+                    (found.low <= ran <= found.high, found.middle / ran, (found.high - found.low) / ran)
+                )
+        held, ratios, widths = zip(*rows, strict=True)
+        kind = f"{'ours' if ours else 'DIR'}, T = {epochs}"
+        print(
+            f"| {kind} | {sampler} | {rule} | {sum(held)} of {len(held)} | {np.median(ratios):.2f} "
+            f"| {np.mean(widths):.2f} |",
+            flush=True,
+        )
+
+
+def random_rows(losses: NDArray[np.float64]) -> Callable[[int, int], list[list[float]]]:
+    """(trials, seed) -> so many curves of a table, drawn at random."""
+
+    def drawn(trials: int, seed: int) -> list[list[float]]:
+        rows: list[list[float]] = losses[
+            np.random.default_rng([seed, 11]).permutation(len(losses))[:trials]
+        ].tolist()
+        return rows
+
+    return drawn
+
+
+def searched_rows(task: str) -> Callable[[int, int], list[list[float]]]:
+    """(trials, seed) -> the curves of what TPE asks for in a recorded table."""
+
+    def drawn(trials: int, seed: int) -> list[list[float]]:
+        with quiet():
+            return searched_trainings(surrogates([task], "nearest")[task], "TPESampler", seed, trials)
+
+    return lru_cache(drawn)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["importance", "compare", "plan"])
-    parser.add_argument("--seeds", type=int, help="12 of importance, 40 of compare, 3 of plan")
-    parser.add_argument("--trials", type=int, help="of each search: 40 of compare, 60 of plan")
+    parser.add_argument("what", choices=["importance", "compare", "plan", "prior"])
+    parser.add_argument("--seeds", type=int, help="12 of importance, 40 of compare, 3 of plan, 4 of prior")
+    parser.add_argument("--trials", type=int, help="of each search: 40 of compare and prior, 60 of plan")
+    parser.add_argument("--tables", type=Path, help="of prior: a folder of npz files")
     words = parser.parse_args()
     if words.what == "importance":
         compare_importance(words.seeds or 12)
     elif words.what == "compare":
         compare_searches(words.seeds or 40, words.trials or 40)
+    elif words.what == "prior":
+        cover_plans(words.seeds or 4, words.trials or 40, words.tables)
     else:
         compare_plans(words.seeds or 3, words.trials or 60)

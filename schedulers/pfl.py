@@ -68,8 +68,8 @@ class PFLRule(ForecastingRule):
         max_resource: R, epochs of a whole trial.
         population_size: N, trials of the sweep; None if unknown until `no_more_trials`.
         can_pause: False where trials cannot be checkpointed.
-        keep: room per remaining doubling, as a share of all trials, in the middle of a run; 0.13,
-            in runs of at most 16 epochs 0.085 (found by replay, benchmarks/stopping.py).
+        keep: room per remaining doubling, as a share of all trials, in the middle of a run
+            (the default was found by replay, benchmarks/stopping.py).
         min_chance: probability of beating the best below which a trial does not go on.
         min_finished: least number of trials that finish: no room is smaller, and no prediction counts
             before. If None, a tenth of `population_size`, within 5 to 9: a fit to fewer finished trials
@@ -88,7 +88,7 @@ class PFLRule(ForecastingRule):
         max_resource: int,
         population_size: int | None = None,
         can_pause: bool = True,
-        keep: float | None = None,
+        keep: float = 0.13,
         min_chance: float = 0.01,
         min_finished: int | None = None,
         hope: float = 0.1,
@@ -96,8 +96,6 @@ class PFLRule(ForecastingRule):
         objective: Objective = "last",
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
-        if keep is None:
-            keep = 0.085 if max_resource <= 16 else 0.13
         if min_finished is None:
             min_finished = min(max(5, (population_size or 0) // 10), 9)
         shares = {"keep": keep, "min_chance": min_chance, "hope": hope, "early": early}

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from raysweep.study.journal.records import StudyRecord
 
 PRIOR = (
-    "c + (1 - c) exp(-k t): c log-normal about 0.3, k from 2 to 20 over the run, 5% of trials diverge; each "
-    "replay has its own spread of c (0.25 to 0.95), noise (0.05% to 2%) and correlation of c and k (0.4 to 1)"
+    "half of the replays: recorded MLP trainings on one of six tables, half: c + (1 - c) exp(-k t), "
+    "c log-normal about 0.3, k from 2 to 20 over the run, 5% of trials diverging (docs/before.md)"
 )
-"""In words; t runs from 0 to 1. Of MLPs on six recorded tables (benchmarks/tables) it has the spread of the
-final losses, the noise, and how well epoch 3 of 27 predicts the order at the end (Spearman 0.43 to 0.94)."""
+"""The prior in words; t runs from 0 to 1. Each replay of the formula has its own spread of c, noise and
+correlation of c and k. It has the spread of final losses, the noise and the agreement of early and late ranks of
+the recorded trainings (Spearman 0.43 to 0.94 between epochs 3 and 27), but not their late drops. How often its
+intervals hold: `benchmarks/truth.py prior`."""
+
+RECORDED = Path(__file__).with_name("recorded_curves.npz")
+"""ln(validation loss), (configurations, epochs) for each data set, NaN from where a training diverged; by
+benchmarks/tables.py."""
 
 DIVERGE = 0.05
 SPREAD, NOISE, ALIKE = (0.25, 0.95), (0.0005, 0.02), (0.4, 1.0)
@@ -22,18 +31,57 @@ SPREAD, NOISE, ALIKE = (0.25, 0.95), (0.0005, 0.02), (0.4, 1.0)
 POOL = 16
 """Times as many curves as trials: what a sampler that learns can find its better ones in."""
 
+Array = NDArray[np.float64]
 Curves = list[list[float]]
 Draw = Callable[[int, int, np.random.Generator], Curves]
 """(trials, epochs, generator) -> curves."""
 
 
-def prior_curves(trials: int, epochs: int, rng: np.random.Generator) -> Curves:
-    """Losses of so many trials, (trials, epochs), lower is better, by `PRIOR`.
+@cache
+def recorded_tables() -> Mapping[str, Array]:
+    """ln(loss) of the recorded trainings by data set, (configurations, epochs) each."""
+    with np.load(RECORDED, allow_pickle=False) as file:
+        return {name: file[name].astype(np.float64) for name in file.files}
+
+
+def prior_curves(
+    trials: int, epochs: int, rng: np.random.Generator, *, tables: Sequence[Array] | None = None
+) -> Curves:
+    """Draw losses of random configurations from `PRIOR`: all of one recorded table, or all by the formula.
+
+    Args:
+        trials: number of curves.
+        epochs: of each.
+        rng: the source of randomness.
+        tables: ln(loss), (configurations, epochs) each; `recorded_tables` if None.
+
+    Returns:
+        Losses, (trials, epochs), lower is better.
 
     >>> curves = prior_curves(3, 10, np.random.default_rng(0))
     >>> len(curves), len(curves[0])
     (3, 10)
     """
+    tables = list(recorded_tables().values()) if tables is None else tables
+    if rng.random() < 0.5:
+        return formula_curves(trials, epochs, rng)
+    table = tables[int(rng.integers(len(tables)))]
+    rows = np.exp(table[rng.integers(len(table), size=trials)])
+    return [stretched(row, epochs) for row in rows]
+
+
+def stretched(curve: Sequence[float], epochs: int) -> list[float]:
+    """Stretch or shorten a curve to so many epochs: its first and its last stay, between them it is linear.
+
+    >>> stretched([4.0, 3.0, 2.0], 5)
+    [4.0, 3.5, 3.0, 2.5, 2.0]
+    """
+    drawn: list[float] = np.interp(np.linspace(0, 1, epochs), np.linspace(0, 1, len(curve)), curve).tolist()
+    return drawn
+
+
+def formula_curves(trials: int, epochs: int, rng: np.random.Generator) -> Curves:
+    """Draw losses, (trials, epochs), by the formula of `PRIOR`."""
     t = np.arange(1, epochs + 1) / epochs
     alike, spread = rng.uniform(*ALIKE), rng.uniform(*SPREAD)
     noise = math.exp(rng.uniform(math.log(NOISE[0]), math.log(NOISE[1])))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raysweep.planning.curve_prior import Curves
+from raysweep.planning.curve_prior import Curves, stretched
 from raysweep.study.journal.records import StudyRecord
 from schedulers.curve_model import (
     ENOUGH,
@@ -100,14 +100,14 @@ class EarlierDraw:
 
     def __call__(self, trials: int, epochs: int, rng: np.random.Generator) -> Curves:
         """So many curves, (trials, epochs)."""
-        count, grid = len(self.curves), np.linspace(0, 1, epochs)
+        count = len(self.curves)
         places = (np.arange(trials) + 0.5) / trials + rng.normal(0, SPREAD, trials)
         places = 1 - np.abs(1 - np.abs(places) % 2)  # reflected at both ends
         found = []
         for place in np.minimum(places * count, count - 1).astype(int).tolist():
             curve = self.curves[place]
             losses = self._continued(place, rng) if curve.cut_off else curve.losses
-            found.append(np.interp(grid, np.linspace(0, 1, len(losses)), losses).tolist())
+            found.append(stretched(losses, epochs))
         return found
 
     def _fit(self) -> None:

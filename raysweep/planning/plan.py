@@ -22,8 +22,8 @@ from raysweep.study.results.counterfactual import CannotReplay, fresh_rule
 from schedulers.simulate import CopiesTrials, Replay, replay
 from schedulers.stop_audit import AUDIT_WORDS
 
-DRAWS = 9
-"""Replays, each on curves of its own; the least and most of nine are an interval of about 80%."""
+DRAWS = 19
+"""Replays, each on curves of its own; the least and the most of 19 are an interval of 90%."""
 
 STEPS = 400_000
 """Epochs replayed in all, about: a plan is made in seconds."""
@@ -47,7 +47,7 @@ RETRAINED, SEEDS = 3, 5
 POPULATION = "a population trains all its epochs: its worst are replaced, not stopped"
 ON_A_GPU = "how many of these trials keep a GPU busy is measured by preflight, by the time of their epochs"
 RUNGS_SHOWN = 8
-ZEALS = (0.5, 1.0)
+ZEALS = (0.05, 1.0)
 """What a sampler that learns makes of a trial, from the first replay to the last; see `searched_curves`."""
 
 ALTERNATIVES: tuple[tuple[str, Mapping[str, Any]], ...] = (

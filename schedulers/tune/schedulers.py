@@ -353,7 +353,7 @@ class PFL(RuleScheduler):
         max_resource: int,
         population_size: int | None = None,
         can_pause: bool = True,
-        keep: float | None = None,
+        keep: float = 0.13,
         min_chance: float = 0.01,
         min_finished: int | None = None,
         hope: float = 0.1,

@@ -87,7 +87,7 @@ def kill_again(folder: Path, times: int, draw: random.Random) -> None:
     """Resume `cut` so often, each time to be killed at an event that `whole` had and it has not."""
     for left in range(times, 0, -1):
         ahead = lacking(folder)
-        near = ahead[: max(1, 2 * (len(ahead) - 3) // (left + 1))]  # the last are too near to the end
+        near = ahead[: max(1, len(ahead) // (left + 1))]  # a driver goes on a little before it dies
         kind = draw.choice(sorted({type(event) for event in near}, key=lambda kind: kind.kind))
         event = draw.choice([event for event in near if type(event) is kind])
         nth = 1 + [each for each in ahead if type(each) is kind].index(event)
@@ -95,9 +95,10 @@ def kill_again(folder: Path, times: int, draw: random.Random) -> None:
 
 
 def lacking(folder: Path) -> Sequence[Event]:
-    """What `whole` has after the last that `cut` has, in order.
+    """The events of `whole` after the last one that `cut` has, in order, that are sure to come.
 
-    What `cut` lacks before that never comes: the checkpoint of a trial that paused and was killed over it.
+    The checkpoint of an epoch that `cut` has is not: a trial that paused or ended there is not run again to
+    save it. Nor is there time to kill a driver between the ends of all trials that wait, in one burst.
     """
     whole, cut = (
         [event for event in events(folder / "runs" / study) if isinstance(event, KINDS)]
@@ -105,7 +106,15 @@ def lacking(folder: Path) -> Sequence[Event]:
     )
     known = {_key(event) for event in cut}
     reached = max((place for place, event in enumerate(whole, 1) if _key(event) in known), default=0)
-    return whole[reached:]
+    reported = {(event.trial, event.epoch) for event in cut if isinstance(event, EpochReported)}
+    ahead = [
+        event
+        for event in whole[reached:]
+        if not (isinstance(event, CheckpointSaved) and (event.trial, event.epoch) in reported)
+    ]
+    while ahead and isinstance(ahead[-1], TrialEnded):
+        ahead.pop()
+    return ahead
 
 
 def _key(event: Any) -> tuple[str, str, int, int]:

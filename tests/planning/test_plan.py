@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from hypothesis import strategies as st
 
 import launch
 from raysweep.config import read_sweep
-from raysweep.planning.curve_prior import POOL, prior_curves, searched_curves
+from raysweep.planning.curve_prior import POOL, prior_curves, recorded_tables, searched_curves, stretched
 from raysweep.planning.earlier_curves import EarlierCurve, EarlierDraw, earlier_curves
 from raysweep.planning.plan import START_S, Costs, affordable, plan, startup_trials
 from raysweep.study.journal.records import StudyRecord, fold
+from raysweep.study.results.counterfactual import fresh_rule
+from schedulers.simulate import replay
 from tests.report import curves as curves_by_hand
 from tests.report import stories
 from tests.sound_sweep import Read
@@ -162,6 +165,29 @@ def test_a_sampler_learns_after_its_start_up_if_at_all(read: Read, sampler: str,
     assert startup_trials(read([f"sampler={sampler}"]).sweep) == startup
 
 
+@pytest.mark.parametrize("scheduler", ["schedulers.PFL", "schedulers.ASHA"])
+def test_a_plan_s_interval_holds_what_tasks_run_that_it_does_not_know(read: Read, scheduler: str) -> None:
+    """Random search through each of three recorded tables, planned by the others: 9 of 10 at the least."""
+    words = ["trials=40", "run.epochs=27", "sampler=optuna.samplers.RandomSampler"]
+    sweep = read([*words, f"trial_scheduler={{name: {scheduler}}}"]).sweep
+    tables, held = recorded_tables(), []
+    for task in ("digits", "pumps", "cancer"):
+        others = [table for name, table in tables.items() if not name.startswith(task)]
+        expected = plan(sweep, COSTS, partial(prior_curves, tables=others)).epochs
+        for seed in range(4):
+            rows = np.random.default_rng(seed).permutation(len(tables[task]))[:40]
+            rule = fresh_rule(scheduler, {}, sweep, 40)
+            ran = replay(rule, np.exp(tables[task][rows]).tolist(), workers=2, configs=[{}] * 40).epochs
+            held.append(expected.low <= ran <= expected.high)
+    assert sum(held) >= 0.9 * len(held)
+
+
+def test_a_curve_keeps_its_first_and_its_last_when_stretched() -> None:
+    assert stretched([4.0, 2.0, 1.0], 5) == [4.0, 3.0, 2.0, 1.5, 1.0]
+    assert stretched([4.0, 3.0, 2.0, 1.5, 1.0], 2) == [4.0, 1.0]
+    assert np.isnan(stretched([4.0, 2.0, np.nan, np.nan], 8)[-1])
+
+
 def test_known_curves_are_stretched_to_the_new_run() -> None:
     draw = EarlierDraw([EarlierCurve((1.0, 0.5, 0.0), cut_off=False)])
     assert draw(2, 5, np.random.default_rng(0)) == [[1.0, 0.75, 0.5, 0.25, 0.0]] * 2
@@ -205,7 +231,7 @@ def test_a_plan_by_cut_off_curves_is_that_by_the_whole_ones(read: Read) -> None:
         for known in (whole, stopped_half(curves), survivors)
     )
     assert cut_off == pytest.approx(truth, rel=0.1)
-    assert biased < 0.8 * truth
+    assert biased < 0.85 * truth
 
 
 def test_an_earlier_study_s_order_is_kept_about() -> None:
