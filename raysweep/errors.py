@@ -22,11 +22,11 @@ class ExitCode(IntEnum):
 
     DONE = 0, "done"
     INTERNAL = 1, "internal error"
-    USAGE = 2, "usage or sweep file"
+    USAGE = 2, "invalid command or sweep file"
     PREFLIGHT = 3, "preflight failed"
     NO_RESULT = 4, "no trial succeeded"
-    FAILURE_LIMIT = 5, "over the failure limit"
-    UNREACHABLE = 6, "a trial fits nowhere, a folder cannot be written, a cluster not be reached"
+    FAILURE_LIMIT = 5, "failure limit exceeded"
+    UNREACHABLE = 6, "a trial fits on no machine, a folder cannot be written, or a cluster cannot be reached"
     OUT_OF_TIME = 7, "budget ended before any trial finished"
     INTERRUPTED = 130, "interrupted, resumable"
 
