@@ -176,7 +176,7 @@ def sides_of(names: Sequence[str]) -> list[list[str]]:
 
 def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: bool) -> None:
     """Make the report of every stage that has one; print the stages, and the last search's report."""
-    from raysweep.console.status import print_parts
+    from raysweep.console.status import print_stages_status
     from raysweep.report.report import as_json, report
     from raysweep.report.report_files import write
     from raysweep.report.subject import of_study
@@ -196,7 +196,7 @@ def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: b
     if wants_json:
         click.echo(json.dumps(status | {"reports": {name: as_json(each) for name, each in found.items()}}))
         return
-    print_parts(console, status)
+    print_stages_status(console, status)
     searches = [stage.name for stage in study.wanted().stages if stage.searches and stage.name in found]
     if searches:
         console.rule(f"stage {searches[-1]}", align="left")
