@@ -126,7 +126,7 @@ def test_check_reports_every_unsound_file_and_exits_2(
     Path("bad.yaml").write_text(SWEEP.replace("trials: 3", "trails: 3"))
     assert launch.main(["check", "bad.yaml", "tiny.yaml"]) == 2
     out, err = capsys.readouterr()
-    assert "tiny.yaml: sound" in out
+    assert "tiny.yaml: valid" in out
     assert err.startswith("bad.yaml:2: trails: ")
     assert "did you mean 'trials'?" in err
 

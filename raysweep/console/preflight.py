@@ -24,7 +24,7 @@ def print_preflight(console: Console, preflight: Preflight) -> None:
         console: where to print.
         preflight: of a sweep.
     """
-    if preflight.rehearsals:
+    if preflight.dry_runs:
         console.print(_dry_run_table(preflight))
         console.print()
     print_checks(console, preflight.checks)
@@ -39,7 +39,7 @@ def _dry_run_table(preflight: Preflight) -> Table:
             heading, no_wrap=True, justify="left" if heading in ("configuration", "") else "right"
         )
     table.add_column("settings", overflow="fold")
-    for name, run in preflight.rehearsals.items():
+    for name, run in preflight.dry_runs.items():
         style = {"ran": "green", "diverged": "yellow", "slow": "yellow"}.get(run.outcome, "bold red")
         measured = ("-", "-", "-", "-")
         if run.outcome == "ran":

@@ -15,8 +15,7 @@ from raysweep.config import Sweep
 from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import PreflightFailed
 from raysweep.preflight.concurrency import fit_cpu, fit_gpu
-from raysweep.preflight.preflight import LIMIT_S, TrialSlots
-from raysweep.preflight.preflight import dry_run_probes as rehearse_all_of
+from raysweep.preflight.preflight import LIMIT_S, TrialSlots, dry_run_probes
 from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data
 from trainables.user_errors import load_data
@@ -69,7 +68,7 @@ def choose(sweep: Sweep, data: Data, place: TrialSlots, limit_s: float = LIMIT_S
         NotFit: if no configuration runs, or none fits.
     """
     corners = {name: flat for name, flat in probe_configs(sweep).items() if "random" not in name}
-    found = rehearse_all_of(sweep, corners, data, place, limit_s)
+    found = dry_run_probes(sweep, corners, data, place, limit_s)
     ran = {name: one for name, one in found.items() if one.outcome == "ran"}
     if not ran:
         reason = next(iter(found.values())).reason
@@ -133,7 +132,7 @@ def _together(
     place: TrialSlots, config: Mapping[str, Any], data: Data, beside: int, share: float, limit_s: float
 ) -> float:
     """Mean seconds of an epoch of so many at once; for ever if one does not run so."""
-    found = place.rehearse([config] * beside, data, gpu=share, at_once=beside, limit_s=limit_s)
+    found = place.dry_run([config] * beside, data, gpu=share, at_once=beside, limit_s=limit_s)
     times = [one.epoch_s if one.outcome == "ran" else math.inf for one in found]
     return sum(times) / len(times)
 

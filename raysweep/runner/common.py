@@ -130,7 +130,7 @@ def trial_slots(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
         yield slots_here(sweep)
         return
     from raysweep.cluster.attach import attach_ray, nodes_up
-    from raysweep.cluster.remote_dry_run import free_memory_mb, measure_lanes_on_worker, rehearse_on_workers
+    from raysweep.cluster.remote_dry_run import dry_run_on_workers, free_memory_mb, measure_lanes_on_worker
     from raysweep.preflight.preflight import TrialSlots
 
     request = sweep.resources_per_trial
@@ -142,7 +142,7 @@ def trial_slots(sweep: Sweep, target: Target) -> Iterator[TrialSlots]:
             nodes.gpu_share(request.gpu),
             nodes.cpus,
             sum(each.cpus > 0 for each in nodes.machines),
-            partial(rehearse_on_workers, cpu=request.cpu),
+            partial(dry_run_on_workers, cpu=request.cpu),
             free_memory_mb,
             cpus_up=up.cpus,
             gpus_up=up.gpus,

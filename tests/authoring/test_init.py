@@ -190,7 +190,7 @@ def test_the_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> No
     assert printed.startswith("homes.csv: 400 rows, 3 columns\n  column  what it is  missing  values\n")
     assert printed.endswith(
         "predicting 'price' (0 to 199.5, median 99.75)\n"
-        f"first.yaml: sound\nrun it: python {launch.__file__} first.yaml\n"
+        f"first.yaml: valid\nrun it: python {launch.__file__} first.yaml\n"
     )
 
 

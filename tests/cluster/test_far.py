@@ -402,7 +402,7 @@ def test_two_users_at_once_never_meet(hosts: Any, sweep: Any, tmp_path: Path) ->
             6,
             "asks for a token, and we have none",
         ),
-        ("check far.yaml --cluster {cluster}", {}, 0, "sound"),
+        ("check far.yaml --cluster {cluster}", {}, 0, "valid"),
         ("preflight far.yaml --cluster {cluster}", {}, 0, "no problems"),
         ("run far.yaml --cluster {cluster} --set trials=1 tracking=http://127.0.0.1:5999", {}, 0, "lacks"),
         ("list --address http://{net}.99:8265", {}, 6, "nothing answers at"),
