@@ -1,7 +1,7 @@
-"""The command line: parses, wires the rooms together, prints. `python launch.py --help`.
+"""The command line, `python launch.py --help`: parses, calls and prints.
 
-Ray, torch and MLflow are imported inside the functions that need them: `check` and a mistyped
-command answer at once.
+Ray, torch and MLflow are imported inside the functions that need them, so `check` and a mistyped command
+answer at once.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from raysweep.console.streams import protect_streams, unwritten
 from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
 from raysweep.formatting import printable
 
-COMMANDS = (run, look, learn, winner, prepare)  # each of them has put its own into `cli`
+COMMANDS = (run, look, learn, winner, prepare)  # importing a module adds its commands to `cli`
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Run the command line; whatever a user can fix is a line on stderr and an exit code."""
+    """Run the command line and return the exit code; an error that a user can fix is a line on stderr."""
     try:
         code = cli.main(args, prog_name="launch.py", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -35,25 +35,25 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(printable(str(error), "\n"), err=True)
         return exit_code_of(error)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("aborted; what was reported is kept: `launch.py resume` carries on", err=True)
+        click.echo("aborted; all reported epochs are kept: `launch.py resume` continues", err=True)
         return ExitCode.INTERRUPTED
 
 
 def _abort(_number: int, _frame: FrameType | None) -> None:
-    """End as after Ctrl-C: a batch system that ends a job by SIGTERM may run it again."""
+    """End as after Ctrl-C, with the exit code that tells a batch system to run the job again."""
     raise KeyboardInterrupt
 
 
 def run_from_shell() -> None:
-    """Run the command line of this process and leave it: `python launch.py ...`, or `raysweep ...`."""
-    signal.signal(signal.SIGTERM, _abort)  # until a study runs, which then stops in good order
-    gc.set_threshold(100_000, 50, 50)  # imports make no garbage: looking for it is a tenth of their time
+    """Run this process's command line and exit: `python launch.py ...`, or `raysweep ...`."""
+    signal.signal(signal.SIGTERM, _abort)  # a running study replaces this by an orderly stop
+    gc.set_threshold(100_000, 50, 50)  # imports make no garbage; searching for it takes a tenth of their time
     streams = protect_streams()
     code = main()
     if lost := unwritten(streams):
         click.echo(lost, err=True)
         code = code or ExitCode.UNREACHABLE
-    gc.freeze()  # or the interpreter spends half a second on taking apart what ends with it anyway
+    gc.freeze()  # or the interpreter spends half a second on freeing memory at exit
     sys.exit(code)
 
 

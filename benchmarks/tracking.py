@@ -108,7 +108,7 @@ def measure(mode: str, folder: Path, epochs: int) -> Row:
         sync, _ = launch(folder, well, "sync", "tracked").communicate()
     finally:
         server.kill()
-    lacks = re.search(r"in MLflow yet, (\d+) are not now", sync)
+    lacks = re.search(r"missing in MLflow, (\d+) still are", sync)
     told = re.search(r"lacks\s+(\d+)\s+events", said)
     return Row(
         found[-1].t - found[0].t,

@@ -1,8 +1,4 @@
-"""The service: the way from a sweep, in a file or in Python, to an answer.
-
-What is listed here is the Python API; each name is imported when it is first used, so that `import raysweep`
-costs nothing.
-"""
+"""The Python API of raysweep; each name is imported when it is first used, so `import raysweep` is cheap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The errors that a user can fix, and the exit codes of the command: one home for both."""
+"""The errors that a user can fix, and the exit codes of the command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainables.run_config import RunError
 
 
 class ExitCode(IntEnum):
-    """What the command's exit code says. `meaning` is what `--help` and README print."""
+    """The command's exit codes; `--help` and the README print their `meaning`."""
 
     meaning: str
 
@@ -22,23 +22,23 @@ class ExitCode(IntEnum):
 
     DONE = 0, "done"
     INTERNAL = 1, "internal error"
-    USAGE = 2, "usage or sweep file"
+    USAGE = 2, "invalid command or sweep file"
     PREFLIGHT = 3, "preflight failed"
     NO_RESULT = 4, "no trial succeeded"
-    FAILURE_LIMIT = 5, "over the failure limit"
-    UNREACHABLE = 6, "a trial fits nowhere, a folder cannot be written, a cluster not be reached"
+    FAILURE_LIMIT = 5, "failure limit exceeded"
+    UNREACHABLE = 6, "a trial fits on no machine, a folder cannot be written, or a cluster cannot be reached"
     OUT_OF_TIME = 7, "budget ended before any trial finished"
     INTERRUPTED = 130, "interrupted, resumable"
 
 
 class RaysweepError(Exception):
-    """What a user can fix: its text is one line for each problem, without a traceback."""
+    """An error that a user can fix; its text has one line for each problem, and no traceback is shown."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.USAGE
 
 
 USER_ERRORS = (RaysweepError, RunError)
-"""All of them; `RunError` is that of trainables, which know nothing of the service."""
+"""All errors that a user can fix; `RunError` is of `trainables`, which imports nothing of raysweep."""
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
@@ -47,7 +47,7 @@ def exit_code_of(error: BaseException) -> ExitCode:
 
 
 def exit_codes_text() -> str:
-    """Every code and its meaning, in a line.
+    """All codes and their meanings, in one line.
 
     >>> exit_codes_text().split(" · ")[-1]
     '130 interrupted, resumable'

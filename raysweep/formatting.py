@@ -1,4 +1,4 @@
-"""Keys and times as a person says them, wherever they are shown."""
+"""Keys, values, times and messages as text for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""Make a text fit for any terminal: what cannot be printed, but for `keep`, becomes an escape.
+    r"""The text with unprintable characters, except those in `keep`, written as escapes.
 
     >>> printable("one\x1b[2Jtwo")
     'one\\x1b[2Jtwo'
@@ -18,17 +18,17 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
-def one_line(said: object, most: int | None = None) -> str:
-    r"""What an error says, on one line, and no more than its first `most` characters.
+def one_line(message: object, most: int | None = None) -> str:
+    r"""A message on one line, cut to its first `most` characters.
 
     >>> one_line(ValueError("no such\n  file"), most=10)
     'no such fi'
     """
-    return " ".join(str(said).split())[:most]
+    return " ".join(str(message).split())[:most]
 
 
 def short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """Flat key -> its last part, where that names it alone; else the whole key.
+    """Flat key -> its last part if that is unique among the keys, else the whole key.
 
     >>> short_keys(["optimizer_config.lr", "scheduler_config.min_lr"])
     {'optimizer_config.lr': 'lr', 'scheduler_config.min_lr': 'min_lr'}
@@ -41,7 +41,7 @@ def short_keys(keys: Iterable[str]) -> dict[str, str]:
 
 
 def setting(value: object) -> str:
-    """One parameter's value: floats to four digits, anything else as it is written.
+    """A parameter's value as text: floats to four digits, anything else unchanged.
 
     >>> setting(0.0342199), setting(64), setting("relu")
     ('0.03422', '64', 'relu')
@@ -50,7 +50,7 @@ def setting(value: object) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds, minutes and seconds, or hours and minutes; a dash for what is not known.
+    """A time as seconds, minutes and seconds, or hours and minutes; "-" if it is not known.
 
     >>> duration(4.2), duration(75), duration(3 * 3600 + 120), duration(None)
     ('4 s', '1 min 15 s', '3 h 02 min', '-')
@@ -69,7 +69,7 @@ _SIGNS = re.compile(r"[\\`*\[\]<|~]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|^[#>+=-]"
 
 
 def markdown_text(text: str) -> str:
-    r"""A text as Markdown that means itself: no link, picture, tag or emphasis of somebody's choosing.
+    r"""The text escaped for Markdown, so that it makes no link, image, tag or emphasis.
 
     >>> markdown_text("[x](http://y) <b> lr_max")
     '\\[x\\](http&colon;//y) \\<b> lr_max'

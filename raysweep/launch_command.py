@@ -1,4 +1,4 @@
-"""Commands to go on with, as they work from where the user stands."""
+"""Commands suggested to the user, as they are typed in the user's working directory."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from trainables.imports import CLONE
 
-IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which brings its code along
+IN_A_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray for a job's driver, which runs a copy of the clone
 
 
 class Command(str):
-    """A line that runs as it stands in the shell of whoever reads it; all other text is for eyes only."""
+    """A shell command that the reader can copy and run, in contrast to other text."""
 
     __slots__ = ()
 
     def with_settings(self, assignments: Iterable[str]) -> Command:
-        r"""The same command with `--set`s, see `assignment`.
+        r"""The same command with `--set` options; see `assignment`.
 
         >>> Command("python launch.py a.yaml").with_settings([assignment("a.choices", ["x", None])])
         'python launch.py a.yaml --set \'a.choices=["x", null]\''
@@ -30,7 +30,7 @@ class Command(str):
 
 
 def set_options(assignments: Iterable[str]) -> str:
-    """Assignments as options that a shell takes.
+    """Assignments as shell-quoted `--set` options.
 
     >>> set_options(["trials=20", "sampler=optuna.samplers.RandomSampler"])
     '--set trials=20 --set sampler=optuna.samplers.RandomSampler'
@@ -39,7 +39,7 @@ def set_options(assignments: Iterable[str]) -> str:
 
 
 def assignment(key: str, value: Any) -> str:
-    """What `--set` takes: a flat key and a value as JSON, which is YAML.
+    """An argument of `--set`: a flat key, and the value as JSON, which is also YAML.
 
     >>> assignment("trials", 20), assignment("search_space.net_config.norm.choices", ("batch", None))
     ('trials=20', 'search_space.net_config.norm.choices=["batch", null]')
@@ -47,24 +47,24 @@ def assignment(key: str, value: Any) -> str:
     return f"{key}={json.dumps(value)}"
 
 
-def launch_command(*words: str | Path) -> Command:
-    """`python launch.py WORDS`, or `raysweep WORDS` where that was called, as one types it in a shell here.
+def launch_command(*args: str | Path) -> Command:
+    """`python launch.py ARGS`, or `raysweep ARGS` if that was called, quoted for a shell.
 
-    Paths are given as `typed`.
+    Paths are written as by `typed`.
 
     >>> launch_command("resume", Path.cwd() / "runs" / "pbt").endswith("launch.py resume runs/pbt")
     True
     """
-    # A job's copy of the clone is of no use to whoever reads the job's log: there it is where they are.
+    # The reader of a job's log has a clone, but not the job's copy of it.
     here = Path.cwd() == CLONE or IN_A_JOB in os.environ
     script = "launch.py" if here else typed(CLONE / "launch.py")
     command = ["raysweep"] if Path(sys.argv[0]).name == "raysweep" else ["python", script]
-    typed_out = [typed(word) if isinstance(word, Path) else word for word in words]
+    typed_out = [typed(arg) if isinstance(arg, Path) else arg for arg in args]
     return Command(shlex.join([*command, *typed_out]))
 
 
 def typed(path: Path) -> str:
-    """A path as one would type it here: relative where it lies below the working directory.
+    """A path as typed in the working directory: relative if it is below that, else absolute.
 
     >>> typed(Path.cwd() / "runs" / "pbt") == str(Path("runs", "pbt"))
     True
@@ -73,6 +73,6 @@ def typed(path: Path) -> str:
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
 
 
-def typed_words(words: Sequence[str]) -> list[str]:
-    """Words of a command line, their absolute paths as `typed`."""
-    return [typed(Path(word)) if word.startswith("/") else word for word in words]
+def typed_args(args: Sequence[str]) -> list[str]:
+    """Arguments of a command line, with absolute paths written as by `typed`."""
+    return [typed(Path(arg)) if arg.startswith("/") else arg for arg in args]

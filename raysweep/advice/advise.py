@@ -1,4 +1,4 @@
-"""Asks a sweep file every rule of thumb, and says where in the file each answer belongs."""
+"""Applies every rule of thumb to a sweep file, and finds the line of each suggestion."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Advice:
     """One piece of advice on a sweep file.
 
     Attributes:
-        name: the rule's, for `ignore_advice`.
+        name: of the rule, for `ignore_advice`.
         problem: where, what, why, and how to fix it.
-        sets: `--set` assignments that fix it; empty where only a person can.
+        sets: `--set` assignments that fix it; empty if there are none.
         source: where the rule comes from.
     """
 
@@ -35,33 +35,33 @@ class Advice:
 
 
 def advise(reading: LoadedSweep, facts: DataFacts | None = None) -> tuple[Advice, ...]:
-    """What the rules of thumb say of a sound sweep file, in the order of the file.
+    """The advice on a valid sweep file, in the order of the file.
 
     Args:
         reading: the file.
-        facts: what was counted of its data; None leaves out the rules on data.
+        facts: counts of its data; None leaves out the rules on data.
 
     Raises:
         SweepError: if `ignore_advice` names no rule.
     """
     ignored = reading.sweep.ignore_advice
-    unknown = [(place, name) for place, name in enumerate(ignored) if name not in NAMES]
+    unknown = [(index, name) for index, name in enumerate(ignored) if name not in NAMES]
     if unknown:
         raise SweepError(
-            reading.document.problem(("ignore_advice", place), "unknown advice", suggestion(name, NAMES))
-            for place, name in unknown
+            reading.document.problem(("ignore_advice", index), "unknown advice", suggestion(name, NAMES))
+            for index, name in unknown
         )
-    open_ = reading.sweep.budget is not None and "trials" not in reading.sweep.model_fields_set
-    said = [
-        _placed(rule, remark, reading)
-        for rule, remark in _remarks(reading, facts)
-        if rule.name not in ignored and not (open_ and remark.key == ("trials",))  # a budget chooses them
+    budget_sets_trials = reading.sweep.budget is not None and "trials" not in reading.sweep.model_fields_set
+    advice = [
+        _locate(rule, made, reading)
+        for rule, made in _suggestions(reading, facts)
+        if rule.name not in ignored and not (budget_sets_trials and made.key == ("trials",))
     ]
-    return tuple(sorted(said, key=lambda advice: (advice.problem.file, advice.problem.line or 0)))
+    return tuple(sorted(advice, key=lambda one: (one.problem.file, one.problem.line or 0)))
 
 
 def headline(advice: Iterable[Advice]) -> str:
-    """How many pieces of advice there are, and which, in one line.
+    """The number and names of pieces of advice, in one line.
 
     >>> headline(())
     'no advice'
@@ -72,18 +72,18 @@ def headline(advice: Iterable[Advice]) -> str:
     return f"{len(names)} {'piece' if len(names) == 1 else 'pieces'} of advice ({', '.join(names)})"
 
 
-def _remarks(reading: LoadedSweep, facts: DataFacts | None) -> Iterator[tuple[AdviceRule, Suggestion]]:
+def _suggestions(reading: LoadedSweep, facts: DataFacts | None) -> Iterator[tuple[AdviceRule, Suggestion]]:
     for rule in RULES:
-        yield from ((rule, remark) for remark in rule.remarks(reading.sweep))
+        yield from ((rule, made) for made in rule.suggest(reading.sweep))
     for rule in data.RULES if facts is not None else ():
-        yield from ((rule, remark) for remark in rule.remarks(reading.sweep, facts))
+        yield from ((rule, made) for made in rule.suggest(reading.sweep, facts))
 
 
-def _placed(rule: AdviceRule, remark: Suggestion, reading: LoadedSweep) -> Advice:
-    """Find the remark's key in the file, where the space may be written nested or flat."""
-    key = remark.key
+def _locate(rule: AdviceRule, made: Suggestion, reading: LoadedSweep) -> Advice:
+    """Find the suggestion's key in the file, where the space may be written nested or flat."""
+    key = made.key
     if len(key) > 1 and key[0] == "search_space":
         key = reading.searched.get(str(key[1]), key[:1]) + key[2:]
-    flags = set_options(remark.sets)
-    fix = " ".join(part for part in (remark.fix, flags and f"try {flags}") if part)
-    return Advice(rule.name, reading.document.problem(key, remark.why, fix), remark.sets, rule.source)
+    flags = set_options(made.sets)
+    fix = " ".join(part for part in (made.fix, flags and f"try {flags}") if part)
+    return Advice(rule.name, reading.document.problem(key, made.why, fix), made.sets, rule.source)

@@ -1,6 +1,6 @@
 """Advice that needs the data: how many rows there are, and whether splits share any.
 
-Pure functions of counts. Whoever has loaded the data (`check --data`, preflight) counts with `facts_of`.
+The rules are pure functions of the counts that `facts_of` makes from loaded data.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ ROWS_PER_TRIAL = 5
 """Document 002's example of a used-up validation set: 200 trials on 1,000 rows."""
 
 USUAL_DIFFERENCE = 0.02
-"""What document 003 lets a wider net gain: accuracy differences that a search is after."""
+"""The accuracy that a wider net gains in document 003's example: a difference that a search looks for."""
 
 USUAL_ACCURACY = 0.9
 LONGEST_WINDOW, GOOD_WINDOW = 0.25, 0.05
 """Of a run's steps; measured in docs/report.md, "Averaged weights"."""
 
 SHARED_SHARE = 0.01
-"""A leak is not one row in a hundred."""
+"""Up to this share of common rows is not a leak."""
 
 TWIN_FACTOR, TWIN_MARGIN = 3, 5
-"""Rows of few and coarse columns are equal by coincidence: about as many of a split equal a training row as
-training rows equal one another. Three times as many, and five rows more, are no coincidence."""
+"""Rows of few and coarse columns are equal by coincidence: about as many rows of a split equal a training row
+as training rows equal one another. More than three times as many plus five are not coincidence."""
 
 CHANCE_FACTOR = 1.8
-"""So many times the bits that tell all pairs of rows apart are in rows that do not agree by chance; iris,
-whose columns go together, has 1.6 times as many, and a pair of equal flowers; two columns of real numbers
-have twice as many."""
+"""Rows do not agree by chance if they hold more than this many times the bits that tell all pairs of rows
+apart. Iris, whose columns are correlated and which has a pair of equal flowers, holds 1.6 times as many; two
+columns of real numbers hold twice as many."""
 
 SAMPLE = 4_000_000
-"""Numbers that tell how coarse columns are: all of a table of 400,000 rows and ten columns."""
+"""Numbers that are looked at to see how coarse columns are: a table of 400,000 rows and ten columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class DataFacts:
-    """What is counted of a data set.
+    """Counts of a data set.
 
     Attributes:
-        rows: all of them, test rows included.
-        val_rows: rows that a trial is validated on; of folds, all of them together.
+        rows: all rows, including test rows.
+        val_rows: rows that a trial is validated on, in all folds together.
         folds: how many; 1 for one split.
-        test_rows: rows set apart; 0 for none.
-        test_in_train: test rows that stand among the training rows too.
-        val_in_train: validation rows of the one split without folds that stand among its training rows.
+        test_rows: rows set aside; 0 for none.
+        test_in_train: test rows that are also training rows.
+        val_in_train: validation rows of the split without folds that are also training rows.
         first_val_rows: validation rows of that split.
-        untested: numbers of the classes that are trained on and that no test row is of.
+        untested: numbers of the classes that have training rows but no test rows.
         trained: training rows of that split.
         twins: training rows that equal another training row.
-        train_rows: rows that a trial trains on, of the smallest fold; before `run.data_fraction`.
-        tell_apart: whether columns are so fine that rows which agree in all of them are one row.
+        train_rows: rows that a trial trains on, in the smallest fold, before `run.data_fraction`.
+        tell_apart: whether columns are so fine that rows which agree in all of them are the same row.
     """
 
     rows: int
@@ -84,11 +84,11 @@ class DataFacts:
     tell_apart: bool = True
 
     def leaks(self, shared: int, rows: int) -> bool:
-        """Whether so many of a split's rows that equal a training row are more than coincidence.
+        """Whether more rows of a split equal a training row than by coincidence.
 
         Args:
-            shared: rows of the split that equal one.
-            rows: of the split.
+            shared: rows of the split that equal a training row.
+            rows: all rows of the split.
         """
         if not rows or shared / rows <= SHARED_SHARE:
             return False
@@ -97,14 +97,14 @@ class DataFacts:
 
 
 def facts_of(data: Data, whole: DataPart, test: AnySplit | None) -> DataFacts:
-    """Count; rows are the same if inputs and target are, bit for bit.
+    """Count the rows; two are the same if inputs and target are equal bit for bit.
 
-    Rows that are loaded as they are needed are counted and not compared.
+    Rows that are loaded as they are needed are counted but not compared.
 
     Args:
         data: what trials train on, in folds or not.
-        whole: the one split there would be without folds, by whose training rows `test` is scaled.
-        test: the rows set apart; None for none.
+        whole: the split without folds, by whose training rows `test` is scaled.
+        test: the rows set aside; None for none.
     """
     sizes = DataFacts(
         rows=sum(len(split) for split in (whole.train, whole.val, test) if split is not None),
@@ -133,26 +133,25 @@ def facts_of(data: Data, whole: DataPart, test: AnySplit | None) -> DataFacts:
 
 
 def rows_tell_apart(train: AnySplit, others: int) -> bool:
-    """Whether rows that agree in all columns are one row, rather than alike by coincidence.
+    """Whether rows that agree in all columns are the same row, rather than equal by coincidence.
 
-    How often two rows agree in a column by chance is measured on training rows, and counted in bits, column
-    by column, as if columns were independent of each other.
+    How often two rows agree in a column by chance is measured on training rows, and added up in bits over the
+    columns, as if these were independent.
 
     Args:
         train: the training rows; the target is one of the columns.
-        others: rows that are compared with them.
+        others: how many rows are compared with them.
     """
     width = train.x[0].size + train.y[0].size
-    looked_at = min(len(train.x), max(2, SAMPLE // width))
-    places = np.linspace(0, len(train.x) - 1, looked_at).astype(int)
-    columns = [each[places].reshape(len(places), -1) for each in (train.x, train.y)]
+    sample = min(len(train.x), max(2, SAMPLE // width))
+    indices = np.linspace(0, len(train.x) - 1, sample).astype(int)
+    columns = [each[indices].reshape(len(indices), -1) for each in (train.x, train.y)]
     rows = np.unique(np.concatenate(columns, axis=1, dtype=np.float64), axis=0)
     pairs, bits = max(1, len(rows) * (len(rows) - 1)), 0.0
     for column in rows.T:
         counts = np.unique(column, return_counts=True)[1].astype(float)
         bits -= math.log2(max(1.0, (counts * (counts - 1)).sum()) / pairs)
-    # What stands twice is compared once.
-    distinct = len(rows) / len(places)
+    distinct = len(rows) / len(indices)  # duplicates are compared once
     return bits > CHANCE_FACTOR * math.log2(max(2, distinct * len(train.x) * distinct * others))
 
 
@@ -160,11 +159,11 @@ def _untested(data: Data, whole: DataPart, test: AnySplit | None) -> tuple[int, 
     if test is None or not len(test.y) or not data.classes:
         return ()
     untested = np.setdiff1d(whole.train.y, test.y).tolist()
-    return tuple(code for code in untested if 0 <= code < data.classes)  # the others the criterion ignores
+    return tuple(code for code in untested if 0 <= code < data.classes)  # the criterion ignores other codes
 
 
 def _digests(split: AnySplit) -> list[bytes]:
-    """One for each row; 16 bytes, so that two different rows share one practically never."""
+    """A digest of each row, of 16 bytes, so that different rows practically never have the same."""
     return [
         hashlib.blake2b(x.tobytes() + y.tobytes(), digest_size=16).digest()
         for x, y in zip(split.x, split.y, strict=True)
@@ -175,29 +174,29 @@ def few_rows(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
     """Below a thousand rows more data help more than tuning."""
     if facts.rows < FEW_ROWS:
         why = f"{facts.rows} rows: below {FEW_ROWS}, more data help more than tuning"
-        yield Suggestion(("run", "data"), why, "gather more rows, or take what is found with care")
+        yield Suggestion(("run", "data"), why, "collect more rows, or treat the results with care")
 
 
 def small_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
-    """Validation rows are many enough to tell the accuracies sought apart."""
+    """There are enough validation rows to tell the sought differences in accuracy from chance."""
     if sweep.metric != "accuracy":
         return
-    asked = sweep.stop.no_improvement
-    difference = asked.min_delta if asked is not None and asked.min_delta > 0 else USUAL_DIFFERENCE
+    patience = sweep.stop.no_improvement
+    difference = patience.min_delta if patience is not None and patience.min_delta > 0 else USUAL_DIFFERENCE
     error = math.sqrt(USUAL_ACCURACY * (1 - USUAL_ACCURACY) / facts.val_rows)
     if error > difference:
         wanted = math.ceil(USUAL_ACCURACY * (1 - USUAL_ACCURACY) / difference**2)
         why = (
             f"on {facts.val_rows} validation rows an accuracy of {USUAL_ACCURACY:.0%} is known to "
-            f"± {error:.1%}: differences of {difference:.1%} are luck; {wanted} rows would tell"
+            f"± {error:.1%}, so differences of {difference:.1%} are luck; {wanted} rows would show them"
         )
         yield Suggestion(("run", "data"), why, sets=("run.data_config.folds=5",) if facts.folds == 1 else ())
 
 
 def used_up_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
-    """There are five validation rows for every trial: the winner among many is chosen by luck."""
+    """There are five validation rows for every trial: among more trials luck chooses the winner."""
     if sweep.trials > facts.val_rows / ROWS_PER_TRIAL:
-        why = f"{sweep.trials} trials are compared on {facts.val_rows} validation rows: the best is part luck"
+        why = f"{sweep.trials} trials are compared on {facts.val_rows} validation rows: luck decides in part"
         yield Suggestion(("trials",), why, sets=("run.data_config.folds=5",) if facts.folds == 1 else ())
 
 
@@ -213,7 +212,7 @@ def leaking_validation(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
 
 def _shared(facts: DataFacts, shared: int, rows: int, split: str) -> Iterator[Suggestion]:
     if facts.leaks(shared, rows):
-        why = f"{shared} of {rows} {split} rows stand among the training rows too: their loss flatters"
+        why = f"{shared} of {rows} {split} rows are also training rows, so their loss is too low"
         yield Suggestion(("run", "data"), why, "drop duplicate rows before they are split")
 
 
@@ -231,11 +230,11 @@ def averaging_window(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
     steps = _fewest_steps(sweep, facts)
     if not is_number(rate) or not 0 < rate < 1 or 1 / (1 - rate) <= LONGEST_WINDOW * steps:
         return
-    # One digit of what a step adds to the average: 0.94 of 320 steps.
+    # Rounded to one digit of a step's weight: 0.94 for 320 steps.
     fits = round(1 - float(f"{1 / max(2, GOOD_WINDOW * steps):.0e}"), 12)
     why = (
         f"{class_name(path)} validates with an average over {1 / (1 - rate):.0f} steps (ema_rate "
-        f"{shown(rate)}), and a run has {steps}: that average lags behind the weights that are trained"
+        f"{shown(rate)}), and a run has {steps}: the average lags behind the trained weights"
     )
     if span is not None:
         yield Suggestion(("search_space", flat), why, f"let it start at {shown(fits)}")
@@ -248,7 +247,7 @@ def averaging_window(sweep: Sweep, facts: DataFacts) -> Iterator[Suggestion]:
 
 
 def _fewest_steps(sweep: Sweep, facts: DataFacts) -> int:
-    """Optimizer steps of a run with the largest batch that is searched."""
+    """Optimizer steps of a run with the largest searched batch."""
     span = ends(sweep.space.get("batch_size"))
     batch = (sweep.run.batch_size if span is None else span[1]) * sweep.run.accumulate
     rows = max(1, round(sweep.run.data_fraction * facts.train_rows))

@@ -1,4 +1,4 @@
-"""Advice on single ranges: their scale, their place, their width."""
+"""Advice on single ranges: their scale, location and width."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ LOG_WORDS = ("lr", "learning_rate", "weight_decay")
 
 MOST_DECADES = 2.0
 NARROW_FACTOR = 3.0
-"""Every range that document 003 calls too narrow lies within this factor: 0.001 to 0.003, 0.005 to 0.01."""
+"""Every range that document 003 calls too narrow spans at most this factor: 0.001 to 0.003, 0.005 to 0.01."""
 
 MOST_DROPOUT = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Where an optimizer's learning rates are useful.
+    """An optimizer's useful learning rates.
 
     Attributes:
         low: smallest.
         high: largest.
-        source: who says so.
+        source: where they come from.
     """
 
     low: float
@@ -61,13 +61,13 @@ USEFUL_LR = {
     "RMSprop": Region(1e-4, 1e-2, "document 003, Default LR Ranges by Optimizer"),
     "Lion": Region(1e-5, 1e-3, "arXiv:2302.06675, section 5: 3 to 10 times smaller than AdamW's"),
 }
-"""By the optimizer's class name; an optimizer that is not here is not advised on."""
+"""By the optimizer's class name; there is no advice on other optimizers."""
 
 
 def log_scale(sweep: Sweep) -> Iterator[Suggestion]:
-    """A learning rate, a weight decay, or whatever spans more than two decades, has `log: true`."""
+    """A learning rate, a weight decay, or any range of more than two decades has `log: true`."""
     if is_grid(sweep):
-        return  # it tries what is listed: nothing is drawn
+        return  # nothing is drawn
     for flat, domain in single(sweep).items():
         if isinstance(domain, Categorical) or domain.log or domain.low < 0 or domain.high <= domain.low:
             continue
@@ -76,13 +76,13 @@ def log_scale(sweep: Sweep) -> Iterator[Suggestion]:
             continue
         low = domain.low or domain.high / 1e4
         plain = domain.low > 0 and domain.step in (None, 1)
-        whole = log_range(flat, low, domain.high, kind_of(domain) if domain.low else "float")
-        why = f"{ranged(domain)}, spread evenly over its values, though it acts by its order of magnitude"
-        yield Suggestion(at(flat), why, sets=(f"search_space.{flat}.log=true" if plain else whole,))
+        replaced = log_range(flat, low, domain.high, kind_of(domain) if domain.low else "float")
+        why = f"{ranged(domain)}, drawn uniformly, although it acts by its order of magnitude"
+        yield Suggestion(at(flat), why, sets=(f"search_space.{flat}.log=true" if plain else replaced,))
 
 
 def lr_region(sweep: Sweep) -> Iterator[Suggestion]:
-    """The learning rates searched are those at which the optimizer works."""
+    """The searched learning rates are those at which the optimizer works."""
     region = USEFUL_LR.get(class_name(sweep.run.optimizer))
     domain = single(sweep).get(LR)
     span = ends(domain)
@@ -91,7 +91,7 @@ def lr_region(sweep: Sweep) -> Iterator[Suggestion]:
     low, high = span
     shared = decades(max(low, region.low), max(min(high, region.high), max(low, region.low)))
     inside = region.low <= low and high <= region.high
-    # Half of what could overlap: a range shifted by a decade still finds something, one beside it nothing.
+    # Half of the largest possible overlap: a range shifted by a decade still contains useful rates.
     if inside or shared >= min(decades(low, high), decades(region.low, region.high)) / 2:
         return
     useful = f"{shown(region.low)} to {shown(region.high)}"
@@ -108,16 +108,16 @@ def narrow_lr(sweep: Sweep) -> Iterator[Suggestion]:
         return
     if span[1] / span[0] <= NARROW_FACTOR + 1e-9:
         low, high = span[0] / 10, span[1] * 10
-        why = f"{ranged(domain)} is narrow: the best rate may lie a decade outside"
+        why = f"{ranged(domain)} is narrow: the best learning rate may lie a decade outside"
         yield Suggestion(at(LR), why, sets=(log_range(LR, low, high),))
 
 
 def high_dropout(sweep: Sweep) -> Iterator[Suggestion]:
-    """Dropout stays below 0.9, which leaves a net nothing to learn with."""
+    """Dropout stays below 0.9, at which a net can hardly learn."""
     searched = {flat: ends(domain) for flat, domain in single(sweep).items() if "dropout" in leaf(flat)}
     for flat, span in searched.items():
         if span is not None and span[1] >= MOST_DROPOUT:
-            why = f"reaches {shown(span[1])}, which leaves a net next to nothing to learn with"
+            why = f"reaches {shown(span[1])}, at which a net can hardly learn"
             low = min(span[0], 0.0)
             yield Suggestion(
                 at(flat), why, sets=(f"search_space.{flat}={{type: float, min: {shown(low)}, max: 0.5}}",)
@@ -125,12 +125,12 @@ def high_dropout(sweep: Sweep) -> Iterator[Suggestion]:
     for word, value in sweep.run.net_config.items():
         fixed = "dropout" in word and f"net_config.{word}" not in searched
         if fixed and is_number(value) and value >= MOST_DROPOUT:
-            why = f"{shown(value)} leaves a net next to nothing to learn with"
+            why = f"at {shown(value)} a net can hardly learn"
             yield Suggestion(("run", "net_config", word), why, sets=(f"run.net_config.{word}=0.5",))
 
 
 def numbers_as_choices(sweep: Sweep) -> Iterator[Suggestion]:
-    """Three or more numbers are a range, not choices: a model of the space then knows which are near."""
+    """Three or more numbers are a range, not choices, so that the sampler knows which are close."""
     if is_grid(sweep):
         return
     for flat, domain in single(sweep).items():
@@ -141,9 +141,9 @@ def numbers_as_choices(sweep: Sweep) -> Iterator[Suggestion]:
             continue
         low, high = span
         log = low > 0 and high / low >= 8
-        words = f"{{type: {kind_of(domain)}, min: {shown(low)}, max: {shown(high)}{', log: true' * log}}}"
-        why = f"{len(domain.choices)} numbers as choices: the sampler cannot know which of them are near"
-        yield Suggestion(at(flat), why, sets=(f"search_space.{flat}={words}",))
+        range_ = f"{{type: {kind_of(domain)}, min: {shown(low)}, max: {shown(high)}{', log: true' * log}}}"
+        why = f"{len(domain.choices)} numbers as choices: the sampler cannot know which of them are close"
+        yield Suggestion(at(flat), why, sets=(f"search_space.{flat}={range_}",))
 
 
 RULES = (

@@ -1,4 +1,4 @@
-"""What a rule of thumb is, and the words in which rules ask about a sweep."""
+"""What a rule of thumb is, and helpers that rules share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ GRIDS = ("GridSampler", "BruteForceSampler")
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """What a rule has to say about a sweep.
+    """What a rule suggests about a sweep.
 
     Attributes:
-        key: what it is about; `("search_space", "optimizer_config.lr")` is a searched parameter,
-            wherever in the file it stands.
-        why: what is seen, and why it matters.
-        fix: how to fix it, in words; empty where `sets` say it all.
+        key: what it is about; `("search_space", "optimizer_config.lr")` is a searched parameter, whether
+            the file writes it nested or flat.
+        why: what was found, and why it matters.
+        fix: how to fix it, in words; "" if `sets` suffice.
         sets: the `--set` assignments that fix it.
     """
 
@@ -39,27 +39,27 @@ class AdviceRule:
     """A rule of thumb.
 
     Attributes:
-        remarks: asks a sweep (rules on data: and what was counted of them, too); its name is the rule's,
-            its docstring what the rule says.
+        suggest: takes a sweep (and for rules on data, counts of them); its name is the rule's name, its
+            docstring the rule.
         source: where the rule comes from, for people.
     """
 
-    remarks: Callable[..., Iterable[Suggestion]]
+    suggest: Callable[..., Iterable[Suggestion]]
     source: str
 
     @property
     def name(self) -> str:
-        """What `ignore_advice` calls it."""
-        return self.remarks.__name__
+        """The name by which `ignore_advice` silences it."""
+        return self.suggest.__name__
 
     @property
     def message(self) -> str:
         """The rule in one sentence."""
-        return (inspect.getdoc(self.remarks) or "").partition("\n")[0]
+        return (inspect.getdoc(self.suggest) or "").partition("\n")[0]
 
 
 def counted(number: int, noun: str) -> str:
-    """A number of things.
+    """A number with its noun, in singular or plural.
 
     >>> counted(1, "parameter"), counted(2, "parameter")
     ('1 parameter', '2 parameters')
@@ -77,17 +77,17 @@ def leaf(flat: str) -> str:
 
 
 def class_name(path: str | None) -> str:
-    """The last name of a dotted path; empty for none."""
+    """The last name of a dotted path; "" for None."""
     return "" if path is None else leaf(path)
 
 
-def at(flat: str, *word: str) -> Key:
-    """Where a searched parameter stands, or a word of it."""
-    return ("search_space", flat, *word)
+def at(flat: str) -> Key:
+    """The key of a searched parameter."""
+    return ("search_space", flat)
 
 
 def ends(domain: Domain | None) -> tuple[float, float] | None:
-    """Smallest and largest value of a domain of numbers; None for any other.
+    """Smallest and largest value of a domain of numbers; None for any other domain.
 
     >>> ends(Categorical((1e-3, 1e-1, 1e-2))), ends(Categorical(("relu", "tanh")))
     ((0.001, 0.1), None)
@@ -122,7 +122,7 @@ def log_range(flat: str, low: float, high: float, kind: str = "float") -> str:
 
 
 def kind_of(domain: Domain) -> str:
-    """The word for a domain of numbers: `int`, or `float`."""
+    """The type of a domain of numbers: `int` or `float`."""
     if isinstance(domain, Categorical):
         return "int" if all(isinstance(choice, int) for choice in domain.choices) else "float"
     return "float" if isinstance(domain, Float) else "int"
@@ -131,24 +131,24 @@ def kind_of(domain: Domain) -> str:
 def single(sweep: Sweep) -> dict[str, Domain]:
     """The searched parameters that have one range, by flat key.
 
-    What has a range for each case of another parameter is not advised on: its author has thought of more
-    than a rule of thumb does.
+    There is no advice on parameters with a range for each case of another: their author has thought further
+    than a rule of thumb.
     """
     return {key: parameter.domain for key, parameter in sweep.search_space.items() if not parameter.cases}
 
 
 def is_grid(sweep: Sweep) -> bool:
-    """Whether every point of a list is tried, and no other."""
+    """Whether the sampler tries every combination of listed values."""
     return class_name(sweep.sampler.name) in GRIDS
 
 
 def scheduler_class(sweep: Sweep) -> str:
-    """The trial scheduler's name, if it is one of ours; else empty."""
+    """The trial scheduler's class name if it is one of `schedulers`, else ""."""
     module, _, name = sweep.trial_scheduler.name.rpartition(".")
     return name if module == "schedulers" else ""
 
 
 def setting(sweep: Sweep, word: str, default: float) -> float:
-    """A number among the trial scheduler's keywords; its default where none is given."""
+    """A numeric keyword of the trial scheduler, or its default."""
     given = sweep.trial_scheduler.kwargs.get(word)
     return given if is_number(given) else default

@@ -1,4 +1,4 @@
-"""Advice on schedules and on who is stopped when: settings that cannot act, or act too early."""
+"""Advice on schedules and on stopping: settings that have no effect, or act too early."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from raysweep.config.problem import Key, shown
 from trainables.run_config import SCHEDULE_LENGTHS, SCHEDULE_MARKS, USUAL_WARMUP
 
 GEOMETRY = (*SCHEDULE_LENGTHS, *SCHEDULE_MARKS, "upper_bound", "T_mult", "pct_start")
-"""Words of a schedule that are about its shape, as against its size (`lr`) and floor (`min_lr`)."""
+"""Settings of a schedule's shape, as opposed to its height (`lr`) and floor (`min_lr`)."""
 
 LONG_RUN = 30
-"""Epochs: as far into a run document 003 (When to Prune) still stops trials; a longer one is long."""
+"""Epochs above which a run counts as long: document 003 (When to Prune) stops trials up to there."""
 
 MANY_TRIALS = 10
 _HALVING = ("ASHA", "SuccessiveHalving", "Hyperband")
@@ -34,7 +34,7 @@ def schedule_geometry(sweep: Sweep) -> Iterator[Suggestion]:
     """A schedule's shape follows the epochs and is not searched; its rate and its floor are."""
     for flat in sweep.space:
         if flat.startswith("scheduler_config.") and leaf(flat) in GEOMETRY:
-            why = f"{leaf(flat)} is the schedule's shape: search its rate (lr) and its floor (min_lr) instead"
+            why = f"{leaf(flat)} sets the schedule's shape: search its rate (lr) and floor (min_lr) instead"
             yield Suggestion(at(flat), why, "drop it here, and give it in run.scheduler_config")
 
 
@@ -52,7 +52,7 @@ def warmup_share(sweep: Sweep) -> Iterator[Suggestion]:
 
 
 def never_acts(sweep: Sweep) -> Iterator[Suggestion]:
-    """The trial scheduler's settings let it act within the epochs and the trials there are."""
+    """The trial scheduler's settings let it act within the sweep's epochs and trials."""
     name, epochs, trials = scheduler_class(sweep), sweep.run.epochs, sweep.trials
     if name in _HALVING and setting(sweep, "grace_period", 1) >= epochs:
         yield _never(sweep, "grace_period", 1, f"epochs ({epochs})", max(1, epochs // 9))
@@ -72,19 +72,20 @@ def never_acts(sweep: Sweep) -> Iterator[Suggestion]:
 
 
 def acts_too_early(sweep: Sweep) -> Iterator[Suggestion]:
-    """Nobody is judged while the learning rate still rises."""
+    """No trial is judged while the learning rate still rises."""
     first = _first_judged(sweep)
     rising = _rising_epochs(sweep)
     if first is None or rising == 0:
         return
-    word, epoch, offset = first
+    keyword, epoch, offset = first
     if epoch > rising:
         return
     wanted = math.floor(rising) + 1 - offset
     if wanted >= sweep.run.epochs:
-        return  # a schedule that rises to the end: no setting would do
-    why = f"trials are judged at epoch {shown(epoch)}: the rate rises until {shown(round(rising, 2))}"
-    yield Suggestion(_kwarg(sweep, word), why, sets=(f"trial_scheduler.kwargs.{word}={wanted}",))
+        return  # the schedule rises to the end: no setting would help
+    until = shown(round(rising, 2))
+    why = f"trials are judged at epoch {shown(epoch)}, but the learning rate rises until {until}"
+    yield Suggestion(_kwarg(sweep, keyword), why, sets=(f"trial_scheduler.kwargs.{keyword}={wanted}",))
 
 
 def small_population(sweep: Sweep) -> Iterator[Suggestion]:
@@ -99,7 +100,7 @@ def small_population(sweep: Sweep) -> Iterator[Suggestion]:
 
 
 def nobody_stopped(sweep: Sweep) -> Iterator[Suggestion]:
-    """In a search of long runs the poor ones are stopped early."""
+    """In a search with long runs, poor trials are stopped early."""
     fifo = class_name(sweep.trial_scheduler.name) in ("FIFO", "FIFOScheduler")
     if not fifo or is_grid(sweep) or sweep.run.early_stopping_config.enabled:
         return
@@ -111,18 +112,18 @@ def nobody_stopped(sweep: Sweep) -> Iterator[Suggestion]:
         yield Suggestion(("trial_scheduler",), why, sets=("trial_scheduler=schedulers.PFL",))
 
 
-def _never(sweep: Sweep, word: str, default: float, bound: str, better: int) -> Suggestion:
-    why = f"{word} ({shown(setting(sweep, word, default))}) is not below {bound}: it can never act"
-    return Suggestion(_kwarg(sweep, word), why, sets=(f"trial_scheduler.kwargs.{word}={better}",))
+def _never(sweep: Sweep, keyword: str, default: float, bound: str, better: int) -> Suggestion:
+    why = f"{keyword} ({shown(setting(sweep, keyword, default))}) is not below {bound}: it can never act"
+    return Suggestion(_kwarg(sweep, keyword), why, sets=(f"trial_scheduler.kwargs.{keyword}={better}",))
 
 
-def _kwarg(sweep: Sweep, word: str) -> Key:
-    given = word in sweep.trial_scheduler.kwargs
-    return ("trial_scheduler", "kwargs", word) if given else ("trial_scheduler",)
+def _kwarg(sweep: Sweep, keyword: str) -> Key:
+    given = keyword in sweep.trial_scheduler.kwargs
+    return ("trial_scheduler", "kwargs", keyword) if given else ("trial_scheduler",)
 
 
 def _rising_epochs(sweep: Sweep) -> float:
-    """Epochs until the learning rate has reached its top."""
+    """Epochs until the learning rate reaches its maximum."""
     rising = sweep.run.warmup_epochs
     if class_name(sweep.run.scheduler) == "OneCycleLR":
         share = sweep.run.scheduler_config.get("pct_start")
@@ -131,7 +132,7 @@ def _rising_epochs(sweep: Sweep) -> float:
 
 
 def _first_judged(sweep: Sweep) -> tuple[str, float, int] | None:
-    """The word that sets the first judgement, its epoch, and by how much that lies above the word's value."""
+    """The keyword that sets the first judged epoch, that epoch, and its difference to the keyword's value."""
     name, epochs = scheduler_class(sweep), sweep.run.epochs
     if name in _HALVING:
         return "grace_period", setting(sweep, "grace_period", 1), 0

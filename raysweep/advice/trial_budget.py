@@ -1,4 +1,4 @@
-"""Advice on how much is asked of how many trials."""
+"""Advice on the number of trials for the size of the search space."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LARGEST_GRID = 100
 STARTUP_PER_PARAMETER = 10
 TRIALS_PER_PARAMETER = 60
 RANDOM_TRIALS = 60
-"""1 - 0.95^60 = 95%: so many random trials hold one of the best twentieth, however many parameters."""
+"""1 - 0.95^60 = 95%: with this probability one of them is in the best 5%, for any number of parameters."""
 
 BLIND = ("RandomSampler", "QMCSampler")
 
-# Document 003's tiers, first to be searched to last; what is in none of them is in the middle.
+# Document 003's tiers, from the first to search to the last; other parameters are in the middle.
 _TIERS = (
     ("lr", "learning_rate"),
     ("min_lr", "gamma", "warmup"),
@@ -55,7 +55,7 @@ def many_parameters(sweep: Sweep) -> Iterator[Suggestion]:
 
 
 def grid_of_a_continuum(sweep: Sweep) -> Iterator[Suggestion]:
-    """A number that could have any value is drawn from its range, not put on a grid."""
+    """A continuous parameter is drawn from its range, not put on a grid."""
     if not is_grid(sweep):
         return
     for flat, domain in sweep.space.items():
@@ -63,7 +63,7 @@ def grid_of_a_continuum(sweep: Sweep) -> Iterator[Suggestion]:
         listed = isinstance(domain, Categorical) and any(isinstance(value, float) for value in domain.choices)
         if span is None or not (listed or isinstance(domain, Float)) or cells(domain) == 1:
             continue
-        why = "a grid over values between which there are others: the best one lies in a gap"
+        why = "a grid over a continuous range: the best value probably lies between its points"
         sampler = "sampler=optuna.samplers.TPESampler"
         low, high = span
         log = low > 0 and high / low >= 10
@@ -105,8 +105,8 @@ def few_trials(sweep: Sweep) -> Iterator[Suggestion]:
     blind = class_name(sweep.sampler.name) in BLIND
     wanted = RANDOM_TRIALS if blind else TRIALS_PER_PARAMETER * len(sweep.space)
     if sweep.trials < wanted:
-        said = "random trials" if blind else f"trials for {counted(len(sweep.space), 'parameter')}"
-        why = f"{sweep.trials} {said}; the rule of thumb is {wanted}"
+        kind = "random trials" if blind else f"trials for {counted(len(sweep.space), 'parameter')}"
+        why = f"{sweep.trials} {kind}; the rule of thumb is {wanted}"
         yield Suggestion(("trials",), why, sets=(f"trials={wanted}",))
 
 
@@ -114,20 +114,20 @@ def several_seeds(sweep: Sweep) -> Iterator[Suggestion]:
     """A search spends its time on configurations, one seed each; seeds are for the winner."""
     seeds = sweep.run.seeds
     if len(seeds) > 1 and sweep.trials > 1:
-        why = f"{len(seeds)} seeds, and a search uses the first: more configurations find more"
+        why = f"{len(seeds)} seeds, but a search uses only the first: try more configurations instead"
         yield Suggestion(("run", "seeds"), why, sets=(f"run.seeds=[{seeds[0]}]",))
 
 
 def no_baseline(sweep: Sweep) -> Iterator[Suggestion]:
-    """The run's own values are tried too: a search that cannot beat them has found nothing."""
+    """The run's own values are tried too: a search that does not beat them has found nothing."""
     if sweep.baseline or sweep.points_to_evaluate or is_grid(sweep) or not sweep.space:
         return
-    why = "the run's own values are not tried: nobody will know whether the search was worth it"
+    why = "the run's own values are not tried, so it will not be known whether the search beats them"
     yield Suggestion(("baseline",), why, sets=("baseline=true",))
 
 
 def _tier(flat: str) -> int:
-    """How much a parameter matters by document 003: 0 is most."""
+    """How much a parameter matters according to document 003; 0 is the most."""
     tiers = [number for number, names in enumerate(_TIERS) if leaf(flat) in names]
     return tiers[0] if tiers else _TIERS.index(())
 

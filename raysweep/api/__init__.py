@@ -1,1 +1,1 @@
-"""The Python API: from a program or a notebook to a study, by the same runner as the commands."""
+"""The Python API: studies in a program or a notebook, run by the same runner as the commands."""

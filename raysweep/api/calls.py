@@ -1,4 +1,4 @@
-"""What several calls of the API do: take settings, say where they run, show or hide what is printed."""
+"""What several calls of the API share: settings, where they run, showing or hiding output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from raysweep.cluster.target import Target, resolve_target
 
 
 def overrides(settings: Mapping[str, Any] | None) -> list[str]:
-    """Settings by dotted key as `--set` takes them.
+    """Settings by dotted key, in the form of `--set`.
 
     >>> overrides({"run.epochs": 3, "baseline": False, "run.scheduler": None})
     ['run.epochs=3', 'baseline=false', 'run.scheduler=null']
@@ -26,20 +26,20 @@ def target_of(address: str | None) -> Target:
     """Where a call of the API runs.
 
     Raises:
-        ClusterError: if that is a cluster which takes jobs only.
+        ClusterError: if that is a cluster that only takes jobs.
     """
     here = None if address else ray_of_this_process()
     target = here or resolve_target(local=False, address=address, cluster=None)
     if target.far:
         raise ClusterError(
-            f"{target.where}: takes jobs, and a call from Python runs in this process; "
-            "`launch.py run` sends a sweep file there, `address='local'` runs here"
+            f"{target.where}: takes only jobs, but a call from Python runs in this process; "
+            "submit a sweep file with `launch.py run`, or use `address='local'` to run here"
         )
     return target
 
 
 @contextlib.contextmanager
 def shown(progress: bool) -> Iterator[None]:
-    """Let what is printed on standard output be seen, or not."""
+    """Show what is printed on standard output if `progress`, else drop it."""
     with contextlib.nullcontext() if progress else contextlib.redirect_stdout(io.StringIO()):
         yield

@@ -1,4 +1,4 @@
-"""`raysweep.run` and `raysweep.open`: a sweep run to its end, and a study that there is."""
+"""`raysweep.run` and `raysweep.open`: running a sweep, and opening an existing study."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from raysweep.runner.resolve import resolve_sweep
 from raysweep.study.results.retrain import as_file
 
 AnySweep = Sweep | Mapping[str, Any] | str | Path
-"""A sweep, or its words, or the path of its file."""
+"""A sweep, the contents of a sweep file, or its path."""
 
 
 def run(
@@ -37,52 +37,53 @@ def run(
 
     On the Ray that this process is connected to, if there is one; else on the one of `address` or
     `RAY_ADDRESS`, else on one of its own on this machine. Ctrl-C (a notebook's stop button) finishes the
-    running epochs and saves everything; `Study.resume` goes on.
+    running epochs and saves everything; `Study.resume` continues.
 
     Args:
-        sweep: a sweep file's path, its words as nested mappings, or a `Sweep`.
-        set: settings to lay over it, by dotted key: `{"run.epochs": 3, "trials": 10}`.
+        sweep: a sweep file's path, its contents as nested mappings, or a `Sweep`.
+        set: settings to override, by dotted key: `{"run.epochs": 3, "trials": 10}`.
         name: of the study; the sweep's `study_name` if None.
-        runs: the folder that studies go to; the sweep's `storage`, else runs/, if None.
-        address: of a Ray that this machine is a node of.
-        preflight: True tries everything first, False nothing; None its data and its first step.
-        resume: carry a study of this name on, if there is one, instead of refusing to begin another.
-        progress: whether the sweep is shown as it runs.
+        runs: the folder where studies are kept; the sweep's `storage`, else runs/, if None.
+        address: of a Ray of which this machine is a node.
+        preflight: True does the whole preflight first, False checks nothing; None checks the data and the
+            first step.
+        resume: whether to resume an existing study of this name instead of raising `StudyExists`.
+        progress: whether progress is shown.
 
     Returns:
-        The study. That it ended without a result is no error here; its `state` and its `best` say so.
+        The study. Ending without a result is not an error here; its `state` and its `best` say so.
 
     Raises:
-        SweepError: if the sweep is not sound, with every problem found.
-        PreflightFailed: if no trial can go well.
-        StudyExists: if there is a study of this name already.
-        ClusterError: if there is no Ray at `address`, or nothing there fits a trial.
+        SweepError: if the sweep is not valid, with every problem found.
+        PreflightFailed: if no trial can succeed.
+        StudyExists: if a study of this name exists already.
+        ClusterError: if there is no Ray at `address`, or no trial fits there.
     """
-    root, is_own = None if runs is None else Path(runs), isinstance(sweep, str | Path)
+    root, has_file = None if runs is None else Path(runs), isinstance(sweep, str | Path)
     with _as_file(sweep) as file, shown(progress):
-        read = _load(file, overrides(set), root, is_own=is_own)
+        loaded = _load(file, overrides(set), root, has_file=has_file)
         if name:
-            read = read.model_copy(update={"study_name": name})
-        folder = root_of(read, root) / read.study_name
+            loaded = loaded.model_copy(update={"study_name": name})
+        folder = root_of(loaded, root) / loaded.study_name
         if resume and (folder / "study.json").exists():
             return open(folder).resume(address=address, progress=progress)
         target = target_of(address)
-        chosen_sweep, chosen = resolve_sweep(read, target, file)
+        resolved, chosen = resolve_sweep(loaded, target, file)
         if preflight:
-            try_sweep(chosen_sweep, root, target).require()
-        own = file if is_own else None
+            try_sweep(resolved, root, target).require()
         text = file.read_text(encoding="utf-8")
-        study = create_study(chosen_sweep, root, target, chosen, text=text, file=own)
+        own_file = file if has_file else None
+        study = create_study(resolved, root, target, chosen, text=text, file=own_file)
         run_new_study(study, target, check=preflight is not False)
     return Study(study)
 
 
 def open(study: str | Path, *, runs: str | Path = "runs") -> Study:
-    """A study that there is: finished, interrupted or running.
+    """Open an existing study: finished, interrupted or running.
 
     Args:
         study: its folder, its URI, or its name under `runs`.
-        runs: the folder that studies are in.
+        runs: the folder where studies are kept.
 
     Raises:
         NotAStudy: if there is none.
@@ -90,22 +91,22 @@ def open(study: str | Path, *, runs: str | Path = "runs") -> Study:
     return Study(find_study(str(study), Path(runs), staged=True))
 
 
-def _load(file: Path, settings: list[str], runs: Path | None, *, is_own: bool) -> Sweep:
-    """The sweep of a file, found sound; what is odd of it is printed."""
-    if is_own:
+def _load(file: Path, settings: list[str], runs: Path | None, *, has_file: bool) -> Sweep:
+    """Load a valid sweep and print its warnings; `has_file`: whether the file is the user's own."""
+    if has_file:
         return load_checked(file, overrides=settings, runs=runs)
-    seen = check_file.load_checked(file, overrides=settings, runs=runs)
-    assert seen.sweep is not None, "an unsound sweep raises"
-    warn(_without_file(each, file) for each in seen.warnings)
-    return seen.sweep
+    result = check_file.load_checked(file, overrides=settings, runs=runs)
+    assert result.sweep is not None, "an invalid sweep raises"
+    warn(_without_file(each, file) for each in result.warnings)
+    return result.sweep
 
 
 @contextlib.contextmanager
 def _as_file(sweep: AnySweep) -> Iterator[Path]:
-    """The sweep as a file; problems of one that is none are said without a line.
+    """The sweep as a file; problems of a sweep without a file of its own name no file and line.
 
     Raises:
-        SweepError: from the block.
+        SweepError: from the `with` block.
     """
     if isinstance(sweep, str | Path):
         yield Path(sweep)
@@ -121,5 +122,5 @@ def _as_file(sweep: AnySweep) -> Iterator[Path]:
 
 
 def _without_file(problem: Problem, file: Path) -> Problem:
-    """A problem of a sweep that stands in no file of the user's."""
+    """A problem without the name and line of our temporary file."""
     return replace(problem, file="sweep", line=None) if problem.file == str(file) else problem

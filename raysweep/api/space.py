@@ -1,4 +1,4 @@
-"""A search space in Python: each function gives what stands for the same range in a sweep file."""
+"""Search spaces in Python: each function returns the range as a sweep file writes it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 Range = dict[str, Any]
-"""A parameter in the words of a sweep file."""
+"""A parameter as a sweep file writes it."""
 
 
 def uniform(low: float, high: float, *, step: float | None = None) -> Range:
-    """Any number from `low` to `high`, both included; with `step` only low, low + step, ...
+    """Any number from `low` to `high`, both included; with `step`, one of low, low + step, ...
 
     >>> uniform(0.0, 0.5)
     {'type': 'float', 'min': 0.0, 'max': 0.5}
@@ -47,5 +47,5 @@ def choice(values: Sequence[Any]) -> Range:
 
 
 def is_range(value: Any) -> bool:
-    """Whether a value of a search space is a range, in the words of a sweep file, and not a fixed setting."""
+    """Whether a value of a search space is a range, rather than a fixed setting."""
     return isinstance(value, Mapping) and "type" in value

@@ -1,4 +1,4 @@
-"""A study in Python: its trials and its winner, and what can be done with it."""
+"""A study in Python: its trials, its winner, its report, and resuming, extending or retraining it."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class BestTrial:
 
     Attributes:
         number: of the trial, from 0.
-        value: of the sweep's metric, as the sweep's `objective` counts it.
+        value: of the sweep's metric, by the sweep's `objective`.
         metric: its name.
-        epoch: where that value was reached.
+        epoch: at which that value was reached.
         config: the searched settings, by flat key.
-        metrics: all that was reported at that epoch.
+        metrics: all metrics reported at that epoch.
         run: the run config for the full training, as in best.yaml.
     """
 
@@ -50,14 +50,14 @@ class BestTrial:
 
     @property
     def train_config(self) -> Mapping[str, Any]:
-        """What a training function of the user's own (`raysweep.tune`) was called with."""
+        """The config that the user's own training function (`raysweep.tune`) was called with."""
         config: Mapping[str, Any] = self.run["train_config"]
         return config
 
 
 @dataclass(frozen=True, slots=True)
 class StudyReport:
-    """What was learnt of a study; a notebook shows its page.
+    """A study's report; a notebook shows its page.
 
     Attributes:
         page: the HTML file.
@@ -77,7 +77,7 @@ class StudyReport:
 
 @dataclass(frozen=True, slots=True)
 class Retraining:
-    """What a retraining has shown.
+    """The result of a retraining.
 
     Attributes:
         path: its folder.
@@ -94,15 +94,15 @@ class Retraining:
 
     @property
     def model(self) -> Path | None:
-        """The folder of the winner's model; None of a loop of the user's own, which keeps its weights."""
+        """The folder of the winner's model; None for the user's own loop, whose weights are not saved."""
         return None if self.result["model"] is None else self.path / str(self.result["model"])
 
 
 class Study:
-    """A study on disk. It is read anew at each question, so it may be one that runs.
+    """A study on disk. It is read afresh at each call, so it may be running.
 
     Args:
-        folder: the study's; `raysweep.open` finds it.
+        folder: of the study; `raysweep.open` finds it.
     """
 
     def __init__(self, folder: StudyFolder) -> None:
@@ -126,17 +126,17 @@ class Study:
 
     @property
     def path(self) -> Path:
-        """Its folder; deleting that deletes the study."""
+        """Its folder; deleting the folder deletes the study."""
         return self._folder.path
 
     @property
     def name(self) -> str:
-        """As in the sweep file, or as it was given."""
+        """Its name, as in the sweep file or as given by `name`."""
         return self._folder.name
 
     @property
     def sweep(self) -> Sweep:
-        """What was asked for, with all choices made."""
+        """The sweep, with all choices made."""
         return self._folder.wanted()
 
     @property
@@ -146,7 +146,7 @@ class Study:
 
     @property
     def best(self) -> BestTrial:
-        """The best trial; while none is complete, the best of those that reported.
+        """The best trial; while none is completed, the best of those that have reported.
 
         Raises:
             NoWinner: if no trial has succeeded.
@@ -154,21 +154,22 @@ class Study:
         folder, trial, sweep, record = self._winner()
         derived = best_yaml(folder.sweep(), record, record.provenance, trial=str(trial.number))[0]
         worth, point = trial.worth(record.objective), counted(trial, record.objective)
-        assert worth is not None and point is not None, "who ranks has reported"  # noqa: PT018
+        assert worth is not None and point is not None, "a ranked trial has reported"  # noqa: PT018
         config, metrics = searched(trial.config), dict(point.metrics)
         value = sweep.sign * worth
         return BestTrial(trial.number, value, sweep.metric, point.epoch, config, metrics, derived.run)
 
     def _winner(self) -> tuple[StudyFolder, TrialRecord, Sweep, StudyRecord]:
-        """The best trial, and the study that it is one of: this one, or one of its stages."""
+        """The study that the best trial is in (this one, or one of its stages), that trial, sweep, record."""
         folder = self._folder
         if folder.wanted().stages:
             from raysweep.study.stages.state import best_of_stages, stage_states
 
-            found = best_of_stages(folder.wanted(), stage_states(folder))
-            if found is None or found.trial is None:
+            best_stage = best_of_stages(folder.wanted(), stage_states(folder))
+            if best_stage is None or best_stage.trial is None:
                 raise NoWinner(f"{self.name}: no trial of any stage is better than the run as it is")
-            return found.part.folder, found.trial, found.part.folder.wanted(), found.record
+            home = best_stage.part.folder
+            return home, best_stage.trial, home.wanted(), best_stage.record
         sweep = folder.wanted()
         record = fold(read_events(folder.journal_dir), sweep.objective)
         best = record.best()
@@ -177,22 +178,22 @@ class Study:
         return folder, best, sweep, record
 
     def trials(self) -> pd.DataFrame:
-        """One row a trial: how it ended and why, its value, its settings by flat key, its metrics."""
+        """A row for each trial: how it ended and why, its value, its settings by flat key, its metrics."""
         from raysweep.report.dataframes import trials_table
 
         return trials_table(self._folder)
 
     def curves(self) -> pd.DataFrame:
-        """One row an epoch of each trial, with all its metrics."""
+        """A row for each epoch of each trial, with all its metrics."""
         from raysweep.report.dataframes import curves_table
 
         return curves_table(self._folder)
 
     def optuna(self) -> optuna.Study:
-        """The study as Optuna's, in memory, for its plots and importances.
+        """The study as an `optuna.Study` in memory, for Optuna's plots and importances.
 
         Raises:
-            NotAStudy: of one with stages, each of which is a study of its own.
+            NotAStudy: if it has stages, each of which is a study of its own.
         """
         from raysweep.report.optuna_study import as_study
         from raysweep.report.subject import of_study
@@ -200,10 +201,10 @@ class Study:
         return as_study(of_study(self._folder))
 
     def report(self, *, top_k: int = 10) -> StudyReport:
-        """Say what was learnt, as `launch.py report` does; written to the study's folder too.
+        """Make the report, as `launch.py report` does; it is also written to the study's folder.
 
         Args:
-            top_k: rows of the table of the best.
+            top_k: rows of the table of the best trials.
 
         Raises:
             NothingFound: if no trial has reported.
@@ -216,12 +217,12 @@ class Study:
         return StudyReport(page, text.read_text(encoding="utf-8"))
 
     def resume(self, *, address: str | None = None, trust: bool = False, progress: bool = True) -> Study:
-        """Carry on where it was stopped or killed; nothing happens to one that is over.
+        """Continue where it was stopped or killed; does nothing if it is over.
 
         Args:
             address: see `raysweep.run`.
-            trust: run the code of a study that was not made here by you.
-            progress: whether it is shown as it runs.
+            trust: run the code of a study that you did not make on this machine.
+            progress: whether progress is shown.
         """
         from raysweep.runner.run_or_resume import run_or_resume
 
@@ -240,18 +241,18 @@ class Study:
         trust: bool = False,
         progress: bool = True,
     ) -> Study:
-        """Give it more trials, more epochs or a wider search space, and carry on with it.
+        """Give it more trials, more epochs or a wider search space, and continue it.
 
         Args:
-            trials: so many in all (100), or so many more ("+50").
+            trials: the total (100), or additional ones ("+50").
             epochs: of each trial.
             set: settings to change, by dotted key.
             address: see `raysweep.run`.
-            trust: run the code of a study that was not made here by you.
-            progress: whether it is shown as it runs.
+            trust: run the code of a study that you did not make on this machine.
+            progress: whether progress is shown.
 
         Raises:
-            CannotExtend: if trials of before and after could not be compared.
+            CannotExtend: if trials before and after could not be compared.
         """
         from raysweep.runner.revise_study import revise_study
 
@@ -271,20 +272,20 @@ class Study:
         trust: bool = False,
         progress: bool = True,
     ) -> Retraining:
-        """Train its best configurations anew over several seeds, and test the winner once.
+        """Train its best configurations again over several seeds, and test the winner once.
 
         Args:
             top_k: how many of the best; 3 if None.
             seeds: trainings of each; 5 if None.
-            set: changes to all of them, by dotted key: `{"epochs": 50}`.
-            name: of its folder, within the study's.
+            set: changes to the run of all of them, by dotted key: `{"epochs": 50}`.
+            name: of the retraining's folder, in the study's.
             address: see `raysweep.run`.
-            trust: run the code of a study that was not made here by you.
-            progress: whether it is shown as it runs.
+            trust: run the code of a study that you did not make on this machine.
+            progress: whether progress is shown.
 
         Raises:
-            NoWinner: if no trial has succeeded, or no training came to its end.
-            StudyExists: if there is one of this name with other settings.
+            NoWinner: if no trial has succeeded, or the retraining did not finish.
+            StudyExists: if there is a retraining of this name with other settings.
         """
         from raysweep.runner.retrain_study import prepare_retraining, run_retraining
         from raysweep.study.results.finalize import FILE, VERSION
@@ -294,7 +295,7 @@ class Study:
         with shown(progress):
             folder = prepare_retraining(self._folder, name, overrides(set), top_k=top_k, seeds=seeds)
             if run_retraining(folder, self.path, target_of(address)):
-                raise NoWinner(f"{folder.path}: was interrupted; the same call carries it on")
+                raise NoWinner(f"{folder.path}: did not finish; the same call resumes it")
         return Retraining(folder.path, read_json(folder.path / FILE, version=VERSION, what="retraining"))
 
     def predict(
@@ -304,16 +305,16 @@ class Study:
         name: str = "retrain",
         ensemble: bool = False,
     ) -> pd.DataFrame:
-        """Score a table with the model of its retraining.
+        """Predict a table's rows with the model of its retraining.
 
         Args:
             table: with the columns of the training data, by name; an array (rows, ...) for a model of
                 arrays; or the path of a CSV, Parquet, .npy or .npz file.
             name: of the retraining's folder.
-            ensemble: with the mean prediction of all seeds' nets, instead of the best seed's.
+            ensemble: use the mean prediction of all seeds' nets instead of the best seed's.
 
         Raises:
-            RunError: if there is no such model yet, or the columns do not fit.
+            RunError: if there is no such model yet, or the columns do not match.
         """
         from raysweep.study.results.finalize import ENSEMBLE, MODEL
         from raysweep.study.storage.trust import require_trust_in_model

@@ -1,4 +1,4 @@
-"""`raysweep.tune`: a training function, defined in a module or in a notebook's cell, and its search space."""
+"""`raysweep.tune`: tunes a training function that is defined in a module or in a notebook cell."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from raysweep.api.space import is_range
 from raysweep.api.study import Study
 
 TrainFunction = Callable[..., Iterator[Any]]
-"""`train(config)`, or `train(config, state)`; yields a dictionary of metrics, or that and a state."""
+"""`train(config)` or `train(config, state)`, a generator of metrics, or of metrics and a state."""
 
 _MODULE = '''"""The training function `{name}`, as it was given to `raysweep.tune`."""
 
@@ -63,17 +63,17 @@ def tune(
 
     Args:
         train: a generator function `train(config)` that yields a dictionary of metrics after each epoch. If
-            it yields `metrics, state` and takes a second parameter, it is called with its last state to go on
-            after a pause, an interruption or a copy; else it is run anew up to where it was.
-        space: what `config` holds: a range for each setting that is searched (`loguniform(1e-4, 1e-1)`,
-            `integers(1, 5)`, `choice([...])`, or the words of a sweep file), a plain value for the others.
-        metric: what trials are judged by, one of those that are yielded.
-        direction: which way it is better.
+            it yields `metrics, state` and takes a second parameter, it is called with its last state to
+            continue after a pause, an interruption or a copy; else it is run again up to where it was.
+        space: the contents of `config`: a range for each searched setting (`loguniform(1e-4, 1e-1)`,
+            `integers(1, 5)`, `choice([...])`, or as in a sweep file), a plain value for each other one.
+        metric: the yielded metric that trials are compared by.
+        direction: whether less or more of it is better.
         name: of the study; the function's name if None.
         trials: how many configurations are tried.
-        epochs: at most so many yields of a trial.
-        trial_scheduler: who goes on, as in a sweep file.
-        resources_per_trial: as in a sweep file; one core, and a GPU where there is one.
+        epochs: the most yields of a trial.
+        trial_scheduler: decides which trials go on, as in a sweep file.
+        resources_per_trial: as in a sweep file; if None one core, and a GPU where there is one.
         runs: see `raysweep.run`.
         address: see `raysweep.run`.
         resume: see `raysweep.run`.
@@ -81,14 +81,14 @@ def tune(
         sweep: any other key of a sweep file: `seed`, `sampler`, `objective`, `stop`, ...
 
     Raises:
-        SweepError: if the sweep is not sound.
-        TypeError: if `train` is no function of one or two parameters.
+        SweepError: if the sweep is not valid.
+        TypeError: if `train` is not a function of one or two parameters.
     """
     fixed = {key: value for key, value in space.items() if not is_range(value)}
     ranges = {key: value for key, value in space.items() if is_range(value)}
     with tempfile.TemporaryDirectory(prefix="raysweep-") as folder:
         module = write_module(train, Path(folder))
-        words = {
+        fields = {
             "study_name": name or train.__name__.strip("_<>") or "tune",
             "trials": trials,
             "metric": metric,
@@ -103,14 +103,14 @@ def tune(
             **({} if resources_per_trial is None else {"resources_per_trial": resources_per_trial}),
             **sweep,
         }
-        return run(words, runs=runs, address=address, resume=resume, progress=progress)
+        return run(fields, runs=runs, address=address, resume=resume, progress=progress)
 
 
 def write_module(function: TrainFunction, folder: Path) -> str:
-    """Write a module with a function `train(config)` that is this function; the module's name.
+    """Write a module whose `train(config)` calls this function; returns the module's name.
 
-    A function of a module is imported from there. One of a notebook's cell, or inside of another function, is
-    pickled with all it refers to: the study keeps it, and workers and later sessions need no notebook.
+    A function of a module is imported from there. One from a notebook cell, or from inside another function,
+    is pickled with all it refers to, so that workers and later sessions do not need the notebook.
 
     Raises:
         TypeError: if it cannot be called with a `config`.
@@ -146,21 +146,19 @@ def _parameter_count(function: TrainFunction) -> int:
         TypeError: if neither, or more.
     """
     if not callable(function):
-        raise TypeError(f"train is {type(function).__name__} and no function; give train(config)")
+        raise TypeError(f"train is of type {type(function).__name__}, not a function; give train(config)")
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    known = inspect.signature(function).parameters.values()
-    count = sum(each.kind in positional for each in known)
-    needed = sum(each.kind in positional and each.default is each.empty for each in known)
-    if count not in (1, 2) or needed > count:
+    count = sum(each.kind in positional for each in inspect.signature(function).parameters.values())
+    if count not in (1, 2):
         raise TypeError(
             f"{function.__name__} takes {count} parameters; "
-            "it is called as train(config), or train(config, state)"
+            "it must take one or two: train(config), or train(config, state)"
         )
     return count
 
 
 def _is_importable(function: TrainFunction) -> bool:
-    """Whether workers can import it: it stands at the top of a module that has a file."""
+    """Whether workers can import it: it is a top-level name of a module that has a file."""
     module = sys.modules.get(function.__module__)
     if function.__module__ == "__main__" or not getattr(module, "__file__", None):
         return False
@@ -168,7 +166,7 @@ def _is_importable(function: TrainFunction) -> bool:
 
 
 def _folders_of(function: TrainFunction) -> list[str]:
-    """The folder in which the function's own module is found, if it has one."""
+    """The import folder of the function's own module, if it is importable."""
     if not _is_importable(function):
         return []
     file = Path(str(sys.modules[function.__module__].__file__)).resolve()

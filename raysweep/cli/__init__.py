@@ -1,1 +1,1 @@
-"""The commands of launch.py, by what they are for: parse, call, print."""
+"""The commands of launch.py, grouped by purpose; each parses, calls and prints."""

@@ -12,21 +12,21 @@ from raysweep.errors import exit_codes_text
 
 
 def several_sets(args: Sequence[str]) -> list[str]:
-    """Give each of several values after one `--set` a `--set` of its own.
+    """Repeat `--set` before each further value of a `--set` with several values.
 
     >>> several_sets(["run", "a.yaml", "--set", "trials=4", "run.epochs=3", "--dry-run"])
     ['run', 'a.yaml', '--set', 'trials=4', '--set', 'run.epochs=3', '--dry-run']
     """
     spread: list[str] = []
-    setting = False
-    for word in args:
+    within_set = False
+    for arg in args:
         if spread[-1:] == ["--set"]:
-            setting = True
-        elif word.startswith("-") or "=" not in word:
-            setting = word.startswith("--set=")
-        elif setting:
+            within_set = True
+        elif arg.startswith("-") or "=" not in arg:
+            within_set = arg.startswith("--set=")
+        elif within_set:
             spread.append("--set")
-        spread.append(word)
+        spread.append(arg)
     return spread
 
 
@@ -35,25 +35,25 @@ SECTIONS = {
     "Run": ("run", "status", "list", "logs", "stop", "resume", "extend", "sync", "repair", "ui"),
     "Learn": ("report", "compare", "export", "replay", "best", "retrain", "predict", "reproduce"),
 }
-"""Commands in the order in which they are needed, as the README has them."""
-WHOLE = 200  # characters of a command's line: all of its first sentence
+"""Commands in the order in which they are needed, as in the README."""
+MOST_HELP = 200  # characters of a command's line in the help: more than any first sentence
 
 
 class RunByDefault(click.Group):
-    """`launch.py sweep.yaml` is `launch.py run sweep.yaml`."""
+    """Commands, with `run` as the default: `launch.py sweep.yaml` is `launch.py run sweep.yaml`."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands by when they are needed, none of their lines cut off."""
-        named = {name for names in SECTIONS.values() for name in names}
-        rest = {"Commands": tuple(name for name in self.list_commands(ctx) if name not in named)}
+        """List the commands by section, with whole first sentences."""
+        listed = {name for names in SECTIONS.values() for name in names}
+        rest = {"Commands": tuple(name for name in self.list_commands(ctx) if name not in listed)}
         for title, names in (SECTIONS | rest).items():
-            rows = [(name, self.commands[name].get_short_help_str(WHOLE)) for name in names]
+            rows = [(name, self.commands[name].get_short_help_str(MOST_HELP)) for name in names]
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `run` in front of what is no command but looks like a file or an option of `run`."""
+        """Put `run` in front of arguments that begin with a file or an option instead of a command."""
         args = several_sets(args)
         first = args[0] if args else "--help"
         if first not in self.commands and first not in ("-h", "--help", "--version"):
@@ -62,10 +62,10 @@ class RunByDefault(click.Group):
                 and Path(first).suffix not in (".yaml", ".yml")
                 and not Path(first).exists()
             ):
-                known = difflib.get_close_matches(first, self.commands, n=1)
+                matches = difflib.get_close_matches(first, self.commands, n=1)
                 fix = (
-                    f"did you mean {known[0]!r}?"
-                    if known
+                    f"did you mean {matches[0]!r}?"
+                    if matches
                     else f"commands: {', '.join(sorted(self.commands))}"
                 )
                 raise click.UsageError(f"{first!r} is neither a command nor a sweep file; {fix}")

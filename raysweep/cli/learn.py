@@ -1,4 +1,4 @@
-"""Commands that say what was learnt: report, compare, replay."""
+"""Commands that show what was learnt: replay, report, export, compare."""
 
 from __future__ import annotations
 
@@ -30,39 +30,37 @@ if TYPE_CHECKING:
     from raysweep.report.subject import Subject
 
 VERSUS = " -- "
-"""Stands for `--` among the studies of `compare`; no study has such a name."""
+"""Replaces `--` among the arguments of `compare`; no study can have this name."""
 
 
 @cli.command()
 @click.argument("study")
-@click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="Which, e.g. schedulers.ASHA.")
-@click.option(
-    "--kwargs", "given", default="{}", metavar="YAML", help="Its settings, e.g. '{reduction_factor: 3}'."
-)
-@click.option("--workers", type=click.IntRange(1), help="Trials at once; as many as the study had.")
+@click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="Its name: schedulers.ASHA.")
+@click.option("--kwargs", default="{}", metavar="YAML", help="Its settings, e.g. '{reduction_factor: 3}'.")
+@click.option("--workers", type=click.IntRange(1), help="Trials at once; by default as in the study.")
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
-def replay(study: str, name: str, given: str, workers: int | None, wants_json: bool, runs: Path) -> None:
-    """Replay a STUDY's recorded curves under another trial scheduler: what it saves, what it loses."""
+def replay(study: str, name: str, kwargs: str, workers: int | None, wants_json: bool, runs: Path) -> None:
+    """Replay a STUDY's recorded curves under another trial scheduler: what it would have saved and lost."""
     folder = find_study(study, runs)
     sweep = folder.sweep()
-    if not is_trusted(folder.path):  # nothing of its own modules is run, nor found
+    if not is_trusted(folder.path):  # its own modules are not to be imported
         sweep = sweep.model_copy(update={"import_paths": ()})
     record = fold(read_events(folder.journal_dir), sweep.objective)
-    seen = replay_study(sweep, record, name, settings(given), workers)
+    replayed = replay_study(sweep, record, name, settings(kwargs), workers)
     if wants_json:
-        click.echo(json.dumps(as_json(seen), indent=1))
+        click.echo(json.dumps(as_json(replayed), indent=1))
     else:
-        print_replay(stdout(), study_facts(sweep), record.trials, sweep.objective, seen)
+        print_replay(stdout(), study_facts(sweep), record.trials, sweep.objective, replayed)
 
 
 @cli.command()
 @click.argument("names", nargs=-1, metavar="[STUDY]...")
 @click.option("--top-k", type=click.IntRange(1), default=10, show_default=True, help="Rows of the top table.")
 @click.option("--db", type=SWEEP_FILE, help="A database of Optuna's, or of the training template.")
-@click.option("--opt-config", type=SWEEP_FILE, help="The template's optimize config that --db came from.")
+@click.option("--opt-config", type=SWEEP_FILE, help="The template's optimize config that made --db.")
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--no-mlflow", is_flag=True, help="Do not log it to the study's run.")
+@click.option("--no-mlflow", is_flag=True, help="Do not log the report to the study's run.")
 @RUNS
 @target_options
 def report(
@@ -71,30 +69,30 @@ def report(
     opt_config: Path | None,
     no_mlflow: bool,
     runs: Path,
-    **words: Any,
+    **kwargs: Any,
 ) -> None:
-    """Say what was learnt of a STUDY: here, as a page, and in MLflow; while it runs, too."""
-    places = {key: words.pop(key) for key in PLACES}
+    """Show what was learnt from a STUDY: here, as a page, and in MLflow; also while it runs."""
+    places = {key: kwargs.pop(key) for key in PLACES}
     if opt_config is not None and db is None:
-        raise click.UsageError("--opt-config belongs to --db; a study of ours knows its search space")
+        raise click.UsageError("--opt-config needs --db; a study knows its own search space")
     if db is not None:
         from raysweep.report.database import of_database
 
-        report_on(of_database(db, opt_config, *names[:1]), Path(f"{db.stem}-report"), **words)
+        make_report(of_database(db, opt_config, *names[:1]), Path(f"{db.stem}-report"), **kwargs)
         return
     from raysweep.report.subject import of_study, only_study
 
     for name in names or (only_study(runs),):
         target = where_is(name, runs, **places)
         if target.far:
-            said = {"--top-k": words["top_k"], "--json": words["wants_json"], "--no-mlflow": no_mlflow}
-            run_on_cluster(target, "report", name, options(said))
+            given = {"--top-k": kwargs["top_k"], "--json": kwargs["wants_json"], "--no-mlflow": no_mlflow}
+            run_on_cluster(target, "report", name, options(given))
             continue
         folder = find_study(name, runs, staged=True)
         if folder.wanted().stages:
-            report_stages(folder, no_mlflow, **words)
+            report_stages(folder, no_mlflow, **kwargs)
             continue
-        files = report_on(of_study(folder), folder.path / "report", **words)
+        files = make_report(of_study(folder), folder.path / "report", **kwargs)
         log_report(folder, files, no_mlflow)
 
 
@@ -103,7 +101,7 @@ def report(
 @click.option("--csv", "form", flag_value="csv", default="csv", help="As CSV.  [default]")
 @click.option("--parquet", "form", flag_value="parquet", help="As Parquet.")
 @click.option("--json", "form", flag_value="json", help="As JSON.")
-@click.option("-o", "--output", type=FOLDER, help="A folder to write to; `export` in the study's by default.")
+@click.option("-o", "--output", type=FOLDER, help="A folder; by default `export` in the study's folder.")
 @RUNS
 @target_options
 def export(study: str, form: Form, output: Path | None, runs: Path, **places: Any) -> int:
@@ -120,14 +118,14 @@ def export(study: str, form: Form, output: Path | None, runs: Path, **places: An
 
 
 class SidesCommand(click.Command):
-    """A command whose studies stand on sides, with `--` between them.
+    """A command that takes several sides of studies, with `--` between them.
 
-    Click takes `--` for the end of the options and drops it; here options may follow.
+    Click drops `--` and allows no options after it; here options may follow.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Let every `--` reach the command."""
-        return super().parse_args(ctx, [VERSUS if word == "--" else word for word in args])
+        """Pass every `--` on to the command."""
+        return super().parse_args(ctx, [VERSUS if arg == "--" else arg for arg in args])
 
 
 @cli.command(cls=SidesCommand)
@@ -137,33 +135,33 @@ class SidesCommand(click.Command):
     type=click.IntRange(1),
     default=5,
     show_default=True,
-    help="Trials of each that are asked whether they agree.",
+    help="Best trials of each study that are compared for agreement.",
 )
-@click.option("-o", "--output", type=FOLDER, help="A folder to write it to: a page, Markdown, JSON.")
+@click.option("-o", "--output", type=FOLDER, help="A folder for the page, Markdown and JSON.")
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
-    """Hold STUDIES against each other; with several a side (A1 A2 -- B1 B2), test which side is better."""
+    """Compare STUDIES; with several a side (A1 A2 -- B1 B2), test which side is better."""
     from raysweep.report.compare import as_json, compare
     from raysweep.report.compare_sections import sections, write
     from raysweep.report.subject import of_study
     from raysweep.report.terminal import print_sections
 
     sides = sides_of(names)
-    found = compare([[of_study(find_study(name, runs)) for name in side] for side in sides], top_k)
+    comparison = compare([[of_study(find_study(name, runs)) for name in side] for side in sides], top_k)
     console = stdout()
     if wants_json:
-        click.echo(json.dumps(as_json(found), indent=1))
+        click.echo(json.dumps(as_json(comparison), indent=1))
     else:
-        print_sections(console, sections(found))
+        print_sections(console, sections(comparison))
     if output is not None:
-        page = write(found, output)[0]
+        page = write(comparison, output)[0]
         if not wants_json:
             print_row(console, "page", typed(page))
 
 
 def sides_of(names: Sequence[str]) -> list[list[str]]:
-    """The studies of each side; without `--` each is a side of its own.
+    """The studies of each side; without `--` every study is a side.
 
     >>> sides_of(["a", "b"]), sides_of(["a", "b", VERSUS, "c"])
     ([['a'], ['b']], [['a', 'b'], ['c']])
@@ -175,39 +173,39 @@ def sides_of(names: Sequence[str]) -> list[list[str]]:
 
 
 def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: bool) -> None:
-    """Make the report of every stage that has one; print the stages, and the last search's report."""
-    from raysweep.console.status import print_parts
+    """Write a report for every stage that has results; print the stages and the last search's report."""
+    from raysweep.console.status import print_stages_status
     from raysweep.report.report import as_json, report
     from raysweep.report.report_files import write
     from raysweep.report.subject import of_study
     from raysweep.report.terminal import print_report
 
-    found, pages = {}, {}
+    reports, pages = {}, {}
     for folder in study.stages():
         try:
-            found[folder.name] = report(of_study(folder), top_k)
-        except NothingFound as nothing:
-            echo_err(str(nothing))
+            reports[folder.name] = report(of_study(folder), top_k)
+        except NothingFound as error:
+            echo_err(str(error))
             continue
-        files = write(found[folder.name], folder.path / "report")
+        files = write(reports[folder.name], folder.path / "report")
         pages[folder.name] = files[0]
         log_report(folder, files, no_mlflow)
     status, console = read_status(study.path), stdout()
     if wants_json:
-        click.echo(json.dumps(status | {"reports": {name: as_json(each) for name, each in found.items()}}))
+        click.echo(json.dumps(status | {"reports": {name: as_json(each) for name, each in reports.items()}}))
         return
-    print_parts(console, status)
-    searches = [stage.name for stage in study.wanted().stages if stage.searches and stage.name in found]
+    print_stages_status(console, status)
+    searches = [stage.name for stage in study.wanted().stages if stage.searches and stage.name in reports]
     if searches:
         console.rule(f"stage {searches[-1]}", align="left")
-        print_report(console, found[searches[-1]])
+        print_report(console, reports[searches[-1]])
     console.print()
     for name, page in pages.items():
         print_row(console, f"{name}, page", typed(page))
 
 
 def log_report(folder: StudyFolder, files: Sequence[Path], no_mlflow: bool) -> None:
-    """Put a report beside its study in MLflow."""
+    """Log a report's files to its study's run in MLflow."""
     from raysweep.tracking.attachments import attach_to_study
 
     trouble = "" if no_mlflow else attach_to_study(folder.path, files, "report")
@@ -215,19 +213,19 @@ def log_report(folder: StudyFolder, files: Sequence[Path], no_mlflow: bool) -> N
         echo_err(f"not logged to MLflow: {trouble}")
 
 
-def report_on(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> list[Path]:
-    """Make a subject's report, write its files, and print it."""
+def make_report(subject: Subject, folder: Path, top_k: int, wants_json: bool) -> list[Path]:
+    """Make a subject's report, write its files, and print it; returns the files."""
     from raysweep.report.report import as_json, report
     from raysweep.report.report_files import write
     from raysweep.report.terminal import print_report
 
-    found = report(subject, top_k)
-    files = write(found, folder)
+    content = report(subject, top_k)
+    files = write(content, folder)
     if wants_json:
-        click.echo(json.dumps(as_json(found), indent=1))
+        click.echo(json.dumps(as_json(content), indent=1))
         return files
     console = stdout()
-    print_report(console, found)
+    print_report(console, content)
     console.print()
     print_row(console, "page", typed(files[0]))
     return files

@@ -1,4 +1,4 @@
-"""Commands that look at sweeps, and stop them: status, list, logs, stop, sync, repair, doctor, ui."""
+"""Commands for existing sweeps and machines: status, list, logs, stop, sync, repair, doctor, ui."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from raysweep.cluster.target import Target
     from raysweep.tracking import FinalState, TrackingProcess
 
-SYNC_S = 3600.0  # for MLflow when nothing else is waited for: a slow one is given its time
+SYNC_S = 3600.0  # how long `sync` waits for a slow MLflow
 
 
 @cli.command()
@@ -47,19 +47,19 @@ SYNC_S = 3600.0  # for MLflow when nothing else is waited for: a slow one is giv
 @RUNS
 @target_options
 def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
-    """Say how far a STUDY (its folder, or its name) is."""
+    """Show the progress of a STUDY (its folder, or its name)."""
     target = where_is(study, runs, **places)
     if target.far:
         from raysweep.cluster import remote_commands
 
-        job, word = remote_commands.look(target, study)
-        print_job(stdout(), job, word, as_json=as_json)
+        job, last_line = remote_commands.look(target, study)
+        print_job(stdout(), job, last_line, as_json=as_json)
         return
-    facts = read_status(find_study(study, runs, staged=True).path)
+    fields = read_status(find_study(study, runs, staged=True).path)
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        click.echo(json.dumps(fields, indent=1))
     else:
-        print_status(stdout(), facts)
+        print_status(stdout(), fields)
 
 
 @cli.command("list")
@@ -67,7 +67,7 @@ def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
 @RUNS
 @target_options
 def list_(as_json: bool, runs: Path, **places: Any) -> None:
-    """List the sweeps of a cluster, or the studies of this machine and who holds its slots."""
+    """List the sweeps on a cluster, or the studies on this machine and which of them hold its slots."""
     target = resolve_target(**places)
     if target.far:
         from raysweep.cluster import remote_commands
@@ -84,17 +84,17 @@ def list_(as_json: bool, runs: Path, **places: Any) -> None:
 
 @cli.command()
 @click.argument("study")
-@click.option("-f", "--follow", is_flag=True, help="Go on until it ends.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the output until the sweep ends.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 @DOWN
 @target_options
 def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> int:
-    """Show what a detached STUDY, or a cluster's, has printed."""
+    """Show the output of a STUDY that runs detached or on a cluster."""
     if follow and as_json:
-        raise click.UsageError("--follow shows a log as it grows, --json the whole of it: give one")
+        raise click.UsageError("--follow shows a log as it grows, --json the whole log; give only one")
     if places["down"] and not follow:
-        raise click.UsageError("--down ends the cluster after the sweep: add --follow, to wait for that")
+        raise click.UsageError("--down ends the cluster after the sweep; add --follow to wait for that")
     target = where_is(study, runs, **places)
     if target.far:
         from raysweep.cluster import remote_commands
@@ -106,10 +106,10 @@ def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> 
         return remote_commands.print_log(target, study, on=follow, say=echo_err)
     from raysweep.cluster import background
 
-    folder, said = find_study(study, runs, staged=True), list[str]()
-    background.follow(folder, said.append if as_json else partial(click.echo, nl=False), on=follow)
+    folder, output = find_study(study, runs, staged=True), list[str]()
+    background.follow(folder, output.append if as_json else partial(click.echo, nl=False), on=follow)
     if as_json:
-        click.echo(json.dumps({"study": folder.name, "log": "".join(said)}, indent=1))
+        click.echo(json.dumps({"study": folder.name, "log": "".join(output)}, indent=1))
     return 0
 
 
@@ -118,7 +118,7 @@ def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> 
 @RUNS
 @target_options
 def sync(study: str, runs: Path, **places: Any) -> int:
-    """Send MLflow what it still lacks of a STUDY that does not run."""
+    """Send MLflow what it still lacks of a STUDY that is not running."""
     target = where_is(study, runs, **places)
     if target.far:
         return run_on_cluster(target, "sync", study)
@@ -138,15 +138,15 @@ def sync(study: str, runs: Path, **places: Any) -> int:
 
 
 def sync_one(folder: StudyFolder, tracker: TrackingProcess, final_state: FinalState | None = None) -> int:
-    """Send what is lacking of one study; 1 if that did not go well."""
+    """Send what MLflow lacks of one study; returns the exit code."""
     from raysweep.tracking import count_unsent
 
-    lacked, trouble = count_unsent(folder.path, tracker.uri)
+    missing, trouble = count_unsent(folder.path, tracker.uri)
     warn([trouble] if trouble else [])
     tracker.start()
     tracker.finish(SYNC_S, final_state)
     unsent = print_tracking(stdout(), tracker, patience_s=SYNC_S)
-    click.echo(f"{folder.name}: {lacked} events were not in MLflow yet, {unsent} are not now")
+    click.echo(f"{folder.name}: {missing} events were missing in MLflow, {unsent} still are")
     return 1 if unsent or tracker.refused else 0
 
 
@@ -155,7 +155,7 @@ def sync_one(folder: StudyFolder, tracker: TrackingProcess, final_state: FinalSt
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @RUNS
 def repair(study: str, yes: bool, runs: Path) -> int:
-    """Say what of a STUDY's damaged journal can be kept, and keep it; what was there is put aside."""
+    """Keep the intact part of a STUDY's damaged journal; the damaged journal is put aside."""
     folder = find_study(study, runs, staged=True)
     with lock(folder.lock_file, shlex.join(sys.argv)):
         repaired = [repair_one(each, yes) for each in (folder, *folder.stages())]
@@ -163,16 +163,16 @@ def repair(study: str, yes: bool, runs: Path) -> int:
 
 
 def repair_one(folder: StudyFolder, yes: bool) -> bool:
-    """Repair one study's journal; False if it is damaged and stays so."""
+    """Repair one study's journal; False if it stays damaged."""
     damage = find_damage(folder.journal_dir)
     if not damage.problem:
         click.echo(f"{folder.journal_dir}: {len(damage.kept)} events, undamaged")
         return True
     record, lost = damage.record(folder.wanted().objective), damage.written - len(damage.kept)
-    what = f"{len(damage.kept)} events: {len(record.trials)} trials, {record.epochs} epochs"
+    kept = f"{len(damage.kept)} events: {len(record.trials)} trials, {record.epochs} epochs"
     click.echo(f"damaged: {damage.problem}")
     click.echo(
-        f"can be kept: the first {what}; lost: {f'at least {lost}' if lost else 'the'} events after them"
+        f"can be kept: the first {kept}; lost: {f'at least {lost}' if lost else 'the'} events after them"
     )
     if not yes and not click.confirm("Keep these, and put the damaged journal aside?", err=True):
         return False
@@ -188,15 +188,15 @@ def repair_one(folder: StudyFolder, yes: bool) -> bool:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
-    """Look whether this machine is fit for a sweep; changes nothing, ends nobody."""
-    from raysweep.cluster.doctor import check_machine as look
+    """Check whether this machine is ready for a sweep; changes nothing and ends no process."""
+    from raysweep.cluster.doctor import check_machine
     from raysweep.tracking import store_uri, trouble_with
 
     def tracking() -> tuple[str, str]:
         uri = store_uri(None, os.environ, Path.cwd())
         return uri, trouble_with(uri)
 
-    checks = look(runs, os.environ, Path.home(), tracking=tracking, try_ray=try_ray)
+    checks = check_machine(runs, os.environ, Path.home(), tracking=tracking, try_ray=try_ray)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
@@ -206,17 +206,17 @@ def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
 
 @cli.command()
 @click.argument("study")
-@click.option("--now", is_flag=True, help="Do not finish running epochs; they are run again by `resume`.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: how it is now.")
+@click.option("--now", is_flag=True, help="Do not finish running epochs; `resume` runs them again.")
+@click.option("--json", "as_json", is_flag=True, help="Print its state as JSON, for programs.")
 @RUNS
 @target_options
 def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> None:
-    """Stop a running STUDY; `resume` carries it on."""
+    """Stop a running STUDY; `resume` continues it."""
     target = where_is(study, runs, **places)
     if target.far:
         from raysweep.cluster import remote_commands
 
-        facts: Mapping[str, Any] = asdict(
+        state: Mapping[str, Any] = asdict(
             remote_commands.stop(target, study, now=now, clone=CLONE, say=echo_err)
         )
     else:
@@ -224,9 +224,9 @@ def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> Non
 
         folder = find_study(study, runs, staged=True)
         background.stop(folder, now=now, say=echo_err)
-        facts = read_status(folder.path)
+        state = read_status(folder.path)
     if as_json:
-        click.echo(json.dumps(facts, indent=1))
+        click.echo(json.dumps(state, indent=1))
 
 
 @cli.command()
@@ -239,7 +239,7 @@ def ui(cluster: Path) -> None:
 
 
 def shares_of(target: Target) -> list[LedgerEntry]:
-    """Who claims and holds slots of this machine, or of the Ray that it is a node of."""
+    """The drivers that share the slots of this machine, or of the Ray of which it is a node."""
     if target.kind != "ray":
         from raysweep.cluster.machine_ledger import MachineLedger
 
@@ -252,11 +252,11 @@ def shares_of(target: Target) -> list[LedgerEntry]:
 
 
 def studies(runs: Path) -> list[StudyStatus]:
-    """What status.json says of every study under a folder, oldest first; a warning on each unreadable one."""
-    found = []
-    for meta in sorted(local_root(runs).glob("*/study.json")):
+    """The status of every study under a folder, oldest first; warns about each unreadable one."""
+    readable = []
+    for meta_file in sorted(local_root(runs).glob("*/study.json")):
         try:
-            found.append(read_status(meta.parent))
+            readable.append(read_status(meta_file.parent))
         except (NotAStudy, JournalError) as error:
             warn([error])
-    return sorted(found, key=lambda facts: facts.get("begun_at") or 0.0)
+    return sorted(readable, key=lambda status: status.get("begun_at") or 0.0)

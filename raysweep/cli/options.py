@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -28,52 +28,54 @@ TRUST = click.option(
     "--trust",
     is_flag=True,
     envvar="RAYSWEEP_TRUST",
-    help="Run the code of a folder that was not made here by you; asked once.",
+    help="Run the code of a study that you did not make on this machine; needed once a study.",
 )
 DOWN = click.option("--down", is_flag=True, help="End the cluster (`ray down`) after its last sweep.")
 PLACES = ("local", "address", "cluster", "include")
 POSITIVE = click.IntRange(1)
 SLURM_OPTIONS = (
-    click.option("--sbatch", multiple=True, metavar="OPTION", help="Any other, as --sbatch=--account=LAB."),
-    click.option("--grace", type=click.IntRange(30), help=f"Seconds to end within the limit; {GRACE_S}."),
+    click.option("--sbatch", multiple=True, metavar="OPTION", help="Other option: --sbatch=--account=LAB."),
+    click.option(
+        "--grace", type=click.IntRange(30), help=f"Seconds before the time limit to stop at; {GRACE_S}."
+    ),
     click.option("--gpus-per-node", type=POSITIVE, help="GPUs of each node."),
-    click.option("--cpus-per-node", type=POSITIVE, help="Cores of each; with neither, whole nodes."),
+    click.option("--cpus-per-node", type=POSITIVE, help="Cores of each node; with neither, whole nodes."),
     click.option("--partition", help="Slurm's partition."),
-    click.option("--time", help="Limit of one allocation, as 90 (minutes), 4:00:00, 1-12 (days-hours)."),
+    click.option("--time", help="Limit of one allocation: 90 (minutes), 4:00:00, 1-12 (days-hours)."),
     click.option("--nodes", type=POSITIVE, help="Slurm nodes; 1."),
-    click.option("--slurm", is_flag=True, help="As a Slurm job that queues again until all is done."),
+    click.option("--slurm", is_flag=True, help="Run as a Slurm job that requeues itself until all is done."),
 )
 SLURM = ("nodes", "time", "partition", "cpus_per_node", "gpus_per_node", "grace", "sbatch")
 
 
 def options(given: Mapping[str, Any]) -> list[str]:
-    """Options as they are typed; those that were not given are left out.
+    """Options as command-line arguments, without those that were not given.
 
     >>> options({"--top-k": 3, "--seeds": None, "--set": ("a=1", "b=2"), "--json": True, "--now": False})
     ['--top-k', '3', '--set', 'a=1', '--set', 'b=2', '--json']
     """
-    words: list[str] = []
+    args: list[str] = []
     for name, value in given.items():
         if value is True:
-            words.append(name)
+            args.append(name)
         elif value is not None and value is not False:
             for one in value if isinstance(value, tuple) else (value,):
-                words += [name, (uri_of(one) if isinstance(one, Path) else "") or str(one)]
-    return words
+                args += [name, (uri_of(one) if isinstance(one, Path) else "") or str(one)]
+    return args
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say where it goes; they are passed on as they are."""
+    """Add the options that say where a command runs."""
     for option in (
         click.option(
-            "--cluster", type=SWEEP_FILE, help="Use the cluster of this file, as `ray up` takes it."
+            "--cluster", type=SWEEP_FILE, help="Use the cluster of this file, in the format of `ray up`."
         ),
         click.option("--address", metavar="URL", help="Use this Job API (http://...) or this Ray."),
         click.option(
             "--include",
             multiple=True,
             metavar="PATH",
-            help="To a cluster, send this file (or pattern) though it looks like a secret or git ignores it.",
+            help="Upload this file (or pattern) to a cluster although git ignores it or it looks secret.",
         ),
         click.option("--local", is_flag=True, help="Use this machine."),
     ):
@@ -82,27 +84,27 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def slurm_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of a Slurm job; it gets them as `slurm`, a request or None."""
+    """Add the options of a Slurm job; the command gets them as `slurm`, a request or None."""
 
     @functools.wraps(command)
     def with_request(*args: Any, slurm: bool, **given: Any) -> Any:
-        asked = {name: given.pop(name) for name in SLURM}
+        settings = {name: given.pop(name) for name in SLURM}
         if not slurm:
-            typed = [name for name, value in asked.items() if value]
-            if typed:
-                raise click.UsageError(f"--{typed[0].replace('_', '-')} is an option of --slurm; add that")
+            names = [name for name, value in settings.items() if value]
+            if names:
+                raise click.UsageError(f"--{names[0].replace('_', '-')} is an option of --slurm; add that")
             return command(*args, slurm=None, **given)
         places = [f"--{name}" for name in (*PLACES, "down") if given.get(name)]
         if places:
             raise click.UsageError(f"--slurm and {places[0]} contradict each other; give one")
         request = SlurmRequest(
-            nodes=asked["nodes"] or 1,
-            time=asked["time"],
-            partition=asked["partition"],
-            cpus=asked["cpus_per_node"],
-            gpus=asked["gpus_per_node"],
-            grace_s=asked["grace"] or GRACE_S,
-            sbatch=asked["sbatch"],
+            nodes=settings["nodes"] or 1,
+            time=settings["time"],
+            partition=settings["partition"],
+            cpus=settings["cpus_per_node"],
+            gpus=settings["gpus_per_node"],
+            grace_s=settings["grace"] or GRACE_S,
+            sbatch=settings["sbatch"],
         )
         return command(*args, slurm=request, **given)
 

@@ -48,18 +48,18 @@ from trainables.imports import CLONE
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as in run.epochs=3."
 )
 @click.option(
-    "--optimize-config", type=SWEEP_FILE, help="The training template's second file: FILE is its run config."
+    "--optimize-config", type=SWEEP_FILE, help="The training template's second file; FILE is its run config."
 )
-@click.option("--name", help="Study name; study_name of the file by default.")
+@click.option("--name", help="Study name; by default the file's study_name.")
 @click.option("--dry-run", is_flag=True, help="Print what would run.")
-@click.option("--runs", type=FOLDER, help="Where studies go; the file's `storage`, or runs.")
+@click.option("--runs", type=FOLDER, help="Where studies are kept; by default the file's `storage`, or runs.")
 @click.option("--detach", is_flag=True, help="Leave it running without this terminal.")
 @click.option("--no-wait", is_flag=True, help="On a cluster: submit, print the id, do not follow.")
 @click.option(
     "--preflight/--no-preflight",
     "tries",
     default=None,
-    help="Try all of it first, in seconds; or nothing of it. Else: its data and its first step.",
+    help="Do the whole preflight first, or no checks at all; by default, check the data and the first step.",
 )
 @DOWN
 @slurm_options
@@ -77,39 +77,39 @@ def run(
     slurm: SlurmRequest | None,
     **places: Any,
 ) -> int:
-    """Run the sweep of a FILE: on a cluster if one is named or up, else on this machine."""
+    """Run the sweep of a FILE, on a cluster if one is named or up, else on this machine."""
     sweep = load_checked(file, overrides=overrides, optimize_config=optimize_config, runs=runs)
     if name:
         sweep = sweep.model_copy(update={"study_name": name})
     if slurm is not None:
         second = optimize_config and optimize_config.absolute()
-        words = options({"--optimize-config": second, "--set": overrides})
-        return run_on_slurm(sweep, slurm, file, words, runs, tries=tries, dry_run=dry_run)
+        args = options({"--optimize-config": second, "--set": overrides})
+        return run_on_slurm(sweep, slurm, file, args, runs, tries=tries, dry_run=dry_run)
     if dry_run:
-        show(resolve_sweep(sweep, HERE, file)[0])
+        preview(resolve_sweep(sweep, HERE, file)[0])
         return 0
     target = resolve_target(**places)
     if target.far:
         study = name or new_name(sweep.study_name)
-        looks = {"--preflight": tries is True, "--no-preflight": tries is False}
-        words = ["run", *options({"--set": overrides, "--runs": runs, "--name": study, **looks})]
-        return submit(target, sweep, file, optimize_config, words, study=study, wait=not (no_wait or detach))
+        checks = {"--preflight": tries is True, "--no-preflight": tries is False}
+        args = ["run", *options({"--set": overrides, "--runs": runs, "--name": study, **checks})]
+        return submit(target, sweep, file, optimize_config, args, study=study, wait=not (no_wait or detach))
     sweep, chosen = resolve_sweep(sweep, target, file)
     if tries:
         try_sweep(sweep, runs, target).require()
     second = optimize_config and optimize_config.absolute()
-    words = [str(file.absolute()), *options({"--optimize-config": second, "--set": overrides})]
+    args = [str(file.absolute()), *options({"--optimize-config": second, "--set": overrides})]
     text = file.read_text(encoding="utf-8")
-    folder = create_study(sweep, runs, target, chosen, text=text, file=file, words=words)
+    folder = create_study(sweep, runs, target, chosen, text=text, file=file, args=args)
     if detach:
-        return leave(folder, *(["--no-preflight"] if tries is False else []))
+        return resume_detached(folder, *(["--no-preflight"] if tries is False else []))
     return run_new_study(folder, target, check=tries is not False)
 
 
 @cli.command()
 @click.argument("study")
-@click.option("--no-preflight", is_flag=True, help="Of a study without an epoch: do not look at its data.")
-@click.option("--adopt-code", is_flag=True, help="Take your modules as they are now, not the study's copy.")
+@click.option("--no-preflight", is_flag=True, help="Skip the checks that a study without an epoch gets.")
+@click.option("--adopt-code", is_flag=True, help="Use your modules as they are now, not the study's copy.")
 @TRUST
 @RUNS
 @DOWN
@@ -124,11 +124,11 @@ def resume(
     slurm: SlurmRequest | None,
     **places: Any,
 ) -> int:
-    """Carry on with a STUDY (its folder, or its name) where it was stopped or killed."""
+    """Continue a STUDY (its folder, or its name) where it was stopped or killed."""
     target = where_is(study, runs, **places) if slurm is None else HERE
     if target.far:
-        words = options({"--adopt-code": adopt_code, "--no-preflight": no_preflight, "--trust": trust})
-        return run_on_cluster(target, "resume", study, words, job=name_in(study))
+        args = options({"--adopt-code": adopt_code, "--no-preflight": no_preflight, "--trust": trust})
+        return run_on_cluster(target, "resume", study, args, job=name_in(study))
     folder = find_study(study, runs, staged=True)
     require_trust(folder.path, trust)
     if (edited := folder.edited_file()) is not None:
@@ -144,12 +144,12 @@ def resume(
 
 @cli.command()
 @click.argument("study")
-@click.option("--trials", metavar="N|+N", help="So many trials in all, or so many more.")
-@click.option("--epochs", type=click.IntRange(1), help="So many epochs a trial; completed ones go on.")
+@click.option("--trials", metavar="N|+N", help="Trials in total, or additional ones.")
+@click.option("--epochs", type=click.IntRange(1), help="Epochs of a trial; completed ones continue.")
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a setting, e.g. widen a range."
 )
-@click.option("--dry-run", is_flag=True, help="Say what it would come to.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and what it would cost.")
 @TRUST
 @RUNS
 @target_options
@@ -163,7 +163,7 @@ def extend(
     runs: Path,
     **places: Any,
 ) -> int:
-    """Give a STUDY more trials, more epochs or a wider search space, and carry on with it."""
+    """Give a STUDY more trials, more epochs or a wider search space, and continue it."""
     target = where_is(study, runs, **places)
     if target.far:
         given = {"--trials": trials, "--epochs": epochs, "--set": overrides, "--dry-run": dry_run}
@@ -176,27 +176,27 @@ def extend(
 
 
 EDITED = (
-    "has changed since the study began, which goes on as it began; `extend --set` changes what may change, "
-    "`run --name` begins anew"
+    "has changed since the study began, but the study keeps its own copy; `extend --set` changes what may "
+    "change, `run --name` begins a new study"
 )
 
 
-def show(sweep: Sweep) -> None:
+def preview(sweep: Sweep) -> None:
     """Print what would run on this machine."""
-    machine, asked = this_machine(), sweep.resources_per_trial
-    slots = machine.slots(asked, sweep.max_concurrent_trials)
+    machine, resources = this_machine(), sweep.resources_per_trial
+    slots = machine.slots(resources, sweep.max_concurrent_trials)
     if sweep.stages:
         print_stages_preview(stdout(), sweep, slots=slots)
     else:
-        print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(asked.gpu))
+        print_preview(stdout(), sweep, slots=slots, gpu=machine.gpu_share(resources.gpu))
 
 
-def leave(folder: StudyFolder, *words: str) -> int:
-    """Start a study's driver without this terminal, `resume` with these words."""
+def resume_detached(folder: StudyFolder, *args: str) -> int:
+    """Start a study's driver without this terminal: `resume` with these arguments."""
     from raysweep.cluster.background import detach
 
-    pid, place = detach(folder, CLONE / "launch.py", words), folder.path
-    follow, stop = launch_command("logs", "-f", place), launch_command("stop", place)
+    pid = detach(folder, CLONE / "launch.py", args)
+    follow, stop = launch_command("logs", "-f", folder.path), launch_command("stop", folder.path)
     echo_err(f"process {pid}; follow it: `{follow}`, stop it: `{stop}`")
     click.echo(folder.name)
     return 0

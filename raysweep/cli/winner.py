@@ -24,29 +24,29 @@ from trainables.imports import CLONE
 
 @cli.command()
 @click.argument("study")
-@click.option("--trial", metavar="ID", help="Another trial than the best.")
+@click.option("--trial", metavar="ID", help="This trial instead of the best.")
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the full training.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Seeds in the file.")
-@click.option("--schedule", is_flag=True, help="A population's whole schedule of settings.")
+@click.option("--schedule", is_flag=True, help="Print a population's whole schedule of settings.")
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 @target_options
-def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any) -> int:
+def best(study: str, runs: Path, wants_json: bool, schedule: bool, **kwargs: Any) -> int:
     """Print a STUDY's best trial as a run config for the full training: best.yaml."""
-    target = where_is(study, runs, **{key: words.pop(key) for key in PLACES})
+    target = where_is(study, runs, **{key: kwargs.pop(key) for key in PLACES})
     if target.far:
-        given = {f"--{key}": value for key, value in words.items()}
-        said = options(given | {"--json": wants_json, "--schedule": schedule})
-        return run_on_cluster(target, "best", study, said)
+        given = {f"--{key}": value for key, value in kwargs.items()}
+        args = options(given | {"--json": wants_json, "--schedule": schedule})
+        return run_on_cluster(target, "best", study, args)
     folder = find_study(study, runs, staged=True)
     sweep = folder.sweep()
     if sweep.stages:
         from raysweep.study.stages.state import staged_best
 
-        derived, text = staged_best(folder, scheduled=schedule, **words)
+        derived, text = staged_best(folder, scheduled=schedule, **kwargs)
     else:
         record = fold(read_events(folder.journal_dir), sweep.objective)
-        derived, text = best_yaml(sweep, record, record.provenance, scheduled=schedule, **words)
+        derived, text = best_yaml(sweep, record, record.provenance, scheduled=schedule, **kwargs)
     click.echo(json.dumps(derived.run, indent=1) + "\n" if wants_json else text, nl=False)
     return 0
 
@@ -56,32 +56,32 @@ def best(study: str, runs: Path, wants_json: bool, schedule: bool, **words: Any)
 @click.option("--top-k", type=click.IntRange(1), help="How many of the best to train.  [default: 3]")
 @click.option("--seeds", type=click.IntRange(2), help="Trainings of each configuration.  [default: 5]")
 @click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change all of them, as in run.epochs=50."
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the run of all, as in epochs=50."
 )
-@click.option("--name", default="retrain", show_default=True, help="Name of its folder, within the study's.")
+@click.option("--name", default="retrain", show_default=True, help="Name of its folder in the study's.")
 @TRUST
 @RUNS
 @target_options
-def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust: bool, **words: Any) -> int:
-    """Train a STUDY's best configurations anew over several seeds, and test the winner."""
+def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust: bool, **kwargs: Any) -> int:
+    """Train a STUDY's best configurations again over several seeds, and test the winner."""
     from raysweep.study.results.retrain import prepare_run
 
-    asked = {key: words.pop(key) for key in ("top_k", "seeds")}
-    target, is_file = where_is(what, runs, **words), Path(what).suffix in (".yaml", ".yml")
+    race = {key: kwargs.pop(key) for key in ("top_k", "seeds")}
+    target, is_file = where_is(what, runs, **kwargs), Path(what).suffix in (".yaml", ".yml")
     if target.far:
         from raysweep.cluster.working_tree import sent_as
 
-        said = {"--top-k": asked["top_k"], "--seeds": asked["seeds"], "--name": name, "--set": overrides}
-        said |= {"--trust": trust}
+        given = {"--top-k": race["top_k"], "--seeds": race["seeds"], "--name": name, "--set": overrides}
+        given |= {"--trust": trust}
         there = sent_as(Path(what), CLONE, Path.cwd()) if is_file else what
-        return run_on_cluster(target, "retrain", there, options(said))
+        return run_on_cluster(target, "retrain", there, options(given))
     if is_file:
         home, folder = Path(what).absolute().parent, prepare_run(Path(what), runs, overrides)
         home = home if (home / folder.meta_file.name).exists() else folder.path
     else:
         study = find_study(what, runs, staged=True)
         require_trust(study.path, trust)
-        home, folder = study.path, prepare_retraining(study, name, overrides, **asked)
+        home, folder = study.path, prepare_retraining(study, name, overrides, **race)
     return run_retraining(folder, home, target)
 
 
@@ -91,11 +91,11 @@ def retrain(what: str, runs: Path, overrides: tuple[str, ...], name: str, trust:
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="A CSV to write; else stdout."
 )
-@click.option("--ensemble", is_flag=True, help="With the mean prediction of all seeds' nets.")
+@click.option("--ensemble", is_flag=True, help="Use the mean prediction of all seeds' nets.")
 @TRUST
 @RUNS
 def predict(model: Path, table: Path, output: Path | None, ensemble: bool, trust: bool, runs: Path) -> None:
-    """Score a TABLE (CSV, Parquet, .npy, .npz) with a MODEL: its folder, or the study that was retrained."""
+    """Predict a TABLE (CSV, Parquet, .npy, .npz) with a MODEL: its folder, or a study that was retrained."""
     from raysweep.study.results.finalize import ENSEMBLE, MODEL
     from trainables.predict_file import predict_file
 
@@ -103,15 +103,15 @@ def predict(model: Path, table: Path, output: Path | None, ensemble: bool, trust
     retraining = next((each for each in studies if each.is_dir()), None)
     if ensemble and (retraining is None or not (retraining / ENSEMBLE).is_dir()):
         raise click.UsageError(
-            f"--ensemble: {model} is no study with an ensemble; retrain it over several seeds"
+            f"--ensemble: {model} is not a study with an ensemble; retrain it over several seeds"
         )
-    named = (retraining or model) / (ENSEMBLE if ensemble else MODEL)
-    folder = named if named.is_dir() else model
+    saved = (retraining or model) / (ENSEMBLE if ensemble else MODEL)
+    folder = saved if saved.is_dir() else model
     require_trust_in_model(folder, trust)
-    answers, notes = predict_file(folder, table)
+    predictions, notes = predict_file(folder, table)
     for note in notes:
         echo_err(note)
-    answers.to_csv(output or sys.stdout, index=False)
+    predictions.to_csv(output or sys.stdout, index=False)
 
 
 @cli.command()
@@ -142,6 +142,6 @@ def reproduce(study: str, trial: str, trust: bool, runs: Path) -> int:
     results = list(run_again(trial_words(sweep, record, chosen.trial), len(points), share))
     data = load_data(sweep.run, sweep.import_paths)
     now = provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
-    different = first_difference(points, results)
-    print_reproduction(stdout(), chosen, len(points), different, causes(record.provenance, now))
-    return 0 if different is None else 1
+    difference = first_difference(points, results)
+    print_reproduction(stdout(), chosen, len(points), difference, causes(record.provenance, now))
+    return 0 if difference is None else 1

@@ -25,7 +25,7 @@ BEGINS_S = 60.0
 """Beside its epochs' time: until a task that runs has torch in its process."""
 
 
-def rehearse_on_workers(
+def dry_run_on_workers(
     configs: Sequence[Mapping[str, Any]],
     data: Data,
     *,

@@ -1,7 +1,7 @@
-"""Where commands print: as wide as the terminal; a file or a pipe has no width, so nothing is cut there.
+"""Where commands print: as wide as the terminal; output to a file or a pipe is never cut.
 
-What is printed may come from other people's files, so neither markup nor control characters in it are
-obeyed: a name cannot colour, move or erase what stands beside it.
+The text may come from other people's files, so markup and control characters in it have no effect: a name
+cannot colour, move or erase the text around it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNBOUNDED = 200  # columns
 def stdout() -> Console:
     """A console on standard output, which honours COLUMNS and NO_COLOR as rich does."""
     has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    # In a notebook too it is text that is printed: what is live there is a display of its own.
+    # Text in a notebook too: only the live view is HTML there, see `NotebookView`.
     width = None if has_width else UNBOUNDED
     console = Console(width=width, markup=False, emoji=False, force_jupyter=False)
     console.push_render_hook(_PrintableHook())
@@ -31,12 +31,12 @@ def stdout() -> Console:
 
 @dataclass(frozen=True, slots=True)
 class Printable:
-    """Something to render, its control characters written as escapes."""
+    """Renderable content, with its control characters written as escapes."""
 
     content: RenderableType
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the content; what moves the cursor is rich's own, and stays."""
+        """Render the content; control segments are rich's own (cursor movements) and stay."""
         for segment in console.render(self.content, options):
             yield segment if segment.control else Segment(printable(segment.text, "\n\t"), segment.style)
 

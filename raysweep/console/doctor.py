@@ -17,7 +17,7 @@ STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 
 
 def print_checks(console: Console, checks: Sequence[MachineCheck | PreflightCheck]) -> None:
-    """Print one line a check, how to fix it below, and how many problems there are."""
+    """Print a line for each check, with its fix below, and the number of problems."""
     table = Table(box=None, header_style="dim", show_header=False, pad_edge=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -29,6 +29,4 @@ def print_checks(console: Console, checks: Sequence[MachineCheck | PreflightChec
         table.add_row(Text(check.state, STYLES[check.state]), Text(check.name, "dim"), message)
     console.print(table)
     problems = sum(check.state == "problem" for check in checks)
-    console.print(
-        f"{problems} problem{'s' if problems != 1 else ''}" if problems else "all well", highlight=False
-    )
+    console.print(f"{problems or 'no'} problem{'s' if problems != 1 else ''}", highlight=False)

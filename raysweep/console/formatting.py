@@ -1,4 +1,4 @@
-"""Values and parameters, short enough for a terminal and exact enough to be used."""
+"""Values and parameters as text: short enough for a terminal, exact enough to use."""
 
 from __future__ import annotations
 

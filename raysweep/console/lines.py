@@ -1,4 +1,4 @@
-"""The view without a terminal: a line when a trial ends, and now and then one on the whole."""
+"""The view without a terminal: a line when a trial ends, and from time to time one on the whole study."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from raysweep.formatting import duration, printable
 from raysweep.study.journal.events import Event, TrialEnded, TrialReopened
 from raysweep.study.journal.records import StudyRecord
 
-EVERY_S = 10.0
+EVERY_S = 10.0  # without a line, after which the study's progress is printed
 AT_ONCE = 10
 
 
 class Lines(StudyView):
-    """Plain lines for log files and pipes, never a flood: at most `AT_ONCE` trials per drawing."""
+    """Plain lines for log files and pipes, for at most `AT_ONCE` trials per drawing."""
 
     def __init__(
         self,
@@ -36,11 +36,11 @@ class Lines(StudyView):
         self._trials_over = sum(trial.outcome is not None for trial in record.trials.values())
 
     def open(self) -> None:
-        """Count the quiet seconds from here: starting Ray took some."""
+        """Start counting the seconds without a line; those in which Ray started do not count."""
         self._printed_at = self._clock()
 
     def draw(self, events: list[Event]) -> None:
-        """Print the trials that ended; if it was quiet for ten seconds, how far the study is."""
+        """Print the trials that ended; after `EVERY_S` without a line, the study's progress."""
         self._trials_over -= sum(isinstance(event, TrialReopened) for event in events)
         ended = [event for event in events if isinstance(event, TrialEnded)]
         for event in ended[:AT_ONCE]:
@@ -53,7 +53,7 @@ class Lines(StudyView):
     def show(self, line: str) -> None:
         """Print a line and flush it, so that a reader of the log sees it at once."""
         self._printed_at = self._clock()
-        with contextlib.suppress(BrokenPipeError):  # a caller's own stream; the sweep goes on
+        with contextlib.suppress(BrokenPipeError):  # of a caller's own stream: it must not end the sweep
             self._stream.write(printable(line) + "\n")
             self._stream.flush()
 
@@ -61,20 +61,20 @@ class Lines(StudyView):
         trial = self.record.trials[event.trial]
         value = number(self.facts.value(trial.worth(self.record.objective)))
         self._trials_over += 1
-        place = f"[{self._trials_over}/{self.facts.wanted}]"
+        count = f"[{self._trials_over}/{self.facts.wanted}]"
         end = f"{event.outcome} at epoch {trial.epoch}: {self.facts.metric} {value}"
         reason = f"  ({event.reason})" if event.reason else ""
-        return f"{place} trial {trial.number} {end}  {settings(trial.config)}{reason}"
+        return f"{count} trial {trial.number} {end}  {settings(trial.config)}{reason}"
 
 
 def times(now: Progress) -> str:
-    """Time elapsed, and what is left if that can be said."""
+    """Time elapsed, and the time left if there is an estimate."""
     left = "" if now.left_s is None else f", about {duration(now.left_s)} left"
     return f"{duration(now.elapsed_s)} elapsed{left}"
 
 
 def study_line(now: Progress, facts: Facts) -> str:
-    """How far a study is, in one line."""
+    """A study's progress in one line."""
     best = (
         f"best {facts.metric} {number(now.best.value)} (trial {now.best.number})"
         if now.best

@@ -1,4 +1,4 @@
-"""The live view: a small screen that is redrawn in place."""
+"""The live view on a terminal, redrawn in place."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from raysweep.console.watch import StudyView
 from raysweep.study.journal.events import Event
 from raysweep.study.journal.records import StudyRecord
 
-ROWS = 8  # of running trials; a cluster runs hundreds
+ROWS = 8  # of running trials; a cluster has hundreds
 
 STYLES = {
     "completed": "green",
@@ -44,7 +44,7 @@ class Screen(StudyView):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(facts, record, clock=clock)
-        # Our own thread redraws; rich's would draw the same again.
+        # The view's own thread redraws; a second one of rich's would be superfluous.
         self._live = Live(console=console, auto_refresh=False)
         self._size = console.size
 
@@ -57,13 +57,13 @@ class Screen(StudyView):
         console, before = self._live.console, self._size
         self._size = console.size
         if self._size.width < before.width or self._size.height < before.height:
-            # Some terminals wrapped the last picture anew and some cut it, so where it began is unknown.
-            console.file.write("\n" * self._size.height)  # what stands there goes to the scrollback
+            # Some terminals rewrap the last picture and some cut it, so its first line is unknown.
+            console.file.write("\n" * self._size.height)  # moves the text there to the scrollback
             console.clear()
         self._live.update(Printable(picture(self.progress(), self.facts)), refresh=True)
 
     def close(self) -> None:
-        """Leave the last picture standing and free the terminal."""
+        """Leave the last picture on the terminal and release it."""
         self._live.stop()
 
     def show(self, line: str) -> None:
@@ -72,7 +72,7 @@ class Screen(StudyView):
 
 
 def picture(now: Progress, facts: Facts) -> Group:
-    """What the screen shows."""
+    """The live view as one renderable."""
     return Group(_headline(now, facts), _counts(now), _best(now, facts), *_running(now, facts), _epochs(now))
 
 
@@ -110,7 +110,7 @@ def _running(now: Progress, facts: Facts) -> list[Table]:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     for name in ("trial", "epoch", facts.metric):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis", style="dim")  # the rest
+    table.add_column("parameters", ratio=1, no_wrap=True, overflow="ellipsis", style="dim")
     for trial in now.running[:ROWS]:
         epoch = f"{trial.epoch}/{facts.epochs}"
         table.add_row(str(trial.number), epoch, number(trial.value), settings(trial.config))
@@ -124,7 +124,7 @@ def _epochs(now: Progress) -> Text:
 
 
 def watch(facts: Facts, record: StudyRecord, console: Console) -> StudyView:
-    """The view that fits: a live picture in a notebook and on a terminal, plain lines anywhere else."""
+    """The live view in a notebook or on a terminal, plain lines anywhere else."""
     if (display := notebook_display()) is not None:
         return NotebookView(facts, record, display=display, draw=picture)
     if console.is_terminal and not console.is_dumb_terminal:

@@ -21,20 +21,20 @@ FORMAT = '<pre style="line-height: 1.3; font-family: monospace">{code}</pre>'
 
 
 class Display(Protocol):
-    """Shows HTML in the cell; what it returns replaces that by other HTML."""
+    """Shows HTML in the cell and returns a function that replaces it."""
 
     def __call__(self, html: str) -> Callable[[str], None]:
         """Show this HTML."""
 
 
 class NotebookView(StudyView):
-    """The picture of the live screen as a cell's output.
+    """The live view as a cell's output.
 
     Args:
         facts: of the sweep.
-        record: what is known before this attempt.
+        record: of the study before this attempt.
         display: shows the first picture.
-        draw: what the screen shows.
+        draw: makes the picture.
         clock: monotonic seconds.
     """
 
@@ -71,7 +71,7 @@ class NotebookView(StudyView):
 
 
 def notebook_display() -> Display | None:
-    """Shows HTML in the notebook that this process is the kernel of; None where it is none."""
+    """The display of the notebook whose kernel this process is; None outside a notebook."""
     ipython = sys.modules.get("IPython")
     shell: Any = ipython.get_ipython() if ipython is not None else None
     if shell is None or not hasattr(shell, "kernel"):

@@ -1,4 +1,4 @@
-"""`launch.py plan`: what a sweep will come to, or what so many hours hold."""
+"""`launch.py plan`: what a sweep will cost, or what fits into so many hours."""
 
 from __future__ import annotations
 
@@ -20,38 +20,34 @@ def print_plan(console: Console, plan: Plan, assumed: str, now: datetime) -> Non
     """Print a plan.
 
     Args:
-        console: where to.
+        console: where to print.
         plan: of a sweep without stages.
-        assumed: where the curves are from.
-        now: when it would begin.
+        assumed: where the curves come from.
+        now: when the sweep would begin.
     """
-    epochs, took = plan.epochs, plan.seconds
+    epochs, seconds = plan.epochs, plan.seconds
     print_row(console, "trials", f"{plan.trials}, {plan.slots} at once")
     for epoch, trials in plan.rungs.items():
         print_row(console, "", f"epoch {epoch}: {trials:.0f}")
     share = epochs.middle / plan.worst_epochs
     print_row(console, "epochs", f"{_range(epochs, '.0f')}, {share:.0%} of {plan.worst_epochs} at most")
     print_row(console, "an epoch", f"{plan.epoch_s:.3g} s")
-    print_row(console, "time", f"{_duration_range(took)}, at most {duration(plan.worst_s)}")
-    ends = [now + timedelta(seconds=each) for each in (took.middle, took.low, took.high)]
-    at = [f"{end:%a %H:%M}" for end in ends]
-    print_row(console, "ends", f"{at[0]} ({at[1]} to {at[2]}) if it begins now")
+    print_row(console, "time", f"{_duration_range(seconds)}, at most {duration(plan.worst_s)}")
+    middle, low, high = (
+        f"{now + timedelta(seconds=each):%a %H:%M}" for each in (seconds.middle, seconds.low, seconds.high)
+    )
+    print_row(console, "ends", f"{middle} ({low} to {high}) if it begins now")
     _print_rest(console, plan, assumed)
 
 
 def print_staged_plan(console: Console, plan: StagedPlan, assumed: str, now: datetime) -> None:
     """Print a plan of stages; see `print_plan`."""
-    for name, one in plan.stages.items():
-        epochs, took = one.epochs, one.seconds
-        print_row(
-            console,
-            name,
-            f"{one.trials} trials, {epochs.middle:.0f} epochs, {duration(took.middle)}",
-        )
-    took = plan.seconds
+    for name, stage in plan.stages.items():
+        costs = f"{stage.epochs.middle:.0f} epochs, {duration(stage.seconds.middle)}"
+        print_row(console, name, f"{stage.trials} trials, {costs}")
     print_row(console, "epochs", _range(plan.epochs, ".0f"))
-    print_row(console, "time", _duration_range(took))
-    print_row(console, "ends", f"{now + timedelta(seconds=took.middle):%a %H:%M} if it begins now")
+    print_row(console, "time", _duration_range(plan.seconds))
+    print_row(console, "ends", f"{now + timedelta(seconds=plan.seconds.middle):%a %H:%M} if it begins now")
     _print_rest(console, plan, assumed)
 
 
@@ -64,7 +60,7 @@ def _duration_range(span: Range) -> str:
 
 
 def _print_rest(console: Console, plan: Plan | StagedPlan, assumed: str) -> None:
-    """What comes after the sweep, what it costs, and what was assumed."""
+    """Print the retraining's time, the cost, the disk space, and what was assumed."""
     print_row(console, "retrain", f"{duration(plan.retrain_s)} after it")
     if plan.cost is not None:
         print_row(console, "cost", _range(plan.cost, ".2f"))
@@ -75,7 +71,7 @@ def _print_rest(console: Console, plan: Plan | StagedPlan, assumed: str) -> None
 
 
 def print_affordable(console: Console, plan: Affordable, assumed: str) -> None:
-    """Print what so many hours hold, and how to use them."""
+    """Print how many trials fit into the hours, and the recommended use of them."""
     print_row(console, "hours", f"{plan.hours:g}, of which {duration(plan.retrain_s)} for the retraining")
     for choice in plan.choices:
         fits = f"{choice.trials} trials of at most {choice.epochs} epochs, {choice.share:.0%} run"

@@ -21,10 +21,10 @@ def print_preflight(console: Console, preflight: Preflight) -> None:
     """Print the configurations, the checks and the `--set` that makes the sweep fit.
 
     Args:
-        console: where to.
+        console: where to print.
         preflight: of a sweep.
     """
-    if preflight.rehearsals:
+    if preflight.dry_runs:
         console.print(_dry_run_table(preflight))
         console.print()
     print_checks(console, preflight.checks)
@@ -39,25 +39,18 @@ def _dry_run_table(preflight: Preflight) -> Table:
             heading, no_wrap=True, justify="left" if heading in ("configuration", "") else "right"
         )
     table.add_column("settings", overflow="fold")
-    for name, one in preflight.rehearsals.items():
-        style = {"ran": "green", "diverged": "yellow", "slow": "yellow"}.get(one.outcome, "bold red")
-        ran = one.outcome == "ran"
-        measured = (
-            (
-                number(one.val_losses[-1]),
-                f"{one.epoch_s:.2g}",
-                f"{one.memory_mb:.0f}",
-                str(one.parameters),
-            )
-            if ran
-            else ("-", "-", "-", "-")
-        )
+    for name, run in preflight.dry_runs.items():
+        style = {"ran": "green", "diverged": "yellow", "slow": "yellow"}.get(run.outcome, "bold red")
+        measured = ("-", "-", "-", "-")
+        if run.outcome == "ran":
+            loss, seconds = number(run.val_losses[-1]), f"{run.epoch_s:.2g}"
+            measured = (loss, seconds, f"{run.memory_mb:.0f}", str(run.parameters))
         config = settings(_shorten_classes(preflight.configs[name]))
-        table.add_row(name, Text(one.outcome, style), *measured, config)
+        table.add_row(name, Text(run.outcome, style), *measured, config)
     return table
 
 
 def _shorten_classes(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with classes by their last name: a table has no space for more."""
+    """The settings, with dotted paths cut to their last part to fit the table."""
     dotted = ("net", "optimizer", "scheduler", "criterion", "data")
     return {key: str(value).rpartition(".")[2] if key in dotted else value for key, value in config.items()}

@@ -1,4 +1,4 @@
-"""What `--dry-run` prints: what would run, and where, before anything does."""
+"""What `--dry-run` prints: what would run, and how many trials at once."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from schedulers.space import Categorical, Domain
 
 
 def print_preview(console: Console, sweep: Sweep, *, slots: int, gpu: float) -> None:
-    """Print the sweep: its sampler, its trial scheduler, what runs, how much at once and at most.
+    """Print the sweep: its sampler, its trial scheduler, what a trial runs, how many at once and at most.
 
     Args:
-        console: where to.
+        console: where to print.
         sweep: what would run.
         slots: trials at once on this machine.
         gpu: GPUs of one trial on this machine.
@@ -34,7 +34,7 @@ def print_preview(console: Console, sweep: Sweep, *, slots: int, gpu: float) -> 
         "sampler": _component(sweep.sampler),
         "trial scheduler": _component(sweep.trial_scheduler),
         "trials": f"{sweep.trials} of at most {epochs} epochs: {sweep.trials * epochs} in all",
-        "at once": f"{slots} ({cpu:g} CPU, {gpu:g} GPU each): {rounds} rounds if none stops",
+        "at once": f"{slots} ({cpu:g} CPU, {gpu:g} GPU each): {rounds} rounds if none is stopped",
         **_run(sweep),
     }
     for label, text in rows.items():
@@ -44,10 +44,10 @@ def print_preview(console: Console, sweep: Sweep, *, slots: int, gpu: float) -> 
 
 
 def print_stages_preview(console: Console, sweep: Sweep, *, slots: int) -> None:
-    """Print the stages of a sweep, as far as they are known before any has run.
+    """Print the stages of a sweep, as far as they are known before the first has run.
 
     Args:
-        console: where to.
+        console: where to print.
         sweep: what would run.
         slots: trials at once on this machine.
     """
@@ -62,15 +62,15 @@ def print_stages_preview(console: Console, sweep: Sweep, *, slots: int) -> None:
     before = ""
     for stage in sweep.stages:
         console.print()
-        for place, line in enumerate(_stage(sweep, stage, before)):
-            print_row(console, "" if place else stage.name, line)
+        for index, line in enumerate(_stage(sweep, stage, before)):
+            print_row(console, "" if index else stage.name, line)
         before = stage.name if stage.searches else before
     console.print()
     console.print(_space(sweep), highlight=False)
 
 
 def _stage(sweep: Sweep, stage: Stage, before: str) -> Iterator[str]:
-    """What one stage would do, a line each."""
+    """What one stage would do, line by line; `before` is the last stage before it that searches."""
     own = sweep.in_stage(stage)
     epochs = own.run.epochs
     if stage.kind == "lr_range":
@@ -79,7 +79,7 @@ def _stage(sweep: Sweep, stage: Stage, before: str) -> Iterator[str]:
         last = next(each for each in sweep.stages if each.name == before)
         epochs = stage.run.get("epochs", sweep.in_stage(last).run.epochs)
         count = stage.trainings
-        yield f"trains the best {stage.top} of {before} and the run as it is over {stage.seeds} seeds"
+        yield f"trains the best {stage.top} of {before}, and the run as it is, over {stage.seeds} seeds"
         yield f"{count} trainings of {epochs} epochs at most: {count * epochs} in all"
     else:
         keys = tuned(stage, tuple(sweep.search_space))
@@ -90,7 +90,8 @@ def _stage(sweep: Sweep, stage: Stage, before: str) -> Iterator[str]:
         if rest:
             yield f"at the best values so far: {', '.join(short_keys(rest).values())}"
         if stage.kind == "refine":
-            yield f"narrowed around the best {stage.top} before it, {stage.margin:.0%} of their spread wider"
+            margin = f"widened by {stage.margin:.0%} of their spread"
+            yield f"in ranges around the best {stage.top} of the last search, {margin}"
 
 
 def _metric(sweep: Sweep) -> str:

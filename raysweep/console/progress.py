@@ -1,4 +1,4 @@
-"""How far a study is: a pure reading of its record."""
+"""A study's progress, computed from its record alone."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Any
 from raysweep.config.sweep import Metric
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 
-LEAST_S = 5.0  # since an attempt's first report, before its speed is told
+LEAST_S = 5.0  # after an attempt's first report, before the time left is estimated
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a view must know of a sweep that its record does not say.
+    """What a view needs to know about a sweep, beyond its record.
 
     Attributes:
         name: study name.
         metric: name of the metric that decides.
-        sign: -1 if it is maximised, else 1; losses times this are what the user's metric says.
+        sign: -1 if it is maximised, else 1; a loss times this is a value of the user's metric.
         epochs: R, epochs of a whole trial.
         wanted: trials asked for.
-        audited: an audit of the trial scheduler is on.
-        metrics: all that the sweep is judged by, the first being `metric`.
-        baseline: what its baseline is, in words.
+        audited: whether the trial scheduler is audited.
+        metrics: all metrics that trials are compared by, the first being `metric`.
+        baseline: what the baseline is, in words.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Facts:
     baseline: str = "the run as it is"
 
     def value(self, loss: float | None) -> float | None:
-        """A loss (lower is better) in the user's own terms."""
+        """The user's metric for a loss (lower is better)."""
         return None if loss is None else self.sign * loss
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A trial at work now: its number, last epoch reported (0 before the first), value there, parameters."""
+    """A running trial: its number, last reported epoch (0 before the first), value there, parameters."""
 
     number: int
     epoch: int
@@ -53,7 +53,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The incumbent, and the epoch at which it was worth `value`."""
+    """The best trial so far, and the epoch at which it had `value`."""
 
     number: int
     epoch: int
@@ -69,9 +69,9 @@ class Progress:
         counts: trials by status.
         ended: trials that are over, however they ended.
         epochs_run: epochs trained, by all trials.
-        epochs_saved: epochs that trials stopped by the trial scheduler were not given.
-        elapsed_s: seconds of the attempt under way.
-        left_s: estimate of what is left; None with nothing left, or nothing to tell it by.
+        epochs_saved: epochs not run because the trial scheduler stopped their trials.
+        elapsed_s: seconds since this attempt began.
+        left_s: estimate of the seconds left; None if nothing is left, or there is no estimate yet.
     """
 
     counts: Mapping[str, int]
@@ -87,14 +87,14 @@ class Progress:
 def progress(
     record: StudyRecord, facts: Facts, *, elapsed_s: float, epochs_before: int = 0, first_s: float = 0.0
 ) -> Progress:
-    """Read the record.
+    """Compute a study's progress from its record.
 
     Args:
         record: the study so far.
         facts: of its sweep.
         elapsed_s: seconds since this attempt began.
-        epochs_before: epochs trained in earlier attempts, which say nothing of this one's speed.
-        first_s: seconds until this attempt's first epoch was reported: Ray's start says nothing either.
+        epochs_before: epochs trained in earlier attempts; they do not count towards this one's speed.
+        first_s: seconds until this attempt's first report, in which Ray started; they do not count either.
     """
     trials = record.trials.values()
     ended = [trial for trial in trials if trial.outcome is not None]
@@ -128,9 +128,9 @@ def _best(record: StudyRecord, facts: Facts) -> Best | None:
 def _left_s(
     record: StudyRecord, facts: Facts, ended: list[TrialRecord], elapsed_s: float, epochs_now: int
 ) -> float | None:
-    """Seconds left, if the trials to come work as much as those that ended, at the speed so far.
+    """Seconds left, if the trials to come take as many epochs as those that ended, at the speed so far.
 
-    Several epochs may be reported at once: of the first seconds no speed follows.
+    None in the first seconds: several epochs may be reported at once, so the speed is not known yet.
     """
     if epochs_now <= 0 or elapsed_s < LEAST_S:
         return None

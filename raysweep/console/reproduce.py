@@ -1,4 +1,4 @@
-"""What is printed of a trial that was run again."""
+"""What `launch.py reproduce` prints about a trial that was run again."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def print_reproduction(
     difference: Difference | None,
     causes: Sequence[str],
 ) -> None:
-    """Say whether the curve is the same, and what has changed since.
+    """Print whether the curve is the same, and what has changed since.
 
     Args:
-        console: where.
+        console: where to print.
         trial: as recorded.
-        epochs: that were compared.
-        difference: where the curves part; None if they are equal.
-        causes: what is not as it was, see `raysweep.study.results.reproduce.causes`.
+        epochs: how many were compared.
+        difference: where the curves begin to differ; None if they are equal.
+        causes: what has changed, see `raysweep.study.results.reproduce.causes`.
     """
     if trial.lineage:
         copies = ", ".join(f"from trial {int(step.donor)} at epoch {step.epoch}" for step in trial.lineage)
-        print_row(console, "lineage", f"copied {copies}: its weights' whole schedule was run")
+        print_row(console, "lineage", f"copied {copies}: the whole schedule of its weights was run")
     if difference is None:
         print_row(console, "same", f"trial {trial.number}: {epochs} epochs, bit for bit", "bold green")
     else:
@@ -43,7 +43,5 @@ def print_reproduction(
     for cause in causes:
         print_row(console, "changed", cause)
     if difference is not None and not causes:
-        known = (
-            "code, versions, data and machine are as recorded: look at the net's or the data's own randomness"
-        )
-        print_row(console, "changed", known)
+        nothing = "nothing recorded (code, versions, data, machine): check the net's or the data's randomness"
+        print_row(console, "changed", nothing)

@@ -1,4 +1,4 @@
-"""What is printed when a retraining is over: the standings, the ensemble, the test score, the model."""
+"""What is printed at the end of a retraining: the standings, the ensemble, the test score, the model."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from raysweep.study.results.seed_race import BASELINE
 
 
 def print_retraining(console: Console, result: RetrainFields, folder: Path) -> None:
-    """Print what a retraining has shown.
+    """Print the result of a retraining.
 
     Args:
-        console: where.
+        console: where to print.
         result: see `raysweep.study.results.finalize`.
         folder: of the retraining.
     """
@@ -38,7 +38,7 @@ def print_retraining(console: Console, result: RetrainFields, folder: Path) -> N
         print_row(
             console,
             "baseline",
-            "it has won: the search found nothing that is better over these seeds",
+            "it won: the search found nothing better over these seeds",
             "yellow",
         )
     if result["tau"] is not None:
@@ -52,7 +52,7 @@ def print_retraining(console: Console, result: RetrainFields, folder: Path) -> N
         print_row(console, "model", f"{typed(folder / result['model'])}, its card is MODEL_CARD.md there")
         print_row(console, "", launch_command("predict", folder / result["model"], "TABLE.csv"))
     if (ensemble := result.get("ensemble")) is not None:
-        print_row(console, "ensemble", f"{typed(folder / ensemble)}, of all seeds; predict takes it, too")
+        print_row(console, "ensemble", f"{typed(folder / ensemble)}, of all seeds; `predict` takes it too")
 
 
 def standings_table(metric: str, standings: Sequence[CandidateFields]) -> Table:
@@ -71,7 +71,7 @@ def standings_table(metric: str, standings: Sequence[CandidateFields]) -> Table:
 
 
 def _lead(result: RetrainFields) -> str:
-    """The winner's lead over the next, held against what seeds alone do."""
+    """The winner's lead over the next, compared with seed noise."""
     if result["margin"] is None:
         return "nothing to compare it with"
     error = f"{number(result['margin'])} ± {number(result['margin_error'])} (standard error)"
@@ -95,6 +95,5 @@ def _print_scores(console: Console, result: RetrainFields) -> None:
         print_row(console, "gap", f"test minus validation, mean over seeds: {key} {difference:+.3g}")
     for opening in result["opened_before"]:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(opening["t"]))
-        print_row(
-            console, "opened before", f"the test rows were looked at on {when} by `{opening['by']}`", "yellow"
-        )
+        message = f"the test rows were already used on {when} by `{opening['by']}`"
+        print_row(console, "used before", message, "yellow")

@@ -1,4 +1,4 @@
-"""A staged sweep for human eyes: what a stage begins with, and what the stages have come to."""
+"""A staged sweep as text: what a stage begins with, and the results of the stages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from raysweep.study.journal.status_fields import BestFields, StudyStatus
 
 
 def print_stage(console: Console, lines: Sequence[str]) -> None:
-    """Print what was made of the stages before it."""
+    """Print what a stage was made from."""
     for line in lines:
         console.print(line, highlight=False, soft_wrap=True)
 
 
 def print_stages(console: Console, status: StudyStatus, exit_code: int, reason: str) -> None:
-    """Print the stages of a study, how the attempt ended, and the best of the study."""
+    """Print the stages of a study, how the attempt ended, and the best configuration."""
     console.print()
     console.print(stages_table(status))
     print_row(
@@ -37,16 +37,17 @@ def stages_table(status: StudyStatus) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for heading in ("stage", "kind", "state", "trials", "epochs", f"best {status['metric']}"):
         table.add_column(heading, no_wrap=True)
-    for one in status["stages"]:
-        trials, best = one["trials"], one["best"]
+    for stage in status["stages"]:
+        trials, best = stage["trials"], stage["best"]
         count = f"{trials.get('asked', 0)}/{trials['wanted']}" if trials.get("wanted") else "-"
         value = f"{number(best['value'])} ({_trial_or_baseline(best)})" if best else "-"
-        table.add_row(one["name"], one["kind"], one["state"], count, str(one["epochs"] or "-"), value)
+        epochs = str(stage["epochs"] or "-")
+        table.add_row(stage["name"], stage["kind"], stage["state"], count, epochs, value)
     return table
 
 
 def best_line(best: BestFields, metric: str) -> str:
-    """The best of a study with stages, in one line."""
+    """The best configuration of a staged study, in one line."""
     value = f"{metric} {number(best['value'])}"
     if best["status"] == "validated":
         spread = "" if best["std"] is None else f" ± {best['std']:.2g}"
@@ -57,5 +58,4 @@ def best_line(best: BestFields, metric: str) -> str:
 
 
 def _trial_or_baseline(best: BestFields) -> str:
-    """What a best is: a trial, or the run that was there before the search."""
     return "the run as it was" if best["trial"] == "baseline" else f"trial {int(best['trial'])}"

@@ -1,4 +1,4 @@
-"""`launch.py status` and `list`: status.json and the jobs of a cluster, as text."""
+"""`launch.py status` and `list`: status.json and a cluster's jobs as text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NOT_A_STATUS = ("wanted", "asked")
 
 
 def print_status(console: Console, status: StudyStatus) -> None:
-    """Print what `raysweep.study.journal.status_file.read_status` read."""
+    """Print a study's status, see `raysweep.study.journal.status_file.read_status`."""
     trials = status["trials"]
     counts = ", ".join(f"{count} {name}" for name, count in trials.items() if name not in NOT_A_STATUS)
     print_row(console, "study", status["study"])
@@ -33,26 +33,26 @@ def print_status(console: Console, status: StudyStatus) -> None:
     )
     print_row(console, "epochs", str(status.get("epochs", 0)))
     if "stages" in status:
-        print_parts(console, status)
-    for found in status.get("failures", ()):
-        stage = f"stages/{found['stage']}/" if "stage" in found else ""
-        where = f"{stage}trials/{found['first']}/error.txt"
-        print_row(console, found["outcome"], f"{found['trials']} x {found['error']} ({where})", "red")
+        print_stages_status(console, status)
+    for failure in status.get("failures", ()):
+        stage = f"stages/{failure['stage']}/" if "stage" in failure else ""
+        where = f"{stage}trials/{failure['first']}/error.txt"
+        print_row(console, failure["outcome"], f"{failure['trials']} x {failure['error']} ({where})", "red")
     if (best := status["best"]) and "stages" not in status:
         value = f"{status['metric']} {number(best['value'])} at epoch {best['epoch']}"
         print_row(console, "best", f"trial {int(best['trial'])}: {value}  {settings(best['config'])}")
-    for place, point in enumerate(status.get("front", ())):
+    for index, point in enumerate(status.get("front", ())):
         values = ", ".join(f"{name} {number(value)}" for name, value in point["values"].items())
         line = f"trial {int(point['trial'])}: {values}  {settings(point['config'])}"
-        print_row(console, "" if place else "front", line)
+        print_row(console, "" if index else "front", line)
 
 
-def print_parts(console: Console, status: StudyStatus) -> None:
-    """Print the stages of a staged study, what each was made of, and its incumbent."""
+def print_stages_status(console: Console, status: StudyStatus) -> None:
+    """Print the stages of a staged study, what each was made from, and the study's best configuration."""
     console.print(stages_table(status))
-    for one in status["stages"]:
-        for place, line in enumerate(one["made_of"]):
-            print_row(console, "" if place else one["name"], line)
+    for stage in status["stages"]:
+        for index, line in enumerate(stage["made_of"]):
+            print_row(console, "" if index else stage["name"], line)
     if status["best"]:
         print_row(console, "best", best_line(status["best"], status["metric"]))
 
@@ -73,7 +73,7 @@ def print_studies(console: Console, studies: Sequence[StudyStatus], *, as_json: 
 
 
 def print_shares(console: Console, entries: Sequence[LedgerEntry]) -> None:
-    """Print who claims and holds slots of the same machines, the oldest first; nothing where nobody does."""
+    """Print the drivers that share these machines, the oldest first, or nothing if there are none."""
     if not entries:
         return
     table = Table("running", "by", "priority", "slots", "share", "wants", box=None, header_style="dim")

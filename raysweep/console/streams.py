@@ -1,4 +1,4 @@
-"""Standard streams that a vanished terminal, a closed pipe or an ASCII locale cannot make fail."""
+"""Standard streams that never raise: not for a lost terminal, a closed pipe or an ASCII locale."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-VANISHED = (errno.EPIPE, errno.EIO, errno.EBADF)  # the reader is gone: no fault of the output
+VANISHED = (errno.EPIPE, errno.EIO, errno.EBADF)  # the reader is gone, so the output is not missed
 
 
 class ForgivingFile(io.RawIOBase):
-    """Writes to a file descriptor and never raises: after an error, everything is dropped.
+    """Writes to a file descriptor and never raises: after an error it drops all output.
 
     Attributes:
         error: the first error of a write.
@@ -32,11 +32,11 @@ class ForgivingFile(io.RawIOBase):
         return True
 
     def fileno(self) -> int:
-        """The descriptor that is written to."""
+        """The file descriptor."""
         return self._descriptor
 
     def isatty(self) -> bool:
-        """Whether a person reads it."""
+        """Whether it is a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: Buffer, /) -> int:
@@ -53,11 +53,11 @@ class ForgivingFile(io.RawIOBase):
 
 
 def protect_streams() -> list[ForgivingFile]:
-    """Make this process independent of its terminal: call it once, before anything is opened.
+    """Make this process independent of its terminal. Call it once, before any file is opened.
 
-    Closed standard streams are opened on the null device, so that no file of a study takes their
-    number. Characters that the locale lacks are written as escapes. A hang-up (SIGHUP, an ssh
-    connection that drops) is ignored, by this process and by those that it starts.
+    Closed standard streams are opened on the null device, so that no file of a study gets their descriptor.
+    Characters that the locale lacks are written as escapes. A hang-up (SIGHUP, when an ssh connection
+    drops) is ignored by this process and its children.
 
     Returns:
         Standard output and standard error, for `unwritten`.
@@ -81,7 +81,7 @@ def protect_streams() -> list[ForgivingFile]:
 
 
 def unwritten(files: list[ForgivingFile]) -> str:
-    """Why output was lost although it has a reader (a full disk), in one line, or ""."""
+    """Why output was lost although it had a reader (as on a full disk), in one line; "" if none was."""
     sys.stdout.flush()
     lost = next((file.error for file in files if file.error and file.error.errno not in VANISHED), None)
     return f"the output could not be written: {lost.strerror}" if lost else ""

@@ -1,4 +1,4 @@
-"""What is printed once a sweep is over: the winner, the balance, where things lie, what to do next."""
+"""What is printed at the end of a sweep: the winner, the totals, where the files are, what to do next."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from raysweep.study.results.stop_audit import Audit, audit
 from schedulers.racing import CANDIDATE_KEY
 
 SHOWN = 10  # trials of the front that are printed
-FAILED = (4, 5)  # exit codes of a sweep that its trials' failures ended
-RESUMABLE = (1, 5, 7, 130)  # exit codes after which `launch.py resume` has something to carry on with
+FAILED = (4, 5)  # exit codes of a sweep that was ended by failed trials
+RESUMABLE = (1, 5, 7, 130)  # exit codes after which `launch.py resume` can continue
 
 
 def print_summary(
@@ -53,7 +53,7 @@ def print_summary(
 
 
 def lane_lines(record: StudyRecord) -> list[str]:
-    """How trials that shared processes were trained: how many together, and why others were not."""
+    """How trials that shared processes were trained: how many together, and why the others were not."""
     obstacles = [t.lane_obstacle for t in record.trials.values() if t.lane_obstacle is not None]
     if not obstacles:
         return []
@@ -66,87 +66,88 @@ def lane_lines(record: StudyRecord) -> list[str]:
 
 
 def against_baseline(facts: Facts, record: StudyRecord) -> str:
-    """Whether the search beat the run as it was before it; empty where that was not tried.
+    """Whether the search beat the baseline; "" if the baseline was not tried.
 
-    Of a race over seeds it says nothing: there the baseline is one candidate of a table of means.
+    Also "" for a race over seeds: there the baseline is one candidate in a table of means.
     """
-    first = next((trial for trial in record.trials.values() if trial.source == "baseline"), None)
+    baseline = next((trial for trial in record.trials.values() if trial.source == "baseline"), None)
     best = record.best()
-    if first is None or best is None or CANDIDATE_KEY in first.config:
+    if baseline is None or best is None or CANDIDATE_KEY in baseline.config:
         return ""
-    value, found = first.worth(record.objective), best.worth(record.objective)
-    if first.outcome != "completed" or value is None or found is None:
-        return f"trial {first.number}, {facts.baseline}, did not run to its end ({first.status})"
-    shown = f"{facts.metric} {number(facts.value(value))}"
-    if searched(best.first_config) == searched(first.first_config):  # a replicate of it is no other
-        return f"{shown}: no trial beat {facts.baseline}"
-    gap = number(abs(value - found))
-    share = f" ({abs(value - found) / abs(value):.1%})" if value else ""
-    return f"{shown} with {facts.baseline}: the search beat it by {gap}{share}"
+    loss, best_loss = baseline.worth(record.objective), best.worth(record.objective)
+    if baseline.outcome != "completed" or loss is None or best_loss is None:
+        return f"trial {baseline.number}, {facts.baseline}, did not run to its end ({baseline.status})"
+    value = f"{facts.metric} {number(facts.value(loss))}"
+    if searched(best.first_config) == searched(baseline.first_config):  # perhaps a replicate
+        return f"{value}: no trial beat {facts.baseline}"
+    gap = number(abs(loss - best_loss))
+    share = f" ({abs(loss - best_loss) / abs(loss):.1%})" if loss else ""
+    return f"{value} with {facts.baseline}: the search beat it by {gap}{share}"
 
 
 def front_lines(facts: Facts, record: StudyRecord) -> list[str]:
-    """The Pareto front of several metrics, a trial a line; empty where there is one metric."""
+    """The Pareto front of several metrics, a line for each trial; empty with one metric."""
     if len(facts.metrics) < 2:
         return []
-    found = front(record.trials.values(), facts.metrics, record.objective)
+    trials = front(record.trials.values(), facts.metrics, record.objective)
     lines = []
-    for trial in found[:SHOWN]:
+    for trial in trials[:SHOWN]:
         point = counted(trial, record.objective)
         assert point is not None, "a trial of the front has reported"
         values = ", ".join(f"{each.name} {number(point.metrics[each.name])}" for each in facts.metrics)
         lines.append(f"trial {trial.number}: {values}")
-    more = len(found) - SHOWN
+    more = len(trials) - SHOWN
     return [*lines, *([f"and {more} more: status.json"] if more > 0 else [])]
 
 
-def audit_lines(found: Audit) -> tuple[str, str]:
-    """What the audit says of the stops, and of the epochs."""
-    stops = f"{found.audited} of {found.audited + found.stopped} stops let run on"
-    epochs = f"{found.epochs_saved} epochs saved by the other stops, {found.epochs_spent} spent on the audit"
-    if not found.judged:
+def audit_lines(result: Audit) -> tuple[str, str]:
+    """What the audit shows about the stops, and about the epochs."""
+    stops = f"{result.audited} of {result.audited + result.stopped} stops were audited"
+    saved, spent = result.epochs_saved, result.epochs_spent
+    epochs = f"{saved} epochs saved by the other stops, {spent} spent on the audit"
+    if not result.judged:
         return f"{stops}; none of them can be judged", epochs
-    false = "none was" if not found.false_stops else f"{len(found.false_stops)}"
-    at_most = f"at most {found.at_most:.0%} are, with 95% confidence"
-    return f"{stops}; of {found.judged} judged {false} false ({at_most}): {found.loss_sentence}", epochs
+    false = {0: "none was", 1: "1 was"}.get(len(result.false_stops), f"{len(result.false_stops)} were")
+    at_most = f"at most {result.at_most:.0%} are, with 95% confidence"
+    return f"{stops}; of {result.judged} judged {false} false ({at_most}): {result.loss_sentence}", epochs
 
 
 def failures(record: StudyRecord) -> list[str]:
-    """The commonest errors of failed trials, one line each, with the number of the first that had it."""
+    """The most common errors of failed trials, one line each, with the first trial that had it."""
     return [
-        f"{found['trials']} x {found['error']} (first: trial {int(found['first'])})"
-        for found in commonest(record.trials.values())
+        f"{failure['trials']} x {failure['error']} (first: trial {int(failure['first'])})"
+        for failure in commonest(record.trials.values())
     ]
 
 
 def print_places(
     console: Console, folder: Path, best_file: Path, exit_code: int, *, failed: str = "", left: bool = True
 ) -> None:
-    """Print where everything lies, and the command to go on with if there is one.
+    """Print where the study's files are, and the next command if there is one.
 
     Args:
-        console: where.
+        console: where to print.
         folder: of the study.
-        best_file: its best.yaml, perhaps not there.
+        best_file: its best.yaml, which need not exist.
         exit_code: of the sweep.
-        failed: the first trial that failed; its traceback is worth reading where it ended the sweep.
+        failed: id of the trial whose traceback is named if failures ended the sweep.
         left: whether trials are left to run.
     """
-    print_row(console, "everything", f"{typed(folder)}/")
+    print_row(console, "folder", f"{typed(folder)}/")
     if best_file.exists():
         print_row(console, "best config", typed(best_file))
     if failed and exit_code in FAILED:
         print_row(console, "traceback", f"{shlex.quote(typed(folder))}/trials/{failed}/error.txt", "red")
-        own = " --adopt-code  (takes your modules as they then are)" if left else ""
-        again = launch_command("resume", folder) + own if left else "run it again, with `--name ANOTHER`"
-        print_row(console, "once fixed", again)
+        adopt = " --adopt-code  (uses your modules as they are then)"
+        again = launch_command("resume", folder) + adopt if left else "run it again, with `--name ANOTHER`"
+        print_row(console, "after the fix", again)
     elif exit_code in RESUMABLE:
-        print_row(console, "carry on", launch_command("resume", folder))
+        print_row(console, "resume", launch_command("resume", folder))
     elif exit_code == 0 and not (folder.parent / "study.json").exists():  # a retraining has its own table
-        print_row(console, "what it taught", launch_command("report", folder))
+        print_row(console, "report", launch_command("report", folder))
 
 
 def first_failed(record: StudyRecord) -> str:
-    """The first trial with the commonest error; "" where none failed."""
-    found = commonest(record.trials.values())
-    return str(found[0]["first"]) if found else ""
+    """Id of the first trial with the most common error; "" if none failed."""
+    errors = commonest(record.trials.values())
+    return str(errors[0]["first"]) if errors else ""

@@ -1,4 +1,4 @@
-"""Watches a study: events in, at once and without risk to the sweep; a picture out, now and then."""
+"""The base of all views of a running study: it takes events and redraws at intervals."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ REFRESH_S = 0.5
 
 
 class StudyView(ABC):
-    """A subscriber with a thread of its own; use it as a context manager around the sweep.
+    """A subscriber with its own thread; use it as a context manager around the sweep.
 
-    Taking an event is an append to a queue. All folding and drawing is done by the one thread, a
-    few times a second, so trials keep the cores to themselves.
+    Taking an event only appends it to a queue. The thread folds and draws a few times a second, which
+    leaves the cores to the trials.
 
     Args:
         facts: of the sweep.
-        record: what is known before this attempt (a resumed study's record); the watch owns it from
-            here on.
+        record: of the study before this attempt; the view owns and updates it from here on.
         clock: monotonic seconds.
     """
 
@@ -47,7 +46,7 @@ class StudyView(ABC):
         self._first_s: float | None = None
 
     def __call__(self, event: Event) -> None:
-        """Take an event; returns at once."""
+        """Queue an event; returns at once."""
         self._events.append(event)
 
     def say(self, line: str) -> None:
@@ -64,14 +63,14 @@ class StudyView(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Draw what is still to be drawn, once, and stop."""
+        """Draw the remaining events once, and stop."""
         self._over.set()
         self._thread.join()
         self.catch_up()
         self.close()
 
     def progress(self) -> Progress:
-        """How far the study is, by the events drawn so far."""
+        """The study's progress after the events drawn so far."""
         return progress(
             self.record,
             self.facts,
@@ -81,7 +80,7 @@ class StudyView(ABC):
         )
 
     def catch_up(self) -> None:
-        """Fold and draw every event that waits, and show every line."""
+        """Show every queued line; fold and draw every queued event."""
         while self._lines:
             self.show(self._lines.popleft())
         events = []
@@ -94,29 +93,29 @@ class StudyView(ABC):
         self.draw(events)
 
     def _report_trouble(self, event: Event) -> None:
-        """Say in a line what the picture does not show; of a disk that refuses only the first time."""
+        """Show in a line what the picture does not; failed checkpoints only the first time."""
         if isinstance(event, TrialRecovered):
             cause = exception_line(event.error)
-            self.show(f"trial {int(event.trial)} lost its process and goes on: {cause}")
+            self.show(f"trial {int(event.trial)} lost its process and continues: {cause}")
         elif isinstance(event, SlotsChanged) and event.reason:
             self.show(event.reason)
         elif isinstance(event, CheckpointFailed) and not self._reported_unsaved:
             self._reported_unsaved = True
-            self.show(f"{event.error}; trials go on, and would begin further back after an interruption")
+            self.show(f"{event.error}; trials continue, but after an interruption would restart further back")
 
     def _run(self) -> None:
         while not self._over.wait(REFRESH_S):
             self.catch_up()
 
     def open(self) -> None:  # noqa: B027 - a hook: plain lines need no screen
-        """Take the screen."""
+        """Prepare the screen."""
 
     @abstractmethod
     def draw(self, events: list[Event]) -> None:
         """Show the record, which already holds `events` (perhaps none: time has passed)."""
 
     def close(self) -> None:  # noqa: B027 - a hook, like open
-        """Give the screen back."""
+        """Release the screen."""
 
     @abstractmethod
     def show(self, line: str) -> None:

@@ -1,1 +1,1 @@
-"""What a sweep will cost, and what a budget affords."""
+"""Estimates what a sweep will cost, and chooses what a budget affords."""

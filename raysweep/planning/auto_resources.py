@@ -1,7 +1,7 @@
-"""`resources_per_trial: auto`: what a trial gets, and so how many run at once, from what trials take.
+"""`resources_per_trial: auto`: chooses a trial's resources by measurement, and so how many run at once.
 
-The corners of the space say how much memory the largest takes; epochs timed alone and beside each other
-say whether more at once also get more done.
+The corners of the space show how much memory the largest configuration takes; epochs timed alone and
+concurrently show whether more trials at once get more done.
 """
 
 from __future__ import annotations
@@ -15,27 +15,26 @@ from raysweep.config import Sweep
 from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import PreflightFailed
 from raysweep.preflight.concurrency import fit_cpu, fit_gpu
-from raysweep.preflight.preflight import LIMIT_S, TrialSlots
-from raysweep.preflight.preflight import dry_run_probes as rehearse_all_of
+from raysweep.preflight.preflight import LIMIT_S, TrialSlots, dry_run_probes
 from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data
 from trainables.user_errors import load_data
 
 WORTH = 0.8
-"""So much of what one alone gets done must be done by several together; below it they only wait in turn."""
+"""Several trials at once must do at least this share of the work of one alone, or they only wait in turn."""
 
 MEASURABLE_S = 0.2
-"""An epoch shorter than this tells nothing of that: whatever else the machine does is longer."""
+"""Shorter epochs are not compared: other load on the machine would decide."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResourceShare:
-    """What a trial gets.
+    """The resources of a trial.
 
     Attributes:
         cpu: cores.
         gpu: GPUs; 0 for none.
-        why: in a line.
+        why: the reason, in one line.
     """
 
     cpu: float
@@ -44,111 +43,115 @@ class ResourceShare:
 
 
 def choose_resources(sweep: Sweep, place: TrialSlots) -> tuple[Sweep, str]:
-    """The sweep with what `auto` stands for, and what that is, in a line; unchanged if it says more itself.
+    """The sweep with `auto` replaced by measured resources, and the reason in one line.
+
+    A sweep without `auto` is returned unchanged, with "".
 
     Args:
         sweep: what would run.
-        place: on what; a trial has one core of it, or one and a GPU.
+        place: the slots it would run on, with one core a trial, or one core and a GPU.
 
     Raises:
-        NotFit: if no configuration runs, or none fits.
+        PreflightFailed: if no configuration runs, or none fits.
         RunError: if the data cannot be loaded.
     """
-    asked = sweep.resources_per_trial
-    if not asked.auto:
+    request = sweep.resources_per_trial
+    if not request.auto:
         return sweep, ""
     share = choose(sweep, load_data(sweep.run, sweep.import_paths), place)
-    chosen = asked.model_copy(update={"cpu": share.cpu, "gpu": share.gpu, "auto": False})
+    chosen = request.model_copy(update={"cpu": share.cpu, "gpu": share.gpu, "auto": False})
     return sweep.model_copy(update={"resources_per_trial": chosen}), share.why
 
 
 def choose(sweep: Sweep, data: Data, place: TrialSlots, limit_s: float = LIMIT_S) -> ResourceShare:
-    """What a trial gets, measured.
+    """Measure and choose a trial's resources.
 
     Raises:
-        NotFit: if no configuration runs, or none fits.
+        PreflightFailed: if no configuration runs, or none fits.
     """
     corners = {name: flat for name, flat in probe_configs(sweep).items() if "random" not in name}
-    found = rehearse_all_of(sweep, corners, data, place, limit_s)
-    ran = {name: one for name, one in found.items() if one.outcome == "ran"}
+    reports = dry_run_probes(sweep, corners, data, place, limit_s)
+    ran = {name: report for name, report in reports.items() if report.outcome == "ran"}
     if not ran:
-        reason = next(iter(found.values())).reason
+        reason = next(iter(reports.values())).reason
         raise PreflightFailed(
             f"resources_per_trial: auto: no configuration runs: {reason}; see `launch.py preflight`"
         )
-    largest = max(one.memory_mb for one in ran.values())
-    gpu_mb = max(one.gpu_mb for one in ran.values())
+    largest = max(report.memory_mb for report in ran.values())
+    gpu_mb = max(report.gpu_mb for report in ran.values())
     name = "default" if "default" in ran else next(iter(ran))
     config = trial_config(sweep, corners[name], "preflight")
     if gpu_mb:
-        return _of_a_gpu(
+        return _share_of_gpu(
             largest,
             gpu_mb,
             place,
-            lambda beside, share: _together(place, config, data, beside, share, limit_s),
+            lambda count, share: _mean_epoch_s(place, config, data, count, share, limit_s),
         )
-    return _of_cores(largest, place, lambda beside: _together(place, config, data, beside, 0.0, limit_s))
+    return _share_of_cores(
+        largest, place, lambda count: _mean_epoch_s(place, config, data, count, 0.0, limit_s)
+    )
 
 
-def _of_cores(memory_mb: float, place: TrialSlots, epoch_s: Callable[[int], float]) -> ResourceShare:
-    """A core each, or more where the memory of a node does not hold as many trials as it has cores."""
+def _share_of_cores(memory_mb: float, place: TrialSlots, epoch_s: Callable[[int], float]) -> ResourceShare:
+    """One core each, or more if a node's memory holds fewer trials than it has cores."""
     cores = max(1, place.cpus // place.nodes)
     fit = fit_cpu(memory_mb, place.free_mb())
     if fit.slots < 1:
         raise PreflightFailed(_too_large(fit.memory_mb, fit.available_mb))
-    beside, took = _worth_it(min(cores, fit.slots), epoch_s)
-    cpu = 1.0 if beside == cores else math.floor(100 * cores / beside) / 100
-    why = f"{cpu:g} CPU each, {beside} at once on {cores} cores"
-    return ResourceShare(cpu, 0.0, f"{why}: {_takes(fit.memory_mb, fit.available_mb, took)}")
+    count, seconds = _most_worthwhile(min(cores, fit.slots), epoch_s)
+    cpu = 1.0 if count == cores else math.floor(100 * cores / count) / 100
+    why = f"{cpu:g} CPU each, {count} at once on {cores} cores"
+    return ResourceShare(cpu, 0.0, f"{why}: {_usage(fit.memory_mb, fit.available_mb, seconds)}")
 
 
-def _of_a_gpu(
+def _share_of_gpu(
     memory_mb: float, gpu_mb: float, place: TrialSlots, epoch_s: Callable[[int, float], float]
 ) -> ResourceShare:
-    """A share of a GPU, a core each: as many as its memory holds and there are cores to feed."""
+    """One core and a share of a GPU each: as many as fit into its memory and as there are cores for."""
     fit = fit_gpu(memory_mb, gpu_mb, 1)
     if fit.slots < 1:
         raise PreflightFailed(_too_large(fit.memory_mb, fit.available_mb))
-    fed = max(1, place.cpus // place.gpus)
-    beside, took = _worth_it(min(fit.slots, fed), lambda count: epoch_s(count, _part(count)))
-    share = _part(beside)
-    why = f"1 CPU and {share:g} GPU each, {beside} at once on a GPU"
-    return ResourceShare(1.0, share, f"{why}: {_takes(fit.memory_mb, fit.available_mb, took)}")
+    cores = max(1, place.cpus // place.gpus)
+    count, seconds = _most_worthwhile(min(fit.slots, cores), lambda count: epoch_s(count, _gpu_share(count)))
+    share = _gpu_share(count)
+    why = f"1 CPU and {share:g} GPU each, {count} at once on a GPU"
+    return ResourceShare(1.0, share, f"{why}: {_usage(fit.memory_mb, fit.available_mb, seconds)}")
 
 
-def _worth_it(most: int, epoch_s: Callable[[int], float]) -> tuple[int, float]:
-    """As many at once as get no less done than one alone, at most so many; and an epoch's seconds then."""
-    alone, beside = epoch_s(1), most
+def _most_worthwhile(most: int, epoch_s: Callable[[int], float]) -> tuple[int, float]:
+    """The number of trials at once that is worthwhile, see `WORTH`, and the seconds of an epoch then."""
+    alone, count = epoch_s(1), most
     if alone < MEASURABLE_S:
         return most, alone
-    while beside > 1:
-        took = epoch_s(beside)
-        if beside / took >= WORTH / alone:
-            return beside, took
-        beside //= 2
+    while count > 1:
+        seconds = epoch_s(count)
+        if count / seconds >= WORTH / alone:
+            return count, seconds
+        count //= 2
     return 1, alone
 
 
-def _together(
-    place: TrialSlots, config: Mapping[str, Any], data: Data, beside: int, share: float, limit_s: float
+def _mean_epoch_s(
+    place: TrialSlots, config: Mapping[str, Any], data: Data, count: int, share: float, limit_s: float
 ) -> float:
-    """Mean seconds of an epoch of so many at once; for ever if one does not run so."""
-    found = place.rehearse([config] * beside, data, gpu=share, at_once=beside, limit_s=limit_s)
-    times = [one.epoch_s if one.outcome == "ran" else math.inf for one in found]
+    """Mean seconds of an epoch with `count` trials at once; infinite if one of them fails."""
+    reports = place.dry_run([config] * count, data, gpu=share, at_once=count, limit_s=limit_s)
+    times = [report.epoch_s if report.outcome == "ran" else math.inf for report in reports]
     return sum(times) / len(times)
 
 
-def _part(count: int) -> float:
-    """Of a GPU, so that so many fit."""
+def _gpu_share(count: int) -> float:
+    """The share of a GPU of which `count` fit on it."""
     return math.floor(1e4 / count) / 1e4
 
 
-def _takes(memory_mb: float, available_mb: float, epoch_s: float) -> str:
+def _usage(memory_mb: float, available_mb: float, epoch_s: float) -> str:
     return f"a trial takes up to {memory_mb:.0f} of {available_mb:.0f} MiB, an epoch {epoch_s:.2g} s"
 
 
 def _too_large(memory_mb: float, available_mb: float) -> str:
     return (
-        f"resources_per_trial: auto: a trial takes up to {memory_mb:.0f} MiB, {available_mb:.0f} are there: "
-        "not one fits; a smaller net or batch"
+        f"resources_per_trial: auto: a trial takes up to {memory_mb:.0f} MiB, {available_mb:.0f} are "
+        "available: not one fits; use a smaller net or batch"
     )

@@ -1,8 +1,8 @@
-"""`budget:`: how many trials, of how many epochs, under which trial scheduler, so that all of it fits.
+"""`budget:`: chooses the number of trials, their epochs and the trial scheduler so that all of it fits.
 
-What the file gives stays as it is; the rest is chosen, the longest trainings first that leave room for the
-trials that so many parameters want (`raysweep.planning.strategy`), nobody stopped before ASHA. A share of the
-budget is set aside for the retraining.
+What the file gives stays as it is. Of the rest, the longest trainings are chosen that leave room for the
+trials that so many parameters need (`raysweep.planning.strategy`), without early stopping or else with ASHA.
+A share of the budget is set aside for the retraining.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from raysweep.planning.plan import (
 from raysweep.planning.strategy import recommend
 
 LONGEST = (81, 27, 9)
-"""Epochs to choose from, where the file leaves it open: ASHA's rungs, a ninth and a third, are whole."""
+"""Epochs to choose from if the file gives none; ASHA's rungs, at a ninth and a third, are whole numbers."""
 
 MOST_FOR_THE_RETRAINING = 0.5
 POPULATION = 32
-"""Members of a population at most; more of them are no better, they are more to train."""
+"""The most members of a population; more are not better, only more expensive."""
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetChoice:
-    """What a budget comes to.
+    """What was chosen for a budget.
 
     Attributes:
-        sweep: with it, and without `budget`.
-        share: of all epochs, that is expected to run at most.
+        sweep: with the choices made, and without `budget`.
+        share: the largest share of all epochs that is expected to run.
         reserve: for the retraining, in the budget's own unit (seconds, epochs).
-        why: in a line.
+        why: the reason, in one line.
     """
 
     sweep: Sweep
@@ -56,38 +56,37 @@ class BudgetChoice:
 
 
 def fit_budget(sweep: Sweep, costs: Costs, draw: Draw, file: str) -> BudgetChoice:
-    """The sweep with what its budget holds.
+    """Choose trials, epochs and trial scheduler so that the sweep fits into its budget.
 
     Args:
         sweep: has a budget.
-        costs: what things take; of a budget in epochs, the slots alone count.
+        costs: seconds and slots; for a budget in epochs, only the slots matter.
         draw: (trials, epochs, generator) -> curves.
         file: for messages.
 
     Raises:
         SweepError: if not one trial fits.
-        CannotReplay: if the trial scheduler has no rule that could be replayed.
+        CannotReplay: if the trial scheduler has no rule that can be replayed.
     """
-    assert sweep.budget is not None, "asked of a sweep with a budget only"
+    assert sweep.budget is not None, "called only for a sweep with a budget"
     wanted = sweep.trials if "trials" in sweep.model_fields_set else _wanted(sweep)
     best: tuple[int, BudgetChoice] | None = None
     for candidate in _candidates(sweep):
-        fits, chosen = _filled(candidate, wanted, costs, draw)
+        fits, choice = _fill(candidate, wanted, costs, draw)
         if best is None or fits > best[0]:
-            best = fits, chosen
+            best = fits, choice
         if fits >= wanted:
             break
-    assert best is not None, "a sweep has epochs and a trial scheduler"
-    fits, chosen = best
+    assert best is not None, "there is at least one candidate"
+    fits, choice = best
     if fits < 1:
-        given = _in_words(sweep)
-        what = f"{given} hold no trial beside the retraining of the best"
-        raise SweepError([Problem(file, None, "budget", what, "give more, or fewer run.epochs")])
-    return chosen
+        what = f"{_in_words(sweep)} leaves no room for a trial beside the retraining of the best"
+        raise SweepError([Problem(file, None, "budget", what, "raise it, or lower run.epochs")])
+    return choice
 
 
 def _candidates(sweep: Sweep) -> Iterator[Sweep]:
-    """The sweep with each length and trial scheduler that may be chosen, the dearest first."""
+    """The sweep with each length and trial scheduler that may be chosen, the most expensive first."""
     given = "epochs" in sweep.run.model_fields_set
     for epochs in (sweep.run.epochs,) if given else LONGEST:
         run = sweep.run.model_copy(update={"epochs": epochs})
@@ -102,8 +101,8 @@ def _candidates(sweep: Sweep) -> Iterator[Sweep]:
             yield sweep.model_copy(update={"run": run, "trial_scheduler": stopper})
 
 
-def _filled(sweep: Sweep, wanted: int, costs: Costs, draw: Draw) -> tuple[int, BudgetChoice]:
-    """How many trials fit, and the sweep with as many of them as are wanted."""
+def _fill(sweep: Sweep, wanted: int, costs: Costs, draw: Draw) -> tuple[int, BudgetChoice]:
+    """How many trials fit, and the choice with that many, but at most `wanted`."""
     budget = sweep.budget
     assert budget is not None, "a candidate is a sweep with a budget"
     epochs, room, reserve = sweep.run.epochs, 0.0, 0.0
@@ -114,19 +113,19 @@ def _filled(sweep: Sweep, wanted: int, costs: Costs, draw: Draw) -> tuple[int, B
         reserve = min(RETRAINED * SEEDS * epochs, int(MOST_FOR_THE_RETRAINING * budget.epochs))
         room = budget.epochs - reserve
     fits, share = wanted, 1.0
-    for trials in (wanted, 0):  # the fewer trials, the larger the share of those that go on
-        tried = sweep.model_copy(update={"trials": trials or max(1, min(fits, wanted))})
-        share = max(expected_shares(tried, costs, draw))
+    for trials in (wanted, 0):  # the fewer trials, the larger the share of them that continues
+        candidate = sweep.model_copy(update={"trials": trials or max(1, min(fits, wanted))})
+        share = max(expected_shares(candidate, costs, draw))
         each = share * epochs
         if budget.hours is not None:
             each = trial_seconds(share * epochs, epoch_seconds(costs))
         fits = math.floor(room / each)
     trials = sweep.trials if "trials" in sweep.model_fields_set else max(1, min(fits, wanted))
-    return fits, _chosen(sweep, trials, share, reserve, fits)
+    return fits, _choice(sweep, trials, share, reserve, fits)
 
 
-def _chosen(sweep: Sweep, trials: int, share: float, reserve: float, fits: int) -> BudgetChoice:
-    """The sweep as it will run, and what that is in a line."""
+def _choice(sweep: Sweep, trials: int, share: float, reserve: float, fits: int) -> BudgetChoice:
+    """The sweep as it will run, with the reason in one line."""
     hours = sweep.budget.hours if sweep.budget else None
     changes: dict[str, Any] = {"trials": trials, "budget": None}
     aside = f"{reserve:.0f} epochs"
@@ -136,7 +135,7 @@ def _chosen(sweep: Sweep, trials: int, share: float, reserve: float, fits: int) 
     name = sweep.trial_scheduler.name
     why = (
         f"{_in_words(sweep)}: {trials} trials of at most {sweep.run.epochs} epochs under {name}, "
-        f"{share:.0%} of them run at most; {aside} are left for the retraining"
+        f"at most {share:.0%} of them run; {aside} are set aside for the retraining"
     )
     if trials > fits:
         why += f"; {fits} would fit, but `trials` is given"
@@ -144,7 +143,7 @@ def _chosen(sweep: Sweep, trials: int, share: float, reserve: float, fits: int) 
 
 
 def _wanted(sweep: Sweep) -> int:
-    """Trials that the search wants."""
+    """How many trials the search needs."""
     if is_grid(sweep):
         return math.prod(cells(domain) or 1 for domain in sweep.space.values())
     trials = recommend(max(len(sweep.search_space), 1), 10.0).trials
@@ -152,7 +151,7 @@ def _wanted(sweep: Sweep) -> int:
 
 
 def _in_words(sweep: Sweep) -> str:
-    """The budget."""
+    """The budget as text; "" for a sweep without one."""
     budget = sweep.budget
     if budget is None:
         return ""

@@ -1,4 +1,4 @@
-"""What a plan is made of: seconds of an epoch, and learning curves, given, measured or remembered."""
+"""The basis of a plan: seconds of an epoch and learning curves, given, measured, or of an earlier study."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from trainables.user_errors import load_data
 
 @dataclass(frozen=True, slots=True)
 class CostBasis:
-    """What a plan rests on.
+    """The basis of a plan.
 
     Attributes:
-        costs: what things take.
-        draw: gives learning curves.
-        assumed: where the curves are from, in words.
+        costs: seconds, slots, price and disk space.
+        draw: draws learning curves.
+        assumed: where the curves come from, in words.
     """
 
     costs: Costs
@@ -39,41 +39,41 @@ def measure_cost_basis(
     epoch_s: float | None = None,
     price: float | None = None,
 ) -> CostBasis:
-    """What to plan a sweep by.
+    """Measure or look up what a sweep's plan is based on.
 
     Args:
         sweep: what would run.
-        place: on what.
+        place: returns the slots it would run on.
         like: an earlier study, for its curves and its times.
-        epoch_s: seconds of an epoch; of `like`, or measured on five random configurations, if None.
+        epoch_s: seconds of an epoch; if None those of `like`, or measured on five random configurations.
         price: of an hour.
 
     Raises:
-        NotFit: if no configuration could be measured.
+        PreflightFailed: if no configuration could be measured.
         RunError: if the data cannot be loaded.
     """
-    here, known = place(), [] if like is None else earlier_curves(like)
+    slots, curves = place(), [] if like is None else earlier_curves(like)
     paces: tuple[float, ...] = (epoch_s,) if epoch_s else ()
     if not paces and like is not None:
         paces = tuple(recorded_epoch_s(like))
     checkpoint_mb = None
     if not paces:
-        paces, checkpoint_mb = _measured(sweep, here)
-    costs = Costs(paces, here.slots, price, checkpoint_mb)
-    if known:
-        return CostBasis(costs, EarlierDraw(known), in_words(known))
+        paces, checkpoint_mb = _measure(sweep, slots)
+    costs = Costs(paces, slots.slots, price, checkpoint_mb)
+    if curves:
+        return CostBasis(costs, EarlierDraw(curves), in_words(curves))
     return CostBasis(costs, prior_curves, PRIOR)
 
 
-def _measured(sweep: Sweep, place: TrialSlots) -> tuple[tuple[float, ...], float]:
+def _measure(sweep: Sweep, place: TrialSlots) -> tuple[tuple[float, ...], float]:
     """Seconds of an epoch of random configurations, and the size of the largest checkpoint, MiB."""
     configs = probe_configs(sweep)
     drawn = {name: flat for name, flat in configs.items() if name.startswith("random")} or configs
-    found = dry_run_probes(sweep, drawn, load_data(sweep.run, sweep.import_paths), place, LIMIT_S)
-    ran = [one for one in found.values() if one.outcome == "ran"]
+    reports = dry_run_probes(sweep, drawn, load_data(sweep.run, sweep.import_paths), place, LIMIT_S)
+    ran = [report for report in reports.values() if report.outcome == "ran"]
     if not ran:
-        reason = next(iter(found.values())).reason
+        reason = next(iter(reports.values())).reason
         raise PreflightFailed(
             f"plan: no configuration could be measured: {reason}; give --epoch-s, or see preflight"
         )
-    return tuple(one.epoch_s for one in ran), max(one.checkpoint_mb for one in ran)
+    return tuple(report.epoch_s for report in ran), max(report.checkpoint_mb for report in ran)

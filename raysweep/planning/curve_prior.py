@@ -1,4 +1,4 @@
-"""Learning curves that a plan replays: drawn from a stated prior, or from an earlier study's."""
+"""Learning curves that a plan replays, drawn from a stated prior."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PRIOR = (
     "half of the replays: recorded MLP trainings on one of six tables, half: c + (1 - c) exp(-k t), "
     "c log-normal about 0.3, k from 2 to 20 over the run, 5% of trials diverging (docs/before.md)"
 )
-"""The prior in words; t runs from 0 to 1. Each replay of the formula has its own spread of c, noise and
-correlation of c and k. It has the spread of final losses, the noise and the agreement of early and late ranks of
-the recorded trainings (Spearman 0.43 to 0.94 between epochs 3 and 27), but not their late drops. How often its
+"""In words; t runs from 0 to 1. The formula, with its own spread of c, noise and correlation of c and k in
+each replay, has the spread of final losses, the noise and the agreement of early and late ranks of the
+recorded trainings (Spearman 0.43 to 0.94 between epochs 3 and 27), but not their late drops. How often its
 intervals hold: `benchmarks/truth.py prior`."""
 
 RECORDED = Path(__file__).with_name("recorded_curves.npz")
@@ -29,7 +29,7 @@ DIVERGE = 0.05
 SPREAD, NOISE, ALIKE = (0.25, 0.95), (0.0005, 0.02), (0.4, 1.0)
 
 POOL = 16
-"""Times as many curves as trials: what a sampler that learns can find its better ones in."""
+"""Curves drawn for each trial; a sampler that learns finds its better ones among them."""
 
 Array = NDArray[np.float64]
 Curves = list[list[float]]
@@ -92,25 +92,25 @@ def formula_curves(trials: int, epochs: int, rng: np.random.Generator) -> Curves
     losses = (end + (1 - end) * np.exp(-rate * t)) * (1 + rng.normal(0, noise, (trials, epochs)))
     for trial in np.flatnonzero(rng.random(trials) < DIVERGE):
         losses[trial, int(rng.integers(epochs)) :] = math.nan
-    found: Curves = losses.tolist()
-    return found
+    curves: Curves = losses.tolist()
+    return curves
 
 
 def searched_curves(draw: Draw, startup: int, zeal: float) -> Draw:
-    """The same curves in the order in which a sampler finds them that learns from its trials.
+    """Curves in the order in which a sampler that learns from its trials would find them.
 
-    Trial i after the start-up is the best of `zeal` * (i - startup) random ones, in distribution: its
-    quantile among random configurations is Beta(1, that). TPE on recorded tables goes with 0.5 to 1
+    Trial i after the start-up is distributed as the best of `zeal` * (i - startup) random ones: its quantile
+    among random configurations is Beta(1, that number). 0.5 to 1 fits TPE on recorded tables
     (docs/before.md).
 
     Args:
-        draw: gives the curves of random configurations.
+        draw: draws the curves of random configurations.
         startup: trials that are drawn at random.
         zeal: how much is learnt from a trial; 0 for a sampler that learns nothing.
     """
 
-    def found(trials: int, epochs: int, rng: np.random.Generator) -> Curves:
-        pool = sorted(draw(POOL * trials, epochs, rng), key=_worth)
+    def draw_in_order(trials: int, epochs: int, rng: np.random.Generator) -> Curves:
+        pool = sorted(draw(POOL * trials, epochs, rng), key=_final_loss)
         curves = []
         for trial in range(trials):
             beaten = max(1.0, zeal * (trial - startup))
@@ -118,19 +118,19 @@ def searched_curves(draw: Draw, startup: int, zeal: float) -> Draw:
             curves.append(pool.pop(int(quantile * len(pool))))
         return curves
 
-    return found
+    return draw_in_order
 
 
-def _worth(curve: Sequence[float]) -> float:
-    """By what curves are ranked: the final loss; of one that diverged nothing is worse."""
+def _final_loss(curve: Sequence[float]) -> float:
+    """The final loss; infinite for a curve that diverged."""
     return curve[-1] if math.isfinite(curve[-1]) else math.inf
 
 
 def recorded_epoch_s(record: StudyRecord) -> list[float]:
-    """Seconds of an epoch of each trial of an earlier study that said so: the median of its epochs."""
-    found = []
+    """The median seconds of an epoch of each trial of an earlier study that reported them."""
+    medians = []
     for trial in record.trials.values():
-        said = [point.metrics["epoch_s"] for point in trial.curve if "epoch_s" in point.metrics]
-        if said:
-            found.append(float(np.median(said)))
-    return found
+        times = [point.metrics["epoch_s"] for point in trial.curve if "epoch_s" in point.metrics]
+        if times:
+            medians.append(float(np.median(times)))
+    return medians

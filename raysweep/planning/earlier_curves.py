@@ -1,7 +1,7 @@
-"""An earlier study's learning curves, for a plan: all of them, those that were cut off continued.
+"""An earlier study's learning curves for a plan, including those that were cut off, which are continued.
 
-What a stopping scheduler left are survivors, and a plan by them alone is of a study of good trials only. A
-trial that was stopped is therefore continued by the curve model of the predictive PFL rule
+The whole curves of a study with a stopping scheduler are survivors; a plan based on them alone would be one
+for good trials only. A stopped trial is therefore continued by the curve model of PFL
 (`schedulers.curve_model`): its final loss is drawn from the model's forecast, anew each time.
 """
 
@@ -28,11 +28,10 @@ from schedulers.curve_model import (
 )
 
 NO_CURVE = ("failed", "infeasible")
-"""Outcomes of trials whose curves say nothing of how long they would have trained."""
-
+"""Outcomes of trials whose curves are not used."""
 
 SPREAD = 0.1
-"""How far from a trial's own place in the earlier study its curve is drawn, as a share of that study."""
+"""Standard deviation of a draw around a trial's own position, as a share of the earlier study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class EarlierCurve:
 
     Attributes:
         losses: each epoch; NaN from a divergence to the end.
-        cut_off: whether it would have gone on: it was stopped, or is still running.
+        cut_off: whether the trial was stopped, or is still running.
     """
 
     losses: tuple[float, ...]
@@ -49,15 +48,15 @@ class EarlierCurve:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the last loss is that of a whole trial."""
+        """Whether the last loss is the final one of a whole trial."""
         return not self.cut_off and math.isfinite(self.losses[-1])
 
 
 def earlier_curves(record: StudyRecord) -> list[EarlierCurve]:
-    """The curves of a study's trials in the order of their numbers; none where they do not suffice.
+    """The curves of a study's trials in the order of their numbers; [] if there are too few.
 
-    Failed trials and those that copied others have no part in it. Where trials were cut off, `ENOUGH`
-    finished ones are needed to continue them by.
+    Failed trials and those that copied others are left out. If trials were cut off, `ENOUGH` finished ones
+    are needed to continue them.
     """
     trials = [trial for trial in record.trials.values() if trial.curve and not trial.lineage]
     epochs = max((len(trial.curve) for trial in trials if trial.outcome == "completed"), default=0)
@@ -74,18 +73,18 @@ def earlier_curves(record: StudyRecord) -> list[EarlierCurve]:
 
 
 def in_words(curves: Sequence[EarlierCurve]) -> str:
-    """What they are."""
+    """A description of the curves."""
     cut_off = sum(curve.cut_off for curve in curves)
-    words = f"{len(curves) - cut_off} whole ones of the earlier study, in its order"
-    return (
-        f"{words}, and {cut_off} that were cut off, continued by the curve model of PFL" if cut_off else words
-    )
+    whole = f"{len(curves) - cut_off} whole ones of the earlier study, in its order"
+    if not cut_off:
+        return whole
+    return f"{whole}, and {cut_off} that were cut off, continued by the curve model of PFL"
 
 
 class EarlierDraw:
-    """Draws from an earlier study's curves about in their order, stretched to the epochs of the new run.
+    """Draws from an earlier study's curves roughly in their order, stretched to the epochs of the new run.
 
-    The order keeps what the earlier study's sampler learnt from one trial to the next.
+    The order preserves what the earlier study's sampler learnt from one trial to the next.
 
     Args:
         curves: of the earlier study; not empty.
@@ -99,40 +98,41 @@ class EarlierDraw:
             self._fit()
 
     def __call__(self, trials: int, epochs: int, rng: np.random.Generator) -> Curves:
-        """So many curves, (trials, epochs)."""
+        """Draw curves, (trials, epochs)."""
         count = len(self.curves)
-        places = (np.arange(trials) + 0.5) / trials + rng.normal(0, SPREAD, trials)
-        places = 1 - np.abs(1 - np.abs(places) % 2)  # reflected at both ends
-        found = []
-        for place in np.minimum(places * count, count - 1).astype(int).tolist():
-            curve = self.curves[place]
-            losses = self._continued(place, rng) if curve.cut_off else curve.losses
-            found.append(stretched(losses, epochs))
-        return found
+        positions = (np.arange(trials) + 0.5) / trials + rng.normal(0, SPREAD, trials)
+        positions = 1 - np.abs(1 - np.abs(positions) % 2)  # reflected at both ends
+        drawn = []
+        for index in np.minimum(positions * count, count - 1).astype(int).tolist():
+            curve = self.curves[index]
+            losses = self._continued(index, rng) if curve.cut_off else curve.losses
+            drawn.append(stretched(losses, epochs))
+        return drawn
 
     def _fit(self) -> None:
-        """Forecast the ends of those that were cut off, from all that is known."""
+        """Forecast the final losses of the curves that were cut off."""
         levels = ladder(self.epochs)
-        known = {
-            place: [curve.losses[level - 1] for level in levels if level <= len(curve.losses)]
-            for place, curve in enumerate(self.curves)
+        usable = {
+            index: [curve.losses[level - 1] for level in levels if level <= len(curve.losses)]
+            for index, curve in enumerate(self.curves)
             if curve.cut_off or (curve.is_finished and len(curve.losses) == self.epochs)
         }
-        self.scale = LossScale.of([curve[-1] for curve in known.values()], min(map(min, known.values())) > 0)
-        z = self.scale.table(list(known.values()), len(levels))
+        curves = list(usable.values())
+        self.scale = LossScale.of([curve[-1] for curve in curves], min(map(min, curves)) > 0)
+        z = self.scale.table(curves, len(levels))
         self.decay, widths = decay(z, levels), spreads(z, levels)
-        finished = z[[not self.curves[place].cut_off for place in known]]
+        finished = z[[not self.curves[index].cut_off for index in usable]]
         predictors: dict[int, Predictor] = {}
-        for row, place in zip(z, known, strict=True):
-            if self.curves[place].cut_off:
-                level = len(known[place]) - 1
+        for row, index in zip(z, usable, strict=True):
+            if self.curves[index].cut_off:
+                level = len(usable[index]) - 1
                 if level not in predictors:
                     predictors[level] = Predictor(finished, self.decay, levels, level, widths[level])
-                self.forecasts[place] = predictors[level].predict(row)
+                self.forecasts[index] = predictors[level].predict(row)
 
-    def _continued(self, place: int, rng: np.random.Generator) -> Sequence[float]:
-        """A curve that was cut off, to its end: there in the shape of the pooled decay."""
-        curve, forecast = self.curves[place].losses, self.forecasts[place]
+    def _continued(self, index: int, rng: np.random.Generator) -> Sequence[float]:
+        """A curve that was cut off, continued to a drawn final loss in the shape of the pooled decay."""
+        curve, forecast = self.curves[index].losses, self.forecasts[index]
         end = forecast.mean + forecast.sd * rng.standard_t(forecast.nu)
         done = len(curve)
         last = float(self.scale.z([curve[-1]])[0])
@@ -141,6 +141,6 @@ class EarlierDraw:
 
 
 def _gains(prior: Decay, done: int, epochs: int) -> Array:
-    """Of what is still gained, the share after each epoch that is left; (epochs - done,), the last is 1."""
+    """The share of the remaining gain reached after each remaining epoch, (epochs - done,); the last is 1."""
     gains = np.array([prior.gain(math.log2(epoch / done)) for epoch in range(done + 1, epochs + 1)])
     return gains / gains[-1] if gains[-1] > 0 else np.linspace(0, 1, epochs - done + 1)[1:]

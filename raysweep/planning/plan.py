@@ -1,7 +1,8 @@
-"""What a sweep will come to before it runs: epochs, hours, cost and disk, or what so many hours hold.
+"""Estimates what a sweep will cost (epochs, hours, money, disk), or what fits into so many hours.
 
-How many epochs the trial scheduler lets run is seen by replaying it on curves of a stated prior, in an order
-that gets better as the sampler learns (later trials are then stopped less), or on an earlier study's.
+How many epochs the trial scheduler lets run is found by replaying it: on curves of a stated prior, in an
+order that gets better as the sampler learns (so that later trials are stopped less), or on an earlier study's
+curves.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ from schedulers.simulate import CopiesTrials, Replay, replay
 from schedulers.stop_audit import AUDIT_WORDS
 
 DRAWS = 19
-"""Replays, each on curves of its own; the least and the most of 19 are an interval of 90%."""
+"""Replays, each on its own curves; the least and the most of 19 are an interval of 90%."""
 
 STEPS = 400_000
-"""Epochs replayed in all, about: a plan is made in seconds."""
+"""Epochs replayed in total, about, so that a plan takes seconds."""
 
 MOST_EPOCHS = 2_000_000
 """In one replay; a hundred times as many as any sweep of this project runs."""
 
 START_S = 10.0
-"""Ray, MLflow and the first workers, and in the end the summary; half of it or twice as much."""
+"""To start Ray, MLflow and the first workers, and to end; the interval takes half of it and twice as much."""
 
 LOADED = 1.5
-"""Times an epoch may take longer than it was seen to, on cores that others use too."""
+"""Factor by which an epoch may take longer on cores that others use too."""
 
 EPOCH_OVERHEAD_S = 0.01
 """Of one report, from the trial to the decision."""
 
 TRIAL_OVERHEAD_S = 0.15
 RETRAINED, SEEDS = 3, 5
-"""What `launch.py retrain` trains by default: so many configurations over so many seeds."""
+"""How many configurations `launch.py retrain` trains by default, and over how many seeds."""
 
 POPULATION = "a population trains all its epochs: its worst are replaced, not stopped"
-ON_A_GPU = "how many of these trials keep a GPU busy is measured by preflight, by the time of their epochs"
+ON_A_GPU = "preflight measures how many of these trials keep a GPU busy"
 RUNGS_SHOWN = 8
 ZEALS = (0.05, 1.0)
-"""What a sampler that learns makes of a trial, from the first replay to the last; see `searched_curves`."""
+"""How much a sampler learns from a trial, from the first replay to the last; see `searched_curves`."""
 
 ALTERNATIVES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("schedulers.FIFO", {}),
@@ -58,7 +59,7 @@ ALTERNATIVES: tuple[tuple[str, Mapping[str, Any]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """An expectation, and the interval it is likely in."""
+    """An estimate, and the interval it probably lies in."""
 
     middle: float
     low: float
@@ -72,12 +73,12 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What things take.
+    """What a sweep's epochs, hours and checkpoints cost.
 
     Attributes:
         epoch_s: seconds of an epoch, of one or several configurations.
         slots: trials at once.
-        price: of an hour of the whole machine or cluster; None if it is not said.
+        price: of an hour of the whole machine or cluster; None if it is not given.
         checkpoint_mb: of one checkpoint, MiB; None if it is not known.
     """
 
@@ -89,20 +90,20 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a sweep will come to.
+    """The estimate for a sweep.
 
     Attributes:
         trials: configurations.
         worst_epochs: if none is stopped.
         epochs: expected.
-        rungs: epoch -> trials that are expected to train beyond it, or end there with the run.
+        rungs: epoch -> trials that are expected to reach it.
         slots: trials at once.
         epoch_s: seconds of an epoch, the mean.
         seconds: wall-clock, from the command to the summary.
         worst_s: of `worst_epochs`.
         retrain_s: of `launch.py retrain` after it.
         cost: expected; None without a price.
-        disk_mb: checkpoints at their most, MiB; None if their size is not known.
+        disk_mb: the most that checkpoints take, MiB; None if their size is not known.
         notes: what was assumed.
     """
 
@@ -120,19 +121,19 @@ class Plan:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The plan as JSON-serializable fields."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What so many hours hold under a trial scheduler.
+    """What fits into so many hours under one trial scheduler.
 
     Attributes:
         trial_scheduler: dotted path.
-        trials: that fit, the retraining set aside.
+        trials: that fit beside the retraining.
         epochs: of each trial at most.
-        share: of those epochs, that is expected to be run.
+        share: of those epochs that is expected to run.
     """
 
     trial_scheduler: str
@@ -143,15 +144,15 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Affordable:
-    """What to do with so many hours.
+    """The recommended use of so many hours.
 
     Attributes:
         hours: given.
-        retrain_s: of them, seconds set aside for the retraining.
+        retrain_s: seconds of them that are set aside for the retraining.
         choices: what fits, by trial scheduler.
         sampler: to search with.
-        why: the reason, in a sentence.
-        sets: the `--set` that does it.
+        why: the reason, in one sentence.
+        sets: `--set` assignments that apply it.
     """
 
     hours: float
@@ -162,37 +163,39 @@ class Affordable:
     sets: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The recommendation as JSON-serializable fields."""
         return asdict(self)
 
 
 def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
-    """What the sweep will come to.
+    """Estimate what a sweep will cost.
 
     Args:
         sweep: what would run.
-        costs: what things take.
+        costs: of its epochs, hours and checkpoints.
         draw: (trials, epochs, generator) -> curves.
 
     Raises:
-        CannotReplay: if the trial scheduler has no rule that could be replayed.
+        CannotReplay: if the trial scheduler has no rule that can be replayed.
     """
     scheduler = sweep.trial_scheduler
-    seen, population = _replays(sweep, scheduler.name, scheduler.kwargs, costs, draw)
+    replays, population = _replays(sweep, scheduler.name, scheduler.kwargs, costs, draw)
     notes: tuple[str, ...] = (POPULATION,) if population else ()
     trials, epochs, mean = sweep.trials, sweep.run.epochs, float(np.mean(costs.epoch_s))
     audited = float(scheduler.kwargs.get("audit_fraction") or 0.0)
-    run = [one.epochs + audited * (one.whole - one.epochs) for one in seen]
-    longer = [ran / one.epochs if one.epochs else 1.0 for ran, one in zip(run, seen, strict=True)]
+    run = [one.epochs + audited * (one.whole - one.epochs) for one in replays]
+    factors = [
+        epochs_run / one.epochs if one.epochs else 1.0 for epochs_run, one in zip(run, replays, strict=True)
+    ]
     trained = [
-        one.makespan * more + trials * TRIAL_OVERHEAD_S / costs.slots
-        for one, more in zip(seen, longer, strict=True)
+        one.makespan * factor + trials * TRIAL_OVERHEAD_S / costs.slots
+        for one, factor in zip(replays, factors, strict=True)
     ]
     rounds = -(-trials // costs.slots)
     longest = rounds * (epochs * (max(costs.epoch_s) + EPOCH_OVERHEAD_S) + TRIAL_OVERHEAD_S)
-    took, worst_s = _wall_clock(Range.of(trained)), 2 * START_S + LOADED * longest
+    seconds, worst_s = _wall_clock(Range.of(trained)), 2 * START_S + LOADED * longest
     if (budget := sweep.time_budget_s) is not None:
-        took = Range(*(min(each, budget) for each in (took.middle, took.low, took.high)))
+        seconds = Range(*(min(each, budget) for each in (seconds.middle, seconds.low, seconds.high)))
         worst_s = min(worst_s, budget)
         notes += (f"time_budget_s ends it after {budget:g} s",)
     if sweep.stop.target is not None or sweep.stop.no_improvement is not None:
@@ -204,29 +207,31 @@ def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
         trials=trials,
         worst_epochs=trials * epochs,
         epochs=Range.of(run),
-        rungs=_rungs(seen, trials, epochs),
+        rungs=_rungs(replays, trials, epochs),
         slots=costs.slots,
         epoch_s=mean,
-        seconds=took,
+        seconds=seconds,
         worst_s=worst_s,
         retrain_s=retrain_s(sweep, costs),
-        cost=None if price is None else Range(took.middle * price, took.low * price, took.high * price),
-        disk_mb=_disk_mb(sweep, costs, waits=any(one.pauses for one in seen), copies=population),
+        cost=None
+        if price is None
+        else Range(seconds.middle * price, seconds.low * price, seconds.high * price),
+        disk_mb=_disk_mb(sweep, costs, pauses=any(one.pauses for one in replays), copies=population),
         notes=notes,
     )
 
 
 def affordable(sweep: Sweep, hours: float, costs: Costs, draw: Draw) -> Affordable:
-    """What fits into so many hours, with enough of them left to retrain the best.
+    """What fits into so many hours, with a retraining of the best set aside.
 
     Args:
-        sweep: what would run; its trials have no say.
+        sweep: what would run, except for its `trials`.
         hours: wall-clock.
-        costs: what things take.
+        costs: of its epochs, hours and checkpoints.
         draw: (trials, epochs, generator) -> curves.
 
     Raises:
-        CannotReplay: if the trial scheduler has no rule that could be replayed.
+        CannotReplay: if the trial scheduler has no rule that can be replayed.
     """
     reserve = min(retrain_s(sweep, costs), hours * 3600)
     room_s = max(0.0, hours * 3600 - reserve - START_S) * costs.slots
@@ -235,22 +240,22 @@ def affordable(sweep: Sweep, hours: float, costs: Costs, draw: Draw) -> Affordab
     choices: dict[str, Choice] = {}
     for name, kwargs in ((own.name, own.kwargs), *ALTERNATIVES):
         if name not in choices:
-            seen, _ = _replays(sweep, name, kwargs, costs, draw)
-            share = float(np.median([one.epochs for one in seen])) / (sweep.trials * sweep.run.epochs)
+            replays, _ = _replays(sweep, name, kwargs, costs, draw)
+            share = float(np.median([one.epochs for one in replays])) / (sweep.trials * sweep.run.epochs)
             trial_s = trial_seconds(share * sweep.run.epochs, epoch_s)
             choices[name] = Choice(name, int(room_s / trial_s), sweep.run.epochs, share)
     searched = max(len(sweep.search_space), 1)
     most = max(choices.values(), key=lambda choice: choice.trials)
     advised = recommend(searched, hours)
-    if most.trials < advised.trials:  # document 003's hours are those of trainings that take long
+    if most.trials < advised.trials:  # document 003's limits in hours are for long trainings
         advised = recommend(min(searched, affordable_parameters(hours)), hours)
-    kept = choices[own.name]
-    chosen = kept if kept.trials >= advised.trials else most
+    current = choices[own.name]
+    chosen = current if current.trials >= advised.trials else most
     why = advised.why
     if advised.parameters < searched:
-        why += f"; {searched} parameters are searched, so many hours are enough for {advised.parameters}"
+        why += f"; {searched} parameters are searched, but the hours are enough for {advised.parameters}"
     if chosen.trials < advised.trials:
-        why += f"; {advised.trials} trials would be wanted, {chosen.trials} fit: fewer epochs or parameters"
+        why += f"; {advised.trials} trials are needed, {chosen.trials} fit: use fewer epochs or parameters"
     sets = [f"trials={max(1, min(chosen.trials, advised.trials))}"]
     if advised.sampler != sweep.sampler.name:
         sets.append(f"sampler={advised.sampler}")
@@ -260,20 +265,20 @@ def affordable(sweep: Sweep, hours: float, costs: Costs, draw: Draw) -> Affordab
 
 
 def expected_shares(sweep: Sweep, costs: Costs, draw: Draw) -> list[float]:
-    """Of all epochs of all trials, the share that runs, in each replay.
+    """The share of all epochs of all trials that runs, in each replay.
 
     Raises:
-        CannotReplay: if the trial scheduler has no rule that could be replayed.
+        CannotReplay: if the trial scheduler has no rule that can be replayed.
     """
     scheduler = sweep.trial_scheduler
-    seen, _ = _replays(sweep, scheduler.name, scheduler.kwargs, costs, draw)
-    return [one.epochs / (sweep.trials * sweep.run.epochs) for one in seen]
+    replays, _ = _replays(sweep, scheduler.name, scheduler.kwargs, costs, draw)
+    return [one.epochs / (sweep.trials * sweep.run.epochs) for one in replays]
 
 
 def startup_trials(sweep: Sweep) -> int | None:
-    """Trials before the sampler learns from any; None for one that never does.
+    """Random trials before the sampler learns from its trials; None for one that never does.
 
-    As `raysweep.search.samplers` fills them in; ten of a sampler that does not say.
+    As `raysweep.search.samplers` fills them in; ten for a sampler without that setting.
     """
     if class_name(sweep.sampler.name) in BLIND or is_grid(sweep) or not sweep.search_space:
         return None
@@ -282,28 +287,29 @@ def startup_trials(sweep: Sweep) -> int | None:
 
 
 def epoch_seconds(costs: Costs) -> float:
-    """Of one epoch, its report included."""
+    """Mean seconds of an epoch, including its report."""
     return float(np.mean(costs.epoch_s)) + EPOCH_OVERHEAD_S
 
 
 def trial_seconds(epochs: float, epoch_s: float) -> float:
-    """Of one trial of so many epochs."""
+    """Seconds of a trial of so many epochs."""
     return epochs * epoch_s + TRIAL_OVERHEAD_S
 
 
 def _replays(
     sweep: Sweep, name: str, kwargs: Mapping[str, Any], costs: Costs, draw: Draw
 ) -> tuple[list[Replay], bool]:
-    """The trial scheduler's replays, each trial at a pace of its own in seconds.
+    """Replay the trial scheduler, each trial at its own pace in seconds.
 
-    Also whether it is a population's; then they are of trials that all train to their end.
+    Returns:
+        The replays, and whether the scheduler is a population's; then all their trials train to the end.
     """
     trials, epochs = sweep.trials, sweep.run.epochs
     if trials * epochs > MOST_EPOCHS:
         what = f"{trials} trials of {epochs} epochs"
         raise CannotReplay(f"plan: {what} are more than are replayed here ({MOST_EPOCHS} epochs in all)")
-    words = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
-    found: list[Replay] = []
+    kwargs = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
+    replays: list[Replay] = []
     population = False
     startup, zeals = startup_trials(sweep), (0.0,)
     draws = max(3, min(DRAWS, STEPS // (trials * epochs)))
@@ -311,56 +317,56 @@ def _replays(
         zeals = tuple(np.geomspace(*ZEALS, draws))
     for number in range(draws):
         rng = np.random.default_rng([sweep.seed, number])
-        searched = draw
-        if not isinstance(draw, EarlierDraw):  # whose order is that of a search already
-            searched = searched_curves(draw, startup or 0, zeals[number % len(zeals)])
-        curves = searched(trials, epochs, rng)
+        in_order = draw
+        if not isinstance(draw, EarlierDraw):  # already in the order of a search
+            in_order = searched_curves(draw, startup or 0, zeals[number % len(zeals)])
+        curves = in_order(trials, epochs, rng)
         pace = (rng.choice(costs.epoch_s, trials) + EPOCH_OVERHEAD_S).tolist()
         configs = [{key: domain.sample(rng) for key, domain in sweep.space.items()} for _ in range(trials)]
-        rule = fresh_rule(name, words, sweep, trials)
+        rule = fresh_rule(name, kwargs, sweep, trials)
         try:
-            seen = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
+            one = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
         except CopiesTrials:
             rule = fresh_rule("schedulers.FIFO", {}, sweep, trials)
-            seen = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
+            one = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
             population = True
         except ValueError as error:
             raise CannotReplay(f"{name}: {error}") from None
-        found.append(seen)
-    return found, population
+        replays.append(one)
+    return replays, population
 
 
-def _rungs(seen: Sequence[Replay], trials: int, epochs: int) -> dict[int, float]:
-    """Epoch -> trials that get so far: the epochs at which most are stopped, and the end."""
+def _rungs(replays: Sequence[Replay], trials: int, epochs: int) -> dict[int, float]:
+    """Epoch -> trials that reach it, for the epochs at which most are stopped, the first and the last."""
     ends = np.zeros(epochs + 1)
-    for one in seen:
+    for one in replays:
         for epoch, _ in one.stopped.values():
-            ends[epoch] += 1 / len(seen)
+            ends[epoch] += 1 / len(replays)
     often = sorted(int(epoch) for epoch in np.argsort(-ends)[: RUNGS_SHOWN - 2] if ends[epoch] >= 0.5)
     levels = sorted({1, *often, epochs})
     return {level: float(trials - ends[:level].sum()) for level in levels}
 
 
 def _wall_clock(trained: Range) -> Range:
-    """What is waited for, of the seconds that slots are busy."""
+    """Wall-clock seconds, from the seconds that slots are busy."""
     return Range(START_S + trained.middle, START_S / 2 + trained.low, 2 * START_S + LOADED * trained.high)
 
 
 def retrain_s(sweep: Sweep, costs: Costs) -> float:
-    """Of `launch.py retrain`: so many configurations over so many seeds, none dropped."""
+    """Seconds of `launch.py retrain` with its defaults, if it drops no configuration."""
     rounds = -(-RETRAINED * SEEDS // costs.slots)
     return START_S + rounds * sweep.run.epochs * epoch_seconds(costs)
 
 
-def _disk_mb(sweep: Sweep, costs: Costs, *, waits: bool, copies: bool) -> float | None:
-    """Every trial's last checkpoint (a study can be given more epochs), and the newest of those that run.
+def _disk_mb(sweep: Sweep, costs: Costs, *, pauses: bool, copies: bool) -> float | None:
+    """The checkpoints' MiB: every trial's last (a study can be extended), and the newest of running trials.
 
-    Where trials wait for their turn (`waits`) each has its newest too; where others copy it, one more.
+    If the rule pauses trials, each has its newest too; if trials copy others, one more.
     """
     if costs.checkpoint_mb is None:
         return None
-    wish = sweep.run.checkpoint_config
-    beside = wish.keep_last_k + wish.save_best if wish.enabled else 2
-    ended = 1 + wish.save_best if wish.enabled else 1
-    held = beside + copies if waits or copies else ended
-    return costs.checkpoint_mb * (sweep.trials * held + costs.slots * beside)
+    config = sweep.run.checkpoint_config
+    running = config.keep_last_k + config.save_best if config.enabled else 2
+    ended = 1 + config.save_best if config.enabled else 1
+    kept = running + copies if pauses or copies else ended
+    return costs.checkpoint_mb * (sweep.trials * kept + costs.slots * running)

@@ -1,4 +1,4 @@
-"""What a staged sweep will come to: each stage planned as a sweep over the declared ranges."""
+"""Estimates what a staged sweep will cost, each stage as a sweep over the declared ranges."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class StagedPlan:
     notes: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The plan as JSON-serializable fields."""
         return asdict(self)
 
 
@@ -43,40 +43,40 @@ def plan_stages(sweep: Sweep, costs: Costs, draw: Draw) -> StagedPlan:
     """Plan every stage that trains.
 
     Raises:
-        CannotReplay: if a trial scheduler has no rule that could be replayed.
+        CannotReplay: if a trial scheduler has no rule that can be replayed.
     """
-    plans = {name: plan(each, costs, draw) for name, each in as_sweeps(sweep).items()}
-    each = list(plans.values())
-    priced = [one.cost for one in each if one.cost is not None]
+    stages = {name: plan(each, costs, draw) for name, each in as_sweeps(sweep).items()}
+    plans = list(stages.values())
+    priced = [each.cost for each in plans if each.cost is not None]
     last = next(stage.name for stage in reversed(sweep.stages) if stage.searches)
-    notes = dict.fromkeys((*NOTES, *(note for one in each for note in one.notes)))
+    notes = dict.fromkeys((*NOTES, *(note for each in plans for note in each.notes)))
     return StagedPlan(
-        stages=plans,
-        epochs=_sum([one.epochs for one in each]),
-        seconds=_sum([one.seconds for one in each]),
+        stages=stages,
+        epochs=_sum([each.epochs for each in plans]),
+        seconds=_sum([each.seconds for each in plans]),
         cost=_sum(priced) if priced else None,
-        retrain_s=plans[last].retrain_s,
+        retrain_s=stages[last].retrain_s,
         notes=tuple(notes),
     )
 
 
 def as_sweeps(sweep: Sweep) -> dict[str, Sweep]:
-    """Each stage that trains as a sweep by itself; a validation as so many whole trainings."""
-    found: dict[str, Sweep] = {}
+    """Each stage that trains as a sweep of its own; a validation as whole trainings."""
+    sweeps: dict[str, Sweep] = {}
     last = sweep
     for stage in sweep.stages:
-        mine = sweep.in_stage(stage)
+        own = sweep.in_stage(stage)
         if stage.searches:
-            found[stage.name] = last = mine
+            sweeps[stage.name] = last = own
         elif stage.kind == "validate":
             epochs = stage.run.get("epochs", last.run.epochs)
             whole = {
                 "trials": stage.trainings,
                 "trial_scheduler": Component(name="schedulers.FIFO"),
-                "run": mine.run.model_copy(update={"epochs": epochs}),
+                "run": own.run.model_copy(update={"epochs": epochs}),
             }
-            found[stage.name] = mine.model_copy(update=whole)
-    return found
+            sweeps[stage.name] = own.model_copy(update=whole)
+    return sweeps
 
 
 def _sum(ranges: list[Range]) -> Range:

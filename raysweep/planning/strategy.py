@@ -1,7 +1,7 @@
-"""Which search to begin with, from how many parameters are searched and for how long.
+"""Which search to use, by the number of searched parameters and the hours.
 
-Document 003, Criterion 1 and 2: under ten hours the learning rate alone; one or two parameters an even
-cover, three or four at random, five and more by a model of the space.
+Document 003, Criterion 1 and 2: under ten hours the learning rate alone; one or two parameters spread evenly,
+three or four at random, five and more by a model of the space.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Strategy:
 
 
 def affordable_parameters(hours: float) -> int:
-    """How many parameters so many hours are enough for.
+    """For how many parameters the hours are enough.
 
     >>> [affordable_parameters(hours) for hours in (1, 10, 100)]
     [1, 4, 5]
@@ -49,20 +49,20 @@ def affordable_parameters(hours: float) -> int:
 def recommend(parameters: int, hours: float) -> Strategy:
     """The strategy for so many parameters and hours.
 
-    A grid is what document 003 recommends for one or two; the even cover of a low-discrepancy sequence is
-    taken in its place, for it has no gaps that every parameter falls into (document 002). Its trials are a
-    power of two, which Sobol's sequence is even at; those of a model are 60 a parameter (document 002),
-    within document 003's 100 to 500.
+    For one or two parameters document 003 recommends a grid; a low-discrepancy sequence is used instead,
+    since it leaves no gaps along a single parameter (document 002). Its number of trials is a power of two,
+    at which Sobol's sequence is evenly spread; for a model it is 60 a parameter (document 002), within
+    document 003's 100 to 500.
 
     >>> recommend(5, 200).trials, recommend(4, 50).sampler
     (300, 'optuna.samplers.RandomSampler')
     """
     if parameters <= 2:
         even = "points spread evenly, as a grid's but without its gaps"
-        only = "under ten hours the learning rate alone: " if hours < 10 else ""
+        only = "under ten hours only the learning rate: " if hours < 10 else ""
         return Strategy(parameters, "optuna.samplers.QMCSampler", None, 64, only + even)
     if parameters <= 4:
-        why = "three or four parameters: random trials, each an honest sample of the space"
+        why = "three or four parameters: random trials, each an unbiased sample of the space"
         return Strategy(parameters, "optuna.samplers.RandomSampler", None, 100, why)
     trials = 500 if hours >= 1000 else min(max(60 * parameters, 100), 500)
     why = "five parameters and more: a model of the space, after ten random trials a parameter"

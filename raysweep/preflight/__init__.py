@@ -1,1 +1,1 @@
-"""Argued with before a GPU is spent: advice on a sweep, its file's schema, a first file to start from."""
+"""Checks before a run: the sweep file, the data, dry runs of probe configurations, the range test."""

@@ -1,4 +1,4 @@
-"""One thing that was looked at before a sweep."""
+"""The result of one check before a sweep."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ OK, NOTE, PROBLEM = "ok", "note", "problem"
 
 @dataclass(frozen=True, slots=True)
 class PreflightCheck:
-    """What was looked at, and how it is.
+    """The result of one check.
 
     Attributes:
         state: OK, NOTE (worth knowing) or PROBLEM (the sweep would lose time to it).
-        name: what was looked at, a word or two.
-        message: how it is, in a line.
-        fix: what to do; empty where nothing is to be done.
+        name: what was checked, a word or two.
+        message: what was found, in one line.
+        fix: what to do; "" if nothing.
     """
 
     state: str
@@ -28,16 +28,16 @@ class PreflightCheck:
 
 
 class PreflightFailed(RaysweepError):
-    """A preflight found a problem; a line for each."""
+    """A preflight found problems; one line for each."""
 
     exit_code = ExitCode.PREFLIGHT
 
 
 def require(checks: Iterable[PreflightCheck]) -> None:
-    """Nothing, if none of them is a problem.
+    """Raise if any check is a problem.
 
     Raises:
-        NotFit: with those that are.
+        PreflightFailed: with the problems.
     """
     problems = [check for check in checks if check.state == PROBLEM]
     if problems:

@@ -1,4 +1,4 @@
-"""Looks at a sweep file before anything runs: is it sound, what in it is odd, what could be done better."""
+"""Checks a sweep file without running it: problems, warnings and advice."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from trainables.run_config import RunError
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What is to be said of one sweep file.
+    """The result of checking one sweep file.
 
     Attributes:
         file: as the user named it.
-        sweep: what it says; None if it is not sound.
-        problems: what makes it unsound.
-        warnings: settings that can never act or do not fit, and notes on what was read as what.
+        sweep: its contents; None if it is not valid.
+        problems: what makes it invalid.
+        warnings: settings that have no effect or do not fit, and notes on how some were read.
         advice: rules of thumb that it goes against.
     """
 
@@ -33,7 +33,7 @@ class CheckResult:
     advice: tuple[Advice, ...] = ()
 
     def passes(self, strict: bool) -> bool:
-        """Whether it is sound; if `strict`, whether there is nothing at all to say of it."""
+        """Whether the file is valid; if `strict`, also without warnings and advice."""
         return self.sweep is not None and not (strict and (self.warnings or self.advice))
 
     def complaints(self) -> Iterator[str]:
@@ -42,14 +42,14 @@ class CheckResult:
         yield from (f"warning: {warning}" for warning in self.warnings)
 
     def verdict(self) -> Iterator[str]:
-        """That it is sound, and all advice, a line each; nothing of an unsound file."""
+        """A line that says the file is valid, then all advice, a line each; nothing for an invalid file."""
         if self.sweep is not None:
-            yield f"{self.file}: sound" + (f", {headline(self.advice)}" if self.advice else "")
+            yield f"{self.file}: valid" + (f", {headline(self.advice)}" if self.advice else "")
         yield from (f"advice: {advice}" for advice in self.advice)
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
-        said = [
+        """The result as JSON-serializable fields."""
+        advice = [
             {"name": one.name, **asdict(one.problem), "set": list(one.sets), "source": one.source}
             for one in self.advice
         ]
@@ -58,7 +58,7 @@ class CheckResult:
             "sound": self.sweep is not None,
             "problems": [asdict(problem) for problem in self.problems],
             "warnings": [asdict(warning) for warning in self.warnings],
-            "advice": said,
+            "advice": advice,
         }
 
 
@@ -70,72 +70,69 @@ def load_checked(
     with_data: bool = False,
     runs: Path | None = None,
 ) -> CheckResult:
-    """Look at a sweep file; see `raysweep.config.read_sweep` for the arguments.
+    """Check a valid sweep file.
 
     Args:
         file: the sweep file.
         overrides: `key=value` each.
         optimize_config: the template's second file.
         with_data: load the data too, for the advice that needs them.
-        runs: where studies are that the file names; its `storage`, or runs/, if None.
+        runs: the folder of the studies that the file names; its `storage`, or runs/, if None.
 
     Raises:
-        SweepError: if the file is not sound, with every problem found.
+        SweepError: if the file is not valid, with every problem found.
     """
     reading = read_sweep(file, overrides=overrides, optimize_config=optimize_config)
     root = runs or local_root(reading.sweep.storage)
     facts = _data_facts(reading) if with_data else None
     notes: list[Problem] = []
     advice: list[Advice] = []
-    for place, each in enumerate(reading.stages or (reading,)):
-        notes += _search_notes(each, root, first=place == 0)
+    for index, each in enumerate(reading.stages or (reading,)):
+        notes += _search_notes(each, root, first=index == 0)
         advice += advise(each, facts)
     warnings = dict.fromkeys((*reading.warnings, *notes))
     return CheckResult(str(file), reading.sweep, (), tuple(warnings), tuple(dict.fromkeys(advice)))
 
 
-def check_file(file: Path, **words: Any) -> CheckResult:
-    """`examine`, with what makes a file unsound as part of what is said of it."""
+def check_file(file: Path, **kwargs: Any) -> CheckResult:
+    """As `load_checked`, with the problems of an invalid file in the result."""
     try:
-        return load_checked(file, **words)
+        return load_checked(file, **kwargs)
     except SweepError as error:
         return CheckResult(str(file), None, error.problems)
 
 
 def _search_notes(reading: LoadedSweep, runs: Path, *, first: bool) -> tuple[Problem, ...]:
-    """What of the search may surprise, and, by the first stage, what is taken of earlier studies.
+    """Notes on the search, and for the first stage on the earlier studies it starts from.
 
     Raises:
-        SweepError: if it cannot be searched as the file says, or an earlier study does not fit.
+        SweepError: if the space cannot be searched as the file says, or an earlier study does not fit.
     """
     sweep, document = reading.sweep, reading.document
     if not sweep.search_space and len(sweep.metrics) == 1:
         return ()
-    from raysweep.search.search_checks import (  # optuna: a second that other files need not pay
-        Unsearchable,
-        check_search,
-    )
+    from raysweep.search.search_checks import Unsearchable, check_search  # imports optuna, a second
 
     try:
         notes = [document.problem(("sampler",), note) for note in check_search(sweep)]
     except Unsearchable as error:
         raise SweepError([document.problem((error.key,), str(error))]) from None
     if sweep.warm_start and first:
-        from raysweep.study.execution.warm_start import read_earlier_studies as look_back
+        from raysweep.study.execution.warm_start import read_earlier_studies
 
-        found = look_back(sweep, runs)
-        unfit = [
-            document.problem(("warm_start", sweep.warm_start.index(place)), what)
-            for place, what in found.unfit.items()
+        earlier = read_earlier_studies(sweep, runs)
+        problems = [
+            document.problem(("warm_start", sweep.warm_start.index(study)), message)
+            for study, message in earlier.unfit.items()
         ]
-        if unfit:
-            raise SweepError(unfit)
-        notes += [document.problem(("warm_start",), note) for note in found.warm.notes]
+        if problems:
+            raise SweepError(problems)
+        notes += [document.problem(("warm_start",), note) for note in earlier.warm.notes]
     return tuple(notes)
 
 
 def _data_facts(reading: LoadedSweep) -> DataFacts | None:
-    """Load the data and count.
+    """Load the data and count their rows; None if the run has no data of its own.
 
     Raises:
         SweepError: if they cannot be loaded.

@@ -1,4 +1,4 @@
-"""How many trials a machine holds at once, from what one was seen to take."""
+"""How many trials fit on a machine at once, from the memory that one took."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass
 
 SPARE = 1.2
-"""Memory of the largest configuration seen, times this: later epochs may take more."""
+"""Factor on the memory of the largest configuration: later epochs may take more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Concurrency:
-    """What fits.
+    """How many trials fit at once.
 
     Attributes:
-        memory_mb: taken by a trial, with something to spare, MiB.
+        memory_mb: of a trial, with some to spare, MiB.
         available_mb: of the machine, or of one GPU, MiB.
         gpu: share of a GPU that is enough for a trial; None without GPUs.
         slots: trials at once for which there is memory.
@@ -26,11 +26,11 @@ class Concurrency:
     slots: int
 
     def sets(self, asked_gpu: float | None, slots: int) -> str:
-        """The `--set` that makes a sweep fit, or fit better; empty where it does already.
+        """The `--set` that makes a sweep fit, or fit better; "" if it fits already.
 
         Args:
-            asked_gpu: share of a GPU that a trial has as things are.
-            slots: trials at once as things are.
+            asked_gpu: share of a GPU that a trial has now.
+            slots: trials at once now.
         """
         if self.slots < 1:
             return ""
@@ -40,7 +40,7 @@ class Concurrency:
 
 
 def fit_gpu(memory_mb: float, gpu_mb: float, gpus: int) -> Concurrency:
-    """What fits on GPUs of so much memory, a trial never spanning two.
+    """How many trials fit on GPUs with `gpu_mb` of memory each; a trial never spans two.
 
     >>> fit_gpu(3000, 80_000, 2)
     Concurrency(memory_mb=3600.0, available_mb=80000, gpu=0.05, slots=40)
@@ -52,7 +52,7 @@ def fit_gpu(memory_mb: float, gpu_mb: float, gpus: int) -> Concurrency:
 
 
 def fit_cpu(memory_mb: float, available_mb: float, nodes: int = 1) -> Concurrency:
-    """What fits into the memory of so many machines.
+    """How many trials fit into the memory of `nodes` machines.
 
     >>> fit_cpu(400, 4096).slots
     8

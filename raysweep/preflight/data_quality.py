@@ -1,4 +1,4 @@
-"""What preflight says of the data: numbers that are none, columns that say nothing, rows that leak."""
+"""Preflight's checks of the data: NaN and infinite values, constant columns, rare classes, leaked rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightCheck
 from trainables.data import Data
 
 RARE = 0.1
-"""A class with less than this share of its even share of the rows is rare."""
+"""A class is rare with less than this fraction of an even share of the rows."""
 
 FAR_APART = 1e3
-"""Times; columns whose scales differ by more make a net see only the largest."""
+"""If the scales of columns differ by more than this factor, a net sees only the largest."""
 
 
 def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
-    """Look at the arrays that trials train on.
+    """Check the data that trials train on.
 
     Args:
         data: as trials get them.
-        facts: what was counted of them.
+        facts: counts of their rows.
     """
     if data.is_lazy:
         yield from _lazy_checks(data, facts)
@@ -38,7 +38,7 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
         yield PreflightCheck(
             PROBLEM, "numbers", f"{wrong} values are NaN or infinite", "fill or drop them in the data"
         )
-        return  # what follows counts with them
+        return  # the checks below compute with them
     yield from _columns(x.reshape(len(x), -1))
     if data.labels:
         yield from _labels(y)
@@ -49,7 +49,7 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
 
 
 def _lazy_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
-    """What is known of rows that are loaded as they are needed."""
+    """Check what is known of rows that are loaded as they are needed."""
     shape = " x ".join(map(str, (facts.trained, *data.example.shape[1:])))
     message = f"{shape} {data.example.dtype} to train on, {facts.val_rows} rows to validate on, "
     message += f"{facts.test_rows} to test on; {_task(data)}; fingerprint {data.fingerprint[:12]}"
@@ -62,8 +62,8 @@ def _lazy_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
     yield PreflightCheck(
         NOTE,
         "rows",
-        "they are loaded as they are needed: values, and rows that splits share, are not looked at",
-        "set data_config.preload: true to have them looked at, if they fit into memory",
+        "they are loaded as they are needed, so values and rows that splits share are not checked",
+        "set data_config.preload: true to check them, if they fit into memory",
     )
     train, val = (getattr(split, "targets", None) for split in (data.parts[0].train, data.parts[0].val))
     if data.classes and train is not None and val is not None:
@@ -71,7 +71,7 @@ def _lazy_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
 
 
 def _columns(x: np.ndarray) -> Iterator[PreflightCheck]:
-    """Args: x: (rows, columns)."""
+    """Check x, (rows, columns), for constant columns and scales far apart."""
     spread = x.std(0, dtype=np.float64)
     constant = int(np.count_nonzero(x.min(0) == x.max(0)))
     if constant == x.shape[1]:
@@ -88,7 +88,7 @@ def _columns(x: np.ndarray) -> Iterator[PreflightCheck]:
 
 
 def _task(data: Data) -> str:
-    """What is to be predicted, in words; classes by name where their numbers are not their names."""
+    """What is to be predicted, in words; classes by name if they have names."""
     if data.labels:
         return f"{data.labels} labels per row"
     if not data.classes:
@@ -99,13 +99,13 @@ def _task(data: Data) -> str:
 
 
 def _classes(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
-    """Whether every class is trained and validated on, and how many rows the rarest has."""
+    """Check that every class is trained and validated on, and how many rows the rarest has."""
     yield from _counts(data, data.y_train, np.unique(data.y_val), facts)
 
 
 def _counts(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) -> Iterator[PreflightCheck]:
-    known = y[y >= 0]  # a class that the criterion ignores is below 0, or at its end
-    counts = np.bincount(known.reshape(-1), minlength=data.classes)[: data.classes]
+    codes = y[y >= 0]  # a class that the criterion ignores is below 0, or above the others
+    counts = np.bincount(codes.reshape(-1), minlength=data.classes)[: data.classes]
     names = data.names or tuple(map(str, range(data.classes)))
     rarest, even = int(counts.argmin()), counts.sum() / data.classes
     untrained = [names[code] for code in validated if 0 <= code < data.classes and not counts[code]]
@@ -119,7 +119,8 @@ def _counts(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) 
         )
     elif counts[rarest] < RARE * even:
         message = f"class {names[rarest]} has {counts[rarest]} of {counts.sum()} training rows"
-        yield PreflightCheck(NOTE, "classes", message, "judge by more than accuracy, or weigh the criterion")
+        fix = "use more metrics than accuracy, or weight the criterion"
+        yield PreflightCheck(NOTE, "classes", message, fix)
     else:
         yield PreflightCheck(OK, "classes", f"{counts.min()} to {counts.max()} training rows each")
     for split, missing in (
@@ -132,7 +133,7 @@ def _counts(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) 
 
 
 def _labels(y: np.ndarray) -> Iterator[PreflightCheck]:
-    """Whether every label holds in some training rows and not in others.
+    """Check that every label is true in some training rows and false in others.
 
     Args:
         y: (rows, labels, ...).
@@ -145,11 +146,11 @@ def _labels(y: np.ndarray) -> Iterator[PreflightCheck]:
         )
     elif len(constant):
         which = ", ".join(map(str, constant[:6]))
-        message = f"{len(constant)} of {len(share)} are the same in all training rows, as label {which}"
-        yield PreflightCheck(NOTE, "labels", message, "drop them, or gather rows in which they differ")
+        message = f"{len(constant)} of {len(share)} are the same in all training rows: label {which}"
+        yield PreflightCheck(NOTE, "labels", message, "drop them, or collect rows in which they differ")
     else:
         yield PreflightCheck(
-            OK, "labels", f"they hold in {share.min():.0%} to {share.max():.0%} of the training rows"
+            OK, "labels", f"each is true in {share.min():.0%} to {share.max():.0%} of the training rows"
         )
 
 
@@ -161,19 +162,21 @@ def _target(y: np.ndarray) -> Iterator[PreflightCheck]:
     if (y.min(0) == y.max(0)).all():
         yield PreflightCheck(PROBLEM, "target", "is constant in the training rows: there is nothing to learn")
     elif np.abs(y).max() > FAR_APART:
-        message = f"reaches {np.abs(y).max():.1e}: the loss, and with it every useful rate, has that scale"
+        message = (
+            f"reaches {np.abs(y).max():.1e}: the loss, and every useful learning rate, depend on that scale"
+        )
         yield PreflightCheck(NOTE, "target", message, "standardise it")
 
 
 def _leak(facts: DataFacts, split: str, shared: int, rows: int) -> Iterator[PreflightCheck]:
-    message = f"{shared} of {rows} {split} rows stand among the training rows too"
+    message = f"{shared} of {rows} {split} rows are also training rows"
     if facts.leaks(shared, rows):
         fix = "split whole groups of equal rows (return train and val), or drop duplicates before the split"
         yield PreflightCheck(PROBLEM, "leak", message, fix)
     elif rows and shared / rows > SHARED_SHARE:
         twins = f"{facts.twins} of {facts.trained} training rows equal another one"
         yield PreflightCheck(
-            NOTE, "leak", f"{message}, by coincidence it seems: columns are few and coarse, and {twins}"
+            NOTE, "leak", f"{message}, probably by coincidence: columns are few and coarse, and {twins}"
         )
     elif rows:
-        yield PreflightCheck(OK, "leak", f"{shared} of {rows} {split} rows are trained on")
+        yield PreflightCheck(OK, "leak", f"{shared} of {rows} {split} rows are also training rows")

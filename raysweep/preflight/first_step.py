@@ -1,8 +1,8 @@
-"""What every run looks at before its first trial: its data, and one step of its own default.
+"""What every run checks before its first trial: its data, and one training step of its default configuration.
 
-The whole of `launch.py preflight` takes seconds; this takes milliseconds. The data are looked at where they
-are loaded, and the step is taken by each of the processes that trials run in, before its first trial
-(`trainables.tune`): there torch is imported anyway, and the device is the one that trials get.
+The whole of `launch.py preflight` takes seconds; this takes milliseconds. The data are checked where they
+are loaded, and the step is taken by each process that trials run in, before its first trial
+(`trainables.tune`): torch is imported there anyway, and the device is the one that trials get.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from raysweep.preflight.preflight import averaging_checks, read_data
 from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data
 
-TOLD_NOTES = ("validation rows", "test rows", "leak", "averaged weights")
-"""What is said of data that can be used: which class a part lacks, rows that are equal by coincidence, and
-an average of weights that spans too much of a run of so many rows."""
+PRINTED_NOTES = ("validation rows", "test rows", "leak", "averaged weights")
+"""The notes that a run prints: a class that a split lacks, rows that are equal by coincidence, and an average
+of weights over too much of the run."""
 
 
 def load_checked_data(sweep: Sweep, say: Callable[[str], None]) -> Data:
-    """The data as trials get them, looked at.
+    """Load the data as trials get them, and check them.
 
     Args:
         sweep: what runs.
-        say: takes a line about a split that the user should know of.
+        say: prints a line, for each of the `PRINTED_NOTES`.
 
     Raises:
-        NotFit: with what is wrong with them.
+        PreflightFailed: with what is wrong with them.
         RunError: if they cannot be loaded.
     """
     data, facts = read_data(sweep)
     checks = [] if facts is None else [*data_checks(data, facts), *averaging_checks(sweep, facts)]
     require(checks)
     for check in checks:
-        if check.state == NOTE and check.name in TOLD_NOTES:
+        if check.state == NOTE and check.name in PRINTED_NOTES:
             say(f"note: {check.name}: {check.message}" + f"; {check.fix}" * bool(check.fix))
     return data
 
 
 def first_step_config(sweep: Sweep) -> dict[str, Any]:
-    """The config of which a process takes one step before its first trial: the run's default."""
+    """The config with which a process takes one step before its first trial: the run's default."""
     uncounted = sweep.model_copy(update={"run": sweep.run.model_copy(update={"costs": ()})})
     return trial_config(uncounted, probe_configs(sweep)["default"], "preflight")

@@ -1,4 +1,4 @@
-"""How many trials should share a process: what preflight measured, and what it proposes."""
+"""How many trials should share a process, by what preflight measured."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from raysweep.preflight.check import NOTE, OK, PreflightCheck
 from trainables.lane_time import LaneTime
 
 WORTH = 0.9
-"""More lanes are proposed where an epoch takes less than this share of its time with fewer."""
+"""More lanes are proposed only if an epoch then takes less than this share of its time."""
 
 
 def proposed_lanes(speeds: Sequence[LaneTime]) -> int:
-    """The number of lanes whose epochs are the shortest; the smaller one of those about as short.
+    """The number of lanes with the shortest epochs; the smallest of those that are about as short.
 
     >>> proposed_lanes([LaneTime(1, 0.2, 1, 300.0), LaneTime(4, 0.1, 4, 90.0)])
     4
@@ -25,11 +25,11 @@ def proposed_lanes(speeds: Sequence[LaneTime]) -> int:
 
 
 def lane_checks(speeds: Sequence[LaneTime], lanes: int) -> Iterator[PreflightCheck]:
-    """What was measured in a line, and the `--set` to the best number; nothing where nothing was measured.
+    """The measurements in one line, with the `--set` of the best number; nothing without measurements.
 
     Args:
         speeds: by number of lanes, rising, one lane first.
-        lanes: of a process as things are.
+        lanes: of a process now.
     """
     if len(speeds) < 2:
         return

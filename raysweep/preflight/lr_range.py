@@ -1,9 +1,8 @@
-"""Reads a range test: between which learning rates the loss falls, and where it falls most steeply.
+"""Evaluates a range test: between which learning rates the loss falls, and where it falls most steeply.
 
-The curves come from `trainables.lr_range`, one for each seed. They are put on one scale, their median is
-taken rate by rate, and smoothed over a third of a decade. The useful interval begins where a tenth of the
-whole fall is done, and ends at the lowest point; what comes after it is instability (Smith,
-arXiv:1506.01186).
+The curves come from `trainables.lr_range`, one for each seed. They are put on one scale, and their median at
+each rate is smoothed over a third of a decade. The useful interval begins where a tenth of the whole fall is
+done, and ends at the lowest point; beyond that training is unstable (Smith, arXiv:1506.01186).
 """
 
 from __future__ import annotations
@@ -22,32 +21,34 @@ from trainables.run_config import RunError
 
 LOWEST, HIGHEST = 1e-6, 10.0
 STEPS = 210
-"""30 a decade: enough for the loss to follow, few enough for seconds."""
+"""30 a decade: enough for the loss to follow, few enough to take seconds."""
 
 SEEDS = 3
 SMOOTHED_DECADES = 1 / 3
 BEGUN = 0.1
-"""Share of the whole fall after which the loss is said to fall."""
+"""Share of the whole fall at which the useful interval begins."""
 
 LEAST_FALL = 0.05
-"""Share of the loss at the beginning that must be lost; less is chance."""
+"""A fall by less than this share of the loss at the beginning counts as chance."""
 
 NOISE_FALL = 4.0
+"""So does a fall by less than this multiple of the curve's noise."""
+
 DIVERGED = 4.0
-"""Times the loss at the beginning; a curve that stays above it has diverged."""
+"""A curve that stays above this multiple of the loss at the beginning has diverged."""
 
 _HEIGHT = 10
 
 
 @dataclass(frozen=True, slots=True)
 class RangeTest:
-    """What a range test says.
+    """The result of a range test.
 
     Attributes:
-        low: the loss begins to fall here.
-        high: it is lowest here.
-        steepest: it falls most steeply here: a good first learning rate.
-        diverged: rate at which training diverged; None if it did not.
+        low: learning rate at which the loss begins to fall.
+        high: at which it is lowest.
+        steepest: at which it falls most steeply, a good first learning rate.
+        diverged: at which training diverged; None if it did not.
         rates: of the curve.
         losses: the smoothed curve, 1 at its beginning.
     """
@@ -61,40 +62,40 @@ class RangeTest:
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """What to search, rounded outward to one digit: half a decade more at the lower end.
+        """The range to search, rounded outward to one digit, with half a decade more at the lower end.
 
-        The test has ten steps at about one rate; a training has hundreds, and gets as far with less.
+        The test takes ten steps at about one rate; a training takes hundreds, so lower rates work too.
         """
         low, high = self.low / math.sqrt(10), self.high
         return _rounded(low, math.floor), _rounded(high, math.ceil)
 
     @property
     def sets(self) -> str:
-        """The `--set` that searches what was found."""
+        """The `--set` that searches `bounds`."""
         return log_range(LR, *self.bounds)
 
     def verdict(self) -> list[str]:
-        """What was found and what to write, as lines."""
+        """The result, and what to write into the sweep file, as lines."""
         ends = "" if self.diverged is None else f"; training diverges at {self.diverged:.2g}"
         return [
             f"the loss falls from {self.low:.2g} on, is lowest at {self.high:.2g}{ends}",
-            f"it falls most steeply at {self.steepest:.2g}: a good rate to begin with",
+            f"it falls most steeply at {self.steepest:.2g}, a good learning rate to begin with",
             f"search_space: {{optimizer_config: {{lr: {self.sets.partition('=')[2]}}}}}",
             f"or: {set_options([self.sets])}",
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The result as JSON-serializable fields."""
         return {**asdict(self), "bounds": list(self.bounds), "set": self.sets}
 
 
 def lr_range(
     sweep: Sweep, where: str, *, low: float = LOWEST, high: float = HIGHEST, seeds: int = SEEDS
 ) -> RangeTest:
-    """Run the range test of a sweep's own run, and read it.
+    """Run the range test of a sweep's own run, and evaluate it.
 
     Args:
-        sweep: its `run` is trained; what it searches is left as the run has it.
+        sweep: its `run` is trained; searched parameters stay as the run has them.
         where: the sweep file, for messages.
         low: smallest rate.
         high: largest rate.
@@ -104,7 +105,7 @@ def lr_range(
         SweepError: if no learning rate lowers the loss.
         RunError: if the data cannot be loaded, or the run cannot be built.
     """
-    from trainables.lr_range import rate_test  # brings torch
+    from trainables.lr_range import rate_test  # imports torch
     from trainables.user_errors import load_data, wrap_user_errors
 
     data, rates = load_data(sweep.run, sweep.import_paths), rising_rates(low, high)
@@ -117,7 +118,7 @@ def lr_range(
 def run_range_test(
     sweep: Sweep, where: str, *, low: float, high: float, seeds: int
 ) -> RangeTest | tuple[Problem, ...]:
-    """`lr_range` for whoever runs it in another process: what is wrong is an answer, too."""
+    """As `lr_range`, for use in another process: problems are returned, not raised."""
     try:
         return lr_range(sweep, where, low=low, high=high, seeds=seeds)
     except SweepError as error:
@@ -127,7 +128,7 @@ def run_range_test(
 
 
 def rising_rates(low: float = LOWEST, high: float = HIGHEST, steps: int = STEPS) -> list[float]:
-    """Learning rates from low to high, each the same factor above the last.
+    """Learning rates from low to high, evenly spaced on a log scale.
 
     >>> [round(rate, 3) for rate in rising_rates(0.01, 1, 3)]
     [0.01, 0.1, 1.0]
@@ -136,19 +137,19 @@ def rising_rates(low: float = LOWEST, high: float = HIGHEST, steps: int = STEPS)
 
 
 def read_curves(rates: Sequence[float], curves: Sequence[Sequence[float]], where: str) -> RangeTest:
-    """Find the useful interval.
+    """Find the useful interval of learning rates.
 
     Args:
         rates: rising.
-        curves: the loss at each of them, a curve a seed; shorter where that one diverged.
+        curves: for each seed, the loss at each rate; shorter if that training diverged.
         where: the sweep file, for messages.
 
     Raises:
-        SweepError: if the loss does not fall more than it trembles.
+        SweepError: if the loss does not fall by more than its noise.
     """
     width = max(1, round(SMOOTHED_DECADES * len(rates) / math.log10(rates[-1] / rates[0])))
     scaled = [_scaled(curve, width) for curve in curves]
-    length = int(np.median([len(curve) for curve in scaled]))  # one seed's bad luck is not the optimizer's
+    length = int(np.median([len(curve) for curve in scaled]))  # one seed that diverges early does not decide
     padded = [
         np.concatenate([curve, np.full(max(0, length - len(curve)), np.inf)])[:length] for curve in scaled
     ]
@@ -158,22 +159,22 @@ def read_curves(rates: Sequence[float], curves: Sequence[Sequence[float]], where
     smooth = _smoothed(middle, width)
     lowest = int(np.argmin(smooth))
     fall = 1.0 - smooth[lowest]
-    tremble = float(np.median(np.abs(middle - smooth)[np.isfinite(middle)]))
-    if fall < max(LEAST_FALL, NOISE_FALL * tremble):
+    noise = float(np.median(np.abs(middle - smooth)[np.isfinite(middle)]))
+    if fall < max(LEAST_FALL, NOISE_FALL * noise):
         raise _hopeless(
             where, f"no learning rate from {rates[0]:.2g} to {rates[length - 1]:.2g} lowers the loss"
         )
-    begun = np.flatnonzero(smooth[: lowest + 1] > 1.0 - BEGUN * fall)
-    first = int(begun[-1]) + 1 if len(begun) else 0
+    above = np.flatnonzero(smooth[: lowest + 1] > 1.0 - BEGUN * fall)
+    first = int(above[-1]) + 1 if len(above) else 0
     slope = np.gradient(smooth[: lowest + 1]) if lowest else np.zeros(1)
     steepest = first + int(np.argmin(slope[first : lowest + 1]))
     diverged = rates[length] if length < len(rates) else None
-    kept = tuple(map(float, smooth))
-    return RangeTest(rates[first], rates[lowest], rates[steepest], diverged, tuple(rates[:length]), kept)
+    losses = tuple(map(float, smooth))
+    return RangeTest(rates[first], rates[lowest], rates[steepest], diverged, tuple(rates[:length]), losses)
 
 
 def plot(test: RangeTest, width: int = 64) -> list[str]:
-    """The curve as lines of text: `#` where it is useful, `.` elsewhere, `|` at the steepest point."""
+    """The curve as lines of text: `#` in the useful interval, `.` elsewhere, `|` at the steepest point."""
     columns = np.linspace(0, len(test.rates) - 1, min(width, len(test.rates))).astype(int)
     top, bottom = min(max(test.losses), 1.5), min(test.losses)
     scale = (_HEIGHT - 1) / max(top - bottom, 1e-12)
@@ -190,35 +191,34 @@ def plot(test: RangeTest, width: int = 64) -> list[str]:
 
 
 def _scaled(curve: Sequence[float], width: int) -> np.ndarray:
-    """A curve relative to its own beginning, up to where it diverges for good."""
+    """A curve relative to its own beginning, cut where it finally diverges."""
     values = np.asarray(curve, dtype=np.float64)
     if len(values) == 0:
         return values
     level = float(np.median(values[:width]))
     values = values / (level if level > 0 else 1.0)
-    above = values > DIVERGED
-    stays = np.flatnonzero(~above)  # after the last point below, it never comes back
-    return values[: int(stays[-1]) + 1] if len(stays) else values[:0]
+    below = np.flatnonzero(~(values > DIVERGED))  # NaN counts as below
+    return values[: int(below[-1]) + 1] if len(below) else values[:0]
 
 
 def _smoothed(values: np.ndarray, width: int) -> np.ndarray:
-    """Median over a window, which no spike moves, then its mean; the ends see half a window."""
+    """The median over a window, robust against spikes, then the mean; half windows at the ends."""
 
     def over(function: Callable[[np.ndarray], Any], data: np.ndarray) -> np.ndarray:
         half = width // 2
-        windows = (data[max(0, place - half) : place + half + 1] for place in range(len(data)))
+        windows = (data[max(0, index - half) : index + half + 1] for index in range(len(data)))
         return np.array([function(window) for window in windows])
 
     return over(np.mean, over(np.median, values))
 
 
 def _hopeless(where: str, what: str) -> SweepError:
-    fix = "look at the data's scale, the net and the optimizer first"
+    fix = "check the data's scale, the net and the optimizer first"
     return SweepError([Problem(where, None, "run.optimizer_config.lr", what, fix)])
 
 
 def _rounded(value: float, direction: Callable[[float], int]) -> float:
-    """One significant digit, up or down.
+    """The value rounded up or down to one significant digit.
 
     >>> _rounded(0.00123, math.ceil), _rounded(0.00123, math.floor)
     (0.002, 0.001)

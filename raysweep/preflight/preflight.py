@@ -1,7 +1,7 @@
-"""A sweep tried before it runs: its data, its corners, its checkpoints, and what a trial takes.
+"""Tries a sweep before it runs: its data, the corners of its space, its checkpoints, a trial's memory.
 
-All that could end trials in the night is done once, in seconds, by the code that trials run, each
-configuration in a process of its own.
+Whatever could end trials overnight is done once, in seconds, with the code that trials run. Each
+configuration runs in its own process.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ from trainables.run_config import RunError
 from trainables.user_errors import wrap_user_errors
 
 LIMIT_S = 120.0
-"""Of two epochs of one configuration."""
+"""For the two epochs of one configuration."""
 
 FATAL = ("failed", "oom")
 
 
 @dataclass(frozen=True, slots=True)
 class TrialSlots:
-    """What a sweep would run on: this machine, or the nodes of a cluster.
+    """The slots of a sweep's trials, on this machine or on the nodes of a cluster.
 
     Attributes:
-        slots: trials at once as things are.
+        slots: trials at once now.
         gpus: GPUs, of all nodes together.
-        gpu: share of a GPU that a trial has as things are; 0 for none.
+        gpu: share of a GPU that a trial has now; 0 for none.
         cpus: cores, of all nodes together.
         nodes: machines.
-        rehearse: (configurations, data, gpu=, at_once=, limit_s=) -> what became of each there.
-        free_mb: memory of a node that may still be taken, MiB.
-        cpus_up: cores of the nodes that are up: to try a sweep no node more than one is asked for.
-        gpus_up: GPUs of the nodes that are up.
-        lanes: trials of a process as things are.
-        most_lanes: trials of a process at most: of those that share a core, or a GPU.
-        measure_lanes: (configurations, data, gpu=, counts=, limit_s=) -> how quick so many lanes are there.
+        dry_run: (configurations, data, gpu=, at_once=, limit_s=) -> the report of each dry run there.
+        free_mb: free memory of a node, MiB.
+        cpus_up: cores of the running nodes; a preflight starts no others. None: as `cpus`.
+        gpus_up: GPUs of the running nodes. None: as `gpus`.
+        lanes: trials that share a process now.
+        most_lanes: the most trials that can share a process: those that share a core, or a GPU.
+        measure_lanes: (configurations, data, gpu=, counts=, limit_s=) -> the speed of each number of lanes.
     """
 
     slots: int
@@ -59,7 +59,7 @@ class TrialSlots:
     gpu: float
     cpus: int = 1
     nodes: int = 1
-    rehearse: Callable[..., list[DryRunReport]] = dry_run_all
+    dry_run: Callable[..., list[DryRunReport]] = dry_run_all
     free_mb: Callable[[], float] = available_memory_mb
     cpus_up: int | None = None
     gpus_up: int | None = None
@@ -74,57 +74,57 @@ class TrialSlots:
 
     @property
     def devices(self) -> int:
-        """Configurations that can be tried beside each other, each with all of a GPU that is there now."""
+        """Configurations that can be tried at once on the running GPUs, each with a whole one."""
         up = self.gpus if self.gpus_up is None else self.gpus_up
-        return 1 if self.rehearse is dry_run_all else max(up, 1)
+        return 1 if self.dry_run is dry_run_all else max(up, 1)
 
     @property
     def at_once(self) -> int:
-        """Configurations that can be tried beside each other on the cores that are there now."""
+        """Configurations that can be tried at once on the cores of the running nodes."""
         return max(min(self.slots, self.cpus if self.cpus_up is None else self.cpus_up), 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was seen.
+    """The result of a preflight.
 
     Attributes:
-        checks: what was looked at.
-        configs: name -> flat configuration, of those that were rehearsed.
-        rehearsals: name -> what became of it.
-        fit: what fits; None if nothing ran.
-        lanes: how quick trials are that share a process, by number of lanes; empty where none share a device.
-        sets: the `--set` that makes the sweep fit; empty if it does.
+        checks: their results.
+        configs: name -> flat configuration, of those that were tried.
+        dry_runs: name -> report.
+        fit: how many trials fit at once; None if nothing ran.
+        sets: the `--set` that makes the sweep fit; "" if it fits.
+        lanes: the speed of trials that share a process, by number of lanes; empty if none share a device.
     """
 
     checks: tuple[PreflightCheck, ...]
     configs: Mapping[str, Mapping[str, Any]]
-    rehearsals: Mapping[str, DryRunReport]
+    dry_runs: Mapping[str, DryRunReport]
     fit: Concurrency | None
     sets: str
     lanes: tuple[LaneTime, ...] = ()
 
     @property
     def problems(self) -> list[PreflightCheck]:
-        """What the sweep would lose time to."""
+        """The checks that found a problem."""
         return [check for check in self.checks if check.state == PROBLEM]
 
     def require(self) -> None:
-        """Nothing, if there is no problem.
+        """Raise if there is a problem.
 
         Raises:
-            NotFit: with them.
+            PreflightFailed: with all problems.
         """
         require(self.checks)
 
     def as_json(self) -> dict[str, Any]:
-        """The same for programs."""
+        """The result as JSON-serializable fields."""
         return {
             "passes": not self.problems,
             "checks": [asdict(check) for check in self.checks],
             "configurations": {
-                name: {"config": dict(self.configs[name]), **asdict(rehearsal)}
-                for name, rehearsal in self.rehearsals.items()
+                name: {"config": dict(self.configs[name]), **asdict(report)}
+                for name, report in self.dry_runs.items()
             },
             "fit": None if self.fit is None else asdict(self.fit),
             "lanes": [asdict(speed) for speed in self.lanes],
@@ -140,36 +140,36 @@ def run_preflight(
     trouble: Callable[[], str],
     limit_s: float = LIMIT_S,
 ) -> Preflight:
-    """Try a sweep.
+    """Run the preflight of a sweep.
 
     Args:
         sweep: what would run.
-        place: on what.
-        storage: folder that studies go to.
-        trouble: what keeps MLflow from being told; empty if nothing does.
+        place: the slots it would run on.
+        storage: folder where studies are kept.
+        trouble: returns why MLflow cannot be reached; "" if it can.
         limit_s: seconds that two epochs of a configuration may take.
     """
     outside = [*_writable(storage), *_tracking(trouble)]
     try:
         data, facts = read_data(sweep)
     except RunError as error:
-        wrong = PreflightCheck(PROBLEM, "data", str(error))
-        return Preflight((wrong, *outside), {}, {}, None, "")
+        problem = PreflightCheck(PROBLEM, "data", str(error))
+        return Preflight((problem, *outside), {}, {}, None, "")
     checks = [] if facts is None else [*data_checks(data, facts), *averaging_checks(sweep, facts)]
     if any(check.state == PROBLEM and check.name in ("numbers", "columns", "target") for check in checks):
         return Preflight((*checks, *outside), {}, {}, None, "")
     configs = probe_configs(sweep)
-    rehearsals = dry_run_probes(sweep, configs, data, place, limit_s)
-    times = time_lanes(sweep, configs, rehearsals, data, place, limit_s)
-    fit = _fit(rehearsals, place, times)
-    checks += [*judged(rehearsals), *_corners_alike(configs, rehearsals), *outside, *_placed(fit, place)]
+    dry_runs = dry_run_probes(sweep, configs, data, place, limit_s)
+    times = time_lanes(sweep, configs, dry_runs, data, place, limit_s)
+    fit = _fit(dry_runs, place, times)
+    checks += [*dry_run_checks(dry_runs), *_corners_alike(configs, dry_runs), *outside, *_placed(fit, place)]
     checks += lane_checks(times, place.lanes)
     sets = "" if fit is None else fit.sets(place.gpu or None, place.slots)
-    return Preflight(tuple(checks), configs, rehearsals, fit, sets, times)
+    return Preflight(tuple(checks), configs, dry_runs, fit, sets, times)
 
 
 def read_data(sweep: Sweep) -> tuple[Data, DataFacts | None]:
-    """The data as trials get them, and what is counted of them, if the run has any.
+    """Load the data as trials get them, with counts of their rows if the run has data of its own.
 
     Raises:
         RunError: if they cannot be loaded.
@@ -180,41 +180,41 @@ def read_data(sweep: Sweep) -> tuple[Data, DataFacts | None]:
 
 
 def averaging_checks(sweep: Sweep, facts: DataFacts) -> Iterator[PreflightCheck]:
-    """Whether averaged weights keep up with the training: the rule of thumb, now that its steps are known."""
+    """Check the rule of thumb on averaged weights, which needs the number of steps."""
     if averaging_window.__name__ in sweep.ignore_advice:
         return
-    for remark in averaging_window(sweep, facts):
-        fix = remark.fix or f"try {set_options(remark.sets)}"
-        yield PreflightCheck(NOTE, "averaged weights", remark.why, fix)
+    for suggestion in averaging_window(sweep, facts):
+        fix = suggestion.fix or f"try {set_options(suggestion.sets)}"
+        yield PreflightCheck(NOTE, "averaged weights", suggestion.why, fix)
 
 
 def dry_run_probes(
     sweep: Sweep, configs: Mapping[str, Mapping[str, Any]], data: Data, place: TrialSlots, limit_s: float
 ) -> dict[str, DryRunReport]:
-    """Rehearse configurations, as many at once as trials would run; on a GPU, with all of it, in turn."""
-    found = place.rehearse(
+    """Try configurations, as many at once as trials would run; on GPUs each with a whole one."""
+    reports = place.dry_run(
         [trial_config(sweep, config, "preflight") for config in configs.values()],
         data,
         gpu=float(place.on_gpu),
         at_once=place.devices if place.on_gpu else place.at_once,
         limit_s=limit_s,
     )
-    return dict(zip(configs, found, strict=True))
+    return dict(zip(configs, reports, strict=True))
 
 
 def time_lanes(
     sweep: Sweep,
     configs: Mapping[str, Mapping[str, Any]],
-    rehearsals: Mapping[str, DryRunReport],
+    dry_runs: Mapping[str, DryRunReport],
     data: Data,
     place: TrialSlots,
     limit_s: float,
 ) -> tuple[LaneTime, ...]:
-    """How quick trials are that share a process: of the configurations that ran, each in its turn a lane."""
+    """Measure trials that share a process, with the configurations that ran as lanes in turn."""
     ran = [
         trial_config(sweep, configs[name], "preflight")
-        for name, one in rehearsals.items()
-        if one.outcome == "ran"
+        for name, report in dry_runs.items()
+        if report.outcome == "ran"
     ]
     counts = counts_up_to(place.most_lanes)
     if not ran or not counts:
@@ -223,57 +223,49 @@ def time_lanes(
     return tuple(place.measure_lanes(ran, data, gpu=gpu, counts=counts, limit_s=limit_s))
 
 
-def judged(rehearsals: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
-    """What the rehearsals say of the sweep.
-
-    Args:
-        rehearsals: by name; `default` is among them.
-    """
-    yield from _endings(rehearsals)
-    ran = {name: one for name, one in rehearsals.items() if one.outcome == "ran"}
+def dry_run_checks(dry_runs: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
+    """Check the dry runs, which are given by name; `default` is one of them."""
+    yield from _endings(dry_runs)
+    ran = {name: report for name, report in dry_runs.items() if report.outcome == "ran"}
     if not ran:
         return
-    yield from _apart(ran)
+    yield from _random_differ(ran)
     yield from _learning(ran)
     yield from _gradients(ran)
     restored = ran["default"].restored if "default" in ran else None
     if restored is not None:
-        message = (
-            "the second epoch is the same to the last bit" if restored else "the second epoch is another"
-        )
+        message = "the second epoch is the same to the last bit" if restored else "the second epoch differs"
         fix = "" if restored else "a net or an optimizer keeps state outside its state_dict"
         yield PreflightCheck(OK if restored else PROBLEM, "checkpoint", f"restored from it, {message}", fix)
 
 
-def _endings(rehearsals: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
-    """How configurations ended that did not run; those that diverge are the search's own business."""
-    for name, one in rehearsals.items():
-        if one.outcome in FATAL:
-            fix = "a smaller net or batch, or resources_per_trial.on_oom" if one.outcome == "oom" else ""
-            yield PreflightCheck(PROBLEM, name, f"{one.outcome}: {one.reason}", fix)
-        elif one.outcome == "slow":
-            yield PreflightCheck(
-                NOTE, name, one.reason, "give more with --timeout, or train on a data_fraction"
-            )
-    diverged = [name for name, one in rehearsals.items() if one.outcome == "diverged"]
-    if diverged and len(diverged) == len(rehearsals):
-        fix = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
+def _endings(dry_runs: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
+    """Check the configurations that did not run; divergence is a problem only if all diverge."""
+    for name, report in dry_runs.items():
+        if report.outcome in FATAL:
+            fix = "a smaller net or batch, or resources_per_trial.on_oom" if report.outcome == "oom" else ""
+            yield PreflightCheck(PROBLEM, name, f"{report.outcome}: {report.reason}", fix)
+        elif report.outcome == "slow":
+            fix = "allow more seconds with --timeout, or train on a data_fraction"
+            yield PreflightCheck(NOTE, name, report.reason, fix)
+    diverged = [name for name, report in dry_runs.items() if report.outcome == "diverged"]
+    if diverged and len(diverged) == len(dry_runs):
+        fix = "check the data's scale and the learning rates (`launch.py lr-range`)"
         yield PreflightCheck(PROBLEM, "divergence", "every configuration diverges in its first epochs", fix)
     elif diverged:
         yield PreflightCheck(NOTE, "divergence", f"in the first epochs: {', '.join(diverged)}")
 
 
-def _apart(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
-    """Whether the random configurations differ in what comes of them."""
-    drawn = [one for name, one in ran.items() if name.startswith("random")]
-    curves = {_curve(one) for one in drawn}
+def _random_differ(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
+    """Check that the random configurations train differently."""
+    drawn = [report for name, report in ran.items() if name.startswith("random")]
+    curves = {_curve(report) for report in drawn}
     if len(drawn) > 1 and len(curves) == 1:
         message = (
-            f"{len(drawn)} random configurations train alike, to the last bit: nothing that is searched acts"
+            f"{len(drawn)} random configurations train alike, to the last bit: no parameter has an effect"
         )
-        yield PreflightCheck(
-            PROBLEM, "search space", message, "look at what the net and the optimizer do with it"
-        )
+        fix = "check what the net and the optimizer do with the parameters"
+        yield PreflightCheck(PROBLEM, "search space", message, fix)
     elif len(drawn) > 1:
         yield PreflightCheck(
             OK, "search space", f"{len(curves)} of {len(drawn)} random configurations train differently"
@@ -281,74 +273,74 @@ def _apart(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
 
 
 def _corners_alike(
-    configs: Mapping[str, Mapping[str, Any]], rehearsals: Mapping[str, DryRunReport]
+    configs: Mapping[str, Mapping[str, Any]], dry_runs: Mapping[str, DryRunReport]
 ) -> Iterator[PreflightCheck]:
-    """Whether a corner trains as the default does: then what sets it apart does not act."""
-    default = rehearsals["default"]
+    """Check for corners that train exactly as the default: their parameters have no effect."""
+    default = dry_runs["default"]
     if default.outcome != "ran":
         return
-    for name, one in rehearsals.items():
-        if name == "default" or name.startswith("random") or _curve(one) != _curve(default):
+    for name, report in dry_runs.items():
+        if name == "default" or name.startswith("random") or _curve(report) != _curve(default):
             continue
-        apart = [key for key, value in configs[name].items() if configs["default"].get(key) != value]
-        if one.outcome == "ran" and apart:
-            does = "does" if len(apart) == 1 else "do"
+        differing = [key for key, value in configs[name].items() if configs["default"].get(key) != value]
+        if report.outcome == "ran" and differing:
+            have = "has" if len(differing) == 1 else "have"
             message = (
-                f"'{name}' trains as the default does, to the last bit: {', '.join(apart)} {does} not act"
+                f"'{name}' trains as the default, to the last bit: {', '.join(differing)} {have} no effect"
             )
-            fix = "does a scheduler, or the class itself, set it anew? search what acts"
+            fix = "does a scheduler, or the class itself, override it? search parameters that have an effect"
             yield PreflightCheck(PROBLEM, "search space", message, fix)
 
 
-def _curve(one: DryRunReport) -> tuple[float, ...]:
-    return one.train_losses + one.val_losses
+def _curve(report: DryRunReport) -> tuple[float, ...]:
+    return report.train_losses + report.val_losses
 
 
 def _learning(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
-    told = {name: one.learns for name, one in ran.items() if one.learns is not None}
-    learns = [name for name, does in told.items() if does]
-    if told and not learns:
-        fix = "look at the data's scale and at the learning rates (`launch.py lr-range`)"
+    learns = [report.learns for report in ran.values() if report.learns is not None]
+    if learns and not any(learns):
+        fix = "check the data's scale and the learning rates (`launch.py lr-range`)"
         yield PreflightCheck(PROBLEM, "learning", "no configuration's training loss falls in two epochs", fix)
-    elif told:
-        yield PreflightCheck(
-            OK, "learning", f"the training loss of {len(learns)} of {len(told)} falls in two epochs"
-        )
+    elif learns:
+        message = f"the training loss of {sum(learns)} of {len(learns)} falls in two epochs"
+        yield PreflightCheck(OK, "learning", message)
 
 
 def _gradients(ran: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
-    faults = [(name, *fault) for name, one in ran.items() for fault in one.faults()]
+    faults = [(name, *fault) for name, report in ran.items() for fault in report.faults()]
     for name, what, message, fix in faults:
         yield PreflightCheck(PROBLEM, what, f"{name}: {message}", fix)
-    notes = {(what, message): (name, fix) for name, one in ran.items() for what, message, fix in one.notes()}
+    notes = {
+        (what, message): (name, fix) for name, report in ran.items() for what, message, fix in report.notes()
+    }
     for (what, message), (name, fix) in notes.items():
         yield PreflightCheck(NOTE, what, f"{name}: {message}", fix)
-    odd = faults or any(what == "gradients" for what, _ in notes)
-    if not odd and any(one.parameters for one in ran.values()):
-        yield PreflightCheck(OK, "gradients", "finite, and they reach every parameter; a step moves them")
+    unusual = faults or any(what == "gradients" for what, _ in notes)
+    if not unusual and any(report.parameters for report in ran.values()):
+        yield PreflightCheck(OK, "gradients", "finite, and they reach every parameter; a step changes them")
 
 
 def _fit(
-    rehearsals: Mapping[str, DryRunReport], place: TrialSlots, times: Sequence[LaneTime]
+    dry_runs: Mapping[str, DryRunReport], place: TrialSlots, times: Sequence[LaneTime]
 ) -> Concurrency | None:
-    memory = max((one.memory_mb for one in rehearsals.values()), default=0.0)
+    memory = max((report.memory_mb for report in dry_runs.values()), default=0.0)
     if not memory:
         return None
     for time in times:
-        if 1 < time.lanes <= place.lanes:  # lanes share what a process takes
+        if 1 < time.lanes <= place.lanes:  # lanes share the memory of a process
             memory = min(memory, time.memory_mb)
-    gpu_mb = max(one.gpu_mb for one in rehearsals.values())
+    gpu_mb = max(report.gpu_mb for report in dry_runs.values())
     return fit_gpu(memory, gpu_mb, place.gpus) if gpu_mb else fit_cpu(memory, place.free_mb(), place.nodes)
 
 
 def _placed(fit: Concurrency | None, place: TrialSlots) -> Iterator[PreflightCheck]:
-    """Whether what a trial takes fits into what it is given."""
+    """Check that a trial's memory fits into its share."""
     if fit is None:
         return
-    needs = f"a trial takes up to {fit.memory_mb:.0f} MiB, {fit.available_mb:.0f} are there"
+    needs = f"a trial takes up to {fit.memory_mb:.0f} MiB, {fit.available_mb:.0f} are available"
     sets = fit.sets(place.gpu or None, place.slots)
     if fit.slots < 1:
-        yield PreflightCheck(PROBLEM, "memory", f"{needs}: not one fits", "a smaller net or batch")
+        yield PreflightCheck(PROBLEM, "memory", f"{needs}: not one fits", "use a smaller net or batch")
     elif fit.gpu is not None and place.gpu < fit.gpu:
         yield PreflightCheck(
             PROBLEM, "memory", f"{needs}: a share of {place.gpu:g} is too small", f"--set {sets}"
@@ -367,16 +359,14 @@ def _writable(storage: Path) -> Iterator[PreflightCheck]:
             file.write(b"preflight")
     except OSError as error:
         yield PreflightCheck(
-            PROBLEM, "storage", f"{storage}: cannot be written ({error.strerror})", "give another by --runs"
+            PROBLEM, "storage", f"{storage}: cannot be written ({error.strerror})", "use another by --runs"
         )
     else:
         yield PreflightCheck(OK, "storage", f"{storage} can be written")
 
 
 def _tracking(trouble: Callable[[], str]) -> Iterator[PreflightCheck]:
-    said = trouble()
-    yield (
-        PreflightCheck(PROBLEM, "MLflow", said, "start it, or name another in `tracking`")
-        if said
-        else PreflightCheck(OK, "MLflow", "can be told")
-    )
+    if message := trouble():
+        yield PreflightCheck(PROBLEM, "MLflow", message, "start it, or name another in `tracking`")
+    else:
+        yield PreflightCheck(OK, "MLflow", "can be reached")

@@ -1,4 +1,4 @@
-"""Which configurations are tried before a sweep: a few at random, and where it is likeliest to break."""
+"""The configurations that preflight tries: a few at random, and those most likely to fail."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ Pick = Callable[[Domain], Any]
 
 
 def probe_configs(sweep: Sweep) -> dict[str, Flat]:
-    """Name -> configuration, flat: the default, the corners, five at random; none twice.
+    """Name -> flat configuration: the default, the corners and five at random, without duplicates.
 
     The default is the run as the file gives it, with its constructors' defaults; what those leave open is
-    taken from the middle of its range. A corner is the default with what the corner is about at its end.
-    The random ones are drawn by the sweep's seed.
+    taken from the middle of its range. A corner is the default with some parameters at an end of their range.
+    The random ones are drawn with the sweep's seed.
     """
     space = OptunaSpace.of(sweep.search_space)
     base = baseline_of(sweep)
@@ -41,15 +41,15 @@ def probe_configs(sweep: Sweep) -> dict[str, Flat]:
     rng = np.random.default_rng(sweep.seed)
     for number in range(RANDOM if sweep.search_space else 0):
         named[f"random {number + 1}"] = _drawn(space, lambda key, domain: domain.sample(rng))
-    once: dict[str, Flat] = {}
+    distinct: dict[str, Flat] = {}
     for name, config in named.items():
-        if config not in once.values():
-            once[name] = config
-    return once
+        if config not in distinct.values():
+            distinct[name] = config
+    return distinct
 
 
 def size(value: Any) -> float:
-    """How large a choice makes a net: its number, or the sum of a list of widths; 0 for a word.
+    """How large a choice makes a net: its number, or the sum of a list of widths; 0 for anything else.
 
     >>> size(3), size([64, 32]), size("relu"), size(True)
     (3.0, 96.0, 0.0, 0.0)
@@ -60,31 +60,31 @@ def size(value: Any) -> float:
 
 
 def _corners(space: OptunaSpace) -> dict[str, dict[str, Pick]]:
-    """Corner -> what is picked of each of its keys; corners of which nothing is searched are left out."""
+    """Corner -> how the value of each of its keys is picked; corners without searched keys are left out."""
     keys = {space.key(name) for name in space.domains}
     shape = [key for key in keys if key.startswith(NET) and _grows(space, key)]
     deep = [key for key in shape if key.rpartition(".")[2] in DEPTHS]
-    found: dict[str, dict[str, Pick]] = {
+    corners: dict[str, dict[str, Pick]] = {
         "largest": dict.fromkeys([*shape, *keys & {BATCH_SIZE}], _largest),
         "deepest": dict.fromkeys(deep, _largest),
         "highest lr": dict.fromkeys(keys & {LR}, _largest),
         "smallest batch": dict.fromkeys(keys & {BATCH_SIZE}, _smallest),
     }
-    return {name: ends for name, ends in found.items() if ends}
+    return {name: ends for name, ends in corners.items() if ends}
 
 
 def _components(space: OptunaSpace, base: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
-    """Every net, optimizer, ... that is searched and not the default: (name, key, choice)."""
-    found = []
+    """Every searched net, optimizer, ... other than the default: (name, key, choice)."""
+    components = []
     for key in CONFIGS:
         for name in space.names_of(key):
             domain = space.domains[name]
             choices = domain.choices if isinstance(domain, Categorical) else ()
             for choice in choices:
                 if choice != base.get(key):
-                    word = str(choice).rpartition(".")[2]
-                    found.append((f"{key} {word}", key, choice))
-    return found
+                    last_part = str(choice).rpartition(".")[2]
+                    components.append((f"{key} {last_part}", key, choice))
+    return components
 
 
 def _completed(space: OptunaSpace, base: Mapping[str, Any], ends: Mapping[str, Pick]) -> Flat:
@@ -107,7 +107,7 @@ def _drawn(space: OptunaSpace, pick: Callable[[str, Domain], Any]) -> Flat:
 
 
 def _grows(space: OptunaSpace, key: str) -> bool:
-    """Whether a larger value may make a larger net: whole numbers do, and choices among sizes."""
+    """Whether a larger value may make a larger net: true of whole numbers and choices of sizes."""
     return any(
         isinstance(domain, Int)
         or (isinstance(domain, Categorical) and all(size(choice) > 0 for choice in domain.choices))

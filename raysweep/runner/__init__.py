@@ -1,1 +1,1 @@
-"""Carries a command out: resolves what will run, then runs it."""
+"""Runs commands: resolves what will run, then runs it."""

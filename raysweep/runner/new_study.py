@@ -1,4 +1,4 @@
-"""A new study, from its folder to its last trial: what `launch.py run` and `raysweep.run` share."""
+"""Makes and runs a new study; shared by `launch.py run` and `raysweep.run`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from raysweep.study.storage.secrets import keep_outside
 
 
 def run_new_study(folder: StudyFolder, target: Target, *, check: bool) -> int:
-    """Run a study that was just made; one that cannot begin leaves no folder. The exit code.
+    """Run a study that was just made and return the exit code; if it cannot begin, its folder is removed.
 
     Raises:
-        PreflightFailed: if `check`, and no trial can go well.
+        PreflightFailed: if `check`, and no trial can succeed.
         ClusterError: if there is nowhere to run it.
     """
     try:
         return run_or_resume(folder.sweep(), folder, target, check=check)
     except (PreflightFailed, ClusterError):
         if not has_epochs(folder):
-            folder.remove()  # nothing is lost, and the name is free for what is fixed
+            folder.remove()  # nothing is lost, and the fixed sweep can use the name
         raise
 
 
@@ -46,22 +46,22 @@ def create_study(
     *,
     text: str,
     file: Path | None = None,
-    words: Sequence[str] = (),
+    args: Sequence[str] = (),
 ) -> StudyFolder:
-    """The folder of a new study, with what was chosen for it and the words that asked for it.
+    """Make the folder of a new study.
 
     Args:
         sweep: with all its choices made.
-        runs: where it goes, if not where the sweep says.
+        runs: where studies are kept; None for the sweep's own storage.
         target: where it will run.
         chosen: see `resolve_sweep`.
         text: the sweep as the user wrote it.
-        file: where that stands, if it stands anywhere.
-        words: of the command line.
+        file: the sweep file, if there is one.
+        args: of the command line.
 
     Raises:
-        CannotPlace: if this machine, being the one to run it, has no slot for a trial.
-        ClusterError: if the place cannot be written to.
+        CannotPlace: if it will run on this machine, and this has no slot for a trial.
+        ClusterError: if the folder cannot be written.
     """
     if target.kind == "here":
         this_machine().slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
@@ -77,21 +77,21 @@ def create_study(
             folder.chosen_file.write_text(json.dumps(chosen, indent=1), encoding="utf-8")
 
     try:
-        return StudyFolder.create(root, sweep.study_name, sweep, text, far, words, file=file, fill=fill)
+        return StudyFolder.create(root, sweep.study_name, sweep, text, far, args, file=file, fill=fill)
     except OSError as error:
         raise ClusterError(f"storage: {root}: cannot be written ({error.strerror})") from None
 
 
 def has_epochs(folder: StudyFolder) -> bool:
-    """Whether anything has been reported in a study, or in one of its stages."""
+    """Whether a study, or one of its stages, has reported an epoch."""
     return any(fold(read_events(each.journal_dir)).epochs for each in (folder, *folder.stages()))
 
 
 def without_secrets(sweep: Sweep) -> Sweep:
-    """The sweep as its study may hold it; passwords go to the environment of this process.
+    """The sweep without its passwords, which are put into this process's environment.
 
     Raises:
-        SweepError: if its runs are to go where MLflow keeps none.
+        SweepError: if its tracking URI is a store that MLflow does not support.
     """
     from raysweep.tracking import log_in, refuse_file_store, store_uri
 

@@ -1,4 +1,4 @@
-"""What a sweep file leaves open, decided before anything runs: resources, budget, the plan of an attempt."""
+"""Decides what a sweep file leaves open before anything runs: resources, budget, the plan of an attempt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from raysweep.cluster.nodes import Nodes, TrialShare
 from raysweep.cluster.shared_slots import Capacity, SharedSlots, trial_cost
 from raysweep.cluster.target import Target
 from raysweep.config import Sweep
-from raysweep.runner.common import echo_err, slots_of, warn
+from raysweep.runner.common import echo_err, trial_slots, warn
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.code_snapshot import code_fingerprint, list_differences
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 
 
 def resolve_sweep(sweep: Sweep, target: Target, file: Path) -> tuple[Sweep, dict[str, str]]:
-    """The sweep as it will run, and what was chosen, by key, in a line each, which is printed too.
+    """The sweep as it will run, and a line for each choice, by key; the lines are printed too.
 
     Raises:
         PreflightFailed: if nothing could be measured, or nothing fits.
-        SweepError: if the budget holds no trial.
-        CannotReplay: if a budget is to be held by a trial scheduler that cannot be replayed.
+        SweepError: if no trial fits into the budget.
+        CannotReplay: if there is a budget and the trial scheduler cannot be replayed.
         RunError: if the data cannot be loaded.
     """
     chosen: dict[str, str] = {}
     if sweep.resources_per_trial.auto:
         from raysweep.planning.auto_resources import choose_resources
 
-        with slots_of(sweep, target) as place:
-            sweep, chosen["resources_per_trial"] = choose_resources(sweep, place)
+        with trial_slots(sweep, target) as slots:
+            sweep, chosen["resources_per_trial"] = choose_resources(sweep, slots)
     if sweep.budget is not None:
         from raysweep.planning.budget import fit_budget
         from raysweep.planning.cost_basis import measure_cost_basis
 
-        with slots_of(sweep, target) as place:
+        with trial_slots(sweep, target) as slots:
             epoch_s = None if sweep.budget.hours is not None else 1.0  # epochs are counted, not timed
-            basis = measure_cost_basis(sweep, lambda: place, epoch_s=epoch_s)
+            basis = measure_cost_basis(sweep, lambda: slots, epoch_s=epoch_s)
         choice = fit_budget(sweep, basis.costs, basis.draw, str(file))
         sweep, chosen["budget"] = choice.sweep, choice.why
     for key, why in chosen.items():
@@ -63,15 +63,15 @@ def resolve_sweep(sweep: Sweep, target: Target, file: Path) -> tuple[Sweep, dict
 def resolve_run(
     sweep: Sweep, folder: StudyFolder, target: Target, past: StudyRecord, *, check: bool
 ) -> Iterator[RunPlan]:
-    """The plan of an attempt, while the Ray that it runs on is up.
+    """The plan of an attempt; its Ray is up inside the `with` block.
 
-    On this machine the data are loaded before Ray is started: they may be wrong.
+    On this machine the data are loaded before Ray starts, so that wrong data fail early.
 
     Args:
         sweep: with all its choices made.
         folder: the study.
         target: where it runs.
-        past: what has happened in it.
+        past: the study's record so far.
         check: whether the data and the first step are checked.
 
     Raises:
@@ -79,7 +79,7 @@ def resolve_run(
         RunError: if they cannot be loaded.
     """
     data = load_study_data(sweep, folder, past, check=check) if target.kind == "here" else None
-    with ray_of(target) as machine:
+    with start_or_attach_ray(target) as machine:
         if data is None:
             data = load_data_on_cluster(sweep, folder, past, check=check)
         yield plan_attempt(sweep, folder, machine, data, check=check)
@@ -88,33 +88,33 @@ def resolve_run(
 def plan_attempt(
     sweep: Sweep, folder: StudyFolder, machine: Machine | Nodes, data: Data, *, check: bool
 ) -> RunPlan:
-    """The plan of an attempt on a Ray that is up; `check`: whether a first step is tried."""
+    """The plan of an attempt on a running Ray; `check`: whether each process tries a first step."""
     from raysweep.preflight.first_step import first_step_config
     from raysweep.tracking import provenance, source_folder
 
-    asked, limit = sweep.resources_per_trial, sweep.max_concurrent_trials
-    share = TrialShare(asked.cpu, machine.gpu_share(asked.gpu))
+    request = sweep.resources_per_trial
+    share = TrialShare(request.cpu, machine.gpu_share(request.gpu))
     code = code_fingerprint(folder)
-    slots = machine.slots(asked, limit)
-    known = provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
+    slots = machine.slots(request, sweep.max_concurrent_trials)
+    origin = provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
     return RunPlan(
         sweep,
         folder,
         slots=slots,
-        lanes=lanes_per_process(machine, asked, asked.lanes, slots),
-        slot_counter=share_slots(sweep, folder, machine, share, str(known.get("user", ""))),
+        lanes=lanes_per_process(machine, request, request.lanes, slots),
+        slot_counter=share_slots(sweep, folder, machine, share, str(origin.get("user", ""))),
         resources={"cpu": share.cpu, "gpu": share.gpu},
-        oom_resources=machine.share_after_oom(asked),
+        oom_resources=machine.share_after_oom(request),
         data=data,
         first_step=first_step_config(sweep) if check else None,
-        provenance=known | ({"code_fingerprint": code} if code else {}),
+        provenance=origin | ({"code_fingerprint": code} if code else {}),
     )
 
 
 def share_slots(
     sweep: Sweep, folder: StudyFolder, machine: Machine | Nodes, share: TrialShare, user: str
 ) -> SharedSlots:
-    """What counts the slots of a study beside those of others on its machine or cluster."""
+    """The counter of a study's slots, shared with other studies on its machine or cluster."""
     limit, path = sweep.max_concurrent_trials, folder.path.absolute()
     claim = SlotClaim(sweep.study_name, user, str(path), sweep.priority, trial_cost(share.cpu, share.gpu))
     if isinstance(machine, Nodes):
@@ -123,13 +123,13 @@ def share_slots(
 
         name = f"{path} {uuid4().hex}"
         return SharedSlots(ClusterLedger(), name, claim, partial(capacity_now, share, limit), limit)
-    has = Capacity(machine.slots(share), {"CPU": machine.cpus, "GPU": machine.gpus})
+    capacity = Capacity(machine.slots(share), {"CPU": machine.cpus, "GPU": machine.gpus})
     ledger = MachineLedger()
-    return SharedSlots(ledger, ledger.own_name(path), claim, lambda: has, limit)
+    return SharedSlots(ledger, ledger.own_name(path), claim, lambda: capacity, limit)
 
 
-def ray_of(target: Target) -> AbstractContextManager[Machine | Nodes]:
-    """The Ray that a sweep runs on: one of our own, or one that is up."""
+def start_or_attach_ray(target: Target) -> AbstractContextManager[Machine | Nodes]:
+    """The Ray that a sweep runs on: its own on this machine, or a running one."""
     if target.kind == "ray":
         from raysweep.cluster.attach import attach_ray
 
@@ -140,10 +140,10 @@ def ray_of(target: Target) -> AbstractContextManager[Machine | Nodes]:
 
 
 def load_study_data(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *, check: bool) -> Data:
-    """The data; the user is told if they are not those that the study began with.
+    """Load the data; warns if code or data have changed since the study began.
 
     Raises:
-        PreflightFailed: if they are to be checked, with what is wrong with them.
+        PreflightFailed: if `check`, with what is wrong with them.
         RunError: if they cannot be loaded.
     """
     from raysweep.preflight.first_step import load_checked_data
@@ -155,7 +155,7 @@ def load_study_data(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *, che
 
 
 def load_data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *, check: bool) -> Data:
-    """The same; meanwhile nodes look whether they have the study's storage and the driver's versions.
+    """As `load_study_data`; meanwhile nodes check that they have the study's storage and our versions.
 
     Raises:
         ClusterError: if they do not.
@@ -164,5 +164,5 @@ def load_data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *
     from raysweep.cluster.shared_storage import storage_shared_by_nodes
 
     with storage_shared_by_nodes(folder.far or str(folder.path)), same_versions_on_nodes():
-        importlib.import_module("raysweep.study.execution.tuner")  # seconds that the attempt need not take
+        importlib.import_module("raysweep.study.execution.tuner")  # takes seconds, while the nodes check
         return load_study_data(sweep, folder, past, check=check)

@@ -1,4 +1,4 @@
-"""A retraining, from its folder to the registered model: of `launch.py retrain` and of `Study.retrain`."""
+"""Runs a retraining, from its folder to the registered model, for `launch.py retrain` and `Study.retrain`."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from raysweep.study.storage.sync import synced_storage
 
 
 def prepare_retraining(
-    study: StudyFolder, name: str, overrides: Sequence[str] = (), **asked: int | None
+    study: StudyFolder, name: str, overrides: Sequence[str] = (), **race: int | None
 ) -> StudyFolder:
-    """The folder of a study's retraining; see `raysweep.study.results.retrain.prepare`."""
+    """Make or find the folder of a study's retraining; see `raysweep.study.results.retrain.prepare`."""
     from raysweep.study.results.retrain import of_study, prepare
     from raysweep.study.stages.state import staged_retraining
 
     make = staged_retraining if study.wanted().stages else of_study
-    return prepare(study, name, overrides=overrides, make=make, **asked)
+    return prepare(study, name, overrides=overrides, make=make, **race)
 
 
 def run_retraining(folder: StudyFolder, home: Path, target: Target) -> int:
-    """Run what of a retraining has not been run, then score its winner; the exit code.
+    """Run the rest of a retraining, then score its winner; returns the exit code.
 
     Args:
         folder: of the retraining.
-        home: the folder of the study that is retrained.
+        home: the folder of the retrained study.
         target: where it runs.
     """
     from raysweep.study.results.retrain import is_over
 
     failed = 0 if is_over(folder) else run_study(folder.sweep(), folder, target, check=False)
     if failed:
-        echo_err("the same `launch.py retrain` carries it on, and then scores the winner")
+        echo_err("run the same `launch.py retrain` again to resume it and score the winner")
     return failed or conclude_retraining(folder, home)
 
 
 def conclude_retraining(folder: StudyFolder, home: Path) -> int:
-    """Score the winner of a retraining, write its model, register it, and print all that."""
+    """Score the winner of a retraining, write its model, register it, and print the results."""
     from raysweep.console.retrain import print_retraining
     from raysweep.study.results.finalize import finalize_retraining
     from raysweep.tracking import store_of
@@ -60,6 +60,6 @@ def conclude_retraining(folder: StudyFolder, home: Path) -> int:
         print_retraining(console, result, folder.path)
         if result["model"] is not None:
             uri = store_of(sweep.tracking.uri, os.environ, Path.cwd(), folder.path)
-            said, trouble = register_once(folder.path, home.name, uri, result)
-            print_row(console, "registered", said or trouble, "yellow" if trouble else "")
+            message, trouble = register_once(folder.path, home.name, uri, result)
+            print_row(console, "registered", message or trouble, "yellow" if trouble else "")
     return 0

@@ -1,4 +1,4 @@
-"""A study given more to do: what `launch.py extend` and `Study.extend` share."""
+"""Extends a study; shared by `launch.py extend` and `Study.extend`."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def revise_study(
     *,
     dry_run: bool = False,
 ) -> None:
-    """Write down what a study is wanted to be now, and print what changes.
+    """Write a new revision of a study's sweep, and print what changes.
 
     Args:
         folder: the study.
-        trials: so many in all (`100`), or so many more (`+50`); None for as many as there are.
-        epochs: of each trial; None for as many as there are.
+        trials: the total (`100`), or additional ones (`+50`); None for no change.
+        epochs: of each trial; None for no change.
         overrides: `key=value` each.
-        dry_run: only print it.
+        dry_run: only print the changes.
 
     Raises:
-        SweepError: if an override cannot be.
-        CannotExtend: if trials of before and after could not be compared.
+        SweepError: if an override is invalid.
+        CannotExtend: if trials before and after could not be compared.
     """
     from raysweep.study.execution.scheduler_factory import make_scheduler
 

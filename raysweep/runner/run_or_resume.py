@@ -1,4 +1,4 @@
-"""Run what of a study has not been run, whether it has stages or not."""
+"""Runs or resumes a study, with or without stages."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from raysweep.study.storage.layout import StudyFolder
 
 
 def run_or_resume(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool = True) -> int:
-    """Run what of a study has not been run, its stages one by one if it has some; see `run_study`."""
+    """Run the rest of a study, or of its stages one by one, and return the exit code; see `run_study`."""
     if not sweep.stages:
         return run_study(sweep, folder, target, check=check)
-    from raysweep.runner.run_stages import run_stages  # optuna, for the spaces
+    from raysweep.runner.run_stages import run_stages  # imports optuna
 
     return run_stages(sweep, folder, target, check=check)

@@ -1,4 +1,4 @@
-"""A staged sweep run: its stages one after the other on one Ray, each a study of its own."""
+"""Runs a staged sweep: its stages one after the other on one Ray, each a study of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from raysweep.console.stages import print_stage, print_stages
 from raysweep.console.summary import print_places, print_summary
 from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
 from raysweep.runner.common import echo_err, study_facts, warn
-from raysweep.runner.resolve import load_data_on_cluster, load_study_data, plan_attempt, ray_of
+from raysweep.runner.resolve import load_data_on_cluster, load_study_data, plan_attempt, start_or_attach_ray
 from raysweep.runner.run_study import (
     StudyRunner,
     announce_end,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class StagesOutcome(NamedTuple):
-    """How the stages, or one of them, ended; `reason` is for people."""
+    """How the stages, or one of them, ended; `reason` is for people, `code` for programs."""
 
     exit_code: int
     reason: str
@@ -65,9 +65,9 @@ class StagesOutcome(NamedTuple):
 
 
 def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool) -> int:
-    """Run what of a staged study has not been run, one stage after the other; the exit code.
+    """Run the rest of a staged study, one stage after the other, and return the exit code.
 
-    `check`: the data and the first step, before any stage has an epoch; see `run_study`.
+    `check`: whether the data and the first step are checked while no stage has an epoch; see `run_study`.
     """
     console = stdout()
     with lock_study(folder) as sync:
@@ -84,12 +84,12 @@ def run_stages(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool
 def _attempt(
     sweep: Sweep, folder: StudyFolder, target: Target, console: Console, sync: StorageSync | None, check: bool
 ) -> StagesOutcome:
-    """One attempt at the stages; however it ends, the study's status says so."""
+    """Make one attempt at the stages, and write to the study's status how it ended."""
     status = StagesStatusFile(folder, sweep)
     status.write("running")
-    outcome = StagesOutcome(ExitCode.INTERNAL, "it did not end in good order", ReasonCode.FAILED)
+    outcome = StagesOutcome(ExitCode.INTERNAL, "ended by an internal error", ReasonCode.FAILED)
     try:
-        with ray_of(target) as machine:
+        with start_or_attach_ray(target) as machine:
             stages = StagesRunner(sweep, folder, target, machine, console, status, sync, check)
             with stopped_by_signals(stages.relay, stages.say):
                 outcome = stages.run()
@@ -107,14 +107,14 @@ def _attempt(
 
 @dataclass
 class StagesRunner:
-    """The stages of one attempt.
+    """Runs the stages of one attempt.
 
     Attributes:
         sync: to the study's storage, if it has one.
-        check: whether the data and the first step are checked before anything has run.
-        relay: asks the stage that runs to stop.
+        check: whether the data and the first step are checked before the first epoch.
+        relay: asks the running stage to stop.
         budget: of the sweep's time.
-        view: of the stage that runs.
+        view: of the running stage.
     """
 
     sweep: Sweep
@@ -154,7 +154,7 @@ class StagesRunner:
         return StagesOutcome(ExitCode.INTERRUPTED, self.relay.reason, self.relay.code)
 
     def say(self, line: str) -> None:
-        """Tell the user, in the view if there is one."""
+        """Show a line to the user, in the view if there is one."""
         echo_err(line) if self.view is None else self.view.say(line)
 
     def _out_of_time(self, part: StageState) -> StagesOutcome:
@@ -200,42 +200,39 @@ class StagesRunner:
         return [each for each in stage_states(self.study) if each.trains]
 
     def _baseline(self, part: StageState) -> str:
-        """What a stage's baseline is: its first trial is the best that the stages before it found."""
+        """What a stage's baseline is, in words: the run itself, or the best of the stages before it."""
         first = next(stage for stage in self.sweep.stages if stage.searches)
         as_it_is = part.stage == first or part.stage.kind == "validate"
         return "the run as it is" if as_it_is else "the best of the stages before it"
 
     def _test_rates(self, part: StageState) -> StagesOutcome:
-        """Run a range test where trials run, and keep what it says."""
+        """Run a range test on a worker, and write its result to the stage's state."""
         from raysweep.cluster.run_on_worker import run_on_worker
         from raysweep.preflight.lr_range import RangeTest, plot, run_range_test
 
-        past = [each.found() for each in stage_states(self.study)[: self._place(part)]]
+        index = [stage.name for stage in self.sweep.stages].index(part.stage.name)
+        past = [each.found() for each in stage_states(self.study)[:index]]
         part = write_stage_state(part, begun_at=part.facts.get("begun_at", time.time()))
-        asked, rate = self.sweep.resources_per_trial, self.sweep.space[LR]
+        resources, rate = self.sweep.resources_per_trial, self.sweep.space[LR]
         stop = self.relay.next()
-        found = run_on_worker(
+        test = run_on_worker(
             run_range_test,
             to_be_tested(self.sweep, part.stage, past),
             f"stage {part.stage.name}",
             low=getattr(rate, "low", 0.0),
             high=getattr(rate, "high", 0.0),
             seeds=part.stage.seeds,
-            cpu=asked.cpu,
-            gpu=self.machine.gpu_share(asked.gpu),
+            cpu=resources.cpu,
+            gpu=self.machine.gpu_share(resources.gpu),
             stopped=lambda: stop.requested,
         )
-        if found is None:
+        if test is None:
             return self._stopped()
-        if not isinstance(found, RangeTest):
-            raise SweepError(found)
-        lines = found.verdict()[:2]
-        print_stage(self.console, [*plot(found), *lines])
-        rates = [*found.bounds, found.steepest]
-        end_stage(
-            write_stage_state(part, rates=rates, lines=lines, test=found.as_json()), lines[0], time.time()
-        )
+        if not isinstance(test, RangeTest):
+            raise SweepError(test)
+        lines = test.verdict()[:2]
+        print_stage(self.console, [*plot(test), *lines])
+        rates = [*test.bounds, test.steepest]
+        part = write_stage_state(part, rates=rates, lines=lines, test=test.as_json())
+        end_stage(part, lines[0], time.time())
         return StagesOutcome(ExitCode.DONE, lines[0], ReasonCode.ALL_ENDED)
-
-    def _place(self, part: StageState) -> int:
-        return [stage.name for stage in self.sweep.stages].index(part.stage.name)

@@ -1,4 +1,4 @@
-"""A study run from its lock to the last line printed."""
+"""Runs a study, from its lock to the last printed line."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
 
 
 def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool = True) -> int:
-    """Run what of the study has not been run, on a Ray of our own or one that is up; the exit code.
+    """Run the rest of a study, on its own Ray or a running one, and return the exit code.
 
     Args:
         sweep: what the folder holds.
         folder: the study.
         target: where it runs.
-        check: whether the data and the first step are checked before there is an epoch.
+        check: whether the data and the first step are checked if the study has no epoch yet.
 
     Raises:
-        PreflightFailed: if they are, and no trial can go well.
+        PreflightFailed: if they are checked, and no trial can succeed.
     """
     console = stdout()
     with lock_study(folder) as sync:
@@ -64,7 +64,7 @@ def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool 
         console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)
         past = fold(read_events(folder.journal_dir), sweep.objective)
         tracker = tracker_of(sweep, folder)
-        tracker.start()  # before Ray: it imports mlflow in a process of its own, on a core still idle
+        tracker.start()  # before Ray: its process imports mlflow while the other cores are idle
         view = watch(study_facts(sweep), past, console)
         with ExitStack() as resolved:
             with tracker.kill_on_error():
@@ -81,11 +81,11 @@ def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool 
 
 @dataclass(frozen=True)
 class StudyRunner:
-    """Carries a plan out, watched.
+    """Carries out a plan, shown by a view.
 
     Attributes:
         plan: of one attempt at a study.
-        view: what a person at the terminal sees of it.
+        view: shows the study at the terminal.
         sync: to the study's storage, if it has one.
     """
 
@@ -94,18 +94,17 @@ class StudyRunner:
     sync: StorageSync | None = None
 
     def run(self, stop: StopSignal | None = None, subscribers: Sequence[Subscriber] = ()) -> Finish:
-        """One attempt.
+        """Make one attempt.
 
         Args:
-            stop: of the larger study that this one is a stage of; without it signals stop it.
-            subscribers: told every event, beside the view.
+            stop: of the staged study, if this is one of its stages; without it signals stop the study.
+            subscribers: get every event, as the view does.
         """
         from raysweep.study.execution.tuner import run_tuner
 
         own = StopSignal()
         plan = self.plan
-        past = partial(_past, plan)
-        with self.view, subscribed(plan.sweep, plan.folder, past, self.view.say) as threads:
+        with self.view, subscribed(plan.sweep, plan.folder, partial(_past, plan), self.view.say) as threads:
             return run_tuner(
                 plan,
                 stop=stop or own,
@@ -117,13 +116,13 @@ class StudyRunner:
 
 
 def _past(plan: RunPlan) -> StudyRecord:
-    """What has happened in a study before an attempt."""
+    """The record of a study before an attempt."""
     return fold(read_events(plan.folder.journal_dir), plan.sweep.objective)
 
 
 @contextmanager
 def lock_study(folder: StudyFolder) -> Iterator[StorageSync | None]:
-    """Be the one that writes to a study, known by a tag; what is written goes to its storage."""
+    """Lock a study, tag this process as its driver, and keep its storage in sync."""
     command = shlex.join(sys.argv)
     with lock(folder.lock_file, command), tagged_process_env(folder.path), synced_storage(folder) as sync:
         yield sync
@@ -133,7 +132,7 @@ def code_of(finish: Finish) -> int:
     """The exit code of an attempt.
 
     Raises:
-        PreflightFailed: if a first step showed that no trial can go well.
+        PreflightFailed: if the first step showed that no trial can succeed.
     """
     if finish.unfit:
         raise PreflightFailed("\n".join(f"preflight: {reason}" for reason in finish.unfit))
@@ -141,7 +140,7 @@ def code_of(finish: Finish) -> int:
 
 
 def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finish, now: Progress) -> None:
-    """Print how it ended, and how to go on; of what was not fit to run, the error says all."""
+    """Print how an attempt ended, and the next command; nothing if the first step failed, which raises."""
     if finish.unfit:
         return
     record, code = finish.record, finish.exit_code
@@ -152,24 +151,25 @@ def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finis
 
 
 def print_storage(console: Console, folder: StudyFolder, sync: StorageSync | None) -> None:
-    """Print where a study is kept beside its folder, or why that lacks something."""
+    """Print the storage of a study, or why it is incomplete there."""
     if sync is not None:
         print_row(console, "storage", sync.trouble or folder.far, "yellow" if sync.trouble else "")
 
 
 def announce_end(sweep: Sweep, folder: StudyFolder) -> None:
-    """Do what the sweep's `on_end` says."""
+    """Run the sweep's `on_end`, if it has one."""
     if not sweep.on_end:
         return
-    facts: Mapping[str, Any] = read_status(folder.path)
-    said = {key: facts[key] for key in ("study", "state", "exit_code", "reason", "code", "metric", "epochs")}
-    best = facts["best"] or {"trial": None, "value": None}
-    said |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}
-    warn(filter(None, [announce(sweep.on_end, said)]))
+    status: Mapping[str, Any] = read_status(folder.path)
+    keys = ("study", "state", "exit_code", "reason", "code", "metric", "epochs")
+    fields = {key: status[key] for key in keys}
+    best = status["best"] or {"trial": None, "value": None}
+    fields |= {"folder": str(folder.path), "best_trial": best["trial"], "best_value": best["value"]}
+    warn(filter(None, [announce(sweep.on_end, fields)]))
 
 
 def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = None) -> TrackingProcess:
-    """Who tells MLflow, not yet started; of a stage, with the run that its own stands under."""
+    """The tracking process of a study, not yet started; `parent`: for a stage, the staged sweep's run."""
     from raysweep.study.results.retrain import shown_keys
     from raysweep.tracking import SweepFacts, TrackingProcess, refuse_file_store, store_of
 
@@ -199,7 +199,7 @@ def tracker_of(sweep: Sweep, folder: StudyFolder, parent: ParentRun | None = Non
 
 
 def _data_source(sweep: Sweep) -> str:
-    """The path of the table that a sweep reads, else its data function; empty for a loop that has its own."""
+    """The path of the sweep's table, else its data function; "" for a loop that has its own data."""
     from raysweep.study.results.portable_paths import absolute_paths
 
     run, _ = absolute_paths(sweep.run.model_dump(mode="json"), sweep.import_paths)
@@ -207,7 +207,7 @@ def _data_source(sweep: Sweep) -> str:
 
 
 def _fixed_settings(sweep: Sweep) -> dict[str, Any]:
-    """What all trials have alike: the run's own values, those left out that are searched or say nothing."""
+    """The settings that all trials share: the run's own values, without searched and empty ones."""
     own = flatten(sweep.run.model_dump(mode="json"))
     return {
         key: value for key, value in own.items() if key not in sweep.space and value not in (None, {}, [])
@@ -215,7 +215,7 @@ def _fixed_settings(sweep: Sweep) -> dict[str, Any]:
 
 
 def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: float | None = None) -> int:
-    """Wait for what MLflow is still owed, and print the page worth opening; how many events it lacks."""
+    """Wait for the tracking process, print the sweep's page, and return how many events MLflow lacks."""
     from raysweep.tracking import ui_command
 
     def say(left: int) -> None:
@@ -227,9 +227,9 @@ def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: fl
     if tracker.link:
         print_row(console, "MLflow", f"{command}, then {tracker.link}" if command else tracker.link)
     if unsent:
-        sends = launch_command("sync", tracker.folder)
-        lacks = f"lacks {unsent} events: {tracker.trouble}; `{sends}` sends them"
-        print_row(console, "MLflow", lacks, "yellow")
+        sync = launch_command("sync", tracker.folder)
+        message = f"lacks {unsent} events: {tracker.trouble}; `{sync}` sends them"
+        print_row(console, "MLflow", message, "yellow")
     elif tracker.refused:
         print_row(console, "MLflow", f"refused {tracker.refused} changes; {tracker.trouble}", "yellow")
     return unsent

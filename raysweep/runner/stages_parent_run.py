@@ -1,4 +1,4 @@
-"""What MLflow shows of a staged sweep as a whole: its parent run."""
+"""The parent run of a staged sweep: what MLflow shows of it as a whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def parent_run_of(study: StudyFolder, sweep: Sweep, now: StageState) -> ParentRun:
-    """The run over the stages' runs, as the stage that begins now finds it."""
+    """The parent run when the stage `now` begins."""
     from raysweep.tracking import ParentRun
 
     parts = stage_states(study)
@@ -38,22 +38,22 @@ def parent_run_of(study: StudyFolder, sweep: Sweep, now: StageState) -> ParentRu
 
 
 def final_state_of(study: StudyFolder, sweep: Sweep, now: StageState) -> FinalState:
-    """What is known of the stages when one of them ends."""
+    """The parent run's tags and values when the stage `now` ends."""
     from raysweep.tracking import FinalState
 
     parts = stage_states(study)
     ended = {part.stage.name: part.over for part in parts}
     state = "finished" if all(ended.values()) else "running" if ended[now.stage.name] else "interrupted"
     values = []
-    for place, part in enumerate(parts):
-        best = best_of_stages(sweep, parts[: place + 1]) if part.over else None
+    for index, part in enumerate(parts):
+        best = best_of_stages(sweep, parts[: index + 1]) if part.over else None
         if best is not None and best.value is not None:
-            values.append((sweep.metric, best.value, place))
+            values.append((sweep.metric, best.value, index))
     return FinalState(time.time(), _tags(sweep, parts, now, state), values)
 
 
 def _tags(sweep: Sweep, parts: Sequence[StageState], now: StageState, state: str) -> dict[str, str]:
-    """The stage, the incumbent, and for every stage how it ended and what it was derived from."""
+    """The current stage, the best so far, and for every stage how it ended and what it was made from."""
     tags = {"stage": now.stage.name, "state": state}
     for part in parts:
         if part.over:

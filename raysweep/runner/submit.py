@@ -1,4 +1,4 @@
-"""A command on a sweep file sent to a cluster, as a job that runs it there."""
+"""Submits a command on a sweep file to a cluster, as a job."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ def submit(
     sweep: Sweep,
     file: Path,
     optimize_config: Path | None,
-    words: Sequence[str],
+    args: Sequence[str],
     *,
     study: str,
     wait: bool = True,
 ) -> int:
-    """Send a command on a sweep file to a cluster, as a job that runs this very command there.
+    """Submit a command on a sweep file to a cluster, as a job that runs the same command there.
 
     Args:
-        target: where to.
+        target: the cluster.
         sweep: what the file says.
         file: the sweep file.
         optimize_config: the training template's second file.
-        words: the command, and its options.
-        study: what the job is called.
-        wait: for its end; its exit code is returned then.
+        args: the command, and its options.
+        study: the job's name.
+        wait: whether to follow the job to its end; its exit code is returned then.
 
     Raises:
-        ClusterError: if the cluster does not take it, or is to end and nobody waits.
+        ClusterError: if the cluster refuses the job, or `--down` is given without waiting.
     """
     if target.down and not wait:
         raise ClusterError(
-            "--down ends the cluster after the sweep, and with --no-wait nobody waits for that: "
-            "`launch.py logs -f ID --down` does"
+            "--down ends the cluster after the sweep, but --no-wait does not wait for that; "
+            "use `launch.py logs -f ID --down`"
         )
     from raysweep.cluster import remote_commands
     from raysweep.cluster.data_visibility import refuse_missing_data_files
@@ -53,12 +53,12 @@ def submit(
         nodes.slots(sweep.resources_per_trial, sweep.max_concurrent_trials)
     here = Path.cwd()
     warn(refuse_missing_data_files(sweep, CLONE, here, target.include))
-    arguments = [words[0], sent_as(file, CLONE, here), *words[1:]]
+    arguments = [args[0], sent_as(file, CLONE, here), *args[1:]]
     if optimize_config:
         arguments += ["--optimize-config", sent_as(optimize_config, CLONE, here)]
     echo_err(f"{study}: {target}")
-    sent = submitted_environment(file.resolve().parent)
-    job = remote_commands.send(target, study, arguments, clone=CLONE, say=echo_err, environment=sent)
+    environment = submitted_environment(file.resolve().parent)
+    job = remote_commands.send(target, study, arguments, clone=CLONE, say=echo_err, environment=environment)
     if not wait:
         click.echo(job)
         return 0

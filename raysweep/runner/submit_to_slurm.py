@@ -1,4 +1,4 @@
-"""A study handed to Slurm, as a job that runs this very command on nodes of its own."""
+"""Submits a study to Slurm, as a job that runs the same command on its own nodes."""
 
 from __future__ import annotations
 
@@ -34,58 +34,59 @@ def run_on_slurm(
     sweep: Sweep,
     request: SlurmRequest,
     file: Path,
-    words: Sequence[str],
+    args: Sequence[str],
     runs: Path | None,
     *,
     tries: bool | None,
     dry_run: bool,
 ) -> int:
-    """Submit a new study to Slurm; the exit code.
+    """Submit a new study to Slurm and return the exit code.
 
-    The study is made at once: what is changed while the job waits, changes nothing. One that is to be
+    The study is made at once, so changes made while the job waits have no effect. A study that has to be
     measured first (`resources_per_trial: auto`, `budget`) is made by the job, on its nodes.
 
     Args:
         sweep: what the file says.
-        request: what is asked of Slurm.
+        request: what is requested of Slurm.
         file: the sweep file.
-        words: options of `run` that the study depends on.
-        runs: where studies go, if not where the sweep says.
-        tries: whether all of it is tried first (here, of a study that is made at once), or nothing of it.
-        dry_run: print the script and do nothing.
+        args: options of `run` that the study depends on.
+        runs: where studies are kept; None for the sweep's own storage.
+        tries: True for the whole preflight first (on this machine, if the study is made at once), False for
+            no checks.
+        dry_run: only print the script.
 
     Raises:
-        ClusterError: if the job cannot be submitted; no study is left then.
+        ClusterError: if the job cannot be submitted; the study is removed then.
     """
     root = root_of(sweep, runs).absolute()
     kept = uri_of(storage_of(sweep, runs)) or str(root)
     check = {True: ["--preflight"], False: ["--no-preflight"], None: []}[tries]
-    begin = ["run", str(file.absolute()), *words, *check, "--name", sweep.study_name, "--runs", kept]
+    begin = ["run", str(file.absolute()), *args, *check, "--name", sweep.study_name, "--runs", kept]
     job = job_of(root / sweep.study_name, begin, check=tries is not False)
     if dry_run:
         click.echo(job_script(job, request), nl=False)
         return 0
     require_slurm()
-    made = None
+    study = None
     if sweep.resources_per_trial.auto or sweep.budget:
-        echo_err(
-            f"{file}: read when the job begins, on whose nodes it is measured: leave it as it is until then"
-        )
+        echo_err(f"{file}: read when the job begins and is measured on its nodes; do not edit it until then")
     else:
         if tries:
             try_sweep(sweep, runs, HERE).require()
-        text, line = file.read_text(encoding="utf-8"), [str(file.absolute()), *words]
-        made = create_study(sweep, runs, TARGET, {}, text=text, file=file, words=line)
+        text, line = file.read_text(encoding="utf-8"), [str(file.absolute()), *args]
+        study = create_study(sweep, runs, TARGET, {}, text=text, file=file, args=line)
     try:
         return submit(job, request)
     except ClusterError:
-        if made is not None:
-            made.remove()  # the name is free for what is fixed
+        if study is not None:
+            study.remove()  # so that the fixed sweep can use the name
         raise
 
 
 def resume_on_slurm(folder: StudyFolder, request: SlurmRequest, *, check: bool) -> int:
-    """Submit what is left of a study to Slurm; `check`: of one without an epoch, its data. The exit code.
+    """Submit the rest of a study to Slurm and return the exit code.
+
+    `check`: whether the data and the first step are checked if the study has no epoch yet.
 
     Raises:
         ClusterError: if the job cannot be submitted.
@@ -94,13 +95,13 @@ def resume_on_slurm(folder: StudyFolder, request: SlurmRequest, *, check: bool) 
 
 
 def job_of(study: Path, begin: Sequence[str], *, check: bool) -> SlurmJob:
-    """The job of a study of this project's environment and this working directory."""
+    """The job of a study, in this Python environment and this working directory."""
     resume = () if check else ("--no-preflight",)
     return SlurmJob(study, tuple(begin), resume, Path(sys.executable), CLONE / "launch.py", Path.cwd())
 
 
 def submit(job: SlurmJob, request: SlurmRequest) -> int:
-    """Submit a job, and say how to follow and to end it; its number goes to stdout."""
+    """Submit a job, print how to follow and end it, and print its number on stdout."""
     warn(filter(None, [unshared_storage(job.study)]))
     number = submit_job(job, request)
     log = typed(job.log(number))

@@ -284,8 +284,8 @@ def test_every_rule_says_what_it_holds_and_where_it_is_from(rule: AdviceRule) ->
 def test_advice_names_the_line_it_is_about(read_text: ReadText) -> None:
     (advice,) = advise(read_text(WELL.replace(", log: true", "")))
     assert str(advice) == (
-        "well.yaml:16: search_space.optimizer_config.lr: 0.0001 to 0.01, spread evenly over its values, "
-        "though it acts by its order of magnitude; "
+        "well.yaml:16: search_space.optimizer_config.lr: 0.0001 to 0.01, drawn uniformly, "
+        "although it acts by its order of magnitude; "
         "try --set search_space.optimizer_config.lr.log=true [log_scale]"
     )
 

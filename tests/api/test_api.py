@@ -34,7 +34,7 @@ from raysweep.study.storage.trust import NotTrusted
 from trainables.imports import add_paths, resolve
 
 LR = "optimizer_config.lr"
-CALLED = "it is called as train(config), or train(config, state)"
+CALLED = "it must take one or two: train(config), or train(config, state)"
 
 
 def at_the_top_of_a_module(config: Mapping[str, Any]) -> Iterator[dict[str, float]]:
@@ -173,8 +173,8 @@ def test_a_cluster_that_takes_jobs_is_refused_in_a_line() -> None:
     with pytest.raises(ClusterError) as caught:
         target_of("http://head:8265")
     assert str(caught.value) == (
-        "http://head:8265: takes jobs, and a call from Python runs in this process; "
-        "`launch.py run` sends a sweep file there, `address='local'` runs here"
+        "http://head:8265: takes only jobs, but a call from Python runs in this process; "
+        "submit a sweep file with `launch.py run`, or use `address='local'` to run here"
     )
 
 
@@ -215,7 +215,7 @@ def test_a_function_becomes_a_module_that_needs_no_notebook(
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (3, "train is int and no function; give train(config)"),
+        (3, "train is of type int, not a function; give train(config)"),
         (lambda: iter([]), f"<lambda> takes 0 parameters; {CALLED}"),
         (lambda a, b, c: iter([]), f"<lambda> takes 3 parameters; {CALLED}"),
     ],

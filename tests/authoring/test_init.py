@@ -181,7 +181,7 @@ def test_a_file_that_is_there_is_never_overwritten(capsys: pytest.CaptureFixture
 
 def test_nobody_to_ask_is_told_which_option_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main(["init"]) == 2
-    assert capsys.readouterr().err.startswith("launch.py: nobody to ask: Data: a table")
+    assert capsys.readouterr().err.startswith("launch.py: no terminal to ask at: Data: a table")
 
 
 def test_the_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +190,7 @@ def test_the_command_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> No
     assert printed.startswith("homes.csv: 400 rows, 3 columns\n  column  what it is  missing  values\n")
     assert printed.endswith(
         "predicting 'price' (0 to 199.5, median 99.75)\n"
-        f"first.yaml: sound\nrun it: python {launch.__file__} first.yaml\n"
+        f"first.yaml: valid\nrun it: python {launch.__file__} first.yaml\n"
     )
 
 

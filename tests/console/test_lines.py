@@ -55,8 +55,8 @@ def test_a_lost_worker_is_a_line_and_a_full_disk_only_one(facts: Facts) -> None:
     )
     lost = TrialRecovered(t=4.0, trial="00000", error="Traceback\nActorDiedError: gone")
     assert lines_of(facts, [*trained("00000", [1.0] * 2), full, full, lost]) == [
-        f"{full.error}; trials go on, and would begin further back after an interruption",
-        "trial 0 lost its process and goes on: ActorDiedError: gone",
+        f"{full.error}; trials continue, but after an interruption would restart further back",
+        "trial 0 lost its process and continues: ActorDiedError: gone",
     ]
 
 

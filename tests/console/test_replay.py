@@ -53,7 +53,7 @@ def test_what_was_replayed_saved_and_lost(record: StudyRecord, facts: Facts) -> 
         "curves           3 of 6 are complete and were replayed",
         "                 2 left out: stopped early",
         "                 1 left out: failed",
-        "                 what is left are survivors of the recorded scheduler: savings are understated",
+        "                 the others survived the recorded scheduler, so the savings are understated",
         "epochs           15 of 30 would have been run: 50% saved",
         "trials           1 would have finished, 2 ended earlier",
         "best             trial 0: val_loss 0.1 would have been lost",

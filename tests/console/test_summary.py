@@ -58,15 +58,15 @@ def audited(trial: str, loss: float) -> list[Any]:
 @pytest.mark.parametrize(
     ("losses", "line"),
     [
-        ([], "0 of 1 stops let run on; none of them can be judged"),
+        ([], "0 of 1 stops were audited; none of them can be judged"),
         (
             [0.8, 0.6],
-            "2 of 3 stops let run on; of 2 judged none was false (at most 58% are, with 95% confidence): "
+            "2 of 3 stops were audited; of 2 judged none was false (at most 58% are, with 95% confidence): "
             "nothing was lost among them",
         ),
         (
             [0.8, 0.4],
-            "2 of 3 stops let run on; of 2 judged 1 false (at most 88% are, with 95% confidence): "
+            "2 of 3 stops were audited; of 2 judged 1 was false (at most 88% are, with 95% confidence): "
             "trial 11 beats the best that was let finish by 0.1 (25%), so the best was lost",
         ),
     ],
@@ -97,22 +97,23 @@ def test_equal_errors_are_one_line_with_the_first_trial_that_had_it() -> None:
 
 
 @pytest.mark.parametrize("exit_code", [0, 4, 130])
-def test_the_way_on_is_printed_only_where_there_is_one(
+def test_the_next_command_is_printed_only_where_there_is_one(
     exit_code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "digits"
     lines = printed(print_places, folder, folder / "best.yaml", exit_code)
-    assert lines[0] == "everything       runs/digits/"
-    assert (f"carry on         python {LAUNCH} resume runs/digits" in lines) == (exit_code in RESUMABLE)
-    assert (f"what it taught   python {LAUNCH} report runs/digits" in lines) == (exit_code == 0)
+    assert lines[0] == "folder           runs/digits/"
+    assert (f"resume           python {LAUNCH} resume runs/digits" in lines) == (exit_code in RESUMABLE)
+    assert (f"report           python {LAUNCH} report runs/digits" in lines) == (exit_code == 0)
 
 
-def test_a_retraining_is_not_to_be_reported_on(tmp_path: Path) -> None:
-    """It ends in a table of its own."""
+def test_no_report_is_offered_for_a_retraining(tmp_path: Path) -> None:
+    """It ends with its own table."""
     (tmp_path / "study.json").touch()
     folder = tmp_path / "retrain"
-    assert not any("report" in line for line in printed(print_places, folder, folder / "best.yaml", 0))
+    lines = printed(print_places, folder, folder / "best.yaml", 0)
+    assert not any(line.startswith("report") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_retraining_is_not_to_be_reported_on(tmp_path: Path) -> None:
     [
         (
             True,
-            f"python {LAUNCH} resume 'runs/my digits' --adopt-code  (takes your modules as they then are)",
+            f"python {LAUNCH} resume 'runs/my digits' --adopt-code  (uses your modules as they are then)",
         ),
         (False, "run it again, with `--name ANOTHER`"),
     ],
@@ -128,16 +129,16 @@ def test_a_retraining_is_not_to_be_reported_on(tmp_path: Path) -> None:
 def test_where_failures_ended_the_sweep_the_traceback_is_named(
     left: bool, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """To resume a study whose trials have all failed would run nothing."""
+    """Resuming a study whose trials have all failed would run nothing."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "runs" / "my digits"
     lines = printed(partial(print_places, failed="00002", left=left), folder, folder / "best.yaml", 5)
     assert lines[1:] == [
         "traceback        'runs/my digits'/trials/00002/error.txt",
-        f"once fixed       {way}",
+        f"after the fix    {way}",
     ]
 
 
 def test_a_link_is_never_broken_over_lines() -> None:
-    """It is to be clicked, or copied."""
+    """It is meant to be clicked, or copied."""
     assert len(printed(print_row, "MLflow", "http://" + "x" * 200)) == 1

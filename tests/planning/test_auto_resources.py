@@ -30,11 +30,11 @@ def place(
 ) -> TrialSlots:
     """A machine on which a trial takes so much memory, and an epoch `slows(n)` times as long beside n - 1."""
 
-    def rehearse(configs: list[Any], data: Data, *, gpu: float, at_once: int, limit_s: float) -> list[Any]:
+    def dry_run(configs: list[Any], data: Data, *, gpu: float, at_once: int, limit_s: float) -> list[Any]:
         one = replace(RAN, epoch_s=slows(min(at_once, len(configs))), memory_mb=memory_mb)
         return [replace(one, gpu_mb=GPU_MB if gpu else 0.0) for _ in configs]
 
-    return TrialSlots(1, gpus, min(gpus, 1.0), cpus, rehearse=rehearse, free_mb=lambda: free_mb)
+    return TrialSlots(1, gpus, min(gpus, 1.0), cpus, dry_run=dry_run, free_mb=lambda: free_mb)
 
 
 def free(beside: int) -> float:
@@ -71,14 +71,14 @@ def test_a_trial_gets_what_lets_the_most_be_done(
 
 
 def test_what_no_machine_holds_is_refused(read: Read) -> None:
-    with pytest.raises(PreflightFailed, match="takes up to 1200 MiB, 900 are there: not one fits"):
+    with pytest.raises(PreflightFailed, match="takes up to 1200 MiB, 900 are available: not one fits"):
         choose_resources(read(AUTO).sweep, place(cpus=2, slows=free, free_mb=900))
 
 
 def test_where_no_configuration_runs_nothing_is_chosen(read: Read) -> None:
     broken = replace(
         place(cpus=2, slows=free),
-        rehearse=lambda configs, *_, **__: [DryRunReport("failed", "E: x")] * len(configs),
+        dry_run=lambda configs, *_, **__: [DryRunReport("failed", "E: x")] * len(configs),
     )
     with pytest.raises(PreflightFailed, match="auto: no configuration runs: E: x"):
         choose_resources(read(AUTO).sweep, broken)

@@ -87,7 +87,7 @@ def test_given_trials_that_do_not_fit_are_run_and_said(read_text: ReadText) -> N
 
 
 def test_a_budget_for_nothing_is_refused(read_text: ReadText) -> None:
-    with pytest.raises(SweepError, match=r"s\.yaml: budget: budget of 0\.001 h hold no trial"):
+    with pytest.raises(SweepError, match=r"s\.yaml: budget: budget of 0\.001 h leaves no room"):
         fit_budget(read_text("budget: {hours: 0.001}\n" + OPEN).sweep, COSTS, ranked, "s.yaml")
 
 

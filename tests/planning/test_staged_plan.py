@@ -42,4 +42,4 @@ def test_the_command_prints_each_stage_and_refuses_the_reverse(capsys: pytest.Ca
     for word in ("explore", "refine", "validate", "180 epochs", "ranges as declared"):
         assert word in shown
     assert launch.main(["plan", FILE, "--epoch-s", "0.1", "--hours", "3"]) == 2
-    assert capsys.readouterr().err.startswith("launch.py: --hours: not of a sweep with stages")
+    assert capsys.readouterr().err.startswith("launch.py: --hours does not work for a sweep with stages")

@@ -43,7 +43,7 @@ def test_advice_goes_to_the_output_and_complaints_to_the_errors(
     launch.main(["check", "well.yaml"])
     said = capsys.readouterr()
     assert said.out == (
-        "well.yaml: sound, 1 piece of advice (few_trials)\n"
+        "well.yaml: valid, 1 piece of advice (few_trials)\n"
         "advice: well.yaml:2: trials: 59 trials for 1 parameter; the rule of thumb is 60; "
         "try --set trials=60 [few_trials]\n"
     )

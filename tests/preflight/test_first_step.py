@@ -96,7 +96,7 @@ def test_an_average_of_weights_that_lags_is_said(written: Path) -> None:
     load_checked_data(sweep.model_copy(update={"ignore_advice": ("averaging_window",)}), said.append)
     assert said == [
         "note: averaged weights: SPlus validates with an average over 1000 steps (ema_rate 0.999), and a run "
-        "has 2: that average lags behind the weights that are trained; "
+        "has 2: the average lags behind the trained weights; "
         "try --set run.optimizer_config.ema_rate=0.5"
     ]
 

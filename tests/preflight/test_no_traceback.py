@@ -30,7 +30,7 @@ COMMANDS = {
     "preflight": ("--local", "--timeout", "20", "--json"),
     "lr-range": ("--seeds", "1", "--json"),
 }
-REHEARSALS = ("preflight", "lr-range")
+TRYING_COMMANDS = ("preflight", "lr-range")
 ANSWERS = (0, 2, 3, 6)
 
 
@@ -50,10 +50,10 @@ def test_a_mutated_file_is_planned_or_answered_in_lines(
     assert answer("plan", name, changes) in ANSWERS
 
 
-@pytest.mark.parametrize("command", REHEARSALS)
+@pytest.mark.parametrize("command", TRYING_COMMANDS)
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
-def test_a_mutated_file_is_rehearsed_or_answered_in_lines(
+def test_a_mutated_file_is_tried_or_answered_in_lines(
     command: str, name: str, changes: list[tuple[str, int, str]]
 ) -> None:
     assert answer(command, name, changes) in ANSWERS
@@ -61,10 +61,10 @@ def test_a_mutated_file_is_rehearsed_or_answered_in_lines(
 
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("command", REHEARSALS)
+@pytest.mark.parametrize("command", TRYING_COMMANDS)
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
-def test_many_mutated_files_are_rehearsed_or_answered_in_lines(command: str, name: str, changes: Any) -> None:
+def test_many_mutated_files_are_tried_or_answered_in_lines(command: str, name: str, changes: Any) -> None:
     assert answer(command, name, changes) in ANSWERS
 
 

@@ -18,7 +18,7 @@ from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightFailed
 from raysweep.preflight.concurrency import fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
-from raysweep.preflight.preflight import Preflight, _corners_alike, judged
+from raysweep.preflight.preflight import Preflight, _corners_alike, dry_run_checks
 from raysweep.preflight.probe_configs import probe_configs, size
 from tests.sound_sweep import WELL, Read
 from trainables.data import Data, DataPart, Split
@@ -38,7 +38,7 @@ FACTS = DataFacts(rows=60, val_rows=20, test_rows=20, first_val_rows=20)
 
 
 def other(number: int, **words: object) -> DryRunReport:
-    """A rehearsal that went well, unlike the others."""
+    """A dry run that went well; each differs from the others."""
     return replace(RAN, val_losses=(1.0, 0.6 + number), **words)  # type: ignore[arg-type]
 
 
@@ -46,8 +46,8 @@ def random_ones(*found: DryRunReport) -> dict[str, Any]:
     return {f"random {number}": one for number, one in enumerate(found, 1)}
 
 
-def said(rehearsals: dict[str, Any], state: str) -> list[str]:
-    return [check.name for check in judged(rehearsals) if check.state == state]
+def said(dry_runs: dict[str, Any], state: str) -> list[str]:
+    return [check.name for check in dry_run_checks(dry_runs) if check.state == state]
 
 
 def data_of(x: np.ndarray, y: np.ndarray, classes: int = 2, labels: bool = False) -> Data:
@@ -105,7 +105,7 @@ def test_sizes_are_summed_over_layers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rehearsals", "problems"),
+    ("dry_runs", "problems"),
     [
         (random_ones(*map(other, range(5))), []),
         (random_ones(RAN, RAN, RAN), ["search space"]),  # nothing that is searched acts
@@ -123,8 +123,8 @@ def test_sizes_are_summed_over_layers() -> None:
         ({"default": replace(RAN, restored=True)}, []),
     ],
 )
-def test_what_would_lose_a_night_is_a_problem(rehearsals: dict[str, Any], problems: Any) -> None:
-    assert said(rehearsals, PROBLEM) == problems
+def test_what_would_lose_a_night_is_a_problem(dry_runs: dict[str, Any], problems: Any) -> None:
+    assert said(dry_runs, PROBLEM) == problems
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_may_be_meant_so_is_noted_once(odd: Any, name: str) -> None:
 @pytest.mark.parametrize(
     ("corner", "message"),
     [
-        (RAN, ["'highest lr' trains as the default does, to the last bit: lr does not act"]),
+        (RAN, ["'highest lr' trains as the default, to the last bit: lr has no effect"]),
         (other(1), []),
         (DryRunReport("diverged", "loss is nan"), []),
     ],
@@ -155,12 +155,12 @@ def test_a_slow_configuration_is_noted() -> None:
 
 
 def test_a_preflight_without_problems_lets_the_sweep_run() -> None:
-    checks = tuple(judged(random_ones(other(1), other(2))))
+    checks = tuple(dry_run_checks(random_ones(other(1), other(2))))
     Preflight(checks, {}, {}, None, "").require()
 
 
 def test_a_preflight_with_a_problem_says_which() -> None:
-    checks = tuple(judged({"default": DryRunReport("failed", "RunError: net")}))
+    checks = tuple(dry_run_checks({"default": DryRunReport("failed", "RunError: net")}))
     with pytest.raises(PreflightFailed, match=r"^preflight: default: failed: RunError: net$"):
         Preflight(checks, {}, {}, None, "").require()
 
@@ -222,7 +222,7 @@ def test_memory_limits_how_many_run_at_once(available: int, slots: int, sets: st
 
 
 def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read) -> None:
-    """One real rehearsal of each: whatever the configuration does, it is an outcome."""
+    """One real dry run of each: whatever the configuration does, it is an outcome."""
     from trainables.data import load
 
     sweep = read(["run.net_config.nodes=8"]).sweep
@@ -260,6 +260,6 @@ def test_the_command_answers_with_exit_code_3(
     assert "target" in [check["name"] for check in seen["checks"] if check["state"] == "problem"]
 
 
-def test_a_rehearsal_may_take_no_more_memory_than_is_free() -> None:
+def test_a_dry_run_may_take_no_more_memory_than_is_free() -> None:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < available_memory_mb() * 2**20 < total

@@ -280,4 +280,4 @@ def test_a_copy_beside_the_segments_is_said_and_not_read(
     copy = tmp_path / "small/journal/000002 (copy).jsonl"
     shutil.copy(copy.with_name("000002.jsonl"), copy)
     assert launch.main(["best", str(tmp_path / "small")]) == 0
-    assert capsys.readouterr().err == f"warning: {copy} is no segment of the journal and is not read\n"
+    assert capsys.readouterr().err == f"warning: {copy} is not a segment of the journal and is not read\n"

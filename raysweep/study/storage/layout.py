@@ -32,7 +32,7 @@ from typing import Any
 from raysweep.config import Sweep
 from raysweep.errors import RaysweepError
 from raysweep.formatting import one_line
-from raysweep.launch_command import Command, launch_command, typed_words
+from raysweep.launch_command import Command, launch_command, typed_args
 from raysweep.study.storage.files import RESTORE, Unreadable, read_json, write_json
 from raysweep.study.storage.journal_files import make_journal
 from raysweep.study.storage.secrets import hide_passwords
@@ -188,7 +188,7 @@ class StudyFolder:
     def command(self) -> Command | None:
         """The line that ran this sweep; None where nobody said."""
         words = self._meta().get("words")
-        return launch_command(*typed_words(words)) if words else None
+        return launch_command(*typed_args(words)) if words else None
 
     def revisions(self) -> list[dict[str, Any]]:
         """What was revised, oldest first: `t`, the `changes`, and the `sweep` as it was before."""

@@ -1,4 +1,4 @@
-"""Configurations rehearsed by Ray's workers: whatever becomes of one is an outcome."""
+"""Dry runs by Ray's workers: every ending of one is an outcome."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ray() -> Iterator[None]:
 @pytest.mark.nightly
 def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Path) -> None:
     """A net too large is refused by torch within its bound: the node, and its other trials, never feel it."""
-    from raysweep.cluster.remote_dry_run import free_memory_mb, rehearse_on_workers
+    from raysweep.cluster.remote_dry_run import dry_run_on_workers, free_memory_mb
 
     file = tmp_path / "s.yaml"
     file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")
@@ -34,7 +34,7 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
     flats: Any = ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10000000})
     configs = [trial_config(sweep, flat, "preflight") for flat in flats]
     data = load(sweep.run, sweep.import_paths)
-    found = rehearse_on_workers(configs, data, cpu=1.0, gpu=0.0, at_once=2, limit_s=120.0)
+    found = dry_run_on_workers(configs, data, cpu=1.0, gpu=0.0, at_once=2, limit_s=120.0)
     assert [one.outcome for one in found] == ["ran", "failed", "oom"]
     assert found[0].restored
     assert "norm is None" in found[1].reason
@@ -51,7 +51,7 @@ def test_a_task_without_a_place_says_so_and_a_waiting_one_is_not_slow(
     sweep = read_sweep(file).sweep
     monkeypatch.setattr(remote_dry_run, "PLACED_S", 2.0)
     config, data = trial_config(sweep, {}, "preflight"), load(sweep.run, sweep.import_paths)
-    found = remote_dry_run.rehearse_on_workers([config], data, cpu=500.0, gpu=0.0, at_once=1, limit_s=0.1)
+    found = remote_dry_run.dry_run_on_workers([config], data, cpu=500.0, gpu=0.0, at_once=1, limit_s=0.1)
     assert [(one.outcome, one.reason) for one in found] == [
         ("failed", "found no place within 2 s; `ray status` says why no node has room for it")
     ]
