@@ -14,8 +14,8 @@ from raysweep.console.progress import Facts, Progress
 from raysweep.console.rows import print_row
 from raysweep.formatting import duration, setting
 from raysweep.launch_command import launch_command, typed
-from raysweep.study.journal.failures import commonest
-from raysweep.study.journal.pareto import counted, front
+from raysweep.study.journal.failures import common_failures
+from raysweep.study.journal.pareto import pareto_front, scored_point
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.results.stop_audit import Audit, audit
 from schedulers.racing import CANDIDATE_KEY
@@ -89,10 +89,10 @@ def front_lines(facts: Facts, record: StudyRecord) -> list[str]:
     """The Pareto front of several metrics, a trial a line; empty where there is one metric."""
     if len(facts.metrics) < 2:
         return []
-    found = front(record.trials.values(), facts.metrics, record.objective)
+    found = pareto_front(record.trials.values(), facts.metrics, record.objective)
     lines = []
     for trial in found[:SHOWN]:
-        point = counted(trial, record.objective)
+        point = scored_point(trial, record.objective)
         assert point is not None, "a trial of the front has reported"
         values = ", ".join(f"{each.name} {number(point.metrics[each.name])}" for each in facts.metrics)
         lines.append(f"trial {trial.number}: {values}")
@@ -112,10 +112,10 @@ def audit_lines(found: Audit) -> tuple[str, str]:
 
 
 def failures(record: StudyRecord) -> list[str]:
-    """The commonest errors of failed trials, one line each, with the number of the first that had it."""
+    """The most common errors of failed trials, one line each, with the number of the first that had it."""
     return [
         f"{found['trials']} x {found['error']} (first: trial {int(found['first'])})"
-        for found in commonest(record.trials.values())
+        for found in common_failures(record.trials.values())
     ]
 
 
@@ -147,6 +147,6 @@ def print_places(
 
 
 def first_failed(record: StudyRecord) -> str:
-    """The first trial with the commonest error; "" where none failed."""
-    found = commonest(record.trials.values())
+    """The first trial with the most common error; "" where none failed."""
+    found = common_failures(record.trials.values())
     return str(found[0]["first"]) if found else ""

@@ -231,7 +231,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_its_disk(hosts: Any, 
         lambda: folder() and int(hosts.run("head", count.format(folder()), check=False).stdout or 0) >= 6,
         or_say=lambda: log_of(hosts, "kept"),
     )
-    time.sleep(8)  # one round of the courier
+    time.sleep(8)  # one round of the sync
     holder = json.loads(hosts.run("head", f"cat {folder()}/lock").stdout)
     hosts.run("head", f"kill -9 {holder['pid']}; rm -rf {folder()}")
     done = hosts.run("laptop", f"{LAUNCH} resume {uri}/kept --trust --cluster {CLUSTER}", timeout=200)

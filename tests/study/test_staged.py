@@ -61,7 +61,7 @@ def play(part: StageState) -> None:
     rule = RacingRule(max_resource=sweep.run.epochs) if racing else FIFORule(max_resource=sweep.run.epochs)
     slot = Slot(part.folder.path, sweep, rule)
     if racing:
-        slot.controller.searcher = slot.controller.bus.learner = SeedRaceSearcher(**sweep.sampler.kwargs)
+        slot.controller.searcher = slot.controller.bus.searcher = SeedRaceSearcher(**sweep.sampler.kwargs)
     else:
         slot.searcher.ask = Drawn(sweep)  # type: ignore[method-assign]
     slot.controller.bus.subscribers = [StatusFile(part.folder, slot.record, sweep.metric, sweep.sign)]
@@ -208,7 +208,7 @@ def test_a_stage_of_a_killed_driver_runs_no_more(study: StudyFolder) -> None:
     """The file of the whole was written while it lived."""
     carried_to(study, "explore")
     StagesStatusFile(study, study.wanted()).write("running")
-    words = read_json(study.status_file, version=1, what="status")
+    words = read_json(study.status_file, version=1, kind="status")
     words["stages"][1]["state"] = "running"
     write_json(study.status_file, "status", words)
     assert [one["state"] for one in read_status(study.path)["stages"]] == ["done", "interrupted", "waiting"]
@@ -216,7 +216,7 @@ def test_a_stage_of_a_killed_driver_runs_no_more(study: StudyFolder) -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("{}", "it is not as it was written"), ("nonsense", "cannot be read"), ('{"version": 9}', "format 9")],
+    [("{}", "its checksum does not match"), ("nonsense", "cannot be read"), ('{"version": 9}', "format 9")],
 )
 def test_what_cannot_be_read_is_one_line(study: StudyFolder, text: str, line: str) -> None:
     place = study.stage("explore").path

@@ -25,8 +25,8 @@ from raysweep.study.journal.events import (
     TrialCreated,
     TrialEnded,
 )
-from raysweep.study.journal.failures import RUNNING, repeated
-from raysweep.study.journal.pareto import counted
+from raysweep.study.journal.failures import MAX_REPEATED, repeated_error
+from raysweep.study.journal.pareto import scored_point
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.results.best_config import write_best
 from raysweep.study.storage.layout import StudyFolder
@@ -221,7 +221,7 @@ class StudyController:
     def _take_over(self, name: str, twin: TrialRecord) -> None:
         """End a trial as an earlier one of the same configuration did, without running it."""
         reason = f"not run: the same configuration as trial {twin.number}"
-        point = counted(twin, self.record.objective)
+        point = scored_point(twin, self.record.objective)
         if point is not None:
             self.bus.emit(
                 EpochReported(
@@ -266,7 +266,7 @@ class StudyController:
             self._exit_code = ExitCode.FAILURE_LIMIT
             too_many = f"{failed} trials failed, max_failures is {self.sweep.max_failures}"
             self.stop.request(too_many, ReasonCode.MAX_FAILURES)
-        elif failed >= RUNNING and failed != self._failed_looked_at:
+        elif failed >= MAX_REPEATED and failed != self._failed_looked_at:
             self._failed_looked_at = failed
             self._check_repeated()
 
@@ -298,10 +298,10 @@ class StudyController:
 
     def _check_repeated(self) -> None:
         """Raise `stop` if the same error ended the last trials one after the other."""
-        error = repeated(self.record, self._begun_at)
+        error = repeated_error(self.record, self._begun_at)
         if error:
             self._exit_code = ExitCode.FAILURE_LIMIT
-            same = f"the same error in {RUNNING} trials running: {error}"
+            same = f"the same error in {MAX_REPEATED} trials running: {error}"
             self.stop.request(same, ReasonCode.REPEATED_ERROR)
 
     def _check_goal(self, word: str = "") -> None:

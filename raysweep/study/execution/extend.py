@@ -23,7 +23,7 @@ from raysweep.study.journal.log import Journal
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.results.counterfactual import CannotReplay, fresh_rule
 from raysweep.study.storage.layout import StudyFolder
-from raysweep.study.storage.locations import standing
+from raysweep.study.storage.locations import checkpoint_lookup
 from schedulers.rule import Continue, Rule, Stop
 from schedulers.space import Categorical, Domain
 from schedulers.stop_audit import AUDIT_WORDS
@@ -206,7 +206,7 @@ def owed(folder: StudyFolder, sweep: Sweep, past: Sequence[Event], rule: Rule, n
     if not going_on:
         return events
     names = [trial.trial for trial in going_on]
-    said = rebuild(past, StudyRecord(sweep.objective), rule, None, taken_back=names).decisions
+    said = rebuild(past, StudyRecord(sweep.objective), rule, None, reopened=names).decisions
     for trial in going_on:
         decision = said[trial.trial]
         events.append(
@@ -366,11 +366,11 @@ def _lacking(folder: StudyFolder, trial: TrialRecord) -> int:
     Raises:
         CannotExtend: if that would not lead to the same weights.
     """
-    stands = standing(folder)
+    exists = checkpoint_lookup(folder)
     saved = [
         epoch
         for (generation, epoch), path in trial.checkpoints.items()
-        if generation == trial.generation and stands(path)
+        if generation == trial.generation and exists(path)
     ]
     lacking = trial.epoch - max(saved, default=0)
     if lacking and trial.lineage:

@@ -118,7 +118,7 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
     def _make(self, name: str, flat: Mapping[str, Any], checkpoint: str | None = None) -> Trial:
         spec = copy.copy(self._spec)
         spec["config"] = trial_config(self.controller.sweep, flat, name)
-        far = bool(checkpoint and self.controller.folder.far)
+        far = bool(checkpoint and self.controller.folder.storage_uri)
         if checkpoint is not None and not far:
             spec["restore"] = checkpoint
         trial = _create_trial_from_spec(

@@ -38,7 +38,7 @@ from raysweep.study.execution.slot_follower import SlotFollower
 from raysweep.study.execution.trial_events import TrialEventEmitter
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.execution.warm_start import load_warm_start
-from raysweep.study.journal.constraints import broken
+from raysweep.study.journal.constraints import broken_constraint
 from raysweep.study.journal.event_bus import EventBus, rebuild
 from raysweep.study.journal.events import Subscriber
 from raysweep.study.journal.failures import ErrorFiles
@@ -46,7 +46,7 @@ from raysweep.study.journal.log import Journal, read_events
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.journal.status_file import StatusFile
 from raysweep.study.storage.layout import StudyFolder
-from raysweep.study.storage.locations import discard, standing
+from raysweep.study.storage.locations import checkpoint_lookup, discard
 from raysweep.study.storage.lock import writing_to
 from schedulers.tune.adapter import RuleScheduler
 from schedulers.tune.lane_hosts import LanePlan
@@ -136,9 +136,9 @@ def run_tuner(
 
 def _forget_lost_checkpoints(record: StudyRecord, folder: StudyFolder) -> None:
     """Strike out checkpoints that were deleted since: the journal does not say so."""
-    stands = standing(folder)
+    exists = checkpoint_lookup(folder)
     for trial in record.trials.values():
-        for key in [key for key, path in trial.checkpoints.items() if not stands(path)]:
+        for key in [key for key, path in trial.checkpoints.items() if not exists(path)]:
             del trial.checkpoints[key]
 
 
@@ -162,7 +162,7 @@ def _fit(controller: StudyController, scheduler: RuleScheduler, follower: SlotFo
         halting=lambda: controller.stop.requested,
         repeats=True,
         ahead_s=0.0 if controller.sweep.constraints else AHEAD_S,  # a constraint may be broken at any epoch
-        objection=lambda result: broken(controller.sweep.constraints, result),
+        objection=lambda result: broken_constraint(controller.sweep.constraints, result),
         lost_for_good=emitter.lost_for_good,
     )
     stopper = StudyStopper(controller, search, emitter, watchdog, follower, lanes)

@@ -12,7 +12,7 @@ from raysweep.config.trial_config import searched
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.warm_start import EarlierTrial, WarmStart, merge_warm_starts, warm_start_from
 from raysweep.study.journal.log import JournalError, read_events
-from raysweep.study.journal.pareto import counted
+from raysweep.study.journal.pareto import scored_point
 from raysweep.study.journal.records import TrialRecord, fold
 from raysweep.study.storage.files import Unreadable, read_json, write_json
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
@@ -68,7 +68,7 @@ def load_warm_start(sweep: Sweep, folder: StudyFolder, fresh: bool) -> WarmStart
             raise SweepError([Problem(sweep.study_name, None, "warm_start", each) for each in why])
         write_json(path, "warm start", {"version": VERSION, **dataclasses.asdict(found.warm)})
     try:
-        words = read_json(path, version=VERSION, what="warm start")
+        words = read_json(path, version=VERSION, kind="warm start")
         observed = tuple(EarlierTrial(**known) for known in words["observed"])
         return WarmStart(observed, tuple(words["points"]), tuple(words["notes"]))
     except (OSError, Unreadable) as error:
@@ -105,7 +105,7 @@ def _known(trials: Sequence[TrialRecord], objective: str) -> list[EarlierTrial]:
     """The trials that say something of their configuration: completed, or stopped where they stood."""
     known = []
     for trial in trials:
-        worth, point = trial.worth(objective), counted(trial, objective)
+        worth, point = trial.worth(objective), scored_point(trial, objective)
         if trial.outcome not in ("completed", "stopped") or worth is None or point is None:
             continue
         if not trial.lineage:  # a copy's result is of many configurations

@@ -23,7 +23,7 @@ from raysweep.study.results.retrain_result import CandidateResult, RetrainResult
 from raysweep.study.results.test_set_access import record_test_set_access
 from raysweep.study.storage.files import Unreadable, read_json, write_json
 from raysweep.study.storage.layout import StudyFolder
-from raysweep.study.storage.locations import bring_checkpoint, standing
+from raysweep.study.storage.locations import checkpoint_lookup, fetch_checkpoint
 from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 from trainables.run_config import RunConfig, overlay
 
@@ -73,7 +73,7 @@ def finalize_retraining(
     sweep, record = folder.sweep(), fold(read_events(folder.journal_dir), folder.sweep().objective)
     file = folder.path / FILE
     with suppress(FileNotFoundError, Unreadable):  # one that is damaged is made anew
-        known = read_json(file, version=VERSION, what="retraining")
+        known = read_json(file, version=VERSION, kind="retraining")
         if known.get("epochs_run") == record.epochs:
             return cast(RetrainFields, known)
     found = evaluate_retraining(sweep, record)
@@ -114,12 +114,12 @@ def winner_of(sweep: Sweep, record: StudyRecord, found: RetrainResult, folder: S
         if trial.config[CANDIDATE_KEY] == first.name and trial.outcome == "completed"
     }
     wish = sweep.run.checkpoint_config
-    checkpoints, stands = {}, standing(folder)
+    checkpoints, exists = {}, checkpoint_lookup(folder)
     for seed, trial in trials.items():
-        trial.checkpoints = {key: path for key, path in trial.checkpoints.items() if stands(path)}
+        trial.checkpoints = {key: path for key, path in trial.checkpoints.items() if exists(path)}
         if trial.checkpoints:
             key = trial.best_checkpoint(wish.monitor, wish.sign)
-            checkpoints[seed] = bring_checkpoint(folder, trial.checkpoints[key])
+            checkpoints[seed] = fetch_checkpoint(folder, trial.checkpoints[key])
     seed = min(trials, key=lambda each: sweep.sign * first.seeds[each])
     run = RunConfig.model_validate(overlay(sweep.run.model_dump(mode="json"), first.config))
     return Winner(first, run, trials, checkpoints, seed)
@@ -145,7 +145,7 @@ def _scored(
         loop = winner.run.command or winner.run.train
         return nothing | {"note": f"{loop} trains by itself: only it knows its weights"}
     if winner.seed not in winner.checkpoints:
-        return nothing | {"note": "no checkpoint of the winner stands; set checkpoint_config.enabled"}
+        return nothing | {"note": "no checkpoint of the winner exists; set checkpoint_config.enabled"}
     from trainables.data import load, load_test
     from trainables.evaluate import as_plain, load_nets
 

@@ -20,7 +20,7 @@ from raysweep.config.baseline import baseline_of
 from raysweep.config.overrides import lay_over, without
 from raysweep.config.trial_config import searched
 from raysweep.study.journal.log import read_events
-from raysweep.study.journal.pareto import front
+from raysweep.study.journal.pareto import pareto_front
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.results.best_config import (
     NoWinner,
@@ -71,7 +71,7 @@ def ranking(sweep: Sweep, record: StudyRecord) -> list[TrialRecord]:
     Of a sweep with several metrics the Pareto front, best by the first metric first.
     """
     if len(sweep.metrics) > 1:
-        return front(record.trials.values(), sweep.metrics, sweep.objective)
+        return pareto_front(record.trials.values(), sweep.metrics, sweep.objective)
     return record.ranked()
 
 
@@ -224,7 +224,7 @@ def prepare(
     wanted = make(study, overrides=overrides, **said)
     if not folder.meta_file.exists():
         text = as_file(wanted, ["a retraining, made by `launch.py retrain`"])
-        return StudyFolder.create(study.path, name, wanted, text, folder.far)
+        return StudyFolder.create(study.path, name, wanted, text, folder.storage_uri)
     if folder.sweep() != Sweep.model_validate(wanted.model_dump(mode="json")):
         raise StudyExists(
             f"{folder.path} holds a retraining with other settings: `launch.py retrain {study.path}` without "

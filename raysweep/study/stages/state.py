@@ -102,7 +102,7 @@ def read_stage_state(study: StudyFolder, stage: Stage) -> StageState:
     folder = study.stage(stage.name)
     file = folder.path / FILE
     try:
-        return StageState(stage, folder, read_json(file, version=VERSION, what="stage"))
+        return StageState(stage, folder, read_json(file, version=VERSION, kind="stage"))
     except FileNotFoundError:
         return StageState(stage, folder)
     except Unreadable as error:
@@ -135,7 +135,7 @@ def begin_stage(study: StudyFolder, sweep: Sweep, part: StageState, clock: Calla
         write_json(folder.path / FILE, "stage", known)
 
     StudyFolder.create(
-        study.path / "stages", part.stage.name, derived.sweep, text, part.folder.far, fill=fill
+        study.path / "stages", part.stage.name, derived.sweep, text, part.folder.storage_uri, fill=fill
     )
     return read_stage_state(study, part.stage)
 
