@@ -42,7 +42,7 @@ from raysweep.report.trajectory import precedence
 from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.samplers import quiet
-from raysweep.study.results.counterfactual import fresh_rule
+from raysweep.study.results.counterfactual import make_rule
 from schedulers.simulate import Replay, replay
 
 LEVEL, A_SIDE, DEALS, SEED_NOISE = 0.05, 4, 2000, 0.02
@@ -207,7 +207,7 @@ def compare_plans(seeds: int, trials: int) -> None:
             with quiet():
                 curves = searched_trainings(surrogate, sampler, seed, trials)
             kwargs = dict(sweep.trial_scheduler.kwargs)
-            rule = fresh_rule(sweep.trial_scheduler.name, kwargs, sweep, trials)
+            rule = make_rule(sweep.trial_scheduler.name, kwargs, sweep, trials)
             ran = replay(rule, curves, workers=2, configs=[{}] * trials)
             known = known_of(curves, ran)
             survivors = [list(curve.losses) for curve in known if curve.is_finished]

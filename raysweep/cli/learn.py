@@ -21,7 +21,7 @@ from raysweep.runner.common import echo_err, find_study, run_on_cluster, study_f
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.journal.status_file import read_status
-from raysweep.study.results.counterfactual import as_json, replay_study, settings
+from raysweep.study.results.counterfactual import as_json, parse_kwargs, replay_study
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.trust import is_trusted
 
@@ -49,7 +49,7 @@ def replay(study: str, name: str, given: str, workers: int | None, wants_json: b
     if not is_trusted(folder.path):  # nothing of its own modules is run, nor found
         sweep = sweep.model_copy(update={"import_paths": ()})
     record = fold(read_events(folder.journal_dir), sweep.objective)
-    seen = replay_study(sweep, record, name, settings(given), workers)
+    seen = replay_study(sweep, record, name, parse_kwargs(given), workers)
     if wants_json:
         click.echo(json.dumps(as_json(seen), indent=1))
     else:

@@ -321,7 +321,7 @@ def test_another_trial_may_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("record", "trial", "message"),
     [
-        (StudyRecord(), None, "MyProject_HPO: no trial has succeeded (none was begun)"),
+        (StudyRecord(), None, "MyProject_HPO: no trial has succeeded (none was started)"),
         (record_of(CONFIG, "failed"), None, "MyProject_HPO: no trial has succeeded (2 failed)"),
         (record_of(CONFIG), "7", "MyProject_HPO: no trial 7; there are 2, from 0"),
     ],

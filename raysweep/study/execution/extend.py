@@ -21,7 +21,7 @@ from raysweep.study.journal.event_bus import rebuild
 from raysweep.study.journal.events import Event, StudyExtended, TrialEnded, TrialReopened
 from raysweep.study.journal.log import Journal
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
-from raysweep.study.results.counterfactual import CannotReplay, fresh_rule
+from raysweep.study.results.counterfactual import CannotReplay, make_rule
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import checkpoint_lookup
 from schedulers.rule import Continue, Rule, Stop
@@ -283,9 +283,7 @@ def extension_obstacle(sweep: Sweep, *, epochs: bool = False, trials: bool = Fal
     """
     kwargs = {key: value for key, value in sweep.trial_scheduler.kwargs.items() if key not in AUDIT_WORDS}
     try:
-        _check_rule(
-            sweep, fresh_rule(sweep.trial_scheduler.name, kwargs, sweep, sweep.trials), epochs, trials
-        )
+        _check_rule(sweep, make_rule(sweep.trial_scheduler.name, kwargs, sweep, sweep.trials), epochs, trials)
         if epochs:
             _check_schedule(sweep, sweep)
     except (CannotExtend, CannotReplay) as error:

@@ -18,15 +18,15 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.results.best_config import DerivedConfig as RunConfigFor
 from raysweep.study.results.best_config import (
     NoWinner,
+    as_yaml,
     best_yaml,
     derive,
     fresh_seeds,
     full_length,
     heading,
     runs_anywhere,
-    text_of,
 )
-from raysweep.study.results.finalize import finite, plain
+from raysweep.study.results.finalize import nan_to_none, race_as_dict
 from raysweep.study.results.retrain import as_file, retraining
 from raysweep.study.results.retrain_fields import CandidateFields
 from raysweep.study.results.retrain_result import evaluate_retraining
@@ -168,7 +168,7 @@ def end_stage(part: StageState, reason: str, t: float) -> StageState:
         mean, seeds = shown.winner.mean, len(shown.winner.seeds)
         what = f"{shown.winner.what}, {sweep.metric} {mean:.6g} over {seeds} seeds"
         return write_stage_state(
-            part, ended={"t": t, "reason": f"{reason}: {what}"}, verdict=finite(plain(shown))
+            part, ended={"t": t, "reason": f"{reason}: {what}"}, verdict=nan_to_none(race_as_dict(shown))
         )
     best = record.best()
     worth = None if best is None else best.worth(record.objective)
@@ -274,7 +274,7 @@ def staged_best(
         fresh = fresh_seeds(seeds, [*sweep.run.seeds[:1], *used])
         plain = derive(base, own_values(sweep), "the run as it was", length=length, seeds=fresh)
         derived = runs_anywhere(plain, study.sweep())
-        return derived, heading([*lines, "no trial of the search beat it"], study.name) + text_of(derived)
+        return derived, heading([*lines, "no trial of the search beat it"], study.name) + as_yaml(derived)
     number = trial if trial is not None or best.trial is None else str(best.trial.number)
     last = "-last" in str(best.validated and best.validated["name"])
     scheduled = scheduled or bool(best.validated and best.trial and best.trial.lineage and not last)
