@@ -168,7 +168,7 @@ class Study:
             found = best_of_stages(folder.wanted(), stage_states(folder))
             if found is None or found.trial is None:
                 raise NoWinner(f"{self.name}: no trial of any stage is better than the run as it is")
-            return found.part.folder, found.trial, found.part.folder.wanted(), found.record
+            return found.state.folder, found.trial, found.state.folder.wanted(), found.record
         sweep = folder.wanted()
         record = fold(read_events(folder.journal_dir), sweep.objective)
         best = record.best()

@@ -27,7 +27,7 @@ class DeterministicOrderSearcher:
     """
 
     def __init__(self, fold: OptunaSearcher, window: int) -> None:
-        self.fold, self.window = fold, window
+        self.searcher, self.window = fold, window
         self._told = 0  # trials below this one have been handed on
         self._kept: dict[str, list[Callable[[], None]]] = {}
         self._settled: set[str] = set()
@@ -35,7 +35,7 @@ class DeterministicOrderSearcher:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user."""
-        return self.fold.notes
+        return self.searcher.notes
 
     def ready(self, number: int) -> bool:
         """Whether trial `number` can be asked for: all that it must know is known."""
@@ -45,27 +45,27 @@ class DeterministicOrderSearcher:
     def ask(self, number: int) -> Proposal | None:
         """What to try as trial `number`; None when all is tried."""
         self._hand_on(number)
-        return self.fold.ask(number)
+        return self.searcher.ask(number)
 
     def replay_asked(self, number: int, config: Mapping[str, Any], source: str, draws: int = 1) -> None:
         """Note a recorded trial as asked."""
         self._hand_on(number)
-        self.fold.replay_asked(number, config, source, draws)
+        self.searcher.replay_asked(number, config, source, draws)
 
     def report(self, trial_id: str, step: int, loss: float | None) -> None:
         """Keep a loss until the trial's turn."""
         self._settled.discard(trial_id)
-        self._keep(trial_id, lambda: self.fold.report(trial_id, step, loss))
+        self._keep(trial_id, lambda: self.searcher.report(trial_id, step, loss))
 
     def paused(self, trial_id: str) -> None:
         """Keep that a trial waits."""
         self._settled.add(trial_id)
-        self._keep(trial_id, lambda: self.fold.paused(trial_id))
+        self._keep(trial_id, lambda: self.searcher.paused(trial_id))
 
     def resumed(self, trial_id: str) -> None:
         """Keep that it goes on."""
         self._settled.discard(trial_id)
-        self._keep(trial_id, lambda: self.fold.resumed(trial_id))
+        self._keep(trial_id, lambda: self.searcher.resumed(trial_id))
 
     def tell(
         self,
@@ -77,13 +77,13 @@ class DeterministicOrderSearcher:
     ) -> None:
         """Keep how a trial ended until its turn."""
         self._settled.add(trial_id)
-        self._keep(trial_id, lambda: self.fold.tell(trial_id, outcome, worth, reason, metrics))
+        self._keep(trial_id, lambda: self.searcher.tell(trial_id, outcome, worth, reason, metrics))
 
     def finish(self) -> OptunaSearcher:
         """The fold with all that was kept back: nothing more will be asked."""
         for name in sorted(self._kept):
             self._release(name)
-        return self.fold
+        return self.searcher
 
     def _keep(self, trial_id: str, word: Callable[[], None]) -> None:
         self._kept.setdefault(trial_id, []).append(word)

@@ -115,8 +115,12 @@ def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("more", "had", "words"),
     [
-        (None, None, "MemoryError; resources_per_trial.on_oom would run it once more with a larger share"),
-        ({"cpu": 2}, {"cpu": 2}, "MemoryError; again so with cpu 2"),
+        (
+            None,
+            None,
+            "MemoryError; set resources_per_trial.on_oom to run such a trial once more with more resources",
+        ),
+        ({"cpu": 2}, {"cpu": 2}, "MemoryError; also with cpu 2"),
     ],
 )
 def test_an_infeasible_trial_says_what_was_tried(
@@ -152,10 +156,10 @@ def test_the_kernels_kills_are_counted_from_the_start_on(tmp_path: Path) -> None
     file = tmp_path / "memory.events"
     file.write_text("low 0\noom 5\noom_kill 2\noom_group_kill 0\n")
     kills = KernelKills(file)
-    assert not kills.more()
+    assert not kills.any_new()
     file.write_text("low 0\noom 6\noom_kill 3\noom_group_kill 0\n")
-    assert [kills.more(), kills.more()] == [True, False]
-    assert not KernelKills(tmp_path / "absent").more()
+    assert [kills.any_new(), kills.any_new()] == [True, False]
+    assert not KernelKills(tmp_path / "absent").any_new()
 
 
 def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path) -> None:
@@ -185,7 +189,7 @@ def test_the_same_error_in_three_trials_stops_the_study_with_exit_5(tmp_path: Pa
     finish = slot.controller.close()
     assert (finish.exit_code, finish.reason) == (
         5,
-        "the same error in 3 trials running: KeyError: 'price'",
+        "the same error in 3 trials in a row: KeyError: 'price'",
     )
 
 

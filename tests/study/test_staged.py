@@ -98,7 +98,9 @@ def test_each_stage_is_a_study_of_its_own_with_what_it_was_made_of(study: StudyF
     assert second.facts["begun_at"] == 5.0
     assert second.facts["lines"][0].startswith(f"{LR}: 0.001..1 log -> ")
     text = (folder.path / "sweep.yaml").read_text()
-    assert text.startswith("# stage refine of whole, made by the stages before it\n# optimizer_config.lr: ")
+    assert text.startswith(
+        "# stage refine of whole, derived from the stages before it\n# optimizer_config.lr: "
+    )
     assert yaml.safe_load(text)["trials"] == 3
 
 
