@@ -50,7 +50,7 @@ from raysweep.report.trajectory import precedence
 from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.samplers import quiet
-from raysweep.study.results.counterfactual import fresh_rule
+from raysweep.study.results.counterfactual import make_rule
 from schedulers.simulate import Replay, replay
 
 LEVEL, A_SIDE, DEALS, SEED_NOISE = 0.05, 4, 2000, 0.02
@@ -215,7 +215,7 @@ def compare_plans(seeds: int, trials: int) -> None:
             with quiet():
                 curves = searched_trainings(surrogate, sampler, seed, trials)
             kwargs = dict(sweep.trial_scheduler.kwargs)
-            rule = fresh_rule(sweep.trial_scheduler.name, kwargs, sweep, trials)
+            rule = make_rule(sweep.trial_scheduler.name, kwargs, sweep, trials)
             ran = replay(rule, curves, workers=2, configs=[{}] * trials)
             known = known_of(curves, ran)
             survivors = [list(curve.losses) for curve in known if curve.is_finished]
@@ -263,7 +263,7 @@ def cover_plans(seeds: int, trials: int, folder: Path | None) -> None:
             others = [z for name, z in recorded.items() if name.split("-")[0] != task.split("-")[0]]
             found = plan(sweep, Costs((1.0,), 2), partial(prior_curves, tables=others)).epochs
             for seed in range(seeds):
-                fresh = fresh_rule(sweep.trial_scheduler.name, sweep.trial_scheduler.kwargs, sweep, trials)
+                fresh = make_rule(sweep.trial_scheduler.name, sweep.trial_scheduler.kwargs, sweep, trials)
                 ran = replay(fresh, draw(trials, seed), workers=2, configs=[{}] * trials).epochs
                 rows.append(
                     (found.low <= ran <= found.high, found.middle / ran, (found.high - found.low) / ran)

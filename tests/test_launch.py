@@ -209,9 +209,9 @@ def test_what_no_machine_has_is_refused_with_the_numbers(
     [
         (["--trials", "+2", "--dry-run"], 0, "trials: 3 -> 5"),
         (["--epochs", "9", "--dry-run"], 0, "run.epochs: 2 -> 9"),
-        (["--trials", "2"], 2, "trials: 2 is less than the 3 of the study; Ctrl-C ends a study sooner"),
+        (["--trials", "2"], 2, "trials: 2 is less than the 3 of the study; use Ctrl-C to end a study sooner"),
         (["--set", "run.batch_size=9"], 2, "run.batch_size: the tiny of before and after could not be"),
-        ([], 2, "nothing is changed; give --trials, --epochs or --set search_space"),
+        ([], 2, "nothing would change; give --trials, --epochs or --set search_space"),
     ],
 )
 def test_an_extension_says_what_it_comes_to_or_why_not(

@@ -13,7 +13,7 @@ from raysweep.config import Sweep
 from raysweep.config.trial_config import searched
 from raysweep.console.formatting import number
 from raysweep.study.journal.log import read_events
-from raysweep.study.journal.pareto import counted
+from raysweep.study.journal.pareto import scored_point
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.journal.status_file import read_status
 from raysweep.study.results.best_config import NoWinner, best_yaml
@@ -153,7 +153,7 @@ class Study:
         """
         folder, trial, sweep, record = self._winner()
         derived = best_yaml(folder.sweep(), record, record.provenance, trial=str(trial.number))[0]
-        worth, point = trial.worth(record.objective), counted(trial, record.objective)
+        worth, point = trial.worth(record.objective), scored_point(trial, record.objective)
         assert worth is not None and point is not None, "a ranked trial has reported"  # noqa: PT018
         config, metrics = searched(trial.config), dict(point.metrics)
         value = sweep.sign * worth
@@ -168,7 +168,7 @@ class Study:
             best_stage = best_of_stages(folder.wanted(), stage_states(folder))
             if best_stage is None or best_stage.trial is None:
                 raise NoWinner(f"{self.name}: no trial of any stage is better than the run as it is")
-            home = best_stage.part.folder
+            home = best_stage.state.folder
             return home, best_stage.trial, home.wanted(), best_stage.record
         sweep = folder.wanted()
         record = fold(read_events(folder.journal_dir), sweep.objective)
@@ -296,7 +296,7 @@ class Study:
             folder = prepare_retraining(self._folder, name, overrides(set), top_k=top_k, seeds=seeds)
             if run_retraining(folder, self.path, target_of(address)):
                 raise NoWinner(f"{folder.path}: did not finish; the same call resumes it")
-        return Retraining(folder.path, read_json(folder.path / FILE, version=VERSION, what="retraining"))
+        return Retraining(folder.path, read_json(folder.path / FILE, version=VERSION, kind="retraining"))
 
     def predict(
         self,

@@ -21,7 +21,7 @@ from raysweep.runner.common import echo_err, find_study, run_on_cluster, study_f
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.journal.status_file import read_status
-from raysweep.study.results.counterfactual import as_json, replay_study, settings
+from raysweep.study.results.counterfactual import as_json, parse_kwargs, replay_study
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.trust import is_trusted
 
@@ -47,7 +47,7 @@ def replay(study: str, name: str, kwargs: str, workers: int | None, wants_json: 
     if not is_trusted(folder.path):  # its own modules are not to be imported
         sweep = sweep.model_copy(update={"import_paths": ()})
     record = fold(read_events(folder.journal_dir), sweep.objective)
-    replayed = replay_study(sweep, record, name, settings(kwargs), workers)
+    replayed = replay_study(sweep, record, name, parse_kwargs(kwargs), workers)
     if wants_json:
         click.echo(json.dumps(as_json(replayed), indent=1))
     else:

@@ -17,7 +17,7 @@ from raysweep.runner.common import echo_err, find_study, run_on_cluster, where_i
 from raysweep.runner.retrain_study import prepare_retraining, run_retraining
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
-from raysweep.study.results.best_config import best_yaml, pick
+from raysweep.study.results.best_config import best_yaml, pick_trial
 from raysweep.study.storage.trust import require_trust, require_trust_in_model
 from trainables.imports import CLONE
 
@@ -123,11 +123,11 @@ def reproduce(study: str, trial: str, trust: bool, runs: Path) -> int:
     """Run one TRIAL of a STUDY again from its record alone: is its curve the same to the last bit?"""
     from raysweep.console.reproduce import print_reproduction
     from raysweep.study.results.reproduce import (
-        causes,
         curve_of_weights,
         first_difference,
+        possible_causes,
+        reproduction_config,
         run_again,
-        trial_words,
     )
     from raysweep.tracking import provenance, source_folder
     from trainables.user_errors import load_data
@@ -136,12 +136,12 @@ def reproduce(study: str, trial: str, trust: bool, runs: Path) -> int:
     require_trust(folder.path, trust)
     sweep = folder.sweep()
     record = fold(read_events(folder.journal_dir), sweep.objective)
-    chosen = pick(sweep, record, trial)
+    chosen = pick_trial(sweep, record, trial)
     points = curve_of_weights(record, chosen.trial)
     share = this_machine().gpu_share(sweep.resources_per_trial.gpu)
-    results = list(run_again(trial_words(sweep, record, chosen.trial), len(points), share))
+    results = list(run_again(reproduction_config(sweep, record, chosen.trial), len(points), share))
     data = load_data(sweep.run, sweep.import_paths)
     now = provenance(source_folder(sweep), data_fingerprint=data.fingerprint)
     difference = first_difference(points, results)
-    print_reproduction(stdout(), chosen, len(points), difference, causes(record.provenance, now))
+    print_reproduction(stdout(), chosen, len(points), difference, possible_causes(record.provenance, now))
     return 0 if difference is None else 1

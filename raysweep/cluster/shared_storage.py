@@ -65,7 +65,7 @@ def _put(place: str, name: str) -> Callable[[], None]:
     depot = ObjectStore(place)
     with wrap_storage_errors(place):
         depot.put(name, b"written by the driver")
-    return lambda: depot.drop(name)
+    return lambda: depot.delete(name)
 
 
 def _touch(place: str, name: str) -> tuple[str, str]:
@@ -85,7 +85,7 @@ def _touch(place: str, name: str) -> tuple[str, str]:
             if depot.get(name) is None:
                 return host, lacks
             depot.put(mine, b"written by a worker")
-            depot.drop(mine)
+            depot.delete(mine)
     except Exception as error:  # whatever a storage's library raises is the answer
         return host, f"cannot be written ({one_line(error, 300)})"
     return host, ""

@@ -14,8 +14,8 @@ from raysweep.console.progress import Facts, Progress
 from raysweep.console.rows import print_row
 from raysweep.formatting import duration, setting
 from raysweep.launch_command import launch_command, typed
-from raysweep.study.journal.failures import commonest
-from raysweep.study.journal.pareto import counted, front
+from raysweep.study.journal.failures import common_failures
+from raysweep.study.journal.pareto import pareto_front, scored_point
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.results.stop_audit import Audit, audit
 from schedulers.racing import CANDIDATE_KEY
@@ -89,10 +89,10 @@ def front_lines(facts: Facts, record: StudyRecord) -> list[str]:
     """The Pareto front of several metrics, a line for each trial; empty with one metric."""
     if len(facts.metrics) < 2:
         return []
-    trials = front(record.trials.values(), facts.metrics, record.objective)
+    trials = pareto_front(record.trials.values(), facts.metrics, record.objective)
     lines = []
     for trial in trials[:SHOWN]:
-        point = counted(trial, record.objective)
+        point = scored_point(trial, record.objective)
         assert point is not None, "a trial of the front has reported"
         values = ", ".join(f"{each.name} {number(point.metrics[each.name])}" for each in facts.metrics)
         lines.append(f"trial {trial.number}: {values}")
@@ -116,7 +116,7 @@ def failures(record: StudyRecord) -> list[str]:
     """The most common errors of failed trials, one line each, with the first trial that had it."""
     return [
         f"{failure['trials']} x {failure['error']} (first: trial {int(failure['first'])})"
-        for failure in commonest(record.trials.values())
+        for failure in common_failures(record.trials.values())
     ]
 
 
@@ -149,5 +149,5 @@ def print_places(
 
 def first_failed(record: StudyRecord) -> str:
     """Id of the first trial with the most common error; "" if none failed."""
-    errors = commonest(record.trials.values())
+    errors = common_failures(record.trials.values())
     return str(errors[0]["first"]) if errors else ""

@@ -19,7 +19,7 @@ from raysweep.config import Sweep
 from raysweep.planning.curve_prior import Draw, searched_curves
 from raysweep.planning.earlier_curves import EarlierDraw
 from raysweep.planning.strategy import affordable_parameters, recommend
-from raysweep.study.results.counterfactual import CannotReplay, fresh_rule
+from raysweep.study.results.counterfactual import CannotReplay, make_rule
 from schedulers.simulate import CopiesTrials, Replay, replay
 from schedulers.stop_audit import AUDIT_WORDS
 
@@ -323,11 +323,11 @@ def _replays(
         curves = in_order(trials, epochs, rng)
         pace = (rng.choice(costs.epoch_s, trials) + EPOCH_OVERHEAD_S).tolist()
         configs = [{key: domain.sample(rng) for key, domain in sweep.space.items()} for _ in range(trials)]
-        rule = fresh_rule(name, kwargs, sweep, trials)
+        rule = make_rule(name, kwargs, sweep, trials)
         try:
             one = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
         except CopiesTrials:
-            rule = fresh_rule("schedulers.FIFO", {}, sweep, trials)
+            rule = make_rule("schedulers.FIFO", {}, sweep, trials)
             one = replay(rule, curves, workers=costs.slots, configs=configs, pace=pace)
             population = True
         except ValueError as error:

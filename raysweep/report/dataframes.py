@@ -12,7 +12,7 @@ import pandas as pd
 
 from raysweep.config import Sweep
 from raysweep.study.journal.log import read_events
-from raysweep.study.journal.pareto import counted
+from raysweep.study.journal.pareto import scored_point
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.storage.layout import StudyFolder
 
@@ -109,7 +109,7 @@ def _trials(sweep: Sweep, record: StudyRecord) -> pd.DataFrame:
 
 
 def _trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    worth, point = trial.worth(record.objective), counted(trial, record.objective)
+    worth, point = trial.worth(record.objective), scored_point(trial, record.objective)
     known = trial.started_at is not None and trial.ended_at is not None
     return {
         "trial": trial.number,

@@ -48,7 +48,7 @@ def retraining_of(subject: Subject) -> dict[str, Any] | None:
     if subject.folder is None:
         return None
     try:
-        return read_json(subject.folder / RETRAINED, version=RETRAINED_VERSION, what="retraining")
+        return read_json(subject.folder / RETRAINED, version=RETRAINED_VERSION, kind="retraining")
     except (FileNotFoundError, Unreadable):
         return None
 

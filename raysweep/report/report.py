@@ -18,8 +18,8 @@ from raysweep.report.optuna_study import as_study
 from raysweep.report.subject import Subject
 from raysweep.report.tables import Tables, tables
 from raysweep.report.trial_points import at_common_epoch
-from raysweep.study.journal.failures import commonest
-from raysweep.study.journal.pareto import front
+from raysweep.study.journal.failures import common_failures
+from raysweep.study.journal.pareto import pareto_front
 
 VERSION = 1
 
@@ -63,7 +63,7 @@ def report(subject: Subject, top_k: int) -> Report:
     if same is not None:
         early = EpochImportance(same.epoch, importance(as_study(subject, losses=same.losses)))
     several = len(subject.metrics) > 1
-    best = front(subject.trials, subject.metrics, subject.record.objective) if several else []
+    best = pareto_front(subject.trials, subject.metrics, subject.record.objective) if several else []
     return Report(
         subject=subject,
         tables=numbers,
@@ -82,7 +82,7 @@ def _expect_something(subject: Subject) -> None:
     if subject.ranked():
         return
     counts = ", ".join(f"{count} {word}" for word, count in sorted(subject.record.counts().items()))
-    why = [f"{each['trials']} x {each['error']}" for each in commonest(subject.trials)]
+    why = [f"{each['trials']} x {each['error']}" for each in common_failures(subject.trials)]
     if all(trial.outcome is None for trial in subject.trials):
         raise NothingFound(f"{subject.name}: no trial has reported yet ({counts}); look again in a while")
     raise NothingFound(

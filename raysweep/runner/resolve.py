@@ -163,6 +163,6 @@ def load_data_on_cluster(sweep: Sweep, folder: StudyFolder, past: StudyRecord, *
     from raysweep.cluster.node_versions import same_versions_on_nodes
     from raysweep.cluster.shared_storage import storage_shared_by_nodes
 
-    with storage_shared_by_nodes(folder.far or str(folder.path)), same_versions_on_nodes():
+    with storage_shared_by_nodes(folder.storage_uri or str(folder.path)), same_versions_on_nodes():
         importlib.import_module("raysweep.study.execution.tuner")  # takes seconds, while the nodes check
         return load_study_data(sweep, folder, past, check=check)

@@ -24,10 +24,10 @@ def prepare_retraining(
     study: StudyFolder, name: str, overrides: Sequence[str] = (), **race: int | None
 ) -> StudyFolder:
     """Make or find the folder of a study's retraining; see `raysweep.study.results.retrain.prepare`."""
-    from raysweep.study.results.retrain import of_study, prepare
+    from raysweep.study.results.retrain import prepare, retraining_of_study
     from raysweep.study.stages.state import staged_retraining
 
-    make = staged_retraining if study.wanted().stages else of_study
+    make = staged_retraining if study.wanted().stages else retraining_of_study
     return prepare(study, name, overrides=overrides, make=make, **race)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import click
 
 from raysweep.runner.new_study import without_secrets
-from raysweep.study.execution.extend import check_extension, in_words, revised
+from raysweep.study.execution.extend import as_overrides, check_extension, revised
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
 from raysweep.study.storage.layout import StudyFolder
@@ -41,7 +41,7 @@ def revise_study(
     from raysweep.study.execution.scheduler_factory import make_scheduler
 
     with lock(folder.lock_file, shlex.join(sys.argv)):
-        new = without_secrets(revised(folder, [*in_words(folder.wanted(), trials, epochs), *overrides]))
+        new = without_secrets(revised(folder, [*as_overrides(folder.wanted(), trials, epochs), *overrides]))
         record = fold(read_events(folder.journal_dir), new.objective)
         extension = check_extension(folder, new, record, make_scheduler(folder.sweep()).rule)
         for line in extension.lines(record):

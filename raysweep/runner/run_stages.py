@@ -33,7 +33,7 @@ from raysweep.runner.run_study import (
 from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
 from raysweep.study.execution.shutdown import SignalRelay, stopped_by_signals
 from raysweep.study.journal.status_file import state_of
-from raysweep.study.stages.derive import to_be_tested
+from raysweep.study.stages.derive import range_test_sweep
 from raysweep.study.stages.state import (
     StageState,
     begin_stage,
@@ -211,13 +211,13 @@ class StagesRunner:
         from raysweep.preflight.lr_range import RangeTest, plot, run_range_test
 
         index = [stage.name for stage in self.sweep.stages].index(part.stage.name)
-        past = [each.found() for each in stage_states(self.study)[:index]]
+        past = [each.result() for each in stage_states(self.study)[:index]]
         part = write_stage_state(part, begun_at=part.facts.get("begun_at", time.time()))
         resources, rate = self.sweep.resources_per_trial, self.sweep.space[LR]
         stop = self.relay.next()
         test = run_on_worker(
             run_range_test,
-            to_be_tested(self.sweep, part.stage, past),
+            range_test_sweep(self.sweep, part.stage, past),
             f"stage {part.stage.name}",
             low=getattr(rate, "low", 0.0),
             high=getattr(rate, "high", 0.0),

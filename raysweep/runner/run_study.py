@@ -153,7 +153,7 @@ def print_end(console: Console, facts: Facts, folder: StudyFolder, finish: Finis
 def print_storage(console: Console, folder: StudyFolder, sync: StorageSync | None) -> None:
     """Print the storage of a study, or why it is incomplete there."""
     if sync is not None:
-        print_row(console, "storage", sync.trouble or folder.far, "yellow" if sync.trouble else "")
+        print_row(console, "storage", sync.trouble or folder.storage_uri, "yellow" if sync.trouble else "")
 
 
 def announce_end(sweep: Sweep, folder: StudyFolder) -> None:

@@ -64,5 +64,5 @@ def _tags(sweep: Sweep, parts: Sequence[StageState], now: StageState, state: str
     if best is not None and best.value is not None:
         tags["incumbent"] = f"{best.where}: {sweep.metric} {best.value:.6g}"
     if best is not None and best.trial is not None:
-        tags["incumbent.config"] = json.dumps(best.part.found().config(best.trial.config), default=str)
+        tags["incumbent.config"] = json.dumps(best.state.result().config(best.trial.config), default=str)
     return tags

@@ -1,6 +1,6 @@
-"""What is tried next.
+"""The search: which configuration is tried next.
 
-`RayOptunaSearch` is exported lazily: who only checks a sampler need not wait for Ray.
+`RayOptunaSearch` is imported lazily, so that checking a sampler does not import Ray.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Results in a fixed order, so that what is proposed does not follow from who happens to end first."""
+"""Results told to a searcher in a fixed order, so that proposals do not depend on which trial ends first."""
 
 from __future__ import annotations
 
@@ -11,61 +11,61 @@ from schedulers.trial_id import trial_id as to_trial_id
 
 
 class DeterministicOrderSearcher:
-    """A searcher that learns of a trial when its turn comes, whole: never earlier, never later.
+    """Passes the results of each trial to a searcher at the trial's turn.
 
-    Trial n is asked for knowing trials 0 ... n - `window` to their end and nothing of the others but
-    their configurations, whatever these have reported by then. So two runs of a sweep ask for the
-    same configurations if each configuration gives the same curve, however long each takes. The price:
-    a free slot waits until trial n - `window` has ended, and what the others have shown is used late.
+    Trial n is proposed with the whole results of trials 0 ... n - `window` and only the configurations of
+    the others. So two runs of a sweep propose the same configurations if each configuration gives the same
+    curve, however long each takes. The price: a free slot waits until trial n - `window` has ended, and the
+    results of the others are used later.
 
-    A trial that waits for a promotion is taken as it stands when its turn comes: it might wait for ever.
+    A paused trial counts with its results so far at its turn, since it might wait forever.
 
     Args:
-        fold: told in order.
-        window: how many trials may be unknown, the one asked for included: the slots of the study's
-            first attempt.
+        searcher: is told the results in order.
+        window: how many trials may be unknown, including the next one: the slots of the study's first
+            attempt.
     """
 
-    def __init__(self, fold: OptunaSearcher, window: int) -> None:
-        self.fold, self.window = fold, window
-        self._told = 0  # trials below this one have been handed on
-        self._kept: dict[str, list[Callable[[], None]]] = {}
-        self._settled: set[str] = set()
+    def __init__(self, searcher: OptunaSearcher, window: int) -> None:
+        self.searcher, self.window = searcher, window
+        self._next = 0  # calls for trials below this one have been passed on
+        self._calls: dict[str, list[Callable[[], None]]] = {}
+        self._paused_or_ended: set[str] = set()
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the user."""
-        return self.fold.notes
+        return self.searcher.notes
 
     def ready(self, number: int) -> bool:
-        """Whether trial `number` can be asked for: all that it must know is known."""
-        due = range(self._told, max(self._told, number - self.window + 1))
-        return all(to_trial_id(other) in self._settled for other in due)
+        """Whether trial `number` can be asked for: all trials before its window have ended or are paused."""
+        due = range(self._next, max(self._next, number - self.window + 1))
+        return all(to_trial_id(other) in self._paused_or_ended for other in due)
 
     def ask(self, number: int) -> Proposal | None:
-        """What to try as trial `number`; None when all is tried."""
-        self._hand_on(number)
-        return self.fold.ask(number)
+        """The proposal for trial `number`; None if all configurations were tried."""
+        self._pass_on_before(number)
+        return self.searcher.ask(number)
 
     def replay_asked(self, number: int, config: Mapping[str, Any], source: str, draws: int = 1) -> None:
-        """Note a recorded trial as asked."""
-        self._hand_on(number)
-        self.fold.replay_asked(number, config, source, draws)
+        """Add a trial of the journal."""
+        self._pass_on_before(number)
+        self.searcher.replay_asked(number, config, source, draws)
 
     def report(self, trial_id: str, step: int, loss: float | None) -> None:
-        """Keep a loss until the trial's turn."""
-        self._settled.discard(trial_id)
-        self._keep(trial_id, lambda: self.fold.report(trial_id, step, loss))
+        """Hold a loss until the trial's turn."""
+        self._paused_or_ended.discard(trial_id)
+        self._hold(trial_id, lambda: self.searcher.report(trial_id, step, loss))
 
     def paused(self, trial_id: str) -> None:
-        """Keep that a trial waits."""
-        self._settled.add(trial_id)
-        self._keep(trial_id, lambda: self.fold.paused(trial_id))
+        """Hold a pause until the trial's turn."""
+        self._paused_or_ended.add(trial_id)
+        self._hold(trial_id, lambda: self.searcher.paused(trial_id))
 
     def resumed(self, trial_id: str) -> None:
-        """Keep that it goes on."""
-        self._settled.discard(trial_id)
-        self._keep(trial_id, lambda: self.fold.resumed(trial_id))
+        """Hold a resumption until the trial's turn."""
+        self._paused_or_ended.discard(trial_id)
+        self._hold(trial_id, lambda: self.searcher.resumed(trial_id))
 
     def tell(
         self,
@@ -75,26 +75,26 @@ class DeterministicOrderSearcher:
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """Keep how a trial ended until its turn."""
-        self._settled.add(trial_id)
-        self._keep(trial_id, lambda: self.fold.tell(trial_id, outcome, worth, reason, metrics))
+        """Hold the end of a trial until its turn."""
+        self._paused_or_ended.add(trial_id)
+        self._hold(trial_id, lambda: self.searcher.tell(trial_id, outcome, worth, reason, metrics))
 
     def finish(self) -> OptunaSearcher:
-        """The fold with all that was kept back: nothing more will be asked."""
-        for name in sorted(self._kept):
-            self._release(name)
-        return self.fold
+        """Pass on everything that is held, once nothing more is asked; returns the inner searcher."""
+        for name in sorted(self._calls):
+            self._pass_on(name)
+        return self.searcher
 
-    def _keep(self, trial_id: str, word: Callable[[], None]) -> None:
-        self._kept.setdefault(trial_id, []).append(word)
-        if int(trial_id) < self._told:  # it had its turn as one that waited
-            self._release(trial_id)
+    def _hold(self, trial_id: str, call: Callable[[], None]) -> None:
+        self._calls.setdefault(trial_id, []).append(call)
+        if int(trial_id) < self._next:  # it was paused at its turn
+            self._pass_on(trial_id)
 
-    def _hand_on(self, number: int) -> None:
-        for other in range(self._told, number - self.window + 1):
-            self._release(to_trial_id(other))
-            self._told = other + 1
+    def _pass_on_before(self, number: int) -> None:
+        for other in range(self._next, number - self.window + 1):
+            self._pass_on(to_trial_id(other))
+            self._next = other + 1
 
-    def _release(self, trial_id: str) -> None:
-        for word in self._kept.pop(trial_id, ()):
-            word()
+    def _pass_on(self, trial_id: str) -> None:
+        for call in self._calls.pop(trial_id, ()):
+            call()

@@ -1,6 +1,6 @@
-"""The study as others can open it: optuna-dashboard, plain Optuna, a team's database.
+"""Export of the study to an Optuna storage, for optuna-dashboard, plain Optuna, or a team's database.
 
-The study itself is in memory, a fold of the journal; what is written here is never read back.
+The study itself is in memory, rebuilt from the journal; an export is never read back.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from raysweep.search.samplers import quiet
 
 Signs = Mapping[str, int]
-"""Metric -> +1 where it is minimised, -1 where it is maximised; the objective first."""
+"""By metric, +1 if it is minimised, -1 if it is maximised; the objective first."""
 
 MARK = "raysweep"
-"""User attribute of the studies that were written here, and may be replaced."""
+"""User attribute of the studies that we wrote, and may replace."""
 
 DETAILS = (
     "trial_params",
@@ -35,34 +35,34 @@ DETAILS = (
     "trial_user_attributes",
     "trial_system_attributes",
 )
-"""The tables of what a trial has beside its number, state and times."""
+"""The tables with what a trial has beside its number, state and times."""
 
 
 class CannotExport(Exception):
-    """A storage refused the study; one line that says why."""
+    """A storage refused the study; the message is one line."""
 
 
 class StudyCopy:
     """A study's copy in an Optuna storage, under the study's name.
 
     Args:
-        url: of the storage, as Optuna takes it.
+        url: of the storage, as for Optuna.
         study: in memory; its values are losses.
-        signs: what the user means by them; None: losses, without a name.
+        signs: names and signs of its metrics; None: values are written as losses, without a name.
 
     Raises:
-        CannotExport: if there is no such storage, or a study of that name that is not ours; every method
-            raises it, too, if the storage refuses.
+        CannotExport: if there is no such storage, or a study of that name that is not ours; also from
+            every method, if the storage refuses.
     """
 
     def __init__(self, url: str, study: Study, signs: Signs | None = None) -> None:
         self.url, self.signs = url, signs
-        self._ways = [1] * len(study.directions) if signs is None else list(signs.values())
+        self._sign_list = [1] * len(study.directions) if signs is None else list(signs.values())
         with quiet():
             try:
                 self._storage = optuna.storages.RDBStorage(url)
             except (SQLAlchemyError, ImportError, OSError, RuntimeError, ValueError) as error:
-                raise CannotExport(f"{shown(url)}: {_first_line(error)}") from error
+                raise CannotExport(f"{without_password(url)}: {_first_line(error)}") from error
             try:
                 with self._refusals():
                     self._study_id = self._claim(study.study_name)
@@ -73,7 +73,7 @@ class StudyCopy:
                 raise
 
     def replace(self, trials: Sequence[FrozenTrial]) -> None:
-        """Make these the trials of the copy, and no others."""
+        """Replace all trials of the copy by these."""
         head = self._tables.tables["trials"]
         mine = select(head.c.trial_id).where(head.c.study_id == self._study_id)
         with self._refusals(), self._storage.engine.begin() as connection:
@@ -82,22 +82,22 @@ class StudyCopy:
             self._insert(connection, trials, {})
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
-        """Bring these trials up to date, and add those that are new."""
+        """Update these trials, and add new ones."""
         if not trials:
             return
         head = self._tables.tables["trials"]
         numbers = [trial.number for trial in trials]
         some = (head.c.study_id == self._study_id) & head.c.number.in_(numbers)
         with self._refusals(), self._storage.engine.begin() as connection:
-            known = {
+            ids = {
                 number: id_
                 for number, id_ in connection.execute(select(head.c.number, head.c.trial_id).where(some))
             }
             self._delete_details(connection, select(head.c.trial_id).where(some))
-            self._insert(connection, trials, known)
+            self._insert(connection, trials, ids)
 
     def close(self) -> None:
-        """Let go of the storage."""
+        """Close the storage."""
         self._storage.remove_session()
         self._storage.engine.dispose()
 
@@ -106,18 +106,19 @@ class StudyCopy:
         try:
             yield
         except (SQLAlchemyError, optuna.exceptions.OptunaError, OSError) as error:
-            raise CannotExport(f"{shown(self.url)}: {_first_line(error)}") from error
+            raise CannotExport(f"{without_password(self.url)}: {_first_line(error)}") from error
 
     def _claim(self, name: str) -> int:
-        """The id of the study in the storage: an earlier copy's of the same metrics, else a new one."""
+        """The id of the study in the storage: of an earlier copy with the same metrics, else of a new one."""
         names = None if self.signs is None else list(self.signs)
-        directions = [_direction(sign) for sign in self._ways]
-        for known in optuna.get_all_study_summaries(self._storage, include_best_trial=False):
-            if known.study_name != name:
+        directions = [_direction(sign) for sign in self._sign_list]
+        for summary in optuna.get_all_study_summaries(self._storage, include_best_trial=False):
+            if summary.study_name != name:
                 continue
-            if MARK not in known.user_attrs:
+            if MARK not in summary.user_attrs:
                 raise CannotExport(
-                    f"{shown(self.url)}: holds a study {name!r} of somebody else's; rename yours"
+                    f"{without_password(self.url)}: has a study {name!r} that raysweep did not write; "
+                    "rename yours"
                 )
             earlier = optuna.load_study(study_name=name, storage=self._storage)
             if list(earlier.directions) != directions or earlier.metric_names != names:
@@ -136,34 +137,34 @@ class StudyCopy:
             connection.execute(table.delete().where(table.c.trial_id.in_(ids)))
 
     def _insert(
-        self, connection: Connection, trials: Sequence[FrozenTrial], known: Mapping[int, int]
+        self, connection: Connection, trials: Sequence[FrozenTrial], existing: Mapping[int, int]
     ) -> None:
-        """Write trials at once. Optuna's own way, a transaction for each, takes a hundred times as long.
+        """Write many trials at once; Optuna's own API, a transaction each, takes a hundred times as long.
 
-        The tables are those of Optuna 5; a test opens what is written with plain Optuna.
+        The tables are those of Optuna 5; a test opens the result with plain Optuna.
 
         Args:
             connection: in a transaction.
             trials: without details in the storage.
-            known: number -> id, of those that have a row.
+            existing: id by number of the trials that have a row.
         """
         head = self._tables.tables["trials"]
-        new = [_head(trial) for trial in trials if trial.number not in known]
+        new = [_head(trial) for trial in trials if trial.number not in existing]
         if new:
             connection.execute(head.insert(), [{**row, "study_id": self._study_id} for row in new])
         for trial in trials:
-            if trial.number in known:
-                mine = head.c.trial_id == known[trial.number]
+            if trial.number in existing:
+                mine = head.c.trial_id == existing[trial.number]
                 connection.execute(head.update().where(mine).values(_head(trial)))
         of_study = select(head.c.number, head.c.trial_id).where(head.c.study_id == self._study_id)
         ids = {number: id_ for number, id_ in connection.execute(of_study)}
-        for name, rows in _details(trials, ids, self._ways).items():
+        for name, rows in _details(trials, ids, self._sign_list).items():
             if rows:
                 connection.execute(self._tables.tables[name].insert(), rows)
 
 
 def export(study: Study, url: str, signs: Signs | None = None) -> None:
-    """Write a study into an Optuna storage, in the place of its earlier copy; see `StudyCopy`.
+    """Write a study to an Optuna storage, replacing an earlier copy; see `StudyCopy`.
 
     Raises:
         CannotExport: if there is no such storage, or a study of that name that is not ours.
@@ -176,10 +177,10 @@ def export(study: Study, url: str, signs: Signs | None = None) -> None:
 
 
 def export_file(study: Study, path: Path, signs: Signs | None = None) -> None:
-    """Write a study as an SQLite file, whole or not at all; see `export`.
+    """Write a study to an SQLite file atomically; see `export`.
 
     Raises:
-        CannotExport: if the disk refuses.
+        CannotExport: if the file cannot be written.
     """
     unfinished = path.with_name(f".{path.name}.tmp")
     try:
@@ -191,10 +192,10 @@ def export_file(study: Study, path: Path, signs: Signs | None = None) -> None:
         raise CannotExport(f"{path}: {error.strerror}") from error
 
 
-def shown(url: str) -> str:
+def without_password(url: str) -> str:
     """A storage's address without its password.
 
-    >>> shown("postgresql://me:secret@db/optuna")
+    >>> without_password("postgresql://me:secret@db/optuna")
     'postgresql://me:***@db/optuna'
     """
     head, at, tail = url.rpartition("@")
@@ -217,9 +218,9 @@ def _head(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _details(
-    trials: Sequence[FrozenTrial], ids: Mapping[int, int], ways: Sequence[int]
+    trials: Sequence[FrozenTrial], ids: Mapping[int, int], signs: Sequence[int]
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows of the tables beside `trials`, by table."""
+    """The rows of the `DETAILS` tables, by table."""
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for trial in trials:
         own = {"trial_id": ids[trial.number]}
@@ -229,15 +230,15 @@ def _details(
             rows["trial_params"].append(
                 {**own, "param_name": name, "param_value": inner, "distribution_json": text}
             )
-        for place, loss in enumerate(trial.values or ()):  # finite: a fold tells no others
-            value = {"value": ways[place] * loss, "value_type": "FINITE"}
-            rows["trial_values"].append({**own, "objective": place, **value})
+        for index, loss in enumerate(trial.values or ()):  # finite, see `OptunaSearcher.tell`
+            value = {"value": signs[index] * loss, "value_type": "FINITE"}
+            rows["trial_values"].append({**own, "objective": index, **value})
         for step, loss in trial.intermediate_values.items():
             rows["trial_intermediate_values"].append(
                 {
                     **own,
                     "step": step,
-                    "intermediate_value": ways[0] * loss,
+                    "intermediate_value": signs[0] * loss,
                     "intermediate_value_type": "FINITE",
                 }
             )

@@ -1,4 +1,4 @@
-"""What is tried before the sampler has a say: the baseline, then the user's own points."""
+"""The configurations tried before the sampler's: the baseline, then the user's own points."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Source = Literal["baseline", "point", "sampler"]
 
 
 class Proposal(NamedTuple):
-    """What to try next.
+    """A configuration to try.
 
     Attributes:
-        config: flat; with a `trial.seed` where a configuration is tried again under another seed.
+        config: flat; with a `trial.seed` if a configuration is tried again with another seed.
         source: where it comes from.
-        draws: how often the sampler was asked, for it proposed what was tried already.
-        same_as: a trial that was this configuration and has ended, where its result is to be taken.
+        draws: how often the sampler was asked; more than once if it proposed duplicates.
+        same_as: an ended trial of the same configuration whose result is to be used; "" to run it.
     """
 
     config: dict[str, Any]
@@ -27,20 +27,20 @@ class Proposal(NamedTuple):
 
 
 class InitialPoints:
-    """The line of configurations to try first. Each is taken once, live or in a replay.
+    """The queue of configurations to try first. Each is taken once, live or in a replay.
 
     Args:
-        space: what is searched.
+        space: the search space.
         baseline: the configuration that would run without a search; keys that are not searched are
-            ignored. It is skipped, with a note, where it lies outside the space.
+            ignored. It is skipped, with a note, if it lies outside the space.
         points: flat and possibly partial configurations.
-        once: whether a whole configuration that is in line already is left out.
+        once: whether complete duplicates are left out.
 
     Attributes:
-        notes: why the baseline is skipped.
+        notes: why the baseline is skipped, if it is.
 
     Raises:
-        ValueError: for a point that names what is not searched or a value outside its domain.
+        ValueError: if a point has a key that is not searched, or a value outside its domain.
     """
 
     def __init__(
@@ -59,21 +59,21 @@ class InitialPoints:
                 self._baseline = dict(space.encode(own))
             else:
                 self.notes = (f"the baseline is skipped: {_outside(space, own)}",)
-        wanted = [check_point(space, point) for point in points]
+        checked = [check_point(space, point) for point in points]
         if once:
-            wanted = _only_new(space, wanted, own if self._baseline is not None else None)
-        self._points = [space.encode(point) for point in wanted]
+            checked = _without_duplicates(space, checked, own if self._baseline is not None else None)
+        self._points = [space.encode(point) for point in checked]
 
     def source(self, number: int) -> Source:
-        """Where trial `number` comes from: the baseline is number 0 or never."""
+        """Where trial `number` comes from; only trial 0 is the baseline."""
         if number == 0 and self._baseline is not None:
             return "baseline"
         return "point" if self._points else "sampler"
 
     def take(self, source: str) -> dict[str, Any] | None:
-        """The next of `source`, as Optuna holds its values; None if the sampler draws everything.
+        """Take the next configuration of a source, encoded for Optuna; None if the sampler draws all values.
 
-        A recorded baseline or point that is no longer in line (the file was changed) is empty.
+        The result is empty for a recorded baseline or point that the sweep no longer has.
         """
         if source == "sampler":
             return None
@@ -82,10 +82,10 @@ class InitialPoints:
         return self._points.pop(0) if self._points else {}
 
 
-def _only_new(
+def _without_duplicates(
     space: OptunaSpace, points: Iterable[Mapping[str, Any]], baseline: Mapping[str, Any] | None
 ) -> list[Mapping[str, Any]]:
-    """The points without those that are whole and in line before; what a partial one lacks is drawn anew."""
+    """The points without complete duplicates; partial ones stay, since the sampler completes them."""
     new: list[Mapping[str, Any]] = []
     for point in points:
         if not space.contains(point) or dict(point) not in [baseline, *map(dict, new)]:
@@ -94,10 +94,10 @@ def _only_new(
 
 
 def check_point(space: OptunaSpace, point: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The point, if it can be tried.
+    """Return the point if it can be tried.
 
     Raises:
-        ValueError: if it names what is not searched, or a value that it can never have.
+        ValueError: if it has a key that is not searched, or a value that its parameter never has.
     """
     for key, value in point.items():
         if not space.names_of(key):
@@ -107,17 +107,18 @@ def check_point(space: OptunaSpace, point: Mapping[str, Any]) -> Mapping[str, An
                 f"points_to_evaluate: {key} is never {value!r}; widen its range or drop the point"
             )
         if len(space.names_of(key)) > 1 and key not in map(space.key, space.encode(point)):
-            beside = "with what the point says beside it; fix the one or the other"
-            raise ValueError(f"points_to_evaluate: {key} is never {value!r} {beside}")
+            together = "together with the point's other values; change one of them"
+            raise ValueError(f"points_to_evaluate: {key} is never {value!r} {together}")
     return point
 
 
 def _outside(space: OptunaSpace, config: Mapping[str, Any]) -> str:
+    """Why a configuration lies outside a space."""
     for name in space.order:
         if space.is_active(name, config):
             key = space.key(name)
             if key not in config:
-                return f"it gives no {key}"
+                return f"it has no {key}"
             if not space.domains[name].contains(config[key]):
                 return f"{key} is searched, but never {config[key]!r}"
     return "it lies outside the search space"

@@ -1,12 +1,11 @@
-"""The searched parameters as Optuna draws them: one after the other, conditions included.
+"""The search space as Optuna draws from it, with conditions.
 
-Optuna knows no conditions: it is told a parameter when it is suggested ("define by run"). So a
-trial's parameters are drawn in an order in which whatever a condition asks about comes first, and
-only the active ones are drawn at all. Flat configurations go in and out:
-``{"optimizer_config.lr": 0.1}``.
+Optuna has no conditions: a parameter exists when it is suggested ("define by run"). So a trial's parameters
+are drawn in an order in which parents come before children, and only the active ones are drawn.
+Configurations are flat: ``{"optimizer_config.lr": 0.1}``.
 
-Nor does it know that SGD wants other learning rates than AdamW. A key with a range for each case is
-as many parameters to it (``optimizer_config.lr[SGD]``), of which a trial has one.
+A key with a range for each case (SGD needs other learning rates than AdamW) is several parameters to Optuna
+(``optimizer_config.lr[SGD]``), of which a trial has one.
 """
 
 from __future__ import annotations
@@ -25,24 +24,23 @@ from raysweep.config.parameter import Parameter, alike, holds
 from schedulers.space import Categorical, Domain, Float, Int
 
 LISTABLE = 100_000
-"""Spaces of more configurations are as good as endless: nobody counts what of them was tried."""
+"""Spaces with more configurations count as infinite: they are never tried completely."""
 
 
 @dataclass(frozen=True)
 class OptunaSpace:
-    """Domains by flat name, and when each of them is active.
+    """Domains by flat name, and the conditions under which each is active.
 
     Args:
-        domains: what each parameter may be, by the name that Optuna knows it by.
+        domains: domain of each parameter, by its name in Optuna.
         when: conditions, ``{child: {parent's key: value}}``; all parents of a child must be active and
-            have the value, or one of the values where a list is given. A parameter without an entry
-            is always active.
-        keys: names of parameters that stand for a key of the configuration, of several that do; of
-            these at most one may be active. Every other name is its own key.
+            have the value, or one of the values of a list. A parameter without an entry is always active.
+        keys: key of the configuration by parameter name, for keys with several parameters, of which at most
+            one is active. Every other name is its own key.
 
     Raises:
-        ValueError: for a condition on an unknown parameter, on a value its parent never has, or on
-            itself by way of others.
+        ValueError: for a condition on an unknown parameter, on a value that its parent never has, or
+            for a cycle of conditions.
     """
 
     domains: Mapping[str, Domain]
@@ -75,11 +73,11 @@ class OptunaSpace:
                 raise ValueError(f"{child} has a condition but no domain; add it to the search space")
             for parent, wanted in conditions.items():
                 self._check_condition(child, parent, wanted)
-        _ = self.order  # a cycle is a fault of the space, not of the first draw
+        _ = self.order  # raises for a cycle
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """All names, each after those its conditions ask about; as given where nothing is asked."""
+        """All names, parents before children, otherwise in the given order."""
         graph = {
             name: [other for parent in self.when.get(name, ()) for other in self.names_of(parent)]
             for name in self.domains
@@ -92,30 +90,30 @@ class OptunaSpace:
 
     @property
     def conditional(self) -> bool:
-        """Whether some parameter is active only sometimes."""
+        """Whether any parameter has a condition."""
         return any(self.when.values())
 
     def key(self, name: str) -> str:
-        """The key of the configuration that a parameter gives."""
+        """The key of a parameter in the configuration."""
         return self.keys.get(name, name)
 
     def names_of(self, key: str) -> tuple[str, ...]:
-        """The parameters that give a key; none if it is not searched."""
+        """The parameters of a key; empty if it is not searched."""
         return self._names.get(key, ())
 
     def is_active(self, name: str, config: Mapping[str, Any]) -> bool:
-        """Whether `name` is to be drawn, given the parameters before it in `order`."""
+        """Whether a parameter is active, given the values of those before it in `order`."""
         return holds(self.when.get(name, {}), config)
 
     def contains(self, config: Mapping[str, Any]) -> bool:
-        """Whether `config` gives every active parameter, no other, and each inside its domain."""
+        """Whether `config` has exactly the active parameters, each with a value in its domain."""
         active = {self.key(name): name for name in self.order if self.is_active(name, config)}
         return set(active) == set(config) and all(
             self.domains[name].contains(config[key]) for key, name in active.items()
         )
 
     def active_part(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Of `config`, what is searched and active under it."""
+        """The values of `config` whose parameters are searched and active in it."""
         part: dict[str, Any] = {}
         for name in self.order:
             key = self.key(name)
@@ -124,7 +122,7 @@ class OptunaSpace:
         return part
 
     def draw(self, trial: optuna.trial.BaseTrial) -> dict[str, Any]:
-        """Let `trial`'s sampler suggest the active parameters; a flat configuration."""
+        """A flat configuration, whose active parameters the trial's sampler suggests."""
         config: dict[str, Any] = {}
         for name in self.order:
             if self.is_active(name, config):
@@ -132,9 +130,10 @@ class OptunaSpace:
         return {key: config[key] for key in self._names if key in config}
 
     def encode(self, config: Mapping[str, Any]) -> dict[str, CategoricalChoiceType]:
-        """The values of `config`, each inside its domain, as Optuna holds them, by parameter.
+        """The values of `config`, each in its domain, as Optuna holds them, by parameter.
 
-        Of a key with several cases in a configuration that does not tell which, all that can hold it.
+        If a partial configuration does not determine the case of a key, the value is given for all cases
+        that can have it.
         """
         return {
             name: self._encoded(name, value)
@@ -144,15 +143,15 @@ class OptunaSpace:
         }
 
     def _may_hold(self, name: str, value: Any, config: Mapping[str, Any]) -> bool:
-        told = all(parent in config for parent in self.when.get(name, ()))
-        return self.domains[name].contains(value) and (not told or self.is_active(name, config))
+        is_determined = all(parent in config for parent in self.when.get(name, ()))
+        return self.domains[name].contains(value) and (not is_determined or self.is_active(name, config))
 
     def allows(self, key: str, value: Any) -> bool:
-        """Whether a searched key may have a value, in some case."""
+        """Whether a searched key can have a value in any case."""
         return any(self.domains[name].contains(value) for name in self.names_of(key))
 
     def points(self, name: str) -> Sequence[Any] | None:
-        """Every value of a parameter, in ascending or given order; None where there is no end of them."""
+        """All values of a parameter, in ascending or given order; None if they are infinite."""
         domain = self.domains[name]
         match domain:
             case Categorical():
@@ -165,31 +164,32 @@ class OptunaSpace:
                 return domain.points()
 
     def cells(self) -> int | None:
-        """How many configurations there are; None where a float has no step."""
+        """The number of configurations; None if it is infinite."""
         return self._cells_from(0, {})
 
     @cached_property
     def listable(self) -> int | None:
-        """How many configurations there are, if one could list them; else None."""
+        """The number of configurations if it is at most about `LISTABLE`; else None."""
         points = [self.points(name) for name in self.domains]
         if any(values is None for values in points):
             return None
         most = math.prod(len(values) for values in points if values is not None)
         return self.cells() if 0 < most <= LISTABLE and self.domains else None
 
-    def _cells_from(self, place: int, config: dict[str, Any]) -> int | None:
-        if place == len(self.order):
+    def _cells_from(self, index: int, config: dict[str, Any]) -> int | None:
+        """The number of ways to complete a configuration from a position of `order` on."""
+        if index == len(self.order):
             return 1
-        name = self.order[place]
+        name = self.order[index]
         if not self.is_active(name, config):
-            return self._cells_from(place + 1, config)
+            return self._cells_from(index + 1, config)
         points = self.points(name)
         if points is None:
             return None
-        if self.key(name) not in self._parents:  # its value changes nothing further on: count, do not visit
-            rest = self._cells_from(place + 1, config)
+        if self.key(name) not in self._parents:  # no condition depends on it: count without a branch for each
+            rest = self._cells_from(index + 1, config)
             return None if rest is None else len(points) * rest
-        branches = [self._cells_from(place + 1, {**config, self.key(name): point}) for point in points]
+        branches = [self._cells_from(index + 1, {**config, self.key(name): point}) for point in points]
         return None if None in branches else sum(branch for branch in branches if branch is not None)
 
     @cached_property
@@ -210,19 +210,19 @@ class OptunaSpace:
         }
 
     def _suggest(self, trial: optuna.trial.BaseTrial, name: str) -> Any:
-        # Samplers may answer with numpy's numbers, or a last bit beyond a bound of a log range.
+        # Samplers may return numpy's numbers, or exceed a bound of a log range by a rounding error.
         domain = self.domains[name]
         match domain:
             case Categorical():
                 labels = self._labels[name]
                 label = trial.suggest_categorical(name, labels)
-                return domain.choices[_position(labels, label)]
+                return domain.choices[labels.index(label)]  # also for numpy's str and int
             case Int():
                 high = domain.low + (domain.high - domain.low) // domain.step * domain.step
                 whole = trial.suggest_int(name, domain.low, high, step=domain.step, log=domain.log)
                 return min(max(int(whole), domain.low), high)
             case Float():
-                # Optuna warns where the step does not reach the bound.
+                # Optuna warns if the step does not reach the bound.
                 top = float(domain.high) if domain.step is None else domain.points()[-1]
                 real = trial.suggest_float(name, domain.low, top, step=domain.step, log=domain.log)
                 return min(max(float(real), domain.low), top)
@@ -231,8 +231,8 @@ class OptunaSpace:
         domain = self.domains[name]
         match domain:
             case Categorical():
-                places = [n for n, choice in enumerate(domain.choices) if alike(choice, value)]
-                return self._labels[name][places[0]]
+                choices = enumerate(domain.choices)
+                return self._labels[name][next(index for index, choice in choices if alike(choice, value))]
             case Int():
                 return int(value)
             case Float():
@@ -242,32 +242,27 @@ class OptunaSpace:
 
     def _check_condition(self, child: str, parent: str, wanted: Any) -> None:
         if parent not in self._names:
-            raise ValueError(f"{child} waits for {parent}, which is not searched; drop the condition")
+            raise ValueError(f"{child} depends on {parent}, which is not searched; drop the condition")
         values = wanted if isinstance(wanted, (list, tuple)) else [wanted]
         if not self.allows(parent, wanted) and not all(self.allows(parent, value) for value in values):
-            raise ValueError(f"{child} waits for {parent} to be {wanted!r}, which it never is")
+            raise ValueError(f"{child} depends on {parent} being {wanted!r}, which it never is")
 
 
-def _case_name(key: str, case: Parameter, taken: Mapping[str, Domain]) -> str:
-    """What Optuna and its dashboard call a key in one case: ``optimizer_config.lr[SGD]``."""
+def _case_name(key: str, case: Parameter, domains: Mapping[str, Domain]) -> str:
+    """A name, not among the domains, for a key in one case: ``optimizer_config.lr[SGD]``."""
     values = (str(value).rpartition(".")[2] for value in case.when.values())
     name = f"{key}[{', '.join(values)}]"
-    return name if name not in taken else f"{name[:-1]} {len(taken)}]"
+    return name if name not in domains else f"{name[:-1]} {len(domains)}]"
 
 
 def _labels(domain: Categorical) -> tuple[CategoricalChoiceType, ...]:
-    """What Optuna holds for each choice: the choice itself, or its text where Optuna cannot hold it.
+    """The choices as Optuna holds them: themselves, or their text if Optuna cannot hold them.
 
-    Optuna's choices are scalars that it finds again by ``==``, which takes 1 for True and never
-    finds NaN; a list of layer widths it does not know at all.
+    Optuna's choices are scalars that it compares with ``==``, which confuses 1 and True and never finds NaN;
+    lists, such as layer widths, are not allowed.
     """
     scalars = all(choice is None or isinstance(choice, (bool, int, float, str)) for choice in domain.choices)
     distinct = scalars and len(set(domain.choices)) == len(domain.choices)
     if distinct and not any(isinstance(choice, float) and math.isnan(choice) for choice in domain.choices):
         return domain.choices
     return tuple(repr(choice) for choice in domain.choices)
-
-
-def _position(labels: tuple[CategoricalChoiceType, ...], label: CategoricalChoiceType) -> int:
-    # A sampler may hand back numpy's str or int; both compare equal to the plain one.
-    return labels.index(label)

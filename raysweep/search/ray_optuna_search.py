@@ -1,9 +1,9 @@
-"""What is tried next, for a plain Tuner: the fold of `raysweep.search.optuna_searcher` behind Ray's Searcher.
+"""`OptunaSearcher` as a Searcher of Ray Tune, for a plain Tuner.
 
 Ray's own OptunaSearch tells Optuna that a trial stopped at epoch 1 is as final as one that trained
-to the end, leaves trials with a NaN running for ever, and asks its points again after a restore.
-Ours is a subclass, so that it is one to everything that asks, and fixes these. The service drives
-the fold itself; a plain ``tune.TuneConfig(search_alg=...)`` drives the same methods by Ray's names.
+to the end, leaves trials with a NaN running forever, and proposes its points again after a restore.
+This one fixes these; it is a subclass, so that it passes `isinstance` checks. Our service calls
+`OptunaSearcher` itself; a plain ``tune.TuneConfig(search_alg=...)`` calls the same methods by Ray's names.
 """
 
 from __future__ import annotations
@@ -26,28 +26,26 @@ from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
 from schedulers.space import Categorical, Domain, Float, Int
 
-# What our trainable's results say of a trial's end, in the words of `tell`.
+# Outcome in our trainable's results -> outcome for `tell`.
 _OUTCOMES = {"completed": "completed", "diverged": "diverged", "failed": "failed", "oom": "infeasible"}
 
 
 class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ray ships no types
-    """A `OptunaSearcher` by Ray's names.
-
-    By Ray's names `mode` says which way the metric is better, and it is flipped once.
+    """An `OptunaSearcher` with the interface of Ray's OptunaSearch.
 
     Args:
-        space: a `Space`, or domains by flat name; without one, Ray's `param_space` is taken.
-        when: conditions on domains by flat name, see `Space`.
+        space: an `OptunaSpace`, or domains by flat name; by default from Ray's `param_space`.
+        when: conditions on domains by flat name, see `OptunaSpace`.
         metric: key of Ray's results.
-        mode: ``"min"`` or ``"max"``.
+        mode: ``"min"`` or ``"max"``: whether lower or higher values of the metric are better.
         points_to_evaluate: configurations to try next, flat or nested; the sampler completes partial
             ones.
         max_resource: a trial that ends before it counts as stopped.
         time_attr: key of Ray's results that counts epochs.
-        words: of `OptunaSearcher`, that are not named here.
+        kwargs: other arguments of `OptunaSearcher`.
 
     Raises:
-        ValueError: for a sampler that cannot handle the space or a point outside it.
+        ValueError: if the sampler cannot handle the space, or a point lies outside it.
     """
 
     def __init__(
@@ -60,7 +58,7 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
         points_to_evaluate: Sequence[Mapping[str, Any]] = (),
         max_resource: int | None = None,
         time_attr: str = "training_iteration",
-        **words: Any,
+        **kwargs: Any,
     ) -> None:
         OptunaSearch.__init__(self, metric=metric, mode=mode)
         self.metric_name = metric
@@ -68,14 +66,12 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
         self.max_resource = max_resource
         self.time_attr = time_attr
         self._longest = 0
-        self._words = {**words, "points": [_flat(point) for point in points_to_evaluate]}
-        self._begun = False
+        self._kwargs = {**kwargs, "points": [_flat(point) for point in points_to_evaluate]}
+        self._has_study = False
         if space is not None:
-            self._begin_study(
+            self._make_study(
                 space if isinstance(space, OptunaSpace) else OptunaSpace(dict(space), dict(when or {}))
             )
-
-    # -- Ray's words ---------------------------------------------------------------------------
 
     @property
     def metric(self) -> str | None:
@@ -90,32 +86,32 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Take what TuneConfig says and was not given here; True if `config` became the space."""
+        """Take missing settings from TuneConfig; True if `config` became the space."""
         self.metric_name = self.metric_name or metric
         self.direction = self.direction or mode
-        if self._begun:
+        if self._has_study:
             return False
-        found = self.convert_search_space(config)
-        if found:
-            domains = {name.replace("/", "."): _domain(drawn) for name, drawn in found.items()}
-            self._begin_study(OptunaSpace(domains))
-        return bool(found)
+        distributions = self.convert_search_space(config)
+        if distributions:
+            domains = {name.replace("/", "."): _domain(each) for name, each in distributions.items()}
+            self._make_study(OptunaSpace(domains))
+        return bool(distributions)
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """A nested configuration for a trial of Ray's, or ``Searcher.FINISHED``."""
         name = type(self).__name__
-        if not self._begun:
+        if not self._has_study:
             raise RuntimeError(UNDEFINED_SEARCH_SPACE.format(cls=name, space="space"))
         if not self.metric or not self.mode:
             raise RuntimeError(UNDEFINED_METRIC_MODE.format(cls=name, metric=self.metric, mode=self.mode))
-        asked = self.ask(len(self.study.get_trials(deepcopy=False)), trial_id)
-        if asked is None:
+        proposal = self.ask(len(self.study.get_trials(deepcopy=False)), trial_id)
+        if proposal is None:
             return str(Searcher.FINISHED)
-        nested: dict[str, Any] = unflatten_dict(asked.config, delimiter=".")
+        nested: dict[str, Any] = unflatten_dict(proposal.config, delimiter=".")
         return nested
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Report an intermediate result; one without the metric is passed over."""
+        """Report an intermediate result; one without the metric is ignored."""
         step = result.get(self.time_attr)
         if step is not None:
             self._longest = max(self._longest, int(step))
@@ -124,19 +120,19 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tell how a trial ended, its last result included: Ray withholds that one from on_trial_result."""
+        """Tell how a trial ended, with its last result, which Ray does not pass to on_trial_result."""
         steps = self._steps.get(trial_id, set())
         last = int((result or {}).get(self.time_attr, 0))
-        # Ray marks stopped and finished trials alike. A function that returned has had its last
-        # result reported already; others are judged by how far they came.
+        # Ray marks stopped and finished trials alike. The last result of a function that returned has
+        # been reported already; others completed if they reached the goal.
         returned = last in steps
         goal = self.max_resource or max(self._longest, last)
         if result:
             self.on_trial_result(trial_id, result)
         worth = self._loss(result or {})
-        said = _OUTCOMES.get(str((result or {}).get("outcome")))  # by our own trainable
-        if error or said:
-            outcome = "failed" if error else str(said)
+        reported = _OUTCOMES.get(str((result or {}).get("outcome")))  # by our own trainable
+        if error or reported:
+            outcome = "failed" if error else str(reported)
         elif result and (worth is None or not math.isfinite(worth)):
             outcome = "diverged"
         elif result and (returned or last >= goal):
@@ -160,21 +156,19 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
             raise ValueError(f"the evaluated point {config} lies outside the search space")
         with self._sampler_of_study.replaying(self.space.encode(config)):
             self._draw(trial_id, "point", self.space.encode(config))
-        self._note(trial_id, config)
+        self._remember(trial_id, config)
         sign = self._sign
         for step, loss in enumerate(intermediate_values or ([value] if pruned else []), start=1):
             self.report(trial_id, step, sign * loss)
         self.tell(trial_id, "failed" if error else "stopped" if pruned else "completed", sign * value)
 
-    # -- within ----------------------------------------------------------------------------------
-
-    def _begin_study(self, space: OptunaSpace) -> None:
-        OptunaSearcher.__init__(self, space, **self._words)
-        self._begun = True
+    def _make_study(self, space: OptunaSpace) -> None:
+        OptunaSearcher.__init__(self, space, **self._kwargs)
+        self._has_study = True
 
     @property
     def _sign(self) -> int:
-        """-1 where the metric is maximised, else 1."""
+        """-1 if the metric is maximised, else 1."""
         return -1 if self.mode == "max" else 1
 
     def _loss(self, result: Mapping[str, Any]) -> float | None:
@@ -193,12 +187,12 @@ def _flat(point: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _domain(drawn: BaseDistribution) -> Domain:
-    """Ray's domains come as Optuna's distributions, by way of OptunaSearch.convert_search_space."""
-    if isinstance(drawn, FloatDistribution):
-        return Float(drawn.low, drawn.high, log=drawn.log, step=drawn.step)
-    if isinstance(drawn, IntDistribution):
-        return Int(drawn.low, drawn.high, log=drawn.log, step=drawn.step)
-    if isinstance(drawn, CategoricalDistribution):
-        return Categorical(drawn.choices)
-    raise ValueError(f"a domain of kind {type(drawn).__name__} cannot be searched")
+def _domain(distribution: BaseDistribution) -> Domain:
+    """The domain of an Optuna distribution, as OptunaSearch.convert_search_space makes them."""
+    if isinstance(distribution, FloatDistribution):
+        return Float(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
+    if isinstance(distribution, IntDistribution):
+        return Int(distribution.low, distribution.high, log=distribution.log, step=distribution.step)
+    if isinstance(distribution, CategoricalDistribution):
+        return Categorical(distribution.choices)
+    raise ValueError(f"a domain of kind {type(distribution).__name__} cannot be searched")

@@ -1,8 +1,8 @@
-"""What a sampler is shown of a study: trials as it should take them, which is not as Optuna files them.
+"""The view of a study's trials that samplers learn from, which differs from Optuna's states.
 
-To Optuna a trial that waits is running and one that failed never was. A sampler that goes by this
-passes over most of what a sweep under a trial scheduler knows, and asks again and again where
-trainings diverge. See docs/decisions/0005 and 0007.
+To Optuna a paused trial is running, and a failed one tells nothing. A sampler would then ignore most of the
+results of a sweep with a trial scheduler, and propose configurations that diverge again and again. See
+docs/decisions/0005 and 0007.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 FEW = 3
-"""Complete trials from which on their distribution says more than none."""
+"""Least number of complete trials for a comparison of their distributions."""
 
 REGION = ("diverged", "failed", "infeasible")
-"""Outcomes that say something of the configuration: another one near it may well end so too."""
+"""Outcomes that similar configurations are likely to have, too."""
 
 
 def trials_for_sampler(
@@ -27,48 +27,48 @@ def trials_for_sampler(
     ranks_pruned: bool,
     constraints: Sequence[str] = (),
 ) -> dict[int, FrozenTrial]:
-    """The trials that are shown otherwise than they are, by number.
+    """Replacements of trials that are shown in another state, by number.
 
-    - One that waits is shown as pruned where it stands.
-    - One that diverged, failed or cannot be run is shown as worse than all: to a sampler that ranks
-      pruned trials as one pruned before its first report, to others as complete with the worst value
-      that any trial has. As long as none has a value there is nothing to be worse than: it stays unseen.
+    - A paused trial is shown as pruned at its last epoch.
+    - A trial that diverged, failed or is infeasible is shown as worse than all: to a sampler that ranks
+      pruned trials as pruned before its first report, to others as complete with the worst value of
+      any trial. While no trial has a value, it is not shown.
 
     Args:
         trials: all of the study, by number.
-        waiting: numbers of those that wait and have reported.
+        waiting: numbers of paused trials that have reported.
         ranks_pruned: whether the sampler ranks pruned trials behind complete ones (TPE does).
-        constraints: names that every finished trial has a value for, as some samplers insist.
+        constraints: names of which every finished trial gets a value, as some samplers require.
     """
-    instead: dict[int, FrozenTrial] = {}
+    replaced: dict[int, FrozenTrial] = {}
     for number in waiting:
         if trials[number].state == TrialState.RUNNING:
-            instead[number] = _copied(trials[number], TrialState.PRUNED)
+            replaced[number] = _with_state(trials[number], TrialState.PRUNED)
     worst = _worst(trials)
     if worst is None:
-        return instead
+        return replaced
     for trial in trials:
         if trial.state == TrialState.FAIL and trial.params and trial.user_attrs.get("outcome") in REGION:
-            shown = _copied(trial, TrialState.PRUNED if ranks_pruned else TrialState.COMPLETE)
+            shown = _with_state(trial, TrialState.PRUNED if ranks_pruned else TrialState.COMPLETE)
             shown.values = None if ranks_pruned else worst
             if ranks_pruned:
                 shown.intermediate_values = {}
             missing = [name for name in constraints if name not in trial.constraints]
             shown.system_attrs = {**trial.system_attrs}
-            for name in missing:  # unknown: neither held nor broken
+            for name in missing:  # unknown, so neither satisfied nor broken
                 shown.set_constraint(name, 0.0)
-            instead[trial.number] = shown
-    return instead
+            replaced[trial.number] = shown
+    return replaced
 
 
-def _copied(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
+def _with_state(trial: FrozenTrial, state: TrialState) -> FrozenTrial:
     shown = copy.copy(trial)
     shown.state = state
     return shown
 
 
 def _worst(trials: Sequence[FrozenTrial]) -> list[float] | None:
-    """The largest value of each objective, of all complete trials; of the stopped, while none is complete."""
+    """The largest value of each objective of complete trials; of stopped ones while none is complete."""
     complete = [trial.values for trial in trials if trial.state == TrialState.COMPLETE]
     if not complete:
         complete = [[trial.value] for trial in trials if trial.state == TrialState.PRUNED and trial.values]
@@ -80,12 +80,11 @@ def _worst(trials: Sequence[FrozenTrial]) -> list[float] | None:
 def earlier_trials_for_sampler(
     observed: Sequence[FrozenTrial], own: Sequence[FrozenTrial]
 ) -> list[FrozenTrial]:
-    """Trials of earlier studies as they are shown before this study's own.
+    """Trials of earlier studies as shown before this study's own.
 
-    Each trial that this study has finished takes the place of one of them, the oldest first: an earlier
-    study helps at the start, and is forgotten in time whatever it was about. Once both studies have a
-    few complete trials, the earlier losses are put onto this study's scale by their rank: the best of
-    theirs becomes the best of ours, the median the median.
+    Each finished trial of this study replaces one of them, the oldest first, so that an earlier study helps
+    at the start and is forgotten with time. Once both studies have `FEW` complete trials, the earlier losses
+    are mapped to this study's scale by rank: their best becomes our best, their median our median.
     """
     kept = observed[sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in own) :]
     theirs, mine = _complete_losses(observed), _complete_losses(own)

@@ -1,4 +1,4 @@
-"""Whether a sweep can be searched as it says: asked before anything runs."""
+"""Checks of a sweep's search before it runs."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.samplers import (
     check_sampler,
     exhaustive_cells,
+    grid_with_points,
     is_grid,
     sampler_class,
     takes_constraints,
 )
 
 WHOLE_ONLY = (GPSampler, BaseGASampler)
-"""Samplers that learn from trials that ran to their end, and from no others."""
+"""Samplers that learn from completed trials only."""
 ALONE = ("schedulers.FIFO", "schedulers.Patience")
-"""Trial schedulers that judge a trial by itself: what it comes to does not depend on who was faster."""
+"""Trial schedulers that judge each trial by itself, so that its result does not depend on others' speed."""
 
 
 class Unsearchable(ValueError):
-    """A sweep that cannot be searched as it says.
+    """A sweep whose search is not possible.
 
     Attributes:
-        key: of the sweep file, that has to be fixed.
+        key: of the sweep file that has to be changed.
     """
 
-    def __init__(self, key: str, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(message)
         self.key = key
 
 
 def check_search(sweep: Sweep) -> tuple[str, ...]:
-    """What of a sweep's search may surprise its user, a sentence each.
+    """Check a sweep's search; returns sentences on what may surprise its user.
 
     Raises:
-        Unsearchable: if it cannot be.
+        Unsearchable: if it is not possible.
     """
     if not sweep.search_space or not sweep.sampler.name.startswith("optuna."):
-        return tuple(_of_the_rule(sweep))  # a user's own sampler is not imported before it runs
+        return tuple(_scheduler_notes(sweep))  # a user's own sampler is not imported before it runs
     space = OptunaSpace.of(sweep.search_space)
     name, kwargs = sweep.sampler.name, sweep.sampler.kwargs
     try:
@@ -57,52 +58,51 @@ def check_search(sweep: Sweep) -> tuple[str, ...]:
     except ValueError as error:
         raise Unsearchable("points_to_evaluate", str(error).partition(": ")[2]) from None
     if is_grid(name) and sweep.points_to_evaluate:
-        fix = "drop points_to_evaluate, or use optuna.samplers.BruteForceSampler, which takes them first"
-        raise Unsearchable("points_to_evaluate", f"{name} goes over its grid and nothing else; {fix}")
-    return (*notes, *_of_the_space(sweep, space), *_of_the_sampler(sweep), *_of_the_rule(sweep))
+        raise Unsearchable("points_to_evaluate", grid_with_points(name))
+    return (*notes, *_space_notes(sweep, space), *_sampler_notes(sweep), *_scheduler_notes(sweep))
 
 
 def duplicates_of(sweep: Sweep) -> Duplicates:
-    """What becomes of a configuration tried before: as the file says, or what is usual.
+    """How the sweep handles duplicate configurations: as in the file, or by default.
 
-    Its curve would be the same, number by number, so another is drawn; but a population's members go
-    different ways from the same beginning.
+    By default they are skipped, since their curves would be equal; but members of a population develop
+    differently from the same start.
     """
-    usual: Duplicates = "allow" if sweep.trial_scheduler.name == "schedulers.PBT" else "skip"
-    return sweep.duplicates or usual
+    default: Duplicates = "allow" if sweep.trial_scheduler.name == "schedulers.PBT" else "skip"
+    return sweep.duplicates or default
 
 
-def _of_the_space(sweep: Sweep, space: OptunaSpace) -> Iterator[str]:
+def _space_notes(sweep: Sweep, space: OptunaSpace) -> Iterator[str]:
     name, cells = sweep.sampler.name, space.listable
-    exhaustive = exhaustive_cells(name, sweep.sampler.kwargs, space) is not None  # said with the grid
+    exhaustive = exhaustive_cells(name, sweep.sampler.kwargs, space) is not None  # where this is intended
     if cells is not None and cells < sweep.trials and duplicates_of(sweep) == "skip" and not exhaustive:
         yield (
             f"there are only {cells} configurations: the study ends when all were tried;"
-            " 'duplicates: replicate' would run them again under other seeds"
+            " 'duplicates: replicate' would run them again with other seeds"
         )
 
 
-def _of_the_sampler(sweep: Sweep) -> Iterator[str]:
+def _sampler_notes(sweep: Sweep) -> Iterator[str]:
     name = sweep.sampler.name
     if sweep.constraints and not takes_constraints(name):
         yield (
-            f"{name} knows no constraints: a trial that breaks one ends at its first epoch and counts as bad;"
-            " optuna.samplers.TPESampler keeps away from the bound itself"
+            f"{name} ignores constraints: a trial that breaks one ends at its first epoch and counts as bad;"
+            " optuna.samplers.TPESampler avoids such configurations"
         )
-    stops = sweep.trial_scheduler.name
-    if issubclass(sampler_class(name), WHOLE_ONLY) and stops not in ALONE:
+    scheduler = sweep.trial_scheduler.name
+    if issubclass(sampler_class(name), WHOLE_ONLY) and scheduler not in ALONE:
         yield (
-            f"{name} learns from whole trials only, and {stops} ends most before that;"
-            " optuna.samplers.TPESampler learns from stopped ones too"
+            f"{name} learns from completed trials only, and {scheduler} stops most trials before;"
+            " optuna.samplers.TPESampler also learns from stopped ones"
         )
 
 
-def _of_the_rule(sweep: Sweep) -> Iterator[str]:
-    stops = sweep.trial_scheduler.name
-    if len(sweep.metrics) > 1 and stops != "schedulers.FIFO":
-        yield f"{stops} goes by {sweep.metric} alone, the first of the metrics"
-    if sweep.ordered and stops not in ALONE:
+def _scheduler_notes(sweep: Sweep) -> Iterator[str]:
+    scheduler = sweep.trial_scheduler.name
+    if len(sweep.metrics) > 1 and scheduler != "schedulers.FIFO":
+        yield f"{scheduler} uses {sweep.metric} only, the first of the metrics"
+    if sweep.ordered and scheduler not in ALONE:
         yield (
-            f"'ordered' makes proposals follow from results, and {stops} stops trials by what others had"
-            " reported by then: two runs propose the same as long as they stop the same"
+            f"'ordered' makes proposals depend on results only, but {scheduler} stops trials by what others"
+            " have reported by then: two runs propose the same as long as they stop the same trials"
         )

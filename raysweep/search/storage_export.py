@@ -1,4 +1,4 @@
-"""A team's Optuna storage kept in step with a study while it runs, so that optuna-dashboard shows it live."""
+"""Live export of a running study to an Optuna storage, so that optuna-dashboard shows it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from raysweep.search.samplers import quiet
 
 EVERY_S = 2.0
 RETRY_S = 30.0  # after the storage has refused
-PATIENCE_S = 60.0  # for what is left to write when the study is over
+PATIENCE_S = 60.0  # how long to wait for the rest when the study has ended
 
 
 class StorageExport:
-    """A thread that copies what has changed of a study into a storage; a context manager around the run.
+    """A context manager whose thread copies the changes of a study to a storage.
 
-    Nothing is raised: the study is in its journal, whatever becomes of the copy.
+    It never raises, since the study itself is in its journal.
 
     Args:
         study: in memory.
-        trials: all of its trials as they stand, from any thread. A trial that changes is another object.
+        trials: returns all of its trials, from any thread; a changed trial is a new object.
         url: of the storage.
         signs: see `StudyCopy`.
-        say: told one line the first time that the storage refuses.
-        every_s: between two looks at the study.
-        retry_s: between two attempts to reach a storage that refused.
+        say: called with one line the first time that the storage refuses.
+        every_s: time between two copies.
+        retry_s: time between two attempts after the storage has refused.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class StorageExport:
         self._has_refused = False
         self._thread = threading.Thread(target=self._run, name="optuna storage", daemon=True)
         self.trouble = ""
-        """Why the storage lacks something; empty while it has all that it was given."""
+        """Why the last copy failed; "" if it did not."""
 
     def __enter__(self) -> Self:
         """Start copying."""
@@ -59,7 +59,7 @@ class StorageExport:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Copy what is left, and let go of the storage; `trouble` says what came of it."""
+        """Copy the rest, and close the storage; `trouble` says whether that failed."""
         self._over.set()
         self._thread.join(PATIENCE_S)
         if self._thread.is_alive():
@@ -83,16 +83,16 @@ class StorageExport:
             self._copy = None
             if not self._has_refused and not self._over.is_set():
                 self._has_refused = True
-                self._say(f"optuna_storage: {error}; it is tried again every {self._retry_s:g} s")
+                self._say(f"optuna_storage: {error}; retrying every {self._retry_s:g} s")
         else:
             self.trouble = ""
 
     def _copy_changes(self) -> None:
-        now = {trial.number: trial for trial in self._trials()}
+        trials = {trial.number: trial for trial in self._trials()}
         if self._copy is None:
             self._copy = StudyCopy(self._url, self._study, self._signs)
-            self._copy.replace(list(now.values()))
+            self._copy.replace(list(trials.values()))
         else:
-            changed = [trial for number, trial in now.items() if self._written.get(number) is not trial]
+            changed = [trial for number, trial in trials.items() if self._written.get(number) is not trial]
             self._copy.update(changed)
-        self._written = now
+        self._written = trials

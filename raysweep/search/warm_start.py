@@ -1,4 +1,4 @@
-"""What earlier studies give a new one: observations where the spaces agree, points to try where not."""
+"""Warm start from earlier studies: observations if the spaces agree, points to try first if not."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from raysweep.search.samplers import quiet, sampler_class
 from schedulers.space import Categorical, Domain
 
 TOP = 5
-"""Points that a study of another space gives."""
+"""Number of points taken from a study with another space."""
 
 OBSERVERS = (TPESampler, GPSampler)
-"""Samplers that learn from any trial. The others go by generations or sequences of their own."""
+"""Samplers that learn from any trial. The others follow generations or sequences of their own."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class EarlierTrial:
 
     Attributes:
         config: flat.
-        loss: what it is worth, lower is better.
-        epoch: how far it came.
-        completed: whether that was all it was given; else it was stopped there.
+        loss: its score, lower is better.
+        epoch: its last epoch.
+        completed: whether it completed; else it was stopped there.
     """
 
     config: Mapping[str, Any]
@@ -40,10 +40,10 @@ class EarlierTrial:
 
 @dataclass(frozen=True)
 class WarmStart:
-    """What is taken of earlier studies.
+    """What is taken from earlier studies.
 
     Attributes:
-        observed: trials the sampler is shown as if they were this study's, oldest first.
+        observed: trials shown to the sampler as if they were this study's, oldest first.
         points: configurations to try first, flat and possibly partial.
         notes: sentences for the user.
     """
@@ -63,21 +63,21 @@ def warm_start_from(
     *,
     same_task: bool = True,
 ) -> WarmStart:
-    """What of one earlier study a new one can use.
+    """What a new study can use of one earlier study.
 
     Args:
         name: of the earlier study, for the notes.
         trials: of the earlier study, by number.
-        theirs: the space it searched.
-        ours: the space to search now.
-        sampler: dotted path of the sampler that searches it.
-        objectives: how many it is to minimise: of several, earlier trials are no observations.
-        same_task: whether its losses are on this one's scale: the same data and criterion. Losses of other
+        theirs: its search space.
+        ours: the new search space.
+        sampler: dotted path of the new study's sampler.
+        objectives: of the new study; with several, earlier trials cannot be observations.
+        same_task: whether losses are on the same scale: the same data and criterion. Losses of other
             data shown as if they were this study's made it worse (benchmarks/warm_start.py: 5.2 points of
             regret on digits after cancer); the same configurations tried as points did no harm.
     """
     if not trials:
-        return WarmStart(notes=(f"{name}: no trial of it reported anything; nothing is taken",))
+        return WarmStart(notes=(f"{name}: none of its trials reported a result; nothing is taken",))
     observable = _within(ours, theirs) and same_task and objectives == 1
     if observable and issubclass(sampler_class(sampler), OBSERVERS):
         usable = tuple(trial for trial in trials if ours.contains(trial.config))
@@ -94,17 +94,17 @@ def warm_start_from(
     if not _within(ours, theirs):
         why = "another space"
     elif not same_task:
-        why = "other data or another criterion, whose losses do not compare"
+        why = "other data or another criterion, whose losses cannot be compared"
     else:
-        why = "the search goes by its own trials only"
+        why = "this search can learn from its own trials only"
     note = f"{name}: {why}; its best {len(points)} are tried first{lost}"
     if not points:
-        note = f"{name}: {why}; nothing that it searched is searched here"
+        note = f"{name}: {why}; none of its parameters is searched here"
     return WarmStart(points=tuple(points), notes=(note,))
 
 
 def _within(inner: OptunaSpace, outer: OptunaSpace) -> bool:
-    """Whether one space is another, or a part of it: the same parameters under the same conditions."""
+    """Whether one space lies within another, with the same parameters and conditions."""
     return (inner.domains.keys(), inner.when, inner.keys) == (
         outer.domains.keys(),
         outer.when,
@@ -120,7 +120,7 @@ def _part_of(inner: Domain, outer: Domain) -> bool:
 
 
 def merge_warm_starts(parts: Sequence[WarmStart]) -> WarmStart:
-    """What several studies give."""
+    """Combine what is taken from several studies."""
     return WarmStart(
         tuple(trial for part in parts for trial in part.observed),
         tuple(point for part in parts for point in part.points),
@@ -129,16 +129,16 @@ def merge_warm_starts(parts: Sequence[WarmStart]) -> WarmStart:
 
 
 def as_trials(observed: Sequence[EarlierTrial], space: OptunaSpace) -> list[FrozenTrial]:
-    """Earlier trials as Optuna's, each numbered -1: older than any of a study's own."""
+    """Earlier trials as Optuna's, each with number -1, below any of a study's own."""
     with quiet():
         study = optuna.create_study(sampler=RandomSampler(seed=0))
-        for known in observed:
-            study.enqueue_trial(space.encode(known.config))
+        for earlier in observed:
+            study.enqueue_trial(space.encode(earlier.config))
             trial = study.ask()
             space.draw(trial)
-            trial.report(known.loss, known.epoch)
-            if known.completed:
-                study.tell(trial, known.loss)
+            trial.report(earlier.loss, earlier.epoch)
+            if earlier.completed:
+                study.tell(trial, earlier.loss)
             else:
                 study.tell(trial, state=TrialState.PRUNED)
         trials = study.get_trials()

@@ -53,7 +53,7 @@ class Cursor:
 def load(path: Path) -> tuple[Cursor, str]:
     """The cursor, and what was wrong with its file ("" if nothing was, or if there was none)."""
     try:
-        fields = read_json(path, version=VERSION, what="tracking", way_out=BY_TAGS, newer=BY_TAGS)
+        fields = read_json(path, version=VERSION, kind="tracking", fix=BY_TAGS, newer=BY_TAGS)
         del fields["version"]
         return Cursor(**fields), ""
     except FileNotFoundError:

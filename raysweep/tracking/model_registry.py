@@ -44,7 +44,7 @@ def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) 
     """
     file = folder / FILE
     with suppress(FileNotFoundError, Unreadable):  # one that is damaged is registered again
-        known = read_json(file, version=VERSION, what="registration")
+        known = read_json(file, version=VERSION, kind="registration")
         if known["uri"] == uri:
             return _registry_uri_text(known), ""
     parent = cursor.load(folder / cursor.FILE)[0].parent

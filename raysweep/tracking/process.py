@@ -160,7 +160,7 @@ class TrackingProcess:
         try:
             return count_unsent(self.folder, self.uri)[0]
         except JournalError as error:
-            self.trouble = error.finding
+            self.trouble = error.problem
             return 1
 
     def _send_line(self, fields: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from raysweep.config.sweep import Metric
 from raysweep.formatting import markdown_text, short_keys
-from raysweep.study.journal.pareto import counted, front
+from raysweep.study.journal.pareto import pareto_front, scored_point
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.tracking.runs import MAX_TAG, SweepFacts, brief, clip, run_link
 
@@ -60,7 +60,7 @@ def pareto(record: StudyRecord, facts: SweepFacts) -> list[TrialRecord]:
         for name, sign in facts.others.items()
     ]
     metrics = [Metric(name=facts.metric, direction=facts.direction), *others]
-    return front(record.trials.values(), metrics, facts.objective)
+    return pareto_front(record.trials.values(), metrics, facts.objective)
 
 
 def front_tag(record: StudyRecord, facts: SweepFacts) -> dict[str, str]:
@@ -71,7 +71,7 @@ def front_tag(record: StudyRecord, facts: SweepFacts) -> dict[str, str]:
 
 def others_text(trial: TrialRecord, facts: SweepFacts) -> list[str]:
     """What the trial is worth in the further metrics."""
-    point = counted(trial, facts.objective)
+    point = scored_point(trial, facts.objective)
     known = point.metrics if point is not None else {}
     return [f"{known[name]:.6g}" if name in known else "-" for name in facts.others]
 

@@ -129,7 +129,7 @@ class Tracker:
             for event in self._tail.read():
                 self._pending.append((event, self._tail.position.sum))
         except JournalError as error:
-            self._journal_error = error.finding
+            self._journal_error = error.problem
         if self._projection is None and self._pending:
             # The same wherever the study's folder is moved; another for a new study of the same name.
             identity = f"{self.facts.study} {self._pending[0][0].t!r}"

@@ -26,7 +26,7 @@ from raysweep.study.journal.events import (
 )
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
-from raysweep.study.results.reproduce import first_difference, run_again, trial_words
+from raysweep.study.results.reproduce import first_difference, reproduction_config, run_again
 from raysweep.study.storage.layout import StudyFolder
 from tests.cluster.hosts import ADDRESSES, CLUSTER, NET, SHARED, Hosts, cluster_up, missing, wait_until
 
@@ -174,7 +174,7 @@ def test_trials_that_share_cores_are_lanes_on_every_node(hosts: Any, sweep: Any)
     assert {trial.lane_obstacle for trial in study.trials.values()} == {""}
     assert len({event.worker.split(":")[0] for event in reported(hosts, "lanes")}) >= 2
     for name, trial in study.trials.items():
-        alone = list(run_again(trial_words(folder.sweep(), study, name), 3, 0.0))
+        alone = list(run_again(reproduction_config(folder.sweep(), study, name), 3, 0.0))
         assert first_difference(trial.curve, alone) is None
 
 
@@ -231,7 +231,7 @@ def test_a_study_in_object_storage_outlives_its_driver_and_its_disk(hosts: Any, 
         lambda: folder() and int(hosts.run("head", count.format(folder()), check=False).stdout or 0) >= 6,
         or_say=lambda: log_of(hosts, "kept"),
     )
-    time.sleep(8)  # one round of the courier
+    time.sleep(8)  # one round of the sync
     holder = json.loads(hosts.run("head", f"cat {folder()}/lock").stdout)
     hosts.run("head", f"kill -9 {holder['pid']}; rm -rf {folder()}")
     done = hosts.run("laptop", f"{LAUNCH} resume {uri}/kept --trust --cluster {CLUSTER}", timeout=200)

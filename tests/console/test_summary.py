@@ -67,7 +67,7 @@ def audited(trial: str, loss: float) -> list[Any]:
         (
             [0.8, 0.4],
             "2 of 3 stops were audited; of 2 judged 1 was false (at most 88% are, with 95% confidence): "
-            "trial 11 beats the best that was let finish by 0.1 (25%), so the best was lost",
+            "trial 11 beats the best finished trial by 0.1 (25%), so the best was lost",
         ),
     ],
 )

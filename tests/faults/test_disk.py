@@ -78,7 +78,7 @@ def test_a_full_disk_ends_the_sweep_in_order_and_with_room_it_goes_on(tmp_path: 
     assert ended(process, tmp_path) == 130, said(tmp_path)
     assert "cannot be written: No space left on device" in said(tmp_path)
     assert ended(start(tmp_path, "resume", "sweep"), tmp_path) == 6
-    assert said(tmp_path).strip().endswith("`launch.py resume` carries on once there is room")
+    assert said(tmp_path).strip().endswith("free some space, then `launch.py resume`")
     assert "Traceback" not in said(tmp_path)
     (disk / "filler").unlink()
     before = reports(study)

@@ -17,7 +17,12 @@ from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.events import AttemptStarted, LaneReported, TrialRecovered
 from raysweep.study.journal.records import StudyRecord
-from raysweep.study.results.reproduce import curve_of_weights, first_difference, run_again, trial_words
+from raysweep.study.results.reproduce import (
+    curve_of_weights,
+    first_difference,
+    reproduction_config,
+    run_again,
+)
 from raysweep.study.storage.layout import StudyFolder
 from tests.faults.driver import ROOT, after_epochs, ended, events, record, reports, said, start
 from trainables.data import load
@@ -67,7 +72,7 @@ def unlike_alone(study: StudyRecord, sweep: Sweep, *trials: str) -> list[str]:
         for name in trials
         if first_difference(
             points := curve_of_weights(study, name),
-            list(run_again(trial_words(sweep, study, name), points[-1].epoch, 0.0)),
+            list(run_again(reproduction_config(sweep, study, name), points[-1].epoch, 0.0)),
         )
     ]
 

@@ -49,7 +49,7 @@ def test_a_study_aborted_copied_away_and_damaged_goes_on_at_its_new_place(tmp_pa
     ]
     (recovered,) = [event for event in events(place) if isinstance(event, TrialRecovered)]
     assert recovered.error.startswith("damaged checkpoint: its epoch ")
-    assert "; goes on from its epoch " in recovered.error
+    assert "; continues from its epoch " in recovered.error
     assert record(place).counts() == {"completed": 2}
 
 

@@ -18,7 +18,7 @@ from raysweep.planning.curve_prior import POOL, prior_curves, recorded_tables, s
 from raysweep.planning.earlier_curves import EarlierCurve, EarlierDraw, earlier_curves
 from raysweep.planning.plan import START_S, Costs, affordable, plan, startup_trials
 from raysweep.study.journal.records import StudyRecord, fold
-from raysweep.study.results.counterfactual import fresh_rule
+from raysweep.study.results.counterfactual import make_rule
 from schedulers.simulate import replay
 from tests.report import curves as curves_by_hand
 from tests.report import stories
@@ -176,7 +176,7 @@ def test_a_plan_s_interval_holds_what_tasks_run_that_it_does_not_know(read: Read
         expected = plan(sweep, COSTS, partial(prior_curves, tables=others)).epochs
         for seed in range(4):
             rows = np.random.default_rng(seed).permutation(len(tables[task]))[:40]
-            rule = fresh_rule(scheduler, {}, sweep, 40)
+            rule = make_rule(scheduler, {}, sweep, 40)
             ran = replay(rule, np.exp(tables[task][rows]).tolist(), workers=2, configs=[{}] * 40).epochs
             held.append(expected.low <= ran <= expected.high)
     assert sum(held) >= 0.9 * len(held)

@@ -103,7 +103,7 @@ def population() -> list[Event]:
 
 
 def write(root: Path, events: list[Event], wanted: Sweep | None = None) -> StudyFolder:
-    folder = StudyFolder.create(root, "told", wanted or sweep(), "study_name: told\n", words=WORDS)
+    folder = StudyFolder.create(root, "told", wanted or sweep(), "study_name: told\n", arguments=WORDS)
     journal = Journal(folder.journal_dir, "told")
     last = max((event.t for event in events), default=0.0)
     for event in [

@@ -26,7 +26,7 @@ def sweep(sampler: str = "TPESampler", **words: Any) -> Sweep:
         (
             {"sampler": S + "CmaEsSampler", "metrics": TWO, "search_space": {**LR, **LISTED}},
             "sampler",
-            "knows one objective only, and there are 2; use optuna.samplers.NSGAIISampler or TPESampler",
+            "handles one objective only, not 2; use optuna.samplers.NSGAIISampler or TPESampler",
         ),
         ({"sampler": S + "GridSampler"}, "sampler", "give a step or choices"),
         ({"points_to_evaluate": [{"optimizer_config.lr": 7.0}]}, "points_to_evaluate", "is never 7.0"),
@@ -37,7 +37,7 @@ def sweep(sampler: str = "TPESampler", **words: Any) -> Sweep:
                 "points_to_evaluate": [{"net_config.layers": 2}],
             },
             "points_to_evaluate",
-            "goes over its grid and nothing else",
+            "tries its grid and nothing else",
         ),
     ],
 )
@@ -53,10 +53,13 @@ def test_what_cannot_be_searched_names_the_key_to_mend(
 @pytest.mark.parametrize(
     ("words", "note"),
     [
-        ({"sampler": S + "CmaEsSampler", "constraints": ["parameters <= 9"]}, "knows no constraints"),
+        ({"sampler": S + "CmaEsSampler", "constraints": ["parameters <= 9"]}, "ignores constraints"),
         ({"constraints": ["parameters <= 9"]}, None),
-        ({"metrics": TWO, "trial_scheduler": "schedulers.ASHA"}, "goes by val_loss alone, the first of"),
-        ({"sampler": S + "GPSampler", "trial_scheduler": "schedulers.ASHA"}, "learns from whole trials only"),
+        ({"metrics": TWO, "trial_scheduler": "schedulers.ASHA"}, "uses val_loss only, the first of"),
+        (
+            {"sampler": S + "GPSampler", "trial_scheduler": "schedulers.ASHA"},
+            "learns from completed trials only",
+        ),
         ({"trial_scheduler": "schedulers.ASHA"}, None),
         ({"ordered": True, "trial_scheduler": "schedulers.ASHA"}, "two runs propose the same as long as"),
         ({"ordered": True}, None),

@@ -117,7 +117,7 @@ def test_a_study_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/team.db"
     with quiet():
         optuna.create_study(study_name="digits", storage=url).add_trial(optuna.create_trial(value=1.0))
-    with pytest.raises(CannotExport, match=r"holds a study 'digits' of somebody else's; rename yours$"):
+    with pytest.raises(CannotExport, match=r"'digits' that raysweep did not write; rename yours$"):
         export(played("Random").study, url)
     assert len(opened(url)) == 1
 

@@ -34,7 +34,7 @@ def told(sampler: str, *ends: tuple[str, float], **words: Any) -> list[FrozenTri
         fold.tell(
             trial_name(number), outcome, loss, metrics={"parameters": 50.0 + 100.0 * (outcome[0] == "i")}
         )
-    with fold._storage_of_study.showing(fold._to_show):
+    with fold._storage_of_study.showing(fold._make_view):
         return list(fold.study.get_trials())
 
 
@@ -104,7 +104,7 @@ def test_of_a_failure_no_constraint_is_known() -> None:
         fold.ask(number)
         metrics = {"parameters": 50.0} if outcome == "completed" else None
         fold.tell(trial_name(number), outcome, 0.5, metrics=metrics)
-    assert fold._to_show()[0][1].constraints == {str(SIZE): 0.0}
+    assert fold._make_view()[0][1].constraints == {str(SIZE): 0.0}
 
 
 @pytest.mark.parametrize("sampler", ["TPESampler", "GPSampler", "NSGAIISampler"])

@@ -75,7 +75,7 @@ def test_a_paused_trial_does_not_hold_up_the_others() -> None:
     searcher.ask(1)
     searcher.resumed("00000")
     searcher.tell("00000", "completed", 0.25)  # after its turn: handed on as it comes
-    assert searcher.fold.study.trials[0].value == 0.25
+    assert searcher.searcher.study.trials[0].value == 0.25
 
 
 def test_what_was_kept_back_is_in_the_fold_at_the_end() -> None:

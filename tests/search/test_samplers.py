@@ -99,7 +99,7 @@ REFUSED: list[tuple[str, dict[str, Any], OptunaSpace, str]] = [
     ("TPESampler", {"n_startup_trial": 5}, PLAIN, "did you mean 'n_startup_trials'?"),
     ("QMCSampler", {"qmc_type": "sobel"}, PLAIN, "Choose either `halton` or `sobol`"),
     ("GridSampler", {}, PLAIN, "cannot list every value of lr; give a step or choices"),
-    ("GridSampler", {}, BRANCHED, "knows no conditions; use optuna.samplers.BruteForceSampler"),
+    ("GridSampler", {}, BRANCHED, "handles no conditions; use optuna.samplers.BruteForceSampler"),
     ("GridSampler", {}, MANY, "the grid has 11000 cells, more than 10000"),
     ("GridSampler", {"search_space": {"layers": [1]}}, LISTED, "differ in norm"),
     (

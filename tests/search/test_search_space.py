@@ -85,8 +85,8 @@ def test_a_list_in_a_condition_means_one_of() -> None:
 @pytest.mark.parametrize(
     ("when", "message"),
     [
-        ({"lr": {"nam": "sgd"}}, "lr waits for nam, which is not searched; drop the condition"),
-        ({"lr": {"name": "adam"}}, "lr waits for name to be 'adam', which it never is"),
+        ({"lr": {"nam": "sgd"}}, "lr depends on nam, which is not searched; drop the condition"),
+        ({"lr": {"name": "adam"}}, "lr depends on name being 'adam', which it never is"),
         ({"eps": {"name": "sgd"}}, "eps has a condition but no domain; add it to the search space"),
         ({"lr": {"name": "sgd"}, "name": {"lr": 0.5}}, "conditions go in a circle"),
     ],

@@ -130,7 +130,7 @@ def test_where_duplicates_are_skipped_a_whole_point_is_tried_once(once: bool, lr
     ("baseline", "note"),
     [
         ({"lr": 2.0, "net.layers": 2}, "the baseline is skipped: lr is searched, but never 2.0"),
-        ({"lr": 0.5}, "the baseline is skipped: it gives no net.layers"),
+        ({"lr": 0.5}, "the baseline is skipped: it has no net.layers"),
     ],
 )
 def test_a_baseline_outside_the_space_is_skipped_and_said_so(baseline: dict[str, Any], note: str) -> None:
@@ -179,7 +179,7 @@ def test_brute_force_counts_the_baseline_as_a_cell() -> None:
 
 def test_a_grid_has_neither_baseline_nor_points_of_its_own() -> None:
     searcher = RayOptunaSearch(LISTED, sampler=GRID, baseline={"opt.lr": 0.3})
-    assert searcher.notes == ("the baseline is skipped: a grid holds all that is tried",)
+    assert searcher.notes == ("the baseline is skipped: only the grid is tried",)
     with pytest.raises(ValueError, match="drop points_to_evaluate, or use"):
         RayOptunaSearch(LISTED, sampler=GRID, points_to_evaluate=[{"opt.lr": 0.3}])
 
@@ -350,7 +350,7 @@ def test_a_trial_that_goes_on_is_running_again() -> None:
     searcher.report("00000", 1, 0.9)
     searcher.paused("00000")
     seen: list[list[TrialState]] = []
-    with searcher._storage_of_study.showing(searcher._to_show):
+    with searcher._storage_of_study.showing(searcher._make_view):
         seen.append([trial.state for trial in searcher.study.get_trials()])
     searcher.resumed("00000")
     searcher.ask(1)

@@ -57,7 +57,7 @@ def test_where_spaces_overlap_the_best_become_points_as_far_as_they_fit() -> Non
 def test_a_sampler_that_goes_by_its_own_trials_gets_points() -> None:
     warm = warm_start_from("old", known(9), OURS, OURS, CMAES)
     assert warm.observed == ()
-    assert "the search goes by its own trials only" in warm.notes[0]
+    assert "this search can learn from its own trials only" in warm.notes[0]
 
 
 def test_losses_of_other_data_are_no_observations() -> None:
@@ -99,7 +99,7 @@ def test_losses_of_another_scale_are_compared_by_rank() -> None:
     for number in range(4):
         searcher.ask(number)
         searcher.tell(trial_name(number), "completed", 1.0 + number)
-    _, earlier = searcher._to_show()
+    _, earlier = searcher._make_view()
     values = [trial.value for trial in earlier if trial.value is not None]
     assert 1.0 <= min(values) <= max(values) <= 4.0
 
@@ -110,7 +110,7 @@ def test_each_trial_of_its_own_takes_the_place_of_an_earlier_one() -> None:
     for number in range(8):
         searcher.ask(number)
         searcher.tell(trial_name(number), "completed", 0.5)
-        left.append(len(searcher._to_show()[1]))
+        left.append(len(searcher._make_view()[1]))
     assert left == [5, 4, 3, 2, 1, 0, 0, 0]
 
 

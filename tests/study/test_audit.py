@@ -64,10 +64,18 @@ def test_a_stop_was_false_if_the_trial_beat_the_best_that_was_let_finish(
         (
             [0.7, 0.498],
             True,
-            "trial 2 beats the best that was let finish by 0.002 (0.4%), so what finished is as good",
+            "trial 2 beats the best finished trial by 0.002 (0.4%), too little to matter",
         ),
-        ([0.4], False, "trial 1 beats the best that was let finish by 0.1 (25%), so the best was lost"),
-        ([0.0], False, "trial 1 beats the best that was let finish by 0.5, so the best was lost"),
+        (
+            [0.4],
+            False,
+            "trial 1 beats the best finished trial by 0.1 (25%), so the best was lost",
+        ),
+        (
+            [0.0],
+            False,
+            "trial 1 beats the best finished trial by 0.5, so the best was lost",
+        ),
     ],
 )
 def test_an_audit_says_whether_what_finished_is_as_good(

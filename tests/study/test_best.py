@@ -11,7 +11,7 @@ import yaml
 from raysweep.config import Sweep, read_sweep
 from raysweep.config.baseline import baseline_of
 from raysweep.preflight.check_file import check_file
-from raysweep.study.execution.extend import laid_out_by
+from raysweep.study.execution.extend import schedule_tied_to_epochs
 from raysweep.study.journal.events import (
     AttemptStarted,
     TrialExploited,
@@ -136,7 +136,7 @@ def test_a_linear_schedule_is_stretched_and_its_line_says_so() -> None:
 def test_what_best_stretches_extend_refuses(keyword: str) -> None:
     """One list of keywords serves both."""
     sweep = template_sweep(scheduler="my_schedule.Mine", scheduler_config={keyword: 10})
-    assert laid_out_by(sweep) == f"scheduler my_schedule.Mine ({keyword})"
+    assert schedule_tied_to_epochs(sweep) == f"scheduler my_schedule.Mine ({keyword})"
     assert derived(sweep, record_of({}), epochs=20)["scheduler_config"] == {keyword: 20}
 
 
@@ -321,7 +321,7 @@ def test_another_trial_may_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("record", "trial", "message"),
     [
-        (StudyRecord(), None, "MyProject_HPO: no trial has succeeded (none was begun)"),
+        (StudyRecord(), None, "MyProject_HPO: no trial has succeeded (none was started)"),
         (record_of(CONFIG, "failed"), None, "MyProject_HPO: no trial has succeeded (2 failed)"),
         (record_of(CONFIG), "7", "MyProject_HPO: no trial 7; there are 2, from 0"),
     ],

@@ -105,7 +105,7 @@ def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: 
     (home / "helper.py").write_text("edited = True\n")
     [told] = list_differences(study, {}, "f00d")
     assert told == (
-        f"{home}/helper.py has changed since; the study goes on with its own copy, "
+        f"{home}/helper.py has changed since; the study continues with its own copy, "
         f"{study.code_dir}/as-it-was/helper.py (`resume --adopt-code` takes the new helper)"
     )
 
@@ -115,7 +115,7 @@ def test_other_data_than_before_are_told(study: StudyFolder) -> None:
     record.apply(AttemptStarted(t=1.0, attempt=1, slots=1, trials=1, provenance={"data_fingerprint": "aaaa"}))
     assert list_differences(study, record.provenance, "aaaa") == []
     [told] = list_differences(study, record.provenance, "bbbb")
-    assert told.startswith("the data are not those the study began with (fingerprint aaaa, now bbbb)")
+    assert told.startswith("the data have changed since the study began (fingerprint aaaa, now bbbb)")
 
 
 def test_adopting_takes_the_new_code_and_keeps_the_old_beside_it(study: StudyFolder, home: Path) -> None:

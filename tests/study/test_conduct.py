@@ -16,7 +16,7 @@ import yaml
 from raysweep.cluster.embedded import embedded_ray
 from raysweep.config import Sweep
 from raysweep.study.execution.controller import Finish
-from raysweep.study.execution.extend import check_extension, in_words, revised
+from raysweep.study.execution.extend import as_overrides, check_extension, revised
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.journal.events import (
     CheckpointSaved,
@@ -130,7 +130,7 @@ def test_each_end_has_its_own_name_and_an_error_keeps_its_traceback(tmp_path: Pa
         pytest.param(
             {"run": {"net_config": {"kind": "raises"}}},
             5,
-            "the same error in 3 trials running: KeyError: 'no such column'",
+            "the same error in 3 trials in a row: KeyError: 'no such column'",
             marks=pytest.mark.nightly,
         ),
         (
@@ -226,7 +226,7 @@ def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(
     )
     trials = list(finish.record.trials.values())
     assert [trial.outcome for trial in trials] == ["infeasible", "failed", "completed", "completed"]
-    assert trials[0].reason == "MemoryError: out of memory; again so with cpu 2, gpu 0"
+    assert trials[0].reason == "MemoryError: out of memory; also with cpu 2, gpu 0"
     assert trials[1].reason.startswith("no epoch in 6 s (trial_timeout_s)")
     retried = [event for event in events_of(tmp_path / "toy") if isinstance(event, TrialRetried)]
     assert [(event.trial, event.resources["cpu"]) for event in retried] == [("00000", 2), ("00002", 2)]
@@ -239,7 +239,7 @@ def test_an_extended_study_goes_on_with_more_epochs_and_trials(tmp_path: Path, c
     words: dict[str, Any] = {"checkpoint_config": {"enabled": True}, "scheduler": None}
     first = conduct(trials=2, slots=1, run={**words, "epochs": 3})
     folder = StudyFolder(tmp_path / "toy")
-    new = revised(folder, [*in_words(folder.wanted(), "+1", 5), f"search_space.{LR}.max=2.0"])
+    new = revised(folder, [*as_overrides(folder.wanted(), "+1", 5), f"search_space.{LR}.max=2.0"])
     extension = check_extension(folder, new, first.record, FIFORule(max_resource=3))
     assert (extension.reopened, extension.again) == (("00000", "00001"), 0)
     folder.revise(new, extension.changes, time.time())

@@ -227,7 +227,7 @@ def test_repair_says_what_it_keeps_asks_and_puts_the_rest_aside(
     journal = folder.journal_dir
     as_it_was = {path.name: path.read_bytes() for path in journal.iterdir()}
     assert launch.main(["best", str(folder.path)]) == 2
-    assert f"`launch.py repair {folder.path}` says what can be kept" in capsys.readouterr().err
+    assert f"see what `launch.py repair {folder.path}` can keep" in capsys.readouterr().err
     assert launch.main(["repair", str(folder.path)]) == 130  # nobody answers
     assert {path.name: path.read_bytes() for path in journal.iterdir()} == as_it_was
     capsys.readouterr()
@@ -236,7 +236,7 @@ def test_repair_says_what_it_keeps_asks_and_puts_the_rest_aside(
     kept, written = len(found.kept), last_marked(sound.journal_dir)
     record = found.record(SWEEP.objective)
     assert capsys.readouterr().out.splitlines() == [
-        f"damaged: {journal}/000002.jsonl:5: event {kept + 2} where event {kept + 1} is due: "
+        f"damaged: {journal}/000002.jsonl:5: event {kept + 2} instead of {kept + 1}: "
         "lines are missing, repeated or swapped",
         f"can be kept: the first {kept} events: {len(record.trials)} trials, {record.epochs} epochs; "
         f"lost: at least {written - kept} events after them",

@@ -12,13 +12,13 @@ import pytest
 from raysweep.config import Sweep, SweepError
 from raysweep.study.execution.extend import (
     CannotExtend,
-    catch_up,
+    as_overrides,
     check_extension,
     earlier_sweeps,
-    in_words,
-    laid_out_by,
+    journal_revisions,
     not_wider,
     revised,
+    schedule_tied_to_epochs,
 )
 from raysweep.study.journal.events import EpochReported, StudyExtended, TrialCreated, TrialReopened
 from raysweep.study.journal.log import read_events
@@ -77,7 +77,7 @@ class Study:
         """One more attempt, as `run_tuner` begins one."""
         sweep = self.folder.sweep()
         past = list(read_events(self.folder.journal_dir))
-        catch_up(self.folder, sweep, past, self.rule(sweep), now=1e6)
+        journal_revisions(self.folder, sweep, past, self.rule(sweep), now=1e6)
         return self.again(self.folder.path)
 
     def again(self, folder: Path) -> Slot:
@@ -268,16 +268,16 @@ def refused(folder: StudyFolder, overrides: list[str], rule: Rule | None = None)
 @pytest.mark.parametrize(
     ("override", "reason"),
     [
-        ("trials=6", "nothing is changed"),
+        ("trials=6", "nothing would change"),
         ("trials=5", "trials: 5 is less than the 6 of the study"),
-        ("run.epochs=5", "epochs: 5 is less than the 6 trials have had"),
-        ("metric=train_loss", "metric: the small of before and after could not be compared"),
-        ("direction=maximize", "direction: the small of before and after could not be compared"),
-        ("run.batch_size=8", "run.batch_size: the small of before and after"),
-        ("seed=1", "seed: the small of before and after"),
-        (f"search_space.{LR}.max=0.5", "does not hold [0.001, 1.0]; a space can be widened only"),
+        ("run.epochs=5", "epochs: 5 is less than the 6 of the study"),
+        ("metric=train_loss", "metric: trials of small before and after could not be compared"),
+        ("direction=maximize", "direction: trials of small before and after could not be compared"),
+        ("run.batch_size=8", "run.batch_size: trials of small before and after"),
+        ("seed=1", "seed: trials of small before and after"),
+        (f"search_space.{LR}.max=0.5", "does not contain [0.001, 1.0]; a space can only be widened"),
         (f"search_space.{LR}.log=false", "another scale or step"),
-        ("search_space.net_config.layers={type: int, min: 1, max: 3}", "earlier trials have no such value"),
+        ("search_space.net_config.layers={type: int, min: 1, max: 3}", "earlier trials have no value of it"),
     ],
 )
 def test_what_would_be_dishonest_is_refused_with_its_reason(
@@ -306,7 +306,7 @@ def test_a_schedule_laid_out_over_the_epochs_refuses_and_says_the_cost(tmp_path:
     words = {"data": "trainables.data.load_digits", "epochs": 6, "scheduler_config": {"upper_bound": 250}}
     folder = StudyFolder.create(tmp_path, "small", small_sweep(run=words), "")
     assert refused(folder, ["run.epochs=9"]).startswith(
-        "run.scheduler pytorch_scheduler.ExpHyperbolicLRScheduler (total_steps) is laid out over 6 epochs"
+        "run.scheduler pytorch_scheduler.ExpHyperbolicLRScheduler (total_steps) is tied to 6 epochs"
     )
     assert refused(folder, ["run.epochs=9"]).endswith("(6 trials, at most 54 epochs)")
 
@@ -327,8 +327,8 @@ def test_a_schedule_is_laid_out_over_the_epochs_if_it_takes_their_number(
     words: dict[str, Any], word: str
 ) -> None:
     sweep = small_sweep(run={"data": "trainables.data.load_digits", **words})
-    assert word in laid_out_by(sweep)
-    assert bool(word) == bool(laid_out_by(sweep))
+    assert word in schedule_tied_to_epochs(sweep)
+    assert bool(word) == bool(schedule_tied_to_epochs(sweep))
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_a_space_can_be_widened_only(old: Any, new: Any, wider: bool) -> None:
 
 
 def test_a_wider_range_more_trials_and_another_budget_are_honest(folder: StudyFolder) -> None:
-    words = in_words(folder.wanted(), "+4", None)
+    words = as_overrides(folder.wanted(), "+4", None)
     new = revised(folder, [*words, f"search_space.{LR}.max=2.0", "time_budget_s=60"])
     extension = check_extension(folder, new, StudyRecord(), FIFORule(max_resource=6))
     assert new.trials == 10
@@ -366,8 +366,8 @@ def test_the_cost_of_more_epochs_is_said(tmp_path: Path) -> None:
     extension = check_extension(study.folder, new, record, RULES["FIFO"](SWEEP))
     assert list(extension.lines(record)) == [
         "run.epochs: 6 -> 9",
-        f"{completed} completed trials go on: at most {completed * 9} epochs, {completed * 6} of them once "
-        "more: no checkpoint is left",
+        f"{completed} completed trials continue: at most {completed * 9} epochs, {completed * 6} of them "
+        "once more: their checkpoint is gone",
     ]
 
 
@@ -382,12 +382,12 @@ def test_a_member_of_a_population_without_its_last_checkpoint_cannot_go_on(tmp_p
 
 @pytest.mark.parametrize(("text", "words"), [("+4", ["trials=10"]), ("40", ["trials=40"])])
 def test_trials_are_given_in_all_or_as_so_many_more(folder: StudyFolder, text: str, words: list[str]) -> None:
-    assert in_words(folder.wanted(), text, None) == words
+    assert as_overrides(folder.wanted(), text, None) == words
 
 
 def test_a_word_that_is_no_number_and_a_wrong_key_are_named(folder: StudyFolder) -> None:
-    with pytest.raises(CannotExtend, match=r"--trials some: write so many in all, 100, or so many more"):
-        in_words(folder.wanted(), "some", None)
+    with pytest.raises(CannotExtend, match=r"--trials some: give the total, 100, or how many more"):
+        as_overrides(folder.wanted(), "some", None)
     with pytest.raises(SweepError, match="--set trails: unknown"):
         revised(folder, ["trails=9"])
 
@@ -413,4 +413,4 @@ def test_what_was_wanted_before_is_kept(folder: StudyFolder) -> None:
 )
 def test_a_loop_that_sees_no_scheduler_is_laid_out_over_nothing(loop: dict[str, str], word: str) -> None:
     run = RunConfig.model_validate({"data": "trainables.data.load_digits", **loop})
-    assert laid_out_by(SWEEP.model_copy(update={"run": run})) == word
+    assert schedule_tied_to_epochs(SWEEP.model_copy(update={"run": run})) == word

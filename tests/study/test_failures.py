@@ -17,7 +17,7 @@ from raysweep.study.journal.events import (
     TrialPromoted,
     TrialRetried,
 )
-from raysweep.study.journal.failures import ErrorFiles, commonest, error_file, repeated
+from raysweep.study.journal.failures import ErrorFiles, common_failures, error_file, repeated_error
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import StudyRecord, fold
 from raysweep.study.storage.layout import StudyFolder
@@ -69,17 +69,17 @@ def asked(record: StudyRecord, trial: str) -> None:
     ],
 )
 def test_three_trials_running_by_one_error_are_no_accident(outcomes: list[str], error: str) -> None:
-    assert repeated(ends(*outcomes), since=0.0) == error
+    assert repeated_error(ends(*outcomes), since=0.0) == error
 
 
 def test_what_failed_before_the_attempt_does_not_count() -> None:
     record = ends(*["KeyError: 'price'"] * 3)
-    assert repeated(record, since=11.0) == ""
+    assert repeated_error(record, since=11.0) == ""
 
 
 def test_the_commonest_cause_comes_first_with_where_to_look() -> None:
     record = ends("KeyError: 'a'", "OSError: b", "OSError: b")
-    assert commonest(record.trials.values()) == [
+    assert common_failures(record.trials.values()) == [
         {"error": "OSError: b", "trials": 2, "first": "00001", "outcome": "failed"},
         {"error": "KeyError: 'a'", "trials": 1, "first": "00000", "outcome": "failed"},
     ]
@@ -115,8 +115,12 @@ def test_a_trial_in_its_second_run_is_known_after_a_restart(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("more", "had", "words"),
     [
-        (None, None, "MemoryError; resources_per_trial.on_oom would run it once more with a larger share"),
-        ({"cpu": 2}, {"cpu": 2}, "MemoryError; again so with cpu 2"),
+        (
+            None,
+            None,
+            "MemoryError; set resources_per_trial.on_oom to run such a trial once more with more resources",
+        ),
+        ({"cpu": 2}, {"cpu": 2}, "MemoryError; also with cpu 2"),
     ],
 )
 def test_an_infeasible_trial_says_what_was_tried(
@@ -152,10 +156,10 @@ def test_the_kernels_kills_are_counted_from_the_start_on(tmp_path: Path) -> None
     file = tmp_path / "memory.events"
     file.write_text("low 0\noom 5\noom_kill 2\noom_group_kill 0\n")
     kills = KernelKills(file)
-    assert not kills.more()
+    assert not kills.any_new()
     file.write_text("low 0\noom 6\noom_kill 3\noom_group_kill 0\n")
-    assert [kills.more(), kills.more()] == [True, False]
-    assert not KernelKills(tmp_path / "absent").more()
+    assert [kills.any_new(), kills.any_new()] == [True, False]
+    assert not KernelKills(tmp_path / "absent").any_new()
 
 
 def test_what_failed_before_a_resume_is_not_held_against_it(tmp_path: Path) -> None:
@@ -185,7 +189,7 @@ def test_the_same_error_in_three_trials_stops_the_study_with_exit_5(tmp_path: Pa
     finish = slot.controller.close()
     assert (finish.exit_code, finish.reason) == (
         5,
-        "the same error in 3 trials running: KeyError: 'price'",
+        "the same error in 3 trials in a row: KeyError: 'price'",
     )
 
 
@@ -211,8 +215,8 @@ def falls(*reasons: str) -> StudyRecord:
 def test_a_failure_that_was_mended_counts_and_three_alike_are_no_accident() -> None:
     record = falls(*["KeyError: 'price'"] * 3)
     assert record.failures == 3
-    assert repeated(record, since=0.0) == "KeyError: 'price'"
-    assert commonest(record.trials.values())[0]["trials"] == 3
+    assert repeated_error(record, since=0.0) == "KeyError: 'price'"
+    assert common_failures(record.trials.values())[0]["trials"] == 3
 
 
 def test_a_failure_that_ends_a_trial_without_a_donor_is_counted_once() -> None:
@@ -221,7 +225,7 @@ def test_a_failure_that_ends_a_trial_without_a_donor_is_counted_once() -> None:
         TrialEnded(t=20.0, trial="00000", outcome="failed", reason="boom; no donor was left to copy")
     )
     assert (record.failures, record.trials["00000"].outcome) == (2, "failed")
-    assert [cause["trials"] for cause in commonest(record.trials.values())] == [2]
+    assert [cause["trials"] for cause in common_failures(record.trials.values())] == [2]
 
 
 def test_a_copy_that_fails_is_another_failure() -> None:
@@ -229,4 +233,4 @@ def test_a_copy_that_fails_is_another_failure() -> None:
     record.apply(TrialPromoted(t=20.0, trial="00000", epoch=4, reason="copies trial 00001"))
     record.apply(TrialEnded(t=21.0, trial="00000", outcome="failed", reason="boom again"))
     assert record.failures == 2
-    assert {cause["error"] for cause in commonest(record.trials.values())} == {"boom", "boom again"}
+    assert {cause["error"] for cause in common_failures(record.trials.values())} == {"boom", "boom again"}

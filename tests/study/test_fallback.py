@@ -32,21 +32,21 @@ def saved(trial: str, generation: int, epoch: int) -> CheckpointSaved:
 @pytest.mark.parametrize(
     ("copied", "damaged", "place", "words"),
     [
-        (False, ["0-6"], "00000/0-4", "damaged checkpoint: its epoch 6; goes on from its epoch 4"),
+        (False, ["0-6"], "00000/0-4", "damaged checkpoint: its epoch 6; continues from its epoch 4"),
         (
             False,
             ["0-6", "0-4"],
             "00000/0-2",
-            "damaged checkpoint: its epoch 6, its epoch 4; goes on from its epoch 2",
+            "damaged checkpoint: its epoch 6, its epoch 4; continues from its epoch 2",
         ),
         (
             False,
             ["0-6", "0-4", "0-2"],
             None,
-            "damaged checkpoint: its epoch 6, its epoch 4, its epoch 2; begins anew",
+            "damaged checkpoint: its epoch 6, its epoch 4, its epoch 2; starts again",
         ),
-        (False, [], "00000/0-6", "damaged checkpoint; goes on from its epoch 6"),
-        (True, ["1-8"], "00001/0-6", "damaged checkpoint: its epoch 8; goes on from trial 00001's epoch 6"),
+        (False, [], "00000/0-6", "damaged checkpoint; continues from its epoch 6"),
+        (True, ["1-8"], "00001/0-6", "damaged checkpoint: its epoch 8; continues from trial 00001's epoch 6"),
         (True, ["1-8", "donor"], "00000/0-6", None),  # its own weights of before the copy
     ],
 )

@@ -39,7 +39,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(NotAStudy) as refused:
         make(tmp_path, 6)
     assert str(refused.value) == (
-        f"{tmp_path}/small holds other files than a study's: move them away, or run under another name "
+        f"{tmp_path}/small holds files that are no study's: move them away, or choose another name "
         "with `--name`"
     )
     assert [path.name for path in (tmp_path / "small").iterdir()] == ["thesis.tex"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from raysweep.config.sweep import Metric
-from raysweep.study.journal.pareto import counted, front, losses
+from raysweep.study.journal.pareto import losses, pareto_front, scored_point
 from raysweep.study.journal.records import CurvePoint, TrialRecord
 
 LOSS = Metric(name="val_loss")
@@ -33,7 +33,7 @@ def at(loss: float, size: float, **more: float) -> dict[str, float]:
 
 
 def numbers(trials: list[TrialRecord], objective: str = "last", metrics: Any = (LOSS, SIZE)) -> list[int]:
-    return [each.number for each in front(trials, metrics, objective)]
+    return [each.number for each in pareto_front(trials, metrics, objective)]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_values_are_those_of_the_epoch_that_counts() -> None:
     record = trial(0, at(0.3, 10), at(0.9, 20))
     assert losses(record, (LOSS, SIZE), "last") == [0.9, 20.0]
     assert losses(record, (LOSS, SIZE), "best") == [0.3, 10.0]
-    assert counted(trial(1), "last") is None
+    assert scored_point(trial(1), "last") is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)), max_size=12))

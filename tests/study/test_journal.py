@@ -180,39 +180,39 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "a line that is no JSON": (lambda j: append(j / "000003.jsonl", "x"), "000003.jsonl:4: damaged line"),
     "a digit of a loss": (
         lambda j: edit(j / "000001.jsonl", '"loss":0.5', '"loss":0.4'),
-        "000001.jsonl:2: damaged line: it is not as it was written",
+        "000001.jsonl:2: damaged line: its checksum does not match",
     ),
     "a letter of the header": (
         lambda j: edit(j / "000001.jsonl", '"study": "s"', '"study": "t"'),
-        "000001.jsonl:1: damaged line: it is not as it was written",
+        "000001.jsonl:1: damaged line: its checksum does not match",
     ),
     "no header": (lambda j: edit(j / "000001.jsonl", "version", "v"), "000001.jsonl:1: no journal header"),
     "two lines swapped": (
         lambda j: swap(j / "000002.jsonl", 1, 2),
-        "000002.jsonl:2: event 4 where event 3 is due: lines are missing, repeated or swapped",
+        "000002.jsonl:2: event 4 instead of 3: lines are missing, repeated or swapped",
     ),
     "the first segment missing": (
         lambda j: (j / "000001.jsonl").unlink(),
-        "000002.jsonl:1: it follows event 2, and before it stands event 0: "
-        "a segment is missing, cut short, repeated or out of place",
+        "000002.jsonl:1: it continues event 2, but the segments before it end with event 0: "
+        "a segment is missing, truncated, repeated or out of order",
     ),
     "a segment emptied": (
         lambda j: (j / "000002.jsonl").write_text(""),
-        "000003.jsonl:1: it follows event 4, and before it stands event 2: "
-        "a segment is missing, cut short, repeated or out of place",
+        "000003.jsonl:1: it continues event 4, but the segments before it end with event 2: "
+        "a segment is missing, truncated, repeated or out of order",
     ),
     "the last segment missing": (
         lambda j: (j / "000003.jsonl").unlink(),
-        "000002.jsonl: its end was cut off: event 4 of 6 is the last",
+        "000002.jsonl: its end is missing: event 4 of 6 is the last",
     ),
     "every segment missing": (
         lambda j: [path.unlink() for path in j.glob("*.jsonl")],  # type: ignore[func-returns-value]
-        "journal: its end was cut off: event 0 of 6 is the last",
+        "journal: its end is missing: event 0 of 6 is the last",
     ),
     "a segment twice": (
         lambda j: shutil.copy(j / "000001.jsonl", j / "000004.jsonl"),
-        "000004.jsonl:1: it follows event 0, and before it stands event 6: "
-        "a segment is missing, cut short, repeated or out of place",
+        "000004.jsonl:1: it continues event 0, but the segments before it end with event 6: "
+        "a segment is missing, truncated, repeated or out of order",
     ),
     "a segment that is a folder": (
         lambda j: (j / "000004.jsonl").mkdir(),
@@ -225,24 +225,24 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "the mark missing": (lambda j: (j / "mark").unlink(), "mark: is missing or damaged"),
     "the mark of another journal": (
         lambda j: (j / "mark").write_bytes(b"000000000006 01234567\n"),
-        "mark: is of another journal",
+        "mark: belongs to another journal",
     ),
     "the whole folder missing": (lambda j: shutil.rmtree(j), "mark: is missing or damaged"),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damage_is_refused_with_its_place_and_the_way_out(tmp_path: Path, damage: str) -> None:
+def test_damage_is_refused_with_its_place_and_the_fix(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "journal"
     for attempt in range(3):
         written(folder, [report(2 * attempt + 1, 0.5), report(2 * attempt + 2, 0.25)])
-    do, finding = DAMAGES[damage]
+    do, problem = DAMAGES[damage]
     do(folder)
     with pytest.raises(JournalError) as refused:
         list(read_events(folder))
-    assert refused.value.finding.endswith(finding)
-    way_out = f"restore it from a copy, or `launch.py repair {tmp_path}` says what can be kept"
-    assert str(refused.value) == f"{refused.value.finding}; {way_out}"
+    assert refused.value.problem.endswith(problem)
+    fix = f"restore it from a copy, or see what `launch.py repair {tmp_path}` can keep"
+    assert str(refused.value) == f"{refused.value.problem}; {fix}"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ class Study:
     def __init__(self, root: Path, trials: int, is_exploit_source: set[int] | None = None) -> None:
         self.root, self.record = root, StudyRecord()
         self.is_exploit_source = is_exploit_source or set()
-        self.keeper = CheckpointJanitor(
+        self.janitor = CheckpointJanitor(
             self.record, lambda path: root / path, lambda epoch: epoch in self.is_exploit_source, keep_last=2
         )
         self.record.apply(AttemptStarted(t=0.0, attempt=1, slots=1, trials=trials))
@@ -29,11 +29,11 @@ class Study:
         (self.root / path / "weights").write_text("w")
         self.record.apply(epoch_reported(trial, epoch, loss, metrics=metrics))
         self.record.apply(CheckpointSaved(t=0.0, trial=trial, epoch=epoch, generation=0, path=path))
-        self.keeper.collect(trial)
+        self.janitor.collect(trial)
 
     def end(self, trial: str, outcome: str) -> None:
         self.record.apply(trial_ended(trial, outcome))
-        self.keeper.collect(trial)
+        self.janitor.collect(trial)
 
     def standing(self) -> list[str]:
         return sorted(path.name for path in self.root.iterdir())
@@ -82,7 +82,7 @@ def test_a_checkpoint_without_an_event_is_cleared_and_the_others_stay(tmp_path: 
     study = Study(tmp_path, 1)
     path = str(known.relative_to(tmp_path))
     study.record.apply(CheckpointSaved(t=0.0, trial="00000", epoch=3, generation=0, path=path))
-    study.keeper.catch_up(tmp_path)
+    study.janitor.catch_up(tmp_path)
     assert (known.exists(), stray.exists()) == (True, False)
 
 
@@ -91,7 +91,7 @@ def test_what_a_killed_driver_left_is_deleted_when_the_study_goes_on(tmp_path: P
     study.checkpoint("00000", 1, loss=2.0)
     study.checkpoint("00001", 1, loss=1.0)
     study.record.apply(trial_ended("00000", "stopped"))
-    study.keeper.catch_up(tmp_path)
+    study.janitor.catch_up(tmp_path)
     assert study.standing() == ["00001-1"]
 
 
@@ -111,7 +111,7 @@ def test_the_best_checkpoint_of_each_trial_outlives_it_where_asked_for(
 ) -> None:
     """`checkpoint_config.save_best`: its weights are the trial's model."""
     study = Study(tmp_path, 2)
-    study.keeper.monitor = "val_loss"
+    study.janitor.monitor = "val_loss"
     for trial, losses in (("00000", (0.3, 0.1, 0.2)), ("00001", (0.6, 0.5, 0.4))):
         for epoch, loss in enumerate(losses, start=1):
             study.checkpoint(trial, epoch, loss, val_loss=loss)
@@ -122,7 +122,7 @@ def test_the_best_checkpoint_of_each_trial_outlives_it_where_asked_for(
 
 def test_a_metric_that_is_maximised_has_its_best_at_the_top(tmp_path: Path) -> None:
     study = Study(tmp_path, 1)
-    study.keeper.monitor, study.keeper.sign = "accuracy", -1
+    study.janitor.monitor, study.janitor.sign = "accuracy", -1
     for epoch, accuracy in enumerate((0.5, 0.9, 0.8, 0.7), start=1):
         study.checkpoint("00000", epoch, 1.0, accuracy=accuracy)
     assert study.standing() == ["00000-2", "00000-3", "00000-4"]

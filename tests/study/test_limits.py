@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from raysweep.study.execution.stop_conditions import reached
+from raysweep.study.execution.stop_conditions import describe_reached_goal
 from raysweep.study.journal.events import Event, TrialPaused
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
@@ -64,7 +64,7 @@ def test_a_target_is_reached_by_a_completed_trial(
     direction: str, target: float, trials: list[tuple[str, float]], reason: str
 ) -> None:
     sweep = small_sweep(direction=direction, stop={"target": target})
-    found = reached(sweep, fold(told(*trials).events))
+    found = describe_reached_goal(sweep, fold(told(*trials).events))
     assert found == (f"target {target} reached by {reason}" if reason else "")
 
 
@@ -93,7 +93,7 @@ def test_no_improvement_counts_trials_that_had_their_chance_since(
 
     def stops_at(patience: int) -> bool:
         rule = {"no_improvement": {"trials": patience, "min_delta": 0.1}}
-        return bool(reached(small_sweep(stop=rule), record))
+        return bool(describe_reached_goal(small_sweep(stop=rule), record))
 
     assert [patience for patience in (1, 2, 3) if stops_at(patience)] == list(range(1, since + 1))
 
@@ -101,13 +101,13 @@ def test_no_improvement_counts_trials_that_had_their_chance_since(
 def test_the_reason_says_what_was_not_beaten_by_how_much() -> None:
     sweep = small_sweep(stop={"no_improvement": {"trials": 2, "min_delta": 1e-4}})
     record = fold(told(BEST, BEST, BEST).events)
-    assert reached(sweep, record) == (
+    assert describe_reached_goal(sweep, record) == (
         "no improvement by more than 0.0001 in 2 trials since trial 0: val_loss 0.5"
     )
 
 
 def test_without_a_stop_nothing_is_ever_reached() -> None:
-    assert reached(small_sweep(), fold(told(*[BEST] * 9).events)) == ""
+    assert describe_reached_goal(small_sweep(), fold(told(*[BEST] * 9).events)) == ""
 
 
 def test_a_study_that_came_far_enough_ends_and_resumed_says_so(tmp_path: Path) -> None:
@@ -126,5 +126,5 @@ def test_a_study_that_came_far_enough_ends_and_resumed_says_so(tmp_path: Path) -
     assert record.trials["00001"].reason == f"the study ended: {finish.reason}"
     again = Slot(tmp_path, sweep, FIFORule(max_resource=R))
     again.controller.begin()
-    assert again.controller.stop.reason == f"done already: {finish.reason}"
+    assert again.controller.stop.reason == f"already done: {finish.reason}"
     assert again.controller.close().exit_code == 0

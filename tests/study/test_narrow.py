@@ -11,7 +11,7 @@ from hypothesis import given as given_examples
 from hypothesis import strategies as st
 
 from raysweep.config import Parameter
-from raysweep.study.stages.narrow_space import active, given, narrow, narrowings, rebuilt
+from raysweep.study.stages.narrow_space import active, narrow, narrowings, with_domains, with_fixed
 from schedulers.space import Categorical, Domain, Float, Int
 
 
@@ -125,8 +125,8 @@ def test_each_case_is_drawn_around_the_trials_of_that_case() -> None:
 
 def test_what_waits_for_a_choice_that_is_gone_goes_with_it() -> None:
     best = [{"optimizer": "Adam", LR: 1e-3}]
-    space = rebuilt(CONDITIONAL, narrowings(CONDITIONAL, dict.fromkeys(CONDITIONAL, best), 0.0))
-    left = given(space, CONDITIONAL, {})
+    space = with_domains(CONDITIONAL, narrowings(CONDITIONAL, dict.fromkeys(CONDITIONAL, best), 0.0))
+    left = with_fixed(space, CONDITIONAL, {})
     assert left.keys() == {"optimizer", LR}
     assert [case.when for case in left[LR].cases] == [ADAM]
 
@@ -142,7 +142,7 @@ def test_what_waits_for_a_choice_that_is_gone_goes_with_it() -> None:
 def test_a_condition_on_what_is_fixed_holds_or_does_not(
     fixed: dict[str, Any], left: dict[str, Domain]
 ) -> None:
-    space = given(CONDITIONAL, [LR, MOMENTUM], fixed)
+    space = with_fixed(CONDITIONAL, [LR, MOMENTUM], fixed)
     assert {key: parameter.domain for key, parameter in space.items()} == left
     assert not any(parameter.when or parameter.cases for parameter in space.values())
 

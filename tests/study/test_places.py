@@ -22,7 +22,7 @@ from moto.server import ThreadedMotoServer
 from raysweep.study.journal.events import EpochReported, TrialEnded
 from raysweep.study.journal.log import Journal, read_events
 from raysweep.study.storage.layout import StudyExists, StudyFolder
-from raysweep.study.storage.locations import download_study, standing
+from raysweep.study.storage.locations import checkpoint_lookup, download_study
 from raysweep.study.storage.lock import StudyBusy
 from raysweep.study.storage.object_store import ObjectStore
 from raysweep.study.storage.sync import StorageSync
@@ -117,7 +117,7 @@ def test_an_empty_disk_gets_the_study_back(study: StudyFolder, tmp_path: Path) -
         append(study, 2.0)  # while it is at work
     shutil.rmtree(study.path)
     again = download_study(STUDY, tmp_path / "elsewhere")
-    assert (again.far, again.sweep()) == (STUDY, small_sweep())
+    assert (again.storage_uri, again.sweep()) == (STUDY, small_sweep())
     assert [event.t for event in read_events(again.journal_dir)] == [1.0, 2.0]
 
 
@@ -139,14 +139,14 @@ def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp
     append(other, 1.0)
     with StorageSync(other):
         pass
-    with pytest.raises(Exception, match="went on elsewhere") as raised, StorageSync(study):
+    with pytest.raises(Exception, match="continued elsewhere") as raised, StorageSync(study):
         pass
     assert f"launch.py resume {STUDY}" in str(raised.value)
     journal = Journal(study.journal_dir, "small")
     journal.append(TrialEnded(t=9.0, trial="00000", outcome="failed", reason="a longer one"))
     journal.close()
     append(study, 9.0)
-    with pytest.raises(Exception, match="went on apart"):
+    with pytest.raises(Exception, match="have diverged"):
         download_study(STUDY, study.path.parent)
 
 
@@ -157,10 +157,10 @@ def test_a_stage_that_went_on_elsewhere_is_noticed_too(study: StudyFolder, tmp_p
     append(other.stage("explore"), 1.0)
     with StorageSync(other):
         pass
-    with pytest.raises(StudyExists, match="went on elsewhere"), StorageSync(study):
+    with pytest.raises(StudyExists, match="continued elsewhere"), StorageSync(study):
         pass
     append(study.stage("explore"), 2.0)
-    with pytest.raises(StudyExists, match="went on apart"):
+    with pytest.raises(StudyExists, match="have diverged"):
         download_study(STUDY, study.path.parent)
 
 
@@ -190,20 +190,20 @@ def test_one_that_died_on_this_machine_holds_nothing(study: StudyFolder) -> None
 def test_a_checkpoint_is_deleted_once_the_journal_without_it_arrived(study: StudyFolder) -> None:
     depot = ObjectStore(STUDY)
     depot.put("ray/attempt-1/00000/checkpoint_000000/model.pt", b"weights")
-    courier = StorageSync(study)
-    with courier:
-        assert standing(study)("ray/attempt-1/00000/checkpoint_000000")
-        courier.discard(study.locate("ray/attempt-1/00000/checkpoint_000000"))
-        assert standing(study)("ray/attempt-1/00000/checkpoint_000000")
-    assert not standing(study)("ray/attempt-1/00000/checkpoint_000000")
+    sync = StorageSync(study)
+    with sync:
+        assert checkpoint_lookup(study)("ray/attempt-1/00000/checkpoint_000000")
+        sync.discard(study.locate("ray/attempt-1/00000/checkpoint_000000"))
+        assert checkpoint_lookup(study)("ray/attempt-1/00000/checkpoint_000000")
+    assert not checkpoint_lookup(study)("ray/attempt-1/00000/checkpoint_000000")
 
 
 def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder) -> None:
     for name in ("lock", "status.tmp", "tracking.lock", "best.yaml"):
         (study.path / name).write_text("x")
-    with StorageSync(study) as courier:
+    with StorageSync(study) as sync:
         (study.path / "best.yaml").unlink()
-    assert courier.trouble == ""
+    assert sync.trouble == ""
     sent = sorted(ObjectStore(STUDY).sizes())
     assert sent == ["journal/000001.jsonl", "journal/mark", "study.json", "sweep.yaml"]
 

@@ -13,7 +13,7 @@ from raysweep.config import Sweep
 from raysweep.report.optuna_file import load_study
 from raysweep.study.execution.scheduler_factory import make_scheduler
 from raysweep.study.execution.searcher_factory import export_to_file, make_searcher
-from raysweep.study.execution.stop_conditions import reached
+from raysweep.study.execution.stop_conditions import describe_reached_goal
 from raysweep.study.journal.event_bus import rebuild
 from raysweep.study.journal.events import AttemptStarted
 from raysweep.study.journal.records import StudyRecord
@@ -62,4 +62,4 @@ def test_non_finite_values_rank_nowhere_for_anybody(direction: str, odd: float, 
     assert [trial.number for trial in ranking(sweep, record)] == order
     assert study.best_trial.number == best
     assert [trial.number for trial in study.trials if trial.values] == sorted(order)
-    assert not reached(sweep, record)  # an infinite value is no goal reached
+    assert not describe_reached_goal(sweep, record)  # an infinite value is no goal reached

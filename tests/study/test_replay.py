@@ -8,7 +8,13 @@ import pytest
 
 from raysweep.study.journal.events import AttemptStarted, Event, TrialExploited
 from raysweep.study.journal.records import StudyRecord, fold
-from raysweep.study.results.counterfactual import CannotReplay, StudyReplay, as_json, replay_study, settings
+from raysweep.study.results.counterfactual import (
+    CannotReplay,
+    StudyReplay,
+    as_json,
+    parse_kwargs,
+    replay_study,
+)
 from tests.builders import LR, epoch_reported, small_sweep, trial_created, trial_ended
 
 R = 4
@@ -122,7 +128,7 @@ def test_an_objective_of_best_compares_the_best_epochs() -> None:
         ),
         ("schedulers.PBT", {}, "--trial-scheduler: PBT needs 'perturbation_interval'"),
         ("schedulers.rule.Report", {}, "--trial-scheduler: Report needs"),
-        ("math.tau", {}, "--trial-scheduler: math.tau has no rule that could be replayed"),
+        ("math.tau", {}, "--trial-scheduler: math.tau has no rule to replay"),
     ],
 )
 def test_what_cannot_be_replayed_under_is_said_in_one_line(
@@ -138,16 +144,19 @@ def test_a_study_without_complete_curves_says_how_to_record_them() -> None:
     with pytest.raises(CannotReplay) as raised:
         replayed(record_of(flat(0.5), ("stopped", [0.7]), ("diverged", [float("nan")])))
     assert str(raised.value) == (
-        "1 of 3 recorded curves are complete (1 stopped early, 1 diverged), and a replay needs 2; "
-        "record them with schedulers.FIFO, or with an audit_fraction"
+        "1 of 3 recorded curves are complete (1 stopped early, 1 diverged), but a replay needs 2; "
+        "record more with schedulers.FIFO, or with an audit_fraction"
     )
 
 
 def test_settings_are_yaml_and_a_mapping() -> None:
-    assert settings("{grace_period: 3, variant: promotion}") == {"grace_period": 3, "variant": "promotion"}
-    assert settings("") == {}
-    with pytest.raises(CannotReplay, match="--kwargs 3: is no mapping"):
-        settings("3")
+    assert parse_kwargs("{grace_period: 3, variant: promotion}") == {
+        "grace_period": 3,
+        "variant": "promotion",
+    }
+    assert parse_kwargs("") == {}
+    with pytest.raises(CannotReplay, match="--kwargs 3: not a mapping"):
+        parse_kwargs("3")
 
 
 def test_as_json_has_no_infinity() -> None:

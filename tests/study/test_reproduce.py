@@ -9,7 +9,12 @@ import pytest
 
 from raysweep.study.journal.records import CurvePoint
 from raysweep.study.results.best_config import NoWinner
-from raysweep.study.results.reproduce import causes, curve_of_weights, first_difference, trial_words
+from raysweep.study.results.reproduce import (
+    curve_of_weights,
+    first_difference,
+    possible_causes,
+    reproduction_config,
+)
 from tests.study.test_best import CONFIG, record_of, template_sweep
 
 
@@ -58,11 +63,11 @@ def test_two_divergences_are_equal() -> None:
 )
 def test_what_has_changed_is_named(now: dict[str, Any], sentences: list[str]) -> None:
     then = {"host": "a", "versions": {"torch": "2.13"}, "data_fingerprint": "ee", "git_commit": "1"}
-    assert causes(then, then | now) == sentences
+    assert possible_causes(then, then | now) == sentences
 
 
 def test_a_copied_trial_is_run_under_the_schedule_of_its_weights() -> None:
-    words = trial_words(template_sweep(), record_of(CONFIG, copied=True), "00001")
+    words = reproduction_config(template_sweep(), record_of(CONFIG, copied=True), "00001")
     assert words["optimizer_config"]["lr"] == 0.5, "its donor's"
     assert [change["after_epoch"] for change in words["schedule"]] == [2]
     assert words["trial"]["seed"] == 42

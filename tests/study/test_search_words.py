@@ -11,7 +11,7 @@ from raysweep.config.constraint import Constraint
 from raysweep.search.initial_points import Proposal
 from raysweep.search.search_checks import duplicates_of
 from raysweep.study.execution.searcher_factory import first_slots, make_searcher
-from raysweep.study.journal.constraints import broken
+from raysweep.study.journal.constraints import broken_constraint
 from raysweep.study.journal.events import EpochReported, TrialEnded
 from raysweep.study.journal.log import read_events
 from schedulers.asha import ASHARule
@@ -27,13 +27,13 @@ SIZE = Constraint.model_validate("parameters <= 1000")
     ("result", "reason"),
     [
         ({"parameters": 1000}, ""),  # the bound itself is within
-        ({"parameters": 1500.0}, "breaks a constraint: parameters <= 1000, and it is 1500"),
+        ({"parameters": 1500.0}, "breaks the constraint parameters <= 1000: it is 1500"),
         ({"val_loss": 0.5}, ""),  # a trial that does not say breaks nothing
-        ({"parameters": float("nan")}, "breaks a constraint: parameters <= 1000, and it is nan"),
+        ({"parameters": float("nan")}, "breaks the constraint parameters <= 1000: it is nan"),
     ],
 )
 def test_what_a_result_breaks_is_said(result: dict[str, Any], reason: str) -> None:
-    assert broken([SIZE], result) == reason
+    assert broken_constraint([SIZE], result) == reason
 
 
 def test_a_rule_never_learns_of_a_report_that_broke_a_constraint(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_rule_never_learns_of_a_report_that_broke_a_constraint(tmp_path: Path)
     slot.controller.begin()
     asked = slot.controller.ask()
     assert asked is not None
-    reason = f"breaks a constraint: {SIZE}, and it is 1500"
+    reason = f"breaks the constraint {SIZE}: it is 1500"
     slot.rule.end(asked[0], "infeasible")
     result = {"epoch": 1, "val_loss": 0.01, "parameters": 1500.0, "outcome": "infeasible", "reason": reason}
     slot.emitter.reported(asked[0], result, Stop(reason, code=ReasonCode.CONSTRAINT))

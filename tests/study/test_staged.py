@@ -61,7 +61,7 @@ def play(part: StageState) -> None:
     rule = RacingRule(max_resource=sweep.run.epochs) if racing else FIFORule(max_resource=sweep.run.epochs)
     slot = Slot(part.folder.path, sweep, rule)
     if racing:
-        slot.controller.searcher = slot.controller.bus.learner = SeedRaceSearcher(**sweep.sampler.kwargs)
+        slot.controller.searcher = slot.controller.bus.searcher = SeedRaceSearcher(**sweep.sampler.kwargs)
     else:
         slot.searcher.ask = Drawn(sweep)  # type: ignore[method-assign]
     slot.controller.bus.subscribers = [StatusFile(part.folder, slot.record, sweep.metric, sweep.sign)]
@@ -98,7 +98,9 @@ def test_each_stage_is_a_study_of_its_own_with_what_it_was_made_of(study: StudyF
     assert second.facts["begun_at"] == 5.0
     assert second.facts["lines"][0].startswith(f"{LR}: 0.001..1 log -> ")
     text = (folder.path / "sweep.yaml").read_text()
-    assert text.startswith("# stage refine of whole, made by the stages before it\n# optimizer_config.lr: ")
+    assert text.startswith(
+        "# stage refine of whole, derived from the stages before it\n# optimizer_config.lr: "
+    )
     assert yaml.safe_load(text)["trials"] == 3
 
 
@@ -208,7 +210,7 @@ def test_a_stage_of_a_killed_driver_runs_no_more(study: StudyFolder) -> None:
     """The file of the whole was written while it lived."""
     carried_to(study, "explore")
     StagesStatusFile(study, study.wanted()).write("running")
-    words = read_json(study.status_file, version=1, what="status")
+    words = read_json(study.status_file, version=1, kind="status")
     words["stages"][1]["state"] = "running"
     write_json(study.status_file, "status", words)
     assert [one["state"] for one in read_status(study.path)["stages"]] == ["done", "interrupted", "waiting"]
@@ -216,7 +218,7 @@ def test_a_stage_of_a_killed_driver_runs_no_more(study: StudyFolder) -> None:
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("{}", "it is not as it was written"), ("nonsense", "cannot be read"), ('{"version": 9}', "format 9")],
+    [("{}", "its checksum does not match"), ("nonsense", "cannot be read"), ('{"version": 9}', "format 9")],
 )
 def test_what_cannot_be_read_is_one_line(study: StudyFolder, text: str, line: str) -> None:
     place = study.stage("explore").path

@@ -9,7 +9,7 @@ import pytest
 from raysweep.config import Sweep
 from raysweep.config.stage import LR
 from raysweep.study.journal.records import StudyRecord, TrialRecord
-from raysweep.study.stages.derive import StageResult, best_config, derive, name_of, racers, seed_of
+from raysweep.study.stages.derive import StageResult, best_config, derive, name_of, race_candidates, seed_of
 from schedulers.space import Float
 
 NODES, DECAY = "net_config.nodes", "optimizer_config.weight_decay"
@@ -96,9 +96,9 @@ def test_a_stage_of_one_group_leaves_the_others_at_the_best_so_far() -> None:
     assert shape.fixed == {LR: 1e-2, DECAY: 0.01}
     derived = derive(sweep, sweep.stages[2], [rate, shape])
     assert derived.sweep.run.net_config["nodes"] == 200
-    assert derived.sources == {DECAY: "as the run has it"}
+    assert derived.sources == {DECAY: "as in the run"}
     assert derived.lines == (
-        f"{DECAY} = 0.01, as the run has it",
+        f"{DECAY} = 0.01, as in the run",
         f"{LR}: 0.0001..1 log -> 0.01..0.01 log, around the best 1",
         f"{NODES}: 8..256 -> 200..200, around the best 1",
     ), "each around the trials of the stage that searched it last"
@@ -157,7 +157,7 @@ def test_a_stages_own_baseline_that_wins_is_a_trial_like_any_other() -> None:
     again = ran(sweep, 1, past, (0.01, config(1e-2, 100)))
     assert again.record is not None
     again.record.trials["00000"].source = "baseline"
-    found = racers(sweep, [*past, again], 1)[2]
+    found = race_candidates(sweep, [*past, again], 1)[2]
     assert [(each.name, each.what) for each in found] == [
         ("t0", "trial 0 of refine"),
         ("baseline", "the run as it was"),

@@ -102,7 +102,7 @@ def test_after_a_resume_it_knows_the_settings_of_earlier_trials(tmp_path: Path) 
 def test_one_that_raises_is_told_of_once_and_hears_no_more(fails_at: str, tmp_path: Path) -> None:
     said = tell(tmp_path, [], EVENTS, fails_at=fails_at)
     assert said == [
-        f"subscriber {__name__}.Listening: OSError: no route to host; it hears no more of this study"
+        f"subscriber {__name__}.Listening: OSError: no route to host; it is not called again in this study"
     ]
     assert fails_at not in [name for name, *_ in Listening.heard]
 
@@ -120,7 +120,7 @@ def test_one_that_hangs_holds_nothing_up() -> None:
         thread(event)
     thread.close(patience_s=0.05)
     release.set()
-    assert said == ["subscriber mine.Hanging: still busy after 0.05 s; what it has not heard is lost"]
+    assert said == ["subscriber mine.Hanging: still busy after 0.05 s; its last events are lost"]
 
 
 def test_a_misspelt_subscriber_is_a_line_of_the_file(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_commands_that_run_a_studys_code_ask_for_trust(
     assert launch.main([command, str(tmp_path / "copy"), *words]) == 2
     assert capsys.readouterr().err == (
         f"{tmp_path}/copy: was not made here by you, and this command runs the code that it names: "
-        "`--trust`, once, if you trust whoever made it\n"
+        "add `--trust` once if you trust its author\n"
     )
 
 
@@ -141,8 +141,7 @@ def test_a_sent_model_that_runs_anything_else_is_refused(
     (tmp_path / "table.csv").write_text("a\n1\n")
     assert launch.main(["predict", str(folder), str(tmp_path / "table.csv")]) == 2
     assert capsys.readouterr().err == (
-        f"{folder}: was not made here by you, and runs {named}: `--trust`, once, if you trust whoever "
-        "made it\n"
+        f"{folder}: was not made here by you, and runs {named}: add `--trust` once if you trust its author\n"
     )
     require_trust_in_model(folder, trust=True)
     require_trust_in_model(folder, trust=False)

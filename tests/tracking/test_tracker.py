@@ -456,7 +456,7 @@ def test_a_damaged_journal_is_sent_up_to_the_damage(shelf: Shelf) -> None:
     segment.write_bytes(segment.read_bytes().replace(b"00001", b"00002", 1))
     tracker = shelf.tracker()
     assert tracker.finish(60) == 1
-    assert tracker.trouble == f"{segment}:3: damaged line: it is not as it was written"
+    assert tracker.trouble == f"{segment}:3: damaged line: its checksum does not match"
     assert json.loads((shelf.folder / "tracking.json").read_text())["sent"] == 8
 
 

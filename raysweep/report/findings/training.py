@@ -26,7 +26,7 @@ from raysweep.report.findings.evidence import (
 )
 from raysweep.report.formatting import number, percent, setting
 from raysweep.report.subject import Subject
-from raysweep.study.journal.failures import commonest
+from raysweep.study.journal.failures import common_failures
 from raysweep.study.journal.records import TrialRecord
 from trainables.run_config import EMA_RATES
 
@@ -87,7 +87,7 @@ def dies_in_first_epoch(seen: Evidence) -> Finding | None:
     if len(died) < LEAST or len(died) < EARLY * len(ended):
         return None
     diverged = sum(trial.outcome == "diverged" for trial in died)
-    why = commonest(died)
+    why = common_failures(died)
     key = rate_key(subject)
     of_rate = 2 * diverged >= len(died)
     rates = sorted(float(trial.config[key]) for trial in died if key in trial.config) if key else []

@@ -1,4 +1,4 @@
-"""Where a trial goes on from when the checkpoint it was to go on from turns out damaged."""
+"""The checkpoint from which a trial continues if the intended one is damaged."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from trainables.checkpoint_integrity import is_intact
 def find_intact_checkpoint(
     record: StudyRecord, locate: Callable[[str], str | Path], trial: str
 ) -> tuple[str | None, str]:
-    """The best checkpoint for a trial that is as it was written; the damaged ones before it are deleted.
+    """The first intact checkpoint that a trial can continue from; damaged ones before it are deleted.
 
     Args:
-        record: the study; what is deleted is taken out of it.
-        locate: a checkpoint's path in the journal -> where it lies.
+        record: of the study; deleted checkpoints are removed from it.
+        locate: gives the path or URI of a checkpoint from its path in the journal.
         trial: its id.
 
     Returns:
-        Where it lies (None: the trial begins anew), and what happened, in one line.
+        Its path or URI (None: the trial starts again), and one line on what happened.
     """
     damaged: list[str] = []
     for owner, key in list(_candidates(record, record.trials[trial])):
-        place = locate(owner.checkpoints[key])
+        location = locate(owner.checkpoints[key])
         whose = "its" if owner.trial == trial else f"trial {owner.trial}'s"
-        with locate_checkpoint(place) as folder:
+        with locate_checkpoint(location) as folder:
             intact = is_intact(folder)
         if intact:
-            return str(place), f"{_names(damaged)}; goes on from {whose} epoch {key[1]}"
+            return str(location), f"{_names(damaged)}; continues from {whose} epoch {key[1]}"
         damaged.append(f"{whose} epoch {key[1]}")
-        discard(place)
+        discard(location)
         del owner.checkpoints[key]
-    return None, f"{_names(damaged)}; begins anew"
+    return None, f"{_names(damaged)}; starts again"
 
 
 def _candidates(record: StudyRecord, trial: TrialRecord) -> Iterator[tuple[TrialRecord, tuple[int, int]]]:
-    """What a trial may go on from, best first: its own state, the donor's it copied, its own before that."""
+    """Checkpoints to continue from, best first: its own, its last donor's, its own from before that copy."""
     keys = sorted(trial.checkpoints, reverse=True)
     yield from ((trial, key) for key in keys if key[0] == trial.generation)
     if trial.lineage:

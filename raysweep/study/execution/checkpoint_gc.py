@@ -1,7 +1,7 @@
-"""Which checkpoints stay on disk. Ray keeps all of them (num_to_keep=None); we delete what nobody needs.
+"""Deletion of unneeded checkpoints, all of which Ray keeps (num_to_keep=None).
 
-Needed are: the newest of every trial that may still go on, those another trial may still copy, and the
-best trial's last one.
+Needed are the newest ones of every unfinished trial, those that another trial may still copy, and the best
+trial's last one.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from raysweep.study.storage.locations import discard
 
 @dataclass
 class CheckpointJanitor:
-    """Deletes checkpoints that nobody needs any more.
+    """Deletes checkpoints that are no longer needed.
 
     Args:
-        locate: a checkpoint's path in the journal -> where it lies.
-        is_exploit_source: whether the rule may still send a trial to copy a state at this epoch.
-        keep_last: how many of a live trial's newest are kept, >= 1; an older one is there for when
-            the newest turns out torn.
+        record: of the study.
+        locate: gives the path or URI of a checkpoint from its path in the journal.
+        is_exploit_source: whether the rule may still tell a trial to copy a state at an epoch.
+        keep_last: how many of an unfinished trial's newest are kept, >= 1; an older one is the fallback if
+            the newest is damaged.
         monitor: metric by which each trial's best checkpoint is kept, also after the trial's end (the
-            run's `checkpoint_config.save_best`); empty for none.
+            run's `checkpoint_config.save_best`); "" to keep none.
         sign: +1 if less of it is better, else -1.
-        keep_completed: whether every completed trial's last is kept, for a study given more epochs.
-        discard: deletes one, now or later.
+        keep_completed: whether the last one of every completed trial is kept, for a study given more epochs.
+        discard: deletes a checkpoint, now or later.
     """
 
     record: StudyRecord
@@ -38,38 +39,39 @@ class CheckpointJanitor:
     sign: int = 1
     keep_completed: bool = False
     discard: Callable[[str | Path], None] = discard
-    _held: set[str] = field(default_factory=set)
+    _deletable: set[str] = field(default_factory=set)
+    """Trials with checkpoints that may have to be deleted later."""
 
     def collect(self, trial: str) -> None:
-        """Look at one trial's checkpoints, after it made one or ended; and at the held ones then."""
-        self._held.add(trial)
+        """Delete a trial's unneeded checkpoints, after a new one or its end; then also other trials'."""
+        self._deletable.add(trial)
         best = self.record.best()
-        over = self.record.trials[trial].outcome is not None
-        for name in list(self._held) if over else [trial]:
-            self._sweep_one(self.record.trials[name], best)
+        ended = self.record.trials[trial].outcome is not None
+        for name in list(self._deletable) if ended else [trial]:
+            self._collect_trial(self.record.trials[name], best)
 
     def catch_up(self, study: Path) -> None:
-        """Delete what a killed driver had no time for, and checkpoints of its that no event speaks of.
+        """Delete the unneeded checkpoints that a killed driver left, also those missing in the journal.
 
         Args:
-            study: the study's folder; what lies in object storage is not looked through for the latter.
+            study: the study's folder; object storage is not searched for the latter.
         """
         best, trials = self.record.best(), self.record.trials.values()
         for trial in trials:
             if trial.checkpoints:
-                self._held.add(trial.trial)
-                self._sweep_one(trial, best)
-        known = {path for trial in trials for path in trial.checkpoints.values()}
-        for found in study.glob("ray/attempt-*/*/checkpoint_*"):
-            if found.relative_to(study).as_posix() not in known:
-                self.discard(found)
+                self._deletable.add(trial.trial)
+                self._collect_trial(trial, best)
+        recorded = {path for trial in trials for path in trial.checkpoints.values()}
+        for path in study.glob("ray/attempt-*/*/checkpoint_*"):
+            if path.relative_to(study).as_posix() not in recorded:
+                self.discard(path)
 
-    def _sweep_one(self, trial: TrialRecord, best: TrialRecord | None) -> None:
+    def _collect_trial(self, trial: TrialRecord, best: TrialRecord | None) -> None:
         needed = self._needed(trial, best)
         for key in [key for key in trial.checkpoints if key not in needed]:
             self.discard(self.locate(trial.checkpoints.pop(key)))
-        if trial.outcome is not None and trial.checkpoints.keys() <= self._for_good(trial):
-            self._held.discard(trial.trial)  # looked at no more: thousands may end so
+        if trial.outcome is not None and trial.checkpoints.keys() <= self._permanent(trial):
+            self._deletable.discard(trial.trial)
 
     def _needed(self, trial: TrialRecord, best: TrialRecord | None) -> set[tuple[int, int]]:
         newest = sorted(trial.checkpoints)
@@ -78,10 +80,10 @@ class CheckpointJanitor:
             needed.update(newest[-self.keep_last :])
         elif trial is best:
             needed.update(newest[-1:])
-        return needed | self._for_good(trial)
+        return needed | self._permanent(trial)
 
-    def _for_good(self, trial: TrialRecord) -> set[tuple[int, int]]:
-        """What is kept whatever comes, as far as the trial has come."""
+    def _permanent(self, trial: TrialRecord) -> set[tuple[int, int]]:
+        """Keys of the checkpoints that are never deleted, as of now."""
         kept = set()
         if self.keep_completed and trial.outcome == "completed":
             kept.update(sorted(trial.checkpoints)[-1:])

@@ -1,4 +1,4 @@
-"""Whether the kernel ended a process for want of memory: Ray tells such a loss as any other."""
+"""Detects out-of-memory kills by the kernel, which Ray reports like any other lost worker."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ EVENTS = Path("/sys/fs/cgroup/memory.events")
 class KernelKills:
     """Counts the kernel's out-of-memory kills in this process's control group (Linux, cgroup v2).
 
-    Where there is no such file nothing is ever known, and every loss counts as a plain one.
+    Without the kernel's file, no kill is ever detected.
     """
 
     file: Path = EVENTS
-    _known: int = field(init=False)
+    _last_count: int = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin at what has happened already."""
-        self._known = self._count()
+        """Start from the kills so far."""
+        self._last_count = self._count()
 
-    def more(self) -> bool:
-        """Whether there has been one since this was last asked."""
-        before, self._known = self._known, self._count()
-        return self._known > before
+    def any_new(self) -> bool:
+        """Whether there was a kill since the last call."""
+        before, self._last_count = self._last_count, self._count()
+        return self._last_count > before
 
     def _count(self) -> int:
         try:

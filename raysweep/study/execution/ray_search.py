@@ -1,7 +1,7 @@
-"""The study's trials as Ray asks for them.
+"""Gives Ray Tune the study's trials as it asks for them.
 
-The private names of Ray that this file leans on are listed in `PRIVATE` with the signatures seen in
-2.60.0; tests/study/test_ray_private.py holds them against the Ray that is installed.
+The private names of Ray that this file uses are listed in `PRIVATE` with their signatures in 2.60.0;
+tests/study/test_ray_private.py compares them with the installed Ray.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PRIVATE: Mapping[Callable[..., Any], tuple[str, ...]] = {
 
 
 class NeverPickled:
-    """Tuner pickles all it is given, for a restore that we never do; live state stays out of it."""
+    """Leaves its state out when Tuner pickles it for a restore, which is never done."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -37,17 +37,18 @@ class NeverPickled:
 class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray ships no types
     """Gives Ray a study's trials: first those that earlier attempts left unfinished, then new ones.
 
-    Never more than `slots` trials run or wait to run, so a paused trial's promotion never queues
-    behind a new one: the controller starts every PENDING trial by itself, asking nobody.
+    At most `slots` trials run or wait to run, so that the promotion of a paused trial never queues behind a
+    new one: Ray's controller starts every PENDING trial without asking the scheduler.
 
     Attributes:
-        look: called while nothing runs: Ray's controller then asks for a trial until it gets one, and nobody
-            for anything else (:_update_trial_queue).
+        live: unfinished trials of this attempt, by id.
+        on_idle: called while nothing runs, when Ray's controller asks for a trial in a loop and calls nothing
+            else (:_update_trial_queue).
     """
 
     def __init__(self, controller: StudyController, retries: OOMRetries) -> None:
         self.controller, self.retries = controller, retries
-        self.look: Callable[[], None] = lambda: None
+        self.on_idle: Callable[[], None] = lambda: None
         self.live: dict[str, Trial] = {}
         self._spec: dict[str, Any] = {}
         self._parser = _make_parser()
@@ -55,17 +56,17 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
 
     @property
     def total_samples(self) -> int:
-        """Trials of the study; Ray prints it."""
+        """Number of trials of the study, which Ray prints."""
         return self.controller.sweep.trials
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Nothing to take: metric and mode are the scheduler's."""
+        """Ignore metric and mode, which the scheduler has."""
         return True
 
     def add_configurations(self, experiments: Any) -> None:
-        """Keep the experiment's spec: every trial is made from it."""
+        """Keep the experiment's spec, from which every trial is made."""
         first = experiments[0] if isinstance(experiments, list) else experiments
         self._spec = first.spec
 
@@ -73,31 +74,28 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
         """The next trial to add, or None if none is due now."""
         self.live = {name: trial for name, trial in self.live.items() if not trial.is_finished()}
         if not self.busy():
-            self.look()
+            self.on_idle()
         if self.controller.stop.requested:
             return None
-        if self.controller.again and (self.controller.again[0].status == "paused" or self._has_room()):
-            return self._hand_over(self.controller.again.pop(0))
-        if (
-            self.controller.again
-            or not self._has_room()
-            or self.controller.rule.resume(self._paused()) is not None
-        ):
+        to_resume = self.controller.to_resume
+        if to_resume and (to_resume[0].status == "paused" or self._has_room()):
+            return self._resume(to_resume.pop(0))
+        if to_resume or not self._has_room() or self.controller.rule.resume(self._paused()) is not None:
             return None
         asked = self.controller.ask()
         return self._make(*asked) if asked is not None else None
 
     def is_finished(self) -> bool:
-        """True once no trial is left to add and every one given out has ended.
+        """Whether no trial is left to add and all have ended.
 
-        Not earlier: Ray tears down its cached actors when the search is finished.
+        Not earlier, since Ray tears down its cached actors when the search is finished.
         """
-        nothing_live = all(trial.is_finished() for trial in self.live.values())
-        over = self.controller.stop.requested or (self.controller.all_asked and not self.controller.again)
-        return self._finished or (over and nothing_live)
+        none_live = all(trial.is_finished() for trial in self.live.values())
+        none_left = self.controller.all_asked and not self.controller.to_resume
+        return self._finished or ((self.controller.stop.requested or none_left) and none_live)
 
     def busy(self) -> int:
-        """Trials that hold a slot or are about to."""
+        """Number of trials that hold a slot or are about to."""
         return sum(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in self.live.values())
 
     def _has_room(self) -> bool:
@@ -106,7 +104,7 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
     def _paused(self) -> list[str]:
         return sorted(name for name, trial in self.live.items() if trial.status == Trial.PAUSED)
 
-    def _hand_over(self, record: TrialRecord) -> Trial:
+    def _resume(self, record: TrialRecord) -> Trial:
         trial = self._make(record.trial, record.config, self.controller.restore_point(record))
         if record.resources:  # in its second run, or waiting for it
             trial.update_resources(dict(record.resources))
@@ -118,16 +116,16 @@ class RaySearch(NeverPickled, SearchAlgorithm):  # type: ignore[misc]  # ray shi
     def _make(self, name: str, flat: Mapping[str, Any], checkpoint: str | None = None) -> Trial:
         spec = copy.copy(self._spec)
         spec["config"] = trial_config(self.controller.sweep, flat, name)
-        far = bool(checkpoint and self.controller.folder.far)
-        if checkpoint is not None and not far:
+        is_uri = bool(checkpoint and self.controller.folder.storage_uri)
+        if checkpoint is not None and not is_uri:
             spec["restore"] = checkpoint
         trial = _create_trial_from_spec(
             spec, self._parser, evaluated_params=dict(flat), experiment_tag=name, trial_id=name
         )
-        if far:  # Ray takes what is under `restore` for a path
+        if is_uri:  # `restore` accepts paths only
             start_at(trial, checkpoint)
-        trial.init_local_path()  # of one that never starts, too, Ray asks in the end where it lies
-        # Ray's averages of each metric and its snapshot of every trial: 50 KB a trial, and nobody reads them.
+        trial.init_local_path()  # Ray asks for it in the end, also for a trial that never started
+        # Ray's averages of each metric and its snapshot of every trial take 50 KB a trial, and are not read.
         trial.run_metadata.update_metric, trial.get_json_state = _no_averages, _no_snapshot
         self.live[name] = trial
         return trial

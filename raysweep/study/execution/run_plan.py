@@ -1,4 +1,4 @@
-"""Everything about one attempt at a study, decided before it begins."""
+"""The plan of one attempt at a study: everything that is decided before it begins."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """What an attempt runs, where, and on what; nothing is chosen after it.
+    """What an attempt runs, where, and with which data.
 
     Attributes:
-        sweep: with all choices made; of a study that exists, the one its folder holds.
-        folder: the study; empty for a first attempt.
-        slots: trials at once, as things are when it begins.
-        lanes: trials of a process, >= 1.
-        resources: of one trial, in Ray's words: {"cpu": 1, "gpu": 0.5}.
-        oom_resources: of a trial that ran out of memory, in its second run; None: it has none.
-        data: what the trainable's `setup` takes as `data`, put once into Ray's object store; None: each
-            process loads them.
-        first_step: a trial's config that each process takes one step of before its first trial; if that does
-            not go well before there is an epoch, the study ends there (`ExitCode.PREFLIGHT`). None: not
-            tried.
-        provenance: commit, versions, fingerprint: into the journal and best.yaml.
-        slot_counter: counts the slots anew, for nodes and other studies come and go while it runs. None: they
-            stay as they are.
+        sweep: with all choices made; for an existing study, the one in its folder.
+        folder: of the study; without trials for a first attempt.
+        slots: trials at once when it begins.
+        lanes: trials per process, >= 1.
+        resources: of one trial, with Ray's names: {"cpu": 1, "gpu": 0.5}.
+        oom_resources: for the second run of a trial that ran out of memory; None: there is no second run.
+        data: argument `data` of the trainable's `setup`, put once into Ray's object store; None: each
+            process loads the data.
+        first_step: config of which each process trains one step before its first trial; if that fails before
+            the study has an epoch, the study ends (`ExitCode.PREFLIGHT`). None: no such step.
+        provenance: commit, versions and data fingerprint, for the journal and best.yaml.
+        slot_counter: counts the slots while the study runs, since nodes and other studies come and go. None:
+            they stay as they are.
     """
 
     sweep: Sweep

@@ -1,4 +1,4 @@
-"""The trial scheduler of a sweep, in front of Ray Tune."""
+"""The trial scheduler of a sweep, as Ray Tune takes it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from trainables.run_config import RunError
 
 
 def make_scheduler(sweep: Sweep) -> RuleScheduler:
-    """The sweep's trial scheduler; what its constructor asks for and the file does not say is filled in.
+    """The sweep's trial scheduler, with its own arguments and those filled in from the sweep.
 
     Raises:
         RunError: if the file names neither a rule nor a scheduler class with one, or a rule of the
             user's own rejects its settings.
     """
     name, kwargs = sweep.trial_scheduler.name, sweep.trial_scheduler.kwargs
-    named = sweep.trial_scheduler.load(sweep.import_paths)
-    is_rule = isinstance(named, type) and issubclass(named, Rule)
-    rule_class = named if is_rule else getattr(named, "rule_class", None)
+    loaded = sweep.trial_scheduler.load(sweep.import_paths)
+    is_rule = isinstance(loaded, type) and issubclass(loaded, Rule)
+    rule_class = loaded if is_rule else getattr(loaded, "rule_class", None)
     if rule_class is None:
         raise RunError(
             f"trial_scheduler: '{name}' is neither a schedulers.Rule nor one of this project's schedulers, "
@@ -38,9 +38,9 @@ def make_scheduler(sweep: Sweep) -> RuleScheduler:
         settings.setdefault("audit_seed", sweep.seed)
     try:
         if not is_rule:
-            scheduler: RuleScheduler = named(**settings, **adapter)
+            scheduler: RuleScheduler = loaded(**settings, **adapter)
             return scheduler
-        adapter |= {word: settings.pop(word) for word in AUDIT_WORDS if word in settings}
-        return RuleScheduler(named(**settings), **adapter)
+        adapter |= {key: settings.pop(key) for key in AUDIT_WORDS if key in settings}
+        return RuleScheduler(loaded(**settings), **adapter)
     except (TypeError, ValueError) as error:
         raise RunError(f"trial_scheduler: {name}: {error}") from error

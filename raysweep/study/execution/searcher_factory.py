@@ -1,4 +1,4 @@
-"""The searcher of a sweep: ours over an Optuna sampler, or one of its own."""
+"""The searcher of a sweep: ours with an Optuna sampler, or a class of its own."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from raysweep.study.storage.secrets import with_password
 
 
 def make_searcher(sweep: Sweep, warm: WarmStart | None = None, window: int = 1) -> Searcher:
-    """The sweep's searcher, which knows nothing yet but what earlier studies gave.
+    """A new searcher of a sweep, which knows only the trials of earlier studies.
 
     Args:
-        sweep: what is wanted.
-        warm: taken of earlier studies.
-        window: of an `ordered` sweep: trials at once in its first attempt.
+        sweep: the sweep.
+        warm: taken from earlier studies.
+        window: for an `ordered` sweep, trials at once in its first attempt.
     """
     if not sweep.sampler.name.startswith("optuna."):
         kind = sweep.sampler.load(sweep.import_paths)
         if hasattr(kind, "replay_asked"):
             own: Searcher = kind(**sweep.sampler.kwargs)
             return own
-    fold = OptunaSearcher(
+    searcher = OptunaSearcher(
         OptunaSpace.of(sweep.search_space),
         sampler=sweep.sampler.name,
         sampler_kwargs=sweep.sampler.kwargs,
@@ -47,26 +47,25 @@ def make_searcher(sweep: Sweep, warm: WarmStart | None = None, window: int = 1) 
         seeds=sweep.run.seeds,
         study_name=sweep.study_name,
     )
-    return DeterministicOrderSearcher(fold, window) if sweep.ordered else fold
+    return DeterministicOrderSearcher(searcher, window) if sweep.ordered else searcher
 
 
 def first_slots(past: Sequence[Event], slots: int) -> int:
-    """Trials at once in a study's first attempt: an ordered search must not change with the machine."""
+    """Trials at once in a study's first attempt, which an ordered search keeps on any machine."""
     return next((event.slots for event in past if isinstance(event, AttemptStarted)), slots)
 
 
-def optuna_fold(searcher: Searcher) -> OptunaSearcher | None:
-    """The Optuna study behind a searcher, if there is one."""
-    fold = searcher.fold if isinstance(searcher, DeterministicOrderSearcher) else searcher
-    return fold if isinstance(fold, OptunaSearcher) else None
+def _optuna_searcher(searcher: Searcher) -> OptunaSearcher | None:
+    inner = searcher.searcher if isinstance(searcher, DeterministicOrderSearcher) else searcher
+    return inner if isinstance(inner, OptunaSearcher) else None
 
 
 def export_to_file(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, ...]:
-    """Write the study as a file of Optuna's, unless `optuna_storage: off`; a sentence if that fails.
+    """Write the study as an Optuna file, unless `optuna_storage: off`; returns a sentence if that fails.
 
     Args:
         searcher: of the attempt that ends.
-        sweep: the study's.
+        sweep: of the study.
         path: of the file in the study's folder.
     """
     if sweep.optuna_storage == "off" or not isinstance(searcher, DeterministicOrderSearcher | OptunaSearcher):
@@ -80,22 +79,22 @@ def export_to_file(searcher: Searcher, sweep: Sweep, path: Path) -> tuple[str, .
 
 @contextmanager
 def live_export(searcher: Searcher, sweep: Sweep, say: Callable[[str], None]) -> Iterator[list[str]]:
-    """Within: the storage that `optuna_storage` names is kept in step with the study.
+    """Keep the storage that `optuna_storage` names up to date with the study within the block.
 
     Args:
         searcher: of the attempt.
-        sweep: the study's.
-        say: told one line if the storage refuses.
+        sweep: of the study.
+        say: called with one line if the storage refuses.
 
     Yields:
-        Sentences on what the storage lacks, complete when the context is left.
+        Sentences on what the storage lacks, complete when the block is left.
     """
     notes: list[str] = []
-    fold, url = optuna_fold(searcher), sweep.optuna_storage
-    if fold is None or url is None or url == "off":
+    optuna, url = _optuna_searcher(searcher), sweep.optuna_storage
+    if optuna is None or url is None or url == "off":
         yield notes
         return
-    export = StorageExport(fold.study, fold.trials_now, with_password(url), signs_of(sweep), say=say)
+    export = StorageExport(optuna.study, optuna.trials_now, with_password(url), signs_of(sweep), say=say)
     try:
         with export:
             yield notes
@@ -105,5 +104,5 @@ def live_export(searcher: Searcher, sweep: Sweep, say: Callable[[str], None]) ->
 
 
 def signs_of(sweep: Sweep) -> dict[str, int]:
-    """Metric -> +1 where it is minimised, -1 where it is maximised; the objective first."""
+    """By metric, +1 if it is minimised, -1 if it is maximised; the objective first."""
     return {sweep.metric: sweep.sign, **sweep.others}

@@ -1,4 +1,4 @@
-"""How a running study is asked to stop: one flag, and the signals that raise it."""
+"""Requests to stop a running study: a flag, and the signals that set it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal:
-    """A flag that goes up once and stays up; it pickles, and a copy keeps what it knew."""
+    """A request to stop with its reason; once made, it stays. It can be pickled."""
 
     __slots__ = ("code", "reason")
 
@@ -23,17 +23,17 @@ class StopSignal:
 
     @property
     def requested(self) -> bool:
-        """Whether somebody asked."""
+        """Whether a stop was requested."""
         return bool(self.reason)
 
     def request(self, reason: str = "asked to stop", code: ReasonCode = ReasonCode.STOP_REQUESTED) -> None:
-        """Ask; the first reason is the one that is kept, with its code."""
+        """Request a stop; the first reason is kept, with its code."""
         if not self.requested:
             self.reason, self.code = reason, code
 
 
 class SignalRelay(StopSignal):
-    """Asks whatever part of a study runs now to stop, and none to begin after it."""
+    """Passes a request to stop to the running part of a study, and to all parts after it."""
 
     __slots__ = ("part",)
 
@@ -42,37 +42,35 @@ class SignalRelay(StopSignal):
         self.part = StopSignal()
 
     def next(self) -> StopSignal:
-        """A flag for the part that begins: up already, if it must not."""
+        """The stop signal of the next part, already requested if this one is."""
         self.part = StopSignal()
         if self.requested:
             self.part.request(self.reason, self.code)
         return self.part
 
     def request(self, reason: str = "asked to stop", code: ReasonCode = ReasonCode.STOP_REQUESTED) -> None:
-        """Ask."""
+        """Request a stop of this part and all after it."""
         super().request(reason, code)
         self.part.request(reason, code)
 
 
 @contextmanager
 def stopped_by_signals(stop: StopSignal, say: Callable[[str], None]) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM raise `stop`; a second one aborts by KeyboardInterrupt.
+    """Let the first Ctrl-C or SIGTERM request `stop`; a second one raises KeyboardInterrupt.
 
-    Only the main thread can be told of signals: elsewhere (a notebook's worker, a test) they keep
-    the meaning they have.
+    Only the main thread can handle signals: elsewhere (a notebook's worker, a test) nothing is changed.
 
-    Enter it after `ray.init`, which puts a SIGTERM handler of its own in place, and with
-    TUNE_DISABLE_SIGINT_HANDLER=1, or `Tuner.fit` takes SIGINT away again.
+    Enter it after `ray.init`, which installs a SIGTERM handler of its own, and with
+    TUNE_DISABLE_SIGINT_HANDLER=1, or `Tuner.fit` replaces the handler of SIGINT.
 
     Args:
         stop: is requested at the first signal.
-        say: told one line for the user at the first signal; called from the handler, so it must
-            not block.
+        say: called with one line for the user at the first signal, from the handler, so it must not block.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    signals = 0  # counted here: `stop` may be up for another reason, such as a time budget
+    signals = 0  # counted, since `stop` may have been requested for another reason, such as a time budget
 
     def handle(number: int, _frame: FrameType | None) -> None:
         nonlocal signals
@@ -81,7 +79,7 @@ def stopped_by_signals(stop: StopSignal, say: Callable[[str], None]) -> Iterator
             raise KeyboardInterrupt
         name = signal.Signals(number).name
         stop.request(f"interrupted by {name}")
-        say(f"{name}: stopping in good order, running epochs are finished first; once more aborts")
+        say(f"{name}: stopping after the running epochs; a second signal aborts at once")
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:

@@ -1,4 +1,4 @@
-"""How many slots a study has while nodes and other studies come and go, asked for beside the run."""
+"""The number of a study's slots while nodes and other studies come and go, counted in a thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EVERY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SlotNeed:
-    """What a study does with slots now.
+    """The slots that a study uses and could use now.
 
     Attributes:
         busy: trials that run, or wait for a process.
@@ -29,9 +29,9 @@ class SlotCount:
     """How many trials of a study may run at once.
 
     Attributes:
-        slots: so many; 0: it is queued.
-        shared: whether other studies have some of the machines: waiting for them is no stall.
-        reason: why they are so many, for people; empty where the machines alone decide.
+        slots: their number; 0: the study is queued.
+        shared: whether other studies use some of the machines, so that waiting for a slot is no stall.
+        reason: for the number, for people; "" if it follows from the machines alone.
     """
 
     slots: int
@@ -43,24 +43,24 @@ class SlotCounter(Protocol):
     """Counts the slots of one study."""
 
     def count(self, need: SlotNeed) -> SlotCount:
-        """As of now; may block, may raise: the last count then holds."""
+        """The current count; may block or raise."""
 
     def close(self) -> None:
-        """The study needs none any more."""
+        """Release the slots."""
 
 
 class SlotFollower:
-    """Counts the slots before the run and every few seconds, in a thread of its own, within a `with` block.
+    """Counts the slots on entering and then every few seconds, in a thread of its own; a context manager.
 
     Args:
-        counter: counts them; None: they stay as they are. What it raises (a control plane that does not
-            answer) leaves the last count.
-        slots: at first, if nothing can be counted.
+        counter: counts them; None: they stay as they are. If it raises (a control plane that does not
+            answer), the last count holds.
+        slots: the count until the first one succeeds.
         wanted: trials that could run at once when it begins.
 
     Attributes:
-        now: as last counted.
-        need: what the study does with slots, kept up to date by the run.
+        now: the last count.
+        need: the study's use of slots, updated by the run.
     """
 
     def __init__(self, counter: SlotCounter | None, slots: int, wanted: int = 1) -> None:
@@ -80,7 +80,7 @@ class SlotFollower:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()  # the thread is not waited for: it may be at a question that nobody answers
+        self._over.set()  # the thread is not joined: its counter may block forever
         if self._counter is not None and self._lock.acquire(timeout=EVERY_S):
             try:
                 with contextlib.suppress(Exception):

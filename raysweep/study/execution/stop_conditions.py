@@ -1,4 +1,4 @@
-"""When a study as a whole has come far enough: the sweep file's `stop`, read off the record."""
+"""The goal of a whole study: the sweep file's `stop`, checked on the record."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ from raysweep.config import Sweep
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 
 
-def reached(sweep: Sweep, record: StudyRecord) -> str:
-    """What of the sweep's `stop` is reached, in words for the user; empty while nothing is.
+def describe_reached_goal(sweep: Sweep, record: StudyRecord) -> str:
+    """Which part of the sweep's `stop` is reached, as a message; "" while none is.
 
-    Only completed trials reach or improve anything: what a trial is worth is not known before. Then,
-    since the best last got better by more than `min_delta`, those trials count that were completed,
-    stopped, set aside by the trial scheduler or diverged, whose last epoch came later; whoever failed
-    tells nothing.
+    Only completed trials reach a target or improve the best. For `no_improvement`, the trials counted since
+    the last improvement by more than `min_delta` are those that were completed, stopped, paused by the trial
+    scheduler or diverged, and whose last epoch came later; failed trials do not count.
     """
     target, patience = sweep.stop.target, sweep.stop.no_improvement
     if target is None and patience is None:
-        return ""  # asked after every epoch: nothing here may grow with the trials
+        return ""  # called after every epoch, so it must not take longer with more trials
     order = sorted(
         (trial for trial in record.trials.values() if trial.outcome == "completed" and trial.curve),
         key=lambda trial: (trial.curve[-1].t, trial.number),
@@ -29,7 +28,7 @@ def reached(sweep: Sweep, record: StudyRecord) -> str:
     if patience is None or best is None:
         return ""
     since = sum(
-        _tells(trial) and trial.curve[-1].t > best.curve[-1].t
+        _had_its_chance(trial) and trial.curve[-1].t > best.curve[-1].t
         for trial in record.trials.values()
         if trial is not best and trial.curve
     )
@@ -41,7 +40,7 @@ def reached(sweep: Sweep, record: StudyRecord) -> str:
 
 
 def _last_improvement(order: list[TrialRecord], record: StudyRecord, min_delta: float) -> TrialRecord | None:
-    """The last completed trial that was better than all improvements before it by more than `min_delta`."""
+    """The last completed trial that improved the best by more than `min_delta`; None if none completed."""
     best: TrialRecord | None = None
     for trial in order:
         if best is None or trial.end_loss(record.objective) < best.end_loss(record.objective) - min_delta:
@@ -49,12 +48,12 @@ def _last_improvement(order: list[TrialRecord], record: StudyRecord, min_delta: 
     return best
 
 
-def _tells(trial: TrialRecord) -> bool:
-    """Whether the trial had its chance: it ended by a decision, or waits by one."""
+def _had_its_chance(trial: TrialRecord) -> bool:
+    """Whether the trial completed, diverged, or was stopped or paused by a decision."""
     waits = trial.status == "paused" and trial.awaiting_rule
     return waits or trial.outcome in ("completed", "stopped", "diverged")
 
 
 def _shown(trial: TrialRecord, sweep: Sweep, record: StudyRecord) -> str:
-    """Its metric, as the user knows it."""
+    """The name and value of a trial's metric."""
     return f"{sweep.metric} {sweep.sign * trial.end_loss(record.objective):.6g}"

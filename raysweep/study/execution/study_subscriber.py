@@ -1,8 +1,8 @@
-"""A user's own code that hears what happens in a study: an epoch, a trial's end.
+"""Subscribers: a user's own classes that are told what happens in a study.
 
-The sweep file names it (`subscribers: [my_module.MySubscriber]`), so that a study that is resumed still has
-it. Each is called in a thread of its own, in the order of the journal: one that is slow holds nothing up, and
-one that raises is told of once and hears no more.
+The sweep file names them (`subscribers: [my_module.MySubscriber]`), so that a resumed study has them, too.
+Each is called in a thread of its own, in the order of the journal: a slow one delays nothing, and one that
+raises is reported once and not called again.
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ from raysweep.study.journal.events import EpochReported, Event, TrialEnded, Tria
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.storage.layout import StudyFolder
 
-PATIENCE_S = 20.0  # for what a subscriber has still to do when the study is over
+PATIENCE_S = 20.0  # how long a subscriber may take for the rest when the study has ended
 
 
 class StudySubscriber:
-    """Base of subscribers: each method is called when its event is in the journal; override what you need.
+    """Base class of subscribers: each method is called after its event is in the journal; override any.
 
-    Trials are numbers from 0, metrics are in the user's words and direction.
+    Trials are numbers from 0; metrics have the user's names and signs.
     """
 
     def study_began(self, name: str, folder: Path, metric: str) -> None:
-        """The study begins, or goes on.
+        """The study begins, or is resumed.
 
         Args:
             name: of the study.
-            folder: that it is kept in.
-            metric: what it is judged by.
+            folder: of the study.
+            metric: that the sweep optimises.
         """
 
     def trial_began(self, trial: int, config: Mapping[str, Any]) -> None:
-        """A trial begins, or goes on after a pause, under these searched settings, by flat key."""
+        """A trial begins, or continues after a pause, with these searched values, by flat key."""
 
     def epoch_reported(self, trial: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """A trial has reported an epoch."""
 
     def trial_ended(self, trial: int, outcome: str, reason: str) -> None:
-        """A trial is over: completed, stopped, diverged, failed or infeasible."""
+        """A trial ended: completed, stopped, diverged, failed or infeasible."""
 
     def study_ended(self) -> None:
-        """This process is done with the study; time to flush and close."""
+        """The attempt ended; flush and close here."""
 
 
 class SubscriberThread:
-    """Hands a study's events to a subscriber, from a thread of its own.
+    """Passes a study's events to a subscriber in a thread of its own.
 
     Args:
-        subscriber: who hears of them.
-        name: what it is called in a message.
-        record: what is known before; its own from here on.
-        say: told one line if the subscriber fails.
+        subscriber: is called with them.
+        name: of the subscriber in messages.
+        record: of the study so far; this object updates it from here on.
+        say: called with one line if the subscriber fails.
     """
 
     def __init__(
@@ -70,33 +70,32 @@ class SubscriberThread:
         self._thread = threading.Thread(target=self._run, name=f"subscriber {name}", daemon=True)
 
     def __call__(self, event: Event) -> None:
-        """Take an event; returns at once."""
-        self._calls.put(lambda: self._tell(event))
+        """Queue an event; returns at once."""
+        self._calls.put(lambda: self._pass_on(event))
 
     def begin(self, name: str, folder: Path, metric: str) -> None:
-        """Start the thread, and tell of the study."""
+        """Start the thread, and call `study_began`."""
         self._calls.put(lambda: self.subscriber.study_began(name, folder, metric))
         self._thread.start()
 
     def close(self, patience_s: float = PATIENCE_S) -> None:
-        """Tell of the end, and wait for what is still to be told."""
+        """Queue `study_ended`, and wait for the calls in the queue."""
         self._calls.put(self.subscriber.study_ended)
         self._calls.put(None)
         self._thread.join(patience_s)
         if self._thread.is_alive():
-            lost = "what it has not heard is lost"
-            self.say(f"subscriber {self.name}: still busy after {patience_s:g} s; {lost}")
+            self.say(f"subscriber {self.name}: still busy after {patience_s:g} s; its last events are lost")
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             try:
                 call()
             except Exception as error:
-                what = f"{type(error).__name__}: {one_line(error, 300)}"
-                self.say(f"subscriber {self.name}: {what}; it hears no more of this study")
+                message = f"{type(error).__name__}: {one_line(error, 300)}"
+                self.say(f"subscriber {self.name}: {message}; it is not called again in this study")
                 return
 
-    def _tell(self, event: Event) -> None:
+    def _pass_on(self, event: Event) -> None:
         self.record.apply(event)
         match event:
             case TrialStarted():
@@ -114,16 +113,16 @@ class SubscriberThread:
 def subscribed(
     sweep: Sweep, folder: StudyFolder, record: Callable[[], StudyRecord], say: Callable[[str], None]
 ) -> Iterator[list[SubscriberThread]]:
-    """The sweep's own subscribers, for the length of a `with` block.
+    """Run the sweep's own subscribers for the length of the block.
 
     Args:
         sweep: names them.
-        folder: the study.
-        record: makes what is known before, anew for each.
-        say: told one line of each that fails.
+        folder: of the study.
+        record: makes the record of the study so far, once for each.
+        say: called with one line for each that fails.
 
     Raises:
-        RunError: if one cannot be found, or called with what the sweep file gives.
+        RunError: if one cannot be found, or not be created with the sweep file's arguments.
     """
     with ExitStack() as running:
         threads = []

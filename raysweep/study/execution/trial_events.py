@@ -1,4 +1,4 @@
-"""From what the adapter to Ray says to the events of the study."""
+"""Turns the notifications of the adapter to Ray into the events of the study."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trainables.lane_host import FOLLOWED, LANE_OBSTACLE
 
 WORKERS_LOST_WITHOUT_PROGRESS = 3
 WORKERS_LOST = f"lost its worker {WORKERS_LOST_WITHOUT_PROGRESS} times without a new epoch"
-OUTCOMES = {"oom": "infeasible"}  # the trainable's word -> the study's; the others are the same
+OUTCOMES = {"oom": "infeasible"}  # the trainable's outcome -> the study's; the others are the same
 BOOKKEEPING = frozenset(
     (
         "training_iteration",
@@ -43,20 +43,20 @@ BOOKKEEPING = frozenset(
         FOLLOWED,
     )
 )
-"""Numbers that Ray puts into a result and that say nothing of the training."""
+"""Numbers in a result that are no metrics of the training."""
 
 
 class TrialEventEmitter(Listener):
-    """Turns what the adapter says into events."""
+    """Emits an event for each notification of the adapter."""
 
     def __init__(self, controller: StudyController) -> None:
         self.controller = controller
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # it goes with the scheduler, which Tuner pickles for a restore that we never do
+        return {}  # Tuner pickles the scheduler, which holds this, for a restore that is never done
 
     def reported(self, trial_id: str, result: Mapping[str, Any], decision: Decision) -> None:
-        """One epoch and the decision on it; an exploit stands in the journal with its decision."""
+        """Emit one epoch with the decision on it, and the exploit if that is the decision."""
         trial, sweep = self.controller.record.trials[trial_id], self.controller.sweep
         worker = f"{result.get('hostname', '')}:{result.get('pid', '')}"
         if "process/torch" in result:  # Ray flattens what it passes on
@@ -70,8 +70,8 @@ class TrialEventEmitter(Listener):
                 )
             )
         if result.get("outcome") in ("failed", "oom"):
-            return  # no epoch came of it
-        self._tell_lane(trial, result)
+            return  # without an epoch
+        self._report_lane(trial, result)
         value, epoch = result.get(sweep.metric), int(result["epoch"])
         again = epoch <= trial.epoch
         self.controller.bus.emit(
@@ -83,7 +83,7 @@ class TrialEventEmitter(Listener):
                 work=trial.work + (not again),
                 loss=None if value is None else sweep.sign * float(value),
                 metrics=_metrics(result) | _outlook(decision, sweep.sign),
-                decision=_word(decision),
+                decision=_kind(decision),
                 reason=decision.reason,
                 code=decision.code,
                 worker=worker,
@@ -97,7 +97,7 @@ class TrialEventEmitter(Listener):
         if isinstance(decision, Exploit):
             self._exploit(trial_id, decision)
 
-    def _tell_lane(self, trial: TrialRecord, result: Mapping[str, Any]) -> None:
+    def _report_lane(self, trial: TrialRecord, result: Mapping[str, Any]) -> None:
         obstacle = result.get(LANE_OBSTACLE)
         if obstacle is not None and obstacle != trial.lane_obstacle:
             self.controller.bus.emit(
@@ -105,7 +105,7 @@ class TrialEventEmitter(Listener):
             )
 
     def paused(self, trial_id: str, resource: int, reason: str, code: ReasonCode = ReasonCode.RULE) -> None:
-        """A trial waits."""
+        """Emit that a trial was paused."""
         self.controller.bus.emit(
             TrialPaused(
                 t=self.controller.bus.clock(), trial=trial_id, epoch=resource, reason=reason, code=code
@@ -113,18 +113,18 @@ class TrialEventEmitter(Listener):
         )
 
     def resumed(self, resume: Resume) -> None:
-        """A paused trial goes on."""
-        self._goes_on(resume.trial_id, resume.reason, resume.code)
+        """Emit that a paused trial continues."""
+        self._promote(resume.trial_id, resume.reason, resume.code)
 
     def exploited(self, trial_id: str, exploit: Exploit) -> None:
-        """A paused trial goes on from another's checkpoint."""
+        """Emit that a paused trial continues from another's checkpoint."""
         lineage = self.controller.record.trials[trial_id].lineage
-        if not lineage or lineage[-1].epoch < exploit.resource:  # else it was told with the decision
+        if not lineage or lineage[-1].epoch < exploit.resource:  # else it was emitted with the decision
             self._exploit(trial_id, exploit)
-        self._goes_on(trial_id, exploit.reason, exploit.code)
+        self._promote(trial_id, exploit.reason, exploit.code)
 
     def retried(self, trial_id: str, resources: Mapping[str, float], reason: str, error: str) -> None:
-        """A trial ran out of memory and waits to be run once more."""
+        """Emit that a trial ran out of memory and waits to run once more."""
         self.controller.bus.emit(
             TrialRetried(
                 t=self.controller.bus.clock(), trial=trial_id, resources=resources, reason=reason, error=error
@@ -134,7 +134,7 @@ class TrialEventEmitter(Listener):
     def failed_awaiting_exploit(
         self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode = ReasonCode.TRIAL
     ) -> None:
-        """A trial failed, and waits to go on as another's copy."""
+        """Emit that a trial failed, and waits to continue as a copy of another."""
         outcome: Any = OUTCOMES.get(ending, ending)
         self.controller.bus.emit(
             TrialFailedAwaitingExploit(
@@ -148,7 +148,7 @@ class TrialEventEmitter(Listener):
         )
 
     def lost_for_good(self, trial_id: str) -> str:
-        """Why a trial that has just lost its worker is not run again as it is; empty if it is."""
+        """Why a trial that has just lost its worker is not run again as it is; "" if it is."""
         lost = self.controller.record.trials[trial_id].worker_failures + 1
         return WORKERS_LOST if self.controller.rule.replaces and lost >= WORKERS_LOST_WITHOUT_PROGRESS else ""
 
@@ -160,14 +160,14 @@ class TrialEventEmitter(Listener):
         error: str = "",
         code: ReasonCode = ReasonCode.RULE,
     ) -> None:
-        """A trial is over."""
+        """Emit the end of a trial."""
         if self.controller.record.trials[trial_id].outcome is not None:
             return
         outcome: Any = OUTCOMES.get(ending, ending)
         if code is ReasonCode.WORKER_LOST:
             reason = WORKERS_LOST
         if ending == "oom":
-            reason = f"{reason}; {self.controller.why_no_more(trial_id)}"
+            reason = f"{reason}; {self.controller.no_retry_reason(trial_id)}"
         self.controller.bus.emit(
             TrialEnded(
                 t=self.controller.bus.clock(),
@@ -179,9 +179,9 @@ class TrialEventEmitter(Listener):
             )
         )
         self.controller.keep_best()
-        self.controller.keeper.collect(trial_id)
+        self.controller.janitor.collect(trial_id)
 
-    def _goes_on(self, trial_id: str, reason: str, code: ReasonCode) -> None:
+    def _promote(self, trial_id: str, reason: str, code: ReasonCode) -> None:
         epoch = self.controller.record.trials[trial_id].epoch
         self.controller.bus.emit(
             TrialPromoted(
@@ -204,21 +204,21 @@ class TrialEventEmitter(Listener):
         )
 
 
-def _word(decision: Decision) -> Any:
+def _kind(decision: Decision) -> Any:
     return type(decision).__name__.lower()
 
 
 def _outlook(decision: Decision, sign: int) -> dict[str, float]:
-    """What the rule predicted when it decided, if it predicts; in the user's direction.
+    """The rule's prediction at its decision as metrics, with the user's sign; empty if it made none.
 
-    `predicted_low` and `predicted_high` are left out while too few trials have finished to tell them.
+    `predicted_low` and `predicted_high` are missing while too few trials have finished to know them.
     """
-    seen = None if isinstance(decision, Exploit) else decision.outlook
-    if seen is None:
+    outlook = None if isinstance(decision, Exploit) else decision.outlook
+    if outlook is None:
         return {}
-    values = {"predicted_final": sign * seen.median, "predicted_chance": seen.chance}
-    if seen.low is not None and seen.high is not None:
-        low, high = sorted((sign * seen.low, sign * seen.high))
+    values = {"predicted_final": sign * outlook.median, "predicted_chance": outlook.chance}
+    if outlook.low is not None and outlook.high is not None:
+        low, high = sorted((sign * outlook.low, sign * outlook.high))
         values |= {"predicted_low": low, "predicted_high": high}
     return {key: value for key, value in values.items() if math.isfinite(value)}
 

@@ -1,4 +1,4 @@
-"""Which trials hang: say nothing for longer than the sweep allows."""
+"""Detection of hung trials, which report nothing for longer than the sweep allows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Watchdog:
-    """Knows when each trial was last heard of.
+    """Finds the trials that have been silent for too long.
 
     Args:
-        limit_s: the longest an epoch may take, seconds; None for any.
-        tolerance_s: for how long a trial may keep finished epochs to itself, seconds.
+        limit_s: the longest that an epoch may take, seconds; None for no limit.
+        tolerance_s: how long a trial may hold back finished epochs, seconds.
         clock: monotonic seconds.
     """
 
@@ -23,14 +23,11 @@ class Watchdog:
     _heard: dict[str, float] = field(default_factory=dict)
 
     def heard(self, trial: str) -> None:
-        """The trial gave a sign of life: it started, reported, or saved."""
+        """Note that the trial started, reported or saved a checkpoint."""
         self._heard[trial] = self.clock()
 
     def overdue(self, running: Iterable[str]) -> list[str]:
-        """Those of the trials running now that have been silent for too long.
-
-        The silence of a trial that does not run is not counted.
-        """
+        """The running trials that have been silent for too long; only time in which a trial runs counts."""
         if self.limit_s is None:
             return []
         now = self.clock()

@@ -1,8 +1,8 @@
-"""A sweep on Ray Tune. `run_tuner` is the one path of run, resume and extend.
+"""Runs a study on Ray Tune; `run`, `resume` and `extend` all use `run_tuner`.
 
-The journal is folded; then a new Tuner under `ray/attempt-N` is given the study's unfinished trials
-(same ids, from their last good checkpoints) and after them new ones. `Tuner.restore` is never called:
-see docs/decisions/0001. `ray_search` gives Ray its trials, `ray_callbacks` hears what becomes of them.
+The journal is folded; then a new Tuner under `ray/attempt-N` gets the study's unfinished trials (with the
+same ids, from their last intact checkpoints), and after them new ones. `Tuner.restore` is never called: see
+docs/decisions/0001. `ray_search` gives Ray its trials, `ray_callbacks` is told what happens to them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from raysweep.study.execution.controller import Finish, StudyController
-from raysweep.study.execution.extend import catch_up, earlier_sweeps
+from raysweep.study.execution.extend import earlier_sweeps, journal_revisions
 from raysweep.study.execution.kernel_kills import KernelKills
 from raysweep.study.execution.ray_callbacks import StudyStopper, TrialCallbacks
 from raysweep.study.execution.ray_search import RaySearch
@@ -38,7 +38,7 @@ from raysweep.study.execution.slot_follower import SlotFollower
 from raysweep.study.execution.trial_events import TrialEventEmitter
 from raysweep.study.execution.trial_timeouts import Watchdog
 from raysweep.study.execution.warm_start import load_warm_start
-from raysweep.study.journal.constraints import broken
+from raysweep.study.journal.constraints import broken_constraint
 from raysweep.study.journal.event_bus import EventBus, rebuild
 from raysweep.study.journal.events import Subscriber
 from raysweep.study.journal.failures import ErrorFiles
@@ -46,7 +46,7 @@ from raysweep.study.journal.log import Journal, read_events
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.journal.status_file import StatusFile
 from raysweep.study.storage.layout import StudyFolder
-from raysweep.study.storage.locations import discard, standing
+from raysweep.study.storage.locations import checkpoint_lookup, discard
 from raysweep.study.storage.lock import writing_to
 from schedulers.tune.adapter import RuleScheduler
 from schedulers.tune.lane_hosts import LanePlan
@@ -59,14 +59,14 @@ AHEAD_S = 0.5
 
 
 class NoReport(tune.ProgressReporter):  # type: ignore[misc]  # Ray is untyped
-    """Shows nothing: Ray's own would clear the cell of a notebook that shows ours."""
+    """Shows nothing: Ray's own reporter would clear the notebook cell that shows ours."""
 
     def should_report(self, trials: list[Trial], done: bool = False) -> bool:
-        """Never."""
+        """False."""
         return False
 
     def report(self, trials: list[Trial], done: bool, *sys_info: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def run_tuner(
@@ -79,25 +79,25 @@ def run_tuner(
     clock: Callable[[], float] = time.time,
     say: Callable[[str], None] = lambda _: None,
 ) -> Finish:
-    """Run what of the study has not been run; a Ray must be up. The caller holds the study's lock.
+    """Run the trials of a study that have not ended. Ray must be up, and the caller hold the study's lock.
 
     Args:
-        plan: what runs, where, and on what.
-        stop: raised by a signal; running epochs are then finished, checkpointed and paused.
-        subscribers: told every event after it is on disk (tracking, view).
-        discard: deletes a checkpoint that nobody needs, now or later.
+        plan: of the attempt.
+        stop: when requested, running epochs are finished, checkpointed and paused.
+        subscribers: called with every event after it is on disk (tracking, view).
+        discard: deletes an unneeded checkpoint, now or later.
         signals: entered around the run, after Ray is up.
-        clock: wall-clock seconds.
-        say: told what the user should know at once, a line each.
+        clock: unix seconds.
+        say: called with each line that the user should see at once.
 
     Raises:
         JournalError: if the study's journal cannot be read.
-        CannotWrite: if there is no room for one of this attempt.
+        CannotWrite: if the journal cannot be written.
     """
     sweep, folder = plan.sweep, plan.folder
     past = list(read_events(folder.journal_dir))
-    told = catch_up(folder, sweep, past, make_scheduler(sweep).rule, clock())
-    past += told
+    new_events = journal_revisions(folder, sweep, past, make_scheduler(sweep).rule, clock())
+    past += new_events
     record = StudyRecord(sweep.objective)
     scheduler = make_scheduler(sweep)
     warm_start = load_warm_start(sweep, folder, fresh=not past)
@@ -117,7 +117,7 @@ def run_tuner(
         on_broken=stop.request,
     )
     controller = StudyController(plan, bus, scheduler.rule, searcher, stop, discard=discard)
-    for event in told:
+    for event in new_events:
         for subscriber in subscribers:
             subscriber(event)
     with live_export(searcher, sweep, say) as lacking:
@@ -135,22 +135,22 @@ def run_tuner(
 
 
 def _forget_lost_checkpoints(record: StudyRecord, folder: StudyFolder) -> None:
-    """Strike out checkpoints that were deleted since: the journal does not say so."""
-    stands = standing(folder)
+    """Remove deleted checkpoints from the record; their deletion is not in the journal."""
+    exists = checkpoint_lookup(folder)
     for trial in record.trials.values():
-        for key in [key for key, path in trial.checkpoints.items() if not stands(path)]:
+        for key in [key for key, path in trial.checkpoints.items() if not exists(path)]:
             del trial.checkpoints[key]
 
 
 def _fit(controller: StudyController, scheduler: RuleScheduler, follower: SlotFollower) -> None:
-    """One `Tuner.fit`, from the first trial handed over to the last decision."""
+    """Run `Tuner.fit` once."""
     search, emitter = RaySearch(controller, scheduler.retries), TrialEventEmitter(controller)
     watchdog = Watchdog(controller.sweep.trial_timeout_s, tolerance_s=AHEAD_S)
-    scheduler.retries.share, scheduler.retries.starved = controller.share_after_oom, KernelKills().more
+    scheduler.retries.share, scheduler.retries.starved = controller.share_after_oom, KernelKills().any_new
     plan = controller.plan
-    offered = {"data": plan.data, "first": plan.first_step}
-    given = {word: value for word, value in offered.items() if value is not None}
-    trainable = tune.with_parameters(TorchTrainable, **given) if given else TorchTrainable
+    optional = {"data": plan.data, "first": plan.first_step}
+    parameters = {key: value for key, value in optional.items() if value is not None}
+    trainable = tune.with_parameters(TorchTrainable, **parameters) if parameters else TorchTrainable
     lanes = _lane_manager(plan, trainable) if plan.lanes > 1 else None
     scheduler.attach(
         lanes=lanes,
@@ -158,15 +158,15 @@ def _fit(controller: StudyController, scheduler: RuleScheduler, follower: SlotFo
         find_checkpoint=controller.find_checkpoint,
         slots=plan.slots,
         slots_now=lambda: controller.slots,
-        more_trials=lambda: bool(controller.again) or not controller.all_asked,
+        more_trials=lambda: bool(controller.to_resume) or not controller.all_asked,
         halting=lambda: controller.stop.requested,
         repeats=True,
-        ahead_s=0.0 if controller.sweep.constraints else AHEAD_S,  # a constraint may be broken at any epoch
-        objection=lambda result: broken(controller.sweep.constraints, result),
+        ahead_s=0.0 if controller.sweep.constraints else AHEAD_S,  # a constraint can be broken at any epoch
+        objection=lambda result: broken_constraint(controller.sweep.constraints, result),
         lost_for_good=emitter.lost_for_good,
     )
     stopper = StudyStopper(controller, search, emitter, watchdog, follower, lanes)
-    search.look = stopper.look
+    search.on_idle = stopper.check
     tuner = tune.Tuner(
         tune.with_resources(trainable, dict(plan.resources)),
         tune_config=tune.TuneConfig(
@@ -183,22 +183,22 @@ def _fit(controller: StudyController, scheduler: RuleScheduler, follower: SlotFo
             callbacks=[TrialCallbacks(controller, watchdog)],
             verbose=0,
             progress_reporter=NoReport(),
-            failure_config=tune.FailureConfig(max_failures=-1),  # lost workers; bounded in Hooks
+            failure_config=tune.FailureConfig(max_failures=-1),  # lost workers; bounded by TrialCallbacks
             checkpoint_config=tune.CheckpointConfig(num_to_keep=None, checkpoint_at_end=False),
         ),
     )
-    # A trial more than the slots can take would be given the freed actor of another and leave a slot idle.
+    # With more pending trials than slots, one would get the freed actor of another and leave a slot idle.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(plan.slots)
-    # The snapshot of the experiment is never read: the journal is.
+    # Ray's snapshot of the experiment is never read, so it is not written, and its warnings are hidden.
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "86400"
-    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)  # nor missed
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours stops in good order
+    logging.getLogger("ray.tune.execution.experiment_state").setLevel(logging.CRITICAL)
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours finishes running epochs first
     with without_callback_tags():
         tuner.fit()
 
 
 def _lane_manager(plan: RunPlan, trainable: type[TorchTrainable]) -> LaneManager:
-    """What runs the trials of a plan several to a process."""
+    """The actor manager that runs several trials of a plan in each process."""
     actor = ray.remote(TorchLaneHost)
 
     def start(resources: Mapping[str, float]) -> Any:

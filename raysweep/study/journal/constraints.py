@@ -1,4 +1,4 @@
-"""Trials that break a constraint end at once: `constraints` of the sweep file."""
+"""Constraints of the sweep file on a trial's results; a trial that breaks one ends at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from raysweep.config.constraint import Constraint
 
 
-def broken(constraints: Sequence[Constraint], result: Mapping[str, Any]) -> str:
-    """Which constraint a trial's result breaks, in words for the user; empty if none."""
+def broken_constraint(constraints: Sequence[Constraint], result: Mapping[str, Any]) -> str:
+    """A message about the first constraint that a trial's result breaks; "" if it breaks none."""
     numbers = {key: float(value) for key, value in result.items() if isinstance(value, int | float)}
     for constraint in constraints:
         if constraint.violation(numbers) > 0:
-            return f"breaks a constraint: {constraint}, and it is {numbers[constraint.metric]:g}"
+            return f"breaks the constraint {constraint}: it is {numbers[constraint.metric]:g}"
     return ""

@@ -1,7 +1,7 @@
-"""The one stream of a study: journal first, then everybody who folds it.
+"""The event bus of a study: an event goes to the journal first, then to everything that follows it.
 
-Live and after a restart the same code turns events into the state of the rule and of the searcher:
-`rebuild` folds a journal, `EventBus.emit` one event more.
+The state of the rule and of the searcher is rebuilt after a restart by the same code that keeps it up to date
+in a running study: `rebuild` folds a whole journal, `EventBus.emit` one more event.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from raysweep.study.journal.events import (
     TrialRetried,
 )
 from raysweep.study.journal.log import Journal
-from raysweep.study.journal.pareto import counted
+from raysweep.study.journal.pareto import scored_point
 from raysweep.study.journal.records import StudyRecord
 from schedulers.reason import UNJUDGED
 from schedulers.rule import Decision, Exploit, Report, Resume, Rule
 
 
 class SearchObserver(Protocol):
-    """What a searcher is told; `raysweep.search.optuna_searcher.OptunaSearcher` is one."""
+    """What a searcher is told, such as `raysweep.search.optuna_searcher.OptunaSearcher`."""
 
     def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int) -> None:
-        """A trial the journal knows."""
+        """A trial in the journal was created."""
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
-        """A trial's loss at a step."""
+        """A trial reported a loss at a step."""
 
     def paused(self, trial_id: str) -> None:
-        """A trial waits, maybe for ever: what it reported is all that is known of it."""
+        """A trial was paused, maybe forever: it may report nothing more."""
 
     def resumed(self, trial_id: str) -> None:
-        """It goes on."""
+        """A paused trial continues."""
 
     def tell(
         self,
@@ -54,29 +54,29 @@ class SearchObserver(Protocol):
         reason: str,
         metrics: Mapping[str, float] | None,
     ) -> None:
-        """A trial's end, and all that it reported at the epoch that counts."""
+        """A trial ended; `metrics` are those of the epoch that gives its score."""
 
 
 @dataclass
 class EventBus:
-    """Appends events to the journal and hands them on.
+    """Appends events to the journal and passes them on.
 
     Attributes:
-        record: always the fold of all events so far.
-        broken: what the disk said when it refused an event; the sweep must end then, since what
-            is not in the journal did not happen.
+        record: the fold of all events so far.
+        broken: why the journal cannot be written, or "". The sweep must end then, since an event that is
+            not in the journal did not happen.
     """
 
     journal: Journal
     record: StudyRecord
-    learner: SearchObserver
+    searcher: SearchObserver
     subscribers: Sequence[Subscriber]
     clock: Callable[[], float]
     on_broken: Callable[[str], None]
     broken: str = field(default="", init=False)
 
     def emit(self, event: Event) -> None:
-        """One event: onto the disk, into the record, to the searcher, to the subscribers."""
+        """Write an event to the journal, then pass it to the record, the searcher and the subscribers."""
         if self.broken:
             return
         try:
@@ -85,12 +85,12 @@ class EventBus:
             self._break(error)
             return
         self.record.apply(event)
-        notify_searcher(self.learner, self.record, event)
+        notify_searcher(self.searcher, self.record, event)
         for subscriber in self.subscribers:
             subscriber(event)
 
     def check(self) -> None:
-        """See, at most once a second, that the journal is still where it was; else the stream is `broken`."""
+        """Set `broken` if the journal is no longer at its path; looks at most once a second."""
         if not self.broken:
             try:
                 self.journal.check()
@@ -98,7 +98,7 @@ class EventBus:
                 self._break(error)
 
     def close(self) -> None:
-        """Close the journal; what the disk refuses at the end makes the stream `broken`, too."""
+        """Close the journal; set `broken` if that fails."""
         try:
             self.journal.close()
         except OSError as error:
@@ -110,45 +110,46 @@ class EventBus:
             self.on_broken(self.broken)
 
 
-def notify_searcher(learner: SearchObserver, record: StudyRecord, event: Event) -> None:
-    """Tell the searcher what an event means to it; `record` has the event already."""
+def notify_searcher(searcher: SearchObserver, record: StudyRecord, event: Event) -> None:
+    """Tell the searcher about an event that `record` has already."""
     match event:
         case EpochReported(again=False):
             if event.loss is not None:
-                learner.report(event.trial, event.epoch, event.loss)
-            if event.decision == "pause":  # a kill may come before the pause itself is told
-                learner.paused(event.trial)
+                searcher.report(event.trial, event.epoch, event.loss)
+            if event.decision == "pause":  # a kill may come before `TrialPaused`
+                searcher.paused(event.trial)
         case TrialPaused() | TrialRetried() | TrialFailedAwaitingExploit():
-            learner.paused(event.trial)
+            searcher.paused(event.trial)
         case TrialPromoted():
-            learner.resumed(event.trial)
+            searcher.resumed(event.trial)
         case TrialEnded():
             trial = record.trials[event.trial]
-            point = counted(trial, record.objective)
+            point = scored_point(trial, record.objective)
             metrics = point.metrics if point is not None else None
-            learner.tell(event.trial, event.outcome, trial.worth(record.objective), event.reason, metrics)
+            searcher.tell(event.trial, event.outcome, trial.worth(record.objective), event.reason, metrics)
         case _:
             pass
 
 
 @dataclass
 class RuleReplayer:
-    """Folds events into a rule that has seen none of them, so that it decides on as before.
+    """Replays events into a new rule, so that it continues to decide as before.
 
-    What was decided stands, whatever the rule would say now: its settings may have grown since (`extend`).
+    Recorded decisions stand even if the rule would decide otherwise now, for `extend` may have changed its
+    settings.
 
     Attributes:
-        decisions: trial -> what the rule, with its present settings, says of its last report.
+        decisions: by trial, what the rule with its present settings decides on the last report.
     """
 
     rule: Rule
     record: StudyRecord
     decisions: dict[str, Decision] = field(default_factory=dict)
     _copied: dict[str, Exploit] = field(default_factory=dict)
-    """Exploits since the trial's last epoch: one that goes with a promotion belongs to it."""
+    """By trial, its exploit since its last epoch, which belongs to the promotion that follows."""
 
     def __call__(self, event: Event) -> None:
-        """Take one event in; `record` has it already."""
+        """Replay one event that `record` has already."""
         match event:
             case EpochReported(again=False) if event.code not in UNJUDGED:
                 config = self.record.trials[event.trial].config
@@ -177,39 +178,38 @@ def rebuild(
     past: Sequence[Event],
     record: StudyRecord,
     rule: Rule,
-    learner: SearchObserver | None,
+    searcher: SearchObserver | None,
     *,
     earlier: Sequence[Rule] = (),
-    taken_back: Collection[str] = (),
+    reopened: Collection[str] = (),
 ) -> RuleReplayer:
-    """Fold a whole journal into a fresh record, rule and searcher.
+    """Fold a whole journal into a new record, rule and searcher.
 
-    An end that was taken back later (`TrialReopened`, or about to be: `taken_back`) never was, to the rule
-    and to the searcher.
+    The rule and the searcher are not told of the end of a trial that was reopened later.
 
     Args:
-        past: the journal.
-        record: empty.
-        rule: fresh, with the settings of now.
-        learner: fresh; None if nobody is to be told.
-        earlier: fresh rules with the settings of each revision before: each hands on what it has learnt.
-        taken_back: trials.
+        past: all events of the journal.
+        record: an empty record.
+        rule: a new rule, with the present settings.
+        searcher: a new searcher, or None.
+        earlier: new rules with the settings of each earlier revision; each passes its state to the next.
+        reopened: trials that are about to be reopened, beside those that were (`TrialReopened`).
     """
     rules = [*earlier, rule]
-    fold_rule = RuleReplayer(rules[0], record)
-    until = {event.trial: place for place, event in enumerate(past) if isinstance(event, TrialReopened)}
-    until |= dict.fromkeys(taken_back, len(past))
-    for place, event in enumerate(past):
+    replay = RuleReplayer(rules[0], record)
+    until = {event.trial: index for index, event in enumerate(past) if isinstance(event, TrialReopened)}
+    until |= dict.fromkeys(reopened, len(past))
+    for index, event in enumerate(past):
         record.apply(event)
-        if isinstance(event, TrialEnded) and place < until.get(event.trial, -1):
+        if isinstance(event, TrialEnded) and index < until.get(event.trial, -1):
             continue
         if isinstance(event, StudyExtended) and event.revision < len(rules):
-            rules[event.revision].load(fold_rule.rule.state())
-            fold_rule.rule = rules[event.revision]
-        fold_rule(event)
-        if learner is None:
+            rules[event.revision].load(replay.rule.state())
+            replay.rule = rules[event.revision]
+        replay(event)
+        if searcher is None:
             continue
         if isinstance(event, TrialCreated):
-            learner.replay_asked(int(event.trial), dict(event.config), event.source, event.draws)
-        notify_searcher(learner, record, event)
-    return fold_rule
+            searcher.replay_asked(int(event.trial), dict(event.config), event.source, event.draws)
+        notify_searcher(searcher, record, event)
+    return replay

@@ -1,10 +1,9 @@
-"""What can happen in a study. Everything else (records, status, tracking, the view) folds these.
+"""The events of a study, from which records, status, tracking and the live view are computed.
 
-Every event is a frozen value with the wall-clock second at which it was written. Its `kind` is its name
+Every event is frozen and has the time `t` at which it was written, in unix seconds. Its `kind` is its name
 in the journal: a class may be renamed, its kind may not. A `reason` is for people; programs read `code`.
-Losses are
-lower-is-better; `metrics` holds what the user's own words say, in the user's direction.
-Non-finite floats are legal everywhere: the journal writes them as the strings nan, inf, -inf.
+A `loss` is lower-is-better; `metrics` have the user's names and signs. Floats may be non-finite: the journal
+has them as the strings NaN, Infinity and -Infinity.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from schedulers.reason import ReasonCode
 
 Source = Literal["baseline", "point", "sampler"]
 Outcome = Literal["completed", "stopped", "diverged", "failed", "infeasible"]
-"""How a trial ended: all its epochs (or its own patience), a rule, a non-finite loss, an
-exception in user code, memory that no slot has."""
+"""How a trial ended: by its last epoch or its own patience, a rule, a non-finite loss, an exception in user
+code, or a need for more memory than any slot has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,16 +30,16 @@ class AttemptStarted:
     slots: int
     """Trials that run at once."""
     trials: int
-    """Trials wanted in all."""
+    """Total number of trials the sweep asks for."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """git commit, package versions, data fingerprint, host, command."""
     lanes: int = 1
-    """Trials of a process."""
+    """Trials per process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotsChanged:
-    """Nodes, or other studies, came or went: so many trials run at once from here on."""
+    """The number of trials that run at once changed, since nodes or other studies came or went."""
 
     kind: ClassVar[str] = "slots_changed"
     t: float
@@ -55,19 +54,19 @@ class TrialCreated:
     kind: ClassVar[str] = "trial_created"
     t: float
     trial: str
-    """Trial id: the trial's number, five digits; the same in Ray, Optuna and MLflow."""
+    """Trial id: the trial's number with five digits; the same in Ray, Optuna and MLflow."""
     config: Mapping[str, Any]
     """The searched parameters, flat: ``{"optimizer_config.lr": 0.1}``."""
     source: Source
     revision: int = 0
     """Revision of the search space it was drawn from."""
     draws: int = 1
-    """How often the sampler was asked: it may have proposed what was tried already."""
+    """How often the sampler was asked: its first proposals may have been duplicates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStarted:
-    """The trial runs on a process, for the first time or again."""
+    """The trial runs in a process, for the first time or again."""
 
     kind: ClassVar[str] = "trial_started"
     t: float
@@ -77,7 +76,7 @@ class TrialStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPlaced:
-    """The trial was first heard of from a process: where that is. Told anew whenever it gets another."""
+    """The first message of the trial from a process, and where that is; again for each new process."""
 
     kind: ClassVar[str] = "placed"
     t: float
@@ -85,37 +84,37 @@ class TrialPlaced:
     worker: str
     """host:pid of the process."""
     gpu: str
-    """The name of its GPU; empty for none."""
+    """The name of its GPU; "" if it has none."""
     torch: str
-    """Version."""
+    """torch's version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneReported:
-    """How a trial is trained that shares its process; told with its first epoch there."""
+    """How a trial in a shared process is trained; emitted with its first epoch there."""
 
     kind: ClassVar[str] = "lane"
     t: float
     trial: str
     obstacle: str
-    """Why it is trained by itself; empty where it is trained together with those that fit."""
+    """Why it is trained by itself; "" if it is trained together with others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochReported:
-    """One epoch of one trial, with what the trial scheduler decided on it and why."""
+    """One epoch of one trial, with the trial scheduler's decision and its reason."""
 
     kind: ClassVar[str] = "reported"
     t: float
     trial: str
     generation: int
-    """How many exploits the trial has behind it."""
+    """Number of the trial's exploits so far."""
     epoch: int
-    """Position in the run (what the LR schedule sees), from 1."""
+    """Position in the training (what the LR schedule sees), from 1."""
     work: int
-    """Epochs of work done by this trial, re-runs after a recovery not counted; never goes back."""
+    """Epochs of work done by this trial, without re-runs after a recovery; never decreases."""
     loss: float | None
-    """The sweep's metric, flipped if maximised."""
+    """The sweep's metric, negated if maximised."""
     metrics: Mapping[str, float]
     decision: Literal["continue", "pause", "stop", "exploit"]
     reason: str = ""
@@ -123,12 +122,12 @@ class EpochReported:
     worker: str = ""
     """host:pid of the process that ran the epoch."""
     again: bool = False
-    """A re-run of an epoch the journal already knows: no rule judged it."""
+    """A re-run of an epoch that the journal has already: no rule judged it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSaved:
-    """A whole checkpoint of the trial at `epoch` stands at `path` (relative to the study's folder)."""
+    """A whole checkpoint of the trial at `epoch` exists at `path` (relative to the study's folder)."""
 
     kind: ClassVar[str] = "checkpointed"
     t: float
@@ -140,7 +139,7 @@ class CheckpointSaved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialExploited:
-    """The trial goes on from the donor's checkpoint at `epoch`, under `config` (flat, whole)."""
+    """The trial continues from the donor's checkpoint at `epoch`, with `config` (flat, complete)."""
 
     kind: ClassVar[str] = "exploited"
     t: float
@@ -156,7 +155,7 @@ class TrialExploited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPaused:
-    """The trial waits, its slot free: a rule's decision, or it gave way to others."""
+    """The trial waits and its slot is free: a rule's decision, or to let other trials run."""
 
     kind: ClassVar[str] = "paused"
     t: float
@@ -168,7 +167,7 @@ class TrialPaused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPromoted:
-    """A paused trial goes on."""
+    """A paused trial continues."""
 
     kind: ClassVar[str] = "promoted"
     t: float
@@ -180,36 +179,36 @@ class TrialPromoted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRecovered:
-    """A worker or node was lost; the trial goes on from its last checkpoint. Not the trial's fault."""
+    """A worker or node was lost; the trial continues from its last checkpoint."""
 
     kind: ClassVar[str] = "worker_lost"
     t: float
     trial: str
     error: str
     terminated: bool = False
-    """It was asked to leave (SIGTERM): that says nothing of the trial, and is not counted."""
+    """It was terminated by a SIGTERM, which is not counted as a failure of the trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFailed:
-    """The disk refused a checkpoint (full, read-only); the trial that reports next goes on all the same."""
+    """A checkpoint could not be written (disk full or read-only); its trial continues."""
 
     kind: ClassVar[str] = "checkpoint_failed"
     t: float
     trial: str
-    """Whose process told of it; `error` names the trial whose checkpoint it was."""
+    """The trial whose process reported it; `error` names the trial whose checkpoint it was."""
     error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRetried:
-    """The trial ran out of memory; it waits to be run once more, with more of the machine."""
+    """The trial ran out of memory; it waits to run once more with more resources."""
 
     kind: ClassVar[str] = "retried"
     t: float
     trial: str
     resources: Mapping[str, float]
-    """What it gets then, in Ray's words: ``{"cpu": 2, "gpu": 1}``."""
+    """Resources of the second run, with Ray's names: ``{"cpu": 2, "gpu": 1}``."""
     reason: str
     code: ReasonCode = ReasonCode.OUT_OF_MEMORY
     error: str = ""
@@ -218,7 +217,7 @@ class TrialRetried:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialFailedAwaitingExploit:
-    """The trial failed, and waits to go on as another's copy (`TrialExploited`); that it failed counts."""
+    """The trial failed, and waits to continue as another's copy (`TrialExploited`); counts as a failure."""
 
     kind: ClassVar[str] = "trial_failed_awaiting_exploit"
     t: float
@@ -232,7 +231,7 @@ class TrialFailedAwaitingExploit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialEnded:
-    """The trial is over."""
+    """The trial ended."""
 
     kind: ClassVar[str] = "trial_ended"
     t: float
@@ -246,7 +245,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyExtended:
-    """The study was changed in mid-life (`extend`): what, from its next trial on."""
+    """The study was revised by `extend`: `changes` hold from its next trial on."""
 
     kind: ClassVar[str] = "study_revised"
     t: float
@@ -256,21 +255,21 @@ class StudyExtended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialReopened:
-    """A completed trial goes on, for the study was given more epochs; its end counts no longer."""
+    """A completed trial continues, because the study has more epochs now; its end no longer counts."""
 
     kind: ClassVar[str] = "reopened"
     t: float
     trial: str
     epoch: int
     waits: bool
-    """The trial scheduler has to name it first."""
+    """It stays paused until the trial scheduler resumes it."""
     reason: str
     code: ReasonCode = ReasonCode.MORE_EPOCHS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptEnded:
-    """An attempt ends in good order (a killed driver writes none)."""
+    """An attempt ended (a killed driver writes no such event)."""
 
     kind: ClassVar[str] = "attempt_ended"
     t: float
@@ -302,5 +301,5 @@ Event = (
     | AttemptEnded
 )
 Subscriber = Callable[[Event], None]
-"""Journal, status, tracking and view are subscribers of one stream; a subscriber must return at
-once and must not raise: whoever has slow or failing work to do has a thread of its own."""
+"""Receives every event, as status, tracking and the live view do. It must return at once and must not raise:
+slow or failing work belongs in a thread of its own."""

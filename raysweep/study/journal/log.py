@@ -1,16 +1,16 @@
-"""The journal: the one truth of a study. Events are appended; everything else folds them.
+"""The journal, the source of truth of a study: events are appended, everything else is computed from them.
 
-`journal/000001.jsonl`, `000002.jsonl`, ... one segment an attempt. A line is one event, written with a
-single `write` to an unbuffered descriptor, so that a killed driver loses nothing it had reported; the
-last line of a segment may be torn (the machine died in the middle of it) and is then passed over.
+`journal/000001.jsonl`, `000002.jsonl`, ... is one segment per attempt, one event per line. A line is
+written with a single `write` to an unbuffered descriptor, so that a killed driver loses no reported event.
+The last line of a segment may be incomplete (the machine died while writing it) and is then ignored.
 Segments are never rewritten.
 
 Every line ends with a `sum`, the CRC-32 of the line and of all lines before it, and every event has a
 running number `n`. A segment's first line repeats the number and the sum that it follows. A line that is
-missing, repeated, moved or altered, and a segment that is missing or foreign, break this chain where they
-stand. `journal/mark` holds the number and the sum of the last event known to be on the disk, so that an end
-that was cut off is noticed, too. It is written after the disk has confirmed the event, so a power cut
-leaves it behind the journal, never ahead of it.
+missing, repeated, moved or altered, and a segment that is missing or foreign, break this chain.
+`journal/mark` holds the number and the sum of the last event known to be on the disk, so that a truncated
+end is noticed, too. It is written after the disk has confirmed the event, so a power cut leaves it behind
+the journal, never ahead of it.
 """
 
 from __future__ import annotations
@@ -55,31 +55,31 @@ for _kind in events.Event.__args__:
 
 
 class JournalError(RaysweepError):
-    """A journal that cannot be read: damaged, or of another format version. Says where, and what is wrong.
+    """A journal cannot be read: it is damaged, or in another format version.
 
     Attributes:
-        finding: where, and what is wrong there; the message adds what to do.
-        damaged: whether it is of this format, so that its sound beginning can be kept.
+        problem: position and problem; the message adds what to do.
+        damaged: True if it is in this format, so that its sound beginning can be kept.
     """
 
-    def __init__(self, finding: str, way_out: str, *, damaged: bool) -> None:
-        super().__init__(f"{finding}; {way_out}")
-        self.finding, self.damaged = finding, damaged
+    def __init__(self, problem: str, fix: str, *, damaged: bool) -> None:
+        super().__init__(f"{problem}; {fix}")
+        self.problem, self.damaged = problem, damaged
 
 
 class Journal:
-    """Appends events to a segment of its own. One writer a study: see `raysweep.study.storage.lock`.
+    """Appends events to a new segment. A study has one writer: see `raysweep.study.storage.lock`.
 
-    What is in the folder already must have been read without a `JournalError`: only its end is looked at.
+    The segments so far must have been read without a `JournalError`: only their end is read here.
 
     Args:
-        folder: the study's `journal/` folder; made if it is missing.
+        folder: the study's `journal/` folder; created if it is missing.
         study: study name, written into the header.
 
     Raises:
-        OSError: from any write the disk refuses (full, read-only, an I/O error); also once the segment
-            is no longer what stands at its path (deleted, moved, replaced).
-        JournalError: if the end of what is there cannot be read.
+        OSError: from any failing write (disk full, read-only, I/O error), and once the segment's path no
+            longer leads to this file (deleted, moved, replaced).
+        JournalError: if the end of the last segment cannot be read.
     """
 
     def __init__(self, folder: Path, study: str) -> None:
@@ -107,7 +107,7 @@ class Journal:
         self._write_chained(json.dumps(header).encode()[:-1])
 
     def append(self, event: Event) -> None:
-        """Write one event; it survives a kill of this process from here on, a power cut within a second."""
+        """Write one event, which then survives a kill of this process, and a power cut a second later."""
         kind = event.kind.encode()
         fields = _ADAPTERS[kind].dump_json(event)[1:-1]
         self._write_chained(b'{"n":%d,"event":"%b",%b' % (self._last + 1, kind, fields))
@@ -116,23 +116,23 @@ class Journal:
             self.sync()
 
     def check(self) -> None:
-        """See that the segment still stands at its path, at most once a second.
+        """Raise if the segment is no longer at its path; looks at most once a second.
 
         Raises:
-            OSError: if it was deleted, moved, replaced or written to by somebody else.
+            OSError: if it was deleted, moved, replaced or written to by another program.
         """
         if self._fd >= 0 and time.monotonic() - self._synced > SYNC_EVERY_S:
             self.sync()
 
     def sync(self) -> None:
-        """Force what was written onto the disk, and note in the mark how far that is."""
-        self._check_place()
+        """Force the written events onto the disk, and record their end in the mark."""
+        self._check_file()
         os.fsync(self._fd)
         os.pwrite(self._mark_fd, mark_text(Position(self._last, self._sum)), 0)
         self._synced = time.monotonic()
 
     def close(self) -> None:
-        """Sync and close; harmless when already closed."""
+        """Sync and close; does nothing when already closed."""
         if self._fd < 0:
             return
         try:
@@ -144,38 +144,38 @@ class Journal:
             self._fd = self._mark_fd = -1
 
     def _write_chained(self, body: bytes) -> None:
-        """Write the line of an unfinished JSON object, closed with its sum."""
-        found = crc32(body, self._sum)
-        self._write(b'%b,"sum":"%08x"}' % (body, found))
-        self._sum = found
+        """Write a line: a JSON object without its closing brace, then its sum."""
+        new_sum = crc32(body, self._sum)
+        self._write(b'%b,"sum":"%08x"}' % (body, new_sum))
+        self._sum = new_sum
 
     def _write(self, line: bytes) -> None:
         rest = line + b"\n"
         self._size += len(rest)
-        while rest:  # a disk that fills up takes a part, and refuses only the next call
+        while rest:  # when a disk fills up, `write` accepts a part and fails at the next call only
             rest = rest[os.write(self._fd, rest) :]
 
-    def _check_place(self) -> None:
+    def _check_file(self) -> None:
         ours = os.fstat(self._fd)
         try:
-            there = self.path.stat()
+            at_path = self.path.stat()
         except OSError:
-            there = None
-        if there is None or not os.path.samestat(ours, there):
+            at_path = None
+        if at_path is None or not os.path.samestat(ours, at_path):
             raise OSError(errno.ESTALE, "it was deleted, moved or replaced while the study ran")
         if ours.st_size != self._size:
             raise OSError(errno.ESTALE, "another program wrote to it while the study ran")
 
 
 class Tail:
-    """Reads a journal that somebody may be writing to.
+    """Reads a journal that may be growing.
 
     Args:
         folder: the study's `journal/` folder.
 
     Attributes:
         position: of the last event read.
-        sound: segment -> bytes of whole lines that were read and hold together, in order.
+        sound: bytes by segment of the lines that were read and verified, in order.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -188,12 +188,12 @@ class Tail:
         self._sums: tuple[int, ...] = (0,)  # of the last event, and of headers after it
 
     def read(self) -> Iterator[Event]:
-        """The events since the last call, oldest first; at the first call all there are.
+        """Yield the events since the last call, oldest first; at the first call, all.
 
         Raises:
-            JournalError: on another format version, or damage that is not a torn end.
+            JournalError: on another format version, or damage other than an incomplete last line.
         """
-        mark = self._mark = read_mark(self.folder)  # before the segments: a writer moves it on after them
+        mark = self._mark = read_mark(self.folder)  # before the segments: a writer updates it after them
         self._passed_mark = self._met_mark = False
         self._compare_with_mark()
         segments = list_segments(self.folder)
@@ -202,10 +202,10 @@ class Tail:
         if mark is None:
             raise self._error(self.folder / MARK, 0, "is missing or damaged")
         if self._passed_mark and not self._met_mark:
-            raise self._error(self.folder / MARK, 0, "is of another journal")
+            raise self._error(self.folder / MARK, 0, "belongs to another journal")
         if self.position.number < mark.number:
             last, number = segments[-1] if segments else self.folder, self.position.number
-            raise self._error(last, 0, f"its end was cut off: event {number} of {mark.number} is the last")
+            raise self._error(last, 0, f"its end is missing: event {number} of {mark.number} is the last")
 
     def _read_segment(self, path: Path) -> Iterator[Event]:
         offset, number = self.sound.get(path, 0), self._lines.get(path, 0)
@@ -215,7 +215,7 @@ class Tail:
                 data = segment.read()
         except OSError as error:
             raise self._error(path, 0, f"cannot be read ({error.strerror})") from None
-        whole = data[: data.rfind(b"\n") + 1]  # what follows is torn, or being written
+        whole = data[: data.rfind(b"\n") + 1]  # the rest is incomplete, or being written
         for line in whole.split(b"\n")[:-1]:
             number += 1
             if number == 1:
@@ -229,7 +229,7 @@ class Tail:
                 yield event
 
     def _compare_with_mark(self) -> None:
-        """Note whether the mark speaks of this place, and of this history."""
+        """Note whether the current position is the mark's, by number and by sum."""
         if self._mark is not None and self._mark.number == self.position.number:
             self._passed_mark = True
             self._met_mark = self._met_mark or self._mark.sum in self._sums
@@ -241,53 +241,53 @@ class Tail:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._error(path, 1, "no journal header") from None
         if version != VERSION or isinstance(version, bool):
-            known = f"journal format {version}; this version of the program reads format {VERSION}"
-            raise JournalError(f"{path}:1: {known}", OTHER_VERSION, damaged=False)
+            problem = f"journal format {version}; this version of the program reads format {VERSION}"
+            raise JournalError(f"{path}:1: {problem}", OTHER_VERSION, damaged=False)
         now = self.position
         if (after, before) != (now.number, _hex(now.sum)):
-            what = f"it follows event {after}, and before it stands event {now.number}"
+            problem = f"it continues event {after}, but the segments before it end with event {now.number}"
             if after == now.number:
-                what += " of another history"
-            what += ": a segment is missing, cut short, repeated or out of place"
-            raise self._error(path, 1, what)
+                problem += " of another history"
+            problem += ": a segment is missing, truncated, repeated or out of order"
+            raise self._error(path, 1, problem)
         self._check_sum(path, 1, line)
         self._sums += (self.position.sum,)
 
     def _parse_event(self, path: Path, number: int, line: bytes) -> Event:
         start = _START.match(line)
-        due = self.position.number + 1
+        expected = self.position.number + 1
         if start is None:
             raise self._error(path, number, "damaged line")
-        if int(start[1]) != due:
-            what = f"event {int(start[1])} where event {due} is due: lines are missing, repeated or swapped"
-            raise self._error(path, number, what)
+        if int(start[1]) != expected:
+            problem = f"event {int(start[1])} instead of {expected}: lines are missing, repeated or swapped"
+            raise self._error(path, number, problem)
         before = self.position
         self._check_sum(path, number, line)
         try:
             event: Event = _ADAPTERS[start[2]].validate_json(line)
         except (KeyError, ValidationError):
             self.position = before
-            what = f"{path}:{number}: an event that this version of the program does not know"
-            raise JournalError(what, OTHER_VERSION, damaged=False) from None
-        self.position = Position(due, self.position.sum)
+            problem = f"{path}:{number}: an event that this version of the program does not know"
+            raise JournalError(problem, OTHER_VERSION, damaged=False) from None
+        self.position = Position(expected, self.position.sum)
         self._sums = (self.position.sum,)
         return event
 
     def _check_sum(self, path: Path, number: int, line: bytes) -> None:
-        """Take a line into the chain."""
-        found = crc32(line[:-_SUM_FIELD], self.position.sum)
-        if line[-_SUM_FIELD:] != b',"sum":"%08x"}' % found:
-            raise self._error(path, number, "damaged line: it is not as it was written")
-        self.position = Position(self.position.number, found)
+        """Verify a line's sum and advance the position's."""
+        new_sum = crc32(line[:-_SUM_FIELD], self.position.sum)
+        if line[-_SUM_FIELD:] != b',"sum":"%08x"}' % new_sum:
+            raise self._error(path, number, "damaged line: its checksum does not match")
+        self.position = Position(self.position.number, new_sum)
 
-    def _error(self, path: Path, number: int, what: str) -> JournalError:
-        place = f"{path}:{number}" if number else str(path)
-        way_out = f"{RESTORE}, or `launch.py repair {self.folder.parent}` says what can be kept"
-        return JournalError(f"{place}: {what}", way_out, damaged=True)
+    def _error(self, path: Path, number: int, problem: str) -> JournalError:
+        where = f"{path}:{number}" if number else str(path)
+        fix = f"{RESTORE}, or see what `launch.py repair {self.folder.parent}` can keep"
+        return JournalError(f"{where}: {problem}", fix, damaged=True)
 
 
 def read_events(folder: Path) -> Iterator[Event]:
-    """All events of a study, oldest first.
+    """Yield all events of a study, oldest first.
 
     Raises:
         JournalError: as `Tail.read`.
@@ -296,21 +296,21 @@ def read_events(folder: Path) -> Iterator[Event]:
 
 
 def last_marked(folder: Path) -> int:
-    """The number of the last event that a journal's mark speaks of; 0 if the mark cannot be read."""
+    """The number of the event in a journal's mark; 0 if the mark cannot be read."""
     mark = read_mark(folder)
     return 0 if mark is None else mark.number
 
 
-def _hex(found: int) -> str:
-    return f"{found:08x}"
+def _hex(checksum: int) -> str:
+    return f"{checksum:08x}"
 
 
 def _find_end(segments: list[Path]) -> Position:
-    """Where a journal that was read without an error ends."""
+    """The end of a journal that was read without an error."""
     for path in reversed(segments):
         data = path.read_bytes()
         whole = data[: data.rfind(b"\n")]
-        if data.count(b"\n") == 0:  # torn within its header: nothing in it counts
+        if b"\n" not in data:  # its header is incomplete: it holds no event
             continue
         line = whole[whole.rfind(b"\n") + 1 :]
         try:
@@ -322,7 +322,7 @@ def _find_end(segments: list[Path]) -> Position:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have a new name in a folder survive a power cut."""
+    """Make a new file's name in a folder survive a power cut."""
     fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

@@ -1,4 +1,4 @@
-"""What happened: the trials of a study, folded from its events."""
+"""The record of a study and its trials, folded from its events."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from schedulers.reason import ReasonCode
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One epoch of a learning curve; `loss` is lower-is-better, `metrics` are in the user's words."""
+    """One epoch of a learning curve; `loss` is lower-is-better, `metrics` have the user's signs."""
 
     epoch: int
     work: int
@@ -47,25 +47,25 @@ class CurvePoint:
 
 @dataclass(slots=True)
 class TrialRecord:
-    """One trial, as far as it is known.
+    """The state of one trial.
 
     Attributes:
-        config: the searched parameters now, flat; an exploit replaces them.
+        config: current values of the searched parameters, flat; an exploit replaces them.
         status: pending, running, paused, or its outcome.
-        code: the kind of the reason why it ended.
-        generation: exploits behind it.
-        lineage: those exploits, oldest first.
-        checkpoints: (generation, epoch) -> path, whole ones that still exist as far as we know.
-        worker_failures: workers lost since the last epoch that was new, those that got a SIGTERM aside.
-        resources: of its second run, after it ran out of memory; empty if it did not, or may have none.
+        code: of the reason for its end.
+        generation: number of its exploits.
+        lineage: its exploits, oldest first.
+        checkpoints: path by (generation, epoch) of whole checkpoints that have not been deleted.
+        worker_failures: workers lost since the last new epoch, without those that got a SIGTERM.
+        resources: for its second run after it ran out of memory; empty if there is none.
         last_loss, best_loss: of the finite reports; None before the first.
         best_epoch: the epoch of `best_loss`.
-        failures_before_copy: its failures after which it was to go on as another's copy.
-        awaits_copy: the last of them holds: it has not gone on yet.
-        awaiting_rule: the trial scheduler's last word was to pause it (it did not just give way to another).
-        lane_obstacle: why it is trained by itself though it shares a process; empty if it is not; None where
-            it has a process of its own.
-        audited: epoch at which it would have been stopped, and why; None unless an audit let it run on.
+        failures_before_copy: failures after which it was to continue as a copy of another trial.
+        awaits_copy: it failed and has not yet continued as a copy.
+        awaiting_rule: the trial scheduler paused it (as opposed to a pause to free its slot for another).
+        lane_obstacle: why it is trained by itself in a process that it shares; "" if it is trained together
+            with others; None if it has a process of its own.
+        audited: epoch and reason of a stop that an audit did not carry out; None if there was none.
     """
 
     number: int
@@ -109,70 +109,70 @@ class TrialRecord:
 
     @property
     def stopped_by_rule(self) -> bool:
-        """Whether the trial scheduler stopped it: not the end of the study, nor an earlier trial's result."""
+        """Whether the trial scheduler stopped it, not the study's end or an earlier trial's result."""
         return self.outcome == "stopped" and self.code is ReasonCode.RULE
 
     def epochs_saved(self, epochs: int) -> int:
-        """How many of so many epochs it was not given since the trial scheduler stopped it."""
+        """Epochs that stopping it saved, of `epochs`; 0 if the trial scheduler did not stop it."""
         return max(epochs - self.work, 0) if self.stopped_by_rule else 0
 
     def worth(self, objective: str) -> float | None:
-        """Its loss by the objective (`last` or `best`); None before the first finite report."""
+        """Its last or best loss, by the objective (`last` or `best`); None before the first finite report."""
         return self.last_loss if objective == "last" else self.best_loss
 
     def end_loss(self, objective: str) -> float:
-        """What its end is worth: infinite if it diverged, or never reported a finite loss."""
+        """Its final loss by the objective: infinite if it diverged, or never reported a finite loss."""
         worth = self.worth(objective)
         return math.inf if worth is None or self.outcome == "diverged" else worth
 
     def ranks(self, objective: str) -> bool:
-        """Whether it is compared with others: it reported, and no outcome speaks against it."""
+        """Whether it is ranked: it reported a finite loss, and its outcome is not one that ranks nowhere."""
         return self.worth(objective) is not None and self.outcome not in RANKS_NOWHERE
 
     def worth_epoch(self, objective: str) -> int:
-        """The epoch at which it was worth that, 0 before the first report."""
+        """The epoch of its `worth`, 0 before the first report."""
         return self.epoch if objective == "last" else self.best_epoch
 
     def latest_checkpoint(self) -> tuple[tuple[int, int], str] | None:
-        """The newest of its own checkpoints made since its last exploit, with its key."""
+        """Key and path of its newest checkpoint since its last exploit; None if there is none."""
         own = [key for key in self.checkpoints if key[0] == self.generation]
         return (max(own), self.checkpoints[max(own)]) if own else None
 
     def checkpoint_at(self, epoch: int) -> str | None:
-        """Path of its checkpoint at `epoch`, of the latest generation that has one."""
+        """Path of its checkpoint at `epoch`, of the latest generation that has one; None if none has."""
         keys = [key for key in self.checkpoints if key[1] == epoch]
         return self.checkpoints[max(keys)] if keys else None
 
     def best_checkpoint(self, monitor: str, sign: int) -> tuple[int, int]:
-        """The key of the checkpoint whose epoch was best by `monitor`, of equals the newest.
+        """The key of the checkpoint that is best by a metric; of equals, the newest.
 
         Args:
             monitor: one of the metrics it reports.
             sign: +1 if less of it is better, else -1.
         """
-        worth = {
+        losses = {
             (point.generation, point.epoch): sign * point.metrics.get(monitor, math.nan)
             for point in self.curve
         }
-        ranked = {key: worth.get(key, math.nan) for key in self.checkpoints}
-        known = {key: value for key, value in ranked.items() if math.isfinite(value)}
-        return min(known, key=lambda key: (known[key], -key[1])) if known else max(ranked)
+        finite = {key: losses[key] for key in self.checkpoints if math.isfinite(losses.get(key, math.nan))}
+        return min(finite, key=lambda key: (finite[key], -key[1])) if finite else max(self.checkpoints)
 
 
 @dataclass(slots=True)
 class StudyRecord:
-    """A study as a whole; `apply` is the fold.
+    """The state of a study; `apply` folds in one event.
 
     Attributes:
-        objective: what a trial is worth: `last` or `best`.
+        objective: which loss of a trial counts: `last` or `best`.
         trials: by trial id, in order of number.
-        attempts: how often it was begun.
-        wanted: trials asked for in all.
+        attempts: number of attempts so far.
+        wanted: total number of trials the sweep asks for.
         slots: trials that can run at once now.
-        slot_history: since when (wall-clock seconds) there are how many slots.
-        closed: how the last attempt ended, None while one runs or after a kill.
-        lanes: trials of a process, in the last attempt.
-        failures: how often a trial failed, counted as it happens: it is asked for at every step.
+        slot_history: (time in unix seconds, slots from then on).
+        closed: the end of the last attempt; None while one runs, or after a kill.
+        lanes: trials per process, in the last attempt.
+        epochs: epochs of work of all trials.
+        failures: how often a trial failed; kept up to date because every step reads it.
     """
 
     objective: str = "last"
@@ -191,7 +191,7 @@ class StudyRecord:
     _leader: TrialRecord | None = field(default=None, repr=False, compare=False)
 
     def apply(self, event: Event) -> None:
-        """Take one event in. Events of one study, in the order of its journal."""
+        """Fold in the next event of the study's journal."""
         match event:
             case AttemptStarted():
                 self.attempts, self.wanted, self.slots = event.attempt, event.trials, event.slots
@@ -200,7 +200,7 @@ class StudyRecord:
                 self.begun_at = event.t if self.begun_at is None else self.begun_at
                 for trial in self.trials.values():
                     if trial.status == "running":
-                        trial.status = "pending"  # its driver is gone; it waits to be handed over again
+                        trial.status = "pending"  # its driver died; it waits to be started again
             case TrialCreated():
                 self.trials[event.trial] = TrialRecord(
                     int(event.trial),
@@ -242,7 +242,7 @@ class StudyRecord:
                 trial.worker_failures = 0
                 trial.awaiting_rule = event.decision == "pause"
                 self.epochs += 1
-                if event.decision in ("pause", "exploit"):  # to copy, it is paused first
+                if event.decision in ("pause", "exploit"):  # an exploit pauses it first
                     trial.status = "paused"
             case CheckpointSaved():
                 trial.checkpoints[event.generation, event.epoch] = event.path
@@ -270,9 +270,8 @@ class StudyRecord:
                 trial.status = trial.outcome = event.outcome
                 trial.reason, trial.code, trial.error = event.reason, event.code, event.error
                 trial.ended_at = event.t
-                self.failures += (
-                    event.outcome == "failed" and not trial.awaits_copy
-                )  # else it is counted already
+                # One that awaits a copy was counted when it failed.
+                self.failures += event.outcome == "failed" and not trial.awaits_copy
                 if self._leader is not None and event.outcome == "completed":
                     self._leader = min(self._leader, trial, key=self.rank_key)
             case _:
@@ -283,32 +282,32 @@ class StudyRecord:
         return [trial for trial in self.trials.values() if trial.outcome is None]
 
     def best(self) -> TrialRecord | None:
-        """The completed trial of least worth; while none is complete, the least of those that reported.
+        """The best completed trial; while none is complete, the best that reported; None if none did.
 
-        Once one is complete it is known at once, however many trials there are.
+        A completed one is cached, so that the time does not grow with the number of trials.
         """
         if self._leader is not None:
             return self._leader
-        counted = (trial for trial in self.trials.values() if trial.ranks(self.objective))
-        best = min(counted, key=self.rank_key, default=None)
+        ranked = (trial for trial in self.trials.values() if trial.ranks(self.objective))
+        best = min(ranked, key=self.rank_key, default=None)
         self._leader = best if best is not None and best.outcome == "completed" else None
         return best
 
     def ranked(self) -> list[TrialRecord]:
         """The trials that rank, best first."""
-        counted = (trial for trial in self.trials.values() if trial.ranks(self.objective))
-        return sorted(counted, key=self.rank_key)
+        return sorted(
+            (trial for trial in self.trials.values() if trial.ranks(self.objective)), key=self.rank_key
+        )
 
     def rank_key(self, trial: TrialRecord) -> tuple[bool, float, int]:
-        """Sorts completed trials first, then by worth, then by number; one without any worth comes last."""
+        """Sort key: completed trials first, then by worth (none comes last), then by number."""
         worth = trial.worth(self.objective)
         return trial.outcome != "completed", math.inf if worth is None else worth, trial.number
 
     def schedule(self, trial: str) -> list[tuple[int, dict[str, Any]]]:
-        """The configurations a trial's weights were trained under, oldest first: (after epoch, config).
+        """The configurations that a trial's weights were trained with, oldest first: (after epoch, config).
 
-        An exploit takes the donor's weights, so what came before it is the donor's history up to
-        that epoch, not the trial's own.
+        An exploit takes the donor's weights, so the history before it is the donor's.
         """
         steps: list[tuple[int, dict[str, Any]]] = []
         name, until = trial, math.inf
@@ -321,7 +320,7 @@ class StudyRecord:
             name, until = copied[-1].donor, copied[-1].epoch
 
     def slot_seconds(self, until: float) -> float:
-        """Seconds that all slots together have had by `until` (wall-clock), whether a driver ran or not."""
+        """Sum over all slots of the seconds that each has existed by `until` (unix seconds)."""
         ends = [*(t for t, _ in self.slot_history[1:]), until]
         return sum(slots * max(end - t, 0.0) for (t, slots), end in zip(self.slot_history, ends, strict=True))
 
@@ -331,7 +330,7 @@ class StudyRecord:
 
 
 def fold(events: Iterable[Event], objective: str = "last") -> StudyRecord:
-    """All events of a study -> its record."""
+    """The record of a study, from all of its events."""
     record = StudyRecord(objective)
     for event in events:
         record.apply(event)

@@ -1,7 +1,4 @@
-"""A damaged journal: what of it holds together, and keeping that.
-
-What was there is put aside, never deleted.
-"""
+"""Repair of a damaged journal: its sound beginning is kept, the damaged one is moved aside, never deleted."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ from raysweep.study.storage.layout import StudyFolder
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong with a journal, and its longest beginning that holds.
+    """The damage to a journal, and the beginning that is sound.
 
     Attributes:
-        problem: the first thing that is wrong; "" if nothing is.
+        problem: the first problem; "" if there is none.
         kept: the events that can be kept.
-        written: how many events the journal is known to have had at least.
-        sound: segment -> bytes of it that can be kept, in order.
-        end: where what can be kept ends.
+        written: number of events that the journal had, at least.
+        sound: bytes by segment that can be kept, in order.
+        end: position of the last event that can be kept.
     """
 
     problem: str
@@ -37,15 +34,15 @@ class Damage:
     end: Position
 
     def record(self, objective: str) -> StudyRecord:
-        """The study as far as it can be kept."""
+        """The record of the study from the events that can be kept."""
         return fold(self.kept, objective)
 
 
 def find_damage(journal: Path) -> Damage:
-    """Read a journal as far as it holds together.
+    """Read a journal up to its first damage.
 
     Raises:
-        JournalError: if it is of another format: nothing is damaged then.
+        JournalError: if it is in another format.
     """
     tail, kept, problem = Tail(journal), list[Event](), ""
     try:
@@ -54,23 +51,23 @@ def find_damage(journal: Path) -> Damage:
     except JournalError as error:
         if not error.damaged:
             raise
-        problem = error.finding
+        problem = error.problem
     written = max(len(kept), last_marked(journal))
     return Damage(problem, tuple(kept), written, dict(tail.sound), tail.position)
 
 
 def keep_sound_part(folder: StudyFolder, damage: Damage) -> Path:
-    """Put a new journal of what holds in the place of the damaged one, and make what is derived anew.
+    """Replace a damaged journal by its sound beginning, and update the files computed from it.
 
     Args:
-        folder: the study, whose lock the caller holds.
+        folder: the study; the caller holds its lock.
         damage: of its journal.
 
     Returns:
-        Where the damaged journal is now.
+        The new path of the damaged journal.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if a file cannot be written.
     """
     journal = folder.journal_dir
     aside = _free_name(journal)
@@ -88,7 +85,7 @@ def keep_sound_part(folder: StudyFolder, damage: Damage) -> Path:
 
 
 def _renew_derived(folder: StudyFolder, damage: Damage) -> None:
-    """Have no file say more than the journal does; `resume` writes again what is deleted here."""
+    """Delete the files that may be ahead of the journal (`resume` writes them again); write the status."""
     sweep = folder.wanted()
     for stale in (folder.best_file, folder.optuna_file, folder.status_file):
         with suppress(FileNotFoundError):

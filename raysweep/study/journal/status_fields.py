@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 class BestFields(TypedDict, total=False):
     """The best trial: its id (or "baseline"), the metric's value, its epoch and its parameters.
 
-    `std` and `seeds` are of a validated configuration, `stage` of a study with stages.
+    `std` and `seeds` are set for a validated configuration, `stage` in a study with stages.
     """
 
     trial: str
@@ -31,7 +31,7 @@ class FrontFields(TypedDict):
 
 
 class FailureFields(TypedDict, total=False):
-    """One kind of failure: how many trials had it, and which was the first, in which stage."""
+    """One kind of failure: how many trials had it, the first of them, and its stage."""
 
     outcome: str
     error: str
@@ -41,7 +41,7 @@ class FailureFields(TypedDict, total=False):
 
 
 class StageFields(TypedDict):
-    """One stage of a study; `made_of`: what it was derived from, a line each."""
+    """One stage of a study; `made_of` lists what it was derived from."""
 
     name: str
     kind: str
@@ -59,11 +59,11 @@ class StageFields(TypedDict):
 
 
 class StudyStatus(TypedDict, total=False):
-    """All of the file. A study that has not begun has only the first five fields.
+    """The whole file. A study that has not begun has only the first five fields.
 
-    `trials` counts trials by status, beside `wanted` and `asked`. `lanes`: trials of a process; `fused`:
-    trials trained together with others that fit. `stage` and `stages` are of a study with
-    stages, `front` of one with several metrics.
+    `trials` has the number of trials by status, and `wanted` and `asked`. `lanes` is trials per process,
+    `fused` the number of trials trained together with others. `stage` and `stages` are set for a study with
+    stages, `front` for one with several metrics.
     """
 
     version: int

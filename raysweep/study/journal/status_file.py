@@ -1,8 +1,7 @@
-"""`status.json`: the study in one small file that any program can read at any time.
+"""`status.json`: the state of a study in one small file that any program can read at any time.
 
-It is a fold of the journal, replaced whole (write, rename), so a reader never sees half of it. A
-killed driver leaves `"state": "running"` behind with its pid; `read_status` looks at the lock and
-says `interrupted` then.
+It is computed from the journal and replaced atomically. A killed driver leaves `"state": "running"` behind;
+`read_status` then sees that the lock is free, and says `interrupted`.
 """
 
 from __future__ import annotations
@@ -18,32 +17,32 @@ from typing import cast
 from raysweep.config.sweep import Metric
 from raysweep.errors import ExitCode
 from raysweep.study.journal.events import AttemptEnded, EpochReported, Event
-from raysweep.study.journal.failures import commonest
+from raysweep.study.journal.failures import common_failures
 from raysweep.study.journal.log import read_events
-from raysweep.study.journal.pareto import counted, front
+from raysweep.study.journal.pareto import pareto_front, scored_point
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.journal.status_fields import BestFields, FrontFields, StudyStatus
 from raysweep.study.storage.files import Unreadable, read_json, write_json
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
-from raysweep.study.storage.locations import held_elsewhere
+from raysweep.study.storage.locations import is_held_elsewhere
 from raysweep.study.storage.lock import is_held
 
 VERSION = 1
-RENEW = "delete it: `launch.py resume` makes it anew"
-TIME_FOR_IT = 20  # so many times as long as writing took it then rests
+RENEW = "delete it: `launch.py resume` writes a new one"
+REST_FACTOR = 20  # the next write comes no sooner than this many times as long as the last one took
 
 
 @dataclass
 class StatusFile:
-    """A subscriber that keeps `status.json` true.
+    """A subscriber that keeps `status.json` up to date.
 
-    Changes of a trial's state are written at once, as long as that takes no more than a twentieth of
-    the time (a thousand trials are counted in a millisecond); epochs at most every `every_s` seconds.
+    A change of a trial's state is written at once, unless writing would take more than a twentieth of the
+    time (counting a thousand trials takes a millisecond); epochs are written every `every_s` seconds at most.
 
     Args:
-        record: the study's record, folded before this subscriber is called.
-        sign: +1 if the metric is minimised, -1 if maximised: values are written as the user knows them.
-        metrics: all that the study is judged by; of several the Pareto front is written.
+        record: the study's record, which has each event before this subscriber gets it.
+        sign: +1 if the metric is minimised, -1 if maximised.
+        metrics: all metrics of the study; if there are several, the Pareto front is written.
     """
 
     folder: StudyFolder
@@ -57,14 +56,14 @@ class StatusFile:
     _took: float = 0.0
 
     def __call__(self, event: Event) -> None:
-        """Take one event in."""
-        rest = self.every_s if isinstance(event, EpochReported) else TIME_FOR_IT * self._took
+        """Write the file if it is time to."""
+        rest = self.every_s if isinstance(event, EpochReported) else REST_FACTOR * self._took
         if not isinstance(event, AttemptEnded) and self.clock() - self._written < rest:
             return
         self.write("running" if not isinstance(event, AttemptEnded) else state_of(event.exit_code))
 
     def write(self, state: str) -> None:
-        """Replace the file. A disk that refuses is passed over: the journal is what counts."""
+        """Replace the file; write errors are ignored, since the journal holds the truth."""
         begun = self.clock()
         with suppress(OSError):
             write_json(self.folder.status_file, "status", self.summary(state))
@@ -72,7 +71,7 @@ class StatusFile:
         self._took = self._written - begun
 
     def summary(self, state: str) -> StudyStatus:
-        """What the file says."""
+        """The fields of the file."""
         record, best = self.record, self.record.best()
         status: StudyStatus = {
             "version": VERSION,
@@ -90,7 +89,7 @@ class StatusFile:
             "epochs": record.epochs,
             "metric": self.metric,
             "best": self._best(best) if best else None,
-            "failures": commonest(record.trials.values()),
+            "failures": common_failures(record.trials.values()),
             "exit_code": record.closed.exit_code if record.closed else None,
             "reason": record.closed.reason if record.closed else "",
             "code": record.closed.code if record.closed else None,
@@ -100,7 +99,6 @@ class StatusFile:
         return status
 
     def _front(self) -> list[FrontFields]:
-        """The trials of which none is better in one metric without being worse in another."""
         objective = self.record.objective
         return [
             {
@@ -108,8 +106,8 @@ class StatusFile:
                 "values": {metric.name: point.metrics[metric.name] for metric in self.metrics},
                 "config": trial.config,
             }
-            for trial in front(self.record.trials.values(), self.metrics, objective)
-            if (point := counted(trial, objective)) is not None
+            for trial in pareto_front(self.record.trials.values(), self.metrics, objective)
+            if (point := scored_point(trial, objective)) is not None
         ]
 
     def _best(self, best: TrialRecord) -> BestFields:
@@ -125,15 +123,18 @@ class StatusFile:
 
 
 def read_status(path: Path) -> StudyStatus:
-    """What `status.json` of the study at `path` says, made true if its driver was killed.
+    """Read `status.json` of the study at `path`; a study whose driver was killed is `interrupted`.
+
+    If the file is missing or damaged, the status is computed from the journal.
 
     Raises:
-        NotAStudy: if the folder holds no study, or the file is damaged or of another format.
-        JournalError: if that file and the journal, of which it is made anew, are damaged.
+        NotAStudy: if the folder holds no study, or the file is in another format, or it is damaged and the
+            study has stages.
+        JournalError: if the journal is read and damaged.
     """
     folder = StudyFolder.open(path)
     try:
-        fields = read_json(folder.status_file, version=VERSION, what="status", way_out=RENEW)
+        fields = read_json(folder.status_file, version=VERSION, kind="status", fix=RENEW)
         status = cast(StudyStatus, fields)
     except FileNotFoundError:
         status = _status_of_journal(folder)
@@ -141,15 +142,15 @@ def read_status(path: Path) -> StudyStatus:
         if not error.damaged or folder.wanted().stages:
             raise NotAStudy(str(error)) from None
         status = _status_of_journal(folder)
-    if status["state"] == "running" and not is_held(folder.lock_file) and not held_elsewhere(folder):
+    if status["state"] == "running" and not is_held(folder.lock_file) and not is_held_elsewhere(folder):
         status["state"] = "interrupted"
-        for stage in status.get("stages", ()):  # of a staged study: the one that ran
+        for stage in status.get("stages", ()):
             stage["state"] = "interrupted" if stage["state"] == "running" else stage["state"]
     return status
 
 
 def _status_of_journal(folder: StudyFolder) -> StudyStatus:
-    """What the file would say; of a study that has not begun, or has stages, nothing is known."""
+    """The status computed from the journal; without details if the study has not begun, or has stages."""
     sweep = folder.wanted()
     record = fold(() if sweep.stages else read_events(folder.journal_dir), sweep.objective)
     if record.attempts == 0:

@@ -1,9 +1,9 @@
-"""`best.yaml`: the winner as a run config that `launch.py run`, `retrain` and the template take as it is.
+"""`best.yaml`: the winner as a run config for `launch.py run`, `retrain` and the training template.
 
-Derived as the training template's chapter on best.yaml has it: the full number of epochs, what counts
-epochs in the schedule (`total_steps`, `T_max`, `total_iters`, `milestones`, ...) following them, its shape
-(`upper_bound`) unchanged,
-the searched values, five seeds, early stopping and checkpoints on. Each line says where it comes from.
+It is derived as the template's chapter on best.yaml says: the searched values, the full number of epochs,
+schedule keywords that count epochs (`total_steps`, `T_max`, `total_iters`, `milestones`, ...) scaled with
+them while the schedule's shape (`upper_bound`) stays, five seeds, early stopping and checkpoints on. A
+comment behind each value says where it comes from.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ FULL_EPOCHS = 150
 SEEDS = (58, 89, 231, 928, 814)
 EARLY_STOPPING = {"enabled": True, "patience": 20, "mode": "min", "min_delta": 0.0001}
 CHECKPOINTS = {"enabled": True, "save_every_n_epochs": 10, "keep_last_k": 3, "save_best": True}
-OUR_WORDS = frozenset(RunConfig.model_fields) - {
+OUR_FIELDS = frozenset(RunConfig.model_fields) - {
     *("project", "device", "epochs", "batch_size", "seeds", "early_stopping_config", "checkpoint_config"),
     *CONFIGS,
     *CONFIGS.values(),
 }
-"""What the template's own reader does not know; written only where it says something."""
-TERSE = ("device", "data_config")  # not worth a line where they say nothing
+"""Fields that the template's own reader does not know; left out if they have their default."""
+OMITTED_IF_EMPTY = ("device", "data_config")
 
 
 class NoWinner(RaysweepError):
-    """The study has no trial that could be called best; one line."""
+    """The study has no best trial, or not the one asked for."""
 
     exit_code = ExitCode.NO_RESULT
 
 
 @dataclass(frozen=True, slots=True)
 class DerivedConfig:
-    """A run config for the full training, and why it is as it is.
+    """A run config for the full training, with notes on its values.
 
     Attributes:
         run: nested, as under `run:`.
-        notes: flat key -> where its value comes from.
+        notes: by flat key, where its value comes from.
     """
 
     run: dict[str, Any]
@@ -71,7 +71,7 @@ class DerivedConfig:
 
 
 def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
-    """The template's five seeds and after them others, without those that were searched with.
+    """The template's five seeds, then others, without the seeds in use.
 
     >>> fresh_seeds(6, used=[58])
     [89, 231, 928, 814, 1000, 1001]
@@ -81,13 +81,13 @@ def fresh_seeds(count: int, used: Sequence[int]) -> list[int]:
 
 
 def full_length(sweep: Sweep, record: StudyRecord, epochs: int | None = None) -> tuple[int, str]:
-    """The epochs of the full training, and why so many.
+    """The number of epochs of the full training, and the reason.
 
-    A population's settings belong to the epochs in which they were found: it is not stretched.
+    A population's settings hold for the epochs in which they were found, so its training is not lengthened.
     """
     searched_with = sweep.run.epochs
     if epochs is not None:
-        return epochs, f"as asked; the sweep ran {searched_with}"
+        return epochs, f"as requested; the sweep ran {searched_with}"
     if is_population(record):
         return searched_with, "as in the sweep: the schedule that was found ends here"
     if searched_with >= FULL_EPOCHS:
@@ -96,7 +96,7 @@ def full_length(sweep: Sweep, record: StudyRecord, epochs: int | None = None) ->
 
 
 def is_population(record: StudyRecord) -> bool:
-    """Whether trials copied one another, so that weights were trained under a schedule of settings."""
+    """Whether trials copied one another, so that weights were trained with a schedule of settings."""
     return any(trial.lineage for trial in record.trials.values())
 
 
@@ -109,23 +109,23 @@ def derive(
     seeds: Sequence[int],
     early_stopping: bool = True,
 ) -> DerivedConfig:
-    """The run config of the full training under a configuration.
+    """The run config of the full training with a configuration.
 
     Args:
-        sweep: what was searched.
+        sweep: the sweep that found it.
         flat: the searched values.
-        source: where they come from, for the comments: "trial 17".
-        length: see `full_length`.
+        source: where they come from, for the notes: "trial 17".
+        length: epochs and their reason, see `full_length`.
         seeds: one training each.
-        early_stopping: whether it is switched on; not where a schedule is to be followed to its end.
+        early_stopping: whether to switch it on; False if a schedule must be followed to its end.
     """
     epochs, why = length
     run = overlay(sweep.run.model_dump(mode="json") | {"project": sweep.experiment}, flat)
     notes = dict.fromkeys(flat, f"from {source}")
     for key, given in run["scheduler_config"].items():
-        stretched = stretch(key, given, epochs / sweep.run.epochs)
-        if stretched != given:
-            run["scheduler_config"][key] = stretched
+        scaled = stretch(key, given, epochs / sweep.run.epochs)
+        if scaled != given:
+            run["scheduler_config"][key] = scaled
             notes[f"scheduler_config.{key}"] = f"follows the epochs; the sweep had {given}"
     if "upper_bound" in run["scheduler_config"]:
         notes.setdefault("scheduler_config.upper_bound", "unchanged: it is the schedule's shape")
@@ -141,7 +141,7 @@ def derive(
         folds = run["data_config"].pop("folds")
         notes["data_config"] = f"one split instead of {folds} folds: one model comes out"
     if run["early_stopping_config"] == EarlyStopping().model_dump() and early_stopping:
-        run["early_stopping_config"] = patience_by(sweep)
+        run["early_stopping_config"] = _early_stopping(sweep)
         notes["early_stopping_config"] = "on for the full training"
     if run["early_stopping_config"]["enabled"] and run["early_stopping_config"]["patience"] >= epochs:
         run["early_stopping_config"]["patience"] = max(1, epochs // 3)
@@ -152,18 +152,18 @@ def derive(
     return DerivedConfig(run, notes)
 
 
-def patience_by(sweep: Sweep) -> dict[str, Any]:
-    """Early stopping by the sweep's metric, or by `val_loss` where that is nothing that training improves."""
+def _early_stopping(sweep: Sweep) -> dict[str, Any]:
+    """Early stopping by the sweep's metric, or by `val_loss` if the metric does not change with epochs."""
     if sweep.metric == "val_loss" or not is_judged_by_epoch(sweep.metric):
         return dict(EARLY_STOPPING)
     return {**EARLY_STOPPING, "monitor": sweep.metric, "mode": sweep.mode}
 
 
 def lengthened_warmup(warmup: float, before: int, after: int) -> float:
-    """A warm-up, given in epochs of a training of `before`, for one of `after` epochs.
+    """A warm-up for a training of `after` epochs, given that of a training of `before` epochs.
 
-    It keeps its share. One epoch may be all that a short training has for the usual share (`USUAL_WARMUP`),
-    to the nearest whole epoch; then it has that share of the longer one as well.
+    It keeps its share. If that is the usual share (`USUAL_WARMUP`) rounded to whole epochs, the result is
+    kept within the usual share of the longer training. A warm-up below 1 is a share already.
 
     >>> lengthened_warmup(1, 27, 150), lengthened_warmup(9, 27, 150), lengthened_warmup(0.1, 27, 150)
     (8, 50, 0.1)
@@ -178,7 +178,7 @@ def lengthened_warmup(warmup: float, before: int, after: int) -> float:
 
 
 def stretch(keyword: str, value: Any, ratio: float) -> Any:
-    """The value of a schedule's keyword in a training `ratio` times as long; as it is if it counts no epochs.
+    """The value of a schedule's keyword in a training `ratio` times as long; unchanged if no count of epochs.
 
     >>> stretch("milestones", [9, 18], 10), stretch("gamma", 0.1, 10)
     ([90, 180], 0.1)
@@ -193,47 +193,47 @@ def stretch(keyword: str, value: Any, ratio: float) -> Any:
 
 
 def runs_anywhere(derived: DerivedConfig, sweep: Sweep) -> DerivedConfig:
-    """The same with what it needs from the disk named by absolute paths: its data files, its modules."""
-    run, named = absolute_paths(derived.run, sweep.import_paths)
-    notes = dict.fromkeys(named, "absolute, so that this file can lie anywhere") | derived.notes
+    """The same with absolute paths to its data files and modules."""
+    run, changed = absolute_paths(derived.run, sweep.import_paths)
+    notes = dict.fromkeys(changed, "absolute, so that this file can be anywhere") | derived.notes
     if folders := module_folders(run, sweep.import_paths):
         run["import_paths"] = folders
-        notes["import_paths"] = "where the modules it names are found; first as they were in the study"
+        notes["import_paths"] = "where its modules are found; the study's copies come first"
     return DerivedConfig(run, notes)
 
 
 def with_schedule(derived: DerivedConfig, steps: Sequence[tuple[int, Mapping[str, Any]]]) -> DerivedConfig:
-    """The same run under a schedule of configurations: the first of them, and the changes after it."""
+    """The same run with a schedule of configurations: the first one, and the changes after it."""
     run = overlay(derived.run, searched(steps[0][1]))
-    run["schedule"] = changes(steps)
-    notes = {**derived.notes, "schedule": "the settings under which the winner's weights were trained"}
+    run["schedule"] = schedule_changes(steps)
+    notes = {**derived.notes, "schedule": "the settings with which the winner's weights were trained"}
     return DerivedConfig(run, notes)
 
 
-def changes(steps: Sequence[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """A schedule's steps after the first as the words of `run.schedule`."""
+def schedule_changes(steps: Sequence[tuple[int, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The value of `run.schedule`: the steps of a schedule after the first."""
     return [
         SettingsChange(after_epoch=epoch, config=searched(config)).model_dump(mode="json")
         for epoch, config in steps[1:]
     ]
 
 
-def pick(sweep: Sweep, record: StudyRecord, trial: str | None = None) -> TrialRecord:
-    """The winner, or the trial asked for by its number or id.
+def pick_trial(sweep: Sweep, record: StudyRecord, trial: str | None = None) -> TrialRecord:
+    """The best trial, or the one with the given number or id.
 
     Raises:
-        NoWinner: if nothing has succeeded, or there is no such trial.
+        NoWinner: if no trial has succeeded, or there is no such trial.
     """
     if trial is None:
         best = record.best()
         if best is None:
             counts = ", ".join(f"{count} {status}" for status, count in sorted(record.counts().items()))
-            raise NoWinner(f"{sweep.study_name}: no trial has succeeded ({counts or 'none was begun'})")
+            raise NoWinner(f"{sweep.study_name}: no trial has succeeded ({counts or 'none was started'})")
         return best
-    found = record.trials.get(trial_id(int(trial)) if trial.isdecimal() else trial)
-    if found is None:
+    chosen = record.trials.get(trial_id(int(trial)) if trial.isdecimal() else trial)
+    if chosen is None:
         raise NoWinner(f"{sweep.study_name}: no trial {trial}; there are {len(record.trials)}, from 0")
-    return found
+    return chosen
 
 
 def best_yaml(
@@ -255,20 +255,20 @@ def best_yaml(
     Args:
         sweep: of the study.
         record: of the study.
-        provenance: what the journal knows of code, versions and data.
-        trial: another one than the best.
+        provenance: of the study: code, versions and data.
+        trial: number or id of the trial; the best if None.
         epochs: of the full training, see `full_length`.
-        seeds: how many.
-        scheduled: of a population: the whole schedule of settings, not the last of them.
-        used: seeds that have had a say already, beside the search's own.
-        lines: of what more there is to say of where it comes from.
-        notes: flat key -> where a value of the run comes from that was not searched here.
-        whole: what the study is called that this one is a part of; "" if it is none.
+        seeds: their number.
+        scheduled: of a population, take the whole schedule of settings instead of the last settings.
+        used: seeds not to use, beside the search's own.
+        lines: more lines for the comment at the top.
+        notes: by flat key, where values of the run come from that were not searched here.
+        whole: name of the staged study that this study is a stage of; "" if it is none.
 
     Raises:
-        NoWinner: see `pick`.
+        NoWinner: see `pick_trial`.
     """
-    best = pick(sweep, record, trial)
+    best = pick_trial(sweep, record, trial)
     derived = derive(
         sweep,
         searched(best.config),
@@ -281,16 +281,16 @@ def best_yaml(
         derived = with_schedule(derived, record.schedule(best.trial))
     derived = runs_anywhere(DerivedConfig(derived.run, {**(notes or {}), **derived.notes}), sweep)
     about = [*lines, *_about(sweep, record, best, provenance, scheduled)]
-    return derived, heading(about, whole or sweep.study_name) + text_of(derived)
+    return derived, heading(about, whole or sweep.study_name) + as_yaml(derived)
 
 
 def write_best(
     path: Path, sweep: Sweep, record: StudyRecord, provenance: Mapping[str, Any]
 ) -> TrialRecord | None:
-    """Write the incumbent's run config, or nothing while no trial has reported.
+    """Write the best trial's run config; returns the trial, or None while no trial has reported.
 
-    A population's winner was not trained under one configuration: `best.yaml` holds the last one, and
-    `best_schedule.yaml` beside it the whole schedule, as a run config too.
+    The winner of a population was trained with several configurations: `best.yaml` holds the last one,
+    and `best_schedule.yaml` beside it a run config with the whole schedule.
     """
     best = record.best()
     if best is None:
@@ -304,17 +304,17 @@ def write_best(
     return best
 
 
-def text_of(derived: DerivedConfig) -> str:
-    """A run config as YAML, each value with its note behind it; words that say nothing are left out."""
+def as_yaml(derived: DerivedConfig) -> str:
+    """A run config as YAML with notes as comments; fields with their default may be left out."""
     components = {*CONFIGS, *CONFIGS.values(), "batch_size"} if derived.run.get("data") is None else set()
     defaults = {
         name: field.get_default(call_default_factory=True)
         for name, field in RunConfig.model_fields.items()
-        if name in OUR_WORDS or name in components  # without data, a loop of the user's own has none of them
+        if name in OUR_FIELDS or name in components  # a user's own loop without data needs none of these
     }
     lines: list[str] = []
     for key, value in derived.run.items():
-        if (key in defaults and value in (defaults[key], [])) or (key in TERSE and not value):
+        if (key in defaults and value in (defaults[key], [])) or (key in OMITTED_IF_EMPTY and not value):
             continue
         if isinstance(value, dict) and value:
             lines.append(_line("", key, "", derived.notes.get(key)))
@@ -328,13 +328,13 @@ def text_of(derived: DerivedConfig) -> str:
 
 
 def _note(notes: Mapping[str, str], key: str) -> str | None:
-    """The note of a key, or of a value somewhere in it."""
+    """The note of a key, or of a value below it; None if there is none."""
     return notes.get(key) or next((note for at, note in notes.items() if at.startswith(f"{key}.")), None)
 
 
 def _line(indent: str, key: str, value: str, note: str | None) -> str:
-    words = f"{indent}{key}:{' ' if value else ''}{value}"
-    return f"{words:<50}  # {note}\n" if note else f"{words}\n"
+    setting = f"{indent}{key}:{' ' if value else ''}{value}"
+    return f"{setting:<50}  # {note}\n" if note else f"{setting}\n"
 
 
 def _yaml(value: Any) -> str:
@@ -345,23 +345,23 @@ def _yaml(value: Any) -> str:
 def _about(
     sweep: Sweep, record: StudyRecord, best: TrialRecord, provenance: Mapping[str, Any], scheduled: bool
 ) -> list[str]:
-    """Where a configuration comes from, a line each."""
+    """Lines that say where a configuration comes from."""
     worth = best.worth(record.objective)
     value = math.nan if worth is None else sweep.sign * worth
-    known = flatten({key: provenance[key] for key in sorted(provenance) if key != "command"})
+    facts = flatten({key: provenance[key] for key in sorted(provenance) if key != "command"})
     revision = f"revision {best.revision} of the search space"
     lines = [
         f"study {sweep.study_name}, trial {best.number}: {best.status} after {best.epoch} epochs",
         f"{sweep.metric} {value:.6g} ({sweep.objective} epoch counts), {revision}",
-        *(f"{key}: {value}" for key, value in known.items() if isinstance(value, str | int | float)),
+        *(f"{key}: {value}" for key, value in facts.items() if isinstance(value, str | int | float)),
     ]
     if best.lineage and not scheduled:
-        lines.append("its weights were trained under a schedule of settings: best_schedule.yaml")
-        lines.append("what stands below is the last of them")
+        lines.append("its weights were trained with a schedule of settings: best_schedule.yaml")
+        lines.append("the settings below are the last of them")
     return lines
 
 
 def heading(lines: Sequence[str], study: str) -> str:
-    """The comment on top of a run config: where it comes from, and what to do with it."""
+    """The comment at the top of a run config: where it comes from, and how to train it."""
     lines = [*lines, "", f"python launch.py retrain {study}    (or: python launch.py run THIS_FILE)"]
     return "".join(f"# {line}".rstrip() + "\n" for line in lines) + "\n"

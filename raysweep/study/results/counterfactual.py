@@ -1,4 +1,4 @@
-"""A study's recorded curves under another trial scheduler: what it would have saved, and lost."""
+"""Replay of a study's recorded curves with another trial scheduler: what it would have saved and lost."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from schedulers.rule import Rule
 from schedulers.simulate import replay
 from schedulers.stop_audit import AUDIT_WORDS
 
-NEEDED = 2  # whole trials, to compare one with another
+NEEDED = 2  # completed trials, to be compared
 
 
 class CannotReplay(RaysweepError):
-    """The study has too few complete curves, or the trial scheduler or its settings are none."""
+    """The study has too few complete curves, or the trial scheduler or its settings are invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyReplay:
-    """What would have become of the trials whose whole curves are known.
+    """The result of a replay, over the trials whose curves are complete.
 
     Attributes:
         trial_scheduler: dotted path.
         kwargs: its settings.
         workers: trials at once.
-        recorded: trials of the study.
-        left_out: why a curve cannot be replayed -> trials.
-        replayed: those that can, in the order in which they start.
-        epochs_whole: epochs of all that were replayed, each to its end.
+        recorded: number of trials of the study.
+        left_out: number of trials that cannot be replayed, by reason.
+        replayed: the trials that can, in the order in which they start.
+        epochs_whole: epochs of all replayed trials, each run to its end.
         epochs_run: epochs that would have been run.
         finished: trials that would have run to their last epoch.
-        stopped: trial -> epoch at which it would have ended, and why.
-        best: of the replayed, the trial whose end is worth most.
-        found: of those that would have finished, the best; None if none would.
-        regret: loss of `found` less that of `best`, >= 0; infinite if none would have finished.
+        stopped: by trial, the epoch at which it would have ended, and the reason.
+        best: the replayed trial with the lowest final loss.
+        found: the best of those that would have finished; None if none would.
+        regret: loss of `found` minus that of `best`, >= 0; infinite if none would have finished.
     """
 
     trial_scheduler: str
@@ -68,58 +68,58 @@ class StudyReplay:
         return 1 - self.epochs_run / self.epochs_whole
 
 
-def settings(text: str) -> dict[str, Any]:
-    """A trial scheduler's arguments as given on the command line.
+def parse_kwargs(text: str) -> dict[str, Any]:
+    """Parse a trial scheduler's arguments from the command line.
 
     Raises:
-        SweepError: if it is no YAML.
-        CannotReplay: if it is no mapping.
+        SweepError: if the text is not YAML.
+        CannotReplay: if it is not a mapping.
 
-    >>> settings("{reduction_factor: 3}")
+    >>> parse_kwargs("{reduction_factor: 3}")
     {'reduction_factor': 3}
     """
     value = parse_value(text, "--kwargs")
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise CannotReplay(f"--kwargs {text}: is no mapping; write --kwargs '{{reduction_factor: 3}}'")
+        raise CannotReplay(f"--kwargs {text}: not a mapping; write --kwargs '{{reduction_factor: 3}}'")
     return value
 
 
 def replay_study(
     sweep: Sweep, record: StudyRecord, name: str, kwargs: Mapping[str, Any], workers: int | None = None
 ) -> StudyReplay:
-    """Run the complete curves of a record through a fresh rule, in the order of their trials' numbers.
+    """Replay the complete curves of a study with another trial scheduler, in the order of trial numbers.
 
-    A trial that the recorded scheduler stopped has no end to replay: it is left out, and counted. What
-    is left are then the survivors of that scheduler, who are better than most; among them any other
-    saves less than it would have saved among all.
+    A trial that the recorded scheduler stopped has no end to replay, so it is left out and counted. The
+    trials that are left survived that scheduler and are better than most, so another one saves less among
+    them than it would have saved among all.
 
     Args:
         sweep: of the study.
         record: of the study.
         name: dotted path of the trial scheduler, or the bare name of one of ours.
-        kwargs: its own arguments; what it takes besides is filled in as in a sweep. Those of an audit
-            are passed over: a replay sees every end.
+        kwargs: its own arguments; the others are filled in as in a sweep. Arguments of an audit are ignored,
+            for a replay sees every end.
         workers: trials at once; as many as in the study if None.
 
     Raises:
-        CannotReplay: with what is wrong.
+        CannotReplay: if the arguments are invalid, or too few curves are complete.
     """
     chosen, left_out = _complete(record, sweep.run.epochs)
     path = f"schedulers.{name}" if name in RULES else name
-    kwargs = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
-    rule = fresh_rule(path, kwargs, sweep, len(chosen))
+    kwargs = {key: value for key, value in kwargs.items() if key not in AUDIT_WORDS}
+    rule = make_rule(path, kwargs, sweep, len(chosen))
     curves = [_curve(trial, sweep.run.epochs) for trial in chosen]
     workers = workers or record.slots or 1
     try:
-        seen = replay(rule, curves, workers=workers, configs=[trial.config for trial in chosen])
+        outcome = replay(rule, curves, workers=workers, configs=[trial.config for trial in chosen])
     except ValueError as error:
         raise CannotReplay(f"{path}: {error}") from None
     names = [trial.trial for trial in chosen]
-    worth = [trial.end_loss(sweep.objective) for trial in chosen]
-    best = min(range(len(chosen)), key=worth.__getitem__)
-    found = min(seen.finished, key=worth.__getitem__, default=None)
+    losses = [trial.end_loss(sweep.objective) for trial in chosen]
+    best = min(range(len(chosen)), key=losses.__getitem__)
+    found = min(outcome.finished, key=losses.__getitem__, default=None)
     return StudyReplay(
         trial_scheduler=path,
         kwargs=dict(kwargs),
@@ -127,21 +127,21 @@ def replay_study(
         recorded=len(record.trials),
         left_out=left_out,
         replayed=tuple(names),
-        epochs_whole=seen.whole,
-        epochs_run=seen.epochs,
-        finished=tuple(names[index] for index in seen.finished),
-        stopped={names[index]: seen.stopped[index] for index in sorted(seen.stopped)},
+        epochs_whole=outcome.whole,
+        epochs_run=outcome.epochs,
+        finished=tuple(names[index] for index in outcome.finished),
+        stopped={names[index]: outcome.stopped[index] for index in sorted(outcome.stopped)},
         best=names[best],
         found=None if found is None else names[found],
-        regret=math.inf if found is None else _regret(worth[found], worth[best]),
+        regret=math.inf if found is None else _regret(losses[found], losses[best]),
     )
 
 
 def _complete(record: StudyRecord, epochs: int) -> tuple[list[TrialRecord], dict[str, int]]:
-    """The trials whose whole curves are known, and how many are not and why.
+    """The trials whose curves are complete, and the number of the others by reason.
 
     Raises:
-        CannotReplay: if they are too few to be compared with each other.
+        CannotReplay: if too few are complete.
     """
     reasons = {trial.trial: _why_not(trial, epochs) for trial in record.trials.values()}
     chosen = [record.trials[trial] for trial, reason in reasons.items() if not reason]
@@ -151,8 +151,8 @@ def _complete(record: StudyRecord, epochs: int) -> tuple[list[TrialRecord], dict
         left_out["diverged"] = len(chosen) - completed
         others = [f"{count} {reason}" for reason, count in left_out.items() if count]
         raise CannotReplay(
-            f"{completed} of {len(reasons)} recorded curves are complete ({', '.join(others)}), and a replay "
-            f"needs {NEEDED}; record them with schedulers.FIFO, or with an audit_fraction"
+            f"{completed} of {len(reasons)} recorded curves are complete ({', '.join(others)}), but a replay "
+            f"needs {NEEDED}; record more with schedulers.FIFO, or with an audit_fraction"
         )
     return chosen, dict(left_out)
 
@@ -161,34 +161,34 @@ def _regret(found: float, best: float) -> float:
     return 0.0 if found == best else found - best  # both may be infinite
 
 
-def as_json(seen: StudyReplay) -> dict[str, Any]:
-    """A replay as plain data for programs; `regret` is null if no trial would have finished."""
+def as_json(result: StudyReplay) -> dict[str, Any]:
+    """The result of a replay as plain data; `regret` is None if no trial would have finished."""
     return {
-        "trial_scheduler": seen.trial_scheduler,
-        "kwargs": dict(seen.kwargs),
-        "workers": seen.workers,
+        "trial_scheduler": result.trial_scheduler,
+        "kwargs": dict(result.kwargs),
+        "workers": result.workers,
         "trials": {
-            "recorded": seen.recorded,
-            "replayed": len(seen.replayed),
-            "left_out": dict(seen.left_out),
+            "recorded": result.recorded,
+            "replayed": len(result.replayed),
+            "left_out": dict(result.left_out),
         },
-        "epochs": {"whole": seen.epochs_whole, "run": seen.epochs_run, "saved": seen.saved},
+        "epochs": {"whole": result.epochs_whole, "run": result.epochs_run, "saved": result.saved},
         "best": {
-            "trial": seen.best,
-            "kept": seen.best in seen.finished,
-            "found": seen.found,
-            "regret": seen.regret if math.isfinite(seen.regret) else None,
+            "trial": result.best,
+            "kept": result.best in result.finished,
+            "found": result.found,
+            "regret": result.regret if math.isfinite(result.regret) else None,
         },
-        "finished": list(seen.finished),
+        "finished": list(result.finished),
         "stopped": [
             {"trial": trial, "epoch": epoch, "reason": reason}
-            for trial, (epoch, reason) in seen.stopped.items()
+            for trial, (epoch, reason) in result.stopped.items()
         ],
     }
 
 
 def _why_not(trial: TrialRecord, epochs: int) -> str:
-    """Why the trial's whole curve is not known; empty if it is."""
+    """Why a trial's curve is not complete; "" if it is."""
     if trial.lineage:
         return "went on from another's weights"
     if trial.outcome is None:
@@ -204,29 +204,33 @@ def _why_not(trial: TrialRecord, epochs: int) -> str:
 
 
 def _curve(trial: TrialRecord, epochs: int) -> Sequence[float]:
-    """The losses, (epochs,); of a diverged trial nothing follows."""
+    """The losses of a complete curve, (epochs,), with NaN after a divergence."""
     losses = [point.loss for point in trial.curve]
     return losses + [math.nan] * (epochs - len(losses))
 
 
-def fresh_rule(path: str, kwargs: Mapping[str, Any], sweep: Sweep, population: int) -> Rule:
-    """A fresh rule, its arguments held against its signature."""
+def make_rule(path: str, kwargs: Mapping[str, Any], sweep: Sweep, population: int) -> Rule:
+    """A new rule of a trial scheduler, with its own arguments and those filled in from the sweep.
+
+    Raises:
+        CannotReplay: if the arguments do not fit its signature, or it has no rule.
+    """
     ours = path.removeprefix("schedulers.") in RULES
-    for misfit in signature_errors(
+    for error in signature_errors(
         path, kwargs, Modules(sweep.import_paths), given=CONTEXT, home="schedulers"
     ):
-        where = "--trial-scheduler" if misfit.kwarg is None else f"--kwargs {misfit.kwarg}"
-        raise CannotReplay(f"{where}: {misfit.what}; {misfit.fix or 'give it in --kwargs'}")
+        where = "--trial-scheduler" if error.kwarg is None else f"--kwargs {error.kwarg}"
+        raise CannotReplay(f"{where}: {error.what}; {error.fix or 'give it in --kwargs'}")
     rule_class = resolve(RULES[path.removeprefix("schedulers.")] if ours else path, sweep.import_paths)
     rule_class = getattr(rule_class, "rule_class", rule_class)
     if not (isinstance(rule_class, type) and issubclass(rule_class, Rule)):
         raise CannotReplay(
-            f"--trial-scheduler: {path} has no rule that could be replayed; use schedulers.ASHA"
+            f"--trial-scheduler: {path} has no rule to replay; use one that has, such as schedulers.ASHA"
         )
     context = rule_context(rule_class, sweep, population_size=population)
     try:
         rule: Rule = rule_class(**{**context, **kwargs})
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
-        # The settings are whatever was typed: a list where it compares, a word where it divides.
+        # Unchecked types: a list where it compares, a string where it divides.
         raise CannotReplay(f"--kwargs: {path}: {error}") from None
     return rule

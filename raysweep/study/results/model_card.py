@@ -1,4 +1,4 @@
-"""The model card: what a stranger must know of a model before using it (Mitchell et al., FAT* 2019)."""
+"""The model card: what to know about a model before using it (Mitchell et al., FAT* 2019)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ OUTPUTS: Mapping[str, str] = {
     "probabilities": "probabilities",
     "log_probabilities": "logarithms of probabilities",
     "scores": "scores, the highest of which is the answer",
-    "log_numbers": "logarithms of what is predicted",
+    "log_numbers": "logarithms of the predicted numbers",
 }
 
 
-def card(result: Mapping[str, Any], run: RunConfig, trials: Mapping[int, TrialRecord], sweep: Sweep) -> str:
-    """The card as Markdown.
+def model_card(
+    result: Mapping[str, Any], run: RunConfig, trials: Mapping[int, TrialRecord], sweep: Sweep
+) -> str:
+    """The model card as Markdown.
 
     Args:
         result: of the retraining, see `raysweep.study.results.finalize`.
-        run: the winner's.
-        trials: seed -> the winner's training.
+        run: the winner's run config.
+        trials: the winner's trainings by seed.
         sweep: of the retraining.
     """
     parts = [
@@ -44,20 +46,20 @@ def card(result: Mapping[str, Any], run: RunConfig, trials: Mapping[int, TrialRe
     return "\n\n".join(parts) + "\n"
 
 
-def gap(result: Mapping[str, Any]) -> float | None:
-    """Mean test score minus mean validation score of the winner's nets, in the metric; None without both."""
+def test_minus_validation(result: Mapping[str, Any]) -> float | None:
+    """Mean test score minus mean validation score of the winner's nets; None without both."""
     key = score_key(str(result["metric"]))
     means = [mean_of(result.get(split), key) for split in ("test", "val")]
     return None if means[0] is None or means[1] is None else means[0] - means[1]
 
 
 def score_key(metric: str) -> str:
-    """A metric's name as an evaluation has it: there is but one loss."""
+    """The name of a metric among the scores of an evaluation, where every loss is `loss`."""
     return "loss" if metric in ("val_loss", "train_loss") else metric
 
 
 def mean_of(evaluation: Mapping[str, Any] | None, key: str) -> float | None:
-    """The mean of a score over the nets of an evaluation."""
+    """The mean of a score over the nets of an evaluation; None if no net has it."""
     values = [each[key] for each in evaluation["members"].values() if key in each] if evaluation else []
     return sum(values) / len(values) if values else None
 
@@ -81,12 +83,12 @@ def _use(result: Mapping[str, Any], run: RunConfig) -> str:
 
 
 def _data(result: Mapping[str, Any], run: RunConfig) -> str:
-    words = "".join(f", {key} {value}" for key, value in run.data_config.items())
+    settings = "".join(f", {key} {value}" for key, value in run.data_config.items())
     rows = result.get("rows") or {}
     counts = ", ".join(f"{count} {split}" for split, count in rows.items())
     fingerprint = str(result["provenance"].get("data_fingerprint", ""))[:16]
     return (
-        f"`{run.data}`{words}. Rows: {counts or 'unknown'}. "
+        f"`{run.data}`{settings}. Rows: {counts or 'unknown'}. "
         f"Fingerprint of the training and validation rows: `{fingerprint}`."
     )
 
@@ -136,11 +138,11 @@ def _curves(trials: Mapping[int, TrialRecord], sweep: Sweep) -> str:
 
 def _limits(result: Mapping[str, Any], sweep: Sweep) -> str:
     limits = [
-        "The validation scores are those the configuration and the epoch were chosen by: they flatter. "
-        "The test scores were looked at after the choice.",
-        "It knows rows like those it was trained on. Nothing was tested on others.",
+        "The configuration and the epoch were chosen by the validation scores, so these are optimistic. "
+        "The test scores were computed after the choice.",
+        "It was trained and tested on rows of this data set only.",
     ]
-    difference = gap(result)
+    difference = test_minus_validation(result)
     if difference is not None:
         limits.append(
             f"Test minus validation, mean over seeds: {difference:+.3g} ({score_key(sweep.metric)})."
@@ -148,19 +150,19 @@ def _limits(result: Mapping[str, Any], sweep: Sweep) -> str:
     if result["opened_before"]:
         times = len(result["opened_before"])
         limits.append(
-            f"The test rows had been looked at {times} times before: the test scores may flatter, too."
+            f"The test rows had been used {times} times before: the test scores may be optimistic, too."
         )
     if not result["clear"] and len(result["standings"]) > 1:
-        limits.append("Its lead over the next configuration is within what other seeds might turn around.")
+        limits.append("Its lead over the next configuration may be due to the choice of seeds.")
     if result["note"]:
         limits.append(f"{result['note']}.")
     return "\n".join(f"- {limit}" for limit in limits)
 
 
-def _provenance(known: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in (known.get("versions") or {}).items())
-    facts = {key: known.get(key) for key in ("git_commit", "git_dirty", "python", "host", "data_fingerprint")}
-    lines = [f"- {key}: {value}" for key, value in facts.items() if value not in (None, "")]
+def _provenance(facts: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in (facts.get("versions") or {}).items())
+    keys = ("git_commit", "git_dirty", "python", "host", "data_fingerprint")
+    lines = [f"- {key}: {facts[key]}" for key in keys if facts.get(key) not in (None, "")]
     return "\n".join([*lines, f"- versions: {versions}"])
 
 

@@ -1,4 +1,4 @@
-"""One trial run again from its record alone: is its curve the same to the last bit, and if not, why."""
+"""Running one trial again from its record, to see whether its curve is the same to the last bit."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from typing import Any
 from raysweep.config import Sweep
 from raysweep.config.trial_config import trial_config
 from raysweep.study.journal.records import CurvePoint, StudyRecord
-from raysweep.study.results.best_config import NoWinner, changes
+from raysweep.study.results.best_config import NoWinner, schedule_changes
 
 MEASURED = frozenset({"epoch_s", "peak_memory_mb", "gpu_utilisation", "latency_ms"})
-"""Numbers of a result that no two runs share."""
+"""Metrics of time and memory, which differ from run to run."""
 COMPARED = ("host", "gpus", "python", "git_commit", "git_dirty", "data_fingerprint")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where two curves part.
+    """The first difference of two curves.
 
     Attributes:
-        epoch: the first that differs.
-        metric: the first of its numbers that does.
-        then: as recorded.
-        now: as run again.
+        epoch: the first epoch that differs.
+        metric: the first metric of it that differs.
+        then: its recorded value.
+        now: its value in the new run.
     """
 
     epoch: int
@@ -34,51 +34,51 @@ class Difference:
     now: float
 
 
-def trial_words(sweep: Sweep, record: StudyRecord, trial: str) -> dict[str, Any]:
-    """What the trainable gets to run a trial again from its first epoch.
+def reproduction_config(sweep: Sweep, record: StudyRecord, trial: str) -> dict[str, Any]:
+    """The config with which the trainable runs a trial again from its first epoch.
 
-    Weights that were copied are trained anew under the schedule of settings that they were trained
-    under: every trial of a sweep begins with the same seed.
+    Copied weights are trained again with the same schedule of settings, which works because all trials of a
+    sweep start from the same seed.
     """
     schedule = record.schedule(trial)
     if len(schedule) == 1:
         return trial_config(sweep, record.trials[trial].config, trial)
-    return trial_config(sweep, schedule[0][1], trial, schedule=changes(schedule))
+    return trial_config(sweep, schedule[0][1], trial, schedule=schedule_changes(schedule))
 
 
 def curve_of_weights(record: StudyRecord, trial: str) -> list[CurvePoint]:
-    """The epochs that a trial's weights have behind them: a copied trial's first ones are its donor's.
+    """The epochs in which a trial's weights were trained: the first ones of a copied trial are its donor's.
 
     Raises:
-        NoWinner: if it has none.
+        NoWinner: if it has reported no epoch.
     """
     if not record.trials[trial].curve:
         raise NoWinner(f"trial {int(trial)} has reported no epoch: there is nothing to compare")
     points: list[CurvePoint] = []
     name, until = trial, math.inf
     while True:
-        found = record.trials[name]
-        copied = [step for step in found.lineage if step.epoch < until]
+        ancestor = record.trials[name]
+        copied = [step for step in ancestor.lineage if step.epoch < until]
         start = copied[-1].epoch if copied else 0
-        own = [p for p in found.curve if p.generation == len(copied) and start < p.epoch <= until]
+        own = [p for p in ancestor.curve if p.generation == len(copied) and start < p.epoch <= until]
         points = own + points
         if not copied:
             return points
         name, until = copied[-1].donor, copied[-1].epoch
 
 
-def run_again(words: Mapping[str, Any], epochs: int, gpu_share: float) -> Iterator[dict[str, Any]]:
-    """Train in this process, as a trial's own process does; the results, one per epoch.
+def run_again(config: Mapping[str, Any], epochs: int, gpu_share: float) -> Iterator[dict[str, Any]]:
+    """Train in this process as a trial's own process does; yields the result of each epoch.
 
     Args:
-        words: see `trial_words`.
-        epochs: as many as the trial had.
-        gpu_share: as it had; 0 for the CPU.
+        config: see `reproduction_config`.
+        epochs: that the trial had.
+        gpu_share: that the trial had; 0 for the CPU.
     """
     from trainables.trial import Trial
 
     trial = Trial()
-    trial.begin(words, gpu_share)
+    trial.begin(config, gpu_share)
     for _ in range(epochs):
         result = trial.step()
         yield result
@@ -88,10 +88,10 @@ def run_again(words: Mapping[str, Any], epochs: int, gpu_share: float) -> Iterat
 
 
 def first_difference(points: Sequence[CurvePoint], results: Sequence[Mapping[str, Any]]) -> Difference | None:
-    """Where two curves part, to the last bit; None if they are equal.
+    """The first difference of two curves; None if they are equal to the last bit.
 
-    A curve that ends early parts from the other at its first missing epoch. What only the record has
-    (a trial scheduler's predictions) is not the trial's.
+    An epoch that is missing is a difference. Metrics that only the record has (a trial scheduler's
+    predictions) are not compared.
     """
     for index, point in enumerate(points):
         result = results[index] if index < len(results) else dict.fromkeys(point.metrics, math.nan)
@@ -102,19 +102,24 @@ def first_difference(points: Sequence[CurvePoint], results: Sequence[Mapping[str
     return None
 
 
-def causes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of code, versions, device and data is not as it was; in words."""
-    found = [
+def possible_causes(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What has changed of code, versions, device and data, one line each.
+
+    Args:
+        then: provenance of the study.
+        now: provenance of this process.
+    """
+    changes = [
         f"{key}: {then[key]} then, {now.get(key)} now"
         for key in COMPARED
         if key in then and then[key] != now.get(key)
     ]
     old, new = then.get("versions") or {}, now.get("versions") or {}
-    found += [
+    changes += [
         f"{name}: {old.get(name, 'none')} then, {new.get(name, 'none')} now"
         for name in sorted({*old, *new})
         if old.get(name) != new.get(name)
     ]
     if then.get("git_dirty") and now.get("git_dirty"):
-        found.append("the code had changes that are in no commit, then and now")
-    return found
+        changes.append("the code has uncommitted changes, then and now")
+    return changes

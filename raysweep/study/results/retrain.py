@@ -1,8 +1,8 @@
-"""A retraining: the best configurations and the baseline over fresh seeds, as a study of its own.
+"""A retraining: the best configurations and the baseline over new seeds, as a study of its own.
 
 `runs/<study>/retrain/` is such a study: it is run, resumed, tracked and shown like any sweep. Its
-searcher goes in rounds (`raysweep.study.results.seed_race`), its trial scheduler drops clear losers
-(`schedulers.racing`), and everything it needs stands in its own sweep.
+searcher proceeds in rounds (`raysweep.study.results.seed_race`), its trial scheduler drops clear losers
+(`schedulers.racing`), and its own sweep holds all that it needs.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from raysweep.config.baseline import baseline_of
 from raysweep.config.overrides import lay_over, without
 from raysweep.config.trial_config import searched
 from raysweep.study.journal.log import read_events
-from raysweep.study.journal.pareto import front
+from raysweep.study.journal.pareto import pareto_front
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.results.best_config import (
     NoWinner,
-    changes,
     derive,
     fresh_seeds,
     full_length,
     is_population,
     lengthened_warmup,
+    schedule_changes,
     stretch,
 )
 from raysweep.study.results.seed_race import BASELINE
@@ -38,19 +38,19 @@ from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 
 FOLDER = "retrain"
 LAST = "-last"
-ROUNDS = "raysweep.study.results.seed_race.SeedRaceSearcher"
+SEED_RACE = "raysweep.study.results.seed_race.SeedRaceSearcher"
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A configuration that is trained anew.
+    """A configuration to be trained again.
 
     Attributes:
-        name: `t17` for trial 17, `t17-last` for the last of its settings, `baseline`.
-        config: flat; with `schedule` for one that changes in mid-training.
-        what: in words.
-        trial: where it comes from; None for a baseline that the sweep did not try.
-        value: the metric it had in the sweep; None if it has none.
+        name: `t17` for trial 17, `t17-last` for the last of its settings, or `baseline`.
+        config: flat; with a `schedule` if the settings change during training.
+        what: description.
+        trial: number of the trial; None for a baseline that the sweep did not try.
+        value: its metric in the sweep; None if it has none.
     """
 
     name: str
@@ -61,60 +61,60 @@ class Candidate:
 
 
 def is_last(candidate: Candidate) -> bool:
-    """Whether it is the last settings of a trial that is another candidate by its whole schedule."""
+    """Whether it has the last settings of a trial whose whole schedule is another candidate."""
     return candidate.name.endswith(LAST)
 
 
 def ranking(sweep: Sweep, record: StudyRecord) -> list[TrialRecord]:
-    """The trials that one could go on with, best first; those that ran to their end before others.
+    """The trials to choose candidates from, best first; completed ones before others.
 
-    Of a sweep with several metrics the Pareto front, best by the first metric first.
+    With several metrics, the Pareto front, best by the first metric first.
     """
     if len(sweep.metrics) > 1:
-        return front(record.trials.values(), sweep.metrics, sweep.objective)
+        return pareto_front(record.trials.values(), sweep.metrics, sweep.objective)
     return record.ranked()
 
 
 def candidates(sweep: Sweep, record: StudyRecord, top_k: int) -> list[Candidate]:
-    """The top k of a study, and its baseline; equal configurations once.
+    """The top k of a study, and its baseline, without duplicate configurations.
 
-    A population's winner comes twice: under the schedule of settings that its weights were trained
-    under, and under the last of these settings alone.
+    The winner of a population is two candidates: with the schedule of settings that its weights were trained
+    with, and with the last of these settings alone.
 
     Raises:
-        NoWinner: if no trial could be retrained.
+        NoWinner: if there is no trial to retrain.
     """
-    found = top_of(sweep, record, top_k)
+    chosen = top_of(sweep, record, top_k)
     own = baseline_of(sweep)
-    baseline = {key: own[key] for key in sweep.space if key in own}
-    if sweep.space and len(baseline) == len(sweep.space) and BASELINE not in [each.name for each in found]:
-        tries = (trial for trial in record.trials.values() if trial.source == "baseline")
-        tried = next((trial for trial in tries if not trial.lineage), None)
-        value = _value(sweep, record, tried) if tried else None
-        last = Candidate(BASELINE, baseline, "baseline", tried.number if tried else None, value)
-        found += [last] if _key(last) not in map(_key, found) else []
-    return found
+    values = {key: own[key] for key in sweep.space if key in own}
+    if sweep.space and len(values) == len(sweep.space) and BASELINE not in [each.name for each in chosen]:
+        trials = (trial for trial in record.trials.values() if trial.source == "baseline")
+        trial = next((trial for trial in trials if not trial.lineage), None)
+        value = _value(sweep, record, trial) if trial else None
+        baseline = Candidate(BASELINE, values, "baseline", trial.number if trial else None, value)
+        chosen += [baseline] if _key(baseline) not in map(_key, chosen) else []
+    return chosen
 
 
 def top_of(sweep: Sweep, record: StudyRecord, top_k: int) -> list[Candidate]:
-    """The top k of a study alone, see `candidates`.
+    """The top k of a study without its baseline, see `candidates`.
 
     Raises:
-        NoWinner: if no trial could be retrained.
+        NoWinner: if there is no trial to retrain.
     """
-    found: dict[str, Candidate] = {}
+    chosen: dict[str, Candidate] = {}
     for trial in ranking(sweep, record):
-        if sum(not is_last(each) for each in found.values()) == top_k:
+        if sum(not is_last(each) for each in chosen.values()) == top_k:
             break
-        for candidate in _of_trial(sweep, record, trial, last_too=not any(map(is_last, found.values()))):
-            found.setdefault(_key(candidate), candidate)
-    if not found:
+        for candidate in _of_trial(sweep, record, trial, last_too=not any(map(is_last, chosen.values()))):
+            chosen.setdefault(_key(candidate), candidate)
+    if not chosen:
         raise NoWinner(f"{sweep.study_name}: no trial has succeeded; there is nothing to retrain")
-    return list(found.values())
+    return list(chosen.values())
 
 
 def _key(candidate: Candidate) -> str:
-    """The same for equal configurations."""
+    """A key that is the same for equal configurations."""
     return json.dumps(candidate.config, sort_keys=True, default=str)
 
 
@@ -133,15 +133,15 @@ def retraining(
     Args:
         sweep: of the study.
         record: of the study.
-        top_k: how many of its configurations.
-        seeds: how many trainings each.
-        overrides: `key=value` each; `run.epochs` takes what counts epochs in the schedule along.
-        field: the candidates; the study's top k and its baseline, if none are given.
-        used: seeds that have had a say already, beside the search's own.
+        top_k: number of its configurations.
+        seeds: number of trainings of each.
+        overrides: `key=value` each; with `run.epochs`, schedule keywords that count epochs are scaled.
+        field: the candidates; if empty, the study's top k and its baseline.
+        used: seeds not to use, beside the search's own.
 
     Raises:
-        NoWinner: if nothing has succeeded.
-        SweepError: if an override cannot be.
+        NoWinner: if no trial has succeeded.
+        SweepError: if an override is invalid.
     """
     epochs, others = without(overrides, ("epochs", "run.epochs"))
     length = full_length(sweep, record, epochs)
@@ -150,25 +150,25 @@ def retraining(
         sweep, {}, "the sweep", length=length, seeds=fresh, early_stopping=not is_population(record)
     )
     racers = [
-        asdict(each) | {"config": _stretched(each.config, sweep.run.epochs, length[0])}
+        asdict(each) | {"config": _scaled(each.config, sweep.run.epochs, length[0])}
         for each in field or candidates(sweep, record, top_k)
     ]
-    words = sweep.model_dump(mode="json") | {
+    fields = sweep.model_dump(mode="json") | {
         "study_name": f"{sweep.study_name[:91]}_{FOLDER}",
         "tracking": sweep.tracking_of_parts,
         "trials": len(racers) * len(fresh),
-        "objective": "best",  # of a training with checkpoints, the best epoch's weights are the model
-        "sampler": {"name": ROUNDS, "kwargs": {"candidates": racers, "seeds": fresh}},
+        "objective": "best",  # the model has the weights of the best epoch
+        "sampler": {"name": SEED_RACE, "kwargs": {"candidates": racers, "seeds": fresh}},
         "trial_scheduler": {"name": "schedulers.Racing", "kwargs": {}},
         "run": base.run,
         "baseline": False,
         "points_to_evaluate": (),
         "warm_start": (),
-        "constraints": (),  # whoever broke one is no candidate
+        "constraints": (),  # a trial that broke one is no candidate
         "time_budget_s": None,
         "stop": {},
     }
-    return lay_over(Sweep.model_validate(words), others, "retrain")
+    return lay_over(Sweep.model_validate(fields), others, "retrain")
 
 
 def retraining_of_run(sweep: Sweep) -> Sweep:
@@ -182,17 +182,17 @@ def retraining_of_run(sweep: Sweep) -> Sweep:
             "trials": len(seeds),
             "objective": "best" if sweep.run.checkpoint_config.enabled else sweep.objective,
             "sampler": sweep.sampler.model_copy(
-                update={"name": ROUNDS, "kwargs": {"candidates": [one], "seeds": seeds}}
+                update={"name": SEED_RACE, "kwargs": {"candidates": [one], "seeds": seeds}}
             ),
             "baseline": False,
         }
     )
 
 
-def of_study(study: StudyFolder, **words: Any) -> Sweep:
+def retraining_of_study(study: StudyFolder, **kwargs: Any) -> Sweep:
     """The sweep of a study's retraining, see `retraining`."""
     sweep = study.sweep()
-    return retraining(sweep, fold(read_events(study.journal_dir), sweep.objective), **words)
+    return retraining(sweep, fold(read_events(study.journal_dir), sweep.objective), **kwargs)
 
 
 def prepare(
@@ -200,44 +200,44 @@ def prepare(
     name: str,
     *,
     overrides: Sequence[str] = (),
-    make: Callable[..., Sweep] = of_study,
-    **asked: int | None,
+    make: Callable[..., Sweep] = retraining_of_study,
+    **options: int | None,
 ) -> StudyFolder:
-    """The folder of a study's retraining: a new one, or the one there is, to be carried on.
+    """The folder of a study's retraining: a new one, or the existing one, to be continued.
 
     Args:
-        study: that is retrained.
+        study: the study to retrain.
         name: of the folder within it.
         overrides: see `retraining`.
-        make: gives the retraining's sweep of a study, with the other words.
-        asked: `top_k` and `seeds`, each None where the user said nothing.
+        make: makes the sweep of the retraining from a study, overrides and options.
+        options: `top_k` and `seeds`, None if the user gave none.
 
     Raises:
-        StudyExists: if there is one of other settings than were asked for.
+        StudyExists: if it exists with other settings.
         NoWinner: see `retraining`.
         SweepError: see `retraining`.
     """
     folder = study.inner(name)
-    said = {key: value for key, value in asked.items() if value is not None}
-    if folder.meta_file.exists() and not overrides and not said:
+    given = {key: value for key, value in options.items() if value is not None}
+    if folder.meta_file.exists() and not overrides and not given:
         return StudyFolder.open(folder.path)
-    wanted = make(study, overrides=overrides, **said)
+    wanted = make(study, overrides=overrides, **given)
     if not folder.meta_file.exists():
         text = as_file(wanted, ["a retraining, made by `launch.py retrain`"])
-        return StudyFolder.create(study.path, name, wanted, text, folder.far)
+        return StudyFolder.create(study.path, name, wanted, text, folder.storage_uri)
     if folder.sweep() != Sweep.model_validate(wanted.model_dump(mode="json")):
         raise StudyExists(
-            f"{folder.path} holds a retraining with other settings: `launch.py retrain {study.path}` without "
-            "options carries it on, `--name` makes another"
+            f"{folder.path} holds a retraining with other settings: continue it with "
+            f"`launch.py retrain {study.path}` without options, or start another with `--name`"
         )
     return StudyFolder.open(folder.path)
 
 
 def prepare_run(file: Path, runs: Path, overrides: Sequence[str] = ()) -> StudyFolder:
-    """The folder in which a run config's file is trained over its own seeds.
+    """The folder for training the run config of a file over its own seeds.
 
     Raises:
-        SweepError: if the file is not sound.
+        SweepError: if the file is invalid.
         StudyExists: if there is another retraining of that name.
     """
     wanted = retraining_of_run(read_sweep(file, overrides=overrides).sweep)
@@ -250,26 +250,26 @@ def prepare_run(file: Path, runs: Path, overrides: Sequence[str] = ()) -> StudyF
 
 
 def is_over(folder: StudyFolder) -> bool:
-    """Whether all its trainings have ended."""
+    """Whether all trainings of a retraining have ended."""
     record = fold(read_events(folder.journal_dir))
     return record.closed is not None and record.closed.exit_code == 0 and not record.unfinished()
 
 
 def shown_keys(sweep: Sweep) -> tuple[str, ...]:
-    """The flat keys that tell a sweep's trials apart; in a race, candidate and seed first."""
-    racing = sweep.sampler.name == ROUNDS
+    """The flat keys in which a sweep's trials differ; in a race, candidate and seed first."""
+    racing = sweep.sampler.name == SEED_RACE
     return ((CANDIDATE_KEY, BLOCK_KEY) if racing else ()) + tuple(sweep.space)
 
 
 def as_file(sweep: Sweep | Mapping[str, Any], lines: Sequence[str]) -> str:
-    """A sweep, or its words, as a file that nobody wrote, after these lines."""
-    words = sweep.model_dump(mode="json") if isinstance(sweep, Sweep) else dict(sweep)
-    text: str = yaml.safe_dump(words, sort_keys=False, allow_unicode=True)
+    """The text of a sweep file, with the lines as a comment at its top."""
+    fields = sweep.model_dump(mode="json") if isinstance(sweep, Sweep) else dict(sweep)
+    text: str = yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)
     return "".join(f"# {line}\n" for line in lines) + text
 
 
 def _of_trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord, last_too: bool) -> list[Candidate]:
-    """A trial as a candidate: as it is, or by its schedule of settings and perhaps by the last of them."""
+    """The candidates of a trial: its configuration, or its schedule and maybe its last settings."""
     value, config = _value(sweep, record, trial), searched(trial.config)
     name = f"t{trial.number}"
     schedule = record.schedule(trial.trial)
@@ -277,12 +277,12 @@ def _of_trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord, last_too: b
         name = BASELINE if trial.source == "baseline" else name
         what = "baseline" if name == BASELINE else f"trial {trial.number}"
         return [Candidate(name, config, what, trial.number, value)]
-    whole = searched(schedule[0][1]) | {"schedule": changes(schedule)}
-    found = [Candidate(name, whole, f"trial {trial.number}'s schedule", trial.number, value)]
+    whole = searched(schedule[0][1]) | {"schedule": schedule_changes(schedule)}
+    of_trial = [Candidate(name, whole, f"trial {trial.number}'s schedule", trial.number, value)]
     if last_too:
         last = f"trial {trial.number}'s last settings"
-        found.append(Candidate(f"{name}{LAST}", config, last, trial.number, None))
-    return found
+        of_trial.append(Candidate(f"{name}{LAST}", config, last, trial.number, None))
+    return of_trial
 
 
 def _value(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> float | None:
@@ -290,13 +290,13 @@ def _value(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> float | Non
     return None if worth is None else sweep.sign * worth
 
 
-def _stretched(config: dict[str, Any], before: int, after: int) -> dict[str, Any]:
-    """A configuration whose own lengths follow the epochs, where they were searched."""
+def _scaled(config: dict[str, Any], before: int, after: int) -> dict[str, Any]:
+    """A configuration for `after` epochs: searched warm-ups and schedule keywords are scaled."""
 
-    def follow(key: str, value: Any) -> Any:
+    def scale(key: str, value: Any) -> Any:
         if key == "warmup":
             return lengthened_warmup(value, before, after)
-        word = key.removeprefix("scheduler_config.")
-        return value if word == key else stretch(word, value, after / before)
+        keyword = key.removeprefix("scheduler_config.")
+        return value if keyword == key else stretch(keyword, value, after / before)
 
-    return {key: follow(key, value) for key, value in config.items() if key != "data_fraction"}
+    return {key: scale(key, value) for key, value in config.items() if key != "data_fraction"}

@@ -1,4 +1,4 @@
-"""The fields of `retrain.json`: what a retraining has shown."""
+"""The fields of `retrain.json`, the result of a retraining."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 
 class CandidateFields(TypedDict):
-    """A `CandidateResult` as JSON: None for what is not a number, and seeds as text."""
+    """A `CandidateResult` as JSON: None for NaN and infinity, seeds as strings."""
 
     name: str
     what: str
@@ -23,14 +23,14 @@ class CandidateFields(TypedDict):
 
 
 class EvaluationFields(TypedDict):
-    """Scores of the winner's nets on some rows: seed -> metric -> value, and of all nets averaged."""
+    """Scores of the winner's nets on some rows: by seed and metric, and by metric for the ensemble."""
 
     members: Mapping[str, Mapping[str, float]]
     ensemble: Mapping[str, float]
 
 
 class AccessFields(TypedDict):
-    """An earlier access to the test rows: when (unix seconds), by which command, and why."""
+    """An earlier access to the test rows: time (unix seconds), command, and what was scored."""
 
     t: float
     by: str
@@ -64,9 +64,9 @@ class _RequiredFields(TypedDict):
 
 
 class RetrainFields(_RequiredFields, total=False):
-    """All of the file; `meaning` (of the net's outputs) and `rows` (of each split) only with a model.
+    """The whole file; `meaning` (of the net's outputs) and `rows` (by split) are set only with a model.
 
-    `ensemble` is the folder of all seeds' nets; None where there is one seed.
+    `ensemble` is the folder with the nets of all seeds; None if there is one seed.
     """
 
     ensemble: str | None

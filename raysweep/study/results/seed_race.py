@@ -1,7 +1,7 @@
 """The searcher of a retraining: a list of candidates over a list of seeds, in rounds.
 
-A round is every candidate on one seed, so that differences can be taken seed by seed. Whoever has lost
-the race (`schedulers.racing`) is begun no more; a slot never waits for a round to end.
+A round is every candidate on one seed, so that candidates can be compared seed by seed. A candidate that has
+lost the race (`schedulers.racing`) is not started again; a slot never waits for a round to end.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class SeedRaceSearcher:
     """Proposes candidates x seeds in rounds; a `raysweep.study.execution.controller.Searcher`.
 
     Args:
-        candidates: {"name": ..., "config": flat} each, the most promising first; the name `baseline`
-            is the run as it was before the search.
-        seeds: of the trainings; every candidate runs on the same ones.
+        candidates: {"name": ..., "config": flat} each, the most promising first; `baseline` is the name of
+            the run as it was before the search.
+        seeds: of the trainings, the same for every candidate.
         alpha: see `schedulers.racing.eliminated`.
         min_blocks: see there.
 
     Attributes:
-        out: candidate -> why it is begun no more.
+        out: by candidate, why it was dropped.
     """
 
     def __init__(
@@ -47,31 +47,31 @@ class SeedRaceSearcher:
         self._results: dict[str, dict[str, float]] = {}
 
     def ready(self, number: int) -> bool:
-        """A slot never waits."""
+        """True: a slot never waits."""
         return True
 
     def ask(self, number: int) -> Proposal | None:
-        """The next of the plan whose candidate is still in; None when there is none."""
-        begun = set(self._entries.values())
+        """The next training of the plan whose candidate is still in the race; None if there is none."""
+        started = set(self._entries.values())
         for name, seed in self.plan:
-            if (name, seed) not in begun and name not in self.out:
+            if (name, seed) not in started and name not in self.out:
                 self._entries[trial_id(number)] = name, seed
                 config = {**self.configs[name], CANDIDATE_KEY: name, BLOCK_KEY: seed}
                 return Proposal(config, "baseline" if name == BASELINE else "point")
         return None
 
     def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int = 1) -> None:
-        """A trial the journal knows."""
+        """A trial in the journal was created."""
         self._entries[trial_id(number)] = str(config[CANDIDATE_KEY]), int(config[BLOCK_KEY])
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
-        """Only whole trainings are compared."""
+        """Ignored: only whole trainings are compared."""
 
     def paused(self, trial_id: str) -> None:
-        """Changes nothing."""
+        """Ignored."""
 
     def resumed(self, trial_id: str) -> None:
-        """Changes nothing."""
+        """Ignored."""
 
     def tell(
         self,
@@ -81,7 +81,7 @@ class SeedRaceSearcher:
         reason: str,
         metrics: Mapping[str, float] | None = None,
     ) -> None:
-        """A whole training, or a divergence, is a result of its candidate."""
+        """Record the result of a whole or diverged training, and drop the candidates that have lost."""
         if outcome not in ("completed", "diverged"):
             return
         name, seed = self._entries[trial_id]

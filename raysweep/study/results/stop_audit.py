@@ -1,4 +1,4 @@
-"""What an audit of the trial scheduler found: how often its stops were wrong, what they cost and saved."""
+"""The audit of a trial scheduler: how often its stops were wrong, what they cost and saved."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from raysweep.study.journal.records import StudyRecord
 
 SURE = 1.645  # of a standard normal: one-sided 95%
 AS_GOOD = 0.005
-"""A loss no further above the best than this share of it is called as good; as in benchmarks/stopping.py."""
+"""A loss above the best by at most this share of it counts as good; as in benchmarks/stopping.py."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """The trials that were stopped, and those that an audit let run to their end instead.
+    """The stops of a trial scheduler, and the trials that the audit let run on instead.
 
-    A stop was false if the trial, run to its end, beat the best of those that the rule let finish.
+    A stop is false if the trial, run to its end, beats the best of the trials that the rule let finish.
 
     Attributes:
-        stopped: trials that the rule stopped and that stayed so.
-        audited: trials that it would have stopped and that ran on.
-        judged: of the audited, those that came to their end (at R, by patience or by divergence), once
-            there is a trial that the rule let finish to compare them with.
-        false_stops: of the judged, those that were stopped falsely, best first.
-        regret: how much less the loss of the best of them is than that of the best the rule let
-            finish, >= 0; None while none is judged.
-        best: lowest loss of the judged and of those that the rule let finish; None while none is judged.
-        epochs_saved: epochs of R that the stopped were not given.
-        epochs_spent: epochs that the audited ran beyond the one at which they would have been stopped.
+        stopped: number of trials that the rule stopped.
+        audited: number of trials that it would have stopped, but that ran on.
+        judged: number of audited trials that ended (at R, by patience or by divergence); 0 while the rule
+            has let no trial finish to compare them with.
+        false_stops: judged trials whose stop was false, best first.
+        regret: by how much the loss of the best judged trial is lower than the best loss of the trials that
+            the rule let finish, >= 0; None while none is judged.
+        best: lowest loss of the judged trials and those that the rule let finish; None while none is judged.
+        epochs_saved: epochs of R that the stopped trials did not run.
+        epochs_spent: epochs that the audited trials ran after the one at which they would have been stopped.
     """
 
     stopped: int
@@ -47,36 +47,31 @@ class Audit:
 
     @property
     def at_most(self) -> float | None:
-        """What that share is at most, with 95% confidence; None while none is judged."""
+        """Upper bound of the false-stop rate with 95% confidence; None while none is judged."""
         return upper_bound(len(self.false_stops), self.judged) if self.judged else None
 
     @property
     def ok(self) -> bool | None:
-        """Whether the best that the rule let finish is as good as that of the judged; None while none is."""
+        """Whether the best trial that the rule let finish is as good as the best judged one, if any."""
         if self.regret is None or self.best is None:
             return None
         return self.regret <= AS_GOOD * abs(self.best)
 
     @property
     def loss_sentence(self) -> str:
-        """What the audited stops would have lost, without a full stop; empty while none is judged.
-
-        It stands wherever the epochs saved do: they are worth what was not lost for them.
-        """
+        """What the audited stops would have lost, as a clause without full stop; "" while none is judged."""
         if self.regret is None or self.best is None:
             return ""
         if not self.false_stops:
             return "nothing was lost among them"
         share = f" ({100 * self.regret / abs(self.best):.2g}%)" if self.best else ""
-        verdict = "so what finished is as good" if self.ok else "so the best was lost"
-        return (
-            f"trial {int(self.false_stops[0])} beats the best that was let finish by "
-            f"{self.regret:.4g}{share}, {verdict}"
-        )
+        verdict = "too little to matter" if self.ok else "so the best was lost"
+        winner = int(self.false_stops[0])
+        return f"trial {winner} beats the best finished trial by {self.regret:.4g}{share}, {verdict}"
 
 
 def audit(record: StudyRecord, epochs: int) -> Audit:
-    """Read a study's audit off its record.
+    """The audit of a study's trial scheduler, from its record.
 
     Args:
         record: of the study.
@@ -109,11 +104,11 @@ def audit(record: StudyRecord, epochs: int) -> Audit:
 
 
 def upper_bound(hits: int, draws: int) -> float:
-    """The share that `hits` of `draws` leave possible: Wilson's one-sided 95% bound.
+    """Upper bound of a share of which `hits` of `draws` were seen: Wilson's one-sided 95% bound.
 
     Wilson: "Probable Inference", J. Am. Stat. Assoc. 22 (1927) 209.
 
-    >>> [round(upper_bound(*seen), 2) for seen in ((0, 3), (0, 30), (3, 30), (2, 2))]
+    >>> [round(upper_bound(*counts), 2) for counts in ((0, 3), (0, 30), (3, 30), (2, 2))]
     [0.47, 0.08, 0.23, 1.0]
     """
     share, z2 = hits / draws, SURE**2

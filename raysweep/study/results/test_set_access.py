@@ -1,7 +1,7 @@
-"""The door to the locked test set: opened once, and whoever opens it again is told.
+"""The record of who used the locked test set of a study, and when.
 
-A test score means what it says only while nothing was chosen by it. So every opening is written down
-before it happens, in the study's folder, and a second one says when the first one was.
+A test score is unbiased only while nothing was chosen by it. So every access is recorded in the study's
+folder before it happens, and a later one is told of those before.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ FILE = "test_access.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class TestSetAccess:
-    """One look at the test rows.
+    """One access to the test rows.
 
     Attributes:
-        t: wall-clock second.
+        t: unix seconds.
         by: the command.
         why: what was scored.
     """
 
-    __test__: ClassVar[bool] = False  # no test, whatever pytest makes of the name
+    __test__: ClassVar[bool] = False  # pytest would take it for a test class
 
     t: float
     by: str
@@ -33,7 +33,7 @@ class TestSetAccess:
 
 
 def list_test_set_accesses(folder: Path) -> list[TestSetAccess]:
-    """All there have been in a study, oldest first; a line that cannot be read counts as one."""
+    """All accesses to a study's test rows, oldest first; a line that cannot be read counts as one."""
     try:
         lines = (folder / FILE).read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -44,13 +44,13 @@ def list_test_set_accesses(folder: Path) -> list[TestSetAccess]:
 def record_test_set_access(
     folder: Path, *, by: str, why: str, clock: Callable[[], float]
 ) -> list[TestSetAccess]:
-    """Write an opening down; the caller may look at the test rows after this returns.
+    """Record an access; the caller may read the test rows after this returns.
 
     Returns:
-        The openings there were before: [] for the first.
+        The accesses before this one.
 
     Raises:
-        OSError: if it cannot be written down; then there is no look.
+        OSError: if it cannot be recorded; the test rows must not be read then.
     """
     before = list_test_set_accesses(folder)
     with (folder / FILE).open("a", encoding="utf-8") as file:

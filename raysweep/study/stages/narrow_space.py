@@ -1,7 +1,7 @@
-"""A search space made smaller: around the best trials, and by what is fixed.
+"""Narrowing of a search space: around the best trials, and by fixing parameters.
 
-Never beyond what was declared, and never without the trials it is narrowed around. Positions are those
-of the unit interval, so that a log range is narrowed by orders of magnitude.
+The result lies within the declared space and contains the trials that it is narrowed around. Spreads are
+taken in the unit interval, so that a log range is narrowed by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raysweep.config.parameter import Parameter, holds, hull, wanted
 from schedulers.space import Categorical, Domain, Float, Int
 
 LEAST_SPREAD = 0.2
-"""Share of a range that a few good trials are taken to cover: five that lie closer may do so by chance."""
+"""Least share of a range that the best trials count as covering: they may be closer by chance."""
 
 Space = Mapping[str, Parameter]
 Config = Mapping[str, Any]
@@ -23,13 +23,13 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class NarrowedSpace:
-    """What became of one parameter, or of one of its cases.
+    """The change of one parameter, or of one of its cases.
 
     Attributes:
         key: flat.
-        before: as declared.
-        after: what is searched now.
-        values: it was narrowed around these.
+        before: domain as declared.
+        after: domain that is searched now.
+        values: that it was narrowed around; empty if it was not.
         when: the case's condition; empty without cases.
     """
 
@@ -41,14 +41,14 @@ class NarrowedSpace:
 
 
 def narrowings(space: Space, around: Mapping[str, Sequence[Config]], margin: float) -> list[NarrowedSpace]:
-    """What becomes of each parameter, the cases of one by themselves.
+    """The change of each parameter, with one entry for each of its cases.
 
     Args:
-        space: as declared, of what is searched now.
-        around: the best trials' configurations, for each parameter those that are to count for it.
-        margin: by how much of their spread a range is widened on either side.
+        space: declared parameters that are searched now.
+        around: by parameter, the configurations to narrow it around.
+        margin: share of their spread by which a range is widened on either side.
     """
-    found = []
+    changes = []
     for key, parameter in space.items():
         for case in parameter.cases or (parameter,):
             when = case.when if parameter.cases else {}
@@ -58,30 +58,30 @@ def narrowings(space: Space, around: Mapping[str, Sequence[Config]], margin: flo
                 if key in config and case.domain.contains(config[key]) and holds(case.when, config)
             )
             after = narrow(case.domain, values, margin) if values else case.domain
-            found.append(NarrowedSpace(key, case.domain, after, values, when))
-    return found
+            changes.append(NarrowedSpace(key, case.domain, after, values, when))
+    return changes
 
 
 def active(space: Space, config: Config) -> dict[str, Any]:
-    """Of a configuration, what is searched and active under it; a parameter is, if its conditions hold."""
-    part: dict[str, Any] = {}
+    """The values of a configuration whose parameters are searched and whose conditions hold in it."""
+    values: dict[str, Any] = {}
     while True:
         more = {
             key: config[key]
             for key, parameter in space.items()
-            if key in config and any(holds(case.when, part) for case in parameter.cases or (parameter,))
+            if key in config and any(holds(case.when, values) for case in parameter.cases or (parameter,))
         }
-        if more.keys() == part.keys():
+        if more.keys() == values.keys():
             return more
-        part = more
+        values = more
 
 
 def narrow(domain: Domain, values: Sequence[Any], margin: float) -> Domain:
     """The part of a domain around some of its values.
 
-    A range's ends are the outermost values, moved outward by `margin` times their spread, a spread below
-    LEAST_SPREAD of the range counting as that. Of choices those stay that are among the values, and of
-    ordered ones what lies between them; with a margin, their neighbours too.
+    The new ends of a range are the outermost values, moved outward by `margin` times their spread, which
+    counts as at least LEAST_SPREAD of the range. Choices are reduced to the values; ordered ones also keep
+    what lies between, and with a margin the neighbours.
 
     >>> narrow(Float(1e-4, 1.0, log=True), [1e-2, 1e-3], margin=0.5)
     Float(low=0.000316227..., high=0.0316227..., log=True, step=None)
@@ -89,11 +89,11 @@ def narrow(domain: Domain, values: Sequence[Any], margin: float) -> Domain:
     Categorical(choices=('relu', 'gelu'), ordered=False)
     """
     if isinstance(domain, Categorical):
-        return _chosen(domain, values, margin)
+        return _narrow_choices(domain, values, margin)
     units = [domain.to_unit(value) for value in values]
     pad = margin * max(max(units) - min(units), LEAST_SPREAD)
     low, high = min(values), max(values)
-    if pad > 0:  # else not by way of the unit interval, which costs the last bit
+    if pad > 0:  # otherwise avoid the rounding of the unit interval
         low, high = min(_at(domain, min(units) - pad), low), max(_at(domain, max(units) + pad), high)
     if isinstance(domain, Int):
         start, step = domain.low, domain.step
@@ -111,50 +111,50 @@ def narrow(domain: Domain, values: Sequence[Any], margin: float) -> Domain:
 
 
 def _at(domain: Float | Int, unit: float) -> float:
-    """Where a position lies on a range's scale, between its values too; beyond 0 and 1, its ends."""
+    """The value at a position of the unit interval, without steps; beyond 0 and 1, the ends."""
     return Float(domain.low, domain.high, domain.log).from_unit(unit)
 
 
-def _chosen(domain: Categorical, values: Sequence[Any], margin: float) -> Categorical:
+def _narrow_choices(domain: Categorical, values: Sequence[Any], margin: float) -> Categorical:
     kept = [
-        place
-        for place, choice in enumerate(domain.choices)
+        index
+        for index, choice in enumerate(domain.choices)
         if any(Categorical((choice,)).contains(value) for value in values)
     ]
     if domain.ordered:
         beside = 1 if margin else 0
         kept = list(range(max(min(kept) - beside, 0), min(max(kept) + beside + 1, len(domain.choices))))
-    return Categorical(tuple(domain.choices[place] for place in kept), domain.ordered)
+    return Categorical(tuple(domain.choices[index] for index in kept), domain.ordered)
 
 
-def rebuilt(space: Space, changes: Iterable[NarrowedSpace]) -> dict[str, Parameter]:
-    """The space with every range as it became."""
+def with_domains(space: Space, changes: Iterable[NarrowedSpace]) -> dict[str, Parameter]:
+    """The space with the changed domains."""
     after: dict[str, list[Domain]] = {}
     for change in changes:
         after.setdefault(change.key, []).append(change.after)
-    found = {}
+    changed = {}
     for key, parameter in space.items():
         cases = parameter.cases or (parameter,)
         new = [
             Parameter(domain=domain, when=case.when)
             for case, domain in zip(cases, after.get(key, [case.domain for case in cases]), strict=True)
         ]
-        found[key] = _together(new, split=bool(parameter.cases))
-    return found
+        changed[key] = _combine_cases(new, split=bool(parameter.cases))
+    return changed
 
 
-def given(space: Space, keys: Iterable[str], fixed: Config) -> dict[str, Parameter]:
-    """What of a space is searched where everything but `keys` is fixed.
+def with_fixed(space: Space, keys: Iterable[str], fixed: Config) -> dict[str, Parameter]:
+    """The part of a space that is searched if all parameters but `keys` are fixed.
 
-    A condition on something fixed holds or does not: then the parameter is always there, or never.
+    A condition on a fixed parameter holds always or never.
 
     Args:
         space: as declared.
-        keys: what is searched.
-        fixed: the values of the others; what is missing is not there.
+        keys: of the searched parameters.
+        fixed: values of the others; a parameter without a value is inactive.
     """
     searched = [key for key in space if key in set(keys)]
-    found = {}
+    restricted = {}
     for key in searched:
         parameter = space[key]
         kept = []
@@ -163,36 +163,36 @@ def given(space: Space, keys: Iterable[str], fixed: Config) -> dict[str, Paramet
                 when = {each: value for each, value in case.when.items() if each in searched}
                 kept.append(Parameter(domain=case.domain, when=when))
         if kept:
-            found[key] = _together(kept, split=bool(parameter.cases))
-    return _possible(found)
+            restricted[key] = _combine_cases(kept, split=bool(parameter.cases))
+    return _drop_impossible(restricted)
 
 
-def _together(cases: Sequence[Parameter], *, split: bool) -> Parameter:
-    """A parameter of these cases; the one that always applies, if one does: of cases at most one applies."""
+def _combine_cases(cases: Sequence[Parameter], *, split: bool) -> Parameter:
+    """A parameter of cases of which at most one applies; of the unconditional one alone if there is one."""
     always = next((case for case in cases if not case.when), None)
     if not split or always is not None:
         return always or cases[0]
     return Parameter(domain=hull([case.domain for case in cases]), cases=tuple(cases))
 
 
-def _possible(space: Space) -> dict[str, Parameter]:
-    """Leave out what waits for a value that its parent cannot have any more, and so on."""
-    found = dict(space)
+def _drop_impossible(space: Space) -> dict[str, Parameter]:
+    """Drop cases and parameters whose conditions can no longer hold, until none is left."""
+    possible = dict(space)
     while True:
-        before = dict(found)
+        before = dict(possible)
         for key, parameter in before.items():
-            cases = [_still(case, found) for case in parameter.cases or (parameter,)]
+            cases = [_restrict_condition(case, possible) for case in parameter.cases or (parameter,)]
             kept = [case for case in cases if case is not None]
             if not kept:
-                del found[key]
+                del possible[key]
             elif kept != list(parameter.cases or (parameter,)):
-                found[key] = _together(kept, split=bool(parameter.cases))
-        if found == before:
-            return found
+                possible[key] = _combine_cases(kept, split=bool(parameter.cases))
+        if possible == before:
+            return possible
 
 
-def _still(case: Parameter, space: Space) -> Parameter | None:
-    """A case with the values that its condition can still meet; None if there are none."""
+def _restrict_condition(case: Parameter, space: Space) -> Parameter | None:
+    """A case whose condition names only values that its parents can have; None if there are none."""
     when = {}
     for parent, value in case.when.items():
         if parent not in space:

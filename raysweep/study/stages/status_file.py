@@ -1,4 +1,4 @@
-"""`status.json` of a staged study: what its stages' own say, in one file of the same form."""
+"""`status.json` of a staged study: those of its stages combined, in the same form."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ WAITING = "waiting"
 
 @dataclass
 class StagesStatusFile:
-    """A subscriber of the stage that runs, which keeps the whole study's file true.
+    """A subscriber of the running stage, which keeps the whole study's file up to date.
 
     Args:
-        study: the whole.
-        sweep: the whole, as asked for.
-        every_s: at most so often.
+        study: the staged study.
+        sweep: the staged sweep.
+        every_s: least time between writes, seconds.
     """
 
     study: StudyFolder
@@ -40,51 +40,50 @@ class StagesStatusFile:
     _written: float = -1e9
 
     def __call__(self, event: Event) -> None:
-        """Take one event in."""
+        """Write the file if it is time to."""
         if self.clock() - self._written >= self.every_s:
             self.write("running")
 
     def write(
         self, state: str, exit_code: int | None = None, reason: str = "", code: ReasonCode | None = None
     ) -> None:
-        """Replace the file; a disk that refuses is passed over."""
-        said = {"state": state, "pid": os.getpid(), "as_of": time.time()}
-        said |= {"exit_code": exit_code, "reason": reason, "code": code}
+        """Replace the file; write errors are ignored."""
+        fields = {"state": state, "pid": os.getpid(), "as_of": time.time()}
+        fields |= {"exit_code": exit_code, "reason": reason, "code": code}
         with suppress(OSError):
-            words = summary(self.study, self.sweep) | said
-            write_json(self.study.status_file, "status", words)
+            write_json(self.study.status_file, "status", summary(self.study, self.sweep) | fields)
         self._written = self.clock()
 
 
 def summary(study: StudyFolder, sweep: Sweep) -> StudyStatus:
-    """What the stages have come to together.
+    """The combined status of the stages.
 
     Raises:
-        NotAStudy: if one cannot be read.
+        NotAStudy: if a stage cannot be read.
     """
-    parts = stage_states(study)
-    seen = [_stage(part, sweep) for part in parts]
+    states = stage_states(study)
+    stages = [_stage_fields(state, sweep) for state in states]
     trials: Counter[str] = Counter()
-    for one in seen:
-        trials.update(one["trials"])
-    begun = [one["begun_at"] for one in seen if one["begun_at"] is not None]
-    now = next((one for one in seen if one["state"] != "done"), seen[-1])
+    for stage in stages:
+        trials.update(stage["trials"])
+    begun = [stage["begun_at"] for stage in stages if stage["begun_at"] is not None]
+    current = next((stage for stage in stages if stage["state"] != "done"), stages[-1])
     status: StudyStatus = {
         "version": VERSION,
         "study": study.name,
         "begun_at": min(begun, default=None),
-        "attempts": max(one["attempts"] for one in seen),
+        "attempts": max(stage["attempts"] for stage in stages),
         "revision": 0,
-        "slots": max(one["slots"] for one in seen),
-        "stage": now["name"],
-        "stages": seen,
+        "slots": max(stage["slots"] for stage in stages),
+        "stage": current["name"],
+        "stages": stages,
         "trials": {"wanted": 0, "asked": 0, **trials},
-        "epochs": sum(one["epochs"] for one in seen),
+        "epochs": sum(stage["epochs"] for stage in stages),
         "metric": sweep.metric,
-        "best": _best(parts, seen),
-        "failures": [_in_stage(failure, one["name"]) for one in seen for failure in one["failures"]],
+        "best": _best(states, stages),
+        "failures": [_in_stage(failure, stage["name"]) for stage in stages for failure in stage["failures"]],
     }
-    if fronts := [one["front"] for one in seen if one["front"]]:
+    if fronts := [stage["front"] for stage in stages if stage["front"]]:
         status["front"] = fronts[-1]
     return status
 
@@ -93,37 +92,35 @@ def _in_stage(failure: FailureFields, stage: str) -> FailureFields:
     return {**failure, "stage": stage}
 
 
-def _stage(part: StageState, sweep: Sweep) -> StageFields:
-    """What is to be said of one stage."""
-    own = read_status(part.folder.path) if part.trains else {}
-    state = "done" if part.over else own.get("state", WAITING)
+def _stage_fields(state: StageState, sweep: Sweep) -> StageFields:
+    own = read_status(state.folder.path) if state.trains else {}
     return {
-        "name": part.stage.name,
-        "kind": part.stage.kind,
-        "state": state,
-        "reason": (part.facts.get("ended") or {}).get("reason", own.get("reason", "")),
-        "begun_at": part.facts.get("begun_at"),
+        "name": state.stage.name,
+        "kind": state.stage.kind,
+        "state": "done" if state.over else own.get("state", WAITING),
+        "reason": (state.facts.get("ended") or {}).get("reason", own.get("reason", "")),
+        "begun_at": state.facts.get("begun_at"),
         "attempts": own.get("attempts", 0),
         "slots": own.get("slots", 0),
-        "trials": own.get("trials") or {"wanted": _expected(part, sweep)},
+        "trials": own.get("trials") or {"wanted": _expected_trials(state, sweep)},
         "epochs": own.get("epochs", 0),
-        "best": _validated(part) or own.get("best"),
+        "best": _validated(state) or own.get("best"),
         "front": own.get("front", []),
         "failures": own.get("failures", []),
-        "made_of": list(part.facts.get("lines", [])),
+        "made_of": list(state.facts.get("lines", [])),
     }
 
 
-def _validated(part: StageState) -> BestFields | None:
-    """The winner of a validation that is over: a trial of the search before it, or the run as it was."""
-    if not part.over or not part.standings:
+def _validated(state: StageState) -> BestFields | None:
+    """The winner of an ended validation: a trial of the search before it, or the run as it was."""
+    if not state.over or not state.standings:
         return None
-    first = part.standings[0]
+    first = state.standings[0]
     number = number_of(first["name"])
     return {
         "trial": BASELINE if number is None else trial_id(number),
         "value": first["mean"],
-        "epoch": part.folder.wanted().run.epochs,
+        "epoch": state.folder.wanted().run.epochs,
         "status": "validated",
         "config": first["config"],
         "std": first["std"],
@@ -131,23 +128,23 @@ def _validated(part: StageState) -> BestFields | None:
     }
 
 
-def _expected(part: StageState, sweep: Sweep) -> int:
-    """How many trials a stage will have that has not begun: of a validation, with the run as it was."""
-    if part.stage.kind == "lr_range":
+def _expected_trials(state: StageState, sweep: Sweep) -> int:
+    """The number of trials of a stage that has not begun."""
+    if state.stage.kind == "lr_range":
         return 0
-    if part.stage.kind == "validate":
-        return part.stage.trainings
-    return part.stage.trials or sweep.trials
+    if state.stage.kind == "validate":
+        return state.stage.trainings
+    return state.stage.trials or sweep.trials
 
 
-def _best(parts: Sequence[StageState], seen: Sequence[StageFields]) -> BestFields | None:
-    """The incumbent: of the last search that has one, or the winner of the validation."""
-    if won := _validated(parts[-1]):
-        return {**won, "stage": parts[-1].stage.name}
-    for part, one in zip(reversed(parts), reversed(seen), strict=True):
-        if part.stage.searches and one["best"]:
-            best: BestFields = one["best"].copy()
-            best["config"] = {**part.facts.get("fixed", {}), **best["config"]}
-            best["stage"] = part.stage.name
+def _best(states: Sequence[StageState], stages: Sequence[StageFields]) -> BestFields | None:
+    """The winner of the validation, or the best of the last search that has one."""
+    if winner := _validated(states[-1]):
+        return {**winner, "stage": states[-1].stage.name}
+    for state, fields in zip(reversed(states), reversed(stages), strict=True):
+        if state.stage.searches and fields["best"]:
+            best: BestFields = fields["best"].copy()
+            best["config"] = {**state.facts.get("fixed", {}), **best["config"]}
+            best["stage"] = state.stage.name
             return best
     return None

@@ -1,4 +1,4 @@
-"""Files that are read while they are written, and that tell when they are damaged."""
+"""Files that are written atomically, and JSON files with a checksum that reveals damage."""
 
 from __future__ import annotations
 
@@ -14,74 +14,74 @@ OTHER_VERSION = "use the version that wrote it"
 
 
 class Unreadable(Exception):
-    """A file that is damaged or of another format: one line that says which, and the way out.
+    """A file is damaged or in another format; the one-line message says what to do.
 
     Attributes:
-        damaged: whether it is of this format.
+        damaged: True if the file is damaged, False if it is in another format.
     """
 
-    def __init__(self, path: Path, finding: str, way_out: str, *, damaged: bool = True) -> None:
-        super().__init__(f"{path}: {finding}; {way_out}")
+    def __init__(self, path: Path, problem: str, fix: str, *, damaged: bool = True) -> None:
+        super().__init__(f"{path}: {problem}; {fix}")
         self.damaged = damaged
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file all at once: whoever reads it has the old text or the new, never a part.
+    """Write a file atomically: a reader sees the old text or the new one, never a part.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if the file cannot be written.
     """
     draft = path.with_suffix(".tmp")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)
 
 
-def write_json(path: Path, what: str, fields: Mapping[str, Any]) -> None:
-    """Write a JSON object all at once, with a checksum as its last field.
+def write_json(path: Path, kind: str, fields: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically, with a checksum as its last field.
 
     Args:
         path: the file.
-        what: it is; `read_json` takes no other.
-        fields: what it holds.
+        kind: of file, part of the checksum: `read_json` accepts no other.
+        fields: the object.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if the file cannot be written.
     """
-    known = json.loads(json.dumps(fields, default=str))
-    replace(path, json.dumps({**known, SUM: _sum(what, known)}, indent=1))
+    plain = json.loads(json.dumps(fields, default=str))
+    replace(path, json.dumps({**plain, SUM: _sum(kind, plain)}, indent=1))
 
 
 def read_json(
-    path: Path, *, version: int, what: str, way_out: str = RESTORE, newer: str = OTHER_VERSION
+    path: Path, *, version: int, kind: str, fix: str = RESTORE, newer: str = OTHER_VERSION
 ) -> dict[str, Any]:
-    """A JSON object as `write_json` wrote it, without the checksum.
+    """Read a JSON object written by `write_json`, without the checksum.
 
     Args:
         path: the file.
-        version: that its field `version` must have.
-        what: it is, as it was written.
-        way_out: what to do about a damaged one.
-        newer: what to do about one of another version.
+        version: required value of its field `version`.
+        kind: of file, as given to `write_json`.
+        fix: what to do if it is damaged.
+        newer: what to do if it has another version.
 
     Raises:
-        FileNotFoundError: if there is none.
-        Unreadable: if it is of another version, damaged, or cannot be read.
+        FileNotFoundError: if there is no such file.
+        Unreadable: if it has another version, is damaged, or cannot be read.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise Unreadable(path, f"cannot be read ({str(error)[:100]})", way_out) from None
-    if not isinstance(found, dict):
-        raise Unreadable(path, "cannot be read (no JSON object)", way_out)
-    if "version" in found and found["version"] != version:
-        finding = f"{what} format {found['version']}; this version of the program reads {version}"
-        raise Unreadable(path, finding, newer, damaged=False)
-    if found.pop(SUM, None) != _sum(what, found):
-        raise Unreadable(path, "damaged: it is not as it was written", way_out)
-    return found
+        raise Unreadable(path, f"cannot be read ({str(error)[:100]})", fix) from None
+    if not isinstance(fields, dict):
+        raise Unreadable(path, "cannot be read (no JSON object)", fix)
+    if "version" in fields and fields["version"] != version:
+        problem = f"{kind} format {fields['version']}; this version of the program reads {version}"
+        raise Unreadable(path, problem, newer, damaged=False)
+    if fields.pop(SUM, None) != _sum(kind, fields):
+        raise Unreadable(path, "damaged: its checksum does not match", fix)
+    return fields
 
 
-def _sum(what: str, fields: Mapping[str, Any]) -> str:
-    return f"{crc32(json.dumps([what, fields]).encode()):08x}"
+def _sum(kind: str, fields: Mapping[str, Any]) -> str:
+    return f"{crc32(json.dumps([kind, fields]).encode()):08x}"

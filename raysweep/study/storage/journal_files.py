@@ -1,4 +1,4 @@
-"""The files of a study's journal: its segments and its mark; what they hold is read by `journal.log`."""
+"""The files of a study's journal, its segments and its mark; `journal.log` reads their contents."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ _MARK = re.compile(rb"(\d{12}) ([0-9a-f]{8})\n")
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a journal: the number of its last event, and the sum of its last line."""
+    """A position in a journal: the number of its last event, and the checksum of its last line."""
 
     number: int = 0
     sum: int = 0
 
 
 def make_journal(folder: Path) -> None:
-    """Make the folder of an empty journal.
+    """Create the folder of an empty journal.
 
     Raises:
-        OSError: if the disk refuses, or the folder is there.
+        OSError: if it exists, or cannot be written.
     """
     folder.mkdir(parents=True)
     (folder / MARK).write_bytes(mark_text(Position()))
 
 
 def list_segments(folder: Path) -> list[Path]:
-    """A journal's segments in order, by their names; nothing if there is no such folder."""
+    """The segments of a journal, by number; empty if there is no such folder."""
     try:
         paths = [path for path in folder.iterdir() if _SEGMENT.fullmatch(path.name)]
     except OSError:
-        return []  # the mark is missing then, too
+        return []  # then the mark is missing too, which is reported
     return sorted(paths, key=segment_number)
 
 
 def list_foreign_files(folder: Path) -> list[Path]:
-    """What lies in a journal's folder and is no part of it, such as a sync tool's copies of segments."""
+    """Files in a journal's folder that are no part of it, such as a sync tool's copies of segments."""
     try:
         paths = sorted(folder.iterdir())
     except OSError:
@@ -49,26 +49,26 @@ def list_foreign_files(folder: Path) -> list[Path]:
 
 
 def write_mark(folder: Path, position: Position) -> None:
-    """Say how far a journal is known to be on the disk.
+    """Record up to which position a journal is known to be on the disk.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if the mark cannot be written.
     """
     (folder / MARK).write_bytes(mark_text(position))
 
 
 def mark_text(position: Position) -> bytes:
-    """The mark of a position, as it is written."""
+    """The content of a mark file."""
     return b"%012d %08x\n" % (position.number, position.sum)
 
 
 def read_mark(folder: Path) -> Position | None:
-    """The position that a journal's mark names; None if it cannot be read."""
+    """The position in a journal's mark; None if it cannot be read."""
     try:
-        found = _MARK.fullmatch((folder / MARK).read_bytes())
+        match = _MARK.fullmatch((folder / MARK).read_bytes())
     except OSError:
         return None
-    return Position(int(found[1]), int(found[2], 16)) if found else None
+    return Position(int(match[1]), int(match[2], 16)) if match else None
 
 
 def segment_number(path: Path) -> int:

@@ -1,21 +1,21 @@
-"""Where everything of a study lies on disk. Deleting the folder deletes the study; copying it moves it.
+"""The files of a study. Deleting the folder deletes the study; a copy of the folder is the study elsewhere.
 
 runs/<study>/
-  study.json     format version, the sweep as validated and before each `extend`, and the line that ran it
+  study.json     format version, the validated sweep, its values before each `extend`, the command line
   sweep.yaml     the sweep file as the user wrote it
-  code/          the user's modules as they were when the study began (storage/code_snapshot.py)
+  code/          the user's modules when the study began (storage/code_snapshot.py)
   trials/ID/     a failed trial's traceback
-  lock           who writes to the study now
-  journal/       the one truth; journal-damaged-N what `launch.py repair` put aside
-  chosen.json    what `budget` and `resources_per_trial: auto` came to, in words; the sweep has it in figures
-  status.json    for machines to read; a fold of the journal
+  lock           names the process that writes to the study
+  journal/       the source of truth; `launch.py repair` moves a damaged one to journal-damaged-N
+  chosen.json    the choices for `budget` and `resources_per_trial: auto`, as text; the sweep has the values
+  status.json    machine-readable status, computed from the journal
   best.yaml      the best trial as a run config for the full training
-  retrain/       a study of its own: the best configurations over fresh seeds, and the model
-  test_access.jsonl  who looked at the test rows, and when
+  retrain/       a study of its own: the best configurations over new seeds, and the model
+  test_access.jsonl  each use of the test rows: command and time
   optuna.db      an export for optuna-dashboard; never read back
-  warm_start.json  what was taken of earlier studies when this one began
+  warm_start.json  what was taken from earlier studies when this one began
   ray/attempt-N  Ray's own files and the checkpoints
-  stages/NAME/   a staged sweep's stages, each such a folder
+  stages/NAME/   the stages of a staged sweep, each a folder like this one
 """
 
 from __future__ import annotations
@@ -47,20 +47,20 @@ class StudyExists(RaysweepError):
 
 
 class NotAStudy(RaysweepError):
-    """The folder holds no study, or one of another format version."""
+    """The folder holds no study, or one in another format version."""
 
 
 @dataclass(frozen=True, slots=True)
 class StudyFolder:
-    """The folder of one study, and the names of what is in it.
+    """The folder of one study, and the paths of its files.
 
     Attributes:
         path: the folder.
-        far: URI under which the study is kept on object storage, its checkpoints there only; or "".
+        storage_uri: where the study is kept on object storage; checkpoints are only there. "" if it is not.
     """
 
     path: Path
-    far: str = ""
+    storage_uri: str = ""
 
     @classmethod
     def create(
@@ -69,86 +69,90 @@ class StudyFolder:
         name: str,
         sweep: Sweep,
         source_text: str,
-        far: str = "",
-        words: Sequence[str] = (),
+        storage_uri: str = "",
+        arguments: Sequence[str] = (),
         *,
         file: Path | None = None,
         fill: Callable[[StudyFolder], None] | None = None,
     ) -> StudyFolder:
-        """Make `root/name`, whole or not at all: it is made beside and renamed.
+        """Create the study `root/name` atomically: in a temporary folder, which is then renamed.
 
         Args:
-            root: the folder it goes to.
-            name: of the study.
-            sweep: what is wanted.
-            source_text: as the user wrote it.
-            far: the study's URI, if it is kept on object storage.
-            words: of the command line, that name the sweep file and what was to differ from it.
+            root: the folder of the studies.
+            name: the study's name.
+            sweep: the validated sweep.
+            source_text: the sweep file as the user wrote it.
+            storage_uri: the study's URI, if it is kept on object storage.
+            arguments: command-line arguments that name the sweep file and the changes to it.
             file: the sweep file, if there is one.
-            fill: puts what else belongs to a new study into the folder it is given, before others see it.
+            fill: writes further files of a new study into the folder it is given, before the rename.
 
         Raises:
-            StudyExists: if there is one already; nothing is touched.
-            NotAStudy: if the name cannot be a folder's, or is that of a folder with other files.
-            OSError: if the disk refuses.
+            StudyExists: if the study exists; nothing is changed.
+            NotAStudy: if the name is no valid folder name, or the folder holds other files.
+            OSError: if a file cannot be written.
         """
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
             raise NotAStudy(f"study name {name!r}: use letters, digits, '.', '_' and '-', at most 100")
-        folder = cls(root.absolute() / name, far)
+        folder = cls(root.absolute() / name, storage_uri)
         folder._check_free()
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root.absolute()) as beside:
-            draft = cls(Path(beside) / name, far)
+            draft = cls(Path(beside) / name, storage_uri)
             make_journal(draft.journal_dir)
             draft.source_file.write_text(hide_passwords(source_text), encoding="utf-8")
-            known = {"version": VERSION, "id": secrets.token_hex(16), "study_name": name}
-            meta = {**known, "sweep": sweep.model_dump(mode="json")}
-            meta |= {"far": far} if far else {}
+            meta = {
+                "version": VERSION,
+                "id": secrets.token_hex(16),
+                "study_name": name,
+                "sweep": sweep.model_dump(mode="json"),
+            }
+            meta |= {"far": storage_uri} if storage_uri else {}
             meta |= {"file": str(file.absolute())} if file is not None else {}
-            meta |= {"words": [hide_passwords(word) for word in words]} if words else {}
+            meta |= {"words": [hide_passwords(argument) for argument in arguments]} if arguments else {}
             write_json(draft.meta_file, "study", meta)
             if fill is not None:
                 fill(draft)
             try:
-                draft.path.rename(folder.path)  # over nothing, or over an empty folder
+                draft.path.rename(folder.path)  # replaces an empty folder
             except OSError as error:
                 if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                    folder._check_free()  # another `run` was faster
+                    folder._check_free()  # another `run` created it first
                 raise
         if not is_trusted(folder.path):
             mark_trusted(folder.path)
         return folder
 
     def _check_free(self) -> None:
-        """See that a study can be made here."""
+        """Raise if a study cannot be created here."""
         if self.meta_file.exists():
             raise StudyExists(
-                f"{self.path} already holds a study: carry it on with "
-                f"`{launch_command('resume', self.path)}`, or run under another name with `--name`"
+                f"{self.path} already holds a study: continue it with "
+                f"`{launch_command('resume', self.path)}`, or choose another name with `--name`"
             )
         if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
             raise NotAStudy(
-                f"{self.path} holds other files than a study's: move them away, or run under another name "
+                f"{self.path} holds files that are no study's: move them away, or choose another name "
                 "with `--name`"
             )
 
     def remove(self) -> None:
-        """Delete the study, at once in the eyes of others."""
+        """Delete the study; to other processes it disappears at once."""
         with tempfile.TemporaryDirectory(prefix=f".{self.name}-", dir=self.path.parent) as beside:
             self.path.rename(Path(beside) / self.name)
 
     @classmethod
     def open(cls, path: Path) -> StudyFolder:
-        """A folder that holds a study of a format this code reads.
+        """Open the folder of an existing study.
 
         Raises:
-            NotAStudy: with what is wrong.
+            NotAStudy: if it holds no study that this version can read.
         """
         folder = cls(path.absolute())
         return cls(folder.path, folder._meta().get("far", ""))
 
     def sweep(self) -> Sweep:
-        """What is wanted now, its code the study's own copy."""
+        """The current sweep, with the study's own copy of the user's code first on its import paths."""
         sweep = self.wanted()
         if not self.code_dir.exists():
             return sweep
@@ -156,34 +160,34 @@ class StudyFolder:
         return sweep.model_copy(update={"import_paths": tuple(dict.fromkeys(paths))})
 
     def wanted(self) -> Sweep:
-        """The sweep as it was validated when the study was made, or last revised.
+        """The current sweep as stored: as validated when the study was created or last revised.
 
         Raises:
-            NotAStudy: if what stands there is no sweep to this version of the program.
+            NotAStudy: if the file holds no sweep that is valid in this version.
         """
         try:
             return Sweep.model_validate(self._meta()["sweep"])
         except KeyError:
-            raise NotAStudy(f"{self.meta_file}: it holds no sweep; {RESTORE}") from None
+            raise NotAStudy(f"{self.meta_file}: holds no sweep; {RESTORE}") from None
         except ValueError as error:  # pydantic's
-            what = one_line(error, 300)
-            raise NotAStudy(f"{self.meta_file}: its sweep is none to this version: {what}") from None
+            message = one_line(error, 300)
+            raise NotAStudy(f"{self.meta_file}: its sweep is not valid in this version: {message}") from None
 
     def source_text(self) -> str:
-        """The sweep file as the user wrote it; "" if that cannot be read any more."""
+        """The sweep file as the user wrote it; "" if it cannot be read."""
         try:
             return self.source_file.read_text(encoding="utf-8")
         except (OSError, ValueError):
             return ""
 
     def edited_file(self) -> Path | None:
-        """The sweep file, if it is no longer as it was when the study began; None if it is, or is gone."""
+        """The sweep file, if it was edited since the study began; None if it was not, or is gone."""
         file = Path(self._meta().get("file", ""))
         try:
-            now = hide_passwords(file.read_text(encoding="utf-8"))
+            current = hide_passwords(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return file if now != self.source_text() else None
+        return file if current != self.source_text() else None
 
     def command(self) -> Command | None:
         """The line that ran this sweep; None where nobody said."""
@@ -191,22 +195,22 @@ class StudyFolder:
         return launch_command(*typed_args(words)) if words else None
 
     def revisions(self) -> list[dict[str, Any]]:
-        """What was revised, oldest first: `t`, the `changes`, and the `sweep` as it was before."""
-        found: list[dict[str, Any]] = self._meta().get("revisions", [])
-        return found
+        """The revisions, oldest first: the time `t`, the `changes`, and the `sweep` before them."""
+        revisions: list[dict[str, Any]] = self._meta().get("revisions", [])
+        return revisions
 
     def revise(self, sweep: Sweep, changes: Mapping[str, Any], t: float) -> None:
-        """Want another sweep from now on, all at once; what was wanted before is kept.
+        """Replace the sweep atomically; the old one is kept among the revisions.
 
         Args:
-            sweep: the new one.
-            changes: what differs, for the journal.
+            sweep: the new sweep.
+            changes: new value by key, as in the journal.
             t: unix seconds.
         """
         meta = self._meta()
-        before = {"t": t, "changes": dict(changes), "sweep": meta["sweep"]}
-        new = sweep.model_dump(mode="json")
-        meta |= {"sweep": new, "revisions": [*meta.get("revisions", []), before]}
+        revision = {"t": t, "changes": dict(changes), "sweep": meta["sweep"]}
+        meta["sweep"] = sweep.model_dump(mode="json")
+        meta["revisions"] = [*meta.get("revisions", []), revision]
         write_json(self.meta_file, "study", meta)
 
     def stage(self, name: str) -> StudyFolder:
@@ -215,16 +219,17 @@ class StudyFolder:
 
     def inner(self, *names: str) -> StudyFolder:
         """The folder of a study within this one."""
-        return StudyFolder(self.path.joinpath(*names), below(self.far, *names) if self.far else "")
+        uri = below(self.storage_uri, *names) if self.storage_uri else ""
+        return StudyFolder(self.path.joinpath(*names), uri)
 
     def stages(self) -> list[StudyFolder]:
-        """The studies of a staged sweep's stages that have begun; none of any other sweep."""
+        """The folders of the stages that have begun; empty for a sweep without stages."""
         folders = [self.stage(stage.name) for stage in self.wanted().stages]
         return [folder for folder in folders if folder.meta_file.exists()]
 
     def _meta(self) -> dict[str, Any]:
         try:
-            return read_json(self.meta_file, version=VERSION, what="study")
+            return read_json(self.meta_file, version=VERSION, kind="study")
         except FileNotFoundError:
             raise NotAStudy(f"{self.path} holds no study (no {self.meta_file.name})") from None
         except Unreadable as error:
@@ -232,12 +237,12 @@ class StudyFolder:
 
     @property
     def name(self) -> str:
-        """The study's name, as its folder's."""
+        """The study's name, which is its folder's."""
         return self.path.name
 
     @property
     def meta_file(self) -> Path:
-        """Format version and sweep."""
+        """The file with format version and sweep."""
         return self.path / "study.json"
 
     @property
@@ -247,7 +252,7 @@ class StudyFolder:
 
     @property
     def code_dir(self) -> Path:
-        """The user's modules as they were."""
+        """The copy of the user's modules."""
         return self.path / "code"
 
     @property
@@ -257,12 +262,12 @@ class StudyFolder:
 
     @property
     def chosen_file(self) -> Path:
-        """What was chosen before the study began."""
+        """The choices made before the study began."""
         return self.path / "chosen.json"
 
     @property
     def status_file(self) -> Path:
-        """The fold that machines read."""
+        """The machine-readable status."""
         return self.path / "status.json"
 
     @property
@@ -272,34 +277,34 @@ class StudyFolder:
 
     @property
     def optuna_file(self) -> Path:
-        """The study as Optuna's, for others to open."""
+        """The study as an Optuna database, for other tools to open."""
         return self.path / "optuna.db"
 
     @property
     def lock_file(self) -> Path:
-        """Who writes to the study now."""
+        """The lock that names the process that writes to the study."""
         return self.path / "lock"
 
     @property
     def ray_dir(self) -> str:
-        """Ray's own files, one folder an attempt; a URI where the study has one."""
+        """Ray's own files, one folder per attempt; a URI if the study is on object storage."""
         return self.locate("ray")
 
     def locate(self, checkpoint: str) -> str:
-        """A checkpoint's path as the journal has it -> where it lies now, a path or a URI."""
-        return below(self.far, checkpoint) if self.far else str(self.path / checkpoint)
+        """The path or URI of a checkpoint, given its path in the journal."""
+        return below(self.storage_uri, checkpoint) if self.storage_uri else str(self.path / checkpoint)
 
     def relative(self, checkpoint: str) -> str:
-        """A checkpoint's place as Ray has it -> its path for the journal."""
-        home = _URI_SCHEME.sub("", self.far).partition("?")[0] if self.far else str(self.path)
-        return str(PurePosixPath(checkpoint).relative_to(home))
+        """The path of a checkpoint in the journal, given its path in Ray."""
+        root = _URI_SCHEME.sub("", self.storage_uri).partition("?")[0] or str(self.path)
+        return str(PurePosixPath(checkpoint).relative_to(root))
 
 
 def below(uri: str, *names: str) -> str:
-    """What lies below a URI, whose query (`?endpoint_override=...`) stays behind.
+    """Append names to the path of a URI, in front of its query (`?endpoint_override=...`).
 
     >>> below("s3://b/runs?region=x", "a", "ray")
     's3://b/runs/a/ray?region=x'
     """
-    place, mark, query = uri.partition("?")
-    return "/".join([place.rstrip("/"), *names]) + mark + query
+    path, mark, query = uri.partition("?")
+    return "/".join([path.rstrip("/"), *names]) + mark + query

@@ -1,7 +1,7 @@
-"""Where a study's files lie: a folder of this disk, or object storage by its URI.
+"""Where a study's files are: in a folder on this disk, or on object storage by its URI.
 
-On object storage, checkpoints are put by the processes that make them, through Ray. The rest of a study is
-small: it is written to the folder on the driver's disk and carried after (`raysweep.study.storage.sync`).
+On object storage, the processes that make checkpoints upload them, through Ray. The rest of a study is
+small: it is written to the folder on the driver's disk and copied from there (`raysweep.study.storage.sync`).
 """
 
 from __future__ import annotations
@@ -26,157 +26,162 @@ from raysweep.study.storage.object_store import (
 )
 
 
-def local_root(place: str | Path | None) -> Path:
-    """The folder of this disk that studies kept at `place` are in, at least their small files.
+def local_root(location: str | Path | None) -> Path:
+    """The folder on this disk for the studies at a location, at least for their small files.
 
     >>> local_root("s3://bucket/runs"), local_root("kept")
     (PosixPath('runs'), PosixPath('kept'))
     """
-    return Path("runs") if uri_of(place) or not place else Path(place)
+    return Path("runs") if uri_of(location) or not location else Path(location)
 
 
 @contextmanager
-def locate_checkpoint(place: str | Path) -> Iterator[Path]:
-    """A checkpoint's folder on this disk for the length of a block, wherever it lies."""
-    uri = uri_of(place)
+def locate_checkpoint(location: str | Path) -> Iterator[Path]:
+    """Yield a checkpoint's folder on this disk, downloaded for the length of the block if need be."""
+    uri = uri_of(location)
     if not uri:
-        yield Path(place)
+        yield Path(location)
         return
     with tempfile.TemporaryDirectory(prefix="checkpoint-") as scratch:
-        ObjectStore(uri).bring("", Path(scratch))
+        ObjectStore(uri).download("", Path(scratch))
         yield Path(scratch)
 
 
-def discard(place: str | Path) -> None:
-    """Delete a checkpoint, wherever it lies; what refuses is left lying."""
-    uri = uri_of(place)
+def discard(location: str | Path) -> None:
+    """Delete a checkpoint, by path or URI; errors are ignored."""
+    uri = uri_of(location)
     if not uri:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(location, ignore_errors=True)
         return
     with suppress(*REFUSES):
-        ObjectStore(uri).drop("")
+        ObjectStore(uri).delete("")
 
 
-def standing(folder: StudyFolder) -> Callable[[str], bool]:
-    """Whether a checkpoint, by its path in the journal, is there; of object storage, as of now."""
-    if not folder.far:
+def checkpoint_lookup(folder: StudyFolder) -> Callable[[str], bool]:
+    """A function that says whether a checkpoint, by its path in the journal, exists.
+
+    For object storage it answers from one listing, made now.
+    """
+    if not folder.storage_uri:
         return lambda checkpoint: (folder.path / checkpoint).exists()
-    with wrap_storage_errors(folder.far):
-        return ObjectStore(folder.far).folders().__contains__
+    with wrap_storage_errors(folder.storage_uri):
+        return ObjectStore(folder.storage_uri).folders().__contains__
 
 
-def bring_checkpoint(folder: StudyFolder, checkpoint: str) -> Path:
-    """A checkpoint, by its path in the journal, on this disk for good."""
-    here = folder.path / checkpoint
-    if folder.far and not here.exists():
-        with wrap_storage_errors(folder.far):
-            ObjectStore(folder.far).bring(checkpoint, here)
-    return here
+def fetch_checkpoint(folder: StudyFolder, checkpoint: str) -> Path:
+    """A checkpoint, by its path in the journal, in the study's folder on this disk."""
+    path = folder.path / checkpoint
+    if folder.storage_uri and not path.exists():
+        with wrap_storage_errors(folder.storage_uri):
+            ObjectStore(folder.storage_uri).download(checkpoint, path)
+    return path
 
 
 def download_study(uri: str, root: Path) -> StudyFolder:
-    """The study at a URI, its small files in a folder of `root`: brought here unless they are here already.
+    """The study at a URI, its small files in a folder of `root`, downloaded unless they are up to date.
 
     Raises:
         NotAStudy: if there is none.
-        StudyExists: if `root` has another of this name, or what it has went on elsewhere and here too.
+        StudyExists: if `root` has another study of this name, or one that continued here and elsewhere.
         CannotWrite: if the storage refuses.
     """
-    here = StudyFolder(root.absolute() / name_in(uri), uri)
+    folder = StudyFolder(root.absolute() / name_in(uri), uri)
     with wrap_storage_errors(uri):
-        depot = ObjectStore(uri)
-        if depot.get(here.meta_file.name) is None:
-            raise NotAStudy(f"{uri} holds no study (no {here.meta_file.name})")
-        if here.meta_file.exists() and StudyFolder.open(here.path).far != uri:
-            raise StudyExists(f"{here.path} holds another study; `--runs FOLDER` brings {uri} elsewhere")
-        if not _is_behind(here, depot):
-            return here
-        # Marks first: a journal that goes on meanwhile has at least what its mark speaks of.
-        for name in sorted(depot.sizes(), key=lambda name: PurePosixPath(name).name != MARK):
+        store = ObjectStore(uri)
+        if store.get(folder.meta_file.name) is None:
+            raise NotAStudy(f"{uri} holds no study (no {folder.meta_file.name})")
+        if folder.meta_file.exists() and StudyFolder.open(folder.path).storage_uri != uri:
+            raise StudyExists(
+                f"{folder.path} holds another study; `--runs FOLDER` downloads {uri} to another folder"
+            )
+        if not _is_behind(folder, store):
+            return folder
+        # Marks first: a journal that grows meanwhile has at least what its mark states.
+        for name in sorted(store.sizes(), key=lambda name: PurePosixPath(name).name != MARK):
             if name != LEASE and not name.startswith(PROBE):
-                (here.path / name).parent.mkdir(parents=True, exist_ok=True)
-                (here.path / name).write_bytes(depot.get(name) or b"")
-    return StudyFolder.open(here.path)
+                (folder.path / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder.path / name).write_bytes(store.get(name) or b"")
+    return StudyFolder.open(folder.path)
 
 
-def check_newest(here: StudyFolder, depot: ObjectStore) -> None:
-    """See that a study did not go on elsewhere since it was here.
+def check_newest(folder: StudyFolder, store: ObjectStore) -> None:
+    """Raise if a study continued elsewhere since it was on this disk.
 
     Raises:
         StudyExists: if it did.
     """
-    if here.meta_file.exists() and _is_behind(here, depot):
+    if folder.meta_file.exists() and _is_behind(folder, store):
         raise StudyExists(
-            f"{depot.uri} went on elsewhere since it was in {here.path}: "
-            f"`launch.py resume {depot.uri}` carries it on from there"
+            f"{store.uri} continued elsewhere since it was in {folder.path}: "
+            f"`launch.py resume {store.uri}` continues from there"
         )
 
 
-def _is_behind(here: StudyFolder, depot: ObjectStore) -> bool:
-    """Whether a journal of the storage, the study's or a stage's, goes on where the one here ends.
+def _is_behind(folder: StudyFolder, store: ObjectStore) -> bool:
+    """Whether a journal on the storage, the study's or a stage's, continues the one on this disk.
 
     Raises:
-        StudyExists: if each has what the other lacks.
+        StudyExists: if each has events that the other lacks.
     """
-    folder = here.journal_dir.name
-    names = [name for name in depot.sizes() if PurePosixPath(name).match(f"{folder}/*.jsonl")]
-    there = {name: depot.get(name) or b"" for name in names}
-    files = here.path.rglob(f"{folder}/*.jsonl")
-    mine = {path.relative_to(here.path).as_posix(): path.read_bytes() for path in files}
-    lacks_here = lacks_there = False
-    for name in there.keys() | mine.keys():
-        a, b = mine.get(name, b""), there.get(name, b"")
-        lacks_here = lacks_here or not a.startswith(b)
-        lacks_there = lacks_there or not b.startswith(a)
-    if lacks_here and lacks_there:
+    journal = folder.journal_dir.name
+    names = [name for name in store.sizes() if PurePosixPath(name).match(f"{journal}/*.jsonl")]
+    stored = {name: store.get(name) or b"" for name in names}
+    files = folder.path.rglob(f"{journal}/*.jsonl")
+    local = {path.relative_to(folder.path).as_posix(): path.read_bytes() for path in files}
+    disk_lacks = store_lacks = False
+    for name in stored.keys() | local.keys():
+        here, there = local.get(name, b""), stored.get(name, b"")
+        disk_lacks = disk_lacks or not here.startswith(there)
+        store_lacks = store_lacks or not there.startswith(here)
+    if disk_lacks and store_lacks:
         raise StudyExists(
-            f"{here.path} and {depot.uri} went on apart: move the one away whose last epochs may be lost"
+            f"{folder.path} and {store.uri} have diverged: move away the one whose last epochs may be lost"
         )
-    return lacks_here or not here.meta_file.exists()
+    return disk_lacks or not folder.meta_file.exists()
 
 
 def check_new(uri: str) -> None:
-    """See that no study has this URI yet.
+    """Raise if a study with this URI exists.
 
     Raises:
-        StudyExists: if one has.
+        StudyExists: if it does.
         CannotWrite: if the storage refuses.
     """
     with wrap_storage_errors(uri):
         if ObjectStore(uri).get("study.json") is not None:
             raise StudyExists(
-                f"{uri} already holds a study: carry it on with `launch.py resume {uri}`, "
-                "or run under another name with `--name`"
+                f"{uri} already holds a study: continue it with `launch.py resume {uri}`, "
+                "or choose another name with `--name`"
             )
 
 
 def replace_journal(folder: StudyFolder) -> None:
-    """Have the storage of a study, if it has one, hold the journal that is here in the place of its own.
+    """Replace a study's journal on its object storage, if it has one, by the one on this disk.
 
     Raises:
         StudyBusy: if a live driver elsewhere holds the study.
         CannotWrite: if the storage refuses.
     """
-    if not folder.far:
+    if not folder.storage_uri:
         return
-    with wrap_storage_errors(folder.far):
-        depot, name = ObjectStore(folder.far), folder.journal_dir.name
-        depot.check_free("")
-        for old in depot.sizes(name):
-            depot.drop(old)
+    with wrap_storage_errors(folder.storage_uri):
+        store, name = ObjectStore(folder.storage_uri), folder.journal_dir.name
+        store.check_free("")
+        for old in store.sizes(name):
+            store.delete(old)
         for segment in list_segments(folder.journal_dir):
-            depot.put(f"{name}/{segment.name}", segment.read_bytes())
-        depot.put(f"{name}/{MARK}", (folder.journal_dir / MARK).read_bytes())
+            store.put(f"{name}/{segment.name}", segment.read_bytes())
+        store.put(f"{name}/{MARK}", (folder.journal_dir / MARK).read_bytes())
 
 
-def held_elsewhere(folder: StudyFolder) -> bool:
-    """Whether a live driver, maybe of another machine, holds a study on object storage."""
-    if not folder.far:
+def is_held_elsewhere(folder: StudyFolder) -> bool:
+    """Whether a live driver, on any machine, holds a study on object storage; False if it cannot be read."""
+    if not folder.storage_uri:
         return False
     try:
-        ObjectStore(folder.far).check_free("")
+        ObjectStore(folder.storage_uri).check_free("")
     except StudyBusy:
         return True
     except (CannotWrite, *REFUSES):
-        return False  # nobody can say
+        return False
     return False

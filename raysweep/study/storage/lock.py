@@ -1,4 +1,4 @@
-"""One command at a time writes to a study: a lock that names its holder and dies with it."""
+"""The lock of a study: one process writes at a time, the file names it, and it is released when it dies."""
 
 from __future__ import annotations
 
@@ -18,26 +18,29 @@ from raysweep.study.storage.secrets import hide_passwords
 
 
 class StudyBusy(RaysweepError):
-    """Another live process holds the study; the message says which."""
+    """Another live process holds the study; the message names it."""
 
 
 class CannotWrite(RaysweepError):
-    """The study's folder cannot be written to: read-only, full, somebody else's. One line."""
+    """The study's folder cannot be written to: it is read-only, full, or another user's."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 @contextmanager
 def lock(path: Path, command: str) -> Iterator[None]:
-    """Hold the study for the length of the block.
+    """Hold the study's lock for the length of the block.
 
-    The kernel releases the lock when its holder dies, however it dies, so a stale one cannot exist
-    on a local disk; what the file says of a dead holder, or of one that held the folder this one was
-    copied from, is overwritten.
+    The kernel releases the lock when its holder dies, so there are no stale locks on a local disk. Text
+    left in the file by a dead holder, or copied with the folder, is overwritten.
+
+    Args:
+        path: the lock file.
+        command: the holder's command, for error messages.
 
     Raises:
-        StudyBusy: if a live process holds it.
-        CannotWrite: if the folder cannot be written to, or its file system knows no locks.
+        StudyBusy: if a live process holds the lock.
+        CannotWrite: if the folder cannot be written to, or its file system supports no locks.
     """
     with writing_to(path.parent):
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -46,20 +49,20 @@ def lock(path: Path, command: str) -> Iterator[None]:
             with writing_to(path.parent):
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StudyBusy(_who(path)) from None
-        who = LockHolder(hide_passwords(command), os.getpid(), socket.gethostname(), time.time())
+            raise StudyBusy(_busy_message(path)) from None
+        holder = LockHolder(hide_passwords(command), os.getpid(), socket.gethostname(), time.time())
         with writing_to(path.parent):
             os.ftruncate(fd, 0)
-            os.write(fd, json.dumps(who._asdict()).encode())
+            os.write(fd, json.dumps(holder._asdict()).encode())
         yield
     finally:
         os.close(fd)
 
 
 def is_held(path: Path) -> bool:
-    """Whether a live process holds the study now."""
+    """Whether a live process holds the lock."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # whoever may read a study may ask
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # read permission is enough
     except OSError:
         return False
     try:
@@ -74,18 +77,18 @@ def is_held(path: Path) -> bool:
 
 @contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Say in one line what the disk says."""
+    """Turn an `OSError` of the block into a one-line `CannotWrite`."""
     try:
         yield
     except BlockingIOError:
         raise
     except OSError as error:
-        free = "; `launch.py resume` carries on once there is room" if error.errno == errno.ENOSPC else ""
-        raise CannotWrite(f"{folder}: cannot be written ({error.strerror}){free}") from None
+        fix = "; free some space, then `launch.py resume`" if error.errno == errno.ENOSPC else ""
+        raise CannotWrite(f"{folder}: cannot be written ({error.strerror}){fix}") from None
 
 
 class LockHolder(NamedTuple):
-    """Who holds a study, or held it last, as its lock file says."""
+    """The process that holds a study's lock, or held it last."""
 
     command: str
     pid: int
@@ -94,15 +97,17 @@ class LockHolder(NamedTuple):
 
 
 def read_holder(path: Path) -> LockHolder | None:
-    """Who a lock file names; None if it says nothing of the kind."""
+    """The holder that a lock file names; None if it cannot be read or names none."""
     try:
-        who = json.loads(path.read_text(encoding="utf-8"))
-        return LockHolder(str(who["command"]), int(who["pid"]), str(who["host"]), float(who["since"]))
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return LockHolder(
+            str(fields["command"]), int(fields["pid"]), str(fields["host"]), float(fields["since"])
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _who(path: Path) -> str:
+def _busy_message(path: Path) -> str:
     holder = read_holder(path)
     if holder is None:
         return f"{path.parent} is in use by another process"

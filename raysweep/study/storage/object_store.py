@@ -1,7 +1,6 @@
-"""Object storage: a study's folder there, by its URI (`s3://bucket/runs/STUDY`).
+"""Object storage: a study's folder by its URI (`s3://bucket/runs/STUDY`), on any file system of pyarrow.
 
-Any file system that pyarrow knows by a URI will do. What holds for two machines that see nothing of each
-other but the storage is here, too: who holds a study (`claim`, `check_free`).
+Also the lock between machines that share only the storage (`claim`, `check_free`).
 """
 
 from __future__ import annotations
@@ -19,27 +18,27 @@ from typing import Any
 from raysweep.formatting import one_line
 from raysweep.study.storage.lock import CannotWrite, StudyBusy
 
-RAY = "ray"  # Ray's part of a study, at any depth of its folder
+RAY = "ray"  # name of the folders with Ray's files, at any depth of a study
 LEASE = "lease.json"
 PROBE = ".probe-"
-LEASE_S = 60.0  # a holder not heard of for longer is dead
+LEASE_S = 60.0  # a claim not renewed for longer has expired
 REFUSES = (OSError, ValueError, NotImplementedError)
-"""What pyarrow raises where a storage refuses, or is none."""
+"""What pyarrow raises if a storage refuses an operation, or a URI names none."""
 _URI = re.compile(r"([a-z][a-z0-9+.-]+):/+(?=[^/])")
 
 
-def uri_of(place: str | Path | None) -> str:
-    """The URI that a user gave for a folder; empty where it is a path.
+def uri_of(location: str | Path | None) -> str:
+    """The URI in a user's setting for a folder; "" if it is a path.
 
     >>> uri_of("s3://bucket/runs"), uri_of(Path("s3://bucket/runs")), uri_of("runs")
     ('s3://bucket/runs', 's3://bucket/runs', '')
     """
-    text = str(place or "")  # of two slashes, a Path keeps one
+    text = str(location or "")  # a Path keeps one slash of two
     return _URI.sub(r"\1://", text, count=1).rstrip("/") if _URI.match(text) else ""
 
 
 def name_in(uri: str) -> str:
-    """The last name in a URI: of a study's, its name.
+    """The last part of a URI's path, which is the name of a study.
 
     >>> name_in("s3://b/runs/a?region=x")
     'a'
@@ -51,7 +50,7 @@ class ObjectStore:
     """A study's folder on object storage.
 
     Raises:
-        CannotWrite: if no storage is known by this URI.
+        CannotWrite: if the URI names no storage.
     """
 
     def __init__(self, uri: str) -> None:
@@ -62,14 +61,14 @@ class ObjectStore:
             self.fs, self.base = FileSystem.from_uri(uri)
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
         if self.fs.type_name == "local":  # object storage has no folders to make
             self.fs.create_dir(str(PurePosixPath(self.base, name).parent))
         with self.fs.open_output_stream(f"{self.base}/{name}", compression=None) as stream:
             stream.write(data)
 
     def get(self, name: str) -> bytes | None:
-        """Read a file; None if there is none."""
+        """Read a file; None if it does not exist."""
         from pyarrow.fs import FileType
 
         if self.fs.get_file_info(f"{self.base}/{name}").type != FileType.File:
@@ -78,8 +77,8 @@ class ObjectStore:
             data: bytes = stream.read()
         return data
 
-    def drop(self, name: str) -> None:
-        """Delete a file, or a folder with all in it; nothing if it is gone."""
+    def delete(self, name: str) -> None:
+        """Delete a file or a folder, if it exists."""
         from pyarrow.fs import FileType
 
         path = f"{self.base}/{name}".rstrip("/")
@@ -90,21 +89,21 @@ class ObjectStore:
             self.fs.delete_file(path)
 
     def sizes(self, within: str = "") -> dict[str, int]:
-        """Every file but Ray's, and its size."""
+        """Size in bytes by name of every file but Ray's."""
         from pyarrow.fs import FileSelector, FileType
 
-        found: dict[str, int] = {}
-        place = f"{self.base}/{within}".rstrip("/")
-        for info in self.fs.get_file_info(FileSelector(place, allow_not_found=True)):
+        sizes: dict[str, int] = {}
+        path = f"{self.base}/{within}".rstrip("/")
+        for info in self.fs.get_file_info(FileSelector(path, allow_not_found=True)):
             name = f"{within}/{info.base_name}".lstrip("/")
             if info.type == FileType.File:
-                found[name] = info.size
+                sizes[name] = info.size
             elif info.base_name != RAY:
-                found |= self.sizes(name)
-        return found
+                sizes |= self.sizes(name)
+        return sizes
 
     def folders(self) -> set[str]:
-        """Every folder of Ray's that holds a file: the checkpoints that stand are among them."""
+        """Ray's folders that hold a file, existing checkpoints among them."""
         from pyarrow.fs import FileSelector, FileType
 
         ours = FileSelector(f"{self.base}/{RAY}", recursive=True, allow_not_found=True)
@@ -114,59 +113,64 @@ class ObjectStore:
             if info.type == FileType.File
         }
 
-    def bring(self, name: str, to: Path) -> None:
-        """Copy a folder here."""
+    def download(self, name: str, to: Path) -> None:
+        """Copy a folder to this disk."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
         to.mkdir(parents=True, exist_ok=True)
         copy_files(f"{self.base}/{name}".rstrip("/"), str(to), self.fs, LocalFileSystem())
 
-    def claim(self, me: str) -> None:
-        """Say that a live driver holds the study; to be said again and again.
+    def claim(self, claim_id: str) -> None:
+        """Record that a live driver holds the study; must be renewed within `LEASE_S` seconds.
 
         Args:
-            me: the driver's own word, so that it knows its claim from others'.
+            claim_id: tells the driver's claim from those of others.
         """
-        who = {"me": me, "pid": os.getpid(), "host": socket.gethostname()}
-        self.put(LEASE, json.dumps(who).encode())
+        lease = {"me": claim_id, "pid": os.getpid(), "host": socket.gethostname()}
+        self.put(LEASE, json.dumps(lease).encode())
 
-    def check_free(self, me: str) -> None:
-        """See that nobody else holds the study. By the storage's clock: those of two machines differ.
+    def check_free(self, claim_id: str) -> None:
+        """Raise if another driver holds the study.
+
+        Ages are taken by the storage's clock, because the clocks of two machines differ.
 
         Raises:
-            StudyBusy: if somebody does.
+            StudyBusy: if another driver holds the study.
+            CannotWrite: if the claim cannot be read.
         """
-        held = self.get(LEASE)
+        content = self.get(LEASE)
         try:
-            who: dict[str, Any] = json.loads(held) if held else {}
+            lease: dict[str, Any] = json.loads(content) if content else {}
         except ValueError:
             raise CannotWrite(f"{self.uri}/{LEASE}: damaged; delete it if no driver runs the study") from None
-        if not who or who["me"] == me or (who["host"] == socket.gethostname() and not _alive(who["pid"])):
+        if not lease or lease["me"] == claim_id:
+            return
+        if lease["host"] == socket.gethostname() and not _is_alive(lease["pid"]):
             return
         probe = f"{PROBE}{uuid.uuid4().hex}"
         self.put(probe, b"")
-        now, then = (
+        now, renewed = (
             info.mtime.timestamp()
             for info in self.fs.get_file_info([f"{self.base}/{name}" for name in (probe, LEASE)])
         )
-        self.drop(probe)
-        if now - then < LEASE_S:
+        self.delete(probe)
+        if now - renewed < LEASE_S:
             raise StudyBusy(
-                f"{self.uri} is in use by process {who['pid']} on {who['host']}, heard of {now - then:.0f} s "
-                f"ago; one that is dead lets go after {LEASE_S:g} s"
+                f"{self.uri} is in use by process {lease['pid']} on {lease['host']}, last seen "
+                f"{now - renewed:.0f} s ago; if that process is dead, the claim expires after {LEASE_S:g} s"
             )
 
 
 @contextmanager
 def wrap_storage_errors(uri: str) -> Iterator[None]:
-    """Say in one line what a storage says."""
+    """Turn a storage's error in the block into a one-line `CannotWrite`."""
     try:
         yield
     except REFUSES as error:
         raise CannotWrite(f"storage: {uri}: {one_line(error, 300)}") from None
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

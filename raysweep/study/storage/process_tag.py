@@ -1,6 +1,6 @@
-"""Every process that a driver starts carries its name, so that what outlives it can be told from others'.
+"""A tag on every process that a driver starts, so that processes which outlive it can be recognized.
 
-The name stands in the environment, which Ray's daemons and workers and the tracking process inherit.
+The tag is an environment variable, which Ray's daemons and workers and the tracking process inherit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PROC = Path("/proc")
 
 @contextmanager
 def tagged_process_env(folder: Path) -> Iterator[None]:
-    """Have what is started within the block carry this process's name and the study's folder."""
+    """Tag the processes started within the block with this process and the study's folder."""
     os.environ[DRIVER_TAG] = driver_tag(folder)
     try:
         yield
@@ -25,15 +25,15 @@ def tagged_process_env(folder: Path) -> Iterator[None]:
 
 
 def driver_tag(folder: Path) -> str:
-    """The mark of this process as the driver of the study in a folder; `parse_driver_tag` reads it."""
+    """The tag of this process as the driver of the study in a folder; `parse_driver_tag` reads it."""
     pid = os.getpid()
     return f"{pid}:{process_start_ticks(pid)}:{folder}"
 
 
 def process_start_ticks(pid: int, proc: Path = PROC) -> str:
-    """When a process started, in ticks since boot: with its id it names it for good; empty if it is gone.
+    """When a process started, in ticks since boot, which identifies it together with its id.
 
-    Where there is no /proc (macOS) it is always empty.
+    "" if it is gone, and always where there is no /proc (macOS).
     """
     try:
         stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
@@ -42,12 +42,12 @@ def process_start_ticks(pid: int, proc: Path = PROC) -> str:
     return stat.rpartition(")")[2].split()[19]  # proc(5): field 22; the second may hold spaces
 
 
-def parse_driver_tag(mark: str) -> tuple[int, str, str] | None:
-    """(pid, when it started, the study's folder) of a mark; None if it is none.
+def parse_driver_tag(tag: str) -> tuple[int, str, str] | None:
+    """(pid, start in ticks, the study's folder) of a tag; None if the text is no tag.
 
     >>> parse_driver_tag("12:345:/runs/a:b")
     (12, '345', '/runs/a:b')
     """
-    pid, _, rest = mark.partition(":")
-    began, _, folder = rest.partition(":")
-    return (int(pid), began, folder) if pid.isdigit() and folder else None
+    pid, _, rest = tag.partition(":")
+    start, _, folder = rest.partition(":")
+    return (int(pid), start, folder) if pid.isdigit() and folder else None

@@ -1,4 +1,4 @@
-"""Passwords in addresses: used, and never written down in a study."""
+"""Passwords in addresses, which are used but never written to a study."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import re
 from collections.abc import MutableMapping
 
-OPTUNA_STORAGE = "RAYSWEEP_OPTUNA_STORAGE"  # environment: the address with its password, for later attempts
+OPTUNA_STORAGE = "RAYSWEEP_OPTUNA_STORAGE"
+"""Environment variable with a database's address and password, for later attempts."""
 _PASSWORD = re.compile(r"(?<=://)([^/\s:@'\"]*):[^@\s'\"]+@")
 _HIDDEN = ":***@"
 
 
 def hide_passwords(text: str) -> str:
-    """A text without the passwords of the addresses in it.
+    """Replace the passwords in the addresses of a text.
 
     >>> hide_passwords("run a.yaml --set tracking.uri=https://ada:secret@mlflow.example")
     'run a.yaml --set tracking.uri=https://ada:***@mlflow.example'
@@ -21,7 +22,7 @@ def hide_passwords(text: str) -> str:
 
 
 def keep_outside(address: str | None, environ: MutableMapping[str, str] = os.environ) -> str | None:
-    """Put a database's address with its password into the environment; the address for the study."""
+    """Put a database's address into the environment if it has a password; return it without one."""
     hidden = hide_passwords(address) if address else address
     if address and hidden != address:
         environ[OPTUNA_STORAGE] = address
@@ -29,6 +30,6 @@ def keep_outside(address: str | None, environ: MutableMapping[str, str] = os.env
 
 
 def with_password(address: str, environ: MutableMapping[str, str] = os.environ) -> str:
-    """A database's address as it was given, if the environment has its password."""
-    known = environ.get(OPTUNA_STORAGE, "")
-    return known if _HIDDEN in address and hide_passwords(known) == address else address
+    """A database's address with its password, if the environment has it; else as it is."""
+    complete = environ.get(OPTUNA_STORAGE, "")
+    return complete if _HIDDEN in address and hide_passwords(complete) == address else address

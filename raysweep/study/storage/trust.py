@@ -1,8 +1,7 @@
-"""Whose code may run: what a study names is run only if it was made here by this user, or with `--trust`.
+"""Trust: code that a study names runs only if this user made the study on this machine, or with `--trust`.
 
-A study's folder is data that anybody can send. That it was made on this machine by this user is therefore
-marked outside of it, in the user's state folder, by a name that follows from the folder's path, the study's
-id and a secret of that user.
+A study's folder may come from anywhere, so trust is recorded outside of it: by an empty file in the user's
+state folder, whose name is a keyed hash of the folder's path and the study's id.
 """
 
 from __future__ import annotations
@@ -25,24 +24,24 @@ from trainables.imports import CLONE
 PRODUCT = "raysweep"
 META, STUDY_VERSION, MODEL = "study.json", 2, "model.json"
 SAFE_CLASSES = re.compile(r"torch\.nn\.[A-Z]\w*|trainables\.mlp\.MLP")
-"""Dotted paths that a model may name without being trusted: classes that do nothing but compute."""
+"""Dotted paths that an untrusted model may name: classes that only compute."""
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 class NotTrusted(RaysweepError):
-    """A folder of others names code that would be run; one line, with `--trust`."""
+    """The command would run code named by a folder that this user has not trusted."""
 
 
 def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """This user's folder for marks: `$XDG_STATE_HOME/raysweep`, by default below `~/.local/state`."""
+    """This user's state folder: `$XDG_STATE_HOME/raysweep`, by default `~/.local/state/raysweep`."""
     base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / PRODUCT
 
 
 def mark_trusted(folder: Path) -> None:
-    """Remember that this user trusts what stands in a study's or a model's folder.
+    """Record that this user trusts the folder of a study or a model.
 
-    Where the state folder cannot be written to, it is not remembered: `--trust` is then asked for each time.
+    If the state folder cannot be written to, nothing is recorded, and `--trust` is needed each time.
     """
     with suppress(OSError):
         marks = state_folder() / "trusted"
@@ -51,7 +50,7 @@ def mark_trusted(folder: Path) -> None:
 
 
 def is_trusted(folder: Path) -> bool:
-    """Whether the folder, or a study that it lies in, was made or trusted by this user here."""
+    """Whether this user made or trusted the folder, or a folder around it, on this machine."""
     try:
         marks = {path.name for path in (state_folder() / "trusted").iterdir()}
         return any(_mark(each) in marks for each in (folder.absolute(), *folder.absolute().parents))
@@ -60,49 +59,53 @@ def is_trusted(folder: Path) -> bool:
 
 
 def require_trust(folder: Path, trust: bool) -> None:
-    """See that the code a study names may run; `trust` says so, from now on.
+    """Raise if the code that a study names may not run.
+
+    Args:
+        folder: the study.
+        trust: trust it from now on.
 
     Raises:
-        NotTrusted: if not.
+        NotTrusted: if it is not trusted.
     """
     if trust:
         mark_trusted(folder)
     elif not is_trusted(folder):
         raise NotTrusted(
-            f"{folder}: was not made here by you, and this command runs the code that it names: `--trust`, "
-            "once, if you trust whoever made it"
+            f"{folder}: was not made here by you, and this command runs the code that it names: "
+            "add `--trust` once if you trust its author"
         )
 
 
 def require_trust_in_model(folder: Path, trust: bool) -> None:
-    """The same of a model's folder; one that names only our own nets and torch's needs no trust.
+    """The same for a model's folder; a model with only our own and torch's classes needs no trust.
 
     Raises:
-        NotTrusted: with what it names.
+        NotTrusted: if it is not trusted, with the code that it names.
     """
     if trust:
         mark_trusted(folder)
     if trust or is_trusted(folder):
         return
-    named = next(_foreign_code(folder / MODEL), "")
-    if named:
+    foreign = next(_foreign_code(folder / MODEL), "")
+    if foreign:
         raise NotTrusted(
-            f"{folder}: was not made here by you, and runs {named}: `--trust`, once, if you trust whoever "
-            "made it"
+            f"{folder}: was not made here by you, and runs {foreign}: "
+            "add `--trust` once if you trust its author"
         )
 
 
 def _foreign_code(meta: Path) -> Iterator[str]:
-    """What a model would run that is not our own; what cannot be read, reading will say."""
+    """The code, other than ours and torch's, that a model would run; an unreadable file fails when loaded."""
     try:
-        words = json.loads(meta.read_text(encoding="utf-8"))
-        run = words["run"]
-        named = [run.get("net", ""), run.get("criterion", ""), *_texts(run.get("net_config"))]
-        named += _texts(run.get("criterion_config"))
-        paths = [path for path in words.get("import_paths", []) if Path(path).exists()]
+        fields = json.loads(meta.read_text(encoding="utf-8"))
+        run = fields["run"]
+        names = [run.get("net", ""), run.get("criterion", ""), *_texts(run.get("net_config"))]
+        names += _texts(run.get("criterion_config"))
+        paths = [path for path in fields.get("import_paths", []) if Path(path).exists()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
-    yield from (name for name in named if _DOTTED.fullmatch(name) and not SAFE_CLASSES.fullmatch(name))
+    yield from (name for name in names if _DOTTED.fullmatch(name) and not SAFE_CLASSES.fullmatch(name))
     yield from (f"modules of {path}" for path in paths if Path(path).resolve() != CLONE)
 
 
@@ -115,21 +118,21 @@ def _texts(value: Any) -> list[str]:
 
 
 def _mark(folder: Path) -> str:
-    """The name of a folder's mark."""
+    """The name of the file that records trust in a folder."""
     study, model = "", folder / MODEL
     with suppress(OSError, Unreadable):
-        study = str(read_json(folder / META, version=STUDY_VERSION, what="study").get("id", ""))
+        study = str(read_json(folder / META, version=STUDY_VERSION, kind="study").get("id", ""))
     if not study and model.is_file():
         study = hashlib.sha256(model.read_bytes()).hexdigest()
-    words = f"{folder.resolve()}\n{study}"
-    return hmac.new(_secret(), words.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
+    identity = f"{folder.resolve()}\n{study}"
+    return hmac.new(_secret(), identity.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
 
 
 def _secret() -> bytes:
-    """This user's secret, made at its first use.
+    """This user's secret, created at its first use.
 
     Raises:
-        OSError: if it can be neither read nor made.
+        OSError: if it can be neither read nor created.
     """
     path = state_folder() / "key"
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -139,6 +142,6 @@ def _secret() -> bytes:
         os.write(fd, secrets.token_bytes(32))
         os.close(fd)
         with suppress(FileExistsError):
-            os.link(draft, path)  # the first of several that make it at once
+            os.link(draft, path)  # of several processes that create it at once, the first wins
         draft.unlink()
     return path.read_bytes()
