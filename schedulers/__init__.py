@@ -1,8 +1,8 @@
-"""Trial schedulers: who goes on. Pure rules, and the scheduler classes that Ray Tune takes.
+"""Trial schedulers: pure rules that decide which trials go on, and scheduler classes for Ray Tune.
 
 A rule (`ASHARule`, ...) needs numpy alone. A scheduler class (`ASHA`, ...) is the same rule as a
 `ray.tune.schedulers.TrialScheduler`, for `tune.TuneConfig(scheduler=schedulers.ASHA(...))`; Ray is
-imported when the first such class is asked for, never before.
+imported only when the first such class is used.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from schedulers.tune.schedulers import Racing as Racing
     from schedulers.tune.schedulers import SuccessiveHalving as SuccessiveHalving
 
-# A literal, so that a sweep file's keywords can be checked against a rule without importing anything.
+# Name of a scheduler class -> path of its rule.
 RULES = {
     "ASHA": "schedulers.asha.ASHARule",
     "Hyperband": "schedulers.hyperband.HyperbandRule",
@@ -82,7 +82,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # a type checker would take any name for one that `__getattr__` knows
+if not TYPE_CHECKING:  # with `__getattr__` a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         """The scheduler classes and the adapter, imported on first use because they bring Ray with them."""
@@ -92,5 +92,5 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that `__geta
 
 
 def __dir__() -> list[str]:
-    """Also what `__getattr__` imports, so that completion offers it."""
+    """Include what `__getattr__` imports, so that completion offers it."""
     return sorted({*globals(), *RULES, "RuleScheduler"})

@@ -57,23 +57,24 @@ class ASHARule(Rule):
     """A trial goes on from a rung if it is in the top 1/eta of all that ever reached it.
 
     `stopping`: at a rung a trial goes on if its rank, itself counted, is at most
-    max(floor(n / eta), 1), and ends otherwise; nobody waits. (Ray's ASHA interpolates a percentile
+    max(floor(n / eta), 1), and ends otherwise; no trial waits. (Ray's ASHA interpolates a percentile
     instead, which can change under an increasing map of the loss; ranks cannot.)
 
-    `promotion`: Algorithm 2. At a rung a trial pauses, and the best that pause are promoted as soon
-    as they are among the top floor(n / eta) of their rung, the highest rung first. One step aside
-    from the paper: a newcomer already among the top goes straight on, saving a pause.
+    `promotion`: Algorithm 2. At a rung a trial pauses, and the best paused trials are promoted as soon
+    as they are among the top floor(n / eta) of their rung, the highest rung first. Unlike in the paper,
+    a newcomer already among the top goes straight on, which saves a pause.
 
     Equal losses rank in order of arrival, so that ties never let more than 1/eta through. A trial
-    that reports only now and then is recorded at the highest rung it has passed, once, and never at
-    a lower one with a late score. A diverged trial counts as one more, ranked worst, at the next rung.
+    that does not report every epoch is recorded once, at the highest rung it has passed, and never at
+    a lower one with a late loss. A diverged trial counts as ranked worst at the next rung.
 
     Args:
         max_resource: R, epochs of a whole trial.
         grace_period: r, the first rung of bracket 0.
         reduction_factor: eta, at least 1.1; the top 1/eta of a rung go on.
-        brackets: bracket s begins at r·eta^s. The paper runs one; more guard against curves that cross.
-        seed: of the brackets' lots; a trial's bracket is a function of (seed, trial) alone.
+        brackets: number of brackets; bracket s begins at r·eta^s. The paper runs one; more guard against
+            curves that cross.
+        seed: of the random choice of brackets; a trial's bracket depends on (seed, trial) alone.
         variant: `stopping` or `promotion`.
         objective: what a trial is worth: its `last` loss or its `best` so far.
 
@@ -106,19 +107,19 @@ class ASHARule(Rule):
         self.seed = seed
         self.levels = [levels[s:] for s in range(brackets)]
         self.chances = _chances([len(bracket) for bracket in self.levels], reduction_factor)
-        # Per bracket and rung: everybody recorded, best first; of these who waits; who diverged.
+        # Per bracket and rung: all recorded losses, best first; those of paused trials; how many diverged.
         self.rungs: list[list[list[Ranked]]] = [[[] for _ in bracket] for bracket in self.levels]
         self.waiting: list[list[list[Ranked]]] = [[[] for _ in bracket] for bracket in self.levels]
         self.diverged_at: list[list[int]] = [[0 for _ in bracket] for bracket in self.levels]
         self.next_rung: dict[str, int] = {}  # trial -> index of the rung it has yet to reach
-        self.paused_with: dict[str, float] = {}  # trial -> the loss it waits with
+        self.paused_with: dict[str, float] = {}  # paused trial -> its loss at the rung
 
     def memory(self) -> tuple[str, ...]:
-        """The rungs, and who stands where."""
+        """Also the rungs, and each trial's position."""
         return (*super().memory(), "rungs", "waiting", "diverged_at", "next_rung", "paused_with")
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`, whose entries JSON may have made lists."""
+        """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.rungs, self.waiting = (
             [[[Ranked(*entry) for entry in rung] for rung in bracket] for bracket in brackets]
@@ -126,14 +127,14 @@ class ASHARule(Rule):
         )
 
     def bracket(self, trial_id: str) -> int:
-        """The trial's bracket s, drawn as Hyperband shares out its trials: fewer where r is larger."""
+        """The trial's bracket s, drawn with Hyperband's shares: fewer trials where r is larger."""
         if len(self.levels) == 1:
             return 0
-        drawn = float(generator(self.seed, trial_id).random())
-        return min(bisect_right(self.chances, drawn), len(self.levels) - 1)
+        draw = float(generator(self.seed, trial_id).random())
+        return min(bisect_right(self.chances, draw), len(self.levels) - 1)
 
     def judge(self, report: Report) -> Decision:
-        """Compare at a rung; between rungs, and at R, there is nothing to decide."""
+        """Compare at a rung; continue between rungs and at R."""
         trial, loss = report.trial_id, report.loss
         assert loss is not None
         s = self.bracket(trial)
@@ -156,13 +157,13 @@ class ASHARule(Rule):
         return Continue(reason) if rank <= top else Stop(reason)
 
     def next_judged(self, trial_id: str, resource: int) -> int:
-        """The next rung of its bracket."""
+        """The next rung of the trial's bracket."""
         levels = self.levels[self.bracket(trial_id)]
         k = bisect_right(levels, resource)
         return levels[k] if k < len(levels) else self.max_resource
 
     def diverged(self, report: Report) -> Decision:
-        """Stop, and count the trial at the rung it did not reach, so that one more of the sound go on."""
+        """Stop the trial, and count it at the rung that it did not reach."""
         s = self.bracket(report.trial_id)
         k = max(self.next_rung.get(report.trial_id, 0), bisect_left(self.levels[s], report.resource))
         if k < len(self.levels[s]):
@@ -170,16 +171,16 @@ class ASHARule(Rule):
         return super().diverged(report)
 
     def on_duplicate_report(self, report: Report) -> Decision:
-        """Who waited at this very epoch waits again."""
+        """A trial paused at this epoch is paused again."""
         if report.trial_id in self.paused_with and report.resource == self.last_resource[report.trial_id]:
             return Pause(self.last_word(report.trial_id))
         return super().on_duplicate_report(report)
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
-        """Promote the best that waits in the highest rung where the top 1/eta is not yet all promoted."""
+        """Promote the best paused trial within the top 1/eta of its rung, the highest rung first."""
         for level, s, k in sorted(
             ((level, s, k) for s, bracket in enumerate(self.levels) for k, level in enumerate(bracket)),
-            key=lambda place: (-place[0], place[1]),
+            key=lambda rung: (-rung[0], rung[1]),
         ):
             n = self._count(s, k)
             top = self._top(n)
@@ -194,25 +195,25 @@ class ASHARule(Rule):
                     )
                     return Resume(trial, reason)
         if len(paused) <= len(self.paused_with):
-            return None  # asked many times a second, of thousands that wait: do not look through them all
-        # Not ours: it gave way to somebody, or another hand paused it.
+            return None  # called many times a second with thousands of paused trials: do not scan them
+        # The rest were not paused by this rule.
         return super().resume([trial for trial in paused if trial not in self.paused_with])
 
     def resumed(self, resume: Resume) -> None:
-        """It waits no longer."""
+        """Remove the trial from the paused ones."""
         self._leave(resume.trial_id)
 
     def cannot_pause(self) -> None:
-        """Stop who would wait."""
+        """From now on stop a trial instead of pausing it."""
         self.variant = "stopping"
 
     def end(self, trial_id: str, ending: str) -> None:
-        """Its records stay and count; a place it waited for goes to the next."""
+        """Record the end; the trial's losses stay in the rungs."""
         super().end(trial_id, ending)
         self._leave(trial_id)
 
     def last_word(self, trial_id: str) -> str:
-        """The rung it waited in, and that its rank never sufficed."""
+        """The rung at which the trial waited, and its rank there."""
         if trial_id not in self.paused_with:
             return super().last_word(trial_id)
         s, k = self.bracket(trial_id), self.next_rung[trial_id] - 1
@@ -235,22 +236,22 @@ class ASHARule(Rule):
 
 
 def _insert(rung: list[Ranked], loss: float, trial: str) -> int:
-    """Insert after all that are as good; the rank, from 1. O(log n) comparisons."""
-    place = bisect_right(rung, loss, key=by_loss)
-    rung.insert(place, Ranked(loss, trial))
-    return place + 1
+    """Insert an entry behind equal ones; returns its rank, from 1. O(log n) comparisons."""
+    index = bisect_right(rung, loss, key=by_loss)
+    rung.insert(index, Ranked(loss, trial))
+    return index + 1
 
 
 def _rank(rung: list[Ranked], loss: float, trial: str) -> int:
-    """The rank, from 1, of an entry that is there."""
-    place = bisect_left(rung, loss, key=by_loss)
-    while rung[place].trial != trial:
-        place += 1
-    return place + 1
+    """The rank, from 1, of an entry of the rung."""
+    index = bisect_left(rung, loss, key=by_loss)
+    while rung[index].trial != trial:
+        index += 1
+    return index + 1
 
 
 def _chances(rungs: Sequence[int], eta: float) -> list[float]:
-    """Cumulated chances of the brackets: a bracket of k rungs gets a share of eta^k / (k + 1).
+    """Cumulative probabilities of the brackets: one of k rungs gets a share of eta^k / (k + 1).
 
     Hyperband's n_s (Li et al., JMLR 2018, arXiv:1603.06560, Algorithm 1, line 2), without its ceiling.
     """

@@ -1,4 +1,4 @@
-"""The classic predicted-final-loss rule of the training template, as its documents state it."""
+"""The predicted-final-loss rule of the training template, as its documents state it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from bisect import insort
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from schedulers.errors import InvalidSetting
+from schedulers.errors import require_at_least
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 
 class FitSums(NamedTuple):
-    """Sums over a trial's points (t, y = ln loss), all that its least-squares line needs.
+    """Sums over a trial's points (t, y = ln loss) that determine its least-squares line.
 
     Attributes:
-        n: points.
-        t, tt: of t and t².
-        y, ty: of y and t·y.
+        n: number of points.
+        t, tt: sums of t and t².
+        y, ty: sums of y and t·y.
     """
 
     n: float = 0.0
@@ -27,7 +27,7 @@ class FitSums(NamedTuple):
     ty: float = 0.0
 
     def plus(self, t: float, y: float) -> FitSums:
-        """With one point more."""
+        """The sums with one more point."""
         return FitSums(self.n + 1.0, self.t + t, self.tt + t * t, self.y + y, self.ty + t * y)
 
 
@@ -35,13 +35,12 @@ class ClassicPFLRule(Rule):
     """Stop a trial whose predicted final loss is worse than the worst of the K best finished ones.
 
     After each epoch t, L(t) = A exp(K t) is fitted to all the trial's losses by least squares on
-    their logarithms, and read off at `target_epoch`. PFL = -log10 of that, so higher is better. The
-    reference set holds the K highest PFLs among trials that ran to the end.
+    their logarithms, and evaluated at `target_epoch`. PFL is -log10 of that, so higher is better. The
+    reference set holds the K highest PFLs of trials that ran to the end.
 
-    What the documents leave open, decided here: the first `n_startup_trials` *to report* are never
-    stopped, and until that many have finished nobody is (with many workers they finish late). A
-    trial with a loss that is zero or negative has no logarithm: it is never predicted, never
-    stopped and no reference.
+    The documents leave open what is decided here: the first `n_startup_trials` *to report* are never
+    stopped, and no trial is stopped until that many have finished (with many workers they finish late).
+    A trial with a loss that is zero or negative has no PFL: it is never stopped, and is no reference.
 
     Args:
         max_resource: R, epochs of a whole trial.
@@ -67,38 +66,32 @@ class ClassicPFLRule(Rule):
         objective: Objective = "last",
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
-        for name, value, least in (
-            ("n_startup_trials", n_startup_trials, 0),
-            ("n_warmup_epochs", n_warmup_epochs, 0),
-            ("top_k", top_k, 1),
-            ("target_epoch", max_resource if target_epoch is None else target_epoch, 1),
-        ):
-            if value < least:
-                raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")
         self.n_startup_trials = n_startup_trials
         self.n_warmup_epochs = n_warmup_epochs
         self.top_k = top_k
         self.target_epoch = max_resource if target_epoch is None else target_epoch
+        require_at_least(0, n_startup_trials=n_startup_trials, n_warmup_epochs=n_warmup_epochs)
+        require_at_least(1, top_k=top_k, target_epoch=self.target_epoch)
         self.startup: dict[str, int] = {}  # the first trials, never stopped -> their order of arrival
-        self.sums: dict[str, FitSums | None] = {}  # running trial -> its fit; None: no logarithm
+        self.sums: dict[str, FitSums | None] = {}  # running trial -> its sums; None: a loss was <= 0
         self.finished = 0
         self.top: list[float] = []  # the K highest PFLs of finished trials, ascending
 
     def memory(self) -> tuple[str, ...]:
-        """The fits' running sums (O(1) a trial) and the reference set (at most K numbers)."""
+        """Also the running sums (O(1) per trial) and the reference set (at most K numbers)."""
         return (*super().memory(), "startup", "sums", "finished", "top")
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`, whose sums JSON may have made lists."""
+        """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.sums = {trial: None if sums is None else FitSums(*sums) for trial, sums in self.sums.items()}
 
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
-        """Predictions are of the loss at R: at another R they would have been others."""
+        """Epochs cannot be added: decisions rest on predicted losses at R."""
         return "trials were stopped by what they would be worth at R" if epochs else ""
 
     def judge(self, report: Report) -> Decision:
-        """Update the trial's fit; past the warm-up compare it with the reference set."""
+        """Update the trial's fit, and compare it with the reference set after the warm-up."""
         trial, epoch = report.trial_id, report.resource
         if len(self.startup) < self.n_startup_trials:
             self.startup.setdefault(trial, len(self.startup))
@@ -118,13 +111,13 @@ class ClassicPFLRule(Rule):
         return Stop(reason) if pfl < worst else Continue(reason)
 
     def next_judged(self, trial_id: str, resource: int) -> int:
-        """Its first report, by which trials are chosen to run unconditionally; then any past the warm-up."""
+        """The first report, which makes the startup trials; then any epoch after the warm-up."""
         if resource == 0:
             return 1
         return self.max_resource if trial_id in self.startup else max(self.n_warmup_epochs, resource) + 1
 
     def end(self, trial_id: str, ending: str) -> None:
-        """Take a completed trial (R epochs, or its own patience) into the reference set; drop its fit."""
+        """Record the end; a completed trial (at R, or by early stopping) may join the reference set."""
         if ending == "completed" and trial_id not in self.endings:
             self.finished += 1
             pfl = self._pfl(trial_id)
@@ -143,7 +136,7 @@ class ClassicPFLRule(Rule):
             self.sums[report.trial_id] = sums.plus(float(report.resource), math.log(report.loss))
 
     def _pfl(self, trial_id: str) -> float | None:
-        """The predicted final loss as -log10, or None where a loss had no logarithm."""
+        """The predicted final loss as -log10, or None if a loss was zero or negative."""
         sums = self.sums.get(trial_id)
         return None if sums is None else -log_loss(sums, self.target_epoch) / math.log(10)
 
@@ -151,7 +144,7 @@ class ClassicPFLRule(Rule):
 def log_loss(sums: FitSums, epoch: float) -> float:
     """The natural logarithm of the predicted loss at `epoch`: ln A + K·epoch.
 
-    One point has no slope: it is carried forward as it is.
+    With one point the slope is taken as zero.
 
     >>> round(log_loss(FitSums(2, 3, 5, -3, -5), 10), 6)  # exp(-t) at t = 1, 2
     -10.0
@@ -163,5 +156,5 @@ def log_loss(sums: FitSums, epoch: float) -> float:
 
 
 def _loss(pfl: float) -> float:
-    """The loss a PFL stands for; infinite where a float cannot hold it."""
+    """The loss for a PFL; infinite where a float cannot hold it."""
     return 10.0**-pfl if pfl > -300 else math.inf

@@ -1,13 +1,13 @@
-"""What is wrong with a setting, in parts that a program can place."""
+"""The error of a wrong setting, with fields that a program can read."""
 
 from __future__ import annotations
 
 
 class InvalidSetting(ValueError):
-    """A setting of a rule or of a domain that makes no sense.
+    """An invalid setting of a rule or of a domain.
 
     Attributes:
-        parameter: whose value it is: a keyword of the rule, or a word of the domain; "" where it is none's.
+        parameter: the keyword of the rule, or the field of the domain, that is wrong; "" if no single one is.
         what: what is wrong.
         fix: how to fix it; may be empty.
     """
@@ -18,3 +18,14 @@ class InvalidSetting(ValueError):
 
     def __reduce__(self) -> tuple[type[InvalidSetting], tuple[str, str, str]]:
         return type(self), (self.parameter, self.what, self.fix)
+
+
+def require_at_least(least: float, **settings: float) -> None:
+    """Check that none of the settings is below `least`, or NaN.
+
+    Raises:
+        InvalidSetting: for the first setting that is.
+    """
+    for name, value in settings.items():
+        if not value >= least:
+            raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")

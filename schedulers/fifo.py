@@ -1,4 +1,4 @@
-"""First in, first out: every trial runs all its epochs, in the order in which it was asked for."""
+"""First in, first out: every trial runs all its epochs, in the order of creation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from schedulers.rule import Continue, Decision, Report, Rule
 
 
 class FIFORule(Rule):
-    """Nobody is stopped for being worse than others; only a non-finite loss ends a trial early.
+    """Stops no trial for being worse than others; only a non-finite loss ends one early.
 
     >>> FIFORule(max_resource=2).report(Report("00000", 2, 0.5)).reason
     'finished all 2 epochs'

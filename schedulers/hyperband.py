@@ -15,60 +15,60 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from schedulers.asha import rung_levels
-from schedulers.errors import InvalidSetting
+from schedulers.errors import InvalidSetting, require_at_least
 from schedulers.ranked import Ranked, by_loss
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
 
 Sizes = Literal["algorithm", "table"]
 UNBOUNDED = 2**31
-"""Size of a bracket that takes in every trial there will be, however many."""
+"""Size of a bracket for all trials of a sweep whose number is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A bracket as it is meant: so many configurations, compared at these epochs below R."""
+    """The layout of a bracket: its number of configurations, and the epochs of its rungs below R."""
 
     size: int
     levels: tuple[int, ...]
 
 
 class Bracket(TypedDict):
-    """A bracket as it stands. Rung `len(levels)` is R itself, where nobody is compared."""
+    """The state of a bracket. Rung `len(levels)` is R itself, where trials are not compared."""
 
-    members: int  # trials it was ever given
-    settled: int  # rungs at which it is decided who goes on
-    coming: list[int]  # per rung: members on their way to it, promoted or new
-    waiting: list[list[Ranked]]  # per rung: who is there and undecided, best first
-    passed: list[int]  # per rung: who went by without having been compared there
+    members: int  # trials that ever had a seat
+    decided: int  # rungs, from the lowest, that are decided
+    coming: list[int]  # per rung: number of members on their way to it
+    waiting: list[list[Ranked]]  # per rung: undecided members that have reached it, best first
+    passed: list[int]  # per rung: number of members that went past without being compared
 
 
 class Seat(NamedTuple):
-    """Where a trial is: its bracket, and the rung it is at or goes to."""
+    """A trial's bracket, and the rung that it is at or on its way to."""
 
     bracket: int
     rung: int
 
 
 class HalvingRule(Rule):
-    """Brackets of successive halving, one after another, as planned.
+    """Brackets of successive halving, one after another.
 
-    A trial takes a seat at its first report, in the first bracket that has one. At a rung it pauses.
-    When every member that can still come has come, the best floor(n / eta) go on, n counted anew at
-    each rung as in Hyperband's Algorithm 1, and the others end. Meanwhile free slots begin the next
-    bracket, so only the end of a sweep may leave slots idle.
+    A trial takes a seat at its first report, in the last bracket or, if that is full, in a new one. At a
+    rung it pauses. When every member that can still reach the rung has reached it, the best floor(n / eta)
+    go on, with n computed anew at each rung as in Hyperband's Algorithm 1, and the others end. Meanwhile
+    free slots start the next bracket, so slots may be idle only at the end of a sweep.
 
-    Nobody waits for a member that failed, ended or diverged; it counts in n, ranked worst. Nor for
-    seats that nobody will take: a bracket is complete when no more trials come, and of a bracket cut
-    short like that at least one member goes on. A member that reports only now and then is compared
-    at the highest rung it has passed; at those it skipped it takes up a place.
+    Members that failed, ended or diverged are not waited for; they count in n, ranked worst. A bracket
+    with free seats is complete when no more trials come, and at least one member of it goes on. A member
+    that does not report every epoch is compared at the highest rung it has passed; at each one it skipped
+    it takes one of the places of those that go on.
 
     Equal losses rank in order of arrival.
 
     Args:
-        plans: of the brackets; after the last the first comes again.
+        plans: layouts of the brackets, used in turn, again and again.
         max_resource: R, epochs of a whole trial.
         reduction_factor: eta; the best 1/eta of a rung go on.
-        population_size: trials in all; None if nobody knows, then only `no_more_trials` tells.
+        population_size: trials in all; None if unknown until `no_more_trials`.
         objective: what a trial is worth: its `last` loss or its `best` so far.
 
     Raises:
@@ -85,8 +85,8 @@ class HalvingRule(Rule):
         objective: Objective,
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
-        if population_size is not None and population_size < 1:
-            raise InvalidSetting("population_size", f"population_size ({population_size}) must be at least 1")
+        if population_size is not None:
+            require_at_least(1, population_size=population_size)
         self.plans = tuple(plans)
         self.eta = reduction_factor
         self.population = population_size
@@ -94,52 +94,56 @@ class HalvingRule(Rule):
         self.seats: dict[str, Seat] = {}
         self.seated = 0  # trials that ever had a seat
         self.seatless = 0  # trials that ended before they had one
-        self.waiting_losses: dict[str, float] = {}  # trial at a rung not yet decided -> its loss
-        self.winners: dict[str, str] = {}  # trial that may go on and has not yet -> why
-        self.losers: dict[str, str] = {}  # trial that may not, and has not ended yet -> why
+        self.waiting_losses: dict[str, float] = {}  # trial at an undecided rung -> its loss
+        self.winners: dict[str, str] = {}  # paused trial that goes on -> the reason
+        self.losers: dict[str, str] = {}  # paused trial that ends -> the reason
 
     def plan(self, number: int) -> Plan:
-        """The bracket of that number, from 0."""
+        """The layout of a bracket, by its number from 0."""
         return self.plans[number % len(self.plans)]
 
     def memory(self) -> tuple[str, ...]:
-        """The brackets, and who stands where."""
+        """Also the brackets, the seats and what is decided."""
         own = ("population", "brackets", "seats", "seated", "seatless", "waiting_losses", "winners", "losers")
         return (*super().memory(), *own)
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`, whose seats and entries JSON may have made lists."""
+        """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.seats = {trial: Seat(*seat) for trial, seat in self.seats.items()}
         for bracket in self.brackets:
             bracket["waiting"] = [[Ranked(*entry) for entry in rung] for rung in bracket["waiting"]]
 
     def judge(self, report: Report) -> Decision:
-        """Wait at a rung; between rungs, and at R, there is nothing to decide."""
+        """Wait at a rung; continue between rungs and at R."""
         trial, loss = report.trial_id, report.loss
         assert loss is not None
         b, k = self._seat(trial)
         bracket, levels = self.brackets[b], self.plan(b).levels
-        there = len(levels)
+        rung = len(levels)
         if report.resource < self.max_resource:
-            there = bisect_right(levels, report.resource) - 1
-        if there < k:
+            rung = bisect_right(levels, report.resource) - 1
+        if rung < k:
             return Continue()
         bracket["coming"][k] -= 1
-        for skipped in range(k, there):
+        for skipped in range(k, rung):
             bracket["passed"][skipped] += 1
-        self.seats[trial] = Seat(b, there)
-        if there == len(levels):
-            bracket["coming"][there] += 1
-            self._settle(b)
+        self.seats[trial] = Seat(b, rung)
+        if rung == len(levels):
+            bracket["coming"][rung] += 1
+            self._decide_rungs(b)
             return Continue()
         self.waiting_losses[trial] = loss
-        insort(bracket["waiting"][there], Ranked(loss, trial), key=by_loss)
-        self._settle(b)
-        return self._now(trial)
+        insort(bracket["waiting"][rung], Ranked(loss, trial), key=by_loss)
+        self._decide_rungs(b)
+        if trial in self.winners:  # the last to arrive need not pause
+            return Continue(self.winners.pop(trial))
+        if trial in self.losers:
+            return Stop(self.losers[trial])
+        return Pause(self.last_word(trial))
 
     def next_judged(self, trial_id: str, resource: int) -> int:
-        """The rung that it goes to; its first report, which gives it a seat."""
+        """The trial's next rung; its first report, if it has no seat yet."""
         if trial_id not in self.seats:
             return resource + 1
         b, k = self.seats[trial_id]
@@ -147,50 +151,50 @@ class HalvingRule(Rule):
         return levels[k] if k < len(levels) else self.max_resource
 
     def diverged(self, report: Report) -> Decision:
-        """Stop; it counts as a member of its bracket, ranked worst."""
+        """Stop the trial; it counts as a member of its bracket, ranked worst."""
         self._seat(report.trial_id)
         return super().diverged(report)
 
     def on_duplicate_report(self, report: Report) -> Decision:
-        """A trial paused at this epoch is paused again, with what was decided meanwhile."""
+        """A trial paused at this epoch is paused again, with what was decided meanwhile as the reason."""
         trial = report.trial_id
-        waits = trial in self.waiting_losses or self._told(trial)
-        if waits and report.resource == self.last_resource[trial]:
+        is_paused = trial in self.waiting_losses or trial in self.winners or trial in self.losers
+        if is_paused and report.resource == self.last_resource[trial]:
             return Pause(self.last_word(trial))
         return super().on_duplicate_report(report)
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
-        """Let a winner go on, the most trained first: it frees places and memory soonest."""
+        """Resume a winner, the most trained first: it frees memory soonest."""
         ready = [trial for trial in paused if trial in self.winners]
         if ready:
             trial = max(ready, key=lambda name: self.last_resource[name])
             return Resume(trial, self.winners[trial])
-        # Not ours: another hand paused it.
+        # The rest were not paused by this rule.
         return super().resume([t for t in paused if t not in self.waiting_losses and t not in self.losers])
 
     def resumed(self, resume: Resume) -> None:
-        """It is on its way; whoever resumes an undecided one takes a place of its rung for it."""
+        """Note that a winner is on its way; an undecided trial takes one of the places of its rung."""
         trial = resume.trial_id
         self.winners.pop(trial, None)
         if trial in self.waiting_losses:
             b, k = self.seats[trial]
-            self._take_out(trial)
+            self._remove_waiting(trial, self.seats[trial])
             self.brackets[b]["passed"][k] += 1
             self.brackets[b]["coming"][k + 1] += 1
             self.seats[trial] = Seat(b, k + 1)
-            self._settle(b)
+            self._decide_rungs(b)
 
     def next_unresumable(self, paused: Sequence[str]) -> str | None:
-        """A loser of a rung that is decided."""
+        """A trial that has lost at a decided rung."""
         return next((trial for trial in paused if trial in self.losers), None)
 
-    def no_more_trials(self, known: Sequence[str]) -> None:
-        """Keep no seat free any longer."""
-        self.population = len({*known, *self.seats, *self.losers, *self.endings})
-        self._settle(len(self.brackets) - 1)
+    def no_more_trials(self, trial_ids: Sequence[str]) -> None:
+        """Note the final number of trials: free seats stay free."""
+        self.population = len({*trial_ids, *self.seats, *self.losers, *self.endings})
+        self._decide_rungs(len(self.brackets) - 1)
 
     def end(self, trial_id: str, ending: str) -> None:
-        """Nobody waits for it any longer."""
+        """Record the end, and wait for the trial no longer."""
         if trial_id in self.endings:
             return
         super().end(trial_id, ending)
@@ -198,52 +202,50 @@ class HalvingRule(Rule):
         seat = self.seats.pop(trial_id, None)
         if seat is None:
             self.seatless += self.losers.pop(trial_id, None) is None
-            self._settle(len(self.brackets) - 1)
+            self._decide_rungs(len(self.brackets) - 1)
             return
         b, k = seat
         if trial_id in self.waiting_losses:
-            self._take_out(trial_id, seat)
+            self._remove_waiting(trial_id, seat)
         else:
             self.brackets[b]["coming"][k] -= 1
-        self._settle(b)
+        self._decide_rungs(b)
 
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
-        """Brackets, their rungs and who sits where were laid out for R and the trials there would be."""
+        """Neither epochs nor trials can be added: brackets and seats depend on both."""
         return (
             "its brackets were laid out for the epochs and trials it began with" if epochs or trials else ""
         )
 
     def last_word(self, trial_id: str) -> str:
-        """What was decided, or what it waited for."""
-        if self._told(trial_id):
-            return self.winners.get(trial_id) or self.losers[trial_id]
+        """The decision on the trial, or what it waits for."""
+        decided = self.winners.get(trial_id) or self.losers.get(trial_id)
+        if decided:
+            return decided
         if trial_id not in self.waiting_losses:
             return super().last_word(trial_id)
         b, k = self.seats[trial_id]
-        members = self.brackets[b]["members"] if self._complete(b) else self.plan(b).size
-        there = len(self.brackets[b]["waiting"][k])
+        members = self.brackets[b]["members"] if self._is_complete(b) else self.plan(b).size
+        arrived = len(self.brackets[b]["waiting"][k])
         if members == UNBOUNDED:
             return (
                 f"bracket {b + 1}, rung {self.plan(b).levels[k]}: waits for the rest of the sweep, "
-                f"{there} {'is' if there == 1 else 'are'} there"
+                f"{arrived} {'is' if arrived == 1 else 'are'} there"
             )
         return (
             f"bracket {b + 1}, rung {self.plan(b).levels[k]}: waits for the others, "
-            f"{there} of {self._count(members, k)} are there"
+            f"{arrived} of {self._count(members, k)} are there"
         )
 
-    def _told(self, trial: str) -> bool:
-        return trial in self.winners or trial in self.losers
-
     def _seat(self, trial: str) -> Seat:
-        """The trial's seat; at its first report a free one of the last bracket, or of a new one."""
+        """The trial's seat; a new trial takes a free one of the last bracket, or of a new bracket."""
         if trial not in self.seats:
-            if not self.brackets or self._full(len(self.brackets) - 1):
+            if not self.brackets or self._is_full(len(self.brackets) - 1):
                 rungs = len(self.plan(len(self.brackets)).levels)
                 self.brackets.append(
                     Bracket(
                         members=0,
-                        settled=0,
+                        decided=0,
                         coming=[0] * (rungs + 1),
                         waiting=[[] for _ in range(rungs)],
                         passed=[0] * rungs,
@@ -256,31 +258,31 @@ class HalvingRule(Rule):
             self.seats[trial] = Seat(last, 0)
         return self.seats[trial]
 
-    def _full(self, b: int) -> bool:
+    def _is_full(self, b: int) -> bool:
         bracket = self.brackets[b]
-        return bracket["settled"] > 0 or bracket["members"] >= self.plan(b).size
+        return bracket["decided"] > 0 or bracket["members"] >= self.plan(b).size
 
-    def _complete(self, b: int) -> bool:
+    def _is_complete(self, b: int) -> bool:
         """Whether the bracket will get no more members."""
-        if b < len(self.brackets) - 1 or self._full(b):
+        if b < len(self.brackets) - 1 or self._is_full(b):
             return True
         return self.population is not None and self.seated + self.seatless >= self.population
 
-    def _settle(self, b: int) -> None:
-        """Decide each rung to which nobody is on the way any more, the lowest first."""
-        while b >= 0 and (bracket := self.brackets[b])["settled"] < len(bracket["waiting"]):
-            k = bracket["settled"]
-            if not self._complete(b) or any(bracket["coming"][: k + 1]):
+    def _decide_rungs(self, b: int) -> None:
+        """Decide each rung that no more members are on their way to, the lowest first."""
+        while b >= 0 and (bracket := self.brackets[b])["decided"] < len(bracket["waiting"]):
+            k = bracket["decided"]
+            if not self._is_complete(b) or any(bracket["coming"][: k + 1]):
                 return
-            self._decide(b, k)
+            self._decide_rung(b, k)
 
-    def _decide(self, b: int, k: int) -> None:
+    def _decide_rung(self, b: int, k: int) -> None:
         bracket = self.brackets[b]
-        there, bracket["waiting"][k] = bracket["waiting"][k], []
-        bracket["settled"] += 1
+        ranking, bracket["waiting"][k] = bracket["waiting"][k], []
+        bracket["decided"] += 1
         n, top = self._count(bracket["members"], k), self._count(bracket["members"], k + 1)
         places = max(top - bracket["passed"][k], 0)
-        for rank, (loss, trial) in enumerate(there, start=1):
+        for rank, (loss, trial) in enumerate(ranking, start=1):
             del self.waiting_losses[trial]
             reason = (
                 f"bracket {b + 1}, rung {self.plan(b).levels[k]}: {self.describe(loss)} ranks {rank} of {n}, "
@@ -295,40 +297,32 @@ class HalvingRule(Rule):
                 del self.seats[trial]
 
     def _count(self, members: int, k: int) -> int:
-        """n_k: how many of so many members come as far as rung k; one at least."""
+        """n_k: number of the members that get to rung k; at least one."""
         for _ in range(k):
             # 1e-9: with eta = 1.1, 11 / 1.1 is 9.999999999999998 in floating point, and means 10.
             members = max(int(members / self.eta + 1e-9), 1)
         return members
 
-    def _now(self, trial: str) -> Decision:
-        """The last to come need not pause: it is decided."""
-        if trial in self.winners:
-            return Continue(self.winners.pop(trial))
-        if trial in self.losers:
-            return Stop(self.losers[trial])
-        return Pause(self.last_word(trial))
-
-    def _take_out(self, trial: str, seat: Seat | None = None) -> None:
-        b, k = seat or self.seats[trial]
-        self.brackets[b]["waiting"][k].remove(Ranked(self.waiting_losses.pop(trial), trial))
+    def _remove_waiting(self, trial: str, seat: Seat) -> None:
+        entry = Ranked(self.waiting_losses.pop(trial), trial)
+        self.brackets[seat.bracket]["waiting"][seat.rung].remove(entry)
 
 
 class SuccessiveHalvingRule(HalvingRule):
-    """Synchronous successive halving: brackets of one kind, each beginning at r epochs.
+    """Synchronous successive halving: equal brackets, whose first rung is at r epochs.
 
     Args:
         max_resource: R, epochs of a whole trial.
         grace_period: r, epochs at the first rung; the next are r·eta, r·eta², … below R.
         reduction_factor: eta, at least 1.1; the best 1/eta of a rung go on.
-        bracket_size: n, configurations of a bracket; if None as many as leave one at R, eta^rungs.
-            `sweep`: one bracket for all trials, however many. It compares each with all, and begins no
-            promotion before all have come to the first rung.
-        population_size: trials in all; None if nobody knows.
+        bracket_size: n, configurations of a bracket; if None eta^rungs, of which one reaches R.
+            `sweep`: one bracket for all trials, in which all are compared, and none is promoted before
+            all have reached the first rung.
+        population_size: trials in all; None if unknown.
         objective: what a trial is worth: its `last` loss or its `best` so far.
 
     Raises:
-        ValueError: for settings under which nobody would be compared with anybody.
+        ValueError: for settings under which no trials would be compared.
     """
 
     def __init__(
@@ -352,7 +346,8 @@ class SuccessiveHalvingRule(HalvingRule):
             size = bracket_size
         if size < 2:
             raise InvalidSetting(
-                "bracket_size", f"bracket_size ({size}) must be at least 2: nobody is compared with itself"
+                "bracket_size",
+                f"bracket_size ({size}) must be at least 2: a single trial is compared with no other",
             )
         super().__init__(
             [Plan(size, tuple(levels))],
@@ -364,12 +359,12 @@ class SuccessiveHalvingRule(HalvingRule):
 
 
 class HyperbandRule(HalvingRule):
-    """Hyperband: brackets from the boldest to the most careful, and then again.
+    """Hyperband: brackets from the most to the least aggressive, again and again.
 
-    Bracket s begins with n configurations at R·eta^-s epochs, s from s_max down to 0, whose trials all
-    run to the end; each bracket spends about the same number of epochs. So it pays at most a factor
-    for not knowing how early a bad trial shows. With TPE as the sampler this is BOHB (Falkner et al.,
-    ICML 2018, arXiv:1807.01774).
+    Bracket s begins with n configurations at R·eta^-s epochs, for s from s_max down to 0, whose trials
+    all run to the end; each bracket spends about the same number of epochs. So not knowing how early a
+    bad trial shows costs at most a constant factor. With TPE as the sampler this is BOHB (Falkner et
+    al., ICML 2018, arXiv:1807.01774).
 
     Algorithm 1 and Table 1 of the paper differ in n: for R = 81 and eta = 3 the algorithm's
     ceil((s_max + 1) / (s + 1) · eta^s) gives 81, 34, 15, 8, 5, and the table prints 81, 27, 9, 6, 5,
@@ -377,15 +372,15 @@ class HyperbandRule(HalvingRule):
 
     Args:
         max_resource: R, epochs of a whole trial.
-        grace_period: epochs that nobody is denied; s_max is floor(log_eta(R / grace_period)). The
+        grace_period: epochs that every trial may run; s_max is floor(log_eta(R / grace_period)). The
             paper's 1 gives the most brackets.
         reduction_factor: eta, at least 1.1; the best 1/eta of a rung go on.
-        sizes: n as the `algorithm` or the `table` has it.
-        population_size: trials in all; None if nobody knows.
+        sizes: n as in the `algorithm` or as in the `table`.
+        population_size: trials in all; None if unknown.
         objective: what a trial is worth: its `last` loss or its `best` so far.
 
     Raises:
-        ValueError: for settings under which nobody would be compared with anybody.
+        ValueError: for settings under which no trials would be compared.
     """
 
     def __init__(
@@ -410,10 +405,10 @@ class HyperbandRule(HalvingRule):
 def bracket_plans(
     max_resource: int, grace_period: int = 1, reduction_factor: float = 3, sizes: Sizes = "algorithm"
 ) -> list[Plan]:
-    """Hyperband's brackets, from s_max to 0.
+    """Layouts of Hyperband's brackets, from s_max to 0.
 
     Raises:
-        ValueError: if nobody would be compared with anybody.
+        ValueError: for settings under which no trials would be compared.
 
     >>> [(plan.size, plan.levels) for plan in bracket_plans(9)]
     [(9, (1, 3)), (5, (3,)), (3, ())]

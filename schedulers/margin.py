@@ -1,4 +1,4 @@
-"""Stopping whoever is worse than the best by more than a margin that shrinks with the epoch."""
+"""Stopping trials that are worse than the best by more than a margin that shrinks with the epoch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ RULE_OF_THUMB: Mapping[int, float | None] = {5: 0.15, 10: 0.10, 30: 0.05, 50: No
 class MarginRule(Rule):
     """Stop a trial that is worse than the best loss of any trial at any epoch by more than a margin.
 
-    The margin in force is that of the highest epoch reached; before the first, nobody is stopped. It
-    compares early epochs of one trial with the last of another: that is why margins are wide at
-    first. A single comparison, no memory but one number, and no lucky order of arrival; but what a
-    fair margin is, one has to know.
+    The margin of the highest epoch reached applies; before the first, no trial is stopped. Early epochs
+    of one trial are compared with late ones of another, so margins are wide at first. The rule is a
+    single comparison and remembers one number, but the user has to know a fair margin.
 
-    Margins are in the metric's own unit (an accuracy of 0.75 against 0.9: 0.15), or `relative`:
-    shares of the best loss's size, which is what losses of unknown scale want.
+    Margins are in the metric's own unit (an accuracy of 0.75 against 0.9: 0.15), or `relative`, that is
+    shares of the best loss's size, which suits losses of unknown scale.
 
     Args:
         max_resource: R, epochs of a whole trial.
@@ -31,7 +30,7 @@ class MarginRule(Rule):
         objective: what a trial is worth: its `last` loss or its `best` so far.
 
     Raises:
-        ValueError: for epochs or margins that cannot be, or if nobody could ever be stopped.
+        ValueError: for invalid epochs or margins, or if no trial could ever be stopped.
     """
 
     def __init__(
@@ -44,11 +43,11 @@ class MarginRule(Rule):
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
         if margins is None:
-            # ceil(percent · R / 100); of several that fall on one epoch the last, narrowest one counts.
+            # ceil(percent · R / 100); of several that fall on one epoch the last and narrowest counts.
             margins = {-(-percent * max_resource // 100): margin for percent, margin in RULE_OF_THUMB.items()}
         elif all(margin is None for margin in margins.values()):
             raise InvalidSetting("margins", "margins must hold at least one number, as in {5: 0.15, 10: 0.1}")
-        # Epochs are strings in a sweep that went through JSON.
+        # JSON turns the epochs into strings.
         self.margins = {int(epoch): margin for epoch, margin in margins.items()}
         for epoch, margin in self.margins.items():
             if epoch < 1:
@@ -59,11 +58,11 @@ class MarginRule(Rule):
         self.best: float | None = None
 
     def memory(self) -> tuple[str, ...]:
-        """The best loss of all."""
+        """Also the best loss of all."""
         return (*super().memory(), "best")
 
     def judge(self, report: Report) -> Decision:
-        """Compare with the best there ever was, this one included."""
+        """Compare with the best loss of all reports, this one included."""
         loss = report.loss
         assert loss is not None
         best = self.best = loss if self.best is None else min(self.best, loss)

@@ -11,7 +11,7 @@ from bisect import bisect_right, insort
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from schedulers.errors import InvalidSetting
+from schedulers.errors import InvalidSetting, require_at_least
 from schedulers.rule import Continue, Decision, Objective, Report, Rule, Stop
 
 
@@ -19,10 +19,10 @@ class RunningLoss(NamedTuple):
     """A running trial's losses so far.
 
     Attributes:
-        reports: how many.
-        total: their sum.
-        best: the lowest of them.
-        last: resource of the last one.
+        reports: number of reports.
+        total: sum of the losses.
+        best: lowest loss.
+        last: resource of the last report.
     """
 
     reports: int = 0
@@ -34,28 +34,26 @@ class RunningLoss(NamedTuple):
 class MedianStoppingRule(Rule):
     """Stop a trial whose best loss so far is worse than the median of the others' running averages.
 
-    At step s the trial's best loss up to s is compared with the others' losses averaged up to s: a
-    curve that falls is better than its average, so that half of the trials are stopped only where
-    they lag behind clearly.
+    At step s the trial's best loss up to s is compared with the others' losses averaged up to s. A
+    falling curve is below its average, so only trials that clearly lag behind are stopped.
 
-    The paper takes the averages of completed trials. Here everybody that came as far as s counts,
-    whether it went on from there or not: the completed are the survivors, so a median of theirs
-    grows ever stricter, and where many trials run at once there are none until it is too late.
-    A diverged trial counts from its last step on as infinitely bad. A trial that reports only now
-    and then is judged at the latest step it has passed, and counts at those it skipped with the
-    average it had.
+    The paper averages over completed trials. Here all trials that reached s count, whether they went on
+    or not: completed trials are survivors, so their median grows ever stricter, and where many trials
+    run at once none completes in time. A diverged trial counts as infinitely bad from its last step on.
+    A trial that does not report every epoch is judged at the latest step it has passed, and counts at
+    the skipped ones with the average it had.
 
-    Averages are no ranks: the logarithm of a loss may lead to other decisions than the loss.
+    Averages are not ranks: under the logarithm of a loss decisions may differ.
 
     Args:
         max_resource: R, epochs of a whole trial.
-        n_startup_trials: others that must have come as far as a step before anybody is judged there.
+        n_startup_trials: other trials that must have reached a step before a trial is judged there.
         n_warmup_steps: epochs of each trial in which it is not judged; a fifth of R if None.
         interval_steps: epochs between two judgements of a trial.
         objective: what a trial is worth: its `last` loss or its `best` so far; averages are of that.
 
     Raises:
-        ValueError: if a count is negative, or the rule could never judge anybody.
+        ValueError: if a count is negative, or the rule could never judge a trial.
     """
 
     def __init__(
@@ -69,18 +67,13 @@ class MedianStoppingRule(Rule):
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
         warmup = max_resource // 5 if n_warmup_steps is None else n_warmup_steps
-        for name, value, least in (
-            ("n_startup_trials", n_startup_trials, 1),
-            ("n_warmup_steps", warmup, 0),
-            ("interval_steps", interval_steps, 1),
-        ):
-            if value < least:
-                raise InvalidSetting(name, f"{name} ({value}) must be at least {least}")
+        require_at_least(0, n_warmup_steps=warmup)
+        require_at_least(1, n_startup_trials=n_startup_trials, interval_steps=interval_steps)
         if n_warmup_steps is not None and n_warmup_steps >= max_resource:
             raise InvalidSetting(
                 "n_warmup_steps",
                 f"n_warmup_steps ({n_warmup_steps}) must be below the epochs ({max_resource}), "
-                "else nobody is ever judged",
+                "else no trial is ever judged",
                 "lower it",
             )
         self.n_startup_trials = n_startup_trials
@@ -90,16 +83,16 @@ class MedianStoppingRule(Rule):
         self.diverged_at: list[int] = []  # ascending
 
     def memory(self) -> tuple[str, ...]:
-        """One number per running trial and three, and one per trial and step at which it was judged."""
+        """Also the sums of running trials, and the averages and divergences by step."""
         return (*super().memory(), "sums", "averages", "diverged_at")
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`, whose records JSON may have made lists."""
+        """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.sums = {trial: RunningLoss(*sums) for trial, sums in self.sums.items()}
 
     def judge(self, report: Report) -> Decision:
-        """Compare at the latest step passed since the last report; then count for the others."""
+        """Compare at the latest step passed since the last report, then record this trial's averages."""
         trial, loss = report.trial_id, report.loss
         assert loss is not None
         n, total, best, last = self.sums.get(trial, RunningLoss())
@@ -119,12 +112,12 @@ class MedianStoppingRule(Rule):
         return next((step for step in self.steps if step > resource), self.max_resource)
 
     def diverged(self, report: Report) -> Decision:
-        """Stop, and count as the worst from here on."""
+        """Stop the trial, and count it as the worst from here on."""
         insort(self.diverged_at, report.resource)
         return super().diverged(report)
 
     def end(self, trial_id: str, ending: str) -> None:
-        """Its averages stay and count."""
+        """Record the end; the trial's averages stay."""
         super().end(trial_id, ending)
         self.sums.pop(trial_id, None)
 

@@ -1,4 +1,4 @@
-"""The outcomes by which a trainable ends its own trial, in the key `outcome` of its last result."""
+"""Outcomes by which a trainable ends its own trial: the key `outcome` of its last result."""
 
 from __future__ import annotations
 
@@ -16,24 +16,23 @@ OUTCOMES: dict[str, Ending] = {
     "infeasible": "stopped",
 }
 
-CODES = {
+OUTCOME_CODES = {
     "completed": ReasonCode.TRIAL,
     "diverged": ReasonCode.TRIAL,
     "failed": ReasonCode.TRIAL,
     "oom": ReasonCode.OUT_OF_MEMORY,
     "infeasible": ReasonCode.CONSTRAINT,
 }
-"""What an end by one of them is called."""
+"""The reason code of a trial that ends itself with an outcome."""
 
 RANKS_NOWHERE = ("diverged", "failed", "infeasible")
-"""Outcomes of trials that are compared with no other, whatever they reported."""
-
+"""Outcomes of trials that are excluded from rankings, whatever they reported."""
 
 FAILURES = ("failed", "oom")
-"""Those of a trial that went wrong, and might go on from another's weights."""
+"""Outcomes after which a trial might go on from another trial's weights."""
 
 
 def outcome_of(result: Mapping[str, Any]) -> str | None:
-    """The outcome in a result, if there is one; a foreign program's key of that name is none of ours."""
+    """The outcome in a result, or None; a user program's key `outcome` with any other value is ignored."""
     outcome = result.get("outcome")
     return outcome if isinstance(outcome, str) and outcome in OUTCOMES else None

@@ -174,9 +174,9 @@ class PFLRule(ForecastingRule):
         """Remove the trial from the paused ones."""
         self._leave(resume.trial_id)
 
-    def no_more_trials(self, known: Sequence[str]) -> None:
+    def no_more_trials(self, trial_ids: Sequence[str]) -> None:
         """Note the final number of trials: from now on paused trials may be resumed."""
-        self.known = max(self.known, len(known))
+        self.known = max(self.known, len(trial_ids))
 
     def cannot_pause(self) -> None:
         """From now on stop a trial instead of pausing it."""

@@ -5,9 +5,8 @@ Approximation", NIPS 1994. Birattari, Stützle, Paquete, Varrentrapp: "A Racing 
 Configuring Metaheuristics" (F-Race), GECCO 2002.
 
 Hoeffding's bound needs a known range of the losses and hundreds of blocks, the Friedman test of
-F-Race a dozen. Trainings come in fives. What is left is what pairing buys: two candidates on one
-seed share its data order, so the difference is far quieter than either loss, and a paired t-test
-sees a clear loser after three.
+F-Race a dozen; here there are about five. But two candidates on one seed share its data order, so
+their difference varies far less than either loss, and a paired t-test detects a clear loser after three.
 """
 
 from __future__ import annotations
@@ -25,22 +24,22 @@ Results = Mapping[str, Mapping[str, float]]  # candidate -> block -> loss; inf w
 
 
 class Entrant(NamedTuple):
-    """What a trial is in the race: one candidate on one block."""
+    """A trial of the race: one candidate on one block."""
 
     candidate: str
     block: str
 
 
 class RacingRule(Rule):
-    """Stop the trials of a candidate that others beat beyond doubt; whole trials are compared.
+    """Stop the trials of a candidate that is significantly worse than another; whole trials are compared.
 
-    A trial is one candidate (a configuration) on one block (a seed). The candidates are compared in
-    pairs over the blocks that both have ended, see `beaten`; whoever is beaten is out for good, its
-    running trials stop at their next epoch, and whoever proposes trials should begin no more of it.
+    A trial is one candidate (a configuration) on one block (a seed). Candidates are compared in pairs
+    over the blocks that both have finished, see `eliminated`. An eliminated candidate is out for good:
+    its running trials stop at their next epoch, and the searcher should propose no more of it.
 
     Args:
         max_resource: R, epochs of a whole trial.
-        candidate: key of the configuration that names the candidate; a trial without it races alone.
+        candidate: key of the configuration that names the candidate; a trial without it is its own.
         block: key of the configuration that names the block.
         alpha: chance, over the whole race, that the truly best candidate is dropped; in (0, 1).
         min_blocks: common blocks before two candidates are compared, >= 2.
@@ -61,37 +60,37 @@ class RacingRule(Rule):
         objective: Objective = "last",
     ) -> None:
         super().__init__(max_resource=max_resource, objective=objective)
-        check(alpha, min_blocks)
+        check_race_settings(alpha, min_blocks)
         self.parameters = (candidate, block)
         self.alpha, self.min_blocks = alpha, min_blocks
         self.entries: dict[str, Entrant] = {}
         self.results: dict[str, dict[str, float]] = {}
-        self.out: dict[str, str] = {}  # candidate -> why
+        self.out: dict[str, str] = {}  # eliminated candidate -> the reason
 
     def memory(self) -> tuple[str, ...]:
-        """Two words per trial, one number per trial that ended, one sentence per loser."""
+        """Also the entrants, their results, and the eliminated candidates."""
         return (*super().memory(), "entries", "results", "out")
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`, whose entrants JSON may have made lists."""
+        """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.entries = {trial: Entrant(*entry) for trial, entry in self.entries.items()}
 
     def judge(self, report: Report) -> Decision:
-        """Stop if the candidate is out."""
-        why = self.out.get(self._entry(report).candidate)
-        return Continue() if why is None else Stop(why)
+        """Stop the trial if its candidate is out."""
+        reason = self.out.get(self._entry(report).candidate)
+        return Continue() if reason is None else Stop(reason)
 
     def diverged(self, report: Report) -> Decision:
-        """Stop; the block counts as lost."""
+        """Stop the trial; its block counts as lost."""
         self._entry(report)
         return super().diverged(report)
 
     def end(self, trial_id: str, ending: str) -> None:
-        """A whole trial, or a divergence, is a result of its candidate; anything else tells nothing."""
-        known = trial_id in self.endings
+        """Record the end; a completed or diverged trial is a result of its candidate."""
+        had_ended = trial_id in self.endings
         super().end(trial_id, ending)
-        if known or trial_id not in self.entries or ending not in ("completed", "diverged"):
+        if had_ended or trial_id not in self.entries or ending not in ("completed", "diverged"):
             return
         candidate, block = self.entries[trial_id]
         loss = self.objective_loss.get(trial_id, math.inf) if ending == "completed" else math.inf
@@ -101,12 +100,12 @@ class RacingRule(Rule):
 
     def _entry(self, report: Report) -> Entrant:
         candidate, block = (report.config.get(key) for key in self.parameters)
-        named = report.trial_id if candidate is None else str(candidate)
-        return self.entries.setdefault(report.trial_id, Entrant(named, str(block)))
+        name = report.trial_id if candidate is None else str(candidate)
+        return self.entries.setdefault(report.trial_id, Entrant(name, str(block)))
 
 
-def check(alpha: float, min_blocks: int) -> None:
-    """Hold a race's settings against what they mean.
+def check_race_settings(alpha: float, min_blocks: int) -> None:
+    """Check the settings of a race.
 
     Raises:
         ValueError: if one is out of range.
@@ -121,17 +120,17 @@ def eliminated(results: Results, rivals: int, alpha: float = 0.05, min_blocks: i
     """The candidates that are out, each with the reason.
 
     Candidate c is out if some r is better by a one-sided paired t-test over their common blocks. A
-    pair is looked at anew with each common block, n = m, m + 1, ...: the look at n may spend
-    alpha (m - 1) / (n (n - 1)), which sums to alpha over all looks there can ever be, and 1 / rivals of
-    it per rival (Bonferroni). So the best candidate outlives the race with probability 1 - alpha at
-    least, however long it gets, if the differences are about normal.
+    pair is tested again with each common block, n = m, m + 1, ...: the test at n has the level
+    alpha (m - 1) / (n (n - 1)), which sums to alpha over all n, divided by the number of rivals
+    (Bonferroni). So the best candidate survives the race with probability 1 - alpha at least, however
+    long the race, if the differences are about normal.
 
-    A candidate that diverged on a block on which another did not is out at once: whatever its mean
-    elsewhere, one does not ship it.
+    A candidate that diverged on a block on which another did not is out at once, whatever its mean
+    elsewhere.
 
     Args:
         results: candidate -> block -> loss (lower is better; inf where it diverged).
-        rivals: how many others each candidate races against, >= 0.
+        rivals: number of other candidates in the race, >= 0.
         alpha: see above.
         min_blocks: m.
 
@@ -142,18 +141,17 @@ def eliminated(results: Results, rivals: int, alpha: float = 0.05, min_blocks: i
     """
     out: dict[str, str] = {}
     for name, mine in results.items():
-        reasons = [
-            (p, reason)
+        defeats = [
+            defeat
             for rival, theirs in results.items()
-            if rival != name and (found := _loses(mine, theirs, rival, rivals, alpha, min_blocks))
-            for p, reason in [found]
+            if rival != name and (defeat := _test_defeat(mine, theirs, rival, rivals, alpha, min_blocks))
         ]
-        if reasons:
-            out[name] = min(reasons)[1]
+        if defeats:
+            _, out[name] = min(defeats)
     return out
 
 
-def _loses(
+def _test_defeat(
     mine: Mapping[str, float],
     theirs: Mapping[str, float],
     rival: str,
@@ -161,19 +159,19 @@ def _loses(
     alpha: float,
     min_blocks: int,
 ) -> tuple[float, str] | None:
-    """How sure it is that the rival is better, and why; None if it is not sure enough."""
+    """The p-value of the rival being better, and the reason; None if it is not significant."""
     for block, loss in mine.items():
         if not math.isfinite(loss) and math.isfinite(theirs.get(block, math.inf)):
             return 0.0, f"diverged on seed {block}, where {rival} did not"
-    differences = [loss - theirs[block] for block, loss in mine.items() if block in theirs]
-    differences = [each for each in differences if math.isfinite(each)]
+    pairs = [(loss, theirs[block]) for block, loss in mine.items() if block in theirs]
+    differences = [own - other for own, other in pairs if math.isfinite(own - other)]
     n = len(differences)
     if n < min_blocks:
         return None
     mean = sum(differences) / n
     if mean <= 0:
         return None
-    error = math.sqrt(sum((each - mean) ** 2 for each in differences) / (n - 1) / n)
+    error = math.sqrt(sum((difference - mean) ** 2 for difference in differences) / (n - 1) / n)
     p = 1 - student_cdf(mean / error, n - 1) if error > 0 else 0.0
     level = alpha * (min_blocks - 1) / (n * (n - 1)) / max(rivals, 1)
     if p >= level:

@@ -1,4 +1,4 @@
-"""An entry of a ranking: a loss, and whose it is."""
+"""An entry of a ranking: a loss and its trial."""
 
 from __future__ import annotations
 
@@ -14,4 +14,4 @@ class Ranked(NamedTuple):
 
 
 by_loss = attrgetter("loss")
-"""The key of a ranking in which equals keep their order of arrival."""
+"""Sort key with which equal losses keep their order of arrival."""

@@ -1,7 +1,7 @@
-"""Randomness that belongs to one decision: a function of the seed, the trial and the moment alone.
+"""A random generator for each decision: a function of the seed, the trial and the moment alone.
 
-A stream of random numbers would make a decision depend on how many were taken before it, and so on
-the order in which unrelated trials happen to report. Here every decision has a generator of its own.
+With one shared stream, a decision would depend on how many numbers were drawn before it, and so on
+the order in which unrelated trials report.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def generator(seed: int, trial_id: str, moment: int = 0) -> np.random.Generator:
 
     Args:
         seed: the rule's seed, >= 0.
-        trial_id: its trailing number counts, where it has one: Ray's ids (`a1b2c_00003`) carry a
+        trial_id: only its trailing number counts, if it has one: Ray's ids (`a1b2c_00003`) have a
             prefix that differs from run to run.
-        moment: tells decisions on one trial apart; its resource, usually.
+        moment: distinguishes decisions on one trial; usually its resource.
 
     >>> generator(1, "a1b2c_00003", 4).random() == generator(1, "f9e8d_00003", 4).random()
     True

@@ -1,11 +1,11 @@
-"""What every trial scheduler's rule is: reports in, decisions with their reasons out.
+"""The base class of trial scheduler rules: reports in, decisions with their reasons out.
 
-A rule is pure. It has no clock, no I/O and no global generator, it knows nothing of Ray, and its
-state is plain data; so it can be tested as a table, replayed over recorded curves, rebuilt from a
-journal and explained in a log line, an MLflow tag and a report alike.
+A rule is pure: it has no clock, no I/O and no global generator, it knows nothing of Ray, and its
+state is plain data. So it can be tested as a table, replayed over recorded curves and rebuilt from a
+journal.
 
-Words: a trial's *resource* is the number of epochs it has trained, R (`max_resource`) what a whole
-trial may use. The *loss* is always lower-is-better; whoever speaks to a rule flips `maximize` once.
+A trial's *resource* is the number of epochs it has trained; R (`max_resource`) is that of a whole
+trial. The *loss* is always lower-is-better: the caller of a rule negates a maximised metric once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from schedulers.errors import InvalidSetting
+from schedulers.errors import InvalidSetting, require_at_least
 from schedulers.reason import ReasonCode
 
 Objective = Literal["last", "best"]
@@ -30,9 +30,9 @@ class Report:
     """One trial's loss at one resource.
 
     Attributes:
-        trial_id: identity of the trial for its whole life.
+        trial_id: id of the trial, the same for its whole life.
         resource: epochs trained so far, >= 1.
-        loss: lower is better; NaN, +-inf and None (missing) are outcomes, not errors.
+        loss: lower is better; NaN, +-inf and None (missing) are valid values, not errors.
         config: the searched parameters, flat: ``{"optimizer_config.lr": 0.1}``.
     """
 
@@ -44,12 +44,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What a rule that predicts expected of a trial when it decided; losses, lower is better.
+    """The prediction behind a decision; losses, lower is better.
 
     Attributes:
-        median: of the predicted final loss.
-        low, high: the range that is to hold nine of ten ends, widened by how far the study's own earlier
-            predictions were off; None while too few of them have come to their end.
+        median: median of the predicted final loss.
+        low, high: range meant to hold nine of ten final losses, widened by how far the study's own
+            earlier predictions were off; None while too few of those trials have finished.
         chance: the model's probability that the trial ends better than the best so far; not calibrated.
     """
 
@@ -64,10 +64,10 @@ class Continue:
     """Train on.
 
     Attributes:
-        reason: may be empty; an epoch at which nothing is decided needs no reason.
-        milestone: this state is worth a checkpoint (someone may copy it), and if other trials
-            wait for a slot, this is a good moment to give way to them.
-        code: the kind of the reason, for programs: they never read the reason itself.
+        reason: may be empty, as where nothing is decided.
+        milestone: whether this state is worth a checkpoint (another trial may copy it), and the trial
+            may give its slot to a waiting one.
+        code: the kind of the reason, for programs, which never read the reason itself.
     """
 
     reason: str = ""
@@ -81,8 +81,8 @@ class Pause:
     """Free the slot and wait until `Rule.resume` names the trial.
 
     Attributes:
-        reason: what it waits for.
-        save: keep a checkpoint first; False where there is nothing worth keeping (NaN weights).
+        reason: what the trial waits for.
+        save: whether to save a checkpoint first; False if there is nothing worth saving (NaN weights).
     """
 
     reason: str
@@ -93,7 +93,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The trial ends here: `completed` all it was given, was `stopped`, `diverged` or `failed`."""
+    """The trial ends here, with `ending` as its outcome."""
 
     reason: str
     ending: Ending = "stopped"
@@ -103,7 +103,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Exploit:
-    """Go on from the donor's checkpoint at `resource`, under `config` (flat, the whole of it)."""
+    """Go on from the donor's checkpoint at `resource`, with `config` (flat and complete)."""
 
     donor: str
     resource: int
@@ -117,7 +117,7 @@ Decision = Continue | Pause | Stop | Exploit
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """A paused trial goes on; with `exploit`, from another's checkpoint and configuration."""
+    """A paused trial goes on; with `exploit`, from another trial's checkpoint and configuration."""
 
     trial_id: str
     reason: str
@@ -126,23 +126,23 @@ class Resume:
 
 
 class Rule(ABC):
-    """Decides who goes on. Subclasses write `judge`, and `resume`/`resumed` where they pause.
+    """Decides which trials go on. Subclasses define `judge`, and `resume`/`resumed` if they pause trials.
 
-    The base holds what is true of every rule, so that no rule can forget it: a resource already
-    reported is not judged again, a non-finite loss ends the trial at once, R ends it as completed.
+    The base class does what holds for every rule: a resource already reported is not judged again, a
+    non-finite loss ends the trial at once, and a trial that reaches R ends as completed.
 
     Attributes:
-        parameters: flat keys of the searched parameters a rule wants to see in `Report.config`.
-        replaces: whether `failed` may answer anything but None.
-        metric: what reasons call the loss.
-        sign: -1 where that metric is maximised: reasons then show it as the user knows it.
+        parameters: flat keys of the searched parameters that the rule reads from `Report.config`.
+        replaces: whether `failed` may return anything but None.
+        metric: name of the loss in reasons.
+        sign: -1 if that metric is maximised, so that reasons show the user's values.
 
     Args:
         max_resource: R, epochs of a whole trial; at R every trial ends.
         objective: what a trial is worth: its `last` loss or its `best` so far.
 
     Raises:
-        ValueError: if max_resource is below 1 or the objective is another word.
+        ValueError: if max_resource is below 1 or the objective is unknown.
     """
 
     parameters: Sequence[str] = ()
@@ -151,8 +151,7 @@ class Rule(ABC):
     sign: int = 1
 
     def __init__(self, *, max_resource: int, objective: Objective = "last") -> None:
-        if max_resource < 1:
-            raise InvalidSetting("max_resource", f"max_resource ({max_resource}) must be at least 1")
+        require_at_least(1, max_resource=max_resource)
         if objective not in ("last", "best"):
             raise InvalidSetting("objective", f"objective is 'last' or 'best', not {objective!r}")
         self.max_resource = max_resource
@@ -184,13 +183,13 @@ class Rule(ABC):
     def next_decision(self, trial_id: str, resource: int) -> int:
         """The next resource, above `resource`, whose report must be judged before the trial trains on.
 
-        The finite reports before it are answered by a plain `Continue`, whatever other trials report
-        meanwhile, and nobody's decision depends on when they come: the trial may train on without asking,
-        and hand them over together. A question: it changes nothing.
+        Finite reports before it get a plain `Continue`, whatever other trials report meanwhile, and no
+        decision depends on when they arrive: the trial may train ahead and report them together. Changes
+        nothing.
 
         Args:
-            trial_id: of a trial that has trained up to `resource`, and may go on from there.
-            resource: where it stands; 0 for one that has not begun.
+            trial_id: a trial that has trained up to `resource`, and may go on from there.
+            resource: epochs trained; 0 for a trial that has not begun.
         """
         if resource != self.last_resource.get(trial_id, 0) or trial_id in self.endings:
             return resource + 1  # run again after a recovery
@@ -199,12 +198,12 @@ class Rule(ABC):
     def next_judged(self, trial_id: str, resource: int) -> int:
         """The next resource at which `judge` may decide, or learn what another trial's decision depends on.
 
-        Every one, unless a rule knows better; up to R it may name any, and too low a one costs time only.
+        By default the next epoch. A value that is too low only costs time.
         """
         return resource + 1
 
     def speak_of(self, metric: str, *, maximised: bool = False) -> None:
-        """Have reasons name the user's metric, with its values in the user's direction."""
+        """Let reasons name the user's metric, with its values in the user's direction."""
         self.metric, self.sign = metric, -1 if maximised else 1
 
     def format_value(self, loss: float | None) -> str:
@@ -224,29 +223,27 @@ class Rule(ABC):
 
     @abstractmethod
     def judge(self, report: Report) -> Decision:
-        """Decide on a first-time, finite report; called at R too, so that R can be recorded.
+        """Decide on a new, finite report; also called at R, where only a returned `Stop` counts.
 
-        `report.loss` is the trial's worth by the objective. What it returns at R is ignored
-        unless it is a `Stop`.
+        `report.loss` is the loss by the objective.
         """
 
     def diverged(self, report: Report) -> Decision:
-        """Answer a loss that is NaN, infinite or missing; a rule may do better than to stop."""
+        """Decide on a loss that is NaN, infinite or missing; by default the trial stops."""
         value = self.format_value(report.loss)
         return Stop(f"{self.metric} is {value} at epoch {report.resource}", "diverged")
 
     def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
-        """Answer a trial whose next epoch failed, so that it has nothing to go on from; None: it ends.
+        """Decide on a trial whose next epoch failed; None if it ends, and the caller then calls `end`.
 
-        A rule may know of another's weights to go on from. The answer comes with the failure: whoever
-        asks says `end` if it is None.
+        A rule may let it go on from another trial's weights.
         """
         return None
 
     def on_duplicate_report(self, report: Report) -> Decision:
-        """Answer a resource judged before: a re-run after a recovery, from which nothing is learnt.
+        """Decide on a resource judged before, re-run after a recovery; nothing is learnt from it.
 
-        Whoever had ended ends again: its worker may have died between the decision and the deed.
+        A trial that had ended is stopped again: its worker may have died before it was stopped.
         """
         ending = self.endings.get(report.trial_id)
         if ending in ENDINGS:
@@ -254,10 +251,10 @@ class Rule(ABC):
         return Continue("already reported")
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
-        """Name the paused trial to go on with now, or None. A question: it changes nothing.
+        """The paused trial to resume now, or None. Changes nothing.
 
-        `paused` is in order of trial number. It holds those this rule paused and those that gave
-        way at a milestone. The default lets whoever gave way go on, the least trained first.
+        `paused` is in order of trial number. It holds trials that this rule paused and trials that gave
+        way at a milestone. By default the least trained of them is resumed.
         """
         if not paused:
             return None
@@ -265,61 +262,60 @@ class Rule(ABC):
         return Resume(trial, "its turn again")
 
     def next_unresumable(self, paused: Sequence[str]) -> str | None:
-        """Name a paused trial that nothing can make go on any more; `last_decision` is its end. A question.
+        """A paused trial that can never be resumed, or None. Changes nothing.
 
-        Whoever can know it should say it: such a trial's place on the disk is freed, and a sampler
-        learns from it at once.
+        The trial ends by `last_decision`: its disk space is freed and a sampler learns from it at once,
+        so a rule that can tell should do so.
         """
         return None
 
     def resumed(self, resume: Resume) -> None:  # noqa: B027 - a hook: most rules have nothing to note
-        """Take note that `resume` is being carried out."""
+        """Note that `resume` is being carried out."""
 
-    def no_more_trials(self, known: Sequence[str]) -> None:  # noqa: B027 - a hook: few rules need it
-        """Take note that no new trial will come: `known` are all there will ever be. Idempotent."""
+    def no_more_trials(self, trial_ids: Sequence[str]) -> None:  # noqa: B027 - a hook: few rules need it
+        """Note that no new trial will come: `trial_ids` are all of the sweep. Idempotent."""
 
-    def cannot_pause(self) -> None:  # noqa: B027 - a hook: most rules pause nobody
-        """From now on a trial that pauses would begin again: rules that can decide without it do so.
+    def cannot_pause(self) -> None:  # noqa: B027 - a hook: most rules pause no trial
+        """From now on decide without pauses, if the rule can: a paused trial would start from scratch.
 
-        Whoever waits already may still be resumed; a `Pause` is answered by going on.
+        Trials already paused may still be resumed; a `Pause` is treated as `Continue`.
         """
 
     def end(self, trial_id: str, ending: str) -> None:
-        """The trial reports no more (also failed, lost, or stopped by somebody else). Idempotent."""
+        """Record that the trial ended, by whatever cause; it reports no more. Idempotent."""
         self.endings.setdefault(trial_id, ending)
 
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
-        """Why a sweep begun under this rule cannot be given more epochs or more trials; empty if it can.
+        """Why a sweep under this rule cannot be given more epochs or more trials; empty if it can.
 
-        It can if what was decided so far would be as good a decision in the larger sweep.
+        It can if the decisions so far would be as good in the larger sweep.
         """
         return ""
 
     def is_exploit_source(self, resource: int) -> bool:
-        """Whether a trial may yet be sent to copy another's checkpoint at `resource`: it is kept then."""
+        """Whether another trial may yet copy a checkpoint at `resource`, which is kept then."""
         return False
 
     def last_word(self, trial_id: str) -> str:
-        """Why a trial that is still paused when nothing is left to run ends now."""
+        """The reason why a trial ends that is still paused when nothing is left to run."""
         epoch = self.last_resource.get(trial_id, 0)
         return f"paused at epoch {epoch}; nothing is left to run that could promote it"
 
     def last_decision(self, trial_id: str) -> Stop:
-        """How a trial ends that is still paused when nothing is left to run."""
+        """The end of a trial that is still paused when nothing is left to run."""
         return Stop(self.last_word(trial_id))
 
     def state(self) -> dict[str, Any]:
-        """Everything the rule has learnt: plain data and named tuples, which JSON can write."""
+        """A copy of all that the rule has learnt, in JSON types and named tuples."""
         return copy.deepcopy({name: vars(self)[name] for name in self.memory()})
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up `state`; from here on the rule decides as the one that saved it would.
+        """Restore `state`; from here on the rule decides as the one that saved it would.
 
-        It may have been through JSON, which makes lists of tuples: a rule that remembers named tuples
-        makes them anew here.
+        JSON turns tuples into lists: a rule whose state has named tuples rebuilds them here.
         """
         vars(self).update(copy.deepcopy(dict(state)))
 
     def memory(self) -> tuple[str, ...]:
-        """Names of the attributes that hold what was learnt; subclasses add theirs."""
+        """Names of the attributes that make up the state; subclasses add theirs."""
         return ("last_resource", "objective_loss", "endings")

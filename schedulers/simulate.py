@@ -1,9 +1,9 @@
-"""Recorded curves through any rule on W virtual workers: what would have been saved, what lost.
+"""Replays recorded curves under any rule on virtual workers: what it would have saved and lost.
 
-No Ray, no clock: one epoch of one trial is one unit of virtual time (or the trial's own pace), and
-whichever worker is free first goes first. The order of questions is the service's: a free worker
-first asks the rule whom to resume, then takes the next new trial, and idles only if there is
-neither; who is still paused when nothing runs has ended.
+There is no Ray and no clock: one epoch of a trial takes one unit of virtual time (or the trial's own
+pace), and the worker that is free first goes first. As in the service, a free worker first resumes the
+trial that the rule names, else starts the next new trial, and is idle if there is neither. Trials
+still paused when nothing runs end.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class CopiesTrials(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a rule made of recorded curves.
+    """The result of replaying recorded curves under a rule.
 
     Attributes:
-        epochs: epochs run, all trials together.
-        whole: epochs that running every trial to its end (or its divergence) would have taken.
+        epochs: epochs run, of all trials.
+        whole: epochs to run every trial to its end (or its divergence).
         finished: trials that ran to the last epoch, by index into the curves, in order of finishing.
         stopped: index -> epoch and reason, of every other trial.
-        best: lowest final loss among the finished; infinite if none is.
-        pauses: how often a worker was handed over, which costs a checkpoint and a restore.
-        makespan: virtual time at which the last worker fell idle, epochs.
+        best: lowest final loss of the finished trials; infinite if there are none.
+        pauses: number of pauses, each of which costs a checkpoint and a restore.
+        makespan: virtual time of the last report, in epochs.
     """
 
     epochs: int
@@ -58,7 +58,7 @@ class Replay:
 
 @dataclass(slots=True)
 class _Bench:
-    """The virtual workers: what runs, what waits. Trials are numbered in the order of their start."""
+    """The virtual workers, with running and paused trials, numbered in the order of their start."""
 
     rule: Rule
     curves: Sequence[Sequence[float]]
@@ -73,12 +73,12 @@ class _Bench:
     pauses: int = 0
 
     def run(self, trial: int, now: float) -> None:
-        """One more epoch of the trial begins."""
+        """Start one more epoch of the trial."""
         self.tickets += 1
         heapq.heappush(self.running, (now + self.pace[trial], self.tickets, trial))
 
     def resume(self, now: float) -> bool:
-        """Put to work whom the rule names, if it names one."""
+        """Resume the trial that the rule names; False if it names none."""
         resume = self.rule.resume([trial_id(trial) for trial in sorted(self.paused)])
         if resume is None:
             return False
@@ -90,13 +90,13 @@ class _Bench:
         return True
 
     def report(self, trial: int) -> Decision:
-        """The epoch is over: what does the rule say?"""
+        """End an epoch of the trial; returns the rule's decision."""
         epoch = self.done[trial] = self.done.get(trial, 0) + 1
         loss = float(self.curves[trial][epoch - 1])
         return self.rule.report(Report(trial_id(trial), epoch, loss, self.configs[trial]))
 
     def carry_out(self, trial: int, decision: Decision, now: float) -> None:
-        """Run on, wait or end."""
+        """Run the trial on, pause it or end it."""
         if isinstance(decision, Exploit):
             raise CopiesTrials
         if isinstance(decision, Pause):
@@ -125,10 +125,10 @@ def replay(
     Args:
         rule: a fresh rule whose max_resource is the length of a curve.
         curves: losses, (trials, epochs), lower is better; NaN and inf are divergences.
-        order: indices of the trials in the order in which they start; all, as they stand, if None.
-        workers: how many trials run at once.
-        configs: the searched parameters of each curve, for rules that look at them.
-        pace: virtual time an epoch of each curve takes; 1 if None.
+        order: indices of the trials in the order in which they start; if None, all in their order.
+        workers: number of trials that run at once.
+        configs: the searched parameters of each curve, for rules that read them.
+        pace: virtual time of an epoch of each curve; 1 if None.
 
     Raises:
         ValueError: if a curve is not as long as the rule's max_resource, or if workers is below 1.
@@ -141,7 +141,7 @@ def replay(
         if len(curves[index]) != rule.max_resource:
             raise ValueError(
                 f"curve {index} has {len(curves[index])} epochs, the rule's max_resource is "
-                f"{rule.max_resource}: they must be as long as each other"
+                f"{rule.max_resource}: they must be equal"
             )
     bench = _Bench(
         rule,
@@ -154,7 +154,7 @@ def replay(
         epochs=sum(bench.done.values()),
         whole=sum(_length(curve) for curve in bench.curves),
         finished=tuple(chosen[trial] for trial in bench.finished),
-        stopped={chosen[trial]: how for trial, how in bench.stopped.items()},
+        stopped={chosen[trial]: stop for trial, stop in bench.stopped.items()},
         best=min((float(bench.curves[trial][-1]) for trial in bench.finished), default=math.inf),
         pauses=bench.pauses,
         makespan=makespan,
@@ -162,7 +162,7 @@ def replay(
 
 
 def _drive(bench: _Bench, workers: int) -> float:
-    """Run until nothing runs and nothing can; the time of the last report."""
+    """Run until no trial runs or can be started; returns the time of the last report."""
     now, started = 0.0, 0
     while True:
         while len(bench.running) < workers:
@@ -186,5 +186,5 @@ def _drive(bench: _Bench, workers: int) -> float:
 
 
 def _length(curve: Sequence[float]) -> int:
-    """Epochs until a curve ends of itself: its first non-finite loss counts, what follows does not."""
+    """Epochs of a curve up to its first non-finite loss, or all."""
     return next((epoch for epoch, loss in enumerate(curve, 1) if not math.isfinite(loss)), len(curve))

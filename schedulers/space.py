@@ -1,7 +1,7 @@
-"""What a searched parameter may be: a float, an integer, or one of a few choices.
+"""Domains of searched parameters: a float, an integer, or one of a few choices.
 
-A domain knows its own bounds and keeps to them: whatever `sample`, `perturb` and `from_unit` return
-is contained in it. Ranges are inclusive at both ends. Nothing here draws from a global generator.
+The values that `sample`, `perturb` and `from_unit` return always lie in the domain. Ranges are
+inclusive at both ends. Nothing here draws from a global generator.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Float:
     Args:
         low: smallest value.
         high: largest value.
-        log: spread evenly over orders of magnitude instead of over values.
+        log: spread evenly on the logarithmic scale.
         step: only low, low + step, low + 2 step, ... are values.
 
     Raises:
@@ -66,33 +66,33 @@ class Float:
         return self.from_unit(float(rng.random()))
 
     def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> float:
-        """Multiply by one of `factors`, then clip to the range; a gridded value moves by a step at least."""
+        """Multiply by one of `factors` and clip to the range; with a step, move by at least one step."""
         start = self._snap(float(value))
         factor = _factor(rng, factors)
         moved = self._snap(start * factor)
         if self.step is None or moved != start:
             return moved
-        return self._snap(start + _way(start, factor) * self.step)
+        return self._snap(start + _direction(start, factor) * self.step)
 
     def to_unit(self, value: Any) -> float:
-        """Where `value` lies between low (0.0) and high (1.0), on the log scale if `log`."""
+        """Position of `value` between low (0.0) and high (1.0), on the log scale if `log`."""
         return _to_unit(float(value), self.low, self.high, self.log)
 
     def from_unit(self, unit: float) -> float:
-        """The value at `unit`, the inverse of `to_unit`; on the grid, if there is one."""
+        """The value at `unit`, the inverse of `to_unit`; on the grid if there is a step."""
         if self.step is not None:
             cells = self._cells() + 1
             return self._snap(self.low + min(int(unit * cells), cells - 1) * self.step)
         return self._snap(_from_unit(unit, self.low, self.high, self.log))
 
     def points(self) -> tuple[float, ...]:
-        """The values of a stepped range, as the decimals that were written: 0.3, not 0.30000000000000004.
+        """The values of a range with a step, as the decimals written: 0.3, not 0.30000000000000004.
 
         >>> Float(0.1, 0.35, step=0.1).points()
         (0.1, 0.2, 0.3)
         """
         low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
-        return tuple(float(low + place * step) for place in range(int((high - low) // step) + 1))
+        return tuple(float(low + index * step) for index in range(int((high - low) // step) + 1))
 
     def _cells(self) -> int:
         # 1e-9: (0.3 - 0.1) / 0.1 is 1.9999...8 in floating point, and means 2.
@@ -111,8 +111,8 @@ class Int:
 
     Args:
         low: smallest value.
-        high: largest value; a value only if `step` reaches it.
-        log: spread evenly over orders of magnitude instead of over values.
+        high: upper bound; a value only if `step` reaches it.
+        log: spread evenly on the logarithmic scale.
         step: only low, low + step, low + 2 step, ... are values.
 
     Raises:
@@ -151,23 +151,23 @@ class Int:
         return self.from_unit(float(rng.random()))
 
     def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> int:
-        """Multiply by one of `factors` and clip; the value moves by one step at least, where it can."""
+        """Multiply by one of `factors` and clip to the range; move by at least one step where possible."""
         start = self._snap(float(value))
         factor = _factor(rng, factors)
         moved = self._snap(start * factor)
         if moved != start:
             return moved
         # 2 x 1.2 rounds to 2 again: without this, small integers would never be explored.
-        return self._snap(float(start + _way(start, factor) * self.step))
+        return self._snap(float(start + _direction(start, factor) * self.step))
 
     def to_unit(self, value: Any) -> float:
-        """Where `value` lies between low (0.0) and high (1.0), on the log scale if `log`."""
+        """Position of `value` between low (0.0) and high (1.0), on the log scale if `log`."""
         return _to_unit(float(value), self.low, self.high, self.log)
 
     def from_unit(self, unit: float) -> int:
-        """The value at `unit`, each value owning a stretch of the unit interval."""
+        """The value at `unit`; each value has its own part of the unit interval."""
         if self.log:
-            # From low - 1/2 to high + 1/2, so that the two ends have stretches of their own too.
+            # From low - 1/2 to high + 1/2, so that the two ends have whole parts too.
             return self._snap(_from_unit(unit, self.low - 0.5, self.high + 0.5, log=True))
         cells = (self.high - self.low) // self.step + 1
         return self.low + min(max(int(unit * cells), 0), cells - 1) * self.step
@@ -182,7 +182,7 @@ class Categorical:
     """One of `choices`.
 
     Args:
-        choices: at least one; None, words and lists are as good as numbers.
+        choices: at least one value of any JSON type, None and lists included.
         ordered: neighbours are alike (32, 64, 128), so perturbing moves to a neighbour.
 
     Raises:
@@ -198,8 +198,8 @@ class Categorical:
     def __post_init__(self) -> None:
         if not self.choices:
             raise InvalidSetting("choices", "a categorical parameter needs at least one choice")
-        for place, choice in enumerate(self.choices):
-            if any(_same(choice, other) for other in self.choices[:place]):
+        for index, choice in enumerate(self.choices):
+            if any(_same(choice, other) for other in self.choices[:index]):
                 raise InvalidSetting("choices", f"the choice {choice!r} is given twice")
 
     def contains(self, value: Any) -> bool:
@@ -211,14 +211,16 @@ class Categorical:
         return self.choices[int(rng.integers(len(self.choices)))]
 
     def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> Any:
-        """Move to a neighbour (ordered) or to any other choice; what is no choice is drawn anew.
+        """Move to a neighbour (ordered) or to any other choice; a value that is no choice is drawn anew.
 
-        `factors` is unused, for a choice has no size: it is there so that all domains read alike.
+        `factors` is unused: all domains have this signature.
         """
         if len(self.choices) == 1 or not self.contains(value):
             return self.sample(rng)
-        here = self._index(value)
-        others = [here - 1, here + 1] if self.ordered else [n for n in range(len(self.choices)) if n != here]
+        index = self._index(value)
+        others = (
+            [index - 1, index + 1] if self.ordered else [*range(index), *range(index + 1, len(self.choices))]
+        )
         return self.choices[int(rng.choice([n for n in others if 0 <= n < len(self.choices)]))]
 
     def to_unit(self, value: Any) -> float:
@@ -226,13 +228,13 @@ class Categorical:
         return self._index(value) / max(len(self.choices) - 1, 1)
 
     def from_unit(self, unit: float) -> Any:
-        """The choice at `unit`, each choice owning an equal stretch of the unit interval."""
+        """The choice at `unit`; each choice has an equal part of the unit interval."""
         return self.choices[min(max(int(unit * len(self.choices)), 0), len(self.choices) - 1)]
 
     def _index(self, value: Any) -> int:
-        for place, choice in enumerate(self.choices):
+        for index, choice in enumerate(self.choices):
             if _same(value, choice):
-                return place
+                return index
         raise ValueError(f"{value!r} is none of the choices {list(self.choices)}")
 
 
@@ -243,20 +245,20 @@ def _factor(rng: np.random.Generator, factors: Sequence[float]) -> float:
     return float(factors[int(rng.integers(len(factors)))])
 
 
-def _way(start: float, factor: float) -> int:
-    """Up or down: the direction in which `factor` moves `start` (zero moves as a positive number)."""
+def _direction(start: float, factor: float) -> int:
+    """1 or -1: the direction in which `factor` moves `start`; zero counts as positive."""
     return 1 if (factor > 1) == (start >= 0) else -1
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal and alike: in a sweep file `1`, `1.0` and `true` are three choices."""
+    """Whether type and value are equal: in a sweep file `1`, `1.0` and `true` are three choices."""
     return type(one) is type(other) and bool(one == other)
 
 
 def _to_unit(value: float, low: float, high: float, log: bool) -> float:
     if log:
         value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
-    if low == high:  # two neighbouring floats may have one logarithm
+    if low == high:  # neighbouring floats may have the same logarithm
         return 0.0
     return min(max((value - low) / (high - low), 0.0), 1.0)
 

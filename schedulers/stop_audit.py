@@ -1,7 +1,7 @@
-"""An audit of a rule: a seeded few of those it would stop run to their end instead.
+"""Audit of a rule: a random few of the trials it would stop run to their end instead.
 
-What a rule stops, nobody sees the end of; so a sweep cannot tell by itself what its trial scheduler
-cost it. A few percent let run on tell it: how often the rule was wrong, and by how much.
+How a stopped trial would have ended is unknown, so a sweep cannot tell what its trial scheduler cost.
+A few percent that run on show how often the rule was wrong, and by how much.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 
 AUDIT_WORDS = ("audit_fraction", "audit_seed")
-"""What every scheduler class takes besides its rule's own arguments."""
+"""Arguments of every scheduler class besides those of its rule."""
 
-LOT = 0x61756469  # "audi": a moment that is no epoch, so that no other draw of a rule is the same
+AUDIT_MOMENT = 0x61756469  # "audi": no epoch, so that it shares no generator with a draw of the rule
 
 
 class SparedStop(NamedTuple):
-    """A stop that was not carried out: at which epoch, and for what reason."""
+    """A stop that was not carried out: its epoch and reason."""
 
     epoch: int
     reason: str
 
 
 class AuditedRule(Rule):
-    """Another rule, of whose stops a share is not carried out.
+    """Wraps a rule, and does not carry out a random share of its stops.
 
-    Whom the rule stops, or leaves paused for ever, and whom the lot takes, runs to R. The rule has
-    ended it all the same: its record there stays as it was, and what the trial reports from then on
-    never reaches the rule, so every other trial is decided on as without the audit. A loss that is not
-    finite ends an audited trial too; who ended as completed or diverged is no matter of an audit.
+    A drawn trial that the rule stops, or leaves paused for ever, runs to R. For the rule it has ended:
+    what the trial reports from then on never reaches the rule, so all other trials are decided on as
+    without the audit. A non-finite loss ends an audited trial too. Trials that end as completed or
+    diverged are not audited.
 
-    Who will wait for ever is known when the rule calls it hopeless, or when no new trial will come,
-    every other has ended or waits too, and the rule resumes none: that is when the audit of a paused
-    trial sets in. One that has to give its slot back meanwhile is resumed after the rule's own.
+    A trial is paused for ever if the rule names it as unresumable, or if no new trial will come, all
+    others have ended or are paused too, and the rule resumes none; then its audit begins. An audited
+    trial that has to give its slot back is resumed after the rule's own trials.
 
     Args:
         rule: a fresh rule.
-        audit_fraction: chance of a stop to be audited, in [0, 1].
-        audit_seed: of the lots; a trial's lot is a function of (audit_seed, trial) alone.
+        audit_fraction: probability that a stop is audited, in [0, 1].
+        audit_seed: seed of the draws; a trial's draw depends on (audit_seed, trial) alone.
 
     Raises:
-        ValueError: if the fraction is no share.
+        ValueError: if audit_fraction is not within [0, 1].
 
     >>> from schedulers import ASHARule
     >>> rule = AuditedRule(ASHARule(max_resource=9, reduction_factor=3), audit_fraction=1)
@@ -69,30 +69,30 @@ class AuditedRule(Rule):
         self.audit_fraction = audit_fraction
         self.audit_seed = audit_seed
         self.audited: dict[str, SparedStop] = {}
-        self.known: list[str] = []  # all trials there will ever be, once told
-        self._lots: dict[str, bool] = {}
+        self.all_trials: list[str] = []  # of the sweep; empty until no_more_trials
+        self._draws: dict[str, bool] = {}
 
     def memory(self) -> tuple[str, ...]:
-        """Who is audited; the rule's own memory stands beside it."""
-        return (*super().memory(), "audited", "known")
+        """Also the audited trials."""
+        return (*super().memory(), "audited", "all_trials")
 
     def state(self) -> dict[str, Any]:
-        """The audit's, and the rule's under `rule`."""
+        """The audit's state, and the rule's under `rule`."""
         return {**super().state(), "rule": self.rule.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take up both."""
+        """Restore the states of the audit and of the rule."""
         self.rule.load(state["rule"])
         super().load({name: value for name, value in state.items() if name != "rule"})
         self.audited = {trial: SparedStop(*stop) for trial, stop in self.audited.items()}
 
     def report(self, report: Report) -> Decision:
-        """Ask the rule, and let the trial run on if its stop is drawn; who is audited runs to R."""
+        """The rule's decision, or to run on if it is a stop to be audited; an audited trial runs to R."""
         trial = report.trial_id
         if trial not in self.audited:
             decision = self.rule.report(report)
-            if not self._sets_in(report, decision):
-                self._follow(trial)
+            if not self._is_to_be_audited(report, decision):
+                self._copy_progress(trial)
                 return decision
             self.audited[trial] = SparedStop(report.resource, decision.reason)
         decision = super().report(report)
@@ -104,38 +104,39 @@ class AuditedRule(Rule):
         return decision
 
     def next_decision(self, trial_id: str, resource: int) -> int:
-        """The rule's; of an audited trial R, where its audit ends."""
+        """The rule's answer; R for an audited trial."""
         if trial_id not in self.audited:
             return self.rule.next_decision(trial_id, resource)
         return super().next_decision(trial_id, resource)
 
     def next_judged(self, trial_id: str, resource: int) -> int:
-        """Nothing is decided about an audited trial before R."""
+        """R: nothing is decided about an audited trial before."""
         return self.max_resource
 
     def failed(self, trial_id: str, reason: str) -> Pause | Exploit | None:
-        """The rule's word; audited trials copy nobody."""
+        """The rule's answer; None for an audited trial, which copies no other."""
         return None if trial_id in self.audited else self.rule.failed(trial_id, reason)
 
     def judge(self, report: Report) -> Decision:
-        """Of an audited trial: say at the first report why it would have been stopped."""
+        """Let an audited trial go on; its first report gets the reason for which it would have stopped."""
         epoch, reason = self.audited[report.trial_id]
         return Continue(reason, code=ReasonCode.AUDITED) if report.resource == epoch else Continue()
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
-        """Name the rule's own first, then an audited trial that gave way, then one that waits for ever."""
-        theirs = [trial for trial in paused if trial not in self.audited]
-        resume = self.rule.resume(theirs)
-        if resume is None and len(theirs) < len(paused):
+        """The rule's choice; else an audited trial that gave way; else a drawn one paused for ever."""
+        unaudited = [trial for trial in paused if trial not in self.audited]
+        resume = self.rule.resume(unaudited)
+        if resume is None and len(unaudited) < len(paused):
             return super().resume([trial for trial in paused if trial in self.audited])
-        return resume or self._waits_for_ever(theirs)
+        return resume or self._paused_for_ever(unaudited)
 
     def next_unresumable(self, paused: Sequence[str]) -> str | None:
-        """The rule's word, except of those whom an audit will let run on."""
-        return self.rule.next_unresumable([t for t in paused if t not in self.audited and not self._drawn(t)])
+        """The rule's answer, without the trials that an audit will let run on."""
+        undrawn = [t for t in paused if t not in self.audited and not self._is_drawn(t)]
+        return self.rule.next_unresumable(undrawn)
 
     def resumed(self, resume: Resume) -> None:
-        """It goes on: by the rule's word, or because its audit sets in."""
+        """Note that the trial goes on, by the rule's decision or because its audit begins."""
         trial = resume.trial_id
         if trial in self.audited:
             return
@@ -144,73 +145,74 @@ class AuditedRule(Rule):
             self.audited[trial] = SparedStop(self.last_resource[trial], resume.reason)
         else:
             self.rule.resumed(resume)
-            self._follow(trial)
+            self._copy_progress(trial)
 
-    def no_more_trials(self, known: Sequence[str]) -> None:
-        """From now on it can be told who waits for ever."""
-        self.known = list(known)
-        self.rule.no_more_trials(known)
+    def no_more_trials(self, trial_ids: Sequence[str]) -> None:
+        """Note the trials, and pass the call on to the rule."""
+        self.all_trials = list(trial_ids)
+        self.rule.no_more_trials(trial_ids)
 
     def speak_of(self, metric: str, *, maximised: bool = False) -> None:
-        """The rule's reasons are the audit's."""
+        """Let reasons of the audit and of the rule name the user's metric."""
         super().speak_of(metric, maximised=maximised)
         self.rule.speak_of(metric, maximised=maximised)
 
     def cannot_pause(self) -> None:
-        """The rule decides without pauses."""
+        """Pass the call on to the rule."""
         self.rule.cannot_pause()
 
     def end(self, trial_id: str, ending: str) -> None:
-        """The rule has ended an audited trial before."""
+        """Record the end, also in the rule unless the trial is audited: there it has ended before."""
         if trial_id not in self.audited:
             self.rule.end(trial_id, ending)
         super().end(trial_id, ending)
 
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
-        """As the rule says; an audit is over at R."""
+        """The rule's answer; but epochs cannot be added, for audited trials ran to R only."""
         if epochs:
-            return "its audit let trials run to R and no further; audit_fraction belongs to a new study"
+            return "audited trials ran to R and no further; use audit_fraction in a new study instead"
         return self.rule.extension_obstacle(epochs=epochs, trials=trials)
 
     def is_exploit_source(self, resource: int) -> bool:
-        """As the rule says: audited trials copy nobody."""
+        """The rule's answer: audited trials copy no other."""
         return self.rule.is_exploit_source(resource)
 
     def last_word(self, trial_id: str) -> str:
-        """The rule's, of a trial that is still its own."""
+        """The rule's answer, unless the trial is audited."""
         return super().last_word(trial_id) if trial_id in self.audited else self.rule.last_word(trial_id)
 
     def last_decision(self, trial_id: str) -> Stop:
-        """The rule's, of a trial that is still its own."""
-        audited = trial_id in self.audited
-        return super().last_decision(trial_id) if audited else self.rule.last_decision(trial_id)
+        """The rule's answer, unless the trial is audited."""
+        is_audited = trial_id in self.audited
+        return super().last_decision(trial_id) if is_audited else self.rule.last_decision(trial_id)
 
-    def _sets_in(self, report: Report, decision: Decision) -> bool:
-        """Whether the rule stops the trial here and now, before R, and the lot takes it."""
+    def _is_to_be_audited(self, report: Report, decision: Decision) -> bool:
+        """Whether the decision is the rule's first stop of a drawn trial, before R."""
         stopped = isinstance(decision, Stop) and decision.ending == "stopped"
-        fresh = report.trial_id not in self.endings and report.resource < self.max_resource
-        return stopped and fresh and self._drawn(report.trial_id)
+        first = report.trial_id not in self.endings and report.resource < self.max_resource
+        return stopped and first and self._is_drawn(report.trial_id)
 
-    def _waits_for_ever(self, paused: Sequence[str]) -> Resume | None:
-        drawn = [trial for trial in paused if self._drawn(trial) and trial in self.last_resource]
-        left = set(paused)
-        if not self.known or any(t not in left and t not in self.rule.endings for t in self.known):
-            hopeless = self.rule.next_unresumable(drawn)
-            drawn = [] if hopeless is None else [hopeless]
+    def _paused_for_ever(self, paused: Sequence[str]) -> Resume | None:
+        """Resume a drawn trial that the rule leaves paused for ever."""
+        drawn = [trial for trial in paused if self._is_drawn(trial) and trial in self.last_resource]
+        idle = set(paused)
+        if not self.all_trials or any(t not in idle and t not in self.rule.endings for t in self.all_trials):
+            unresumable = self.rule.next_unresumable(drawn)
+            drawn = [] if unresumable is None else [unresumable]
         for trial in drawn:
             last = self.rule.last_decision(trial)
             if last.ending == "stopped":
                 return Resume(trial, last.reason, code=ReasonCode.AUDITED)
         return None
 
-    def _drawn(self, trial_id: str) -> bool:
-        if trial_id not in self._lots:
-            lot = float(generator(self.audit_seed, trial_id, LOT).random())
-            self._lots[trial_id] = lot < self.audit_fraction
-        return self._lots[trial_id]
+    def _is_drawn(self, trial_id: str) -> bool:
+        if trial_id not in self._draws:
+            draw = float(generator(self.audit_seed, trial_id, AUDIT_MOMENT).random())
+            self._draws[trial_id] = draw < self.audit_fraction
+        return self._draws[trial_id]
 
-    def _follow(self, trial_id: str) -> None:
-        """Keep what is asked of every rule: the trial's resource, and how it ended."""
+    def _copy_progress(self, trial_id: str) -> None:
+        """Copy the trial's resource and ending from the rule."""
         if trial_id in self.rule.last_resource:
             self.last_resource[trial_id] = self.rule.last_resource[trial_id]
         if trial_id in self.rule.endings:
@@ -218,8 +220,8 @@ class AuditedRule(Rule):
 
 
 def audited(rule: Rule, fraction: float, seed: int | None = None) -> Rule:
-    """The rule, audited if a fraction is asked for; by the rule's own seed if none is given."""
+    """The rule itself if `fraction` is 0, else an audited one; without `seed` the rule's own is used."""
     if fraction == 0:
         return rule
-    chosen = getattr(rule, "seed", 0) if seed is None else seed
-    return AuditedRule(rule, audit_fraction=fraction, audit_seed=chosen)
+    audit_seed = getattr(rule, "seed", 0) if seed is None else seed
+    return AuditedRule(rule, audit_fraction=fraction, audit_seed=audit_seed)

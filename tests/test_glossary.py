@@ -20,7 +20,7 @@ PLAIN = frozenset(
     evaluation evidence exact exists exit export extend extension extra fact failed failure far fault field
     figure file filter finish first fit folder follower forgiving found fusible fusion gathering guard hook
     idle imported improvement initial input interruption invalid jobs kernel key kill layer leave line
-    linear listener loaded loader location loop lost matrix missing more name narrowed net never no nobody
+    linear listener loaded loader location loop lost matrix missing more name narrowed net never no
     node norm not noted nothing observer obstacle of op optimizer optuna package pair parameter part pause
     place position printable problem procedure progress proposed ranked ray reader ready recovered refused
     region relay reopened replayer request required resolved result resume retries rising rng row running

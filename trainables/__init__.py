@@ -1,5 +1,5 @@
-"""What a trial runs: the only package that knows torch.
+"""The code that a trial runs: the only package that depends on torch.
 
-Importing the package imports neither torch nor ray: take what you need from its modules
+Importing the package imports neither torch nor ray: import its modules instead
 (`trainables.run_config`, `trainables.training`, `trainables.tune`).
 """

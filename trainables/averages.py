@@ -1,4 +1,4 @@
-"""The average of its weights that an optimizer keeps beside those it trains: SPlus, schedule-free."""
+"""Averaged weights, which some optimizers keep beside the trained ones: SPlus, schedule-free."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import nn
 
 
 class AveragedWeights:
-    """Puts an optimizer's averaged weights into the net for a while.
+    """Puts an optimizer's averaged weights into the net temporarily.
 
     Such an optimizer has methods `eval` and `train`, which exchange the trained weights for the averaged
     ones and back.
 
     Args:
-        net: what is trained.
+        net: the trained net.
         optimizer: over its parameters.
     """
 
@@ -26,16 +26,16 @@ class AveragedWeights:
 
     @property
     def exist(self) -> bool:
-        """Whether there is an average: not before the first step."""
+        """Whether there is an average, as from the first step on."""
         return self.supported and bool(self.optimizer.state)
 
     @contextlib.contextmanager
     def applied(self, forward: Callable[[], None]) -> Iterator[None]:
-        """Have the averaged weights in the net, and the trained ones back afterwards.
+        """Put the averaged weights into the net within the block, and the trained ones back afterwards.
 
-        The running statistics of batch normalisation are those of the trained weights. For the averaged
-        ones they are computed anew, as the mean over the batches of `forward` (what
-        `torch.optim.swa_utils.update_bn` does, but with dropout off: as validation sees the layers).
+        The running statistics of batch normalisation belong to the trained weights. For the averaged
+        ones they are recomputed as the mean over the batches of `forward`, as
+        `torch.optim.swa_utils.update_bn` does, but with dropout off, as in validation.
 
         Args:
             forward: passes some training batches through the net; called only if there are such layers.
@@ -57,7 +57,7 @@ class AveragedWeights:
         self.net.eval()
         for layer in layers:
             layer.reset_running_stats()  # type: ignore[operator]
-            layer.momentum = None  # type: ignore[assignment] # a cumulative mean: every batch counts alike
+            layer.momentum = None  # type: ignore[assignment] # a cumulative mean, with equal weights
             layer.train()
         try:
             with torch.no_grad():
@@ -67,9 +67,9 @@ class AveragedWeights:
                 layer.momentum = momentum
 
     def _switch(self, method: str) -> None:
-        """Call `eval` or `train` of the optimizer, over the parameters that have been trained.
+        """Call `eval` or `train` of the optimizer, for the parameters that have been trained.
 
-        SPlus raises KeyError for one that no gradient has reached: it keeps no average of it.
+        SPlus raises KeyError for a parameter that no gradient has reached, as it keeps no average of it.
         """
         groups = self.optimizer.param_groups
         whole = [group["params"] for group in groups]
@@ -83,5 +83,5 @@ class AveragedWeights:
 
 
 def _keeps_statistics(layer: nn.Module) -> bool:
-    """Whether it normalises by running statistics: batch norm, instance norm that tracks them."""
+    """Whether a layer normalises by running statistics: batch norm, instance norm that tracks them."""
     return getattr(layer, "running_mean", None) is not None and hasattr(layer, "reset_running_stats")

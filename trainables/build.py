@@ -1,4 +1,4 @@
-"""From the words of a run config to a net, a criterion and an optimizer."""
+"""Builds the net, the criterion and the optimizer of a run config."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
     """The net, initialised and on the device.
 
     `in_features`/`out_features` (numbers per row) and `input_size`/`output_size` are filled in from
-    the data where the net's signature has them and `net_config` does not. A net whose first parameter
-    is `hparams` is called the template's way, `net(hparams, device)`, with them in `hparams`.
+    the data if the net's signature has them and `net_config` does not. A net whose first parameter
+    is `hparams` is called as in the template, `net(hparams, device)`, with them in `hparams`.
 
     Raises:
         RunError: if there is no such net or its keywords do not fit.
@@ -60,16 +60,16 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
 def build_criterion(run: RunConfig, device: torch.device | None = None) -> Criterion:
     """The loss function, its weights on the device.
 
-    Numbers and lists become tensors for parameters that are tensors (`weight`, `pos_weight`); `balanced` ones
-    are to be numbers by then (`trainables.class_weights`).
+    Numbers and lists become tensors for parameters that are tensors (`weight`, `pos_weight`); `balanced`
+    weights must have been replaced by numbers (`trainables.class_weights`).
 
     Raises:
         RunError: if there is no such class, its keywords do not fit, or it takes more than outputs and
         targets.
     """
-    why, way = unusable(run.criterion, run.criterion_config)
-    if why:
-        raise RunError(f"criterion: {why}; {way}")
+    what, fix = unusable(run.criterion, run.criterion_config)
+    if what:
+        raise RunError(f"criterion: {what}; {fix}")
     signature = parameters(resolve(run.criterion))
     given = {
         name: torch.tensor(value, dtype=torch.float32)
@@ -89,12 +89,12 @@ def build_criterion(run: RunConfig, device: torch.device | None = None) -> Crite
 
 
 def _is_tensor(parameter: inspect.Parameter | None) -> bool:
-    """Whether a parameter is annotated as a tensor, or as one or None."""
+    """Whether a parameter is annotated as a tensor, or as an optional one."""
     return parameter is not None and "Tensor" in str(parameter.annotation)
 
 
 def _check_forward(criterion: nn.Module, path: str) -> None:
-    """Nothing, if a criterion can be called with outputs and targets.
+    """Check that a criterion can be called with outputs and targets.
 
     Raises:
         RunError: if it takes more.
@@ -111,20 +111,20 @@ def _check_forward(criterion: nn.Module, path: str) -> None:
 def build_optimizer(run: RunConfig, net: nn.Module, *, rows: int, steps: int) -> torch.optim.Optimizer:
     """The optimizer over the parameters that are trained.
 
-    Where its class offers a fused step and the config does not choose, the fused one is taken: the
-    same update in one kernel (AdamW: a quarter of the time per step). One that wraps another
-    (Lookahead, SAM) finds that one's path under `optimizer` or `base_optimizer`; one that wants the net
-    itself gets it; one of the Muon family gets the matrices in one group and the rest in another.
+    If its class offers a fused step and the config does not choose, the fused one is used: the same
+    update in one kernel (AdamW: a quarter of the time per step). An optimizer that wraps another
+    (Lookahead, SAM) gets the class given under `optimizer` or `base_optimizer`; one that takes the net
+    gets the net; one of the Muon family gets the matrices in one group and the rest in another.
     `run.param_groups` are groups of their own.
 
     Args:
-        run: its `optimizer` and `optimizer_config`.
-        net: whose parameters are trained.
-        rows: trained on in an epoch, for constructors that ask for `num_data`.
-        steps: of the whole training, for those that ask for `num_iterations`.
+        run: its `optimizer` and `optimizer_config` are used.
+        net: the net to train.
+        rows: rows of an epoch, for constructors with a parameter `num_data`.
+        steps: optimizer steps of the whole training, for constructors with a parameter `num_iterations`.
 
     Raises:
-        RunError: if there is no such class, its keywords do not fit, or it cannot be trained with.
+        RunError: if there is no such class, its keywords do not fit, or it cannot be used for training.
     """
     reason = why_unusable(run.optimizer)
     if reason:
@@ -154,18 +154,18 @@ def build_optimizer(run: RunConfig, net: nn.Module, *, rows: int, steps: int) ->
 
 
 def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a step computes the loss anew: its `closure` is required, or it is known to refuse without."""
+    """Whether a step computes the loss again: it requires a `closure`, by its signature or by `CLOSURES`."""
     closure = parameters(optimizer.step).get("closure")
-    required = closure is not None and closure.default is inspect.Parameter.empty
-    known = type(optimizer).__name__ in CLOSURES and type(optimizer).__module__.startswith(LIBRARIES)
-    return required or known
+    is_required = closure is not None and closure.default is inspect.Parameter.empty
+    is_listed = type(optimizer).__name__ in CLOSURES and type(optimizer).__module__.startswith(LIBRARIES)
+    return is_required or is_listed
 
 
 def _groups(run: RunConfig, target: Any, net: nn.Module) -> list[Any]:
-    """What the constructor takes as its parameters: a list of them, or of groups of them.
+    """The constructor's first argument: a list of parameters, or of parameter groups.
 
-    One of the Muon family takes the matrices of a group and the rest of it apart, unless the group says
-    by `use_muon` how all of it is trained.
+    For the Muon family, the matrices of a group and the rest of it are separate groups, unless the group
+    itself has `use_muon`.
     """
     groups = named_groups(net, run.param_groups)
     if takes(target, MATRICES_BY):
@@ -185,31 +185,30 @@ def _matrices_apart(group: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _with_wrapped(run: RunConfig) -> dict[str, Any]:
-    """`optimizer_config`, with the class of the optimizer to be wrapped for its dotted path."""
-    given, wanted = dict(run.optimizer_config), parameters(resolve(run.optimizer))
-    for word in WRAPPED:
-        if word not in wanted:
+    """`optimizer_config`, with the path of a wrapped optimizer replaced by its class."""
+    kwargs, accepted = dict(run.optimizer_config), parameters(resolve(run.optimizer))
+    for key in WRAPPED:
+        if key not in accepted:
             continue
-        if not isinstance(given.get(word), str):
+        if not isinstance(kwargs.get(key), str):
             raise RunError(
                 f"optimizer: {run.optimizer} wraps another optimizer; say which one, "
-                f"optimizer_config: {{{word}: torch.optim.AdamW}}"
+                f"optimizer_config: {{{key}: torch.optim.AdamW}}"
             )
-        given[word] = resolve(given[word])
-    return given
+        kwargs[key] = resolve(kwargs[key])
+    return kwargs
 
 
 def hyperparameters(run: RunConfig, group: Mapping[str, Any]) -> set[str]:
-    """The keys of a parameter group that the config decides, as against what training has counted.
+    """The keys of a parameter group that are set by the config, and are not state of the training.
 
-    An optimizer's constructor takes its hyperparameters by name; what else stands in a group (`step`,
-    `train_mode`, `weight_sum`) is state. What a schedule adds (`initial_lr`, `max_lr`) is decided by
-    the config too.
+    These are the parameters of the optimizer's constructor, and what a schedule adds (`initial_lr`,
+    `max_lr`); other keys (`step`, `train_mode`, `weight_sum`) are state.
     """
-    named = set(parameters(resolve(run.optimizer)))
-    for word in WRAPPED:
-        if isinstance(run.optimizer_config.get(word), str):
-            named |= set(parameters(resolve(run.optimizer_config[word])))
-    named |= {FACTOR}.union(*(group.optimizer_config for group in run.param_groups.values()))
+    names = set(parameters(resolve(run.optimizer)))
+    for key in WRAPPED:
+        if isinstance(run.optimizer_config.get(key), str):
+            names |= set(parameters(resolve(run.optimizer_config[key])))
+    names |= {FACTOR}.union(*(group.optimizer_config for group in run.param_groups.values()))
     scheduled = {"initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum"}
-    return set(group) & (named | scheduled)
+    return set(group) & (names | scheduled)

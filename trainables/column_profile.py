@@ -1,4 +1,4 @@
-"""What each column of a raw table is, before anybody has said what to make of it."""
+"""Profiles of a raw table's columns: numbers, dates, categories, or no input."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from trainables.table import MAX_CATEGORIES
 Use = Literal["numbers", "date", "categories", "identifier", "text", "empty", "constant"]
 
 DROPPED: frozenset[Use] = frozenset(("identifier", "text", "empty", "constant"))
-"""Columns that say nothing of a target."""
+"""Uses of columns that are no inputs."""
 
 EXAMPLES, EXAMPLE_WIDTH = 3, 20
-SPACES = 1.5  # in a value: sentences have more, and names no more
-FEW_ROWS = 20  # among so few, values differ from each other by chance
+SPACES = 1.5  # mean number of spaces in a value from which it is a sentence, not a name
+FEW_ROWS = 20  # in fewer rows all values may differ by chance
 IDENTIFIER = re.compile(
     r"(?:^|[_\s.-])(?:id|ids|uuid|guid|key|index|nr|no|number|code)$|^unnamed: 0$|[a-z]ID$|Id$"
 )
@@ -38,18 +38,18 @@ _STRFTIME = {"%Y": "year", "%m": "month", "%d": "day", "%b": "month", "%B": "mon
 
 @dataclass(frozen=True, slots=True)
 class ColumnProfile:
-    """What one column of a table is.
+    """The profile of one column of a table.
 
     Attributes:
         name: its header.
-        use: numbers, dates or categories are inputs; an identifier (another value in each row), text (of
-            more than 100 distinct words), nothing at all, or one value alone are none.
-        kind: how it is written.
-        rows: of the table.
-        missing: rows in which it says nothing.
-        distinct: different values.
-        examples: of its values, as they are written.
-        ambiguous: whether its dates can be read with the month first, or the day.
+        use: numbers, dates and categories are inputs; an identifier (another value in each row), text (more
+            than 100 distinct values), an empty column and one of a single value are not.
+        kind: how its values are written.
+        rows: rows of the table.
+        missing: rows without a value.
+        distinct: number of different values.
+        examples: some values, as they are written.
+        ambiguous: whether its dates can be read with the month or the day first.
     """
 
     name: str
@@ -63,12 +63,12 @@ class ColumnProfile:
 
     @property
     def is_input(self) -> bool:
-        """Whether something of the target may follow from it."""
+        """Whether the target may depend on the column."""
         return self.use not in DROPPED
 
     @property
     def may_be_target(self) -> bool:
-        """Whether it can be predicted: numbers, or categories."""
+        """Whether the column can be predicted: numbers, or categories."""
         return self.use in ("numbers", "categories") and self.distinct > 1
 
     @property
@@ -88,23 +88,23 @@ class ColumnProfile:
 
 
 def profile(frame: pd.DataFrame, dayfirst: bool | None = None) -> list[ColumnProfile]:
-    """What the columns of a table are.
+    """Profiles of the columns of a table.
 
     Args:
-        frame: as `trainables.frames.read_frame` gives it.
-        dayfirst: whether 1/2/2024 is the first of February; None where the values are to say it.
+        frame: as `trainables.frames.read_frame` returns it.
+        dayfirst: whether 1/2/2024 is the first of February; None to infer it from the values.
     """
     return [_column(frame[name], str(name), dayfirst) for name in frame.columns]
 
 
 def table_lines(columns: Sequence[ColumnProfile]) -> list[str]:
-    """The columns as a table of text, one line each below a header."""
+    """The profiles as a text table, one line each below a header."""
     cells = [("column", "what it is", "missing", "values")]
     cells += [
         (each.name, each.what, f"{each.missing:,}" if each.missing else "", ", ".join(each.examples))
         for each in columns
     ]
-    widths = [max(len(row[place]) for row in cells) for place in range(3)]
+    widths = [max(len(row[column]) for row in cells) for column in range(3)]
     return [
         f"  {name:<{widths[0]}}  {what:<{widths[1]}}  {missing:>{widths[2]}}  {values}".rstrip()
         for name, what, missing, values in cells
@@ -131,7 +131,7 @@ def _use(known: pd.Series, rows: int, name: str, kind: Kind, distinct: int) -> U
     if not len(known):
         return "empty"
     if distinct == 1 and len(known) == rows:
-        return "constant"  # with gaps, these say something
+        return "constant"  # gaps would carry information
     if len(known) >= FEW_ROWS and _identifies(known, name, kind, distinct):
         return "identifier"
     if kind == WORDS and distinct == len(known) and len(known) >= FEW_ROWS:
@@ -144,10 +144,7 @@ def _use(known: pd.Series, rows: int, name: str, kind: Kind, distinct: int) -> U
 
 
 def _identifies(known: pd.Series, name: str, kind: Kind, distinct: int) -> bool:
-    """Whether a value names its row: words, all different, or whole numbers that are so and are called so.
-
-    Whole numbers that count the rows are identifiers whatever they are called.
-    """
+    """Whether values identify rows: all differ; words, or integers that count or have such a header."""
     if distinct < len(known) or is_date(kind):
         return False
     if not is_number(kind):
@@ -159,6 +156,6 @@ def _identifies(known: pd.Series, name: str, kind: Kind, distinct: int) -> bool:
 
 
 def _examples(known: pd.Series) -> tuple[str, ...]:
-    """The first different values, as many as fit."""
-    found = [str(value) for value in known.astype("string").drop_duplicates()[:EXAMPLES]]
-    return tuple(each if len(each) <= EXAMPLE_WIDTH else f"{each[: EXAMPLE_WIDTH - 1]}…" for each in found)
+    """The first different values, shortened."""
+    values = [str(value) for value in known.astype("string").drop_duplicates()[:EXAMPLES]]
+    return tuple(each if len(each) <= EXAMPLE_WIDTH else f"{each[: EXAMPLE_WIDTH - 1]}…" for each in values)

@@ -22,18 +22,18 @@ PER_STEP = (OneCycleLR, CyclicLR)
 class Schedule:
     """Sets the learning rate of every parameter group as training goes on.
 
-    First a linear warmup, counted in optimizer steps, up to where the schedule begins; then the
+    First a linear warmup, counted in optimizer steps, up to the first rate of the schedule; then the
     schedule: stepped once an epoch with the epoch's val_loss (ReduceLROnPlateau) or without, or after
     every optimizer step (OneCycleLR, CyclicLR, and any other with `scheduler_config.interval: step`).
-    An epoch in which the warmup was still going on does not count for a per-epoch schedule.
+    An epoch that begins within the warmup does not count for a per-epoch schedule.
 
-    `total_steps`, `T_max` and OneCycle's `max_lr` (the optimizer's lr), where the class wants them and
-    the config has none, are filled in so that the schedule ends with the training.
+    `total_steps`, `T_max` and OneCycle's `max_lr` (the optimizer's lr), if the class has such parameters
+    and the config does not set them, are filled in so that the schedule ends with the training.
 
     Args:
-        run: its `scheduler`, `scheduler_config`, `warmup` and `epochs`.
+        run: its `scheduler`, `scheduler_config`, `warmup` and `epochs` are used.
         optimizer: a fresh one; its groups hold the base learning rates.
-        steps_per_epoch: optimizer steps.
+        steps_per_epoch: optimizer steps per epoch.
 
     Raises:
         RunError: if there is no such scheduler or its keywords do not fit.
@@ -44,7 +44,7 @@ class Schedule:
         self.steps_per_epoch = steps_per_epoch
         self.warmup_steps = round(run.warmup_epochs * steps_per_epoch)
         self.steps = 0  # optimizer steps so far
-        self.losses: list[float] = []  # val_loss of every epoch so far: what a plateau is judged by
+        self.losses: list[float] = []  # val_loss of every epoch so far, for plateaus
         self.scheduler: Any = None
         self.per_step = False
         if run.scheduler is not None:
@@ -54,8 +54,8 @@ class Schedule:
             interval = run.scheduler_config.get("interval")
             if interval not in (None, "step", "epoch"):
                 raise RunError(f"scheduler_config.interval: 'step' or 'epoch', not {interval!r}")
-            known = inspect.isclass(target) and issubclass(target, PER_STEP)
-            self.per_step = interval == "step" or (interval is None and known)
+            is_per_step = inspect.isclass(target) and issubclass(target, PER_STEP)
+            self.per_step = interval == "step" or (interval is None and is_per_step)
             given = {key: value for key, value in run.scheduler_config.items() if key not in SCHEDULE_WORDS}
             self.scheduler = call(
                 run.scheduler, optimizer, given=given, offered=self._lengths(run, target, given)
@@ -65,10 +65,10 @@ class Schedule:
         self._warm()
 
     def _check_factors(self, run: RunConfig) -> None:
-        """Nothing, if the schedule keeps the learning rates of the groups apart.
+        """Check that the schedule keeps different learning rates of groups.
 
         Raises:
-            RunError: if it has set them all to one rate.
+            RunError: if it has set all to the same rate.
         """
         factors = {group.get(FACTOR, 1.0) for group in self.optimizer.param_groups}
         rates = {group.get("lr") for group in self.optimizer.param_groups}
@@ -98,9 +98,9 @@ class Schedule:
             self.scheduler.step()
 
     def replay(self, losses: list[float]) -> None:
-        """Bring a fresh schedule to where another one stood after epochs of these val_losses."""
+        """Bring a fresh schedule to its state after epochs with these val_losses."""
         with warnings.catch_warnings():
-            # torch warns when a scheduler is stepped before its optimizer; here that is the point.
+            # torch warns when a scheduler is stepped before its optimizer; here that is intended.
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             for loss in losses:
                 for _ in range(self.steps_per_epoch):
@@ -113,7 +113,7 @@ class Schedule:
         return {"steps": self.steps, "losses": self.losses, "scheduler": inner}
 
     def _state(self, scheduler: Any) -> dict[str, Any]:
-        """The scheduler's own, or all that it holds but the optimizer (pytorch_optimizer's have no own)."""
+        """The scheduler's state; without a `state_dict` (pytorch_optimizer's), all attributes but the optimizer."""
         if hasattr(scheduler, "state_dict"):
             state: dict[str, Any] = scheduler.state_dict()
         else:
@@ -130,24 +130,24 @@ class Schedule:
                 vars(self.scheduler).update(state["scheduler"])
 
     def _warm(self) -> None:
-        """Set the learning rate of the next step while the warmup lasts (and its peak at the end)."""
+        """Set the learning rate of the next step during the warmup, up to its peak."""
         if self.warmup_steps:
             share = min(1.0, (self.steps + 1) / self.warmup_steps)
             for group, peak in zip(self.optimizer.param_groups, self.peak, strict=True):
                 group["lr"] = peak * share
 
     def _lengths(self, run: RunConfig, target: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Keywords a scheduler needs to know how long the training is."""
+        """Keyword arguments by which a scheduler may learn the length of the training."""
         epochs = run.epochs - math.ceil(self.warmup_steps / self.steps_per_epoch)
         steps = run.epochs * self.steps_per_epoch - self.warmup_steps
         length = max(1, steps if self.per_step else epochs)
-        wanted = parameters(target)
+        accepted = parameters(target)
         offered: dict[str, Any] = {"T_max": length, "t_max": length}
         if not {"epochs", "steps_per_epoch"} & set(given):
             offered["total_steps"] = length
         elif "epochs" in given:
             offered["steps_per_epoch"] = self.steps_per_epoch
-        if "max_lr" in wanted and wanted["max_lr"].default is inspect.Parameter.empty:
+        if "max_lr" in accepted and accepted["max_lr"].default is inspect.Parameter.empty:
             rates = [float(group.get("lr", math.nan)) for group in self.optimizer.param_groups]
             offered["max_lr"] = rates if len(rates) > 1 else rates[0]
         return offered

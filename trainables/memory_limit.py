@@ -1,4 +1,4 @@
-"""How much memory a training may take, and a bound that torch tells of, not the kernel. Knows no torch."""
+"""Available memory, and a limit that raises an error instead of a kill by the kernel. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 OOM_SCORE = Path("/proc/self/oom_score_adj")
 SHARE = 0.8
-"""Of the memory there is: what all that is tried at once may take."""
+"""Share of the available memory that all configurations tried at once may take."""
 
 
 def available_memory_mb() -> float:
-    """Memory that may still be taken: of the machine, and no more than its container's limit, MiB."""
+    """Free memory of the machine, or of its container if that is less, MiB."""
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
     free = _kilobytes(Path("/proc/meminfo"), "MemAvailable:", free * 1024) / 1024
     if CGROUP_MEMORY.exists():
@@ -25,20 +25,20 @@ def available_memory_mb() -> float:
 
 
 def bound_memory(more_mb: float) -> None:
-    """Let this process take no more than so much beside what it has, MiB.
+    """Limit the memory that this process may take in addition to what it has, MiB.
 
-    Should the machine run out nevertheless, this process goes, and nobody else's.
+    Should the machine run out nevertheless, the kernel kills this process first.
     """
     if OOM_SCORE.exists():
         OOM_SCORE.write_text("1000")
-    has = _kilobytes(Path("/proc/self/status"), "VmData:", 0.0) * 1024
-    most = int(has + more_mb * 2**20)
-    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    used = _kilobytes(Path("/proc/self/status"), "VmData:", 0.0) * 1024
+    limit = int(used + more_mb * 2**20)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _kilobytes(file: Path, word: str, otherwise: float) -> float:
-    """A line of one of the kernel's tables; `otherwise` where there is none (macOS)."""
+def _kilobytes(file: Path, key: str, default: float) -> float:
+    """The value of a key in one of the kernel's tables; `default` without the file (macOS)."""
     if not file.exists():
-        return otherwise
+        return default
     lines = (line.split() for line in file.read_text(encoding="ascii").splitlines())
-    return next((float(words[1]) for words in lines if words[:1] == [word]), otherwise)
+    return next((float(parts[1]) for parts in lines if parts[:1] == [key]), default)

@@ -1,8 +1,8 @@
-"""A trained model in a folder: weights, run config, and how its inputs are made of a raw table.
+"""A trained model in a folder: weights, run config, and how its inputs are made from a raw table.
 
 model.json      format, run config, columns, what the outputs mean, target scale, number of nets
 weights.pt      the net's state dict, read with `weights_only`
-weights_1.pt    of an ensemble, those of the further nets
+weights_1.pt    the state dicts of further nets, if it is an ensemble
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from trainables.run_config import RunConfig, RunError, settings_at
 
 FORMAT = 2
 META = "model.json"
-BATCH, BATCH_NUMBERS = 4096, 2**24  # rows predicted at once, and numbers that their inputs have
+BATCH, BATCH_NUMBERS = 4096, 2**24  # limits of rows predicted at once, and of their input numbers
 
 Rows: TypeAlias = pd.DataFrame | np.ndarray | Mapping[str, np.ndarray]
-"""What a model answers for: a table, or arrays (rows, ...)."""
+"""Rows to predict: a table, or arrays (rows, ...)."""
 
 
 def save_model(
@@ -54,14 +54,14 @@ def save_model(
     """Write a model that `Model.load` reads.
 
     Args:
-        folder: made if missing.
-        run: that it was trained under; of a schedule, its last settings count.
-        data: for task, sizes and the target's scale.
-        weights: of the net; of an ensemble, of each of its nets.
+        folder: created if missing.
+        run: the run config of the training; of a schedule, the last settings are saved.
+        data: gives task, sizes and the target's scale.
+        weights: of the net, or of each net of an ensemble.
         columns: how its inputs are made.
         call: how the net gets them.
-        import_paths: where the net's own module is found, if it is the user's.
-        about: what else a reader should know: study, trial, seed, scores.
+        import_paths: where the net's module is found, if it is the user's.
+        about: more information for readers: study, trial, seed, scores.
     """
     folder.mkdir(parents=True, exist_ok=True)
     part = data.parts[0]
@@ -94,19 +94,19 @@ def weights_file(number: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A net that answers for tables, or an ensemble that answers with the mean of its nets' predictions.
+    """A net that predicts rows of tables, or an ensemble whose predictions are averaged.
 
     Attributes:
         nets: in evaluation mode, on the CPU.
-        run: that it was trained under.
+        run: the run config of the training.
         columns: how its inputs are made.
         call: how the net gets them.
         meaning: what its outputs mean.
-        labels: how many a row has; 0 where it has one class or numbers.
-        outputs: how many numbers, labels or classes there are to predict.
-        mean: of the target, added back.
-        std: of the target, multiplied back.
-        about: what its maker wrote of it.
+        labels: labels per row; 0 if a row has one class or numbers.
+        outputs: number of numbers, labels or classes to predict.
+        mean: mean of the target, which is added to predictions.
+        std: standard deviation of the target, by which predictions are multiplied.
+        about: more information: study, trial, seed, scores.
     """
 
     nets: tuple[nn.Module, ...]
@@ -125,7 +125,7 @@ class Model:
         """Read what `save_model` wrote.
 
         Raises:
-            RunError: if there is no model, or one that cannot be read.
+            RunError: if there is no model, or it cannot be read.
         """
         try:
             meta = json.loads((folder / META).read_text(encoding="utf-8"))
@@ -136,14 +136,14 @@ class Model:
         except FileNotFoundError as error:
             raise RunError(f"{folder}: holds no model (no {Path(error.filename).name})") from None
         except (OSError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
-            first = str(error).strip().splitlines()[:1]
-            raise RunError(f"{folder}: the model cannot be read: {' '.join(first)}") from None
+            first_line = " ".join(str(error).strip().splitlines()[:1])
+            raise RunError(f"{folder}: the model cannot be read: {first_line}") from None
         run = RunConfig.model_validate(meta["run"])
         columns = Columns(**meta["columns"])
         add_paths([*meta["import_paths"], CLONE])
         nets = []
         for state in weights:
-            net = build_net(run, _like(meta, columns), torch.device("cpu"))
+            net = build_net(run, _data_of_sizes(meta, columns), torch.device("cpu"))
             net.load_state_dict(state)
             nets.append(net.eval())
         mean, std = np.array(meta["mean"]), np.array(meta["std"])
@@ -159,33 +159,32 @@ class Model:
     def predict(self, rows: Rows, file: str = "table") -> pd.DataFrame:
         """Predictions for the rows of a table, or of arrays, under the target's name.
 
-        A regression's are in the target's own units; of classes, the likeliest one, and the probability of
-        each where probabilities follow from the outputs; of several labels, 1 or 0 for each, and its
-        probability.
+        For regression, in the target's own units; for classes, the likeliest one, and the probability of
+        each if the outputs give probabilities; for several labels, 1 or 0 for each, and its probability.
 
         Args:
             rows: a table; for a model of arrays also an array (rows, ...), or arrays by the names of the
                 net's inputs.
-            file: what a message calls them.
+            file: name of the rows in errors.
 
         Raises:
-            RunError: if a column is missing or holds something else than in training, or arrays have another
+            RunError: if a column is missing or of another kind than in training, or arrays have another
                 shape.
         """
         outputs = self.outputs_of(rows, file)
         return self.answers(outputs, rows.index if isinstance(rows, pd.DataFrame) else None)
 
     def answers(self, outputs: torch.Tensor, index: pd.Index | None = None) -> pd.DataFrame:
-        """What `outputs_of` gave as predictions."""
+        """Predictions from the outputs that `outputs_of` returned."""
         index = pd.RangeIndex(len(outputs)) if index is None else index
         if self.is_regression:
             return self._numbers(outputs, index)
         if self.labels or outputs.ndim > 2:
-            return self._by_place(outputs, index)
+            return self._labels(outputs, index)
         return self._classes(outputs, index)
 
     def outputs_of(self, rows: Rows, file: str = "table") -> torch.Tensor:
-        """What the net says of some rows, float32, (rows, outputs, ...).
+        """The net's outputs for some rows, float32, (rows, outputs, ...).
 
         Raises:
             RunError: as `predict`.
@@ -205,33 +204,32 @@ class Model:
             raise RunError(f"{file}: the model takes a table with columns by name, a CSV or Parquet file")
         if self.call.fields and isinstance(arrays, Mapping):
             names = [each.name for each in self.call.fields]
-            lacking = [name for name in names if name not in arrays]
-            if lacking:
-                raise RunError(f"{file}: no array {lacking[0]!r}; the model takes {', '.join(names)}")
-            found, fields = read_inputs({name: arrays[name] for name in names}, None, file)
+            missing = [name for name in names if name not in arrays]
+            if missing:
+                raise RunError(f"{file}: no array {missing[0]!r}; the model takes {', '.join(names)}")
+            inputs, fields = read_inputs({name: arrays[name] for name in names}, None, file)
             if [each.shape for each in fields] != [each.shape for each in self.call.fields]:
-                wanted = ", ".join(f"{each.name} {each.shape}" for each in self.call.fields)
-                raise RunError(f"{file}: the model takes rows of {wanted}; these have other shapes")
-            return found
+                expected = ", ".join(f"{each.name} {each.shape}" for each in self.call.fields)
+                raise RunError(f"{file}: the model takes rows of {expected}; these have other shapes")
+            return inputs
         if isinstance(arrays, Mapping):
             raise RunError(f"{file}: the model takes one array, and no arrays by name")
-        found, _ = read_inputs(arrays, None, file)
-        if found.shape[1:] != tuple(self.columns.shape):
+        inputs, _ = read_inputs(arrays, None, file)
+        if inputs.shape[1:] != tuple(self.columns.shape):
             shape = tuple(self.columns.shape)
-            raise RunError(f"{file}: rows have the shape {found.shape[1:]}, and the model takes {shape}")
-        return found
+            raise RunError(f"{file}: rows have the shape {inputs.shape[1:]}, and the model takes {shape}")
+        return inputs
 
     def example(self) -> Rows:
-        """A row as one would send it.
+        """One row as an example of inputs.
 
-        Of a table the medians, and the first of each column's categories; of arrays of more than one axis, or
-        by name, zeros.
+        For a table, the medians and the first categories of its columns; for other arrays, zeros.
         """
         if self.call.fields:
             return {each.name: np.zeros((1, *each.shape), each.dtype) for each in self.call.fields}
         if self.columns.is_tensor:
-            whole = self.call.dtype == torch.int64
-            return np.zeros((1, *self.columns.shape), np.int64 if whole else np.float32)
+            dtype = np.int64 if self.call.dtype == torch.int64 else np.float32
+            return np.zeros((1, *self.columns.shape), dtype)
         if not self.columns.named:
             return pd.DataFrame({name: [0.0] for name in self.columns.names})
         numbers = {column["name"]: [_typical(column)] for column in self.columns.numbers}
@@ -239,7 +237,7 @@ class Model:
         return pd.DataFrame(numbers | words)
 
     def _numbers(self, outputs: torch.Tensor, index: pd.Index) -> pd.DataFrame:
-        """In the target's own units; outputs that are not the target's (a variance too) as they are."""
+        """Numbers in the target's own units; outputs of another number (with a variance) unchanged."""
         values = self.meaning.answers(outputs).reshape(len(index), -1).numpy()
         target = self.columns.target
         if values.shape[1] != self.outputs:
@@ -257,30 +255,31 @@ class Model:
         answers = pd.DataFrame(
             {self.columns.target: names[self.meaning.answers(outputs).reshape(-1).numpy()]}, index=index
         )
-        likely = self.meaning.probabilities(outputs)
-        if likely is None:
+        probabilities = self.meaning.probabilities(outputs)
+        if probabilities is None:
             return answers
-        if likely.shape[1] == 1:
-            likely = torch.cat([1 - likely, likely], 1)
+        if probabilities.shape[1] == 1:
+            probabilities = torch.cat([1 - probabilities, probabilities], 1)
         for code, name in enumerate(names):
-            answers[f"p_{name}"] = likely[:, code].numpy()
+            answers[f"p_{name}"] = probabilities[:, code].numpy()
         return answers
 
-    def _by_place(self, outputs: torch.Tensor, index: pd.Index) -> pd.DataFrame:
-        """Several labels or classes per row, one column for each place of the target."""
+    def _labels(self, outputs: torch.Tensor, index: pd.Index) -> pd.DataFrame:
+        """Several labels or classes per row, one column for each."""
         codes = self.meaning.answers(outputs).reshape(len(index), -1).numpy()
         names = _numbered(self.columns.target, codes.shape[1])
         if not self.labels:
             return pd.DataFrame(np.array(self.columns.classes)[codes], columns=names, index=index)
         answers = pd.DataFrame(codes, columns=names, index=index)
-        likely = self.meaning.probabilities(outputs)
-        if likely is None:
+        probabilities = self.meaning.probabilities(outputs)
+        if probabilities is None:
             return answers
         columns = [f"p_{name}" for name in names]
-        return answers.join(pd.DataFrame(likely.reshape(codes.shape).numpy(), columns=columns, index=index))
+        values = probabilities.reshape(codes.shape).numpy()
+        return answers.join(pd.DataFrame(values, columns=columns, index=index))
 
     def _outputs(self, inputs: np.ndarray) -> torch.Tensor:
-        """What the net says, or the nets on average, float32, (rows, outputs, ...)."""
+        """The outputs of the net, or the mean of the nets', float32, (rows, outputs, ...)."""
         answers, size = [], max(1, min(BATCH, BATCH_NUMBERS // max(1, inputs[:1].size)))
         dtype = self.call.dtype or (None if self.call.fields else torch.float32)
         with torch.no_grad(), autocast(self.run.precision, torch.device("cpu")):
@@ -292,7 +291,7 @@ class Model:
 
 
 def _typical(column: Mapping[str, Any]) -> Any:
-    """A column's median; of dates, and of numbers that are written with separators, as text."""
+    """A column's median; dates, and numbers written with separators, as text."""
     if not is_date(column["kind"]):
         return in_writing(column["median"], column["kind"])
     day = (pd.Timestamp(0) + pd.Timedelta(days=column["median"])).floor("s")
@@ -302,11 +301,11 @@ def _typical(column: Mapping[str, Any]) -> Any:
 
 
 def _numbered(name: str, count: int) -> list[str]:
-    return [f"{name}{place}" for place in range(count)]
+    return [f"{name}{number}" for number in range(count)]
 
 
-def _like(meta: Mapping[str, Any], columns: Columns) -> Data:
-    """Data of the sizes that the net was built for, one row of zeros."""
+def _data_of_sizes(meta: Mapping[str, Any], columns: Columns) -> Data:
+    """One row of zeros, with the sizes that the net was built for."""
     x = np.zeros((1, *columns.shape), dtype=np.float32)
     if meta["task"] == "classification" and not meta["labels"]:
         y = np.zeros(1, dtype=np.int64)
@@ -317,5 +316,5 @@ def _like(meta: Mapping[str, Any], columns: Columns) -> Data:
 
 
 def _load_pyfunc(path: str) -> Model:
-    """What `mlflow.pyfunc.load_model` calls, by this name, on the folder that was registered."""
+    """Load the registered folder; `mlflow.pyfunc.load_model` calls a function of this name."""
     return Model.load(Path(path))

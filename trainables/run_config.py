@@ -1,7 +1,7 @@
-"""The words under `run:`: what one training is, as plain data.
+"""The run config, `run:` in a sweep file: one training as plain data.
 
-A run config says which net, optimizer, schedule, criterion and data to use, each by dotted path with
-its keyword arguments beside it, and for how long. Nothing here imports torch: a sweep file is checked
+A run config names the net, optimizer, schedule, criterion and data, each by dotted path with its keyword
+arguments beside it, and the number of epochs. Nothing here imports torch, so that a sweep file is checked
 in a fraction of a second.
 """
 
@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 LAZY_WORDS = ("num_workers", "steps_per_epoch", "validation_steps", "num_classes", "preload")
-"""Keys of `data_config` that say how a Dataset or DataLoader is loaded."""
+"""Keys of `data_config` for the loading of a Dataset or DataLoader."""
 
 DATA_WORDS = (
     "split_seed",
@@ -34,16 +34,16 @@ DATA_WORDS = (
     "inputs",
     *LAZY_WORDS,
 )
-"""Keys of `data_config` that are the trainer's; the data function gets one only if it names it."""
+"""Keys of `data_config` for the trainer; the data function gets one only if it has such a parameter."""
 
 SCHEDULE_WORDS = ("interval",)
-"""Keys of `scheduler_config` that are ours (`step` or `epoch`), not the scheduler class's own."""
+"""Keys of `scheduler_config` for the trainer (`step` or `epoch`), not for the scheduler class."""
 FILLED_LENGTHS = ("total_steps", "T_max", "t_max")
-"""Keywords of a schedule's class by which the trainer tells it how long the training is."""
+"""Keywords of a scheduler class that the trainer fills in with the length of the training."""
 SCHEDULE_LENGTHS = (*FILLED_LENGTHS, "total_iters", "epochs", "num_training_steps")
-"""Keywords of a schedule's class that lay it out over the whole training."""
+"""Keywords of a scheduler class that give the length of the whole training."""
 SCHEDULE_MARKS = ("milestones", "step_size", "step_size_up", "step_size_down", "T_0")
-"""Keywords that count epochs (or steps) within the training, and mean the same however long it is."""
+"""Keywords of a scheduler class in epochs (or steps) that do not depend on the length of the training."""
 
 USUAL_WARMUP = (0.05, 0.10)
 """Least and largest share of a training's epochs that a warm-up usually takes."""
@@ -55,16 +55,16 @@ CONFIGS = {
     "criterion": "criterion_config",
     "data": "data_config",
 }
-"""Every component's key, and the key that holds its keyword arguments."""
+"""Key of each component -> the key that holds its keyword arguments."""
 
 GROUPS = (*CONFIGS.values(), "train_config")
-"""Keys that hold settings by name, which can be searched one by one."""
+"""Keys that hold settings by name, each of which can be searched."""
 
 LOOP_WORDS = ("device", "seed", "devices", "folders")
-"""What a training loop of the user's own is called with by name, the last two only if it asks for them."""
+"""Keyword arguments of a custom training loop; the last two only if it has such parameters."""
 
 COMMAND_LOOP = "trainables.command_loop.CommandLoop"
-"""`train` of a run that is a command."""
+"""`train` of a run config with a `command`."""
 
 Cost = Literal["parameters", "trainable_parameters", "flops", "latency_ms"]
 
@@ -77,7 +77,7 @@ Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Outputs = Literal["logits", "probabilities", "log_probabilities"]
 
 COSTS: tuple[Cost, ...] = get_args(Cost)
-"""What a trial can say of its net beside its losses; see `trainables.net_cost.measure`."""
+"""Costs of its net that a trial can report; see `trainables.net_cost.measure`."""
 
 
 OUR_METRICS = (
@@ -90,13 +90,13 @@ OUR_METRICS = (
     "gpu_utilisation",
     "val_loss_raw",
 )
-"""What every result may hold beside `accuracy` or `r2`, which a metric of the user's own may replace."""
+"""Metrics that results may hold besides `accuracy` or `r2`; only those two can be replaced by the user's."""
 
 NAMED_METRICS = {
     **dict.fromkeys(("roc_auc", "average_precision", "f1", "balanced_accuracy", "log_loss"), "classes"),
     **dict.fromkeys(("mae", "rmse", "mape"), "numbers"),
 }
-"""Metrics that need no function, and what they are of: see `trainables.named_metrics`."""
+"""Metrics that need no function -> the targets they are for; see `trainables.named_metrics`."""
 
 RESERVED_METRICS = frozenset(
     (
@@ -112,11 +112,11 @@ RESERVED_METRICS = frozenset(
         *("timesteps_this_iter", "timesteps_total", "timesteps_since_restore"),
     )
 )
-"""Names of a result that mean something to us or to Ray: no metric of the user's own may have one."""
+"""Keys of a result that are used by this package or by Ray, and so are no names for a user's metric."""
 
 
 def is_judged_by_epoch(metric: str) -> bool:
-    """Whether a metric says how well an epoch went: a loss or a score, neither a cost nor a measurement.
+    """Whether a metric is a loss or a score of an epoch, neither a cost nor a measurement.
 
     >>> is_judged_by_epoch("train_loss"), is_judged_by_epoch("accuracy"), is_judged_by_epoch("epoch_s")
     (True, True, False)
@@ -138,17 +138,17 @@ def name_fault(metric: str) -> str:
 
 
 class RunError(ValueError):
-    """A run config asks for what cannot be done; one line that says what and how to fix it.
+    """A run config is wrong; the message is one line that says what and how to fix it.
 
-    Raised by this package; whoever runs a trial turns it into the trial's outcome.
+    A trial that raises it ends with it as its outcome.
     """
 
 
 def _free_name(metric: str) -> str:
-    """A metric's name.
+    """The name of a metric, unchanged.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it cannot be used.
     """
     fault = name_fault(metric)
     if fault:
@@ -157,27 +157,27 @@ def _free_name(metric: str) -> str:
 
 
 def _whole_path(function: str) -> str:
-    """A metric's dotted path; of one that is known by name, where it is defined."""
+    """The dotted path of a metric's function, given by its path or as a named metric."""
     return metric_path(function) if function in NAMED_METRICS else function
 
 
 def metric_path(name: str) -> str:
-    """Where a metric that is known by name is defined."""
+    """The dotted path of a named metric."""
     return f"trainables.named_metrics.{name}"
 
 
-class _Words(BaseModel):
-    """A frozen set of words: an unknown one is an error, never dropped."""
+class _Section(BaseModel):
+    """A frozen section of a run config, in which unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EarlyStopping(_Words):
-    """When a trial gives up on itself: `patience` epochs without a better `monitor`.
+class EarlyStopping(_Section):
+    """When a trial ends itself: after `patience` epochs without a better `monitor`.
 
     Attributes:
         enabled: off unless asked for.
-        patience: epochs without improvement that are waited for, >= 1.
+        patience: epochs without improvement after which training ends, >= 1.
         monitor: `val_loss`, `train_loss` or one of the metrics.
         mode: whether a lower (`min`) or higher (`max`) value is better.
         min_delta: improvements smaller than this do not count, in units of `monitor`.
@@ -195,13 +195,13 @@ class EarlyStopping(_Words):
         return 1 if self.mode == "min" else -1
 
 
-class Checkpointing(_Words):
-    """When the trainer asks for a checkpoint, beside those the trial scheduler needs.
+class Checkpointing(_Section):
+    """When the trainer saves a checkpoint, besides those the trial scheduler needs.
 
     Attributes:
         enabled: off unless asked for; a long trial is saved about every minute in any case.
         save_every_n_epochs: the period, epochs; the last epoch is saved as well.
-        keep_last_k: how many of them are kept (whoever keeps the checkpoints goes by it).
+        keep_last_k: number of these checkpoints that are kept.
         save_best: also save whenever `monitor` is the best so far.
         monitor: `val_loss`, `train_loss` or one of the metrics.
         mode: whether a lower (`min`) or higher (`max`) value is better.
@@ -220,14 +220,14 @@ class Checkpointing(_Words):
         return 1 if self.mode == "min" else -1
 
 
-class ParameterGroup(_Words):
+class ParameterGroup(_Section):
     """Parameters of the net that are trained with settings of their own.
 
     Attributes:
         match: a regular expression, searched for in the parameter's name; None matches all.
         max_ndim: only parameters of at most so many dimensions, >= 0: 1 for biases and norms.
-        lr_factor: their learning rate where the schedule begins, as a multiple of the others', > 0.
-        optimizer_config: what they take in place of the run's `optimizer_config`.
+        lr_factor: their learning rate at the start of the schedule, as a multiple of the others', > 0.
+        optimizer_config: settings that replace those of the run's `optimizer_config`.
 
     >>> ParameterGroup(match="bias$").takes("net.0.bias", ndim=1)
     True
@@ -253,11 +253,11 @@ class ParameterGroup(_Words):
         return small and (self.match is None or re.search(self.match, name) is not None)
 
 
-class SettingsChange(_Words):
-    """Settings that change in mid-training.
+class SettingsChange(_Section):
+    """Settings that change during training.
 
     Attributes:
-        after_epoch: the last epoch under the settings before, >= 1.
+        after_epoch: the last epoch with the old settings, >= 1.
         config: the new values by flat key; the others stay.
     """
 
@@ -265,51 +265,51 @@ class SettingsChange(_Words):
     config: dict[str, Any]
 
 
-class RunConfig(_Words):
-    """One training, as it stands under `run:` in a sweep file.
+class RunConfig(_Section):
+    """One training: the section `run:` of a sweep file.
 
     `net`, `optimizer`, `scheduler`, `criterion` and `data` are dotted paths of anything importable;
     the keys ending in `_config` hold their keyword arguments.
 
     Attributes:
-        project: the name the results are filed under, MLflow's experiment; None for the study's own name.
+        project: the MLflow experiment of the results; None for the study's own name.
         net: an `nn.Module`; `in_features` and `out_features` are filled in from the data.
         optimizer: a torch-style optimizer.
         scheduler: a learning-rate scheduler, or None for a constant rate.
         criterion: a torch-style loss; in `criterion_config` a `weight` or `pos_weight` of `balanced` is
             computed from the training rows, see `trainables.class_weights`.
-        outputs: what the net's outputs are, for a criterion that is none of torch's: `logits`,
-            `probabilities` or `log_probabilities`; of torch's it is known.
-        data: a function; see `trainables.data`. None for a loop of the user's own (`train`) that has its own.
-        param_groups: parameters that are trained with settings of their own, by a name of your choice; one
-            that several groups match belongs to the first of them, the rest to none.
+        outputs: meaning of the net's outputs, for a criterion other than torch's: `logits`,
+            `probabilities` or `log_probabilities`; for torch's it is known.
+        data: a function; see `trainables.data`. None for a custom loop (`train`) with data of its own.
+        param_groups: parameters that are trained with settings of their own, by a name of your choice; a
+            parameter that several groups match belongs to the first of them.
         epochs: passes over the training split; R of the trial schedulers.
-        batch_size: rows per batch, and per optimizer step unless it is taken after several (`accumulate`).
+        batch_size: rows per batch, and per optimizer step unless `accumulate` is above 1.
         accumulate: batches per optimizer step, >= 1: their gradients together are those of one batch of all
             their rows (batch normalisation sees each batch by itself). `grad_clip`, schedule and warm-up
             count these steps; the last step of an epoch takes the batches that are left.
         seeds: one training each; a sweep uses the first.
-        device: noted only ("cuda:0" means "a GPU"); which one a trial gets is decided by Ray.
+        device: noted only ("cuda:0" means "a GPU"); Ray assigns a trial's device.
         warmup: linear rise of the learning rate before the schedule: epochs if >= 1, else a fraction
             of `epochs`; 0 for none.
         grad_clip: largest total gradient norm, or None.
         precision: of matrix products and convolutions: `fp32`; `tf32`, on a GPU their inputs cut to 10 bits;
-            `bf16` or `fp16` for autocast, `fp16` with its loss scaled. Weights are float32 in each.
-        deterministic: torch's deterministic algorithms, slower; an operation that has none warns once.
+            `bf16` or `fp16` for autocast, `fp16` with its loss scaled. Weights are always float32.
+        deterministic: torch's deterministic algorithms, slower; an operation without one warns once.
         init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
             or more dimensions.
         metrics: name -> function `f(y_true, y_pred) -> float` of numpy arrays, as in scikit-learn (`y_score`
-            instead gets probabilities), or any other `f(prediction, target)`, of outputs as they are. One
-            that is known by name (`roc_auc`, `f1`, `mae`, ...) needs no function: `{roc_auc: roc_auc}`.
-        costs: which costs of the net every result holds; see `trainables.net_cost.measure`.
-        data_fraction: share of the training rows that are trained on, in (0, 1]; which ones follows
-            from `data_config.split_seed`, and a larger share holds every row of a smaller one.
-        schedule: settings that change in mid-training, in order: a schedule that PBT has found,
+            instead gets probabilities), or any other `f(prediction, target)`, of the unchanged outputs. A
+            named metric (`roc_auc`, `f1`, `mae`, ...) needs no function: `{roc_auc: roc_auc}`.
+        costs: costs of the net that every result holds; see `trainables.net_cost.measure`.
+        data_fraction: share of the training rows that are trained on, in (0, 1]; which rows depends
+            on `data_config.split_seed`, and a larger share holds every row of a smaller one.
+        schedule: settings that change during training, in order: a schedule that PBT has found,
             replayed. Only what PBT may search can change: nothing of the net's shape.
         train: a generator function that replaces the training loop; see `trainables.custom_loop`.
-        train_config: what `train` is given as its `config`, if it has such a parameter; with `command`, the
-            settings that it has placeholders for.
-        command: a command that is the training, in place of `train`: `python train.py --lr {lr}`; see
+        train_config: the argument `config` of `train`, if it has such a parameter; with `command`, the
+            values of its placeholders.
+        command: a command that is run as the training, instead of `train`: `python train.py --lr {lr}`; see
             `trainables.command_loop`.
 
     >>> RunConfig(data="trainables.data.load_digits").epochs
@@ -353,44 +353,43 @@ class RunConfig(_Words):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_command_as_loop(cls, words: Any) -> Any:
-        """A command is run by a training loop, which `train` names."""
-        if not isinstance(words, Mapping) or words.get("command") is None:
-            return words
-        if words.get("train") not in (None, COMMAND_LOOP):
+    def _set_command_loop(cls, fields: Any) -> Any:
+        """Set `train` to the training loop that runs a command."""
+        if not isinstance(fields, Mapping) or fields.get("command") is None:
+            return fields
+        if fields.get("train") not in (None, COMMAND_LOOP):
             raise ValueError("'command' and 'train' are both the training; drop one of them")
-        return {**words, "train": COMMAND_LOOP}
+        return {**fields, "train": COMMAND_LOOP}
 
     @property
     def warmup_epochs(self) -> float:
-        """Epochs of linear rise; a `warmup` below 1 is a fraction of all."""
+        """Epochs of the warm-up; a `warmup` below 1 is a fraction of `epochs`."""
         return self.warmup if self.warmup >= 1 else self.warmup * self.epochs
 
 
-def read(words: Mapping[str, Any]) -> RunConfig:
-    """The run config that these words say.
+def read(fields: Mapping[str, Any]) -> RunConfig:
+    """The run config with these fields.
 
     Raises:
-        RunError: on an unknown word or an impossible value; the first of them, in one line.
+        RunError: for the first unknown key or invalid value.
     """
     try:
-        return RunConfig.model_validate(dict(words))
+        return RunConfig.model_validate(dict(fields))
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        key = ".".join(["run", *(str(part) for part in first["loc"] if part != "[key]")])
         if first["type"] == "value_error":
-            at = f"run.{place}" if place else "run"
-            raise RunError(f"{at}: {first['ctx']['error']}") from None
+            raise RunError(f"{key}: {first['ctx']['error']}") from None
         value = "" if first["type"] == "missing" else f"; it is {first['input']!r}"
-        raise RunError(f"run.{place}: {first['msg']}{value}") from None
+        raise RunError(f"{key}: {first['msg']}{value}") from None
 
 
 def overlay(run: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
-    """The run config with the searched values laid over it; `run` itself is left as it was.
+    """A copy of the run config with the searched values set.
 
     Args:
         run: nested, as under `run:`.
-        flat: values by their path, joined with dots.
+        flat: dotted path -> value.
 
     Raises:
         ValueError: if a path goes through a value that is not a mapping.
@@ -401,18 +400,18 @@ def overlay(run: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
     result = _copied(run)
     for path, value in flat.items():
         *folders, leaf = path.split(".")
-        place = result
+        section = result
         for depth, folder in enumerate(folders, start=1):
-            inner = place.setdefault(folder, {})
+            inner = section.setdefault(folder, {})
             if not isinstance(inner, dict):
                 raise ValueError(f"{path}: {'.'.join(folders[:depth])} is {inner!r}, not a mapping")
-            place = inner
-        place[leaf] = value
+            section = inner
+        section[leaf] = value
     return result
 
 
 def settings_at(run: RunConfig, epoch: int) -> RunConfig:
-    """The run as it is after `epoch` epochs of its `schedule`.
+    """The run config with the settings of its `schedule` after `epoch` epochs.
 
     >>> run = RunConfig(data="d", optimizer_config={"lr": 0.1},
     ...     schedule=[{"after_epoch": 3, "config": {"optimizer_config.lr": 0.2}}])
@@ -421,15 +420,15 @@ def settings_at(run: RunConfig, epoch: int) -> RunConfig:
     """
     if not run.schedule:
         return run
-    words = run.model_dump(mode="json") | {"schedule": ()}
+    fields = run.model_dump(mode="json") | {"schedule": ()}
     for change in sorted(run.schedule, key=lambda change: change.after_epoch):
         if change.after_epoch <= epoch:
-            words = overlay(words, change.config)
-    return RunConfig.model_validate(words)
+            fields = overlay(fields, change.config)
+    return RunConfig.model_validate(fields)
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """Every value of a nested config by its dotted path; an empty mapping is a value.
+    """Dotted path -> value of a nested config; an empty mapping is a value.
 
     >>> flatten({"epochs": 10, "optimizer_config": {"lr": 0.1}, "net_config": {}})
     {'epochs': 10, 'optimizer_config.lr': 0.1, 'net_config': {}}

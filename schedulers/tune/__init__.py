@@ -1,9 +1,8 @@
 """The adapter to Ray Tune: `adapter.RuleScheduler`, and `schedulers`, a Ray Tune scheduler for each rule.
 
-What the adapter knows lies in files of its own: `exploits` (weights that go from one trial to another),
-`slots` (whose process still starts), `results` (what a result says), `hooks` (what a service lends it). None
-of them branches on an algorithm's name: what an algorithm needs, it says through the methods of
-`schedulers.rule.Rule`.
+The adapter's parts are in files of their own: `exploits` (copying weights between trials), `slots` (filling
+all slots with processes), `results` (from results to reports), `hooks` (what a service provides). None of
+them branches on an algorithm: rules differ only by their methods of `schedulers.rule.Rule`.
 
 Line numbers in them are of ray 2.60.0, tune/execution/tune_controller.py.
 """

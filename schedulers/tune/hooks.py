@@ -1,4 +1,4 @@
-"""What a service lends the adapter that it runs; a program of one's own lends it nothing."""
+"""The hooks by which a service extends the adapter; a plain Ray Tune program sets none."""
 
 from __future__ import annotations
 
@@ -11,46 +11,44 @@ from schedulers.tune.listener import Listener
 
 
 def never() -> bool:
-    """Nobody asks the run to stop."""
+    """False: the run is not asked to stop."""
     return False
 
 
 def unchanged() -> None:
-    """The slots stay as they are."""
+    """None: the slots stay as they are."""
 
 
 def no_objection(result: Mapping[str, Any]) -> str:
-    """Every trial may go on."""
+    """No objection: every trial may go on."""
     return ""
 
 
 def never_for_good(trial_id: str) -> str:
-    """Whoever lost its worker is run again, as Ray sees fit."""
+    """No reason: Ray decides whether a trial that lost its worker is run again."""
     return ""
 
 
 @dataclass
 class AdapterHooks:
-    """Pickled, it is unconnected: Tuner pickles a scheduler, and these hold open files and threads.
+    """The hooks of a service. They are not pickled, as they hold open files and threads.
 
     Attributes:
-        listener: hears all that happens.
-        find_checkpoint: (trial id, resource) -> path or URI, for donors Ray does not know (any more).
-        more_trials: whether trials are still to come that Ray has not seen; None: Ray's search knows.
-        halting: whether the run is asked to stop: whoever would go on is saved and paused then, and
-            nobody is woken or ended for waiting.
-        objection: why a trial with this result must not go on, whatever the rule would say; "" if it
-            may. It ends as infeasible.
-        slots_now: trials that can run at once, where that changes while they run, 0 while all have to
-            wait; None: as was said before.
+        listener: is notified of all that happens.
+        find_checkpoint: (trial id, resource) -> path or URI, for donors unknown to Ray (any more).
+        more_trials: whether trials are still to come that Ray has not seen; None: ask Ray's search.
+        halting: whether the run is asked to stop; then trials that would go on are saved and paused, and
+            no paused trial is resumed or ended.
+        objection: why a trial with this result must not go on, whatever the rule decides, and ends as
+            infeasible; "" if it may go on.
+        slots_now: trials that can run at once, 0 while all have to wait; None if that has not changed.
         repeats: whether epochs that a trial runs a second time count once, so that a pause without a
-            checkpoint (a full disk, a loop that keeps none) costs time only.
-        ahead_s: how long a trial may train on between two answers, seconds, while the rule has nothing to
-            decide; its epochs are then reported together. 0: each by itself. Only for trainables whose
+            checkpoint (a full disk, a loop that keeps none) costs only time.
+        ahead_s: seconds that a trial may train between two answers while the rule has nothing to decide;
+            its epochs are then reported together. 0: each by itself. Only for trainables whose
             `train_buffered` takes epochs and seconds and marks results (`TorchTrainable` is one).
-        lanes: runs the trials, several to a process; None: a process each.
-        lost_for_good: of a trial that has just lost its worker: why it is not to be run again as it
-            is; "" if it is.
+        lanes: runs several trials per process; None: each has a process of its own.
+        lost_for_good: why a trial that has just lost its worker is not to be run again; "" if it is.
     """
 
     listener: Listener = field(default_factory=Listener)
@@ -65,19 +63,17 @@ class AdapterHooks:
     lanes: LaneManager | None = None
 
     def __reduce__(self) -> tuple[type[AdapterHooks], tuple[()]]:
-        """Unconnected."""
+        """Pickle as a new one: Tuner pickles a scheduler."""
         return AdapterHooks, ()
 
-    def connect(self, given: Mapping[str, Any]) -> None:
-        """Take what is given; what is not stays.
+    def connect(self, hooks: Mapping[str, Any]) -> None:
+        """Set the given hooks; None leaves a hook as it is.
 
         Raises:
-            TypeError: for a name that is none of the attributes.
+            TypeError: for an unknown hook.
         """
-        for name, value in given.items():
+        for name, value in hooks.items():
             if name not in vars(self):
-                raise TypeError(
-                    f"there is nothing called {name!r} to connect; there are {', '.join(vars(self))}"
-                )
+                raise TypeError(f"unknown hook {name!r}; the hooks are {', '.join(vars(self))}")
             if value is not None:
                 setattr(self, name, value)

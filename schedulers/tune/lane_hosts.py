@@ -1,4 +1,4 @@
-"""The driver's end of host processes, and what Tune's controller takes for actors in them."""
+"""The driver's view of host processes, and stand-ins for the actors that Tune's controller expects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Resources = Mapping[str, float]
 
 @dataclass(eq=False)
 class Call:
-    """What the controller wants of a lane, and whom it tells of the answer."""
+    """A method call of the controller on a lane, with the callbacks for its answer."""
 
     actor: TrackedActor
     method: str
@@ -21,22 +21,22 @@ class Call:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     on_result: Callable[..., None] | None = None
     on_error: Callable[..., None] | None = None
-    void: bool = False  # nobody waits for the answer any more
+    void: bool = False  # whether the answer is to be ignored
 
 
 @dataclass(eq=False)
 class Host:
-    """The driver's end of a host process.
+    """The driver's view of a host process.
 
     Attributes:
-        resources: what it holds, for all its lanes.
-        room: its lanes.
-        turn: what it is at: coming up, or a turn; None while it is idle.
-        up: whether it has come up.
-        waiting: calls that the next turn takes along.
-        sent: ticket -> call that is not answered.
+        resources: the resources it holds, for all its lanes.
+        room: maximum number of lanes.
+        turn: the future of its start or of its current turn; None while it is idle.
+        up: whether it has started.
+        waiting: calls to send with the next turn.
+        sent: ticket -> call without an answer yet.
         since: when the turn began, monotonic seconds.
-        fused: lanes that were trained together in its last turn: 1 if each by itself, 0 if that is not known.
+        fused: lanes trained together in its last turn: 1 if each by itself, 0 if unknown.
     """
 
     process: Any
@@ -52,7 +52,7 @@ class Host:
 
     @property
     def busy(self) -> bool:
-        """Whether it owes an answer or is yet to be told something."""
+        """Whether calls wait to be sent or answered."""
         return bool(self.waiting or self.sent)
 
 
@@ -61,10 +61,10 @@ class LanePlan:
     """How trials share processes.
 
     Attributes:
-        start: starts a host process that holds these resources; its handle.
-        resources: of one trial, as it asks Ray for them.
-        lanes: trials of a process, >= 1.
-        slots: trials at once.
+        start: starts a host process with these resources, and returns its handle.
+        resources: Ray resources of one trial.
+        lanes: trials per process, >= 1.
+        slots: trials that run at once.
     """
 
     start: Callable[[Resources], Any]
@@ -74,7 +74,7 @@ class LanePlan:
 
 
 class LaneActors(Mapping[TrackedActor, tuple[Any, None]]):
-    """What the controller takes for Ray's handles: (handle, resources) of an actor."""
+    """Stand-in for the controller's table of Ray actors: actor -> (handle, resources)."""
 
     def __init__(self, home: Mapping[TrackedActor, Host]) -> None:
         self._home = home
@@ -90,12 +90,12 @@ class LaneActors(Mapping[TrackedActor, tuple[Any, None]]):
 
 
 class LaneActor:
-    """What a trial takes for its actor's handle; it asks for what it could wait for, and need not."""
+    """Stand-in for the actor handle of a trial, which calls `get_auto_filled_metrics.remote()` on it."""
 
     def __init__(self, process: Any) -> None:
         self.process = process
         self.get_auto_filled_metrics = self
 
     def remote(self, **kwargs: Any) -> dict[str, Any]:
-        """Nothing is known before the first result."""
+        """No metrics: none are known before the first result."""
         return {}

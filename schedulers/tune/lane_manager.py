@@ -1,13 +1,13 @@
-"""Tune's actor manager over host processes: several trials to a process, one message a turn.
+"""An actor manager for Ray Tune that runs several trials per host process, with one message per turn.
 
-It takes the place of Ray's `RayActorManager` in a `TuneController` (`ray_private.use_lanes`) and offers what
-the controller asks of that. What Ray starts are the hosts; an "actor" of Tune's is a lane of one, and costs
-next to nothing to start and to end. All that the controller wants of a host's lanes until its turn ends goes
-as one message (`trainables.lane_host` carries it out).
+It replaces Ray's `RayActorManager` in a `TuneController` (`ray_private.use_lanes`) and offers the methods
+that the controller calls. Ray starts only the hosts; an "actor" of Tune is a lane of a host, and is cheap to
+start and to end. All calls on a host's lanes that arrive before its turn ends are sent as one message, which
+`trainables.lane_host` carries out.
 
-A lost host is so many lost workers, and to Tune each trial goes on from its last checkpoint in another. A
-trial that was in two dying hosts without a result in between, or in one that hung, is run alone in a
-process until it answers: then the process of no other ends with it.
+A lost host counts as one lost worker per lane, and Tune runs each trial on from its last checkpoint in
+another. A trial that was in two dying hosts without a result in between, or in one that hung, is run alone
+in a process until it answers, so that it ends no other trial's process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from schedulers.tune.lane_hosts import Call, Host, LaneActors, LanePlan, Resourc
 from schedulers.tune.ray_private import TrackedActor, request_of, terminated
 
 SUSPECT_AFTER = 2
-"""Hosts that died with a trial in them, after which it is run alone."""
+"""Number of hosts that died with a trial, after which it is run alone."""
 
 
 class LaneManager:
@@ -41,22 +41,22 @@ class LaneManager:
         self._plan, self._clock = plan, clock
         self._hosts: list[Host] = []
         self._home: dict[TrackedActor, Host] = {}
-        self._asked: deque[tuple[TrackedActor, dict[str, Any], Resources]] = deque()
+        self._requests: deque[tuple[TrackedActor, dict[str, Any], Resources]] = deque()
         self._trials: dict[TrackedActor, str] = {}  # name of the trial
         self._failed: set[int] = set()
         self._deaths: dict[str, int] = {}  # trial -> hosts that died with it since its last result
-        self._later: deque[Callable[[], None]] = deque()
+        self._callbacks: deque[Callable[[], None]] = deque()  # to be called by the next `next`
         self._ids, self._tickets = itertools.count(1), itertools.count()
-        self._live_actors_to_ray_actors_resources = LaneActors(self._home)  # Ray's name: it is read there
+        self._live_actors_to_ray_actors_resources = LaneActors(self._home)  # the controller reads this name
         self.resize(plan.slots)
 
     def resize(self, slots: int) -> None:
-        """Have processes for so many trials at once from now on; an idle one more is ended."""
+        """Use processes for so many trials at once from now on; idle ones beyond that are ended."""
         self._limit = math.ceil(slots / self._plan.lanes)  # processes at once
         if len(self._hosts) > self._limit:
             self.end_idle_hosts()
 
-    # What the controller asks
+    # Called by the controller
 
     def add_actor(
         self,
@@ -68,23 +68,23 @@ class LaneManager:
         on_stop: Callable[..., None] | None = None,
         on_error: Callable[..., None] | None = None,
     ) -> TrackedActor:
-        """Ask for a lane; `on_start` is called once there is one."""
+        """Request a lane; `on_start` is called once there is one."""
         actor = TrackedActor(next(self._ids), on_start=on_start, on_stop=on_stop, on_error=on_error)
         self._trials[actor] = kwargs["storage"].trial_dir_name
-        self._asked.append((actor, kwargs, request_of(resource_request)))
+        self._requests.append((actor, kwargs, request_of(resource_request)))
         return actor
 
     def remove_actor(self, tracked_actor: TrackedActor, kill: bool = False, stop_future: Any = None) -> bool:
-        """Give a lane up; whether `on_stop` will be called."""
+        """Give a lane up; returns whether `on_stop` will be called."""
         self._trials.pop(tracked_actor, None)
         host = self._home.pop(tracked_actor, None)
         if host is None:
-            self._asked = deque(each for each in self._asked if each[0] != tracked_actor)
+            self._drop_request(tracked_actor)
             return False
         host.lanes.remove(tracked_actor)
         if stop_future is None:
             host.waiting.append(Call(tracked_actor, "stop"))
-        self._later.append(lambda: _tell(tracked_actor._on_stop, tracked_actor))
+        self._callbacks.append(lambda: _call(tracked_actor._on_stop, tracked_actor))
         return True
 
     def schedule_actor_task(
@@ -97,7 +97,7 @@ class LaneManager:
         on_error: Callable[..., None] | None = None,
         _return_future: bool = False,
     ) -> Call | None:
-        """Ask a lane for something; the call stands for Ray's future."""
+        """Queue a call on a lane, and return it in place of Ray's future; None if there is no lane."""
         host = self._home.get(tracked_actor)
         if host is None:
             return None
@@ -106,7 +106,7 @@ class LaneManager:
         return call
 
     def clear_actor_task_futures(self, tracked_actor: TrackedActor) -> None:
-        """Forget what a lane was asked for, as far as it has not begun."""
+        """Drop a lane's queued calls, and ignore the answers of those already sent."""
         host = self._home.get(tracked_actor)
         if host is None:
             return
@@ -115,20 +115,19 @@ class LaneManager:
             call.void = call.void or call.actor == tracked_actor
 
     def is_actor_started(self, tracked_actor: TrackedActor) -> bool:
-        """Whether it has a lane."""
+        """Whether the actor has a lane."""
         return tracked_actor in self._home
 
     def is_actor_failed(self, tracked_actor: TrackedActor) -> bool:
-        """Whether its host, or the making of its lane, has failed."""
+        """Whether the actor's host was lost, or its lane could not be created."""
         return tracked_actor.actor_id in self._failed
 
     def get_live_actors_resources(self) -> dict[str, float]:
-        """What all hosts hold."""
-        held: dict[str, float] = {}
+        """Resources of all hosts together."""
+        total = Counter[str]()
         for host in self._hosts:
-            for kind, amount in host.resources.items():
-                held[kind] = held.get(kind, 0.0) + amount
-        return held
+            total.update(host.resources)
+        return dict(total)
 
     @property
     def num_live_actors(self) -> int:
@@ -138,23 +137,23 @@ class LaneManager:
     @property
     def num_pending_actors(self) -> int:
         """Trials that wait for a lane."""
-        return len(self._asked)
+        return len(self._requests)
 
     @property
     def num_total_actors(self) -> int:
-        """The same together, and hosts that still have something to end."""
-        return len(self._home) + len(self._asked) + sum(host.up and host.busy for host in self._hosts)
+        """Lanes in use, trials that wait for a lane, and hosts with unanswered calls."""
+        return len(self._home) + len(self._requests) + sum(host.up and host.busy for host in self._hosts)
 
     @property
     def num_actor_tasks(self) -> int:
-        """Calls that are not answered."""
+        """Unanswered calls."""
         return sum(len(host.waiting) + len(host.sent) for host in self._hosts)
 
     def next(self, timeout: float | None = None) -> bool:
-        """Give lanes to whoever waits, send what waits for hosts, and hand on what has come."""
-        moved = bool(self._later) or self._seat_all()
-        while self._later:
-            self._later.popleft()()
+        """Assign lanes, send waiting calls and deliver answers; returns whether anything happened."""
+        moved = bool(self._callbacks) or self._seat_all()
+        while self._callbacks:
+            self._callbacks.popleft()()
         for host in self._hosts:
             self._send(host)
         turns = {host.turn: host for host in self._hosts if host.turn is not None}
@@ -166,7 +165,7 @@ class LaneManager:
         if ready and len(turns) > 1:
             ready, _ = ray.wait(list(turns), num_returns=len(turns), timeout=0)
         for turn in ready:
-            self._take(turns[turn])
+            self._finish_turn(turns[turn])
         return moved or bool(ready)
 
     def cleanup(self) -> None:
@@ -174,25 +173,25 @@ class LaneManager:
         for host in list(self._hosts):
             self._end(host)
 
-    # What the adapter and the service ask
+    # Called by the adapter and the service
 
     def end_idle_hosts(self) -> None:
-        """End the hosts without a trial: they hold what a larger trial waits for."""
+        """End the hosts without a trial, to free their resources for a larger trial."""
         for host in [host for host in self._hosts if not host.lanes and not host.busy]:
             self._end(host)
 
     def hung_trials(self, limit_s: float) -> list[str]:
         """Trials that are alone in a process and have been at one epoch for longer than this.
 
-        Where several share such a process nobody can tell whose epoch it is: the process is ended, and each
-        of them is run alone next. Lanes that train together may take as long as one after the other.
+        If several share such a process, it is unknown which of them hangs: the process is ended, and each of
+        them is run alone next. Lanes that train together may take as long as one after the other.
         """
         hung: list[str] = []
         for host in list(self._hosts):
             names = [self._trials[actor] for actor in host.lanes]
             limit = limit_s * (1 if host.fused == 1 else len(names))
-            at_work = host.up and host.turn is not None and names
-            if not at_work or self._clock() - host.since <= limit:
+            is_training = host.up and host.turn is not None and names
+            if not is_training or self._clock() - host.since <= limit:
                 continue
             if len(names) == 1:
                 hung += names
@@ -207,21 +206,21 @@ class LaneManager:
             if self._trials.get(actor) == trial:
                 ray.kill(host.process)
 
-    # Who gets a lane
+    # Lanes
 
     def _seat_all(self) -> bool:
-        """Give a lane to everybody who can have one, in the order of asking."""
+        """Assign a lane to each request that can have one, in order; returns whether any was assigned."""
         seated = False
-        claims: Counter[int] = Counter()  # lanes of hosts that come up, which somebody waits for
-        for each in list(self._asked):
-            actor, kwargs, resources = each
+        claims: Counter[int] = Counter()  # lanes of starting hosts that requests wait for
+        for request in list(self._requests):
+            actor, kwargs, resources = request
             host = self._host_for(actor, resources, claims)
             if host is None:
                 continue
             if not host.up:
                 claims[id(host)] += 1
                 continue
-            self._asked.remove(each)
+            self._requests.remove(request)
             self._seat(host, actor, kwargs)
             seated = True
         return seated
@@ -230,42 +229,42 @@ class LaneManager:
         host.lanes.append(actor)
         self._home[actor] = host
         host.waiting.append(Call(actor, "create", (), kwargs, None, self._fail_lane))
-        self._later.append(lambda: _tell(actor._on_start, actor))
+        self._callbacks.append(lambda: _call(actor._on_start, actor))
 
     def _host_for(self, actor: TrackedActor, resources: Resources, claims: Counter[int]) -> Host | None:
-        """The emptiest host with room, or one that was just started; None: none can be had now."""
-        usual = resources == self._plan.resources
-        held = self._of_host() if usual else resources
-        alike = [host for host in self._hosts if host.resources == held]
-        free = [host for host in alike if self._takes(host, actor, claims[id(host)])]
+        """The emptiest host with a free lane, else a new one; None if no more may be started."""
+        is_usual = resources == self._plan.resources
+        host_resources = self._host_resources() if is_usual else resources
+        alike = [host for host in self._hosts if host.resources == host_resources]
+        free = [host for host in alike if self._has_lane_for(host, actor, claims[id(host)])]
         if free:
             return min(free, key=lambda host: (not host.up, len(host.lanes)))
-        if usual and len(alike) >= self._limit:
+        if is_usual and len(alike) >= self._limit:
             return None
-        process = self._plan.start(held)
-        room = self._plan.lanes if usual else 1
-        host = Host(process, held, room, process.ready.remote(), self._clock())
+        process = self._plan.start(host_resources)
+        room = self._plan.lanes if is_usual else 1
+        host = Host(process, host_resources, room, process.ready.remote(), self._clock())
         self._hosts.append(host)
         return host
 
-    def _of_host(self) -> Resources:
-        """What a host of usual trials holds."""
+    def _host_resources(self) -> Resources:
+        """Resources of a host of usual trials."""
         return {kind: amount * self._plan.lanes for kind, amount in self._plan.resources.items()}
 
     def _is_suspect(self, actor: TrackedActor) -> bool:
         return self._deaths.get(self._trials.get(actor, ""), 0) >= SUSPECT_AFTER
 
-    def _takes(self, host: Host, actor: TrackedActor, claimed: int) -> bool:
-        """Whether a host has a lane for a trial; a suspect shares with nobody."""
-        taken = len(host.lanes) + claimed
+    def _has_lane_for(self, host: Host, actor: TrackedActor, claimed: int) -> bool:
+        """Whether a host has a free lane for a trial; a suspect shares a host with no other."""
+        used = len(host.lanes) + claimed
         if self._is_suspect(actor):
-            return taken == 0
-        return taken < host.room and not any(map(self._is_suspect, host.lanes))
+            return used == 0
+        return used < host.room and not any(map(self._is_suspect, host.lanes))
 
-    # What goes to the hosts, and what comes from them
+    # Turns
 
     def _send(self, host: Host) -> None:
-        """Begin a turn of an idle host, if it owes an answer or there is something to tell it."""
+        """Begin a turn of an idle host that has waiting or unanswered calls."""
         if host.turn is not None or not host.up or not host.busy:
             return
         calls = {next(self._tickets): call for call in host.waiting if not call.void}
@@ -276,24 +275,24 @@ class LaneManager:
             [(n, call.actor.actor_id, call.method, call.args, call.kwargs) for n, call in calls.items()]
         )
 
-    def _take(self, host: Host) -> None:
-        """A host has come up, has ended a turn, or is lost."""
+    def _finish_turn(self, host: Host) -> None:
+        """Handle the end of a host's start or turn, or its loss."""
         turn, host.turn = host.turn, None
         try:
             result = ray.get(turn)
-        except RayError as lost:
-            self._lose(host, lost)
+        except RayError as loss:
+            self._handle_loss(host, loss)
             return
         if not host.up:
             host.up = True
             return
         answers, host.fused = result
         for ticket, value, error in answers:
-            self._hand_on(host.sent.pop(ticket), value, error)
-        if host.resources != self._of_host() and not host.lanes and not host.busy:
+            self._deliver(host.sent.pop(ticket), value, error)
+        if host.resources != self._host_resources() and not host.lanes and not host.busy:
             self._end(host)  # it was for a trial that needed more than others
 
-    def _hand_on(self, call: Call, value: Any, error: Exception | None) -> None:
+    def _deliver(self, call: Call, value: Any, error: Exception | None) -> None:
         if call.method in ("train", "train_buffered"):
             self._deaths.pop(self._trials.get(call.actor, ""), None)
         if call.void:
@@ -304,23 +303,24 @@ class LaneManager:
         elif call.on_error is not None:
             call.on_error(call.actor, _as_task_error(call.method, error))
 
-    def _lose(self, host: Host, error: Exception) -> None:
-        """A process is gone: tell of each of its trials; or of some that wait, if it never came up."""
+    def _handle_loss(self, host: Host, error: Exception) -> None:
+        """Fail the trials of a lost host; if it never started, as many of those that wait for a lane."""
         self._end(host)
         lanes = list(host.lanes)
         if not host.up:
-            waiting = [each for each in self._asked if each[2] in (self._plan.resources, host.resources)]
-            lanes = [actor for actor, _, _ in waiting[: host.room]]
+            matching = (self._plan.resources, host.resources)
+            waiting = [actor for actor, _, resources in self._requests if resources in matching]
+            lanes = waiting[: host.room]
         calls = [*host.sent.values(), *host.waiting]
-        dead = error if isinstance(error, RayActorError) else RayActorError(error_msg=str(error))
-        counts = host.up and not terminated(str(error))  # against its trials
+        actor_error = error if isinstance(error, RayActorError) else RayActorError(error_msg=str(error))
+        counts = host.up and not terminated(str(error))  # towards SUSPECT_AFTER
         for actor in lanes:
             name = self._trials.get(actor, "")
             self._deaths[name] = self._deaths.get(name, 0) + counts
-            self._drop(actor, dead, [call for call in calls if call.actor == actor and not call.void])
+            self._fail(actor, actor_error, [call for call in calls if call.actor == actor and not call.void])
 
     def _fail_lane(self, actor: TrackedActor, error: Exception) -> None:
-        """A lane could not be made: to Tune its trial has lost a worker, the others go on."""
+        """Fail a trial whose lane could not be created, as if its worker were lost; the others go on."""
         host = self._home[actor]
         calls = [call for call in host.waiting if call.actor == actor and not call.void]
         host.waiting = [call for call in host.waiting if call.actor != actor]
@@ -329,19 +329,22 @@ class LaneManager:
                 calls += [] if call.void else [call]
                 call.void = True
         host.lanes.remove(actor)
-        self._drop(actor, RayActorError(error_msg=str(error)), calls)
+        self._fail(actor, RayActorError(error_msg=str(error)), calls)
 
-    def _drop(self, actor: TrackedActor, error: RayActorError, calls: list[Call]) -> None:
-        """Tell the controller of an actor that is no more, and of what it was at, as Ray's manager does."""
+    def _fail(self, actor: TrackedActor, error: RayActorError, calls: list[Call]) -> None:
+        """Notify the controller of a failed actor and of its first call, as Ray's manager does."""
         self._failed.add(actor.actor_id)
         self._home.pop(actor, None)
-        self._asked = deque(each for each in self._asked if each[0] != actor)
-        _tell(actor._on_error, actor, error)
+        self._drop_request(actor)
+        _call(actor._on_error, actor, error)
         for call in calls:
             if call.method != "create" and call.on_error is not None:
                 call.on_error(actor, error)
-                break  # one loss of a worker, whatever else was asked of it
+                break  # the loss of a worker counts once, whatever the number of calls
         self._trials.pop(actor, None)
+
+    def _drop_request(self, actor: TrackedActor) -> None:
+        self._requests = deque(request for request in self._requests if request[0] != actor)
 
     def _end(self, host: Host) -> None:
         self._hosts.remove(host)
@@ -349,7 +352,7 @@ class LaneManager:
 
 
 class LaneProcesses:
-    """What the adapter asks of idle processes, where trials are lanes: they stay by themselves."""
+    """The interface of `ray_private.IdleActors` for lanes, whose hosts stay by themselves."""
 
     outlive = True
 
@@ -357,25 +360,25 @@ class LaneProcesses:
         self._manager = manager
 
     def keep(self, controller: Any, trial: Any, count: int) -> None:
-        """Hosts stay up."""
+        """Do nothing: hosts stay up."""
 
     def keep_to_the_end(self, controller: Any, trial: Any, count: int) -> None:
-        """Also when the search is finished."""
+        """Do nothing: hosts stay up when the search is finished, too."""
 
     def resize(self, controller: Any, count: int) -> None:
-        """Have hosts for so many trials at once."""
+        """Use hosts for so many trials at once."""
         self._manager.resize(count)
 
     def let_go(self, controller: Any) -> None:
-        """End those without a trial: they hold what a larger trial waits for."""
+        """End the hosts without a trial, to free their resources for a larger trial."""
         self._manager.end_idle_hosts()
 
 
-def _tell(listener: Callable[..., None] | None, *args: Any) -> None:
-    if listener is not None:
-        listener(*args)
+def _call(callback: Callable[..., None] | None, *args: Any) -> None:
+    if callback is not None:
+        callback(*args)
 
 
 def _as_task_error(method: str, error: Exception) -> RayTaskError:
-    """What Ray would have raised for an exception in an actor's method."""
+    """The error that Ray raises for an exception in an actor's method."""
     return RayTaskError(method, f"{type(error).__name__}: {error}", error)

@@ -1,4 +1,4 @@
-"""Trials that ran out of memory and are run once more, with more of the machine to themselves."""
+"""Second runs, with more resources, of trials that ran out of memory."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass, field
 
 
 def no_extra_resources(trial_id: str) -> Mapping[str, float] | None:
-    """No trial is given more than it had."""
+    """None: no trial gets more resources."""
     return None
 
 
 def never() -> bool:
-    """Nothing is known of the kernel's doings."""
+    """False: the kernel is not watched."""
     return False
 
 
 @dataclass
 class OOMRetries:
-    """Who waits to be run again; whoever runs the trials asks.
+    """The trials that wait for a second run.
 
-    They wait until nothing else runs: then nobody else holds the memory that was short, a larger share
-    is free, and no small trial is kept from its slot meanwhile.
+    They wait until nothing else runs: then no other trial uses the memory that was short, a larger share
+    is free, and no other trial is kept from its slot meanwhile.
 
     Attributes:
-        share: trial -> what it gets in its second run, in Ray's words; None if it may not have one.
-        starved: whether the kernel ended a process for want of memory since this was last asked.
-        waiting: trials that have not begun their second run.
-        begun: trials that have.
+        share: trial -> Ray resources of its second run; None if it may not have one.
+        starved: whether the kernel has killed a process for lack of memory since the last call.
+        waiting: trial that has not begun its second run -> its resources.
+        begun: trials that have begun it.
     """
 
     share: Callable[[str], Mapping[str, float] | None] = no_extra_resources
@@ -36,17 +36,17 @@ class OOMRetries:
     begun: set[str] = field(default_factory=set)
 
     def __reduce__(self) -> tuple[type[OOMRetries], tuple[()]]:
-        """As new: Tuner pickles a scheduler, and whoever is asked here holds open files and threads."""
+        """Pickle as a new one: Tuner pickles a scheduler, and the callables hold open files and threads."""
         return OOMRetries, ()
 
     def grant(self, trial_id: str) -> Mapping[str, float] | None:
-        """Line a trial up for its second run; None if there is none for it."""
+        """Queue a trial for its second run, and return its resources; None if it may not have one."""
         share = None if trial_id in self.begun or trial_id in self.waiting else self.share(trial_id)
         if share is not None:
             self.waiting[trial_id] = share
         return share
 
     def begin(self, trial_id: str) -> None:
-        """Let it start its second run."""
+        """Start a trial's second run."""
         del self.waiting[trial_id]
         self.begun.add(trial_id)

@@ -1,4 +1,4 @@
-"""Pauses that would lose a trial's work: a trial without a checkpoint begins again at its first epoch."""
+"""Prevents pauses that lose a trial's work: without a checkpoint it starts again at its first epoch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from schedulers.tune import ray_private
 logger = logging.getLogger(__name__)
 
 REMEDY = (
-    "from now on trials stop or go on, and none is paused or copied; to have that back, save checkpoints "
+    "from now on trials stop or go on, and none is paused or copied; to allow that, save checkpoints "
     "(`save_checkpoint` of a Trainable, `tune.report(..., checkpoint=...)` of a function) and restore them"
 )
 
 
 class PauseGuard:
-    """Turns pausing off, once and for all, when it is seen to lose work.
+    """Turns pausing off for good when it loses work.
 
     Args:
-        rule: is told, and decides without it from then on.
+        rule: decides without pauses from then on.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -32,15 +32,15 @@ class PauseGuard:
         self.off = False
         self._paused: set[str] = set()
 
-    def saw(self, trial_id: str, resource: int) -> None:
-        """Note a report; the first after a pause must not be of the first epoch."""
+    def note_report(self, trial_id: str, resource: int) -> None:
+        """Note a report, and turn pausing off if it is of epoch 1 after a pause."""
         if trial_id in self._paused:
             self._paused.discard(trial_id)
             if resource == 1 < self.rule.last_resource.get(trial_id, 0):
                 self._turn_off(f"trial {trial_id} was paused and began again at epoch 1")
 
     def decide(self, trial: Trial, result: Mapping[str, Any], decision: Decision) -> Decision:
-        """The rule's decision, or what is done in the place of a pause that would lose work."""
+        """The rule's decision, or the one that replaces a pause that would lose work."""
         if not isinstance(decision, Pause | Exploit):
             return decision
         name = trial.trial_id
@@ -51,12 +51,12 @@ class PauseGuard:
         if isinstance(decision, Pause) and not decision.save:  # it has nothing to go on with
             self.rule.end(name, "diverged")
             return Stop(decision.reason, "diverged")
-        reason = f"goes on, for it has no checkpoint to be paused with ({decision.reason})"
+        reason = f"not paused, as it has no checkpoint ({decision.reason})"
         self.rule.resumed(Resume(name, reason, code=ReasonCode.NO_CHECKPOINT))
         return Continue(reason, code=ReasonCode.NO_CHECKPOINT)
 
-    def _turn_off(self, why: str) -> None:
+    def _turn_off(self, cause: str) -> None:
         if not self.off:
             self.off = True
             self.rule.cannot_pause()
-            logger.warning("%s: %s", why, REMEDY)
+            logger.warning("%s: %s", cause, REMEDY)

@@ -1,7 +1,7 @@
-"""Every private name of Ray that the adapter leans on, in one place.
+"""All private names of Ray that the adapter uses.
 
-tests/schedulers/test_ray_private.py holds their signatures against Ray 2.60.0; when it fails after an
-upgrade, this file is the only one to look at.
+tests/schedulers/test_ray_private.py checks their signatures in Ray 2.60.0; if it fails after an upgrade,
+this is the only file to change.
 """
 
 from __future__ import annotations
@@ -23,78 +23,78 @@ from ray.tune.result import SHOULD_CHECKPOINT
 from ray.tune.trainable.function_trainable import FunctionTrainable
 
 
-class _Nobody:
-    """A trial that is staged and never starts."""
+class _NeverStartingTrial:
+    """A placeholder for a staged trial, which never starts."""
 
-    placement_group_factory = None  # equals nobody's, so no process is ever counted as this one's
+    placement_group_factory = None  # equals no other, so no process is ever counted as this trial's
 
 
 class IdleActors:
-    """How many idle processes wait for the next trial, and until when.
+    """Controls how many idle processes are kept for the next trials.
 
-    Ray by itself keeps one, and from the last trial's start on none; but a barrier empties every slot at
-    once, whoever pauses wants a process again, and a new one costs seconds of imports.
+    Ray keeps one, and none once the last trial has started. But a barrier empties every slot at once,
+    paused trials need processes again, and starting one costs seconds of imports.
 
     Attributes:
-        outlive: whether they are kept although the search has no trial left to give.
+        outlive: whether idle processes are kept after the search has finished.
     """
 
     def __init__(self) -> None:
         self.kept = 0
         self.outlive = False
-        self._asked: Any = None  # resources of those that are kept
+        self._request: Any = None  # resource request of the kept processes
 
     def keep(self, controller: Any, trial: Trial, count: int) -> None:
-        """Let so many wait, from the first call on.
+        """Keep so many idle processes; only the first call counts.
 
-        `_actor_cache` keeps as many as are staged: staging so many for ever keeps the slots' own.
+        `_actor_cache` keeps as many as trials are staged, so `count` is added to that for good.
         """
-        if self._asked is None:
-            self._asked = trial.placement_group_factory
-            _raw(controller)._actor_cache.increase_max(self._asked, by=count)
+        if self._request is None:
+            self._request = trial.placement_group_factory
+            _raw(controller)._actor_cache.increase_max(self._request, by=count)
             self.kept = count
 
     def resize(self, controller: Any, count: int) -> None:
-        """Let another number wait, from now on; before the first call of `keep`, nothing."""
-        if self._asked is not None:
-            _raw(controller)._actor_cache.increase_max(self._asked, by=count - self.kept)
+        """Change the number of idle processes kept; without effect before `keep`."""
+        if self._request is not None:
+            _raw(controller)._actor_cache.increase_max(self._request, by=count - self.kept)
             self.kept = count
 
     def keep_to_the_end(self, controller: Any, trial: Trial, count: int) -> None:
-        """Let them wait also when the search is finished.
+        """Keep the idle processes after the search has finished, too.
 
-        Ray then ends the process of whoever pauses, unless somebody is staged (:1081): so somebody is
-        who never starts.
+        Ray then ends the process of a trial that pauses, unless a trial is staged (:1081): so one is
+        staged that never starts.
         """
         self.keep(controller, trial, count)
         if not self.outlive:
-            _raw(controller)._staged_trials.add(_Nobody())
+            _raw(controller)._staged_trials.add(_NeverStartingTrial())
             self.outlive = True
 
     def let_go(self, controller: Any) -> None:
-        """End all that are idle now: they hold what a larger trial waits for."""
+        """End all idle processes, to free their resources for a larger trial."""
         _raw(controller)._cleanup_cached_actors(force_all=True)
 
 
 def _raw(controller: Any) -> Any:
-    """The controller behind the wrapper that warns of what a scheduler does with it."""
+    """The controller behind Ray's wrapper, which warns of a scheduler's writes to it."""
     return getattr(controller, "_tune_controller", controller)
 
 
 def limit_pending(controller: Any, count: int) -> None:
-    """Let so many trials wait for their processes, as TUNE_MAX_PENDING_TRIALS_PG does for a whole run."""
+    """Limit the trials that wait for a process, as TUNE_MAX_PENDING_TRIALS_PG does for a whole run."""
     _raw(controller).update_max_pending_trials(count)
 
 
 def survive_dead_idle_processes(controller: Any) -> None:
-    """Let a trial that was given an idle process which is dead by then be given another.
+    """Let a trial whose idle process turns out to be dead get another one. Idempotent.
 
-    Such a trial is still pending, and Ray recovers none but the running: it would end as failed (:1359),
-    or, told of the process first and of the call to it later, twice. Idempotent.
+    Such a trial is still pending, and Ray recovers only running trials: it would end as failed (:1359),
+    or twice if Ray learns of the process first and of the call on it later.
     """
     raw = _raw(controller)
-    failed, resetting = raw._trial_task_failure, raw._resetting_trials
-    if getattr(failed, "survives", False):
+    handle_failure, resetting = raw._trial_task_failure, raw._resetting_trials
+    if getattr(handle_failure, "survives", False):
         return
 
     def lost_while_reset(trial: Trial, exception: Exception) -> None:
@@ -104,14 +104,14 @@ def survive_dead_idle_processes(controller: Any) -> None:
             if not was_resetting:
                 return  # it waits for another process already
             raw._set_trial_status(trial, Trial.RUNNING)
-        failed(trial, exception)
+        handle_failure(trial, exception)
 
     lost_while_reset.survives = True  # type: ignore[attr-defined]
     raw._trial_task_failure = lost_while_reset
 
 
 class LaneTrainables:
-    """In the place of a controller's cache of classes: none is registered with Ray, the hosts are."""
+    """Replaces a controller's cache of classes: only hosts are registered with Ray, no trainables."""
 
     def get(self, trainable_cls: type) -> type:
         """The class itself."""
@@ -119,7 +119,7 @@ class LaneTrainables:
 
 
 def use_lanes(controller: Any, manager: Any) -> None:
-    """Have a controller that has started nobody run its trials in the lanes of a manager. Idempotent."""
+    """Let a controller that has not started a trial yet run its trials in lanes. Idempotent."""
     raw = _raw(controller)
     if raw._actor_manager is not manager:
         raw._actor_manager, raw._class_cache, raw._reuse_actors = manager, LaneTrainables(), False
@@ -127,10 +127,10 @@ def use_lanes(controller: Any, manager: Any) -> None:
 
 @contextmanager
 def without_callback_tags() -> Iterator[None]:
-    """Run a Tuner in here without having the names of its callbacks counted for Ray's usage statistics.
+    """Keep a Tuner from counting the names of its callbacks for Ray's usage statistics.
 
-    To count them, switched off or not, Ray imports MLflow and all other integrations there are: 1.6 to 2.2 s
-    of the driver's CPU, before the first trial.
+    To count them, even if statistics are switched off, Ray imports MLflow and all other integrations: 1.6 to
+    2.2 s of the driver's CPU before the first trial.
     """
     count = usage.tag_callbacks
     usage.tag_callbacks = lambda callbacks: False
@@ -141,30 +141,30 @@ def without_callback_tags() -> Iterator[None]:
 
 
 def request_of(resource_request: Any) -> dict[str, float]:
-    """What a trial asks for, in Ray's words, without what it asks none of."""
+    """The resources that a trial requests, without those of amount zero."""
     return {kind: amount for kind, amount in resource_request.required_resources.items() if amount > 0}
 
 
 def train_ahead(controller: Any, limits: Callable[[Trial], tuple[int, float]]) -> None:
-    """Let trials train several epochs before they answer: as many, and for as many seconds, as `limits` says.
+    """Let trials train several epochs before they answer; `limits` gives the epochs and seconds. Idempotent.
 
-    `_schedule_trial_train` asks `_maybe_buffer_training`, and where that allows more than one epoch it
-    passes both numbers, in this order, to the trainable's `train_buffered` (:1479). Idempotent.
+    `_schedule_trial_train` calls `_maybe_buffer_training`, and if that allows more than one epoch it
+    passes both numbers, in this order, to the trainable's `train_buffered` (:1479).
     """
     _raw(controller)._maybe_buffer_training = limits
 
 
 def drop_queued_decision(controller: Any, trial: Trial) -> None:
-    """Forget what was decided on an earlier result of those that a trial has handed over together.
+    """Drop the decision on an earlier one of the results that a trial has returned together.
 
-    Ray keeps the first decision of a load unless a later one is to stop or to pause (`_queue_decision`): a
+    Ray keeps the first of these decisions unless a later one is to stop or to pause (`_queue_decision`): a
     NOOP on the last result, whose trial waits or is being saved, would be overruled by the CONTINUE before.
     """
     _raw(controller)._queued_trial_decisions.pop(trial.trial_id, None)
 
 
 def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) -> None:
-    """Have a running trial save; Ray carries out the decision on `result` once it has.
+    """Let a running trial save a checkpoint; Ray carries out the decision on `result` afterwards.
 
     tune_controller.py: `_schedule_trial_save` sets `saving_to`, `_process_trial_result` then caches
     the decision, `_process_trial_save` acts on it.
@@ -173,7 +173,7 @@ def save_checkpoint(controller: Any, trial: Trial, result: Mapping[str, Any]) ->
 
 
 class Saved(NamedTuple):
-    """A checkpoint, the epoch at which it was taken, and the result it belongs to."""
+    """A checkpoint, its epoch, and the result it belongs to."""
 
     epoch: int
     checkpoint: Checkpoint
@@ -181,9 +181,9 @@ class Saved(NamedTuple):
 
 
 def can_go_on(trial: Trial, result: Mapping[str, Any]) -> bool:
-    """Whether a trial that is paused after this result can go on from where it was.
+    """Whether a trial paused after this result can go on from there.
 
-    A function hands its checkpoints in with its results, a class saves when it is asked.
+    A function trainable reports checkpoints with its results; a class saves on request.
     """
     trainable = trial.get_trainable_cls()
     if trainable is not None and issubclass(trainable, FunctionTrainable):
@@ -192,9 +192,9 @@ def can_go_on(trial: Trial, result: Mapping[str, Any]) -> bool:
 
 
 def last_error(trial: Trial) -> str:
-    """What Ray noted of the trial's last failure, without its own heading; empty if nothing.
+    """Ray's text on the trial's last failure, without its heading; empty if there is none.
 
-    `Trial.get_error` looks where the file is only copied to when the experiment is saved.
+    `Trial.get_error` reads a copy that is only made when the experiment is saved.
     """
     file = trial.error_file
     try:
@@ -205,54 +205,54 @@ def last_error(trial: Trial) -> str:
 
 
 def last_exception(trial: Trial) -> BaseException | None:
-    """What was raised in the trial's process at its last failure; None if nothing that can be told.
+    """The exception in the trial's process at its last failure; None if there is none or it cannot be read.
 
-    `Trial.handle_error` keeps what came of a task beside `error_file`; `get_pickled_error` looks where that
-    is only copied to when the experiment is saved.
+    `Trial.handle_error` writes it beside `error_file`; `get_pickled_error` reads a copy that is only made
+    when the experiment is saved.
     """
     file = trial.pickled_error_file
     try:
         error = pickle.loads(Path(file).read_bytes()) if file else None
-    except Exception:  # an exception of the user's may raise anything when it is read back
+    except Exception:  # unpickling a user's exception may raise anything
         return None
     return error.cause if isinstance(error, RayTaskError) else error
 
 
 def out_of_memory(error: str) -> bool:
-    """Whether a worker's loss, as `last_error` tells it, was Ray's memory monitor's doing."""
+    """Whether Ray's memory monitor killed a worker, by the text of `last_error`."""
     return "running low on memory" in error
 
 
 def terminated(error: str) -> bool:
-    """Whether a worker's loss, as `last_error` tells it, was asked for by a SIGTERM."""
+    """Whether a worker ended by a SIGTERM, by the text of `last_error`."""
     return "receives a SIGTERM" in error
 
 
 def last_checkpoint(trial: Trial, time_attr: str, resource: int) -> Saved | None:
-    """The trial's own last checkpoint not after `resource`; one it merely went on from is not its own.
+    """The last checkpoint up to `resource` that the trial itself saved.
 
-    Ray sorts the list by score where a CheckpointConfig names one, so it is the epochs that decide.
+    Chosen by epoch, for Ray sorts the list by score if a CheckpointConfig names one.
     """
-    saved = trial.run_metadata.checkpoint_manager.best_checkpoint_results
-    known = [
-        Saved(int(s.metrics[time_attr]), s.checkpoint, s.metrics) for s in saved if time_attr in s.metrics
+    results = trial.run_metadata.checkpoint_manager.best_checkpoint_results
+    saved = [
+        Saved(int(s.metrics[time_attr]), s.checkpoint, s.metrics) for s in results if time_attr in s.metrics
     ]
-    return max((s for s in known if s.epoch <= resource), key=lambda s: s.epoch, default=None)
+    return max((s for s in saved if s.epoch <= resource), key=lambda s: s.epoch, default=None)
 
 
 def start_at(trial: Trial, path: str | None) -> None:
-    """Make a trial that waits to be started again go on from this checkpoint; None: from its first epoch."""
-    found = _TrainingResult(Checkpoint(path), {}) if path is not None else None
-    trial.run_metadata.checkpoint_manager._latest_checkpoint_result = found
-    trial._restore_checkpoint_result = None  # what it was added with, and went on from
+    """Let a trial that waits to be started again go on from a checkpoint; None: from its first epoch."""
+    result = _TrainingResult(Checkpoint(path), {}) if path is not None else None
+    trial.run_metadata.checkpoint_manager._latest_checkpoint_result = result
+    trial._restore_checkpoint_result = None  # the checkpoint that it was added with
     trial.run_metadata.invalidate_cache()
 
 
 def start_from(trial: Trial, saved: Saved) -> None:
-    """Make a paused trial go on from `saved` when it is started next.
+    """Let a paused trial go on from `saved` when it is started next.
 
-    As schedulers/pbt.py `_exploit` does: the latest checkpoint is what `_schedule_trial_restore`
-    reads, while the trial's own list stays its own. A copy, for `set_storage` rewrites paths in place.
+    As `_exploit` in Ray's schedulers/pbt.py does: `_schedule_trial_restore` reads the latest checkpoint,
+    while the trial's list of its own checkpoints stays. A copy, as `set_storage` rewrites paths in place.
     """
     manager = trial.run_metadata.checkpoint_manager
     manager._latest_checkpoint_result = _TrainingResult(copy.copy(saved.checkpoint), dict(saved.metrics))

@@ -1,4 +1,4 @@
-"""What one of Ray's results says to a rule."""
+"""From Ray's results to the reports that a rule judges."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Mode = Literal["min", "max"]
 
 
 class Results:
-    """Reads results by the names of the metric and of the epoch; the sign flips here and nowhere else.
+    """Reads metric and epoch from results; the only place where the sign of a maximised metric is flipped.
 
     Args:
-        metric: key of the loss; None until `TuneConfig` says it.
+        metric: key of the metric; None until `TuneConfig` gives it.
         mode: `min` or `max`.
         time_attr: key of the epoch.
     """
@@ -38,17 +38,17 @@ class Results:
         return True
 
     def resource(self, result: Mapping[str, Any]) -> int:
-        """The epoch.
+        """The epoch of a result.
 
         Raises:
-            ValueError: if the result has none.
+            ValueError: if it has none.
         """
         if self.time_attr not in result:
             raise ValueError(f"results have no {self.time_attr!r} (time_attr); they have {sorted(result)}")
         return int(result[self.time_attr])
 
     def report(self, rule: Rule, trial: Trial, result: Mapping[str, Any]) -> Report:
-        """What the rule is shown of it."""
+        """The report of a result to a rule."""
         loss = result.get(str(self.metric))
         if loss is not None:
             loss = -float(loss) if self.mode == "max" else float(loss)

@@ -1,8 +1,8 @@
-"""The schedulers that Ray Tune takes: one class per rule, its settings written out.
+"""The scheduler classes for Ray Tune: one per rule, with all settings in its signature.
 
-Written out, and not derived from the rules, for those who read signatures: a type checker rejects a
-misspelt setting, an editor shows them all. `tests/schedulers/test_explicit.py` holds each class
-against its rule and the adapter.
+The signatures are written out, not derived from the rules, so that a type checker rejects a misspelt
+setting and an editor shows them all. `tests/schedulers/test_explicit.py` compares each class with its
+rule and the adapter.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from schedulers.tune.results import Mode
 class ASHA(RuleScheduler):
     """A trial goes on from a rung if it is in the top 1/eta of all that ever reached it.
 
-    Settings as of `schedulers.ASHARule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.ASHARule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = ASHARule
@@ -76,9 +76,9 @@ class ASHA(RuleScheduler):
 
 
 class SuccessiveHalving(RuleScheduler):
-    """Synchronous successive halving: brackets of one kind, each beginning at r epochs.
+    """Synchronous successive halving: equal brackets, whose first rung is at r epochs.
 
-    Settings as of `schedulers.SuccessiveHalvingRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.SuccessiveHalvingRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = SuccessiveHalvingRule
@@ -120,9 +120,9 @@ class SuccessiveHalving(RuleScheduler):
 
 
 class Hyperband(RuleScheduler):
-    """Hyperband: brackets from the boldest to the most careful, and then again.
+    """Hyperband: brackets from the most to the least aggressive, again and again.
 
-    Settings as of `schedulers.HyperbandRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.HyperbandRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = HyperbandRule
@@ -166,7 +166,7 @@ class Hyperband(RuleScheduler):
 class MedianStopping(RuleScheduler):
     """Stop a trial whose best loss so far is worse than the median of the others' running averages.
 
-    Settings as of `schedulers.MedianStoppingRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.MedianStoppingRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = MedianStoppingRule
@@ -208,7 +208,7 @@ class MedianStopping(RuleScheduler):
 class Margin(RuleScheduler):
     """Stop a trial that is worse than the best loss of any trial at any epoch by more than a margin.
 
-    Settings as of `schedulers.MarginRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.MarginRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = MarginRule
@@ -248,7 +248,7 @@ class Margin(RuleScheduler):
 class Patience(RuleScheduler):
     """End a trial that has not improved on its own best loss by `min_delta` for `patience` epochs.
 
-    Settings as of `schedulers.PatienceRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.PatienceRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = PatienceRule
@@ -288,9 +288,9 @@ class Patience(RuleScheduler):
 
 
 class PBT(RuleScheduler):
-    """At every milestone the worst quantile copies the best quantile and perturbs what it copied.
+    """At every milestone the worst quantile copies the best quantile and perturbs the copied configuration.
 
-    Settings as of `schedulers.PBTRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.PBTRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = PBTRule
@@ -340,9 +340,9 @@ class PBT(RuleScheduler):
 
 
 class PFL(RuleScheduler):
-    """A trial goes on while its rank leaves room for it and its predicted final loss leaves hope.
+    """A trial goes on while its rank is within the room and its predicted final loss is promising.
 
-    Settings as of `schedulers.PFLRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.PFLRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = PFLRule
@@ -392,7 +392,7 @@ class PFL(RuleScheduler):
 class ClassicPFL(RuleScheduler):
     """Stop a trial whose predicted final loss is worse than the worst of the K best finished ones.
 
-    Settings as of `schedulers.ClassicPFLRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.ClassicPFLRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = ClassicPFLRule
@@ -434,9 +434,9 @@ class ClassicPFL(RuleScheduler):
 
 
 class Racing(RuleScheduler):
-    """Stop the trials of a candidate that others beat beyond doubt; whole trials are compared.
+    """Stop the trials of a candidate that is significantly worse than another; whole trials are compared.
 
-    Settings as of `schedulers.RacingRule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.RacingRule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = RacingRule
@@ -478,9 +478,9 @@ class Racing(RuleScheduler):
 
 
 class FIFO(RuleScheduler):
-    """Nobody is stopped for being worse than others; only a non-finite loss ends a trial early.
+    """Stops no trial for being worse than others; only a non-finite loss ends one early.
 
-    Settings as of `schedulers.FIFORule`; from `metric` on as of `RuleScheduler`.
+    Settings as in `schedulers.FIFORule`; from `metric` on as in `RuleScheduler`.
     """
 
     rule_class = FIFORule

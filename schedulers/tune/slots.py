@@ -1,9 +1,9 @@
-"""Filling every slot at the start of a run.
+"""Filling every slot with a process at the start of a run.
 
-With reused actors a trial that ends early leaves its process to the next one waiting, which may be
-one whose own process is still starting: that process is then dropped, and its slot stays empty. Two
-slots ran fifty short trials in one process so. Holding back the first endings until each slot has
-its process fixes it.
+With reused actors a trial that ends early leaves its process to the next waiting trial, whose own
+process may still be starting: that process is then dropped, and its slot stays empty. In this way fifty
+short trials on two slots ran in one process. So the first endings are held back until each slot has
+its process.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from ray.tune.experiment import Trial
 
 from schedulers.rule import Decision, Pause, Stop
 
-HOLD_S = 20.0  # a slot that has no process by then may be taken by somebody else
+HOLD_S = 20.0  # a slot without a process by then may be taken by another program
 
 
 class SlotWarmup:
-    """Which slots' processes have been heard of, and since when endings are held back."""
+    """Tracks which processes have reported, and since when endings are held back."""
 
     def __init__(self) -> None:
         self.processes: set[tuple[Any, Any]] = set()
         self.since: float | None = None
 
-    def saw(self, result: Mapping[str, Any]) -> None:
-        """Note the process a result came from."""
+    def note_process(self, result: Mapping[str, Any]) -> None:
+        """Note the process that a result came from."""
         self.processes.add((result.get("hostname"), result.get("pid")))
 
     def must_hold(self, slots: int | None, starting: bool, now_s: float) -> bool:
-        """Whether to hold an ending back: some slot has no process yet, and one is starting.
+        """Whether to hold an ending back: a slot has no process yet, and one is starting.
 
         Args:
-            slots: trials that run at once; None if nobody said, and then nothing is held.
+            slots: trials that run at once; None if unknown, and then nothing is held back.
             starting: whether a trial waits for its process.
-            now_s: a monotonic clock.
+            now_s: monotonic time, seconds.
         """
         if slots is None or not starting or len(self.processes) >= slots:
             return False
@@ -46,29 +46,29 @@ class SlotWarmup:
 
 
 class DeferredDecisions:
-    """Decisions that wait for the slots to fill."""
+    """Decisions held back until all slots have a process."""
 
     def __init__(self) -> None:
         self._decisions: dict[str, Decision] = {}
-        self._filling = SlotWarmup()
+        self._warmup = SlotWarmup()
 
-    def saw(self, result: Mapping[str, Any]) -> None:
-        """Note the process a result came from."""
-        self._filling.saw(result)
+    def note_process(self, result: Mapping[str, Any]) -> None:
+        """Note the process that a result came from."""
+        self._warmup.note_process(result)
 
     def hold(self, trial_id: str, decision: Decision, slots: int | None, live: Mapping[str, Trial]) -> bool:
-        """Keep a decision for later, if ending or pausing a trial now would leave a slot empty."""
+        """Hold a decision back if ending or pausing the trial now would leave a slot empty; False if not."""
         if not self._must_hold(slots, live):
             return False
         self._decisions[trial_id] = decision
         return True
 
     def forget(self, trial_id: str) -> None:
-        """Its decision was overtaken."""
+        """Drop a trial's decision."""
         self._decisions.pop(trial_id, None)
 
     def release(self, controller: Any, slots: int | None, live: Mapping[str, Trial]) -> None:
-        """Carry out what waits, once nothing is left to wait for."""
+        """Carry out the decisions held back, once no slot has to be waited for."""
         if not self._decisions or self._must_hold(slots, live):
             return
         for name, decision in list(self._decisions.items()):
@@ -86,11 +86,11 @@ class DeferredDecisions:
 
     def _must_hold(self, slots: int | None, live: Mapping[str, Trial]) -> bool:
         starting = any(trial.status == Trial.PENDING for trial in live.values())
-        return self._filling.must_hold(slots, starting, time.monotonic())
+        return self._warmup.must_hold(slots, starting, time.monotonic())
 
 
 def how_many_fit(wanted: Mapping[str, float], offered: Mapping[str, float]) -> int:
-    """How many trials that each want so much fit into what is offered; one at least.
+    """Number of requests for the resources `wanted` that fit into `offered`; at least 1.
 
     >>> how_many_fit({"CPU": 1, "GPU": 0.25}, {"CPU": 16, "GPU": 2})
     8

@@ -1,8 +1,8 @@
-"""How far a trial may train before its rule has to be asked again.
+"""How far a trial may train before its rule has to decide again.
 
-A rule decides at few of a trial's epochs (`Rule.next_decision`). Where the service lets it
-(`AdapterHooks.ahead_s`), a trial trains up to the next of these and hands all its epochs over in one answer;
-each is reported as ever.
+A rule decides at few of a trial's epochs (`Rule.next_decision`). Where the service allows it
+(`AdapterHooks.ahead_s`), a trial trains up to the next of these and returns all its epochs together;
+each is reported as usual.
 """
 
 from __future__ import annotations
@@ -16,48 +16,44 @@ from schedulers.rule import Rule
 from schedulers.tune.hooks import AdapterHooks
 
 FOLLOWED = "followed"
-"""Key of each result that is not the last of those its trial hands over together."""
+"""Key that marks results which are not the last of those returned together."""
 
 
 class TrainAhead:
-    """Knows where each trial stands that goes on training, and so how far it may go.
+    """Tracks the epoch from which each trial goes on, and limits how far it may train.
 
     Args:
-        rule: says where it must be asked.
-        service: says for how long a trial may train on, and whether the run is to end.
+        rule: gives the next epoch at which it may decide.
+        service: gives the time limit, and whether the run is asked to stop.
     """
 
     def __init__(self, rule: Rule, service: AdapterHooks) -> None:
         self.rule, self.service = rule, service
-        self._stands_at: dict[str, int] = {}  # trial that trains on -> its resource
+        self._trained: dict[str, int] = {}  # trial that trains on -> epochs trained
 
-    def goes_on(self, trial_id: str, resource: int) -> None:
-        """The trial trains on from the result that was just reported."""
-        self._stands_at[trial_id] = resource
+    def note_trained(self, trial_id: str, resource: int) -> None:
+        """Note that the trial trains on from the result just reported."""
+        self._trained[trial_id] = resource
 
     def forget(self, trial_id: str) -> None:
-        """The trial does not train on from where it stood: it waits, has ended, or lost its worker."""
-        self._stands_at.pop(trial_id, None)
+        """Note that the trial does not train on: it waits, has ended, or lost its worker."""
+        self._trained.pop(trial_id, None)
 
     def limits(self, trial: Trial) -> tuple[int, float]:
-        """How many epochs the trial may train before it answers, and for how many seconds.
+        """The number of epochs, and of seconds, that the trial may train before it answers.
 
-        One epoch where it is not known which one the trial begins at: after a restore, only its first
-        report tells.
+        One epoch if the epoch from which it goes on is unknown: after a restore, only its first report
+        tells.
         """
         name = trial.trial_id
-        stands_at = self._stands_at.pop(name, None)
-        if (
-            stands_at is None
-            and name not in self.rule.last_resource
-            and trial.latest_checkpoint_result is None
-        ):
-            stands_at = 0
-        if stands_at is None or self.service.halting():
+        trained = self._trained.pop(name, None)
+        if trained is None and name not in self.rule.last_resource and trial.latest_checkpoint_result is None:
+            trained = 0
+        if trained is None or self.service.halting():
             return 1, 0.0
-        return self.rule.next_decision(name, stands_at) - stands_at, self.service.ahead_s
+        return self.rule.next_decision(name, trained) - trained, self.service.ahead_s
 
 
 def is_followed(result: Mapping[str, Any]) -> bool:
-    """Whether later epochs of the trial came together with this one."""
+    """Whether later epochs of the trial were returned together with this one."""
     return bool(result.get(FOLLOWED))

@@ -305,7 +305,7 @@ def test_every_sweep_ends_whoever_fails_or_diverges_whenever(
         (
             SuccessiveHalvingRule,
             {"bracket_size": 1},
-            "bracket_size (1) must be at least 2: nobody is compared with itself",
+            "bracket_size (1) must be at least 2: a single trial is compared with no other",
         ),
         (
             SuccessiveHalvingRule,

@@ -118,7 +118,7 @@ def test_sparse_reports_are_judged_at_the_latest_step_and_count_between() -> Non
         ({"interval_steps": 0}, "interval_steps (0) must be at least 1"),
         (
             {"n_warmup_steps": 10},
-            "n_warmup_steps (10) must be below the epochs (10), else nobody is ever judged; lower it",
+            "n_warmup_steps (10) must be below the epochs (10), else no trial is ever judged; lower it",
         ),
     ],
 )

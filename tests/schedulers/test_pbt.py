@@ -250,7 +250,7 @@ def test_no_two_members_ever_wait_for_each_other(
     ("settings", "message"),
     [
         ({"perturbation_interval": 0}, "perturbation_interval (0) must be at least 1"),
-        ({"population_size": 1}, "population_size (1) must be at least 2: nobody copies itself"),
+        ({"population_size": 1}, "population_size (1) must be at least 2: a member cannot copy itself"),
         ({"quantile_fraction": 0.6}, "quantile_fraction (0.6) must lie in (0, 0.5]"),
         ({"resample_probability": 2}, "resample_probability (2) must lie in [0, 1]"),
         ({"perturbation_factors": ()}, "perturbation_factors (()) must be positive, and at least one"),

@@ -18,23 +18,23 @@ from schedulers.simulate import replay
 CURVES = [[3.0, 2.0, 1.0], [2.0, 2.0, 2.0], [9.0, 8.0, 7.0], [4.0, 3.0, 0.5]]
 
 
-class Told(Rule):
-    """Writes down what it is told."""
+class RecordingRule(Rule):
+    """Records its calls."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.told: list[Any] = []
+        self.calls: list[Any] = []
 
     def judge(self, report: Report) -> Any:
-        self.told.append((report.trial_id, report.resource, report.loss))
+        self.calls.append((report.trial_id, report.resource, report.loss))
         return Continue()
 
-    def no_more_trials(self, known: Sequence[str]) -> None:
-        self.told.append(("known", len(known)))
+    def no_more_trials(self, trial_ids: Sequence[str]) -> None:
+        self.calls.append(("no more trials", len(trial_ids)))
 
 
 class PauseAtOne(Rule):
-    """Everybody waits after one epoch until all have reported; then the best goes on alone."""
+    """Pauses each trial after one epoch until all have reported; then the best goes on alone."""
 
     def judge(self, report: Report) -> Any:
         return Pause("waits") if report.resource == 1 else Continue()
@@ -64,10 +64,10 @@ def test_workers_share_the_work(workers: int, makespan: int) -> None:
 
 
 def test_workers_report_in_turns() -> None:
-    rule = Told(max_resource=3)
+    rule = RecordingRule(max_resource=3)
     replay(rule, CURVES, order=[2, 0], workers=2)
-    assert rule.told == [
-        ("known", 2),
+    assert rule.calls == [
+        ("no more trials", 2),
         ("00000", 1, 9.0),
         ("00001", 1, 3.0),
         ("00000", 2, 8.0),
@@ -78,15 +78,15 @@ def test_workers_report_in_turns() -> None:
 
 
 def test_a_slow_trial_reports_later() -> None:
-    rule = Told(max_resource=3)
+    rule = RecordingRule(max_resource=3)
     replay(rule, CURVES, order=[0, 1], workers=2, pace=[2.5, 1.0, 1.0, 1.0])
-    assert [trial for trial, *_ in rule.told[1:]] == ["00001", "00001", "00000", "00001", "00000", "00000"]
+    assert [trial for trial, *_ in rule.calls[1:]] == ["00001", "00001", "00000", "00001", "00000", "00000"]
 
 
 def test_a_rule_is_told_when_the_last_trial_has_started() -> None:
-    rule = Told(max_resource=3)
+    rule = RecordingRule(max_resource=3)
     replay(rule, CURVES, workers=1)
-    assert rule.told.index(("known", 4)) == 9  # after three trials of three epochs
+    assert rule.calls.index(("no more trials", 4)) == 9  # after three trials of three epochs
 
 
 def test_trials_are_numbered_as_they_start_and_named_as_they_were_recorded() -> None:

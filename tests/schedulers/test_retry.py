@@ -117,7 +117,7 @@ def test_a_worker_ended_for_want_of_memory_is_no_plain_loss(tmp_path: Path, by_r
     trial.status = Trial.PENDING
     scheduler.on_trial_add(loop, trial)
     assert (trial.status, trial.share) == (Trial.PAUSED, {"cpu": 2})
-    assert heard == [("a", {"cpu": 2}, "its process was ended for want of memory")]
+    assert heard == [("a", {"cpu": 2}, "its process was killed because memory ran out")]
 
 
 def test_only_the_last_failure_speaks(tmp_path: Path) -> None:

@@ -43,10 +43,10 @@ def test_a_trial_trains_from_where_it_stands_to_the_next_decision() -> None:
     ahead = asha_ahead()
     for epoch in (1, 2):
         ahead.rule.report(Report(NAME, epoch, 0.5))
-    ahead.goes_on(NAME, 2)
+    ahead.note_trained(NAME, 2)
     assert ahead.limits(trial()) == (1, 0.5)
     ahead.rule.report(Report(NAME, 3, 0.5))
-    ahead.goes_on(NAME, 3)
+    ahead.note_trained(NAME, 3)
     assert ahead.limits(trial()) == (6, 0.5)
 
 
@@ -54,10 +54,10 @@ def test_a_trial_that_begins_at_a_checkpoint_first_tells_its_epoch() -> None:
     ahead = asha_ahead()
     assert ahead.limits(trial(checkpoint="of an earlier attempt")) == (1, 0.0)
     ahead.rule.report(Report(NAME, 3, 0.5))
-    ahead.goes_on(NAME, 3)
+    ahead.note_trained(NAME, 3)
     ahead.forget(NAME)  # its worker was lost
     assert ahead.limits(trial()) == (1, 0.0)
-    ahead.goes_on(NAME, 1)  # run again from its start
+    ahead.note_trained(NAME, 1)  # run again from its start
     assert ahead.limits(trial()) == (1, 0.5)
 
 

@@ -451,7 +451,7 @@ def test_endings_are_held_while_a_slot_is_filling(
     slots: int | None, starting: bool, after_s: float, held: bool
 ) -> None:
     filling = SlotWarmup()
-    filling.saw({"hostname": "h", "pid": 1})
+    filling.note_process({"hostname": "h", "pid": 1})
     filling.must_hold(2, True, 100.0)
     assert filling.must_hold(slots, starting, 100.0 + after_s) is held
 
@@ -574,5 +574,5 @@ def test_a_worker_lost_for_good_is_a_failure_and_before_that_none(
 
 def test_what_cannot_be_connected_is_named() -> None:
     scheduler, _ = adapter(Scripted())
-    with pytest.raises(TypeError, match="there is nothing called 'ears' to connect; there are listener,"):
+    with pytest.raises(TypeError, match="unknown hook 'ears'; the hooks are listener,"):
         scheduler.attach(ears=Ears())

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raysweep.search.initial_points import Proposal
-from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY, check, eliminated
+from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY, check_race_settings, eliminated
 from schedulers.trial_id import trial_id
 
 BASELINE = "baseline"
@@ -38,7 +38,7 @@ class SeedRaceSearcher:
         alpha: float = 0.05,
         min_blocks: int = 3,
     ) -> None:
-        check(alpha, min_blocks)
+        check_race_settings(alpha, min_blocks)
         self.configs = {str(each["name"]): dict(each["config"]) for each in candidates}
         self.plan = [(name, int(seed)) for seed in seeds for name in self.configs]
         self.alpha, self.min_blocks = alpha, min_blocks
