@@ -15,12 +15,14 @@ from tests.faults.kills import FIRST, SCHEDULERS, kill, kill_again, write_two
 from tests.faults.mortal import WHENS
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(7200)]
-KILLS, TRIALS = 40, 16  # so many trials have events enough for each kill to find one
+KILLS = 40
+TRIALS = {"fifo": 16, "asha": 16, "pbt": 16, "predictive": 32, "pfl": 16}
+"""So many trials have events enough for each kill to find one; PFL stops most of them early."""
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_forty_kills_leave_the_history_of_an_uninterrupted_run(tmp_path: Path, name: str) -> None:
-    write_two(tmp_path, name, TRIALS)
+    write_two(tmp_path, name, TRIALS[name])
     draw = random.Random(f"{name}, many")
     whole = start(tmp_path, "run", "whole.yaml")
     kill(tmp_path, ("run", "cut.yaml"), FIRST[name], 1, draw.choice(WHENS))
