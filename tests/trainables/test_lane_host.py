@@ -376,7 +376,10 @@ def test_an_error_that_cannot_be_sent_is_told_in_words(toys: Callable[..., Drive
     [
         ({}, ""),
         ({"train": SAMPLES + "counting"}, "a training loop of the user's own"),
-        ({"schedule": [{"after_epoch": 1, "config": {}}]}, "its settings change during training (run.schedule)"),
+        (
+            {"schedule": [{"after_epoch": 1, "config": {}}]},
+            "its settings change during training (run.schedule)",
+        ),
         ({"net": "no.such.Net"}, "it has ended"),
     ],
 )
