@@ -1,4 +1,4 @@
-"""How rows reach the net: from the device when they fit there, else streamed in batches."""
+"""Loads batches of rows: from the device if all rows fit there, else streamed to it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from trainables.data_parts import rows_in_batches
 Batch = tuple[torch.Tensor, torch.Tensor]
 """Inputs (batch, ...) and targets (batch, ...)."""
 
-EVALUATION_BATCHES = 4  # batches validated at once: no gradients, so four take the room of one
-RESIDENT_ON_CPU = 2 * 2**30  # bytes; larger data stay in the object store, one copy for all trials
+EVALUATION_BATCHES = 4  # batches validated at once: without gradients, four take the memory of one
+RESIDENT_ON_CPU = 2 * 2**30  # bytes; larger data stay in the object store, in one copy for all trials
 
 
 class BatchLoader:
     """Batches of the training rows, in a new order every epoch.
 
     The order is drawn on the CPU from a generator of its own, so it is the same on every device and
-    nothing else that draws random numbers can change it. Rows that fit are shuffled as a whole on the
-    device and cut into batches there: a `DataLoader` would cost more than the net.
+    independent of all other random numbers. Rows that fit on the device are shuffled as a whole and cut
+    into batches there: a `DataLoader` would cost more than the net.
 
     Args:
         part: the rows.
-        device: where batches go.
+        device: the device of the batches.
         batch_size: rows per batch; see `rows_in_batches`.
         seed: of the order.
         budget: bytes of the device that data may take; measured if None.
-        dtype: of the inputs that batches hold; that of the rows if None.
+        dtype: type of the inputs in batches; that of the rows if None.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class BatchLoader:
         assert isinstance(part.train, Split)
         assert isinstance(part.val, Split)
         self.train, self.val = part.train, part.val
-        self.epoch = 0  # what a lazy loader's dataset is told
-        room = device_budget(device) if budget is None else budget
-        # Twice the training rows: as they are, and shuffled.
-        self.resident = 2 * self._bytes(part.train) + self._bytes(part.val) <= room
+        self.epoch = 0  # used by lazy loaders only
+        budget = device_budget(device) if budget is None else budget
+        # Training rows count twice: in their order, and shuffled.
+        self.resident = 2 * self._bytes(part.train) + self._bytes(part.val) <= budget
         self.tensors = self.put(part.train) if self.resident else None
         self.validation = self.put(part.val) if self.resident else None
 
@@ -79,7 +79,7 @@ class BatchLoader:
         yield from zip(torch.split(x, self.batch_size), torch.split(y, self.batch_size), strict=True)
 
     def validation_batches(self) -> Iterator[Batch]:
-        """All rows that are validated on, in order."""
+        """All validation rows, in order."""
         if self.validation is None:
             yield from self.all_of(self.val)
             return
@@ -87,14 +87,14 @@ class BatchLoader:
         yield from zip(*(torch.split(tensor, size) for tensor in self.validation), strict=True)
 
     def all_of(self, split: AnySplit) -> Iterator[Batch]:
-        """All rows of some split, in order."""
+        """All rows of a split, in order."""
         assert isinstance(split, Split)
         return self.stream(split, np.arange(len(split)))
 
     def some_inputs(self, rows: int, seed: int) -> Iterator[torch.Tensor]:
-        """Inputs of about so many training rows, in batches of the training's size and always the same.
+        """Inputs of about so many training rows, in batches of the training's size, always the same.
 
-        They are drawn, since rows of a sorted table would vary too little within a batch.
+        They are drawn at random, as rows of a sorted table would vary too little within a batch.
         """
         size = self.batch_size
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
@@ -103,18 +103,18 @@ class BatchLoader:
         return (x for x, _ in self.stream(self.train, order.numpy()))
 
     def probe(self, rows: int) -> Batch:
-        """One batch of at most so many training rows, spread over all of them, for a table may be sorted."""
-        return self.put(self.train.chosen(spread_places(len(self.train), rows)))
+        """One batch of at most so many training rows, spread over all, as a table may be sorted."""
+        return self.put(self.train.chosen(spread_rows(len(self.train), rows)))
 
     def first_input(self) -> torch.Tensor:
-        """The first row that is validated on, as a batch."""
+        """The first validation row, as a batch."""
         return self.inputs(self.val.x[:1])
 
     def stream(self, split: Split, order: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of `split` in this order, each copied to the device when its turn comes.
+        """Batches of `split` in this order, each copied to the device when it is needed.
 
-        To a GPU they go from pinned memory, and nobody waits for the copy: the rows of the next batch are
-        gathered while it and the step before it are under way.
+        To a GPU they are copied asynchronously from pinned memory, while the rows of the next batch are
+        gathered.
         """
         put = self.put_pinned if self.device.type == "cuda" else self.put
         for start in range(0, len(order), self.batch_size):
@@ -124,13 +124,13 @@ class BatchLoader:
     def put(self, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
         """Copy rows to the device.
 
-        Always a copy, also on the CPU: what lies in the object store is read-only, and torch's own
-        memory is aligned alike every time, which bit-equal results depend on.
+        Also on the CPU: arrays in the object store are read-only, and torch's own memory always has the
+        same alignment, on which bit-equal results depend.
         """
         return self.inputs(split.x), torch.tensor(split.y, device=self.device)
 
     def put_pinned(self, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same, without waiting for it; the rows are the caller's own copy."""
+        """Copy rows to a GPU without waiting; they must not be changed by the caller."""
         x, y = (
             torch.from_numpy(rows).pin_memory().to(self.device, non_blocking=True)
             for rows in (split.x, split.y)
@@ -138,22 +138,22 @@ class BatchLoader:
         return (x if self.dtype is None else x.to(self.dtype)), y
 
     def inputs(self, x: np.ndarray) -> torch.Tensor:
-        """Copy inputs to the device, in the type that the net gets."""
+        """Copy inputs to the device, in the type for the net."""
         return torch.tensor(x, device=self.device, dtype=self.dtype)
 
     def _bytes(self, split: Split) -> int:
-        """What rows take on the device."""
+        """Bytes of rows on the device."""
         size = split.x.itemsize if self.dtype is None else self.dtype.itemsize
         return int(split.x.size * size + split.y.nbytes)
 
 
-def spread_places(count: int, rows: int) -> np.ndarray:
-    """Places of at most so many rows, spread over all `count`."""
+def spread_rows(count: int, rows: int) -> np.ndarray:
+    """Indices of at most so many rows, spread over all `count`."""
     return np.linspace(0, count - 1, min(rows, count)).astype(int)
 
 
 def device_budget(device: torch.device) -> int:
-    """Bytes of the device that data may take: on a GPU, half of what this process is allowed."""
+    """Bytes of the device that data may take: on a GPU, half of this process's share."""
     if device.type != "cuda":
         return RESIDENT_ON_CPU
     total = torch.cuda.get_device_properties(device).total_memory

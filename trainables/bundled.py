@@ -1,4 +1,4 @@
-"""Data that need no download: a synthetic regression, and real sets that scikit-learn ships."""
+"""Data sets that need no download: a synthetic regression, and those that scikit-learn ships."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trainables.table import Table
 def load_synthetic(rows: int = 13_334, noise: float = 0.1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """A smooth curve of one variable with noise: y = sin(3x) + 0.5 cos(7x) + 0.3x + noise.
 
-    x is uniform in [-2, 2]. The irreducible MSE is noise² (0.01), so a sweep can see how near it is.
+    x is uniform in [-2, 2]. The irreducible MSE is noise² (0.01), with which results can be compared.
 
     Args:
-        rows: examples in all; at the default split 8,000 of 13,334 are trained on.
+        rows: number of examples; with the default split 8,000 of 13,334 are trained on.
         noise: standard deviation of the Gaussian noise.
         seed: of the generator.
 
@@ -64,6 +64,6 @@ def _sklearn() -> Any:
 
 
 def _bunch(x: np.ndarray, y: np.ndarray) -> Table:
-    """A scikit-learn set as a table, which standardises it on the training split."""
+    """A data set of scikit-learn as a table, which is standardised on the training split."""
     frame = pd.DataFrame(x, columns=[f"x{column}" for column in range(x.shape[1])])
     return Table(frame.assign(y=y), "y")

@@ -1,6 +1,6 @@
-"""How numbers and dates are written in a table: seen in a column's values, and read alike ever after.
+"""Formats of numbers and dates in tables, inferred from a column's values.
 
-`Kind` is what a column is, and how it is written: `numbers` as Python writes them, `numbers 1,234.5`,
+`Kind` is the kind and format of a column: `numbers` as Python writes them, `numbers 1,234.5`,
 `numbers 1.234,5`; `date` as YYYY-MM-DD, `date %d/%m/%Y` and the like, by `strftime`'s letters; `words`.
 """
 
@@ -17,7 +17,7 @@ NUMBERS, DATE, WORDS = "numbers", "date", "words"
 COMMA_GROUPS, POINT_GROUPS = "numbers 1,234.5", "numbers 1.234,5"
 
 GAPS = frozenset(("", "-", "--", "–", "—", "?", ".", "n.a.", "n. a.", "#N/A", "#NV", "(blank)"))  # noqa: RUF001
-"""Cells that say nothing, in columns of numbers or dates; pandas knows NA, NaN, null and their like."""
+"""Cells that mean a missing value in columns of numbers or dates; pandas itself knows NA, NaN, null etc."""
 
 _UNIT = re.compile(r"^(?:[€$£¥]|EUR|USD|GBP|CHF)\s*|\s*(?:[€$£¥%]|EUR|USD|GBP|CHF)$", re.IGNORECASE)
 _GAPS_IN_NUMBERS = r"[ '’\u00a0\u202f]"  # noqa: RUF001 - 1 234,50 and 1'234.50
@@ -43,12 +43,12 @@ def is_date(kind: Kind) -> bool:
 
 
 def without_gaps(column: pd.Series) -> pd.Series:
-    """A column of text or other values, missing where a cell says nothing."""
+    """A column of text or other values, with the cells in `GAPS` missing."""
     return column.mask(column.isin(GAPS))
 
 
 def as_written(column: pd.Series, kind: Kind) -> np.ndarray:
-    """Text as numbers of this way of writing, float64, (rows,); NaN where it is written otherwise.
+    """Text in a number format as float64, (rows,); NaN for text of another format.
 
     >>> as_written(pd.Series(["1,234.50", "€ 7", "12 %", "1.5.2"]), "numbers 1,234.5").tolist()
     [1234.5, 7.0, 12.0, nan]
@@ -64,7 +64,7 @@ def as_written(column: pd.Series, kind: Kind) -> np.ndarray:
 
 
 def in_writing(value: float, kind: Kind) -> float | str:
-    """A number as a cell of such a column holds it.
+    """A number in the format of a column of this kind.
 
     >>> in_writing(1234.5, "numbers 1.234,5"), in_writing(1234.5, "numbers")
     ('1.234,5', 1234.5)
@@ -76,7 +76,7 @@ def in_writing(value: float, kind: Kind) -> float | str:
 
 
 def as_datetimes(column: pd.Series, kind: Kind) -> pd.Series:
-    """Text as datetimes, missing where it is no such date."""
+    """Text in a date format as datetimes; missing for text of another format."""
     text = column.astype("string").str.strip()
     if kind == DATE:
         text = text.where(text.str.fullmatch(_ISO).fillna(False))
@@ -85,12 +85,11 @@ def as_datetimes(column: pd.Series, kind: Kind) -> pd.Series:
 
 
 def date_kinds(column: pd.Series, dayfirst: bool | None) -> Iterator[Kind]:
-    """Ways of writing dates that a column's text may have, the likelier first.
+    """Date formats that a column's text may have, the likelier first.
 
     Args:
         column: text.
-        dayfirst: whether 1/2/2024 is the first of February; None where the values are to say it. With
-            points between them the day is first.
+        dayfirst: whether 1/2/2024 is the first of February; None to infer it from the values.
     """
     first = str(column.iloc[0]).strip() if len(column) else ""
     if not re.search(r"\d", first) or len(first) > 30:
@@ -102,13 +101,13 @@ def date_kinds(column: pd.Series, dayfirst: bool | None) -> Iterator[Kind]:
     if re.fullmatch(r"\D*\d{1,4}[/.-]\d{1,2}[/.-]\d{1,4}.*", first):
         for day, month in _DAY_OR_MONTH:
             if day[2] in first.partition(" ")[0]:
-                chosen = (day, month) if dayfirst is not False else (month, day)
-                yield from (f"{DATE} {each}{time}" for each in chosen)
+                formats = (day, month) if dayfirst is not False else (month, day)
+                yield from (f"{DATE} {each}{time}" for each in formats)
     yield from (f"{DATE} {each}{time}" for each in (*_YEAR_FIRST[:2], *_WRITTEN_OUT))
 
 
 def is_ambiguous(column: pd.Series, kind: Kind) -> bool:
-    """Whether dates could be read with day and month in each other's place too."""
+    """Whether dates can also be read with day and month swapped."""
     if "/" not in kind and "-" not in kind:
         return False
     swapped = kind.replace("%d", "%D").replace("%m", "%d").replace("%D", "%m")
@@ -117,6 +116,6 @@ def is_ambiguous(column: pd.Series, kind: Kind) -> bool:
 
 
 def written_kinds(column: pd.Series, dayfirst: bool | None) -> Iterator[Kind]:
-    """What a column of text may be besides words."""
+    """Kinds that a column of text may be besides words."""
     yield from (NUMBERS, COMMA_GROUPS, POINT_GROUPS)
     yield from date_kinds(column, dayfirst)

@@ -1,4 +1,4 @@
-"""A training's state in a directory: whole or not there, and known to be intact when read."""
+"""Saves and loads a training's state in a directory: atomically, and verified by a checksum."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ ANSI = re.compile(r"\x1b\[[0-9;]*m")  # torch colours its messages
 def save(directory: str | Path, state: Mapping[str, Any]) -> None:
     """Write `state` (nested dicts and lists of tensors and plain values) into the directory.
 
-    Each file is written aside, flushed to disk and renamed, so a crash leaves the old one or the new
-    one; the checksum is written last.
+    Each file is written under another name, flushed to disk and renamed, so that a crash leaves the old or
+    the new one; the checksum is written last.
     """
     buffer = io.BytesIO()
     torch.save(_plain({"format": FORMAT, **state}), buffer)
@@ -36,21 +36,21 @@ def save(directory: str | Path, state: Mapping[str, Any]) -> None:
 
 
 def load(directory: str | Path) -> dict[str, Any]:
-    """Read back what `save` wrote; all tensors on the CPU.
+    """Read what `save` wrote; all tensors on the CPU.
 
-    Nothing in the file is executed (`weights_only`).
+    No code of the file is executed (`weights_only`).
 
     Raises:
-        CorruptCheckpoint: if a file is missing, or the checksum does not fit.
-        CheckpointError: if the format is not ours.
+        CorruptCheckpoint: if a file is missing, or the checksum does not match.
+        CheckpointError: if the format is another one.
     """
     folder = Path(directory)
     content = read_verified(folder)
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError) as error:
-        first = ANSI.sub("", str(error)).splitlines()[0]
-        raise CheckpointError(f"{folder}: the checkpoint cannot be read: {first}") from error
+        first_line = ANSI.sub("", str(error)).splitlines()[0]
+        raise CheckpointError(f"{folder}: the checkpoint cannot be read: {first_line}") from error
     if state.get("format") != FORMAT:
         raise CheckpointError(
             f"{folder}: checkpoint format {state.get('format')}; this version reads {FORMAT}"
@@ -59,18 +59,18 @@ def load(directory: str | Path) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:
-    aside = path.with_name(f"{path.name}.tmp")
-    with aside.open("wb") as file:
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
+    temporary.replace(path)
 
 
 def _plain(value: Any) -> Any:
-    """The same value without numpy and without special mappings, which `weights_only` refuses.
+    """The value without numpy types and special mappings, which `weights_only` refuses.
 
-    A tensor that is part of a larger one is copied: torch would write all of that one.
+    A tensor that is a view of a larger one is copied: torch would write the whole storage.
     """
     if isinstance(value, torch.Tensor) and value.untyped_storage().nbytes() > value.nbytes:
         return value.clone()

@@ -1,4 +1,4 @@
-"""Whether a checkpoint is as it was written. Told without torch: a driver asks too."""
+"""Verifies checkpoints by their checksums. Imports no torch, as the driver uses it, too."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ CHECKSUM = "training.pt.sha256"
 DISK_REFUSES = frozenset(
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "ESTALE") if hasattr(errno, name)
 )
-"""What a disk says that is full, read-only, broken or gone: no fault of the training's."""
+"""Error numbers of a disk that is full, read-only, broken or gone."""
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint is missing, damaged or of another net; one line."""
+    """A checkpoint is missing, damaged or of another net; the message is one line."""
 
 
 class CorruptCheckpoint(CheckpointError):
-    """A checkpoint is not what was written: an older one may be whole."""
+    """A checkpoint is damaged; an older one may be intact."""
 
 
 def checksums(directory: str | Path, content: bytes | memoryview) -> str:
-    """What `CHECKSUM` says: a line a file, as sha256sum writes it; the state first, then the loop's own.
+    """The text of `CHECKSUM`: a line per file, as of sha256sum; the state first, then other files.
 
     Args:
-        directory: the checkpoint's; what else lies there is the user's loop's.
-        content: the state's bytes.
+        directory: folder of the checkpoint; files in its subfolders are those of a custom loop.
+        content: the bytes of the state.
     """
     folder = Path(directory)
     others = sorted(path for path in folder.rglob("*") if path.is_file() and path.parent != folder)
@@ -39,10 +39,10 @@ def checksums(directory: str | Path, content: bytes | memoryview) -> str:
 
 
 def read_verified(directory: str | Path) -> bytes:
-    """The state's bytes as they were written.
+    """The bytes of the state, with all checksums verified.
 
     Raises:
-        CorruptCheckpoint: if a file is missing or cut, or the bytes do not fit their checksum.
+        CorruptCheckpoint: if a file is missing or truncated, or does not match its checksum.
     """
     folder = Path(directory)
     try:
@@ -50,8 +50,8 @@ def read_verified(directory: str | Path) -> bytes:
         lines = (folder / CHECKSUM).read_text("utf-8").splitlines() or [""]
         for digest, _, name in (line.partition("  ") for line in lines):
             path = folder / (name or STATE)
-            found = hashlib.sha256(content if path == folder / STATE else path.read_bytes()).hexdigest()
-            if digest != found:
+            data = content if path == folder / STATE else path.read_bytes()
+            if digest != hashlib.sha256(data).hexdigest():
                 raise CorruptCheckpoint(
                     f"{folder}: the checkpoint is damaged: {path.name} does not fit its checksum"
                 )
@@ -61,7 +61,7 @@ def read_verified(directory: str | Path) -> bytes:
 
 
 def is_intact(directory: str | Path) -> bool:
-    """Whether `read_intact` can read it; costs a second a gigabyte."""
+    """Whether `read_verified` can read the checkpoint; takes a second per gigabyte."""
     try:
         read_verified(directory)
     except CorruptCheckpoint:

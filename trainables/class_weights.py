@@ -1,4 +1,4 @@
-"""`balanced` weights of a criterion, computed from the training rows and from nothing else."""
+"""`balanced` weights of a criterion, computed from the training rows only."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ WEIGHTS = ("weight", "pos_weight")
 
 
 def with_class_weights(run: RunConfig, data: Data, part: DataPart) -> RunConfig:
-    """The run with numbers in the place of `balanced` weights in its `criterion_config`.
+    """The run config with `balanced` weights in its `criterion_config` replaced by numbers.
 
-    `weight` has n / (classes · n_c) for each class c of n_c training rows, as scikit-learn's `balanced` has
-    it: each class then counts alike in the loss. `pos_weight` has, for each label, the rows in which it does
-    not hold for each one in which it does. A class that no training row is of, or a label that holds in none,
-    weighs 1.
+    `weight` is n / (classes · n_c) for each class c of n_c training rows, as scikit-learn's `balanced`, so
+    that all classes have equal weight in the loss. `pos_weight` is, for each label, the number of rows in
+    which it does not hold, divided by the number of those in which it does. A class without training rows,
+    or a label that holds in none, has weight 1.
 
     Args:
-        run: as the sweep file has it.
-        data: for the classes.
-        part: whose training rows are counted.
+        run: the run config.
+        data: gives the classes.
+        part: its training rows are counted.
 
     Raises:
         RunError: if there are no classes to balance, or the criterion takes no such weight.
     """
-    wanted = [name for name in WEIGHTS if run.criterion_config.get(name) == BALANCED]
-    if not wanted:
+    names = [name for name in WEIGHTS if run.criterion_config.get(name) == BALANCED]
+    if not names:
         return run
-    numbers = {name: (_per_class if name == "weight" else _per_label)(run, data, part) for name in wanted}
+    numbers = {name: (_per_class if name == "weight" else _per_label)(run, data, part) for name in names}
     return run.model_copy(update={"criterion_config": run.criterion_config | numbers})
 
 
 def _per_class(run: RunConfig, data: Data, part: DataPart) -> list[float]:
     """One weight for each class."""
-    known = CRITERIA.get(run.criterion.rpartition(".")[2])
-    if known is not None and known.layout == "labels":
+    meaning = CRITERIA.get(run.criterion.rpartition(".")[2])
+    if meaning is not None and meaning.layout == "labels":
         raise RunError(
             f"criterion_config.weight: {run.criterion} has one output per label; balance it by "
             "pos_weight: balanced (torch.nn.BCEWithLogitsLoss)"

@@ -1,4 +1,4 @@
-"""From the columns of a raw table to a net's inputs, in the scale of the training rows."""
+"""Makes a net's inputs from the columns of a raw table, in the scale of the training rows."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from trainables.table import Scale, Table, one_hot
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How inputs are made of a table's columns; plain data, for a JSON file.
+    """How inputs are made from a table's columns; plain data, for a JSON file.
 
     Attributes:
         numbers: columns of numbers and dates in order: name, kind, median, mean, std, and whether a 0/1
-            column beside it says where it was missing.
+            column marks missing values.
         words: columns of categories: name, categories, and whether "missing" is one.
-        target: name of the column that is predicted.
-        classes: what the classes are called, in the order of their codes; empty for a regression.
-        shape: of one input row.
-        named: False for data that came as arrays: in a table their columns are called x0, x1, ...
+        target: name of the predicted column.
+        classes: names of the classes, in the order of their numbers; empty for a regression.
+        shape: shape of one input row.
+        named: False for data from arrays, whose columns in a table are called x0, x1, ...
     """
 
     numbers: tuple[dict[str, Any], ...]
@@ -41,7 +41,7 @@ class Columns:
 
     @classmethod
     def of(cls, run: RunConfig, data: Data, paths: Sequence[str | Path] = ()) -> Columns:
-        """What the training rows of the run's data say.
+        """The columns of the run's data, with statistics of the training rows.
 
         Raises:
             RunError: if the data cannot be loaded.
@@ -69,77 +69,77 @@ class Columns:
         return cls(numbers, words, source.target_name, source.classes, shape, True)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; `Columns(**...)` makes it again."""
+        """JSON types, from which `Columns(**...)` rebuilds it."""
         return asdict(self)
 
     @property
     def names(self) -> list[str]:
         """The columns that a table must have."""
         if not self.named:
-            return [f"x{place}" for place in range(math.prod(self.shape))]
+            return [f"x{number}" for number in range(math.prod(self.shape))]
         return [column["name"] for column in (*self.numbers, *self.words)]
 
     @property
     def is_tensor(self) -> bool:
-        """Whether a row has more than one axis: an image, which no one sends as a table."""
+        """Whether a row has more than one axis, such as an image, so that it is not in a table."""
         return not self.named and len(self.shape) != 1
 
-    def read(self, file: Path, **how: Any) -> pd.DataFrame:
-        """A table from a CSV (also .gz) or Parquet file, as training reads it.
+    def read(self, file: Path, **options: Any) -> pd.DataFrame:
+        """Read a table from a CSV (also .gz) or Parquet file, as training does.
 
         Args:
             file: its path.
-            how: see `trainables.frames.read_frame`.
+            options: see `trainables.frames.read_frame`.
 
         Raises:
             RunError: if there is no such file, or it is no table.
         """
         if not Path(file).is_file():
             raise RunError(f"{file}: no such file")
-        return read_frame(Path(file), words=[column["name"] for column in self.words], **how)
+        return read_frame(Path(file), words=[column["name"] for column in self.words], **options)
 
     def unseen(self, frame: pd.DataFrame) -> list[str]:
-        """Columns that hold values never seen in training, which the net takes for none: a sentence each."""
-        said = []
+        """Notes on values never seen in training, for which the net gets no category; a sentence each."""
+        notes = []
         for column in self.words:
             values = frame[column["name"]].astype("string")
             new = values.notna() & ~values.isin(column["categories"])
             if new.any():
                 words = _few(sorted(values[new].unique()))
-                said.append(
+                notes.append(
                     f"column {column['name']!r}: {int(new.sum())} of {len(frame)} rows have a value never "
                     f"seen in training ({words})"
                 )
             if not column["missing"] and values.isna().any():
-                said.append(
+                notes.append(
                     f"column {column['name']!r}: {int(values.isna().sum())} of {len(frame)} rows have no "
                     "value, and in training every row had one"
                 )
-        return said
+        return notes
 
     def check(self, frame: pd.DataFrame, file: str) -> list[str]:
-        """The columns that are not used, the target not among them.
+        """The columns that are neither inputs nor the target.
 
         Raises:
             RunError: if a column is missing.
         """
-        lacking = [name for name in self.names if name not in frame.columns]
+        missing = [name for name in self.names if name not in frame.columns]
         unknown = [str(name) for name in frame.columns if name not in (*self.names, self.target)]
-        if lacking:
-            also = f"; it has {_few(unknown)} instead" if unknown else ""
-            wanted = f"the model was trained with {_few(self.names)}"
-            raise RunError(f"{file}: no column {_few(lacking)}{also}; {wanted}")
+        if missing:
+            instead = f"; it has {_few(unknown)} instead" if unknown else ""
+            expected = f"the model was trained with {_few(self.names)}"
+            raise RunError(f"{file}: no column {_few(missing)}{instead}; {expected}")
         return unknown
 
     def inputs(self, frame: pd.DataFrame, file: str) -> np.ndarray:
-        """What the net takes, (rows, ...), float32; a category never seen is all zeros.
+        """The net's inputs, (rows, ...), float32; an unknown category is all zeros.
 
         Raises:
-            RunError: if a numeric column holds something else.
+            RunError: if a numeric column has other values.
         """
         if not self.named:
-            plain = [_values(frame[name], {"name": name, "kind": NUMBERS}, file) for name in self.names]
-            return np.stack(plain, axis=1).astype(np.float32).reshape(len(frame), *self.shape)
+            arrays = [_values(frame[name], {"name": name, "kind": NUMBERS}, file) for name in self.names]
+            return np.stack(arrays, axis=1).astype(np.float32).reshape(len(frame), *self.shape)
         values = [_values(frame[column["name"]], column, file) for column in self.numbers]
         raw = np.stack(values, axis=1) if values else np.zeros((len(frame), 0))
         median, mean, std = (
@@ -147,31 +147,33 @@ class Columns:
         )
         gaps = np.array([column["gap"] for column in self.numbers], dtype=bool)
         missing = np.isnan(raw)
-        hot = [one_hot(frame[each["name"]], each["categories"], each["missing"]) for each in self.words]
+        indicators = [
+            one_hot(frame[each["name"]], each["categories"], each["missing"]) for each in self.words
+        ]
         scaled = Scale(median, mean, std).apply(raw) if values else raw
-        joined = np.concatenate([scaled, missing[:, gaps], *hot], axis=1, dtype=np.float32)
+        joined = np.concatenate([scaled, missing[:, gaps], *indicators], axis=1, dtype=np.float32)
         return joined.reshape(len(frame), *self.shape)
 
 
-def _values(column: pd.Series, known: dict[str, Any], file: str) -> np.ndarray:
+def _values(column: pd.Series, trained: dict[str, Any], file: str) -> np.ndarray:
     """A column of numbers or dates as float64; missing and infinite values are NaN.
 
     Raises:
-        RunError: if it holds something else.
+        RunError: if it has other values than in training.
     """
-    found = values_of(column, known["kind"])
-    empty = column.isna().to_numpy() | column.map(
+    values = values_of(column, trained["kind"])
+    is_empty = column.isna().to_numpy() | column.map(
         lambda value: (
             value in GAPS if isinstance(value, str) else isinstance(value, float) and math.isinf(value)
         )
     )
-    wrong = np.flatnonzero(np.isnan(found) & ~empty)
+    wrong = np.flatnonzero(np.isnan(values) & ~is_empty)
     if len(wrong):
-        row, kind = int(wrong[0]), "a date" if is_date(known["kind"]) else "numeric"
+        row, kind = int(wrong[0]), "a date" if is_date(trained["kind"]) else "numeric"
         raise RunError(
-            f"{file}: column {known['name']!r} is {kind}, row {row + 1} has {str(column.iloc[row])!r}"
+            f"{file}: column {trained['name']!r} is {kind}, row {row + 1} has {str(column.iloc[row])!r}"
         )
-    return found
+    return values
 
 
 def _few(names: Sequence[str]) -> str:

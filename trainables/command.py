@@ -1,10 +1,10 @@
-"""The text of `run.command`: settings are written into it as `{name}`, without a shell.
+"""Fills in the placeholders of `run.command`, `{name}`, without a shell.
 
     command: python train.py --lr {lr} --layers {layers}
     command: python train.py {args}
 
-`{args}` is every setting as `--name=value`. A brace that is no placeholder stays as it is. Importing this
-module imports no torch: a sweep file's command is checked by the same functions that a trial fills it with.
+`{args}` is every setting as `--name=value`. A brace that is no placeholder stays unchanged. This module
+imports no torch: a sweep file's command is checked by the same functions that a trial fills it with.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from trainables.run_config import RunError, flatten
 
 ARGS = "args"
 GIVEN = ("config", "epochs", "seed", "device", "metrics_file", "checkpoint_dir", "checkpoint")
-"""Placeholders that are filled in where no setting has the name: each is an environment variable as well."""
+"""Placeholders with values if no setting has the name; each is an environment variable as well."""
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][\w.]*)\}")
 
 
 class InvalidCommand(RunError):
-    """A command that cannot be split into words: what is wrong, and how to fix it."""
+    """A command that cannot be split into words; `what` is wrong, `fix` says how to fix it."""
 
     def __init__(self, what: str, fix: str) -> None:
         super().__init__(f"run.command: {what}; {fix}")
@@ -34,10 +34,10 @@ class InvalidCommand(RunError):
 
 
 def split_command(command: str) -> list[str]:
-    """A command's words, split as a shell would.
+    """The words of a command, split as by a shell.
 
     Raises:
-        InvalidCommand: if there is none, or a quote is not closed.
+        InvalidCommand: if it is empty, or a quote is not closed.
 
     >>> split_command("python 'my train.py' --lr {lr}")
     ['python', 'my train.py', '--lr', '{lr}']
@@ -52,7 +52,7 @@ def split_command(command: str) -> list[str]:
 
 
 def placeholders(command: str) -> list[str]:
-    """The names in a command's braces, in their order.
+    """The names of a command's placeholders, in their order.
 
     >>> placeholders('train --lr {lr} --json {"a":1} {args}')
     ['lr', 'args']
@@ -61,14 +61,14 @@ def placeholders(command: str) -> list[str]:
 
 
 def fill_command(command: str, settings: Mapping[str, Any], given: Mapping[str, str]) -> list[str]:
-    """The words to be run.
+    """The command as a list of arguments, with its placeholders filled in.
 
-    A first word `python` is the interpreter that runs the trial.
+    A first word `python` is replaced by the interpreter that runs the trial.
 
     Args:
         command: as in the sweep file.
-        settings: the trial's, nested; `{a.b}` is b in a.
-        given: values of `GIVEN`.
+        settings: nested settings of the trial; `{a.b}` is b in a.
+        given: values of the placeholders in `GIVEN`.
 
     Raises:
         RunError: if a placeholder has no value.
@@ -84,17 +84,17 @@ def fill_command(command: str, settings: Mapping[str, Any], given: Mapping[str, 
             raise RunError(f"run.command: {match[0]} has no value in this trial; set train_config.{match[1]}")
         return values[match[1]]
 
-    filled: list[str] = []
+    argv: list[str] = []
     for word in split_command(command):
         if word == f"{{{ARGS}}}" and ARGS not in values:
-            filled += [f"--{name}={as_argument(value)}" for name, value in flatten(settings).items()]
+            argv += [f"--{name}={as_argument(value)}" for name, value in flatten(settings).items()]
         else:
-            filled.append(_PLACEHOLDER.sub(value_of, word))
-    return [sys.executable if filled[0] == "python" else filled[0], *filled[1:]]
+            argv.append(_PLACEHOLDER.sub(value_of, word))
+    return [sys.executable if argv[0] == "python" else argv[0], *argv[1:]]
 
 
 def as_argument(value: Any) -> str:
-    """A setting as an argument: text as it is, Python's own form of a number or truth value, else JSON.
+    """A setting as an argument: text unchanged, numbers and booleans as in Python, else JSON.
 
     >>> as_argument(1e-05), as_argument("relu"), as_argument(True), as_argument([1, 2]), as_argument(None)
     ('1e-05', 'relu', 'True', '[1, 2]', 'null')

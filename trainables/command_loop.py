@@ -1,9 +1,9 @@
-"""A command (`command:` in the run config) as a training loop: a script of any language is a trial.
+"""Runs a command (`command:` in the run config) as a training loop; the script may be in any language.
 
-It reports each epoch as a line of JSON, `{"loss": 0.5, "accuracy": 0.9}`, on its standard output or in the
-file that `RAYSWEEP_METRICS_FILE` names; `raysweep.log` writes there. With `"checkpoint": PATH` in it, a
-report hands over what the command can go on from. It is then started with that in `RAYSWEEP_CHECKPOINT`. A
-command that hands none over is run anew, unreported, up to the epoch it had reached.
+The command reports each epoch as a line of JSON, `{"loss": 0.5, "accuracy": 0.9}`, on its standard output or
+in the file `RAYSWEEP_METRICS_FILE`, to which `raysweep.log` writes. With `"checkpoint": PATH` a report also
+gives a checkpoint, and to go on from it the command is started with its path in `RAYSWEEP_CHECKPOINT`. A
+command without checkpoints is run again, unreported, up to the epoch it had reached.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from trainables.log_metrics import CHECKPOINT
 from trainables.run_config import RunConfig, RunError
 
 GRACE_S = 10.0
-"""Seconds between SIGTERM and SIGKILL, and those a command has to end by itself after its last epoch."""
+"""Seconds between SIGTERM and SIGKILL, and for a command to end by itself after its last epoch."""
 POLL_S = 0.02
 TAIL_LINES = 50  # of the output, in the error of a command that fails
-COUNTERS = ("epoch", "step")  # of a report: reports are counted as they come
+COUNTERS = ("epoch", "step")  # keys of a report that are ignored: reports are counted
 POSITION = "position.json"
 OUT_OF_MEMORY = ("torch.OutOfMemoryError", "torch.cuda.OutOfMemoryError", "MemoryError")
 
@@ -43,8 +43,8 @@ class CommandLoop(FunctionLoop):
     Args:
         run: its `command`, `train_config` and `epochs`.
         data: not used: the command has its own.
-        device: the command is told its name.
-        seed: the command is told it.
+        device: passed to the command by name.
+        seed: passed to the command.
         folders: where the files that the command names are looked for, before the working directory.
 
     Raises:
@@ -73,13 +73,13 @@ class CommandLoop(FunctionLoop):
 
     @property
     def scratch(self) -> Path:
-        """A folder for its files; made when it is first asked for."""
+        """A folder for the command's files, created on first use."""
         if self._scratch is None:
             self._scratch = Path(tempfile.mkdtemp(prefix="raysweep-command-"))
         return self._scratch
 
     def save(self, directory: str) -> None:
-        """Write the last checkpoint that was handed over, and of which epoch it is."""
+        """Write the command's last checkpoint and its epoch."""
         name = ""
         if self.checkpoint is not None:
             name = self.checkpoint.name
@@ -88,7 +88,7 @@ class CommandLoop(FunctionLoop):
         (Path(directory) / POSITION).write_text(json.dumps(position), encoding="utf-8")
 
     def load(self, directory: str) -> None:
-        """Go on from what `save` wrote; epochs since the checkpoint are run anew, unreported."""
+        """Go on from what `save` wrote; epochs since the checkpoint are run again, unreported."""
         position = json.loads((Path(directory) / POSITION).read_text(encoding="utf-8"))
         if position["name"]:
             self.checkpoint = self.scratch / "restored" / position["name"]
@@ -97,7 +97,7 @@ class CommandLoop(FunctionLoop):
         self.begin_at, self.skip = position["at"], position["number"] - position["at"]
 
     def close(self) -> None:
-        """End the command and all it has started, and delete its files."""
+        """End the command and its children, and delete its files."""
         process, self.process = self.process, None
         if process is not None:
             assert process.stdin is not None
@@ -111,7 +111,7 @@ class CommandLoop(FunctionLoop):
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _call(self) -> Iterator[dict[str, Any]]:
-        """The command's reports, as they come.
+        """Run the command, and yield its reports.
 
         Raises:
             RunError: if it fails, or ends without a report.
@@ -121,7 +121,7 @@ class CommandLoop(FunctionLoop):
         self.process = process = self._start(lines.path, metrics.path)
         reported = 0
         while True:
-            code = process.poll()  # asked first: what it wrote before it ended is read below
+            code = process.poll()  # polled first, so that all it wrote before it ended is read below
             for line in lines.new_lines(ended=code is not None):
                 if (report := as_report(line)) is not None:
                     reported += 1
@@ -141,21 +141,21 @@ class CommandLoop(FunctionLoop):
             what = "run.command: ended without a report; print a line such as"
             raise command_error(f'{what} {{"loss": 0.5}} after each epoch', tail)
 
-    def _take(self, said: dict[str, Any], number: int) -> dict[str, Any]:
-        """The metrics of a report; its checkpoint is taken from the command."""
+    def _accept(self, yielded: dict[str, Any], number: int) -> dict[str, Any]:
+        """The metrics of a report; its checkpoint is moved to this loop's own folder."""
         self.number = number
-        if CHECKPOINT not in said:
-            return said
-        told = self.scratch / "checkpoints" / str(said.pop(CHECKPOINT))  # an absolute path stays one
-        if not told.exists():
-            raise RunError(f"run.command: the checkpoint of epoch {number} is not there: {told}")
-        taken = self.scratch / "taken" / str(number) / told.name
-        taken.parent.mkdir(parents=True)
-        shutil.move(told, taken)
-        before, self.checkpoint, self.checkpoint_at = self.checkpoint, taken, number
+        if CHECKPOINT not in yielded:
+            return yielded
+        reported = self.scratch / "checkpoints" / str(yielded.pop(CHECKPOINT))  # an absolute path stays one
+        if not reported.exists():
+            raise RunError(f"run.command: the checkpoint of epoch {number} is not there: {reported}")
+        kept = self.scratch / "taken" / str(number) / reported.name
+        kept.parent.mkdir(parents=True)
+        shutil.move(reported, kept)
+        before, self.checkpoint, self.checkpoint_at = self.checkpoint, kept, number
         if before is not None:
             shutil.rmtree(before.parent, ignore_errors=True)
-        return said
+        return yielded
 
     def _start(self, output: Path, metrics: Path) -> subprocess.Popen[bytes]:
         """Start the command under its supervisor."""
@@ -168,17 +168,17 @@ class CommandLoop(FunctionLoop):
             "checkpoint_dir": str(checkpoints),
             "checkpoint": "" if self.checkpoint is None else str(self.checkpoint),
         }
-        words = fill_command(self.command, self.config, given)
-        told = {f"RAYSWEEP_{name.upper()}": value for name, value in given.items()}
+        argv = fill_command(self.command, self.config, given)
+        variables = {f"RAYSWEEP_{name.upper()}": value for name, value in given.items()}
         supervisor = [sys.executable, "-I", command_supervisor.__file__, str(GRACE_S), str(self.scratch)]
         with output.open("wb") as file:
             return subprocess.Popen(
-                [*supervisor, *words],
+                [*supervisor, *argv],
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
-                env={"PYTHONUNBUFFERED": "1", **os.environ, **told},
+                env={"PYTHONUNBUFFERED": "1", **os.environ, **variables},
                 start_new_session=True,
             )
 
@@ -196,7 +196,7 @@ class ReportFile:
         self._rest = b""
 
     def new_lines(self, *, ended: bool) -> Iterator[str]:
-        """Its complete lines that were not read before; with `ended` also one without a line's end."""
+        """The complete lines that were not read before; with `ended` also an unfinished one."""
         with self.path.open("rb") as file:
             file.seek(self._read)
             new = file.read()
@@ -216,7 +216,7 @@ class ReportFile:
 
 
 def as_report(line: str) -> dict[str, Any] | None:
-    """The metrics, and the checkpoint, of a line; None of a line that is no report.
+    """The metrics and the checkpoint in a line of output; None if the line is no report.
 
     >>> as_report('{"epoch": 3, "loss": 0.5}'), as_report('{"level": "info", "n": 1}'), as_report("epoch 3")
     ({'loss': 0.5}, None, None)
@@ -224,26 +224,25 @@ def as_report(line: str) -> dict[str, Any] | None:
     if not line.startswith("{"):
         return None
     try:
-        words = json.loads(line)
+        fields = json.loads(line)
     except ValueError:
         return None
-    metrics = {name: value for name, value in words.items() if name not in (CHECKPOINT, *COUNTERS)}
-    numbers = all(isinstance(value, (int, float)) for value in metrics.values())
-    if not metrics or not numbers:
+    metrics = {name: value for name, value in fields.items() if name not in (CHECKPOINT, *COUNTERS)}
+    if not metrics or not all(isinstance(value, (int, float)) for value in metrics.values()):
         return None
-    return metrics | ({CHECKPOINT: words[CHECKPOINT]} if isinstance(words.get(CHECKPOINT), str) else {})
+    return metrics | ({CHECKPOINT: fields[CHECKPOINT]} if isinstance(fields.get(CHECKPOINT), str) else {})
 
 
-def working_directory(words: Sequence[str], folders: Sequence[str | Path]) -> Path:
-    """The first folder that has a file which the command names; the working directory if none has."""
+def working_directory(argv: Sequence[str], folders: Sequence[str | Path]) -> Path:
+    """The first folder that has a file which the command names; else the working directory."""
     for folder in map(Path, folders):
-        if any((folder / word).is_file() for word in words if not Path(word).is_absolute()):
+        if any((folder / word).is_file() for word in argv if not Path(word).is_absolute()):
             return folder
     return Path.cwd()
 
 
 def command_error(what: str, tail: Sequence[str]) -> Exception:
-    """An error with the command's last line in its own, and more of its output in a note."""
+    """An error with the command's last line in its message, and more of its output in a note."""
     last = tail[-1].strip() if tail else ""
     error: Exception = RunError(f"{what}: {last}" if last else what)
     if last.startswith(OUT_OF_MEMORY):
@@ -261,7 +260,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _wait(process: subprocess.Popen[bytes], seconds: float) -> bool:
-    """Whether a process has ended within so many seconds."""
+    """Wait for a process; False if it has not ended after so many seconds."""
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:

@@ -1,10 +1,9 @@
-"""Runs one command, and ends it with all it has started once standard input is closed.
+"""Runs one command, and ends it with all its children once standard input is closed.
 
-A program of its own, `python -I command_supervisor.py GRACE_S SCRATCH COMMAND...`. Its standard input is a
-pipe that the trial's process holds: it closes when that stops the command and when that dies, by SIGKILL too,
-so a command never outlives its trial. The command's process group gets SIGTERM, and SIGKILL after GRACE_S
-seconds.
-Standard library only, and nothing of the package: it starts in a few milliseconds.
+A program of its own: `python -I command_supervisor.py GRACE_S SCRATCH COMMAND...`. Its standard input is a
+pipe from the trial's process, which is closed when that process stops the command or dies, even by SIGKILL,
+so that a command never outlives its trial. The command's process group gets SIGTERM, and SIGKILL after
+GRACE_S seconds. Uses the standard library only, so that it starts in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ import time
 
 POLL_S = 0.02
 NOT_FOUND = 127
-"""A shell's exit code for a command that cannot be started."""
+"""Exit code of a shell for a command that cannot be started."""
 
 
 def main(grace_s: float, scratch: str, command: list[str]) -> int:
-    """Run the command; its exit code, 128 and the signal's number if a signal ended it."""
+    """Run the command; returns its exit code, or 128 plus the number of the signal that ended it."""
     parent = os.getppid()
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -37,14 +36,14 @@ def main(grace_s: float, scratch: str, command: list[str]) -> int:
 
     threading.Thread(target=end_when_closed, daemon=True).start()
     code = child.wait()
-    end_group(child.pid, grace_s)  # what it has left running
+    end_group(child.pid, grace_s)  # children that it has left running
     if os.getppid() != parent:
-        shutil.rmtree(scratch, ignore_errors=True)  # nobody is left to do so
+        shutil.rmtree(scratch, ignore_errors=True)  # the trial's process, which would do so, is gone
     return code if code >= 0 else 128 - code
 
 
 def end_group(group: int, grace_s: float) -> None:
-    """Send SIGTERM to a process group, and SIGKILL to what is left of it after a while."""
+    """Send SIGTERM to a process group, and SIGKILL to what is left of it after `grace_s`."""
     until = time.monotonic() + grace_s
     alive = send(group, signal.SIGTERM)
     while alive and time.monotonic() < until:
@@ -58,7 +57,7 @@ def send(group: int, number: int) -> bool:
     """Send a signal to a process group; False if it is gone."""
     try:
         os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # macOS: a group of which only zombies are left
+    except (ProcessLookupError, PermissionError):  # the latter on macOS, if only zombies are left
         return False
     return True
 

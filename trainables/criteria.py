@@ -1,18 +1,15 @@
-"""What each criterion takes: the one table of it, and whether it goes with a run's data and outputs.
+"""The table of criteria: which outputs and targets each of torch's criteria takes.
 
-Nothing here imports torch: a sweep file's criterion is checked, and the task decided, before torch is needed.
+Nothing here imports torch: a sweep file's criterion is checked without it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trainables.outputs import THRESHOLDS, OutputMeaning
-
-if TYPE_CHECKING:
-    pass
 
 CRITERIA: Mapping[str, OutputMeaning] = {
     "CrossEntropyLoss": OutputMeaning("classes", "logits"),
@@ -29,7 +26,7 @@ CRITERIA: Mapping[str, OutputMeaning] = {
     "PoissonNLLLoss": OutputMeaning("numbers", "log_numbers"),
     "KLDivLoss": OutputMeaning("numbers", "log_numbers"),
 }
-"""Torch's criteria of one output tensor and one target tensor."""
+"""Torch's criteria of one output tensor and one target tensor -> their meaning."""
 
 IGNORING = ("CrossEntropyLoss", "NLLLoss")
 IGNORED = -100  # torch's default for `ignore_index`
@@ -53,11 +50,11 @@ UNUSABLE: Mapping[str, tuple[str, str]] = {
     "AdaptiveLogSoftmaxWithLoss": OWN_WEIGHTS,
     "LinearCrossEntropyLoss": OWN_WEIGHTS,
 }
-"""Torch's criteria that are not called with one output and one target: why, and what would do."""
+"""Torch's criteria that are not called with one output and one target -> why, and what to use instead."""
 
 
 def of_criterion(path: str, config: Mapping[str, Any]) -> OutputMeaning | None:
-    """What the criterion of this dotted path takes; None if it is none of torch's.
+    """The meaning of outputs for the criterion of a dotted path; None if it is not one of torch's.
 
     >>> of_criterion("torch.nn.BCELoss", {}).outputs
     'probabilities'
@@ -67,15 +64,15 @@ def of_criterion(path: str, config: Mapping[str, Any]) -> OutputMeaning | None:
 
 
 def unusable(path: str, config: Mapping[str, Any]) -> tuple[str, str]:
-    """Why one of torch's criteria cannot be used so, and what would do; two empty texts if it can.
+    """Why one of torch's criteria cannot be used, and how to fix it; two empty strings if it can.
 
     >>> unusable("torch.nn.MSELoss", {"reduction": "none"})[0]
     "reduction 'none' leaves a loss per row, and training needs one number"
     """
     name = _name_in_torch(path)
     if name in UNUSABLE:
-        why, way = UNUSABLE[name]
-        return f"{path} {why}", way
+        what, fix = UNUSABLE[name]
+        return f"{path} {what}", fix
     if name and config.get("reduction") == "none":
         return "reduction 'none' leaves a loss per row, and training needs one number", "use mean or sum"
     return "", ""
@@ -86,27 +83,28 @@ def _name_in_torch(path: str) -> str:
     return name if home in ("torch.nn", "torch.nn.modules.loss") else ""
 
 
-def disagreement(path: str, known: OutputMeaning, said: str | None) -> str:
-    """Why a run's `outputs` contradict its criterion, in a line; empty if they do not.
+def disagreement(path: str, meaning: OutputMeaning, outputs: str | None) -> str:
+    """Why a run's `outputs` contradict its criterion, in one line; empty if they do not.
 
-    CrossEntropyLoss takes log-probabilities too: they are logits of themselves.
+    CrossEntropyLoss takes log-probabilities too: they are valid logits.
     """
-    if said in (None, known.outputs) or (known.layout, known.outputs, said) == _BOTH:
+    if outputs in (None, meaning.outputs):
         return ""
-    taken = known.outputs.replace("_", "-") if known.outputs in THRESHOLDS else known.outputs
-    return f"run.outputs: {said}, but {path} takes {taken}; leave `outputs` out, or use another criterion"
-
-
-_BOTH = ("classes", "logits", "log_probabilities")
+    if (meaning.layout, meaning.outputs, outputs) == ("classes", "logits", "log_probabilities"):
+        return ""
+    expected = meaning.outputs.replace("_", "-") if meaning.outputs in THRESHOLDS else meaning.outputs
+    return (
+        f"run.outputs: {outputs}, but {path} takes {expected}; leave `outputs` out, or use another criterion"
+    )
 
 
 def meaning_with_config(name: str, config: Mapping[str, Any]) -> OutputMeaning | None:
-    """A criterion's meaning under its keyword arguments."""
-    known = CRITERIA.get(name)
-    if known is None:
+    """The meaning of outputs for a criterion with these keyword arguments."""
+    meaning = CRITERIA.get(name)
+    if meaning is None:
         return None
     if name in IGNORING:
-        return replace(known, ignored=config.get("ignore_index", IGNORED))
+        return replace(meaning, ignored=config.get("ignore_index", IGNORED))
     if name == "PoissonNLLLoss" and not config.get("log_input", True):
-        return replace(known, outputs="numbers")
-    return known
+        return replace(meaning, outputs="numbers")
+    return meaning

@@ -1,4 +1,4 @@
-"""The first line of a CSV, read without pandas: a sweep file is checked in a moment."""
+"""Reads the header and the format of a CSV without pandas, so that a sweep file is checked quickly."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import codecs
 import csv
 import gzip
 from collections.abc import Collection
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 SEPARATORS = {";": "';'", "\t": "'\\t'", "|": "'|'"}
-"""Besides the comma, and as they are written in YAML."""
+"""Separators besides the comma -> how they are written in YAML."""
 
 LATIN = "latin-1"
 FIRST_LINES, ALIKE = 20, 0.8
 
 
 def header(file: Path, separator: Any = ",", encoding: Any = None) -> list[str]:
-    """Read the column names of a CSV, gzipped or not; none where they cannot be told (Parquet)."""
+    """The column names of a CSV, gzipped or not; empty if they cannot be read, or for Parquet."""
     if not file.name.endswith((".csv", ".csv.gz")) or not isinstance(separator, str) or len(separator) != 1:
         return []
     try:
@@ -28,17 +29,17 @@ def header(file: Path, separator: Any = ",", encoding: Any = None) -> list[str]:
 
 
 def separator_hint(columns: Collection[str]) -> str:
-    """The `sep` that a table read as a single column most likely wants, as a sentence; empty if none.
+    """A hint at the right `sep` for a table that was read as a single column; empty if there is none.
 
     >>> separator_hint(["size;price"])
     "; it was read as one column: set data_config.sep: ';'"
     """
-    found = separator_in(columns)
-    return f"; it was read as one column: set data_config.sep: {SEPARATORS[found]}" if found else ""
+    separator = separator_in(columns)
+    return f"; it was read as one column: set data_config.sep: {SEPARATORS[separator]}" if separator else ""
 
 
 def separator_in(columns: Collection[str]) -> str:
-    """The separator that stands in the only column's name; empty if none does.
+    """The separator in the name of a single column; empty if there is none.
 
     >>> separator_in(["size;price"]), separator_in(["size", "price"])
     (';', '')
@@ -48,13 +49,13 @@ def separator_in(columns: Collection[str]) -> str:
 
 
 def written_separator(file: Path, encoding: str | None) -> str:
-    """The separator of a CSV that is no comma; empty for a comma, and where none is to be seen.
+    """The separator of a CSV if it is no comma; else empty, as if it cannot be determined.
 
-    It is the one that cuts the first lines into most columns, most of them alike.
+    It is the one that splits the first lines into most columns, equally many in most lines.
     """
     try:
         with _text(file, encoding) as lines:
-            first = [line for _, line in zip(range(FIRST_LINES), lines, strict=False)]
+            first = list(islice(lines, FIRST_LINES))
     except (OSError, EOFError, UnicodeDecodeError, LookupError):
         return ""
 
@@ -67,12 +68,12 @@ def written_separator(file: Path, encoding: str | None) -> str:
 
 
 def encoding_of(file: Path) -> str:
-    """The encoding of a CSV, gzipped or not, if it is not UTF-8: by its mark, else Windows' or Latin-1."""
+    """The encoding of a CSV, gzipped or not, if it is not UTF-8: UTF-16, Windows' or Latin-1."""
     try:
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as raw:
             data = raw.read()
     except (OSError, EOFError):
-        return ""  # reading it will say what is wrong
+        return ""  # reading the file will raise the error
     if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     for encoding in ("utf-8", "cp1252"):
@@ -80,13 +81,14 @@ def encoding_of(file: Path) -> str:
             data.decode(encoding)
         except UnicodeDecodeError:
             continue
-        windows = encoding == "cp1252" and any(0x80 <= byte < 0xA0 for byte in data)
-        return "cp1252" if windows else "" if encoding == "utf-8" else LATIN
+        if encoding == "utf-8":
+            return ""
+        return "cp1252" if any(0x80 <= byte < 0xA0 for byte in data) else LATIN
     return LATIN
 
 
 def _text(file: Path, encoding: str | None) -> IO[str]:
-    """A CSV, gzipped or not, opened for the csv module; its byte-order mark is no part of it."""
+    """Open a CSV, gzipped or not, for the csv module, without its byte-order mark."""
     if file.suffix == ".gz":
         return gzip.open(file, "rt", encoding=encoding or "utf-8-sig", newline="")
     return file.open(encoding=encoding or "utf-8-sig", newline="")

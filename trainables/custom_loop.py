@@ -1,16 +1,16 @@
-"""A user's own training loop (`train:` in the run config) in the place of ours.
+"""Runs a user's training loop (`train:` in the run config) instead of the built-in one.
 
 It is a generator function with the parameters of `trainables.training.train`,
 
     def my_train(run, data, *, device, seed): ...
 
-that yields `trainables.training.Epoch`s, numbered 1, 2, 3 and so on. A class of this shape, iterable and
-with `save(directory)` and `load(directory)`, keeps its own checkpoints. With a parameter `devices` it is
-handed all devices of its trial (`resources_per_trial: {gpu: 2}`), as `trainables.ddp` is, which trains one
-net on several. A loop without checkpoints of its own is run anew,
-unreported, up to the epoch it had reached: slow, yet right.
+that yields `trainables.training.Epoch`s, numbered 1, 2, 3 and so on. An iterable class with these parameters
+and the methods `save(directory)` and `load(directory)` has checkpoints of its own. With a parameter
+`devices` it gets all devices of its trial (`resources_per_trial: {gpu: 2}`), as `trainables.ddp` does, which
+trains one net on several. A loop without checkpoints is run again, unreported, up to the epoch it had
+reached: slow, but correct.
 
-A function with a parameter `config` is given `train_config`, and yields dictionaries of metrics instead; see
+A function with a parameter `config` gets `train_config`, and yields dictionaries of metrics instead; see
 `trainables.function_loop`. A command of any language is a loop, too: `trainables.command_loop`.
 """
 
@@ -33,7 +33,7 @@ from trainables.rng_state import RngState
 from trainables.run_config import RunConfig
 from trainables.training import Epoch, Training
 
-INNER = "loop"  # the folder inside a checkpoint that is the user's
+INNER = "loop"  # folder of the user's files in a checkpoint
 
 
 def start_custom_loop(
@@ -44,7 +44,7 @@ def start_custom_loop(
     seed: int | None = None,
     folders: Sequence[str | Path] = (),
 ) -> Training | CustomLoop:
-    """The training that a run config asks for: ours, or the user's own.
+    """The training of a run config: the built-in one, or the user's loop.
 
     Args:
         run: what to train.
@@ -54,7 +54,7 @@ def start_custom_loop(
         folders: where the user's files are, for a loop with a parameter of this name.
 
     Raises:
-        RunError: if the run config asks for what cannot be built.
+        RunError: if the run config cannot be built.
     """
     apply_arithmetic(run)
     if run.train is None:
@@ -63,14 +63,14 @@ def start_custom_loop(
 
 
 class CustomLoop(Iterator[Epoch]):
-    """The user's loop, with the face of `Training`.
+    """The user's loop, with the interface of `Training`.
 
     Attributes:
         number: epochs done.
         ended: why there is no further epoch, or "".
 
     Raises:
-        RunError: if `run.train` cannot be found or called so.
+        RunError: if `run.train` cannot be found or called.
     """
 
     def __init__(
@@ -123,25 +123,25 @@ class CustomLoop(Iterator[Epoch]):
         return epoch
 
     def costs(self) -> dict[str, float]:
-        """None: a loop of the user's own says in its epochs' `metrics` what its net costs."""
+        """No costs: a custom loop may report them in the `metrics` of its epochs."""
         return {}
 
     def save(self, directory: str | Path) -> None:
-        """Write the position, and whatever the loop saves."""
+        """Write the position, and let the loop save."""
         state: dict[str, Any] = {"number": self.number, "ended": self.ended}
-        if self._keeps():
+        if self._has_checkpoints():
             self.loop.save(str(self._inner(directory)))
             state["random"] = self.random.state_dict()
         checkpoint.save(directory, state)
 
     def load(self, directory: str | Path) -> None:
-        """Go on from what `save` wrote; call it on a fresh one.
+        """Go on from what `save` wrote; call it on a new loop.
 
         Raises:
             CheckpointError: if it is damaged.
         """
         state = checkpoint.load(directory)
-        if self._keeps():
+        if self._has_checkpoints():
             self.loop.load(str(self._inner(directory)))
             self.random.load_state_dict(state["random"])
             self.number = state["number"]
@@ -151,11 +151,11 @@ class CustomLoop(Iterator[Epoch]):
         self.ended = state["ended"]
 
     def close(self) -> None:
-        """End what the loop has started."""
+        """End what the loop has started, such as a process."""
         if isinstance(self.loop, FunctionLoop):
             self.loop.close()
 
-    def _keeps(self) -> bool:
+    def _has_checkpoints(self) -> bool:
         return all(callable(getattr(self.loop, name, None)) for name in ("save", "load"))
 
     def _inner(self, directory: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Data by dotted path, as numpy arrays in one fixed split; the test rows stay behind a door.
+"""Loads data by dotted path, in one fixed split, with the test rows kept apart.
 
 A data function returns one of
 
@@ -6,14 +6,14 @@ A data function returns one of
   takes them;
 - a `Table`: named columns, standardised on the training split only;
 - a torch dataset or DataLoader of (x, y) pairs, or of dictionaries with the target as `labels`, `target` or
-  `y`: it stays what it is, and rows are loaded as they are needed (`trainables.lazy_split`), unless it is a
-  TensorDataset or `data_config.preload` is true;
+  `y`: its rows are loaded as they are needed (`trainables.lazy_split`), unless it is a TensorDataset or
+  `data_config.preload` is true;
 - `(train, val)` or `(train, val, test)` of such datasets, or of (x, y) arrays: already split.
 
-What y is (classes, several labels, numbers) is said by the criterion, or `data_config.task`, and by its
-shape; see `trainables.targets`. `split` fixes, by a seed of its own, which rows are trained on, validated on
-and set apart for the one test at the very end; every trial of a sweep sees the same split. `load` never
-returns a test row: `load_test` is the door to them, and `load_whole` for those who only count.
+The criterion, or `data_config.task`, and the shape of y determine whether y is classes, labels or numbers;
+see `trainables.targets`. `split` fixes, by a seed of its own, which rows are trained on, validated on and
+kept for the final test; every trial of a sweep has the same split. `load` never returns a test row: only
+`load_test` does, and `load_whole` for counting.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from trainables.data_function import Pair, is_stream, lazy_sources, read_returne
 from trainables.data_parts import AnySplit, Data, DataPart, Split
 from trainables.imports import CLONE, add_paths, call, resolve, takes
 from trainables.input_fields import InputField, read_inputs
-from trainables.lazy_source import LazySource, look_at
+from trainables.lazy_source import LazySource, inspect_sources
 from trainables.lazy_split import LazySplit
 from trainables.run_config import DATA_WORDS, LAZY_WORDS, RunConfig, RunError
 from trainables.splitting import SplitConfig, split
@@ -62,7 +62,7 @@ __all__ = [
 
 
 def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
-    """The training and validation rows that `run.data` gives.
+    """The training and validation rows of `run.data`.
 
     Args:
         run: its `data`, and `data_config`: the function's keywords, and `split_seed` (0),
@@ -72,16 +72,16 @@ def load(run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
             directory and the clone.
 
     Raises:
-        RunError: if the function cannot be found or called so, or what it returns cannot be used.
+        RunError: if the function cannot be found or called, or its result cannot be used.
     """
     return no_data(run) if run.data is None else _data(_read(run, paths), run)
 
 
 def no_data(run: RunConfig) -> Data:
-    """No rows: of a run whose own loop brings its data along.
+    """Data without rows, for a custom loop with data of its own.
 
     Raises:
-        RunError: if it has no loop of its own.
+        RunError: if the run config has no custom loop.
     """
     if run.train is None:
         raise RunError("run.data: missing; only a loop of your own (`train`) does without")
@@ -90,10 +90,10 @@ def no_data(run: RunConfig) -> Data:
 
 
 def reopen(data: Data, run: RunConfig, paths: Sequence[str | Path] = ()) -> Data:
-    """Data that another process has loaded, with this process's own datasets where rows are lazy.
+    """Data loaded by another process; lazy rows get the datasets of this process.
 
     Raises:
-        RunError: as `load`, or if the data function returns something else here.
+        RunError: as `load`, or if the data function returns other data here.
     """
     splits = [split for part in data.parts for split in (part.train, part.val)]
     if all(not isinstance(split, LazySplit) or split.source is not None for split in splits):
@@ -112,9 +112,9 @@ def reopen(data: Data, run: RunConfig, paths: Sequence[str | Path] = ()) -> Data
 
 
 def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, DataPart, AnySplit | None]:
-    """`load`, the one split there would be without folds, and `load_test`, of one call of the function.
+    """`load`, the split without folds, and `load_test`, with one call of the data function.
 
-    For counting what they share before a sweep; nothing is learnt or chosen by the test rows here.
+    For counting rows that they share before a sweep; nothing is learnt from or chosen by the test rows.
 
     Raises:
         RunError: as `load`.
@@ -129,9 +129,9 @@ def load_whole(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Data, 
 
 
 def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -> tuple[Any, np.ndarray]:
-    """What the data function gives, if it is a Table or arrays, and the numbers of its training rows.
+    """The Table or arrays of the data function, and the indices of the training rows without folds.
 
-    (None, no rows) where it gives data that are split already.
+    (None, no rows) for data that are already split, or lazy.
 
     Raises:
         RunError: as `load`.
@@ -139,14 +139,14 @@ def source_and_training_rows(run: RunConfig, paths: Sequence[str | Path] = ()) -
     source = _read(run, paths)
     if isinstance(source, (_Ready, LazySource)):
         return None, np.zeros(0, dtype=np.int64)
-    ((train, _),), _ = SplitConfig.of(run).divide(source.found)
+    ((train, _),), _ = SplitConfig.of(run).divide(source.all_targets)
     return source, train
 
 
 def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> AnySplit | None:
-    """The rows set apart, in the scale of the training rows without folds: for retrain, once.
+    """The test rows, in the scale of the training rows without folds: for retrain, once.
 
-    None if `run.data` returns (train, val) datasets and no third.
+    None if `run.data` returns (train, val) datasets and no third one.
 
     Raises:
         RunError: as `load`.
@@ -155,16 +155,16 @@ def load_test(run: RunConfig, paths: Sequence[str | Path] = ()) -> AnySplit | No
 
 
 def origin(run: RunConfig) -> str:
-    """The function and its keywords as one word, to see whether two configs mean the same data."""
+    """The data function and its keyword arguments as one string, by which configs have the same data."""
     return json.dumps([run.data, run.data_config], sort_keys=True, default=str)
 
 
 def subsample(data: Data, run: RunConfig) -> Data:
-    """The data with `run.data_fraction` of the training rows, at least one; validation rows all stay.
+    """The data with `run.data_fraction` of the training rows, at least one, and all validation rows.
 
-    The rows are drawn once, by the split's seed: trials of one fraction train on the same rows, and
-    those of a larger fraction on these and others. Standardisation is that of all training rows. The
-    fingerprint and the origin stay those of the whole, which is what was loaded.
+    The rows are drawn with the split's seed: trials of one fraction train on the same rows, and those of
+    a larger fraction on these and others. Standardisation is by all training rows. Fingerprint and origin
+    are those of the whole data.
     """
     if run.data_fraction == 1:
         return data
@@ -180,10 +180,10 @@ def subsample(data: Data, run: RunConfig) -> Data:
 
 @dataclass(frozen=True, slots=True)
 class _Arrays:
-    """Whole arrays, used as they are."""
+    """Arrays of all rows, used unchanged."""
 
     x: np.ndarray
-    found: Targets
+    all_targets: Targets
     fields: tuple[InputField, ...]
 
     def __len__(self) -> int:
@@ -194,7 +194,7 @@ class _Arrays:
         return chosen
 
     def targets(self, rows: np.ndarray, train: np.ndarray) -> np.ndarray:
-        return _typed(self.found.values[rows])
+        return _typed(self.all_targets.values[rows])
 
     def target_scale(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(1), np.ones(1)
@@ -202,10 +202,10 @@ class _Arrays:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """Data the user's function has split already."""
+    """Data that the user's function has already split."""
 
     splits: tuple[Split, ...]
-    found: Targets
+    all_targets: Targets
     fields: tuple[InputField, ...]
 
 
@@ -213,12 +213,12 @@ Source = Table | _Arrays | _Ready | LazySource
 
 
 def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
-    """Call the data function and make one of four things of what it returns."""
+    """Call the data function, and read what it returns."""
     return _source(_returned(run, paths), run)
 
 
 def _returned(run: RunConfig, paths: Sequence[str | Path]) -> Any:
-    """What the data function returns."""
+    """Call the data function."""
     assert run.data is not None, "without data nothing is read"
     folders = [*map(Path, paths), Path.cwd(), CLONE]
     add_paths(folders)
@@ -232,115 +232,115 @@ def _returned(run: RunConfig, paths: Sequence[str | Path]) -> Any:
 
 
 def _lazy_sources(returned: Any, run: RunConfig) -> list[Any] | None:
-    """Datasets and DataLoaders that stay what they are; None for data that are, or are to be, in memory.
+    """The Datasets and DataLoaders to be read lazily; None for data to be held in memory.
 
-    A loop of the user's own is promised arrays, and gets all else as it is only where it cannot be read.
+    A custom loop gets arrays, and lazy sources only if they are streams.
     """
-    found = None if isinstance(returned, Table) else lazy_sources(returned, str(run.data))
-    if found is None or SplitConfig.of(run).preload:
+    sources = None if isinstance(returned, Table) else lazy_sources(returned, str(run.data))
+    if sources is None or SplitConfig.of(run).preload:
         return None
-    return found if run.train is None or any(map(is_stream, found)) else None
+    return sources if run.train is None or any(map(is_stream, sources)) else None
 
 
 def _source(returned: Any, run: RunConfig) -> Source:
-    """What the data function has returned, looked at."""
+    """Read what the data function has returned."""
     assert run.data is not None
-    words, criterion = SplitConfig.of(run), of_criterion(run.criterion, run.criterion_config)
+    config, criterion = SplitConfig.of(run), of_criterion(run.criterion, run.criterion_config)
     lazy = _lazy_sources(returned, run)
     if lazy is not None:
-        return look_at(lazy, run.data, run, criterion)
-    _check_in_memory(run, words)
+        return inspect_sources(lazy, run.data, run, criterion)
+    _check_in_memory(run, config)
     if isinstance(returned, Table):
-        return returned.for_criterion(criterion, words.task)
-    pairs = read_returned(returned, run.data, words.split_seed)
-    found = read_targets(
+        return returned.for_criterion(criterion, config.task)
+    pairs = read_returned(returned, run.data, config.split_seed)
+    targets = read_targets(
         joined([y for _, y in pairs]) if len(pairs) > 1 else pairs[0][1],
-        task=words.task,
+        task=config.task,
         criterion=criterion,
         where=f"{run.data}: the targets",
     )
-    # A loop of the user's own takes arrays into its own hands, and gets the floats that nets compute with.
-    kind = words.inputs or ("float" if run.train is not None else None)
-    read = [read_inputs(x, kind, f"{run.data}: the inputs") for x, _ in pairs]
-    _check_rows(read, pairs, run.data)
+    # A custom loop uses the arrays itself, and gets the floats that nets compute with.
+    kind = config.inputs or ("float" if run.train is not None else None)
+    inputs = [read_inputs(x, kind, f"{run.data}: the inputs") for x, _ in pairs]
+    _check_rows(inputs, pairs, run.data)
     if len(pairs) == 1:
-        return _Arrays(read[0][0], found, read[0][1])
-    ends = np.cumsum([len(x) for x, _ in read])
-    targets = np.split(_typed(found.values), ends[:-1])
-    splits = tuple(Split(x, y) for (x, _), y in zip(read, targets, strict=True))
-    return _Ready(splits, found, read[0][1])
+        return _Arrays(inputs[0][0], targets, inputs[0][1])
+    ends = np.cumsum([len(x) for x, _ in inputs])
+    split_targets = np.split(_typed(targets.values), ends[:-1])
+    splits = tuple(Split(x, y) for (x, _), y in zip(inputs, split_targets, strict=True))
+    return _Ready(splits, targets, inputs[0][1])
 
 
-def _check_in_memory(run: RunConfig, words: SplitConfig) -> None:
-    """Nothing, if no setting is of data that are loaded as they are needed.
+def _check_in_memory(run: RunConfig, config: SplitConfig) -> None:
+    """Check that no setting is for lazy data.
 
     Raises:
         RunError: if one is.
     """
-    for word in LAZY_WORDS:
-        ours = word in run.data_config and word != "preload" and not takes(resolve(str(run.data)), word)
-        if ours and not words.preload and run.train is None:
+    for key in LAZY_WORDS:
+        is_lazy = key in run.data_config and key != "preload" and not takes(resolve(str(run.data)), key)
+        if is_lazy and not config.preload and run.train is None:
             raise RunError(
-                f"data_config.{word}: is for a Dataset or DataLoader, and {run.data} returns rows in memory; "
+                f"data_config.{key}: is for a Dataset or DataLoader, and {run.data} returns rows in memory; "
                 "leave it out"
             )
 
 
 def _check_rows(
-    read: Sequence[tuple[np.ndarray, tuple[InputField, ...]]], pairs: Sequence[Pair], name: str
+    inputs: Sequence[tuple[np.ndarray, tuple[InputField, ...]]], pairs: Sequence[Pair], name: str
 ) -> None:
-    """Nothing, if each row of inputs has its target, and all splits have the same inputs.
+    """Check that each row of inputs has its target, and that all splits have the same inputs.
 
     Raises:
         RunError: if not.
     """
-    for (x, _), (_, y) in zip(read, pairs, strict=True):
+    for (x, _), (_, y) in zip(inputs, pairs, strict=True):
         if len(x) != len(y):
             raise RunError(f"{name} returned {len(x)} inputs and {len(y)} targets")
-    if len({(x.shape[1:], fields) for x, fields in read}) > 1:
-        shapes = ", ".join(str(x.shape) for x, _ in read)
+    if len({(x.shape[1:], fields) for x, fields in inputs}) > 1:
+        shapes = ", ".join(str(x.shape) for x, _ in inputs)
         raise RunError(f"{name}: the splits have different inputs, of the shapes {shapes}")
 
 
 def _typed(values: np.ndarray) -> np.ndarray:
-    """Class numbers as they are, labels and numbers as float32."""
+    """Class numbers unchanged, labels and numbers as float32."""
     return values if values.dtype == np.int64 else values.astype(np.float32)
 
 
 def _data(source: Source, run: RunConfig, *, folded: bool = True) -> Data:
     """The rows to train and validate on."""
-    words = SplitConfig.of(run)
+    config, targets = SplitConfig.of(run), source.all_targets
+    folds = config.folds if folded else None
     if isinstance(source, (_Ready, LazySource)) and len(source.splits) > 1:
         parts: tuple[DataPart, ...] = (DataPart(source.splits[0], source.splits[1]),)
     elif isinstance(source, LazySource):
-        train_and_val, _ = words.divide(source.found, words.folds if folded else None, len(source.splits[0]))
+        train_and_val, _ = config.divide(targets, folds, len(source.splits[0]))
         (whole,) = source.splits
         parts = tuple(DataPart(whole.chosen(train), whole.chosen(val)) for train, val in train_and_val)
     else:
         assert not isinstance(source, _Ready)
-        train_and_val, _ = words.divide(source.found, words.folds if folded else None)
+        train_and_val, _ = config.divide(targets, folds)
         parts = tuple(_part(source, train, val) for train, val in train_and_val)
-    found = source.found
     return Data(
         parts,
-        found.task,
-        len(found.classes),
+        targets.task,
+        len(targets.classes),
         _fingerprint(parts),
         origin(run),
-        found.classes,
-        found.labels,
+        targets.classes,
+        targets.labels,
         () if isinstance(source, Table) else source.fields,
-        words.inputs,
+        config.inputs,
     )
 
 
 def _test(source: Source, run: RunConfig) -> AnySplit | None:
-    """The rows set apart, in the scale of the training rows without folds."""
+    """The test rows, in the scale of the training rows without folds."""
     if isinstance(source, (_Ready, LazySource)) and len(source.splits) > 1:
         return source.splits[2] if len(source.splits) == 3 else None
     assert not isinstance(source, _Ready)
     count = len(source.splits[0]) if isinstance(source, LazySource) else len(source)
-    ((train, _),), test = SplitConfig.of(run).divide(source.found, rows=count)
+    ((train, _),), test = SplitConfig.of(run).divide(source.all_targets, rows=count)
     if isinstance(source, LazySource):
         return source.splits[0].chosen(test)
     return Split(source.features(test, train), source.targets(test, train))
@@ -357,7 +357,7 @@ def _part(source: Table | _Arrays, train: np.ndarray, val: np.ndarray) -> DataPa
 
 
 def _fingerprint(parts: Sequence[DataPart]) -> str:
-    """Of all arrays; of rows that are not in memory, of what is known: which, of which shape, and targets."""
+    """sha256 of all arrays; of lazy rows, of their numbers, shape and targets if known."""
     digest = hashlib.sha256()
     for rows in (rows for part in parts for rows in (part.train, part.val)):
         arrays: tuple[np.ndarray | None, ...]

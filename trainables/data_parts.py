@@ -1,4 +1,4 @@
-"""What trials train on: splits of rows, the parts of one training, and what is known of them."""
+"""The data of a trial: splits of rows, the parts of one training, and what is known of them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Split:
     """Inputs and targets of some rows.
 
     Attributes:
-        x: (rows, ...), float32, or whole numbers where the data function gives such; named inputs lie side
-            by side.
+        x: (rows, ...), float32, or whole numbers if the data function returns such; named inputs are packed
+            side by side.
         y: class numbers (rows, ...), int64; or labels or numbers (rows, columns, ...), float32.
     """
 
@@ -41,9 +41,9 @@ AnySplit = Split | LazySplit
 
 
 def rows_in_batches(rows: int, batch_size: int) -> int:
-    """How many of some rows are trained on, in batches of so many.
+    """Number of rows that are trained on in batches: a last batch of a single row is left out.
 
-    A last batch of a single row is left out: batch normalisation cannot be computed of one.
+    Batch normalisation cannot be computed for one row.
 
     >>> rows_in_batches(9, 4), rows_in_batches(10, 4), rows_in_batches(1, 4)
     (8, 10, 1)
@@ -56,10 +56,11 @@ class DataPart:
     """One training: the rows to train on, those to validate on, and the target's scale.
 
     Attributes:
-        train: trained on.
-        val: validated on; both are in memory, or both are loaded as they are needed.
-        mean: subtracted from a regression target, (outputs,); 0 where nothing was.
-        std: divided by, (outputs,); predictions are `std * output + mean` in the target's own units.
+        train: rows trained on.
+        val: rows validated on; both are in memory, or both are lazy.
+        mean: was subtracted from a regression target, (outputs,); 0 if nothing was.
+        std: the target was divided by it, (outputs,); predictions are `std * output + mean` in the target's
+            own units.
     """
 
     train: AnySplit
@@ -70,18 +71,18 @@ class DataPart:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What trials train on.
+    """The data that trials train on.
 
     Attributes:
         parts: one, or one per fold.
         task: "regression" or "classification".
-        classes: their number; 0 for a regression, and for several labels per row.
-        fingerprint: sha256 over all arrays here; equal data, equal fingerprint.
-        origin: which function and `data_config` they came from.
-        names: what the classes are called, in the order of their numbers.
-        labels: how many a row has; 0 where a row has one class or numbers.
-        fields: how named inputs lie in a row; none where x is one array.
-        inputs: "integer" or "float" where `data_config` says which of them a net gets.
+        classes: number of classes; 0 for a regression, and for several labels per row.
+        fingerprint: sha256 over all arrays; equal for equal data.
+        origin: the function and `data_config` that they came from.
+        names: names of the classes, in the order of their numbers.
+        labels: labels per row; 0 if a row has one class or numbers.
+        fields: layout of named inputs in a row; empty if x is one array.
+        inputs: "integer" or "float" if `data_config.inputs` is given.
     """
 
     parts: tuple[DataPart, ...]
@@ -116,7 +117,7 @@ class Data:
 
     @property
     def is_lazy(self) -> bool:
-        """Whether rows are loaded as they are needed, by a Dataset or DataLoader of the user's."""
+        """Whether rows are loaded as they are needed, by a user's Dataset or DataLoader."""
         return isinstance(self.parts[0].train, LazySplit)
 
     @property
@@ -133,5 +134,5 @@ class Data:
     def out_features(self) -> int:
         """Numbers per output row: the classes, the labels, or the columns of the target."""
         train = self.parts[0].train
-        found = train.encoder.found.values if isinstance(train, LazySplit) else train.y
-        return self.classes or self.labels or int(found.shape[1])
+        targets = train.encoder.targets.values if isinstance(train, LazySplit) else train.y
+        return self.classes or self.labels or int(targets.shape[1])

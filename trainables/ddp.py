@@ -1,11 +1,11 @@
-"""One net trained on several devices: `train: trainables.ddp.DistributedTraining`.
+"""Trains one net on several devices: `train: trainables.ddp.DistributedTraining`.
 
     resources_per_trial: {cpu: 4, gpu: 2}
     run: {train: trainables.ddp.DistributedTraining, ...}
 
-Each GPU of the trial has a process (DistributedDataParallel over NCCL); without one the CPU has two (gloo).
-An example of a loop of one's own, small enough to be changed. Each process trains on its part of the rows and
-of `batch_size`; all validate on the same rows.
+Each GPU of the trial has a process (DistributedDataParallel over NCCL); without a GPU there are two on the
+CPU (gloo). An example of a custom loop, small enough to be changed. Each process trains on its part of the
+rows and of `batch_size`; all validate on the same rows.
 """
 
 from __future__ import annotations
@@ -36,54 +36,54 @@ from trainables.run_config import RunConfig, RunError
 from trainables.training import Epoch
 
 CPU_PROCESSES = 2
-ENDS_S = 10.0  # for a process that is told to end
+ENDS_S = 10.0  # for a process to end after its pipe is closed
 
 
 class DistributedTraining:
     """A training whose batches are shared by the devices of a trial; see `trainables.custom_loop`.
 
     Raises:
-        RunError: for folds, or for fewer rows in a batch than processes.
-        RuntimeError: for what goes wrong in a process, with its traceback.
+        RunError: for folds, lazy rows, or fewer rows in a batch than processes.
+        RuntimeError: for an error in a process, with its traceback.
     """
 
     def __init__(
         self, run: RunConfig, data: Data, *, device: torch.device, devices: list[torch.device], seed: int
     ) -> None:
-        places = devices if device.type == "cuda" else [device] * CPU_PROCESSES
+        devices = devices if device.type == "cuda" else [device] * CPU_PROCESSES
         if len(data.parts) > 1:
             raise RunError("run.train: trainables.ddp trains one net; drop data_config.folds")
         if data.is_lazy:
             raise RunError(
                 "run.train: trainables.ddp divides rows that are in memory, and these are a stream"
             )
-        if run.batch_size < len(places):
-            raise RunError(f"run.batch_size: {run.batch_size} rows for {len(places)} processes; raise it")
+        if run.batch_size < len(devices):
+            raise RunError(f"run.batch_size: {run.batch_size} rows for {len(devices)} processes; raise it")
         self.run, self.number = run, 0
         folder = tempfile.mkdtemp(prefix="ddp-")
         self.pipes: list[Connection] = []
         processes: list[BaseProcess] = []
         context = multiprocessing.get_context("spawn")
-        for rank, place in enumerate(places):
-            here, there = context.Pipe()
-            plan = _ShardPlan(run, data, place, seed, rank, len(places), f"file://{folder}/meeting")
-            process = context.Process(target=_serve, args=(there, plan), daemon=True)
+        for rank, own_device in enumerate(devices):
+            pipe, child_pipe = context.Pipe()
+            plan = _ShardPlan(run, data, own_device, seed, rank, len(devices), f"file://{folder}/meeting")
+            process = context.Process(target=_serve, args=(child_pipe, plan), daemon=True)
             process.start()
-            there.close()
-            self.pipes.append(here)
+            child_pipe.close()
+            self.pipes.append(pipe)
             processes.append(process)
         self._end = weakref.finalize(self, _end_processes, self.pipes, processes, folder)
 
     def __iter__(self) -> Iterator[Epoch]:
-        """The epochs that are left."""
+        """The remaining epochs."""
         while self.number < self.run.epochs:
-            answers = self._ask("epoch")
+            answers = self._call("epoch")
             self.number += 1
             yield replace(answers[0], number=self.number)
 
     def save(self, directory: str) -> None:
         """Write what the next epoch depends on; each process keeps its own random numbers and order."""
-        states = self._ask("state")
+        states = self._call("state")
         checkpoint.save(directory, {"number": self.number, "processes": states})
 
     def load(self, directory: str) -> None:
@@ -97,20 +97,20 @@ class DistributedTraining:
             raise RunError(
                 f"{directory}: saved by {len(state['processes'])} processes, not {len(self.pipes)}"
             )
-        self._ask("load", *state["processes"])
+        self._call("load", *state["processes"])
         self.number = state["number"]
 
-    def _ask(self, what: str, *values: Any) -> list[Any]:
-        """Every process's answer; they work on it beside each other."""
+    def _call(self, method: str, *values: Any) -> list[Any]:
+        """Call a method of every process's shard in parallel, and return the answers."""
         for rank, pipe in enumerate(self.pipes):
-            pipe.send((what, values[rank] if values else None))
+            pipe.send((method, values[rank] if values else None))
         answers = []
         for pipe in self.pipes:
             try:
-                went_well, answer = pipe.recv()
+                succeeded, answer = pipe.recv()
             except EOFError:
-                went_well, answer = False, "a process of the trial ended without a word"
-            if not went_well:
+                succeeded, answer = False, "a process of the trial ended without an error message"
+            if not succeeded:
                 self._end()
                 raise RuntimeError(answer)
             answers.append(answer)
@@ -119,7 +119,7 @@ class DistributedTraining:
 
 def _end_processes(pipes: list[Connection], processes: list[BaseProcess], folder: str) -> None:
     for pipe in pipes:
-        pipe.close()  # a process that waits for a word ends by that
+        pipe.close()  # a process that waits for a call ends then
     for process in processes:
         process.join(ENDS_S)
         process.kill()
@@ -129,11 +129,11 @@ def _end_processes(pipes: list[Connection], processes: list[BaseProcess], folder
 
 
 class _ShardPlan(NamedTuple):
-    """What one process of a training is given; all `world` processes find each other at `meeting`, a URL."""
+    """The arguments of one process; all `world` processes find each other at the URL `meeting`."""
 
     run: RunConfig
     data: Data
-    place: torch.device
+    device: torch.device
     seed: int
     rank: int
     world: int
@@ -141,46 +141,46 @@ class _ShardPlan(NamedTuple):
 
 
 def _serve(pipe: Connection, plan: _ShardPlan) -> None:
-    """One process: do what is asked until the trial's own process has gone."""
+    """Answer calls in a process of the training until the trial's own process has gone."""
     try:
         shard = _Shard(plan)
         while True:
-            what, value = pipe.recv()
-            pipe.send((True, getattr(shard, what)(value)))
+            method, value = pipe.recv()
+            pipe.send((True, getattr(shard, method)(value)))
     except (EOFError, ConnectionError):
         return
     except Exception:
-        with contextlib.suppress(OSError):  # another process failed first, and nobody listens any more
+        with contextlib.suppress(OSError):  # another process failed first, and the pipe is closed
             pipe.send((False, traceback.format_exc()))
 
 
 class _Shard:
-    """A part of the rows, and the net as every process has it."""
+    """A part of the rows, and this process's replica of the net."""
 
     def __init__(self, plan: _ShardPlan) -> None:
-        run, data, place, seed, rank, world, meeting = plan
+        run, data, device, seed, rank, world, meeting = plan
         torch.set_num_threads(1)
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # the processes of one trial are on one node
         apply_arithmetic(run)
-        if place.type == "cuda":
-            torch.cuda.set_device(place)
-        backend = "nccl" if place.type == "cuda" else "gloo"
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        backend = "nccl" if device.type == "cuda" else "gloo"
         distributed.init_process_group(backend, init_method=meeting, rank=rank, world_size=world)
         whole = data.parts[0]
-        rows = len(whole.train.x) // world * world  # as many for each: a step of one is a step of all
+        rows = len(whole.train.x) // world * world  # equally many for each, so that all take the same steps
         mine = slice(rank, rows, world)
         part = replace(whole, train=Split(whole.train.x[mine], whole.train.y[mine]))
         own_run = run.model_copy(update={"batch_size": run.batch_size // world})
-        self.random = RngState(seed, place)
+        self.random = RngState(seed, device)
         with self.random.own():
-            self.learner = Learner(own_run, data, part, place, seed)
+            self.learner = Learner(own_run, data, part, device, seed)
         self.net = self.learner.net
-        self.random = RngState(seed + rank, place)  # dropout differs from process to process
-        devices = [place] if place.type == "cuda" else None
-        self.learner.net = DistributedDataParallel(self.net, device_ids=devices)
+        self.random = RngState(seed + rank, device)  # dropout differs from process to process
+        device_ids = [device] if device.type == "cuda" else None
+        self.learner.net = DistributedDataParallel(self.net, device_ids=device_ids)
 
     def epoch(self, _: None) -> Epoch:
-        """Train on this part once, its gradients averaged with the others'; then validate."""
+        """Train on this part once, with gradients averaged over all parts; then validate."""
         with self.random.own():
             scores = self.learner.epoch()
         loss = torch.tensor(scores.train_loss, dtype=torch.float64, device=self.learner.device)
@@ -201,7 +201,7 @@ class _Shard:
 
     @contextlib.contextmanager
     def _unwrapped(self) -> Iterator[None]:
-        """Within this block the learner has the net itself, whose parameters have their own names."""
+        """Give the learner the unwrapped net, with its own parameter names, within the block."""
         wrapped, self.learner.net = self.learner.net, self.net
         try:
             yield

@@ -1,9 +1,9 @@
-"""torch's compiler, imported by the processes that compile something, and by no other.
+"""Defers the import of torch's compiler until something else imports it.
 
-An optimizer of torch's asks the compiler to leave some of its methods alone, and imports it for that: more
-than a second of CPU for each process of trials. As long as nobody else has imported it there is nothing to
-ask. Optimizers that torch ships still import it in their first step of their own (`torch.optim.optimizer`,
-`_use_grad_for_differentiable`); those of pytorch_optimizer and fused lanes take none of these.
+Optimizers import the compiler only to exclude some of their methods from compilation: more than a second of
+CPU for each process of trials. While nothing else has imported it, this is not needed. The optimizers that
+torch ships still import it in their first step (`torch.optim.optimizer`, `_use_grad_for_differentiable`);
+those of pytorch_optimizer and fused lanes do not.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import torch
 
 COMPILER = "torch._dynamo"
 ASKED = "__dynamo_disable"
-"""Where `torch._compile` keeps what the compiler made of a method."""
+"""Attribute in which `torch._compile` keeps the compiler's version of a method."""
 
 METHODS = ("add_param_group", "load_state_dict", "state_dict", "zero_grad")
-"""Of `torch.optim.Optimizer`: those that are wrapped by `torch._compile._disable_dynamo`."""
+"""Methods of `torch.optim.Optimizer` that are wrapped by `torch._compile._disable_dynamo`."""
 
 
 def defer_compiler() -> None:
-    """Have optimizers import torch's compiler only where something else has; do so any number of times."""
+    """Let optimizers use torch's compiler only if something else has imported it. Idempotent."""
     for name in METHODS:
         wrapper = getattr(torch.optim.Optimizer, name)
         method = getattr(wrapper, "__wrapped__", None)
@@ -32,7 +32,7 @@ def defer_compiler() -> None:
 
 
 def _call_plainly(method: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., Any]:
-    """The method itself, until the compiler is there: from then on its wrapper, as torch has it."""
+    """The method itself until the compiler is imported, then torch's wrapper of it."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if COMPILER not in sys.modules:

@@ -1,4 +1,4 @@
-"""The device of a trial: what was allocated to it, or why that cannot be used; and how a device fails."""
+"""The device of a trial, and the detection of its failures."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from trainables.deferred_compiler import defer_compiler
 from trainables.run_config import RunError
 
 CONTEXT_MB = 512.0
-"""What a process takes of a GPU beside its tensors (context, kernels, the libraries' handles), MiB; torch's
-cap does not count it."""
+"""GPU memory of a process besides its tensors (context, kernels, the libraries' handles), MiB, which torch's
+cap does not count."""
 
 OUT_OF_MEMORY = (
     "can't allocate memory",  # torch's allocator of the CPU
@@ -24,14 +24,14 @@ OUT_OF_MEMORY = (
     "CUBLAS_STATUS_NOT_INITIALIZED",  # no memory for its handle
     "CUSOLVER_STATUS_NOT_INITIALIZED",
 )
-"""Words of a RuntimeError that says that memory ran out."""
+"""Texts of RuntimeErrors that mean that memory ran out."""
 
 
 def settle_process() -> None:
-    """Settings that every training process has, before its first use of a GPU; the user's own win.
+    """Make the settings of every training process, before its first use of a GPU.
 
-    A trial is a process of one thread: two gain nothing, and disturb its neighbours. Without a workspace of
-    fixed size the matrix products of cuBLAS differ from run to run.
+    A trial uses one thread: two gain nothing, and slow other trials down. Without a workspace of fixed size
+    (unless the user sets another) the matrix products of cuBLAS differ from run to run.
     """
     torch.set_num_threads(1)
     defer_compiler()
@@ -39,13 +39,13 @@ def settle_process() -> None:
 
 
 def device_for(share: float) -> torch.device:
-    """The device for a trial that was given `share` of a GPU; its memory is capped at that share.
+    """The device for a trial with a share of a GPU; its memory is capped at that share.
 
-    Whoever places trials shows each only its own GPUs (CUDA_VISIBLE_DEVICES), so its first is always cuda:0.
-    A trial with several whole GPUs gets the first here, and all of them by `devices_beside`.
+    Ray shows each trial only its own GPUs (CUDA_VISIBLE_DEVICES), so its first is always cuda:0. For a trial
+    with several whole GPUs this is the first; `devices_beside` returns all.
 
     Raises:
-        RunError: if there is a share but no GPU that torch can use: never a silent run on the CPU.
+        RunError: if there is a share but no GPU that torch can use, rather than using the CPU silently.
 
     >>> device_for(0)
     device(type='cpu')
@@ -69,14 +69,14 @@ def device_for(share: float) -> torch.device:
     else:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     torch.cuda.reset_peak_memory_stats(device)
-    # One algorithm for one shape, every time: what bit-equal curves need.
+    # Bit-equal curves need the same algorithm for a shape every time.
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
     return device
 
 
 def devices_beside(device: torch.device) -> list[torch.device]:
-    """All devices of the trial that was given this one: every GPU that its process is shown, or the CPU.
+    """All devices of the trial with this one: every GPU visible to its process, or the CPU.
 
     >>> devices_beside(torch.device("cpu"))
     [device(type='cpu')]
@@ -87,14 +87,14 @@ def devices_beside(device: torch.device) -> list[torch.device]:
 
 
 def memory_cap(share: float, total_mb: float) -> float:
-    """The fraction of a GPU that a process's tensors may take to keep to its share with its context.
+    """The fraction of a GPU for a process's tensors, such that they and its context keep to its share.
 
     Args:
-        share: of the GPU, in (0, 1).
+        share: share of the GPU, in (0, 1).
         total_mb: memory of the whole GPU, MiB.
 
     Raises:
-        RunError: if the share holds no more than the context.
+        RunError: if the share is no larger than the context.
 
     >>> memory_cap(0.25, 16384)
     0.21875
@@ -110,7 +110,7 @@ def memory_cap(share: float, total_mb: float) -> float:
 def is_lost(device: torch.device) -> bool:
     """Whether an earlier error (a failed assertion, an illegal address, an XID) has left a GPU unusable.
 
-    Every later call of the process fails then, whatever it asks for; a new process can use the GPU.
+    Every later call of the process then fails; a new process can use the GPU.
     """
     if device.type != "cuda" or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
@@ -122,7 +122,7 @@ def is_lost(device: torch.device) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: but for its own allocator's, torch says so only in words.
+    """Whether memory ran out; except for its CUDA allocator's, torch's errors say so only in their text.
 
     >>> is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"))
     True
@@ -133,19 +133,18 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back the GPU memory that nobody refers to any more; never raises.
+    """Free unreferenced GPU memory; never raises.
 
-    On the CPU what is unreachable is collected in its own time: a full collection here would cost a
-    short trial a third of its length.
+    Without a GPU nothing is done: a full collection would cost a short trial a third of its time.
     """
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
-        with contextlib.suppress(RuntimeError):  # the GPU is lost: whoever runs trials here asks `is_lost`
+        with contextlib.suppress(RuntimeError):  # the GPU is lost, which `is_lost` tells
             torch.cuda.empty_cache()
 
 
 def process_facts(device: torch.device) -> dict[str, str]:
-    """What a result cannot show of the process it comes from: its torch, and the name of its GPU or ""."""
+    """Facts about this process: its version of torch, and the name of its GPU, or ""."""
     name = ""
     if device.type == "cuda":
         with contextlib.suppress(RuntimeError):  # the GPU is lost
@@ -154,10 +153,10 @@ def process_facts(device: torch.device) -> dict[str, str]:
 
 
 def utilisation(device: torch.device) -> float | None:
-    """Percent of time the GPU was busy of late, or None where its driver cannot tell.
+    """Recent utilisation of the GPU, percent; None if its driver cannot tell.
 
-    A figure beside the training: whatever NVIDIA's or AMD's library raises (slices of MIG, vGPU, WSL, a
-    lost GPU) is no reason to end a trial.
+    Any error of NVIDIA's or AMD's library (slices of MIG, vGPU, WSL, a lost GPU) is ignored, as it is no
+    reason to end a trial.
     """
     try:
         return float(torch.cuda.utilization(device))

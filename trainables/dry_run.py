@@ -1,7 +1,7 @@
-"""The first steps of a configuration, looked at closely.
+"""Examines the first steps of a configuration.
 
-Two epochs of it are a process's whole work (`trainables.dry_run_process`); one batch, what a process does
-before its first trial (`trainables.tune`).
+Either two epochs, in a process of their own (`trainables.dry_run_process`), or one batch, before the first
+trial of a process (`trainables.tune`).
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from trainables.dry_run_report import DryRunReport
 from trainables.training import Training
 from trainables.trial import Trial
 
-LOOKED_AT = 2  # epochs: the second one's time, and whether the loss falls
+DRY_RUN_EPOCHS = 2  # the second for its time, and for whether the loss falls
 
 
 def dry_run(
     config: Mapping[str, Any], data: Data, gpu: float, folder: Path, *, restores: bool
 ) -> DryRunReport:
-    """Train two epochs as a trial would, take one step more by hand, and say what was seen.
+    """Train two epochs as a trial would, examine one more step, and report.
 
     Args:
-        config: as a trial gets it.
+        config: config of the trial.
         data: what it trains on.
         gpu: share of a GPU.
-        folder: for checkpoints; empty.
+        folder: an empty folder for checkpoints.
         restores: whether the second epoch is trained once more, from a checkpoint of the first.
     """
     trial = Trial(data)
     trial.begin(config, gpu)
     results, restored = [trial.step()], None
     first = folder / "first"
-    if trial.outcome is None and trial.run_config is not None and trial.run_config.epochs >= LOOKED_AT:
+    if trial.outcome is None and trial.run_config is not None and trial.run_config.epochs >= DRY_RUN_EPOCHS:
         if restores:
             trial.save(str(first))
         results.append(trial.step())
@@ -48,12 +48,12 @@ def dry_run(
     memory_mb = peak_memory_mb(trial, last)
     trial.save(str(folder / "last"))
     size = sum(path.stat().st_size for path in (folder / "last").rglob("*") if path.is_file())
-    seen = trial.shown(_step)
-    seen.pop("rate", None)
+    step = trial.examine(_step)
+    step.pop("rate", None)
     if trial.outcome is not None and trial.outcome["outcome"] != "completed":
         return DryRunReport(trial.outcome["outcome"], trial.outcome["reason"])
-    if restores and len(results) == LOOKED_AT:
-        restored = _restored(config, data, gpu, folder)
+    if restores and len(results) == DRY_RUN_EPOCHS:
+        restored = _is_restored(config, data, gpu, folder)
     on_gpu = trial.device.type == "cuda"
     return DryRunReport(
         "ran",
@@ -64,35 +64,35 @@ def dry_run(
         gpu_mb=torch.cuda.get_device_properties(trial.device).total_memory / 2**20 if on_gpu else 0.0,
         checkpoint_mb=size / 2**20,
         restored=restored,
-        **seen,
+        **step,
     )
 
 
 def first_step(config: Mapping[str, Any], data: Data | None, gpu: float) -> DryRunReport:
-    """Build a training as a trial would, take one step by hand, save and load it: milliseconds.
+    """Build a training as a trial would, examine one step, save and load it; takes milliseconds.
 
-    Of a loop of the user's own only that it can be built is seen.
+    A custom loop is only built.
     """
     trial = Trial(data)
     trial.begin(config, gpu)
-    seen = trial.shown(_step)
+    step = trial.examine(_step)
     if isinstance(trial.training, Training):
         _save_and_load(trial)
     if trial.outcome is not None:
         return DryRunReport(trial.outcome["outcome"], trial.outcome["reason"])
-    waits = seen.pop("rate", 1.0) == 0  # a schedule that rises from nothing moves nothing at first
-    return DryRunReport("ran", **seen | ({"still": False} if waits else {}))
+    starts_at_zero = step.pop("rate", 1.0) == 0  # a schedule that rises from zero changes nothing at first
+    return DryRunReport("ran", **step | ({"still": False} if starts_at_zero else {}))
 
 
 def _save_and_load(trial: Trial) -> None:
-    """Have a trial go through a checkpoint; a disk that refuses one is none of its faults."""
+    """Save and load a trial; a disk that refuses the checkpoint is ignored."""
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(OSError):
         trial.save(folder)
         trial.load(folder)
 
 
 def _step(training: Training) -> dict[str, Any]:
-    """One batch forward and backward and one optimizer step, parameter by parameter."""
+    """Take one optimizer step on one batch, and examine gradients and parameters."""
     learner = training.learners[0]
     named = [(name, value) for name, value in learner.net.named_parameters() if value.requires_grad]
     rate = max(float(group.get("lr", 1.0)) for group in learner.optimizer.param_groups)
@@ -116,28 +116,28 @@ def _step(training: Training) -> dict[str, Any]:
     }
 
 
-def _restored(config: Mapping[str, Any], data: Data, gpu: float, folder: Path) -> bool:
-    """Whether a fresh trial, given the first epoch's checkpoint, ends the second with the same weights."""
-    again, straight = Trial(data), Trial(data)
-    for trial, checkpoint in ((again, "first"), (straight, "last")):
+def _is_restored(config: Mapping[str, Any], data: Data, gpu: float, folder: Path) -> bool:
+    """Whether a new trial with the first epoch's checkpoint has the same weights after the second epoch."""
+    restored, original = Trial(data), Trial(data)
+    for trial, checkpoint in ((restored, "first"), (original, "last")):
         trial.begin(config, gpu)
         trial.load(str(folder / checkpoint))
-    again.step()
-    if again.training is None or straight.training is None:
+    restored.step()
+    if restored.training is None or original.training is None:
         return False
-    if not isinstance(again.training, Training) or not isinstance(straight.training, Training):
-        return again.training.number == straight.training.number
-    ours, theirs = again.training.weights(), straight.training.weights()
-    return all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    if not isinstance(restored.training, Training) or not isinstance(original.training, Training):
+        return restored.training.number == original.training.number
+    weights, expected = restored.training.weights(), original.training.weights()
+    return all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
 def peak_memory_mb(trial: Trial, result: Mapping[str, Any]) -> float:
-    """What its process took at most, MiB: of its GPU where it has one, CUDA's own context included."""
-    return _gpu_used_mb(trial.device) if trial.device.type == "cuda" else float(result["peak_memory_mb"])
+    """Peak memory of the process, MiB: of its GPU if it has one, CUDA's own context included."""
+    return _gpu_peak_mb(trial.device) if trial.device.type == "cuda" else float(result["peak_memory_mb"])
 
 
-def _gpu_used_mb(device: torch.device) -> float:
-    """What the process holds of its GPU at most, CUDA's own context included, MiB."""
+def _gpu_peak_mb(device: torch.device) -> float:
+    """Peak GPU memory of the process, CUDA's own context included, MiB."""
     free, total = torch.cuda.mem_get_info(device)
     context = total - free - torch.cuda.memory_reserved(device)
     return (torch.cuda.max_memory_reserved(device) + max(context, 0)) / 2**20

@@ -1,7 +1,7 @@
-"""Two epochs of a configuration in a process of its own: what they take, and whether all goes well.
+"""Dry runs: two epochs of a configuration in a process of its own.
 
-Knows no torch: the process does (`trainables.dry_run`). A process that the kernel ends for want of
-memory, or that hangs, is an outcome like any other.
+Imports no torch: the process does (`trainables.dry_run`). A process that the kernel kills when memory runs
+out, or that hangs, is an outcome like any other.
 """
 
 from __future__ import annotations
@@ -34,42 +34,41 @@ def dry_run_all(
     at_once: int,
     limit_s: float,
 ) -> list[DryRunReport]:
-    """Rehearse configurations, so many at once, each in a process that begins with nothing but torch.
+    """Dry-run configurations in parallel, each in a process of its own in which only torch is imported.
 
     Args:
-        configs: as a trial gets them; the first is also restored from a checkpoint.
+        configs: configs of trials; the first is also restored from a checkpoint.
         data: what they train on.
         gpu: share of a GPU that each may use; 0 for the CPU.
-        at_once: processes beside each other; what they take of each other's time is then in their times.
-        limit_s: seconds after which one is ended.
+        at_once: number of parallel processes, whose times then include what they slow each other.
+        limit_s: seconds after which a process is ended.
     """
     context = multiprocessing.get_context("forkserver")
     begin_server(["__main__", "trainables.dry_run"])  # torch is imported once
     memory_mb = SHARE * available_memory_mb() / at_once
 
-    def one(place: int) -> DryRunReport:
-        here, there = context.Pipe(duplex=False)
-        arguments = there, dict(configs[place]), data, gpu, memory_mb, place == 0
+    def dry_run_one(index: int) -> DryRunReport:
+        pipe, child_pipe = context.Pipe(duplex=False)
+        arguments = child_pipe, dict(configs[index]), data, gpu, memory_mb, index == 0
         process = context.Process(target=_in_child, args=arguments)  # no daemon: a DataLoader has workers
-        with here:
+        with pipe:
             process.start()
-            there.close()
+            child_pipe.close()
             try:
-                found = _answer(here, process, limit_s)
+                return _receive(pipe, process, limit_s)
             finally:
                 process.kill()
                 process.join()
                 process.close()
-        return found
 
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(one, range(len(configs))))
+        return list(pool.map(dry_run_one, range(len(configs))))
 
 
 def begin_server(preload: list[str]) -> None:
-    """Start the process that the others are forked from, this process's `sys.path` its own.
+    """Start the fork server with this process's `sys.path`.
 
-    Python before 3.13 sets it only after the preloading, which then finds other modules, or none
+    Python before 3.13 sets the path only after the preloading, which then finds other modules, or none
     (python/cpython#117378).
     """
     before = os.environ.get("PYTHONPATH")
@@ -83,29 +82,29 @@ def begin_server(preload: list[str]) -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def _answer(here: Connection, process: Any, limit_s: float) -> DryRunReport:
-    if not here.poll(limit_s):
+def _receive(pipe: Connection, process: Any, limit_s: float) -> DryRunReport:
+    if not pipe.poll(limit_s):
         return DryRunReport("slow", f"two epochs take more than {limit_s:g} s")
     try:
-        found: DryRunReport = here.recv()
+        report: DryRunReport = pipe.recv()
     except EOFError:
         process.join()
         if process.exitcode == KILLED:
             return DryRunReport("oom", "the kernel ended its process, which it does when memory runs out")
         return DryRunReport("failed", f"its process ended with exit code {process.exitcode}")
-    return found
+    return report
 
 
 def dry_run_here(
     config: Mapping[str, Any], data: Data, gpu: float, memory_mb: float, *, restores: bool
 ) -> DryRunReport:
-    """Rehearse one in this process, which is of no more use afterwards: its memory stays bounded.
+    """Dry-run one configuration in this process, whose memory stays limited afterwards.
 
     Args:
-        config: as a trial gets it.
+        config: config of a trial.
         data: what it trains on.
         gpu: share of a GPU that it may use; 0 for the CPU.
-        memory_mb: that it may take, MiB; not bounded on a GPU, for CUDA maps more than it takes.
+        memory_mb: memory limit, MiB; not applied with a GPU, as CUDA maps more memory than it uses.
         restores: whether it is also restored from a checkpoint.
     """
     if not gpu:
@@ -117,7 +116,7 @@ def dry_run_here(
 
 
 def _in_child(
-    there: Connection, config: dict[str, Any], data: Data, gpu: float, memory_mb: float, restores: bool
+    pipe: Connection, config: dict[str, Any], data: Data, gpu: float, memory_mb: float, restores: bool
 ) -> None:
-    with there:
-        there.send(dry_run_here(config, data, gpu, memory_mb, restores=restores))
+    with pipe:
+        pipe.send(dry_run_here(config, data, gpu, memory_mb, restores=restores))

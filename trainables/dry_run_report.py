@@ -1,4 +1,4 @@
-"""What a dry run of a configuration found. Knows no torch: the driver reads it."""
+"""The result of a dry run of a configuration. Imports no torch, as the driver reads it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DryRunReport:
-    """What became of a configuration in its first two epochs (one, if the run has no more).
+    """The result of a configuration's first two epochs (one, if the run has no more).
 
     Attributes:
-        outcome: "ran", or how it ended: "failed", "oom", "diverged", "slow" (it took more than its time).
-        reason: why, in a line; empty if it ran.
-        epoch_s: seconds of the last epoch, the first being slower: libraries load, memory is claimed.
+        outcome: "ran", or how it ended: "failed", "oom", "diverged", "slow" (it exceeded its time limit).
+        reason: why it ended, in one line; empty if it ran.
+        epoch_s: seconds of the last epoch; the first is slower, as libraries are loaded.
         train_losses: of each epoch.
         val_losses: of each epoch.
-        memory_mb: peak, MiB: of the process, or of the GPU where it has one.
+        memory_mb: peak memory of the process, or of its GPU if it has one, MiB.
         gpu_mb: memory of the whole GPU, MiB; 0 without one.
         checkpoint_mb: size of a checkpoint, MiB.
-        parameters: numbers in the net that are trained; 0 for a loop of the user's own.
-        tensors: how many parameters those are in.
+        parameters: trained numbers in the net; 0 for a custom loop.
+        tensors: trained tensors in the net.
         unreached: names of parameters that no gradient reaches.
         not_finite: names of parameters whose gradient is not finite.
-        doubt: what looks odd about the net's outputs; empty if nothing does.
-        still: whether an optimizer step leaves every parameter as it was.
+        doubt: what looks wrong with the net's outputs; empty if nothing does.
+        still: whether an optimizer step leaves every parameter unchanged.
         restored: whether the second epoch is the same to the last bit from a checkpoint; None if not tried.
     """
 
@@ -45,33 +45,33 @@ class DryRunReport:
     restored: bool | None = None
 
     def faults(self) -> list[tuple[str, str, str]]:
-        """What is wrong with its gradients and its step: (what was looked at, how it is, how to fix it)."""
-        found = []
+        """What is wrong with gradients and step: (subject, message, fix)."""
+        faults = []
         if self.unreached and len(self.unreached) == self.tensors:
             fix = "does the net detach what it computes, or return something else?"
-            found.append(("gradients", f"none reaches any parameter: {_few(self.unreached)}", fix))
+            faults.append(("gradients", f"none reaches any parameter: {_few(self.unreached)}", fix))
         if self.not_finite:
             fix = "look at the data's scale, the net and the criterion"
-            found.append(("gradients", f"not finite: {_few(self.not_finite)}", fix))
+            faults.append(("gradients", f"not finite: {_few(self.not_finite)}", fix))
         if self.still:
-            found.append(("optimizer", "a step changes no parameter", "is its rate 0?"))
-        return found
+            faults.append(("optimizer", "a step changes no parameter", "is its rate 0?"))
+        return faults
 
     def notes(self) -> list[tuple[str, str, str]]:
-        """What is odd, and may be meant so: (what was looked at, how it is, what to do)."""
-        found = []
+        """What is unusual, but may be intended: (subject, message, advice)."""
+        notes = []
         if self.unreached and len(self.unreached) < self.tensors:
             message = f"none reached {_few(self.unreached)} in this batch"
-            found.append(
+            notes.append(
                 ("gradients", message, "meant so for layer drop and unused heads; else look at the net")
             )
         if self.doubt:
-            found.append(("outputs", self.doubt, ""))
-        return found
+            notes.append(("outputs", self.doubt, ""))
+        return notes
 
     @property
     def learns(self) -> bool | None:
-        """Whether the loss on what is trained on falls; None if there was no second epoch."""
+        """Whether the training loss falls; None if there was no second epoch."""
         return self.train_losses[1] < self.train_losses[0] if len(self.train_losses) > 1 else None
 
 

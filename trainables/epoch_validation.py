@@ -1,4 +1,4 @@
-"""What a loop of the user's own yields: an `Epoch` of plain numbers, or one line that says why not."""
+"""Validates the epochs that a custom loop yields."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from trainables.training import Epoch
 
 
 def validate_epoch(epoch: Any, loop: str, due: int) -> Epoch:
-    """The epoch with its losses and metrics as floats: one-element tensors and arrays are taken as such.
+    """The epoch with its losses and metrics as floats; one-element tensors and arrays are converted.
 
     Args:
-        epoch: what the loop yielded.
-        loop: its dotted path.
-        due: the number that it should have.
+        epoch: the yielded value.
+        loop: dotted path of the loop.
+        due: the number that the epoch should have.
 
     Raises:
-        RunError: if it is no Epoch, one of its numbers is none, or it is not the epoch that was due.
+        RunError: if it is no Epoch, has another number, or a field is not numeric.
 
     >>> validate_epoch(Epoch(1, torch.tensor(0.5), 0.25), "my.train", 1).train_loss
     0.5

@@ -1,4 +1,4 @@
-"""Trained nets held against rows: one by one, and as an ensemble of one configuration's seeds."""
+"""Evaluates trained nets on rows: one by one, and as an ensemble of one configuration's seeds."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What nets are worth on some rows.
+    """Scores of nets on some rows.
 
     Attributes:
         members: seed -> `loss` and metrics.
-        ensemble: of the mean of their predictions.
+        ensemble: scores of the mean of their predictions.
     """
 
     members: dict[int, Scores]
@@ -34,24 +34,24 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Nets:
-    """The nets of one configuration, one per seed, on the CPU with the weights meant for inference.
+    """The nets of one configuration, one per seed, on the CPU with the weights for inference.
 
     Args:
-        learners: seed -> a learner that holds the net.
-        process: what their code has set of the process.
+        learners: seed -> learner with the net.
+        process: the settings that their code has made for the process.
     """
 
     learners: Mapping[int, Learner]
     process: ProcessState = field(default_factory=ProcessState)
 
     def evaluate(self, split: AnySplit) -> Evaluation:
-        """Their scores on some rows."""
+        """The scores on some rows."""
         with self.process.own():
             answers = {seed: learner.answers(split) for seed, learner in self.learners.items()}
             members = {seed: self.learners[seed].scores(*answer) for seed, answer in answers.items()}
-            judge = next(iter(self.learners.values()))
+            first = next(iter(self.learners.values()))
             outputs, targets = [answer[0] for answer in answers.values()], next(iter(answers.values()))[1]
-            return Evaluation(members, judge.scores(judge.meaning.mean(outputs), targets))
+            return Evaluation(members, first.scores(first.meaning.mean(outputs), targets))
 
     def weights(self, seed: int) -> dict[str, torch.Tensor]:
         """One net's state dict."""
@@ -62,8 +62,8 @@ def load_nets(run: RunConfig, data: Data, checkpoints: Mapping[int, Path]) -> Ne
     """The nets of these checkpoints.
 
     Args:
-        run: that they were trained under.
-        data: that they were trained on.
+        run: the run config of their training.
+        data: the data of their training.
         checkpoints: seed -> directory.
 
     Raises:
@@ -82,7 +82,7 @@ def load_nets(run: RunConfig, data: Data, checkpoints: Mapping[int, Path]) -> Ne
 
 
 def as_plain(evaluation: Evaluation) -> dict[str, Any]:
-    """For a JSON file."""
+    """The evaluation in JSON types."""
     return {
         "members": {str(seed): scores for seed, scores in evaluation.members.items()},
         "ensemble": evaluation.ensemble,

@@ -1,4 +1,4 @@
-"""A process that finds, before its first trial, that no trial of the sweep could go well. Knows no torch."""
+"""The error of a process that finds before its first trial that no trial can succeed. Imports no torch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 class FirstStepFailed(RuntimeError):
-    """The run's own default cannot take its first step.
+    """The default configuration of the run cannot take its first step.
 
     Attributes:
-        reasons: why, a line each.
+        reasons: why, one line each.
     """
 
     def __init__(self, reasons: Sequence[str]) -> None:
@@ -17,5 +17,5 @@ class FirstStepFailed(RuntimeError):
         self.reasons = tuple(reasons)
 
     def __reduce__(self) -> tuple[type[FirstStepFailed], tuple[tuple[str, ...]]]:
-        """By its reasons: it goes from a worker to the driver."""
+        """Pickle by the reasons: the error is sent from a worker to the driver."""
         return type(self), (self.reasons,)

@@ -1,4 +1,4 @@
-"""The one reader of tables, for training and for prediction: files as frames, and columns by their values."""
+"""Reads tables for training and prediction: files as frames, and columns by their values."""
 
 from __future__ import annotations
 
@@ -29,28 +29,28 @@ from trainables.run_config import RunError
 
 PARQUET = (".parquet", ".pq")
 READING = ("sep", "encoding", "decimal", "thousands")
-"""Keywords of `load_table` that say how a CSV is written; a model's tables are read by the same."""
+"""Keywords of `load_table` for the format of a CSV; a model reads its tables with the same values."""
 
-TRUTH = {"true": 1.0, "false": 0.0}
-PROBE = 100  # values
+BOOLEANS = {"true": 1.0, "false": 0.0}
+PROBE = 100  # values tried before a whole column is parsed
 DAY = np.timedelta64(1, "D")
 
 
 class UnreadableTable(RunError):
-    """A table that cannot be read: the file, and what is wrong with it."""
+    """A table cannot be read; `what` says why."""
 
     def __init__(self, file: str | Path, what: str) -> None:
         super().__init__(f"{file}: {what}")
         self.what = what
 
 
-def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> pd.DataFrame:
-    """A table from a CSV (also .csv.gz) or Parquet file, or from a URI as pyarrow's file systems know it.
+def read_frame(file: str | Path, *, words: Collection[str] = (), **options: Any) -> pd.DataFrame:
+    """Read a table from a CSV (also .csv.gz) or Parquet file, or from a URI of pyarrow's file systems.
 
     Args:
         file: a path, or a URI.
-        words: columns of a CSV that are text, whatever it looks like.
-        how: `sep`, `encoding`, `decimal` and `thousands` of a CSV.
+        words: columns of a CSV that are read as text, even if they look like numbers.
+        options: `sep`, `encoding`, `decimal` and `thousands` of a CSV.
 
     Raises:
         UnreadableTable: if it cannot be read, or its header names a column twice.
@@ -58,14 +58,14 @@ def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> 
     """
     name = str(file)
     try:
-        codecs.lookup(how.get("encoding") or "utf-8")
+        codecs.lookup(options.get("encoding") or "utf-8")
     except LookupError as error:
         raise RunError(f"data_config.encoding: {error}") from None
     try:
         if "://" in name:
-            frame = _at_uri(name, words, how)
+            frame = _read_uri(name, words, options)
         else:
-            frame = pd.read_parquet(file) if name.endswith(PARQUET) else _csv(file, words, how)
+            frame = pd.read_parquet(file) if name.endswith(PARQUET) else _read_csv(file, words, options)
     except RunError:
         raise
     except UnicodeDecodeError as error:
@@ -76,32 +76,34 @@ def read_frame(file: str | Path, *, words: Collection[str] = (), **how: Any) -> 
             "data_config.encoding: latin-1",
         ) from None
     except (OSError, EOFError, ValueError, NotImplementedError, csv.Error) as error:
-        said = " ".join(str(error).split())[:300]
-        raise UnreadableTable(name, f"cannot be read as a table: {said}") from None
+        message = " ".join(str(error).split())[:300]
+        raise UnreadableTable(name, f"cannot be read as a table: {message}") from None
     check_columns(frame, name)
     return frame
 
 
 def check_columns(frame: pd.DataFrame, where: str) -> None:
-    """Nothing, if no two columns have the same name.
+    """Check that no two columns have the same name.
 
     Raises:
         UnreadableTable: if two have.
     """
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise UnreadableTable(where, f"two columns are called {str(twice[0])!r}; rename one, or take it out")
+    duplicates = frame.columns[frame.columns.duplicated()]
+    if len(duplicates):
+        raise UnreadableTable(
+            where, f"two columns are called {str(duplicates[0])!r}; rename one, or take it out"
+        )
 
 
 def kind_of(column: pd.Series, dayfirst: bool | None = None) -> Kind:
-    """What a column's values are, and how they are written: see `trainables.cell_formats`.
+    """The kind of a column's values, and how they are written: see `trainables.cell_formats`.
 
-    Numbers are booleans too, and text that is numbers. Dates of which nothing says whether the day or the
-    month is first are words.
+    Booleans, and text that is numbers, are numbers. Dates that may have the day or the month first are
+    words.
 
     Args:
-        column: of a table.
-        dayfirst: whether 1/2/2024 is the first of February; None where the values are to say it.
+        column: a column of a table.
+        dayfirst: whether 1/2/2024 is the first of February; None to infer it from the values.
     """
     if pd.api.types.is_datetime64_any_dtype(column):
         return DATE
@@ -109,17 +111,17 @@ def kind_of(column: pd.Series, dayfirst: bool | None = None) -> Kind:
         return NUMBERS
     known = filled_values(column)
     if not len(known):
-        return WORDS if column.notna().any() else NUMBERS  # dashes alone, or nothing but gaps
+        return WORDS if column.notna().any() else NUMBERS  # only dashes, or only missing values
     for kind in written_kinds(known, dayfirst):
-        # Words mostly show in the first values: a large column is not parsed in vain.
+        # The first values mostly rule a kind out, so that a large column is not parsed in vain.
         if not np.isnan(values_of(known[:PROBE], kind)).any() and not np.isnan(values_of(known, kind)).any():
-            unsaid = is_date(kind) and dayfirst is None and is_ambiguous(known, kind)
-            return WORDS if unsaid else kind
+            is_unclear = is_date(kind) and dayfirst is None and is_ambiguous(known, kind)
+            return WORDS if is_unclear else kind
     return WORDS
 
 
 def filled_values(column: pd.Series) -> pd.Series:
-    """The values of a column that say something."""
+    """The values of a column without missing ones."""
     known = column[column.notna()]
     if pd.api.types.is_numeric_dtype(known) or pd.api.types.is_datetime64_any_dtype(known):
         return known
@@ -128,9 +130,9 @@ def filled_values(column: pd.Series) -> pd.Series:
 
 
 def as_numbers(column: pd.Series) -> np.ndarray:
-    """A column as float64, (rows,); what is missing, infinite or no number is NaN.
+    """A column as float64, (rows,); values that are missing, infinite or no numbers are NaN.
 
-    Decimals, booleans with gaps (in any spelling of true and false) and text that is numbers are numbers.
+    Decimals, booleans with gaps (true and false in upper or lower case) and text that is numbers are numbers.
     """
     if pd.api.types.is_numeric_dtype(column):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -141,7 +143,7 @@ def as_numbers(column: pd.Series) -> np.ndarray:
 
 
 def as_days(column: pd.Series, kind: Kind = DATE) -> np.ndarray:
-    """A column of dates as days since 1970, (rows,); NaN where text is not written so."""
+    """A column of dates as days since 1970, (rows,); NaN for text of another format."""
     if not pd.api.types.is_datetime64_any_dtype(column):
         column = as_datetimes(column, kind)
     if column.dt.tz is not None:
@@ -152,7 +154,7 @@ def as_days(column: pd.Series, kind: Kind = DATE) -> np.ndarray:
 
 
 def values_of(column: pd.Series, kind: Kind) -> np.ndarray:
-    """A column of numbers or dates as float64, (rows,); NaN where it holds something else, or nothing."""
+    """A column of numbers or dates as float64, (rows,); NaN for missing and other values."""
     if is_date(kind):
         return as_days(column, kind)
     if kind == NUMBERS or pd.api.types.is_numeric_dtype(column):
@@ -161,33 +163,33 @@ def values_of(column: pd.Series, kind: Kind) -> np.ndarray:
 
 
 def _plain(value: Any) -> Any:
-    """A value that `pandas.to_numeric` understands, if it is a number or a truth value."""
+    """A value that `pandas.to_numeric` understands, if it is a number or a boolean; else None or text."""
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, (bool, np.bool_)):
         return float(value)
     if isinstance(value, str):
-        return TRUTH.get(value.strip().lower(), value)
+        return BOOLEANS.get(value.strip().lower(), value)
     return value if isinstance(value, (int, float, np.number)) else None
 
 
-def _csv(file: Any, words: Collection[str], how: Mapping[str, Any], **more: Any) -> pd.DataFrame:
-    """A CSV, columns that look like numbers as numbers, the others as the text that stands there.
+def _read_csv(file: Any, words: Collection[str], options: Mapping[str, Any]) -> pd.DataFrame:
+    """Read a CSV: columns that look like numbers as numbers, the others as text.
 
-    `low_memory` would decide by pieces of the file, and make one column both numbers and text.
+    `low_memory` would decide by pieces of the file, and might make a column both numbers and text.
     """
-    options = {key: value for key, value in how.items() if value is not None} | more
+    options = {key: value for key, value in options.items() if value is not None}
     if not hasattr(file, "read"):
         _check_header(file, options)
-    text = dict.fromkeys(words, "string")
-    frame = pd.read_csv(file, dtype=text, low_memory=False, **options)
+    dtypes = dict.fromkeys(words, "string")
+    frame = pd.read_csv(file, dtype=dtypes, low_memory=False, **options)
     for name in frame.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]]:
         frame[name] = _stripped(frame[name])
     return frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
 
 
 def _stripped(column: pd.Series) -> pd.Series:
-    """Text without the spaces around it; nothing but spaces is missing."""
+    """Text without leading and trailing spaces; text of spaces only becomes missing."""
     if not column.map(lambda value: isinstance(value, str) and value != value.strip()).any():
         return column
     text = column.astype("string").str.strip()
@@ -195,26 +197,26 @@ def _stripped(column: pd.Series) -> pd.Series:
 
 
 def _check_header(file: str | Path, options: Mapping[str, Any]) -> None:
-    """Nothing, if the header names no column twice: pandas would call the second one `name.1`.
+    """Check that the header names no column twice, as pandas would call the second one `name.1`.
 
     Raises:
         UnreadableTable: if it does.
     """
-    first = pd.read_csv(file, header=None, nrows=1, dtype=str, **options)
-    counts = Counter(str(name) for name in first.iloc[0].dropna())
-    twice = [name for name, count in counts.items() if count > 1]
-    if twice:
+    first_row = pd.read_csv(file, header=None, nrows=1, dtype=str, **options)
+    counts = Counter(str(name) for name in first_row.iloc[0].dropna())
+    duplicates = [name for name, count in counts.items() if count > 1]
+    if duplicates:
         raise UnreadableTable(
-            file, f"its header names {twice[0]!r} twice; rename one of the columns, or take it out"
+            file, f"its header names {duplicates[0]!r} twice; rename one of the columns, or take it out"
         )
 
 
-def _at_uri(uri: str, words: Collection[str], how: Mapping[str, Any]) -> pd.DataFrame:
+def _read_uri(uri: str, words: Collection[str], options: Mapping[str, Any]) -> pd.DataFrame:
     from pyarrow.fs import FileSystem
 
-    files, place = FileSystem.from_uri(uri)
-    if place.endswith(PARQUET):
-        with files.open_input_file(place) as file:
+    file_system, path = FileSystem.from_uri(uri)
+    if path.endswith(PARQUET):
+        with file_system.open_input_file(path) as file:
             return pd.read_parquet(file)
-    with files.open_input_stream(place) as stream:  # unpacks .gz by the name
-        return _csv(stream, words, how)
+    with file_system.open_input_stream(path) as stream:  # unpacks .gz by the name
+        return _read_csv(stream, words, options)

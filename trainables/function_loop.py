@@ -1,13 +1,13 @@
-"""A user's training function of its `config` alone: it yields a dictionary of metrics after each epoch.
+"""Runs a user's training function of a `config`, which yields a dictionary of metrics after each epoch.
 
     def train(config):
         model = make(config["lr"])
         for _ in range(100):
             yield {"loss": model.epoch(), "accuracy": model.score()}
 
-The epochs are numbered as they come. `yield metrics, state` gives with the metrics whatever is needed to go
-on after this epoch, and `def train(config, state=None)` is called with it to do so. A function without states
-is run anew, unreported, up to the epoch it had reached.
+Epochs are numbered in the order of yields. With `yield metrics, state` the function also gives all that it
+needs to go on after this epoch, and is called with it to do so: `def train(config, state=None)`. A function
+without states is run again, unreported, up to the epoch it had reached.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ LOSSES = ("train_loss", "val_loss")
 
 @dataclass(frozen=True, slots=True)
 class MetricsEpoch(Epoch):
-    """An epoch of which only its metrics are known.
+    """An epoch reported as metrics.
 
     Attributes:
-        named: those of `train_loss` and `val_loss` that are among them.
+        named: which of `train_loss` and `val_loss` were reported.
     """
 
     named: tuple[str, ...] = ()
 
     @property
     def losses(self) -> dict[str, float]:
-        """The metrics that are called a loss: one that is not finite ends the training as diverged."""
-        own = {name: value for name, value in self.metrics.items() if "loss" in name}
-        return {name: getattr(self, name) for name in self.named} | own
+        """The metrics with "loss" in their names; a non-finite one ends the training as diverged."""
+        others = {name: value for name, value in self.metrics.items() if "loss" in name}
+        return {name: getattr(self, name) for name in self.named} | others
 
 
 def function_loop(path: str, config: Mapping[str, Any]) -> FunctionLoop:
-    """The loop of a function of its `config`; it keeps states if the function can go on from one."""
+    """The loop of a function of a `config`; it is resumable if the function has a parameter `state`."""
     kind = ResumableFunctionLoop if "state" in parameters(resolve(path)) else FunctionLoop
     return kind(path, config)
 
@@ -57,16 +57,16 @@ class FunctionLoop:
     """Turns what a function yields into epochs.
 
     Args:
-        path: dotted, of the function.
-        config: what it is called with; its own copy.
+        path: dotted path of the function.
+        config: its argument, of which it gets a copy.
     """
 
     def __init__(self, path: str, config: Mapping[str, Any]) -> None:
         self.path, self.config = path, copy.deepcopy(dict(config))
-        self.begin_at, self.skip = 0, 0  # epochs behind the state it begins with, epochs to run unreported
+        self.begin_at, self.skip = 0, 0  # epochs trained in the initial state, epochs to run unreported
 
     def __iter__(self) -> Iterator[Epoch]:
-        """Call the function, and number what it yields.
+        """Call the function, and number the epochs that it yields.
 
         Raises:
             RunError: if it is no generator, or yields anything but metrics.
@@ -78,9 +78,9 @@ class FunctionLoop:
                 "it should yield a dictionary of metrics after each epoch"
             )
         started, number = time.perf_counter(), self.begin_at
-        for said in yields:
+        for yielded in yields:
             number += 1
-            metrics = self._take(said, number)
+            metrics = self._accept(yielded, number)
             now = time.perf_counter()
             if self.skip:
                 self.skip -= 1
@@ -89,27 +89,27 @@ class FunctionLoop:
             started = time.perf_counter()
 
     def close(self) -> None:
-        """End what it has started: nothing, of a function."""
+        """Do nothing: a function has started nothing to end."""
 
     def _call(self) -> Any:
         return resolve(self.path)(self.config)
 
-    def _take(self, said: Any, number: int) -> Any:
-        """The metrics of what was yielded.
+    def _accept(self, yielded: Any, number: int) -> Any:
+        """The metrics of a yielded value.
 
         Raises:
-            RunError: if there is a state with them, and nobody to take it.
+            RunError: if it has a state, and the function cannot be called with one.
         """
-        if isinstance(said, tuple) and len(said) == 2:
+        if isinstance(yielded, tuple) and len(yielded) == 2:
             raise RunError(
                 f"train: {self.path} yields a state but cannot be called with one; "
                 "give it a second parameter: def train(config, state=None)"
             )
-        return said
+        return yielded
 
 
 class ResumableFunctionLoop(FunctionLoop):
-    """The same of a function that can go on from a state it has yielded."""
+    """The loop of a function that can go on from a state that it has yielded."""
 
     def __init__(self, path: str, config: Mapping[str, Any]) -> None:
         super().__init__(path, config)
@@ -117,12 +117,12 @@ class ResumableFunctionLoop(FunctionLoop):
         self.state_at, self.number = 0, 0
 
     def save(self, directory: str) -> None:
-        """Write the last state that was yielded, and of which epoch it is."""
+        """Write the last yielded state and its epoch."""
         torch.save({"state": self.state, "at": self.state_at, "number": self.number}, Path(directory) / STATE)
 
     def load(self, directory: str) -> None:
-        """Go on from what `save` wrote; epochs since the state are run anew, unreported."""
-        # The user's own objects, which the user's own code wrote: as trusted as that code.
+        """Go on from what `save` wrote; epochs since the state are run again, unreported."""
+        # The user's own objects, written by the user's code, and as trusted as that.
         saved = torch.load(Path(directory) / STATE, map_location="cpu", weights_only=False)
         self.state, self.state_at = saved["state"], saved["at"]
         self.begin_at, self.skip = saved["at"], saved["number"] - saved["at"]
@@ -132,20 +132,20 @@ class ResumableFunctionLoop(FunctionLoop):
         state, self.number = copy.deepcopy(self.state), self.begin_at
         return resolve(self.path)(self.config, state=state)
 
-    def _take(self, said: Any, number: int) -> Any:
+    def _accept(self, yielded: Any, number: int) -> Any:
         self.number = number
-        if not (isinstance(said, tuple) and len(said) == 2):
-            return said
-        metrics, state = said
-        self.state, self.state_at = copy.deepcopy(state), number  # training goes on in what it holds
+        if not (isinstance(yielded, tuple) and len(yielded) == 2):
+            return yielded
+        metrics, state = yielded
+        self.state, self.state_at = copy.deepcopy(state), number  # the function goes on to change its state
         return metrics
 
 
 def as_epoch(metrics: Any, number: int, seconds: float, path: str) -> MetricsEpoch:
-    """What a function yielded as an epoch.
+    """The epoch of a function's metrics.
 
     Raises:
-        RunError: if it is not a dictionary of metrics.
+        RunError: if they are no dictionary.
 
     >>> as_epoch({"val_loss": 0.5, "auc": 0.9}, 1, 2.0, "my.train").losses
     {'val_loss': 0.5}
@@ -156,9 +156,7 @@ def as_epoch(metrics: Any, number: int, seconds: float, path: str) -> MetricsEpo
             "it should yield a dictionary of metrics, as in {'loss': 0.5}, or that and a state"
         )
     numbers = dict(metrics)
-    own = {
-        name: numbers.pop(name) for name in ("train_loss", "val_loss", "lr", "grad_norm") if name in numbers
-    }
-    named = tuple(name for name in LOSSES if name in own)
-    epoch = {"train_loss": math.nan, "val_loss": math.nan, **own}
-    return MetricsEpoch(number, metrics=numbers, seconds=seconds, named=named, **epoch)
+    fields = {name: numbers.pop(name) for name in (*LOSSES, "lr", "grad_norm") if name in numbers}
+    named = tuple(name for name in LOSSES if name in fields)
+    fields = {**dict.fromkeys(LOSSES, math.nan), **fields}
+    return MetricsEpoch(number, metrics=numbers, seconds=seconds, named=named, **fields)

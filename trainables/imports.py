@@ -1,4 +1,4 @@
-"""Anything importable by its dotted path: the only registry there is."""
+"""Resolves and calls objects by dotted path."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ CLONE = Path(__file__).resolve().parent.parent
 
 @contextmanager
 def unwatched() -> Iterator[None]:
-    """Import in here what is large: nothing of it is garbage, now or later.
+    """Exclude from garbage collection what is imported within the block.
 
-    Python would look through all of torch for garbage several times while importing it (a quarter of
-    the time that takes), and again at each full collection while a trial trains.
+    Python would scan all of torch for garbage several times while importing it (a quarter of the time
+    that takes), and again at each full collection while a trial trains.
     """
     collecting = gc.isenabled()
     gc.disable()
@@ -37,16 +37,16 @@ def unwatched() -> Iterator[None]:
 
 
 OPTIONAL_MODULES = {"pytorch_optimizer": ("torch.distributed.tensor", "torch.distributed._tensor")}
-"""What a package tries to import and does without: here tensors spread over devices, 0.8 s of CPU."""
+"""Package -> modules that it imports if they exist, but does not need: distributed tensors, 0.8 s of CPU."""
 
 
 @contextmanager
 def without_optional(name: str) -> Iterator[None]:
-    """Import a module in here without what its package only needs where it has been imported already."""
+    """Keep a package from importing optional modules within the block, unless they are imported already."""
     package = name.partition(".")[0]
     absent = [each for each in OPTIONAL_MODULES.get(package, ()) if not {package, each} & sys.modules.keys()]
     modules: dict[str, Any] = sys.modules
-    modules.update(dict.fromkeys(absent))  # None: an ImportError for whoever tries
+    modules.update(dict.fromkeys(absent))  # None: importing it raises an ImportError
     try:
         yield
     finally:
@@ -55,11 +55,10 @@ def without_optional(name: str) -> Iterator[None]:
 
 
 def add_paths(folders: Iterable[str | Path]) -> None:
-    """Put folders of the user's at the end of `sys.path`, in their order; those there already stay put.
+    """Append the user's folders to `sys.path`, in their order, unless they are there already.
 
-    What is installed comes first: a user's `types.py` or `optuna.py` must not hide the module that
-    everything else needs. A folder that is a snapshot of modules (`trainables.module_snapshot`) goes before
-    all.
+    Installed modules come first: a user's `types.py` or `optuna.py` must not hide the module that
+    everything else needs. A snapshot of modules (`trainables.module_snapshot`) comes before all.
     """
     for folder in folders:
         if not install(Path(folder)) and str(folder) not in sys.path:
@@ -67,11 +66,11 @@ def add_paths(folders: Iterable[str | Path]) -> None:
 
 
 def resolve(dotted: str) -> Any:
-    """The object a dotted path names, imported.
+    """Import the object of a dotted path.
 
     Raises:
-        RunError: if no such module can be found or it has no such name. What goes wrong *inside* a
-            module while it is imported passes unchanged: it is the module author's error.
+        RunError: if there is no such module or it has no such name. An error *inside* a module while it is
+            imported is raised unchanged.
 
     >>> resolve("math.tau")
     6.283185307179586
@@ -81,41 +80,45 @@ def resolve(dotted: str) -> Any:
         module = _module(".".join(names[:cut]))
         if module is None:
             continue
-        found: Any = module
+        value: Any = module
         for name in names[cut:]:
-            if not hasattr(found, name):
-                raise RunError(f"{dotted}: {found.__name__} has no {name!r}; is it spelt so there?")
-            found = getattr(found, name)
-        return found
+            if not hasattr(value, name):
+                raise RunError(f"{dotted}: {value.__name__} has no {name!r}; is it spelt so there?")
+            value = getattr(value, name)
+        return value
     raise RunError(
         f"{dotted}: no module {names[0]!r} beside the sweep file, in the working directory or installed"
     )
 
 
 def call(dotted: str, *args: Any, given: Mapping[str, Any], offered: Mapping[str, Any] | None = None) -> Any:
-    """Call what `dotted` names with `given` keywords, and those `offered` that it has a name for.
+    """Call the object of a dotted path with the user's keyword arguments, and those of ours that it takes.
 
-    What the user gave wins over what is offered.
+    Args:
+        dotted: dotted path.
+        args: positional arguments.
+        given: the user's keyword arguments, which have precedence.
+        offered: keyword arguments that are passed if there are such parameters.
 
     Raises:
-        RunError: if the keywords do not fit its signature.
+        RunError: if the arguments do not fit its signature.
     """
     target = resolve(dotted)
-    keywords = {name: value for name, value in (offered or {}).items() if takes(target, name)} | dict(given)
+    kwargs = {name: value for name, value in (offered or {}).items() if takes(target, name)} | dict(given)
     signature = _signature(target)
     if signature is not None:
         try:
-            signature.bind(*args, **keywords)
+            signature.bind(*args, **kwargs)
         except TypeError as error:
             raise RunError(f"{dotted}: {error}; see its signature") from None
-    return target(*args, **keywords)
+    return target(*args, **kwargs)
 
 
 def parameters(target: Any) -> Mapping[str, inspect.Parameter]:
-    """The parameters of something callable, in order; none for a builtin that does not tell.
+    """The parameters of a callable, in order; empty for a builtin without a signature.
 
     Raises:
-        RunError: if it cannot be called at all.
+        RunError: if it cannot be called.
     """
     signature = _signature(target)
     return {} if signature is None else signature.parameters
@@ -136,7 +139,7 @@ def _signature(target: Any) -> inspect.Signature | None:
 
 
 def _module(name: str) -> ModuleType | None:
-    """Import a module, or None if there is none of this name (a missing import inside it raises)."""
+    """Import a module; None if there is none of this name (a missing import inside it raises)."""
     try:
         with importing(name), without_optional(name), nullcontext() if name in sys.modules else unwatched():
             return importlib.import_module(name)

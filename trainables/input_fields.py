@@ -1,4 +1,4 @@
-"""Inputs as arrays: numbers of one kind, or several named ones side by side in a row."""
+"""Reads inputs as one array; several named inputs are packed side by side in a row."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     import torch
 
 EXACT_IN_FLOAT32 = 2**24
-"""Whole numbers up to here are the same as float32."""
+"""Whole numbers up to here are exact in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputField:
-    """One of several named inputs, as it lies in a packed row.
+    """One of several named inputs in a packed row.
 
     Attributes:
-        name: by which the net takes it.
-        shape: of one row.
-        dtype: that the net gets.
+        name: its name, as the net takes it.
+        shape: its shape in one row.
+        dtype: its type as the net gets it.
     """
 
     name: str
@@ -39,13 +39,12 @@ class InputField:
 
 
 def read_inputs(x: Any, kind: str | None, where: str) -> tuple[np.ndarray, tuple[InputField, ...]]:
-    """Inputs as one array, and how it is taken apart where `x` is a dictionary.
+    """Inputs as one array, and its fields if `x` is a dictionary.
 
     Args:
         x: an array of numbers (rows, ...), or name -> array.
-        kind: "integer" or "float"; where it is None whole numbers stay whole numbers, and all else is
-            float32.
-        where: what a message calls them.
+        kind: "integer" or "float"; if None, whole numbers stay whole numbers, and all else becomes float32.
+        where: name of the inputs in errors.
 
     Raises:
         RunError: if they are no arrays of numbers.
@@ -96,13 +95,13 @@ def _numbers(x: Any, kind: str | None, where: str) -> np.ndarray:
             raise RunError(f"{where}: data_config.inputs is integer, and they are not all whole numbers")
         return values.astype(np.int64, copy=False)
     if kind is None and values.dtype.kind in "iu":
-        # Torch computes with no other unsigned numbers than bytes.
+        # Bytes are the only unsigned numbers that torch computes with.
         return values.astype(np.int64) if values.dtype.kind == "u" and values.itemsize > 1 else values
     return values.astype(np.float32)
 
 
 def _packed(named: dict[str, np.ndarray], where: str) -> tuple[np.ndarray, tuple[InputField, ...]]:
-    """Named arrays side by side, (rows, numbers), in a type that holds all of them exactly."""
+    """Named arrays side by side, (rows, numbers), in a type that represents all of them exactly."""
     if not named or len({len(values) for values in named.values()}) != 1:
         counts = ", ".join(f"{name}: {len(values)}" for name, values in named.items())
         raise RunError(

@@ -1,8 +1,8 @@
-"""Several trials in one process: a host and its lanes.
+"""A host process, which runs several trials as lanes.
 
-A lane is a trial, in an object that knows nothing of the others: any class with the methods of Ray's
-`Trainable`. Calls come a turn at a time: all that the driver has for this process in one message, and one
-message goes back. What is to train is trained epoch by epoch in turn, and together where it fits
+A lane is a trial, in an object independent of the others: of any class with the methods of Ray's
+`Trainable`. Calls arrive in turns: one message has all calls that the driver has for this process, and one
+message returns. Lanes are trained in turn, an epoch each, and together where they fit
 (`trainables.fused_trials`). Nothing of Ray is imported here.
 """
 
@@ -18,17 +18,17 @@ from weakref import WeakSet
 from trainables.termination import Termination
 
 FOLLOWED = "followed"
-"""Key of a result that others follow in the same answer: nothing can be asked of the trial in between."""
+"""Key that marks a result followed by others in the same answer: the trial has trained on already."""
 
 LANE_OBSTACLE = "lane_obstacle"
-"""Key of a lane's first result: why it is trained by itself; empty where it is trained with what fits."""
+"""Key of a lane's first result: why it is trained by itself; empty if it can be trained with others."""
 
 TURN_S = 0.5
-"""A turn that has something to answer lasts no longer, but for the epoch it is at."""
+"""Time after which a turn with answers ends, once the current epochs are done."""
 
 
 class LaneCall(NamedTuple):
-    """A method that a lane is asked for; `create` makes the lane, with the arguments of its class."""
+    """A call of a lane's method; `create` makes the lane, with the arguments of its class."""
 
     ticket: int
     lane: int
@@ -38,7 +38,7 @@ class LaneCall(NamedTuple):
 
 
 class LaneAnswer(NamedTuple):
-    """What became of a call: its value, or what it raised."""
+    """The value of a call, or the error that it raised."""
 
     ticket: int
     value: Any = None
@@ -46,30 +46,30 @@ class LaneAnswer(NamedTuple):
 
 
 class LaneTrial(Protocol):
-    """What a host asks of a lane besides what the driver calls."""
+    """The methods of a lane that a host calls by itself."""
 
     @property
     def has_progress(self) -> bool:
-        """Whether it has trained since its last checkpoint."""
+        """Whether the lane has trained since its last checkpoint."""
 
     def train(self) -> dict[str, Any]:
         """Train one epoch."""
 
     def may_follow(self, result: Mapping[str, Any]) -> bool:
-        """Whether another epoch may come before this result is answered."""
+        """Whether another epoch may be trained before this result is answered."""
 
 
 class TrialFusion(Protocol):
-    """Trains the next epoch of several lanes together, ahead; `fused_trials.FusedTrials` is one."""
+    """Trains the next epoch of several lanes together, as `fused_trials.FusedTrials` does."""
 
     def train_ahead(self, lanes: Sequence[Any]) -> int:
-        """The size of the largest group that was trained."""
+        """Train the next epoch of lanes that fit together; returns the size of the largest group."""
 
     def is_ahead(self, lane: Any) -> bool:
         """Whether a lane's next epoch is trained already."""
 
     def obstacle(self, lane: Any) -> str:
-        """Why a lane is trained by itself, whatever its company, in one line; empty if it need not be."""
+        """Why a lane cannot be trained with others, in one line; empty if it can."""
 
 
 @dataclass
@@ -89,7 +89,7 @@ class LaneHost:
     Args:
         make: makes a lane; the class of the trials.
         fusion: trains lanes together; None: each by itself.
-        termination: of this process, shared by its lanes.
+        termination: that of this process, shared by its lanes.
         clock: monotonic seconds.
     """
 
@@ -105,26 +105,26 @@ class LaneHost:
         self._lanes: dict[int, Any] = {}
         self._training: dict[int, TrainRequest] = {}  # by lane, in the order in which they are served
         self._answers: list[LaneAnswer] = []
-        self._explained: WeakSet[Any] = WeakSet()  # lanes of which it was told whether they can be fused
-        self._tried = False  # the first step of the sweep, once a process
+        self._explained: WeakSet[Any] = WeakSet()  # lanes whose obstacle to fusion was reported
+        self._first_step_taken = False  # once in a process
         self.fused = 0  # lanes of the largest group that was trained together in the last turn
 
     def ready(self) -> bool:
-        """The process is up."""
+        """True, once the process has started."""
         return True
 
     def turn(self, calls: Sequence[tuple[Any, ...]]) -> tuple[list[LaneAnswer], int]:
-        """Carry out calls in their order, then train until there is enough to answer.
+        """Carry out calls in their order, then train until there are enough answers.
 
         That is when half a second has passed, or when fewer than half of the lanes still have epochs to
-        train. What is not answered yet is in a later turn.
+        train. The other calls are answered in a later turn.
 
         Args:
             calls: the fields of `LaneCall`s.
 
         Returns:
-            The answers, and how many lanes were trained together at most: 1 if each by itself, 0 if there
-            were no two that could have been.
+            The answers, and the largest number of lanes trained together: 1 if each was trained by itself,
+            0 if no two could have been.
         """
         begun, self.fused = self._clock(), 1 if self._fusion is None else 0
         with self._termination.held_off():
@@ -134,12 +134,12 @@ class LaneHost:
             self._leave_if_asked()
             while self._training and not self._is_over(begun, lanes):
                 self._train_round(begun)
-            self._hand_over_late()
+            self._answer_overdue()
         answers, self._answers = self._answers, []
         return answers, self.fused
 
     def _accept(self, call: LaneCall) -> None:
-        """Carry a call out; one to train waits for its round."""
+        """Carry out a call; a call to train waits for its round."""
         lane = self._lanes.get(call.lane)
         if call.method == "create":
             self._answer(call.ticket, lambda: self._create(call))
@@ -153,44 +153,44 @@ class LaneHost:
             if call.method == "stop":
                 del self._lanes[call.lane]
                 if (request := self._training.pop(call.lane, None)) is not None:
-                    self._answers.append(LaneAnswer(request.ticket, request.results))  # nobody waits for it
+                    self._answers.append(LaneAnswer(request.ticket, request.results))  # ignored by the driver
             self._answer(call.ticket, lambda: getattr(lane, call.method)(*call.args, **call.kwargs))
 
     def _create(self, call: LaneCall) -> None:
         lane = self._make(*call.args, **call.kwargs)
-        if self._tried:
+        if self._first_step_taken:
             lane.skip_first_step()
         self._lanes[call.lane] = lane
 
     def _answer(self, ticket: int, work: Callable[[], Any]) -> None:
         try:
             self._answers.append(LaneAnswer(ticket, work()))
-        except Exception as error:  # of this lane alone: whoever asked decides
-            self._answers.append(LaneAnswer(ticket, error=_sendable(error)))
+        except Exception as error:  # of this lane alone: the caller decides
+            self._answers.append(LaneAnswer(ticket, error=_picklable(error)))
 
     def _is_over(self, begun: float, lanes: int) -> bool:
-        late = self._clock() - begun >= TURN_S
-        return bool(self._answers) and (late or 2 * len(self._training) < lanes)
+        is_late = self._clock() - begun >= TURN_S
+        return bool(self._answers) and (is_late or 2 * len(self._training) < lanes)
 
     def _train_round(self, begun: float) -> None:
-        """One epoch of each lane that trains; once the turn's time is over, of those trained ahead only."""
+        """Train one epoch of each lane; once the turn's time is over, only of those trained ahead."""
         self._leave_if_asked()
         if self._fusion is not None and len(self._training) > 1:
             self.fused = max(self.fused, self._fusion.train_ahead([self._lanes[n] for n in self._training]))
         for number in list(self._training):
-            lane, late = self._lanes[number], bool(self._answers) and self._clock() - begun >= TURN_S
-            if late and not (self._fusion is not None and self._fusion.is_ahead(lane)):
-                continue  # else lanes that train together would fall out of step
+            lane, is_late = self._lanes[number], bool(self._answers) and self._clock() - begun >= TURN_S
+            if is_late and not (self._fusion is not None and self._fusion.is_ahead(lane)):
+                continue  # lanes trained ahead go on, so that a group stays in step
             request = self._training.pop(number)
             if not self._train(lane, request):
                 self._training[number] = request  # behind those that wait longer
 
     def _train(self, lane: LaneTrial, request: TrainRequest) -> bool:
-        """Train one epoch of a lane; whether its call is answered now."""
+        """Train one epoch of a lane; returns whether its call is answered now."""
         try:
             result = lane.train()
-        except Exception as error:  # of this lane alone: whoever asked decides
-            self._answers.append(LaneAnswer(request.ticket, error=_sendable(error)))
+        except Exception as error:  # of this lane alone: the caller decides
+            self._answers.append(LaneAnswer(request.ticket, error=_picklable(error)))
             return True
         self._skip_first_steps()
         if lane not in self._explained and "outcome" not in result:
@@ -201,39 +201,39 @@ class LaneHost:
         if request.results:
             request.results[-1][FOLLOWED] = True
         request.results.append(result)
-        full = len(request.results) >= request.epochs or self._clock() >= request.until
-        if not full and lane.may_follow(result):
+        is_full = len(request.results) >= request.epochs or self._clock() >= request.until
+        if not is_full and lane.may_follow(result):
             return False
         self._answers.append(LaneAnswer(request.ticket, request.results if request.several else result))
         return True
 
-    def _hand_over_late(self) -> None:
-        """Answer those that have trained for as long as they were to."""
-        late = [n for n, r in self._training.items() if r.results and self._clock() >= r.until]
-        for request in [self._training.pop(number) for number in late]:
+    def _answer_overdue(self) -> None:
+        """Answer the calls whose training time is over."""
+        overdue = [n for n, r in self._training.items() if r.results and self._clock() >= r.until]
+        for request in [self._training.pop(number) for number in overdue]:
             self._answers.append(LaneAnswer(request.ticket, request.results))
 
     def _skip_first_steps(self) -> None:
-        """The process has taken the step that each takes before its first trial."""
-        if not self._tried:
-            self._tried = True
+        """Let lanes skip the first step, which a process takes only once."""
+        if not self._first_step_taken:
+            self._first_step_taken = True
             for lane in self._lanes.values():
                 lane.skip_first_step()
 
     def _leave_if_asked(self) -> None:
-        """Leave once nothing that is to train has anything to save; such a lane trains no further."""
+        """Drop requests of lanes without unsaved progress if asked to leave, and leave once none is left."""
         if not self._termination.requested:
             return
         for number in [n for n in self._training if not self._lanes[n].has_progress]:
-            del self._training[number]  # unanswered: to the driver its process is lost
+            del self._training[number]  # unanswered: to the driver the process is lost
         if not self._training and not self._answers:
             self._termination.leave()
 
 
-def _sendable(error: Exception) -> Exception:
-    """The error, or what it says where it cannot be sent to another process."""
+def _picklable(error: Exception) -> Exception:
+    """The error, or a RuntimeError with its text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # an exception of the user's may raise anything when it is read back
+    except Exception:  # unpickling a user's exception may raise anything
         return RuntimeError(f"{type(error).__name__}: {error}")
     return error

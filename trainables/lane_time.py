@@ -1,6 +1,6 @@
-"""How long an epoch of a trial takes where several trials share a process: measured in one of its own.
+"""Measures how long an epoch of a trial takes if several trials share a process.
 
-Knows no torch: the process that trains does.
+Imports no torch: the process that trains does.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     from trainables.trial import Trial
 
 COUNTS = (1, 4, 16, 64)
-"""Lanes that are measured, as far as a device's shares go."""
+"""Numbers of lanes that are measured, up to what a device has shares for."""
 
 TIMED = 2
-"""Epochs that are timed, after one in which libraries load and groups are built; the shorter counts."""
+"""Number of timed epochs, after one for loading libraries and building groups; the shortest counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneTime:
-    """What so many trials in one process come to.
+    """Time and memory of a number of trials in one process.
 
     Attributes:
         lanes: trials in the process.
-        epoch_s: seconds of wall time for each epoch of a trial: those of a round divided by the lanes.
+        epoch_s: seconds per epoch of a trial: wall time of a round divided by the lanes.
         fused: trials of the largest group that is trained together; 1 if each is trained by itself.
-        memory_mb: peak of the process, or of its GPU where it has one, MiB for each trial.
-        obstacle: why the first trial that is trained by itself is; empty if none need be.
+        memory_mb: peak memory of the process, or of its GPU if it has one, MiB per trial.
+        obstacle: why a trial cannot be trained with others, for the first such trial; empty if all can.
     """
 
     lanes: int
@@ -48,7 +48,7 @@ class LaneTime:
 
 
 def counts_up_to(most: int) -> tuple[int, ...]:
-    """The numbers of lanes to measure where a device has shares for so many trials.
+    """The numbers of lanes to measure if a device has shares for so many trials.
 
     >>> counts_up_to(1), counts_up_to(6), counts_up_to(16)
     ((), (1, 4, 6), (1, 4, 16))
@@ -59,43 +59,43 @@ def counts_up_to(most: int) -> tuple[int, ...]:
 def measure_lanes(
     configs: Sequence[Mapping[str, Any]], data: Data, *, gpu: float, counts: Sequence[int], limit_s: float
 ) -> list[LaneTime]:
-    """Measure one number of lanes after the other, in a process that is gone afterwards.
+    """Measure one number of lanes after the other, in a process of its own.
 
     Args:
-        configs: of trials that are known to run, as a trial gets them; lanes take them in turn.
+        configs: configs of trials that are known to run; lanes take them in turn.
         data: what they train on.
         gpu: share of a GPU that all lanes together may use; 0 for the CPU.
-        counts: numbers of lanes, rising.
-        limit_s: seconds for all of it.
+        counts: numbers of lanes, ascending.
+        limit_s: time limit for all of them, seconds.
 
     Returns:
-        What was measured in that time; less where memory runs out before.
+        The times measured within the limit; fewer if memory runs out before.
     """
     begin_server(["__main__", "trainables.dry_run"])  # torch is imported once
     context = multiprocessing.get_context("forkserver")
-    here, there = context.Pipe(duplex=False)
-    arguments = there, list(map(dict, configs)), data, gpu, tuple(counts)
+    pipe, child_pipe = context.Pipe(duplex=False)
+    arguments = child_pipe, list(map(dict, configs)), data, gpu, tuple(counts)
     process = context.Process(target=_in_child, args=arguments, daemon=True)
-    until, found = time.monotonic() + limit_s, list[LaneTime]()
-    with here:
+    until, times = time.monotonic() + limit_s, list[LaneTime]()
+    with pipe:
         process.start()
-        there.close()
+        child_pipe.close()
         try:
-            while here.poll(max(until - time.monotonic(), 0.0)):
-                found.append(here.recv())
+            while pipe.poll(max(until - time.monotonic(), 0.0)):
+                times.append(pipe.recv())
         except EOFError:
-            pass  # it is done, or the kernel ended it for want of memory
+            pass  # it is done, or the kernel killed it as memory ran out
         finally:
             process.kill()
             process.join()
             process.close()
-    return found
+    return times
 
 
 def lane_times(
     configs: Sequence[Mapping[str, Any]], data: Data, gpu: float, counts: Sequence[int]
 ) -> Iterator[LaneTime]:
-    """The same in this process, whose memory stays bounded; ends where a trial runs out of it."""
+    """Measure in this process, whose memory stays limited afterwards; ends if memory runs out."""
     if not gpu:
         bound_memory(SHARE * available_memory_mb())
     from trainables.trial import Trial
@@ -105,26 +105,26 @@ def lane_times(
         trials = [Trial(data) for _ in range(count)]
         for trial, config in zip(trials, itertools.cycle(longer), strict=False):
             trial.begin(config, gpu)
-        time_ = _time_of(trials)
+        lane_time = _time_of(trials)
         for trial in trials:
             trial.close()
-        if time_ is None:
+        if lane_time is None:
             return
-        yield time_
+        yield lane_time
 
 
 @dataclass(eq=False)
 class _Lane:
-    """A trial, as `FusedTrials` is given it."""
+    """A lane as `FusedTrials` takes it."""
 
     trial: Trial
 
-    def built(self) -> Trial:
+    def get_trial(self) -> Trial:
         return self.trial
 
 
 def _time_of(trials: Sequence[Trial]) -> LaneTime | None:
-    """The time of these, of whom some may diverge meanwhile; None if nobody is left, or memory runs out."""
+    """The time of these trials, some of which may diverge; None if none is left, or memory runs out."""
     from trainables.dry_run import peak_memory_mb
     from trainables.fused_trials import FusedTrials
 
@@ -132,23 +132,23 @@ def _time_of(trials: Sequence[Trial]) -> LaneTime | None:
     lanes = [_Lane(trial) for trial in trials]
     for epoch in range(1 + TIMED):
         begun = time.perf_counter()
-        at_work = [lane for lane in lanes if lane.trial.outcome is None]
-        if len(at_work) > 1:
-            fused = max(fused, fusion.train_ahead(at_work))
-        for lane in at_work:
+        active = [lane for lane in lanes if lane.trial.outcome is None]
+        if len(active) > 1:
+            fused = max(fused, fusion.train_ahead(active))
+        for lane in active:
             result |= lane.trial.step()
-        if not at_work or any(trial.outcome and trial.outcome["outcome"] == "oom" for trial in trials):
+        if not active or any(trial.outcome and trial.outcome["outcome"] == "oom" for trial in trials):
             return None
         if epoch:
-            least = min(least, (time.perf_counter() - begun) / len(at_work))
+            least = min(least, (time.perf_counter() - begun) / len(active))
     obstacles = [fusion.obstacle(lane) for lane in lanes if lane.trial.outcome is None]
     memory_mb = peak_memory_mb(trials[0], result) / len(trials)
     return LaneTime(len(trials), least, fused, memory_mb, next(filter(None, obstacles), ""))
 
 
 def _in_child(
-    there: Connection, configs: list[dict[str, Any]], data: Data, gpu: float, counts: tuple[int, ...]
+    pipe: Connection, configs: list[dict[str, Any]], data: Data, gpu: float, counts: tuple[int, ...]
 ) -> None:
-    with there:
-        for timed in lane_times(configs, data, gpu, counts):
-            there.send(timed)
+    with pipe:
+        for lane_time in lane_times(configs, data, gpu, counts):
+            pipe.send(lane_time)

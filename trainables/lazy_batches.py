@@ -1,4 +1,4 @@
-"""Batches of rows that stay in a user's Dataset or DataLoader, loaded as they are needed."""
+"""Loads batches of lazy rows from a user's Dataset or DataLoader."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.batches import Batch, spread_places
+from trainables.batches import Batch, spread_rows
 from trainables.data import DataPart, Split
 from trainables.data_function import is_stream, pair_of
 from trainables.data_parts import rows_in_batches
@@ -18,22 +18,22 @@ from trainables.lazy_split import LazySplit
 from trainables.run_config import RunError
 
 VALIDATION_SEED = 0
-"""Of what a dataset draws for rows that are validated on: the same at every epoch, of every trial."""
+"""Seed of a dataset's random numbers for validation rows: the same at every epoch, of every trial."""
 
 
 class LazyBatchLoader:
-    """Batches of a user's dataset; the place of `trainables.batches.BatchLoader`.
+    """Batches of a user's dataset, with the interface of `trainables.batches.BatchLoader`.
 
-    Rows come in a new order every epoch, unless the source has an order of its own. What a dataset draws
-    at random, in this process or in workers, is drawn anew every epoch, by seeds of this loader's
-    generator: the same trial gives the same batches, straight through or from a checkpoint.
+    Rows are in a new order every epoch, unless the source has an order of its own. The random numbers of a
+    dataset, in this process or in workers, are seeded every epoch by this loader's generator: the same
+    trial gets the same batches, with or without resuming from a checkpoint.
 
     Args:
         part: lazy rows.
-        device: where batches go.
+        device: the device of the batches.
         batch_size: rows per batch.
-        seed: of order and draws.
-        dtype: of whole-number inputs; float32 if None.
+        seed: of the order and of the dataset's random numbers.
+        dtype: type of whole-number inputs; float32 if None.
     """
 
     resident = False
@@ -83,46 +83,46 @@ class LazyBatchLoader:
             )
 
     def validation_batches(self) -> Iterator[Batch]:
-        """All rows that are validated on, in order."""
+        """All validation rows, in order."""
         return self.all_of(self.val)
 
     def all_of(self, split: Split | LazySplit) -> Iterator[Batch]:
-        """All rows of some split, in order."""
+        """All rows of a split, in order."""
         assert isinstance(split, LazySplit)
-        rest = self._load(split, np.arange(len(split)), VALIDATION_SEED)
-        return itertools.islice(rest, split.steps)
+        batches = self._load(split, np.arange(len(split)), VALIDATION_SEED)
+        return itertools.islice(batches, split.steps)
 
     def some_inputs(self, rows: int, seed: int) -> Iterator[torch.Tensor]:
-        """Inputs of about so many training rows, in batches of the training's size and always the same."""
+        """Inputs of about so many training rows, in batches of the training's size, always the same."""
         order = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
-        rest = self._load(self.train, order.numpy(), seed, training=True)
-        return (x for x, _ in itertools.islice(rest, min(len(self), -(-rows // self.batch_size))))
+        batches = self._load(self.train, order.numpy(), seed, training=True)
+        return (x for x, _ in itertools.islice(batches, min(len(self), -(-rows // self.batch_size))))
 
     def probe(self, rows: int) -> Batch:
-        """One batch of at most so many training rows, spread over all of them."""
-        places = spread_places(len(self.train), rows)
-        return next(self._load(self.train, places, VALIDATION_SEED, batch_size=rows))
+        """One batch of at most so many training rows, spread over all."""
+        indices = spread_rows(len(self.train), rows)
+        return next(self._load(self.train, indices, VALIDATION_SEED, batch_size=rows))
 
     def first_input(self) -> torch.Tensor:
-        """The first row that is validated on, as a batch."""
+        """The first validation row, as a batch."""
         return torch.tensor(self.val.example[:1], device=self.device, dtype=self.dtype)
 
     def _load(
         self,
         split: LazySplit,
-        places: np.ndarray,
+        indices: np.ndarray,
         seed: int,
         *,
         training: bool = False,
         batch_size: int | None = None,
     ) -> Iterator[Batch]:
-        """Batches of the rows at these places of the split, where rows can be chosen."""
+        """Batches of these rows of the split, or of all if rows cannot be chosen."""
         size = batch_size or self.batch_size
         order = None
         if split.rows is not None:
-            count = rows_in_batches(len(places), size) if training else len(places)
-            order = split.rows[places[:count]].tolist()
-        found = loader(
+            count = rows_in_batches(len(indices), size) if training else len(indices)
+            order = split.rows[indices[:count]].tolist()
+        batches = loader(
             split.source,
             size,
             order=order,
@@ -131,17 +131,17 @@ class LazyBatchLoader:
             training=training,
             pin=self.device.type == "cuda",
         )
-        for item in draws(found, seed, self.epoch):
+        for item in draws(batches, seed, self.epoch):
             x, y = pair_of(item, split.name)
             yield self._inputs(x, split.name), torch.tensor(split.encoder.encode(y), device=self.device)
 
     def _inputs(self, x: Any, name: str) -> Any:
-        """Inputs on the device, in the types that the net gets: a tensor, or tensors by name."""
+        """Inputs on the device, in the types for the net: a tensor, or tensors by name."""
         if isinstance(x, Mapping):
             return {str(key): self._tensor(value, torch.int64, name) for key, value in x.items()}
         return self._tensor(x, self.dtype or torch.float32, name)
 
-    def _tensor(self, value: Any, whole: torch.dtype, name: str) -> torch.Tensor:
+    def _tensor(self, value: Any, integer_type: torch.dtype, name: str) -> torch.Tensor:
         try:
             tensor = torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
@@ -149,6 +149,6 @@ class LazyBatchLoader:
                 f"{name}: a batch's inputs are {type(value).__name__}; have `collate_fn` make a tensor of "
                 "them, or a dictionary of tensors"
             ) from None
-        integer = not tensor.is_floating_point() and tensor.dtype != torch.bool
+        is_integer = not tensor.is_floating_point() and tensor.dtype != torch.bool
         tensor = tensor[:, None] if tensor.ndim == 1 else tensor
-        return tensor.to(self.device, whole if integer else torch.float32, non_blocking=True)
+        return tensor.to(self.device, integer_type if is_integer else torch.float32, non_blocking=True)

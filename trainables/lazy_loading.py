@@ -1,4 +1,4 @@
-"""DataLoaders over the datasets of users: their own settings kept, rows, order and seeds ours."""
+"""DataLoaders over users' datasets, with the user's settings but with rows, order and seeds set here."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ MAX_DEPTH = 4  # dataset.dataset.transform.rng
 
 
 def dataset_of(source: Any) -> Any:
-    """The dataset of a DataLoader; anything else is one itself."""
+    """The dataset of a DataLoader; any other source is a dataset itself."""
     return source.dataset if isinstance(source, DataLoader) else source
 
 
 def has_own_order(source: Any) -> bool:
-    """Whether the source says which rows come in which order: a stream, an own sampler, whole batches."""
+    """Whether the source determines the order of its rows: a stream, a custom sampler, whole batches."""
     if is_stream(source) or not isinstance(source, DataLoader):
         return is_stream(source)
     return source.batch_size is None or not draws_each_once(source)
 
 
 def length_of(source: Any) -> int | None:
-    """Rows of an epoch; None for a stream that does not know."""
-    own = isinstance(source, DataLoader) and source.batch_size is not None and not is_stream(source)
+    """Rows of an epoch; None for a stream without a length."""
+    has_sampler = isinstance(source, DataLoader) and source.batch_size is not None and not is_stream(source)
     try:
-        return len(source.sampler) if own and has_own_order(source) else len(dataset_of(source))
+        return len(source.sampler) if has_sampler and has_own_order(source) else len(dataset_of(source))
     except TypeError:
         return None
 
 
 def batches_of(source: Any, rows: int, batch_size: int) -> int:
-    """Training batches of an epoch of so many rows; a last one of a single row is left out."""
+    """Number of training batches of an epoch of so many rows; a last batch of a single row is left out."""
     if isinstance(source, DataLoader):
         if source.batch_size is None and not is_stream(source):
             return len(source.sampler if source.batch_sampler is None else source.batch_sampler)  # type: ignore[arg-type]
@@ -62,55 +62,53 @@ def loader(
     training: bool = False,
     pin: bool = False,
 ) -> DataLoader[Any]:
-    """A DataLoader over a source, with the collation, workers and sampler of the user's, if it is one.
+    """A DataLoader over a source, with the collate function, workers and sampler of a user's DataLoader.
 
-    On Linux workers are forked unless the source says otherwise: started by another process (Python's
-    "forkserver", which a process that was so started inherits) they cost seconds at every epoch, and do not
-    see it when their trial is killed.
+    On Linux workers are forked unless the source says otherwise: with Python's "forkserver", which a
+    process started by it inherits, they cost seconds at every epoch, and do not notice when their trial is
+    killed.
 
     Args:
         source: a Dataset, or a DataLoader.
-        batch_size: rows per batch; of no effect where the source makes whole batches.
-        order: places of the rows, where the source has no order of its own.
-        seed: of its workers.
-        num_workers: None for the source's own.
-        training: whether a `drop_last` of the source counts.
-        pin: whether its `pin_memory` does.
+        batch_size: rows per batch; without effect if the source makes whole batches.
+        order: indices of the rows, if the source has no order of its own.
+        seed: seed of the workers.
+        num_workers: number of workers; None for the source's own.
+        training: whether a `drop_last` of the source applies.
+        pin: whether its `pin_memory` applies.
     """
-    given = source if isinstance(source, DataLoader) else None
-    workers = num_workers if num_workers is not None else (given.num_workers if given else 0)
+    own = source if isinstance(source, DataLoader) else None
+    workers = num_workers if num_workers is not None else (own.num_workers if own else 0)
     settings: dict[str, Any] = {
         "num_workers": workers,
         "generator": torch.Generator().manual_seed(seed),
-        "worker_init_fn": functools.partial(_begin_worker, given.worker_init_fn if given else None),
+        "worker_init_fn": functools.partial(_begin_worker, own.worker_init_fn if own else None),
     }
     if workers and sys.platform == "linux":
         settings["multiprocessing_context"] = "fork"
-    if given is not None:
-        settings |= {"collate_fn": given.collate_fn, "pin_memory": given.pin_memory and pin}
+    if own is not None:
+        settings |= {"collate_fn": own.collate_fn, "pin_memory": own.pin_memory and pin}
         if workers:
-            settings["timeout"] = given.timeout
-            chosen = {
-                "prefetch_factor": given.prefetch_factor,
-                "multiprocessing_context": given.multiprocessing_context,
-            }
-            settings |= {name: value for name, value in chosen.items() if value is not None}
-    if given is not None and given.batch_sampler is not None and given.batch_size is None:
-        return DataLoader(given.dataset, batch_sampler=given.batch_sampler, **settings)
+            settings["timeout"] = own.timeout
+            for name in ("prefetch_factor", "multiprocessing_context"):
+                if (value := getattr(own, name)) is not None:
+                    settings[name] = value
+    if own is not None and own.batch_sampler is not None and own.batch_size is None:
+        return DataLoader(own.dataset, batch_sampler=own.batch_sampler, **settings)
     if not is_stream(source):
-        settings["sampler"] = given.sampler if given is not None and order is None else order
-    if given is not None and given.batch_size is None:
-        return DataLoader(given.dataset, batch_size=None, **settings)
-    drop_last = training and given is not None and given.drop_last
+        settings["sampler"] = own.sampler if own is not None and order is None else order
+    if own is not None and own.batch_size is None:
+        return DataLoader(own.dataset, batch_size=None, **settings)
+    drop_last = training and own is not None and own.drop_last
     return DataLoader(dataset_of(source), batch_size, drop_last=drop_last, **settings)
 
 
 def draws(batches: DataLoader[Any], seed: int, epoch: int) -> Iterator[Any]:
-    """The batches of a loader, their random numbers drawn by this seed whatever else draws any.
+    """The batches of a loader, with random numbers that depend on this seed only.
 
     Args:
-        batches: to be gone through once.
-        seed: of the global generators while rows are loaded, and of generators that the dataset keeps.
+        batches: iterated once.
+        seed: of the global generators while rows are loaded, and of the dataset's own generators.
         epoch: number of the epoch, from 0, for a dataset or sampler with a `set_epoch`.
     """
     state = RngState(seed, torch.device("cpu"))
@@ -119,21 +117,21 @@ def draws(batches: DataLoader[Any], seed: int, epoch: int) -> Iterator[Any]:
             if callable(set_epoch := getattr(each, "set_epoch", None)):
                 set_epoch(epoch)
             seed_generators(each, seed)
-        rest = iter(batches)
+        remaining = iter(batches)
     while True:
         with state.own():
             try:
-                batch = next(rest)
+                batch = next(remaining)
             except StopIteration:
                 return
         yield batch
 
 
 def seed_generators(holder: Any, seed: int, depth: int = MAX_DEPTH) -> None:
-    """Seed the generators that an object keeps, in its attributes and theirs.
+    """Seed the generators in the attributes of an object, recursively.
 
-    Without it a dataset's own generator would go on in one process, begin anew in each worker, and be no part
-    of a checkpoint.
+    Otherwise a dataset's own generator would go on in one process but start anew in each worker, and would
+    not be part of a checkpoint.
     """
     if isinstance(holder, np.random.Generator):
         bits = holder.bit_generator
@@ -157,7 +155,7 @@ def seed_generators(holder: Any, seed: int, depth: int = MAX_DEPTH) -> None:
 
 
 def _begin_worker(own: Callable[[int], None] | None, number: int) -> None:
-    """Give a worker's copy of the dataset generators of its own, and do what the user's loader does."""
+    """Seed the generators of a worker's copy of the dataset, then call the user's `worker_init_fn`."""
     info = worker_info()
     assert info is not None, "called in a worker"
     seed_generators(info.dataset, info.seed)

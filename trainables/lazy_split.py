@@ -1,7 +1,7 @@
-"""Rows that stay in a user's Dataset or DataLoader: what is known of them before they are loaded.
+"""Rows that stay in a user's Dataset or DataLoader until a batch needs them.
 
-A `LazySplit` can be sent to another process: it leaves its dataset behind, which that process makes anew by
-calling the data function (`trainables.data.reopen`).
+A `LazySplit` is pickled without its dataset; the receiving process makes its own by calling the data
+function (`trainables.data.reopen`).
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ PRELOAD = "set data_config.preload: true to read them once into memory"
 
 @dataclass(frozen=True, slots=True)
 class TargetEncoder:
-    """Targets of a batch, as those of all rows were taken.
+    """Encodes the targets of a batch like those of all rows.
 
     Attributes:
-        found: what the targets are.
-        distinct: values of the classes, sorted; None where class numbers are taken as they are.
-        codes: their numbers.
+        targets: the targets by which the task and the classes were determined.
+        distinct: values of the classes, sorted; None if targets are class numbers already.
+        codes: numbers of these classes.
         signed: whether a label that does not hold is -1.
-        where: what a message calls them.
+        where: name of the targets in errors.
     """
 
-    found: Targets
+    targets: Targets
     distinct: np.ndarray | None
     codes: np.ndarray | None
     signed: bool
     where: str
 
     @classmethod
-    def of(cls, found: Targets, raw: np.ndarray | None, where: str) -> TargetEncoder:
-        """The encoder of targets that came of the values `raw`; None for class numbers as they are."""
-        if raw is None or found.task == "regression" or found.labels:
-            signed = bool(found.labels) and raw is not None and bool(np.min(raw) < 0)
-            return cls(found, None, None, signed, where)
+    def of(cls, targets: Targets, raw: np.ndarray | None, where: str) -> TargetEncoder:
+        """The encoder that maps the values `raw` to `targets`; `raw` is None for class numbers."""
+        if raw is None or targets.task == "regression" or targets.labels:
+            signed = bool(targets.labels) and raw is not None and bool(np.min(raw) < 0)
+            return cls(targets, None, None, signed, where)
         distinct, first = np.unique(raw.reshape(-1), return_index=True)
-        return cls(found, distinct, found.values.reshape(-1)[first], False, where)
+        return cls(targets, distinct, targets.values.reshape(-1)[first], False, where)
 
     def encode(self, y: Any) -> np.ndarray:
         """Class numbers, int64; or labels or numbers (rows, columns, ...), float32.
@@ -51,52 +51,52 @@ class TargetEncoder:
             RunError: for a class that was not among the targets when they were read.
         """
         values = raw_targets(y, self.where)
-        if self.found.task == "regression":
+        if self.targets.task == "regression":
             return values.reshape(len(values), -1).astype(np.float32)
-        if self.found.labels:
+        if self.targets.labels:
             shaped = values[:, None] if values.ndim == 1 else values
             labels: np.ndarray = ((shaped + 1) / 2 if self.signed else shaped).astype(np.float32)
             return labels
         if self.distinct is None or self.codes is None:
             numbers: np.ndarray = values.astype(np.int64)
-            if numbers.size and int(numbers.max()) >= len(self.found.classes):
+            if numbers.size and int(numbers.max()) >= len(self.targets.classes):
                 raise RunError(
                     f"{self.where}: one is {int(numbers.max())}, and data_config.num_classes is "
-                    f"{len(self.found.classes)}; classes are numbered from 0"
+                    f"{len(self.targets.classes)}; classes are numbered from 0"
                 )
             return numbers
-        places = np.minimum(np.searchsorted(self.distinct, values), len(self.distinct) - 1)
-        strange = self.distinct[places] != values
-        if strange.any():
+        indices = np.minimum(np.searchsorted(self.distinct, values), len(self.distinct) - 1)
+        unknown = self.distinct[indices] != values
+        if unknown.any():
             raise RunError(
-                f"{self.where}: {values[strange].reshape(-1)[0]} was not among them when they were read; "
+                f"{self.where}: {values[unknown].reshape(-1)[0]} was not among them when they were read; "
                 "number the classes from 0 and set data_config.num_classes"
             )
-        found: np.ndarray = self.codes[places]
-        return found
+        codes: np.ndarray = self.codes[indices]
+        return codes
 
 
 def raw_targets(y: Any, where: str) -> np.ndarray:
-    """Targets as they come, (rows, ...); a single column is none."""
+    """Targets as an array, (rows, ...); a single column becomes (rows,)."""
     values = as_array(y, where)
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
 @dataclass(frozen=True)
 class LazySplit:
-    """Rows of a user's Dataset or DataLoader, each loaded when a batch wants it.
+    """Rows of a user's Dataset or DataLoader, loaded when a batch needs them.
 
     Attributes:
-        source: the Dataset or DataLoader; None where it has been left behind.
-        which: its place among those that the data function returned.
+        source: the Dataset or DataLoader; None after unpickling.
+        which: its index among the sources that the data function returned.
         name: the data function.
-        rows: places of the rows in the source; None for all, in the order that it has itself.
+        rows: indices of the rows in the source; None for all, in the source's own order.
         length: rows of an epoch.
         example: inputs of the first rows, (few, ...), as `Split.x`.
-        encoder: of targets.
-        targets: of all rows, as `Split.y`; None where they have not been read.
-        steps: batches of an epoch, where the file says it of a stream.
-        num_workers: processes that load; None for those of the DataLoader, or none.
+        encoder: encodes targets.
+        targets: of all rows, as `Split.y`; None if they have not been read.
+        steps: batches of an epoch of a stream, if the config gives them.
+        num_workers: loading processes; None for those of the DataLoader, or none.
     """
 
     source: Any
@@ -118,7 +118,7 @@ class LazySplit:
 
     @property
     def x(self) -> np.ndarray:
-        """Inputs of all rows, which are not there.
+        """Not available: inputs are not in memory.
 
         Raises:
             RunError: always.
@@ -140,10 +140,10 @@ class LazySplit:
         return self.targets
 
     def chosen(self, rows: np.ndarray) -> LazySplit:
-        """Some of the rows, by their places among these.
+        """Some of the rows, by their indices among these.
 
         Raises:
-            RunError: if rows cannot be chosen of the source.
+            RunError: if rows of the source cannot be chosen.
         """
         if self.rows is None:
             raise RunError(

@@ -1,4 +1,4 @@
-"""One net learning from one part of the data, an epoch at a time."""
+"""Trains one net on one part of the data, an epoch at a time."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from trainables.precision import AUTOCAST, LossScaler, autocast
 from trainables.run_config import RunConfig, RunError
 
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
-NORM_EVERY = 4  # steps; every fourth tells the mean gradient norm at a quarter of the cost
-STATISTICS_ROWS = 4096  # training rows that tell batch norm's statistics to about 2 %
-RAW_LOSS = "val_loss_raw"  # of the trained weights, where val_loss is of their average
+NORM_EVERY = 4  # steps; measuring every fourth gives the mean gradient norm at a quarter of the cost
+STATISTICS_ROWS = 4096  # training rows that determine batch norm's statistics to about 2 %
+RAW_LOSS = "val_loss_raw"  # of the trained weights, if val_loss is of their average
 
 
 class InvalidLoss(Exception):
-    """The loss of a batch is no number to go on from."""
+    """The loss of a batch is not finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one epoch of one learner came to; see `trainables.training.Epoch`."""
+    """Statistics of one epoch of one learner; see `trainables.training.Epoch`."""
 
     train_loss: float
     val_loss: float
@@ -56,21 +56,21 @@ class Learner:
 
     Args:
         run: what to build and how to train it.
-        data: for the task and the sizes.
+        data: gives the task and the sizes.
         part: the rows.
-        device: where the net lives.
+        device: the device of the net.
         seed: of the order in which rows are drawn.
 
     Raises:
-        RunError: if the run config asks for what cannot be built.
+        RunError: if the run config cannot be built.
     """
 
     def __init__(self, run: RunConfig, data: Data, part: DataPart, device: torch.device, seed: int) -> None:
         self.run, self.data, self.part, self.device, self.seed = run, data, part, device, seed
         self.metrics = {name: resolve(dotted) for name, dotted in run.metrics.items()}
         self.net = build_net(run, data, device)
-        weighed = with_class_weights(run, data, part)
-        self.criterion, self.criterion_config = build_criterion(weighed, device), weighed.criterion_config
+        weighted = with_class_weights(run, data, part)
+        self.criterion, self.criterion_config = build_criterion(weighted, device), weighted.criterion_config
         self.meaning = meaning_of(run, data, self.criterion)
         self.call = NetCall.of(self.net, data, device)
         self.feed: BatchLoader | LazyBatchLoader
@@ -79,7 +79,7 @@ class Learner:
         else:
             room = device_budget(device) // len(data.parts)  # folds are trained side by side
             self.feed = BatchLoader(part, device, run.batch_size, seed, room, dtype=self.call.dtype)
-        self.checked = False  # whether outputs were seen to be what the criterion takes
+        self.checked = False  # whether outputs were checked against the criterion
         steps = math.ceil(len(self.feed) / run.accumulate)
         self.optimizer = build_optimizer(run, self.net, rows=len(part.train), steps=run.epochs * steps)
         self.averages = AveragedWeights(self.net, self.optimizer)
@@ -94,12 +94,12 @@ class Learner:
         try:
             train_loss, grad_norm, lr = self._train()
         except (LINALG_ERROR, InvalidLoss):
-            # Matrix optimizers (SPlus, SOAP) cannot decompose what has overflown: a divergence.
+            # Matrix optimizers (SPlus, SOAP) cannot decompose overflown gradients: a divergence.
             return self.scores_of_divergence()
         return self.finish_epoch(train_loss, grad_norm, lr)
 
     def scores_of_divergence(self) -> Scores:
-        """The scores of an epoch in which the optimizer could not go on."""
+        """Scores of an epoch in which training diverged."""
         return Scores(math.nan, math.nan, {}, self.current_lr(), math.nan)
 
     def finish_epoch(self, train_loss: torch.Tensor, grad_norm: torch.Tensor, lr: float) -> Scores:
@@ -124,11 +124,11 @@ class Learner:
         return Scores(train, val, dict(zip(list(scores)[1:], rest, strict=True)), lr, norm)
 
     def evaluate(self, split: AnySplit) -> dict[str, float]:
-        """`loss` and the metrics on some rows, with the weights meant for inference."""
+        """`loss` and the metrics on some rows, with the weights for inference."""
         return self.scores(*self.answers(split))
 
     def answers(self, split: AnySplit) -> tuple[torch.Tensor, torch.Tensor]:
-        """Outputs and targets of some rows, with the weights meant for inference."""
+        """Outputs and targets of some rows, with the weights for inference."""
         with self._evaluating():
             return self._outputs(self.feed.all_of(split))
 
@@ -138,7 +138,7 @@ class Learner:
         return {name: float(value) for name, value in scores.items()}
 
     def costs(self) -> dict[str, float]:
-        """What `run.costs` names, of an answer to the first validation row."""
+        """The costs in `run.costs`, measured on the first validation row."""
         if not self.run.costs:
             return {}
         row = self.feed.first_input()
@@ -146,7 +146,7 @@ class Learner:
             return measure(self.run.costs, self.net, lambda: self._answer(row), self.device)
 
     def gradients(self, batches: Sequence[Batch]) -> dict[str, torch.Tensor | None]:
-        """Every parameter's gradient on a step's batches, left for that step; None where none arrives."""
+        """Compute every parameter's gradient on a step's batches, for `step`; None if it has none."""
         self.net.train()
         self.optimizer.zero_grad()
         for _, loss in self._shares_of_loss(batches):
@@ -154,12 +154,12 @@ class Learner:
         return {name: parameter.grad for name, parameter in self.net.named_parameters()}
 
     def doubt(self, x: torch.Tensor) -> str:
-        """What looks odd about the outputs for a batch, in a line; empty if nothing does."""
+        """What looks wrong with the outputs for a batch, in one line; empty if nothing does."""
         with self._evaluating():
             return self.meaning.doubt(self._answer(x))
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The net's state dict as it should be used for inference, on the CPU."""
+        """The net's state dict for inference, on the CPU."""
         with self._evaluating():
             return {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
 
@@ -167,7 +167,7 @@ class Learner:
         """Net, optimizer, schedule and data order, in plain values.
 
         Raises:
-            CheckpointError: if the optimizer or the net keeps what cannot be written.
+            CheckpointError: if the state of the optimizer or the net cannot be written.
         """
         return {
             "net": to_plain(self.net.state_dict(), self.packages, f"net: {self.run.net}"),
@@ -177,16 +177,16 @@ class Learner:
             "scaler": self.scaler.state_dict(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any], made_by: RunConfig) -> None:
-        """Go on from a saved state; call it on a fresh learner.
+    def load_state_dict(self, state: Mapping[str, Any], saved_run: RunConfig) -> None:
+        """Go on from a saved state; call it on a new learner.
 
-        Saved under the same config: exactly as it was. Under another one (PBT), the weights, the
-        optimizer's moments and the position in the schedule are the saved ones, and every
-        hyperparameter is this config's. Restored naively, an optimizer and a scheduler bring the
-        saver's rates back and the new ones are silently lost.
+        With the same run config the state is restored exactly. With another one (PBT), the weights, the
+        optimizer's moments and the position in the schedule are the saved ones, and every hyperparameter is
+        this config's: the state dicts of an optimizer and a scheduler would restore the saved rates and
+        silently drop the new ones.
 
         Raises:
-            CheckpointError: if the saved net is another.
+            CheckpointError: if the saved net is another one.
         """
         try:
             self.net.load_state_dict(from_plain(state["net"], self.packages))
@@ -196,37 +196,37 @@ class Learner:
         self.feed.generator.set_state(state["order"])
         self.scaler.load_state_dict(state.get("scaler", {}))
         saved = self._with_settings(from_plain(state["optimizer"], self.packages))
-        if made_by == self.run:
+        if saved_run == self.run:
             self.optimizer.load_state_dict(saved)
             self.schedule.load_state_dict(state["schedule"])
             return
         self.schedule.replay(state["schedule"]["losses"])
-        if made_by.optimizer != self.run.optimizer:
+        if saved_run.optimizer != self.run.optimizer:
             return  # the moments of one optimizer mean nothing to another
-        decided = [
+        own_settings = [
             {key: group[key] for key in hyperparameters(self.run, group)}
             for group in self.optimizer.param_groups
         ]
         self.optimizer.load_state_dict(saved)
-        for group, settings in zip(self.optimizer.param_groups, decided, strict=True):
+        for group, settings in zip(self.optimizer.param_groups, own_settings, strict=True):
             for key in hyperparameters(self.run, group) - settings.keys():
-                del group[key]  # a schedule's of the saver's
+                del group[key]  # set by the saved run's schedule
             group.update(settings)
 
     def _optimizer_state(self) -> dict[str, Any]:
-        """The optimizer's state, without those settings in its groups that a checkpoint cannot hold."""
+        """The optimizer's state, without settings that are functions, which cannot be saved."""
         state = self.optimizer.state_dict()
-        if "param_groups" not in state:  # a wrapper's
+        if "param_groups" not in state:  # of a wrapper
             return state
         groups = [
-            {key: value for key, value in group.items() if not (key in decided and callable(value))}
+            {key: value for key, value in group.items() if not (key in settings and callable(value))}
             for group in state["param_groups"]
-            for decided in [hyperparameters(self.run, group)]
+            for settings in [hyperparameters(self.run, group)]
         ]
         return {**state, "param_groups": groups}
 
     def _with_settings(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """The saved state of an optimizer, with those settings of this one's groups that it lacks."""
+        """A saved optimizer state, completed by the settings of this optimizer's groups."""
         if "param_groups" not in saved:
             return saved
         fresh = self.optimizer.state_dict().get("param_groups", [])
@@ -238,7 +238,7 @@ class Learner:
         }
 
     def step(self, batches: Sequence[Batch]) -> None:
-        """One step of the optimizer, by the gradients that are there; these are of `batches`."""
+        """Take an optimizer step with the present gradients, which are those of `batches`."""
         if not self.needs_closure:
             self.scaler.step(self.optimizer)
             return
@@ -259,14 +259,14 @@ class Learner:
     def take_step(
         self, batches: Sequence[Batch], step: int
     ) -> tuple[list[torch.Tensor], torch.Tensor | None, float]:
-        """Take one optimizer step: each batch's loss, the gradients' norm if measured, the learning rate.
+        """Train one step; returns each batch's loss, the gradients' norm if measured, the learning rate.
 
         Args:
             batches: inputs (batch, ...) and targets (batch, ...) of each batch of the step.
             step: its number in its epoch, from 0.
 
         Raises:
-            InvalidLoss: before an optimizer that decomposes matrices is given its gradients.
+            InvalidLoss: if a loss is not finite and the optimizer decomposes matrices.
         """
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for parameter in parameters:
@@ -289,48 +289,48 @@ class Learner:
         return losses, norm, lr
 
     def _train(self) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """One pass over the rows: mean loss, mean gradient norm, and the last step's learning rate."""
+        """Train on all rows once; returns mean loss, mean gradient norm and the last learning rate."""
         losses, sizes, norms, lr = [], [], [], self.current_lr()
         self.net.train()
         self.feed.epoch = len(self.schedule.losses)
         for step, batches in enumerate(self.steps_of(self.feed.batches())):
-            found, norm, lr = self.take_step(batches, step)
-            losses += found
+            step_losses, norm, lr = self.take_step(batches, step)
+            losses += step_losses
             sizes += [len(y) for _, y in batches]
             if norm is not None:
                 norms.append(norm)
         return self.mean_loss(torch.stack(losses), sizes), torch.stack(norms).mean(), lr
 
     def mean_loss(self, losses: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-        """The mean over the rows of an epoch, float64, of its batches' mean losses."""
+        """The mean over the rows of an epoch, float64, from its batches' mean losses."""
         rows = torch.tensor(sizes, dtype=torch.float64, device=self.device)
         return losses.double() @ rows / rows.sum()
 
     def steps_of(self, batches: Iterable[Batch]) -> Iterator[list[Batch]]:
-        """The batches of each optimizer step; the last one has what is left."""
-        waiting = iter(batches)
-        while step := list(itertools.islice(waiting, self.run.accumulate)):
+        """The batches of each optimizer step; the last step may have fewer."""
+        remaining = iter(batches)
+        while step := list(itertools.islice(remaining, self.run.accumulate)):
             yield step
 
     def _shares_of_loss(self, batches: Sequence[Batch]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """The loss of each batch, and its share of the loss of one batch of all their rows.
 
-        The shares add up to that loss, whether it is a sum or a mean, of rows alike or by weight.
+        The shares add up to that loss, whether it is a sum, a mean or a weighted mean.
         """
         if len(batches) == 1:
             loss = self._loss(*batches[0])
             yield loss, loss
             return
-        mass = [1.0] * len(batches)
+        shares = [1.0] * len(batches)
         if self.run.criterion_config.get("reduction") != "sum":
-            masses = [self._mass(y) for _, y in batches]
-            mass = [each / sum(masses) for each in masses]
-        for (x, y), part in zip(batches, mass, strict=True):
+            divisors = [self._divisor(y) for _, y in batches]
+            shares = [each / sum(divisors) for each in divisors]
+        for (x, y), share in zip(batches, shares, strict=True):
             loss = self._loss(x, y)
-            yield loss, loss * part
+            yield loss, loss * share
 
-    def _mass(self, y: torch.Tensor) -> float:
-        """What a mean loss of these targets was divided by: rows, or the sum of their classes' weights."""
+    def _divisor(self, y: torch.Tensor) -> float:
+        """The divisor of a mean loss of these targets: rows, or the sum of their classes' weights."""
         if not isinstance(self.criterion, (nn.CrossEntropyLoss, nn.NLLLoss)) or y.is_floating_point():
             return float(len(y))
         counted = y[y != self.criterion.ignore_index]
@@ -338,17 +338,17 @@ class Learner:
         return float(counted.numel() if weight is None else weight[counted].sum())
 
     def _loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """The criterion on one batch."""
+        """The loss of one batch."""
         outputs, targets = self.meaning.pair(self._answer(x), y)
         if not self.checked:
             self.check_outputs(outputs)
         return self.criterion_loss(outputs, targets)
 
     def criterion_loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The criterion of some outputs.
+        """The loss of some outputs.
 
         Raises:
-            RunError: if it refuses them, and it is known why.
+            RunError: if the criterion does not accept the outputs, and it is known why.
         """
         try:
             loss = self.criterion(outputs, targets)
@@ -365,7 +365,7 @@ class Learner:
         return loss
 
     def check_outputs(self, outputs: torch.Tensor) -> None:
-        """Look at the first outputs, for a criterion computes something of any number.
+        """Check outputs, as a criterion computes a loss from any numbers.
 
         Raises:
             RunError: if they are not what the criterion takes.
@@ -391,13 +391,13 @@ class Learner:
         """Outputs and targets of all rows of these batches."""
         outputs, targets = [], []
         for x, y in batches:
-            answers, wanted = self.meaning.pair(self._answer(x), y)
-            outputs.append(answers)
-            targets.append(wanted)
+            batch_outputs, batch_targets = self.meaning.pair(self._answer(x), y)
+            outputs.append(batch_outputs)
+            targets.append(batch_targets)
         return torch.cat(outputs), torch.cat(targets)
 
     def _metrics(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`accuracy` or `r2`, and the user's own, which see arrays, numbers in the target's own units."""
+        """`accuracy` or `r2`, and the metrics of the run config."""
         scores = self.meaning.scores(outputs, targets)
         part = self.part
         for name, metric in self.metrics.items():
@@ -407,13 +407,13 @@ class Learner:
 
     @contextlib.contextmanager
     def _evaluating(self, *, averaged: bool = True) -> Iterator[None]:
-        """No gradients, no dropout, and the averaged weights of optimizers that keep them.
+        """Evaluate within the block: without gradients and dropout, with averaged weights if there are any.
 
         Args:
-            averaged: whether these rather than the trained ones, where both exist.
+            averaged: whether to use the averaged weights rather than the trained ones.
         """
-        swapped = averaged and self.averages.exist
-        with self.averages.applied(self._forward_some) if swapped else contextlib.nullcontext():
+        is_swapped = averaged and self.averages.exist
+        with self.averages.applied(self._forward_some) if is_swapped else contextlib.nullcontext():
             self.net.eval()
             try:
                 with torch.no_grad():
@@ -422,10 +422,10 @@ class Learner:
                 self.net.train()
 
     def _forward_some(self) -> None:
-        """Pass training rows through the net, in batches of the training's size and always the same."""
+        """Pass training rows through the net, in batches of the training's size, always the same."""
         for x in self.feed.some_inputs(STATISTICS_ROWS, self.seed):
             self._answer(x)
 
     def current_lr(self) -> float:
-        """The learning rate of the first parameter group; NaN for an optimizer that has none."""
+        """The learning rate of the first parameter group; NaN for an optimizer without one."""
         return float(self.optimizer.param_groups[0].get("lr", math.nan))

@@ -1,10 +1,10 @@
 """Smith's range test: one short training in which the learning rate rises from step to step.
 
-Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017, arXiv:1506.01186, section 3.3. What
-departs from it: the rate rises exponentially, and the loss is not that of each step's batch but of the same
-few training rows after every step, under the same dropout; so it moves by what the step did, and by nothing
-else. Those rows are answered with the weights that are trained, never with an optimizer's own average of
-them (SPlus, schedule-free), which lags behind by hundreds of steps and hides a divergence until it is late.
+Smith, Cyclical Learning Rates for Training Neural Networks, WACV 2017, arXiv:1506.01186, section 3.3. Unlike
+there, the rate rises exponentially, and the loss is not that of each step's batch but of the same few
+training rows after every step, with the same dropout, so that it changes only by what the step did. It is
+computed with the trained weights, not with an optimizer's average of them (SPlus, schedule-free), which
+lags behind by hundreds of steps and hides a divergence.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ def rate_test(
     device: torch.device | str | None = None,
     seed: int | None = None,
 ) -> list[float]:
-    """The loss after a step at each of `rates`, in their order; shorter where training diverged.
+    """The loss after a step at each of `rates`, in their order; fewer if training diverged.
 
     Args:
-        run: what to train; its learning rate, schedule and warm-up have no say here.
+        run: what to train; its learning rate, schedule and warm-up are ignored.
         data: its first part is trained on.
         rates: one for each optimizer step.
         device: where; None for a GPU if there is one.
         seed: of weights, dropout and data order; the first of `run.seeds` if None.
 
     Raises:
-        RunError: if the run config asks for what cannot be built, or trains in a loop of its own.
+        RunError: if the run config cannot be built, or has a custom loop.
     """
     if run.train is not None:
         raise RunError(f"train: {run.train} is a loop of its own: its learning rate cannot be raised by step")
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     seed = run.seeds[0] if seed is None else seed
     plain = run.model_copy(update={"scheduler": None, "scheduler_config": {}, "warmup": 0.0, "schedule": ()})
-    with _one_thread(), RngState(seed, place).own():
-        learner = RisingLearner(plain, data, data.parts[0], place, seed)
+    with _one_thread(), RngState(seed, chosen).own():
+        learner = RisingLearner(plain, data, data.parts[0], chosen, seed)
         return list(itertools.takewhile(math.isfinite, learner.rise(rates)))
 
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """As a trial has it: small nets gain nothing from more, and lose much where cores are taken."""
+    """Use one thread within the block, as a trial does: small nets gain nothing from more."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -68,13 +68,13 @@ def _one_thread() -> Iterator[None]:
 
 
 class RisingLearner(Learner):
-    """A learner whose rate is set anew for every step."""
+    """A learner whose learning rate is set for every step."""
 
     def rise(self, rates: Sequence[float]) -> Iterator[float]:
-        """Take a step at each rate, and say what the loss on the probe is after it; NaN ends it.
+        """Take a step at each rate, and yield the loss on the probe after it; ends after a NaN.
 
         Args:
-            rates: for all parameter groups alike.
+            rates: set for all parameter groups.
         """
         epochs = (self.steps_of(self.feed.batches()) for _ in itertools.count())
         steps = itertools.chain.from_iterable(epochs)
@@ -85,10 +85,10 @@ class RisingLearner(Learner):
                 group["lr"] = rate
             try:
                 self._step(batches)
-            except LINALG_ERROR:  # what has overflown cannot be decomposed
+            except LINALG_ERROR:  # overflown gradients cannot be decomposed
                 yield math.nan
                 return
-            yield self._probed(*probe)
+            yield self._probe_loss(*probe)
 
     def _step(self, batches: Sequence[Batch]) -> None:
         self.gradients(batches)
@@ -97,8 +97,8 @@ class RisingLearner(Learner):
         self.step(batches)
 
     @torch.no_grad()
-    def _probed(self, x: torch.Tensor, y: torch.Tensor) -> float:
-        """The loss in training mode: batch norm by the rows' own statistics, dropout always the same."""
+    def _probe_loss(self, x: torch.Tensor, y: torch.Tensor) -> float:
+        """The loss in training mode: batch norm by the rows' own statistics, always the same dropout."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(0)

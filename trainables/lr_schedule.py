@@ -113,7 +113,7 @@ class Schedule:
         return {"steps": self.steps, "losses": self.losses, "scheduler": inner}
 
     def _state(self, scheduler: Any) -> dict[str, Any]:
-        """The scheduler's state: of one without `state_dict` (pytorch_optimizer), all but the optimizer."""
+        """The scheduler's state; without a `state_dict`, all attributes but the optimizer."""
         if hasattr(scheduler, "state_dict"):
             state: dict[str, Any] = scheduler.state_dict()
         else:

@@ -1,8 +1,8 @@
-"""User modules as they were when a study began: imported from the study's own copies of their sources.
+"""Imports user modules from the copies of their sources that were made when a study began.
 
-A folder with a `modules.json` in it holds such copies; `install` makes Python find them before anything
-on `sys.path`. A module so found runs the copy, but its `__file__` and a package's `__path__` are where it
-came from: files that lie beside it are found, and so are submodules that nobody foresaw.
+A folder with a `modules.json` holds such copies; `install` makes Python find them before anything on
+`sys.path`. Such a module runs the copy, but its `__file__` and a package's `__path__` are the original
+ones, so that files beside it are found, and submodules that were not copied, too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class SnapshotEntry:
 
     Attributes:
         file: its copy, relative to the snapshot; empty for a package without `__init__.py`.
-        origin: where it came from: a file, or that package's folder.
-        package: whether it has submodules.
+        origin: the original file, or that package's folder.
+        package: whether it is a package.
         sha256: of the copy.
     """
 
@@ -37,7 +37,7 @@ class SnapshotEntry:
 
 
 def read_manifest(folder: Path) -> dict[str, SnapshotEntry]:
-    """The modules that a snapshot holds, by name; none if the folder is no snapshot.
+    """The modules of a snapshot by name; none if the folder is no snapshot.
 
     Raises:
         ValueError: if its manifest cannot be read.
@@ -47,7 +47,7 @@ def read_manifest(folder: Path) -> dict[str, SnapshotEntry]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     try:
-        return {name: SnapshotEntry(**words) for name, words in json.loads(text).items()}
+        return {name: SnapshotEntry(**fields) for name, fields in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / MANIFEST}: cannot be read ({error})") from None
 
@@ -68,7 +68,7 @@ class Snapshot(MetaPathFinder):
 
     Args:
         folder: the snapshot.
-        modules: what it holds.
+        modules: its modules by name.
     """
 
     folder: Path
@@ -77,28 +77,28 @@ class Snapshot(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find a module that was kept."""
-        kept = self.modules.get(fullname)
-        if kept is None:
+        """The spec of a module of the snapshot."""
+        entry = self.modules.get(fullname)
+        if entry is None:
             return None
-        loader = _Copy(str(self.folder / kept.file)) if kept.file else None
-        spec = ModuleSpec(fullname, loader, origin=kept.origin, is_package=kept.package)
+        loader = _Copy(str(self.folder / entry.file)) if entry.file else None
+        spec = ModuleSpec(fullname, loader, origin=entry.origin, is_package=entry.package)
         spec.has_location = loader is not None
         if spec.submodule_search_locations is not None:
-            spec.submodule_search_locations.append(str(Path(kept.origin).parent if loader else kept.origin))
+            spec.submodule_search_locations.append(str(Path(entry.origin).parent if loader else entry.origin))
         return spec
 
 
 class _Copy(SourceLoader):
-    """Runs a copy; compiled anew each time, so that nothing is written into the snapshot."""
+    """Loads a copy; it is compiled each time, so that nothing is written into the snapshot."""
 
     def __init__(self, file: str) -> None:
         self.file = file
 
     def get_filename(self, fullname: str) -> str:
-        """Where the code is read from: tracebacks show it."""
+        """The file of the copy, which tracebacks show."""
         return self.file
 
     def get_data(self, path: str) -> bytes:
-        """The source."""
+        """The source code."""
         return Path(path).read_bytes()

@@ -1,15 +1,15 @@
-"""Metrics that people ask for by name, and how a metric's function is called.
+"""Named metrics, and how a metric's function is called.
 
-A function whose first parameter is `y_true`, as in scikit-learn, is called with targets first, and its second
-parameter says what it takes: `y_score` (or `y_prob`, `y_proba`) the probabilities, any other name the answers
-(class numbers, 1 or 0 of each label, or numbers in the target's own units). Any other function is called as
-f(prediction, target), with the net's outputs as they are.
+A function whose first parameter is `y_true`, as in scikit-learn, is called with targets first; if its second
+parameter is `y_score` (or `y_prob`, `y_proba`), it gets probabilities, else the answers (class numbers, 1 or
+0 for each label, or numbers in the target's own units). Any other function is called as
+f(prediction, target), with the net's unchanged outputs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,7 +27,7 @@ SMALLEST = float(np.finfo(np.float32).eps)  # as scikit-learn clips probabilitie
 
 
 def roc_auc(y_true: np.ndarray, y_score: np.ndarray) -> float:
-    """Area under the ROC curve; of several classes or labels, the mean over those that the rows can tell.
+    """Area under the ROC curve; for several classes or labels, the mean over those with both outcomes.
 
     >>> roc_auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8]))
     0.75
@@ -38,14 +38,14 @@ def roc_auc(y_true: np.ndarray, y_score: np.ndarray) -> float:
 
 
 def average_precision(y_true: np.ndarray, y_score: np.ndarray) -> float:
-    """Area under the precision-recall curve, as a mean like `roc_auc`."""
+    """Area under the precision-recall curve, averaged like `roc_auc`."""
     from sklearn.metrics import average_precision_score
 
     return _mean_of_columns(average_precision_score, y_true, y_score)
 
 
 def f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """F1 of class 1 of two; of several classes or labels, the mean over them.
+    """F1 of class 1 for two classes; for several classes or labels, the mean over them.
 
     >>> f1(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]))
     0.8
@@ -57,25 +57,25 @@ def f1(y_true: np.ndarray, y_pred: np.ndarray) -> float:
 
 
 def balanced_accuracy(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """The mean over the classes of the share that is right; of several labels, the mean over these.
+    """Mean over the classes of the share predicted correctly; for several labels, the mean over these.
 
     >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
     0.5
     """
     columns = zip(_columns(y_true).T, _columns(y_pred).T, strict=True)
-    return float(np.mean([_balanced_accuracy(true, said) for true, said in columns]))
+    return float(np.mean([_balanced_accuracy(true, predicted) for true, predicted in columns]))
 
 
 def log_loss(y_true: np.ndarray, y_score: np.ndarray) -> float:
-    """The mean of -log of the probability given to what is right.
+    """Mean of -log of the probability of the true class or label.
 
     >>> round(log_loss(np.array([0, 1]), np.array([0.5, 0.5])), 6)
     0.693147
     """
-    likely = np.clip(y_score.astype(np.float64), SMALLEST, 1 - SMALLEST)
-    if y_true.ndim == likely.ndim:  # one probability for each label
-        return float(-np.mean(np.where(y_true == 1, np.log(likely), np.log1p(-likely))))
-    return float(-np.mean(np.log(likely[np.arange(len(y_true)), y_true])))
+    p = np.clip(y_score.astype(np.float64), SMALLEST, 1 - SMALLEST)
+    if y_true.ndim == p.ndim:  # one probability for each label
+        return float(-np.mean(np.where(y_true == 1, np.log(p), np.log1p(-p))))
+    return float(-np.mean(np.log(p[np.arange(len(y_true)), y_true])))
 
 
 def mae(y_true: np.ndarray, y_pred: np.ndarray) -> float:
@@ -84,7 +84,7 @@ def mae(y_true: np.ndarray, y_pred: np.ndarray) -> float:
 
 
 def rmse(y_true: np.ndarray, y_pred: np.ndarray) -> float:
-    """Root of the mean squared error, in the target's units; of several columns, the mean of theirs."""
+    """Root of the mean squared error, in the target's units; for several columns, the mean of theirs."""
     return float(np.sqrt(((_columns(y_true) - _columns(y_pred)) ** 2).mean(0)).mean())
 
 
@@ -109,15 +109,15 @@ def call_metric(
 
     Args:
         metric: the function.
-        name: under which it is reported.
-        meaning: of the outputs.
-        outputs: of the net, as `OutputMeaning.pair` gives them.
-        targets: as `OutputMeaning.pair` gives them.
+        name: its name in results.
+        meaning: meaning of the outputs.
+        outputs: of the net, as `OutputMeaning.pair` returns them.
+        targets: as `OutputMeaning.pair` returns them.
         mean: of a numeric target, per column.
         std: of a numeric target, per column.
 
     Raises:
-        RunError: if it takes probabilities, and none follow from the outputs.
+        RunError: if it takes probabilities, and the outputs give none.
     """
     is_numeric = meaning.layout == "numbers"
     names = list(parameters(metric))
@@ -128,35 +128,34 @@ def call_metric(
             prediction, target = (std * each + mean for each in (prediction, target))
         return float(metric(prediction, target))
     if is_numeric:
-        said, true = (std * each.cpu().numpy() + mean for each in (meaning.answers(outputs), targets))
-        return float(metric(_narrow(true), _narrow(said)))
-    likely = meaning.probabilities(outputs)
+        predicted, true = (std * each.cpu().numpy() + mean for each in (meaning.answers(outputs), targets))
+        return float(metric(_narrow(true), _narrow(predicted)))
     takes_scores = names[1:2] and names[1] in SCORES
-    if takes_scores and likely is None:
+    predictions = meaning.probabilities(outputs) if takes_scores else meaning.answers(outputs)
+    if predictions is None:
         raise RunError(f"run.metrics.{name}: takes probabilities, and none follow from these outputs")
-    said_of = likely if takes_scores and likely is not None else meaning.answers(outputs)
-    true, said = _in_rows(meaning, targets, said_of)
-    return float(metric(true, said))
+    return float(metric(*_in_rows(meaning, targets, predictions)))
 
 
 def _in_rows(
-    meaning: OutputMeaning, targets: torch.Tensor, said: torch.Tensor
+    meaning: OutputMeaning, targets: torch.Tensor, predictions: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Targets and answers (or probabilities) as scikit-learn takes them: a row for each thing to be told."""
-    true, what = targets.cpu().numpy(), said.cpu().numpy()
+    """Targets, and answers or probabilities, as scikit-learn takes them: a row for each target."""
+    true, predicted = targets.cpu().numpy(), predictions.cpu().numpy()
     if targets.is_floating_point():
         labels = (true > (0.0 if meaning.signed else 0.5)).astype(np.int64)
-        return _narrow(labels), _narrow(what.reshape(labels.shape))
-    if what.ndim > true.ndim:  # of each class; the classes last
-        what = np.moveaxis(what, 1, -1).reshape(-1, what.shape[1])
-    rows, what = true.reshape(-1), what if what.ndim == 2 else what.reshape(-1)
-    known = np.ones(len(rows), bool) if meaning.ignored is None else rows != meaning.ignored
-    rows, what = rows[known], what[known]
-    return rows, what[:, 1] if what.ndim == 2 and what.shape[1] == 2 else what
+        return _narrow(labels), _narrow(predicted.reshape(labels.shape))
+    if predicted.ndim > true.ndim:  # one for each class; move the classes last
+        predicted = np.moveaxis(predicted, 1, -1).reshape(-1, predicted.shape[1])
+    true, predicted = true.reshape(-1), predicted if predicted.ndim == 2 else predicted.reshape(-1)
+    counted = np.ones(len(true), bool) if meaning.ignored is None else true != meaning.ignored
+    true, predicted = true[counted], predicted[counted]
+    is_binary = predicted.ndim == 2 and predicted.shape[1] == 2
+    return true, predicted[:, 1] if is_binary else predicted
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    """Without the second axis, where there is nothing along it."""
+    """The values without a second axis of length one."""
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
@@ -165,15 +164,18 @@ def _columns(values: np.ndarray) -> np.ndarray:
 
 
 def _mean_of_columns(score: Callable[..., Any], y_true: np.ndarray, y_score: np.ndarray) -> float:
-    """A score of two classes; of more, the mean of each against all others. NaN where no row differs."""
+    """A score of two classes; for more, the mean of each class against all others.
+
+    Columns whose rows are all alike are left out; NaN if all are.
+    """
     scores = _columns(y_score)
     truth = _columns(y_true)
     if scores.shape[1] > truth.shape[1]:
         truth = truth == np.arange(scores.shape[1])
     pairs = zip(truth.T.astype(np.int64), scores.T, strict=True)
-    told: Sequence[float] = [float(score(true, said)) for true, said in pairs if 0 < true.sum() < len(true)]
-    return float(np.mean(told)) if told else math.nan
+    values = [float(score(true, column)) for true, column in pairs if 0 < true.sum() < len(true)]
+    return float(np.mean(values)) if values else math.nan
 
 
-def _balanced_accuracy(true: np.ndarray, said: np.ndarray) -> float:
-    return float(np.mean([np.mean(said[true == label] == label) for label in np.unique(true)]))
+def _balanced_accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
+    return float(np.mean([np.mean(predicted[true == label] == label) for label in np.unique(true)]))

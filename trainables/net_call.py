@@ -1,4 +1,4 @@
-"""How a net gets its inputs: in which type, and whether by name."""
+"""How a net is called: with inputs of which type, and whether by name."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class NetCall:
     """How a net gets its inputs.
 
     Attributes:
-        dtype: of a batch; None for that of the rows.
-        fields: named inputs, side by side in a row; none for a net of one tensor.
-        by_name: whether the net takes them as keywords, rather than as one dictionary.
+        dtype: type of a batch; None for that of the rows.
+        fields: named inputs, packed in a row; empty for a net of one tensor.
+        by_name: whether the net takes them as keyword arguments, rather than as one dictionary.
     """
 
     dtype: torch.dtype | None = None
@@ -30,7 +30,7 @@ class NetCall:
 
     @classmethod
     def of(cls, net: nn.Module, data: Data, device: torch.device) -> NetCall:
-        """How this net gets these data."""
+        """How a net gets the inputs of these data."""
         if data.fields:
             return cls(None, data.fields, _takes_names(net, [field.name for field in data.fields]))
         return cls(_type_for(net, data, device))
@@ -39,7 +39,7 @@ class NetCall:
         """The net's outputs for a batch.
 
         Args:
-            net: which.
+            net: the net.
             x: inputs (batch, ...) in `dtype`; named ones packed, or by name.
         """
         if self.fields:
@@ -48,26 +48,26 @@ class NetCall:
         return net(x)  # type: ignore[no-any-return]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; `from_json` makes it again."""
+        """JSON types, from which `from_json` rebuilds it."""
         fields = [{"name": each.name, "shape": list(each.shape), "dtype": each.dtype} for each in self.fields]
         dtype = None if self.dtype is None else str(self.dtype).removeprefix("torch.")
         return {"dtype": dtype, "fields": fields, "by_name": self.by_name}
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> NetCall:
-        """What `as_json` gave."""
+        """Rebuild it from the result of `as_json`."""
         fields = tuple(
             InputField(each["name"], tuple(each["shape"]), each["dtype"]) for each in plain["fields"]
         )
-        known = {None: None, "float32": torch.float32, "int64": torch.int64}
-        return cls(known[plain["dtype"]], fields, bool(plain["by_name"]))
+        dtypes = {None: None, "float32": torch.float32, "int64": torch.int64}
+        return cls(dtypes[plain["dtype"]], fields, bool(plain["by_name"]))
 
 
 def _type_for(net: nn.Module, data: Data, device: torch.device) -> torch.dtype | None:
-    """The type in which a net gets its inputs; None for the one that they have.
+    """The type in which a net gets its inputs; None for that of the data.
 
-    Whole numbers reach a net that embeds them as whole numbers, and any other as float32: which it is shows
-    as soon as it answers two rows. `data_config.inputs` says it where that is not so plain.
+    A net that embeds whole numbers gets them as such, any other gets float32; which it is, is tried on two
+    rows, unless `data_config.inputs` says it.
     """
     x = data.example
     if x.dtype.kind not in "iu":
@@ -90,5 +90,5 @@ def _type_for(net: nn.Module, data: Data, device: torch.device) -> torch.dtype |
 
 def _takes_names(net: nn.Module, names: Sequence[str]) -> bool:
     """Whether a net's `forward` takes inputs by these names, rather than all of them as one dictionary."""
-    taken = parameters(net.forward)
-    return set(names) <= set(taken) or any(each.kind is each.VAR_KEYWORD for each in taken.values())
+    accepted = parameters(net.forward)
+    return set(names) <= set(accepted) or any(each.kind is each.VAR_KEYWORD for each in accepted.values())

@@ -1,6 +1,6 @@
-"""What is known of torch's and pytorch_optimizer's classes that their signatures do not say.
+"""Facts about the classes of torch and pytorch_optimizer that their signatures do not show.
 
-Knows no torch: a sweep file is checked by it. tests/trainables/test_optimizers.py holds it against the
+Imports no torch: a sweep file is checked by it. tests/trainables/test_optimizers.py compares it with the
 libraries, class by class (nightly), and writes docs/optimizers.md.
 """
 
@@ -9,29 +9,29 @@ from __future__ import annotations
 LIBRARIES = ("torch", "pytorch_optimizer")
 
 CLOSURES = frozenset({"AliG", "BSAM", "FriendlySAM", "LBFGS", "LookSAM", "SAM", "WSAM"})
-"""Classes whose `step` computes the loss anew, once or more."""
+"""Classes whose `step` computes the loss again, once or more."""
 
 DECOMPOSES = frozenset(
     """
     Alice APOLLO Conda DASH Fira GaLore Kron LoRARite RACS SaRA ScalableShampoo Shampoo SOAP SPlus
     """.split()  # noqa: SIM905 - a list of words to be read
 )
-"""Classes that decompose matrices of gradients. Of a NaN a CPU's decomposition is something finite, and a
-GPU's an error that may cost the process its GPU."""
+"""Classes that decompose matrices of gradients. With a NaN, the decomposition returns finite numbers on a
+CPU, and raises an error on a GPU that may make the GPU unusable for the process."""
 
 AVERAGING = frozenset(
     {"SPlus", "ScheduleFreeAdamW", "ScheduleFreeRAdam", "ScheduleFreeSGD", "ScheduleFreeWrapper"}
 )
-"""Classes that are validated by an average of their weights, and report `val_loss_raw` beside `val_loss`."""
+"""Classes that are validated with an average of the weights, and also report `val_loss_raw`."""
 
 WRAPPED = ("optimizer", "base_optimizer")
-"""Parameters that take another optimizer's class: in a sweep file, its dotted path."""
+"""Parameters for another optimizer's class, whose dotted path is given in a sweep file."""
 
 MATRICES_BY = "adamw_lr"
-"""Parameter of the constructors that want their matrices and the rest in groups of their own (`use_muon`)."""
+"""Parameter of constructors that take matrices and other parameters in separate groups (`use_muon`)."""
 
 GROUP_OF_MATRICES = "use_muon"
-"""Key of a group by which they tell matrices from the rest."""
+"""Key that marks a group of matrices."""
 
 _MATRICES = "it takes matrices only; pytorch_optimizer.Muon takes whole nets"
 _SECOND = "it needs second derivatives (backward with create_graph)"
@@ -63,11 +63,11 @@ UNUSABLE = {
     ("torch", "MultiplicativeLR"): _FUNCTION,
     ("pytorch_optimizer", "MultiplicativeLR"): _FUNCTION,
 }
-"""(package, class) of optimizers and schedulers that cannot be trained with here, and why."""
+"""(package, class) of optimizers and schedulers that cannot be used -> why."""
 
 
 def why_unusable(dotted: str) -> str:
-    """Why an optimizer or a scheduler cannot be trained with; empty if nothing is known against it.
+    """Why an optimizer or a scheduler cannot be used; empty if there is no known reason.
 
     >>> why_unusable("torch.optim.sparse_adam.SparseAdam")
     'it takes sparse gradients only; torch.optim.Adam'

@@ -1,6 +1,6 @@
-"""What a net's outputs and targets mean; which it is follows from the criterion (`trainables.criteria`).
+"""The meaning of a net's outputs and targets, determined by the criterion (`trainables.criteria`).
 
-Metrics, predictions, ensembles, the model file and its card all go by the one `OutputMeaning` of a run.
+Metrics, predictions, ensembles, the model file and its card all use the `OutputMeaning` of a run.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ THRESHOLDS: Mapping[str, float] = {
     "probabilities": 0.5,
     "log_probabilities": math.log(0.5),
 }
-"""Above which an output says that its label holds."""
+"""Kind of outputs -> value above which a label is predicted."""
 
 SUM_TOLERANCE = 0.05
-"""How far the probabilities of one row may sum from 1: bf16 keeps about three digits of each."""
+"""Tolerance of the sum of a row's probabilities: bf16 keeps about three digits of each."""
 
 SMALLEST = 1e-12
 """Keeps logarithms of averaged probabilities finite."""
@@ -37,14 +37,13 @@ class OutputMeaning:
     """What outputs are, how they are laid out, and how targets are coded for the criterion.
 
     Attributes:
-        layout: "classes": one output per class, of which one is right; targets are class numbers. "labels":
+        layout: "classes": one output per class, of which one is true; targets are class numbers. "labels":
             one output per label, which holds or not. "numbers": as the target. "own": class numbers for a
-            criterion of the user's own, one output per class, or a single one for two classes.
-        outputs: what a number is: "logits", "probabilities", "log_probabilities", "scores" (no probability
-            follows from them), "numbers", "log_numbers" (their exponential is the prediction), or "" where
-            nobody has said.
+            user's criterion, with one output per class, or a single one for two classes.
+        outputs: what an output is: "logits", "probabilities", "log_probabilities", "scores" (which give no
+            probabilities), "numbers", "log_numbers" (their exponential is the prediction), or "" if unknown.
         signed: whether the target of a label is 1 or -1, rather than 1 or 0.
-        strict: whether outputs must have the targets' shape, as all criteria of torch want.
+        strict: whether outputs must have the targets' shape, as all criteria of torch require.
         ignored: the class that the criterion leaves out.
     """
 
@@ -71,15 +70,15 @@ class OutputMeaning:
                 if self.strict:
                     self._check_classes(outputs, y)
                 return outputs, y
-            # Left alone, (rows,) against (rows, 1) would be broadcast to rows x rows.
+            # Otherwise (rows,) and (rows, 1) would be broadcast to rows x rows.
             y = y.reshape(len(y), 1, *y.shape[1:]).to(outputs.dtype)
         return self._shaped(outputs, y), (2 * y - 1 if self.signed else y)
 
     def answers(self, outputs: torch.Tensor) -> torch.Tensor:
-        """What is predicted: class numbers; 1 or 0 for each label; or numbers.
+        """The predictions: class numbers; 1 or 0 for each label; or numbers.
 
         Raises:
-            RunError: if outputs stand for labels, and nobody has said from which value on one holds.
+            RunError: if outputs are for labels, and their kind is unknown.
         """
         layout = self._layout(outputs)
         if layout == "numbers":
@@ -91,11 +90,11 @@ class OutputMeaning:
         return (outputs > THRESHOLDS[self.outputs]).long()
 
     def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """`r2`; or `accuracy`, and of several labels `exact_match`, the share of rows with all labels right.
+        """`r2`; or `accuracy`, and for several labels `exact_match`, the share of rows with all labels right.
 
         Args:
-            outputs: as `pair` gave them.
-            targets: as `pair` gave them.
+            outputs: as `pair` returned them.
+            targets: as `pair` returned them.
         """
         answers = self.answers(outputs)
         if self.layout == "numbers":
@@ -112,7 +111,7 @@ class OutputMeaning:
         return {"accuracy": right.mean(), "exact_match": right.flatten(1).amin(1).mean()}
 
     def probabilities(self, outputs: torch.Tensor) -> torch.Tensor | None:
-        """Of each class or label, in the outputs' shape; None where none follow from them."""
+        """Probability of each class or label, in the outputs' shape; None if the outputs give none."""
         if self.outputs == "logits":
             return outputs.softmax(1) if self._layout(outputs) == "classes" else outputs.sigmoid()
         if self.outputs == "log_probabilities":
@@ -122,13 +121,13 @@ class OutputMeaning:
     def mean(self, members: Sequence[torch.Tensor]) -> torch.Tensor:
         """The outputs of an ensemble: the mean prediction, in the form that the criterion takes.
 
-        Probabilities are averaged as such: the mean of logits is another, geometric mean.
+        Probabilities are averaged, not logits, whose mean would be a geometric one.
         """
-        each = [found for one in members if (found := self.probabilities(one)) is not None]
-        if not each:
+        probabilities = [p for one in members if (p := self.probabilities(one)) is not None]
+        if not probabilities:
             total = sum(members[1:], start=members[0])
             return total / len(members)
-        average = sum(each[1:], start=each[0]) / len(each)
+        average = sum(probabilities[1:], start=probabilities[0]) / len(probabilities)
         if self.outputs == "probabilities":
             return average
         if self.outputs == "logits" and self._layout(average) == "labels":
@@ -136,30 +135,30 @@ class OutputMeaning:
         return average.clamp_min(SMALLEST).log()
 
     def misuse(self, outputs: torch.Tensor) -> str:
-        """Why these cannot be such outputs, in a line; empty if they may be."""
+        """Why outputs cannot have this meaning, in one line; empty if they may."""
         layout = self._layout(outputs)
         if layout == "labels" and not self.outputs:
             return UNSAID
         if self.outputs == "probabilities":
             low, high = float(outputs.min()), float(outputs.max())
             if low < 0 or high > 1:
-                way = "softmax" if layout == "classes" else "sigmoid"
+                layer = "softmax" if layout == "classes" else "sigmoid"
                 return (
                     f"outputs reach from {low:.3g} to {high:.3g}, where probabilities are taken; "
-                    f"end the net in a {way}, or use {OF_LOGITS[layout]}"
+                    f"end the net in a {layer}, or use {OF_LOGITS[layout]}"
                 )
         if self.outputs == "log_probabilities":
-            likely = outputs.exp().sum(1) if layout == "classes" else outputs.exp().clamp_min(1)
-            if bool((likely - 1).abs().max() > SUM_TOLERANCE):
-                way = "log_softmax" if layout == "classes" else "logsigmoid"
+            sums = outputs.exp().sum(1) if layout == "classes" else outputs.exp().clamp_min(1)
+            if bool((sums - 1).abs().max() > SUM_TOLERANCE):
+                layer = "log_softmax" if layout == "classes" else "logsigmoid"
                 return (
                     "outputs are no log-probabilities: the exponentials of a row come to "
-                    f"{float(likely.max()):.3g}; end the net in a {way}, or use {OF_LOGITS[layout]}"
+                    f"{float(sums.max()):.3g}; end the net in a {layer}, or use {OF_LOGITS[layout]}"
                 )
         return ""
 
     def doubt(self, outputs: torch.Tensor) -> str:
-        """What looks odd about these outputs, in a line; empty if nothing does."""
+        """What looks wrong with outputs, in one line; empty if nothing does."""
         if self.outputs != "logits" or not bool(((outputs >= 0) & (outputs <= 1)).all()):
             return ""
         if self._layout(outputs) == "labels":
@@ -175,7 +174,7 @@ class OutputMeaning:
         return ""
 
     def _layout(self, outputs: torch.Tensor) -> Layout:
-        """The layout, of the user's own criterion by the shape of the outputs."""
+        """The layout; for a user's criterion by the shape of the outputs."""
         if self.layout != "own":
             return self.layout
         return "classes" if outputs.ndim > 1 and outputs.shape[1] > 1 else "labels"
@@ -184,15 +183,15 @@ class OutputMeaning:
         fits = outputs.ndim == y.ndim + 1 and outputs.shape[2:] == y.shape[1:]
         if fits and len(outputs) == len(y) and outputs.shape[1] > 1:
             return
-        wanted = ", ".join(("rows", "classes", *map(str, y.shape[1:])))
-        several = "; for several labels per row use torch.nn.BCEWithLogitsLoss" if y.ndim > 1 else ""
+        expected = ", ".join(("rows", "classes", *map(str, y.shape[1:])))
+        hint = "; for several labels per row use torch.nn.BCEWithLogitsLoss" if y.ndim > 1 else ""
         raise RunError(
             f"net: it answers {tuple(outputs.shape)} for classes of shape {tuple(y.shape)}; "
-            f"give it one output per class, ({wanted}){several}"
+            f"give it one output per class, ({expected}){hint}"
         )
 
     def _shaped(self, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Outputs in the targets' shape; no number moves to another row."""
+        """Outputs in the targets' shape, row by row."""
         if outputs.shape == y.shape:
             return outputs
         if outputs.numel() == y.numel() and len(outputs) == len(y):

@@ -1,4 +1,4 @@
-"""The parameters of a net, in the groups in which its optimizer trains them."""
+"""Groups of a net's parameters, as its optimizer trains them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import nn
 from trainables.run_config import ParameterGroup, RunError
 
 FACTOR = "lr_factor"
-"""Key of an optimizer's group: its learning rate as a multiple of the others'."""
+"""Key of an optimizer's group for its learning rate as a multiple of the others'."""
 
 
 def named_groups(net: nn.Module, groups: Mapping[str, ParameterGroup]) -> list[dict[str, Any]]:
-    """The trained parameters of `net` as torch's optimizers take them; those of no group come first.
+    """The trained parameters of `net` as torch's optimizers take them; those without a group come first.
 
     Args:
-        net: its parameters, in their order, that require gradients.
-        groups: by name; a parameter belongs to the first that takes it.
+        net: its parameters that require gradients are used, in their order.
+        groups: name -> group; a parameter belongs to the first that matches it.
 
     Raises:
-        RunError: if a group takes none.
+        RunError: if no parameter is left for a group.
     """
     parameters = {name: p for name, p in net.named_parameters() if p.requires_grad}
     members: dict[str | None, list[nn.Parameter]] = {name: [] for name in (None, *groups)}
@@ -41,7 +41,7 @@ def named_groups(net: nn.Module, groups: Mapping[str, ParameterGroup]) -> list[d
 
 
 def apply_lr_factors(optimizer: torch.optim.Optimizer) -> None:
-    """Multiply each group's learning rate by its factor; of a fresh optimizer, once."""
+    """Multiply each group's learning rate by its factor; call it once, on a new optimizer."""
     for group in optimizer.param_groups:
         if FACTOR in group and "lr" in group:  # some optimizers have no learning rate
             group["lr"] *= group[FACTOR]

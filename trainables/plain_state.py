@@ -1,8 +1,8 @@
-"""State as plain values, which `torch.load(weights_only=True)` reads without running anybody's code.
+"""Converts state to plain values, which `torch.load(weights_only=True)` reads without running code.
 
-Optimizers keep deques, enums and objects of their own in their state, nets whatever `get_extra_state`
-gives. These are written as what they hold and made anew when they are read: a class only if it belongs to
-the package of the optimizer or net whose state it is, and without calling it.
+Optimizers have deques, enums and objects in their state, nets whatever `get_extra_state` returns. These are
+written by their contents and rebuilt when they are read: an object only if its class is of the package of
+the optimizer or net, and without calling the class.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 from trainables.checkpoint_integrity import CheckpointError
 
 KIND = "__kind__"
-DEPTH = 40  # deeper than any state: one that holds itself
-AS_THEY_ARE = (
+DEPTH = 40  # deeper than any state, unless it contains itself
+UNCHANGED = (
     *(type(None), bool, int, float, complex, str, bytes),
     *(torch.Tensor, torch.dtype, torch.device, torch.Size, np.ndarray, np.generic),
 )
@@ -42,11 +42,11 @@ def to_plain(state: Any, packages: frozenset[str], what: str) -> Any:
     Args:
         state: nested mappings and lists of tensors, numbers, text, deques, sets, enums, and objects of
             `packages` that hold such values.
-        packages: whose classes may be in it.
-        what: whose state it is, for the message.
+        packages: packages whose classes may be in it.
+        what: owner of the state, for errors.
 
     Raises:
-        CheckpointError: if something in it cannot be written; names its type and where it is.
+        CheckpointError: if a value in it cannot be written; names its type and its key.
 
     >>> from_plain(to_plain({"last": deque([1, 2], 5)}, frozenset(), "mine"), frozenset())
     {'last': deque([1, 2], maxlen=5)}
@@ -62,7 +62,7 @@ def to_plain(state: Any, packages: frozenset[str], what: str) -> Any:
             )
         if isinstance(value, Enum) and package_of(value) in packages:
             return {KIND: "enum", "class": _name(type(value)), "value": inner(value.value, "value")}
-        if isinstance(value, AS_THEY_ARE):
+        if isinstance(value, UNCHANGED):
             return value
         if isinstance(value, Mapping):
             return {key: inner(each, key) for key, each in value.items()}
@@ -90,7 +90,7 @@ def to_plain(state: Any, packages: frozenset[str], what: str) -> Any:
 
 
 def from_plain(state: Any, packages: frozenset[str]) -> Any:
-    """The state of which `to_plain` made plain values.
+    """The state from the plain values of `to_plain`.
 
     Raises:
         CheckpointError: if it names a class that is not of `packages`.
@@ -104,26 +104,26 @@ def from_plain(state: Any, packages: frozenset[str]) -> Any:
         if kind == "enum":
             return _class(state["class"], packages)(from_plain(state["value"], packages))
         if kind == "object":
-            found = _class(state["class"], packages)
-            made = found.__new__(found)
-            vars(made).update(from_plain(state["holds"], packages))
-            return made
+            class_ = _class(state["class"], packages)
+            rebuilt = class_.__new__(class_)
+            vars(rebuilt).update(from_plain(state["holds"], packages))
+            return rebuilt
         return {key: from_plain(each, packages) for key, each in state.items()}
     if type(state) in (list, tuple):
         return type(state)(from_plain(each, packages) for each in state)
     return state
 
 
-def _name(found: type) -> str:
-    return f"{found.__module__}:{found.__qualname__}"
+def _name(class_: type) -> str:
+    return f"{class_.__module__}:{class_.__qualname__}"
 
 
 def _class(name: str, packages: frozenset[str]) -> Any:
-    """A class that is imported already: nothing is imported on a checkpoint's word."""
+    """The class of this name, if it is imported already: a checkpoint must not cause imports."""
     module, _, path = name.partition(":")
-    found: Any = sys.modules.get(module) if module.partition(".")[0] in packages else None
+    value: Any = sys.modules.get(module) if module.partition(".")[0] in packages else None
     for part in path.split("."):
-        found = getattr(found, part, None)
-    if not isinstance(found, type) or _name(found) != name:
+        value = getattr(value, part, None)
+    if not isinstance(value, type) or _name(value) != name:
         raise CheckpointError(f"the checkpoint holds {name!r}, which is not of {', '.join(sorted(packages))}")
-    return found
+    return value

@@ -1,4 +1,4 @@
-"""The arithmetic of a training: what torch computes in, and how losses are scaled for it."""
+"""The precision in which torch computes, and the scaling of losses for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AUTOCAST: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.
 
 
 def apply_arithmetic(run: RunConfig) -> None:
-    """Set what a process computes in, for the trial whose state this is (`trainables.process_state`)."""
+    """Set precision and determinism of the process, as part of a trial's `ProcessState`."""
     if run.deterministic:
         torch.use_deterministic_algorithms(True, warn_only=True)
     if run.precision == "tf32":
@@ -24,7 +24,7 @@ def apply_arithmetic(run: RunConfig) -> None:
 
 @contextlib.contextmanager
 def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Within this block a net computes in the run's precision."""
+    """Compute in the run's precision within the block."""
     dtype = AUTOCAST.get(precision)
     if dtype is None:
         yield
@@ -34,17 +34,17 @@ def autocast(precision: Precision, device: torch.device) -> Iterator[None]:
 
 
 class LossScaler:
-    """Keeps small gradients from vanishing in `fp16`; in every other precision it changes nothing.
+    """Keeps small gradients from vanishing in `fp16`; without effect in every other precision.
 
-    A step whose gradients have overflown is left out, and the next losses are scaled less.
+    A step whose gradients have overflown is skipped, and the next losses are scaled less.
 
     Args:
-        run: says the precision.
-        device: where the net lives.
-        closure: whether the optimizer computes the loss anew within its step.
+        run: its precision is used.
+        device: the device of the net.
+        closure: whether the optimizer computes the loss again within its step.
 
     Raises:
-        RunError: if such an optimizer is to train in `fp16`.
+        RunError: for `fp16` with such an optimizer.
     """
 
     def __init__(self, run: RunConfig, device: torch.device, *, closure: bool) -> None:
@@ -60,7 +60,7 @@ class LossScaler:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
-        """Give the gradients their true size, before one looks at them."""
+        """Undo the scaling of the gradients, before they are read."""
         if self._scaler.is_enabled():
             self._scaler.unscale_(optimizer)
 
@@ -73,7 +73,7 @@ class LossScaler:
         self._scaler.update()
 
     def state_dict(self) -> dict[str, float]:
-        """The scale and its history; empty where nothing is scaled."""
+        """The scale and its history; empty if losses are not scaled."""
         return dict(self._scaler.state_dict())
 
     def load_state_dict(self, state: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Predictions for the rows of a file, and how well they met what stands in it."""
+"""Predicts the rows of a file, and scores the predictions if the file has the target."""
 
 from __future__ import annotations
 
@@ -21,18 +21,17 @@ from trainables.table import target_values
 
 ARRAYS = (".npy", ".npz")
 INPUTS = "x"
-"""What the inputs are called in a .npz file, where there is more than one array besides the target."""
+"""Name of the inputs in a .npz file with more than one array besides the target."""
 
 
 def predict_file(folder: Path, file: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Predictions for a file's rows, and what its user should know: a sentence each.
+    """Predictions for a file's rows, and notes for the user, one sentence each.
 
-    Columns whose values name the rows (none missing, none twice) and that the net does not take stand before
-    the predictions. Where the file has the target, how well it was met is said: accuracy or r2, and the
-    metrics of the study.
+    Columns that identify rows (none missing, none twice) and are no inputs are put before the predictions.
+    If the file has the target, a note gives the scores: accuracy or r2, and the metrics of the study.
 
     Args:
-        folder: of the model.
+        folder: folder of the model.
         file: a CSV (.csv, .csv.gz) or Parquet table; or .npy, or .npz with `x`, or with the net's inputs by
             name, and `y` or `labels` if the target is known.
 
@@ -44,39 +43,40 @@ def predict_file(folder: Path, file: Path) -> tuple[pd.DataFrame, list[str]]:
         rows, truth = _arrays(file, model)
         outputs = model.outputs_of(rows, str(file))
         answers = model.answers(outputs)
-        known = None if truth is None else pd.Series(list(truth) if truth.ndim == 1 else [])
-        notes = [] if known is None or len(known) != len(answers) else _met(model, outputs, known, answers)
-        return answers, notes
-    how = {key: value for key, value in model.run.data_config.items() if key in READING}
-    frame = model.columns.read(file, **(how if model.columns.named else {}))
+        target = None if truth is None else pd.Series(list(truth) if truth.ndim == 1 else [])
+        if target is None or len(target) != len(answers):
+            return answers, []
+        return answers, _score_notes(model, outputs, target, answers)
+    csv_options = {key: value for key, value in model.run.data_config.items() if key in READING}
+    frame = model.columns.read(file, **(csv_options if model.columns.named else {}))
     unused = model.columns.check(frame, str(file))
-    kept = [name for name in unused if names_rows(frame[name])]
-    unused = [name for name in unused if name not in kept]
+    identifiers = [name for name in unused if identifies_rows(frame[name])]
+    unused = [name for name in unused if name not in identifiers]
     notes = [f"{file}: not used: {', '.join(unused)}"] if unused else []
-    notes += [f"{file}: {said}" for said in model.columns.unseen(frame)]
+    notes += [f"{file}: {note}" for note in model.columns.unseen(frame)]
     outputs = model.outputs_of(frame, str(file))
     answers = model.answers(outputs, frame.index)
-    target = model.columns.target
-    if target in frame.columns and target in answers.columns:
-        notes += _met(model, outputs, frame[target], answers)
-    kept = [name for name in kept if name not in answers.columns]
+    name = model.columns.target
+    if name in frame.columns and name in answers.columns:
+        notes += _score_notes(model, outputs, frame[name], answers)
+    kept = [column for column in identifiers if column not in answers.columns]
     return pd.concat([frame[kept], answers], axis=1), notes
 
 
-def names_rows(column: pd.Series) -> bool:
-    """Whether each value of a column names one row."""
+def identifies_rows(column: pd.Series) -> bool:
+    """Whether each value of a column identifies one row."""
     return bool(column.notna().all()) and column.is_unique and not pd.api.types.is_float_dtype(column)
 
 
 def _arrays(file: Path, model: Model) -> tuple[Rows, np.ndarray | None]:
-    """Inputs, and targets where the file has them.
+    """Inputs, and targets if the file has them.
 
     Raises:
         RunError: if it cannot be read, or it is not clear which array is the input.
     """
     try:
-        found: Any = np.load(file, allow_pickle=False)
-        arrays = {INPUTS: found} if isinstance(found, np.ndarray) else dict(found)
+        loaded: Any = np.load(file, allow_pickle=False)
+        arrays = {INPUTS: loaded} if isinstance(loaded, np.ndarray) else dict(loaded)
     except FileNotFoundError:
         raise RunError(f"{file}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
@@ -92,31 +92,31 @@ def _arrays(file: Path, model: Model) -> tuple[Rows, np.ndarray | None]:
     return arrays.get(INPUTS, next(iter(arrays.values()))), truth
 
 
-def _met(model: Model, outputs: torch.Tensor, truth: pd.Series, answers: pd.DataFrame) -> list[str]:
-    """How well a target that stands in the file was met, a sentence; nothing if it cannot be told."""
+def _score_notes(model: Model, outputs: torch.Tensor, truth: pd.Series, answers: pd.DataFrame) -> list[str]:
+    """A note with the scores against a target in the file; empty if they cannot be computed."""
     known, target = truth.notna().to_numpy(), model.columns.target
     if target not in answers.columns or not known.any():
         return []
     try:
-        values, said = target_values(truth), answers[target].to_numpy()[known]
+        values, predicted = target_values(truth), answers[target].to_numpy()[known]
     except RunError:
         return []
     if model.is_regression:
         if values.dtype.kind not in "fiub":
             return []
         spread = float(((values - values.mean()) ** 2).sum())
-        scores = {"r2": 1 - float(((values - said) ** 2).sum()) / spread} if spread else {}
+        scores = {"r2": 1 - float(((values - predicted) ** 2).sum()) / spread} if spread else {}
         codes = ((values.astype(np.float64) - model.mean) / model.std).astype(np.float32).reshape(-1, 1)
-        coded = np.ones(len(values), dtype=bool)
+        has_code = np.ones(len(values), dtype=bool)
     else:
-        named = _as_names(values)
-        scores = {"accuracy": float((named == _as_names(said)).mean())}
-        places = {name: code for code, name in enumerate(model.columns.classes)}
-        codes = np.array([places.get(name, -1) for name in named], dtype=np.int64)
-        coded = codes >= 0
-    rows = torch.from_numpy(np.flatnonzero(known)[coded])
+        names = _as_names(values)
+        scores = {"accuracy": float((names == _as_names(predicted)).mean())}
+        code_of = {name: code for code, name in enumerate(model.columns.classes)}
+        codes = np.array([code_of.get(name, -1) for name in names], dtype=np.int64)
+        has_code = codes >= 0
+    rows = torch.from_numpy(np.flatnonzero(known)[has_code])
     if len(rows):
-        scores |= _study_scores(model, outputs[rows], torch.from_numpy(codes[coded]))
+        scores |= _study_scores(model, outputs[rows], torch.from_numpy(codes[has_code]))
     if not scores:
         return []
     listed = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
@@ -124,20 +124,20 @@ def _met(model: Model, outputs: torch.Tensor, truth: pd.Series, answers: pd.Data
 
 
 def _study_scores(model: Model, outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, float]:
-    """What the study was judged by, beside accuracy and r2: its loss, and metrics that the run names."""
+    """Values of the study's metrics besides accuracy and r2: its loss, and those of the run config."""
     paired = model.meaning.pair(outputs, targets)
-    found = {}
+    scores = {}
     for name in model.about.get("metrics", ()):
         if name == "val_loss":
-            found[name] = float(build_criterion(model.run)(*paired))
+            scores[name] = float(build_criterion(model.run)(*paired))
         elif name in model.run.metrics:
             metric = resolve(model.run.metrics[name])
-            found[name] = call_metric(metric, name, model.meaning, *paired, mean=model.mean, std=model.std)
-    return found
+            scores[name] = call_metric(metric, name, model.meaning, *paired, mean=model.mean, std=model.std)
+    return scores
 
 
 def _as_names(values: np.ndarray) -> np.ndarray:
-    """Classes as they are called: whole numbers alike, whether they came as such."""
+    """Names of classes; whole numbers stored as floats are named like integers."""
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
         values = values.astype(np.int64)
     return np.array([str(value) for value in values])

@@ -1,11 +1,11 @@
-"""What a trial's code sets for the whole process, kept with that trial: the next trial sees nothing of it.
+"""Keeps the process-wide settings that a trial's code makes with that trial, hidden from other trials.
 
 A user's module, net, loss or data function may set the default dtype, switch gradients off, register a
-global hook, change the working directory or the environment. Within `ProcessState.own` the process is as
-that trial has set it, outside as if the trial had never been. What importing a module sets is set again for
-every later trial that uses the module, for Python imports it only once.
+global hook, change the working directory or the environment. Within `ProcessState.own` the process has the
+settings of the trial, outside of it those from before. Settings made by importing a module are made again
+for every later trial that uses the module, as Python imports it only once.
 
-What cannot be undone: replaced functions and attributes of other modules, started threads, files.
+Replaced functions and attributes of other modules, started threads and files cannot be undone.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ DENORMAL = sys.float_info.min / 2**20
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Something a process has one of.
+    """A setting of the whole process.
 
     Attributes:
-        read: its value now, a copy where it could change: a dict of what is set one by one, a list of
-            what is put in front, or any other value.
-        write: give it such a value.
+        read: returns its value, copied if mutable: a dict whose keys are set one by one, a list to which
+            elements are prepended, or any other value.
+        write: sets such a value.
     """
 
     read: Callable[[], Any]
@@ -43,18 +43,18 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """What turned one value of a setting into another.
+    """The difference between two values of a setting.
 
     Attributes:
-        removed: keys of a dict, or elements of a list, that are there no more.
-        added: the new keys and values of a dict; the elements now in front of a list; else the new value.
+        removed: removed keys of a dict, or elements of a list.
+        added: the new keys and values of a dict; the elements prepended to a list; else the new value.
     """
 
     removed: tuple[Any, ...]
     added: Any
 
     def apply(self, value: Any) -> Any:
-        """Another value, changed alike."""
+        """Apply the change to another value."""
         if isinstance(value, dict):
             return {key: kept for key, kept in value.items() if key not in self.removed} | self.added
         if isinstance(value, list):
@@ -67,19 +67,19 @@ Changes = dict[str, StateChange]
 
 _active: ProcessState | None = None
 _import_changes: dict[str, Changes] = {}
-"""Module -> what importing it has set; only of those that have set something."""
+"""Module -> the settings that importing it has changed, if any."""
 
 
 class ProcessState:
-    """What one trial has set of its process. Not for two threads at a time: a process has one state."""
+    """The settings that one trial has made for its process. Not thread-safe: a process has one state."""
 
     def __init__(self) -> None:
         self._changes: Changes = {}
-        self._modules: set[str] = set()  # whose import has been carried out, or made up for
+        self._modules: set[str] = set()  # whose import's changes are applied
 
     @contextmanager
     def own(self) -> Iterator[None]:
-        """Within this block the process is as the trial has set it; after it, as it was before."""
+        """Apply the trial's settings within the block, and restore the others after it."""
         global _active
         outside, former = _read(), _active
         _apply(self._changes, outside)
@@ -93,14 +93,14 @@ class ProcessState:
             _write({name: outside[name] for name in self._changes}, inside)
 
     def computes_like(self, other: ProcessState) -> bool:
-        """Whether torch is set alike within `own` of either."""
+        """Whether torch has the same settings within `own` of both."""
         return self._torch_changes() == other._torch_changes()
 
     def _torch_changes(self) -> Changes:
         return {name: change for name, change in self._changes.items() if name in _torch_settings()}
 
     def importing(self, module: str) -> Iterator[None]:
-        """Set again what importing the modules of this path has set; note what the block's import sets."""
+        """Apply the changes that importing these modules made before; record those of the block's import."""
         names = module.split(".")
         modules = [".".join(names[:end]) for end in range(1, len(names) + 1)]
         missing = [name for name in modules if name not in sys.modules]
@@ -111,15 +111,15 @@ class ProcessState:
         try:
             yield
         finally:
-            found = [name for name in missing if name in sys.modules]
-            if found and (changes := _changes(before, _read())):
-                _import_changes[found[0]] = changes
+            imported = [name for name in missing if name in sys.modules]
+            if imported and (changes := _changes(before, _read())):
+                _import_changes[imported[0]] = changes
             self._modules.update(name for name in modules if name in sys.modules)
 
 
 @contextmanager
 def importing(module: str) -> Iterator[None]:
-    """Make what importing a module sets a part of every trial that uses it; outside of trials, nothing."""
+    """Make the settings of a module's import part of every trial that uses it; outside trials, do nothing."""
     if _active is None:
         yield
     else:
@@ -146,7 +146,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
 
 
 def _change(before: Any, after: Any) -> StateChange:
-    """What leads from one value to another.
+    """The change from one value to another.
 
     >>> _change(["b", "c"], ["a", "b", "c"]).apply(["d"])
     ['a', 'd']
@@ -154,31 +154,25 @@ def _change(before: Any, after: Any) -> StateChange:
     {'c': 4, 'b': 3}
     """
     if isinstance(after, dict):
-        gone = tuple(key for key in before if key not in after)
-        return StateChange(gone, {k: v for k, v in after.items() if k not in before or before[k] != v})
+        removed = tuple(key for key in before if key not in after)
+        return StateChange(removed, {k: v for k, v in after.items() if k not in before or before[k] != v})
     if isinstance(after, list):
-        alike = 0
-        while alike < min(len(before), len(after)) and before[-1 - alike] == after[-1 - alike]:
-            alike += 1
-        return StateChange(tuple(each for each in before if each not in after), after[: len(after) - alike])
+        common = 0  # equal elements at the end
+        while common < min(len(before), len(after)) and before[-1 - common] == after[-1 - common]:
+            common += 1
+        return StateChange(tuple(each for each in before if each not in after), after[: len(after) - common])
     return StateChange((), after)
 
 
 @functools.cache
 def _settings() -> dict[str, Setting]:
-    """All settings; torch is there whenever a trial is."""
-    return _of_python() | _torch_settings()
+    return _python_settings() | _torch_settings()
 
 
-@functools.cache
-def _torch_settings() -> dict[str, Setting]:
-    return _of_torch()
-
-
-def _of_python() -> dict[str, Setting]:
+def _python_settings() -> dict[str, Setting]:
     import numpy as np
 
-    found = {
+    settings = {
         "environment": Setting(_environment, _set_environment),
         "working directory": Setting(_working_directory, _change_directory),
         "import path": Setting(lambda: list(sys.path), lambda path: sys.path.__setitem__(slice(None), path)),
@@ -189,15 +183,16 @@ def _of_python() -> dict[str, Setting]:
         "streams": Setting(lambda: (sys.stdout, sys.stderr), _set_streams),
     }
     if threading.current_thread() is threading.main_thread():
-        found["signals"] = Setting(_signal_handlers, _set_signal_handlers)
-    return found
+        settings["signals"] = Setting(_signal_handlers, _set_signal_handlers)
+    return settings
 
 
-def _of_torch() -> dict[str, Setting]:
+@functools.cache
+def _torch_settings() -> dict[str, Setting]:
     import torch
     from torch.backends import cuda, cudnn, mkldnn
 
-    found = {
+    settings = {
         "default dtype": Setting(torch.get_default_dtype, torch.set_default_dtype),
         "default device": Setting(torch.get_default_device, _set_default_device),
         "gradients": Setting(torch.is_grad_enabled, torch.set_grad_enabled),
@@ -211,15 +206,15 @@ def _of_torch() -> dict[str, Setting]:
         "autocast cache": Setting(torch.is_autocast_cache_enabled, torch.set_autocast_cache_enabled),
     }
     for device in ("cpu", "cuda"):
-        found[f"autocast {device}"] = Setting(
+        settings[f"autocast {device}"] = Setting(
             functools.partial(torch.is_autocast_enabled, device),
             functools.partial(torch.set_autocast_enabled, device),
         )
-        found[f"autocast dtype {device}"] = Setting(
+        settings[f"autocast dtype {device}"] = Setting(
             functools.partial(torch.get_autocast_dtype, device),
             functools.partial(torch.set_autocast_dtype, device),
         )
-    # Instances put in the place of the modules when torch is imported, where no type checker sees them.
+    # torch replaces these modules by instances when it is imported, which no type checker sees.
     own_cudnn: Any = cudnn
     own_mkldnn: Any = mkldnn
     flags = {
@@ -234,24 +229,24 @@ def _of_torch() -> dict[str, Setting]:
         "MKL-DNN matmul": (own_mkldnn.matmul, "fp32_precision"),
     }
     for name, (owner, attribute) in flags.items():
-        found[name] = Setting(
+        settings[name] = Setting(
             functools.partial(getattr, owner, attribute), functools.partial(setattr, owner, attribute)
         )
     for kernel in ("flash", "mem_efficient", "math", "cudnn"):
-        found[f"{kernel} attention"] = Setting(
+        settings[f"{kernel} attention"] = Setting(
             getattr(cuda, f"{kernel}_sdp_enabled"), getattr(cuda, f"enable_{kernel}_sdp")
         )
     for owner in (sys.modules["torch.nn.modules.module"], sys.modules["torch.optim.optimizer"]):
-        for name, registry in vars(owner).items():  # private, and named alike since they are there
+        for name, registry in vars(owner).items():  # the registries of global hooks, which are private
             if name.startswith("_global_") and isinstance(registry, dict):
-                found[name] = Setting(
+                settings[name] = Setting(
                     functools.partial(dict, registry), functools.partial(_set_registry, registry)
                 )
-    return found
+    return settings
 
 
 def _environment() -> dict[bytes, bytes]:
-    raw = vars(os.environ).get("_data")  # CPython's, in bytes: a copy costs 1 us and not 30
+    raw = vars(os.environ).get("_data")  # CPython's bytes: a copy costs 1 us and not 30
     return dict(raw if isinstance(raw, dict) else os.environb)
 
 
@@ -266,7 +261,7 @@ def _set_environment(values: Mapping[bytes, bytes]) -> None:
 def _working_directory() -> str | None:
     try:
         return str(Path.cwd())
-    except FileNotFoundError:  # it was deleted: there is no way back to it
+    except FileNotFoundError:  # it was deleted, and cannot be restored
         return None
 
 
@@ -276,8 +271,8 @@ def _change_directory(path: str | None) -> None:
 
 
 def _set_filters(filters: list[Any]) -> None:
-    warnings.resetwarnings()  # tells the registries that what they know is out of date
-    warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever typeshed calls it
+    warnings.resetwarnings()  # invalidates the registries of shown warnings
+    warnings.filters[:] = filters  # type: ignore[index]  # a list, contrary to typeshed
 
 
 def _set_streams(streams: tuple[Any, Any]) -> None:

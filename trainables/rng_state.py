@@ -1,9 +1,9 @@
-"""The global generators that users' nets draw from, owned by one trial at a time.
+"""The state of the global random generators for each trial.
 
-Our own code draws from generators of its own. Nets do not: `nn.Linear` initialises and `nn.Dropout`
-masks from torch's global generator, and a user's code may use numpy's or Python's. A trial therefore
-has its own states of all of them, put in place around its work and taken out again, so that trials
-that share a process cannot disturb each other and an interrupted one goes on where it was.
+This package draws from generators of its own. Nets do not: `nn.Linear` initialises and `nn.Dropout` masks
+from torch's global generator, and a user's code may use numpy's or Python's. So each trial has its own
+states of all of them, which are set around its work, so that trials that share a process do not disturb
+each other and an interrupted one goes on with the same random numbers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class RngState:
     """One trial's states of torch's, CUDA's, numpy's and Python's global generators.
 
     Args:
-        seed: any integer; numpy takes it modulo 2³².
-        device: where the trial computes; its CUDA generator is kept too.
+        seed: any integer; for numpy modulo 2³².
+        device: the trial's device; the state of its CUDA generator is kept, too.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -36,7 +36,7 @@ class RngState:
 
     @contextmanager
     def own(self) -> Iterator[None]:
-        """Within this block the global generators are the trial's."""
+        """Set the global generators to the trial's states within the block."""
         outside = self._read()
         self._write(self.inside)
         try:
@@ -46,13 +46,13 @@ class RngState:
             self._write(outside)
 
     def torch_generator(self) -> torch.Generator:
-        """A generator that draws what torch's global one on the trial's device would draw for it."""
+        """A generator that draws the same numbers as torch's global one on the trial's device."""
         generator = torch.Generator(self.device)
         generator.set_state(self.inside[self._torch_key])
         return generator
 
     def adopt_torch_state(self, generator: torch.Generator) -> None:
-        """Go on with torch's draws where this generator stands."""
+        """Set the trial's state of torch's generator to that of this one."""
         self.inside[self._torch_key] = generator.get_state()
 
     @property
@@ -64,7 +64,7 @@ class RngState:
         return dict(self.inside)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state; on another kind of device the CUDA generator starts afresh."""
+        """Go on from a saved state; the CUDA generator is not restored from another kind of device."""
         self.inside |= {name: value for name, value in state.items() if name in self.inside}
 
     def _read(self) -> dict[str, Any]:

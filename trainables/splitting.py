@@ -1,4 +1,4 @@
-"""Which rows are trained on, validated on and set apart for the test: fixed by a seed of its own."""
+"""Splits rows into training, validation and test rows, by a seed of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainables.targets import Targets, Task
 
 @dataclass(frozen=True, slots=True)
 class SplitConfig:
-    """The keys of `data_config` that are the trainer's.
+    """The keys of `data_config` for the trainer.
 
     Attributes:
         split_seed: of the permutation.
@@ -21,17 +21,17 @@ class SplitConfig:
         test_fraction: of all rows, in [0, 1).
         folds: at least 2, or None for one split.
         stratify: whether every part has its share of each class.
-        task: what the targets are; None for what the criterion and they themselves say.
-        inputs: in which form whole-number inputs reach a net; None for what the net takes.
+        task: kind of the targets; None to determine it by the criterion and the values.
+        inputs: type in which a net gets whole-number inputs; None for what the net takes.
         num_workers: processes that load the rows of a Dataset or DataLoader, >= 0; None for the DataLoader's
             own number, or none.
         steps_per_epoch: batches of an epoch of a stream, >= 1; None for as many as it has rows for.
         validation_steps: batches of a stream that are validated on, >= 1; None for all.
-        num_classes: classes, numbered from 0, so that no Dataset is read through for its targets, >= 2.
+        num_classes: number of classes, >= 2, numbered from 0; given, a Dataset is not read for its targets.
         preload: whether Datasets and DataLoaders are read once into memory.
 
     Raises:
-        RunError: if a value cannot be.
+        RunError: for an invalid value.
     """
 
     split_seed: int = 0
@@ -56,34 +56,33 @@ class SplitConfig:
             raise RunError(f"data_config.task: 'regression' or 'classification', not {self.task!r}")
         if self.inputs not in (None, "integer", "float"):
             raise RunError(f"data_config.inputs: 'integer' or 'float', not {self.inputs!r}")
-        for word in ("stratify", "preload"):
-            if not isinstance(getattr(self, word), bool):
-                raise RunError(f"data_config.{word}: true or false, not {getattr(self, word)!r}")
-        least = {"num_workers": 0, "steps_per_epoch": 1, "validation_steps": 1, "num_classes": 2}
-        for word, lowest in least.items():
-            value = getattr(self, word)
-            if value is not None and not (type(value) is int and value >= lowest):
-                raise RunError(f"data_config.{word}: a whole number, at least {lowest}, not {value!r}")
+        for key in ("stratify", "preload"):
+            if not isinstance(getattr(self, key), bool):
+                raise RunError(f"data_config.{key}: true or false, not {getattr(self, key)!r}")
+        minima = {"num_workers": 0, "steps_per_epoch": 1, "validation_steps": 1, "num_classes": 2}
+        for key, minimum in minima.items():
+            value = getattr(self, key)
+            if value is not None and not (type(value) is int and value >= minimum):
+                raise RunError(f"data_config.{key}: a whole number, at least {minimum}, not {value!r}")
 
     @classmethod
     def of(cls, run: RunConfig) -> SplitConfig:
-        """Those of a run."""
+        """The keys of a run config."""
         return cls(**{key: value for key, value in run.data_config.items() if key in DATA_WORDS})
 
     def divide(
-        self, found: Targets, folds: int | None = None, rows: int | None = None
+        self, targets: Targets, folds: int | None = None, rows: int | None = None
     ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
-        """`split` of the rows of these targets, or of so many where not all targets have been read.
+        """`split` of the rows of these targets, or of `rows` rows if not all targets have been read.
 
         Raises:
-            RunError: if a part would have no row, or rows without a class of their own are to be split by
-            class.
+            RunError: if a part would have no row, or `stratify` is set and rows do not have one class each.
         """
-        if self.stratify and (found.task == "regression" or found.values.ndim > 1):
+        if self.stratify and (targets.task == "regression" or targets.values.ndim > 1):
             raise RunError("data_config.stratify: only rows of one class each can be split by class")
-        classes = found.values if self.stratify else None
+        classes = targets.values if self.stratify else None
         return split(
-            len(found) if rows is None else rows,
+            len(targets) if rows is None else rows,
             folds,
             self.split_seed,
             self.val_fraction,
@@ -102,7 +101,7 @@ def split(
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray]:
     """Divide row numbers into (train, val) pairs, one or one per fold, and test.
 
-    The test rows come first off the seeded permutation, so folds never change which they are. Given the rows'
+    The test rows are the first of the seeded permutation, so folds do not change them. With the rows'
     `classes`, each class is spread evenly over the permutation, so that every part has its share of it.
 
     Raises:
@@ -133,13 +132,13 @@ def split(
 
 
 def _evenly(classes: np.ndarray) -> np.ndarray:
-    """Places in [0, 1) at which the rows of each class lie evenly, in their order.
+    """Positions in (0, 1) that spread the rows of each class evenly, in their order.
 
     >>> _evenly(np.array([1, 1, 0, 1, 1])).tolist()
     [0.125, 0.375, 0.5, 0.625, 0.875]
     """
-    places = np.empty(len(classes))
+    positions = np.empty(len(classes))
     for each in np.unique(classes):
         (rows,) = np.nonzero(classes == each)
-        places[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
-    return places
+        positions[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return positions

@@ -1,4 +1,4 @@
-"""Targets by their values and shape: classes, labels or numbers, never moved from one row to another."""
+"""Reads targets by their values and shape: classes, labels or numbers, row by row."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from trainables.outputs import OutputMeaning
 from trainables.run_config import RunError
 
 Task = Literal["regression", "classification"]
-MAX_CLASSES = 20  # whole numbers of more distinct values are quantities, unless they number classes
-SHOWN = 8  # values that a message names
+MAX_CLASSES = 20  # whole numbers with more distinct values are quantities, unless they number classes
+SHOWN = 8  # number of values shown in errors
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What is to be predicted, for all rows.
+    """Targets of all rows.
 
     Attributes:
         values: class numbers (rows, ...), int64; or labels or numbers (rows, columns, ...), float32 or
             float64.
         task: "regression" or "classification".
-        classes: what they are called, in the order of their numbers; empty for numbers and for labels.
-        labels: how many a row has; 0 where a row has one class or numbers.
+        classes: names of the classes, in the order of their numbers; empty for numbers and for labels.
+        labels: labels per row; 0 if a row has one class or numbers.
     """
 
     values: np.ndarray
@@ -44,18 +44,18 @@ def read_targets(
 ) -> Targets:
     """Targets as they are trained on.
 
-    What they are is said by `task`, else by the criterion, else by the values: words and booleans are
-    classes, and so are whole numbers of at most 20 distinct values, or that number classes from 0 without a
-    gap. Any two distinct values are two classes, whatever they are.
+    Their kind is determined by `task`, else by the criterion, else by the values: words and booleans are
+    classes, and so are whole numbers with at most 20 distinct values, or that number classes from 0 without
+    a gap. Any two distinct values are two classes.
 
     Args:
         y: (rows,) or (rows, columns, ...).
-        task: where the user says it.
-        criterion: what it takes; None for one that is none of torch's.
-        where: what a message calls them.
+        task: the task if the user gives it.
+        criterion: outputs and targets of the criterion; None if it is not one of torch's.
+        where: name of the targets in errors.
 
     Raises:
-        RunError: if they cannot be what they should be.
+        RunError: if the values do not fit the task.
     """
     values = as_array(y, where)
     if values.ndim == 2 and values.shape[1] == 1:
@@ -81,7 +81,7 @@ def read_targets(
 
 
 def infer_task(values: np.ndarray) -> Task:
-    """Classification for words, booleans and whole numbers that are few or number classes; else numbers."""
+    """Classification for words, booleans and whole numbers that are few or class numbers, else regression."""
     if values.dtype.kind not in "fiu":
         return "classification"
     if values.dtype.kind == "f" or not len(values):
@@ -91,7 +91,7 @@ def infer_task(values: np.ndarray) -> Task:
 
 
 def as_array(y: Any, where: str) -> np.ndarray:
-    """Values as an array of numbers, booleans or text; an object array by what it holds.
+    """Values as an array of numbers, booleans or text; an object array is converted by its values.
 
     Raises:
         RunError: if a value is missing or of another kind.
@@ -118,21 +118,21 @@ def as_array(y: Any, where: str) -> np.ndarray:
 
 
 def joined(parts: Sequence[Any]) -> np.ndarray:
-    """Targets of several splits one below the other, so that all of them get the same class numbers."""
+    """Targets of several splits in one array, so that all get the same class numbers."""
     return np.concatenate([np.asarray(part) for part in parts])
 
 
 def _task_by_criterion(values: np.ndarray, criterion: OutputMeaning | None) -> Task | None:
-    """What the criterion makes of the values; None where it is none of torch's.
+    """The task by the criterion; None if the criterion is not one of torch's.
 
-    Whole numbers 0, 1, 2, ... look like class numbers, and MSELoss is what a run has that names no
-    criterion: such are classes, so that whoever forgot the criterion is told. So are words and booleans.
+    With MSELoss, the default, whole numbers 0, 1, 2, ... are still taken for classes, so that a forgotten
+    criterion is reported. So are words and booleans.
     """
     if criterion is None:
         return None
     if criterion.layout != "numbers":
-        soft = values.dtype.kind == "f" and not _is_whole(values)
-        return "regression" if soft and criterion.layout == "classes" else "classification"
+        is_soft = values.dtype.kind == "f" and not _is_whole(values)
+        return "regression" if is_soft and criterion.layout == "classes" else "classification"
     if values.dtype.kind in "fiu" and criterion.outputs == "log_numbers":
         return "regression"
     if values.dtype.kind not in "fiu":
@@ -142,7 +142,7 @@ def _task_by_criterion(values: np.ndarray, criterion: OutputMeaning | None) -> T
 
 
 def _classes(values: np.ndarray, ignored: int | None, where: str) -> Targets:
-    """Class numbers from 0, in the sorted order of the distinct values; what the criterion ignores stays."""
+    """Class numbers from 0, in the order of the sorted distinct values; an ignored value is kept."""
     distinct = np.unique(values)
     codes = np.searchsorted(distinct, values)
     if ignored is not None and values.dtype.kind in "iu" and ignored in distinct:
@@ -150,17 +150,16 @@ def _classes(values: np.ndarray, ignored: int | None, where: str) -> Targets:
         if not 0 <= ignored < len(others):
             distinct, codes = others, np.where(values == ignored, ignored, np.searchsorted(others, values))
         elif distinct[ignored] != ignored:
-            # As another class's number the criterion would leave out that one.
+            # The criterion would ignore another class, which gets this number.
             raise RunError(
                 f"{where}: ignore_index {ignored} would be the number of class {distinct[ignored]}; "
-                "number the "
-                "classes from 0, or ignore -100"
+                "number the classes from 0, or ignore -100"
             )
     return Targets(codes.astype(np.int64), "classification", tuple(str(each) for each in distinct))
 
 
 def _several_labels(values: np.ndarray, where: str) -> Targets:
-    """Each column a label that holds or not: 1 or 0, 1 or -1, or a probability."""
+    """Several labels per row, one per column: 1 or 0, 1 or -1, or a probability."""
     if values.dtype.kind in "fiub" and values.size:
         numbers: np.ndarray = values.astype(np.float32)
         if _holds_or_not(values) and numbers.min() < 0:
@@ -174,15 +173,15 @@ def _several_labels(values: np.ndarray, where: str) -> Targets:
 
 
 def _holds_or_not(values: np.ndarray) -> bool:
-    """Whether there are no other values than 0 and 1, or -1 and 1."""
+    """Whether all values are 0 or 1, or all are -1 or 1."""
     if values.dtype.kind not in "fiub":
         return False
-    found = set(np.unique(values).tolist())
-    return found <= {0, 1} or found <= {-1, 1}
+    distinct = set(np.unique(values).tolist())
+    return distinct <= {0, 1} or distinct <= {-1, 1}
 
 
 def _is_share(values: np.ndarray) -> bool:
-    """Whether they lie within 0 and 1, and some between."""
+    """Whether all values are within 0 and 1, and not all whole."""
     return bool(((values >= 0) & (values <= 1)).all()) and not _is_whole(values)
 
 

@@ -20,14 +20,14 @@ from trainables.run_config import EarlyStopping, RunConfig, settings_at
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What one pass over the training data came to.
+    """Statistics of one training epoch.
 
     Attributes:
         number: 1 for the first.
-        train_loss: mean over the training rows, as they were trained on (before each step).
+        train_loss: mean over the training rows, each before its step.
         val_loss: over the validation rows, after the epoch; not finite if training has diverged.
-        metrics: `accuracy` or `r2`, and the user's own; where the optimizer validates with an average of
-            its weights, `val_loss_raw` too: `val_loss` of the weights that are trained.
+        metrics: `accuracy` or `r2`, and the user's own; if the optimizer validates with an average of its
+            weights, also `val_loss_raw`: `val_loss` of the trained weights.
         lr: learning rate of the epoch's last step, first parameter group.
         grad_norm: mean total norm of the gradients, before clipping.
         seconds: wall time of the epoch.
@@ -42,18 +42,18 @@ class Epoch:
     seconds: float = math.nan
 
     def value(self, name: str) -> float:
-        """A loss or metric by its name; not a number where there is none of it."""
+        """A loss or metric by its name; NaN if there is none."""
         losses = {"val_loss": self.val_loss, "train_loss": self.train_loss}
         return losses.get(name, self.metrics.get(name, math.nan))
 
     @property
     def losses(self) -> dict[str, float]:
-        """What must be finite for the training to go on, by name."""
+        """The losses by name, which must be finite for the training to go on."""
         return {"train_loss": self.train_loss, "val_loss": self.val_loss}
 
     @property
     def finite(self) -> bool:
-        """Whether all losses are numbers one can go on from."""
+        """Whether all losses are finite."""
         return all(map(math.isfinite, self.losses.values()))
 
 
@@ -62,8 +62,8 @@ class FusedEpoch:
     """An epoch of a learner that was trained together with others.
 
     Attributes:
-        scores: what `Learner.epoch` would have returned, or the exception that it would have raised.
-        seconds: this learner's share of the time it took.
+        scores: the result of `Learner.epoch`, or the exception that it would have raised.
+        seconds: this learner's share of the time.
     """
 
     scores: Scores | Exception
@@ -78,10 +78,10 @@ def train(
     seed: int | None = None,
     resume: str | Path | None = None,
 ) -> Iterator[Epoch]:
-    """Train, and yield every epoch as it is done.
+    """Train, and yield every epoch when it is done.
 
-    The same run, data, seed and kind of device give the same numbers to the last bit, straight through
-    or resumed after any epoch (with `torch.set_num_threads` equal).
+    The same run, data, seed and kind of device give the same numbers to the last bit, with or without
+    resuming after any epoch (if `torch.set_num_threads` is the same).
 
     Args:
         run: what to train.
@@ -91,7 +91,7 @@ def train(
         resume: a directory that `Training.save` has written.
 
     Raises:
-        RunError: if the run config asks for what cannot be built.
+        RunError: if the run config cannot be built.
         CheckpointError: if `resume` cannot be read.
     """
     training = Training(run, data, device=device, seed=seed)
@@ -101,23 +101,23 @@ def train(
 
 
 class Training(Iterator[Epoch]):
-    """`train`, with its state in hand: it can be saved between two epochs and loaded again.
+    """A training that can be saved and loaded between epochs.
 
     With folds it trains one net per fold side by side, and an epoch is the mean over them.
 
     Attributes:
         number: epochs done.
         ended: why there is no further epoch, or "".
-        fused: the next epoch, where the only learner was trained already, together with others.
+        fused: the next epoch, if the only learner was already trained together with others.
     """
 
     def __init__(
         self, run: RunConfig, data: Data, *, device: torch.device | str = "cpu", seed: int | None = None
     ) -> None:
         self.run, self.data = run, subsample(data, run)
-        self.place = torch.device(device)
+        self.device = torch.device(device)
         self.seed = run.seeds[0] if seed is None else seed
-        self.random = RngState(self.seed, self.place)
+        self.random = RngState(self.seed, self.device)
         with self.random.own():
             self.learners = self._learners(settings_at(run, 0))
         self.patience = Patience(run.early_stopping_config)
@@ -147,7 +147,7 @@ class Training(Iterator[Epoch]):
         return epoch
 
     def _train(self) -> tuple[list[Scores], float]:
-        """Train each learner for an epoch; or take up what was trained, and how many seconds it took."""
+        """Train each learner for an epoch; or take the fused epoch, with its seconds."""
         fused, self.fused = self.fused, None
         if fused is None:
             with self.random.own():
@@ -157,14 +157,14 @@ class Training(Iterator[Epoch]):
         return [fused.scores], fused.seconds
 
     def _learners(self, settings: RunConfig) -> list[Learner]:
-        """One fresh learner per part, under settings that hold for now."""
+        """New learners, one per part, with the current settings."""
         return [
-            Learner(settings, self.data, part, self.place, self.seed + fold)
+            Learner(settings, self.data, part, self.device, self.seed + fold)
             for fold, part in enumerate(self.data.parts)
         ]
 
     def _follow_schedule(self) -> None:
-        """Go on under other settings if `run.schedule` changes them here: what PBT does to a copy."""
+        """Change the settings if `run.schedule` does so here, as PBT does for a copy."""
         if all(change.after_epoch != self.number for change in self.run.schedule):
             return
         before = self.random.state_dict()
@@ -176,7 +176,7 @@ class Training(Iterator[Epoch]):
         self.learners = learners
 
     def costs(self) -> dict[str, float]:
-        """What `run.costs` names, of the first learner's net."""
+        """The costs in `run.costs`, of the first learner's net."""
         return self.learners[0].costs()
 
     def evaluate(self, split: Split) -> dict[str, float]:
@@ -184,11 +184,11 @@ class Training(Iterator[Epoch]):
         return self.learners[0].evaluate(split)
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The first learner's state dict as it should be used for inference, on the CPU."""
+        """The first learner's state dict for inference, on the CPU."""
         return self.learners[0].weights()
 
     def save(self, directory: str | Path) -> None:
-        """Write all that the next epoch depends on, and the config it was made under."""
+        """Write all that the next epoch depends on, and the run config."""
         state: dict[str, Any] = {
             "run": self.run.model_dump_json(),
             "number": self.number,
@@ -200,10 +200,10 @@ class Training(Iterator[Epoch]):
         checkpoint.save(directory, state)
 
     def load(self, directory: str | Path) -> None:
-        """Go on from what `save` wrote; call it on a fresh training.
+        """Go on from what `save` wrote; call it on a new training.
 
-        Under the config it was saved under, to the last bit as if nothing had happened; under another
-        see `Learner.load_state_dict`.
+        With the same run config the training goes on to the last bit; with another one see
+        `Learner.load_state_dict`.
 
         Raises:
             CheckpointError: if it is damaged, or of another net or number of folds.
@@ -212,30 +212,30 @@ class Training(Iterator[Epoch]):
         if len(state["learners"]) != len(self.learners):
             folds = f"{len(state['learners'])} folds, the data {len(self.learners)}"
             raise checkpoint.CheckpointError(f"{directory}: the checkpoint has {folds}")
-        made_by = RunConfig.model_validate_json(state["run"])
-        same = RunConfig.model_validate_json(self.run.model_dump_json()) == made_by
+        saved_run = RunConfig.model_validate_json(state["run"])
+        is_same = RunConfig.model_validate_json(self.run.model_dump_json()) == saved_run
         self.number = state["number"]
-        last = max(self.number - 1, 0)  # a change after the epoch saved is yet to come
+        last = max(self.number - 1, 0)  # a change after the saved epoch is yet to come
         if self.run.schedule:
             self.learners = self._learners(settings_at(self.run, last))
         for learner, saved in zip(self.learners, state["learners"], strict=True):
-            learner.load_state_dict(saved, learner.run if same else settings_at(made_by, last))
+            learner.load_state_dict(saved, learner.run if is_same else settings_at(saved_run, last))
         self.random.load_state_dict(state["random"])
         self.patience.best, self.patience.at = state["patience"]["best"], state["patience"]["at"]
-        self.ended = state["ended"] if same else ""
+        self.ended = state["ended"] if is_same else ""
 
 
 class Patience:
-    """Counts how long there has been no better value of what it monitors.
+    """Early stopping: counts the epochs without a better value of `monitor`.
 
     Args:
-        config: how long is too long.
+        config: the early stopping of the run config.
     """
 
     def __init__(self, config: EarlyStopping) -> None:
         self.config = config
-        self.best = math.inf  # of what it monitors, or of its negative for mode "max"
-        self.at = 0
+        self.best = math.inf  # best value, or its negative for mode "max"
+        self.at = 0  # epoch of the best value
 
     def ends(self, epoch: Epoch) -> str:
         """Why training ends after this epoch, or ""."""
@@ -253,7 +253,7 @@ class Patience:
 
 
 def mean(number: int, scores: Sequence[Scores], seconds: float) -> Epoch:
-    """The epoch of which these are the folds."""
+    """The epoch with the mean of the folds' scores."""
     count = len(scores)
     names = set.intersection(*(set(score.metrics) for score in scores))
     return Epoch(

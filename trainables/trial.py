@@ -1,6 +1,6 @@
-"""One trial in one process: builds the training that its config asks for, and says how it goes.
+"""One trial in one process: builds the training of a config, and returns a result for each epoch.
 
-Nothing here knows Ray (`trainables.tune` does): a config in, results out, whatever the user's code does.
+Nothing here depends on Ray (`trainables.tune` does). Errors of the user's code are results, too.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from trainables.process_state import ProcessState
 from trainables.run_config import RunConfig, RunError, read
 from trainables.training import Epoch, Training
 
-CHECKPOINT_S = 60.0  # a trial that has trained so long since its last checkpoint asks for one
-USER_ERRORS = (Exception, SystemExit)  # whatever a user's net, loss or data raise is the trial's outcome
+CHECKPOINT_S = 60.0  # time since its last checkpoint after which a trial requests one
+USER_ERRORS = (Exception, SystemExit)  # raised by a user's net, loss or data, they are the trial's outcome
 OUR_KEYS = ("trial", "import_paths")
 
 
 class Trial:
     """Trains one epoch per step; whatever goes wrong is an outcome, never an exception.
 
-    A process may be one trial after another (`begin`); the data stay, and nothing of what a trial's code sets
-    for the process (`trainables.process_state`).
+    One object can be used for several trials in turn (`begin`); the data are kept, but nothing that a
+    trial's code sets for the process (`trainables.process_state`).
 
     Args:
-        data: for every trial whose config asks for these; others load their own.
+        data: used by every trial whose config names these; others load their own.
     """
 
     training: Training | CustomLoop | None
     run_config: RunConfig | None
-    outcome: dict[str, str] | None  # set once the trial is over
+    outcome: dict[str, str] | None  # set once the trial has ended
     number: int  # epochs done
     names: list[str]  # of the metrics
     costs: dict[str, float]  # of the net, the same at every epoch
@@ -57,17 +57,17 @@ class Trial:
     def __init__(self, data: Data | None = None) -> None:
         settle_process()
         self.device = torch.device("cpu")
-        self.given = data
-        self.own: Data | None = None  # loaded by this process
+        self.given_data = data
+        self.loaded_data: Data | None = None  # by this process
         self.training = None
         self.process = ProcessState()
 
     def begin(self, config: Mapping[str, Any], gpu_share: float) -> None:
-        """Build the training that `config` asks for, or remember why it cannot be built.
+        """Build the training of a config; an error is the trial's outcome.
 
         Args:
-            config: a run config, nested, with `trial` and `import_paths`.
-            gpu_share: how much of a GPU it has; 0 for the CPU.
+            config: a nested run config, with `trial` and `import_paths`.
+            gpu_share: its share of a GPU; 0 for the CPU.
         """
         self.close()
         self.process = ProcessState()
@@ -75,7 +75,7 @@ class Trial:
         self.number, self.names, self.costs, self.best = 0, [], {}, math.inf
         self.wants_checkpoint = False
         self.device = torch.device("cpu")
-        self.alone = "trial" not in config
+        self.is_standalone = "trial" not in config
         self.saved_at = time.monotonic()
         free_memory()
         try:
@@ -91,17 +91,17 @@ class Trial:
                 self.training = start_custom_loop(run, data, device=self.device, seed=seed, folders=paths)
                 self.costs |= self.training.costs()
         except USER_ERRORS as error:
-            self._ends_by(error)
+            self._fail(error)
 
     def step(self) -> dict[str, Any]:
-        """Train one epoch and say how it went; never raises for what the user's code does."""
+        """Train one epoch and return its result; errors of the user's code are outcomes."""
         self.wants_checkpoint = False
         if self.outcome is None:
             try:
                 with self.process.own():
                     return self._epoch()
             except USER_ERRORS as error:
-                self._ends_by(error)
+                self._fail(error)
         return self._outcome_result()
 
     def save(self, folder: str) -> None:
@@ -118,14 +118,14 @@ class Trial:
                 self.training.save(folder)
         except USER_ERRORS as error:
             if isinstance(error, OSError) and error.errno in DISK_REFUSES:
-                raise  # the disk's fault: the trial goes on, whoever asked decides what follows
-            self._ends_by(error)
+                raise  # the trial can go on; the caller decides
+            self._fail(error)
 
     def load(self, folder: str) -> None:
         """Go on from a checkpoint of this trial, or of another under this trial's config.
 
         Raises:
-            CorruptCheckpoint: if it is not as it was written; the trial is as it was.
+            CorruptCheckpoint: if it is damaged; the trial is unchanged.
         """
         if self.training is None:
             return
@@ -134,50 +134,50 @@ class Trial:
                 self.training.load(folder)
             self.number = self.training.number
         except CorruptCheckpoint:
-            raise  # not the trial's fault: whoever asked has older ones
+            raise  # not the trial's fault: the caller may have older ones
         except USER_ERRORS as error:
-            self._ends_by(error)
+            self._fail(error)
 
-    def shown(self, look: Callable[[Training], dict[str, Any]]) -> dict[str, Any]:
-        """What somebody sees of the training; nothing of a loop of the user's own, or if it raises."""
+    def examine(self, examine: Callable[[Training], dict[str, Any]]) -> dict[str, Any]:
+        """Call a function with the training; {} for a custom loop, or if it raises."""
         if not isinstance(self.training, Training):
             return {}
         try:
             with self.process.own():
-                return look(self.training)
+                return examine(self.training)
         except USER_ERRORS as error:
-            self._ends_by(error)
+            self._fail(error)
             return {}
 
     @property
     def device_lost(self) -> bool:
-        """Whether its GPU is of no use to this process any more: the next trial needs another process."""
+        """Whether this process can no longer use its GPU, so that the next trial needs another process."""
         return is_lost(self.device)
 
     def close(self) -> None:
-        """Let go of all that the training held."""
-        with self.process.own():  # a loop of the user's own may clean up after itself
+        """Release all that the training holds."""
+        with self.process.own():  # a custom loop may clean up after itself
             if isinstance(self.training, CustomLoop):
                 self.training.close()
             self.training = None
 
     def _data(self, run: RunConfig, paths: Any) -> Data:
-        """The data given, unless this trial's config asks for others."""
+        """The data given or loaded before, if they are those of this trial's config; else load them."""
         wanted = origin(run)
-        for data in (self.given, self.own):
+        for data in (self.given_data, self.loaded_data):
             if data is not None and data.origin == wanted and not data.is_lazy:
                 return data
-        for data in (self.own, self.given):
+        for data in (self.loaded_data, self.given_data):
             if data is not None and data.origin == wanted:
                 with ProcessState().own():
-                    self.own = reopen(data, run, paths)
-                return self.own
-        with ProcessState().own():  # other trials are given these data without the function being called
-            self.own = load(run, paths)
-        return self.own
+                    self.loaded_data = reopen(data, run, paths)
+                return self.loaded_data
+        with ProcessState().own():  # later trials get these data without calling the function
+            self.loaded_data = load(run, paths)
+        return self.loaded_data
 
     def _epoch(self) -> dict[str, Any]:
-        """One epoch as a result."""
+        """Train one epoch; returns its result."""
         assert self.training is not None
         assert self.run_config is not None
         epoch = next(self.training, None)
@@ -188,21 +188,21 @@ class Trial:
         self.names = list(epoch.metrics)
         result = self._measured(epoch)
         if not epoch.finite:
-            what = ", ".join(f"{name} {value}" for name, value in epoch.losses.items())
+            losses = ", ".join(f"{name} {value}" for name, value in epoch.losses.items())
             self.outcome = {
                 "outcome": "diverged",
-                "reason": f"{what} at epoch {epoch.number}; lower the learning rate or set grad_clip",
+                "reason": f"{losses} at epoch {epoch.number}; lower the learning rate or set grad_clip",
                 "error": "",
             }
         elif self.training.ended:
             self.outcome = {"outcome": "completed", "reason": self.training.ended, "error": ""}
-        elif self._worth_a_checkpoint(epoch, result):
+        elif self._is_checkpoint_due(epoch, result):
             self.wants_checkpoint = True
-        last = self.outcome is not None or epoch.number >= self.run_config.epochs
-        return result | (self.outcome or {}) | ({"done": True} if last and self.alone else {})
+        is_last = self.outcome is not None or epoch.number >= self.run_config.epochs
+        return result | (self.outcome or {}) | ({"done": True} if is_last and self.is_standalone else {})
 
     def _measured(self, epoch: Epoch) -> dict[str, Any]:
-        """The epoch as ray wants it: a flat dict."""
+        """The result of an epoch, as Ray takes it: a flat dict."""
         result: dict[str, Any] = {
             **self.costs,
             **epoch.metrics,
@@ -221,23 +221,23 @@ class Trial:
             result["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return result
 
-    def _worth_a_checkpoint(self, epoch: Epoch, result: Mapping[str, Any]) -> bool:
-        """Whether `checkpoint_config` or the clock asks for one."""
+    def _is_checkpoint_due(self, epoch: Epoch, result: Mapping[str, Any]) -> bool:
+        """Whether a checkpoint is due, by `checkpoint_config` or by time."""
         assert self.run_config is not None
-        wish = self.run_config.checkpoint_config
-        due = time.monotonic() - self.saved_at >= CHECKPOINT_S
-        if not wish.enabled:
-            return due
-        if wish.save_best and wish.monitor in result:
-            worth = float(result[wish.monitor]) * wish.sign
-            if worth < self.best:
-                self.best = worth
-                due = True
-        last = epoch.number >= self.run_config.epochs  # with it, the study can be given more epochs
-        return due or last or epoch.number % wish.save_every_n_epochs == 0
+        config = self.run_config.checkpoint_config
+        is_due = time.monotonic() - self.saved_at >= CHECKPOINT_S
+        if not config.enabled:
+            return is_due
+        if config.save_best and config.monitor in result:
+            loss = float(result[config.monitor]) * config.sign
+            if loss < self.best:
+                self.best = loss
+                is_due = True
+        is_last = epoch.number >= self.run_config.epochs  # with it, the study can be given more epochs
+        return is_due or is_last or epoch.number % config.save_every_n_epochs == 0
 
-    def _ends_by(self, error: BaseException) -> None:
-        """Keep an error as the trial's outcome, and let go of all it held."""
+    def _fail(self, error: BaseException) -> None:
+        """Make an error the trial's outcome, and release all that the training holds."""
         self.outcome = {
             "outcome": "oom" if is_out_of_memory(error) else "failed",
             "reason": _one_line(error),
@@ -248,17 +248,17 @@ class Trial:
         free_memory()
 
     def _outcome_result(self) -> dict[str, Any]:
-        """The outcome, with a value for every metric that a scheduler or searcher may look for."""
+        """The outcome as a result, with a value for every metric that a scheduler or searcher may read."""
         assert self.outcome is not None
         names = ("val_loss", "train_loss", *self.names)
         result = {name: math.nan for name in names} | self.costs | {"epoch": self.number} | self.outcome
-        return result | ({"done": True} if self.alone else {})
+        return result | ({"done": True} if self.is_standalone else {})
 
 
 def _one_line(error: BaseException) -> str:
-    """What an error says, in one line of readable length; of a GPU's, without its advice on debugging."""
-    said = str(error).strip()
+    """The text of an error in one line of readable length; of a GPU's, without its debugging advice."""
+    text = str(error).strip()
     if isinstance(error, torch.AcceleratorError):
-        said = said.partition("\n")[0]
-    text = " ".join(said.split())[:500]
+        text = text.partition("\n")[0]
+    text = " ".join(text.split())[:500]
     return text if isinstance(error, (RunError, CheckpointError)) else f"{type(error).__name__}: {text}"

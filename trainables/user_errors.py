@@ -1,4 +1,4 @@
-"""What goes wrong in code that a run config names, told in a line to who wrote the config."""
+"""Turns errors of the user's code into one-line errors of the run config."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def wrap_user_errors(key: str) -> Iterator[None]:
-    """Make a `RunError` of whatever the block raises: the key, the error, and the line it is from.
+    """Raise any error of the block as a `RunError` with the key, the error, and its file and line.
 
     >>> with wrap_user_errors("run.data"):  # doctest: +ELLIPSIS
     ...     raise KeyError("age")
@@ -34,10 +34,10 @@ def wrap_user_errors(key: str) -> Iterator[None]:
 
 
 def load_data(run: RunConfig, paths: Sequence[str | Path]) -> Data:
-    """`trainables.data.load`, what a data function raises told.
+    """`trainables.data.load`, with errors of the data function as `RunError`s.
 
     Raises:
-        RunError: if they cannot be loaded.
+        RunError: if the data cannot be loaded.
     """
     from trainables.data import load
 

@@ -105,7 +105,7 @@ def about_target(table: Table) -> tuple[str, float]:
     """What there is to predict, in words, and the share of the rarest class; 1 for numbers."""
     import numpy as np
 
-    values = table.found.values
+    values = table.all_targets.values
     if table.task == "regression":
         low, middle, high = np.quantile(values, (0, 0.5, 1))
         return f"{low:.6g} to {high:.6g}, median {middle:.6g}", 1.0

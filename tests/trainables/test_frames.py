@@ -200,7 +200,7 @@ def test_a_target_with_gaps_is_what_it_is_without_them(
     without = Table(frame[frame.y.notna()].infer_objects(), "y").for_criterion(
         of_criterion(f"torch.nn.{criterion}", {})
     )
-    assert table.found.values.tolist() == without.found.values.tolist()
+    assert table.all_targets.values.tolist() == without.all_targets.values.tolist()
 
 
 @pytest.mark.parametrize(

@@ -376,8 +376,11 @@ def test_an_error_that_cannot_be_sent_is_told_in_words(toys: Callable[..., Drive
     [
         ({}, ""),
         ({"train": SAMPLES + "counting"}, "a training loop of the user's own"),
-        ({"schedule": [{"after_epoch": 1, "config": {}}]}, "its settings change on the way (run.schedule)"),
-        ({"net": "no.such.Net"}, "it is over"),
+        (
+            {"schedule": [{"after_epoch": 1, "config": {}}]},
+            "its settings change during training (run.schedule)",
+        ),
+        ({"net": "no.such.Net"}, "it has ended"),
     ],
 )
 def test_a_trial_that_is_trained_by_itself_says_why(words: dict[str, Any], why: str) -> None:

@@ -307,7 +307,7 @@ def test_a_trial_on_a_dataset_is_not_fused_and_says_why() -> None:
     trial.begin(run_with("pair").model_dump(mode="json") | {"trial": {"seed": 3}}, 0)
 
     class Lane:
-        def built(self) -> Trial:
+        def get_trial(self) -> Trial:
             return trial
 
     reason = "its rows are loaded by a Dataset or DataLoader as they are needed"

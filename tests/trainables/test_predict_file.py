@@ -18,7 +18,7 @@ from tests.trainables.samples import run_of
 from trainables.columns import Columns
 from trainables.data import load
 from trainables.model import Model, save_model
-from trainables.predict_file import names_rows, predict_file
+from trainables.predict_file import identifies_rows, predict_file
 from trainables.run_config import RunConfig, RunError
 from trainables.training import Training
 
@@ -147,8 +147,8 @@ def test_a_column_that_names_the_rows_stands_before_the_predictions(tmp_path: Pa
     ("values", "does"),
     [(["a", "b"], True), ([2, 1], True), (["a", "a"], False), (["a", None], False), ([0.5, 1.5], False)],
 )
-def test_a_column_names_rows_if_each_value_is_there_once(values: Any, does: bool) -> None:
-    assert names_rows(pd.Series(values)) is does
+def test_a_column_identifies_rows_if_each_value_is_there_once(values: Any, does: bool) -> None:
+    assert identifies_rows(pd.Series(values)) is does
 
 
 def test_the_studys_own_metric_is_told_where_the_target_is(tmp_path: Path) -> None:

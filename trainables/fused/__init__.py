@@ -1,16 +1,16 @@
-"""Learners trained side by side in one process: each optimizer step is taken for all of them at once.
+"""Trains several learners together in one process: each optimizer step is taken for all at once.
 
-`FusedGroup(lanes).train_epoch()` gives what `learner.epoch()` of each lane gives, sooner. On the CPU, with
-one thread and the chain engine, it gives the same bits, whatever the company: who shares the group, in which
-order, and who joins or leaves between two epochs changes no number of any other lane. A learner stays the
-owner of its state: its parameters, its optimizer's state and its schedule are where they always were (views
-of the group's memory), so checkpoints, evaluation and PBT's copies need not know of this package.
+`FusedGroup(lanes).train_epoch()` returns the results of `learner.epoch()` of each lane, but faster. On the
+CPU, with one thread and the chain engine, the results are bit-equal whatever other lanes are in the group,
+in whatever order, and whichever join or leave between epochs. A learner still owns its state: its parameters
+(views of the group's memory), its optimizer's state and its schedule stay in place, so checkpoints,
+evaluation and PBT's copies do not depend on this package.
 
-eligibility.py     which learners can be fused with which, or one line that says why one cannot
+eligibility.py     which learners can be fused with which, and why one cannot
 layer_chain.py     a net read as a chain of layers
 parameter_bank.py  the parameters of all lanes, one tensor for each shape
-batched_ops.py     batched products and reductions that have the bits of single ones
-chain_engine.py    losses and gradients of nets that are chains, to the last bit
+batched_ops.py     batched products and reductions, bit-equal to single ones
+chain_engine.py    losses and gradients of nets that are chains, bit-equal
 stacked_layers.py  the layers of that engine
 vmap_engine.py     losses and gradients of any other net, within a tolerance
 stacked_losses.py  a criterion for all lanes

@@ -1,13 +1,13 @@
-"""Batched operations that give each lane the bits which it would have had alone.
+"""Batched operations whose results are bit-equal to those of each lane alone.
 
-A batched product costs much less to call than single ones, but for some shapes a library (MKL) computes it by
-another algorithm, and then its last bits differ. For which shapes is undocumented and depends on the machine.
-So each layout of the operands is tried once per process, on random numbers, against single operations; what
-does not pass is computed lane by lane. This covers products and reductions, where another order of summation
-shows in most of the results. Elementwise functions differ only at the end of a tensor, where a kernel falls
-back from vectors to single numbers; `fills_vectors` says when no lane has such an end.
+A batched product costs much less to call than single ones, but for some shapes a library (MKL) uses another
+algorithm, and then the last bits differ. For which shapes is undocumented and depends on the machine. So each
+layout of operands is compared once per process, on random numbers, with single operations; if results differ,
+it is computed lane by lane. This covers products and reductions, where another order of summation changes
+most results. Elementwise functions differ only at the end of a tensor, where a kernel falls back from vectors
+to single numbers; `fills_vectors` tells whether no lane has such an end.
 
-On devices other than the CPU there is no promise of equal bits, and everything is batched.
+On devices other than the CPU bit-equality is not guaranteed, and everything is batched.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from collections.abc import Callable, Sequence
 import torch
 
 ALIGNMENT = 64
-"""Numbers. Lanes begin at multiples of it, as a tensor of their own would begin at an aligned address; and a
-length that is a multiple of it has no remainder in any vector loop (AVX-512: 2 x 16 float32)."""
+"""In numbers. Lanes begin at multiples of it, as separate tensors begin at an aligned address; and a length
+that is a multiple of it has no remainder in any vector loop (AVX-512: 2 x 16 float32)."""
 
 COMPARED = 4096
-"""Results compared before a layout is taken to be exact."""
+"""Number of results compared before a layout is taken to be exact."""
 
 MOST_DRAWS = 32
-"""Of random operands for it, where each gives few results."""
+"""Maximum number of random operands for it, if each gives few results."""
 
 Layout = tuple[tuple[int, ...], tuple[int, ...], int]
 """Shape, strides, and the address modulo 64 bytes."""
@@ -40,12 +40,12 @@ def aligned_empty(lanes: int, shape: Sequence[int], like: torch.Tensor) -> torch
 
 
 def fills_vectors(x: torch.Tensor) -> bool:
-    """Whether an elementwise function of (lanes, ...) has the bits of one applied lane by lane."""
+    """Whether an elementwise function of (lanes, ...) is bit-equal to one applied lane by lane."""
     return not x.is_cpu or x.shape[0] == 1 or (x.is_contiguous() and x.stride(0) % ALIGNMENT == 0)
 
 
 class BatchedOp:
-    """An operation on all lanes at one place of a computation, batched where that is exact.
+    """An operation of a computation on all lanes, batched where that is exact.
 
     Args:
         name: "bmm": (lanes, m, k), (lanes, k, n) -> (lanes, m, n); "baddbmm": the same with a bias (lanes, n)
@@ -61,14 +61,14 @@ class BatchedOp:
         """The result, in `out`.
 
         Args:
-            key: equal for operands of equal layout; spares looking at them at every step.
+            key: equal for operands of equal layout, whose comparison it saves.
             operands: each of shape (lanes, ...).
             out: memory of the result.
         """
-        exact = self._exact.get(key)
-        if exact is None:
-            exact = self._exact[key] = _is_exact(self._name, *operands, out)
-        if exact:
+        is_exact = self._exact.get(key)
+        if is_exact is None:
+            is_exact = self._exact[key] = _is_exact(self._name, *operands, out)
+        if is_exact:
             return self._batched(*operands, out=out)
         for *lane, result in zip(*(operand.unbind() for operand in operands), out.unbind(), strict=True):
             self._single(*lane, out=result)
@@ -107,12 +107,12 @@ _SINGLE: dict[str, Callable[..., torch.Tensor]] = {
 
 
 def _is_exact(name: str, *tensors: torch.Tensor) -> bool:
-    """Whether the batched operation on tensors of these layouts has the bits of single ones here."""
+    """Whether the batched operation on tensors of these layouts is bit-equal to single ones."""
     if tensors[0].device.type != "cpu":
         return True
     if len(tensors[0]) == 1:
         return False  # nothing to gain
-    return _tried(name, torch.get_num_threads(), tensors[0].dtype, *map(_layout, tensors))
+    return _compare(name, torch.get_num_threads(), tensors[0].dtype, *map(_layout, tensors))
 
 
 def _layout(x: torch.Tensor) -> Layout:
@@ -120,20 +120,20 @@ def _layout(x: torch.Tensor) -> Layout:
 
 
 @functools.cache
-def _tried(name: str, threads: int, dtype: torch.dtype, *layouts: Layout) -> bool:
-    """Whether it was seen to be exact on random operands; the last layout is that of the result."""
+def _compare(name: str, threads: int, dtype: torch.dtype, *layouts: Layout) -> bool:
+    """Whether it is exact on random operands; the last layout is that of the result."""
     generator = torch.Generator().manual_seed(0)
     results = math.prod(layouts[-1][0])
     for _ in range(min(MOST_DRAWS, -(-COMPARED // max(results, 1)))):
         operands = [_random(layout, dtype, generator) for layout in layouts]
         batched = _BATCHED[name](*operands[:-1], out=operands[-1])
         for lane, result in enumerate(batched):
-            # Alone, a trial's tensors lie as those of the first lane do.
-            own = [
+            # Tensors of a trial alone have the alignment of the first lane's.
+            single = [
                 _like_first_lane(operand[lane], layout)
                 for operand, layout in zip(operands, layouts, strict=True)
             ]
-            if not torch.equal(_SINGLE[name](*own[:-1], out=own[-1]), result):
+            if not torch.equal(_SINGLE[name](*single[:-1], out=single[-1]), result):
                 return False
     return True
 
@@ -157,7 +157,7 @@ def _empty(
 
 @functools.cache
 def _addcmul_is_add(threads: int) -> bool:
-    """Whether x + y * scale rounds alike in `addcmul_` and `add_`, in vectors and in what they leave over."""
+    """Whether x + y * scale is rounded alike in `addcmul_` and `add_`, in vectors and in remainders."""
     generator = torch.Generator().manual_seed(0)
     for length in range(1, 2 * ALIGNMENT):
         x, y = torch.randn(2, 32, length, generator=generator)

@@ -1,4 +1,4 @@
-"""Losses and gradients of several nets that are chains of layers, computed together."""
+"""Computes losses and gradients of several nets that are chains of layers together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.fused.stacked_losses import StackedLoss
 
 
 class Engine(Protocol):
-    """Computes the losses of all lanes, and leaves their gradients in the banks."""
+    """Computes the losses of all lanes, and writes their gradients to the banks."""
 
     def losses(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Losses (lanes,) and outputs (lanes, batch, ...) for inputs and targets (lanes, batch, ...)."""
@@ -23,14 +23,14 @@ class Engine(Protocol):
 
 
 class ChainEngine:
-    """Hand-written forward and backward passes, with the bits of each lane alone on the CPU.
+    """Hand-written forward and backward passes, bit-equal to each lane alone on the CPU.
 
-    Lanes are in order of falling depth, so that those that have a layer are the first ones.
+    Lanes are in order of decreasing depth, so that those that have a layer are the first ones.
 
     Args:
-        chains: of each lane, of equal `shape()`.
-        generators: of each lane: what its dropout draws from.
-        banks: get the parameters.
+        chains: one of each lane, of equal `shape()`.
+        generators: one of each lane, for its dropout.
+        banks: the parameters are added to them.
         loss: the criterion.
     """
 
@@ -56,7 +56,7 @@ class ChainEngine:
         self._ends = [
             (depth, slice(depths.index(depth), depths.index(depth) + depths.count(depth)))
             for depth in sorted(set(depths), reverse=True)
-        ]  # lanes whose head follows so many hidden blocks
+        ]  # number of hidden blocks -> lanes whose head follows them
         self._memory: dict[tuple[str, int, int], torch.Tensor] = {}
 
     def losses(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,7 +67,7 @@ class ChainEngine:
         return losses, outputs
 
     def _forward(self, x: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """What goes into each level, the last of it into the heads only; and the outputs."""
+        """The inputs of each level, of which the last is for the heads only, and the outputs."""
         inputs = [self._stem.forward(x)]
         for level, (linear, followers) in enumerate(self._levels):
             active = self._active[level]
@@ -92,13 +92,13 @@ class ChainEngine:
         for level in reversed(range(len(self._levels))):
             linear, followers = self._levels[level]
             active = self._active[level]
-            of_outputs = followers.backward(gradients[level])
-            of_inputs = gradients[level - 1][:active] if level else None
-            linear.backward(of_outputs, inputs[level][:active], slice(0, active), of_inputs)
+            output_gradients = followers.backward(gradients[level])
+            input_gradients = gradients[level - 1][:active] if level else None
+            linear.backward(output_gradients, inputs[level][:active], slice(0, active), input_gradients)
 
-    def _buffer(self, what: str, level: int, lanes: int, batch: int, features: int) -> torch.Tensor:
-        """Memory that every step of this batch size uses again."""
-        key = what, level, batch
+    def _buffer(self, use: str, level: int, lanes: int, batch: int, features: int) -> torch.Tensor:
+        """Memory that is reused by every step of this batch size."""
+        key = use, level, batch
         if key not in self._memory:
             like = next(iter(self._banks)).value
             self._memory[key] = aligned_empty(lanes, (batch, features), like)

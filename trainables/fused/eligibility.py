@@ -1,4 +1,4 @@
-"""Which learners can be fused with which; of one that cannot, why."""
+"""Determines which learners can be fused with which, and why a learner cannot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ EngineName = Literal["chain", "vmap"]
 
 @dataclass(frozen=True, slots=True)
 class FusionKey:
-    """What learners of one group have in common.
+    """What the learners of a group have in common.
 
     Attributes:
-        engine: "chain": on the CPU with the bits of each learner alone; "vmap": within float32's rounding.
+        engine: "chain": on the CPU bit-equal to each learner alone; "vmap": equal within float32's rounding.
         shapes: of rows, batches and layers.
-        run: words of the run config that must be equal. Learning rate, weight decay, betas, dropout,
+        run: values of the run config that must be equal. Learning rate, weight decay, betas, dropout,
             activation, depth, clipping, schedule and seed are not among them.
     """
 
@@ -31,20 +31,20 @@ class FusionKey:
 
 
 def fusion_key(learner: Learner, *, exact: bool = True) -> FusionKey:
-    """Equal for learners that one `FusedGroup` can hold. Changes nothing about the learner.
+    """The fusion key of a learner, which is equal for all learners of a `FusedGroup`.
 
     Args:
-        learner: at any epoch.
-        exact: whether only the chain engine will do.
+        learner: at any epoch; it is not changed.
+        exact: whether only the chain engine may be used.
 
     Raises:
-        NotFusible: if it must be trained alone; the reason, one line.
+        NotFusible: if it must be trained alone; with the reason in one line.
     """
     _check_learner(learner)
     run, feed = learner.run, learner.feed
     assert feed.tensors is not None  # _check_learner
     x, y = feed.tensors
-    words = (run.optimizer, run.criterion, json.dumps(learner.criterion_config, sort_keys=True, default=str))
+    values = (run.optimizer, run.criterion, json.dumps(learner.criterion_config, sort_keys=True, default=str))
     rows = (
         str(learner.device),
         feed.rows,
@@ -60,12 +60,12 @@ def fusion_key(learner: Learner, *, exact: bool = True) -> FusionKey:
             raise
         check_vmap(learner)
         net = (run.net, json.dumps(run.net_config, sort_keys=True, default=str))
-        return FusionKey("vmap", rows, words + net)
-    return FusionKey("chain", (*rows, *chain.shape()), words)
+        return FusionKey("vmap", rows, values + net)
+    return FusionKey("chain", (*rows, *chain.shape()), values)
 
 
 def fusion_obstacle(learner: Learner, *, exact: bool = True) -> str:
-    """Why a learner cannot be fused with any other, one line; empty if it can."""
+    """Why a learner cannot be fused with any other, in one line; empty if it can."""
     try:
         fusion_key(learner, exact=exact)
     except NotFusible as reason:
@@ -74,16 +74,16 @@ def fusion_obstacle(learner: Learner, *, exact: bool = True) -> str:
 
 
 def _check_learner(learner: Learner) -> None:
-    """Raise NotFusible for what neither engine can do."""
+    """Raise NotFusible if neither engine can train a learner."""
     run = learner.run
     if run.precision != "fp32":
         raise NotFusible(f"precision {run.precision} is not stacked")
     if run.deterministic:
-        raise NotFusible("deterministic algorithms are the whole process's")
+        raise NotFusible("deterministic algorithms are set for the whole process")
     if run.accumulate > 1:
         raise NotFusible("its gradients are accumulated over several batches")
     if learner.needs_closure:
-        raise NotFusible(f"{run.optimizer} computes the loss anew within its step")
+        raise NotFusible(f"{run.optimizer} computes the loss again within its step")
     if learner.data.is_lazy:
         raise NotFusible("its rows are loaded by a Dataset or DataLoader as they are needed")
     if not learner.feed.resident:

@@ -1,4 +1,4 @@
-"""A group of lanes that are trained together: they join, train epochs and leave."""
+"""A group of lanes that are trained together."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from trainables.learner import LINALG_ERROR, Scores
 
 
 class FusedGroup:
-    """Lanes of one fusion key, which take each optimizer step together.
+    """Lanes with the same fusion key, which take each optimizer step together.
 
-    Between two epochs lanes may join and leave, and any learner may be saved, loaded or evaluated. A lane
-    that leaves keeps its state in memory of its own.
+    Between epochs lanes may join and leave, and any learner may be saved, loaded or evaluated. A lane that
+    leaves keeps its state in memory of its own.
 
     Args:
-        lanes: the first members; any number.
-        exact: whether only the chain engine will do (see `fusion_key`).
+        lanes: the first lanes; any number.
+        exact: whether only the chain engine may be used (see `fusion_key`).
 
     Raises:
-        NotFusible: if one must be trained alone.
-        ValueError: if they do not belong into one group.
+        NotFusible: if a lane must be trained alone.
+        ValueError: if the lanes do not fit into one group.
     """
 
     def __init__(self, lanes: Sequence[Lane] = (), *, exact: bool = True) -> None:
@@ -40,7 +40,7 @@ class FusedGroup:
 
         Raises:
             NotFusible: if it must be trained alone.
-            ValueError: if it does not belong here: another key, or a generator that another lane draws from.
+            ValueError: if it has another key, or the generators of another lane.
         """
         key = fusion_key(lane.learner, exact=self._exact)
         if self.lanes and key != self.key:
@@ -51,16 +51,16 @@ class FusedGroup:
         self.lanes.append(lane)
 
     def leave(self, lane: Lane) -> None:
-        """Take a lane out, with its state; it can be trained alone or join another group."""
+        """Remove a lane, with its state; it can be trained alone or join another group."""
         self.lanes.remove(lane)
         if self._stack is not None and lane in self._stack.lanes:
             self._stack.release(lane)
 
     def prepare(self) -> None:
-        """Arrange the lanes for their next epoch, if that is to be done; it takes no number from anybody.
+        """Arrange the lanes in memory for their next epoch, if needed; draws no random numbers.
 
         Raises:
-            Exception: if there is no memory for all of them together; each is as it was.
+            Exception: if there is not enough memory for all; the lanes are unchanged.
         """
         if len(self.lanes) > 1:
             self._current_stack()
@@ -69,15 +69,15 @@ class FusedGroup:
         """Train each lane on every row once, then validate it.
 
         Returns:
-            For each lane, in the order of `lanes`, what `Learner.epoch` would return, or the exception that
-            it would raise. An error of one lane leaves the others alone.
+            For each lane, in the order of `lanes`, the result of `Learner.epoch`, or the exception that it
+            would raise. An error of one lane does not affect the others.
         """
         if len(self.lanes) == 1:
             return [self._train_alone(self.lanes[0])]
         try:
             for _ in self.train_steps():
                 pass
-        except Exception as error:  # not of a lane's step: no memory for the rows of all
+        except Exception as error:  # not of a lane's step: not enough memory for the rows of all
             if self._stack is None or not self._stack.epochs:
                 raise
             for epoch in self._stack.epochs:
@@ -85,7 +85,7 @@ class FusedGroup:
         return self.finish_epoch()
 
     def _train_alone(self, lane: Lane) -> Scores | Exception:
-        """A single lane needs no stack, and is quicker without."""
+        """Train a single lane without a stack, which is faster."""
         if self._stack is not None and lane in self._stack.lanes:
             self._stack.release(lane)
         self._stack = None
@@ -96,12 +96,12 @@ class FusedGroup:
             return error
 
     def train_steps(self) -> Iterator[None]:
-        """The steps of an epoch, one of all lanes for each `next`; to be followed by `finish_epoch`."""
+        """The steps of an epoch, one step of all lanes for each `next`; `finish_epoch` must follow."""
         if self.lanes:
             yield from self._current_stack().train_steps()
 
     def progress(self, lane: Lane) -> LaneEpoch:
-        """What the steps of the present epoch, or of the last one, have left of a lane."""
+        """Results of a lane's steps in the current epoch, or in the last one."""
         if self._stack is None:
             raise ValueError("no step was taken by this group")
         return self._stack.epochs[self._stack.lanes.index(lane)]
@@ -113,7 +113,7 @@ class FusedGroup:
         return [_finish(lane, self.progress(lane)) for lane in self.lanes]
 
     def _current_stack(self) -> LaneStack:
-        """The stack of the present members; built anew where these, or their memory, have changed."""
+        """The stack of the current lanes; rebuilt if the lanes, or their memory, have changed."""
         stack = self._stack
         if stack is None or set(stack.lanes) != set(self.lanes) or not stack.holds_lanes():
             assert self.key is not None
@@ -122,7 +122,7 @@ class FusedGroup:
 
 
 def _finish(lane: Lane, epoch: LaneEpoch) -> Scores | Exception:
-    """Validation and schedule of one lane, with its own generators; or its error."""
+    """Validate one lane and step its schedule, with its own generators; returns its scores or its error."""
     learner = lane.learner
     if isinstance(epoch.error, LINALG_ERROR):
         return learner.scores_of_divergence()

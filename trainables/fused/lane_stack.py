@@ -19,10 +19,10 @@ from trainables.learner import NORM_EVERY, Learner
 from trainables.rng_state import RngState
 
 CHUNK_BYTES = 2**28
-"""Of shuffled inputs that lie in memory at once, unless `CHUNK_BATCHES` take more."""
+"""Bytes of shuffled inputs in memory at once, unless `CHUNK_BATCHES` batches take more."""
 
 CHUNK_BATCHES = 16
-"""The smallest chunk, in batches: after so many, a batch is aligned as the first one."""
+"""Batches of the smallest chunk: after so many, a batch has the alignment of the first one."""
 
 
 @dataclass(eq=False)
@@ -35,13 +35,13 @@ class Lane:
 
 @dataclass
 class LaneEpoch:
-    """What the steps of one epoch left of a lane.
+    """Results of a lane's steps in one epoch.
 
     Attributes:
         losses: of each batch, scalars.
-        norms: of the gradients, where they were measured.
+        norms: of the gradients, at the steps at which they were measured.
         lr: of the last step.
-        error: that ended the lane; the remaining steps leave it out.
+        error: the error of the lane, which takes no further steps then.
     """
 
     losses: list[torch.Tensor] = field(default_factory=list)
@@ -54,8 +54,8 @@ class LaneStack:
     """A fixed set of lanes, whose parameters are views of banks until `release`.
 
     Args:
-        lanes: of one fusion key.
-        key: that one.
+        lanes: lanes with the same fusion key.
+        key: the fusion key.
     """
 
     def __init__(self, lanes: Sequence[Lane], key: FusionKey) -> None:
@@ -71,7 +71,7 @@ class LaneStack:
             for bank in self._banks:
                 bank.allocate()
             self._optimizer = stacked_optimizer(self._learners, self._banks)
-        except Exception:  # no memory for all of them
+        except Exception:  # not enough memory for all
             for lane in self.lanes:
                 self.release(lane)
             raise
@@ -79,23 +79,23 @@ class LaneStack:
         self.epochs: list[LaneEpoch] = []
 
     def _build_engine(self, chains: Sequence[LayerChain]) -> tuple[Engine, bool]:
-        """The engine, of vmap where there are no chains, and whether it draws from the lanes' generators."""
+        """The engine, which is vmap's without chains, and whether it draws from the lanes' generators."""
         if not chains:
             return VmapEngine(self._learners, self._banks), False
         engine = ChainEngine(chains, self._generators, self._banks, stacked_loss(self._learners))
         return engine, any(chain.draws() for chain in chains)
 
     def holds_lanes(self) -> bool:
-        """Whether the learners' parameters still are views of the banks."""
+        """Whether the learners' parameters are still views of the banks."""
         return all(bank.holds_parameters() for bank in self._banks)
 
     def release(self, lane: Lane) -> None:
         """Give a lane's parameters and optimizer state memory of their own."""
         number = self.lanes.index(lane)
         for bank in self._banks:
-            for owner, held in zip(bank.lanes, bank.owners, strict=True):
+            for owner, parameter in zip(bank.lanes, bank.owners, strict=True):
                 if owner == number:
-                    own_memory(held)
+                    own_memory(parameter)
         states = lane.learner.optimizer.state
         for parameter in list(states):
             states[parameter] = {name: _copied(value) for name, value in states[parameter].items()}
@@ -115,9 +115,9 @@ class LaneStack:
         self.epochs = [LaneEpoch(lr=learner.current_lr()) for learner in self._learners]
         for lane, generator in zip(self.lanes, self._generators, strict=True):
             generator.set_state(lane.random.torch_generator().get_state())
-        self._learners[0].net.train()  # the chain engine knows no other mode
+        self._learners[0].net.train()  # used by the vmap engine; the chain engine always trains
         for learner in self._learners:
-            # torch's schedulers warn where their optimizer was never called; a stacked step does not call it.
+            # torch's schedulers warn if their optimizer was never called, as by a stacked step.
             learner.optimizer._opt_called = True  # type: ignore[attr-defined]
         self._attach_gradients()
         self._optimizer.begin_epoch()
@@ -153,12 +153,12 @@ class LaneStack:
                 yield x[:, batch], y[:, batch]
 
     def _batch_bytes(self) -> int:
-        """What the inputs of one batch of all lanes take."""
+        """Bytes of the inputs of one batch of all lanes."""
         x, _ = _tensors(self._learners[0])
         return len(self.lanes) * self._learners[0].run.batch_size * max(1, x[0].numel()) * x.element_size()
 
     def _shuffled(self, orders: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rows of all lanes in these orders; each lane lies in memory as rows of its own would."""
+        """Rows of all lanes in these orders; each lane has the memory layout of rows of its own."""
         like, targets = _tensors(self._learners[0])
         x = aligned_empty(len(orders), (len(orders[0]), *like.shape[1:]), like)
         y = targets.new_empty(len(orders), len(orders[0]), *targets.shape[1:])
@@ -172,7 +172,7 @@ class LaneStack:
         before = [generator.get_state() for generator in self._generators] if self._draws else []
         try:
             losses, outputs = self._engine.losses(x, y)
-        except Exception:  # whoever is to blame shows when each lane takes the step alone
+        except Exception:  # taking the step lane by lane shows which lane raises it
             for generator, state in zip(self._generators, before, strict=bool(before)):
                 generator.set_state(state)
             self._step_lane_by_lane(step, x, y)
@@ -189,7 +189,7 @@ class LaneStack:
             self.epochs[lane].losses.append(loss)
 
     def _active(self) -> list[int]:
-        """The lanes that go on."""
+        """The lanes without an error."""
         return [lane for lane, epoch in enumerate(self.epochs) if epoch.error is None]
 
     def _check_first_outputs(self, outputs: torch.Tensor, y: torch.Tensor) -> None:
@@ -202,7 +202,7 @@ class LaneStack:
                     self.epochs[lane].error = error
 
     def _measure_norms(self, step: int, active: Sequence[int]) -> None:
-        """Norms of the gradients, of all lanes or of those that are clipped; and clip them."""
+        """Measure the norms of the gradients of all lanes, or of those that are clipped, and clip these."""
         measured = [lane for lane in active if self._clipped[lane] is not None or step % NORM_EVERY == 0]
         gradients = [gradient for lane in measured for gradient in self._gradients[lane]]
         if not gradients:
@@ -216,7 +216,7 @@ class LaneStack:
             begin = end
             self.epochs[lane].norms.append(norm)
             limit = self._clipped[lane]
-            if limit is not None:  # as torch's clip_grads_with_norm_ has it
+            if limit is not None:  # as in torch's clip_grads_with_norm_
                 factors[lane] = torch.clamp(limit / (norm + 1e-6), max=1.0)
         if factors:
             one = torch.ones_like(norms[0])
@@ -225,7 +225,7 @@ class LaneStack:
                 bank.grad.mul_(bank.spread(every))
 
     def _step_lane_by_lane(self, step: int, x: torch.Tensor, y: torch.Tensor) -> None:
-        """The step as each learner takes it alone, to tell whose error it was."""
+        """Take the step with each learner alone, to find the lane with the error."""
         for number in self._active():
             lane, generator, epoch = self.lanes[number], self._generators[number], self.epochs[number]
             lane.random.adopt_torch_state(generator)
@@ -256,12 +256,12 @@ def _read_chains(lanes: Sequence[Lane]) -> dict[Lane, LayerChain]:
 
 
 def _layout(chain: LayerChain) -> tuple[int, str]:
-    """Sorts lanes for the chain engine by falling depth, those with like layers side by side."""
+    """Sort key of lanes for the chain engine: by decreasing depth, with equal layers side by side."""
     return -len(chain.hidden), str([chain.stem, *(block.followers for block in chain.blocks)])
 
 
 def _copied(value: object) -> object:
-    """A state's tensor, or list of tensors, in memory of its own; anything else as it is."""
+    """A copy of a state's tensor, or list of tensors; any other value unchanged."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     return [_copied(each) for each in value] if isinstance(value, list) else value

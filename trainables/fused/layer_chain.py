@@ -1,4 +1,4 @@
-"""A net read as a chain: one layer after the other, each fed by the one before."""
+"""Reads a net as a chain of layers, each of which takes the output of the one before."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ELEMENTWISE = (
     nn.Hardswish,
     nn.Hardsigmoid,
 )
-"""Activations that act on each number alone and have no parameters."""
+"""Elementwise activations without parameters."""
 
 _FUNCTIONS: dict[Any, type[nn.Module]] = {
     torch.relu: nn.ReLU,
@@ -47,16 +47,16 @@ _FUNCTIONS: dict[Any, type[nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-"""What a `forward` may call, with the layer's output as its one argument."""
+"""Functions that a `forward` may call, with a layer's output as the only argument -> their modules."""
 
 
 class NotFusible(Exception):
-    """Why a learner cannot be fused, or not by this engine; one line."""
+    """A learner cannot be fused, or not by this engine; the message is one line that says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A linear layer and what follows it up to the next one."""
+    """A linear layer and the layers that follow it, up to the next linear one."""
 
     linear: nn.Linear
     followers: tuple[nn.Module, ...]
@@ -76,10 +76,10 @@ class LayerChain:
         return (*self.hidden, self.head)
 
     def shape(self) -> tuple[Any, ...]:
-        """What chains must have in common to be stacked.
+        """The sizes that chains must have in common to be stacked.
 
-        Chains of equal hidden widths may differ in depth: then a layer is stacked over those that have it.
-        Any others must have the same sizes throughout.
+        With equal hidden widths, chains may differ in depth: a layer is stacked over those that have it.
+        Other chains must have the same sizes throughout.
         """
         sizes = [
             (block.linear.in_features, block.linear.out_features, block.linear.bias is not None)
@@ -101,11 +101,11 @@ def read_chain(net: nn.Module, row_dimensions: int) -> LayerChain:
     """The net's layers in the order in which rows pass through them.
 
     Args:
-        net: what is trained.
-        row_dimensions: of one input row; 1 for a vector.
+        net: the net.
+        row_dimensions: number of dimensions of an input row; 1 for a vector.
 
     Raises:
-        NotFusible: if it is no chain, or has a layer that is not known here.
+        NotFusible: if it is no chain, or has a layer of an unsupported kind.
     """
     stem: list[nn.Module] = []
     blocks: list[tuple[nn.Linear, list[nn.Module]]] = []
@@ -139,7 +139,7 @@ def read_chain(net: nn.Module, row_dimensions: int) -> LayerChain:
 
 
 def _layers(net: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Name and module of each layer, functions as the modules that they stand for."""
+    """Name and module of each layer; functions are replaced by their modules."""
     if type(net) is nn.Linear:
         _check_layer("it", net)
         yield "it", net
@@ -174,7 +174,9 @@ def _name(node: fx.Node) -> str:
 def _trace(net: nn.Module) -> fx.Graph:
     """The net's forward pass as a graph.
 
-    A pass that draws random numbers or counts its calls may take another way the next time: it is no chain.
+    Raises:
+        NotFusible: if it cannot be traced, or draws random numbers or changes attributes, so that the next
+            pass may differ.
     """
     for name, module in net.named_modules():
         hooks = (
@@ -190,7 +192,7 @@ def _trace(net: nn.Module) -> fx.Graph:
     net.train()
     try:
         graph = fx.Tracer().trace(net)
-    except Exception as error:  # whatever a forward does that cannot be traced: branches on data, say
+    except Exception as error:  # a forward that cannot be traced, such as one that branches on data
         raise NotFusible(f"its forward cannot be traced ({type(error).__name__})") from None
     finally:
         net.train(training)
@@ -200,7 +202,7 @@ def _trace(net: nn.Module) -> fx.Graph:
 
 
 def _layer(net: nn.Module, node: fx.Node) -> nn.Module:
-    """The layer that a node of the graph stands for."""
+    """The layer of a node of the graph."""
     if node.op == "call_module":
         layer: nn.Module = operator.attrgetter(str(node.target))(net)
         _check_layer(str(node.target), layer)
@@ -227,7 +229,7 @@ def _check_layer(name: str, layer: nn.Module) -> None:
 
 
 def random_state() -> tuple[Any, ...]:
-    """Where torch's, numpy's and Python's global generators stand, to compare."""
+    """The state of torch's, numpy's and Python's global generators, for comparison."""
     _, keys, position, *_ = np.random.get_state()  # noqa: NPY002 - users' code draws from the global generator
     torch_state = torch.get_rng_state().numpy().tobytes()
     return torch_state, np.asarray(keys).tobytes(), position, random.getstate()

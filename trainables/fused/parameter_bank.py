@@ -1,4 +1,4 @@
-"""The parameters of all lanes, one tensor for each shape; a learner's own are rows of it."""
+"""The parameters of all lanes in one tensor for each shape; a learner's parameters are views of its rows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from trainables.fused.batched_ops import aligned_empty
 
 
 class ParameterBank:
-    """Every parameter of one shape, of all lanes and layers.
+    """All parameters of one shape, of all lanes and layers.
 
     Attributes:
         shape: of each parameter.
         lanes: the lane of each row.
         owners: the parameter of each row.
-        value: what the parameters hold, (rows, *shape).
-        grad: what their gradients hold, (rows, *shape).
+        value: values of the parameters, (rows, *shape).
+        grad: their gradients, (rows, *shape).
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -28,7 +28,7 @@ class ParameterBank:
         self._lane_numbers = torch.empty(0)
 
     def allocate(self) -> None:
-        """Take the parameters' values over; from here on they are views of the rows."""
+        """Copy the parameters' values into rows, and make the parameters views of them."""
         self.value = self.new_rows(self.shape)
         self.grad = self.new_rows(self.shape)
         self._lane_numbers = torch.tensor(self.lanes, device=self.value.device)
@@ -41,12 +41,12 @@ class ParameterBank:
         return aligned_empty(len(self.owners), shape, self.owners[0].detach()).zero_()
 
     def attach_gradients(self) -> None:
-        """Let every parameter's `grad` be its row of `grad`."""
+        """Make every parameter's `grad` a view of its row of `grad`."""
         for row, parameter in enumerate(self.owners):
             parameter.grad = self.grad[row]
 
     def holds_parameters(self) -> bool:
-        """Whether every parameter still is a view of its row."""
+        """Whether every parameter is still a view of its row."""
         step = self.value.stride(0) * self.value.element_size()
         start = self.value.data_ptr()
         return all(owner.data_ptr() == start + row * step for row, owner in enumerate(self.owners))
@@ -67,7 +67,7 @@ class ParameterBanks:
         self._by_shape: dict[tuple[int, ...], ParameterBank] = {}
 
     def add(self, lane: int, parameter: torch.Tensor) -> tuple[ParameterBank, int]:
-        """Give a parameter a row: its bank, and the row's number."""
+        """Add a parameter; returns its bank and the number of its row."""
         shape = tuple(parameter.shape)
         bank = self._by_shape.setdefault(shape, ParameterBank(shape))
         bank.lanes.append(lane)
@@ -79,6 +79,6 @@ class ParameterBanks:
 
 
 def own_memory(parameter: torch.Tensor) -> None:
-    """Give a parameter memory of its own again, with the value it has."""
+    """Give a parameter memory of its own, with its current value."""
     parameter.data = parameter.detach().clone()
     parameter.grad = None

@@ -1,4 +1,4 @@
-"""A layer of several lanes at once: (lanes, batch, features) in, the same out, and gradients by hand."""
+"""Layers of several lanes at once, from and to (lanes, batch, features), with hand-written gradients."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ aten = torch.ops.aten
 
 
 class StackedLinear:
-    """`x Wᵀ + b` of consecutive lanes; gradients go to the banks.
+    """`x Wᵀ + b` of consecutive lanes; gradients are written to the banks.
 
     Args:
         first_lane: the lane of the first layer.
         layers: one of each lane, of equal sizes.
-        banks: get the parameters; allocated before the first call.
+        banks: the parameters are added to them; allocated before the first call.
     """
 
     def __init__(self, first_lane: int, layers: Sequence[nn.Linear], banks: ParameterBanks) -> None:
@@ -30,8 +30,8 @@ class StackedLinear:
         biases = [layer.bias for layer in layers if layer.bias is not None]
         self._biases = _BankRows(banks, first_lane, biases) if biases else None
         self._product = BatchedOp("bmm" if self._biases is None else "baddbmm")
-        self._of_weights, self._of_biases = BatchedOp("bmm"), BatchedOp("sum_rows")
-        self._of_inputs = BatchedOp("bmm")
+        self._weight_gradients, self._bias_gradients = BatchedOp("bmm"), BatchedOp("sum_rows")
+        self._input_gradients = BatchedOp("bmm")
 
     def forward(self, x: torch.Tensor, lanes: slice, out: torch.Tensor) -> None:
         """Outputs of some lanes: x (lanes, batch, inputs), out (lanes, batch, outputs)."""
@@ -40,17 +40,17 @@ class StackedLinear:
         self._product(_layout_key(x, lanes), *biases, x, weights, out=out)
 
     def backward(self, g: torch.Tensor, x: torch.Tensor, lanes: slice, out: torch.Tensor | None) -> None:
-        """Gradients of the parameters, and into `out`, if given, of the inputs."""
+        """Compute the gradients of the parameters, and those of the inputs into `out` if given."""
         key = _layout_key(x, lanes)
-        self._of_weights(key, g.transpose(1, 2), x, out=self._weights.gradients(lanes))
+        self._weight_gradients(key, g.transpose(1, 2), x, out=self._weights.gradients(lanes))
         if self._biases is not None:
-            self._of_biases(key, g, out=self._biases.gradients(lanes))
+            self._bias_gradients(key, g, out=self._biases.gradients(lanes))
         if out is not None:
-            self._of_inputs(key, g, self._weights.values(lanes), out=out)
+            self._input_gradients(key, g, self._weights.values(lanes), out=out)
 
 
 def _layout_key(x: torch.Tensor, lanes: slice) -> tuple[int, ...]:
-    """Tells apart the layouts of the operands of one layer: only inputs are not memory of the stack's own."""
+    """A key of the layouts of a layer's operands: all but the inputs are in the stack's own memory."""
     return lanes.start, *x.shape, x.data_ptr() % 64
 
 
@@ -58,30 +58,30 @@ class _BankRows:
     """Consecutive rows of a bank, one for each lane of a stacked layer."""
 
     def __init__(self, banks: ParameterBanks, first_lane: int, parameters: Sequence[torch.Tensor]) -> None:
-        placed = [banks.add(first_lane + i, each) for i, each in enumerate(parameters)]
-        self._bank, first = placed[0]
-        self._rows = slice(first, first + len(placed))
+        rows = [banks.add(first_lane + i, each) for i, each in enumerate(parameters)]
+        self._bank, first = rows[0]
+        self._rows = slice(first, first + len(rows))
         self._values: dict[int, torch.Tensor] = {}
         self._gradients: dict[int, torch.Tensor] = {}
 
     def values(self, lanes: slice) -> torch.Tensor:
-        """The parameters of some lanes; of one beginning always the same ones."""
+        """The parameters of some lanes; each `lanes.start` must always come with the same `lanes.stop`."""
         if lanes.start not in self._values:
             self._values[lanes.start] = self._bank.value[self._rows][lanes]
         return self._values[lanes.start]
 
     def gradients(self, lanes: slice) -> torch.Tensor:
-        """Their gradients."""
+        """The gradients of the parameters of some lanes."""
         if lanes.start not in self._gradients:
             self._gradients[lanes.start] = self._bank.grad[self._rows][lanes]
         return self._gradients[lanes.start]
 
 
 class Activations:
-    """An elementwise function of each lane; neighbouring lanes with the same one take it together.
+    """An elementwise function of each lane; neighbouring lanes with the same one are computed together.
 
     Args:
-        modules: what each lane computes.
+        modules: the function of each lane.
     """
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
@@ -99,8 +99,7 @@ class Activations:
 class _Activation:
     """One function of several lanes.
 
-    Its derivative is the kernel that autograd would call where that is known here, else what autograd makes
-    of it.
+    Its derivative is computed by the kernel in `_DERIVATIVES`, which autograd calls too, else by autograd.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -109,7 +108,7 @@ class _Activation:
         self._calls: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Of all lanes at once where that has the bits of one lane after the other."""
+        """Outputs, of all lanes at once if that is bit-equal to one lane after the other."""
         parts = [x] if fills_vectors(x) else x.unbind()
         self._calls = [self._apply(part) for part in parts]
         return _joined([y.detach() for _, y in self._calls], x)
@@ -149,7 +148,7 @@ _DERIVATIVES: dict[
 
 
 def _joined(parts: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
-    """The parts as they are if they hold all lanes, else one after the other, each lane aligned."""
+    """The part itself if it has all lanes, else the lanes joined, each aligned."""
     if parts[0].ndim == like.ndim:
         return parts[0]
     out = aligned_empty(len(parts), parts[0].shape, like)
@@ -159,7 +158,7 @@ def _joined(parts: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
 
 
 class StackedDropout:
-    """Each lane drops by its own probability and its own generator, as it would alone.
+    """Dropout with each lane's own probability and generator, as alone.
 
     Args:
         modules: one of each lane.
@@ -169,71 +168,72 @@ class StackedDropout:
     def __init__(self, modules: Sequence[nn.Dropout], generators: Sequence[torch.Generator]) -> None:
         self._keep = [1 - module.p for module in modules]
         self._generators = generators
-        # Divided as torch divides its ones: an own quotient might be rounded otherwise.
+        # Divided as torch does it: a quotient of Python's might be rounded differently.
         self._scales = torch.cat([torch.ones(1).div_(keep or 1.0) for keep in self._keep])
         self._factors = torch.empty(0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """0 or x / keep, the latter with probability keep."""
+        """Outputs: x / keep with probability keep, else 0."""
         self._factors = aligned_empty(x.shape[0], x.shape[1:], x)
-        for kept, keep, generator in zip(self._factors.unbind(), self._keep, self._generators, strict=True):
+        for mask, keep, generator in zip(self._factors.unbind(), self._keep, self._generators, strict=True):
             if 0 < keep < 1:
-                kept.bernoulli_(keep, generator=generator)
+                mask.bernoulli_(keep, generator=generator)
             else:
-                kept.fill_(keep)  # nothing is drawn
+                mask.fill_(keep)  # nothing is drawn
         self._factors.mul_(self._scales.to(x).view(-1, *(1 for _ in x.shape[1:])))
-        return _multiplied(x, self._factors)
+        return _multiply(x, self._factors)
 
     def backward(self, g: torch.Tensor) -> torch.Tensor:
         """The gradient of the input."""
-        return _multiplied(g, self._factors)
+        return _multiply(g, self._factors)
 
 
-def _multiplied(x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Their product, its lanes aligned."""
+def _multiply(x: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """The product, with aligned lanes."""
     return torch.mul(x, factors, out=aligned_empty(x.shape[0], x.shape[1:], x))
 
 
 class StackedLayerNorm:
-    """Layer norm over the features, lane by lane: a kernel multiplies by one lane's weights only.
+    """Layer norm over the features, lane by lane, as a kernel takes one lane's weights only.
 
     Args:
         first_lane: the lane of the first layer.
         layers: one of each lane.
-        banks: get the parameters.
+        banks: the parameters are added to them.
     """
 
     def __init__(self, first_lane: int, layers: Sequence[nn.LayerNorm], banks: ParameterBanks) -> None:
         self._layers = layers
         self._weights = _BankRows(banks, first_lane, [layer.weight for layer in layers])
         self._biases = _BankRows(banks, first_lane, [layer.bias for layer in layers])
-        self._kept: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        self._saved: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(x - mean) / deviation * weight + bias, of each row."""
-        every = slice(0, None)
-        out, self._kept = [], []
-        lanes = zip(x, self._layers, self._weights.values(every), self._biases.values(every), strict=True)
+        """(x - mean) / deviation * weight + bias, for each row."""
+        all_lanes = slice(0, None)
+        out, self._saved = [], []
+        weights, biases = self._weights.values(all_lanes), self._biases.values(all_lanes)
+        lanes = zip(x, self._layers, weights, biases, strict=True)
         for each, layer, weight, bias in lanes:
             y, mean, rstd = aten.native_layer_norm(each, layer.normalized_shape, weight, bias, layer.eps)
             out.append(y)
-            self._kept.append((each, mean, rstd))
+            self._saved.append((each, mean, rstd))
         return _joined(out, x)
 
     def backward(self, g: torch.Tensor) -> torch.Tensor:
-        """The gradient of the input; those of the parameters go to the bank."""
-        every, out = slice(0, None), []
-        rows = zip(self._weights.values(every), self._biases.values(every), strict=True)
-        gradients = zip(self._weights.gradients(every), self._biases.gradients(every), strict=True)
-        for each, layer, kept, (weight, bias), (of_weight, of_bias) in zip(
-            g, self._layers, self._kept, rows, gradients, strict=True
+        """The gradient of the input; those of the parameters are written to the bank."""
+        all_lanes, out = slice(0, None), []
+        rows = zip(self._weights.values(all_lanes), self._biases.values(all_lanes), strict=True)
+        gradients = zip(self._weights.gradients(all_lanes), self._biases.gradients(all_lanes), strict=True)
+        for each, layer, saved, (weight, bias), (weight_gradient, bias_gradient) in zip(
+            g, self._layers, self._saved, rows, gradients, strict=True
         ):
-            x, mean, rstd = kept
+            x, mean, rstd = saved
             dx, dw, db = aten.native_layer_norm_backward(
                 each, x, layer.normalized_shape, mean, rstd, weight, bias, [True, True, True]
             )
-            of_weight.copy_(dw)
-            of_bias.copy_(db)
+            weight_gradient.copy_(dw)
+            bias_gradient.copy_(db)
             out.append(dx)
         return _joined(out, g)
 
@@ -242,12 +242,12 @@ Follower = Activations | StackedDropout | StackedLayerNorm
 
 
 class Followers:
-    """What follows a linear layer (or the input), over lanes that may differ in it.
+    """The layers that follow a linear layer (or the input); they may differ from lane to lane.
 
     Args:
-        layers: of each lane, in order; neighbouring lanes with the same kinds of layers take them together.
-        generators: of each lane.
-        banks: get the parameters of norms.
+        layers: those of each lane, in order; neighbouring lanes with layers of the same kinds are stacked.
+        generators: one of each lane.
+        banks: the parameters of norms are added to them.
     """
 
     def __init__(
@@ -260,8 +260,8 @@ class Followers:
             (
                 run,
                 [
-                    _stacked(run.start, place, generators[run], banks)
-                    for place in zip(*layers[run], strict=True)
+                    _stacked(run.start, modules, generators[run], banks)
+                    for modules in zip(*layers[run], strict=True)
                 ],
             )
             for run in _runs([tuple(map(_kind, each)) for each in layers])
@@ -294,7 +294,7 @@ class Followers:
 
 
 def _kind(layer: nn.Module) -> type[nn.Module]:
-    """Of layers that one stacked layer can be."""
+    """The kind of a layer; layers of one kind can be stacked."""
     return type(layer) if isinstance(layer, (nn.Dropout, nn.LayerNorm)) else nn.Module
 
 
@@ -313,7 +313,7 @@ def _stacked(
 
 
 def _runs(values: Sequence[object]) -> list[slice]:
-    """Where equal neighbours stand.
+    """The slices of equal neighbours.
 
     >>> _runs(["a", "a", "b"])
     [slice(0, 2, None), slice(2, 3, None)]

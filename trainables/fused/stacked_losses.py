@@ -1,4 +1,4 @@
-"""A criterion over several lanes at once: a loss of each lane, and the gradient of its outputs."""
+"""Criteria of several lanes at once: a loss of each lane, and the gradient of its outputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ StackedLoss = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.T
 """(lanes, batch, outputs), targets (lanes, batch, ...) -> losses (lanes,), gradient of the outputs."""
 
 COMPARISONS = 8
-"""Random outputs for which a stacked criterion is compared with the criterion itself."""
+"""Number of random outputs for which a stacked criterion is compared with the criterion itself."""
 
 
 def stacked_loss(learners: Sequence[Learner]) -> StackedLoss:
-    """The criterion of learners that have the same one, computed lane by lane where it is not known here."""
+    """The criterion of learners that have the same one; lane by lane unless there is a stacked version."""
     first = learners[0]
     lane_losses = LaneLosses(learners)
     criterion = first.criterion
@@ -34,7 +34,7 @@ def stacked_loss(learners: Sequence[Learner]) -> StackedLoss:
 
 
 def _is_default(criterion: nn.Module) -> bool:
-    """Whether a criterion is as its class makes it without arguments."""
+    """Whether a criterion is equal to one made without arguments."""
     plain = vars(type(criterion)())
     own = vars(criterion)
     return (
@@ -52,7 +52,7 @@ class LaneLosses:
     """The criterion of each lane, one after the other.
 
     Args:
-        learners: of each lane.
+        learners: one of each lane.
     """
 
     def __init__(self, learners: Sequence[Learner]) -> None:
@@ -71,10 +71,10 @@ class LaneLosses:
 
 
 class ExactLoss:
-    """A stacked criterion wherever it was seen to have the bits of the criterion itself.
+    """A stacked criterion if it is bit-equal to the criterion itself, which is used otherwise.
 
     Args:
-        stacked: None for outputs and targets that it cannot take.
+        stacked: returns None for outputs and targets that it cannot take.
         lane_losses: the criterion itself.
     """
 
@@ -101,16 +101,16 @@ class ExactLoss:
             return True
         generator = torch.Generator().manual_seed(0)
         for _ in range(COMPARISONS):
-            drawn = torch.randn(outputs.shape, generator=generator)
-            drawn = aligned_empty(len(drawn), drawn.shape[1:], drawn).copy_(drawn)
-            stacked, single = self._stacked(drawn, y), self._lane_losses(drawn, y)
+            draw = torch.randn(outputs.shape, generator=generator)
+            draw = aligned_empty(len(draw), draw.shape[1:], draw).copy_(draw)
+            stacked, single = self._stacked(draw, y), self._lane_losses(draw, y)
             if stacked is None or not all(map(torch.equal, stacked, single)):
                 return False
         return True
 
 
 def mean_squared_errors(outputs: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """`MSELoss` of each lane: y as the outputs."""
+    """`MSELoss` of each lane: y in the shape of the outputs."""
     if outputs.shape != y.shape:
         return None
     difference = outputs - y
@@ -133,7 +133,7 @@ def cross_entropies(outputs: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tenso
 def binary_cross_entropies(
     outputs: torch.Tensor, y: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """`BCEWithLogitsLoss` of each lane: y as the outputs, or (lanes, batch), class numbers 0 and 1."""
+    """`BCEWithLogitsLoss` of each lane: y in the shape of the outputs, or (lanes, batch), classes 0 and 1."""
     targets = y if y.is_floating_point() else y.reshape(*y.shape, 1).to(outputs.dtype)
     if outputs.shape != targets.shape or not fills_vectors(outputs):
         return None

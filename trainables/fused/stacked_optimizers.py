@@ -1,7 +1,7 @@
-"""The step of the optimizers of all lanes.
+"""Steps the optimizers of all lanes.
 
-Every optimizer can be stepped lane by lane. Adam, AdamW and SGD with torch's fused kernels are called without
-what `Optimizer.step` does around them; SPlus multiplies the matrices of all lanes at once (stacked_splus.py).
+Every optimizer can be stepped lane by lane. Adam, AdamW and SGD call torch's fused kernels directly, without
+the overhead of `Optimizer.step`; SPlus multiplies the matrices of all lanes at once (stacked_splus.py).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from trainables.learner import Learner
 
 
 class StackedOptimizer(Protocol):
-    """Takes the optimizer step of several lanes, by the gradients that their parameters have."""
+    """Takes the optimizer step of several lanes, with the present gradients of their parameters."""
 
     def begin_epoch(self) -> None:
-        """Look up the state that the learners have now."""
+        """Adopt the current state of the learners."""
 
     def step(self, lanes: Sequence[int]) -> dict[int, Exception]:
-        """Step these lanes; the errors of those that failed, by lane. Other lanes may change too."""
+        """Step these lanes; returns the errors by lane. Other lanes may change, too."""
         ...
 
 
 def stacked_optimizer(learners: Sequence[Learner], banks: ParameterBanks) -> StackedOptimizer:
-    """The quickest way to step the optimizers of these learners, which are of one class."""
+    """The fastest stacked optimizer for learners whose optimizers are of one class."""
     optimizers = [learner.optimizer for learner in learners]
     if StackedSPlus.takes(optimizers):
         return StackedSPlus(optimizers, banks)
@@ -39,10 +39,10 @@ def stacked_optimizer(learners: Sequence[Learner], banks: ParameterBanks) -> Sta
 
 
 class LaneSteps:
-    """Each lane's own optimizer, one after the other.
+    """Steps each lane's own optimizer, one after the other.
 
     Args:
-        optimizers: of each lane.
+        optimizers: one of each lane.
     """
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
@@ -66,12 +66,12 @@ class LaneSteps:
 
 
 class FusedKernelSteps(LaneSteps):
-    """torch's fused kernel of Adam, AdamW or SGD on the parameters of each lane.
+    """Calls torch's fused kernel of Adam, AdamW or SGD on the parameters of each lane.
 
     The state stays with the optimizers.
 
     Args:
-        optimizers: of each lane; their groups have `fused` set.
+        optimizers: one of each lane; their groups have `fused` set.
     """
 
     def __init__(self, optimizers: Sequence[Optimizer]) -> None:
@@ -84,7 +84,7 @@ class FusedKernelSteps(LaneSteps):
 
     def _step_lane(self, lane: int) -> None:
         call = self._calls[lane]
-        if call is None:  # an optimizer makes its state at its first step
+        if call is None:  # an optimizer creates its state at its first step
             self._optimizers[lane].step()
             self._calls[lane] = _KernelCall(self._optimizers[lane])
         else:
@@ -92,7 +92,7 @@ class FusedKernelSteps(LaneSteps):
 
 
 def _kernel_takes(optimizer: Optimizer) -> bool:
-    """Whether one of the fused kernels does all that a step of this optimizer does."""
+    """Whether a fused kernel does all that a step of this optimizer does."""
     if type(optimizer) not in (Adam, AdamW, SGD) or len(optimizer.param_groups) > 1:
         return False
     group = optimizer.param_groups[0]
@@ -102,7 +102,7 @@ def _kernel_takes(optimizer: Optimizer) -> bool:
 
 
 class _KernelCall:
-    """One lane's call of the kernel: lists of its tensors, and the settings its group has at each step."""
+    """One lane's call of the kernel, with lists of its tensors, and its group's settings at each step."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._group = optimizer.param_groups[0]

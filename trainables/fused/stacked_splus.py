@@ -1,7 +1,7 @@
-"""SPlus for all lanes: the operations of pytorch_optimizer's `SPlus.step`, in its order.
+"""SPlus for all lanes: the operations of pytorch_optimizer's `SPlus.step`, in the same order.
 
-Frans et al., A Stable Whitening Optimizer for Efficient Neural Network Training, 2025, arXiv:2506.07254. What
-differs from lane to lane (learning rate, weight decay, betas) is a number for each row.
+Frans et al., A Stable Whitening Optimizer for Efficient Neural Network Training, 2025, arXiv:2506.07254.
+Settings that differ from lane to lane (learning rate, weight decay, betas) are numbers for each row.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from trainables.learner import LINALG_ERROR
 
 
 class StackedSPlus:
-    """One step of SPlus over the banks; momentum, average and matrices become rows of its own tensors.
+    """Steps SPlus for all banks; momentum, average and matrices become rows of its own tensors.
 
     Args:
-        optimizers: of each lane; see `takes`.
-        banks: hold their parameters.
+        optimizers: one of each lane; see `takes`.
+        banks: the banks of their parameters.
     """
 
     def __init__(self, optimizers: Sequence[Optimizer], banks: ParameterBanks) -> None:
@@ -37,11 +37,11 @@ class StackedSPlus:
 
     @staticmethod
     def takes(optimizers: Sequence[Optimizer]) -> bool:
-        """Whether these are SPlus, and none has a setting that the stacked step does not know."""
-        return all(map(_is_known, optimizers))
+        """Whether all are SPlus, with settings that the stacked step supports."""
+        return all(map(_is_supported, optimizers))
 
     def begin_epoch(self) -> None:
-        """Take over state that was loaded into a learner since the last epoch."""
+        """Adopt state that was loaded into a learner since the last epoch."""
         self._groups = [optimizer.param_groups[0] for optimizer in self._optimizers]
         self._without_state = set().union(*(bank.adopt() for bank in self._banks))
         self._settings = []
@@ -71,7 +71,7 @@ def _renews_bases(group: dict[str, Any]) -> bool:
     return bool(group["step"] == 1 or group["step"] % group["inverse_steps"] == 0)
 
 
-def _is_known(optimizer: Optimizer) -> bool:
+def _is_supported(optimizer: Optimizer) -> bool:
     kind = type(optimizer)
     if (kind.__module__.partition(".")[0], kind.__name__) != ("pytorch_optimizer", "SPlus"):
         return False
@@ -90,32 +90,32 @@ def _is_known(optimizer: Optimizer) -> bool:
 
 
 class _VectorState:
-    """What SPlus keeps for the parameters of a bank that are no matrices: their signs are followed."""
+    """State of SPlus for a bank of parameters other than matrices, which follow the sign of the momentum."""
 
     def __init__(self, bank: ParameterBank, optimizers: Sequence[Optimizer]) -> None:
         self.bank = bank
         self._optimizers = optimizers
         self.momentum, self.ema = bank.new_rows(bank.shape), bank.new_rows(bank.shape)
         self._update = bank.new_rows(bank.shape)
-        self._steps = self._kept = torch.empty(0)
+        self._steps = self._decays = torch.empty(0)
 
     def rows_of(self, row: int) -> dict[str, Any]:
         """The state of a row, under SPlus's names."""
         return {"momentum": self.momentum[row], "ema": self.ema[row]}
 
     def adopt(self) -> set[int]:
-        """Copy each parameter's state into its row, unless it lies there; the lanes without any."""
-        without: set[int] = set()
+        """Copy each parameter's state into its row, unless it is there; returns the lanes without state."""
+        stateless: set[int] = set()
         for row, (parameter, lane) in enumerate(zip(self.bank.owners, self.bank.lanes, strict=True)):
             state = self._optimizers[lane].state.get(parameter)
-            mine = self.rows_of(row)
+            rows = self.rows_of(row)
             if not state:
-                _zero(mine)
-                without.add(lane)
-            elif not _is_same_memory(state, mine):
-                _copy(state, mine)
-                state.update(mine)
-        return without
+                _zero(rows)
+                stateless.add(lane)
+            elif not _is_same_memory(state, rows):
+                _copy(state, rows)
+                state.update(rows)
+        return stateless
 
     def publish(self, lane: int) -> None:
         """Give a lane's optimizer its state, at its first step."""
@@ -124,23 +124,23 @@ class _VectorState:
                 self._optimizers[lane].state[parameter] = self.rows_of(row)
 
     def set_rates(self, groups: Sequence[dict[str, Any]]) -> None:
-        """Take the learning rates and weight decays as they are in the lanes' groups."""
+        """Set the learning rates and weight decays of the lanes' groups."""
         rates = [group["lr"] * self._scale(group) for group in groups]
-        kept = [
+        decays = [
             1.0 - group["weight_decay"] * (1.0 if group["fixed_decay"] else rate)
             for rate, group in zip(rates, groups, strict=True)
         ]
         self._steps = self.bank.column([-rate for rate in rates])
-        self._kept = self.bank.column(kept)
+        self._decays = self.bank.column(decays)
 
     def step(self, groups: Sequence[dict[str, Any]], due: set[int]) -> dict[int, Exception]:
-        """One step of every row; `due` are the lanes that renew their bases of eigenvectors."""
+        """Step every row; the lanes in `due` renew their bases of eigenvectors."""
         rows = [groups[lane] for lane in self.bank.lanes]
         lerp_rows(self.momentum, self.bank.grad, [1.0 - group["betas"][0] for group in rows])
         errors = self._find_update(rows, due)
         add_scaled(self.bank.value, self._update, self._steps)
         lerp_rows(self.ema, self.bank.value, [1.0 - group["ema_rate"] for group in rows])
-        self.bank.value.mul_(self._kept)
+        self.bank.value.mul_(self._decays)
         return errors
 
     def _scale(self, group: dict[str, Any]) -> float:
@@ -152,9 +152,9 @@ class _VectorState:
 
 
 class _MatrixState(_VectorState):
-    """What SPlus keeps for matrices besides: second moments of both sides, and their eigenvectors.
+    """State of SPlus for matrices: also the second moments of both sides, and their eigenvectors.
 
-    The bases lie column by column, as `eigh` returns them.
+    The bases are stored column by column, as `eigh` returns them.
     """
 
     def __init__(self, bank: ParameterBank, optimizers: Sequence[Optimizer]) -> None:
@@ -174,7 +174,7 @@ class _MatrixState(_VectorState):
         return 2.0 / sum(self.bank.shape)
 
     def _find_update(self, rows: Sequence[dict[str, Any]], due: set[int]) -> dict[int, Exception]:
-        """The sign of the momentum in the basis of the eigenvectors, turned back."""
+        """Compute the update: the sign of the momentum in the basis of the eigenvectors, rotated back."""
         g, (left, right), (half, whole) = self.bank.grad, self.bases, self._rotated
         self._product("to the left basis", left.transpose(1, 2), self.momentum, out=half)
         self._product("to the right basis", half, right, out=whole)
@@ -189,7 +189,7 @@ class _MatrixState(_VectorState):
         return self._renew_bases(rows, due)
 
     def _renew_bases(self, rows: Sequence[dict[str, Any]], due: set[int]) -> dict[int, Exception]:
-        """New eigenvectors for some lanes, matrix by matrix: any of them may be impossible to decompose."""
+        """Renew the eigenvectors of some lanes, matrix by matrix; returns the errors of decompositions."""
         errors: dict[int, Exception] = {}
         for row, lane in enumerate(self.bank.lanes):
             if lane not in due:
@@ -206,16 +206,16 @@ class _MatrixState(_VectorState):
 
 def _is_same_memory(state: dict[str, Any], rows: dict[str, Any]) -> bool:
     pairs = zip(_tensors(state, rows), _tensors(rows, rows), strict=True)
-    return all(theirs.data_ptr() == mine.data_ptr() for theirs, mine in pairs)
+    return all(tensor.data_ptr() == row.data_ptr() for tensor, row in pairs)
 
 
 def _copy(state: dict[str, Any], rows: dict[str, Any]) -> None:
-    for theirs, mine in zip(_tensors(state, rows), _tensors(rows, rows), strict=True):
-        mine.copy_(theirs)
+    for tensor, row in zip(_tensors(state, rows), _tensors(rows, rows), strict=True):
+        row.copy_(tensor)
 
 
 def _zero(rows: dict[str, Any]) -> None:
-    """As SPlus begins: zeros, and bases that turn nothing."""
+    """Set the initial state of SPlus: zeros, and identity matrices as bases."""
     for tensor in _tensors(rows, rows):
         tensor.zero_()
     for basis in rows.get("q_sides", ()):

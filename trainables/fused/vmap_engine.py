@@ -1,9 +1,9 @@
 """Losses and gradients of several equal nets of any kind, by `torch.func.vmap`.
 
-Batched kernels round otherwise than single ones, so a lane agrees with the trial alone only within the
-rounding of float32, and states drift apart by what the optimizer makes of that. The tests hold every
-parameter to 1e-4 (relative or absolute) after an epoch of SGD and of AdamW. Nets that draw random numbers are
-refused: vmap has one generator for all lanes.
+Batched kernels round differently from single ones, so a lane agrees with the trial alone only within the
+rounding of float32, which the optimizer may amplify. The tests check every parameter to 1e-4 (relative or
+absolute) after an epoch of SGD and of AdamW. Nets that draw random numbers are refused, as vmap has one
+generator for all lanes.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class VmapEngine:
     """Losses and gradients of learners whose nets have the same configuration.
 
     Args:
-        learners: of each lane, for which `check_vmap` raised nothing.
-        banks: get the parameters.
+        learners: one of each lane, which has passed `check_vmap`.
+        banks: the parameters are added to them.
     """
 
     def __init__(self, learners: Sequence[Learner], banks: ParameterBanks) -> None:
@@ -34,9 +34,9 @@ class VmapEngine:
         self._rows: dict[str, tuple[ParameterBank, slice]] = {}
         for name, first in learners[0].net.named_parameters():
             if first.requires_grad:
-                placed = [banks.add(lane, each.net.get_parameter(name)) for lane, each in enumerate(learners)]
-                bank, row = placed[0]
-                self._rows[name] = bank, slice(row, row + len(placed))
+                rows = [banks.add(lane, each.net.get_parameter(name)) for lane, each in enumerate(learners)]
+                bank, row = rows[0]
+                self._rows[name] = bank, slice(row, row + len(rows))
         constants = [_constants(learner.net) for learner in learners]
         self._constants = {name: torch.stack([each[name] for each in constants]) for name in constants[0]}
         self._function = vmap(grad_and_value(self._loss, has_aux=True), randomness="error")
@@ -68,10 +68,10 @@ def _constants(net: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def check_vmap(learner: Learner) -> None:
-    """Try one small step on a copy of the learner's net.
+    """Check by one small step on a copy that vmap can train the learner's net.
 
     Raises:
-        NotFusible: if vmap cannot take it, or would not train it as it is trained alone.
+        NotFusible: if it cannot, or not with the same result as alone.
     """
     for name, module in learner.net.named_modules():
         if getattr(module, "running_mean", None) is not None:
@@ -93,13 +93,13 @@ def check_vmap(learner: Learner) -> None:
         for bank in banks:
             bank.allocate()
         engine.losses(x[None], y[None])
-    except Exception as error:  # whatever vmap or the user's forward refuses
+    except Exception as error:  # of vmap, or of the user's forward
         line = " ".join(str(error).split())
         raise NotFusible(f"vmap refuses its forward ({type(error).__name__}: {line[:160]})") from None
 
 
 def _check_gradients(probe: Learner, x: torch.Tensor, y: torch.Tensor) -> None:
-    """Raise NotFusible unless a gradient reaches every trained parameter: vmap would make zeros of none."""
+    """Raise NotFusible unless a gradient reaches every trained parameter: vmap would return zeros."""
     outputs, targets = probe.meaning.pair(probe.net(x), y)
     probe.criterion_loss(outputs, targets).backward()  # type: ignore[no-untyped-call]
     for name, parameter in probe.net.named_parameters():

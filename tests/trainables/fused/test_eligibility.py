@@ -31,7 +31,7 @@ def learner_of(task: str = "numbers", **words: Any) -> Learner:
                 "scheduler": None,
                 "scheduler_config": {},
             },
-            "torch.optim.LBFGS computes the loss anew within its step",
+            "torch.optim.LBFGS computes the loss again within its step",
         ),
         ({"net": f"{HERE}.Residual", "net_config": {}}, "add is not fed by the layer before it alone"),
         (
