@@ -77,7 +77,7 @@ def _sections(path: str, definition: Mapping[str, Any], defs: Mapping[str, Any])
 def _in_short(definition: Mapping[str, Any]) -> str:
     """What may be written in place of the mapping."""
     short = next((part for part in definition.get("anyOf", ()) if part.get("type") == "string"), None)
-    return f" Or only a text: {short['description']}" if short else ""
+    return f" Short form: {short['description']}" if short else ""
 
 
 def _mapping_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
