@@ -1,1 +1,1 @@
-"""Writing sweep files: a first file, a converted one, the published schema and its page."""
+"""Writes sweep files (a first one, converted ones), and the published schema with its page."""

@@ -1,4 +1,4 @@
-"""Makes one sweep file of the training template's two, line by line, so that the user's comments stay."""
+"""Merges the training template's two files into one sweep file, line by line, so that comments stay."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DEVICE = "    # which GPU a trial gets is decided by Ray: see resources_per_tri
 
 
 def convert_template(run: Path, optimize: Path, schema: str) -> str:
-    """One sweep file's text.
+    """The text of one sweep file that means the same as the two.
 
     Args:
         run: the template's run config.
@@ -25,14 +25,14 @@ def convert_template(run: Path, optimize: Path, schema: str) -> str:
         schema: where the JSON Schema is, from the new file's folder or as a URL.
 
     Raises:
-        SweepError: if the two make no sound sweep.
+        SweepError: if the two do not make a valid sweep.
     """
     sweep = read_sweep(run, optimize_config=optimize).sweep
     upper = [line for key, lines in _blocks(optimize) for line in _as_sweep(key, lines)]
     lower = [line for key, lines in _blocks(run) for line in _as_run(key, lines)]
     named = any(_TOP_KEY.match(line) and line.startswith("study_name") for line in upper)
     head = [
-        f"# Made of {run.name} and {optimize.name} by `launch.py init --from-template`; the same sweep.",
+        f"# Merged from {run.name} and {optimize.name} by `launch.py init --from-template`.",
         SCHEMA_LINE.format(schema=schema),
         *([] if named else [f"study_name: {sweep.study_name}"]),
     ]
@@ -41,32 +41,32 @@ def convert_template(run: Path, optimize: Path, schema: str) -> str:
 
 
 def check_same(file: Path, run: Path, optimize: Path) -> bool:
-    """Whether the new file means what the two do, or lines could not be moved about in them.
+    """Whether the new file means the same as the two; if not, their lines cannot be merged.
 
     Raises:
-        SweepError: if one of the files is not sound.
+        SweepError: if one of the files is not valid.
     """
     return _meaning(read_sweep(file).sweep) == _meaning(read_sweep(run, optimize_config=optimize).sweep)
 
 
 def _meaning(sweep: Sweep) -> Sweep:
-    """What must be the same: all but the folders that are searched, and a device that was only noted."""
+    """The sweep without what may differ: the import folders, and a device, which is only noted."""
     run = sweep.run.model_copy(update={"device": None})
     return sweep.model_copy(update={"import_paths": (), "run": run})
 
 
 def _blocks(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """A file's top-level keys, each with its lines; comments go with the key below them."""
+    """A file's top-level keys, each with its lines; a comment belongs to the key below it."""
     key = ""
     lines: list[str] = []
     pending: list[str] = []
     for line in file.read_text(encoding="utf-8-sig").splitlines():
         if _MARKER.match(line) or line.startswith("%"):
             continue
-        found = _TOP_KEY.match(line)
-        if found:
+        match = _TOP_KEY.match(line)
+        if match:
             yield key, lines
-            key, lines, pending = found[1], [*pending, line], []
+            key, lines, pending = match[1], [*pending, line], []
         elif not line.strip() or line.startswith("#"):
             pending.append(line)
         else:
@@ -75,23 +75,23 @@ def _blocks(file: Path) -> Iterator[tuple[str, list[str]]]:
 
 
 def _as_sweep(key: str, lines: list[str]) -> list[str]:
-    """The lines of an optimize config's key, in today's words."""
+    """The lines of a key of the optimize config, as a sweep file writes them."""
     if key in OLD_RUN_WORDS:
         return _commented(lines, _IGNORED)
     if key != "pruner":
         return lines
     changed = []
     for line in lines:
-        words = re.sub(r"^([\"']?)pruner\1(\s*:)", r"trial_scheduler\2", line)
+        text = re.sub(r"^([\"']?)pruner\1(\s*:)", r"trial_scheduler\2", line)
         for old, new in PRUNERS.items():
-            if old in words and "#" not in words.partition(old)[0]:
-                words = f"{words.replace(old, new).rstrip()}    # was {old}"
-        changed.append(words)
+            if old in text and "#" not in text.partition(old)[0]:
+                text = f"{text.replace(old, new).rstrip()}    # was {old}"
+        changed.append(text)
     return changed
 
 
 def _as_run(key: str, lines: list[str]) -> list[str]:
-    """The lines of a run config's key, in today's words."""
+    """The lines of a key of the run config, as a sweep file writes them."""
     if key in OLD_RUN_WORDS:
         return _commented(lines, _IGNORED)
     cuda = key == "device" and any("cuda" in line.partition("#")[0] for line in lines)
@@ -99,7 +99,7 @@ def _as_run(key: str, lines: list[str]) -> list[str]:
 
 
 def _commented(lines: list[str], why: str) -> list[str]:
-    """Lines as comments, the reason behind the key's."""
+    """The lines as comments, with the reason after the key's line."""
     return [
         (line if not line.strip() or line.startswith("#") else f"# {line}")
         + (why if _TOP_KEY.match(line) else "")

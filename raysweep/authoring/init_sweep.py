@@ -1,4 +1,4 @@
-"""`launch.py init`: from answers, the training template's files or a W&B sweep, to a sound new sweep file."""
+"""`launch.py init`: writes a new sweep file from answers, the training template's files or a W&B sweep."""
 
 from __future__ import annotations
 
@@ -17,77 +17,77 @@ from raysweep.preflight.check_file import CheckResult
 def init_from_answers(
     file: Path, given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus: int, clone: Path
 ) -> CheckResult:
-    """Interview, and write a file of which `check` has nothing to say.
+    """Interview the user, and write a file that `check` has no advice on.
 
-    What was asked for is not argued with: advice against it is silenced in the file, by name.
+    Advice against what the user asked for is silenced in the file, by name.
 
     Args:
         file: to be written.
         given: answers that need no question; see `interview`.
-        ask: asks a person, or answers for them.
-        tell: says what was seen and taken.
+        ask: asks the user, or answers with the default.
+        tell: prints a line.
         cpus: of this machine.
         gpus: of this machine.
         clone: where docs/ is.
 
     Raises:
-        SweepError: if the file exists already, or the answers make no sound sweep; nothing is left behind.
+        SweepError: if the file exists already, or the answers make no valid sweep; no file is left then.
     """
-    _refuse(file)
+    _refuse_existing(file)
     answers = interview(given, ask, tell, cpus=cpus, gpus=gpus)
-    seen = write(file, sweep_text(answers, str(file), schema_from(file, clone)))
-    if seen.advice:
+    result = write(file, sweep_text(answers, str(file), schema_from(file, clone)))
+    if result.advice:
         file.unlink()
-        ignored = tuple(dict.fromkeys(one.name for one in seen.advice))
-        seen = write(file, sweep_text(answers, str(file), schema_from(file, clone), ignored))
-    return seen
+        ignored = tuple(dict.fromkeys(one.name for one in result.advice))
+        result = write(file, sweep_text(answers, str(file), schema_from(file, clone), ignored))
+    return result
 
 
 def init_from_template(file: Path, run: Path, optimize: Path, *, clone: Path) -> CheckResult:
-    """Make one sweep file of the template's two, that means the same.
+    """Merge the template's two files into one sweep file that means the same.
 
     Raises:
-        SweepError: as `begin`, or if the two cannot be put together line by line.
+        SweepError: if the file exists already, or the two cannot be merged line by line.
     """
-    _refuse(file)
+    _refuse_existing(file)
     text = convert_template(run, optimize, schema_from(file, clone))
     try:
-        seen = write(file, text)
+        result = write(file, text)
     except SweepError:
         if file.exists():
-            raise  # somebody else's, or it could not be written
-        seen = None
-    if seen is None or not check_same(file, run, optimize):
+            raise  # made by another process meanwhile, or it could not be written
+        result = None
+    if result is None or not check_same(file, run, optimize):
         file.unlink(missing_ok=True)
         fix = f"run them as they are: launch.py {run} --optimize-config {optimize}"
-        raise SweepError([Problem(str(optimize), None, "", "cannot be put together line by line", fix)])
-    return seen
+        raise SweepError([Problem(str(optimize), None, "", "cannot be merged line by line", fix)])
+    return result
 
 
 def init_from_wandb(file: Path, wandb: Path, *, clone: Path) -> CheckResult:
-    """Make a sweep file of a W&B sweep configuration.
+    """Convert a W&B sweep configuration to a sweep file.
 
     Raises:
-        SweepError: if the file exists already, W&B's has what there is no counterpart for, or the script that
-            it names is not found from the new file; nothing is left behind.
+        SweepError: if the file exists already, W&B's uses something without a counterpart, or its script is
+            not found from the new file; no file is left then.
     """
-    _refuse(file)
+    _refuse_existing(file)
     return write(file, convert_wandb(wandb, schema_from(file, clone)))
 
 
 def schema_from(file: Path, clone: Path) -> str:
-    """How an editor that has `file` open finds the schema: relative within the clone, else as a URL."""
+    """Where an editor that has `file` open finds the schema: relative within the clone, else as a URL."""
     folder = file.resolve().parent
     if folder.is_relative_to(clone):
         return "/".join([*[".."] * len(folder.relative_to(clone).parts), SCHEMA])
     return (clone / SCHEMA).as_uri()
 
 
-def _refuse(file: Path) -> None:
-    """Say so of a file that is there before anything is asked.
+def _refuse_existing(file: Path) -> None:
+    """Raise before any question if the file exists.
 
     Raises:
-        SweepError: if it is.
+        SweepError: if it does.
     """
     if file.exists():
         raise SweepError([Problem(str(file), None, "", "exists already", "name another file")])

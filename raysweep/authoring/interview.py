@@ -1,4 +1,4 @@
-"""A first sweep file: asks for data, task, budget and machine, and writes it with comments."""
+"""Asks for data, task, budget and machine, and writes a first sweep file with comments."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TABLES = (".csv", ".csv.gz", ".parquet", ".pq")
 SCHEMA_LINE = "# yaml-language-server: $schema={schema}"
 
 Ask = Callable[[str, Any], Any]
-"""Asks a person: the question, and what is taken if they just press Enter (None: an answer is needed)."""
+"""Asks the user: takes the question and the answer to an empty line (None: an answer is required)."""
 
 Tell = Callable[[str], None]
-"""Says a line."""
+"""Prints a line."""
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = ("null", "true", "false", "y", "n", "yes", "no", "on", "off")
@@ -39,17 +39,16 @@ _RANGES = {
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a first sweep file is made of.
+    """The answers that a first sweep file is made from.
 
     Attributes:
-        name: the study's, as it may stand in YAML.
+        name: of the study, quoted for YAML if necessary.
         data: a table's path, or the dotted path of a data function.
         target: the table's column to predict; None for a data function.
         task: `regression` or `classification`.
         rows: of the table; None if not known.
-        drop: columns of the table that are no inputs.
-        reading: how the table is written, where it is no comma-separated UTF-8: `sep`, `encoding`,
-            `dayfirst`.
+        drop: columns of the table that are not inputs.
+        reading: how the table is written, if not as comma-separated UTF-8: `sep`, `encoding`, `dayfirst`.
         stratify: whether every split gets its share of each class.
         hours: wall-clock budget.
         slots: trials at once.
@@ -74,17 +73,17 @@ class Answers:
 
 
 def is_table(data: str) -> bool:
-    """Whether it is a table's path, rather than a dotted path."""
+    """Whether `data` is a table's path, rather than a dotted path."""
     return data.lower().endswith(TABLES)
 
 
 def interview(given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus: int) -> Answers:
-    """Ask for what was not given; of a table, say first what its columns are.
+    """Ask for the answers that were not given; for a table, first print its columns.
 
     Args:
-        given: answers that need no question, by name; None for those to be asked.
-        ask: asks a person, or answers for them.
-        tell: says what was seen and taken.
+        given: answers that need no question, by name; None for those to ask for.
+        ask: asks the user, or answers with the default.
+        tell: prints a line.
         cpus: of this machine.
         gpus: of this machine.
 
@@ -92,8 +91,8 @@ def interview(given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus
         SweepError: if the table cannot be read, or has no such column.
     """
 
-    def answer(word: str, question: str, default: Any) -> Any:
-        return given[word] if given.get(word) is not None else ask(question, default)
+    def answer(name: str, question: str, default: Any) -> Any:
+        return given[name] if given.get(name) is not None else ask(question, default)
 
     data = str(answer("data", "Data: a table (.csv, .csv.gz, .parquet), or a function's dotted path", None))
     table, task = TableAnswers.none(), "regression"
@@ -125,11 +124,10 @@ def interview(given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus
 
 
 def write(file: Path, text: str) -> CheckResult:
-    """Write a new sweep file, and look at it as `check` does.
+    """Write a new sweep file, and check it.
 
     Raises:
-        SweepError: if there is a file of that name, it cannot be written, or what was written is not
-            sound; then it is taken away again.
+        SweepError: if the file exists, cannot be written, or is not valid; in the last case it is removed.
     """
     try:
         with file.open("x", encoding="utf-8") as handle:
@@ -146,13 +144,13 @@ def write(file: Path, text: str) -> CheckResult:
 
 
 def sweep_text(answers: Answers, file: str, schema: str, ignored: tuple[str, ...] = ()) -> str:
-    """The sweep file that the answers make.
+    """The text of the sweep file for these answers.
 
     Args:
         answers: to the interview.
-        file: what it is to be called.
+        file: its name.
         schema: where the JSON Schema is, from the file's folder or as a URL.
-        ignored: advice that the answers leave no way to follow.
+        ignored: names of the advice that contradicts the answers.
     """
     strategy = answers.strategy
     sampler = f"{{name: {strategy.sampler}"
@@ -160,27 +158,29 @@ def sweep_text(answers: Answers, file: str, schema: str, ignored: tuple[str, ...
         sampler += f", kwargs: {{n_startup_trials: {strategy.n_startup_trials}}}"
     classes = answers.task == "classification"
     silenced = (
-        f"\n# Asked for when this file was made.\nignore_advice: [{', '.join(ignored)}]\n" if ignored else ""
+        f"\n# As answered when this file was made.\nignore_advice: [{', '.join(ignored)}]\n"
+        if ignored
+        else ""
     )
     return f"""\
-# {answers.name}: made by `launch.py init`, yours to change.
+# {answers.name}: made by `launch.py init`; edit it as you like.
 #
-#   python launch.py check {file}      is it sound, and what could be done better?
-#   python launch.py {file}            run it; Ctrl-C stops it, `launch.py resume {answers.name}` carries on
+#   python launch.py check {file}      is it valid, and what could be done better?
+#   python launch.py {file}            run it; Ctrl-C stops it, `launch.py resume {answers.name}` continues
 #
 {SCHEMA_LINE.format(schema=schema)}
 
 study_name: {answers.name}    # its folder: runs/{answers.name}
 trials: {strategy.trials}
-seed: 42    # the same seed asks for the same configurations
+seed: 42    # the same seed proposes the same configurations
 metric: val_loss    # or {"accuracy" if classes else "r2"}, with direction: maximize
 direction: minimize
-time_budget_s: {_seconds(answers.hours)}    # {shown(answers.hours)} h; what has run by then counts
+time_budget_s: {_seconds(answers.hours)}    # {shown(answers.hours)} h; trials that have run by then count
 
 # {strategy.why[0].upper()}{strategy.why[1:]}.
 sampler: {sampler}}}
 
-# Who goes on: trials that will not come near the best are stopped early.
+# Trials that will not come near the best are stopped early.
 trial_scheduler: {{name: schedulers.PFL}}
 
 # So that {answers.slots} run at once on {answers.cpus} cores and {answers.gpus} GPUs.
@@ -208,12 +208,12 @@ search_space:
 def _task(word: str) -> str:
     tasks = ("regression", "classification")
     if word not in tasks:
-        raise SweepError([Problem("task", None, "", f"{shown(word)} is no task", suggestion(word, tasks))])
+        raise SweepError([Problem("task", None, "", f"{shown(word)} is not a task", suggestion(word, tasks))])
     return word
 
 
 def _with_trials(strategy: Strategy, trials: int) -> Strategy:
-    """The same strategy with as many trials as were asked for."""
+    """The strategy with this number of trials."""
     startup = strategy.n_startup_trials
     startup = None if startup is None else min(startup, max(1, trials - 1))
     return Strategy(strategy.parameters, strategy.sampler, startup, trials, strategy.why)
@@ -234,7 +234,7 @@ def _batch_size(rows: int | None) -> int:
 
 
 def _resources(answers: Answers) -> str:
-    """What a trial takes, so that all slots fit; a share never spans two GPUs."""
+    """The resources of a trial, so that all slots fit; a share never spans two GPUs."""
     slots, gpus = answers.slots, answers.gpus
     cpu = answers.cpus // slots or max(1, 100 * answers.cpus // slots) / 100
     gpu = min(1, gpus // slots) or (max(1, 100 // -(-slots // gpus)) / 100 if gpus else 0)
@@ -249,7 +249,7 @@ def _data_lines(answers: Answers) -> str:
         "  data_config:\n"
         f"    path: {_scalar(answers.data)}    # looked for beside this file, then in the working directory\n"
         f"    target: {_scalar(answers.target)}\n"
-        + (f"    drop: [{', '.join(map(_scalar, answers.drop))}]    # no inputs\n" if answers.drop else "")
+        + (f"    drop: [{', '.join(map(_scalar, answers.drop))}]    # not inputs\n" if answers.drop else "")
         + "".join(f"    {word}: {json.dumps(value)}\n" for word, value in answers.reading.items())
         + ("    stratify: true    # some classes are rare\n" if answers.stratify else "")
         + f"    task: {answers.task}"
@@ -271,7 +271,7 @@ def _space_lines(parameters: int) -> str:
 
 
 def _scalar(text: str) -> str:
-    """A text as it may stand in YAML: as it is, or in quotes."""
+    """A text as a YAML scalar, in quotes if necessary."""
     if _PLAIN.fullmatch(text) and text.lower() not in _NOT_TEXT:
         return text
     return json.dumps(text, ensure_ascii=not text.isprintable())

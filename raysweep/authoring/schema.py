@@ -1,8 +1,8 @@
-"""The sweep file's JSON Schema, made from the models: an editor completes and checks a file as it is typed.
+"""The sweep file's JSON Schema, made from the models, with which an editor completes and checks a file.
 
-The models' own schema speaks of what a sweep is once it was read; this one of what may be written: a
-component as a bare dotted path, `metric` for `metrics`, a run config's path for `run`, a search space
-nested or flat, and the training template's words. What only reading can tell (are these keywords those of
+The models' own schema describes a sweep after it was read; this one describes what may be written: a
+component as a bare dotted path, `metric` for `metrics`, a run config's path for `run`, a nested or flat
+search space, and the training template's keys. What needs more than the file (are these keywords those of
 that class?) is left to `launch.py check`.
 """
 
@@ -26,8 +26,8 @@ _WHEN = {
     "type": "object",
     "description": "Searched only while other parameters have these values: {net_config.norm: batch}.",
 }
-_STEP = "Only min, min + step, min + 2 step, … are values; not together with log."
-_LOG = "Spread evenly over orders of magnitude instead of over values; needs min > 0."
+_STEP = "The values are min, min + step, min + 2 step, …; not together with log."
+_LOG = "Drawn evenly over orders of magnitude instead of over values; needs min > 0."
 _SHORT = {
     "Component": {"type": "string", "description": "the dotted path of anything importable."},
     "Metric": {"type": "string", "description": "the name of one that is minimised."},
@@ -36,7 +36,7 @@ _SHORT = {
     "Constraint": {"type": "string", "pattern": "[<>]=", "description": "`parameters <= 1e6`."},
     "Stage": {"enum": list(KINDS), "type": "string", "description": "the name of a kind."},
 }
-"""What is written in place of a mapping."""
+"""What may be written in place of a mapping."""
 
 _TEXT = {"type": "string", "description": "its first key."}
 
@@ -47,7 +47,7 @@ def sweep_schema() -> dict[str, Any]:
     defs: dict[str, Any] = schema.pop("$defs")
     classes = dict(_models(Sweep))
     for name in ("Float", "Int", "Categorical", "Parameter"):
-        del defs[name]  # written in other words than they are read into
+        del defs[name]  # the file writes them differently, see `_parameter`
     for name in defs.keys() & classes.keys():
         if _has_a_short_form(classes[name]):
             defs[name] = {"anyOf": [_SHORT.get(name, _TEXT), defs[name]]}
@@ -58,40 +58,40 @@ def sweep_schema() -> dict[str, Any]:
     stage = next(part for part in defs["Stage"]["anyOf"] if "properties" in part)
     stage |= {
         "required": [],
-        "anyOf": [{"required": [word]} for word in ("kind", "name")],
-    }  # one tells the other
-    for words in [part for one in (schema, *defs.values()) for part in one.get("properties", {}).values()]:
-        if "$ref" in words:  # whose class says more than its holder does
-            words.setdefault("description", defs[words["$ref"].rpartition("/")[2]].get("description", ""))
+        "anyOf": [{"required": [key]} for key in ("kind", "name")],
+    }  # one implies the other
+    for field in [part for one in (schema, *defs.values()) for part in one.get("properties", {}).values()]:
+        if "$ref" in field:  # a field without a description gets its class's
+            field.setdefault("description", defs[field["$ref"].rpartition("/")[2]].get("description", ""))
     defs |= {"Parameter": _parameter(), "Group": _group()}
-    found = {"$schema": DIALECT, "title": "A sweep file", **schema, "$defs": dict(sorted(defs.items()))}
-    untitled: dict[str, Any] = _without_titles(found)
+    titled = {"$schema": DIALECT, "title": "A sweep file", **schema, "$defs": dict(sorted(defs.items()))}
+    untitled: dict[str, Any] = _without_titles(titled)
     return untitled | {"title": "A sweep file"}
 
 
 def descriptions(model: type) -> dict[str, str]:
-    """What a class's docstring says of each attribute, by name.
+    """The description of each attribute in a class's docstring, by name.
 
     >>> from raysweep.config import Metric
     >>> descriptions(Metric)["name"]
     'as the trial reports it.'
     """
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     name = ""
     _, _, attributes = (inspect.getdoc(model) or "").partition("Attributes:\n")
     for line in attributes.split("\n"):
         begins = _ATTRIBUTE.match(line)
         if begins:
-            name, found[begins[1]] = begins[1], begins[2]
+            name, by_name[begins[1]] = begins[1], begins[2]
         elif line.startswith("     ") and name:
-            found[name] += f" {line.strip()}"
+            by_name[name] += f" {line.strip()}"
         else:
             break
-    return found
+    return by_name
 
 
 def _models(model: Any) -> Iterator[tuple[str, type]]:
-    """A model and those in its fields, however deep, by name."""
+    """A model and all models nested in its fields, by name."""
     if hasattr(model, "model_fields"):
         yield model.__name__, model
     for inner in [field.annotation for field in getattr(model, "model_fields", {}).values()] or get_args(
@@ -102,20 +102,20 @@ def _models(model: Any) -> Iterator[tuple[str, type]]:
 
 
 def _has_a_short_form(model: Any) -> bool:
-    """Whether a text may stand for the mapping: something is made of what is written before it is read."""
-    if model in (Sweep, RunConfig):  # theirs sees to words of a mapping
+    """Whether a text may replace the mapping: the model has a validator that runs before the others."""
+    if model in (Sweep, RunConfig):  # theirs only change a mapping
         return False
     validators = model.__pydantic_decorators__.model_validators.values()
     return any(validator.info.mode == "before" for validator in validators)
 
 
 def _is_recursive(model: Any, inner: Any) -> bool:
-    """Whether a field's type speaks of the model itself: a parameter's cases are parameters."""
+    """Whether a field's type contains the model itself, as a parameter's cases are parameters."""
     return model in get_args(inner)
 
 
 def _describe(definition: dict[str, Any], model: type) -> None:
-    """Put the docstring's sentences into a model's definition."""
+    """Add the descriptions from the docstring to a model's definition."""
     own = next((part for part in definition.get("anyOf", ()) if "properties" in part), definition)
     own["description"] = (inspect.getdoc(model) or "").partition("\n")[0]
     for name, sentence in descriptions(model).items():
@@ -124,29 +124,29 @@ def _describe(definition: dict[str, Any], model: type) -> None:
 
 
 def _as_written(schema: dict[str, Any], run: dict[str, Any]) -> None:
-    """Turn what a sweep is into what a file says."""
-    words = schema["properties"]
-    schema["required"] = ["run"]  # `study_name` is the file's name, `metrics` is made of `metric`
-    words["study_name"]["description"] += " The file's name where it is left out."
-    words["run"] = {
-        "description": words["run"].get("description", ""),
+    """Change the schema of a sweep to that of a file."""
+    fields = schema["properties"]
+    schema["required"] = ["run"]  # `study_name` is the file's name, `metrics` is made from `metric`
+    fields["study_name"]["description"] += " The file's name if it is left out."
+    fields["run"] = {
+        "description": fields["run"].get("description", ""),
         "anyOf": [{"type": "string", "description": "A run config's file."}, {"$ref": "#/$defs/RunConfig"}],
     }
-    words["search_space"] = {"description": words["search_space"]["description"], **_space()}
-    old = "A word of the training template."
+    fields["search_space"] = {"description": fields["search_space"]["description"], **_space()}
+    old = "A key of the training template"
     for name in OLD_SWEEP_WORDS:
-        means = {"$ref": "#/$defs/Component"} if name == "pruner" else {}
-        said = f"{old} Today: trial_scheduler." if name == "pruner" else f"{old} Ignored."
-        words[name] = {**means, "description": said, "deprecated": True}
+        meaning = {"$ref": "#/$defs/Component"} if name == "pruner" else {}
+        description = f"{old}; now trial_scheduler." if name == "pruner" else f"{old}; ignored."
+        fields[name] = {**meaning, "description": description, "deprecated": True}
     for name in OLD_RUN_WORDS:
-        run["properties"][name] = {"description": f"{old} Ignored.", "deprecated": True}
-    for word, config in CONFIGS.items():
-        run["properties"][config].setdefault("description", f"keyword arguments of `{word}`.")
+        run["properties"][name] = {"description": f"{old}; ignored.", "deprecated": True}
+    for component, config in CONFIGS.items():
+        run["properties"][config].setdefault("description", f"keyword arguments of `{component}`.")
 
 
 def _space() -> dict[str, Any]:
     """A search space: groups as in `run`, or flat keys, or both."""
-    groups = sorted(word for word in HEADS if word.endswith("_config"))
+    groups = sorted(key for key in HEADS if key.endswith("_config"))
     single = "|".join(sorted(set(HEADS) - set(groups)))
     group = {"$ref": "#/$defs/Group"}
     return {
@@ -158,7 +158,7 @@ def _space() -> dict[str, Any]:
 
 
 def _group() -> dict[str, Any]:
-    """A parameter, its cases, or a mapping of such; told apart so that a slip is marked where it is."""
+    """A parameter, its cases, or a mapping of these; distinguished so that mistakes are marked in place."""
     parameter, group = {"$ref": "#/$defs/Parameter"}, {"$ref": "#/$defs/Group"}
     return {
         "description": "One searched parameter, a list of its cases, or a group of parameters.",
@@ -173,7 +173,7 @@ def _group() -> dict[str, Any]:
 
 
 def _parameter() -> dict[str, Any]:
-    """One searched parameter, by its type."""
+    """The schema of one searched parameter, by its type."""
     ranged = {
         kind: {
             "min": {"type": number, "description": "Smallest value, itself included."},
@@ -187,12 +187,12 @@ def _parameter() -> dict[str, Any]:
         "choices": {
             "type": "array",
             "minItems": 1,
-            "description": "One of these: words, numbers, null.",
+            "description": "One of these: texts, numbers, null.",
         },
         "ordered": {
             "type": "boolean",
             "default": False,
-            "description": "Neighbours are alike (32, 64, 128): a population moves from one to the next.",
+            "description": "Neighbours are similar (32, 64, 128): a population moves from one to the next.",
         },
     }
     return {
@@ -208,12 +208,12 @@ def _parameter() -> dict[str, Any]:
     }
 
 
-def _typed(kind: str, words: Mapping[str, Any], needed: tuple[str, ...]) -> dict[str, Any]:
-    """What holds of a parameter of one type."""
+def _typed(kind: str, fields: Mapping[str, Any], needed: tuple[str, ...]) -> dict[str, Any]:
+    """The schema of a parameter of one type."""
     return {
         "if": {"properties": {"type": {"const": kind}}, "required": ["type"]},
         "then": {
-            "properties": {"type": {"const": kind}, **words, "when": _WHEN},
+            "properties": {"type": {"const": kind}, **fields, "when": _WHEN},
             "required": list(needed),
             "additionalProperties": False,
         },
@@ -221,7 +221,7 @@ def _typed(kind: str, words: Mapping[str, Any], needed: tuple[str, ...]) -> dict
 
 
 def _without_titles(value: Any) -> Any:
-    """Leave out pydantic's titles, which say a field's name once more; a property named `title` stays."""
+    """Drop pydantic's titles, which repeat a field's name; a property named `title` stays."""
     if isinstance(value, list):
         return [_without_titles(item) for item in value]
     if not isinstance(value, dict):

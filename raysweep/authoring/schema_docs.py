@@ -1,6 +1,6 @@
-"""Keeps what is written of the sweep file true: the published schema, and the tables of its page.
+"""Generates the published schema, and the tables of the page on the sweep file.
 
-The page's prose is written by hand; each table stands between two comments and is made from the models.
+The page's prose is written by hand; each table is between two comments and is made from the models.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _TABLE = re.compile(r"(<!-- (\w+): made by `launch.py schema --write` -->\n).*?(
 
 
 def generated_files(clone: Path) -> dict[Path, str]:
-    """What the two files should hold, by path.
+    """The up-to-date text of both files, by path.
 
     Raises:
-        KeyError: if the page asks for a table of no model.
+        KeyError: if the page names a table for which there is no model.
     """
     schema = sweep_schema()
     page = clone / PAGE
     tables = _TABLE.sub(
-        lambda found: f"{found[1]}\n{_table(found[2], schema)}\n\n{found[3]}",
+        lambda match: f"{match[1]}\n{_table(match[2], schema)}\n\n{match[3]}",
         page.read_text(encoding="utf-8"),
     )
     return {clone / SCHEMA: as_text(schema), page: tables}
 
 
 def write(clone: Path) -> list[Path]:
-    """Write those of the two files that are not up to date; which they were."""
+    """Write those of the two files that are out of date; returns their paths."""
     stale = {path: text for path, text in generated_files(clone).items() if not _holds(path, text)}
     for path, text in stale.items():
         path.write_text(text, encoding="utf-8")
@@ -45,7 +45,7 @@ def write(clone: Path) -> list[Path]:
 
 
 def as_text(schema: Mapping[str, Any]) -> str:
-    """A schema as it is published."""
+    """A schema as the text of its file."""
     return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -63,10 +63,10 @@ def _table(name: str, schema: Mapping[str, Any]) -> str:
 def _sections(path: str, definition: Mapping[str, Any], defs: Mapping[str, Any]) -> Iterator[str]:
     """A mapping's table, then a section for each mapping in it that has keys of its own."""
     own = _mapping_of(definition)
-    rows = [_row(key, words, key in own.get("required", ())) for key, words in own["properties"].items()]
+    rows = [_row(key, field, key in own.get("required", ())) for key, field in own["properties"].items()]
     yield "\n".join(("| key | | default | |", "|---|---|---|---|", *rows))
-    for key, words in own["properties"].items():
-        name = next(_referred(words), "")
+    for key, field in own["properties"].items():
+        name = next(_referenced(field), "")
         if name in defs and name not in _ELSEWHERE:
             inner = f"{path}.{key}" if path else key
             yield f"### {inner}"
@@ -77,24 +77,24 @@ def _sections(path: str, definition: Mapping[str, Any], defs: Mapping[str, Any])
 def _in_short(definition: Mapping[str, Any]) -> str:
     """What may be written in place of the mapping."""
     short = next((part for part in definition.get("anyOf", ()) if part.get("type") == "string"), None)
-    return f" A bare text will do: {short['description']}" if short else ""
+    return f" Short form: {short['description']}" if short else ""
 
 
 def _mapping_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A definition's long form, where it has a short one too."""
+    """A definition without its short form, if it has one."""
     return next((part for part in definition.get("anyOf", ()) if "properties" in part), definition)
 
 
-def _referred(words: Any) -> Iterator[str]:
-    """Names of the definitions that a value is held against."""
-    if isinstance(words, dict):
-        if "$ref" in words:
-            yield words["$ref"].rpartition("/")[2]
-        for part in words.values():
-            yield from _referred(part)
-    elif isinstance(words, list):
-        for part in words:
-            yield from _referred(part)
+def _referenced(schema: Any) -> Iterator[str]:
+    """The names of all definitions that a schema refers to."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema["$ref"].rpartition("/")[2]
+        for part in schema.values():
+            yield from _referenced(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _referenced(part)
 
 
 def _advice() -> Iterator[str]:
@@ -103,18 +103,18 @@ def _advice() -> Iterator[str]:
         yield f"| `{rule.name}` | {_cell(rule.message)} | {_cell(rule.source)} |"
 
 
-def _row(key: str, words: Mapping[str, Any], required: bool) -> str:
-    default = "needed" if required else _default(words)
-    return f"| `{key}` | {_cell(_kind(words))} | {_cell(default)} | {_cell(words.get('description', ''))} |"
+def _row(key: str, field: Mapping[str, Any], required: bool) -> str:
+    default = "required" if required else _default(field)
+    return f"| `{key}` | {_cell(_kind(field))} | {_cell(default)} | {_cell(field.get('description', ''))} |"
 
 
-def _default(words: Mapping[str, Any]) -> str:
-    """A default as it would be written; nothing for a mapping, whose keys have their own."""
-    value = words.get("default")
+def _default(field: Mapping[str, Any]) -> str:
+    """The default as a sweep file writes it; "" for a mapping, whose keys have their own."""
+    value = field.get("default")
     if isinstance(value, dict):
         return f"`{value['name']}`" if "name" in value else ""
     if value in ([], None) and value != 0:
-        return "" if "default" not in words or value == [] else "`null`"
+        return "" if "default" not in field or value == [] else "`null`"
     return f"`{value}`" if isinstance(value, str) else f"`{shown(value)}`"
 
 
@@ -122,26 +122,26 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _kind(words: Mapping[str, Any]) -> str:
-    """What a value may be, in words."""
-    if "enum" in words:
-        return " or ".join(f"`{shown(value).strip(chr(39))}`" for value in words["enum"])
-    if "$ref" in words:
-        name = words["$ref"].rpartition("/")[2]
+def _kind(field: Mapping[str, Any]) -> str:
+    """The type of a value, in words."""
+    if "enum" in field:
+        return " or ".join(f"`{shown(value).strip(chr(39))}`" for value in field["enum"])
+    if "$ref" in field:
+        name = field["$ref"].rpartition("/")[2]
         return "dotted path, or `{name: …, kwargs: {…}}`" if name == "Component" else "mapping (below)"
-    kinds = [part for part in words.get("anyOf", ()) if part.get("type") != "null"]
+    kinds = [part for part in field.get("anyOf", ()) if part.get("type") != "null"]
     if kinds:
         return " or ".join(dict.fromkeys(map(_kind, kinds)))
-    kind = words.get("type")
+    kind = field.get("type")
     if kind == "array":
-        items = words.get("items", {})
+        items = field.get("items", {})
         return f"list of {_PLURALS.get(_kind(items), _kind(items))}" if items else "list"
-    return f"{_TYPES.get(str(kind), 'anything')}{_bounds(words)}"
+    return f"{_TYPES.get(str(kind), 'anything')}{_bounds(field)}"
 
 
-def _bounds(words: Mapping[str, Any]) -> str:
+def _bounds(field: Mapping[str, Any]) -> str:
     signs = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-    return "".join(f", {sign} {shown(words[word])}" for word, sign in signs if word in words)
+    return "".join(f", {sign} {shown(field[bound])}" for bound, sign in signs if bound in field)
 
 
 _TYPES = {
@@ -159,4 +159,4 @@ _PLURALS = {
     "number": "numbers",
 }
 _ELSEWHERE = ("Component", "RunConfig", "Group", "Parameter")
-"""Definitions that have a place of their own on the page."""
+"""Definitions that have a section of their own on the page."""

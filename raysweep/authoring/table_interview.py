@@ -1,4 +1,4 @@
-"""What a first sweep file says of a table: its columns are shown, and what to drop is asked once."""
+"""Shows a table's columns, and asks once which to predict and which to leave out."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Read = TypeVar("Read")
 
 SHOWN_CLASSES = 3
 RARE = 0.1
-"""A class with a smaller share of the rows may miss a split unless each gets its part."""
+"""A class with a smaller share of the rows may be absent from a split unless this is stratified."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableAnswers:
-    """What was seen of a table, and answered.
+    """What was found in a table, and answered.
 
     Attributes:
-        target: the column to predict; None where there is no table.
+        target: the column to predict; None without a table.
         task: "regression" or "classification".
-        rows: with a target; None where there is no table.
-        drop: columns that are no inputs.
-        reading: how it is written, where not as comma-separated UTF-8: `sep`, `encoding`, `dayfirst`.
+        rows: with a target; None without a table.
+        drop: columns that are not inputs.
+        reading: how it is written, if not as comma-separated UTF-8: `sep`, `encoding`, `dayfirst`.
         stratify: whether a class is rare.
     """
 
@@ -50,7 +50,7 @@ class TableAnswers:
 
     @classmethod
     def none(cls) -> TableAnswers:
-        """Of data that are no table."""
+        """The answers for data that are not a table."""
         return cls(None, "regression", None)
 
 
@@ -61,13 +61,13 @@ def ask_of_table(data: str, target: str | None, drop: str | None, ask: Ask, tell
         data: its path.
         target: the column to predict; None to ask.
         drop: names of columns by commas; None to ask.
-        ask: asks a person, or answers for them.
-        tell: says a line.
+        ask: asks the user, or answers with the default.
+        tell: prints a line.
 
     Raises:
         SweepError: if it cannot be read, or an answer does not fit it.
     """
-    from trainables.column_profile import profile, table_lines  # brings pandas
+    from trainables.column_profile import profile, table_lines  # imports pandas
 
     reading = how_written(data)
     frame = _frame(data, reading)
@@ -84,7 +84,7 @@ def ask_of_table(data: str, target: str | None, drop: str | None, ask: Ask, tell
 
 
 def how_written(data: str) -> dict[str, Any]:
-    """How a table is written: its `sep` and `encoding`, where they are not the usual ones.
+    """How a table is written: its `sep` and `encoding`, if they are not the usual ones.
 
     Raises:
         SweepError: if there is no such file.
@@ -98,11 +98,11 @@ def how_written(data: str) -> dict[str, Any]:
         return {}
     encoding = encoding_of(file)
     separator = written_separator(file, encoding or None)
-    return {word: value for word, value in (("sep", separator), ("encoding", encoding)) if value}
+    return {name: value for name, value in (("sep", separator), ("encoding", encoding)) if value}
 
 
 def about_target(table: Table) -> tuple[str, float]:
-    """What there is to predict, in words, and the share of the rarest class; 1 for numbers."""
+    """A description of the target, and the share of the rarest class (1 for numbers)."""
     import numpy as np
 
     values = table.all_targets.values
@@ -130,10 +130,10 @@ def _table(data: str, frame: pd.DataFrame, target: str, dayfirst: bool | None) -
 
 
 def _read(data: str, read: Callable[[], Read]) -> Read:
-    """What `read` gives.
+    """The result of `read`.
 
     Raises:
-        SweepError: if the file cannot be read so.
+        SweepError: if the file cannot be read.
     """
     try:
         return read()
@@ -141,61 +141,49 @@ def _read(data: str, read: Callable[[], Read]) -> Read:
         raise SweepError([Problem(data, None, "", error.what)]) from None
     except RunError as error:
         raise SweepError([Problem(data, None, "", str(error))]) from None
-    # Whatever the file holds: these are pandas' and pyarrow's.
+    # Raised by pandas and pyarrow, depending on what the file holds.
     except (OSError, EOFError, ValueError, ArithmeticError) as error:
         first = str(error).partition("\n")[0]
         raise SweepError([Problem(data, None, "", f"cannot be read as a table: {first}")]) from None
 
 
 def _day_first(columns: Sequence[ColumnProfile], ask: Ask, tell: Tell) -> dict[str, bool]:
-    """Whether the day is first in dates that leave it open."""
+    """Whether the day comes first in dates, asked if some are ambiguous."""
     unclear = [each for each in columns if each.ambiguous]
     if not unclear:
         return {}
     example = unclear[0].examples[0]
-    found = str(ask(f"Dates as {example} in {unclear[0].name!r}: day or month first", "day")).strip().lower()
-    first = not found.startswith("m")
+    answer = str(ask(f"Dates as {example} in {unclear[0].name!r}: day or month first", "day"))
+    first = not answer.strip().lower().startswith("m")
     tell(f"dates are read with the {'day' if first else 'month'} first: {', '.join(c.name for c in unclear)}")
     return {"dayfirst": first}
 
 
 def _target(data: str, columns: Sequence[ColumnProfile], given: str | None, ask: Ask) -> str:
-    """The column to predict: the one given, or the last that can be.
+    """The column to predict: the given one, or by default the last that can be predicted.
 
     Raises:
-        SweepError: if there is none, or the one chosen says nothing.
+        SweepError: if there is none, or the chosen one is empty or constant.
     """
     possible = [each.name for each in columns if each.may_be_target]
     if given is None and not possible:
-        raise SweepError([Problem(data, None, "", "no column could be predicted: none has two values")])
+        raise SweepError([Problem(data, None, "", "no column can be predicted: none has two values")])
     target = str(given if given is not None else ask("Column to predict", possible[-1]))
-    known = {each.name: each for each in columns}
-    if target not in known:
-        names = list(known)
-        raise SweepError(
-            [
-                Problem(
-                    data,
-                    None,
-                    "",
-                    f"target: no column {target!r}; there are {', '.join(names)}",
-                    suggestion(target, names),
-                )
-            ]
-        )
-    if known[target].distinct < 2:
-        held = "one value alone" if known[target].distinct else "no value"
-        why = f"target: column {target!r} has {held}"
-        raise SweepError(
-            [Problem(data, None, "", why, f"predict another, such as {possible[-1]}" if possible else "")]
-        )
+    by_name = {each.name: each for each in columns}
+    if target not in by_name:
+        what = f"target: no column {target!r}; there are {', '.join(by_name)}"
+        raise SweepError([Problem(data, None, "", what, suggestion(target, list(by_name)))])
+    if by_name[target].distinct < 2:
+        values = "only one value" if by_name[target].distinct else "no value"
+        fix = f"predict another, such as {possible[-1]}" if possible else ""
+        raise SweepError([Problem(data, None, "", f"target: column {target!r} has {values}", fix)])
     return target
 
 
 def _dropped(
     data: str, columns: Sequence[ColumnProfile], target: str, given: str | None, ask: Ask, tell: Tell
 ) -> tuple[str, ...]:
-    """Columns that are no inputs: proposed, asked once, and said.
+    """The columns to leave out: proposed, asked for once, and printed.
 
     Raises:
         SweepError: if there is no such column.
@@ -208,10 +196,11 @@ def _dropped(
         given if given is not None else ask("Columns to leave out, by commas (- for none)", proposed)
     )
     names = [name.strip() for name in answer.split(",") if name.strip() not in ("", "-")]
-    known = [each.name for each in columns]
+    existing = [each.name for each in columns]
     for name in names:
-        if name not in known:
-            raise SweepError([Problem(data, None, "", f"drop: no column {name!r}", suggestion(name, known))])
+        if name not in existing:
+            what = f"drop: no column {name!r}"
+            raise SweepError([Problem(data, None, "", what, suggestion(name, existing))])
         if name == target:
             raise SweepError([Problem(data, None, "", f"drop: {name!r} is the column to predict")])
     why = {each.name: each.what for each in columns}

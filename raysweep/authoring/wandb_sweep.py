@@ -1,4 +1,4 @@
-"""Makes a sweep file of a Weights & Biases sweep configuration."""
+"""Converts a Weights & Biases sweep configuration to a sweep file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from raysweep.config.parameter import is_number, read_domain
 from raysweep.config.problem import Key, shown
 from trainables.run_config import name_fault
 
-EPOCHS, TRIALS = 100, 20  # where the W&B file, which need not, names none
+EPOCHS, TRIALS = 100, 20  # if the W&B file gives none
 LARGEST_EXPONENT = 700  # W&B's log_uniform is given by exponents of e
 _SAMPLERS = {"bayes": "TPESampler", "random": "RandomSampler", "grid": "GridSampler"}
 _LEFT_ASIDE = ("name", "description", "project", "entity", "imports", "job", "resource", "resource_args")
@@ -41,13 +41,13 @@ def convert_wandb(file: Path, schema: str) -> str:
         schema: where the JSON Schema is, from the new file's folder or as a URL.
 
     Raises:
-        SweepError: if it is no W&B sweep, or has what there is no counterpart for; all of it is named.
+        SweepError: if it is not a W&B sweep, or uses something without a counterpart; names all problems.
     """
     return _SweepReader(read(file)).text(file, schema)
 
 
 class _SweepReader:
-    """One W&B sweep and what is wrong with it.
+    """Reads one W&B sweep and collects its problems.
 
     Args:
         document: W&B's file.
@@ -55,29 +55,29 @@ class _SweepReader:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.words: Mapping[str, Any] = document.value
+        self.fields: Mapping[str, Any] = document.value
         self.problems: list[Problem] = []
         self.fixed: dict[str, Any] = {}
         self.searched: dict[str, dict[str, Any]] = {}
 
     def text(self, file: Path, schema: str) -> str:
-        """The sweep file.
+        """The text of the sweep file.
 
         Raises:
             SweepError: with every problem.
         """
-        for word in self.words:
-            if word not in _KNOWN:
-                self.wrong((word,), "is no key of a W&B sweep that is known here", "drop it")
+        for key in self.fields:
+            if key not in _KNOWN:
+                self.wrong((key,), "is not a known key of a W&B sweep", "drop it")
         for name, parameter in self.mapping("parameters").items():
             self.parameter(str(name), parameter)
         if not self.searched:
-            self.wrong(("parameters",), "searches nothing", "give one at least a range or values")
+            self.wrong(("parameters",), "searches nothing", "give at least one a range or values")
         lines = [
-            f"# Made of {file.name} by `launch.py init --from-wandb`. The script reports each epoch by",
-            f"# raysweep.log({{{json.dumps(self.metric()[0])}: value}}), or prints such a line of JSON.",
+            f"# Converted from {file.name} by `launch.py init --from-wandb`. The script reports each epoch",
+            f"# by raysweep.log({{{json.dumps(self.metric()[0])}: value}}), or prints such a line of JSON.",
             SCHEMA_LINE.format(schema=schema),
-            f"study_name: {_NAME.sub('_', str(self.words.get('name') or file.stem)).strip('_') or 'sweep'}",
+            f"study_name: {_NAME.sub('_', str(self.fields.get('name') or file.stem)).strip('_') or 'sweep'}",
             *self.budget(),
             *self.judging(),
             f"sampler: optuna.samplers.{self.sampler()}",
@@ -87,26 +87,26 @@ class _SweepReader:
             "run:",
             f"  command: {json.dumps(self.command(), ensure_ascii=False)}",
             *self.fixed_lines(),
-            f"  epochs: {self.epochs()}    # at most so many reports of a trial",
+            f"  epochs: {self.epochs()}    # the most reports of a trial",
             "search_space:",
             "  train_config:",
-            *(f"    {_key(name)}: {_flow(words)}" for name, words in self.searched.items()),
+            *(f"    {_key(name)}: {_flow(fields)}" for name, fields in self.searched.items()),
         ]
         if self.problems:
             raise SweepError(dict.fromkeys(self.problems))
         return "\n".join(lines) + "\n"
 
     def wrong(self, key: Key, what: str, fix: str = "") -> None:
-        """Note a problem, where it stands."""
+        """Note a problem with its position."""
         self.problems.append(self.document.problem(key, what, fix))
 
-    def mapping(self, word: str) -> Mapping[str, Any]:
-        """A section; empty where it is none."""
-        section = self.words.get(word)
-        if section is None and word != "parameters":
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        """A section of the file; {} if it is missing or not a mapping."""
+        section = self.fields.get(name)
+        if section is None and name != "parameters":
             return {}
         if not isinstance(section, Mapping):
-            self.wrong((word,), "should be a mapping" if section is not None else "missing")
+            self.wrong((name,), "should be a mapping" if section is not None else "missing")
             return {}
         return section
 
@@ -114,16 +114,16 @@ class _SweepReader:
         """Read one parameter as fixed or searched."""
         key: Key = ("parameters", name)
         if not isinstance(given, Mapping):
-            self.wrong(key, f"{shown(given)} is no parameter", "as in 'value: 3' or 'values: [1, 2]'")
+            self.wrong(key, f"{shown(given)} is not a parameter", "as in 'value: 3' or 'values: [1, 2]'")
         elif "parameters" in given:
             self.wrong(key, "nested parameters have no counterpart", f"name them flat: {name}.some_name")
         elif "value" in given:
             self.fixed[name] = given["value"]
         elif "values" in given and not (isinstance(given["values"], list) and given["values"]):
-            self.wrong((*key, "values"), f"{shown(given['values'])} is no list of values")
+            self.wrong((*key, "values"), f"{shown(given['values'])} is not a list of values")
         elif "values" in given:
             if "probabilities" in given:
-                fix = "drop them: each value is as likely, until the sampler knows better"
+                fix = "drop them: all values are equally likely until the sampler has learnt more"
                 self.wrong((*key, "probabilities"), "have no counterpart", fix)
             self.searched[name] = {"type": "categorical", "choices": given["values"]}
         elif not all(is_number(given.get(end)) for end in ("min", "max")):
@@ -136,7 +136,7 @@ class _SweepReader:
         low, high, step = given["min"], given["max"], given.get("q", 1)
         whole = isinstance(low, int) and isinstance(high, int)
         kind = given.get("distribution", "int_uniform" if whole else "uniform")
-        known = {
+        domains = {
             "int_uniform": {"type": "int", "min": low, "max": high},
             "uniform": {"type": "float", "min": low, "max": high},
             "log_uniform_values": {"type": "float", "min": low, "max": high, "log": True},
@@ -144,27 +144,28 @@ class _SweepReader:
             | {"max": high, "step": step},
         }
         if not is_number(step) or step <= 0:
-            self.wrong(("parameters", name, "q"), f"{shown(step)} is no step", "as in 'q: 0.1'")
+            self.wrong(("parameters", name, "q"), f"{shown(step)} is not a step", "as in 'q: 0.1'")
             return
         if kind == "log_uniform" and max(abs(low), abs(high)) < LARGEST_EXPONENT:
-            known[kind] = {"type": "float", "min": math.exp(low), "max": math.exp(high), "log": True}
-        if not isinstance(kind, str) or kind not in known:
-            fix = f"take one of {', '.join(dict.fromkeys((*known, 'log_uniform')))}, or 'values'"
+            domains[kind] = {"type": "float", "min": math.exp(low), "max": math.exp(high), "log": True}
+        if not isinstance(kind, str) or kind not in domains:
+            fix = f"use one of {', '.join(dict.fromkeys((*domains, 'log_uniform')))}, or 'values'"
             self.wrong(("parameters", name), f"distribution {shown(kind)} has no counterpart", fix)
             return
-        self.searched[name] = known[kind]
+        self.searched[name] = domains[kind]
 
     def metric(self) -> tuple[str, str]:
         """The metric's name as a trial can report it, and W&B's."""
         name = str(self.mapping("metric").get("name", "loss"))
-        mine = name.replace("/", "_")
-        return (f"my_{mine}" if name_fault(mine) and mine not in ("val_loss", "train_loss") else mine), name
+        ours = name.replace("/", "_")
+        return (f"my_{ours}" if name_fault(ours) and ours not in ("val_loss", "train_loss") else ours), name
 
     def judging(self) -> Iterator[str]:
-        """What trials are judged by, and when that is good enough."""
+        """The lines for the metric, its direction and its target."""
         metric = self.mapping("metric")
-        mine, its = self.metric()
-        yield f"metric: {_plain(mine)}" + (f"    # was {its}: report it by this name" if mine != its else "")
+        ours, theirs = self.metric()
+        renamed = f"    # was {theirs}: report it by this name" if ours != theirs else ""
+        yield f"metric: {_plain(ours)}{renamed}"
         goal = metric.get("goal", "minimize")
         if goal not in ("minimize", "maximize"):
             self.wrong(("metric", "goal"), f"{shown(goal)} is neither 'minimize' nor 'maximize'")
@@ -173,28 +174,28 @@ class _SweepReader:
             yield f"stop: {{target: {_plain(metric['target'])}}}"
 
     def budget(self) -> Iterator[str]:
-        """How many trials: those of the grid, W&B's own cap, or a first guess."""
-        cap = self.words.get("run_cap")
-        domains = [read_domain(words, []) for words in self.searched.values()]
+        """The line for the number of trials: the grid's points, W&B's cap, or a default."""
+        cap = self.fields.get("run_cap")
+        domains = [read_domain(fields, []) for fields in self.searched.values()]
         sizes = [size for each in domains if each is not None and (size := cells(each)) is not None]
-        if self.words.get("method") == "grid" and len(sizes) == len(domains):
+        if self.fields.get("method") == "grid" and len(sizes) == len(domains):
             points = math.prod(sizes)
             yield f"trials: {min(points, cap) if isinstance(cap, int) else points}"
         elif isinstance(cap, int):
             yield f"trials: {cap}"
         else:
-            yield f"trials: {TRIALS}    # W&B goes on until it is stopped: `launch.py extend` adds more"
+            yield f"trials: {TRIALS}    # W&B runs until it is stopped; `launch.py extend` adds more"
 
     def sampler(self) -> str:
-        """The sampler that its method means."""
-        method = self.words.get("method", "random")
+        """The sampler for its method."""
+        method = self.fields.get("method", "random")
         if not isinstance(method, str) or method not in _SAMPLERS:
-            self.wrong(("method",), f"{shown(method)} is none of {', '.join(_SAMPLERS)}")
+            self.wrong(("method",), f"{shown(method)} is not one of {', '.join(_SAMPLERS)}")
             return ""
         return _SAMPLERS[method]
 
     def scheduler(self) -> Iterator[str]:
-        """Hyperband, which in W&B stops trials at its brackets' epochs, as ASHA."""
+        """The line for the trial scheduler: ASHA for W&B's Hyperband, which stops trials at rungs."""
         ends = self.mapping("early_terminate")
         if not ends:
             yield "trial_scheduler: schedulers.FIFO"
@@ -210,26 +211,26 @@ class _SweepReader:
         yield f"trial_scheduler: {{name: schedulers.ASHA, kwargs: {kwargs}}}    # was hyperband"
 
     def epochs(self) -> int:
-        """The most reports of a trial: Hyperband's, or those of a fixed parameter that says so."""
+        """The most reports of a trial: those of a fixed `epochs` parameter, or Hyperband's."""
         ends = self.mapping("early_terminate").get("max_iter")
         fixed = next((self.fixed[name] for name in ("epochs", "num_epochs") if name in self.fixed), ends)
         return fixed if isinstance(fixed, int) else EPOCHS
 
     def fixed_lines(self) -> Iterator[str]:
-        """What is not searched."""
+        """The lines for the parameters that are not searched."""
         if self.fixed:
             yield "  train_config:"
         yield from (f"    {_key(name)}: {json.dumps(value)}" for name, value in self.fixed.items())
 
     def command(self) -> str:
         """The command, with our placeholders for W&B's macros."""
-        words = self.words.get("command", _DEFAULT_COMMAND)
-        words = [words] if isinstance(words, str) else words
-        if not isinstance(words, list):
-            self.wrong(("command",), f"{shown(words)} is no list of words", "as in [python, train.py]")
+        args = self.fields.get("command", _DEFAULT_COMMAND)
+        args = [args] if isinstance(args, str) else args
+        if not isinstance(args, list):
+            self.wrong(("command",), f"{shown(args)} is not a list of arguments", "as in [python, train.py]")
             return ""
         names = [*self.fixed, *self.searched]
-        program = self.words.get("program")
+        program = self.fields.get("program")
         macros = {
             "env": "",
             "interpreter": "python",
@@ -240,7 +241,7 @@ class _SweepReader:
         if program is not None:
             macros["program"] = str(program)
 
-        def ours(match: re.Match[str]) -> str:
+        def placeholder(match: re.Match[str]) -> str:
             if match[1] == "program" and program is None:
                 self.wrong((), "names no program", "as in 'program: train.py'")
             elif match[1] not in macros:
@@ -248,11 +249,11 @@ class _SweepReader:
             return macros.get(match[1], "")
 
         known = ", ".join(f"${{{name}}}" for name in macros)
-        written = [(str(word), _MACRO.sub(ours, str(word))) for word in words]
+        converted = [(str(arg), _MACRO.sub(placeholder, str(arg))) for arg in args]
         return " ".join(
-            word if its == "${args_no_hyphens}" or not _NEEDS_QUOTES.search(word) else shlex.quote(word)
-            for its, word in written
-            if word
+            ours if theirs == "${args_no_hyphens}" or not _NEEDS_QUOTES.search(ours) else shlex.quote(ours)
+            for theirs, ours in converted
+            if ours
         )
 
 
@@ -261,10 +262,10 @@ def _key(name: str) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as it may stand in YAML."""
+    """A value as a YAML scalar."""
     return value if isinstance(value, str) and _BARE_KEY.fullmatch(value) else json.dumps(value)
 
 
-def _flow(words: Mapping[str, Any]) -> str:
-    """A mapping in one line of YAML."""
-    return "{" + ", ".join(f"{word}: {_plain(value)}" for word, value in words.items()) + "}"
+def _flow(fields: Mapping[str, Any]) -> str:
+    """A mapping as one line of YAML."""
+    return "{" + ", ".join(f"{key}: {_plain(value)}" for key, value in fields.items()) + "}"

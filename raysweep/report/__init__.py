@@ -1,1 +1,1 @@
-"""What was learnt. Tables and findings from a study's record; Optuna's analysis and plots of it."""
+"""Reports on studies: tables and findings from the record, Optuna's analysis and plots."""

@@ -1,9 +1,8 @@
 """Whether two independent searches agree on where the optimum is: 003, red flag 7 (a good sign).
 
-Configurations are held against each other in unit space: each parameter that both searched, on its own
-scale, over the range that holds both of theirs. A distance is the root mean square over parameters;
-different choices are 1 apart. How near is near is said by draws from the space: two even draws are as
-close as the winners in so many of a hundred cases.
+Configurations are compared in unit space: each parameter that both searched, on its own scale, over the range
+that holds both of theirs. A distance is the root mean square over parameters; different choices are 1 apart.
+It is judged by the share of pairs of uniform draws from the space that are as close.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from raysweep.report.subject import Subject
 from schedulers.space import Categorical, Domain, Float, Int
 
 PAIRS, SEED = 4000, 0
-NEAR = 0.15  # a distance in unit space at which two configurations are one for most purposes
+NEAR = 0.15  # a distance in unit space below which two configurations count as the same
 CHANCE = 0.05
 
 Floats = NDArray[np.float64]
@@ -33,17 +32,17 @@ class Agreement:
 
     Attributes:
         one, other: names.
-        parameters: that both searched, and that could be held against each other.
+        parameters: that both searched and that can be compared.
         distance: between the winners; NaN without a common parameter.
-        by_chance: share of pairs of even draws that are as close.
-        nearest: trial of the other nearest to the first's winner, its distance, and its rank there; None
-            where there is none.
-        overlap: of the first's top k, how many have one of the other's top k near.
+        by_chance: share of pairs of uniform draws that are as close.
+        nearest: the other's trial nearest to the first's winner, its distance, and its rank there; None
+            without a common parameter.
+        overlap: how many of the first's top k have one of the other's top k nearby.
         expected: how many would by chance.
-        k: of the top.
-        shared: configurations, sampled in both, that are the same to the last digit.
-        agree: whether the winners are closer than chance has it.
-        sentence: all this, for a person.
+        k: how many of the best are compared.
+        shared: sampled configurations that are the same in both to the last digit.
+        agree: whether the winners are closer than by chance.
+        sentence: all this in words.
     """
 
     one: str
@@ -61,35 +60,35 @@ class Agreement:
 
 
 def agreement(name: str, other_name: str, one: Subject, other: Subject, top_k: int = 5) -> Agreement:
-    """Hold two searches' best configurations against each other.
+    """Compare two searches' best configurations.
 
     Args:
         name: of the first.
         other_name: of the second.
         one: a study with a ranked trial.
-        other: another.
-        top_k: how many of the best overlap.
+        other: another one.
+        top_k: how many of the best are compared.
     """
     domains = common(one.domains, other.domains)
     ranks = one.ranked(), other.ranked()
     k = min(top_k, *map(len, ranks))
     shared = _shared(one, other)
     if not domains:
-        words = "they searched no parameter in common"
-        return Agreement(name, other_name, (), math.nan, math.nan, None, 0, 0.0, k, shared, False, words)
+        sentence = "they searched no parameter in common"
+        return Agreement(name, other_name, (), math.nan, math.nan, None, 0, 0.0, k, shared, False, sentence)
     units = [in_unit(domains, [subject.config(trial) for trial in ranked])
              for subject, ranked in zip((one, other), ranks, strict=True)]  # fmt: skip
     kinds = np.array([isinstance(domain, Categorical) and not domain.ordered for domain in domains.values()])
     apart = distances(units[0], units[1], kinds)
     by_chance, expected = _chance(domains, kinds, float(apart[0, 0]), k)
-    place = int(np.argmin(apart[0]))
-    found = Agreement(
+    nearest = int(np.argmin(apart[0]))
+    result = Agreement(
         one=name,
         other=other_name,
         parameters=tuple(domains),
         distance=float(apart[0, 0]),
         by_chance=by_chance,
-        nearest=(ranks[1][place].number, float(apart[0, place]), place + 1),
+        nearest=(ranks[1][nearest].number, float(apart[0, nearest]), nearest + 1),
         overlap=int((apart[:k, :k].min(axis=1) <= NEAR).sum()),
         expected=expected,
         k=k,
@@ -97,33 +96,33 @@ def agreement(name: str, other_name: str, one: Subject, other: Subject, top_k: i
         agree=by_chance <= CHANCE and not shared,
         sentence="",
     )
-    return replace(found, sentence=_in_words(found, len(ranks[1])))
+    return replace(result, sentence=_in_words(result, len(ranks[1])))
 
 
 def common(one: Mapping[str, Domain], other: Mapping[str, Domain]) -> dict[str, Domain]:
-    """What both searched, each over the range that holds both."""
-    found: dict[str, Domain] = {}
+    """The parameters that both searched, each over the range that holds both."""
+    shared: dict[str, Domain] = {}
     for key in one:
         a, b = one[key], other.get(key)
         if isinstance(a, Categorical) and isinstance(b, Categorical):
             choices = [*a.choices, *(choice for choice in b.choices if not a.contains(choice))]
             if len(choices) > 1:
-                found[key] = Categorical(tuple(choices), ordered=a.choices == b.choices and a.ordered)
+                shared[key] = Categorical(tuple(choices), ordered=a.choices == b.choices and a.ordered)
         elif isinstance(a, Float | Int) and isinstance(b, Float | Int) and a.log == b.log:
             low, high = min(a.low, b.low), max(a.high, b.high)
             if low < high:
-                found[key] = Float(float(low), float(high), log=a.log)
-    return found
+                shared[key] = Float(float(low), float(high), log=a.log)
+    return shared
 
 
 def in_unit(domains: Mapping[str, Domain], configs: Sequence[Mapping[str, Any]]) -> Floats:
-    """Configurations as points of unit space; (configs, parameters); NaN where one is not active."""
-    rows = [[_place(domain, config, key) for key, domain in domains.items()] for config in configs]
+    """Configurations as points of unit space, (configs, parameters); NaN for an inactive parameter."""
+    rows = [[_to_unit(domain, config, key) for key, domain in domains.items()] for config in configs]
     return np.array(rows, dtype=float)
 
 
 def distances(one: Floats, other: Floats, choices: NDArray[np.bool_]) -> Floats:
-    """Root mean square distances of all pairs, (one, other); what only one of them has is 1 apart."""
+    """Root mean square distances of all pairs, (one, other); a parameter that only one has is 1 apart."""
     gap = np.abs(one[:, None, :] - other[None, :, :])
     gap = np.where(choices, gap > 0, gap)
     absent = np.isnan(one)[:, None, :].astype(int) + np.isnan(other)[None, :, :]
@@ -132,7 +131,7 @@ def distances(one: Floats, other: Floats, choices: NDArray[np.bool_]) -> Floats:
     return root
 
 
-def _place(domain: Domain, config: Mapping[str, Any], key: str) -> float:
+def _to_unit(domain: Domain, config: Mapping[str, Any], key: str) -> float:
     if key not in config or (isinstance(domain, Categorical) and not domain.contains(config[key])):
         return math.nan
     return domain.to_unit(config[key])
@@ -141,7 +140,7 @@ def _place(domain: Domain, config: Mapping[str, Any], key: str) -> float:
 def _chance(
     domains: Mapping[str, Domain], kinds: NDArray[np.bool_], distance: float, k: int
 ) -> tuple[float, float]:
-    """The share of even draws as close as this, and the overlap of two sets of k of them."""
+    """The share of uniform draws as close as this, and the overlap of two sets of k of them."""
     rng = np.random.default_rng(SEED)
 
     def draw() -> Floats:
@@ -171,23 +170,22 @@ def _shared(one: Subject, other: Subject) -> int:
     return len(sampled(one) & sampled(other))
 
 
-def _in_words(found: Agreement, of: int) -> str:
-    """What an agreement comes to; `of` trials count in the other."""
-    if found.shared:
+def _in_words(result: Agreement, of: int) -> str:
+    """The agreement in a sentence; `of` is the number of ranked trials of the other."""
+    if result.shared:
         return (
-            f"they share {found.shared} sampled configurations: they are not independent, so that their "
-            "agreeing would say nothing"
+            f"they share {result.shared} sampled configurations, so they are not independent and agreement "
+            "would mean nothing"
         )
-    near = f"{found.distance:.2f} apart in unit space, {found.by_chance:.0%} of even draws are as close"
-    if found.agree:
-        words = f"they agree on the winner ({near})"
+    near = f"{result.distance:.2f} apart in unit space, {result.by_chance:.0%} of random pairs are as close"
+    if result.agree:
+        sentence = f"they agree on the winner ({near})"
     else:
-        words = f"the winners are {near}: no sign that they agree"
-    words += (
-        f"; {found.overlap} of the top {found.k} lie near one of the other's ({found.expected:.1g} by chance)"
-    )
-    if found.nearest is not None:
-        number, gap, rank = found.nearest
-        words += f"; nearest to {found.one}'s winner is trial {number} of {found.other} ({gap:.2f}), "
-        words += f"rank {rank} of {of} there"
-    return words
+        sentence = f"the winners are {near}: no sign that they agree"
+    overlap, k, expected = result.overlap, result.k, result.expected
+    sentence += f"; {overlap} of the top {k} lie near one of the other's ({expected:.1g} by chance)"
+    if result.nearest is not None:
+        number, gap, rank = result.nearest
+        sentence += f"; nearest to {result.one}'s winner is trial {number} of {result.other} ({gap:.2f}), "
+        sentence += f"rank {rank} of {of} there"
+    return sentence

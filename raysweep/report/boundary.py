@@ -1,9 +1,9 @@
 """Advice on the edges of the search space: where good trials crowd, the optimum may lie beyond.
 
-Judged by the mass of the top k, not by the single best, and on the parameter's own scale: a log range
-in its logarithm, whole numbers and ordered choices by their places. An adaptive sampler crowds where the
-first good trials happened to lie, on pure noise too: an edge counts only if trials near it did better
-than those that the same sampler proposed elsewhere at the same time (`edge_p_value`).
+Judged by the top k, not by the single best, and on the parameter's own scale: a log range by its logarithm,
+whole numbers and ordered choices by their index. An adaptive sampler crowds where the first good trials
+happened to lie, even on pure noise, so an edge counts only if trials near it did better than those that the
+same sampler proposed elsewhere at the same time (`edge_p_value`).
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ DECADES = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One bound at which the good trials crowd, or at which the best lies.
+    """One bound at which good trials crowd, or the best trial lies.
 
     Attributes:
         key: the parameter.
         side: lower or upper.
         bound: the value at that edge.
         best: the best trial's value.
-        best_there: whether it is within 5% of the edge.
-        near: of the top k, how many are.
+        best_there: whether that is within 5% of the edge.
+        near: how many of the top k are.
         of: k.
-        crowded: whether that is more than its sampler and chance explain; only then widening is advised.
-        widen: the assignment of `--set` that widens it, "" where nothing lies beyond.
-        sentence: all this, for a person.
+        crowded: whether that is more than the sampler and chance explain; only then widening is advised.
+        widen: the `--set` assignment that widens it; "" if nothing lies beyond.
+        sentence: all this in words.
     """
 
     key: str
@@ -60,36 +60,36 @@ class Edge:
 
 
 def edges(subject: Subject, k: int = K) -> tuple[Edge, ...]:
-    """The edges worth a word, those that are crowded first."""
+    """The edges at which good trials crowd or the best lies; crowded ones first."""
     ranked = subject.ranked()
     ordered = {key: domain for key in subject.parameters if (domain := _in_order(subject.domains[key]))}
-    found: list[Edge] = []
+    notable: list[Edge] = []
     for key, domain in ordered.items():
         having = [trial for trial in ranked if key in subject.config(trial)]
         values = [subject.config(trial)[key] for trial in having]
-        order = sorted(range(len(having)), key=lambda place: having[place].number)
+        order = sorted(range(len(having)), key=lambda rank: having[rank].number)
         for upper in (False, True):
             near = [is_near(domain, value, upper) for value in values]
-            # `having` is ranked, so that a trial's place in it stands for its loss.
-            p_value = edge_p_value([near[place] for place in order], order)
+            # `having` is ranked, so a trial's index in it can replace its loss.
+            p_value = edge_p_value([near[rank] for rank in order], order)
             is_significant = p_value < LEVEL / (2 * len(ordered))
             cases = bool(subject.parameters[key].cases)
             if edge := _edge(key, domain, values[: max(k, 1)], upper, cases, is_significant):
-                found.append(edge)
-    return tuple(sorted(found, key=lambda edge: not edge.crowded))
+                notable.append(edge)
+    return tuple(sorted(notable, key=lambda edge: not edge.crowded))
 
 
 def edge_p_value(near: Sequence[bool], losses: Sequence[float]) -> float:
-    """How likely trials near an edge would do so well if the edge did not matter, whatever the sampler does.
+    """The probability that trials near an edge do so well if the edge does not matter, for any sampler.
 
     Under that hypothesis a trial's rank among those before it is uniform and independent of the past and
     of where it lies (losses of equal distribution), so the sum over trials of
-    (near - share near so far) * (1 - 2 (rank - 1/2) / trials so far) is a martingale, also where the
+    (near - share near so far) * (1 - 2 (rank - 1/2) / trials so far) is a martingale, also if the
     sampler learns from the losses. Its normal approximation gives the p-value.
 
     Args:
-        near: whether each trial lies near the edge, in the order in which they were asked for.
-        losses: theirs; lower is better, only the order counts.
+        near: whether each trial lies near the edge, in the order in which they were proposed.
+        losses: of the trials; lower is better, only the order counts.
 
     >>> edge_p_value([True, False] * 10, [0, 1] * 10) < 0.01 < edge_p_value([True, False] * 10, [1, 0] * 10)
     True
@@ -106,9 +106,9 @@ def edge_p_value(near: Sequence[bool], losses: Sequence[float]) -> float:
     return NormalDist().cdf(-total / math.sqrt(variance)) if variance else 1.0
 
 
-def widening(subject: Subject, found: Sequence[Edge]) -> Command | None:
-    """The one command that widens all crowded edges of a study; None where there is none."""
-    sets = [edge.widen for edge in found if edge.crowded and edge.widen]
+def widening(subject: Subject, edges: Sequence[Edge]) -> Command | None:
+    """The command that widens all crowded edges of a study; None if there are none."""
+    sets = [edge.widen for edge in edges if edge.crowded and edge.widen]
     if not sets:
         return None
     if subject.folder is None or not subject.can_extend(trials=True):
@@ -118,7 +118,7 @@ def widening(subject: Subject, found: Sequence[Edge]) -> Command | None:
 
 
 def _in_order(domain: Domain) -> Domain | None:
-    """A domain that has edges: ranges, and choices that are numbers or declared ordered."""
+    """The domain in order if it has edges (a range, or choices that are numbers or ordered), else None."""
     if not isinstance(domain, Categorical):
         return domain if domain.low < domain.high else None
     numbers = all(is_number(one) for one in domain.choices)
@@ -130,7 +130,7 @@ def _in_order(domain: Domain) -> Domain | None:
 def _edge(
     key: str, domain: Domain, values: Sequence[Any], upper: bool, cases: bool, is_significant: bool
 ) -> Edge | None:
-    """One bound, by the values of the top k; None where nothing is worth a word."""
+    """One bound by the values of the top k; None if they neither crowd there nor include the best."""
     there = [is_near(domain, value, upper) for value in values]
     near, k = sum(there), len(values)
     crowded = is_significant and near >= max(2, MASS * k)
@@ -144,16 +144,16 @@ def _edge(
     if there[0]:
         sentence += f", the best ({setting(values[0])}) among them"
     if not crowded:
-        sentence += "; where the sampler looked explains that, no reason to widen it yet"
+        sentence += "; the sampler's own choices explain that, so there is no reason to widen it yet"
     elif widen:
         sentence += f"; widen it to {setting(beyond)}"
     else:
-        sentence += "; " + ("widen the case it lies in" if cases else "nothing sensible lies beyond")
+        sentence += "; " + ("widen the case it belongs to" if cases else "no sensible value lies beyond")
     return Edge(key, side, bound, values[0], there[0], near, k, crowded, widen, sentence)
 
 
 def is_near(domain: Domain, value: Any, upper: bool) -> bool:
-    """Whether a value lies within 5% of an edge; of few whole numbers or choices, on the last.
+    """Whether a value lies within 5% of an edge; for few whole numbers or choices, at the last one.
 
     >>> domain = Float(1e-7, 1e-3, log=True)
     >>> is_near(domain, 1.5e-7, False), is_near(domain, 3e-7, False), is_near(Int(3, 6), 6, True)
@@ -166,12 +166,12 @@ def is_near(domain: Domain, value: Any, upper: bool) -> bool:
 def further(
     domain: Domain, upper: bool, limits: tuple[float, float, bool] = (-math.inf, math.inf, True)
 ) -> Any:
-    """A wider bound; None where nothing lies beyond (a range that begins at nought, or a count at one).
+    """A wider bound; None if nothing lies beyond (a range that begins at 0, or a count at 1).
 
     Args:
         domain: the range or choices.
         upper: which bound.
-        limits: see `natural_limits`; towards a finite upper one, half of the way that is left.
+        limits: see `natural_limits`; towards a finite upper one, half of the remaining distance.
 
     >>> further(Float(1e-7, 1e-3, log=True), False), further(Int(3, 6), True), further(Float(0.0, 0.5), False)
     (1e-08, 8, None)
@@ -188,7 +188,7 @@ def further(
 
 
 def _further(domain: Domain, upper: bool) -> Any:
-    """The same, whatever the parameter means."""
+    """As `further`, without limits."""
     if isinstance(domain, Categorical):
         return _next_choice(domain.choices, upper)
     low, high = domain.low, domain.high
@@ -213,7 +213,7 @@ def _further(domain: Domain, upper: bool) -> Any:
 
 
 def _next_choice(choices: Sequence[Any], upper: bool) -> Any:
-    """The next number of a row that grows by a constant factor or step; None of any other row."""
+    """The next number of a sequence with a constant factor or step; None for any other."""
     if not all(is_number(one) for one in choices):
         return None
     row = list(choices) if upper else list(reversed(choices))
@@ -230,7 +230,7 @@ def _next_choice(choices: Sequence[Any], upper: bool) -> Any:
 
 
 def widen_assignment(key: str, domain: Domain, upper: bool, beyond: Any) -> str:
-    """The assignment of `--set` that moves a bound, or adds a choice, to what lies beyond it.
+    """The `--set` assignment that moves a bound, or adds a choice.
 
     >>> widen_assignment("net_config.layers", Int(1, 6), True, 8)
     'search_space.net_config.layers.max=8'

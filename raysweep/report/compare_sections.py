@@ -25,22 +25,24 @@ WIDE = 10.0
 COLOURS = ("#3b82c4", "#e8973a", "#2aa198", "#8e6bbf", "#d64550", "#7f8c3b")
 
 
-def sections(found: Comparison) -> list[Section]:
+def sections(comparison: Comparison) -> list[Section]:
     """The comparison from top to bottom."""
-    return list(_sections(found))
+    return list(_sections(comparison))
 
 
-def title(found: Comparison) -> str:
+def title(comparison: Comparison) -> str:
     """Who is held against whom."""
-    sides = dict.fromkeys(each.side for each in found.sweeps)
+    sides = dict.fromkeys(each.side for each in comparison.sweeps)
     return " against ".join(
-        ", ".join(each.name for each in found.sweeps if each.side == side) for side in sides
+        ", ".join(each.name for each in comparison.sweeps if each.side == side) for side in sides
     )
 
 
-def _sections(found: Comparison) -> Iterator[Section]:
-    lines = [Line(f"{found.objective} {found.metric}, {found.direction.replace('ize', 'ised')}")]
-    lines += [Line(caution, "caution") for caution in found.cautions]
+def _sections(comparison: Comparison) -> Iterator[Section]:
+    lines = [
+        Line(f"{comparison.objective} {comparison.metric}, {comparison.direction.replace('ize', 'ised')}")
+    ]
+    lines += [Line(caution, "caution") for caution in comparison.cautions]
     yield Section(
         "sweeps",
         "Sweeps",
@@ -56,24 +58,24 @@ def _sections(found: Comparison) -> Iterator[Section]:
                 str(each.epochs),
                 "-" if each.noise is None else f"{each.noise.std:.2g}{'' if each.noise.sure else ' ?'}",
             )
-            for each in found.sweeps
+            for each in comparison.sweeps
         ),
     )
-    yield _budget(found)
-    if found.retrained:
-        words = tuple(Line(each.verdict, f"{each.one}, {each.other}") for each in found.retrained)
+    yield _budget(comparison)
+    if comparison.retrained:
+        words = tuple(Line(each.verdict, f"{each.one}, {each.other}") for each in comparison.retrained)
         yield Section("retrained", "Retrained winners", words)
     yield Section("regret", "Best so far")
-    if found.agreements:
-        words = tuple(Line(one.sentence, f"{one.one} and {one.other}") for one in found.agreements)
+    if comparison.agreements:
+        words = tuple(Line(one.sentence, f"{one.one} and {one.other}") for one in comparison.agreements)
         yield Section("agreement", "Do they agree on a winner?", words)
-    yield _winners(found)
+    yield _winners(comparison)
 
 
-def _budget(found: Comparison) -> Section:
+def _budget(comparison: Comparison) -> Section:
     """At equal budget, pair by pair."""
     lines = []
-    for duel in found.duels:
+    for duel in comparison.duels:
         values, medians = (
             " against ".join(", ".join(map(number, side)) for side in pair)
             for pair in (duel.values, duel.medians)
@@ -83,8 +85,8 @@ def _budget(found: Comparison) -> Section:
             f"median over resampled orders {medians}{_median_difference(duel)}"
         )
         lines.append(Line(text, f"{duel.one}, {duel.other}"))
-    if found.how_to_test:
-        lines.append(Line(found.how_to_test, "test"))
+    if comparison.how_to_test:
+        lines.append(Line(comparison.how_to_test, "test"))
     return Section("budget", "Best at equal budget", tuple(lines))
 
 
@@ -97,32 +99,32 @@ def _median_difference(duel: EqualBudgetComparison) -> str:
     )
 
 
-def _winners(found: Comparison) -> Section:
-    keys = list(dict.fromkeys(key for each in found.sweeps for key in each.best.config))
+def _winners(comparison: Comparison) -> Section:
+    keys = list(dict.fromkeys(key for each in comparison.sweeps for key in each.best.config))
     names = short_keys(keys)
     rows = tuple(
         (
             each.name,
             *(setting(each.best.config[key]) if key in each.best.config else "" for key in keys),
         )
-        for each in found.sweeps
+        for each in comparison.sweeps
     )
     return Section("winners", "The winners' settings", (), ("sweep", *(names[key] for key in keys)), rows)
 
 
-def figures(found: Comparison) -> list[Figure]:
+def figures(comparison: Comparison) -> list[Figure]:
     """The best so far, with the intervals of resampled orders."""
     plot = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05)
-    sides = list(dict.fromkeys(each.side for each in found.sweeps))
-    for each in found.sweeps:
+    sides = list(dict.fromkeys(each.side for each in comparison.sweeps))
+    for each in comparison.sweeps:
         colour = COLOURS[sides.index(each.side) % len(COLOURS)]
         for col, curve in enumerate((each.by_trials, each.by_epochs), start=1):
             for trace in _traces(each.name, curve, colour, first=col == 1):
                 plot.add_trace(trace, row=1, col=col)
     plot.update_xaxes(title_text="trials ended", row=1, col=1)
     plot.update_xaxes(title_text="epochs", row=1, col=2)
-    plot.update_yaxes(title_text=found.metric, row=1, col=1)
-    if _wide(found):
+    plot.update_yaxes(title_text=comparison.metric, row=1, col=1)
+    if _wide(comparison):
         plot.update_yaxes(type="log")
     plot.update_layout(height=460)
     figure = Figure(
@@ -138,11 +140,11 @@ def figures(found: Comparison) -> list[Figure]:
     return [figure]
 
 
-def _wide(found: Comparison) -> bool:
+def _wide(comparison: Comparison) -> bool:
     """Whether values span an order of magnitude, and none forbids a log axis."""
     values = [
         value
-        for each in found.sweeps
+        for each in comparison.sweeps
         for value in (*each.by_trials.best, *each.by_trials.low, *each.by_trials.high)
         if not math.isnan(value)
     ]
@@ -175,19 +177,19 @@ def _traces(name: str, curve: Curve, colour: str, *, first: bool) -> Iterator[An
     )
 
 
-def write(found: Comparison, folder: Path) -> list[Path]:
+def write(comparison: Comparison, folder: Path) -> list[Path]:
     """Write compare.html, compare.md and compare.json into a folder, made if missing; their paths.
 
     Raises:
         OSError: if the disk refuses.
     """
-    parts = sections(found)
-    goal = f"{found.direction} {found.metric}"
+    parts = sections(comparison)
+    goal = f"{comparison.direction} {comparison.metric}"
     return put_file(
         folder,
         {
-            "compare.html": page(title(found), goal, parts, figures(found)),
-            "compare.md": markdown(title(found), "compare.html", parts),
-            "compare.json": json.dumps(as_json(found), indent=1) + "\n",
+            "compare.html": page(title(comparison), goal, parts, figures(comparison)),
+            "compare.md": markdown(title(comparison), "compare.html", parts),
+            "compare.json": json.dumps(as_json(comparison), indent=1) + "\n",
         },
     )

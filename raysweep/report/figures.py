@@ -27,11 +27,11 @@ THINNED = {"contour": 80, "rank": 300}
 TALL = 260  # pixels for each parameter of a square of pairs
 
 
-def figures(found: Report) -> list[Figure]:
+def figures(report: Report) -> list[Figure]:
     """All figures that the study's data bear, in the report's order."""
-    subject, names = found.subject, _names(found)
+    subject, names = report.subject, _names(report)
     drawn = [
-        *own_figures(found),
+        *own_figures(report),
         *trial_figures(subject, names),
         *_of_parameters(subject, names),
         *(_of_fronts(subject) if len(subject.metrics) > 1 else ()),
@@ -39,10 +39,10 @@ def figures(found: Report) -> list[Figure]:
     return [dress(figure) for figure in drawn]
 
 
-def _names(found: Report) -> list[str]:
+def _names(report: Report) -> list[str]:
     """The searched parameters, the most important first; those that only some trials have come last."""
-    subject, early = found.subject, found.importance_at_epoch
-    shares = found.importance.shares or (early.importance.shares if early is not None else ())
+    subject, early = report.subject, report.importance_at_epoch
+    shares = report.importance.shares or (early.importance.shares if early is not None else ())
     ranked = list(dict.fromkeys(share.name.partition("[")[0] for share in shares))  # lr[AdamW] is lr
     tried = {name for trial in subject.trials for name in subject.config(trial)}
     return [*ranked, *sorted((tried & set(subject.domains)) - set(ranked))]

@@ -105,14 +105,14 @@ for (const head of document.querySelectorAll("th[aria-sort]"))
 """
 
 
-def as_page(found: Report, figures: Sequence[Figure]) -> str:
+def as_page(report: Report, figures: Sequence[Figure]) -> str:
     """The report as one HTML text without a reference to anything outside itself."""
     return page(
-        found.subject.name,
-        " and ".join(_goal(found)),
-        sections(found),
+        report.subject.name,
+        " and ".join(_goal(report)),
+        sections(report),
         figures,
-        {"findings": _findings(found)},
+        {"findings": _findings(report)},
     )
 
 
@@ -165,8 +165,8 @@ def _policy(*scripts: str) -> str:
     )
 
 
-def _goal(found: Report) -> Iterator[str]:
-    for metric in found.subject.metrics:
+def _goal(report: Report) -> Iterator[str]:
+    for metric in report.subject.metrics:
         yield f"{metric.direction} {metric.name}"
 
 
@@ -209,12 +209,12 @@ def _lines(section: Section) -> Iterator[str]:
         yield f"<dl>{inner}</dl>"
 
 
-def _findings(found: Report) -> str:
+def _findings(report: Report) -> str:
     return "".join(
         f'<div class="finding {finding.severity}"><b>{html.escape(finding.name.replace("_", " "))}</b> '
         f"<span class=dim>({finding.severity})</span><br>{html.escape(finding.evidence)}.<br>"
         f"{html.escape(finding.reading)}<br>{_words(finding.fix)}</div>"
-        for finding in found.findings
+        for finding in report.findings
     )
 
 

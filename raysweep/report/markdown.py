@@ -10,9 +10,9 @@ from raysweep.report.report import Report
 from raysweep.report.sections import Section, sections
 
 
-def as_markdown(found: Report) -> str:
+def as_markdown(report: Report) -> str:
     """The report as one Markdown text; figures are in the page beside it."""
-    return markdown(found.subject.name, "report.html", sections(found))
+    return markdown(report.subject.name, "report.html", sections(report))
 
 
 def markdown(title: str, page: str, parts: Iterable[Section]) -> str:

@@ -1,4 +1,4 @@
-"""The figures Optuna has none of: learning curves, regret, importance with intervals, a population's life."""
+"""Our own figures: learning curves, regret, importance with intervals, a population's lineage."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from raysweep.report.subject import Subject
 from raysweep.report.tables import Tables
 from schedulers.space import Categorical
 
-INTERVALS_OF = 12  # trials whose predictions are drawn: more hide each other
+INTERVALS_OF = 12  # trials whose predictions are drawn; more would hide each other
 
 
-def own_figures(found: Report) -> Iterator[Figure]:
-    """All of them that the study's data bear."""
-    subject, tables, early = found.subject, found.tables, found.importance_at_epoch
+def own_figures(report: Report) -> Iterator[Figure]:
+    """All of them for which the study has data."""
+    subject, tables, early = report.subject, report.tables, report.importance_at_epoch
     steps = progress(subject)
     if len(steps) > 1:
         yield Figure(
             "regret",
             "progress",
             "Regret: how far the best so far was from the best of all",
-            "The same curve against four costs: where it is flat, what was spent there brought nothing. "
+            "The same curve against four costs: where it is flat, the cost brought no improvement. "
             "It ends where the best was found.",
             _regret(subject, steps),
             scale="y",
@@ -51,29 +51,30 @@ def own_figures(found: Report) -> Iterator[Figure]:
         yield Figure(
             "predicted",
             "curves",
-            "Predicted final values, and the ranges that are to hold nine of ten ends",
-            "What the rule expected of a trial's end (cross), epoch by epoch. A range is as wide as its "
-            "earlier predictions were off; there is none before five of them have come to their end. "
+            "Predicted final values, with ranges meant to hold nine of ten final values",
+            "The final value that the rule predicted, epoch by epoch; a cross is the real one. A range is as "
+            "wide as earlier predictions were off; there is none before five trials have finished. "
             "Reasons say how many ranges held.",
             (_predicted(subject, lines),),
             scale="y",
         )
-    if found.importance.shares or (early is not None and early.importance.shares):
+    if report.importance.shares or (early is not None and early.importance.shares):
         yield Figure(
             "importance",
             "parameters",
             "Importance of the parameters",
-            "fANOVA: share of the variance over the space. PED-ANOVA: what tells the better trials from "
-            "the rest. Bars hold nine of ten figures of trials drawn anew; overlaps leave the order open.",
-            (_importance(found.importance, early),),
+            "fANOVA: share of the variance over the space. PED-ANOVA: what separates the better trials "
+            "from the rest. Bars hold nine of ten figures of resampled trials; where they overlap, the order "
+            "is open.",
+            (_importance(report.importance, early),),
         )
     if subject.is_population:
         yield Figure(
             "lineage",
             "population",
-            "Who copied whom",
-            "A row is a member; an arrow carries weights from donor to copy. Green is what the winner "
-            "came from.",
+            "Which trial copied which",
+            "A row is a member; an arrow leads from the donor of weights to the copy. Green is the "
+            "winner's lineage.",
             (_lineage(subject),),
         )
         if len(tables.schedule) > 1:
@@ -81,13 +82,13 @@ def own_figures(found: Report) -> Iterator[Figure]:
                 "schedule",
                 "population",
                 "The schedule that the winner's weights were trained under",
-                "A population finds a schedule, not a setting: to train anew, replay all of it.",
+                "A population finds a schedule, not a setting: to train again, replay all of it.",
                 (_schedule(subject, tables),),
             )
 
 
 def _regret(subject: Subject, steps: Sequence[Progress]) -> tuple[Any, ...]:
-    """Against trials, epochs, the wall clock, and the time of slots or GPUs: a plot each."""
+    """Regret against trials, epochs, wall-clock time, and the time of slots or GPUs: one plot each."""
     axes = [
         ("trials ended", [step.trials for step in steps]),
         ("epochs", [step.epochs for step in steps]),
@@ -147,9 +148,9 @@ def _curves(subject: Subject, lines: Sequence[Curve]) -> Any:
 
 
 def _predicted(subject: Subject, lines: Sequence[Curve]) -> Any:
-    told = [curve for curve in lines if curve.predicted][-INTERVALS_OF:]
+    predicted = [curve for curve in lines if curve.predicted][-INTERVALS_OF:]
     plot = go.Figure()
-    for curve in told:
+    for curve in predicted:
         colour = BEST if curve.best else COLOURS[curve.outcome]
         epochs, middle, low, high = zip(*curve.predicted, strict=True)
         plot.add_trace(
@@ -177,7 +178,7 @@ def _predicted(subject: Subject, lines: Sequence[Curve]) -> Any:
                     mode="markers",
                     showlegend=False,
                     marker={"symbol": "x", "size": 10, "color": colour},
-                    name=f"trial {curve.number}, its end",
+                    name=f"trial {curve.number}, final value",
                 )
             )
     plot.update_xaxes(title_text="epoch of the prediction")
@@ -186,19 +187,22 @@ def _predicted(subject: Subject, lines: Sequence[Curve]) -> Any:
     return plot
 
 
-def _importance(found: Importance, early: EpochImportance | None) -> Any:
+def _importance(importance: Importance, early: EpochImportance | None) -> Any:
     measures = [
         (
             "PED-ANOVA",
             PALE,
-            {each.name: (each.ped_anova, each.ped_anova_low, each.ped_anova_high) for each in found.shares},
+            {
+                each.name: (each.ped_anova, each.ped_anova_low, each.ped_anova_high)
+                for each in importance.shares
+            },
         ),
-        ("fANOVA", COLOURS["completed"], _fanova(found)),
+        ("fANOVA", COLOURS["completed"], _fanova(importance)),
     ]
     if early is not None and early.importance.shares:
         label = f"fANOVA, all trials at epoch {early.epoch}"
         measures.insert(0, (label, COLOURS["stopped"], _fanova(early.importance)))
-    names = short_keys([*(_fanova(found) or measures[0][2])])
+    names = short_keys([*(_fanova(importance) or measures[0][2])])
     plot = go.Figure()
     for label, colour, shares in measures:
         shown = [name for name in reversed(list(names)) if name in shares]
@@ -224,12 +228,12 @@ def _importance(found: Importance, early: EpochImportance | None) -> Any:
     return plot
 
 
-def _fanova(found: Importance) -> dict[str, tuple[float, float, float]]:
-    return {each.name: (each.fanova, each.fanova_low, each.fanova_high) for each in found.shares}
+def _fanova(importance: Importance) -> dict[str, tuple[float, float, float]]:
+    return {each.name: (each.fanova, each.fanova_low, each.fanova_high) for each in importance.shares}
 
 
 def _lineage(subject: Subject) -> Any:
-    taken = copies(subject)
+    exploits = copies(subject)
     line = _line_of_the_best(subject)
     plot = go.Figure()
     for trial in subject.trials:
@@ -248,7 +252,7 @@ def _lineage(subject: Subject) -> Any:
                     showlegend=False,
                 )
             )
-    for copy in taken:
+    for copy in exploits:
         on_line = (copy.trial, copy.epoch) in line
         plot.add_annotation(
             x=copy.epoch + 0.35,
@@ -280,15 +284,15 @@ def _lineage(subject: Subject) -> Any:
 def _line_of_the_best(subject: Subject) -> set[tuple[int, int]]:
     """The copies that the winner's weights went through: (copying trial, epoch)."""
     ranked = subject.ranked()
-    found: set[tuple[int, int]] = set()
+    copied: set[tuple[int, int]] = set()
     name, until = (ranked[0].trial if ranked else ""), math.inf
     while name:
         past = [step for step in subject.record.trials[name].lineage if step.epoch < until]
         if not past:
             break
-        found.add((int(name), past[-1].epoch))
+        copied.add((int(name), past[-1].epoch))
         name, until = past[-1].donor, past[-1].epoch
-    return found
+    return copied
 
 
 def _schedule(subject: Subject, tables: Tables) -> Any:

@@ -12,7 +12,7 @@ from raysweep.report.report import Report, as_json
 FOLDER = "report"
 
 
-def write(found: Report, folder: Path) -> list[Path]:
+def write(report: Report, folder: Path) -> list[Path]:
     """Write report.html, report.md and report.json into a folder, made if missing; their paths.
 
     Raises:
@@ -24,9 +24,9 @@ def write(found: Report, folder: Path) -> list[Path]:
     return put_file(
         folder,
         {
-            "report.html": as_page(found, figures(found)),
-            "report.md": as_markdown(found),
-            "report.json": json.dumps(as_json(found), indent=1) + "\n",
+            "report.html": as_page(report, figures(report)),
+            "report.md": as_markdown(report),
+            "report.json": json.dumps(as_json(report), indent=1) + "\n",
         },
     )
 

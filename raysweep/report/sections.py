@@ -1,4 +1,4 @@
-"""The report's words and tables, once for all its forms: a heading, sentences, and rows of text."""
+"""The report's texts and tables, shared by all its forms: headings, sentences, and rows of text."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from raysweep.report.tables import Baseline, Row
 from raysweep.study.results.stop_audit import Audit
 
 BARS = ""  # heading of a column of bars
-OF_A_SHARE = ("fANOVA", BARS, "resampled", "PED-ANOVA", "resampled")
+SHARE_COLUMNS = ("fANOVA", BARS, "resampled", "PED-ANOVA", "resampled")
 REASON = "why it ended"  # heading of a column of sentences
 BAR = 20  # characters of an importance of 1, as the training template's hpo-report draws it
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A sentence, or a label and what stands beside it.
+    """A sentence, or a label with its text.
 
     Attributes:
         text: a `Command` is shown as one.
-        label: None for a sentence alone; "" where it goes on with the label above.
+        label: None for a sentence alone; "" if it continues the label above.
         severity: of a finding.
-        fix: what to do about it, maybe a `Command`.
+        fix: what to do about it, perhaps a `Command`.
     """
 
     text: str
@@ -38,13 +38,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A piece of the report.
+    """A section of the report.
 
     Attributes:
-        name: a word for links, and where figures of that name go.
+        name: for links, and for the figures that belong to it.
         title: its heading.
         lines: above its table.
-        head: of its table; empty for none.
+        head: of its table; empty without one.
         rows: of its table.
         sortable: a table of all trials: only the page has it, and sorts it by a click on a heading.
     """
@@ -57,25 +57,25 @@ class Section:
     sortable: bool = False
 
 
-def sections(found: Report) -> list[Section]:
-    """The report from top to bottom."""
-    return list(_sections(found))
+def sections(report: Report) -> list[Section]:
+    """The sections of the report from top to bottom."""
+    return list(_sections(report))
 
 
-def _sections(found: Report) -> Iterator[Section]:
-    numbers = found.tables
-    yield Section("summary", "Summary", tuple(_summary(found)))
-    yield Section("findings", "Findings", tuple(_findings(found)))
-    yield _top(found)
+def _sections(report: Report) -> Iterator[Section]:
+    numbers = report.tables
+    yield Section("summary", "Summary", tuple(_summary(report)))
+    yield Section("findings", "Findings", tuple(_findings(report)))
+    yield _top(report)
     yield Section("progress", "Progress")
     yield Section("curves", "Learning curves")
-    yield _parameters(found)
-    if found.edges:
-        yield Section("boundary", "Boundary warnings", tuple(_boundary(found)))
-    if len(found.subject.metrics) > 1:
-        names = ", ".join(map(str, found.front)) or "none yet"
+    yield _parameters(report)
+    if report.edges:
+        yield Section("boundary", "Boundary warnings", tuple(_boundary(report)))
+    if len(report.subject.metrics) > 1:
+        names = ", ".join(map(str, report.front)) or "none yet"
         yield Section("front", "Pareto front", (Line(f"Trials on the front: {names}."),))
-    if found.subject.is_population:
+    if report.subject.is_population:
         keys = list(numbers.schedule[0].config) if numbers.schedule else []
         yield Section(
             "population",
@@ -90,11 +90,11 @@ def _sections(found: Report) -> Iterator[Section]:
     rows = tuple((cause.outcome, str(cause.count), cause.example) for cause in numbers.causes)
     yield Section("reasons", "Why trials ended", (), ("outcome", "trials", "for example"), rows)
     yield Section("time", "Time")
-    yield _all_trials(found)
+    yield _all_trials(report)
 
 
-def _summary(found: Report) -> Iterator[Line]:
-    subject, numbers = found.subject, found.tables
+def _summary(report: Report) -> Iterator[Line]:
+    subject, numbers = report.subject, report.tables
     facts = numbers.statistics
     counts = ", ".join(f"{count} {word}" for word, count in facts.counts.items())
     asked = f"{facts.trials} of {facts.wanted}" if facts.trials != facts.wanted else str(facts.trials)
@@ -126,37 +126,38 @@ def _summary(found: Report) -> Iterator[Line]:
     gpu = f", {facts.gpu_s / 3600:.2f} GPU-hours" if facts.gpu_s else ""
     yield Line(f"{duration(facts.wall_s)} wall-clock, {busy}{used}{gpu}", "time")
     if numbers.audit is not None:
-        yield Line(_audit(found, numbers.audit), "audit")
+        yield Line(_audit(numbers.audit), "audit")
 
 
-def _baseline(own: Baseline) -> str:
-    word = "better" if own.gain > 0 else "worse"
-    gain = "" if own.relative is None else f", {abs(own.relative):.1%} {word}"
-    return f"trial #{own.number}: {number(own.value)}; the best of the search: {number(own.best)}{gain}"
+def _baseline(baseline: Baseline) -> str:
+    comparison = "better" if baseline.gain > 0 else "worse"
+    gain = "" if baseline.relative is None else f", {abs(baseline.relative):.1%} {comparison}"
+    best = number(baseline.best)
+    return f"trial #{baseline.number}: {number(baseline.value)}; the best of the search: {best}{gain}"
 
 
-def _audit(found: Report, seen: Audit) -> str:
-    stops = f"{seen.audited} of {seen.audited + seen.stopped} stops were let run on"
-    if not seen.judged or seen.at_most is None:
+def _audit(audit: Audit) -> str:
+    stops = f"{audit.audited} of {audit.audited + audit.stopped} stops were audited"
+    if not audit.judged or audit.at_most is None:
         return f"{stops}; none of them can be judged yet"
-    false = f"{len(seen.false_stops)} were false (at most {seen.at_most:.0%} are, with 95 % confidence)"
+    false = f"{len(audit.false_stops)} were false (at most {audit.at_most:.0%} are, with 95 % confidence)"
     return (
-        f"{stops}; of {seen.judged} judged {false}: {seen.loss_sentence}; "
-        f"{seen.epochs_saved} epochs saved by the other stops, {seen.epochs_spent} spent on the audit"
+        f"{stops}; of {audit.judged} judged {false}: {audit.loss_sentence}; "
+        f"{audit.epochs_saved} epochs saved by the other stops, {audit.epochs_spent} spent on the audit"
     )
 
 
-def _findings(found: Report) -> Iterator[Line]:
-    if not found.findings:
-        yield Line("Nothing out of the ordinary.")
-    for finding in found.findings:
+def _findings(report: Report) -> Iterator[Line]:
+    if not report.findings:
+        yield Line("None.")
+    for finding in report.findings:
         text, label = f"{finding.evidence}. {finding.reading}", f"{finding.severity}: {finding.name}"
         yield Line(text, label, finding.severity, finding.fix)
 
 
-def _top(found: Report) -> Section:
-    rows = found.tables.top
-    keys = list(found.subject.parameters) or list(rows[0].config if rows else ())
+def _top(report: Report) -> Section:
+    rows = report.tables.top
+    keys = list(report.subject.parameters) or list(rows[0].config if rows else ())
     names = short_keys(keys)
     several = any(row.epochs != rows[0].epochs for row in rows)
     mixed = any(row.outcome != "completed" for row in rows)
@@ -165,21 +166,21 @@ def _top(found: Report) -> Section:
         "top",
         f"Top {len(rows)} trials",
         (),
-        ("#", found.subject.metric, *(names[key] for key in keys), *more),
+        ("#", report.subject.metric, *(names[key] for key in keys), *more),
         tuple(_cells(row, keys, more) for row in rows),
     )
 
 
 def _cells(row: Row, keys: list[str], more: list[str]) -> tuple[str, ...]:
-    """A row; epochs and outcome only where they tell rows apart."""
+    """The cells of a row; `more` names those of epochs and outcome that differ between rows."""
     settings = (setting(row.config[key]) if key in row.config else "" for key in keys)
-    told = {"epochs": str(row.epochs), "outcome": row.outcome}
-    return str(row.number), number(row.value), *settings, *(told[word] for word in more)
+    optional = {"epochs": str(row.epochs), "outcome": row.outcome}
+    return str(row.number), number(row.value), *settings, *(optional[name] for name in more)
 
 
-def _all_trials(found: Report) -> Section:
+def _all_trials(report: Report) -> Section:
     """Every trial, the ranked ones first."""
-    subject = found.subject
+    subject = report.subject
     keys = list(subject.parameters) or sorted({key for trial in subject.trials for key in trial.config})
     names = short_keys(keys)
     ranked = {trial.trial: trial for trial in subject.record.ranked()}
@@ -204,32 +205,31 @@ def _all_trials(found: Report) -> Section:
     )
 
 
-def _parameters(found: Report) -> Section:
-    seen, early = found.importance, found.importance_at_epoch
-    shares = {share.name: share for share in seen.shares}
+def _parameters(report: Report) -> Section:
+    importance, early = report.importance, report.importance_at_epoch
+    shares = {share.name: share for share in importance.shares}
     early_shares = early.fanova if early is not None else {}
     names = short_keys([*(shares or early_shares)])
-    lines = [f"{seen.caution[:1].upper()}{seen.caution[1:]}."] if seen.caution else []
-    if found.subject.is_population:
+    caution = importance.caution
+    lines = [f"{caution[:1].upper()}{caution[1:]}."] if caution else []
+    if report.subject.is_population:
+        lines.append("Members changed their settings during training: only their last ones are used here.")
+    if importance.shares:
         lines.append(
-            "Members changed their settings in mid-training: only their last ones are looked at here."
-        )
-    if seen.shares:
-        lines.append(
-            "Resampled: where nine of ten figures lie when the trials are drawn anew. It shows how much "
+            "Resampled: the range of nine of ten figures when the trials are resampled. It shows how much "
             "depends on single trials, not how far the figure is from the truth."
         )
     if early is not None and early_shares:
         of = early.importance.trials
         lines.append(
-            "Only completed trials are compared at their ends, so what the stopped had in common cannot "
-            f"show; at epoch {early.epoch}, the last that they all reached, all {of} trials are."
+            "Only completed trials are compared at their ends, so what stopped trials had in common does not "
+            f"show; at epoch {early.epoch}, the last that all reached, all {of} trials are compared."
         )
-    if seen.left_out:
-        lines.append(f"Left out, for not every trial has them: {', '.join(seen.left_out)}.")
+    if importance.left_out:
+        lines.append(f"Left out, since not every trial has them: {', '.join(importance.left_out)}.")
     at_epoch = (f"fANOVA at epoch {early.epoch}",) if early is not None and early_shares else ()
-    if seen.pairs:
-        strongest = seen.pairs[0]
+    if importance.pairs:
+        strongest = importance.pairs[0]
         lines.append(
             f"Strongest interaction: {' with '.join(names[name] for name in strongest.names)} explains "
             f"{strongest.share:.1%} of the variance beyond what each does alone."
@@ -238,7 +238,7 @@ def _parameters(found: Report) -> Section:
         "parameters",
         "Parameter importance",
         tuple(map(Line, lines)),
-        ("parameter", *(OF_A_SHARE if shares else ()), *at_epoch) if names else (),
+        ("parameter", *(SHARE_COLUMNS if shares else ()), *at_epoch) if names else (),
         tuple(
             (names[name], *_share(shares.get(name)), *(f"{early_shares.get(name, 0):.4f}" for _ in at_epoch))
             for name in names
@@ -258,8 +258,8 @@ def _share(share: Share | None) -> tuple[str, ...]:
     )
 
 
-def _boundary(found: Report) -> Iterator[Line]:
-    for edge in found.edges:
+def _boundary(report: Report) -> Iterator[Line]:
+    for edge in report.edges:
         yield Line(edge.sentence, edge.key)
-    if found.widen is not None:
-        yield Line(found.widen, "widen")
+    if report.widen is not None:
+        yield Line(report.widen, "widen")

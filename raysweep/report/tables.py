@@ -1,4 +1,4 @@
-"""The numbers of a report, each a plain value folded from the record; nothing here draws or prints."""
+"""The numbers of a report, computed from the record; nothing here draws or prints."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from raysweep.report.subject import Subject
 from raysweep.study.journal.records import TrialRecord
 from raysweep.study.results.stop_audit import Audit, audit
 
-PAUSE = 10.0  # a gap between two epochs so many times the usual one is no training, but waiting
+PAUSE = 10.0  # a gap between two epochs longer than the usual one by this factor is waiting, not training
 HALVING = {"ASHA": 4.0, "SuccessiveHalving": 3.0, "Hyperband": 3.0, "BOHB": 3.0}
-"""Trial schedulers that let one of eta go on, with their eta."""
+"""Trial schedulers that let 1/eta of the trials go on, with their default eta."""
 NEVER = ("FIFO", "PBT")
-"""Trial schedulers that stop nobody."""
-FEW = 10  # trials completed or stopped, before a share of them says anything
+"""Trial schedulers that stop no trial."""
+FEW = 10  # completed or stopped trials, below which a share of them means nothing
 HEALTHY, HIGH, EXTREME = (0.4, 0.6), 0.8, 0.95  # the training template's, for its PFL and the median rule
 
 
 @dataclass(frozen=True, slots=True)
 class Stops:
-    """How many trials the rule stopped, held against what it stops by design.
+    """How many trials the rule stopped, compared with what it stops by design.
 
     Attributes:
-        share: of those that were completed or stopped by the rule; None while there are none.
-        low, high: between these it is as it should be.
+        share: of the trials that were completed or stopped by the rule; None while there are none.
+        low, high: bounds of a healthy share.
         verdict: none, few, low, healthy, many, high or extreme.
-        sentence: the same, for a person.
-        summary: its beginning: how many were stopped, beside what the rule stops by design.
+        sentence: the same in words.
+        summary: its beginning: how many were stopped, and what the rule stops by design.
     """
 
     share: float | None
@@ -46,7 +46,7 @@ class Stops:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why trials ended: one kind of reason, how many, and one in full."""
+    """One kind of reason why trials ended: how many, and an example."""
 
     outcome: str
     kind: str
@@ -70,14 +70,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The run's own values against the best of the search.
+    """The run's own values compared with the best of the search.
 
     Attributes:
-        number: the baseline's trial.
-        value: what it is worth, in the user's direction.
-        best: of the trials that were searched.
-        gain: how much less loss the best has; negative where the baseline wins.
-        relative: the gain as a share of the baseline's loss; None where that is zero.
+        number: of the baseline's trial.
+        value: its result, in the user's direction.
+        best: that of the best searched trial.
+        gain: how much lower the best's loss is; negative if the baseline wins.
+        relative: the gain as a share of the baseline's loss; None if that is zero.
     """
 
     number: int
@@ -89,7 +89,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stretch of a population's schedule: the settings that hold after an epoch."""
+    """One step of a population's schedule: the settings after an epoch."""
 
     after_epoch: int
     config: Mapping[str, Any]
@@ -101,10 +101,10 @@ class Statistics:
 
     Attributes:
         counts: trials by outcome (or by status, of those that have not ended).
-        trials, wanted: asked for so far, and in all.
-        epochs_run: epochs of work done.
-        epochs_whole: what the trials asked for would have taken, each to its last epoch.
-        epochs_saved: epochs that stopped trials were not given.
+        trials, wanted: proposed so far, and in total.
+        epochs_run: epochs trained.
+        epochs_whole: epochs of the proposed trials if each ran to its last.
+        epochs_saved: epochs that stopped trials did not run.
         busy_s: seconds of training, over all slots.
         saved_s: what the saved epochs would have taken, at the study's mean epoch; None while unknown.
         wall_s: seconds from the first event to the last, over all attempts.
@@ -130,11 +130,11 @@ class Tables:
     """All numbers of a report.
 
     Attributes:
-        best: the winner, None while nobody has reported.
+        best: the winner; None while no trial has reported.
         top: the best k, the winner first.
         audit: None unless the study audited its stops.
-        baseline: None unless one was tried and is worth something.
-        schedule: the settings of the winner's weights, oldest first; empty unless it copied somebody.
+        baseline: None unless one was tried and is ranked.
+        schedule: the settings of the winner's weights, oldest first; empty unless it copied another trial.
     """
 
     statistics: Statistics
@@ -148,7 +148,7 @@ class Tables:
 
 
 def tables(subject: Subject, top_k: int) -> Tables:
-    """Fold a study into the numbers of its report.
+    """Compute the numbers of a study's report.
 
     Args:
         subject: the study.
@@ -171,7 +171,7 @@ def tables(subject: Subject, top_k: int) -> Tables:
 
 
 def row(subject: Subject, trial: TrialRecord, rank: int) -> Row:
-    """A trial as the top table has it."""
+    """A trial as a row of the top table."""
     return Row(
         rank=rank,
         number=trial.number,
@@ -193,7 +193,7 @@ def statistics(subject: Subject) -> Statistics:
     times += [t for trial in trials for t in (trial.started_at, trial.ended_at) if t is not None]
     begun = record.begun_at if record.begun_at is not None else min(times, default=0.0)
     wall = max(times, default=begun) - begun
-    room = record.slot_seconds(begun + wall) if record.slot_history else 0.0
+    slot_s = record.slot_seconds(begun + wall) if record.slot_history else 0.0
     return Statistics(
         counts=dict(sorted(record.counts().items())),
         trials=len(trials),
@@ -205,12 +205,12 @@ def statistics(subject: Subject) -> Statistics:
         saved_s=saved * busy / record.epochs if record.epochs and busy else None,
         wall_s=wall,
         gpu_s=busy * subject.gpus,
-        utilisation=min(busy / room, 1.0) if room > 0 and busy else None,
+        utilisation=min(busy / slot_s, 1.0) if slot_s > 0 and busy else None,
     )
 
 
 def busy_seconds(trial: TrialRecord) -> float:
-    """Seconds a trial trained: its epochs' own clock, else the gaps between its reports, waiting left out."""
+    """Seconds a trial trained: by its epochs' own clock, else the gaps between reports without waiting."""
     own = [point.metrics.get("epoch_s", math.nan) for point in trial.curve]
     if own and all(map(math.isfinite, own)):
         return sum(own)
@@ -225,7 +225,7 @@ def busy_seconds(trial: TrialRecord) -> float:
 
 
 def stops(subject: Subject) -> Stops:
-    """Hold the share of stopped trials against what the rule stops by design."""
+    """Compare the share of stopped trials with what the rule stops by design."""
     stopped = sum(trial.stopped_by_rule for trial in subject.trials)
     completed = sum(trial.outcome == "completed" for trial in subject.trials)
     share = stopped / (stopped + completed) if stopped + completed else None
@@ -233,33 +233,33 @@ def stops(subject: Subject) -> Stops:
     name = subject.scheduler.name.rpartition(".")[2]
     if share is None:
         return Stops(None, low, high, "none", "no trial has been completed or stopped yet")
-    seen = f"{stopped} of {stopped + completed} stopped"
+    counts = f"{stopped} of {stopped + completed} stopped"
     if high == 0.0:
         verdict = "none" if stopped == 0 else "high"
-        return Stops(share, low, high, verdict, f"{seen}; {name} stops nobody by design")
+        return Stops(share, low, high, verdict, f"{counts}; {name} stops no trial by design")
     if stopped + completed < FEW:
-        return Stops(share, low, high, "few", f"{seen}; too few to judge {name} by", seen)
+        return Stops(share, low, high, "few", f"{counts}; too few to judge {name}", counts)
     verdict = _verdict(share, low, high)
     reading = {
-        "low": "it acts seldom, and saves little: a shorter warm-up or grace period would let it",
+        "low": "it rarely acts, and saves little: a shorter warm-up or grace period would help",
         "healthy": "as it should be",
-        "many": "more than usual, and no harm yet",
+        "many": "more than usual, but harmless so far",
         "high": "more than it should: the search space may be too wide, or the rule too strict",
-        "extreme": "hardly anybody finishes: the ranking rests on very few trials",
+        "extreme": "hardly any trial finishes: the ranking depends on very few trials",
     }[verdict]
-    summary = f"{seen}; {design}"
+    summary = f"{counts}; {design}"
     return Stops(share, low, high, verdict, f"{summary}: {reading}", summary)
 
 
 def design_of(subject: Subject) -> tuple[float, float, str]:
     """The least and the greatest healthy share of stopped trials under the study's rule, and why.
 
-    Halving stops all but one of eta at its first rung, and so a share of 1 - 1/eta at least, less what
-    the first arrivals are forgiven; that is no sign of a bad space.
+    Halving stops all but 1/eta at its first rung, so a share of about 1 - 1/eta (somewhat less, since the
+    first trials have no rivals); that is not a sign of a bad space.
     """
     name = subject.scheduler.name.rpartition(".")[2]
     if name in NEVER:
-        return 0.0, 0.0, f"{name} stops nobody"
+        return 0.0, 0.0, f"{name} stops no trial"
     if name in HALVING:
         eta = float(subject.scheduler.kwargs.get("reduction_factor", HALVING[name]))
         share = 1 - 1 / eta
@@ -280,7 +280,7 @@ def _verdict(share: float, low: float, high: float) -> str:
 
 
 def causes(subject: Subject) -> tuple[Cause, ...]:
-    """Why trials ended, commonest first; reasons that differ in their numbers only are one."""
+    """Why trials ended, the most common first; reasons that differ only in their numbers are one."""
     ended = [(str(trial.outcome), trial.reason) for trial in subject.trials if trial.outcome is not None]
     kinds = Counter((outcome, _kind(reason)) for outcome, reason in ended)
     example = {(outcome, _kind(reason)): reason for outcome, reason in reversed(ended)}
@@ -297,15 +297,15 @@ def _kind(reason: str) -> str:
 
 
 def baseline(subject: Subject) -> Baseline | None:
-    """The run's own values against the best of the trials that were searched."""
+    """The run's own values compared with the best searched trial; None if either is missing."""
     ranked = subject.ranked()
     own = [trial for trial in ranked if trial.source == "baseline"]
     searched = [trial for trial in ranked if trial.source != "baseline"]
     if not own or not searched:
         return None
-    mine, best = subject.worth(own[0]), subject.worth(searched[0])
-    assert mine is not None
+    loss, best = subject.worth(own[0]), subject.worth(searched[0])
+    assert loss is not None
     assert best is not None
-    gain = mine - best
-    relative = gain / abs(mine) if mine else None
-    return Baseline(own[0].number, subject.sign * mine, subject.sign * best, gain, relative)
+    gain = loss - best
+    relative = gain / abs(loss) if loss else None
+    return Baseline(own[0].number, subject.sign * loss, subject.sign * best, gain, relative)

@@ -22,10 +22,10 @@ LONG = 90  # characters of a cell
 UNBOUNDED = 10_000  # columns
 
 
-def print_report(console: Console, found: Report) -> None:
+def print_report(console: Console, report: Report) -> None:
     """Print what fits a terminal: all but the figures and the list of reasons."""
-    console.print(Text(f"Study: {found.subject.name}", style="bold"))
-    print_sections(console, sections(found))
+    console.print(Text(f"Study: {report.subject.name}", style="bold"))
+    print_sections(console, sections(report))
 
 
 def print_sections(console: Console, parts: Iterable[Section]) -> None:

@@ -112,7 +112,7 @@ def test_under_ten_hours_the_learning_rate_alone_is_searched(hours: float, searc
 
 def test_fewer_trials_than_advised_are_silenced_where_asked_for() -> None:
     text = begun(data="homes.csv", trials=20).read_text()
-    assert text.endswith("# Asked for when this file was made.\nignore_advice: [few_trials]\n")
+    assert text.endswith("# As answered when this file was made.\nignore_advice: [few_trials]\n")
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_questions_are_asked_only_for_what_was_not_given() -> None:
         ),
         (
             {"data": "homes.csv", "task": "classify"},
-            "task: 'classify' is no task; did you mean 'classification'?",
+            "task: 'classify' is not a task; did you mean 'classification'?",
         ),
         ({"data": "trainables.data.load_digit"}, "did you mean 'trainables.data.load_digits'?"),
         ({"data": "homes.csv", "name": "../up"}, "'../up' cannot be a folder's name"),
@@ -220,7 +220,7 @@ def test_the_templates_two_files_become_one_that_means_the_same() -> None:
 def test_what_was_changed_is_said_beside_it_and_comments_stay() -> None:
     text = converted(RUN, OPT)
     for line in (
-        "# Made of run.yaml and opt.yaml by `launch.py init --from-template`; the same sweep.",
+        "# Merged from run.yaml and opt.yaml by `launch.py init --from-template`.",
         "trial_scheduler:",
         "  name: schedulers.ClassicPFL    # was pruner.PFLPruner",
         "    target_epoch: 10 # match HPO epochs",
@@ -253,7 +253,7 @@ def test_files_whose_lines_cannot_be_moved_are_told_how_to_run_as_they_are() -> 
     with pytest.raises(SweepError) as caught:
         converted(RUN, "{study_name: x, trials: 3}\n")
     assert str(caught.value) == (
-        "opt.yaml: cannot be put together line by line; "
+        "opt.yaml: cannot be merged line by line; "
         "run them as they are: launch.py run.yaml --optimize-config opt.yaml"
     )
     assert not Path("one.yaml").exists()

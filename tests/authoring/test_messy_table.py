@@ -115,7 +115,7 @@ def test_whole_numbers_that_all_differ_are_identifiers_by_their_name(name: str, 
     ("target", "drop", "line"),
     [
         ("Empty", None, "messy.csv: target: column 'Empty' has no value; predict another, such as Churned"),
-        ("Currency", None, "column 'Currency' has one value alone; predict another, such as Churned"),
+        ("Currency", None, "column 'Currency' has only one value; predict another, such as Churned"),
         (
             "Churn",
             None,

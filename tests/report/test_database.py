@@ -166,7 +166,7 @@ def test_a_journal_is_read_like_a_database_and_not_written(tmp_path: Path) -> No
     before = path.read_bytes()
     found = report(of_database(path, None), 3)
     assert found.tables.best.value == study.best_value
-    assert found.tables.stops.sentence == "0 of 6 stopped; FIFO stops nobody by design"
+    assert found.tables.stops.sentence == "0 of 6 stopped; FIFO stops no trial by design"
     assert path.read_bytes() == before
 
 

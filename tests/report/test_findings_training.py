@@ -162,7 +162,7 @@ def test_trained_weights_are_compared_with_trained_weights(
         (SPLUS | {"optimizer_config": {"ema_rate": 0.9}}, "--set run.optimizer_config.ema_rate=0.5"),
         (
             {"optimizer": "pytorch_optimizer.ScheduleFreeAdamW"},
-            "Take an optimizer that averages over fewer steps, or none.",
+            "Use an optimizer that averages over fewer steps, or none.",
         ),
     ],
 )

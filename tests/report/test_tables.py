@@ -159,7 +159,7 @@ def test_of_few_trials_no_share_says_anything(tmp_path: Path) -> None:
     assert (found.share, found.verdict, found.sentence) == (
         0.0,
         "few",
-        "0 of 9 stopped; too few to judge ClassicPFL by",
+        "0 of 9 stopped; too few to judge ClassicPFL",
     )
 
 

@@ -1,9 +1,8 @@
-"""Findings: what a practised eye would see in a study, each a small rule with evidence, reading and fix.
+"""Findings: what an expert would notice in a study, each a small rule with evidence, reading and fix.
 
-A rule is a function of `Evidence` that answers with a `Finding` or None; `RULES` is the list. It is pure:
-no file, no clock, no plot. To add one, write the function in the file of its subject, add it to `RULES`,
-and give tests/report/ a study that raises it and a near miss that does not. Numbers like 003 are the
-practice documents that a threshold is from.
+A rule is a pure function of `Evidence` that returns a `Finding` or None; `RULES` lists them. To add one,
+write the function in the file of its subject, add it to `RULES`, and give tests/report/ a study that raises
+it and a near miss that does not. Numbers like 003 name the practice document that a threshold comes from.
 """
 
 from __future__ import annotations
@@ -59,16 +58,16 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def findings(seen: Evidence) -> tuple[Finding, ...]:
-    """What all rules find, the gravest first, in the order of `RULES` among equals.
+def findings(evidence: Evidence) -> tuple[Finding, ...]:
+    """All findings, the most severe first, in the order of `RULES` among equals.
 
-    No two give advice on one parameter's range: of those that would, the first stands.
+    If several give advice on one parameter's range, only the first is kept.
     """
-    every = [finding for rule in RULES if (finding := rule(seen)) is not None]
-    told: set[str] = set()
+    every = [finding for rule in RULES if (finding := rule(evidence)) is not None]
+    advised: set[str] = set()
     kept = []
     for finding in sorted(every, key=lambda finding: ORDER.index(finding.severity)):
-        if told.isdisjoint(finding.parameters):
+        if advised.isdisjoint(finding.parameters):
             kept.append(finding)
-            told.update(finding.parameters)
+            advised.update(finding.parameters)
     return tuple(kept)

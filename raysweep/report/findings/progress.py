@@ -1,4 +1,4 @@
-"""How the search went on: whether more of it would help, and whether its winner is one."""
+"""The progress of the search: whether more of it would help, and whether its winner is real."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from raysweep.report.formatting import number, percent, setting
 
 SAME, WORSE, GAIN = 20, 30, 0.001  # 003, "When to Stop Searching"
 HAD_A_CHANCE = ("completed", "stopped", "diverged")
-RETRAINED = 10  # at most: `retrain` races so many well
+RETRAINED = 10  # the most configurations proposed for `retrain`
 
 
-def search_has_settled(seen: Evidence) -> Finding | None:
+def search_has_settled(evidence: Evidence) -> Finding | None:
     """More trials of this kind may bring little: 003, "When to Stop Searching".
 
-    The last 30 trials all worse than the best, the same best for 20, or less than 0.1% gained a trial
-    over the last 20. In the order in which trials were asked for, since a rule that pauses ends most of
-    them together at the close; and only of those that had a chance: that reported, and were completed,
-    stopped or diverged. Not where the baseline has won: that search has not begun to find anything.
+    The last 30 trials all worse than the best, the same best for 20, or less than 0.1% gained a trial over
+    the last 20. Trials count in the order in which they were proposed, since a rule that pauses ends most of
+    them together at the end; only those count that reported and were completed, stopped or diverged. Silent
+    if the baseline is the best: that search has not found anything yet.
     """
-    subject, own = seen.subject, seen.tables.baseline
+    subject, own = evidence.subject, evidence.tables.baseline
     if subject.is_population or (own is not None and own.gain <= 0):
         return None
     asked = [trial for trial in subject.trials if trial.curve and trial.outcome in HAD_A_CHANCE]
@@ -32,23 +32,23 @@ def search_has_settled(seen: Evidence) -> Finding | None:
     if len(best) <= SAME or not math.isfinite(best[-1 - SAME]):
         return None
     since = len(best) - 1 - best.index(best[-1])
-    evidence = _unbeaten(since, asked[best.index(best[-1])].number) if since >= SAME else ""
-    evidence = evidence or _slow(subject.value(best[-1 - SAME]), subject.value(best[-1]))
-    if not evidence:
+    text = _unbeaten(since, asked[best.index(best[-1])].number) if since >= SAME else ""
+    text = text or _slow(subject.value(best[-1 - SAME]), subject.value(best[-1]))
+    if not text:
         return None
     more = max(since, SAME)
     return Finding(
         "search_has_settled",
         "advice" if since >= WORSE else "note",
-        evidence,
-        "Retrain the best, or change what is searched. Were trials exchangeable, as in random search, "
+        text,
+        "Retrain the best, or change what is searched. If trials were exchangeable, as in random search, "
         f"{more} more would hold a better one with a chance of {percent(more / (len(best) + more))}.",
         on_study(subject, "retrain") or "Retrain the best over several seeds.",
     )
 
 
 def _unbeaten(since: int, number: int) -> str:
-    return f"none of the {since} trials asked for after the best (trial {number}) was better"
+    return f"none of the {since} trials proposed after the best (trial {number}) was better"
 
 
 def _slow(before: float | None, now: float | None) -> str:
@@ -58,18 +58,18 @@ def _slow(before: float | None, now: float | None) -> str:
     if gain >= GAIN:
         return ""
     return (
-        f"the last {SAME} trials took the best from {number(before)} to {number(now)}, {gain:.3%} a trial "
-        f"({GAIN:.1%} is the least worth a trial)"
+        f"the last {SAME} trials improved the best from {number(before)} to {number(now)}, {gain:.3%} a "
+        f"trial (at least {GAIN:.1%} is worth a trial)"
     )
 
 
-def winner_within_noise(seen: Evidence) -> Finding | None:
+def winner_within_noise(evidence: Evidence) -> Finding | None:
     """The winner leads by less than two trainings of one configuration differ: 003, "run 3 seeds".
 
-    Two results of standard deviation s differ by s times the root of two: a lead below that is what
-    chance makes.
+    The difference of two results of standard deviation s has the standard deviation s times the square root
+    of two; a smaller lead is within chance.
     """
-    subject, noise = seen.subject, seen.noise
+    subject, noise = evidence.subject, evidence.noise
     ranked = subject.ranked()
     if noise is None or noise.std <= 0 or len(ranked) < 2 or subject.is_population:
         return None
@@ -89,7 +89,7 @@ def winner_within_noise(seen: Evidence) -> Finding | None:
         f"trial {ranked[0].number} leads trial {rivals[0].number} by {setting(lead)}; by chance alone two "
         f"trainings differ by {setting(width)} ({noise.source}); {len(near)} of {len(rivals)} "
         "others lie within that",
-        "The ranking at the top is luck; any of them may be the best.",
+        "The ranking at the top is chance: any of them may be the best.",
         on_study(subject, "retrain", "--top-k", str(top), "--seeds", "5")
         or f"Retrain the best {top}, 5 seeds each.",
     )

@@ -1,4 +1,4 @@
-"""What the trials say about the search space: too narrow, too wide, or settled in one place."""
+"""Findings on the search space: too narrow, too wide, or settled in one region."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from raysweep.report.subject import Subject
 from schedulers.space import Categorical, Domain, Float, Int
 
 ALIKE = 0.005  # of the best value; 003, red flag 2
-LEAST = 5  # trials, to call any number of them alike
+LEAST = 5  # trials, below which they are not called alike
 DOMINATES = 0.7  # of the variance; 000, "how to read the report"
-CLIFF, CHANCE = 3, 0.02  # trials beyond it, and how likely so clean a cut is by chance
+CLIFF, CHANCE = 3, 0.02  # trials beyond it, and the probability of so clean a cut by chance
 AGREED = 0.1  # of a range, on its scale
-RANKED = 20  # trials, before the best of them are asked what they agree on: 003, "need 20+"
+RANKED = 20  # trials, below which the best of them are not compared: 003, "need 20+"
 
 
-def all_alike(seen: Evidence) -> Finding | None:
+def all_alike(evidence: Evidence) -> Finding | None:
     """All completed trials are worth the same, within 0.5%: 003, red flag 2."""
-    subject = seen.subject
+    subject = evidence.subject
     losses = [
         worth
         for trial in subject.ranked()
@@ -42,14 +42,14 @@ def all_alike(seen: Evidence) -> Finding | None:
         "problem",
         f"{len(losses)} completed trials lie between {number(subject.value(losses[0]))} "
         f"and {number(subject.value(losses[-1]))}",
-        "What was searched does not matter, or does not reach the training; or all are caught at one floor.",
+        "The searched parameters do not matter or do not reach the training, or all trials hit one floor.",
         "Check that the searched values are used, then search another parameter or a wider range.",
     )
 
 
-def best_at_an_edge(seen: Evidence) -> Finding | None:
+def best_at_an_edge(evidence: Evidence) -> Finding | None:
     """The best trials crowd at a bound of the search space: 000, boundary warnings; 003, red flag 3."""
-    crowded = [edge for edge in seen.edges if edge.crowded]
+    crowded = [edge for edge in evidence.edges if edge.crowded]
     if not crowded:
         return None
     return Finding(
@@ -57,34 +57,34 @@ def best_at_an_edge(seen: Evidence) -> Finding | None:
         "advice",
         "; ".join(f"{edge.key}: {edge.sentence}" for edge in crowded),
         "The optimum may lie outside the search space.",
-        widening(seen.subject, seen.edges) or "Widen the range by hand, in the sweep file.",
+        widening(evidence.subject, evidence.edges) or "Widen the range by hand, in the sweep file.",
         tuple(edge.key for edge in crowded),
     )
 
 
-def baseline_wins(seen: Evidence) -> Finding | None:
-    """Nothing that was searched is better than the run's own values: 003, red flag 6."""
-    own = seen.tables.baseline
+def baseline_wins(evidence: Evidence) -> Finding | None:
+    """No trial of the search is better than the run's own values: 003, red flag 6."""
+    own = evidence.tables.baseline
     if own is None or own.gain > 0:
         return None
     return Finding(
         "baseline_wins",
         "problem",
-        f"the baseline (trial {own.number}) is worth {number(own.value)}, "
+        f"the baseline (trial {own.number}) has {number(own.value)}, "
         f"the best of the search {number(own.best)}",
-        "The search has not earned its cost yet.",
+        "The search has not been worth its cost yet.",
         "Give it more trials, or narrow the ranges around the run's own values.",
     )
 
 
-def diverges_above(seen: Evidence) -> Finding | None:
+def diverges_above(evidence: Evidence) -> Finding | None:
     """Beyond some learning rate every trial diverges: 003, section 3 (LR = 1.0: loss NaN).
 
-    The cut is half way, in decades, from the highest rate that did not diverge to the lowest beyond it. It
-    is told only if three trials lie beyond and so clean a cut is unlikely by chance: of all ways to place
-    d divergences among n trials, the share that has the top m all diverged.
+    The cut is halfway, in decades, between the highest rate that did not diverge and the lowest beyond it. It
+    is reported only if at least three trials lie beyond and so clean a cut is unlikely by chance: the share
+    of all ways to place d divergences among n trials in which the top m all diverged.
     """
-    subject, key = seen.subject, rate_key(seen.subject)
+    subject, key = evidence.subject, rate_key(evidence.subject)
     if key is None or not isinstance(subject.domains[key], Float | Int):
         return None
     ended = [trial for trial in subject.trials if trial.outcome is not None and key in trial.config]
@@ -102,14 +102,14 @@ def diverges_above(seen: Evidence) -> Finding | None:
         "advice",
         f"all {m} trials with {key} above {setting(max(lived))} diverged (the lowest at "
         f"{setting(beyond[0])}); {d - m} of the {n - m} at or below it did",
-        "That part of the space holds nothing; every trial there is lost.",
+        "Every trial in that part of the space is lost.",
         _capped(subject, key, bound),
         (key,),
     )
 
 
 def _capped(subject: Subject, key: str, bound: float) -> str:
-    """The command that ends a parameter's range, or each case's, at a bound."""
+    """The command that lowers the upper bound of a parameter's range, or of each case's."""
     settings = {
         f"{place}.max": bound
         for place, one in ranges_of(subject, key).items()
@@ -118,19 +118,19 @@ def _capped(subject: Subject, key: str, bound: float) -> str:
     return again(subject, settings) if settings else f"Leave out values of {key} above {bound:g}."
 
 
-def one_parameter_rules(seen: Evidence) -> Finding | None:
+def one_parameter_rules(evidence: Evidence) -> Finding | None:
     """One parameter explains more than 0.7 of the variance: 000, "concentrate your next search around it".
 
-    Not while the trials are too few to say, nor where the second's interval reaches the first's, nor
-    where all trials, stopped ones too, say otherwise at an epoch that all of them reached.
+    Silent while there are too few trials, if the second's interval reaches the first's, or if another
+    parameter leads among all trials, stopped ones included, at an epoch that all of them reached.
     """
-    shares = seen.importance.shares
-    if len(shares) < 2 or seen.importance.caution or shares[0].fanova <= DOMINATES:
+    shares = evidence.importance.shares
+    if len(shares) < 2 or evidence.importance.caution or shares[0].fanova <= DOMINATES:
         return None
-    first, subject = shares[0], seen.subject
-    early = seen.importance_at_epoch
+    first, subject = shares[0], evidence.subject
+    early = evidence.importance_at_epoch
     if early is not None and early.importance.shares[:1] and early.importance.shares[0].name != first.name:
-        return None  # the stopped trials, all of one kind perhaps, say otherwise
+        return None  # the stopped trials contradict it
     best = [subject.config(trial) for trial in subject.ranked()[:TOP]]
     values = [config[first.name] for config in best if first.name in config]
     return Finding(
@@ -138,31 +138,31 @@ def one_parameter_rules(seen: Evidence) -> Finding | None:
         "advice",
         f"{first.name} explains {percent(first.fanova)} of the variance (fANOVA, "
         f"{first.fanova_low:.2f}-{first.fanova_high:.2f})",
-        f"The others hardly matter while it is off: search it more closely, around the best {len(values)} "
-        f"({setting(min(values, key=str))} is one of them), and the others only then.",
-        again(subject, narrowed(seen, first.name, best)) if values else "Narrow its range.",
+        f"The others hardly matter while it is wrong: search it more closely first, around the best "
+        f"{len(values)} values (such as {setting(min(values, key=str))}), and then the others.",
+        again(subject, narrowed(evidence, first.name, best)) if values else "Narrow its range.",
         (first.name,),
     )
 
 
-def top_agrees(seen: Evidence) -> Finding | None:
+def top_agrees(evidence: Evidence) -> Finding | None:
     """The best trials agree on a value, which need not be searched any more.
 
-    Asked of the top five of at least twenty (003, "need 20+ to be confident"): within a tenth of the
-    range, on its scale, and less likely than 2% by chance, over all parameters. Where they crowd at an
-    edge, or where one parameter explains nearly all, that is said instead.
+    The top five of at least twenty (003, "need 20+ to be confident") lie within a tenth of the range, on its
+    scale, with a probability below 2% by chance, over all parameters. Silent for parameters for which
+    crowding at an edge, or a dominating importance, is reported instead.
     """
-    subject, ranked = seen.subject, seen.subject.ranked()
+    subject, ranked = evidence.subject, evidence.subject.ranked()
     if len(ranked) < RANKED:
         return None
-    told = {edge.key for edge in seen.edges if edge.crowded}
-    if one_parameter_rules(seen) is not None:
-        told.add(seen.importance.shares[0].name)
+    reported = {edge.key for edge in evidence.edges if edge.crowded}
+    if one_parameter_rules(evidence) is not None:
+        reported.add(evidence.importance.shares[0].name)
     best = [subject.config(trial) for trial in ranked[:TOP]]
     agreed: dict[str, list[Any]] = {}
     for key, domain in subject.domains.items():
         values = [config[key] for config in best if key in config]
-        if len(values) < TOP or key in told:
+        if len(values) < TOP or key in reported:
             continue
         if _together(domain, values) and _by_chance(domain) * len(subject.domains) < CHANCE:
             agreed[key] = values
@@ -171,12 +171,12 @@ def top_agrees(seen: Evidence) -> Finding | None:
     texts = [f"{key} at {_span(values)}" for key, values in agreed.items()]
     settings: dict[str, Any] = {}
     for key in agreed:
-        settings |= narrowed(seen, key, best)
+        settings |= narrowed(evidence, key, best)
     return Finding(
         "top_agrees",
         "advice",
         f"the best {TOP} of {len(ranked)} trials all have {', '.join(texts)}",
-        "It is settled: narrow it, and spend the trials on what is not.",
+        "These are settled: narrow them, and spend the trials on the others.",
         again(subject, settings),
         tuple(agreed),
     )
@@ -190,7 +190,7 @@ def _together(domain: Domain, values: list[Any]) -> bool:
 
 
 def _by_chance(domain: Domain) -> float:
-    """How likely `TOP` even draws lie so close together; 1 for what has one value only."""
+    """The probability that `TOP` uniform draws lie so close together; 1 for a single value."""
     if isinstance(domain, Categorical):
         return float(len(domain.choices)) ** (1 - TOP)
     if domain.low == domain.high:
@@ -200,7 +200,7 @@ def _by_chance(domain: Domain) -> float:
         width = (math.floor(AGREED * (cells - 1)) + 1) / cells
     else:
         width = AGREED
-    return TOP * width ** (TOP - 1) - (TOP - 1) * width**TOP  # the range of n even draws, at most `width`
+    return TOP * width ** (TOP - 1) - (TOP - 1) * width**TOP  # P(range of TOP uniform draws <= width)
 
 
 def _span(values: list[Any]) -> str:

@@ -1,8 +1,7 @@
-"""What the learning curves say of the training itself: too fast, too slow, too short, too large a net.
+"""Findings on the training itself, from learning curves: too fast, too slow, too short, too large a net.
 
-A rule here asks the trials that count, best first; where the metric or the losses it needs were not
-reported, it is silent. Shares are of the loss that training has removed, so that no rule depends on a
-loss's scale.
+A rule looks at the ranked trials, best first, and is silent if the losses it needs were not reported. Shares
+are of the loss that training has removed, so that no rule depends on a loss's scale.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from raysweep.study.journal.failures import common_failures
 from raysweep.study.journal.records import TrialRecord
 from trainables.run_config import EMA_RATES
 
-LEAST = 3  # trials, before "most of them" means anything
-LONG = 8  # epochs, before a curve has a shape
+LEAST = 3  # trials, below which "most of them" means nothing
+LONG = 8  # epochs, below which a curve has no shape
 RISE, OF_GAIN, SPIKES = 0.1, 0.05, 0.2  # of the loss; of what was gained; of the epochs
 EARLY = 0.1  # of all trials that ended
 HALFWAY = 0.6  # of the gain; a straight line has 0.5 of it by half of its epochs, exp(-3t) has 0.8
-TAIL, FALLING = 0.2, 0.05  # the last fifth of the epochs, and what it still brings of the whole gain
+TAIL, FALLING = 0.2, 0.05  # the last fifth of the epochs, and its share of the whole gain
 APART, OF_START = 1.5, 0.1  # validation over train loss; their gap, of the loss at the start
 ALIKE, LEFT = 0.1, 0.5  # validation against train loss; what is left of the loss at the start
 RAW = "val_loss_raw"  # of the trained weights, where val_loss is of an average of them
 LAG, OF_LAG = 1.2, 0.01  # averaged over trained weights' validation loss; their gap, of the loss at the start
-SHORTER = 30  # times; of 1,000 steps, SPlus's own, 33 are left: within a quarter of any run of 130 steps
-HIGHER, PROPORTIONAL = 1.5, 0.6  # times a rate; slope of log gain on log rate
+SHORTER = 30  # factor; leaves 33 of SPlus's 1,000 steps: within a quarter of any run of 130 steps
+HIGHER, PROPORTIONAL = 1.5, 0.6  # factor on a rate; slope of log gain on log rate
 WEIGHT_DECAY = {"type": "float", "min": 1e-5, "max": 1e-1, "log": True}
 CAPACITY = (
     "layers",
@@ -57,13 +56,13 @@ CAPACITY = (
 )
 
 
-def noisy_training(seen: Evidence) -> Finding | None:
+def noisy_training(evidence: Evidence) -> Finding | None:
     """The training loss spikes up and down: 003, red flag 1 (the rate is too high; a tenth of it).
 
-    A spike is a rise by a tenth of the loss that also undoes a twentieth of what was gained; a curve is
-    noisy if a fifth of its epochs are spikes, and a study if half of its trials are.
+    A spike is a rise by a tenth of the loss that also undoes a twentieth of the gain; a curve is noisy if a
+    fifth of its epochs are spikes, and a study if half of its trials are noisy.
     """
-    subject = seen.subject
+    subject = evidence.subject
     curves = [curve for trial in subject.ranked() if len(curve := series(trial, "train_loss")) >= LONG]
     noisy = [share for curve in curves if (share := spikes(curve)) >= SPIKES]
     if len(noisy) < LEAST or 2 * len(noisy) < len(curves):
@@ -73,45 +72,45 @@ def noisy_training(seen: Evidence) -> Finding | None:
         "advice",
         f"in {len(noisy)} of {len(curves)} trials the training loss rises by {percent(RISE)} or more in "
         f"{percent(median(noisy))} of the epochs",
-        "The learning rate is most likely too high.",
+        "The learning rate is probably too high.",
         rates_times(subject, 0.1),
         moved_rate(subject),
     )
 
 
-def dies_in_first_epoch(seen: Evidence) -> Finding | None:
-    """Trials end by an error or a divergence within their first epoch: 003, red flag 5."""
-    subject = seen.subject
+def dies_in_first_epoch(evidence: Evidence) -> Finding | None:
+    """Trials fail or diverge within their first epoch: 003, red flag 5."""
+    subject = evidence.subject
     ended = [trial for trial in subject.trials if trial.outcome is not None]
     died = [trial for trial in ended if trial.outcome in ("diverged", "failed") and trial.work <= 1]
     if len(died) < LEAST or len(died) < EARLY * len(ended):
         return None
     diverged = sum(trial.outcome == "diverged" for trial in died)
-    why = common_failures(died)
+    errors = common_failures(died)
     key = rate_key(subject)
     of_rate = 2 * diverged >= len(died)
     rates = sorted(float(trial.config[key]) for trial in died if key in trial.config) if key else []
-    at = f"; half of them with {key} over {setting(median(rates))}" if rates and of_rate else ""
+    at = f"; half of them with {key} above {setting(median(rates))}" if rates and of_rate else ""
     return Finding(
         "dies_in_first_epoch",
         "problem" if 2 * len(died) > len(ended) else "advice",
-        f"{len(died)} of {len(ended)} trials died in their first epoch ({diverged} diverged, "
+        f"{len(died)} of {len(ended)} trials ended in their first epoch ({diverged} diverged, "
         f"{len(died) - diverged} failed){at}",
         "The learning rate is far too high for a part of the space, or the batch size does not suit it."
         if of_rate
-        else f"The code fails, not the setting: {why[0]['error'] if why else 'see the journal'}.",
+        else f"The code fails, not the settings: {errors[0]['error'] if errors else 'see the journal'}.",
         rates_times(subject, 0.1) if of_rate else _traceback(subject, died[0]),
         moved_rate(subject) if of_rate else (),
     )
 
 
-def slow_convergence(seen: Evidence) -> Finding | None:
-    """Even the best trials fall in an all but straight line: 003, decision tree ("BAD LR").
+def slow_convergence(evidence: Evidence) -> Finding | None:
+    """Even the best trials fall almost in a straight line: 003, decision tree ("BAD LR").
 
-    Training that converges gains most of what it gains early. Here half of the epochs brought less than
-    60% of it, and the end is still falling, in most of the best trials.
+    Converging training makes most of its gain early. Here, in most of the best trials, the first half of the
+    epochs brought less than 60% of it, and the loss still falls at the end.
     """
-    subject, whole = seen.subject, _best_curves(seen)
+    subject, whole = evidence.subject, _best_curves(evidence)
     slow = [curve for curve in whole if by_halfway(curve) < HALFWAY and still_falling(curve) >= FALLING]
     if len(slow) < LEAST or 2 * len(slow) <= len(whole):
         return None
@@ -127,27 +126,27 @@ def slow_convergence(seen: Evidence) -> Finding | None:
     )
 
 
-def epochs_run_out(seen: Evidence) -> Finding | None:
-    """Trials end while they still fall: 003, "train longer"; the ranking is one of beginnings.
+def epochs_run_out(evidence: Evidence) -> Finding | None:
+    """Trials end while their loss still falls: 003, "train longer"; the ranking compares beginnings only.
 
-    Not where convergence is slow: that asks for another rate first.
+    Silent if convergence is slow: that needs another learning rate first.
     """
-    subject, whole = seen.subject, _best_curves(seen)
+    subject, whole = evidence.subject, _best_curves(evidence)
     falling = [curve for curve in whole if still_falling(curve) >= FALLING]
-    if len(falling) < LEAST or 2 * len(falling) <= len(whole) or slow_convergence(seen) is not None:
+    if len(falling) < LEAST or 2 * len(falling) <= len(whole) or slow_convergence(evidence) is not None:
         return None
     return Finding(
         "epochs_run_out",
         "advice",
         f"in {len(falling)} of the best {len(whole)} trials the last fifth of the {subject.epochs} epochs "
         f"still brought {percent(median(map(still_falling, falling)))} of the gain",
-        "The epochs end the training, not its convergence: slow starters are ranked too low.",
+        "Training ends before it converges: slow starters are ranked too low.",
         _more_epochs(subject),
     )
 
 
 def _more_epochs(subject: Subject) -> str:
-    """The command that gives trials twice the epochs: of the study where that may be, else of a new one."""
+    """The command that doubles the epochs: of the study if it can be extended, else of a new one."""
     wanted = 2 * subject.epochs
     if subject.folder is None:
         return "Give trials more epochs."
@@ -156,13 +155,13 @@ def _more_epochs(subject: Subject) -> str:
     return again(subject, {"run.epochs": wanted})
 
 
-def overfits(seen: Evidence) -> Finding | None:
+def overfits(evidence: Evidence) -> Finding | None:
     """Validation and train loss are far apart in the best trials: 003, decision tree (low train, high val).
 
     Far: validation is one and a half times the train loss, and their gap a tenth of the loss at the start.
     """
-    subject = seen.subject
-    gaps = _ends(seen)
+    subject = evidence.subject
+    gaps = _ends(evidence)
     apart = [
         one for one in gaps if one.val > APART * one.train and one.val - one.train > OF_START * one.start
     ]
@@ -173,19 +172,19 @@ def overfits(seen: Evidence) -> Finding | None:
         "advice",
         f"in {len(apart)} of the best {len(gaps)} trials validation ends far above train: "
         f"{number(median(one.val for one in apart))} against {number(median(one.train for one in apart))}",
-        "The nets learn the training rows by heart: regularise, or stop earlier.",
+        "The nets memorise the training rows: regularise, or stop earlier.",
         _regularise(subject),
     )
 
 
-def lacks_capacity(seen: Evidence) -> Finding | None:
+def lacks_capacity(evidence: Evidence) -> Finding | None:
     """Both losses stay high and alike, and no longer fall: 003, "when model capacity is the real problem".
 
-    High: half of the loss that the study's trials start with is left, in the best of them. Not where the
-    search itself says otherwise: the loss falls as fast as the rate rises, or larger nets did no better.
+    High: even the best trials keep half of the loss that trials start with. Silent if the search contradicts
+    it: the gain grows with the learning rate, or larger nets did no better.
     """
-    subject, ends = seen.subject, _ends(seen)
-    if _held_back_by_rate(seen) or _larger_no_better(subject):
+    subject, ends = evidence.subject, _ends(evidence)
+    if _held_back_by_rate(evidence) or _larger_no_better(subject):
         return None
     high = [
         one
@@ -202,21 +201,21 @@ def lacks_capacity(seen: Evidence) -> Finding | None:
         f"in {len(high)} of the best {len(ends)} trials train and validation end alike "
         f"({number(median(one.train for one in high))}, {number(median(one.val for one in high))}) and high: "
         f"trials begin at {number(high[0].start)}",
-        "The net cannot fit the data, or the data hold no more: a larger net tells which.",
+        "The net cannot fit the data, or the data hold no more information: a larger net tells which.",
         _larger(subject),
     )
 
 
-def average_lags(seen: Evidence) -> Finding | None:
-    """An optimizer validates with an average of its weights that is far behind the weights it trains.
+def average_lags(evidence: Evidence) -> Finding | None:
+    """An optimizer validates with an average of its weights that lags far behind the trained weights.
 
     Far: in most of the best trials its loss ends a fifth above theirs, and by a hundredth of the loss at the
-    start. An average that is better, as it should be, is no lag.
+    start. An average that is better, as it should be, does not lag.
     """
-    subject, start = seen.subject, _start(seen)
+    subject, start = evidence.subject, _start(evidence)
     ends = [
         (series(trial, "val_loss")[-1], raw[-1])
-        for trial in _best(seen)
+        for trial in _best(evidence)
         if (raw := series(trial, RAW)) and series(trial, "val_loss")
     ]
     behind = [(val, raw) for val, raw in ends if val > max(LAG * raw, raw + OF_LAG * start)]
@@ -228,18 +227,18 @@ def average_lags(seen: Evidence) -> Finding | None:
         "problem",
         f"in {len(behind)} of the best {len(ends)} trials val_loss, of the averaged weights, ends at "
         f"{number(averaged)}, val_loss_raw, of the trained ones, at {number(trained)}",
-        "The average spans too much of a run: trials are ranked by weights of long ago.",
+        "The average spans too much of a run: trials are ranked by outdated weights.",
         _shorter_average(subject),
     )
 
 
-def _held_back_by_rate(seen: Evidence) -> bool:
-    """Whether the best trial has the highest learning rate, and what was gained grows with it.
+def _held_back_by_rate(evidence: Evidence) -> bool:
+    """Whether the best trial has the highest learning rate, and the gain grows with the rate.
 
-    The gain of a trial whose rate is far too low is proportional to the rate: slope 1 in logarithms. Of a net
-    that is too small it levels off (measured on the bundled data: 1.0 to 1.8, against 0.06 to 0.4).
+    The gain of a trial whose rate is far too low is proportional to the rate: slope 1 in logarithms. For a
+    net that is too small it levels off (measured on the bundled data: 1.0 to 1.8, against 0.06 to 0.4).
     """
-    subject, key = seen.subject, rate_key(seen.subject)
+    subject, key = evidence.subject, rate_key(evidence.subject)
     ranked = [trial for trial in subject.ranked() if validation(trial) and trial.config.get(key or "", 0) > 0]
     if key is None or len(ranked) < LEAST:
         return False
@@ -270,7 +269,7 @@ def _larger_no_better(subject: Subject) -> bool:
 
 
 def series(trial: TrialRecord, name: str) -> list[float]:
-    """A metric of a trial by epoch, as far as it was reported and is finite."""
+    """A trial's finite values of a metric, by epoch."""
     values = [point.metrics.get(name, math.nan) for point in trial.curve]
     return [value for value in values if math.isfinite(value)]
 
@@ -287,7 +286,7 @@ def spikes(curve: Sequence[float]) -> float:
 
 
 def by_halfway(curve: Sequence[float]) -> float:
-    """The share of the whole gain that the first half of the epochs brought; 1 where nothing was gained.
+    """The share of the whole gain that the first half of the epochs brought; 1 without a gain.
 
     >>> by_halfway([5.0, 4.0, 3.0, 2.0, 1.0])
     0.5
@@ -297,7 +296,7 @@ def by_halfway(curve: Sequence[float]) -> float:
 
 
 def still_falling(curve: Sequence[float]) -> float:
-    """The share of the whole gain that the last fifth of the epochs brought; 0 where nothing was gained.
+    """The share of the whole gain that the last fifth of the epochs brought; 0 without a gain.
 
     >>> still_falling([5.0, 4.0, 3.0, 2.0, 1.0])
     0.25
@@ -308,12 +307,12 @@ def still_falling(curve: Sequence[float]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Where a trial came out.
+    """The end of a trial.
 
     Attributes:
-        train, val: its losses at the median of its last fifth of epochs, both of the trained weights.
-        start: the validation loss after the first epoch, at the median of all trials.
-        falling: what that last fifth brought of its gain.
+        train, val: median losses of its last fifth of epochs, both of the trained weights.
+        start: the validation loss after the first epoch, the median over all trials.
+        falling: the share of its gain that this last fifth brought.
     """
 
     train: float
@@ -322,10 +321,10 @@ class End:
     falling: float
 
 
-def _ends(seen: Evidence) -> list[End]:
-    """Of the best trials that were completed and long enough."""
-    start, ends = _start(seen), []
-    for trial in _best(seen):
+def _ends(evidence: Evidence) -> list[End]:
+    """The ends of the best trials that were completed and are long enough."""
+    start, ends = _start(evidence), []
+    for trial in _best(evidence):
         train, val = series(trial, "train_loss"), validation(trial)
         if len(train) >= LONG and len(val) >= LONG:
             late = max(round(TAIL * len(val)), 1)
@@ -333,32 +332,32 @@ def _ends(seen: Evidence) -> list[End]:
     return ends
 
 
-def _start(seen: Evidence) -> float:
-    """The validation loss after the first epoch, at the median of all trials; NaN where none is told."""
-    starts = [curve[0] for trial in seen.subject.trials if (curve := validation(trial))]
+def _start(evidence: Evidence) -> float:
+    """The validation loss after the first epoch, the median over all trials; NaN if none reported it."""
+    starts = [curve[0] for trial in evidence.subject.trials if (curve := validation(trial))]
     return median(starts) if starts else math.nan
 
 
 def validation(trial: TrialRecord) -> list[float]:
-    """Validation losses of the weights that are trained, which are what `train_loss` is of."""
+    """Validation losses of the trained weights, as `train_loss` is."""
     return series(trial, RAW) or series(trial, "val_loss")
 
 
-def _best(seen: Evidence) -> list[TrialRecord]:
-    return [trial for trial in seen.subject.ranked()[:TOP] if trial.outcome == "completed"]
+def _best(evidence: Evidence) -> list[TrialRecord]:
+    return [trial for trial in evidence.subject.ranked()[:TOP] if trial.outcome == "completed"]
 
 
-def _best_curves(seen: Evidence) -> list[list[float]]:
-    """The objective's curves, lower is better, of the best trials that had all epochs.
+def _best_curves(evidence: Evidence) -> list[list[float]]:
+    """The objective's curves, lower is better, of the best trials that ran all epochs.
 
-    Where it is val_loss of averaged weights, that of the trained ones: an average falls while it catches up.
+    For val_loss of averaged weights, that of the trained ones: an average still falls while it catches up.
     """
     curves = [
-        (seen.subject.metric == "val_loss" and series(trial, RAW))
+        (evidence.subject.metric == "val_loss" and series(trial, RAW))
         or [point.loss for point in trial.curve if math.isfinite(point.loss)]
-        for trial in _best(seen)
+        for trial in _best(evidence)
     ]
-    return [curve for curve in curves if len(curve) >= max(LONG, seen.subject.epochs)]
+    return [curve for curve in curves if len(curve) >= max(LONG, evidence.subject.epochs)]
 
 
 def _traceback(subject: Subject, trial: TrialRecord) -> str:
@@ -388,7 +387,7 @@ def _larger(subject: Subject) -> str:
     for name, value in (subject.run.get("net_config") or {}).items():
         if name in CAPACITY and isinstance(value, int):
             return again(subject, {f"run.net_config.{name}": 2 * value})
-    return "Take a larger net, or other inputs."
+    return "Use a larger net, or other inputs."
 
 
 def _shorter_average(subject: Subject) -> str:
@@ -397,6 +396,6 @@ def _shorter_average(subject: Subject) -> str:
     if flat in subject.parameters or "optimizer" in subject.parameters:
         return "Search lower values of optimizer_config.ema_rate."
     if not isinstance(rate, int | float) or not 0 < rate < 1:
-        return "Take an optimizer that averages over fewer steps, or none."
+        return "Use an optimizer that averages over fewer steps, or none."
     fits = round(1 - float(f"{min(SHORTER * (1 - rate), 0.5):.0e}"), 12)
     return again(subject, {f"run.{flat}": fits})
