@@ -6,7 +6,9 @@ import argparse
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
@@ -28,6 +30,7 @@ from gpu_sections import (
 from trainables.batches import BatchLoader
 from trainables.data import DataPart, Split, load
 from trainables.fused import FusedGroup, Lane
+from trainables.fused.captured_passes import RECORDERS
 from trainables.training import Training, train
 
 TOGETHER_S = 5.0  # of training, for each number of processes
@@ -89,19 +92,23 @@ def lanes_equal(bench: Bench) -> Iterator[Row]:
             start = [parameters(lane).clone() for lane in alone]
             singles = [steps_alone(lane) for lane in alone]
             group, off, update = FusedGroup(fused), [], 0.0
-            for step, _ in enumerate(group.train_steps()):
-                for lane, single, own in zip(fused, singles, alone, strict=True):
-                    one, other = float(next(single)), float(group.progress(lane).losses[step])
-                    off.append(abs(one - other) / abs(one))
-                    if step == 0:
-                        moved = (parameters(own) - start[alone.index(own)]).norm()
-                        update = max(update, float((parameters(own) - parameters(lane)).norm() / moved))
+            with warnings.catch_warnings(record=True, action="always") as refusals:
+                for step, _ in enumerate(group.train_steps()):
+                    for lane, single, own in zip(fused, singles, alone, strict=True):
+                        one, other = float(next(single)), float(group.progress(lane).losses[step])
+                        off.append(abs(one - other) / abs(one))
+                        if step == 0:
+                            moved = (parameters(own) - start[alone.index(own)]).norm()
+                            update = max(update, float((parameters(own) - parameters(lane)).norm() / moved))
             name = f"{task}, {optimizer.rpartition('.')[2]}"
             loss, rounding = (LOSS_TOLERANCE, UPDATE_TOLERANCE) if bench.gpu else (0.0, 0.0)
             first = max(off[: 4 * 10])
             yield held(f"{name}: loss of ten steps, off by", f"{first:.2g}", first <= loss)
             yield held(f"{name}: first update, off by", f"{update:.2g}", update <= rounding)
             yield Row(f"{name}: loss of an epoch's steps, off by at most", f"{max(off):.2g}")
+            if bench.gpu:
+                why = [str(each.message) for each in refusals if "CUDA graphs" in str(each.message)]
+                yield held(f"{name}: passes captured as a CUDA graph", why[0] if why else "yes", not why)
 
 
 def lanes_speed(bench: Bench) -> Iterator[Row]:
@@ -113,6 +120,22 @@ def lanes_speed(bench: Bench) -> Iterator[Row]:
                 row = lanes.measure(task, optimizer, count, args)
                 rates = f"{row['alone_per_s']:.1f}, {row['fused_per_s']:.1f}, {row['ratio']:.2f}"
                 yield Row(f"{task}, {row['optimizer']}, {count} lanes: alone, fused, ratio", rates)
+                if bench.gpu and count >= 16:
+                    with without_graphs():
+                        row = lanes.measure(task, optimizer, count, args)
+                    name = f"{task}, {row['optimizer']}, {count} lanes: fused, without CUDA graphs"
+                    yield Row(name, round(row["fused_per_s"], 1))
+
+
+@contextmanager
+def without_graphs() -> Iterator[None]:
+    """Steps of fused lanes are not captured."""
+    recorders = dict(RECORDERS)
+    RECORDERS.clear()
+    try:
+        yield
+    finally:
+        RECORDERS.update(recorders)
 
 
 def streaming(bench: Bench) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from trainables.fused.batched_ops import aligned_empty
+from trainables.fused.captured_passes import RECORDERS, CapturedEngine
 from trainables.fused.chain_engine import ChainEngine, Engine
 from trainables.fused.eligibility import FusionKey
 from trainables.fused.layer_chain import LayerChain, read_chain
@@ -83,7 +84,11 @@ class LaneStack:
         if not chains:
             return VmapEngine(self._learners, self._banks), False
         engine = ChainEngine(chains, self._generators, self._banks, stacked_loss(self._learners))
-        return engine, any(chain.draws() for chain in chains)
+        draws = any(chain.draws() for chain in chains)
+        record = RECORDERS.get(self._learners[0].device.type)
+        if record is None:
+            return engine, draws
+        return CapturedEngine(engine, self._generators if draws else [], record), draws
 
     def holds_lanes(self) -> bool:
         """Whether the learners' parameters are still views of the banks."""
@@ -165,7 +170,7 @@ class LaneStack:
         for learner, order, *lane in zip(self._learners, orders, x, y, strict=True):
             for rows, out in zip(_tensors(learner), lane, strict=True):
                 torch.index_select(rows, 0, order, out=out)
-        return (x.flatten(2) if isinstance(self._engine, ChainEngine) else x), y
+        return (x if isinstance(self._engine, VmapEngine) else x.flatten(2)), y
 
     @torch.no_grad()
     def _take_step(self, step: int, x: torch.Tensor, y: torch.Tensor) -> None:

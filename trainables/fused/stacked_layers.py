@@ -180,7 +180,8 @@ class StackedDropout:
                 mask.bernoulli_(keep, generator=generator)
             else:
                 mask.fill_(keep)  # nothing is drawn
-        self._factors.mul_(self._scales.to(x).view(-1, *(1 for _ in x.shape[1:])))
+        self._scales = self._scales.to(x)
+        self._factors.mul_(self._scales.view(-1, *(1 for _ in x.shape[1:])))
         return _multiply(x, self._factors)
 
     def backward(self, g: torch.Tensor) -> torch.Tensor:
