@@ -1,4 +1,4 @@
-"""Hypothesis without a clock (on a shared machine a slow example is no wrong one), and a small Ray."""
+"""Hypothesis without deadlines, as a shared machine may be slow, and a small Ray."""
 
 from collections.abc import Iterator
 

@@ -64,7 +64,7 @@ def test_nothing_is_decided_between_rungs() -> None:
 
 
 def test_sparse_reports_are_recorded_once_at_the_highest_rung_passed() -> None:
-    """Reporting every 10 epochs with rungs 1, 4, 16, 64: at 10 into rung 4, at 20 into 16, at 30 nowhere."""
+    """Reports every 10 epochs, rungs 1, 4, 16, 64: recorded at 10 in rung 4, at 20 in 16, at 30 nowhere."""
     rule = ASHARule(max_resource=100)
     for epoch in (10, 20, 30):
         rule.report(Report("00000", epoch, 1.0 / epoch))
@@ -72,7 +72,7 @@ def test_sparse_reports_are_recorded_once_at_the_highest_rung_passed() -> None:
 
 
 def test_a_diverged_trial_counts_as_the_worst_of_its_next_rung() -> None:
-    """Two sound and one diverged make three: with eta 3 the best of them is promoted."""
+    """Two sound trials and a diverged one make three: with eta 3 the best is promoted."""
     rule = ASHARule(max_resource=9, reduction_factor=3, variant="promotion")
     assert arrive(rule, [0.5, 0.6]) == [
         Pause("rung 1: loss 0.5 ranks 1 of 1, top 0 promoted; waits for its turn"),
@@ -84,7 +84,7 @@ def test_a_diverged_trial_counts_as_the_worst_of_its_next_rung() -> None:
 
 
 def run_promotion(losses: list[float], eta: int = 3, max_resource: int = 9) -> tuple[Any, ...]:
-    """One worker, Algorithm 2: promote if anybody is promotable, else start a new trial."""
+    """One worker, Algorithm 2: promote if a trial is promotable, else start a new one."""
     rule = ASHARule(max_resource=max_resource, reduction_factor=eta, variant="promotion")
     names = [f"{n:05d}" for n in range(len(losses))]
     waiting: list[Any] = []
@@ -109,7 +109,7 @@ def run_promotion(losses: list[float], eta: int = 3, max_resource: int = 9) -> t
 
 
 def test_algorithm_2_on_nine_configurations() -> None:
-    """From r 1 to R 9 with eta 3: successive halving's 9, 3, 1; the rest stays at its rung."""
+    """From r 1 to R 9 with eta 3: successive halving's 9, 3, 1; the others stay at their rungs."""
     rule, epochs, log = run_promotion([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
     assert [len(rung) for rung in rule.rungs[0]] == [9, 3]
     assert Counter(epochs.values()) == {1: 6, 3: 2, 9: 1}
@@ -195,7 +195,7 @@ def test_a_trial_that_ends_while_it_waits_leaves_its_place() -> None:
 
 
 def test_a_trial_lost_while_it_paused_pauses_again() -> None:
-    """Its worker died before the checkpoint was whole: run again, it must not run past its rung."""
+    """Its worker died before the checkpoint was complete: run again, it must not run past its rung."""
     rule = ASHARule(max_resource=9, variant="promotion")
     arrive(rule, [0.1, 0.2])
     assert isinstance(rule.report(Report("00001", 1, 0.2)), Pause)

@@ -1,4 +1,4 @@
-"""ASHA, stopping variant, against Ray's own over random curves: where they differ, it is by the cut alone."""
+"""ASHA's stopping variant against Ray's own on random curves: they differ only by the cut."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TRIALS, R = 80, 27
 
 
 def curves(seed: int) -> NDArray[Any]:
-    """Dense, finite curves that cross now and then: a level, a decay, and a walk about both."""
+    """Dense, finite curves that cross occasionally: a level, a decay, and a random walk around both."""
     rng = np.random.default_rng(seed)
     level, decay = rng.lognormal(size=(2, TRIALS, 1))
     walk = 0.1 * rng.standard_normal((TRIALS, R)).cumsum(axis=1)
@@ -26,7 +26,7 @@ def curves(seed: int) -> NDArray[Any]:
 
 
 def both(seed: int, eta: int, grace: int) -> Iterator[Any]:
-    """Every decision at a rung: (did they agree?, rank, how many go on by the rule's cut)."""
+    """Every decision at a rung: (whether both agree, rank, number that go on by the rule's cut)."""
     rule = ASHARule(max_resource=R, reduction_factor=eta, grace_period=grace)
     theirs = ASHAScheduler(
         time_attr="epoch", metric="loss", mode="min", max_t=R, reduction_factor=eta, grace_period=grace
@@ -59,7 +59,7 @@ def both(seed: int, eta: int, grace: int) -> Iterator[Any]:
 def test_every_disagreement_lies_within_two_ranks_of_the_cut(
     eta: int, grace: int, record_property: Callable[..., Any]
 ) -> None:
-    """Ray interpolates a percentile of those before the newcomer; ours counts ranks, the newcomer's too."""
+    """Ray interpolates a percentile of the earlier trials; ours counts ranks, including the newcomer's."""
     decisions = [decision for seed in range(20) for decision in both(seed, eta, grace)]
     apart = [abs(rank - top) for agree, rank, top in decisions if not agree]
     agreement = 1 - len(apart) / len(decisions)

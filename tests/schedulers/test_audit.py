@@ -1,4 +1,4 @@
-"""The audit: a few that a rule would stop run on, and everybody else is decided on as without it."""
+"""The audit: a few trials that a rule would stop run on, and all others are decided on as without it."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ CURVES = [[1.0 + 0.1 * ((7 * trial) % 40) - 0.01 * epoch for epoch in range(R)] 
 
 @pytest.mark.parametrize("make", [stopping, promotion, halving, predictive])
 def test_the_decisions_on_everybody_else_are_those_without_the_audit(make: Callable[..., Any]) -> None:
-    """Who was finished without the audit is finished with it, and the audited come on top."""
+    """Trials that finish without the audit finish with it, too, and the audited ones in addition."""
     plain = replay(make(), CURVES)
     rule = AuditedRule(make(), audit_fraction=0.2)
-    seen = replay(rule, CURVES)
+    replayed = replay(rule, CURVES)
     let_on = {int(trial) for trial in rule.audited}
     assert 2 <= len(let_on) <= 14
-    assert set(seen.finished) == set(plain.finished) | let_on
-    assert {trial: seen.stopped[trial][0] for trial in seen.stopped} == {
+    assert set(replayed.finished) == set(plain.finished) | let_on
+    assert {trial: replayed.stopped[trial][0] for trial in replayed.stopped} == {
         trial: plain.stopped[trial][0] for trial in plain.stopped if trial not in let_on
     }
-    assert seen.epochs - plain.epochs == sum(R - epoch for epoch, _ in rule.audited.values())
+    assert replayed.epochs - plain.epochs == sum(R - epoch for epoch, _ in rule.audited.values())
 
 
 def test_an_audited_trial_hears_why_it_would_have_been_stopped() -> None:
@@ -110,7 +110,7 @@ def test_the_lot_depends_on_the_seed_and_the_trial_alone() -> None:
 
 
 def test_who_waits_for_ever_is_audited_once_that_is_certain() -> None:
-    """Not while anything could still promote it: a new trial, or one that runs."""
+    """Not while a new or running trial could still promote it."""
     rule = AuditedRule(promotion(), audit_fraction=1)
     for trial in range(3):
         rule.report(Report(name(trial), 1, 0.1 * (trial + 1)))

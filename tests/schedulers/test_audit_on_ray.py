@@ -1,4 +1,4 @@
-"""An audit in somebody else's Ray program: stops are not carried out, and nobody is left waiting."""
+"""An audit in a plain Ray program: stops are not carried out, and no trial stays paused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [
 
 
 def test_with_every_stop_audited_every_trial_runs_to_its_end(tmp_path: Path) -> None:
-    """Who would wait for ever is resumed from its checkpoint, once that is certain."""
+    """A trial that would be paused for ever is resumed from its checkpoint, once that is certain."""
     scheduler = schedulers.ASHA(
         metric="loss",
         mode="min",

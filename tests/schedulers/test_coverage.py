@@ -1,4 +1,4 @@
-"""Ranges about predictions hold as often as they say."""
+"""Ranges of predictions hold as often as they claim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predicting where a learning curve ends, and how sure one may be."""
+"""Predicting the end of a learning curve, and the uncertainty of the prediction."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LADDER = ladder(50)
 
 
 def geometric(rng: np.random.Generator, n: int, rho: float) -> NDArray[Any]:
-    """Curves whose gain shrinks by rho a doubling, read off on the ladder: (n, levels)."""
+    """Curves whose gain shrinks by rho per doubling, sampled on the ladder: (n, levels)."""
     first, start = rng.uniform(-0.6, -0.1, n), rng.normal(0, 0.3, n)
     doublings = np.log2(LADDER)
     return start[:, None] + first[:, None] * (1 - rho**doublings) / (1 - rho)
 
 
 def predictor_of(z: NDArray[Any], level: int, prior: Decay | None = None) -> Predictor:
-    """The predictor that the curves z, all finished, teach."""
+    """The predictor fitted to the finished curves z."""
     return Predictor(z, prior or decay(z, LADDER), LADDER, level, spreads(z, LADDER)[level])
 
 
@@ -97,8 +97,8 @@ def test_without_curves_the_decay_is_what_is_believed_beforehand() -> None:
 
 @pytest.mark.parametrize("rho", [0.2, 0.5, 0.8])
 def test_the_decay_of_many_like_curves_is_found(rho: float) -> None:
-    found = decay(geometric(np.random.default_rng(0), 60, rho), LADDER)
-    assert found.rho == pytest.approx(rho, abs=0.08)
+    fitted = decay(geometric(np.random.default_rng(0), 60, rho), LADDER)
+    assert fitted.rho == pytest.approx(rho, abs=0.08)
 
 
 def test_curves_that_have_not_come_far_count_as_far_as_they_have() -> None:
@@ -118,12 +118,12 @@ def test_spreads_are_those_of_a_normal_and_no_burst_counts() -> None:
 
 
 def test_a_curve_unlike_any_finished_one_is_predicted_with_wide_bounds() -> None:
-    """Ten that ended alike say little of one that is far off; all curves seen say how far off it is."""
+    """Ten curves with similar ends say little about one far off; all curves show how far off it is."""
     rng = np.random.default_rng(6)
     z = geometric(rng, 40, 0.6)
     alike = z[:10] * 0.01
-    known = spreads(np.concatenate([alike, z]), LADDER)
-    forecast = Predictor(alike, Decay(), LADDER, 5, known[5]).predict(z[20])
+    scales = spreads(np.concatenate([alike, z]), LADDER)
+    forecast = Predictor(alike, Decay(), LADDER, 5, scales[5]).predict(z[20])
     assert 0.02 < forecast.sd < 1.0
 
 
@@ -138,8 +138,8 @@ def test_a_curve_like_the_finished_ones_is_predicted_where_they_end(level: int) 
     z = geometric(np.random.default_rng(1), 40, 0.6)
     predictor = predictor_of(z[:30], level)
     for curve in z[30:]:
-        seen = np.where(np.arange(len(LADDER)) <= level, curve, np.nan)
-        forecast = predictor.predict(seen)
+        partial = np.where(np.arange(len(LADDER)) <= level, curve, np.nan)
+        forecast = predictor.predict(partial)
         assert abs(forecast.mean - curve[-1]) < 0.05
         assert forecast.quantile(0.01) < curve[-1] < forecast.quantile(0.99)
 

@@ -1,4 +1,4 @@
-"""What must hold for every rule, whatever it decides by. A new rule joins by a line in RULES."""
+"""Properties of every rule. A new rule is added by a line in RULES."""
 
 from __future__ import annotations
 
@@ -81,20 +81,20 @@ happenings = st.lists(
 )
 
 
-class Play:
-    """A small world around a rule: four trials, each in its place, everything it does written down."""
+class Simulation:
+    """A simulation around a rule with four trials, which records all decisions."""
 
     def __init__(self, rule: Any) -> None:
         self.rule = rule
         self.epoch: dict[Any, Any] = {}
         self.paused: list[Any] = []
         self.over: set[Any] = set()
-        self.story: list[Any] = []
+        self.record: list[Any] = []
 
     def happen(
         self, number: int, what: str, loss: float | None, change: Callable[..., Any] = lambda loss: loss
     ) -> None:
-        """One thing happens to a trial, if it can; then whoever may be resumed is."""
+        """Apply one event to a trial, if possible; then resume all trials that may be resumed."""
         trial = f"{number:05d}"
         if trial in self.over:
             return
@@ -108,7 +108,7 @@ class Play:
             decision = self.rule.report(
                 Report(trial, self.epoch[trial], change(loss) if sound else loss, {"lr": 0.1 * (number + 1)})
             )
-            self.story.append((trial, self.epoch[trial], decision))
+            self.record.append((trial, self.epoch[trial], decision))
             if isinstance(decision, Stop):
                 self.over.add(trial)
             if isinstance(decision, Pause | Exploit):
@@ -116,14 +116,14 @@ class Play:
         while (resume := self.rule.resume(self.paused)) is not None:
             self.rule.resumed(resume)
             self.paused.remove(resume.trial_id)
-            self.story.append(resume)
+            self.record.append(resume)
             if resume.exploit is not None:
                 self.epoch[resume.trial_id] = resume.exploit.resource
         while (hopeless := self.rule.next_unresumable(self.paused)) is not None:
             self.rule.end(hopeless, self.rule.last_decision(hopeless).ending)
             self.over.add(hopeless)
             self.paused.remove(hopeless)
-            self.story.append((hopeless, self.epoch[hopeless], self.rule.last_decision(hopeless)))
+            self.record.append((hopeless, self.epoch[hopeless], self.rule.last_decision(hopeless)))
 
     def decided(self) -> Any:
         """The kinds of decisions, without the numbers in their reasons."""
@@ -131,12 +131,12 @@ class Play:
             (part[0], part[1], type(part[2]).__name__)
             if isinstance(part, tuple)
             else (part.trial_id, "resumed")
-            for part in self.story
+            for part in self.record
         ]
 
 
-class AheadPlay(Play):
-    """The same world, where a trial hands its reports over only where the rule may decide."""
+class TrainAheadSimulation(Simulation):
+    """The same simulation, but trials report only at epochs at which the rule may decide."""
 
     def __init__(self, rule: Rule) -> None:
         super().__init__(rule)
@@ -155,72 +155,74 @@ class AheadPlay(Play):
                 what, loss = "nothing", None
             else:
                 for earlier in self.held.pop(trial)[:-1]:
-                    told = len(self.story)
+                    told = len(self.record)
                     super().happen(number, "report", earlier)
-                    assert self.story[told][2] == Continue()
+                    assert self.record[told][2] == Continue()
         super().happen(number, what, loss)
         for other, epoch in self.epoch.items():
             if not self.held.get(other):
                 self.asked[other] = self.rule.next_decision(other, epoch)
 
 
-def played(name: str, happened: Any, **changes: Any) -> Play:
-    play = Play(RULES[name]())  # type: ignore[no-untyped-call]
+def simulate(name: str, happened: Any, **changes: Any) -> Simulation:
+    simulation = Simulation(RULES[name]())  # type: ignore[no-untyped-call]
     for happening in happened:
-        play.happen(*happening, **changes)
-    return play
+        simulation.happen(*happening, **changes)
+    return simulation
 
 
 @every_rule
 @few
 @given(happened=happenings)
 def test_the_same_reports_give_the_same_decisions(name: str, happened: Any) -> None:
-    assert played(name, happened).story == played(name, happened).story
+    assert simulate(name, happened).record == simulate(name, happened).record
 
 
 @every_rule
 @few
 @given(happened=happenings, cut=st.integers(0, 60))
 def test_state_saved_and_loaded_midway_decides_alike(name: str, happened: Any, cut: int) -> None:
-    """Through JSON, as a file would hold it."""
-    play = Play(RULES[name]())  # type: ignore[no-untyped-call]
+    """Through JSON, as in a file."""
+    simulation = Simulation(RULES[name]())  # type: ignore[no-untyped-call]
     for happening in happened[:cut]:
-        play.happen(*happening)
+        simulation.happen(*happening)
     fresh = RULES[name]()  # type: ignore[no-untyped-call]
-    fresh.load(json.loads(json.dumps(play.rule.state())))
-    assert fresh.state() == play.rule.state()
-    play.rule = fresh
+    fresh.load(json.loads(json.dumps(simulation.rule.state())))
+    assert fresh.state() == simulation.rule.state()
+    simulation.rule = fresh
     for happening in happened[cut:]:
-        play.happen(*happening)
-    assert play.story == played(name, happened).story
+        simulation.happen(*happening)
+    assert simulation.record == simulate(name, happened).record
 
 
 @every_rule
 @settings(max_examples=50)  # times every rule
 @given(happened=happenings)
 def test_reports_handed_over_together_are_decided_as_one_by_one(name: str, happened: list[Any]) -> None:
-    """Whatever the others report meanwhile; who is held back would only have been told to go on."""
-    together = AheadPlay(RULES[name]())  # type: ignore[no-untyped-call]
+    """Whatever other trials report meanwhile: the reports held back would only have got a Continue."""
+    together = TrainAheadSimulation(RULES[name]())  # type: ignore[no-untyped-call]
     for happening in happened:
         together.happen(*happening)
-    assert decisive(together.story) == decisive(played(name, happened).story)
+    assert decisive(together.record) == decisive(simulate(name, happened).record)
 
 
-def decisive(story: list[Any]) -> list[Any]:
-    """A story without the epochs at which nothing was decided."""
-    return [part for part in story if not (isinstance(part, tuple) and part[2] == Continue())]
+def decisive(record: list[Any]) -> list[Any]:
+    """The record without epochs at which nothing was decided."""
+    return [part for part in record if not (isinstance(part, tuple) and part[2] == Continue())]
 
 
 @every_rule
 @few
 @given(happened=happenings)
 def test_the_next_decision_is_a_question_about_a_later_epoch(name: str, happened: list[Any]) -> None:
-    play = played(name, happened)
-    before = play.rule.state()
-    for trial, epoch in play.epoch.items():
-        assert epoch < play.rule.next_decision(trial, epoch) <= max(R, epoch + 1)
-        assert play.rule.next_decision(trial, epoch - 1) == epoch  # run again, each epoch is handed over
-    assert play.rule.state() == before
+    simulation = simulate(name, happened)
+    before = simulation.rule.state()
+    for trial, epoch in simulation.epoch.items():
+        assert epoch < simulation.rule.next_decision(trial, epoch) <= max(R, epoch + 1)
+        assert (
+            simulation.rule.next_decision(trial, epoch - 1) == epoch
+        )  # run again, each epoch is handed over
+    assert simulation.rule.state() == before
 
 
 @pytest.mark.parametrize(
@@ -243,15 +245,15 @@ def test_the_next_decision_is_a_question_about_a_later_epoch(name: str, happened
 )
 def test_a_lone_trial_is_asked_for_reports_where_its_rule_may_decide(name: str, asked: list[int]) -> None:
     rule: Rule = RULES[name]()  # type: ignore[no-untyped-call]
-    epoch, seen = 0, []
+    epoch, judged = 0, []
     while epoch < R:
         decides = rule.next_decision("00000", epoch)
         while epoch < decides:
             epoch += 1
             if isinstance(rule.report(Report("00000", epoch, 1 / epoch, {"lr": 0.1})), Pause):
                 rule.resumed(schedulers.Resume("00000", "its turn"))
-        seen.append(epoch)
-    assert seen == asked
+        judged.append(epoch)
+    assert judged == asked
 
 
 @every_rank_rule
@@ -265,7 +267,7 @@ def test_a_rank_rule_is_unchanged_under_increasing_maps_of_the_loss(
     rounded = [
         (n, what, x if x is None or not math.isfinite(x) else float(f"{x:.2g}")) for n, what, x in happened
     ]
-    assert played(name, rounded, change=increasing).decided() == played(name, rounded).decided()
+    assert simulate(name, rounded, change=increasing).decided() == simulate(name, rounded).decided()
 
 
 @every_rule
@@ -275,17 +277,19 @@ def test_a_rank_rule_is_unchanged_under_increasing_maps_of_the_loss(
 def test_a_non_finite_loss_ends_the_trial_or_has_it_replaced(
     name: str, loss: float | None, happened: Any
 ) -> None:
-    """At once: it never trains on, and it is never anybody's donor."""
-    play = played(name, happened)
+    """At once: it never trains on, and is never a donor."""
+    simulation = simulate(name, happened)
     trial = "00007"
-    decision = play.rule.report(Report(trial, 1, loss, {"lr": 0.1}))
+    decision = simulation.rule.report(Report(trial, 1, loss, {"lr": 0.1}))
     assert isinstance(decision, Exploit | Pause) or decision.ending == "diverged"
     if isinstance(decision, Pause):
         assert not decision.save
     for number in range(4):
-        play.happen(number, "report", 1.0)
+        simulation.happen(number, "report", 1.0)
     assert trial not in [
-        part[2].donor for part in play.story if isinstance(part, tuple) and isinstance(part[2], Exploit)
+        part[2].donor
+        for part in simulation.record
+        if isinstance(part, tuple) and isinstance(part[2], Exploit)
     ]
 
 
@@ -293,13 +297,13 @@ def test_a_non_finite_loss_ends_the_trial_or_has_it_replaced(
 @few
 @given(happened=happenings)
 def test_a_resource_reported_again_teaches_nothing(name: str, happened: Any) -> None:
-    """After a recovery Ray's trial runs the epochs since its last checkpoint once more."""
-    play = played(name, happened)
-    before = play.rule.state()
-    for trial, epoch in play.epoch.items():
+    """After a recovery a trial of Ray runs the epochs since its last checkpoint again."""
+    simulation = simulate(name, happened)
+    before = simulation.rule.state()
+    for trial, epoch in simulation.epoch.items():
         for again in range(1, epoch + 1):
-            play.rule.report(Report(trial, again, 0.0, {"lr": 0.5}))
-    assert play.rule.state() == before
+            simulation.rule.report(Report(trial, again, 0.0, {"lr": 0.5}))
+    assert simulation.rule.state() == before
 
 
 @every_rule
@@ -308,11 +312,11 @@ def test_a_resource_reported_again_teaches_nothing(name: str, happened: Any) -> 
     happened=happenings, ends=st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["failed", "stopped"])))
 )
 def test_anybody_may_end_at_any_time_and_twice(name: str, happened: Any, ends: Any) -> None:
-    play = played(name, happened)
+    simulation = simulate(name, happened)
     for number, ending in [*ends, *ends]:
-        play.rule.end(f"{number:05d}", ending)
+        simulation.rule.end(f"{number:05d}", ending)
     ended = {f"{number:05d}" for number, _ in ends}
-    resume = play.rule.resume([trial for trial in play.paused if trial not in ended])
+    resume = simulation.rule.resume([trial for trial in simulation.paused if trial not in ended])
     assert resume is None or resume.trial_id not in ended
 
 
@@ -320,25 +324,25 @@ def test_anybody_may_end_at_any_time_and_twice(name: str, happened: Any, ends: A
 @few
 @given(happened=happenings)
 def test_whoever_is_stopped_paused_or_copies_is_told_why(name: str, happened: Any) -> None:
-    play = played(name, happened)
-    for part in play.story:
+    simulation = simulate(name, happened)
+    for part in simulation.record:
         decision = part[2] if isinstance(part, tuple) else part
         assert decision.reason or isinstance(decision, schedulers.Continue)
-    for trial in play.paused:
-        assert play.rule.last_decision(trial).reason
+    for trial in simulation.paused:
+        assert simulation.rule.last_decision(trial).reason
 
 
 @every_rule
 @few
 @given(happened=happenings)
 def test_resume_is_a_question(name: str, happened: Any) -> None:
-    """Asked twice it answers the same, and nothing has changed."""
-    play = played(name, happened)
+    """Called twice it returns the same, and changes nothing."""
+    simulation = simulate(name, happened)
     paused = [f"{number:05d}" for number in range(4)]
-    before = play.rule.state()
-    assert play.rule.resume(paused) == play.rule.resume(paused)
-    assert play.rule.next_unresumable(paused) == play.rule.next_unresumable(paused)
-    assert play.rule.state() == before
+    before = simulation.rule.state()
+    assert simulation.rule.resume(paused) == simulation.rule.resume(paused)
+    assert simulation.rule.next_unresumable(paused) == simulation.rule.next_unresumable(paused)
+    assert simulation.rule.state() == before
 
 
 @every_rule
@@ -349,7 +353,7 @@ def test_at_R_a_trial_has_completed(name: str) -> None:
 
 @every_rule
 def test_who_has_ended_ends_again(name: str) -> None:
-    """Its worker died between the decision and the deed; run again, it must not run on."""
+    """Its worker died before the decision was carried out; run again, it must not run on."""
     rule = RULES[name]()  # type: ignore[no-untyped-call]
     rule.report(Report("00000", R, 0.5, {"lr": 0.1}))
     assert rule.report(Report("00000", R - 1, 0.5, {"lr": 0.1})).ending == "completed"
@@ -359,40 +363,40 @@ def test_who_has_ended_ends_again(name: str) -> None:
 @few
 @given(happened=happenings)
 def test_whoever_waits_in_the_end_goes_on_or_is_told_its_end(name: str, happened: Any) -> None:
-    """No more trials come and all the others have ended: nobody waits for anybody for ever."""
-    play = played(name, happened)
-    for trial in [t for t in play.epoch if t not in play.paused and t not in play.over]:
-        play.happen(int(trial), "end", None)
-    play.rule.no_more_trials(sorted(play.epoch))
+    """If no more trials come and all others have ended, no trial waits for ever."""
+    simulation = simulate(name, happened)
+    for trial in [t for t in simulation.epoch if t not in simulation.paused and t not in simulation.over]:
+        simulation.happen(int(trial), "end", None)
+    simulation.rule.no_more_trials(sorted(simulation.epoch))
     for _ in range(100 * R):
-        resume = play.rule.resume(play.paused)
+        resume = simulation.rule.resume(simulation.paused)
         if resume is None:
             break
-        play.rule.resumed(resume)
-        play.paused.remove(resume.trial_id)
+        simulation.rule.resumed(resume)
+        simulation.paused.remove(resume.trial_id)
         if resume.exploit is not None:
-            play.epoch[resume.trial_id] = resume.exploit.resource
-        while resume.trial_id not in play.paused and resume.trial_id not in play.over:
-            play.happen(int(resume.trial_id), "report", 1.0)
-    assert play.rule.resume(play.paused) is None
-    assert all(play.rule.last_decision(trial).reason for trial in play.paused)
+            simulation.epoch[resume.trial_id] = resume.exploit.resource
+        while resume.trial_id not in simulation.paused and resume.trial_id not in simulation.over:
+            simulation.happen(int(resume.trial_id), "report", 1.0)
+    assert simulation.rule.resume(simulation.paused) is None
+    assert all(simulation.rule.last_decision(trial).reason for trial in simulation.paused)
 
 
 @every_rule
 @few
 @given(happened=happenings)
 def test_who_is_over_is_not_judged_again(name: str, happened: Any) -> None:
-    """Stopped by another hand while an epoch of it was on its way: that epoch teaches nothing."""
-    play = played(name, happened)
-    for trial, epoch in play.epoch.items():
-        play.rule.end(trial, "stopped")
-        before = play.rule.state()
-        play.rule.report(Report(trial, epoch + 1, 0.0, {"lr": 0.5}))
-        assert play.rule.state() == before
+    """Nothing is learnt from an epoch that was running when the trial was stopped from outside."""
+    simulation = simulate(name, happened)
+    for trial, epoch in simulation.epoch.items():
+        simulation.rule.end(trial, "stopped")
+        before = simulation.rule.state()
+        simulation.rule.report(Report(trial, epoch + 1, 0.0, {"lr": 0.5}))
+        assert simulation.rule.state() == before
 
 
 def test_every_scheduler_class_has_its_rule() -> None:
-    """The mapping is what sweep files are checked against, so it must be true."""
+    """Sweep files are checked against the mapping, so it must be correct."""
     for name, rule in schedulers.RULES.items():
         assert f"{getattr(schedulers, name).rule_class.__module__}.{name}Rule" == rule
 

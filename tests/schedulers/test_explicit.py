@@ -58,8 +58,8 @@ schedulers.ASAH
         encoding="utf-8",
     )
     options = ["--config-file", str(ROOT / "pyproject.toml"), "--no-pretty"]
-    said, _, _ = api.run([*options, str(program)])
-    assert [line.partition("error: ")[2] for line in said.splitlines() if "error: " in line] == [
+    output, _, _ = api.run([*options, str(program)])
+    assert [line.partition("error: ")[2] for line in output.splitlines() if "error: " in line] == [
         'Unexpected keyword argument "grace_perid" for "ASHA"; did you mean "grace_period"?  [call-arg]',
         'Argument "max_resource" to "PFL" has incompatible type "str"; expected "int"  [arg-type]',
         'Argument "mode" to "ASHA" has incompatible type "Literal[\'up\']"; '

@@ -1,4 +1,4 @@
-"""Successive halving's counts, Hyperband's brackets, and that nobody waits for whoever will not come."""
+"""Successive halving's counts, Hyperband's brackets, and that no trial waits in vain."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Sweep:
             pass
 
     def step(self, workers: int) -> bool:
-        """Fill the workers, then train the longest waiting one for an epoch; False when all is over."""
+        """Fill the workers, then train the longest waiting trial for an epoch; False when all have ended."""
         while (hopeless := self.rule.next_unresumable(self.paused)) is not None:
             self.over(hopeless, self.rule.last_decision(hopeless))
         while len(self.running) < workers and (trial := self.next()) is not None:
@@ -174,7 +174,7 @@ def test_of_equals_the_first_goes_on() -> None:
 
 @pytest.mark.parametrize("population", [12, None])
 def test_a_bracket_of_the_whole_sweep_keeps_the_best_half_at_each_rung(population: int | None) -> None:
-    """12 trials, eta 2, rungs 2 and 4 of 8: 12, 6 and 3, whether their number is known beforehand or not."""
+    """12 trials, eta 2, rungs 2 and 4 of 8: 12, 6 and 3, whether or not their number is known beforehand."""
     rule = SuccessiveHalvingRule(
         max_resource=8, grace_period=2, reduction_factor=2, bracket_size="sweep", population_size=population
     )
@@ -216,7 +216,7 @@ def test_nobody_waits_for_who_failed_or_diverged(trial: str, epoch: int, fate: s
 
 
 def test_a_diverged_member_counts_as_the_worst() -> None:
-    """Of three, one diverged: the better of the two others goes on, not both."""
+    """One of three has diverged: only the better of the two others goes on."""
     rule = SuccessiveHalvingRule(max_resource=3)
     arrive(rule, [math.nan, 0.2, 0.1])
     assert rule.endings == {"00000": "diverged"}
@@ -225,7 +225,7 @@ def test_a_diverged_member_counts_as_the_worst() -> None:
 
 @pytest.mark.parametrize("closed", [True, False])
 def test_a_population_that_ends_inside_a_bracket_decides_it_as_it_is(closed: bool) -> None:
-    """Eleven trials for brackets of nine: told beforehand by the population's size, or when no more come."""
+    """Eleven trials for brackets of nine: known beforehand by the population's size, or when no more come."""
     population = None if closed else 11
     rule = SuccessiveHalvingRule(max_resource=9, population_size=population)
     sweep = Sweep(rule, lambda n: n, trials=11, closed=closed)
@@ -244,14 +244,14 @@ def test_a_winner_that_ends_before_it_goes_on_keeps_nobody_waiting() -> None:
 
 
 def test_a_trial_lost_while_it_waited_waits_again() -> None:
-    """Its worker died before the checkpoint was whole: run again, it must not run past its rung."""
+    """Its worker died before the checkpoint was complete: run again, it must not run past its rung."""
     rule = SuccessiveHalvingRule(max_resource=9)
     arrive(rule, [0.1, 0.2])
     assert isinstance(rule.report(Report("00001", 1, 0.2)), Pause)
 
 
 def test_a_trial_resumed_before_its_rung_is_decided_takes_a_place() -> None:
-    """The journal does not say that no more trials come; a rule folded from it must go along all the same."""
+    """The journal does not record that no more trials come; a rule folded from it must still decide alike."""
     lived, folded = (SuccessiveHalvingRule(max_resource=9) for _ in range(2))
     for rule in (lived, folded):
         arrive(rule, [0.1, 0.2, 0.3, 0.4])
@@ -264,7 +264,7 @@ def test_a_trial_resumed_before_its_rung_is_decided_takes_a_place() -> None:
 
 
 def test_sparse_reports_are_compared_at_the_highest_rung_passed() -> None:
-    """Reports at 5 only, rungs 1 and 3: all nine meet at 3, and the places of rung 1 are theirs."""
+    """With reports at 5 only and rungs 1 and 3, all nine meet at 3, and take the places of rung 1."""
     rule = SuccessiveHalvingRule(max_resource=9)
     arrive(rule, range(9), resource=5)
     assert rule.resume([f"{n:05d}" for n in range(8)]).trial_id == "00000"
@@ -281,18 +281,18 @@ fates = st.dictionaries(
     trials=st.integers(1, 31),
     workers=st.integers(1, 40),
     fate=fates,
-    known=st.booleans(),
+    is_known=st.booleans(),
     losses=st.lists(st.integers(0, 9), min_size=31, max_size=31),
 )
 def test_every_sweep_ends_whoever_fails_or_diverges_whenever(
     trials: int,
     workers: int,
     fate: Any,
-    known: bool,
+    is_known: bool,
     losses: list[int],
 ) -> None:
-    rule = HyperbandRule(max_resource=9, population_size=trials if known else None)
-    sweep = Sweep(rule, losses.__getitem__, trials=trials, workers=workers, fate=fate, closed=not known)
+    rule = HyperbandRule(max_resource=9, population_size=trials if is_known else None)
+    sweep = Sweep(rule, losses.__getitem__, trials=trials, workers=workers, fate=fate, closed=not is_known)
     assert set(sweep.ends) == set(sweep.names)
 
 

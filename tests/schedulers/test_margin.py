@@ -71,7 +71,7 @@ def test_the_best_is_of_any_trial_at_any_epoch_and_the_decision_says_so() -> Non
 
 
 def test_epochs_may_be_words_as_json_has_them() -> None:
-    """A sweep goes into its study folder and comes back for a resume."""
+    """A sweep is written to its study folder and read again for a resume."""
     assert MarginRule(max_resource=9, margins={"3": 0.5}).margins == {3: 0.5}  # type: ignore[dict-item]
 
 

@@ -1,4 +1,4 @@
-"""The median stopping rule as a table, and who counts for whom."""
+"""The median stopping rule as a table, and which trials count for which."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_hopeless_trial_is_stopped_at_the_first_step_that_judges_it(
 
 
 def test_between_two_judgements_there_is_peace() -> None:
-    """Warm-up 0, every 3 epochs: judged at 1, 4 and 7; a trial that spoils at 5 lives until 7."""
+    """Warm-up 0, every 3 epochs: judged at 1, 4 and 7; a trial that gets worse at 5 is stopped at 7."""
     median = rule(interval_steps=3)
     train(median, A, *[1.0] * 10)
     assert median.steps == range(1, 10, 3)
@@ -78,7 +78,7 @@ def test_between_two_judgements_there_is_peace() -> None:
 
 
 def test_the_stopped_count_as_far_as_they_came() -> None:
-    """With 2 others needed, the second stop rests on the first one's step, which a survivor's would not."""
+    """With 2 others needed, the second stop depends on the averages of a trial that was stopped."""
     median = rule(n_startup_trials=2)
     train(median, A, 1)
     train(median, B, 2)
@@ -87,7 +87,7 @@ def test_the_stopped_count_as_far_as_they_came() -> None:
 
 
 def test_a_diverged_trial_counts_as_infinitely_bad_from_then_on() -> None:
-    """Of one sound and two diverged the median is infinite: nobody is stopped for being finite."""
+    """The median of one sound and two diverged trials is infinite: no finite trial is stopped."""
     median = rule(n_startup_trials=3)
     train(median, A, 1, 1, 1)
     train(median, B, 1, math.nan)

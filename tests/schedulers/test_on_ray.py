@@ -21,8 +21,8 @@ pytestmark = [
 ]
 
 
-class Story(Listener):
-    """Writes down all it hears."""
+class RecordingListener(Listener):
+    """Records all notifications."""
 
     def __init__(self) -> None:
         self.results: list[Any] = []
@@ -44,7 +44,7 @@ class Story(Listener):
 
 
 def fit(trainable: Any, scheduler: Any, space: Any, trials: int, tmp_path: Path) -> Any:
-    """One small experiment in somebody else's program."""
+    """One small experiment in a plain Ray program."""
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
         param_space=space,
@@ -58,7 +58,7 @@ def fit(trainable: Any, scheduler: Any, space: Any, trials: int, tmp_path: Path)
 
 
 def test_asha_stops_the_worse_of_a_function_trainable(tmp_path: Path) -> None:
-    """Dropped into a plain TuneConfig, with a function that keeps no checkpoint."""
+    """In a plain TuneConfig, with a function without checkpoints."""
     scheduler = schedulers.ASHA(metric="loss", mode="min", max_resource=27, reduction_factor=3)
     grid = fit(falling, scheduler, {"x": tune.grid_search([0.1 * n for n in range(9)])}, 1, tmp_path)
     epochs = Counter(result.metrics["training_iteration"] for result in grid)
@@ -68,17 +68,17 @@ def test_asha_stops_the_worse_of_a_function_trainable(tmp_path: Path) -> None:
 
 
 def test_asha_promotion_ends_and_goes_on_from_the_checkpoint(tmp_path: Path) -> None:
-    """9 trials, eta 3, R 9: 3 promoted from rung 1, 1 from rung 3, and nobody is left waiting."""
+    """9 trials, eta 3, R 9: 3 promoted from rung 1, 1 from rung 3, and none stays paused."""
     scheduler = schedulers.ASHA(
         metric="loss", mode="min", max_resource=9, reduction_factor=3, variant="promotion", slots=2
     )
-    story = Story()
-    scheduler.attach(listener=story)
+    listener = RecordingListener()
+    scheduler.attach(listener=listener)
     space = {"optimizer": {"lr": tune.grid_search([0.1 * n for n in range(1, 10)])}}
     grid = fit(Slope, scheduler, space, 1, tmp_path)
     assert grid.num_errors == 0
     assert all(result.metrics["epoch"] == result.metrics["training_iteration"] for result in grid)
-    assert len(story.endings) == 9
+    assert len(listener.endings) == 9
     best = grid.get_best_result("loss", "min").metrics
     assert best["epoch"] == 9
     assert best["loss"] == pytest.approx(10 - 9 * 0.9)
@@ -88,7 +88,7 @@ def test_asha_promotion_ends_and_goes_on_from_the_checkpoint(tmp_path: Path) -> 
 def test_pbt_losers_go_on_from_the_donor_under_the_new_configuration(
     tmp_path: Path, synchronous: bool
 ) -> None:
-    """Population 4 on 2 slots, one of them diverging: lineage, heights and learning rates all agree."""
+    """Population 4 on 2 slots, with one diverging: lineage, heights and learning rates all agree."""
     scheduler = schedulers.PBT(
         metric="loss",
         mode="min",
@@ -101,8 +101,8 @@ def test_pbt_losers_go_on_from_the_donor_under_the_new_configuration(
         synchronous=synchronous,
         seed=3,
     )
-    story = Story()
-    scheduler.attach(listener=story)
+    listener = RecordingListener()
+    scheduler.attach(listener=listener)
     space = {
         "optimizer": {"lr": tune.grid_search([0.1, 0.2, 0.3, 0.4])},
         "nan_at": tune.sample_from(lambda config: 2 if config["optimizer"]["lr"] == 0.3 else None),
@@ -112,10 +112,10 @@ def test_pbt_losers_go_on_from_the_donor_under_the_new_configuration(
     assert grid.num_errors == 0
     assert {result.metrics["epoch"] for result in grid} == {12}
     # Three milestones rank the whole population; ranked on arrival, only the diverged is sure to copy.
-    assert len(story.exploits) >= (3 if synchronous else 1)
-    assert {ending for _, ending, _, _ in story.endings} == {"completed"}
-    reports = {(trial, result["epoch"]): result for trial, result, _ in story.results}
-    for trial, exploit in story.exploits:
+    assert len(listener.exploits) >= (3 if synchronous else 1)
+    assert {ending for _, ending, _, _ in listener.endings} == {"completed"}
+    reports = {(trial, result["epoch"]): result for trial, result, _ in listener.results}
+    for trial, exploit in listener.exploits:
         donor = reports[exploit.donor, exploit.resource]
         after = reports[trial, exploit.resource + 1]
         assert after["lr"] == exploit.config["optimizer.lr"]
@@ -133,13 +133,13 @@ def test_both_slots_are_used_by_short_trials(tmp_path: Path) -> None:
 
 
 def test_pfl_runs_no_epoch_of_a_function_without_checkpoints_twice(tmp_path: Path) -> None:
-    """Its default pauses trials for a second look; here they would begin again at epoch 1."""
+    """By default it pauses trials; without checkpoints they would start again at epoch 1."""
     scheduler = schedulers.PFL(metric="loss", mode="min", max_resource=27)
-    story = Story()
-    scheduler.attach(listener=story)
+    listener = RecordingListener()
+    scheduler.attach(listener=listener)
     points = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.15, 0.25, 0.12, 0.11]
     grid = fit(falling, scheduler, {"x": tune.grid_search(points)}, 1, tmp_path)
     assert grid.num_errors == 0
-    epochs = [(trial, result["training_iteration"]) for trial, result, _ in story.results]
+    epochs = [(trial, result["training_iteration"]) for trial, result, _ in listener.results]
     assert len(epochs) == len(set(epochs)) < 27 * len(points)
-    assert len(story.endings) == len(points)
+    assert len(listener.endings) == len(points)

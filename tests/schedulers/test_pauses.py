@@ -1,4 +1,4 @@
-"""A trial that has no checkpoint is never paused: it would begin again at its first epoch."""
+"""A trial without a checkpoint is never paused: it would start again at its first epoch."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_without_checkpoints_no_decision_loses_work(decision: Any, answer: str) 
     trial.trainable = Forgetful
     controller = Controller(trial)
     assert scheduler.on_trial_result(controller, trial, result()) == answer
-    assert controller.told == []
+    assert controller.calls == []
 
 
 def test_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -83,7 +83,7 @@ def test_it_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_trial_that_begins_again_after_a_pause_turns_pauses_off(caplog: pytest.LogCaptureFixture) -> None:
-    """Its function hands checkpoints in and never reads them."""
+    """Its function reports checkpoints but never reads them."""
     rule = ASHARule(max_resource=27, grace_period=3, reduction_factor=3, variant="promotion")
     scheduler = RuleScheduler(rule, metric="loss", mode="min", slots=1)
     trials = [FakeTrial("a"), FakeTrial("b")]

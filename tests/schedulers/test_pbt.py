@@ -1,4 +1,4 @@
-"""PBT's milestones, copies and replacements; and that nobody ever waits for ever."""
+"""PBT's milestones, copies and replacements, and that no member waits for ever."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def test_the_last_to_come_copies_without_waiting() -> None:
 
 
 def test_after_the_last_milestone_nobody_copies() -> None:
-    """At R everybody is done: 12 is a multiple of 4, but no milestone."""
+    """At R all members end: 12 is a multiple of 4, but no milestone."""
     rule = population()
     assert report(rule, 0, 12, 0.9) == Stop("finished all 12 epochs", "completed")
 
 
 def test_asynchronously_nobody_goes_on_before_every_member_has_begun() -> None:
-    """Two slots, four members: else two would train to their end and be compared with each other only."""
+    """Two slots, four members: otherwise two would train to the end and be compared only with each other."""
     rule = population(synchronous=False)
     report(rule, 0, 4, 0.2)
     report(rule, 1, 4, 0.1)
@@ -115,7 +115,7 @@ def test_nobody_waits_for_a_member_that_will_never_be() -> None:
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf, None])
 def test_a_diverged_member_waits_to_be_replaced_first(loss: float | None) -> None:
-    """It ranks worst, so it is the one that copies; and its epoch goes forward to the donor's."""
+    """It ranks worst, so it copies, and its epoch advances to the donor's."""
     rule = population()
     decision = report(rule, 0, 2, loss)
     assert decision == Pause(f"loss is {loss} at epoch 2; waits at epoch 4: 1 of 4 are there", save=False)
@@ -144,7 +144,7 @@ def test_a_member_that_diverges_after_the_last_milestone_stops() -> None:
 
 
 def test_asynchronous_members_are_ranked_among_those_before_them() -> None:
-    """Half the population, 2 of 4, is the least that is ranked."""
+    """At least half the population, 2 of 4, is ranked."""
     rule = population(synchronous=False)
     assert report(rule, 0, 4, 0.9) == Continue("loss 0.9 ranks 1 of 1 at epoch 4", milestone=True)
     assert report(rule, 1, 4, 0.1) == Continue("loss 0.1 ranks 1 of 2 at epoch 4", milestone=True)
@@ -155,7 +155,7 @@ def test_asynchronous_members_are_ranked_among_those_before_them() -> None:
 
 
 def test_asynchronous_scores_are_compared_at_equal_resource_only() -> None:
-    """A member at epoch 8 with a tiny loss is no rival of one at epoch 4."""
+    """A member at epoch 8 with a tiny loss is not compared with one at epoch 4."""
     rule = population(synchronous=False)
     for n in (0, 1):
         report(rule, n, 8, 1e-6)
@@ -174,7 +174,7 @@ def test_an_asynchronous_diverged_member_needs_one_donor_only() -> None:
 
 
 def test_a_copy_lost_before_it_was_made_is_ordered_again() -> None:
-    """The loser's worker died on the way: it reports the same epoch again."""
+    """The loser's worker died meanwhile: it reports the same epoch again."""
     rule = population()
     for n in range(3):
         report(rule, n, 4, 0.1 * n)
@@ -263,7 +263,7 @@ def test_settings_that_make_no_sense_say_why(settings: Any, message: Any) -> Non
 
 
 def test_a_failed_member_is_replaced_first_at_the_next_milestone() -> None:
-    """It ranks behind everybody, whatever it was worth."""
+    """It ranks last, whatever its loss was."""
     rule = population()
     report(rule, 3, 1, 0.0)
     waits = rule.failed(name(3), "boom")

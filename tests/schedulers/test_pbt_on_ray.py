@@ -22,8 +22,8 @@ EPOCHS, INTERVAL, LRS = 12, 3, [0.1, 0.2, 0.3, 0.4, 0.5]
 DIVERGES, FAILS = 0.3, 0.4  # the members that do, by their learning rate
 
 
-class Story(Listener):
-    """Writes down all it hears."""
+class RecordingListener(Listener):
+    """Records all notifications."""
 
     def __init__(self) -> None:
         self.results: list[Any] = []
@@ -49,8 +49,8 @@ class Story(Listener):
 def run(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, two_slots: Any
 ) -> tuple[Any, ...]:
-    """Five members on two slots in a plain Tuner: whether synchronous, what was heard, the results."""
-    story = Story()
+    """Five members on two slots in a plain Tuner: (whether synchronous, the notifications, the results)."""
+    listener = RecordingListener()
     scheduler = schedulers.PBT(
         metric="loss",
         mode="min",
@@ -63,7 +63,7 @@ def run(
         synchronous=request.param,
         seed=3,
     )
-    scheduler.attach(listener=story)
+    scheduler.attach(listener=listener)
     grid = tune.Tuner(
         tune.with_resources(Fragile, {"cpu": 1}),
         param_space={
@@ -79,36 +79,36 @@ def run(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     ).fit()
-    return request.param, story, grid
+    return request.param, listener, grid
 
 
-def first_lr(story: Story, trial_id: str) -> float:
-    return next(result["lr"] for name, _, result in story.results if name == trial_id)
+def first_lr(listener: RecordingListener, trial_id: str) -> float:
+    return next(result["lr"] for name, _, result in listener.results if name == trial_id)
 
 
 def test_every_member_but_the_failed_trains_to_the_end(run: tuple[Any, ...]) -> None:
-    """Nobody waits for the failed one, nobody for another who waits."""
-    _, story, grid = run
+    """No member waits for the failed one, or for another that waits."""
+    _, listener, grid = run
     assert grid.num_errors == 1
-    assert sorted(story.endings.values()) == ["completed"] * 4 + ["failed"]
-    last = {name: epoch for name, epoch, _ in story.results if story.endings[name] == "completed"}
+    assert sorted(listener.endings.values()) == ["completed"] * 4 + ["failed"]
+    last = {name: epoch for name, epoch, _ in listener.results if listener.endings[name] == "completed"}
     assert set(last.values()) == {EPOCHS}
 
 
 def test_the_diverged_member_is_replaced_at_the_next_milestone(run: tuple[Any, ...]) -> None:
-    synchronous, story, _ = run
-    copies = [trial for trial, exploit in story.exploits if exploit.resource == INTERVAL]
-    assert DIVERGES in [first_lr(story, trial) for trial in copies]
+    synchronous, listener, _ = run
+    copies = [trial for trial, exploit in listener.exploits if exploit.resource == INTERVAL]
+    assert DIVERGES in [first_lr(listener, trial) for trial in copies]
     if synchronous:  # four are left, a quarter of them is one
-        assert [first_lr(story, trial) for trial in copies] == [DIVERGES]
-        assert len(story.exploits) == 3
+        assert [first_lr(listener, trial) for trial in copies] == [DIVERGES]
+        assert len(listener.exploits) == 3
 
 
 def test_every_copy_goes_on_from_its_donors_checkpoint(run: tuple[Any, ...]) -> None:
-    _, story, _ = run
-    reports = {(name, epoch): result for name, epoch, result in story.results}
-    assert not [resume for resume in story.resumes if "no checkpoint" in resume.reason]
-    for trial, exploit in story.exploits:
+    _, listener, _ = run
+    reports = {(name, epoch): result for name, epoch, result in listener.results}
+    assert not [resume for resume in listener.resumes if "no checkpoint" in resume.reason]
+    for trial, exploit in listener.exploits:
         donor, after = reports[exploit.donor, exploit.resource], reports[trial, exploit.resource + 1]
         assert after["lr"] == exploit.config["optimizer.lr"]
         assert after["loss"] == pytest.approx(donor["loss"] - after["lr"])
@@ -116,5 +116,5 @@ def test_every_copy_goes_on_from_its_donors_checkpoint(run: tuple[Any, ...]) -> 
 
 def test_no_process_is_ended_by_a_pause(run: tuple[Any, ...]) -> None:
     """Two slots, two processes; the failed member's error costs one more."""
-    _, story, _ = run
-    assert len({result["process"] for _, _, result in story.results}) <= 3
+    _, listener, _ = run
+    assert len({result["process"] for _, _, result in listener.results}) <= 3

@@ -15,7 +15,7 @@ from schedulers.classic_pfl import log_loss
 
 
 def run(rule: ClassicPFLRule, trial: str, loss_at: Callable[..., Any], epochs: int | None = None) -> Any:
-    """Report a curve until it is stopped; the last decision and its epoch."""
+    """Report a curve until it is stopped; returns the last decision and its epoch."""
     for epoch in range(1, (epochs or rule.max_resource) + 1):
         decision = rule.report(Report(trial, epoch, loss_at(epoch)))
         if isinstance(decision, Stop):
@@ -29,10 +29,10 @@ def small(**settings: Any) -> ClassicPFLRule:
     )
 
 
-@given(a=st.floats(1e-3, 1e3), k=st.floats(-1, 1), seen=st.integers(2, 30), target=st.integers(1, 100))
-def test_an_exponential_curve_is_predicted_exactly(a: float, k: float, seen: int, target: int) -> None:
-    """A·exp(Kt) is what is fitted, so on such a curve nothing is left to err about."""
-    points = [(t, math.log(a) + k * t) for t in range(1, seen + 1)]
+@given(a=st.floats(1e-3, 1e3), k=st.floats(-1, 1), epochs=st.integers(2, 30), target=st.integers(1, 100))
+def test_an_exponential_curve_is_predicted_exactly(a: float, k: float, epochs: int, target: int) -> None:
+    """A·exp(Kt) is fitted, so such a curve is predicted without error."""
+    points = [(t, math.log(a) + k * t) for t in range(1, epochs + 1)]
     sums = [sum(term) for term in zip(*((1, t, t * t, y, t * y) for t, y in points), strict=True)]
     assert log_loss(sums, target) == pytest.approx(math.log(a) + k * target, rel=1e-6, abs=1e-6)  # type: ignore[arg-type]
 
@@ -63,7 +63,7 @@ def test_the_first_trials_run_to_the_end_whatever_they_promise() -> None:
 
 
 def test_nobody_is_stopped_before_the_reference_trials_have_finished() -> None:
-    """With workers enough all start at once: then there is nothing yet to compare with."""
+    """With enough workers all start at once, and there is nothing to compare with yet."""
     rule = small()
     for epoch in range(1, 10):
         for n, rate in enumerate((0.5, 0.3, -0.5)):

@@ -33,7 +33,7 @@ def test_a_trial_ends_after_patience_epochs_without_improvement(
 
 
 def test_it_ends_as_completed_and_says_since_when() -> None:
-    """Nobody beat it: its loss is final, and a sampler may take it for a whole trial's."""
+    """Its loss is final, and a sampler may use it as that of a whole trial."""
     rule = PatienceRule(max_resource=R, patience=2, min_delta=0.1)
     decisions = [rule.report(Report("00000", epoch, 0.5)) for epoch in (1, 2, 3)]
     assert decisions[-1] == Stop("no improvement on 0.5 by 0.1 for 2 epochs, since epoch 1", "completed")

@@ -23,7 +23,7 @@ R = 16
 
 
 def sweep(seed: int, trials: int = 40, epochs: int = R, offset: float = 0.0) -> list[Any]:
-    """Power-law curves towards different ends."""
+    """Power-law curves with different final losses."""
     rng = np.random.default_rng(seed)
     end = rng.lognormal(-1, 0.5, trials)
     amplitude, rate = end * rng.lognormal(1, 0.3, trials), rng.uniform(0.8, 1.2, trials)
@@ -34,7 +34,7 @@ def sweep(seed: int, trials: int = 40, epochs: int = R, offset: float = 0.0) -> 
 
 
 def feed(rule: PFLRule, trial: str, losses: list[float], start: int = 1) -> Any:
-    """Report until the rule does not say Continue; the last decision."""
+    """Report until the decision is not Continue; returns the last decision."""
     decision = Continue()
     for epoch, loss in enumerate(losses, start):
         decision = rule.report(Report(trial, epoch, loss))  # type: ignore[assignment]
@@ -44,7 +44,7 @@ def feed(rule: PFLRule, trial: str, losses: list[float], start: int = 1) -> Any:
 
 
 def filled(trials: int = 20, population: int = 30) -> PFLRule:
-    """A rule that has seen whole trials with final losses 1.00, 1.01 and so on."""
+    """A rule after whole trials with final losses 1.00, 1.01 and so on."""
     rule = PFLRule(max_resource=R, population_size=population, early=1.0)
     for number in range(trials):
         for epoch in range(1, R + 1):
@@ -54,7 +54,7 @@ def filled(trials: int = 20, population: int = 30) -> PFLRule:
 
 
 @pytest.mark.parametrize(
-    ("setting", "words"),
+    ("setting", "message"),
     [
         ({"keep": 0.0}, r"keep \(0.0\) must lie within \(0, 1\]"),
         ({"min_chance": 2.0}, r"min_chance \(2.0\) must lie within \(0, 1\]"),
@@ -64,13 +64,13 @@ def filled(trials: int = 20, population: int = 30) -> PFLRule:
         ({"max_resource": 0}, r"max_resource \(0\) must be at least 1"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(setting: Any, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_settings_that_make_no_sense_are_refused(setting: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         PFLRule(**{"max_resource": R, **setting})
 
 
 def test_the_room_is_a_share_for_every_doubling_and_more_early_than_late() -> None:
-    """In the middle of the run, three doublings of six, it is the share itself."""
+    """In the middle of the run, at three doublings of six, the share is `keep` per doubling itself."""
     rule = PFLRule(max_resource=64, population_size=100, keep=0.1, min_finished=1)
     rooms = {level: round(rule._room(k), 1) for k, level in enumerate(rule.levels) if level in (8, 16, 32)}
     assert rooms == {8: 30.0, 16: 17.0, 32: 6.4}
@@ -96,7 +96,7 @@ def test_a_room_follows_the_crossings_of_the_sweep_within_bounds(crossed: float,
 
 @pytest.mark.parametrize(("hope", "named"), [(0.99, "00001"), (1.01, None)])
 def test_who_has_hope_goes_on_when_no_room_holds_anybody(hope: float, named: str | None) -> None:
-    """Its rank is the worst of all; nothing else runs, and its prediction is as good as asked, or is not."""
+    """It ranks last and nothing else runs; its prediction is, or is not, as good as required."""
     rule = PFLRule(max_resource=R, population_size=2, keep=0.01, min_finished=1)
     for epoch in range(1, 5):
         decision = rule.report(Report("00001", epoch, 9.0))
@@ -127,7 +127,7 @@ def test_a_tenth_of_the_trials_finishes_from_5_to_9(trials: int | None, least: i
 
 @pytest.mark.parametrize("depth", [0, 1, 2])
 def test_the_last_look_goes_back_to_every_level(depth: int) -> None:
-    """A trial set aside at any level is resumed if its prediction is as good as `hope` asks."""
+    """A trial paused at any level is resumed if its chance is at least `hope`."""
     rule = PFLRule(max_resource=50, population_size=2, keep=0.01, min_finished=1, early=1e-6)
     level = rule.first + depth
     for epoch in range(1, rule.levels[level] + 1):
@@ -201,7 +201,7 @@ def test_who_gave_way_to_others_is_let_go_on_at_any_time() -> None:
 def test_a_hopeless_prediction_pauses_a_trial_that_rank_would_let_through(
     min_chance: float, decision: type[Any]
 ) -> None:
-    """Flat at twice the best: there is room for it, but nothing like it ever got there."""
+    """Flat at twice the best: it is within the room, but no such trial ever improved that much."""
     rule = PFLRule(
         max_resource=R, population_size=21, keep=1.0, early=1.0, min_finished=10, min_chance=min_chance
     )
@@ -226,7 +226,7 @@ def test_a_prediction_counts_once_about_two_doublings_are_to_come(epoch: int, ho
     ("can_pause", "finishes", "hopeful"), [(True, 10, False), (False, 10, True), (False, 400, False)]
 )
 def test_a_stop_must_be_surer_than_a_pause(can_pause: bool, finishes: int, hopeful: bool) -> None:
-    """A chance of 0.0001: enough to pause; to stop it takes many finished trials that never surprised."""
+    """A chance of 0.0001 is enough to pause; a stop needs many finished trials that never surprised."""
     rule = PFLRule(max_resource=R, population_size=100, can_pause=can_pause)
     rule.finishes = finishes
     rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-4)
@@ -258,7 +258,7 @@ def test_no_range_is_told_before_five_predictions_have_come_to_their_end() -> No
 
 
 def test_a_range_is_as_wide_as_earlier_predictions_were_off() -> None:
-    """Twice the model's own, where every finished trial ended twice that far from its prediction."""
+    """Twice the model's own range, if every finished trial ended twice as far from its prediction."""
     rule = filled()
     level = rule.levels.index(3)
     feed(rule, "00100", [1.5, 1.2, 1.1])
@@ -340,9 +340,9 @@ def test_extreme_losses_are_survived() -> None:
     curves = sweep(2, trials=57)
     curves += [[1e300] * R, [1e-300] * R, [-1e300] * R]
     order = np.random.default_rng(0).permutation(60).tolist()
-    seen = replay(rule, curves, order=order, workers=3)
+    replayed = replay(rule, curves, order=order, workers=3)
     assert len(rule.endings) == 60
-    assert seen.best == -1e300
+    assert replayed.best == -1e300
 
 
 @settings(max_examples=20, deadline=None)
@@ -397,7 +397,7 @@ def test_a_question_asked_often_changes_nothing() -> None:
 def test_what_is_remembered_of_the_hopeless_changes_no_answer(
     seed: int, workers: int, min_chance: float, offset: int
 ) -> None:
-    """Whoever waits is asked one by one here: the first in the room whose prediction leaves hope."""
+    """The reference, one by one: the first paused trial within the room with a promising prediction."""
 
     class Doubting(PFLRule):
         def one_by_one(self, paused: list[str], alone: bool) -> str | None:
@@ -423,7 +423,7 @@ def test_what_is_remembered_of_the_hopeless_changes_no_answer(
 
 
 def test_a_question_does_not_look_through_all_that_wait() -> None:
-    """Of 1,000 names it reads a few, so that it may be asked many times a second."""
+    """It reads only a few of 1,000 names, so that it can be called many times a second."""
 
     class Counted(Sequence):  # type: ignore[type-arg]
         def __init__(self, names: list[str]) -> None:

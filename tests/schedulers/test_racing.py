@@ -1,4 +1,4 @@
-"""The race: who is dropped, when, and that the best one stays."""
+"""Racing: which candidates are dropped, when, and that the best one stays."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def test_a_candidate_is_out_once_a_paired_test_is_sure(losses: dict[str, Any], o
 
 
 def test_more_rivals_ask_for_more_certainty() -> None:
-    """Bonferroni: with many candidates somebody looks beaten by chance."""
+    """Bonferroni: with many candidates some look worse by chance."""
     results = {"quick": QUICK, "slow": {"1": 0.16, "2": 0.19, "3": 0.155}}
     assert eliminated(results, rivals=1)
     assert not eliminated(results, rivals=20)
 
 
 def test_pairing_sees_what_the_plain_losses_hide() -> None:
-    """Seeds differ far more than candidates do; seed by seed the difference is plain."""
+    """Seeds differ far more than candidates; seed by seed the difference is clear."""
     seeds = {str(n): 10.0 * n for n in range(5)}
     worse = {seed: loss + 1 + 0.01 * int(seed) for seed, loss in seeds.items()}
     assert eliminated({"a": seeds, "b": worse}, rivals=1).keys() == {"b"}
 
 
 def test_the_best_candidate_is_dropped_no_more_often_than_alpha() -> None:
-    """Four candidates of which one is a little better, 400 races of up to 10 seeds, looked at after each."""
+    """Four candidates, one of them slightly better, 400 races of up to 10 seeds, tested after each."""
     rng, dropped = np.random.default_rng(0), 0
     for _ in range(400):
         losses = rng.normal([0.0, 0.05, 0.05, 0.05], 1.0, (10, 4))
@@ -98,9 +98,9 @@ def test_a_trial_that_another_hand_stopped_is_no_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("kwargs", "message"),
     [({"alpha": 0.0}, "alpha (0.0) must be between 0 and 1"), ({"min_blocks": 1}, "min_blocks (1) must be")],
 )
-def test_settings_that_mean_nothing_are_refused(words: Any, message: str) -> None:
+def test_settings_that_mean_nothing_are_refused(kwargs: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
-        RacingRule(max_resource=3, **words)
+        RacingRule(max_resource=3, **kwargs)

@@ -1,4 +1,4 @@
-"""What we lean on inside Ray 2.60.0 is still there, and still takes what we give it."""
+"""The private names of Ray 2.60.0 that we use exist, with the expected signatures."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_cache_told_to_expect_more_keeps_more_idle_processes() -> None:
 
 
 def test_while_somebody_is_staged_idle_processes_are_kept() -> None:
-    """Also by a search that is finished; and who is staged is only ever asked for its resources."""
+    """Also after the search has finished; Ray reads only the resources of a staged trial."""
     keeps = inspect.getsource(TuneController._maybe_cache_trial_actor)
     assert "if self._search_alg.is_finished() and not self._staged_trials:" in keeps
     assert "total_max_objects == 0" in inspect.getsource(TuneController._cleanup_cached_actors)
@@ -88,7 +88,7 @@ class OneTrial:
 
 
 class Controller:
-    """As much of Ray's controller as a lost process needs."""
+    """The parts of Ray's controller that handle a lost process."""
 
     def __init__(self) -> None:
         self._resetting_trials: set[Any] = set()
@@ -105,14 +105,14 @@ class Controller:
             trial.status = Trial.ERROR
 
 
-@pytest.mark.parametrize("told", [1, 2])
-def test_a_trial_given_a_dead_idle_process_is_recovered_once(told: int) -> None:
-    """Ray tells of the lost process, of the lost call, or of both."""
+@pytest.mark.parametrize("reports", [1, 2])
+def test_a_trial_given_a_dead_idle_process_is_recovered_once(reports: int) -> None:
+    """Ray reports the lost process, the lost call, or both."""
     controller, trial = Controller(), OneTrial()
     survive_dead_idle_processes(controller)
     survive_dead_idle_processes(controller)
     controller._resetting_trials.add(trial)
-    for _ in range(told):
+    for _ in range(reports):
         controller._trial_task_failure(trial, RuntimeError("lost"))
     assert (controller.recovered, trial.status) == ([trial], Trial.PENDING)
     assert not controller._resetting_trials  # else it would wait for that process for ever
@@ -127,7 +127,7 @@ def test_a_trial_is_reset_by_a_call_that_tells_of_its_failure() -> None:
 
 
 class Refuses(Exception):
-    """An exception of the user's that can be written and not read back."""
+    """A user's exception that can be pickled but not unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Refuses._read, ())
@@ -138,7 +138,7 @@ class Refuses(Exception):
 
 
 def kept(file: Path, raised: Any) -> Any:
-    """A trial that failed so, as `Trial.handle_error` keeps it."""
+    """A trial that failed with an error, as `Trial.handle_error` records it."""
     file.write_bytes(cloudpickle.dumps(raised))
     return SimpleNamespace(pickled_error_file=str(file))
 
@@ -146,9 +146,9 @@ def kept(file: Path, raised: Any) -> Any:
 def test_what_a_trial_raised_comes_back_with_its_fields(tmp_path: Path) -> None:
     raised = RayTaskError("step", "Traceback", FirstStepFailed(["no gradient; give one", "no loss"]))
     for each in (raised, raised.as_instanceof_cause()):
-        found = last_exception(kept(tmp_path / "error.pkl", each))
-        assert isinstance(found, FirstStepFailed)
-        assert found.reasons == ("no gradient; give one", "no loss")
+        error = last_exception(kept(tmp_path / "error.pkl", each))
+        assert isinstance(error, FirstStepFailed)
+        assert error.reasons == ("no gradient; give one", "no loss")
     damaged = RayTaskError("load", "Traceback", CorruptCheckpoint("cut"))
     assert isinstance(last_exception(kept(tmp_path / "error.pkl", damaged)), CorruptCheckpoint)
 

@@ -1,4 +1,4 @@
-"""Reasons speak the user's metric, in the user's direction; what is decided does not change with it."""
+"""Reasons name the user's metric, in the user's direction, which does not change decisions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCURACY = re.compile(r"accuracy (?:is )?(\S+?)[,;)]?(?: |$)")
 
 
 def reasons(rule: Any) -> list[Any]:
-    """Of seven trials whose accuracy rises to between 0.3 and 0.9; the third diverges."""
+    """Decisions on seven trials whose accuracy rises to between 0.3 and 0.9; the third diverges."""
     decisions = []
     for epoch in range(1, R + 1):
         for n in range(7):

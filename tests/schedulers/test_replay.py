@@ -1,4 +1,4 @@
-"""Recorded curves through a rule, on virtual workers."""
+"""Replay of recorded curves under a rule, on virtual workers."""
 
 from __future__ import annotations
 
@@ -122,15 +122,15 @@ def test_no_trials_save_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "workers", "words"),
+    ("rule", "workers", "message"),
     [
         (FIFORule(max_resource=3), 0, r"workers \(0\) must be at least 1"),
         (FIFORule(max_resource=4), 1, "curve 0 has 3 epochs, the rule's max_resource is 4"),
         (Copier(max_resource=3), 1, "cannot be replayed under a rule that copies"),
     ],
 )
-def test_what_cannot_be_replayed_is_refused(rule: Any, workers: int, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_what_cannot_be_replayed_is_refused(rule: Any, workers: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         replay(rule, CURVES, workers=workers)
 
 

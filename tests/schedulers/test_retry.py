@@ -1,4 +1,4 @@
-"""Out of memory: run once more, with more, when nothing else runs."""
+"""Out of memory: trials are run once more, with more resources, when nothing else runs."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Loop(Controller):
         super().__init__(*trials, more=True)
 
     def _cleanup_cached_actors(self, force_all: bool = False) -> None:
-        self.told.append(("idle processes end", force_all))
+        self.calls.append(("idle processes end", force_all))
 
     def _set_trial_status(self, trial: Larger, status: str) -> None:
-        self.told.append((status, trial.trial_id))
+        self.calls.append((status, trial.trial_id))
         trial.status = status
 
 
@@ -38,39 +38,39 @@ class Larger(FakeTrial):
         self.share = resources
 
 
-class Ears(Listener):
+class RecordingListener(Listener):
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.events: list[Any] = []
 
     def retried(self, trial_id: str, resources: dict[str, Any], reason: str, error: str) -> None:  # type: ignore[override]
-        self.heard.append((trial_id, resources, reason))
+        self.events.append((trial_id, resources, reason))
 
     def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
-        self.heard.append((trial_id, ending))
+        self.events.append((trial_id, ending))
 
 
 def adapter(share: dict[str, Any] | None) -> tuple[Any, ...]:
-    scheduler, ears = RuleScheduler(Scripted(), metric="loss", mode="min", slots=2), Ears()
+    scheduler, ears = RuleScheduler(Scripted(), metric="loss", mode="min", slots=2), RecordingListener()
     scheduler.attach(listener=ears)
     scheduler.retries.share = lambda trial: share
-    return scheduler, ears.heard
+    return scheduler, ears.events
 
 
 def test_without_a_larger_share_the_trial_ends_at_once() -> None:
-    scheduler, heard = adapter(None)
+    scheduler, events = adapter(None)
     trial = Larger("a")
     assert scheduler.on_trial_result(Loop(trial), trial, OOM) == "STOP"
-    assert heard == [("a", "oom")]
+    assert events == [("a", "oom")]
 
 
 def test_with_one_it_waits_unsaved_and_the_rule_hears_nothing() -> None:
-    scheduler, heard = adapter({"cpu": 2})
+    scheduler, events = adapter({"cpu": 2})
     trial = Larger("a")
     loop = Loop(trial)
     assert scheduler.on_trial_result(loop, trial, OOM) == "NOOP"
-    assert loop.told == [("pause", "a", False)]
-    assert (trial.share, heard) == ({"cpu": 2}, [("a", {"cpu": 2}, "CUDA out of memory")])
-    assert scheduler.rule.heard == []
+    assert loop.calls == [("pause", "a", False)]
+    assert (trial.share, events) == ({"cpu": 2}, [("a", {"cpu": 2}, "CUDA out of memory")])
+    assert scheduler.rule.events == []
     assert scheduler.rule.endings == {}
 
 
@@ -90,24 +90,24 @@ def test_then_it_starts_and_no_idle_process_keeps_what_it_needs() -> None:
     loop = Loop(trial, other)
     scheduler.on_trial_result(loop, trial, OOM)
     assert scheduler.choose_trial_to_run(loop) is trial
-    assert loop.told[-2:] == [(Trial.PENDING, "a"), ("idle processes end", True)]
+    assert loop.calls[-2:] == [(Trial.PENDING, "a"), ("idle processes end", True)]
 
 
 def test_the_second_time_is_the_end() -> None:
-    scheduler, heard = adapter({"cpu": 2})
+    scheduler, events = adapter({"cpu": 2})
     trial = Larger("a")
     loop = Loop(trial)
     scheduler.on_trial_result(loop, trial, OOM)
     scheduler.choose_trial_to_run(loop)
     trial.status = Trial.RUNNING
     assert scheduler.on_trial_result(loop, trial, OOM) == "STOP"
-    assert heard[-1] == ("a", "oom")
+    assert events[-1] == ("a", "oom")
 
 
 @pytest.mark.parametrize("by_ray", [True, False])
 def test_a_worker_ended_for_want_of_memory_is_no_plain_loss(tmp_path: Path, by_ray: bool) -> None:
-    """Ray's memory monitor says so in the error, the kernel in a counter."""
-    scheduler, heard = adapter({"cpu": 2})
+    """Ray's memory monitor reports it in the error, the kernel in a counter."""
+    scheduler, events = adapter({"cpu": 2})
     scheduler.retries.starved = lambda: not by_ray
     trial = Larger("a", Trial.ERROR)
     trial.error_file = tmp_path / "error.txt"
@@ -117,7 +117,7 @@ def test_a_worker_ended_for_want_of_memory_is_no_plain_loss(tmp_path: Path, by_r
     trial.status = Trial.PENDING
     scheduler.on_trial_add(loop, trial)
     assert (trial.status, trial.share) == (Trial.PAUSED, {"cpu": 2})
-    assert heard == [("a", {"cpu": 2}, "its process was killed because memory ran out")]
+    assert events == [("a", {"cpu": 2}, "its process was killed because memory ran out")]
 
 
 def test_only_the_last_failure_speaks(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Domains keep to their bounds, whatever is asked of them."""
+"""Domains keep to their bounds."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_whatever_a_domain_returns_it_contains(domain: Any, seed: int, unit: flo
 
 
 def test_neighbouring_floats_are_one_place_on_a_log_range() -> None:
-    """Their logarithms are one number."""
+    """Their logarithms are equal."""
     domain = Float(0.33720423904772945, 0.3372042390477295, log=True)
     assert domain.to_unit(domain.high) == 0.0
 

@@ -1,4 +1,4 @@
-"""How far trials train before they answer, and what the adapter makes of several results at once."""
+"""How far trials train before they answer, and how the adapter handles several results at once."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_no_trial_trains_ahead_while_the_run_is_asked_to_stop() -> None:
     assert ahead.limits(trial()) == (1, 0.0)
 
 
-class Notes(Listener):
+class RecordingListener(Listener):
     def __init__(self) -> None:
         self.epochs: list[int] = []
         self.pauses: list[int] = []
@@ -88,7 +88,7 @@ class Notes(Listener):
 def test_each_epoch_is_reported_and_a_halt_pauses_at_the_last(
     halting: bool, answers: list[str], pauses: list[int]
 ) -> None:
-    notes = Notes()
+    notes = RecordingListener()
     controller = SimpleNamespace(get_live_trials=set, _queued_trial_decisions={})
     scheduler = RuleScheduler(FIFORule(max_resource=9), metric="loss", mode="min", time_attr="epoch")
     scheduler.attach(listener=notes, halting=lambda: halting, repeats=True, ahead_s=0.5)
@@ -98,7 +98,7 @@ def test_each_epoch_is_reported_and_a_halt_pauses_at_the_last(
 
 
 class Controller(TuneController):  # type: ignore[misc]
-    """Ray's own code from a trial's answer to what is done about it, and nothing around it."""
+    """Only Ray's own code that processes a trial's answer."""
 
     def __init__(self, scheduler: RuleScheduler) -> None:
         self._scheduler_alg, self._search_alg, self._callbacks = (
@@ -133,7 +133,7 @@ class Controller(TuneController):  # type: ignore[misc]
 
 
 class Judge(Rule):
-    """Says at epoch 3 what it was told to."""
+    """Makes a given decision at epoch 3."""
 
     def __init__(self, decision: Any) -> None:
         super().__init__(max_resource=9)
@@ -171,7 +171,7 @@ def test_only_the_last_result_of_a_load_says_what_follows(
 
 
 def test_both_sides_mark_a_followed_result_by_one_word() -> None:
-    """Two packages of one layer, which import nothing of each other."""
+    """The two packages are in one layer and do not import each other."""
     assert train_ahead.FOLLOWED == lane_host.FOLLOWED
     assert train_ahead.FOLLOWED not in OUTCOMES
 

@@ -1,4 +1,4 @@
-"""The adapter's translation, against a controller that only writes down what it is told."""
+"""The adapter, with a controller that only records calls."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.schedulers.trainables import Slope
 
 
 class Scripted(Rule):
-    """Answers what it is told to, and remembers what it was asked."""
+    """Returns given decisions, and records its calls."""
 
     def __init__(self, **answers: Any) -> None:
         super().__init__(max_resource=99)
         self.answers = answers
-        self.heard: list[Any] = []
+        self.events: list[Any] = []
         self.next: Any = None
         self.done: list[Any] = []
         self.parameters = ("net.width", "lr")
 
     def report(self, report: Report) -> Any:
-        self.heard.append(report)
+        self.events.append(report)
         return self.answers.get(report.trial_id, Continue())
 
     def judge(self, report: Any) -> None:  # type: ignore[override]
@@ -49,32 +49,32 @@ class Scripted(Rule):
         self.next = None
 
 
-class Ears(Listener):
+class RecordingListener(Listener):
     def __init__(self) -> None:
-        self.heard: list[Any] = []
+        self.events: list[Any] = []
 
     def paused(self, trial_id: str, resource: int, reason: str, code: ReasonCode) -> None:
-        self.heard.append(("paused", trial_id, resource, reason))
+        self.events.append(("paused", trial_id, resource, reason))
 
     def resumed(self, resume: Any) -> None:
-        self.heard.append(("resumed", resume.trial_id))
+        self.events.append(("resumed", resume.trial_id))
 
     def exploited(self, trial_id: str, exploit: Any) -> None:
-        self.heard.append(("exploited", trial_id, exploit.donor))
+        self.events.append(("exploited", trial_id, exploit.donor))
 
     def failed_awaiting_exploit(self, trial_id: Any, ending: Any, reason: Any, error: Any, code: Any) -> None:
-        self.heard.append(("failed_awaiting_exploit", trial_id, ending, reason, error))
+        self.events.append(("failed_awaiting_exploit", trial_id, ending, reason, error))
 
     def ended(self, trial_id: str, ending: str, reason: str, error: str, code: ReasonCode) -> None:
-        self.heard.append(("ended", trial_id, ending, reason, error))
+        self.events.append(("ended", trial_id, ending, reason, error))
 
 
 class Controller:
-    """Ray's loop, reduced to a notebook."""
+    """A fake of Ray's controller, which records calls."""
 
     def __init__(self, *trials: Any, more: bool = False) -> None:
         self.trials = list(trials)
-        self.told: list[Any] = []
+        self.calls: list[Any] = []
         self.search_alg = SimpleNamespace(is_finished=lambda: not more)
         self.kept = 0
         self._staged_trials: set[Any] = set()
@@ -91,22 +91,22 @@ class Controller:
         return set(self.trials)
 
     def pause_trial(self, trial: Any, should_checkpoint: bool = True) -> None:
-        self.told.append(("pause", trial.trial_id, should_checkpoint))
+        self.calls.append(("pause", trial.trial_id, should_checkpoint))
         trial.status = Trial.PAUSED
 
     def stop_trial(self, trial: FakeTrial) -> None:
-        self.told.append(("stop", trial.trial_id))
+        self.calls.append(("stop", trial.trial_id))
         trial.status = Trial.TERMINATED
 
     def _trial_task_failure(self, trial: Any, exception: Any) -> None:
-        self.told.append(("failure", trial.trial_id))
+        self.calls.append(("failure", trial.trial_id))
 
     def _schedule_trial_save(self, trial: FakeTrial, result: dict[str, Any] | None = None) -> None:
-        self.told.append(("save", trial.trial_id))
+        self.calls.append(("save", trial.trial_id))
 
 
 class FakeTrial:
-    """As much of a trial as the adapter touches."""
+    """A fake trial with the attributes that the adapter uses."""
 
     def __init__(
         self,
@@ -147,9 +147,9 @@ class FakeTrial:
 
 def adapter(rule: Any, mode: str = "min", slots: int = 2) -> tuple[Any, ...]:
     scheduler = RuleScheduler(rule, metric="loss", mode=mode, slots=slots)  # type: ignore[arg-type]
-    ears = Ears()
+    ears = RecordingListener()
     scheduler.attach(listener=ears)
-    return scheduler, ears.heard
+    return scheduler, ears.events
 
 
 def result(epoch: int = 1, **more: Any) -> Any:
@@ -157,7 +157,7 @@ def result(epoch: int = 1, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("decision", "answer", "told"),
+    ("decision", "answer", "calls"),
     [
         (Continue(), "CONTINUE", []),
         (Continue(milestone=True), "CONTINUE", [("save", "a")]),
@@ -167,12 +167,12 @@ def result(epoch: int = 1, **more: Any) -> Any:
         (Exploit("b", 1, {}, "why"), "NOOP", [("pause", "a", False)]),
     ],
 )
-def test_each_decision_has_its_word(decision: Any, answer: str, told: Any) -> None:
+def test_each_decision_has_its_word(decision: Any, answer: str, calls: Any) -> None:
     scheduler, _ = adapter(Scripted(a=decision))
     trial = FakeTrial("a")
     controller = Controller(trial)
     assert scheduler.on_trial_result(controller, trial, result()) == answer
-    assert controller.told == told
+    assert controller.calls == calls
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_the_loss_is_flipped_once(mode: str, loss: float | None, judged: float |
     scheduler, _ = adapter(rule, mode)
     trial = FakeTrial("a", config={"net": {"width": 8, "depth": 2}, "lr": 0.1, "seed": 1})
     scheduler.on_trial_result(Controller(trial), trial, {"training_iteration": 3, "loss": loss})
-    assert rule.heard == [Report("a", 3, judged, {"net.width": 8, "lr": 0.1})]
+    assert rule.events == [Report("a", 3, judged, {"net.width": 8, "lr": 0.1})]
 
 
 def test_maximise_mirrors_minimise() -> None:
@@ -210,21 +210,21 @@ def test_maximise_mirrors_minimise() -> None:
 )
 def test_an_outcome_ends_the_trial_and_is_told_with_its_error(outcome: str, ending: str) -> None:
     rule = Scripted()
-    scheduler, heard = adapter(rule)
+    scheduler, events = adapter(rule)
     trial = FakeTrial("a")
     answer = scheduler.on_trial_result(
         Controller(trial), trial, result(outcome=outcome, reason="r", error="e")
     )
     assert answer == "STOP"
-    assert heard == [("ended", "a", ending, "r", "e")]
+    assert events == [("ended", "a", ending, "r", "e")]
     assert "a" in rule.endings
 
 
 def test_a_diverged_outcome_may_be_replaced() -> None:
-    scheduler, heard = adapter(Scripted(a=Pause("waits for a donor", save=False)))
+    scheduler, events = adapter(Scripted(a=Pause("waits for a donor", save=False)))
     trial = FakeTrial("a")
     assert scheduler.on_trial_result(Controller(trial), trial, result(outcome="diverged")) == "NOOP"
-    assert heard == [("paused", "a", 1, "waits for a donor")]
+    assert events == [("paused", "a", 1, "waits for a donor")]
 
 
 def test_a_foreign_key_named_outcome_means_nothing() -> None:
@@ -234,25 +234,25 @@ def test_a_foreign_key_named_outcome_means_nothing() -> None:
 
 
 def test_a_milestone_gives_way_when_no_slot_is_free() -> None:
-    scheduler, heard = adapter(Scripted(a=Continue(milestone=True)), slots=1)
+    scheduler, events = adapter(Scripted(a=Continue(milestone=True)), slots=1)
     trial = FakeTrial("a")
     controller = Controller(trial, FakeTrial("b", Trial.PENDING))
     assert scheduler.on_trial_result(controller, trial, result()) == "PAUSE"
-    assert heard == [("paused", "a", 1, "gave way to a trial that waits")]
+    assert events == [("paused", "a", 1, "gave way to a trial that waits")]
 
 
 def donor_and_loser(**donor: Any) -> tuple[Any, ...]:
     rule = Scripted(loser=Exploit("donor", 4, {"net.width": 16}, "why"))
-    scheduler, heard = adapter(rule)
+    scheduler, events = adapter(rule)
     loser = FakeTrial("loser", config={"net": {"width": 8, "depth": 2}, "lr": 0.1})
     other = FakeTrial("donor", **donor)
     controller = Controller(loser, other)
     scheduler.on_trial_result(controller, loser, result(4))
-    return scheduler, heard, controller, loser, other
+    return scheduler, events, controller, loser, other
 
 
 def test_processes_outlive_the_search_once_a_trial_pauses() -> None:
-    """Ray would end the process of whoever pauses after the last trial has begun."""
+    """Ray would end the process of a trial that pauses after the last trial has begun."""
     first, second = FakeTrial("a"), FakeTrial("b")
     scheduler, _ = adapter(Scripted(b=Pause("why")))
     controller = Controller(first, second)
@@ -264,12 +264,12 @@ def test_processes_outlive_the_search_once_a_trial_pauses() -> None:
 
 
 def test_a_copy_goes_on_from_the_donors_checkpoint_at_the_resource() -> None:
-    """Not from its latest: the donor has trained on."""
-    scheduler, heard, controller, loser, _ = donor_and_loser(checkpoints=(2, 4, 6))
+    """Not from the donor's latest checkpoint: it has trained on."""
+    scheduler, events, controller, loser, _ = donor_and_loser(checkpoints=(2, 4, 6))
     assert scheduler.choose_trial_to_run(controller) is loser
     assert loser.goes_on_from == "donor@4"
     assert loser.config == {"net": {"width": 16, "depth": 2}}  # lr was searched and is active no more
-    assert heard == [("exploited", "loser", "donor")]
+    assert events == [("exploited", "loser", "donor")]
     assert scheduler.rule.done[0].exploit.donor == "donor"
 
 
@@ -286,8 +286,8 @@ def test_a_copy_waits_while_the_donor_is_saving() -> None:
 
 
 def test_a_copy_waits_for_the_donor_whose_checkpoint_a_kill_has_cost() -> None:
-    """It is paused at an earlier epoch, and is run again when its turn comes."""
-    scheduler, heard, controller, loser, other = donor_and_loser(status=Trial.PAUSED, checkpoints=(2,))
+    """It is paused at an earlier epoch, and is run again when it is resumed."""
+    scheduler, events, controller, loser, other = donor_and_loser(status=Trial.PAUSED, checkpoints=(2,))
     scheduler.rule.next = Resume("donor", "its turn again")
     assert scheduler.choose_trial_to_run(controller) is other
     other.run_metadata.checkpoint_manager.best_checkpoint_results.append(
@@ -295,7 +295,7 @@ def test_a_copy_waits_for_the_donor_whose_checkpoint_a_kill_has_cost() -> None:
     )
     assert scheduler.choose_trial_to_run(controller) is loser
     assert loser.goes_on_from == "donor@4"
-    assert heard == [("resumed", "donor"), ("exploited", "loser", "donor")]
+    assert events == [("resumed", "donor"), ("exploited", "loser", "donor")]
 
 
 def test_a_copy_takes_an_earlier_checkpoint_where_nobody_else_can_run() -> None:
@@ -305,22 +305,22 @@ def test_a_copy_takes_an_earlier_checkpoint_where_nobody_else_can_run() -> None:
 
 
 def test_a_copy_waits_for_a_donor_that_is_still_to_be_handed_to_ray() -> None:
-    scheduler, heard, controller, _, other = donor_and_loser()
+    scheduler, events, controller, _, other = donor_and_loser()
     controller.trials.remove(other)
     scheduler.attach(more_trials=lambda: True)
     assert scheduler.choose_trial_to_run(controller) is None
     controller.trials.append(other)
     other.status, other.last_result = Trial.PENDING, {}
     assert scheduler.choose_trial_to_run(controller) is other
-    assert heard == []
+    assert events == []
 
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_donor_without_checkpoint_never_blocks() -> None:
-    scheduler, heard, controller, loser, _ = donor_and_loser(status=Trial.TERMINATED)
+    scheduler, events, controller, loser, _ = donor_and_loser(status=Trial.TERMINATED)
     assert scheduler.choose_trial_to_run(controller) is loser
     assert loser.goes_on_from is None
-    assert heard == [("resumed", "loser")]
+    assert events == [("resumed", "loser")]
 
 
 def test_a_donor_that_ray_does_not_know_is_found_by_the_service(tmp_path: Path) -> None:
@@ -334,35 +334,35 @@ def test_a_donor_that_ray_does_not_know_is_found_by_the_service(tmp_path: Path) 
 
 def test_a_paused_trial_is_resumed_when_a_slot_is_free_only() -> None:
     rule = Scripted()
-    scheduler, heard = adapter(rule, slots=1)
+    scheduler, events = adapter(rule, slots=1)
     busy, waits = FakeTrial("a"), FakeTrial("b", Trial.PAUSED)
     controller = Controller(busy, waits)
     rule.next = Resume("b", "promoted")
     assert scheduler.choose_trial_to_run(controller) is None
     busy.status = Trial.TERMINATED
     assert scheduler.choose_trial_to_run(controller) is waits
-    assert heard == [("resumed", "b")]
+    assert events == [("resumed", "b")]
 
 
 def test_when_nothing_can_wake_them_the_paused_end_with_a_last_word() -> None:
-    scheduler, heard = adapter(Scripted())
+    scheduler, events = adapter(Scripted())
     controller = Controller(FakeTrial("a", Trial.PAUSED), FakeTrial("b", Trial.PAUSED))
     scheduler.choose_trial_to_run(controller)
-    assert controller.told == [("stop", "a"), ("stop", "b")]
-    assert [told[:3] for told in heard] == [("ended", "a", "stopped"), ("ended", "b", "stopped")]
+    assert controller.calls == [("stop", "a"), ("stop", "b")]
+    assert [calls[:3] for calls in events] == [("ended", "a", "stopped"), ("ended", "b", "stopped")]
 
 
 def test_who_waits_in_vain_ends_at_once_though_others_run() -> None:
-    """The last of nine to come is the best and runs on; six are not among the best three."""
+    """The last of nine to arrive is the best and runs on; six are not among the best three."""
     rule = schedulers.SuccessiveHalvingRule(max_resource=9)
-    scheduler, heard = adapter(rule)
+    scheduler, events = adapter(rule)
     trials = [FakeTrial(f"{n:05d}") for n in range(9)]
     controller = Controller(*trials, more=True)
     for n, trial in enumerate(trials):
         answer = scheduler.on_trial_result(controller, trial, result(loss=-float(n)))
         trial.status = Trial.PAUSED if answer == "PAUSE" else trial.status
     assert scheduler.choose_trial_to_run(controller) is trials[6]
-    assert [part[:3] for part in heard if part[0] == "ended"] == [
+    assert [part[:3] for part in events if part[0] == "ended"] == [
         ("ended", f"{n:05d}", "stopped") for n in range(6)
     ]
     assert {trial.status for trial in trials[:6]} == {Trial.TERMINATED}
@@ -373,7 +373,7 @@ def test_while_trials_are_to_come_the_paused_wait() -> None:
     scheduler, _ = adapter(Scripted())
     controller = Controller(FakeTrial("a", Trial.PAUSED), more=True)
     scheduler.choose_trial_to_run(controller)
-    assert controller.told == []
+    assert controller.calls == []
 
 
 def test_an_endless_searcher_keeps_nobody_waiting_for_ever(
@@ -387,54 +387,56 @@ def test_an_endless_searcher_keeps_nobody_waiting_for_ever(
     scheduler.choose_trial_to_run(controller)
     now[0] += 11
     scheduler.choose_trial_to_run(controller)
-    assert controller.told == [("stop", "a")]
+    assert controller.calls == [("stop", "a")]
 
 
 def test_a_recovered_trial_is_not_over() -> None:
     """Ray sets ERROR for a moment, adds the trial again and runs it from its last checkpoint."""
     rule = Scripted()
-    scheduler, heard = adapter(rule)
+    scheduler, events = adapter(rule)
     trial = FakeTrial("a", Trial.ERROR)
     controller = Controller(trial)
     scheduler.on_trial_error(controller, trial)
     scheduler.on_trial_add(controller, trial)
     scheduler.on_trial_add(controller, trial)
-    assert (rule.endings, heard) == ({}, [])
+    assert (rule.endings, events) == ({}, [])
 
 
 def test_a_failed_trial_is_over_with_its_error(tmp_path: Path) -> None:
     rule = Scripted()
-    scheduler, heard = adapter(rule)
+    scheduler, events = adapter(rule)
     trial = FakeTrial("a")
     trial.error_file = tmp_path / "error.txt"
     trial.error_file.write_text("Failure # 1 (occurred at noon)\nTraceback: boom\n")
     scheduler.on_trial_error(Controller(trial), trial)
-    assert heard == [("ended", "a", "failed", "it raised an error or its worker was lost", "Traceback: boom")]
+    assert events == [
+        ("ended", "a", "failed", "it raised an error or its worker was lost", "Traceback: boom")
+    ]
     assert rule.endings == {"a": "failed"}
 
 
 def test_a_foreign_trial_that_ends_by_itself_reports_its_last_result() -> None:
     """`done` and `stop=` bypass on_trial_result."""
     rule = Scripted()
-    scheduler, heard = adapter(rule)
+    scheduler, events = adapter(rule)
     trial = FakeTrial("a")
     scheduler.on_trial_complete(Controller(trial), trial, result(7))
     scheduler.on_trial_complete(Controller(trial), trial, result(7))
-    assert [report.resource for report in rule.heard] == [7]
-    assert heard == [("ended", "a", "completed", "the trial ended by itself", "")]
+    assert [report.resource for report in rule.events] == [7]
+    assert events == [("ended", "a", "completed", "the trial ended by itself", "")]
 
 
 def test_an_early_stop_is_held_back_until_the_other_slot_has_its_process() -> None:
-    """Else the freed process would take the trial whose own is still starting."""
+    """Otherwise the freed process would take the trial whose own is still starting."""
     scheduler, _ = adapter(Scripted(a=Stop("why")))
     early, starting = FakeTrial("a"), FakeTrial("b", Trial.PENDING)
     controller = Controller(early, starting)
     assert scheduler.on_trial_result(controller, early, result(pid=1)) == "NOOP"
     scheduler.choose_trial_to_run(controller)
-    assert controller.told == []
+    assert controller.calls == []
     starting.status = Trial.RUNNING
     scheduler.choose_trial_to_run(controller)
-    assert controller.told == [("stop", "a")]
+    assert controller.calls == [("stop", "a")]
 
 
 @pytest.mark.parametrize(
@@ -510,7 +512,7 @@ def test_a_scheduler_class_repeats_its_rules_summary_and_is_found_by_name() -> N
 
 
 def test_every_scheduler_class_pickles_without_its_connections() -> None:
-    """Tuner pickles what it is given; a journal is an open file."""
+    """Tuner pickles its arguments, and a journal is an open file."""
     space = {"population_size": 2, "perturbation_interval": 2, "space": {"lr": Float(0.1, 1.0)}}
     for name in schedulers.RULES:
         scheduler = getattr(schedulers, name)(
@@ -530,26 +532,26 @@ BROKEN = {"reason": "KeyError: 'x'", "error": "Traceback ..."}
 @pytest.mark.parametrize("outcome", ["failed", "oom"])
 @pytest.mark.parametrize("answer", [Pause("waits for a donor", save=False), Exploit("b", 1, {}, "copies b")])
 def test_a_trial_that_failed_goes_on_as_a_copy_if_the_rule_knows_of_one(outcome: str, answer: Any) -> None:
-    """Its failure is told; it is not over, and nothing of it is saved."""
-    scheduler, heard = adapter(Scripted(failed=answer))
+    """Its failure is announced; it has not ended, and nothing of it is saved."""
+    scheduler, events = adapter(Scripted(failed=answer))
     trial = FakeTrial("a")
     loop = Controller(trial)
     assert scheduler.on_trial_result(loop, trial, result(outcome=outcome, **BROKEN)) == "NOOP"  # type: ignore[arg-type]
-    assert loop.told == [("pause", "a", False)]
-    assert heard[0] == ("failed_awaiting_exploit", "a", outcome, "KeyError: 'x'", "Traceback ...")
-    assert "ended" not in [word for word, *_ in heard]
+    assert loop.calls == [("pause", "a", False)]
+    assert events[0] == ("failed_awaiting_exploit", "a", outcome, "KeyError: 'x'", "Traceback ...")
+    assert "ended" not in [word for word, *_ in events]
     assert scheduler.rule.endings == {}
 
 
 def test_a_trial_that_failed_ends_where_the_rule_knows_of_no_copy() -> None:
-    scheduler, heard = adapter(Scripted())
+    scheduler, events = adapter(Scripted())
     trial = FakeTrial("a")
     assert scheduler.on_trial_result(Controller(trial), trial, result(outcome="failed", **BROKEN)) == "STOP"  # type: ignore[arg-type]
-    assert heard == [("ended", "a", "failed", "KeyError: 'x'", "Traceback ...")]
+    assert events == [("ended", "a", "failed", "KeyError: 'x'", "Traceback ...")]
 
 
 @pytest.mark.parametrize(
-    ("for_good", "answer", "status", "words"),
+    ("for_good", "answer", "status", "kinds"),
     [
         ("", None, Trial.PENDING, []),  # run again as it is, as Ray would
         ("lost three", Pause("waits", save=False), Trial.PAUSED, ["failed_awaiting_exploit"]),
@@ -557,10 +559,10 @@ def test_a_trial_that_failed_ends_where_the_rule_knows_of_no_copy() -> None:
     ],
 )
 def test_a_worker_lost_for_good_is_a_failure_and_before_that_none(
-    for_good: str, answer: Any, status: str, words: Any
+    for_good: str, answer: Any, status: str, kinds: Any
 ) -> None:
-    """Ray recovers: ERROR while the scheduler is told, then PENDING, then added again."""
-    scheduler, heard = adapter(Scripted(failed=answer))
+    """Ray recovers a trial: ERROR while the scheduler is notified, then PENDING, then added again."""
+    scheduler, events = adapter(Scripted(failed=answer))
     scheduler.attach(lost_for_good=lambda trial: for_good)
     trial = FakeTrial("a", Trial.ERROR)
     loop = Controller(trial)
@@ -569,10 +571,10 @@ def test_a_worker_lost_for_good_is_a_failure_and_before_that_none(
     trial.status = Trial.PENDING
     scheduler.on_trial_add(loop, trial)
     assert trial.status == status
-    assert [(word, reason) for word, _, _, reason, _ in heard] == [(word, for_good) for word in words]
+    assert [(kind, reason) for kind, _, _, reason, _ in events] == [(kind, for_good) for kind in kinds]
 
 
 def test_what_cannot_be_connected_is_named() -> None:
     scheduler, _ = adapter(Scripted())
     with pytest.raises(TypeError, match="unknown hook 'ears'; the hooks are listener,"):
-        scheduler.attach(ears=Ears())
+        scheduler.attach(ears=RecordingListener())

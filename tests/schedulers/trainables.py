@@ -1,4 +1,4 @@
-"""What the real-Ray tests train: importable by workers, deterministic, quick."""
+"""Trainables of the tests on a real Ray: importable by workers, deterministic, quick."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ray import tune
 
 
 class Slope(tune.Trainable):  # type: ignore[misc]
-    """Falls by `lr` each step from 10; its whole state is the number it stands at."""
+    """Falls by `lr` each step from 10; its whole state is this number."""
 
     def setup(self, config: Any) -> None:
         self.reset_config(config)
@@ -53,7 +53,7 @@ class Fragile(Slope):
 
 
 def falling(config: Any) -> None:
-    """A function trainable that keeps no checkpoint."""
+    """A function trainable without checkpoints."""
     for epoch in range(1, 28):
         time.sleep(0.01)
         tune.report({"loss": config["x"] + 1 / epoch})

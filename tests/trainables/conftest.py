@@ -1,4 +1,4 @@
-"""What the trainer's tests share."""
+"""Fixtures of the trainer's tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> Iterator[None]:
-    """As in a trial's process: bit-equal results need one number of threads."""
+    """As in a trial's process: bit-equal results need the same number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -27,7 +27,7 @@ def _own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cuda() -> Any:
-    """A CUDA device; the only reason for which a test of this project is ever skipped."""
+    """A CUDA device; a missing one is the only reason for which a test of this project is skipped."""
     if not torch.cuda.is_available():
         pytest.skip(f"no CUDA device here (torch {torch.__version__})")
     return torch.device("cuda:0")

@@ -23,7 +23,7 @@ Y = np.arange(ROWS) % 3
 
 
 class Augmented(Dataset):  # type: ignore[type-arg]
-    """Each row with noise from some generator; `reads` counts what was asked for in this process."""
+    """Each row with noise from a generator; `reads` counts the rows read in this process."""
 
     def __init__(self, noise: str = "torch", rows: range = range(ROWS)) -> None:
         self.noise, self.rows, self.reads = noise, rows, 0
@@ -50,7 +50,7 @@ class Augmented(Dataset):  # type: ignore[type-arg]
 
 
 class Kept(Augmented):
-    """Keeps its targets as torchvision's datasets do."""
+    """Has its targets in an attribute, as torchvision's datasets do."""
 
     def __init__(self, shift: int = 0) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Kept(Augmented):
 
 
 class Stream(IterableDataset):  # type: ignore[type-arg]
-    """Rows without a number; `rows` of them, without end if None."""
+    """A stream of `rows` rows, endless if None."""
 
     def __init__(self, rows: int | None) -> None:
         self.rows = rows
@@ -71,7 +71,7 @@ class Stream(IterableDataset):  # type: ignore[type-arg]
 
 
 class LongStream(Stream):
-    """Says how long it is."""
+    """Has a length."""
 
     def __len__(self) -> int:
         assert self.rows is not None

@@ -1,4 +1,4 @@
-"""Every optimizer and scheduler of the libraries that come along: trained, saved, loaded, trained on.
+"""Every optimizer and scheduler of the installed libraries: trained, saved, loaded, trained on.
 
 python -m tests.trainables.optimizer_table > docs/optimizers.md
 """
@@ -48,7 +48,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "WSDScheduler": {"warmup_steps": 1, "stable_steps": 1},
     "PolyScheduler": {"t_max": 4, "max_lr": 0.01},
 }
-"""What a class cannot do without; by its path, or by its name for all libraries."""
+"""Required settings of a class; by its path, or by its name for all libraries."""
 
 
 def config_of(dotted: str) -> dict[str, Any]:
@@ -61,8 +61,8 @@ def optimizers() -> list[str]:
     return [
         f"{library}.{name}"
         for library, module in (("torch.optim", torch.optim), ("pytorch_optimizer", pytorch_optimizer))
-        for name, found in _classes(module)
-        if issubclass(found, Optimizer) and found is not Optimizer
+        for name, class_ in _classes(module)
+        if issubclass(class_, Optimizer) and class_ is not Optimizer
     ]
 
 
@@ -76,26 +76,26 @@ def schedulers() -> list[str]:
     return [
         f"{library}.{name}"
         for library, module in modules.items()
-        for name, found in _classes(module)
+        for name, class_ in _classes(module)
         if name.endswith(("LR", "Scheduler", "Restarts", "Plateau"))
         and not name.startswith(("LRScheduler", "Base", "_"))
-        and not inspect.isabstract(found)
+        and not inspect.isabstract(class_)
     ]
 
 
 def _classes(module: Any) -> Iterator[tuple[str, Any]]:
-    return ((name, found) for name, found in sorted(vars(module).items()) if inspect.isclass(found))
+    return ((name, class_) for name, class_ in sorted(vars(module).items()) if inspect.isclass(class_))
 
 
-def words_of(dotted: str) -> dict[str, Any]:
+def run_fields(dotted: str) -> dict[str, Any]:
     """A run config that trains with an optimizer or a scheduler."""
     word = "optimizer" if dotted in optimizers() else "scheduler"
     return PLAIN | {word: dotted, f"{word}_config": config_of(dotted)}
 
 
-def round_trip(words: dict[str, Any], *, epochs: int = 1) -> str:
-    """Why training from a checkpoint is not what training straight on is; empty if it is, to the last bit."""
-    config = BASE | {"data_config": {"rows": 120}, "scheduler_config": {}, "trial": {"seed": 1}} | words
+def round_trip(fields: dict[str, Any], *, epochs: int = 1) -> str:
+    """How training from a checkpoint differs from training on; empty if they are equal to the last bit."""
+    config = BASE | {"data_config": {"rows": 120}, "scheduler_config": {}, "trial": {"seed": 1}} | fields
     data = data_of(run_of(data_config={"rows": 120}))
     straight, again = Trial(data), Trial(data)
     straight.begin(config, 0)
@@ -106,18 +106,18 @@ def round_trip(words: dict[str, Any], *, epochs: int = 1) -> str:
         expected = [straight.step() for _ in range(2)]
         again.begin(config, 0)
         again.load(folder)
-    seen = [again.step() for _ in range(2)]
+    resumed = [again.step() for _ in range(2)]
     for trial in (straight, again):
         if trial.outcome is not None:
             return trial.outcome["reason"]
     ours, theirs = (
-        [{k: v for k, v in each.items() if k not in CLOCKS} for each in r] for r in (seen, expected)
+        [{k: v for k, v in each.items() if k not in CLOCKS} for each in r] for r in (resumed, expected)
     )
     return "" if repr(ours) == repr(theirs) else f"{ours} from a checkpoint, {theirs} straight on"
 
 
 def how(dotted: str) -> str:
-    """What one has to say or to know to use a class."""
+    """What a user has to set or to know for a class."""
     reason = why_unusable(dotted)
     if reason:
         return f"no: {reason}"

@@ -48,9 +48,9 @@ SCHEDULES = {
 }
 
 
-def run_of(**words: Any) -> RunConfig:
-    """A small run config, with these words over the base."""
-    return RunConfig(**(BASE | words))
+def run_of(**fields: Any) -> RunConfig:
+    """A small run config, with these fields changed."""
+    return RunConfig(**(BASE | fields))
 
 
 def data_of(run: RunConfig) -> Data:
@@ -60,12 +60,12 @@ def data_of(run: RunConfig) -> Data:
 def numbers(
     epoch: Epoch,
 ) -> Any:
-    """All of an epoch but its wall time, to the last bit."""
+    """All fields of an epoch except its wall time, bit by bit."""
     return (epoch.number, epoch.train_loss, epoch.val_loss, epoch.metrics, epoch.lr, epoch.grad_norm)
 
 
 class Plain(nn.Module):
-    """A user's net of torch's own names for its sizes."""
+    """A user's net with torch's names for its sizes."""
 
     def __init__(self, input_size: int, output_size: int, width: int = 4) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Template(nn.Module):
 
 
 class Noisy(nn.Module):
-    """Draws from every global generator there is, as users' nets do."""
+    """Draws from every global generator, as users' nets do."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def arrays(rows: int = 100, classes: int = 3) -> tuple[Any, ...]:
 
 
 def two_datasets() -> tuple[Any, ...]:
-    """The template's way: (train, val)."""
+    """As in the template: (train, val)."""
     x = torch.linspace(0, 1, 60)[:, None]
     return TensorDataset(x[:40], x[:40] ** 2), TensorDataset(x[40:], x[40:] ** 2)
 
@@ -146,7 +146,7 @@ def nonsense() -> str:
 
 
 def counting(run: RunConfig, data: Data, *, device: torch.device, seed: int) -> Iterator[Any]:
-    """A loop of the user's own that draws from the global generator and keeps no checkpoint."""
+    """A custom loop without checkpoints that draws from the global generator."""
     for number in range(1, 100):
         loss = float(torch.rand(())) / number
         yield Epoch(number, loss, loss, {"luck": loss})
@@ -246,7 +246,7 @@ class HalfFrozen(nn.Module):
 
 
 class Headless(Plain):
-    """Has a layer that nothing goes through."""
+    """Has an unused layer."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
@@ -254,7 +254,7 @@ class Headless(Plain):
 
 
 class Detached(Plain):
-    """Cuts its outputs off from its parameters."""
+    """Detaches its outputs from its parameters."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)
@@ -264,7 +264,7 @@ class Detached(Plain):
 
 
 class Overflowing(nn.Module):
-    """Answers what a criterion squares to infinity."""
+    """Its outputs are squared to infinity by a criterion."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -275,7 +275,7 @@ class Overflowing(nn.Module):
 
 
 class Quitting(nn.Linear):
-    """Ends the process, or would like to."""
+    """Tries to end the process."""
 
     def forward(self, x: torch.Tensor) -> None:  # type: ignore[override]
         raise SystemExit(3)
@@ -308,7 +308,7 @@ class _Broken(torch.autograd.Function):
 
 
 class BadBackward(nn.Module):
-    """A criterion that fails on the way back."""
+    """A criterion that fails in the backward pass."""
 
     def forward(self, outputs: Any, targets: Any) -> Any:
         return _Broken.apply((outputs - targets).square().mean())  # type: ignore[no-untyped-call]

@@ -17,16 +17,16 @@ CLASSES: dict[str, Any] = {
 }
 
 
-def trained(batch_size: int, accumulate: int, **words: Any) -> Training:
+def trained(batch_size: int, accumulate: int, **fields: Any) -> Training:
     constant: dict[str, Any] = {"scheduler": None, "scheduler_config": {}}
-    run = run_of(batch_size=batch_size, accumulate=accumulate, **constant | words)
+    run = run_of(batch_size=batch_size, accumulate=accumulate, **constant | fields)
     training = Training(run, data_of(run))
     next(training)
     return training
 
 
 @pytest.mark.parametrize(
-    "words",
+    "fields",
     [
         {"optimizer": "torch.optim.SGD"},
         {"optimizer": "torch.optim.SGD", "grad_clip": 0.1},
@@ -42,9 +42,9 @@ def trained(batch_size: int, accumulate: int, **words: Any) -> Training:
     ],
     ids=["mean", "clipped", "adam", "sum", "closure", "weighted", "ignored"],
 )
-def test_small_batches_together_train_as_the_big_batch_does(words: dict[str, Any]) -> None:
-    """They differ by rounding alone: rows come in the same order, whatever the size of a batch."""
-    small, big = (trained(*sizes, **words) for sizes in ((8, 4), (32, 1)))
+def test_small_batches_together_train_as_the_big_batch_does(fields: dict[str, Any]) -> None:
+    """They differ only by rounding: rows come in the same order, whatever the batch size."""
+    small, big = (trained(*sizes, **fields) for sizes in ((8, 4), (32, 1)))
     for name, value in small.weights().items():
         assert torch.allclose(value, big.weights()[name], rtol=1e-3, atol=1e-6), name
 

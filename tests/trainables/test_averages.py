@@ -25,7 +25,7 @@ BATCH_NORM = {"net_config": {"nodes": 8, "layers": 2, "norm": "batch"}}
 
 
 class FrozenNorm(nn.Module):
-    """A pretrained batch norm whose statistics stay as they are, whatever mode the net is in."""
+    """A pretrained batch norm whose statistics never change, in any mode of the net."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -41,9 +41,9 @@ class FrozenNorm(nn.Module):
         return self.line(self.norm(x))
 
 
-def trained(**words: Any) -> tuple[Any, ...]:
-    """A learner after its first epoch, and what that epoch came to."""
-    run = run_of(**words)
+def trained(**fields: Any) -> tuple[Any, ...]:
+    """A learner after its first epoch, and the scores of that epoch."""
+    run = run_of(**fields)
     data = data_of(run)
     with RngState(0, CPU).own():
         learner = Learner(run, data, data.parts[0], CPU, 0)
@@ -100,17 +100,17 @@ def test_averaged_weights_are_normalised_by_statistics_of_their_own(optimizer: s
 
 
 def test_rows_sorted_by_their_inputs_are_drawn_for_the_statistics() -> None:
-    """Batches of neighbours would each vary little, and the variance would be too small."""
+    """Batches of neighbouring rows would vary little, and the variance would be too small."""
     learner, _ = trained(batch_size=16, **BATCH_NORM)
     order = learner.part.train.x[:, 0].argsort()
     rows = type(learner.part.train)(learner.part.train.x[order], learner.part.train.y[order])
     learner.part = type(learner.part)(rows, learner.part.val)
     inside = next(layer for layer in learner.net.modules() if isinstance(layer, nn.BatchNorm1d))
-    seen = []
-    inside.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    inputs_seen = []
+    inside.register_forward_pre_hook(lambda _, inputs: inputs_seen.append(inputs[0].detach()))
     with learner._evaluating():
         variance = inside.running_var.clone()
-    torch.testing.assert_close(variance, torch.cat(seen).var(0), rtol=0.3, atol=1e-3)
+    torch.testing.assert_close(variance, torch.cat(inputs_seen).var(0), rtol=0.3, atol=1e-3)
 
 
 def test_statistics_that_training_leaves_alone_are_left_alone() -> None:

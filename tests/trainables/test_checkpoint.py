@@ -1,4 +1,4 @@
-"""A checkpoint is whole, or it is an error."""
+"""A checkpoint is complete, or it is an error."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_part_of_a_larger_tensor_is_written_without_the_rest(tmp_path: Path) -
 
 
 def test_a_loop_may_keep_its_own_state_by_the_same_means(tmp_path: Path) -> None:
-    """Its file then has the name of ours, in a folder of its own."""
+    """Its file has the same name as ours, in a folder of its own."""
     checkpoint.save(tmp_path / "loop", {"weights": torch.ones(3)})
     checkpoint.save(tmp_path, {"number": 2})
     assert checkpoint.load(tmp_path)["number"] == 2

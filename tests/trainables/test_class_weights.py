@@ -1,4 +1,4 @@
-"""`balanced` weights: counted among the training rows, and of no others."""
+"""`balanced` weights: computed from the training rows only."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def split_numbers() -> Any:
 
 
 def balanced(data: str, criterion: str, name: str) -> RunConfig:
-    words = {"criterion": f"torch.nn.{criterion}", "criterion_config": {name: "balanced"}}
-    return run_of(data=HERE + data, data_config={}, **words)
+    fields = {"criterion": f"torch.nn.{criterion}", "criterion_config": {name: "balanced"}}
+    return run_of(data=HERE + data, data_config={}, **fields)
 
 
 @pytest.mark.parametrize(
@@ -60,10 +60,10 @@ def test_balanced_weights_follow_the_training_rows(
         criterion=f"torch.nn.{criterion}",
         criterion_config={name: "balanced"},
     )
-    found = load(run)
-    numbers = with_class_weights(run, found, found.parts[0]).criterion_config[name]
+    loaded = load(run)
+    numbers = with_class_weights(run, loaded, loaded.parts[0]).criterion_config[name]
     assert numbers == pytest.approx(weights)
-    training = Training(run, found)
+    training = Training(run, loaded)
     assert torch.equal(getattr(training.learners[0].criterion, name), torch.tensor(numbers))
 
 

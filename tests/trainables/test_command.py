@@ -1,4 +1,4 @@
-"""The text of `run.command`: settings are written into its placeholders."""
+"""Settings are filled into the placeholders of `run.command`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainables.run_config import COMMAND_LOOP, RunConfig, RunError, read
 
 
 @pytest.mark.parametrize(
-    ("command", "settings", "words"),
+    ("command", "settings", "argv"),
     [
         ("train --lr {lr}", {"lr": 1e-05}, ["train", "--lr", "1e-05"]),
         ("train --lr={lr}", {"lr": 0.5}, ["train", "--lr=0.5"]),
@@ -30,9 +30,9 @@ from trainables.run_config import COMMAND_LOOP, RunConfig, RunError, read
     ],
 )
 def test_settings_are_written_into_the_words_of_a_command(
-    command: str, settings: dict[str, Any], words: list[str]
+    command: str, settings: dict[str, Any], argv: list[str]
 ) -> None:
-    assert fill_command(command, settings, {"epochs": "9"}) == words
+    assert fill_command(command, settings, {"epochs": "9"}) == argv
 
 
 @given(st.text().filter(lambda text: "\x00" not in text))

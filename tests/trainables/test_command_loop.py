@@ -1,4 +1,4 @@
-"""A command as a trial: its reports are epochs, and it ends when the trial does."""
+"""A command as a trial: its reports are epochs, and it ends with the trial."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ time.sleep(600)
 
 @pytest.fixture
 def trials(tmp_path: Path) -> Iterator[Any]:
-    """Makes trials of a script; they are closed at the end."""
+    """Makes trials of a script, which are closed at the end."""
     made: list[Trial] = []
 
     def make(script: str, arguments: str = "{scale} {how}", **settings: Any) -> Trial:
@@ -67,7 +67,7 @@ def trials(tmp_path: Path) -> Iterator[Any]:
 
 
 def scores(trial: Trial) -> list[float]:
-    """What is left of it."""
+    """What is left of a command."""
     results = []
     while "outcome" not in (result := trial.step()):
         results.append(result)
@@ -122,8 +122,8 @@ raise SystemExit(json.dumps(given, sort_keys=True))
 """
     trial = trials(script)
     assert trial.step()["score"] == 1
-    said = trial.step()["reason"].removeprefix("run.command: exited with 1: ")
-    assert json.loads(said) == {
+    report = trial.step()["reason"].removeprefix("run.command: exited with 1: ")
+    assert json.loads(report) == {
         "RAYSWEEP_CHECKPOINT": "",
         "RAYSWEEP_CONFIG": '{"scale": 2.0, "how": "keeps"}',
         "RAYSWEEP_DEVICE": "cpu",
@@ -172,7 +172,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_closing_its_trial_ends_it_and_all_it_started(
     trials: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """By SIGTERM, and by SIGKILL where that is ignored."""
+    """By SIGTERM, and by SIGKILL if that is ignored."""
     monkeypatch.setattr(command_loop, "GRACE_S", 0.2)
     trial = trials(FOREVER, how=how, arguments="{how}")
     result = trial.step()
@@ -198,23 +198,23 @@ open("model", "w").close()
 
 
 def test_it_dies_with_a_trial_that_was_killed(tmp_path: Path) -> None:
-    """Its supervisor reads from a pipe that closes however its trial's process ends."""
+    """Its supervisor reads from a pipe that is closed however the trial's process ends."""
     (tmp_path / "script.py").write_text(FOREVER, encoding="utf-8")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     holder = f"""
 import subprocess, sys, time
-words = [sys.executable, "-I", {command_supervisor.__file__!r}, "5", {str(scratch)!r}]
-words += [sys.executable, "-S", {str(tmp_path / "script.py")!r}, "polite"]
-started = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
+argv = [sys.executable, "-I", {command_supervisor.__file__!r}, "5", {str(scratch)!r}]
+argv += [sys.executable, "-S", {str(tmp_path / "script.py")!r}, "polite"]
+started = subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True)
 time.sleep(600)
 """
     process = subprocess.Popen([sys.executable, "-S", "-c", holder], stdout=subprocess.PIPE)
     assert process.stdout is not None
-    told = json.loads(process.stdout.readline())
+    pids = json.loads(process.stdout.readline())
     process.send_signal(signal.SIGKILL)
     process.wait()
-    wait_until_dead(told["own"], told["child"])
+    wait_until_dead(pids["own"], pids["child"])
     until = time.monotonic() + 60
     while scratch.exists():
         assert time.monotonic() < until

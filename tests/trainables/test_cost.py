@@ -1,4 +1,4 @@
-"""What a net costs, in every result of its trial."""
+"""The costs of a net, in every result of its trial."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def measured(names: tuple[Any, ...], net: Any, row: torch.Tensor) -> dict[str, A
         return measure(names, net, lambda: net(row), CPU)
 
 
-def trainable(**words: Any) -> TorchTrainable:
+def trainable(**fields: Any) -> TorchTrainable:
     made = TorchTrainable.__new__(TorchTrainable)
-    made.setup(BASE | {"trial": {"seed": 3}, "costs": ["parameters", "flops"]} | words, None)
+    made.setup(BASE | {"trial": {"seed": 3}, "costs": ["parameters", "flops"]} | fields, None)
     return made
 
 
@@ -52,19 +52,19 @@ def costs_of(result: Any) -> Any:
 def test_parameters_are_counted_and_a_multiply_add_is_two_flops(
     net: Any, row: Any, parameters: int, flops: int
 ) -> None:
-    seen = measured(("parameters", "flops"), net, torch.zeros(row))
-    assert seen == {"parameters": parameters, "flops": flops}
+    costs = measured(("parameters", "flops"), net, torch.zeros(row))
+    assert costs == {"parameters": parameters, "flops": flops}
 
 
 def test_a_frozen_parameter_is_a_parameter_but_not_a_trainable_one() -> None:
     net = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 1))
     net[0].requires_grad_(False)
-    seen = measured(("parameters", "trainable_parameters"), net, torch.zeros(1, 3))
-    assert seen == {"parameters": 26, "trainable_parameters": 6}
+    costs = measured(("parameters", "trainable_parameters"), net, torch.zeros(1, 3))
+    assert costs == {"parameters": 26, "trainable_parameters": 6}
 
 
 def test_latency_is_the_median_of_the_passes_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a clock that says: every pass takes 2 ms, but one in ten takes a second."""
+    """With a fake clock: every pass takes 2 ms, but one in ten takes a second."""
     now, passes = [0.0], [0]
 
     def answer() -> None:
@@ -113,10 +113,10 @@ def test_a_restored_trial_shows_them_too(tmp_path: Path) -> None:
 
 def test_measuring_changes_nothing_of_the_training() -> None:
     """With dropout, whose masks come from the generator that every pass could draw from."""
-    words = {"net_config": {"nodes": 8, "dropout": 0.5, "norm": "batch"}}
+    fields = {"net_config": {"nodes": 8, "dropout": 0.5, "norm": "batch"}}
     losses = [
         [made.step()["val_loss"] for _ in range(3)]
-        for made in (trainable(**words, costs=list(COSTS)), trainable(**words, costs=[]))
+        for made in (trainable(**fields, costs=list(COSTS)), trainable(**fields, costs=[]))
     ]
     assert losses[0] == losses[1]
 
@@ -147,11 +147,11 @@ def test_a_cost_of_another_name_is_an_error_with_the_names_there_are() -> None:
 
 
 def test_on_a_gpu_every_pass_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its work is only queued when the call returns; without waiting, that is what would be timed."""
-    told = []
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: told.append("done"))
-    measure(["latency_ms"], nn.Identity(), lambda: told.append("asked"), torch.device("cuda"))
-    assert told[net_cost.WARM_UP :] == ["done", *["asked", "done"] * net_cost.PASSES]
+    """Its work is only queued when the call returns; without waiting, only the queueing would be timed."""
+    calls = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append("done"))
+    measure(["latency_ms"], nn.Identity(), lambda: calls.append("asked"), torch.device("cuda"))
+    assert calls[net_cost.WARM_UP :] == ["done", *["asked", "done"] * net_cost.PASSES]
 
 
 shares = st.floats(0.01, 1)

@@ -1,4 +1,4 @@
-"""Criteria as people write them: weights as lists, reductions, signatures; each sound, or one line."""
+"""Criteria as users write them: weights as lists, reductions, signatures; they work, or fail in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}, "net_
 
 
 class Three(nn.Module):
-    """A criterion that wants the inputs too."""
+    """A criterion that also takes the inputs."""
 
     def forward(self, outputs: torch.Tensor, targets: torch.Tensor, inputs: Any) -> torch.Tensor:
         return (outputs - targets).mean()
@@ -35,7 +35,7 @@ class PerRow(nn.Module):
 
 
 class Lone(nn.Module):
-    """A criterion that gives its one number in a list of one."""
+    """A criterion that returns its number in a list of one."""
 
     def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return ((outputs - targets) ** 2).mean().reshape(1)
@@ -53,9 +53,9 @@ class Lone(nn.Module):
 def test_numbers_become_tensors_where_a_criterion_wants_them(
     criterion: str, config: Any, buffer: str, values: Any
 ) -> None:
-    words = CANCER | {"criterion": f"torch.nn.{criterion}", "criterion_config": config}
-    assert build_criterion(run_of(**words)).state_dict()[buffer].tolist() == values  # type: ignore[attr-defined]
-    learner = learner_of(**words)
+    fields = CANCER | {"criterion": f"torch.nn.{criterion}", "criterion_config": config}
+    assert build_criterion(run_of(**fields)).state_dict()[buffer].tolist() == values  # type: ignore[attr-defined]
+    learner = learner_of(**fields)
     first, *_, last = [learner.epoch().train_loss for _ in range(4)]
     assert last < first
 
@@ -66,7 +66,7 @@ def test_a_criterion_s_weights_are_where_its_net_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("fields", "line"),
     [
         (
             {"criterion": "torch.nn.CrossEntropyLoss", "criterion_config": {"weight": [1, 2, 3]}},
@@ -89,9 +89,9 @@ def test_a_criterion_s_weights_are_where_its_net_is() -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_criterion_that_cannot_be_called_so_is_a_line(words: Any, line: str) -> None:
+def test_a_criterion_that_cannot_be_called_so_is_a_line(fields: Any, line: str) -> None:
     with pytest.raises(RunError) as caught:
-        learner_of(**CANCER | words)
+        learner_of(**CANCER | fields)
     assert str(caught.value) == line
 
 
@@ -121,7 +121,7 @@ def test_the_task_overrules_what_class_numbers_look_like() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("fields", "line"),
     [
         (
             "criterion: torch.nn.GaussianNLLLoss",
@@ -139,9 +139,9 @@ def test_the_task_overrules_what_class_numbers_look_like() -> None:
         ("criterion: torch.nn.BCELoss\n  outputs: logit", "run.outputs: 'logit'"),
     ],
 )
-def test_check_says_it_at_its_line(tmp_path: Path, words: str, line: str) -> None:
+def test_check_says_it_at_its_line(tmp_path: Path, fields: str, line: str) -> None:
     file = tmp_path / "s.yaml"
-    file.write_text(f"run:\n  data: trainables.data.load_digits\n  scheduler: null\n  {words}\n")
+    file.write_text(f"run:\n  data: trainables.data.load_digits\n  scheduler: null\n  {fields}\n")
     with pytest.raises(SweepError) as caught:
         read_sweep(file)
     assert len(caught.value.problems) == 1

@@ -1,4 +1,4 @@
-"""Data: one fixed split, and a door before the test rows."""
+"""Data: one fixed split, with the test rows kept apart."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_folds_do_not_change_which_rows_are_the_test() -> None:
 
 
 def test_the_split_has_a_seed_of_its_own() -> None:
-    """Another trial seed sees the same rows; another split_seed does not."""
+    """Another trial seed has the same rows; another split_seed does not."""
     same = [data_of(run_of(seeds=[seed])).fingerprint for seed in (1, 2)]
     other = data_of(run_of(data_config={"rows": 300, "split_seed": 1})).fingerprint
     assert same[0] == same[1] != other
@@ -56,8 +56,8 @@ def test_no_test_row_is_in_what_trials_are_given() -> None:
     run = run_of()
     test = load_test(run)
     assert test is not None
-    seen = pickle.dumps(load(run))
-    assert not any(row.tobytes() in seen for row in test.x)
+    pickled = pickle.dumps(load(run))
+    assert not any(row.tobytes() in pickled for row in test.x)
 
 
 def test_too_few_rows_for_the_split_is_an_error() -> None:
@@ -66,7 +66,7 @@ def test_too_few_rows_for_the_split_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("fields", "sentence"),
     [
         ({"val_fraction": 0}, "val_fraction is in"),
         ({"folds": 1}, "data_config.folds: 1; at least 2"),
@@ -74,9 +74,9 @@ def test_too_few_rows_for_the_split_is_an_error() -> None:
         ({"colour": "red"}, "unexpected keyword argument 'colour'"),
     ],
 )
-def test_a_wrong_word_in_data_config_is_named(words: dict[str, int] | dict[str, str], sentence: str) -> None:
+def test_a_wrong_word_in_data_config_is_named(fields: dict[str, int] | dict[str, str], sentence: str) -> None:
     with pytest.raises(RunError, match=sentence):
-        data_of(run_of(data_config=words))
+        data_of(run_of(data_config=fields))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def rare(positives: int = 20, rows: int = 1000) -> tuple[NDArray[Any], NDArray[A
 def test_a_stratified_split_gives_every_part_its_share_of_each_class(
     classes: list[int], folds: int | None, seed: int
 ) -> None:
-    """To the nearest row; which rows they are, the seed decides."""
+    """To the nearest row; the seed decides which rows they are."""
     codes = np.array(classes)
     pairs, test = split(len(codes), folds, seed, 0.2, 0.2, codes)
     for part in (test, *(validation for _, validation in pairs)):
@@ -159,13 +159,13 @@ def test_a_stratified_split_gives_every_part_its_share_of_each_class(
 
 def test_a_stratified_split_validates_on_rare_classes_whatever_the_seed() -> None:
     """Unstratified, some seeds validate on hardly any of 20 positives."""
-    words = {"data": "tests.trainables.test_data.rare", "criterion": "torch.nn.CrossEntropyLoss"}
-    seen = {
+    fields = {"data": "tests.trainables.test_data.rare", "criterion": "torch.nn.CrossEntropyLoss"}
+    counts = {
         (int(data.y_train.sum()), int(data.y_val.sum()))
         for seed in range(20)
-        for data in [data_of(run_of(**words, data_config={"stratify": True, "split_seed": seed}))]
+        for data in [data_of(run_of(**fields, data_config={"stratify": True, "split_seed": seed}))]
     }
-    assert seen == {(12, 4)}
+    assert counts == {(12, 4)}
 
 
 def test_numbers_cannot_be_split_by_class() -> None:

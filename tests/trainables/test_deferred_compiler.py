@@ -1,4 +1,4 @@
-"""torch's compiler is imported where something compiles, and otherwise not."""
+"""torch's compiler is imported only if something is compiled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ assert "torch._dynamo" not in sys.modules
 
 
 def test_torch_wraps_these_methods_and_no_others() -> None:
-    """A method that a new torch wraps besides would import the compiler again."""
+    """If a new torch wraps one more method, it would import the compiler again."""
     where = {name: getattr(method, "__code__", None) for name, method in vars(torch.optim.Optimizer).items()}
     wrapped = {name for name, code in where.items() if code and code.co_filename == torch._compile.__file__}
     assert wrapped == set(METHODS)

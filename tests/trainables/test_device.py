@@ -1,4 +1,4 @@
-"""How a GPU is shared and how it fails, as torch says it; here nobody computes on one (`-m gpu` does)."""
+"""How a GPU is shared and how it fails, by torch's errors; without computing on one (`-m gpu` does)."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_clearing_up_after_a_lost_gpu_never_raises(monkeypatch: pytest.MonkeyPat
 
 
 def test_an_error_of_the_gpu_is_told_by_its_first_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its last is advice on debugging, the same for every error."""
+    """Its last line is debugging advice, the same for every error."""
 
     def begin(*_: object, **__: object) -> None:
         raise torch.AcceleratorError(ASSERTED)
@@ -157,7 +157,7 @@ def test_a_process_without_its_gpu_tells_its_outcome_and_takes_no_other(
 def test_a_process_whose_gpu_is_lost_after_a_sound_trial_takes_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The error of an earlier kernel may arrive when nobody waits for it any more."""
+    """The error of an earlier kernel may be raised later, by an unrelated call."""
     made = TorchTrainable.__new__(TorchTrainable)
     made.setup({**BASE, "trial": {"seed": 3}}, None)
     assert "outcome" not in made.step()

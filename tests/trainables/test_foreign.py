@@ -1,4 +1,4 @@
-"""A user's own loop in the place of ours."""
+"""A custom training loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_loop_that_ends_by_itself_says_so() -> None:
 @pytest.mark.parametrize("name", ["counting", "Keeping"])
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_a_loop_cut_at_any_epoch_goes_on_as_if_it_had_not_been(name: str, cut: int, tmp_path: Path) -> None:
-    """With save and load of its own, or run anew up to there."""
+    """With save and load of its own, or run again up to that epoch."""
     whole = [numbers(epoch) for epoch in loop_of(name)]
     first = loop_of(name)
     for _ in range(cut):

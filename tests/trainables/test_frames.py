@@ -1,4 +1,4 @@
-"""One reader of tables: what a column is follows from its values, in training and in prediction."""
+"""Reading tables: a column's kind is determined by its values, in training and in prediction."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def test_a_number_is_written_as_it_is_read(kind: str) -> None:
 
 
 def test_truth_with_gaps_is_one_zero_and_missing() -> None:
-    found = as_numbers(pd.Series(["TRUE", None, "false", True], dtype=object))
-    assert np.array_equal(found, [1, np.nan, 0, 1], equal_nan=True)
+    numbers = as_numbers(pd.Series(["TRUE", None, "false", True], dtype=object))
+    assert np.array_equal(numbers, [1, np.nan, 0, 1], equal_nan=True)
 
 
 @pytest.mark.parametrize("zone", ["", "Z", "+00:00"])
@@ -128,7 +128,7 @@ def test_dates_are_days_however_they_come(zone: str) -> None:
 
 
 def messy(rows: int = 200) -> pd.DataFrame:
-    """A target that follows from a boolean with gaps alone, beside a price, a date and a word."""
+    """A target that depends only on a boolean with gaps, with columns of a price, a date and a word."""
     rng = np.random.default_rng(0)
     truth = rng.random(rows) < 0.5
     flag = np.array(["TRUE" if each else "FALSE" for each in truth], dtype=object)
@@ -141,7 +141,7 @@ def messy(rows: int = 200) -> pd.DataFrame:
 
 
 def test_prediction_reads_a_file_as_training_did(tmp_path: Path) -> None:
-    """What training reaches in validation, predict reaches on the very same file."""
+    """`predict` has the validation score of the training on the same file."""
     run = run_of(tmp_path, messy())
     folder, training = trained(tmp_path, run)
     scored = training.evaluate(training.data.parts[0].val)["accuracy"]
@@ -165,10 +165,10 @@ def test_values_never_seen_in_training_are_counted_and_said(tmp_path: Path) -> N
     frame.loc[3, "plan"] = None
     frame.to_csv(tmp_path / "new.csv", index=False)
     _, notes = predict_file(folder, tmp_path / "new.csv")
-    said = f"{tmp_path}/new.csv: column 'plan'"
+    prefix = f"{tmp_path}/new.csv: column 'plan'"
     assert notes == [
-        f"{said}: 3 of 200 rows have a value never seen in training ('gold', 'old')",
-        f"{said}: 1 of 200 rows have no value, and in training every row had one",
+        f"{prefix}: 3 of 200 rows have a value never seen in training ('gold', 'old')",
+        f"{prefix}: 1 of 200 rows have no value, and in training every row had one",
     ]
 
 

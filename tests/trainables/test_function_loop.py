@@ -1,4 +1,4 @@
-"""A training function of its `config` alone: it yields metrics, and may keep a state."""
+"""A training function of a `config`: it yields metrics, and may yield a state."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def test_its_epochs_are_numbered_and_hold_its_metrics() -> None:
 
 def test_a_result_names_no_loss_that_was_not_yielded() -> None:
     trial = Trial()
-    words = {"train": f"{HERE}.plain", "train_config": {"scale": 1.0}, "epochs": 3, "trial": {"id": "0"}}
-    trial.begin(words, gpu_share=0)
+    fields = {"train": f"{HERE}.plain", "train_config": {"scale": 1.0}, "epochs": 3, "trial": {"id": "0"}}
+    trial.begin(fields, gpu_share=0)
     result = trial.step()
     assert result["score"] == 1.0
     assert not {"val_loss", "train_loss"} & result.keys()
@@ -88,7 +88,7 @@ def test_a_result_names_no_loss_that_was_not_yielded() -> None:
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 4])
 def test_it_goes_on_from_its_last_state(epochs: int, tmp_path: Path) -> None:
-    """A state is yielded at every other epoch; what came after it is run anew, unreported."""
+    """A state is yielded at every other epoch; epochs after it are run again, unreported."""
     straight = [epoch.metrics["score"] for epoch in loop_of("stateful")]
     first = loop_of("stateful")
     for _ in range(epochs):
@@ -103,7 +103,7 @@ def test_it_goes_on_from_its_last_state(epochs: int, tmp_path: Path) -> None:
 
 
 def test_a_state_is_kept_as_it_was_when_it_was_yielded(tmp_path: Path) -> None:
-    """Training goes on in the very objects that were yielded."""
+    """The function goes on to change the objects that it has yielded."""
     first = loop_of("stateful")
     for _ in range(4):
         next(first)

@@ -28,10 +28,10 @@ def _whole_gpu_again(cuda: Any) -> Iterator[None]:
     torch.cuda.set_per_process_memory_fraction(1.0, cuda)
 
 
-def trainable(monkeypatch: pytest.MonkeyPatch, share: Any, **words: Any) -> Any:
+def trainable(monkeypatch: pytest.MonkeyPatch, share: Any, **fields: Any) -> Any:
     monkeypatch.setattr(tune, "_gpu_share", lambda: share)
     made = TorchTrainable.__new__(TorchTrainable)
-    made.setup(BASE | TRIAL | words, None)
+    made.setup(BASE | TRIAL | fields, None)
     return made
 
 

@@ -1,4 +1,4 @@
-"""Several trials in one process: to each it is as if it were alone."""
+"""Several trials in one process, each with the same results as alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EPOCHS = 4
 
 
 class Lane(TorchTrainable):
-    """A trial without what Ray's own class does around it."""
+    """A trial without Ray's own base class."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         if config.pop("unmade", False):
@@ -37,19 +37,19 @@ class Lane(TorchTrainable):
         self.cleanup()
 
 
-def config(number: int, **words: Any) -> dict[str, Any]:
-    """Of one of several trials that can be trained together: of its own depth, rate and dropout."""
+def config(number: int, **fields: Any) -> dict[str, Any]:
+    """The config of a trial that can be trained with others, with its own depth, rate and dropout."""
     net = {"nodes": 8, "layers": 2 + number % 3, "dropout": 0.1 * (number % 2)}
     optimizer = {**OPTIMIZERS["AdamW"], "optimizer_config": {"lr": 0.01 * (number + 1)}}
     trial = {"seed": 3, "id": number}
     return {**BASE, "net_config": net, "scheduler": None, "scheduler_config": {}, **optimizer} | {
         "trial": trial,
-        **words,
+        **fields,
     }
 
 
 class Driver:
-    """The driver's part: asks for things, and keeps the answers."""
+    """The driver's part: sends calls, and keeps the answers."""
 
     def __init__(self, host: LaneHost) -> None:
         self.host, self.tickets, self.fused = host, itertools.count(), 0
@@ -132,7 +132,7 @@ def test_what_goes_wrong_in_one_lane_touches_no_other(driver: Driver, wrong: dic
 def test_lanes_that_no_memory_holds_together_train_in_smaller_groups(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Here there is memory for two together: four lanes neither end nor take their process down."""
+    """With memory for only two together, four lanes neither fail nor end their process."""
     allocate = ParameterBank.allocate
 
     def allocate_for_two(bank: ParameterBank) -> None:
@@ -196,7 +196,7 @@ class Clock:
 
 
 class Toy:
-    """A lane whose epochs take as long as they are told."""
+    """A lane whose epochs take a given time."""
 
     def __init__(self, clock: Clock, epoch_s: float, ends: int = 99) -> None:
         self.clock, self.epoch_s, self.ends, self.epoch = clock, epoch_s, ends, 0
@@ -314,11 +314,13 @@ def test_a_stopped_lane_trains_no_further(toys: Callable[..., Driver]) -> None:
 
 def test_a_lane_says_once_whether_it_is_trained_with_others(driver: Driver) -> None:
     driver.train_all({0: config(0), 1: config(1, train=SAMPLES + "counting")})
-    told = {lane: [r.get("lane_obstacle") for r in driver.answers[lane, "train_buffered"]] for lane in (0, 1)}
+    obstacles = {
+        lane: [r.get("lane_obstacle") for r in driver.answers[lane, "train_buffered"]] for lane in (0, 1)
+    }
     alone = "lanes are not fused"
     fuses = driver.host._fusion is not None
-    assert told[0] == ["" if fuses else alone, None, None, None]
-    assert told[1] == ["a training loop of the user's own" if fuses else alone, None, None, None]
+    assert obstacles[0] == ["" if fuses else alone, None, None, None]
+    assert obstacles[1] == ["a training loop of the user's own" if fuses else alone, None, None, None]
 
 
 def test_only_one_lane_takes_the_first_step_of_a_process(toys: Callable[..., Driver]) -> None:
@@ -330,13 +332,13 @@ def test_only_one_lane_takes_the_first_step_of_a_process(toys: Callable[..., Dri
     assert [lane.first for lane in driver.host._lanes.values()] == [False, False, False]
 
 
-class Left(BaseException):
+class ProcessLeft(BaseException):
     """The process has left."""
 
 
 class Leaving(Termination):
     def leave(self) -> None:
-        raise Left
+        raise ProcessLeft
 
     def _leave_if_idle(self) -> None:
         pass
@@ -352,7 +354,7 @@ def test_a_process_asked_to_leave_goes_once_each_lane_is_saved(toys: Callable[..
     driver.ask(0, "save")
     driver.ask(0, "train_buffered", 99, TURN_S)
     driver.turn()  # lane 0 has nothing to save and trains no further; lane 1 had not begun
-    with pytest.raises(Left):
+    with pytest.raises(ProcessLeft):
         driver.turn()
     assert driver.answers[0, "save"] == "saved at 1"
 
@@ -372,7 +374,7 @@ def test_an_error_that_cannot_be_sent_is_told_in_words(toys: Callable[..., Drive
 
 
 @pytest.mark.parametrize(
-    ("words", "why"),
+    ("fields", "why"),
     [
         ({}, ""),
         ({"train": SAMPLES + "counting"}, "a training loop of the user's own"),
@@ -383,6 +385,6 @@ def test_an_error_that_cannot_be_sent_is_told_in_words(toys: Callable[..., Drive
         ({"net": "no.such.Net"}, "it has ended"),
     ],
 )
-def test_a_trial_that_is_trained_by_itself_says_why(words: dict[str, Any], why: str) -> None:
+def test_a_trial_that_is_trained_by_itself_says_why(fields: dict[str, Any], why: str) -> None:
     torch.set_num_threads(1)
-    assert FusedTrials().obstacle(Lane(config(0, **words))) == why
+    assert FusedTrials().obstacle(Lane(config(0, **fields))) == why

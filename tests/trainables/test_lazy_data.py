@@ -1,4 +1,4 @@
-"""Datasets and DataLoaders stay what they are: rows are loaded as they are needed, and drawn anew."""
+"""Lazy Datasets and DataLoaders: rows are loaded as they are needed, in a new order every epoch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from trainables.training import Epoch, Training
 from trainables.trial import Trial
 
 SAMPLES = "tests.trainables.lazy_samples."
-WORDS: dict[str, Any] = {
+FIELDS: dict[str, Any] = {
     "criterion": "torch.nn.CrossEntropyLoss",
     "optimizer": "torch.optim.SGD",
     "optimizer_config": {"lr": 0.1},
@@ -42,8 +42,8 @@ WORDS: dict[str, Any] = {
 }
 
 
-def run_with(data: str, words: dict[str, Any] | None = None, **config: Any) -> RunConfig:
-    return run_of(data=SAMPLES + data, data_config=config, **WORDS | (words or {}))
+def run_with(data: str, fields: dict[str, Any] | None = None, **config: Any) -> RunConfig:
+    return run_of(data=SAMPLES + data, data_config=config, **FIELDS | (fields or {}))
 
 
 def feed_of(run: RunConfig) -> LazyBatchLoader:
@@ -104,9 +104,11 @@ def test_a_single_dataset_is_divided_as_arrays_are() -> None:
     data, test = load(run), load_test(run)
     assert test is not None
     assert ([len(data.parts[0].train), len(data.parts[0].val), len(test)], data.classes) == ([14, 5, 5], 3)
-    seen = [x for split in (data.parts[0].train, data.parts[0].val, test) for x in feed_of(run).all_of(split)]
+    batches = [
+        x for split in (data.parts[0].train, data.parts[0].val, test) for x in feed_of(run).all_of(split)
+    ]
     assert torch.equal(
-        torch.cat([x for x, _ in seen])[:, 0].sort()[0], torch.tensor(lazy_samples.X[:, 0]).sort()[0]
+        torch.cat([x for x, _ in batches])[:, 0].sort()[0], torch.tensor(lazy_samples.X[:, 0]).sort()[0]
     )
 
 
@@ -130,12 +132,12 @@ def test_targets_that_a_dataset_keeps_are_not_read_again() -> None:
 
 
 def test_kept_targets_that_are_not_those_of_the_rows_are_not_believed() -> None:
-    found = load(run_with("kept", shift=7))
-    assert (found.names, found.parts[0].train.source.reads) == (("0", "1", "2"), 2 + 1 + 24)
+    data = load(run_with("kept", shift=7))
+    assert (data.names, data.parts[0].train.source.reads) == (("0", "1", "2"), 2 + 1 + 24)
 
 
 @pytest.mark.parametrize(
-    ("words", "config", "reads"),
+    ("fields", "config", "reads"),
     [
         ({}, {}, 2 + 24),
         ({}, {"num_classes": 3}, 2),
@@ -143,9 +145,9 @@ def test_kept_targets_that_are_not_those_of_the_rows_are_not_believed() -> None:
     ],
 )
 def test_rows_are_read_through_only_where_classes_must_be_known(
-    words: dict[str, Any], config: dict[str, Any], reads: int
+    fields: dict[str, Any], config: dict[str, Any], reads: int
 ) -> None:
-    data = load(run_with("augmented", words, **config))
+    data = load(run_with("augmented", fields, **config))
     assert data.parts[0].train.source.reads == reads
 
 
@@ -212,7 +214,7 @@ def test_a_stream_with_a_length_or_with_steps_is_trained_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "words", "config", "line"),
+    ("data", "fields", "config", "line"),
     [
         (
             "one_stream",
@@ -259,9 +261,9 @@ def test_a_stream_with_a_length_or_with_steps_is_trained_on() -> None:
     ],
 )
 def test_what_cannot_be_loaded_so_is_a_line(
-    data: str, words: dict[str, Any], config: dict[str, Any], line: str
+    data: str, fields: dict[str, Any], config: dict[str, Any], line: str
 ) -> None:
-    run = run_with(data, words, **config)
+    run = run_with(data, fields, **config)
     with pytest.raises(RunError) as caught:
         list(Training(run, load(run)))
     assert line in str(caught.value)
@@ -285,8 +287,8 @@ def test_data_leave_their_dataset_behind_and_find_it_in_another_process() -> Non
 
 
 def result(trial: Trial) -> dict[str, Any]:
-    found = trial.step()
-    return {key: value for key, value in found.items() if key not in ("epoch_s", "peak_memory_mb")}
+    result = trial.step()
+    return {key: value for key, value in result.items() if key not in ("epoch_s", "peak_memory_mb")}
 
 
 def test_trials_in_one_process_do_not_move_each_others_draws() -> None:

@@ -23,8 +23,8 @@ DIGITS = {"data": "trainables.data.load_digits", "data_config": {}}
 CANCER = {"data": "trainables.data.load_breast_cancer", "data_config": {}}
 
 
-def learner_of(**words: Any) -> Learner:
-    run = run_of(**words)
+def learner_of(**fields: Any) -> Learner:
+    run = run_of(**fields)
     data = data_of(run)
     with RngState(0, CPU).own():  # the initial weights
         return Learner(run, data, data.parts[0], CPU, 0)
@@ -55,7 +55,7 @@ def test_a_function_that_makes_no_net_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "criterion"),
+    ("fields", "criterion"),
     [
         (DIGITS, "torch.nn.CrossEntropyLoss"),
         (CANCER, "torch.nn.CrossEntropyLoss"),
@@ -64,26 +64,26 @@ def test_a_function_that_makes_no_net_is_an_error() -> None:
         ({}, "torch.nn.HuberLoss"),
     ],
 )
-def test_a_criterion_gets_targets_of_its_kind(words: Any, criterion: str) -> None:
-    scores = learner_of(**words, criterion=criterion).epoch()
+def test_a_criterion_gets_targets_of_its_kind(fields: Any, criterion: str) -> None:
+    scores = learner_of(**fields, criterion=criterion).epoch()
     assert np.isfinite(scores.val_loss)
 
 
 @pytest.mark.parametrize(
-    ("words", "criterion", "sentence"),
+    ("fields", "criterion", "sentence"),
     [
         (DIGITS, "torch.nn.MSELoss", "the data have 10 classes; use torch.nn.CrossEntropyLoss"),
         (DIGITS, "torch.nn.BCEWithLogitsLoss", "is for 2 classes, not 10"),
         ({}, "torch.nn.CrossEntropyLoss", "the data are a regression"),
     ],
 )
-def test_a_criterion_for_the_other_task_is_an_error(words: Any, criterion: str, sentence: str) -> None:
+def test_a_criterion_for_the_other_task_is_an_error(fields: Any, criterion: str, sentence: str) -> None:
     with pytest.raises(RunError, match=sentence):
-        learner_of(**words, criterion=criterion).epoch()
+        learner_of(**fields, criterion=criterion).epoch()
 
 
 def test_outputs_of_shape_n_are_compared_with_targets_of_shape_n_by_1() -> None:
-    """Broadcast, they would be n x n differences; the loss here is that of the pairs."""
+    """Broadcast, there would be n x n differences; the loss must be that of the pairs."""
     learner = learner_of(net="tests.trainables.samples.Template", net_config={"nodes": 4})
     with torch.no_grad():
         outputs = learner.net(torch.from_numpy(learner.part.val.x)).numpy()
@@ -98,8 +98,8 @@ def test_a_net_with_too_many_outputs_for_the_targets_is_an_error() -> None:
 
 def test_metrics_of_a_regression_are_in_the_targets_own_units() -> None:
     """Diabetes targets are in the hundreds; their standardised errors are below 2."""
-    words = {"data": "trainables.data.load_diabetes", "data_config": {}}
-    scores = learner_of(**words, metrics={"mae": "tests.trainables.samples.mae"}).epoch()
+    fields = {"data": "trainables.data.load_diabetes", "data_config": {}}
+    scores = learner_of(**fields, metrics={"mae": "tests.trainables.samples.mae"}).epoch()
     assert set(scores.metrics) == {"r2", "mae", "val_loss_raw"}
     assert 20 < scores.metrics["mae"] < 200
 
@@ -119,8 +119,8 @@ def test_init_is_applied_to_matrices_and_not_to_biases() -> None:
 
 def test_grad_clip_bounds_the_step() -> None:
     """SGD at rate 1 with clipped gradients moves no further than the clip in each of its steps."""
-    words = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 1.0}, "scheduler": None}
-    learner = learner_of(**words, scheduler_config={}, batch_size=300, grad_clip=0.01)
+    fields = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 1.0}, "scheduler": None}
+    learner = learner_of(**fields, scheduler_config={}, batch_size=300, grad_clip=0.01)
     before = torch.cat([parameter.detach().flatten().clone() for parameter in learner.net.parameters()])
     learner.epoch()
     after = torch.cat([parameter.detach().flatten() for parameter in learner.net.parameters()])
@@ -137,7 +137,7 @@ def test_bf16_trains_in_lower_precision() -> None:
 def test_a_matrix_optimizer_gets_no_gradient_of_a_non_finite_loss(
     optimizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a NaN a CPU's decomposition is something finite, and a GPU's may cost the process its GPU."""
+    """The decomposition of a NaN is finite on a CPU, and may make the GPU unusable on a GPU."""
     learner = learner_of(optimizer=optimizer, optimizer_config={"lr": 0.1})
     assert learner.epoch().train_loss < 10
     monkeypatch.setattr(learner, "criterion", lambda outputs, _: outputs.sum() * float("nan"))
@@ -154,7 +154,7 @@ def test_the_classes_that_decompose_are_the_librarys() -> None:
 def test_folds_share_the_room_that_data_may_take_on_the_device(
     folds: Any, resident: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are trained side by side: each by itself would fit."""
+    """Folds are trained side by side: each alone would fit."""
     run = run_of(data_config={**run_of().data_config, "folds": folds})
     data = data_of(run)
     part = data.parts[0]
@@ -172,7 +172,7 @@ def test_a_frozen_parameter_is_left_alone() -> None:
 
 
 def test_optimizers_that_average_weights_validate_with_the_average() -> None:
-    """What `weights` gives for inference is what val_loss was measured with, not what is trained on."""
+    """`weights` returns the averaged weights, with which val_loss was measured, not the trained ones."""
     learner = learner_of(optimizer="pytorch_optimizer.SPlus")
     val_loss = learner.epoch().val_loss
     trained = {name: value.clone() for name, value in learner.net.state_dict().items()}
@@ -200,7 +200,7 @@ def test_streamed_batches_are_the_resident_ones(rows_per_batch: int) -> None:
 def test_rows_that_go_by_pinned_memory_are_the_same(
     dtype: torch.dtype | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a GPU nothing can be pinned: here the copy is made from where the rows lie."""
+    """Without a GPU memory cannot be pinned: the copy is made directly from the rows."""
     pinned: list[torch.Tensor] = []
 
     def pin(rows: torch.Tensor) -> torch.Tensor:
@@ -218,7 +218,7 @@ def test_rows_that_go_by_pinned_memory_are_the_same(
 
 @pytest.mark.parametrize("rows_per_batch", [7, 32, 179, 180, 500])
 def test_an_epoch_sees_every_row_once_but_a_lone_last_one(rows_per_batch: int) -> None:
-    """Of 180 rows, batches of 179 would leave one alone: batch norm cannot be computed of it."""
+    """Batches of 179 would leave one of 180 rows alone, for which batch norm cannot be computed."""
     feed = BatchLoader(data_of(run_of()).parts[0], CPU, rows_per_batch, 3)
     sizes = [len(x) for x, _ in feed.batches()]
     assert sizes == feed.sizes

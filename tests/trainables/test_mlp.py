@@ -25,7 +25,7 @@ def test_layers_counts_the_hidden_ones(layers: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("kwargs", "sentence"),
     [
         ({"layers": 0}, "layers >= 1"),
         ({"dropout": 1.0}, "dropout is a probability below 1"),
@@ -33,6 +33,6 @@ def test_layers_counts_the_hidden_ones(layers: int) -> None:
         ({"activation": "rleu"}, "activation 'rleu' is neither"),
     ],
 )
-def test_a_value_out_of_range_says_so(words: Any, sentence: str) -> None:
+def test_a_value_out_of_range_says_so(kwargs: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        MLP(1, 1, **words)
+        MLP(1, 1, **kwargs)

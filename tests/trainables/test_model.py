@@ -1,4 +1,4 @@
-"""A model in a folder: it answers for raw tables as it did in training, and says what does not fit."""
+"""A model in a folder: it predicts raw tables as in training, and reports what does not fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROWS = 120
 
 
 def raw(rows: int = ROWS) -> pd.DataFrame:
-    """A table with a gap, a category, a boolean and a target that follows from them."""
+    """A table with a gap, a category, a boolean and a target that depends on them."""
     rng = np.random.default_rng(0)
     size, colour = rng.normal(50, 9, rows), rng.choice(["red", "green"], rows)
     frame = pd.DataFrame({"size": size, "colour": colour, "old": rng.random(rows) < 0.5})
@@ -34,7 +34,7 @@ def raw(rows: int = ROWS) -> pd.DataFrame:
 
 
 def run_of(
-    folder: Path, target: str = "price", criterion: str = "torch.nn.MSELoss", **words: object
+    folder: Path, target: str = "price", criterion: str = "torch.nn.MSELoss", **fields: object
 ) -> RunConfig:
     raw().assign(dear=lambda f: np.where(f.price > 170, "yes", "no")).to_csv(folder / "t.csv", index=False)
     drop = [name for name in ("price", "dear") if name != target]
@@ -50,7 +50,7 @@ def run_of(
             "criterion": criterion,
             "epochs": 3,
             "batch_size": 16,
-            **words,
+            **fields,
         }
     )
 
@@ -66,7 +66,7 @@ def trained(folder: Path, run: RunConfig) -> tuple[Any, ...]:
 
 
 def test_a_raw_table_is_scored_as_in_training(tmp_path: Path) -> None:
-    """Same rows, same scaling, same gaps and categories: the very same loss, in the target's own units."""
+    """Same rows, same scaling, same gaps and categories: the same loss, in the target's own units."""
     run = run_of(tmp_path)
     folder, training = trained(tmp_path, run)
     test = load_test(run)
@@ -105,9 +105,9 @@ OUTPUTS, RETURNED = "tests.trainables.test_outputs.", "tests.trainables.test_ret
     ("criterion", "end"), [("BCELoss", "sigmoid"), ("SoftMarginLoss", "identity"), ("NLLLoss", "log_softmax")]
 )
 def test_predictions_are_what_accuracy_counted(tmp_path: Path, criterion: str, end: str) -> None:
-    """Compared with 0, every sigmoid is a yes."""
-    words = {"net": OUTPUTS + "Ending", "net_config": {"end": end}, "epochs": 40}
-    folder, training = trained(tmp_path, run_of(tmp_path, "dear", f"torch.nn.{criterion}", **words))
+    """Every sigmoid is above 0, and would be a yes."""
+    fields = {"net": OUTPUTS + "Ending", "net_config": {"end": end}, "epochs": 40}
+    folder, training = trained(tmp_path, run_of(tmp_path, "dear", f"torch.nn.{criterion}", **fields))
     answers, notes = predict_file(folder, tmp_path / "t.csv")
     met = float(notes[-1].split("accuracy ")[1].split()[0])
     assert met > 0.9
@@ -136,8 +136,8 @@ def test_predictions_are_what_accuracy_counted(tmp_path: Path, criterion: str, e
 def test_a_model_answers_as_its_data_were(
     tmp_path: Path, data: str, net: str, criterion: str, inputs: int, columns: list[str]
 ) -> None:
-    words = {"data": data, "net": net, "net_config": {}, "data_config": {}}
-    folder, _ = trained(tmp_path, run_of(tmp_path, criterion=f"torch.nn.{criterion}", **words))  # type: ignore[arg-type]
+    fields = {"data": data, "net": net, "net_config": {}, "data_config": {}}
+    folder, _ = trained(tmp_path, run_of(tmp_path, criterion=f"torch.nn.{criterion}", **fields))  # type: ignore[arg-type]
     frame = pd.DataFrame(np.ones((3, inputs)), columns=[f"x{i}" for i in range(inputs)])
     answers = Model.load(folder).predict(frame)
     assert (list(answers.columns), len(answers)) == (columns, 3)
@@ -212,7 +212,7 @@ def test_columns_that_are_not_used_are_named_and_their_order_is_free(model: Path
 def test_an_ensemble_answers_with_the_mean_of_its_nets_predictions(
     tmp_path: Path, target: str, criterion: str, shown: str
 ) -> None:
-    """Of classes the mean of their probabilities, not of their logits."""
+    """For classes, the mean of their probabilities, not of their logits."""
     run = run_of(tmp_path, target=target, criterion=criterion)
     data, trainings = load(run), [Training(run, load(run), seed=seed) for seed in (1, 2, 3)]
     call = trainings[0].learners[0].call
@@ -255,18 +255,18 @@ def test_checkpoints_are_worth_what_was_reported(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     data = load(run)
     reported = list(Training(run, data, seed=5))[-1].val_loss
-    found = nets(tmp_path, run, (5,)).evaluate(data.parts[0].val)
-    assert found.members[5]["loss"] == pytest.approx(reported, rel=1e-5)
-    assert found.ensemble == pytest.approx(found.members[5])
+    evaluation = nets(tmp_path, run, (5,)).evaluate(data.parts[0].val)
+    assert evaluation.members[5]["loss"] == pytest.approx(reported, rel=1e-5)
+    assert evaluation.ensemble == pytest.approx(evaluation.members[5])
 
 
 @pytest.mark.parametrize("criterion", ["torch.nn.CrossEntropyLoss", "torch.nn.MSELoss"])
 def test_an_ensemble_is_no_worse_than_its_members_on_average(tmp_path: Path, criterion: str) -> None:
     """Jensen: both losses are convex in the prediction that is averaged."""
     run = run_of(tmp_path, "price" if "MSE" in criterion else "dear", criterion)
-    found = nets(tmp_path, run, (1, 2, 3)).evaluate(load(run).parts[0].val)
-    mean = np.mean([scores["loss"] for scores in found.members.values()])
-    assert found.ensemble["loss"] <= mean + 1e-6
+    evaluation = nets(tmp_path, run, (1, 2, 3)).evaluate(load(run).parts[0].val)
+    mean = np.mean([scores["loss"] for scores in evaluation.members.values()])
+    assert evaluation.ensemble["loss"] <= mean + 1e-6
 
 
 def test_probabilities_are_averaged_not_logits() -> None:

@@ -1,4 +1,4 @@
-"""Metrics by name are scikit-learn's, whatever the net answers with; its functions get targets first."""
+"""Named metrics equal scikit-learn's for all kinds of outputs; functions get targets first."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ LOGITS = {n: torch.tensor(DRAWS.normal(size=(ROWS, n)), dtype=torch.float32) for
 
 
 def meaning_of(criterion: str, **config: Any) -> OutputMeaning:
-    found = of_criterion(f"torch.nn.{criterion}", config)
-    assert found is not None
-    return found
+    meaning = of_criterion(f"torch.nn.{criterion}", config)
+    assert meaning is not None
+    return meaning
 
 
 def value(name: str, meaning: OutputMeaning, outputs: torch.Tensor, y: torch.Tensor) -> float:
@@ -112,14 +112,14 @@ def test_log_loss_is_scikit_learns_whatever_the_outputs_are(
     ],
 )
 def test_numbers_are_compared_in_the_targets_units_targets_first(name: str, scikit_learns: Any) -> None:
-    """r2_score with its arguments swapped says another thing."""
+    """r2_score with swapped arguments returns another value."""
     y = torch.tensor(DRAWS.normal(size=(ROWS, 1)), dtype=torch.float32)
     outputs = 0.7 * y + 0.1 * LOGITS[1]
     metric = getattr(named_metrics, name, None) or getattr(sk, name)
     meaning, units = meaning_of("MSELoss"), {"mean": np.array([5.0]), "std": np.array([2.0])}
-    found = call_metric(metric, name, meaning, outputs, y, **units)
+    result = call_metric(metric, name, meaning, outputs, y, **units)
     expected = scikit_learns(5 + 2 * y.numpy().astype(float), 5 + 2 * outputs.numpy().astype(float))
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert result == pytest.approx(expected, rel=1e-5)
 
 
 def test_scikit_learns_functions_get_probabilities_where_they_take_scores() -> None:
@@ -134,15 +134,15 @@ def test_another_function_gets_the_outputs_as_they_are() -> None:
         return float(prediction[0, 0])
 
     meaning = meaning_of("CrossEntropyLoss")
-    found = call_metric(mine, "mine", meaning, LOGITS[3], THREE, mean=np.zeros(1), std=np.ones(1))
-    assert found == pytest.approx(float(LOGITS[3][0, 0]))
+    result = call_metric(mine, "mine", meaning, LOGITS[3], THREE, mean=np.zeros(1), std=np.ones(1))
+    assert result == pytest.approx(float(LOGITS[3][0, 0]))
 
 
 def test_rows_that_the_criterion_ignores_do_not_count() -> None:
     ignored = THREE.clone()
     ignored[:10] = -100
-    found = value("f1", meaning_of("CrossEntropyLoss"), LOGITS[3], ignored)
-    assert found == pytest.approx(sk.f1_score(Y3[10:], A3[10:], average="macro"))
+    result = value("f1", meaning_of("CrossEntropyLoss"), LOGITS[3], ignored)
+    assert result == pytest.approx(sk.f1_score(Y3[10:], A3[10:], average="macro"))
 
 
 def test_of_rows_that_do_not_differ_an_area_is_no_number() -> None:

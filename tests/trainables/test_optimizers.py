@@ -1,4 +1,4 @@
-"""Optimizers and schedulers go on from a checkpoint as if there had been none, or are refused in a line."""
+"""Optimizers and schedulers go on exactly from a checkpoint, or are refused in one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.trainables.optimizer_table import optimizers, page, round_trip, schedulers, words_of
+from tests.trainables.optimizer_table import optimizers, page, round_trip, run_fields, schedulers
 from tests.trainables.samples import BASE
 from trainables.checkpoint_integrity import CheckpointError
 from trainables.first_step_failed import FirstStepFailed
@@ -41,14 +41,14 @@ SAMPLE = (
 
 @pytest.mark.parametrize("dotted", SAMPLE)
 def test_a_trial_goes_on_from_its_checkpoint_to_the_last_bit(dotted: str) -> None:
-    assert round_trip(words_of(dotted)) == ""
+    assert round_trip(run_fields(dotted)) == ""
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("dotted", [*optimizers(), *schedulers()])
 @pytest.mark.filterwarnings("ignore")  # what libraries warn of is theirs
 def test_every_class_goes_on_from_its_checkpoint_or_has_a_reason(dotted: Any) -> None:
-    assert (round_trip(words_of(dotted)) == "") is not bool(why_unusable(dotted))
+    assert (round_trip(run_fields(dotted)) == "") is not bool(why_unusable(dotted))
 
 
 @pytest.mark.nightly
@@ -63,10 +63,10 @@ def test_the_page_says_what_holds() -> None:
 )
 def test_a_copy_has_the_settings_of_its_own_config(dotted: str, tmp_path: Path) -> None:
     """Population based training: the donor's weights and moments, the copy's rate."""
-    words = words_of(dotted)
+    fields = run_fields(dotted)
     donor, copy = (
-        trainable(words),
-        trainable(words | {"optimizer_config": words["optimizer_config"] | {"lr": 0.02}}),
+        trainable(fields),
+        trainable(fields | {"optimizer_config": fields["optimizer_config"] | {"lr": 0.02}}),
     )
     donor.step()
     donor.save_checkpoint(str(tmp_path))
@@ -76,7 +76,7 @@ def test_a_copy_has_the_settings_of_its_own_config(dotted: str, tmp_path: Path) 
 
 
 class Unwritable(torch.optim.SGD):
-    """Keeps what no checkpoint can hold."""
+    """Has state that a checkpoint cannot hold."""
 
     def __init__(self, params: list[Any], lr: float = 0.1) -> None:
         super().__init__(params, lr=lr)
@@ -84,7 +84,7 @@ class Unwritable(torch.optim.SGD):
 
 
 class Extra(nn.Linear):
-    """A net with an extra state of its own kinds."""
+    """A net with an extra state of its own classes."""
 
     def __init__(self, in_features: int, out_features: int, kept: str = "deque") -> None:
         super().__init__(in_features, out_features)
@@ -117,21 +117,21 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("words", "reason"), REFUSED)
-def test_what_cannot_be_saved_is_said_before_the_first_epoch(words: Any, reason: str) -> None:
+@pytest.mark.parametrize(("fields", "reason"), REFUSED)
+def test_what_cannot_be_saved_is_said_before_the_first_epoch(fields: Any, reason: str) -> None:
     made = TorchTrainable.__new__(TorchTrainable)
-    made.setup(BASE | {"trial": {"seed": 1}}, None, BASE | {"trial": {"seed": 1}, "scheduler": None} | words)
+    made.setup(BASE | {"trial": {"seed": 1}}, None, BASE | {"trial": {"seed": 1}, "scheduler": None} | fields)
     with pytest.raises(FirstStepFailed) as caught:
         made.step()
     assert f"{reason}; only numbers, text, tensors and collections of them can be" in str(caught.value)
 
 
 def test_a_net_with_extra_state_resumes_to_the_last_bit() -> None:
-    assert round_trip(words_of("torch.optim.SGD") | {"net": HERE + "Extra", "net_config": {}}) == ""
+    assert round_trip(run_fields("torch.optim.SGD") | {"net": HERE + "Extra", "net_config": {}}) == ""
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("fields", "reason"),
     [
         (
             {"optimizer": "torch.optim.SparseAdam"},
@@ -145,8 +145,8 @@ def test_a_net_with_extra_state_resumes_to_the_last_bit() -> None:
         ),
     ],
 )
-def test_what_cannot_be_used_is_refused_in_a_line(words: Any, reason: str) -> None:
-    assert trainable(words_of("torch.optim.SGD") | words).step()["reason"] == reason
+def test_what_cannot_be_used_is_refused_in_a_line(fields: Any, reason: str) -> None:
+    assert trainable(run_fields("torch.optim.SGD") | fields).step()["reason"] == reason
 
 
 def test_a_class_outside_the_package_is_not_made_on_a_checkpoints_word() -> None:
@@ -162,7 +162,7 @@ def test_a_state_that_holds_itself_is_refused() -> None:
         to_plain(state, frozenset(), "optimizer: mine")
 
 
-def trainable(words: Any) -> TorchTrainable:
+def trainable(fields: Any) -> TorchTrainable:
     made = TorchTrainable.__new__(TorchTrainable)
-    made.setup(BASE | {"scheduler_config": {}, "trial": {"seed": 1}} | words)
+    made.setup(BASE | {"scheduler_config": {}, "trial": {"seed": 1}} | fields)
     return made

@@ -1,4 +1,4 @@
-"""What outputs and targets mean: metrics, predictions and ensembles go by the criterion."""
+"""The meaning of outputs and targets: metrics, predictions and ensembles depend on the criterion."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Ending(nn.Module):
 
 
 class OwnBinary(nn.Module):
-    """A criterion of a user's own that takes probabilities of one class."""
+    """A user's criterion that takes probabilities of one class."""
 
     def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return nn.functional.binary_cross_entropy(outputs, targets)
 
 
 class OwnGaussian(nn.Module):
-    """A criterion of a user's own that takes two outputs for one target."""
+    """A user's criterion that takes two outputs for one target."""
 
     def forward(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         mean, log_variance = outputs[:, :1], outputs[:, 1:]
@@ -59,8 +59,8 @@ def several_labels() -> tuple[Any, ...]:
     return x, (x[:, :3] > 0).astype("float32")
 
 
-def learner_of(**words: Any) -> Learner:
-    run = run_of(optimizer="torch.optim.AdamW", scheduler=None, scheduler_config={}, **words)
+def learner_of(**fields: Any) -> Learner:
+    run = run_of(optimizer="torch.optim.AdamW", scheduler=None, scheduler_config={}, **fields)
     data = data_of(run)
     with RngState(0, CPU).own():
         return Learner(run, data, data.parts[0], CPU, 0)
@@ -79,17 +79,17 @@ def learner_of(**words: Any) -> Learner:
     ],
 )
 def test_every_criterion_of_classes_learns_and_its_accuracy_shows_it(criterion: str, end: str) -> None:
-    """Two thirds of the rows are of one class: what cannot tell the two apart scores 0.62."""
-    words = CANCER | {"net": HERE + "Ending", "net_config": {"end": end}, "optimizer_config": {"lr": 0.01}}
-    learner = learner_of(criterion=f"torch.nn.{criterion}", **words)
+    """Two thirds of the rows are of one class: a net that cannot distinguish the two scores 0.62."""
+    fields = CANCER | {"net": HERE + "Ending", "net_config": {"end": end}, "optimizer_config": {"lr": 0.01}}
+    learner = learner_of(criterion=f"torch.nn.{criterion}", **fields)
     accuracies = [learner.epoch().metrics["accuracy"] for _ in range(4)]
     assert accuracies[-1] > 0.9
 
 
 @pytest.mark.parametrize("criterion", ["BCEWithLogitsLoss", "MultiLabelSoftMarginLoss"])
 def test_several_labels_a_row_are_learnt_and_scored_label_by_label(criterion: str) -> None:
-    words = {"data": HERE + "several_labels", "data_config": {}, "optimizer_config": {"lr": 0.05}}
-    learner = learner_of(criterion=f"torch.nn.{criterion}", **words)
+    fields = {"data": HERE + "several_labels", "data_config": {}, "optimizer_config": {"lr": 0.05}}
+    learner = learner_of(criterion=f"torch.nn.{criterion}", **fields)
     for _ in range(6):
         scores = learner.epoch()
     assert learner.net(torch.zeros(2, 4)).shape == (2, 3)
@@ -150,7 +150,7 @@ def test_a_class_that_the_criterion_ignores_counts_in_no_accuracy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "line"),
+    ("fields", "line"),
     [
         (
             CANCER | {"criterion": "torch.nn.NLLLoss"},
@@ -170,8 +170,8 @@ def test_a_class_that_the_criterion_ignores_counts_in_no_accuracy() -> None:
         ),
     ],
 )
-def test_outputs_that_are_not_what_the_criterion_takes_are_a_line(words: Any, line: str) -> None:
-    learner = learner_of(**words)
+def test_outputs_that_are_not_what_the_criterion_takes_are_a_line(fields: Any, line: str) -> None:
+    learner = learner_of(**fields)
     with pytest.raises(RunError) as caught:
         learner.epoch()
     assert line in str(caught.value)
@@ -189,29 +189,29 @@ def test_outputs_that_are_not_what_the_criterion_takes_are_a_line(words: Any, li
     ],
 )
 def test_logits_that_are_probabilities_already_raise_a_doubt(criterion: str, end: str, line: str) -> None:
-    words = CANCER | {"net": HERE + "Ending", "net_config": {"end": end}}
-    learner = learner_of(criterion=f"torch.nn.{criterion}", **words)
-    said = learner.doubt(torch.from_numpy(learner.part.train.x[:64]))
-    assert said.endswith(line) if not line else line in said
-    assert bool(said) == bool(line)
+    fields = CANCER | {"net": HERE + "Ending", "net_config": {"end": end}}
+    learner = learner_of(criterion=f"torch.nn.{criterion}", **fields)
+    doubt = learner.doubt(torch.from_numpy(learner.part.train.x[:64]))
+    assert doubt.endswith(line) if not line else line in doubt
+    assert bool(doubt) == bool(line)
 
 
 def test_a_criterion_of_ones_own_says_what_its_one_output_is() -> None:
-    words = CANCER | {"net": HERE + "Ending", "net_config": {"end": "sigmoid", "out_features": 1}}
-    words |= {"criterion": HERE + "OwnBinary", "outputs": "probabilities", "optimizer_config": {"lr": 0.01}}
-    learner = learner_of(**words)
+    fields = CANCER | {"net": HERE + "Ending", "net_config": {"end": "sigmoid", "out_features": 1}}
+    fields |= {"criterion": HERE + "OwnBinary", "outputs": "probabilities", "optimizer_config": {"lr": 0.01}}
+    learner = learner_of(**fields)
     assert [learner.epoch().metrics["accuracy"] for _ in range(4)][-1] > 0.9
 
 
 def test_a_criterion_of_ones_own_may_take_more_outputs_than_targets() -> None:
-    words = {"data": "trainables.data.load_diabetes", "data_config": {}, "net_config": {"out_features": 2}}
-    scores = learner_of(criterion=HERE + "OwnGaussian", **words).epoch()
+    fields = {"data": "trainables.data.load_diabetes", "data_config": {}, "net_config": {"out_features": 2}}
+    scores = learner_of(criterion=HERE + "OwnGaussian", **fields).epoch()
     assert np.isfinite(scores.val_loss)
     assert scores.metrics == {}  # what is compared with the target, only the criterion knows
 
 
 @pytest.mark.parametrize(
-    ("criterion", "said", "line"),
+    ("criterion", "outputs", "line"),
     [
         ("BCELoss", "probabilities", ""),
         ("BCELoss", None, ""),
@@ -229,9 +229,9 @@ def test_a_criterion_of_ones_own_may_take_more_outputs_than_targets() -> None:
     ],
 )
 def test_what_is_said_of_outputs_must_agree_with_the_criterion(
-    criterion: str, said: str | None, line: str
+    criterion: str, outputs: str | None, line: str
 ) -> None:
-    assert disagreement(f"torch.nn.{criterion}", CRITERIA[criterion], said) == line
+    assert disagreement(f"torch.nn.{criterion}", CRITERIA[criterion], outputs) == line
 
 
 def test_every_criterion_of_torch_is_known_to_take_one_target_or_not_to() -> None:
@@ -253,8 +253,8 @@ def test_every_criterion_of_torch_is_known_to_take_one_target_or_not_to() -> Non
 def test_a_criterion_is_known_by_its_path_before_torch_is_there(
     path: str, config: Any, outputs: str | None
 ) -> None:
-    known = of_criterion(path, config)
-    assert (known and known.outputs) == outputs
+    meaning = of_criterion(path, config)
+    assert (meaning and meaning.outputs) == outputs
 
 
 def counts() -> tuple[Any, ...]:
@@ -265,14 +265,14 @@ def counts() -> tuple[Any, ...]:
 
 
 def test_counts_are_scored_in_their_own_units_not_as_logarithms() -> None:
-    words = {"data": HERE + "counts", "data_config": {}, "optimizer_config": {"lr": 0.05}}
-    learner = learner_of(criterion="torch.nn.PoissonNLLLoss", **words)
+    fields = {"data": HERE + "counts", "data_config": {}, "optimizer_config": {"lr": 0.05}}
+    learner = learner_of(criterion="torch.nn.PoissonNLLLoss", **fields)
     for _ in range(15):
         scores = learner.epoch()
     assert scores.metrics["r2"] > 0.3
 
 
 def test_counts_below_zero_are_refused_with_the_way_out() -> None:
-    words = {"data": "trainables.data.load_diabetes", "data_config": {}}
+    fields = {"data": "trainables.data.load_diabetes", "data_config": {}}
     with pytest.raises(RunError, match="for counts, and targets are below 0; a table's are as"):
-        learner_of(criterion="torch.nn.PoissonNLLLoss", **words)
+        learner_of(criterion="torch.nn.PoissonNLLLoss", **fields)

@@ -1,4 +1,4 @@
-"""Groups of parameters with settings of their own: who is in which, and at what rate it learns."""
+"""Groups of parameters with settings of their own: their members and learning rates."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CPU = torch.device("cpu")
 NORMS = {"norms": {"max_ndim": 1, "optimizer_config": {"weight_decay": 0.0}}}
 
 
-def learner_of(**words: Any) -> Learner:
-    run = run_of(**({"optimizer": "torch.optim.AdamW", "optimizer_config": {"lr": 0.1}} | words))
+def learner_of(**fields: Any) -> Learner:
+    run = run_of(**({"optimizer": "torch.optim.AdamW", "optimizer_config": {"lr": 0.1}} | fields))
     data = data_of(run)
     return Learner(run, data, data.parts[0], CPU, 0)
 
@@ -57,7 +57,7 @@ def test_a_factor_holds_in_every_epoch_of_a_schedule(scheduler: str | None, conf
 
 
 def test_a_factor_holds_where_a_schedule_of_its_own_curve_begins() -> None:
-    """An exp-hyperbolic curve runs from each group's own rate to the smallest one."""
+    """An exp-hyperbolic schedule goes from each group's own rate to the smallest one."""
     learner = learner_of(
         param_groups={"slow": {"match": "bias", "lr_factor": 0.25}},
         scheduler="pytorch_scheduler.ExpHyperbolicLRScheduler",

@@ -1,4 +1,4 @@
-"""What a training computes in, and whether it repeats itself: set for one trial, not for the next."""
+"""Precision and determinism: set for one trial, not for the next."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def flags() -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("fields", "expected"),
     [
         ({"deterministic": True}, {0: 1}),  # debug mode 1: an operation without such an algorithm warns
         ({"precision": "tf32"}, {1: "tf32", 2: "tf32", 3: "tf32"}),
@@ -39,11 +39,11 @@ def flags() -> tuple[Any, ...]:
     ],
 )
 def test_what_a_trial_computes_in_is_its_own_and_not_the_next_ones(
-    words: dict[str, Any], expected: dict[int, Any]
+    fields: dict[str, Any], expected: dict[int, Any]
 ) -> None:
     before, process = flags(), ProcessState()
     with process.own():
-        apply_arithmetic(run_of(**words))
+        apply_arithmetic(run_of(**fields))
         during = flags()
     assert during == tuple(expected.get(place, value) for place, value in enumerate(before))
     assert flags() == before
@@ -54,15 +54,15 @@ def test_a_trial_that_asks_for_deterministic_algorithms_trains_under_them(
 ) -> None:
     trial = Trial()
     trial.begin({**BASE, "trial": {"seed": 3}, "deterministic": True}, 0.0)
-    seen: list[int] = []
+    modes: list[int] = []
     epoch = Training.__next__
     monkeypatch.setattr(
         Training,
         "__next__",
-        lambda self: (seen.append(torch.get_deterministic_debug_mode()), epoch(self))[1],  # type: ignore[func-returns-value]
+        lambda self: (modes.append(torch.get_deterministic_debug_mode()), epoch(self))[1],  # type: ignore[func-returns-value]
     )
     assert "outcome" not in trial.step()
-    assert seen == [1]
+    assert modes == [1]
     assert torch.get_deterministic_debug_mode() == 0
 
 

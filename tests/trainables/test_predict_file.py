@@ -1,4 +1,4 @@
-"""`predict` of arrays and of tables with an identifier, and what it says of a target that is there."""
+"""`predict` for arrays and for tables with an identifier, and its scores if the target is in the file."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def saved(folder: Path, run: RunConfig, **about: Any) -> Path:
 
 
 def of_arrays(folder: Path, net: str, data: str, **about: Any) -> Path:
-    words = {"net": HERE + net, "net_config": {}, "criterion": "torch.nn.CrossEntropyLoss", "epochs": 1}
+    fields = {"net": HERE + net, "net_config": {}, "criterion": "torch.nn.CrossEntropyLoss", "epochs": 1}
     optimizer: dict[str, Any] = {"optimizer": "torch.optim.SGD", "scheduler": None, "scheduler_config": {}}
-    return saved(folder, run_of(data=HERE + data, data_config={}, **words, **optimizer), **about)
+    return saved(folder, run_of(data=HERE + data, data_config={}, **fields, **optimizer), **about)
 
 
 @pytest.mark.filterwarnings("ignore:.*Any type hint is inferred")  # mlflow's own import
@@ -126,7 +126,7 @@ def test_arrays_that_do_not_fit_are_a_line(tmp_path: Path, arrays: Any, line: st
     assert len(str(caught.value).splitlines()) == 1
 
 
-def table(folder: Path, **words: Any) -> RunConfig:
+def table(folder: Path, **fields: Any) -> RunConfig:
     value = RNG.normal(size=80)
     kind = np.where(value + RNG.normal(size=80) > 0, "yes", "no")
     frame = {"customer": [f"K{n}" for n in range(80)], "value": value, "note": "x", "kind": kind}
@@ -134,7 +134,7 @@ def table(folder: Path, **words: Any) -> RunConfig:
     config = {"path": str(folder / "t.csv"), "target": "kind", "drop": ["customer", "note"]}
     settings = {"criterion": "torch.nn.CrossEntropyLoss", "optimizer": "torch.optim.AdamW"}
     schedule: dict[str, Any] = {"scheduler": None, "scheduler_config": {}}
-    return run_of(data="trainables.data.load_table", data_config=config, **settings, **schedule, **words)
+    return run_of(data="trainables.data.load_table", data_config=config, **settings, **schedule, **fields)
 
 
 def test_a_column_that_names_the_rows_stands_before_the_predictions(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What one trial's code sets for the process never reaches the next trial, nor the code around trials."""
+"""Process-wide settings of one trial's code never affect the next trial, or the code around trials."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def data() -> Data:
 
 @pytest.fixture(scope="module")
 def fresh(data: Data) -> list[Any]:
-    """What a trial comes to in a process where nothing was set."""
+    """The result of a trial in a process without changed settings."""
     return curve(Trial(data))
 
 
@@ -94,20 +94,20 @@ def curve(trial: Trial) -> list[Any]:
 CLOCKS = ("epoch_s", "peak_memory_mb")
 
 
-def setting_net(what: str, **words: Any) -> dict[str, Any]:
-    words = {"net": f"{__name__}.Setting", "net_config": {"what": what} | words, "trial": {"seed": 1}}
-    return BASE | words
+def setting_net(what: str, **fields: Any) -> dict[str, Any]:
+    fields = {"net": f"{__name__}.Setting", "net_config": {"what": what} | fields, "trial": {"seed": 1}}
+    return BASE | fields
 
 
 @pytest.mark.parametrize(
-    "words", [{}, {"when": "forward"}, {"fails": True}], ids=["init", "forward", "fails"]
+    "fields", [{}, {"when": "forward"}, {"fails": True}], ids=["init", "forward", "fails"]
 )
 @pytest.mark.parametrize("what", SETTERS)
 def test_what_a_net_sets_reaches_neither_the_next_trial_nor_the_process(
-    what: str, words: Any, data: Data, fresh: list[Any]
+    what: str, fields: Any, data: Data, fresh: list[Any]
 ) -> None:
     before, trial = _read(), Trial(data)
-    trial.begin(setting_net(what, **words), 0)
+    trial.begin(setting_net(what, **fields), 0)
     trial.step()
     assert _read() == before
     assert curve(trial) == fresh
@@ -124,15 +124,15 @@ def test_every_setter_of_the_table_sets_something(what: str) -> None:
 
 
 def test_a_trial_keeps_what_it_has_set_from_one_step_to_the_next(data: Data, tmp_path: Path) -> None:
-    seen = []
+    states = []
     state = ProcessState()
     with state.own():
         torch.set_default_dtype(torch.float64)
         os.chdir(tmp_path)
-    seen.append((torch.get_default_dtype(), Path.cwd() == tmp_path))
+    states.append((torch.get_default_dtype(), Path.cwd() == tmp_path))
     with state.own():
-        seen.append((torch.get_default_dtype(), Path.cwd() == tmp_path))
-    assert seen == [(torch.float32, False), (torch.float64, True)]
+        states.append((torch.get_default_dtype(), Path.cwd() == tmp_path))
+    assert states == [(torch.float32, False), (torch.float64, True)]
 
 
 def test_two_trials_of_one_process_may_take_turns() -> None:
@@ -167,13 +167,13 @@ MODULE = """
 def test_what_importing_a_module_sets_holds_for_every_trial_that_uses_it(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fresh: list[Any]
 ) -> None:
-    """Python imports it once a process; the trials after the first would train in another precision."""
+    """Python imports it once per process; later trials would train in another precision."""
     (tmp_path / "sets_at_import.py").write_text(textwrap.dedent(MODULE))
     monkeypatch.syspath_prepend(tmp_path)
-    words = BASE | {"net": "sets_at_import.Net", "net_config": {}, "criterion": "torch.nn.L1Loss"}
+    fields = BASE | {"net": "sets_at_import.Net", "net_config": {}, "criterion": "torch.nn.L1Loss"}
     trial, curves, dtypes = Trial(data), [], []
     for _ in range(2):
-        trial.begin(words | {"trial": {"seed": 3}}, 0)
+        trial.begin(fields | {"trial": {"seed": 3}}, 0)
         assert trial.outcome is None
         dtypes.append(trial.training.learners[0].net.line.weight.dtype)
         curves.append([trial.step()["val_loss"] for _ in range(2)])
@@ -185,9 +185,9 @@ def test_what_importing_a_module_sets_holds_for_every_trial_that_uses_it(
 
 def test_what_a_data_function_sets_stays_in_its_call(fresh: list[Any]) -> None:
     """A trial whose data come from the driver never calls it."""
-    words = {"data": f"{__name__}.data_that_sets", "data_config": {}, "net_config": {}}
+    fields = {"data": f"{__name__}.data_that_sets", "data_config": {}, "net_config": {}}
     trial, before = Trial(), _read()
-    trial.begin(BASE | words | {"trial": {"seed": 3}}, 0)
+    trial.begin(BASE | fields | {"trial": {"seed": 3}}, 0)
     assert trial.training.learners[0].net is not None
     assert _read() == before
 

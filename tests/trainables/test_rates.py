@@ -1,4 +1,4 @@
-"""A short training in which the learning rate rises, and what its curve does not depend on."""
+"""A range test, in which the learning rate rises, and what its curve does not depend on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainables.run_config import RunConfig, RunError
 RATES = list(np.geomspace(1e-4, 1e-1, 30))
 
 
-def digits(**words: Any) -> RunConfig:
+def digits(**fields: Any) -> RunConfig:
     own = {
         "data": "trainables.data.load_digits",
         "optimizer": "torch.optim.AdamW",
@@ -24,7 +24,7 @@ def digits(**words: Any) -> RunConfig:
         "criterion": "torch.nn.CrossEntropyLoss",
         "net_config": {"nodes": 16, "layers": 1},
     }
-    return RunConfig(**(own | words))
+    return RunConfig(**(own | fields))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_callers_generator_and_threads_are_left_alone(data: Data) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "fields",
     [
         {"optimizer_config": {"lr": 0.5}},
         {"warmup": 3},
@@ -54,18 +54,18 @@ def test_the_callers_generator_and_threads_are_left_alone(data: Data) -> None:
         {"epochs": 1},
     ],
 )
-def test_the_files_own_rate_schedule_and_length_have_no_say(words: dict[str, Any], data: Data) -> None:
-    assert rate_test(digits(**words), data, RATES) == rate_test(digits(), data, RATES)
+def test_the_files_own_rate_schedule_and_length_have_no_say(fields: dict[str, Any], data: Data) -> None:
+    assert rate_test(digits(**fields), data, RATES) == rate_test(digits(), data, RATES)
 
 
 def test_a_rate_that_moves_nothing_moves_no_loss(data: Data) -> None:
-    """Neither the batch drawn nor the dropout drawn trembles in the curve."""
+    """Neither the drawn batch nor the drawn dropout adds noise to the curve."""
     run = digits(net_config={"nodes": 16, "layers": 2, "dropout": 0.5}, optimizer_config={"weight_decay": 0})
     assert len(set(rate_test(run, data, [1e-30] * 5))) == 1
 
 
 def test_there_may_be_more_rates_than_batches(data: Data) -> None:
-    """Rows are gone over again."""
+    """Rows are used again."""
     assert len(rate_test(digits(batch_size=1024), data, RATES)) == len(RATES)
 
 
@@ -78,7 +78,7 @@ def test_a_divergence_ends_the_curve(data: Data) -> None:
 
 @pytest.mark.parametrize("optimizer", ["SPlus", "ScheduleFreeAdamW"])
 def test_the_weights_that_are_trained_answer_and_not_their_average(optimizer: str, data: Data) -> None:
-    """An average over hundreds of steps would still answer as at the beginning."""
+    """An average over hundreds of steps would still be close to the initial weights."""
     run = digits(optimizer=f"pytorch_optimizer.{optimizer}")
     curve = rate_test(run, data, [0.1] * 40)
     assert min(curve) < 0.8 * curve[0]

@@ -1,4 +1,4 @@
-"""Whatever a data function returns: rows to train on, or a line that says what would do."""
+"""What a data function may return: rows to train on, or a line that says how to fix it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Embedding(nn.Module):
 
 
 class Places(nn.Module):
-    """Embeds the places of its inputs, which are floats, as vision transformers do."""
+    """Embeds the positions of its inputs, which are floats, as vision transformers do."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -124,14 +124,19 @@ class OneDictionary(ByName):
         return super().forward(batch["ids"], batch["size"])
 
 
-def loaded(name: str, net: str = "trainables.mlp.MLP", **words: Any) -> tuple[Any, ...]:
-    words = {"data_config": {}, "net_config": {}, "optimizer": "torch.optim.AdamW", "scheduler": None} | words
+def loaded(name: str, net: str = "trainables.mlp.MLP", **fields: Any) -> tuple[Any, ...]:
+    fields = {
+        "data_config": {},
+        "net_config": {},
+        "optimizer": "torch.optim.AdamW",
+        "scheduler": None,
+    } | fields
     run = run_of(
         data=f"{HERE}return_{name}",
         net=net,
         criterion="torch.nn.CrossEntropyLoss",
         scheduler_config={},
-        **words,
+        **fields,
     )
     return run, load(run)
 

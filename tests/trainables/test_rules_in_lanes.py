@@ -1,4 +1,4 @@
-"""Every trial scheduler over trials that share a process: what it sees and decides is what it is without."""
+"""Every trial scheduler with trials that share a process sees and decides the same as without."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Shared:
 
 
 class Study:
-    """Four trials under a rule, an epoch of each that runs at a time; all that happens is written down."""
+    """Four trials under a rule, an epoch of each running one at a time; all that happens is recorded."""
 
     def __init__(self, rule: Rule, processes: Processes, folder: Path) -> None:
         self.rule, self.processes, self.folder = rule, processes, folder
@@ -114,9 +114,9 @@ class Study:
 
     def _begin(self, name: str, checkpoint: Path | None) -> None:
         net = {"nodes": 8, "layers": 2, "dropout": 0.1}  # the same: PBT copies weights
-        words = config(int(name), data_config={"rows": 40}, epochs=9, net_config=net)
-        words["optimizer_config"] = {**words["optimizer_config"], "lr": self.rates[name]}
-        self.processes.create(name, words, checkpoint)
+        fields = config(int(name), data_config={"rows": 40}, epochs=9, net_config=net)
+        fields["optimizer_config"] = {**fields["optimizer_config"], "lr": self.rates[name]}
+        self.processes.create(name, fields, checkpoint)
         self.running.append(name)
 
     def _report(self, name: str, result: Mapping[str, Any]) -> None:
@@ -135,7 +135,7 @@ class Study:
             self.paused = sorted([*self.paused, name])
 
     def _resume(self) -> bool:
-        """Let a paused trial go on, if the rule names one."""
+        """Resume a paused trial, if the rule names one."""
         resume = self.rule.resume(self.paused)
         if resume is None:
             return False

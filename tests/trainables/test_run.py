@@ -1,4 +1,4 @@
-"""The words under `run:`."""
+"""The keys under `run:`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_path_through_a_number_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("fields", "sentence"),
     [
         (
             {"data": "d", "metrics": {"val_loss_raw": "m.f"}},
@@ -53,9 +53,9 @@ def test_a_path_through_a_number_is_an_error() -> None:
         ),
     ],
 )
-def test_a_wrong_word_is_named_in_one_line(words: Any, sentence: str) -> None:
+def test_a_wrong_word_is_named_in_one_line(fields: Any, sentence: str) -> None:
     with pytest.raises(RunError) as caught:
-        read(words)
+        read(fields)
     assert str(caught.value) == sentence
 
 

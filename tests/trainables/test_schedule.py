@@ -15,20 +15,20 @@ from trainables.run_config import RunError
 LR = "torch.optim.lr_scheduler."
 
 
-def rates(epochs: int = 4, steps: int = 5, losses: list[int] | None = None, **words: Any) -> list[Any]:
+def rates(epochs: int = 4, steps: int = 5, losses: list[int] | None = None, **fields: Any) -> list[Any]:
     """The learning rate of every optimizer step, one list per epoch."""
-    run = run_of(**({"epochs": epochs, "scheduler_config": {}} | words))
+    run = run_of(**({"epochs": epochs, "scheduler_config": {}} | fields))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = Schedule(run, optimizer, steps)
-    seen: list[Any] = []
+    rates: list[Any] = []
     for epoch in range(epochs):
-        seen.append([])
+        rates.append([])
         for _ in range(steps):
-            seen[-1].append(optimizer.param_groups[0]["lr"])
+            rates[-1].append(optimizer.param_groups[0]["lr"])
             optimizer.step()
             schedule.after_step()
         schedule.after_epoch(losses[epoch] if losses else 1.0)
-    return seen
+    return rates
 
 
 def test_without_a_scheduler_the_rate_is_constant() -> None:

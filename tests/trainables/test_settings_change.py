@@ -1,4 +1,4 @@
-"""Settings that change in mid-training: a schedule that PBT has found, replayed."""
+"""Settings that change during training: a schedule that PBT has found, replayed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_change_to_the_same_changes_nothing() -> None:
 
 
 def test_it_is_to_the_last_bit_what_pbt_does_to_a_copy(tmp_path: Path) -> None:
-    """A checkpoint of one run loaded under another's settings, as an exploit does."""
+    """A checkpoint of one run, loaded with another's settings, as an exploit does."""
     run = run_of(CHANGES[0])
     data = load(run)
     donor = Training(run_of(), data)

@@ -48,7 +48,7 @@ def test_the_task_is_inferred_from_the_target(target: Any, task: str) -> None:
 
 
 def test_numbers_are_standardised_by_the_training_rows_alone() -> None:
-    """The outlier of 500 is no training row: neither mean nor deviation knows it."""
+    """The outlier of 500 is no training row, and so changes neither mean nor deviation."""
     sizes = Table(FRAME, "price").features(TRAIN, TRAIN)[:, 0]
     assert sizes.mean() == pytest.approx(0, abs=1e-6)
     assert sizes.std() == pytest.approx(1, abs=1e-6)
@@ -154,7 +154,7 @@ def test_a_dropped_column_is_no_input(tmp_path: Path) -> None:
 
 
 def test_the_test_rows_are_in_the_scale_of_the_training_rows(tmp_path: Path) -> None:
-    """The test target, put back into its own units, is a price again."""
+    """The test target, converted back into its own units, is a price again."""
     write(tmp_path)
     run = run_of(data="trainables.data.load_table", data_config={"path": "table.csv", "target": "price"})
     part, test = load(run, [tmp_path]).parts[0], load_test(run, [tmp_path])

@@ -1,4 +1,4 @@
-"""Targets by value and shape: no number ever moves to another row."""
+"""Targets by value and shape: no number moves to another row."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ DOLLARS = [100, 250, 175, 300, 99]
     ],
 )
 def test_distinct_values_are_classes_whatever_they_are(y: Any, classes: Any, codes: Any) -> None:
-    found = read_targets(y, criterion=of_criterion("torch.nn.CrossEntropyLoss", {}))
-    assert (found.classes, found.values.tolist(), found.values.dtype) == (classes, codes, np.int64)
+    targets = read_targets(y, criterion=of_criterion("torch.nn.CrossEntropyLoss", {}))
+    assert (targets.classes, targets.values.tolist(), targets.values.dtype) == (classes, codes, np.int64)
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_distinct_values_are_classes_whatever_they_are(y: Any, classes: Any, cod
 def test_what_is_ignored_never_becomes_the_number_of_another_class(
     y: list[int], ignored: int, classes: Any, codes: list[int]
 ) -> None:
-    known = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": ignored})
-    found = read_targets(y, criterion=known)
-    assert (found.classes, found.values.tolist()) == (classes, codes)
+    criterion = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": ignored})
+    targets = read_targets(y, criterion=criterion)
+    assert (targets.classes, targets.values.tolist()) == (classes, codes)
 
 
 def test_an_ignored_number_that_another_class_would_get_is_refused() -> None:
-    known = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": 1})
+    criterion = of_criterion("torch.nn.CrossEntropyLoss", {"ignore_index": 1})
     with pytest.raises(RunError, match="ignore_index 1 would be the number of class 5"):
-        read_targets([1, 5, 9], criterion=known)
+        read_targets([1, 5, 9], criterion=criterion)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,8 @@ def test_the_criterion_says_what_the_target_is_else_its_values(
 
 @pytest.mark.parametrize("task", ["regression", "classification"])
 def test_a_task_that_is_said_is_the_task(task: str) -> None:
-    assert {read_targets(DOLLARS, task=task, criterion=known).task for known in CRITERIA.values()} == {task}  # type: ignore[arg-type]
+    tasks = {read_targets(DOLLARS, task=task, criterion=each).task for each in CRITERIA.values()}  # type: ignore[arg-type]
+    assert tasks == {task}
 
 
 @pytest.mark.parametrize(
@@ -100,8 +101,8 @@ def test_a_task_that_is_said_is_the_task(task: str) -> None:
     ],
 )
 def test_columns_that_hold_or_not_are_labels(y: Any, criterion: str | None, values: Any) -> None:
-    found = read_targets(y, criterion=CRITERIA.get(criterion))  # type: ignore[arg-type]
-    assert (found.labels, found.classes, found.values.tolist()) == (len(y[0]), (), values)
+    targets = read_targets(y, criterion=CRITERIA.get(criterion))  # type: ignore[arg-type]
+    assert (targets.labels, targets.classes, targets.values.tolist()) == (len(y[0]), (), values)
 
 
 @given(

@@ -1,4 +1,4 @@
-"""SIGTERM to a training process: it finishes what it is at, asks for a checkpoint, and leaves."""
+"""SIGTERM to a training process: it finishes its step, requests a checkpoint, and leaves."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from trainables.termination import Termination
 from trainables.tune import TorchTrainable
 
 
-class Left(BaseException):
+class ProcessLeft(BaseException):
     """Stands for the end of the process."""
 
 
 def ends(number: Any, frame: Any) -> None:
-    raise Left
+    raise ProcessLeft
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ def test_what_is_under_way_is_finished_whatever_number_of_signals(termination: T
             terminate()
         done.append("work")
     assert (done, termination.requested) == (["work"], True)
-    with pytest.raises(Left):
+    with pytest.raises(ProcessLeft):
         wait()
 
 
 def test_a_process_without_work_leaves_by_itself(termination: Termination) -> None:
-    with pytest.raises(Left):
+    with pytest.raises(ProcessLeft):
         wait(after=terminate)
 
 
@@ -98,13 +98,13 @@ def test_the_step_under_way_asks_for_a_checkpoint_and_the_next_one_leaves(traina
     assert result["should_checkpoint"]
     assert "outcome" not in result
     trainable._progress = False  # saved
-    with pytest.raises(Left):
+    with pytest.raises(ProcessLeft):
         trainable.step()
 
 
 def test_a_process_asked_to_leave_takes_no_other_trial_up(trainable: TorchTrainable) -> None:
     trainable.step()
-    with pytest.raises(Left):
+    with pytest.raises(ProcessLeft):
         trainable.reset_config(BASE)
 
 

@@ -1,4 +1,4 @@
-"""The Trainable, without a cluster: whatever happens is a result."""
+"""The trainable, without a cluster: whatever happens is a result."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SAMPLES = "tests.trainables.samples."
 TRIAL = {"trial": {"seed": 3}}
 
 
-def trainable(given: Data | None = None, **words: Any) -> TorchTrainable:
+def trainable(given: Data | None = None, **fields: Any) -> TorchTrainable:
     made = TorchTrainable.__new__(TorchTrainable)
-    made.setup(BASE | TRIAL | words, given)
+    made.setup(BASE | TRIAL | fields, given)
     return made
 
 
@@ -51,7 +51,7 @@ def test_a_result_is_an_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "outcome", "reason"),
+    ("fields", "outcome", "reason"),
     [
         ({"net": SAMPLES + "Failing", "net_config": {}}, "failed", "KeyError: 'no such feature'"),
         ({"net": SAMPLES + "Quitting", "net_config": {}}, "failed", "SystemExit: 3"),
@@ -65,9 +65,9 @@ def test_a_result_is_an_epoch() -> None:
     ],
 )
 def test_whatever_fails_is_an_outcome_with_its_reason_and_traceback(
-    words: Any, outcome: str, reason: str
+    fields: Any, outcome: str, reason: str
 ) -> None:
-    made = trainable(**words)
+    made = trainable(**fields)
     result = made.step()
     assert result["outcome"] == outcome
     assert reason in result["reason"]
@@ -77,7 +77,7 @@ def test_whatever_fails_is_an_outcome_with_its_reason_and_traceback(
 
 
 def test_a_failure_has_a_value_for_every_metric_a_scheduler_may_look_for() -> None:
-    """Ray ends the whole experiment over a result that lacks the metric."""
+    """Ray ends the whole experiment if a result lacks the metric."""
     result = trainable(net="no.such.Net", metrics={"auc": "math.tau"}).step()
     assert math.isnan(result["auc"])
 
@@ -113,7 +113,7 @@ def test_in_a_plain_program_the_last_epoch_is_done() -> None:
 
 
 def test_under_the_service_nothing_is_ever_done() -> None:
-    """There a trial's end is always a rule's decision."""
+    """With a service, a trial's end is always a rule's decision."""
     made = trainable(epochs=1)
     assert not any("done" in made.step() for _ in range(3))
 
@@ -171,7 +171,7 @@ def test_data_that_the_trial_changes_are_loaded_and_kept_for_the_next() -> None:
 
 
 def test_nothing_of_the_users_runs_before_the_first_step() -> None:
-    """A net that hangs while it is built must look like a trial that runs, or no time limit would see it."""
+    """A net that hangs while it is built must look like a running trial, so that the time limit applies."""
     with patch.object(trial, "start_custom_loop", wraps=trial.start_custom_loop) as begins:  # type: ignore[attr-defined]
         made = trainable()
         assert made.reset_config(BASE | TRIAL)
@@ -235,7 +235,7 @@ def test_such_a_gpu_is_the_trials_outcome(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_device_in_the_run_config_is_noted_only() -> None:
-    """`cuda:0` means "a GPU": which one, if any, is what ray allocated."""
+    """`cuda:0` means "a GPU": Ray allocates which one, if any."""
     assert "outcome" not in trainable(device="cuda:0").step()
 
 
@@ -247,7 +247,7 @@ def test_torchs_cpu_allocator_running_out_is_out_of_memory() -> None:
     ("number", "goes_on"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.ENOENT, False)]
 )
 def test_a_refused_checkpoint_is_told_by_the_next_result_and_ends_nothing(number: int, goes_on: bool) -> None:
-    """A file that is missing is a bug of whoever saves, and no disk's word."""
+    """A missing file is a bug of the code that saves, not an error of the disk."""
     made = trainable()
     made._trial_info = None
     made.step()
@@ -264,7 +264,7 @@ def test_a_refused_checkpoint_is_told_by_the_next_result_and_ends_nothing(number
 
 
 def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path: Path) -> None:
-    """Whoever restores has older ones; an outcome would end the trial."""
+    """The caller may have older ones; an outcome would end the trial."""
     made = trainable()
     made.step()
     made.save_checkpoint(str(tmp_path))
@@ -275,7 +275,7 @@ def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("words", "reasons"),
+    ("fields", "reasons"),
     [
         ({}, ()),
         ({"scheduler": "torch.optim.lr_scheduler.ConstantLR", "scheduler_config": {"factor": 0.0}}, ()),
@@ -303,10 +303,10 @@ def test_a_damaged_checkpoint_is_raised_and_leaves_the_trial_as_it_was(tmp_path:
         ({"net": SAMPLES + "Hungry", "net_config": {}}, ("default: oom: MemoryError: out of everything",)),
     ],
 )
-def test_a_process_takes_a_step_of_the_default_before_its_first_trial(words: Any, reasons: Any) -> None:
-    """What is wrong is said by an error that has crossed processes, not by a trial's result."""
+def test_a_process_takes_a_step_of_the_default_before_its_first_trial(fields: Any, reasons: Any) -> None:
+    """The failure is an error that has crossed processes, not a trial's result."""
     made = TorchTrainable.__new__(TorchTrainable)
-    made.setup(BASE | TRIAL, None, BASE | TRIAL | words)
+    made.setup(BASE | TRIAL, None, BASE | TRIAL | fields)
     if not reasons:
         assert made.step()["epoch"] == 1
         return
@@ -331,9 +331,9 @@ class Steps(TorchTrainable):
         return self.step()
 
 
-def stepping(**words: Any) -> Steps:
+def stepping(**fields: Any) -> Steps:
     made = Steps.__new__(Steps)
-    made.setup(BASE | TRIAL | words, None)
+    made.setup(BASE | TRIAL | fields, None)
     return made
 
 
@@ -355,7 +355,7 @@ def test_no_epoch_is_begun_after_its_time_but_one_always() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "last"),
+    ("fields", "last"),
     [
         (
             {"checkpoint_config": {"enabled": True, "save_every_n_epochs": 2, "save_best": False}},
@@ -367,8 +367,8 @@ def test_no_epoch_is_begun_after_its_time_but_one_always() -> None:
         ({"train": SAMPLES + "second_epoch", "net_config": {"kind": "has no auc"}}, "auc"),
     ],
 )
-def test_whatever_needs_an_answer_is_the_last_of_its_load(words: dict[str, Any], last: str) -> None:
+def test_whatever_needs_an_answer_is_the_last_of_its_load(fields: dict[str, Any], last: str) -> None:
     """Of all the loops here something is to be decided at the second result."""
-    results = stepping(**words).train_buffered(4, 60.0)
+    results = stepping(**fields).train_buffered(4, 60.0)
     assert [result.get("followed", False) for result in results] == [True, False]
     assert last in results[-1]

@@ -1,4 +1,4 @@
-"""The Trainable under a real Ray, in a program that knows nothing of the service."""
+"""The trainable on a real Ray, in a program without the service."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def fit(folder: Path, name: str, scheduler: PauseOften | None = None) -> tuple[A
 def test_in_one_reused_actor_paused_every_epoch_curves_are_the_same(
     one_core: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Straight through, or restored from a checkpoint at every epoch by turns: equal to the last bit."""
+    """Trained through, or restored from a checkpoint at every epoch: equal to the last bit."""
     monkeypatch.setenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     results, straight = fit(tmp_path, "straight")
     _, paused = fit(tmp_path, "paused", PauseOften())

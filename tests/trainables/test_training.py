@@ -1,4 +1,4 @@
-"""The loop: one seed, one curve, to the last bit."""
+"""The training loop: a seed gives one curve, to the last bit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def curve(
 def resumed(
     run: RunConfig, data: Data, cut: int, folder: Path, between: Callable[..., Any] = lambda: None
 ) -> list[Any]:
-    """The curve of a training saved after `cut` epochs and gone on with in a fresh object."""
+    """The curve of a training that is saved after `cut` epochs and resumed in a new object."""
     first = Training(run, data)
     before = [next(first) for _ in range(cut)]
     first.save(folder)
@@ -50,8 +50,8 @@ def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit(
     optimizer: str, schedule: str, tmp_path: Path
 ) -> None:
     """Dropout draws from torch's global generator; the optimizer, schedule and order are restored too."""
-    words = OPTIMIZERS[optimizer] | SCHEDULES[schedule]  # type: ignore[operator]
-    run = run_of(**words, net_config={"nodes": 8, "layers": 2, "dropout": 0.2})
+    fields = OPTIMIZERS[optimizer] | SCHEDULES[schedule]  # type: ignore[operator]
+    run = run_of(**fields, net_config={"nodes": 8, "layers": 2, "dropout": 0.2})
     data = data_of(run)
     whole = curve(train(run, data))
     for cut in range(1, run.epochs):
@@ -59,7 +59,7 @@ def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit(
 
 
 @pytest.mark.parametrize(
-    "words",
+    "fields",
     [
         {"warmup": 0.4},
         {"net_config": {"nodes": 8, "layers": 2, "norm": "batch"}},
@@ -69,10 +69,10 @@ def test_a_training_cut_at_any_epoch_goes_on_to_the_last_bit(
         {"precision": "bf16"},
         {"early_stopping_config": {"enabled": True, "patience": 2, "min_delta": 10}},
     ],
-    ids=lambda words: next(iter(words)),
+    ids=lambda fields: next(iter(fields)),
 )
-def test_whatever_else_a_training_depends_on_is_saved(words: Any, tmp_path: Path) -> None:
-    run = run_of(**words)
+def test_whatever_else_a_training_depends_on_is_saved(fields: Any, tmp_path: Path) -> None:
+    run = run_of(**fields)
     data = data_of(run)
     whole = curve(train(run, data))
     assert resumed(run, data, 1, tmp_path, shake) == whole

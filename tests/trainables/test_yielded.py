@@ -1,4 +1,4 @@
-"""Whatever a user's loop returns on its n-th epoch is an epoch, or an outcome with one line."""
+"""Whatever a custom loop yields as its n-th epoch is an epoch, or an outcome with one line."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trainables.trial import Trial
 
 def second_step(loss: str, capfd: pytest.CaptureFixture[str]) -> Any:
     trial = Trial()
-    words = {"train": "tests.trainables.samples.odd", "net_config": {"loss": loss}, "trial": {"seed": 1}}
-    trial.begin(BASE | words, gpu_share=0)
+    fields = {"train": "tests.trainables.samples.odd", "net_config": {"loss": loss}, "trial": {"seed": 1}}
+    trial.begin(BASE | fields, gpu_share=0)
     assert trial.step()["val_loss"] == 1.0
     result = trial.step()
     assert len(capfd.readouterr().out) == 2**20  # printed, and nobody's hindrance
@@ -56,9 +56,9 @@ def test_anything_else_is_an_outcome_with_one_line(
     assert "\n" not in result["reason"]
 
 
-def first_result(**words: Any) -> Any:
+def first_result(**fields: Any) -> Any:
     trial = Trial()
-    trial.begin(BASE | words | {"trial": {"seed": 1}}, gpu_share=0)
+    trial.begin(BASE | fields | {"trial": {"seed": 1}}, gpu_share=0)
     return trial.step()
 
 
@@ -77,6 +77,6 @@ def test_so_is_one_of_the_run_config(name: str) -> None:
 
 
 def test_every_name_of_a_result_is_reserved() -> None:
-    """Ours, an outcome's and Ray's; `accuracy` and `r2` a user may define anew."""
+    """Ours, an outcome's and Ray's; users may redefine `accuracy` and `r2`."""
     names = set(first_result()) | set(first_result(net="no.such.Net")) | set(AUTO_RESULT_KEYS)
     assert names - {"accuracy", "r2"} <= RESERVED_METRICS

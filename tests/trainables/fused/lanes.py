@@ -48,13 +48,13 @@ def _data(run_json: str) -> Data:
 
 
 def data_for(run: RunConfig) -> Data:
-    """The data of a run; the same object for runs that differ in other things only."""
-    words = run.model_dump(include={"data", "data_config", "data_fraction", "criterion", "criterion_config"})
-    return _data(run_of(**words).model_dump_json())
+    """The data of a run; the same object for all runs with the same data."""
+    fields = run.model_dump(include={"data", "data_config", "data_fraction", "criterion", "criterion_config"})
+    return _data(run_of(**fields).model_dump_json())
 
 
 def lane_of(run: RunConfig, seed: int = 0) -> Lane:
-    """A fresh trial."""
+    """A new trial."""
     data = data_for(run)
     random = RngState(seed, CPU)
     with random.own():
@@ -96,7 +96,7 @@ def state_of(lane: Lane) -> dict:  # type: ignore[type-arg]
 
 
 def difference(one: Any, other: Any, where: str = "") -> str:
-    """Where two states differ in any bit; empty if nowhere. NaN equals NaN."""
+    """The first difference of two states in any bit; empty if there is none. NaN equals NaN."""
     if isinstance(one, torch.Tensor):
         if one.shape != other.shape or one.dtype != other.dtype:
             return f"{where}: {one.shape} {one.dtype}, {other.shape} {other.dtype}"
@@ -148,7 +148,7 @@ class Residual(nn.Module):
 
 
 class Unused(Residual):
-    """Has a layer that nothing goes through."""
+    """Has an unused layer."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features)

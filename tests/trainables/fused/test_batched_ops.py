@@ -1,4 +1,4 @@
-"""A batched operation is used where it has the bits of single ones, and nowhere else."""
+"""A batched operation is used only where it is bit-equal to single ones."""
 
 from __future__ import annotations
 

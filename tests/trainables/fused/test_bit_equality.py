@@ -1,4 +1,4 @@
-"""On the CPU, a lane has at every step the bits of the trial trained alone, whatever its company."""
+"""On the CPU, a lane is bit-equal at every step to the trial trained alone, whatever the other lanes."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def vars_of(scores: Scores) -> list[Any]:
     return [scores.train_loss, scores.val_loss, scores.metrics, scores.lr, scores.grad_norm]
 
 
-def mixed(task: str, optimizer: Any, **words: Any) -> list[Any]:
-    """Four unlike trials: depth, activation, dropout, norm, clipping and learning rate differ."""
+def mixed(task: str, optimizer: Any, **fields: Any) -> list[Any]:
+    """Four trials that differ in depth, activation, dropout, norm, clipping and learning rate."""
     nets = [
         {"layers": 1, "activation": "relu"},
         {"layers": 3, "activation": "gelu", "dropout": 0.2},
@@ -63,7 +63,7 @@ def mixed(task: str, optimizer: Any, **words: Any) -> list[Any]:
             **TASKS[task]
             | with_rate(optimizer, lr * rate)
             | {"net_config": {"nodes": 16, **net}, "grad_clip": clip}
-            | words
+            | fields
         )
         for net, rate, clip in zip(nets, (1.0, 0.1, 3.0, 0.5), (None, 0.1, 10.0, 0.01), strict=True)
     ]
@@ -99,7 +99,7 @@ def test_every_optimizer_has_the_bits_of_each_trial_alone(optimizer: str, config
 
 
 @pytest.mark.parametrize(
-    "words",
+    "fields",
     [
         {"scheduler": "torch.optim.lr_scheduler.OneCycleLR", "scheduler_config": {}},
         {"scheduler": "torch.optim.lr_scheduler.CosineAnnealingLR", "scheduler_config": {}, "warmup": 1.5},
@@ -109,8 +109,8 @@ def test_every_optimizer_has_the_bits_of_each_trial_alone(optimizer: str, config
         {"batch_size": 89},  # a last batch of a single row is left out
     ],
 )
-def test_schedules_criteria_and_batches_have_the_bits_of_each_alone(words: Any) -> None:
-    compare(mixed("numbers", ADAMW, **words))
+def test_schedules_criteria_and_batches_have_the_bits_of_each_alone(fields: Any) -> None:
+    compare(mixed("numbers", ADAMW, **fields))
 
 
 def test_class_weights_have_the_bits_of_each_trial_alone() -> None:
@@ -170,7 +170,7 @@ def test_any_company_leaves_the_bits_of_a_trial_alone(
 
 
 def test_the_comparison_sees_one_wrong_bit() -> None:
-    """What the tests above rest on."""
+    """The assumption of the tests above."""
     one, other = lanes_of([run_of(**TASKS["numbers"])] * 2), lanes_of([run_of(**TASKS["numbers"])] * 2)  # type: ignore[arg-type]
     assert not difference(list(map(state_of, one)), list(map(state_of, other)))
     weight = next(one[1].learner.net.parameters())

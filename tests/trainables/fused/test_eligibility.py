@@ -1,4 +1,4 @@
-"""Which learners can be fused with which; of one that cannot, one line that says why."""
+"""Which learners can be fused with which, and the line that says why one cannot."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trainables.learner import Learner
 HERE = "tests.trainables.fused.lanes"
 
 
-def learner_of(task: str = "numbers", **words: Any) -> Learner:
-    return lane_of(run_of(**TASKS[task] | words)).learner  # type: ignore[operator]
+def learner_of(task: str = "numbers", **fields: Any) -> Learner:
+    return lane_of(run_of(**TASKS[task] | fields)).learner  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("fields", "reason"),
     [
         ({"net_config": {"norm": "batch"}}, "stack.1: BatchNorm1d keeps running statistics"),
         ({"precision": "bf16"}, "precision bf16 is not stacked"),
@@ -51,12 +51,12 @@ def learner_of(task: str = "numbers", **words: Any) -> Learner:
         ({"net": "tests.trainables.samples.Template", "net_config": {"nodes": 4}}, "squeeze is not a layer"),
     ],
 )
-def test_the_chain_engine_says_in_one_line_what_it_cannot_do(words: Any, reason: str) -> None:
-    assert fusion_obstacle(learner_of(**words)) == reason
+def test_the_chain_engine_says_in_one_line_what_it_cannot_do(fields: Any, reason: str) -> None:
+    assert fusion_obstacle(learner_of(**fields)) == reason
 
 
 @pytest.mark.parametrize(
-    ("words", "reason"),
+    ("fields", "reason"),
     [
         ({"net_config": {"norm": "batch"}}, "stack.1: BatchNorm1d keeps running statistics"),
         (
@@ -66,8 +66,8 @@ def test_the_chain_engine_says_in_one_line_what_it_cannot_do(words: Any, reason:
         ({"net": f"{HERE}.Unused", "net_config": {}}, "no gradient reaches unused.weight"),
     ],
 )
-def test_the_vmap_engine_says_in_one_line_what_it_cannot_do(words: Any, reason: str) -> None:
-    assert fusion_obstacle(learner_of(**words), exact=False) == reason
+def test_the_vmap_engine_says_in_one_line_what_it_cannot_do(fields: Any, reason: str) -> None:
+    assert fusion_obstacle(learner_of(**fields), exact=False) == reason
 
 
 def test_a_chain_may_have_a_layer_that_nothing_goes_through() -> None:
@@ -75,7 +75,7 @@ def test_a_chain_may_have_a_layer_that_nothing_goes_through() -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "fields",
     [
         {"net_config": {"nodes": 8, "layers": 5}},
         {"net_config": {"nodes": 8, "activation": "gelu", "dropout": 0.2, "norm": "layer"}},
@@ -84,12 +84,12 @@ def test_a_chain_may_have_a_layer_that_nothing_goes_through() -> None:
         {"grad_clip": 1.0},
     ],
 )
-def test_what_may_differ_within_a_group(words: Any) -> None:
-    assert fusion_key(learner_of(**words)) == fusion_key(learner_of())
+def test_what_may_differ_within_a_group(fields: Any) -> None:
+    assert fusion_key(learner_of(**fields)) == fusion_key(learner_of())
 
 
 @pytest.mark.parametrize(
-    "words",
+    "fields",
     [
         ADAMW,
         {"batch_size": 31},
@@ -98,8 +98,8 @@ def test_what_may_differ_within_a_group(words: Any) -> None:
         {"net_config": {"nodes": 9}},
     ],
 )
-def test_what_must_be_equal_within_a_group(words: Any) -> None:
-    assert fusion_key(learner_of(**words)) != fusion_key(learner_of())
+def test_what_must_be_equal_within_a_group(fields: Any) -> None:
+    assert fusion_key(learner_of(**fields)) != fusion_key(learner_of())
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -1,4 +1,4 @@
-"""Lanes join, train and leave; what happens to one of them touches no other."""
+"""Lanes join, train and leave, without an effect on other lanes."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from trainables.rng_state import RngState
 DEPTHS = (2, 1, 3, 2)
 
 
-def runs_of(optimizer: Any, **words: Any) -> list[Any]:
-    """Four trials of unlike depth, with dropout."""
+def runs_of(optimizer: Any, **fields: Any) -> list[Any]:
+    """Four trials of different depth, with dropout."""
     return [
         run_of(
             **TASKS["numbers"]
             | optimizer
             | {"net_config": {"nodes": 16, "layers": depth, "dropout": 0.1}}
-            | words
+            | fields
         )
         for depth in DEPTHS
     ]
@@ -94,7 +94,7 @@ def test_a_checkpoint_of_a_lane_is_that_of_the_trial_alone(optimizer: dict[str, 
 
 
 def test_a_state_loaded_into_a_member_is_what_it_goes_on_from() -> None:
-    """PBT copies one learner's state into another, which may be a member of a group."""
+    """PBT copies one learner's state into another, which may be in a group."""
     fused, alone = (lanes_of(runs_of(SPLUS)) for _ in range(2))
     group = FusedGroup(fused)
     group.train_epoch()
@@ -120,7 +120,7 @@ def _copied(value: Any) -> Any:
 def test_a_lane_that_diverges_touches_no_other(
     optimizer: Any,
 ) -> None:
-    """SPlus cannot decompose what has overflown; AdamW and SGD go on with NaN."""
+    """SPlus cannot decompose overflown gradients; AdamW and SGD go on with NaN."""
     runs = runs_of(optimizer)
     runs[1] = run_of(
         **runs[1].model_dump()
@@ -139,7 +139,7 @@ def test_a_lane_that_diverges_touches_no_other(
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("fields", "message"),
     [
         ({"criterion": "tests.trainables.fused.lanes.TouchyLoss"}, "outputs beyond 50"),
         ({"optimizer": "tests.trainables.fused.lanes.TouchySGD"}, "rate above 1"),
@@ -147,9 +147,9 @@ def test_a_lane_that_diverges_touches_no_other(
     ],
     ids=["criterion", "optimizer", "metric"],
 )
-def test_an_error_is_that_of_the_lane_that_raises_it(words: Any, message: str) -> None:
-    """The others have the bits of the trials alone, also where a whole step had to be taken again."""
-    plain = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 0.01}} | NO_SCHEDULE | words
+def test_an_error_is_that_of_the_lane_that_raises_it(fields: Any, message: str) -> None:
+    """The others are bit-equal to the trials alone, even if a whole step had to be taken again."""
+    plain = {"optimizer": "torch.optim.SGD", "optimizer_config": {"lr": 0.01}} | NO_SCHEDULE | fields
     runs = runs_of(plain)
     runs[2] = run_of(**runs[2].model_dump() | {"optimizer_config": {"lr": 30.0}})
     fused, alone = lanes_of(runs), lanes_of(runs)
@@ -169,7 +169,7 @@ def touchy_metric(prediction: NDArray[Any], target: NDArray[Any]) -> float:
 
 
 def test_a_step_that_fails_only_together_is_taken_lane_by_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where memory does for one lane and not for all of them at once."""
+    """As if there were memory for one lane, but not for all at once."""
     whole, calls = ChainEngine.losses, []
 
     def failing(engine: ChainEngine, x: torch.Tensor, y: torch.Tensor) -> tuple[Any, ...]:
