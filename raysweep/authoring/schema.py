@@ -16,7 +16,7 @@ from typing import Any, get_args
 from raysweep.config import Sweep
 from raysweep.config.search_space import HEADS
 from raysweep.config.stage import KINDS
-from raysweep.config.template import OLD_RUN_WORDS, OLD_SWEEP_WORDS
+from raysweep.config.template import OLD_RUN_KEYS, OLD_SWEEP_KEYS
 from trainables.run_config import CONFIGS, RunConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -134,11 +134,11 @@ def _as_written(schema: dict[str, Any], run: dict[str, Any]) -> None:
     }
     words["search_space"] = {"description": words["search_space"]["description"], **_space()}
     old = "A word of the training template."
-    for name in OLD_SWEEP_WORDS:
+    for name in OLD_SWEEP_KEYS:
         means = {"$ref": "#/$defs/Component"} if name == "pruner" else {}
         said = f"{old} Today: trial_scheduler." if name == "pruner" else f"{old} Ignored."
         words[name] = {**means, "description": said, "deprecated": True}
-    for name in OLD_RUN_WORDS:
+    for name in OLD_RUN_KEYS:
         run["properties"][name] = {"description": f"{old} Ignored.", "deprecated": True}
     for word, config in CONFIGS.items():
         run["properties"][config].setdefault("description", f"keyword arguments of `{word}`.")
