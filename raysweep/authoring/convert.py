@@ -8,7 +8,7 @@ from pathlib import Path
 
 from raysweep.authoring.interview import SCHEMA_LINE
 from raysweep.config import Sweep, read_sweep
-from raysweep.config.template import OLD_RUN_WORDS, PRUNERS
+from raysweep.config.template import OLD_RUN_KEYS, PRUNERS
 
 _TOP_KEY = re.compile(r"""["']?([A-Za-z_]+)["']?\s*:""")
 _MARKER = re.compile(r"(---|\.\.\.)\s*(#.*)?$")
@@ -76,7 +76,7 @@ def _blocks(file: Path) -> Iterator[tuple[str, list[str]]]:
 
 def _as_sweep(key: str, lines: list[str]) -> list[str]:
     """The lines of a key of the optimize config, as a sweep file writes them."""
-    if key in OLD_RUN_WORDS:
+    if key in OLD_RUN_KEYS:
         return _commented(lines, _IGNORED)
     if key != "pruner":
         return lines
@@ -92,7 +92,7 @@ def _as_sweep(key: str, lines: list[str]) -> list[str]:
 
 def _as_run(key: str, lines: list[str]) -> list[str]:
     """The lines of a key of the run config, as a sweep file writes them."""
-    if key in OLD_RUN_WORDS:
+    if key in OLD_RUN_KEYS:
         return _commented(lines, _IGNORED)
     cuda = key == "device" and any("cuda" in line.partition("#")[0] for line in lines)
     return _commented(lines, _DEVICE) if cuda else lines

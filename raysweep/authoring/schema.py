@@ -16,7 +16,7 @@ from typing import Any, get_args
 from raysweep.config import Sweep
 from raysweep.config.search_space import HEADS
 from raysweep.config.stage import KINDS
-from raysweep.config.template import OLD_RUN_WORDS, OLD_SWEEP_WORDS
+from raysweep.config.template import OLD_RUN_KEYS, OLD_SWEEP_KEYS
 from trainables.run_config import CONFIGS, RunConfig
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -134,11 +134,11 @@ def _as_written(schema: dict[str, Any], run: dict[str, Any]) -> None:
     }
     fields["search_space"] = {"description": fields["search_space"]["description"], **_space()}
     old = "A key of the training template"
-    for name in OLD_SWEEP_WORDS:
+    for name in OLD_SWEEP_KEYS:
         meaning = {"$ref": "#/$defs/Component"} if name == "pruner" else {}
         description = f"{old}; now trial_scheduler." if name == "pruner" else f"{old}; ignored."
         fields[name] = {**meaning, "description": description, "deprecated": True}
-    for name in OLD_RUN_WORDS:
+    for name in OLD_RUN_KEYS:
         run["properties"][name] = {"description": f"{old}; ignored.", "deprecated": True}
     for component, config in CONFIGS.items():
         run["properties"][config].setdefault("description", f"keyword arguments of `{component}`.")

@@ -1,6 +1,6 @@
-"""What a sweep file says, and reading it: the lowest layer of the service.
+"""Sweep files: their models, loading and checks. The lowest layer of the service.
 
-Importing this imports neither torch, ray, optuna nor mlflow.
+Importing this package imports neither torch, ray, optuna nor mlflow.
 """
 
 from raysweep.config.component import Component

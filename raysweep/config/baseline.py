@@ -1,4 +1,4 @@
-"""The configuration that would run without a search: the baseline that a search has to beat."""
+"""The baseline: the configuration that would run without a search, and that a search has to beat."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from trainables.run_config import CONFIGS, flatten
 def baseline_of(sweep: Sweep) -> dict[str, Any]:
     """The run's own values, flat; for a searched keyword that the run leaves out, its default.
 
-    A default is read from the source of the net, the optimizer, ..., where it is a plain value there.
+    The default is read from the source of the net, the optimizer, ..., if it is a literal there.
     """
     flat = flatten(sweep.run.model_dump(mode="json"))
-    for word, config in CONFIGS.items():
+    for component, config in CONFIGS.items():
         left_out = [key for key in sweep.space if key.startswith(f"{config}.") and key not in flat]
-        path = flat.get(word)
+        path = flat.get(component)
         if left_out and isinstance(path, str):
             defaults = _defaults(path, Modules(sweep.import_paths))
             flat |= {key: defaults[name] for key in left_out if (name := key.partition(".")[2]) in defaults}
@@ -28,8 +28,8 @@ def baseline_of(sweep: Sweep) -> dict[str, Any]:
 
 def _defaults(path: str, modules: Modules) -> dict[str, Any]:
     try:
-        read = signature(path, modules)
+        known = signature(path, modules)
     except BrokenModule:
-        return {}  # said with the component itself
-    parameters = read.parameters if read is not None else ()
+        return {}  # reported with the component itself
+    parameters = known.parameters if known is not None else ()
     return {each.name: each.default for each in parameters if each.default is not NO_DEFAULT}

@@ -1,4 +1,4 @@
-"""Every call that a sweep will make, held against the signature of what it calls."""
+"""Checks every call that a sweep will make against the signature of what it calls."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from raysweep.config.parameter import Parameter, wanted
 from raysweep.config.problem import Key, Problem, shown, suggestion
 from raysweep.config.rule_context import RULE_CONTEXT
 from raysweep.config.search_space import NEVER_SEARCHED, SearchSpace
+from raysweep.config.signature import Signature
 from raysweep.config.sweep import Sweep
 from schedulers import RULES
 from schedulers.space import Categorical
@@ -30,7 +31,7 @@ FILLED_IN: Mapping[str, Collection[str]] = {
     "criterion": (),
     "data": ("folders",),
 }
-"""What the trainer gives by name, where the component has such a parameter."""
+"""Arguments that the trainer fills in, if the component has such a parameter."""
 
 HOMES = {
     "net": "trainables.mlp",
@@ -39,46 +40,67 @@ HOMES = {
     "criterion": "torch.nn",
     "data": "trainables.data",
 }
-"""Where somebody who writes a bare name most likely thinks it is."""
+"""The module that a bare name most likely comes from."""
 
 OURS: Mapping[str, Collection[str]] = {"scheduler": SCHEDULE_WORDS, "data": DATA_WORDS}
-"""Words of a config that are the trainer's own and never reach the component."""
+"""Keys of a config that the trainer uses itself and does not pass to the component."""
 
 CONTEXT = (*RULE_CONTEXT, "metric", "mode", "time_attr")
-"""What the service gives a trial scheduler, where it has such a parameter."""
+"""Arguments that the service fills into a trial scheduler, if it has such a parameter."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFinding:
-    """A problem, the key it is about, and whether the sweep cannot run with it."""
+    """A problem, its key, and whether it prevents the sweep from running."""
 
     problem: Problem
     key: Key
     fatal: bool = True
 
 
-class Calls:
-    """Checks the components of one sweep.
+class ConfigCheck:
+    """Base class of checks of one sweep.
 
     Args:
-        document: where everything stands.
+        document: the sweep file, with positions.
         sweep: its values.
         space: its search space, as read.
-        modules: where modules are looked for.
     """
 
-    def __init__(self, document: Document, sweep: Sweep, space: SearchSpace, modules: Modules) -> None:
+    def __init__(self, document: Document, sweep: Sweep, space: SearchSpace) -> None:
         self.document = document
         self.sweep = sweep
         self.space = space
+
+    def error(self, key: Key, what: str, fix: str = "") -> ConfigFinding:
+        """A finding that prevents the sweep from running."""
+        return ConfigFinding(self.document.problem(key, what, fix), key)
+
+    def warning(self, key: Key, what: str, fix: str = "") -> ConfigFinding:
+        """A finding that does not prevent the sweep from running."""
+        return ConfigFinding(self.document.problem(key, what, fix), key, fatal=False)
+
+
+class CallChecks(ConfigCheck):
+    """Checks the components of one sweep.
+
+    Args:
+        document: the sweep file, with positions.
+        sweep: its values.
+        space: its search space, as read.
+        modules: finds modules.
+    """
+
+    def __init__(self, document: Document, sweep: Sweep, space: SearchSpace, modules: Modules) -> None:
+        super().__init__(document, sweep, space)
         self.modules = modules
 
     def findings(self) -> Iterator[ConfigFinding]:
-        """Say what is wrong with any of them."""
+        """Yield the findings of all checks."""
         yield from self.unsearchable()
-        # A loop of the user's own reads these configs as it likes; the data are loaded by us in any case.
-        for word in CONFIGS if self.sweep.run.train is None else ("data",):
-            yield from self.run_component(word)
+        # The user's own loop may read these configs as it likes; but the data are loaded by us.
+        for component in CONFIGS if self.sweep.run.train is None else ("data",):
+            yield from self.run_component(component)
         yield from self.sampler()
         yield from self.trial_scheduler()
         yield from self.functions()
@@ -91,50 +113,48 @@ class Calls:
         yield from self.hidden_modules()
 
     def hidden_modules(self) -> Iterator[ConfigFinding]:
-        """Modules of the user's that have the name of an installed one, which is what everybody gets."""
+        """Warn of user's modules with the name of an installed one, which is imported instead."""
         for name, file in self.modules.hidden():
             what = f"{file} is not used: '{name}' is an installed module, and those come first"
-            yield ConfigFinding(
-                self.document.problem((), what, "give the file another name"), (), fatal=False
-            )
+            yield self.warning((), what, "give the file another name")
 
     def unsearchable(self) -> Iterator[ConfigFinding]:
-        """Searched parameters that cannot differ between trials, or that name a config as a whole."""
+        """Reject searched parameters that cannot differ between trials, or that are whole configs."""
         for flat, key in self.space.keys.items():
             head = flat.split(".")[0]
             if head in NEVER_SEARCHED:
-                yield self.wrong(key, f"'{head}' cannot be searched", NEVER_SEARCHED[head])
+                yield self.error(key, f"'{head}' cannot be searched", NEVER_SEARCHED[head])
             elif head == "param_groups":
                 yield from self._group_unsearchable(flat, key)
             elif head in GROUPS and "." not in flat:
                 example = "optimizer_config.lr" if head == "optimizer_config" else f"{head}.some_name"
-                yield self.wrong(
+                yield self.error(
                     key, f"'{flat}' is no parameter", f"name the parameter in it, as in '{example}'"
                 )
             elif head not in GROUPS and "." in flat:
-                yield self.wrong(key, f"'{flat}' is no parameter", f"'{head}' has no parts: write '{head}'")
+                yield self.error(key, f"'{flat}' is no parameter", f"'{head}' has no parts: write '{head}'")
 
     def _group_unsearchable(self, flat: str, key: Key) -> Iterator[ConfigFinding]:
-        """A searched parameter of a group: its learning rate's factor, or a keyword of its optimizer."""
+        """Reject parameters of a group other than `lr_factor` and keywords of its optimizer."""
         groups = self.sweep.run.param_groups
-        _, name, word, *rest = [*flat.split("."), "", ""]
+        _, name, field, *rest = [*flat.split("."), "", ""]
         if name not in groups:
-            yield self.wrong(key, f"run.param_groups has no '{name}'", suggestion(name, groups))
-        elif word != "lr_factor" and not (word == "optimizer_config" and any(rest)):
-            yield self.wrong(
+            yield self.error(key, f"run.param_groups has no '{name}'", suggestion(name, groups))
+        elif field != "lr_factor" and not (field == "optimizer_config" and any(rest)):
+            yield self.error(
                 key,
                 f"'{flat}' cannot be searched",
                 "search lr_factor or optimizer_config.some_name of a group",
             )
 
     def param_groups(self) -> Iterator[ConfigFinding]:
-        """What each group gives the optimizer in place of the run's own keyword arguments."""
+        """Check each group's own keyword arguments of the optimizer."""
         for path, _ in self.choices("optimizer"):
             for name, group in self.sweep.run.param_groups.items():
                 at: Key = ("run", "param_groups", name, "optimizer_config")
-                keys: dict[str, Key] = {word: (*at, word) for word in group.optimizer_config}
+                keys: dict[str, Key] = {kwarg: (*at, kwarg) for kwarg in group.optimizer_config}
                 names = {*keys, *self.sweep.run.optimizer_config, *self.searched("optimizer", path)}
-                for misfit in signature_errors(
+                for error in signature_errors(
                     path,
                     names - {WRAPPED[0], GROUP_OF_MATRICES},
                     self.modules,
@@ -142,193 +162,198 @@ class Calls:
                     first=1,
                     home=HOMES["optimizer"],
                 ):
-                    if misfit.kwarg in keys:
-                        yield self.placed(misfit, at, keys, "it is a keyword of the optimizer")
+                    if error.kwarg in keys:
+                        yield self.signature_finding(error, at, keys, "it is a keyword of the optimizer")
 
     def wrapped_optimizer(self) -> Iterator[ConfigFinding]:
-        """The optimizer that another wraps, which has to be named."""
+        """Check that an optimizer which wraps another names it."""
         config = self.sweep.run.optimizer_config
         for path, key in self.choices("optimizer"):
-            try:
-                read = signature(path, self.modules) if path.replace(".", "").isidentifier() else None
-            except BrokenModule:
-                continue  # reported with the component itself
-            for word in set(WRAPPED) & set(read.names() if read else ()):
-                at: Key = ("run", "optimizer_config", word)
-                if isinstance(inner := config.get(word), str):
-                    for misfit in signature_errors(inner, (), self.modules, first=1, home=HOMES["optimizer"]):
-                        yield self.placed(misfit, at, {}, "")
-                elif word in config:
-                    yield self.wrong(at, f"{shown(inner)} is no dotted path", "write torch.optim.AdamW")
-                elif word not in self.searched("optimizer", path):
+            parameters = self._signature(path)
+            for kwarg in set(WRAPPED) & set(parameters.names() if parameters else ()):
+                at: Key = ("run", "optimizer_config", kwarg)
+                if isinstance(inner := config.get(kwarg), str):
+                    for error in signature_errors(inner, (), self.modules, first=1, home=HOMES["optimizer"]):
+                        yield self.signature_finding(error, at, {}, "")
+                elif kwarg in config:
+                    yield self.error(at, f"{shown(inner)} is no dotted path", "write torch.optim.AdamW")
+                elif kwarg not in self.searched("optimizer", path):
                     what = f"{path.rpartition('.')[2]} wraps another optimizer, and none is named"
-                    yield self.wrong(key, what, f"say optimizer_config: {{{word}: torch.optim.AdamW}}")
+                    yield self.error(key, what, f"set optimizer_config: {{{kwarg}: torch.optim.AdamW}}")
 
-    def run_component(self, word: str) -> Iterator[ConfigFinding]:
-        """Net, optimizer, scheduler, criterion or data: each one that a trial may have."""
-        config = CONFIGS[word]
+    def run_component(self, component: str) -> Iterator[ConfigFinding]:
+        """Check each net, optimizer, scheduler, criterion or data function that a trial may have."""
+        config = CONFIGS[component]
         given: dict[str, Any] = getattr(self.sweep.run, config)
-        for path, key in self.choices(word):
+        for path, key in self.choices(component):
             if reason := why_unusable(path):
-                yield self.wrong(key, f"{path} cannot be used here", reason)
+                yield self.error(key, f"{path} cannot be used here", reason)
                 continue
             keys: dict[str, Key] = {name: ("run", config, name) for name in given}
-            keys |= self.searched(word, path)
-            ours = keys.keys() & set(OURS.get(word, ()))
-            # An optimizer that wraps another takes that one's class in the place of its parameters.
-            wrapped = WRAPPED if word == "optimizer" else ()
+            keys |= self.searched(component, path)
+            ours = keys.keys() & set(OURS.get(component, ()))
+            # An optimizer that wraps another takes that one's class instead of the parameters.
+            wrapped = WRAPPED if component == "optimizer" else ()
             names = [name for name in keys if name not in ours and name not in wrapped]
-            if word == "net" and self.takes_hparams(path):
+            if component == "net" and self.takes_hparams(path):
                 continue
-            first = 1 if word in ("optimizer", "scheduler") else 0
-            given_too = {*FILLED_IN[word], *ours, *wrapped}  # a data function may ask for our words by name
-            for misfit in signature_errors(
-                path, names, self.modules, given=given_too, first=first, home=HOMES[word]
+            first = 1 if component in ("optimizer", "scheduler") else 0
+            filled_in = {
+                *FILLED_IN[component],
+                *ours,
+                *wrapped,
+            }  # a data function may have parameters of `OURS`
+            for error in signature_errors(
+                path, names, self.modules, given=filled_in, first=first, home=HOMES[component]
             ):
-                yield self.placed(misfit, key, keys, f"give it in {config}")
+                yield self.signature_finding(error, key, keys, f"give it in {config}")
 
-    def choices(self, word: str) -> Iterator[tuple[str, Key]]:
-        """Every dotted path that a word may have: the run's own, or the searched ones."""
-        parameter = self.space.parameters.get(word)
+    def choices(self, component: str) -> Iterator[tuple[str, Key]]:
+        """Every dotted path that a component may have, the run's own or the searched ones."""
+        parameter = self.space.parameters.get(component)
         if parameter is None:
-            path = getattr(self.sweep.run, word)
-            if path is not None and word not in self.space.keys:
-                yield path, ("run", word)
+            path = getattr(self.sweep.run, component)
+            if path is not None and component not in self.space.keys:
+                yield path, ("run", component)
             return
         if not isinstance(parameter.domain, Categorical):
             return
         for index, choice in enumerate(parameter.domain.choices):
             if isinstance(choice, str):
-                yield choice, (*self.space.keys[word], "choices", index)
+                yield choice, (*self.space.keys[component], "choices", index)
 
-    def searched(self, word: str, path: str) -> dict[str, Key]:
-        """The searched keyword arguments that `path` would get, conditions on `word` respected."""
-        head = CONFIGS[word] + "."
+    def searched(self, component: str, path: str) -> dict[str, Key]:
+        """The searched keyword arguments that a component gets if it is `path`, given their conditions."""
+        head = CONFIGS[component] + "."
         return {
             flat.removeprefix(head).split(".")[0]: key
             for flat, key in self.space.keys.items()
             if flat.startswith(head)
-            and not (flat in self.space.parameters and _never_with(self.space.parameters[flat], word, path))
+            and not (
+                flat in self.space.parameters and _never_with(self.space.parameters[flat], component, path)
+            )
         }
 
     def takes_hparams(self, path: str) -> bool:
-        """Whether a net is the template's kind, `net(hparams, device)`, which takes any config."""
+        """Whether a net has the template's signature `net(hparams, device)`, which accepts any config."""
+        known = self._signature(path)
+        return known is not None and bool(known.parameters) and known.parameters[0].name == "hparams"
+
+    def _signature(self, path: str) -> Signature | None:
         try:
-            read = signature(path, self.modules) if path.replace(".", "").isidentifier() else None
+            return signature(path, self.modules) if path.replace(".", "").isidentifier() else None
         except BrokenModule:
-            return False  # reported with the component itself
-        return read is not None and bool(read.parameters) and read.parameters[0].name == "hparams"
+            return None  # reported with the component itself
 
     def sampler(self) -> Iterator[ConfigFinding]:
-        """The sampler's constructor; its seed and a grid's space are filled in."""
+        """Check the sampler's constructor; its seed and a grid's space are filled in."""
         keys: dict[str, Key] = {name: ("sampler", "kwargs", name) for name in self.sweep.sampler.kwargs}
-        for misfit in signature_errors(
+        for error in signature_errors(
             self.sweep.sampler.name,
             keys,
             self.modules,
             given=("seed", "search_space"),
             home="optuna.samplers",
         ):
-            yield self.placed(misfit, self.name_of("sampler"), keys, "give it in sampler.kwargs")
+            yield self.signature_finding(error, self.name_of("sampler"), keys, "give it in sampler.kwargs")
 
     def trial_scheduler(self) -> Iterator[ConfigFinding]:
-        """The trial scheduler's constructor; of our own, that of the rule behind it."""
+        """Check the trial scheduler's constructor; for one of ours, that of its rule."""
         path, key = self.sweep.trial_scheduler.name, self.name_of("trial_scheduler")
         foreign = _foreign_scheduler(path)
         if foreign is not None:
-            yield self.wrong(key, *foreign)
+            yield self.error(key, *foreign)
             return
         keys: dict[str, Key] = {
             name: ("trial_scheduler", "kwargs", name) for name in self.sweep.trial_scheduler.kwargs
         }
-        # A dotted path of ours leads to the rule (`schedulers.RULES`); its scheduler class takes these too.
+        # A dotted path of ours names the rule (`schedulers.RULES`); its scheduler class accepts these too.
         more = AUDIT_WORDS if path.removeprefix("schedulers.") in RULES else ()
-        for misfit in signature_errors(path, keys, self.modules, given=CONTEXT, more=more, home="schedulers"):
-            yield self.placed(misfit, key, keys, "give it in trial_scheduler.kwargs")
+        for error in signature_errors(path, keys, self.modules, given=CONTEXT, more=more, home="schedulers"):
+            yield self.signature_finding(error, key, keys, "give it in trial_scheduler.kwargs")
 
     def functions(self) -> Iterator[ConfigFinding]:
-        """Functions that are named only: metrics, weight initialisation, the user's own loop."""
+        """Check functions without arguments in the file: metrics, weight initialisation, the user's loop."""
         run = self.sweep.run
-        named: list[tuple[str, Key, int]] = [
+        functions: list[tuple[str, Key, int]] = [
             (path, ("run", "metrics", name), 2) for name, path in run.metrics.items()
         ]
         if run.init is not None:
-            named.append((run.init, ("run", "init"), 1))
-        for path, key, first in named:
-            for misfit in signature_errors(path, (), self.modules, first=first):
-                yield self.placed(misfit, key, {}, "it is called without keyword arguments")
+            functions.append((run.init, ("run", "init"), 1))
+        for path, key, first in functions:
+            for error in signature_errors(path, (), self.modules, first=first):
+                yield self.signature_finding(error, key, {}, "it is called without keyword arguments")
         if run.train is not None:
             yield from self.own_loop(run.train)
 
     def own_loop(self, path: str) -> Iterator[ConfigFinding]:
-        """The user's own loop: of Epochs, or a function of its `config` alone."""
+        """Check the user's own loop: of run and data, or a function of its `config`."""
         given: Collection[str] = LOOP_WORDS
         first, how = 2, "train(run, data, device=, seed=)"
         if is_function_loop(path, self.modules):
             given, first, how = ("config", "state"), 0, "train(config) or train(config, state)"
-        for misfit in signature_errors(path, (), self.modules, first=first, given=given):
-            yield self.placed(misfit, ("run", "train"), {}, f"it is called as {how}")
+        for error in signature_errors(path, (), self.modules, first=first, given=given):
+            yield self.signature_finding(error, ("run", "train"), {}, f"it is called as {how}")
 
     def subscribers(self) -> Iterator[ConfigFinding]:
-        """The constructors of the user's own subscribers."""
+        """Check the constructors of the user's own subscribers."""
         for index, each in enumerate(self.sweep.subscribers):
             at: Key = ("subscribers", index)
             keys: dict[str, Key] = {name: (*at, "kwargs", name) for name in each.kwargs}
-            for misfit in signature_errors(each.name, keys, self.modules):
-                yield self.placed(misfit, at, keys, "give it in its kwargs")
+            for error in signature_errors(each.name, keys, self.modules):
+                yield self.signature_finding(error, at, keys, "give it in its kwargs")
 
     def criterion(self) -> Iterator[ConfigFinding]:
-        """Criteria that cannot be called with one output and one target, or contradict `outputs`."""
+        """Reject criteria that cannot be called with one output and one target, or contradict `outputs`."""
         run, config = self.sweep.run, self.sweep.run.criterion_config
         for path, key in self.choices("criterion"):
             what, fix = unusable(path, config)
             if what:
-                yield self.wrong(key, what, fix)
-            known = of_criterion(path, config)
-            problem = "" if known is None else disagreement(path, known, run.outputs)
+                yield self.error(key, what, fix)
+            meaning = of_criterion(path, config)
+            problem = "" if meaning is None else disagreement(path, meaning, run.outputs)
             if problem:
                 what, _, fix = problem.removeprefix("run.outputs: ").partition("; ")
-                yield self.wrong(("run", "outputs"), what, fix)
+                yield self.error(("run", "outputs"), what, fix)
 
     def data_file(self) -> Iterator[ConfigFinding]:
-        """The table that is read, where the sweep file names one: it is there, and has the target column."""
+        """Check that the table named in the sweep file exists, and has the target column."""
         config = self.sweep.run.data_config
         path, at = config.get("path"), ("run", "data_config")
         if self.sweep.run.data != "trainables.data.load_table" or not isinstance(path, str):
             return
-        file = next((file for file in self.beside(path) if file.is_file()), None)
+        files = (Path(folder) / path for folder in self.sweep.import_paths)
+        file = next((file for file in files if file.is_file()), None)
         if file is None:
-            places = "beside the sweep file, in the working directory or in the clone"
-            yield self.wrong((*at, "path"), f"there is no file {shown(path)} {places}", "fix the path")
+            where = "beside the sweep file, in the working directory or in the clone"
+            yield self.error((*at, "path"), f"there is no file {shown(path)} {where}", "fix the path")
             return
         columns = header(file, config.get("sep", ","), config.get("encoding"))
         target = config.get("target")
         if columns and isinstance(target, str) and target not in columns:
-            found = separator_in(columns)
-            fix = f"set data_config.sep: {SEPARATORS[found]}" if found else suggestion(target, columns)
-            yield self.wrong((*at, "target"), f"{path} has no column '{target}'", fix)
+            separator = separator_in(columns)
+            fix = (
+                f"set data_config.sep: {SEPARATORS[separator]}" if separator else suggestion(target, columns)
+            )
+            yield self.error((*at, "target"), f"{path} has no column '{target}'", fix)
 
-    def beside(self, path: str) -> Iterator[Path]:
-        """Where a relative file path may lie."""
-        return (Path(folder) / path for folder in self.sweep.import_paths)
+    def name_of(self, component: str) -> Key:
+        """The key of a component's name, which may be given alone or with kwargs."""
+        given = self.document.at((component,))
+        return (component, "name") if isinstance(given, dict) else (component,)
 
-    def name_of(self, word: str) -> Key:
-        """Where a component's name stands: it may be given bare."""
-        return (word, "name") if isinstance(self.document.at((word,)), dict) else (word,)
-
-    def wrong(self, key: Key, what: str, fix: str) -> ConfigFinding:
-        """Make a fatal finding."""
-        return ConfigFinding(self.document.problem(key, what, fix), key)
-
-    def placed(self, misfit: SignatureError, key: Key, keys: Mapping[str, Key], how: str) -> ConfigFinding:
-        """Give a misfit its place: at the keyword, or at the component."""
-        at = key if misfit.kwarg is None else keys.get(misfit.kwarg, key)
-        return ConfigFinding(self.document.problem(at, misfit.what, misfit.fix or how), at, misfit.certain)
+    def signature_finding(
+        self, error: SignatureError, key: Key, keys: Mapping[str, Key], fix: str
+    ) -> ConfigFinding:
+        """A finding about a signature, at the keyword's key or else the component's."""
+        at = key if error.kwarg is None else keys.get(error.kwarg, key)
+        return ConfigFinding(self.document.problem(at, error.what, error.fix or fix), at, error.certain)
 
 
-def _never_with(parameter: Parameter, word: str, path: str) -> bool:
-    """Whether a parameter, in all its cases, waits for a component to be another than `path`."""
-    return all(path not in wanted(case.when.get(word, path)) for case in parameter.cases or (parameter,))
+def _never_with(parameter: Parameter, component: str, path: str) -> bool:
+    """Whether all cases of a parameter require a component other than `path`."""
+    cases = parameter.cases or (parameter,)
+    return all(path not in wanted(case.when.get(component, path)) for case in cases)
 
 
 _COUNTERPARTS = (
@@ -339,11 +364,11 @@ _COUNTERPARTS = (
     (("PopulationBased", "PB2", "PBT"), "schedulers.PBT"),
     (("FIFO", "Nop"), "schedulers.FIFO"),
 )
-"""Parts of the names of Ray's schedulers and Optuna's pruners, and ours that does the same."""
+"""Parts of the names of Ray's schedulers and Optuna's pruners, and our counterpart."""
 
 
 def _foreign_scheduler(path: str) -> tuple[str, str] | None:
-    """What to use in place of a pruner or scheduler whose decisions a study could not replay."""
+    """Problem and fix of a foreign pruner or scheduler, whose decisions a study cannot replay; else None."""
     name = path.rpartition(".")[2]
     ours = next((ours for parts, ours in _COUNTERPARTS if any(part in name for part in parts)), None)
     if name == path:

@@ -1,7 +1,7 @@
-"""Whether the settings of a sweep agree with one another.
+"""Checks that the settings of a sweep agree with one another.
 
-Errors are what could not run or would not mean what it says. Warnings are settings that can never
-act or do not fit: the template's own example has one, and such files must run.
+Errors are settings that cannot run or do not mean what they say. Warnings are settings without effect or that
+do not fit: the template's own example has one, and such files must run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from raysweep.config.baseline import baseline_of
-from raysweep.config.call_checks import ConfigFinding
+from raysweep.config.call_checks import ConfigCheck, ConfigFinding
 from raysweep.config.command_checks import command_errors, settings_not_handed_over
 from raysweep.config.document import Document
 from raysweep.config.natural_limits import breaks_limits
@@ -40,34 +40,28 @@ from trainables.run_config import (
 )
 
 STEADY = ("epoch_s", "peak_memory_mb")
-"""What a trial reports, besides its costs, that training leaves much as it is."""
+"""Metrics, besides a trial's costs, that training hardly changes."""
 
-ALWAYS_REPORTED = OUR_METRICS[:5]  # memory and the GPU's load only of this machine
+ALWAYS_REPORTED = OUR_METRICS[:5]  # the others, memory and GPU load, depend on the machine
 _SCORES = {"classes": ("accuracy",), "labels": ("accuracy", "exact_match"), "numbers": ("r2",)}
 _GRIDS = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")
 _PER_STEP = ("OneCycleLR", "CyclicLR")
-# What a population may change in mid-training: none of these alters a tensor's shape or its meaning.
+# What a population may change during training: none of these alters a tensor's shape or its meaning.
 _MUTABLE = ("optimizer_config", "scheduler_config", "criterion_config", "param_groups", "grad_clip")
 
 
-class Checks:
-    """Cross-field rules over one sweep.
-
-    Args:
-        document: where everything stands.
-        sweep: its values.
-        space: its search space, as read.
-    """
+class Checks(ConfigCheck):
+    """Checks across the fields of one sweep."""
 
     def __init__(self, document: Document, sweep: Sweep, space: SearchSpace) -> None:
-        self.document = document
-        self.sweep = sweep
-        self.space = space
+        super().__init__(document, sweep, space)
         self.run = sweep.run
-        self.domains: dict[str, Domain] = {name: found.domain for name, found in space.parameters.items()}
+        self.domains: dict[str, Domain] = {
+            name: parameter.domain for name, parameter in space.parameters.items()
+        }
 
     def findings(self) -> Iterator[ConfigFinding]:
-        """Apply every rule."""
+        """Yield the findings of all checks."""
         yield from self.data()
         yield from self.command()
         yield from self.metrics()
@@ -86,47 +80,39 @@ class Checks:
         yield from self.natural_limits()
 
     def natural_limits(self) -> Iterator[ConfigFinding]:
-        """Momentum, dropout and their like beyond one, rates below nought: they diverge or fail."""
+        """Warn of values beyond natural limits, such as a momentum above one, which diverge or fail."""
         for config in ("optimizer_config", "net_config", "criterion_config", "scheduler_config"):
-            for word, value in getattr(self.run, config).items():
-                flat = f"{config}.{word}"
-                number = isinstance(value, int | float) and flat not in self.domains
-                if number and (why := breaks_limits(flat, value)):
-                    yield self.warning(("run", config, word), f"{shown(value)} {why}")
+            for kwarg, value in getattr(self.run, config).items():
+                flat = f"{config}.{kwarg}"
+                is_fixed_number = isinstance(value, int | float) and flat not in self.domains
+                if is_fixed_number and (why := breaks_limits(flat, value)):
+                    yield self.warning(("run", config, kwarg), f"{shown(value)} {why}")
         for flat, domain in self.domains.items():
             for end in _ends(domain):
                 if why := breaks_limits(flat, end):
                     fix = "narrow the range" if not isinstance(domain, Categorical) else "drop it"
                     yield self.warning(self.space.keys[flat], f"{shown(round(end, 12))} {why}", fix)
 
-    def error(self, key: Key, what: str, fix: str = "") -> ConfigFinding:
-        """Make a finding that the sweep cannot run with."""
-        return ConfigFinding(self.document.problem(key, what, fix), key)
-
-    def warning(self, key: Key, what: str, fix: str = "") -> ConfigFinding:
-        """Make a finding that the sweep can run with."""
-        return ConfigFinding(self.document.problem(key, what, fix), key, fatal=False)
-
-    def value(self, word: str, config: str, default: Any = None) -> tuple[Any, Any, Key]:
-        """A setting's smallest and largest value over all trials, and where it stands."""
-        flat = f"{config}.{word}"
+    def schedule_range(self, keyword: str, default: Any = None) -> tuple[Any, Any, Key]:
+        """Smallest and largest value of a schedule's keyword over all trials, and its key."""
+        flat = f"scheduler_config.{keyword}"
         domain = self.domains.get(flat)
         if isinstance(domain, (Int, Float)):
             return domain.low, domain.high, self.space.keys[flat]
         if isinstance(domain, Categorical):
             numbers = [choice for choice in domain.choices if is_number(choice)]
             return min(numbers, default=default), max(numbers, default=default), self.space.keys[flat]
-        fixed = getattr(self.run, config).get(word, default)
+        fixed = self.run.scheduler_config.get(keyword, default)
         fixed = fixed if is_number(fixed) else default
-        return fixed, fixed, ("run", config, word)
+        return fixed, fixed, ("run", "scheduler_config", keyword)
 
-    def produced(self) -> list[str] | None:
-        """Names that a trial reports; None for a loop of the user's own, which may report anything."""
+    def reported_metrics(self) -> list[str] | None:
+        """Names of the metrics that a trial reports; None for the user's own loop, which may report any."""
         if self.run.train is not None:
             return None
         searched = "criterion" in self.domains
-        known = None if searched else of_criterion(self.run.criterion, self.run.criterion_config)
-        scores = BETTER_HIGHER if known is None else _SCORES[known.layout]
+        meaning = None if searched else of_criterion(self.run.criterion, self.run.criterion_config)
+        scores = BETTER_HIGHER if meaning is None else _SCORES[meaning.layout]
         raw = ["val_loss_raw"] if self._optimizers() <= AVERAGING else []
         return [*ALWAYS_REPORTED[:2], *scores, *self.run.metrics, *ALWAYS_REPORTED[2:], *COSTS, *raw]
 
@@ -137,14 +123,14 @@ class Checks:
         return {str(path).rpartition(".")[2] for path in paths}
 
     def data(self) -> Iterator[ConfigFinding]:
-        """There are data, unless the run has a loop of its own."""
+        """Require data, unless the run has a loop of its own."""
         if self.run.data is None and self.run.train is None:
             yield self.error(("run", "data"), "missing", "as in 'data: trainables.data.load_table'")
         if self.run.train is None and any(key.startswith("train_config.") for key in self.domains):
-            yield self.error(("run", "train"), "missing", "train_config is what it is given")
+            yield self.error(("run", "train"), "missing", "train_config is passed to it")
 
     def command(self) -> Iterator[ConfigFinding]:
-        """A command can be run, and every searched setting reaches it."""
+        """Check that a command can be run, and gets every searched setting."""
         if self.run.command is None:
             return
         at: Key = ("run", "command")
@@ -155,130 +141,125 @@ class Checks:
             yield self.error(at, what, fix)
         for name in settings_not_handed_over(self.run.command, searched):
             fix = f"write {{{name}}} or {{args}} in it, or read RAYSWEEP_CONFIG and drop the placeholders"
-            what = "searched, and run.command has no placeholder for it"
+            what = "is searched, but run.command has no placeholder for it"
             yield self.warning(self.space.keys[searched[name]], what, fix)
         for key in set(self.domains) - set(searched.values()):
             fix = f"search train_config.{key.rpartition('.')[2]}"
-            yield self.error(self.space.keys[key], "cannot be handed to a command", fix)
+            yield self.error(self.space.keys[key], "cannot be passed to a command", fix)
 
     def metrics(self) -> Iterator[ConfigFinding]:
-        """Every metric is one that a trial reports, and the short form agrees with the list."""
-        produced = self.produced()
+        """Check that trials report every metric, and that the short form agrees with the list."""
+        reported = self.reported_metrics()
         listed = "metrics" in self.document.value
         for index, metric in enumerate(self.sweep.metrics):
             key: Key = ("metrics", index) if listed else ("metric",)
-            if produced is not None and metric.name not in produced:
-                yield self.error(key, *self._not_reported(metric.name, produced))
+            if reported is not None and metric.name not in reported:
+                yield self.error(key, *self._not_reported(metric.name, reported))
             elif metric.name in BETTER_HIGHER and metric.direction == "minimize":
                 direction: Key = (*key, "direction") if listed else ("direction",)
                 at = direction if self.document.at(direction) is not None else key
                 yield self.error(at, f"{metric.name} is better when higher", "write 'direction: maximize'")
         first = self.sweep.metrics[0]
-        for word, mine, its in (
+        for field, short, listed_value in (
             ("metric", self.sweep.metric, first.name),
             ("direction", self.sweep.direction, first.direction),
         ):
-            if mine != its:
-                fix = "drop it: the first of 'metrics' is the objective"
-                yield self.error((word,), f"{shown(mine)} is not the first of 'metrics' ({shown(its)})", fix)
+            if short != listed_value:
+                what = f"{shown(short)} is not the first of 'metrics' ({shown(listed_value)})"
+                yield self.error((field,), what, "drop it: the first of 'metrics' is the objective")
 
     def named_metrics(self) -> Iterator[ConfigFinding]:
-        """A metric that is known by name is of what the criterion is for."""
-        known = of_criterion(self.run.criterion, self.run.criterion_config)
-        if known is None or "criterion" in self.domains or self.run.train is not None:
+        """Check that a metric known by name is for the criterion's kind of output."""
+        meaning = of_criterion(self.run.criterion, self.run.criterion_config)
+        if meaning is None or "criterion" in self.domains or self.run.train is not None:
             return
         for name, path in self.run.metrics.items():
             kind = NAMED_METRICS.get(path.removeprefix(metric_path("")))
-            if kind is not None and (kind == "numbers") != (known.layout == "numbers"):
-                what = f"{path.rpartition('.')[2]} is of {kind}, and criterion {self.run.criterion} is not"
+            if kind is not None and (kind == "numbers") != (meaning.layout == "numbers"):
+                what = f"{path.rpartition('.')[2]} is for {kind}, but criterion {self.run.criterion} is not"
                 at: Key = ("run", "metrics", name)
                 at = at if at in self.document.places else ("metric",)
                 others = [each for each, other in NAMED_METRICS.items() if other != kind]
-                yield self.error(at, what, f"take one of {', '.join(others)}, or another criterion")
+                yield self.error(at, what, f"use one of {', '.join(others)}, or another criterion")
 
     def constraints(self) -> Iterator[ConfigFinding]:
-        """A constraint is on what a trial reports and training does not change."""
+        """Check that constraints are on metrics that training does not change."""
         for index, constraint in enumerate(self.sweep.constraints):
             key: Key = ("constraints", index)
             if self.run.train is None and constraint.metric not in (*COSTS, *STEADY):
-                what = f"'{constraint.metric}' is not known at the first epoch, when a constraint is judged"
+                what = f"'{constraint.metric}' is not known at the first epoch, when constraints are checked"
                 fix = f"make it one of 'metrics'; known here: {', '.join((*COSTS, *STEADY))}"
                 yield self.error(key, what, fix)
 
-    def _not_reported(self, name: str, produced: list[str]) -> tuple[str, str]:
+    def _not_reported(self, name: str, reported: list[str]) -> tuple[str, str]:
+        """Problem and fix of a metric that no trial reports."""
         what = f"no trial reports {shown(name)}"
         if name in BETTER_HIGHER:
-            return (
-                what,
-                f"criterion {self.run.criterion} is for the other task, which has {shown(produced[2])}",
-            )
-        otherwise = f"it reports {', '.join(produced)}; name others under run.metrics"
-        return what, suggestion(name, produced, otherwise)
+            fix = f"criterion {self.run.criterion} is for another task, which has {shown(reported[2])}"
+            return what, fix
+        otherwise = f"it reports {', '.join(reported)}; name others under run.metrics"
+        return what, suggestion(name, reported, otherwise)
 
     def monitors(self) -> Iterator[ConfigFinding]:
-        """What checkpoints go by is reported, and what a training gives up by is a loss or a score."""
-        produced = self.produced()
-        if produced is None:
+        """Check that trials report the metrics of checkpoints and early stopping."""
+        reported = self.reported_metrics()
+        if reported is None:
             return
-        judged = [name for name in produced if is_judged_by_epoch(name)]
-        for word, names in (("checkpoint_config", produced), ("early_stopping_config", judged)):
-            wish = getattr(self.run, word)
-            if wish.enabled and wish.monitor not in names:
-                yield self.error(("run", word, "monitor"), *self._not_reported(wish.monitor, names))
+        by_epoch = [name for name in reported if is_judged_by_epoch(name)]
+        for section, names in (("checkpoint_config", reported), ("early_stopping_config", by_epoch)):
+            config = getattr(self.run, section)
+            if config.enabled and config.monitor not in names:
+                yield self.error(("run", section, "monitor"), *self._not_reported(config.monitor, names))
 
     def schedule(self) -> Iterator[ConfigFinding]:
-        """The LR schedule's geometry: within its own bound, and as long as the training."""
+        """Check that the LR schedule is as long as the training, and within its own bound."""
         if self.run.scheduler is None or "scheduler" in self.domains:
             return
         name = self.run.scheduler.rpartition(".")[2]
         epochs = self.run.epochs
         if "Hyperbolic" in name:
             # Hyperbolic schedules: N <= U, or the square root has no value (arXiv:2407.15200, section 3).
-            low, _, key = self.value("upper_bound", "scheduler_config", math.inf)
-            _, most, _ = self.value("total_steps", "scheduler_config", epochs)
+            low, _, key = self.schedule_range("upper_bound", math.inf)
+            _, most, _ = self.schedule_range("total_steps", epochs)
             if low < most:
                 what = f"upper_bound ({shown(low)}) is below total_steps ({shown(most)})"
                 yield self.error(key, what, "raise upper_bound: the schedule ends before it")
         per_step = self.run.scheduler_config.get("interval") == "step" or name in _PER_STEP
-        for word in () if per_step else FILLED_LENGTHS:
-            low, high, key = self.value(word, "scheduler_config")
+        for keyword in () if per_step else FILLED_LENGTHS:
+            low, high, key = self.schedule_range(keyword)
             if low is not None and (low != epochs or high != epochs):
-                seen = shown(low) if low == high else f"{shown(low)} to {shown(high)}"
-                what = f"{word} ({seen}) is not epochs ({epochs})"
-                fix = f"drop it to have {epochs} filled in, unless this is meant"
+                values = shown(low) if low == high else f"{shown(low)} to {shown(high)}"
+                what = f"{keyword} ({values}) is not epochs ({epochs})"
+                fix = f"drop it to have {epochs} filled in, unless this is intended"
                 yield self.warning(key, what, fix)
 
     def rule(self) -> Iterator[ConfigFinding]:
-        """The trial scheduler's own rule takes its settings: it is made once, here, and thrown away."""
+        """Check the settings of the trial scheduler's rule by making the rule."""
         path = self.sweep.trial_scheduler.name
         name = path.removeprefix("schedulers.")
         if path == name or name not in RULES or self.space.problems:
             return
         rule: type[Rule] = imports.resolve(RULES[name])
         given = self.sweep.trial_scheduler.kwargs
-        kwargs = {word: value for word, value in given.items() if word not in AUDIT_WORDS}
+        kwargs = {key: value for key, value in given.items() if key not in AUDIT_WORDS}
         if set(kwargs) - set(inspect.signature(rule).parameters):
-            return  # reported already, with the call
+            return  # reported with the call
         filled = rule_context(rule, self.sweep, space=self.domains)
         try:
             audited(rule(**{**filled, **kwargs}), given.get("audit_fraction", 0.0), given.get("audit_seed"))
         except InvalidSetting as error:
             yield self.error(_key_of(error.parameter, given), error.what, error.fix)
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:
-            # Its settings are whatever the file holds: a list where it compares, a word where it divides.
-            yield self.error(("trial_scheduler",), str(error), "")
-        yield from self._longer_than_training(kwargs)
-
-    def _longer_than_training(self, kwargs: dict[str, Any]) -> Iterator[ConfigFinding]:
+            # Unchecked types: a list where it compares, a string where it divides.
+            yield self.error(("trial_scheduler",), str(error))
         longest = kwargs.get("max_resource")
         if is_number(longest) and longest != self.run.epochs:
             what = f"max_resource ({longest}) is not epochs ({self.run.epochs})"
-            yield self.warning(
-                ("trial_scheduler", "kwargs", "max_resource"), what, "drop it: epochs is filled in"
-            )
+            key: Key = ("trial_scheduler", "kwargs", "max_resource")
+            yield self.warning(key, what, "drop it: epochs is filled in")
 
     def classic_pfl(self) -> Iterator[ConfigFinding]:
-        """Settings of the template's rule that can never act."""
+        """Warn of settings of the template's rule that have no effect."""
         kwargs = self.sweep.trial_scheduler.kwargs
         if self.sweep.trial_scheduler.name != "schedulers.ClassicPFL":
             return
@@ -299,19 +280,20 @@ class Checks:
             yield self.warning((*at, "target_epoch"), what, "drop it to have epochs filled in")
 
     def population(self) -> Iterator[ConfigFinding]:
-        """A population copies weights and moments: only what leaves their shapes alone may be searched."""
+        """Reject searched parameters that a population cannot change, since it copies weights and moments."""
         if self.sweep.trial_scheduler.name != "schedulers.PBT":
             return
         for name, key in self.space.keys.items():
             if name.split(".")[0] not in _MUTABLE:
                 what = f"PBT copies one trial's weights and optimizer into another, so '{name}' cannot differ"
-                fix = f"search {', '.join(f'{word}.*' for word in _MUTABLE[:3])} only, or use schedulers.ASHA"
+                groups = ", ".join(f"{config}.*" for config in _MUTABLE[:3])
+                fix = f"search {groups} only, or use schedulers.ASHA"
                 yield self.error(key, what, fix)
         if not self.space.keys:
             yield self.error(("trial_scheduler",), "PBT has nothing to change", "give a search_space")
 
     def grid(self) -> Iterator[ConfigFinding]:
-        """A grid needs finitely many points."""
+        """Check that a grid has finitely many points, and their number."""
         if self.sweep.sampler.name not in _GRIDS:
             return
         points = 1
@@ -325,108 +307,106 @@ class Checks:
                 return
             points *= size
         if points != self.sweep.trials and "trials" in self.document.value:
-            part = "a part of it is tried" if self.sweep.trials < points else f"it ends after {points}"
-            what = f"the grid has {points} points and trials is {self.sweep.trials}"
-            yield self.warning(("trials",), what, part)
+            fix = "a part of it is tried" if self.sweep.trials < points else f"it ends after {points}"
+            what = f"the grid has {points} points, but trials is {self.sweep.trials}"
+            yield self.warning(("trials",), what, fix)
 
     def baseline(self) -> Iterator[ConfigFinding]:
-        """The run's own values lie in the searched ranges, if they are to be tried first."""
+        """Warn if the baseline is to be tried first, but lies outside the search space."""
         if not self.sweep.baseline:
             return
         for name, domain in self.domains.items():
             value = self.document.at(("run", *name.split(".")))
-            if value is not None and not domain.contains(_as_in(domain, value)):
+            if value is not None and not domain.contains(value):
                 what = f"{shown(value)} lies outside the searched range"
                 fix = "the baseline trial cannot have it; widen the range, or write 'baseline: false'"
                 yield self.warning(("run", *name.split(".")), what, fix)
         yield from self.left_out()
 
     def left_out(self) -> Iterator[ConfigFinding]:
-        """Searched keywords that the run leaves to a default which the baseline cannot have."""
+        """Warn of searched keywords that the run leaves to a default outside the search space."""
         given, own = flatten(self.run.model_dump(mode="json")), baseline_of(self.sweep)
         for name, parameter in self.sweep.search_space.items():
             if name in given or parameter.when or not name.partition(".")[2]:
                 continue
             if name not in own:
-                what = f"the run gives no {name}, so no baseline is tried first"
-                yield self.warning(self.space.keys[name], what, f"say run.{name}, or write 'baseline: false'")
+                what = f"the run has no {name}, so no baseline is tried first"
+                yield self.warning(self.space.keys[name], what, f"set run.{name}, or write 'baseline: false'")
             elif not parameter.domain.contains(own[name]):
                 what = f"the run leaves {name} at its default {shown(own[name])}, which is never searched"
-                fix = f"say run.{name}, or write 'baseline: false': else no baseline is tried first"
+                fix = f"set run.{name}, or write 'baseline: false': else no baseline is tried first"
                 yield self.warning(self.space.keys[name], what, fix)
 
     def resources(self) -> Iterator[ConfigFinding]:
-        """GPUs are whole ones or a fraction of one, and agree with the device."""
+        """Check that the GPUs of a trial can be placed, and agree with the device."""
         gpu, device = self.sweep.resources_per_trial.gpu, self.run.device
-        if gpu is not None and gpu > 1 and not float(gpu).is_integer():
-            what = f"{shown(gpu)} GPUs cannot be placed"
-            yield self.error(("resources_per_trial", "gpu"), what, "whole GPUs, or a fraction of one")
-        elif gpu is not None and gpu > 1 and self.run.train is None:
-            what = f"{gpu:g} GPUs for a trial, and our training uses one"
+        at: Key = ("resources_per_trial", "gpu")
+        yield from self._unplaceable(gpu, at)
+        if gpu is not None and gpu > 1 and gpu.is_integer() and self.run.train is None:
+            what = f"{gpu:g} GPUs for a trial, but our training uses one"
             fix = "give it one, or a loop that uses several: 'train: trainables.ddp.DistributedTraining'"
-            yield self.error(("resources_per_trial", "gpu"), what, fix)
+            yield self.error(at, what, fix)
         yield from self.on_oom()
         if self.sweep.resources_per_trial.auto:
-            for word in ("cpu", "gpu"):
-                key: Key = ("resources_per_trial", word)
+            for field in ("cpu", "gpu"):
+                key: Key = ("resources_per_trial", field)
                 if self.document.at(key) is not None:
                     yield self.error(key, "is chosen by 'auto'", "drop it, or 'auto'")
         if device is None:
             return
         if device.startswith("cuda") and gpu == 0:
-            what = f"device {shown(device)} and no GPU for a trial"
-            yield self.error(("resources_per_trial", "gpu"), what, "raise gpu, or drop 'device'")
+            what = f"device {shown(device)}, but no GPU for a trial"
+            yield self.error(at, what, "raise gpu, or drop 'device'")
         elif device.startswith("cuda"):
-            what = f"{shown(device)} means 'a GPU': which one a trial gets is decided by Ray"
-            yield self.warning(("run", "device"), what, "resources_per_trial.gpu says how much of one")
+            what = f"{shown(device)} means any GPU: Ray decides which one a trial gets"
+            yield self.warning(("run", "device"), what, "set resources_per_trial.gpu to say how much of one")
         elif device == "cpu" and gpu:
             what = f"device 'cpu' and {shown(gpu)} GPU for a trial"
-            yield self.error(("resources_per_trial", "gpu"), what, "drop one of the two")
+            yield self.error(at, what, "drop one of the two")
+
+    def _unplaceable(self, gpu: float | None, key: Key) -> Iterator[ConfigFinding]:
+        if gpu is not None and gpu > 1 and not gpu.is_integer():
+            yield self.error(key, f"{shown(gpu)} GPUs cannot be placed", "whole GPUs, or a fraction of one")
 
     def budget(self) -> Iterator[ConfigFinding]:
-        """A budget says how much of one thing, and something is left for it to choose."""
+        """Check that a budget has one of hours and epochs, and leaves something to choose."""
         budget = self.sweep.budget
         if budget is None:
             return
         if (budget.hours is None) == (budget.epochs is None):
             yield self.error(("budget",), "needs one of hours and epochs", "as in 'budget: {hours: 8}'")
-        words: tuple[Key, ...] = (("trials",), ("run", "epochs"), ("trial_scheduler",))
-        if all(self.document.at(key) is not None for key in words):
+        choices: tuple[Key, ...] = (("trials",), ("run", "epochs"), ("trial_scheduler",))
+        if all(self.document.at(key) is not None for key in choices):
             what = "trials, run.epochs and trial_scheduler are all given: nothing is left to choose"
-            fix = "drop one of them, most likely trials; time_budget_s ends a sweep after so long"
+            fix = "drop one of them, most likely trials; time_budget_s limits the time of a sweep as it is"
             yield self.error(("budget",), what, fix)
 
     def on_oom(self) -> Iterator[ConfigFinding]:
-        """A trial that ran out of memory gets more than it had, or the retry is for nothing."""
-        asked = self.sweep.resources_per_trial
-        more, key = asked.on_oom, ("resources_per_trial", "on_oom")
+        """Check that a trial that ran out of memory gets more than it had."""
+        first = self.sweep.resources_per_trial
+        more, key = first.on_oom, ("resources_per_trial", "on_oom")
         if more is None:
             return
-        if more.gpu is not None and more.gpu > 1 and not more.gpu.is_integer():
-            yield self.error(
-                (*key, "gpu"),
-                f"{shown(more.gpu)} GPUs cannot be placed",
-                "whole GPUs, or a fraction of one",
-            )
-        known = [(more.cpu, asked.cpu)] + ([] if asked.gpu is None else [(more.gpu, asked.gpu)])
-        if all(new is None or new <= old for new, old in known) and not (asked.gpu is None and more.gpu):
-            fix = "raise gpu or cpu above what resources_per_trial says, or drop on_oom"
+        yield from self._unplaceable(more.gpu, (*key, "gpu"))
+        pairs = [(more.cpu, first.cpu)] + ([] if first.gpu is None else [(more.gpu, first.gpu)])
+        if all(new is None or new <= old for new, old in pairs) and not (first.gpu is None and more.gpu):
+            fix = "raise gpu or cpu above those of resources_per_trial, or drop on_oom"
             yield self.error(key, "gives a trial that ran out of memory no more than it had", fix)
 
     def trials(self) -> Iterator[ConfigFinding]:
-        """More than one trial needs something to differ in; so many must fit into the study."""
+        """Warn of several trials without a search space, and of a patience longer than the study."""
         if not self.space.keys and self.sweep.trials > 1:
-            what = f"{self.sweep.trials} trials and no search_space: all would be the same"
+            what = f"{self.sweep.trials} trials without a search_space: all would be the same"
             yield self.warning(("trials",), what, "give a search_space, or 'trials: 1'")
         patience = self.sweep.stop.no_improvement
         if patience is not None and patience.trials >= self.sweep.trials:
             what = f"no_improvement.trials ({patience.trials}) is not below trials ({self.sweep.trials})"
-            fix = f"it can never act; try {max(1, self.sweep.trials // 3)}"
+            fix = f"it has no effect; try {max(1, self.sweep.trials // 3)}"
             yield self.warning(("stop", "no_improvement", "trials"), what, fix)
 
 
 def cells(domain: Domain) -> int | None:
-    """How many values a domain has; None for a continuum.
+    """The number of values in a domain; None for a continuous one.
 
     >>> cells(Int(3, 9, step=2)), cells(Float(0, 1)), cells(Float(0, 1, step=0.25))
     (4, None, 5)
@@ -438,13 +418,8 @@ def cells(domain: Domain) -> int | None:
     return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1  # 0.3/0.1 is 2.9999…
 
 
-def _as_in(domain: Domain, value: Any) -> Any:
-    """A whole number is as good as a real one where a real one is searched."""
-    return float(value) if isinstance(domain, Float) and is_number(value) else value
-
-
 def _ends(domain: Domain) -> list[float]:
-    """Numbers among the choices, or what a range comes close to: its ends are drawn with chance nought."""
+    """Numbers among the choices, or the ends of a range; of a continuous one just inside, as it is drawn."""
     if isinstance(domain, Categorical):
         return [each for each in domain.choices if is_number(each)]
     if isinstance(domain, Int):
@@ -453,8 +428,8 @@ def _ends(domain: Domain) -> list[float]:
 
 
 def _key_of(parameter: str, kwargs: Mapping[str, Any]) -> Key:
-    """Where a rule's parameter is set: in the file's own kwargs, or by what is filled in from elsewhere."""
+    """The key at which a rule's parameter is set: in its kwargs, or where it is filled in from."""
     if parameter in kwargs:
         return ("trial_scheduler", "kwargs", parameter)
-    filled_from: dict[str, Key] = {"population_size": ("trials",), "max_resource": ("run", "epochs")}
-    return filled_from.get(parameter, ("trial_scheduler",))
+    sources: dict[str, Key] = {"population_size": ("trials",), "max_resource": ("run", "epochs")}
+    return sources.get(parameter, ("trial_scheduler",))

@@ -1,4 +1,4 @@
-"""Whether `run.command` can be run, and is handed what is searched."""
+"""Checks that `run.command` can be run and gets the searched settings."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainables.command import ARGS, GIVEN, InvalidCommand, placeholders, split_
 def command_errors(
     command: str, settings: Collection[str], folders: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """What is wrong with a command, and how to fix it.
+    """Yield the problems of a command, each with its fix.
 
     Args:
         command: as in the sweep file.
         settings: keys of `train_config`, fixed or searched.
-        folders: where the files that it names are looked for.
+        folders: to look for the files that it names.
     """
     try:
-        words = split_command(command)
+        arguments = split_command(command)
     except InvalidCommand as error:
         yield error.what, error.fix
         return
@@ -30,8 +30,10 @@ def command_errors(
         if name not in known:
             fix = suggestion(name, sorted(known), f"set train_config.{name}, or search it")
             yield f"{{{name}}} is no setting of train_config", fix
-    script = words[1] if words[0] == "python" and len(words) > 1 else ""
-    if script.endswith(".py") and "{" not in script and not _is_found(script, folders):
+    script = arguments[1] if arguments[0] == "python" and len(arguments) > 1 else ""
+    folders_of_script = (*map(Path, folders), Path.cwd())
+    is_fixed = script.endswith(".py") and "{" not in script
+    if is_fixed and not any((folder / script).is_file() for folder in folders_of_script):
         yield (
             f"{script} is neither beside the sweep file nor in the working directory",
             "correct the path, or add its folder to import_paths",
@@ -39,12 +41,8 @@ def command_errors(
 
 
 def settings_not_handed_over(command: str, searched: Collection[str]) -> list[str]:
-    """Searched settings that a command has no placeholder for, if it has one for any other."""
-    named = set(placeholders(command))
-    if named & {ARGS, "config"} or not named:
+    """Searched settings without a placeholder in a command that has any placeholders."""
+    names = set(placeholders(command))
+    if names & {ARGS, "config"} or not names:
         return []
-    return [name for name in searched if not {name, name.partition(".")[0]} & named]
-
-
-def _is_found(script: str, folders: Sequence[str]) -> bool:
-    return any((folder / script).is_file() for folder in (*map(Path, folders), Path.cwd()))
+    return [name for name in searched if not {name, name.partition(".")[0]} & names]

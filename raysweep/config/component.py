@@ -1,7 +1,7 @@
-"""A component of a sweep: a dotted path and its keyword arguments, checked before anything starts.
+"""Components of a sweep, each a dotted path with keyword arguments, and the check of their calls.
 
-Dotted paths are the registry: whatever can be imported can be named, ours or the user's. Checking
-reads source (see `lookup`) and imports nothing; `resolve` imports, when a study really starts.
+Anything that can be imported can be named, ours or the user's. Checking reads source (see `lookup`) and
+imports nothing; `resolve` imports when a study starts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OFFERED_HERE = {
     "model.MLP": "trainables.mlp.MLP",
     "util.load_data": "trainables.data.load_synthetic",
 }
-"""The template's own modules: who copied only its YAML files has no `model.py` beside them."""
+"""The template's own modules, which are missing beside a copy of only its YAML files."""
 
 
 class Component(BaseModel):
@@ -30,7 +30,7 @@ class Component(BaseModel):
 
     Attributes:
         name: dotted path.
-        kwargs: what the sweep file gives; the service fills in more (seed, space, …) where asked for.
+        kwargs: from the sweep file; the service fills in more (seed, space, …) that it has parameters for.
 
     >>> Component.model_validate("optuna.samplers.RandomSampler").kwargs
     {}
@@ -56,8 +56,8 @@ def resolve(path: str, paths: Sequence[str | Path] = ()) -> Any:
 
     Args:
         path: e.g. ``torch.optim.AdamW``.
-        paths: folders that go to the front of `sys.path` and stay there, for what is found may
-            import its neighbours later.
+        paths: folders to put at the front of `sys.path` for good, since the module may import its
+            neighbours later.
 
     Raises:
         RunError: if there is no such module or no such name in it.
@@ -67,33 +67,33 @@ def resolve(path: str, paths: Sequence[str | Path] = ()) -> Any:
 
 
 def signature(path: str, modules: Modules) -> signatures.Signature | None:
-    """Read what a dotted path takes, without importing it; None where the source does not tell.
+    """Read the signature of a dotted path without importing it; None if the source does not tell.
 
     Raises:
-        BrokenModule: if a module on the way is not sound Python.
+        BrokenModule: if a module on the way cannot be parsed.
     """
-    found = modules.lookup(path)
-    return signatures.signature(found, modules) if isinstance(found, ResolvedName) else None
+    target = modules.lookup(path)
+    return signatures.signature(target, modules) if isinstance(target, ResolvedName) else None
 
 
 def is_function_loop(path: str, modules: Modules) -> bool:
-    """Whether a user's own training loop is a function of its `config` alone, as far as one can read."""
+    """Whether a user's own training loop is a function of its `config`, by its source."""
     try:
-        read = signature(path, modules)
+        known = signature(path, modules)
     except BrokenModule:
-        return False  # checking its call says so
-    return read is not None and "config" in read.names()
+        return False  # reported with its call
+    return known is not None and "config" in known.names()
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureError:
-    """Something about a component that does not fit.
+    """A problem with the call of a component.
 
     Attributes:
         kwarg: the keyword argument; None if it is the component itself.
-        what: what is wrong.
+        what: the problem.
         fix: how to fix it.
-        certain: False for what may yet be meant (a warning).
+        certain: False if it may be intended (a warning).
     """
 
     kwarg: str | None
@@ -112,51 +112,51 @@ def signature_errors(
     first: int = 0,
     home: str = "torch.nn",
 ) -> Iterator[SignatureError]:
-    """Say what is wrong with calling `path(…, **kwargs)`.
+    """Yield the problems of a call `path(…, **kwargs)`.
 
     Args:
         path: dotted path, as in the sweep file.
         kwargs: names of the keyword arguments.
-        modules: where modules are looked for.
-        given: names that whoever calls it fills in, where it has such a parameter.
-        more: names that it takes besides those of its signature.
-        first: how many of its first positional arguments whoever calls it fills in.
-        home: the module where somebody who writes a bare name most likely thinks it is.
+        modules: finds modules.
+        given: names that the caller fills in, if it has such a parameter.
+        more: names that it accepts besides those of its signature.
+        first: number of first positional arguments that the caller fills in.
+        home: the module that a bare name most likely comes from.
     """
     ill_formed = _ill_formed(path, modules, home)
     if ill_formed is not None:
         yield ill_formed
         return
     try:
-        found = modules.lookup(path)
-        read = signatures.signature(found, modules) if isinstance(found, ResolvedName) else None
+        target = modules.lookup(path)
+        known = signatures.signature(target, modules) if isinstance(target, ResolvedName) else None
     except BrokenModule as error:
         yield SignatureError(None, f"'{path}' cannot be imported: {error}", "fix that file")
         return
-    if isinstance(found, MissingName):
-        what, fix = _missing(path, found)
+    if isinstance(target, MissingName):
+        what, fix = _missing(path, target)
         if hidden := modules.hidden_file(path.partition(".")[0]):
             fix = f"an installed module comes before {hidden}: give that file another name"
         yield SignatureError(None, what, fix)
-    elif read is not None:
-        # Named as the user does: the rule was found, and a scheduler class is what the path names.
-        own = read.without_first(first)
+    elif known is not None:
+        # Named as in the path: the signature is a rule's, the path names its scheduler class.
+        own = known.without_first(first)
         besides = tuple(signatures.SignatureParameter(name, required=False) for name in more)
-        read = replace(own, parameters=(*own.parameters, *besides), what=path.rpartition(".")[2])
-        yield from _unbound(read, kwargs, given)
+        known = replace(own, parameters=(*own.parameters, *besides), what=path.rpartition(".")[2])
+        yield from _kwarg_errors(known, kwargs, given)
 
 
 def _ill_formed(path: str, modules: Modules, home: str) -> SignatureError | None:
-    """Say so of what is no dotted path; of a bare or short name (`tpe`, `adamw`), what is likely meant."""
+    """The error of a text that is no dotted path, with a suggestion for a short name (`tpe`, `adamw`)."""
     parts = path.split(".")
     if len(parts) > 1 and all(part.isidentifier() for part in parts):
         return None
     module = modules.module(home)
     known = sorted(modules.names_of(module), key=len) if module else []
     if home == "schedulers":
-        known = [name for name in known if not name.endswith("Rule")]  # the classes that Ray takes
-    begins = [name for name in known if path and name[0].isupper() and name.lower().startswith(path.lower())]
-    near = begins[0] if begins else nearest(path, known)
+        known = [name for name in known if not name.endswith("Rule")]  # the scheduler classes
+    starts = [name for name in known if path and name[0].isupper() and name.lower().startswith(path.lower())]
+    near = starts[0] if starts else nearest(path, known)
     fix = (
         f"did you mean '{home}.{near}'?"
         if near
@@ -165,27 +165,28 @@ def _ill_formed(path: str, modules: Modules, home: str) -> SignatureError | None
     return SignatureError(None, f"'{path}' is no dotted path", fix)
 
 
-def _missing(path: str, found: MissingName) -> tuple[str, str]:
-    """What is missing, and how to fix it."""
-    if found.module:
-        what = f"{found.what} beside the sweep file, in the working directory or installed"
+def _missing(path: str, missing: MissingName) -> tuple[str, str]:
+    """Problem and fix of a missing name."""
+    if missing.module:
+        what = f"{missing.what} beside the sweep file, in the working directory or installed"
         if path in OFFERED_HERE:
             return what, f"{OFFERED_HERE[path]} offers the same here"
-        return what, suggestion(found.name, found.known, "put its file beside the sweep file, or install it")
-    if not found.name:
-        return found.what, suggestion("", found.known, "name a class or function in it")
-    near = nearest(found.name, found.known)
+        fix = "put its file beside the sweep file, or install it"
+        return what, suggestion(missing.name, missing.known, fix)
+    if not missing.name:
+        return missing.what, suggestion("", missing.known, "name a class or function in it")
+    near = nearest(missing.name, missing.known)
     if near is None:
-        return found.what, "check how it is spelt there"
-    before, _, after = path.rpartition(found.name)
-    return found.what, f"did you mean '{before}{near}{after}'?"
+        return missing.what, "check how it is spelt there"
+    before, _, after = path.rpartition(missing.name)
+    return missing.what, f"did you mean '{before}{near}{after}'?"
 
 
-def _unbound(
-    read: signatures.Signature, kwargs: Collection[str], given: Collection[str]
+def _kwarg_errors(
+    known: signatures.Signature, kwargs: Collection[str], given: Collection[str]
 ) -> Iterator[SignatureError]:
-    """Compare keyword arguments with a signature."""
-    names = read.names()
+    """Yield the keyword arguments that a signature does not have, and those that it lacks."""
+    names = known.names()
     offered = [name for name in names if name not in given] or names
     free = [name for name in names if name not in kwargs]
     meant = set()
@@ -195,18 +196,18 @@ def _unbound(
         near = nearest(name, free)
         if near is not None:
             meant.add(near)
-        if read.open:
+        if known.open:
             if near is not None:
-                fix = f"it takes any keyword, so this one is passed on; did you mean '{near}'?"
-                yield SignatureError(name, f"{read.what} has no parameter of this name", fix, certain=False)
+                fix = f"it accepts any keyword, so this one is passed on; did you mean '{near}'?"
+                yield SignatureError(name, f"{known.what} has no parameter of this name", fix, certain=False)
             continue
         fix = suggestion(name, offered, "" if offered else "it takes none: drop it")
-        yield SignatureError(name, f"unknown to {read.what}", fix)
+        yield SignatureError(name, f"unknown to {known.what}", fix)
     missing = [
         parameter.name
-        for parameter in read.parameters
+        for parameter in known.parameters
         if parameter.required and parameter.keyword and parameter.name not in {*kwargs, *given, *meant}
     ]
     if missing:
         listed = " and ".join(f"'{name}'" for name in missing)
-        yield SignatureError(None, f"{read.what} needs {listed}", "")
+        yield SignatureError(None, f"{known.what} needs {listed}", "")

@@ -1,4 +1,4 @@
-"""What a trial must keep to: `parameters <= 1e6`."""
+"""Constraints on a trial's metrics: `parameters <= 1e6`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
-_WORDS = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*(\S+)\s*")
+_CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*(\S+)\s*")
 
 
 class Constraint(BaseModel):
     """A bound on one of the numbers that a trial reports.
 
     Attributes:
-        metric: as the trial reports it.
-        relation: which side of the bound is right; the bound itself is.
+        metric: name, as the trial reports it.
+        relation: of the metric to the bound, which is allowed itself.
         bound: finite.
 
     >>> constraint = Constraint.model_validate("parameters <= 1e6")
@@ -36,7 +36,7 @@ class Constraint(BaseModel):
     def _from_a_sentence(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        match = _WORDS.fullmatch(value)
+        match = _CONSTRAINT.fullmatch(value)
         number = _number(match[3]) if match else None
         if match is None or number is None:
             raise ValueError(f"'{value}' is no constraint; write it as 'parameters <= 1e6', with <= or >=")
@@ -50,9 +50,9 @@ class Constraint(BaseModel):
         return f"{self.metric} {self.relation} {self.bound:g}"
 
     def violation(self, metrics: Mapping[str, float]) -> float:
-        """How far beyond the bound a trial is, as a share of the bound; at most 0 where it keeps to it.
+        """By how much a trial exceeds the bound, as a share of the bound; at most 0 if it satisfies it.
 
-        A trial that does not say breaks nothing. Where the bound is 0 it is the distance itself.
+        0 if the metric is missing. If the bound is 0, the difference itself.
         """
         value = metrics.get(self.metric)
         if value is None:

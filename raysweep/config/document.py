@@ -1,8 +1,8 @@
-"""Reads YAML as YAML 1.2 means it, and keeps the line of every key.
+"""Reads YAML 1.2, and keeps the line of every key.
 
-PyYAML speaks YAML 1.1, where ``1e-3`` is a word and ``no`` is false; both cost users hours. Its
+PyYAML implements YAML 1.1, where ``1e-3`` is a string and ``no`` is false; both cost users hours. Its
 scanner and composer are used as they are; scalars are read by YAML 1.2's core schema. Merge keys
-(``<<``) are kept from 1.1, since people use them. A value must be finite, for it goes into JSON,
+(``<<``) of 1.1 are supported, since people use them. Numbers must be finite, since they go into JSON,
 MLflow and a search space.
 """
 
@@ -23,13 +23,13 @@ from yaml.scanner import Scanner
 from raysweep.config.problem import Key, Problem, SweepError, dotted, shown
 from raysweep.config.yaml_scalars import SCALARS, TAG, CoreSchema
 
-MAX_BYTES = 1 << 20  # a sweep file is a few kilobytes; a megabyte is some other file
-MAX_DEPTH = 40  # the deepest honest sweep file has six levels
-MAX_VALUES = 20_000  # counted with aliases expanded, so that nine lines cannot become a billion values
+MAX_BYTES = 1 << 20  # a sweep file has a few kilobytes; a megabyte is some other file
+MAX_DEPTH = 40  # the deepest real sweep file has six levels
+MAX_VALUES = 20_000  # with aliases expanded, so that nine lines cannot become a billion values
 
 
 class _Loader(Reader, Scanner, Parser, Composer, CoreSchema):
-    """PyYAML's pipeline up to the node tree, with a bound on its recursion."""
+    """PyYAML's pipeline up to the node tree, with a limit on its depth."""
 
     def __init__(self, text: str) -> None:
         Reader.__init__(self, text)
@@ -51,12 +51,12 @@ class _Loader(Reader, Scanner, Parser, Composer, CoreSchema):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a key stands, and what it is called there.
+    """The position of a key, and its name there.
 
     Attributes:
         file: the file, or ``--set a.b``.
         line: from 1; None in an override.
-        key: as its own file has it, however it was moved or grafted since.
+        key: as in its own file, before any `move` or `graft`.
     """
 
     file: str
@@ -66,12 +66,12 @@ class Location:
 
 @dataclass(slots=True)
 class Document:
-    """A YAML file's values, and the place of every key in them.
+    """A YAML file's values, and the position of every key.
 
     Attributes:
         file: the file as the user named it.
         value: the top-level mapping.
-        places: of every key path; an alias's keys stand where its anchor wrote them.
+        places: position by key; for keys of an alias, in its anchor.
     """
 
     file: str
@@ -79,7 +79,7 @@ class Document:
     places: dict[Key, Location] = field(default_factory=dict)
 
     def problem(self, key: Key, what: str, fix: str = "") -> Problem:
-        """Give a problem with `key` the file, line and name of it, or of the nearest thing around it."""
+        """A problem with a key, at its position or that of the nearest key around it."""
         length = len(key)
         while length and key[:length] not in self.places:
             length -= 1
@@ -87,7 +87,7 @@ class Document:
         return Problem(place.file, place.line, dotted(place.key + key[length:]), what, fix)
 
     def at(self, key: Key) -> Any:
-        """Return the value at `key`; None where there is none."""
+        """The value at `key`; None if there is none."""
         value: Any = self.value
         for part in key:
             if isinstance(value, dict) and isinstance(part, str):
@@ -99,7 +99,7 @@ class Document:
         return value
 
     def move(self, source: Key, target: Key) -> None:
-        """Give the value at `source` another name; its places go with it."""
+        """Move the value at `source`, with its positions."""
         holder = self.at(source[:-1])
         value = holder.pop(source[-1])
         self.at(target[:-1])[target[-1]] = value
@@ -107,7 +107,7 @@ class Document:
             self.places[target + key[len(source) :]] = self.places.pop(key)
 
     def graft(self, key: Key, other: Document) -> None:
-        """Put the whole of another file at `key`."""
+        """Insert another document at `key`."""
         self.at(key[:-1])[key[-1]] = other.value
         self.places[key] = Location(other.file, 1)
         for inner, place in other.places.items():
@@ -119,11 +119,11 @@ def read(path: Path, name: str | None = None) -> Document:
 
     Args:
         path: the file.
-        name: what to call it in messages; `path` as given, by default.
+        name: of the file in messages; by default `path` as given.
 
     Raises:
-        SweepError: for a file that cannot be read or is not sound YAML, with every duplicate or
-            non-text key of it, each with its line.
+        SweepError: if the file cannot be read or is not valid YAML, with every duplicate or
+            non-text key and its line.
     """
     file = name or str(path)
     try:
@@ -131,7 +131,7 @@ def read(path: Path, name: str | None = None) -> Document:
     except OSError as error:
         raise SweepError([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
     if len(raw) > MAX_BYTES:
-        what = f"is {len(raw) / 1e6:.1f} MB"
+        what = f"has {len(raw) / 1e6:.1f} MB"
         raise SweepError(
             [Problem(file, None, "", what, "a sweep file has a few kilobytes: is this the right file?")]
         )
@@ -185,29 +185,28 @@ def _compose(text: str, file: str) -> yaml.Node | None:
 
 
 def _syntax(error: yaml.MarkedYAMLError, file: str, text: str) -> Problem:
-    """Put PyYAML's complaint in plain words, where it is one that users meet."""
+    """PyYAML's error as a problem, in plain language for the common ones."""
     mark = error.problem_mark or error.context_mark
     if error.context_mark and "end of stream" in (error.problem or ""):
         mark = error.context_mark  # where the quote was opened, not the end of the file
     line = text.count("\n", 0, mark.index) + 1 if mark else 1
-    said = error.problem or error.context or "not sound YAML"
-    for pattern, what, fix in _PLAIN_WORDS:
-        found = re.search(pattern, said)
-        if found:
-            return Problem(file, line, "", found.expand(what), fix)
+    original = error.problem or error.context or "not valid YAML"
+    for pattern, what, fix in _PLAIN_MESSAGES:
+        match = re.search(pattern, original)
+        if match:
+            return Problem(file, line, "", match.expand(what), fix)
     around = f" ({error.context})" if error.context and error.problem else ""
-    return Problem(
-        file, line, "", f"not sound YAML: {said}{around}", "check indentation, colons and quotes near here"
-    )
+    what = f"not valid YAML: {original}{around}"
+    return Problem(file, line, "", what, "check indentation, colons and quotes near here")
 
 
-_PLAIN_WORDS = (
+_PLAIN_MESSAGES = (
     (r"character '\\t'", "a tab", "indent with spaces: YAML allows no tabs there"),
     (r"character '([%@`])'", r"a value cannot begin with '\1'", "put it in quotes"),
     (
         r"mapping values are not allowed here",
         "a second ': ' in one line, or a line indented too far",
-        "put a value that holds ': ' in quotes, or fix the indentation",
+        "put a value that contains ': ' in quotes, or fix the indentation",
     ),
     (
         r"could not find expected ':'",
@@ -218,7 +217,7 @@ _PLAIN_WORDS = (
     (r"expected ',' or '([\]}])'", r"a bracket is not closed with '\1' (or a ',' is missing)", "close it"),
     (r"found undefined alias '?([^']*)'?", r"alias *\1 has no anchor &\1 before it", "define it first"),
     (r"but found another document", "a second '---' document", "one file is one sweep: split it"),
-    (r"nested deeper than (\d+) levels", r"nested deeper than \1 levels", "no sweep file needs that"),
+    (r"nested deeper than (\d+) levels", r"nested deeper than \1 levels", "use fewer levels"),
     (r"found unexpected end of stream", "a quote is never closed", "close it"),
 )
 
@@ -228,16 +227,16 @@ def _kind(node: yaml.Node) -> str:
 
 
 class _Builder:
-    """Turns the node tree into values; gathers problems instead of stopping at the first."""
+    """Turns the node tree into values; collects problems instead of stopping at the first."""
 
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.text = text
         # Lines end as in editors; PyYAML would also end one at U+0085 and U+2028.
-        self.newlines = [found.start() for found in re.finditer("\n", text)]
+        self.newlines = [match.start() for match in re.finditer("\n", text)]
         self.places: dict[Key, Location] = {}
         self.problems: list[Problem] = []
-        self.open: list[int] = []  # identities of the nodes being built: an alias to one is a circle
+        self.open: list[int] = []  # ids of the nodes being built: an alias to one is a cycle
         self.count = 0
 
     def line(self, node: yaml.Node) -> int:
@@ -249,14 +248,10 @@ class _Builder:
     def build(self, node: yaml.Node, key: Key) -> Any:
         self.count += 1
         if self.count > MAX_VALUES:
-            self.complain(
-                node, key, f"more than {MAX_VALUES:,} values", "aliases multiply: write fewer of them"
-            )
+            self.complain(node, key, f"more than {MAX_VALUES:,} values", "use fewer aliases")
             raise SweepError(self.problems)
         if id(node) in self.open:
-            self.complain(
-                node, key, "an anchor that contains itself", "an alias cannot stand inside its own anchor"
-            )
+            self.complain(node, key, "an anchor that contains itself", "move the alias out of its anchor")
             return None
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, key)
@@ -301,9 +296,9 @@ class _Builder:
         return value
 
     def merge(self, node: yaml.Node, key: Key, value: dict[str, Any], own: set[str]) -> None:
-        """Take up the keys of a merged mapping (``<<: *anchor`` or a list of them).
+        """Merge the keys of a mapping (``<<: *anchor``, or a list of them).
 
-        Those already merged, and the mapping's `own`, win over them.
+        Keys already merged, and the mapping's `own`, take precedence.
         """
         if isinstance(node, yaml.SequenceNode) and id(node) not in self.open:
             self.open.append(id(node))
@@ -312,7 +307,7 @@ class _Builder:
             self.open.pop()
             return
         if not isinstance(node, yaml.MappingNode) or id(node) in self.open:
-            self.complain(node, (*key, "<<"), "merges something that is no mapping", "write '<<: *anchor'")
+            self.complain(node, (*key, "<<"), "merges something that is not a mapping", "write '<<: *anchor'")
             return
         inner = _Builder(self.file, self.text)
         inner.open, inner.count = self.open, self.count
@@ -337,7 +332,7 @@ class _Builder:
     def scalar(self, node: yaml.Node, key: Key) -> Any:
         text: str = node.value
         if any(not letter.isprintable() and letter not in "\n\t" for letter in text):
-            self.complain(node, key, f"{shown(text)} holds a character that cannot be printed", "delete it")
+            self.complain(node, key, f"{shown(text)} has a character that cannot be printed", "delete it")
             return text
         reader = SCALARS.get(node.tag.removeprefix(TAG))
         if reader is None or not node.tag.startswith(TAG):

@@ -1,8 +1,8 @@
-"""Holds what a file says against the models' words, in the user's language.
+"""Errors of a file's keys and values, in plain language and with their lines.
 
-pydantic would say "Input should be a valid integer, unable to parse string as an integer" and forget
-the line. And after an unknown key a good reader goes on as if the word most likely meant stood
-there, so that one slip is one message and all other slips are found too.
+pydantic would say "Input should be a valid integer, unable to parse string as an integer" without a line.
+After an unknown key, checking continues as if the key most likely meant had been given, so that one mistake
+is one message and all others are found, too.
 """
 
 from __future__ import annotations
@@ -42,30 +42,30 @@ _OF_PEERS = {
     "gpus": "resources_per_trial.gpu",
     "cpus": "resources_per_trial.cpu",
 }
-"""Keys of Ray Tune, Optuna, W&B, Katib and Lightning, by what they are called here."""
+"""Keys of Ray Tune, Optuna, W&B, Katib and Lightning, and our names for them."""
 
 
-def unknown_words(
+def unknown_keys(
     document: Document, key: Key, model: type[BaseModel], old: Iterable[str] = ()
 ) -> list[Problem]:
-    """Report keys that a model does not have, and go on as if the nearest known one stood there.
+    """Report keys that a model does not have, and replace them by the nearest known ones.
 
     Args:
         document: is changed: an unknown key is renamed to the nearest known one, or dropped.
-        key: where the model's mapping stands.
-        model: gives the known keys, and those of the models in it.
-        old: further keys that are known, under their old names.
+        key: of the model's mapping.
+        model: has the known keys, as have the models in it.
+        old: further known keys, under their old names.
     """
     raw = document.at(key)
     if not isinstance(raw, dict):
         return []
     known = [*model.model_fields, *old]
     for name in [name for name in raw if not key and name.startswith("x-")]:
-        del raw[name]  # a home for anchors, as in Docker Compose
+        del raw[name]  # for anchors, as in Docker Compose
     problems = []
     for name in [name for name in raw if name not in known]:
         at = (*key, name)
-        # An override means a key that the file has; a second key in the file means one that it lacks.
+        # An override means a key that the file has; another key in the file means one that it lacks.
         overrides = at in document.places and document.places[at].line is None
         free = known if overrides else [other for other in known if other not in raw]
         elsewhere = _elsewhere(document, key, name, known)
@@ -77,12 +77,12 @@ def unknown_words(
         else:
             document.move(at, (*key, near))
     for name in [name for name in raw if name not in _OWN_READERS and name in model.model_fields]:
-        problems += _inside(document, (*key, name), model.model_fields[name].annotation)
+        problems += _check_field(document, (*key, name), model.model_fields[name].annotation)
     return problems
 
 
 def _elsewhere(document: Document, key: Key, name: str, known: Iterable[str]) -> str | None:
-    """The key meant by another tool's word for it, or by one that stands at the wrong level."""
+    """The key meant by another tool's name for it, or by a key at the wrong level; None if there is none."""
     if key not in ((), ("run",)):
         return None
     if not key and name in _OF_PEERS:
@@ -96,23 +96,25 @@ def _elsewhere(document: Document, key: Key, name: str, known: Iterable[str]) ->
     return f"run.{near}" if near else None
 
 
-def _inside(document: Document, key: Key, annotation: Any) -> list[Problem]:
-    """Go on into a field: its own model's words, or the items of its list."""
+def _check_field(document: Document, key: Key, annotation: Any) -> list[Problem]:
+    """Check a field's value: the keys of its model, the items of its list, or its number."""
     kinds = _alternatives(annotation)
     value = document.at(key)
     for kind in kinds:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return unknown_words(document, key, kind)
+            return unknown_keys(document, key, kind)
         if get_origin(kind) in (list, tuple) and isinstance(value, list):
             item = get_args(kind)[0]
             return [
-                problem for index in range(len(value)) for problem in _inside(document, (*key, index), item)
+                problem
+                for index in range(len(value))
+                for problem in _check_field(document, (*key, index), item)
             ]
     return _not_a_number(document, key, kinds)
 
 
 def _not_a_number(document: Document, key: Key, kinds: list[Any]) -> list[Problem]:
-    """Report text or true/false where a number belongs: pydantic would take `true` for 1."""
+    """Report text or true/false instead of a number: pydantic would accept `true` as 1."""
     value = document.at(key)
     if not {int, float} & set(kinds) or {str, bool} & set(kinds) or not isinstance(value, (str, bool)):
         return []
@@ -135,22 +137,22 @@ def _alternatives(annotation: Any) -> list[Any]:
 
 
 def wrong_values(document: Document, error: ValidationError, root: Key = ()) -> list[Problem]:
-    """Put pydantic's complaints in plain words, each with its place."""
+    """Pydantic's errors as problems in plain language, each with its position."""
     problems = []
     for detail in error.errors():
         if detail["loc"][:1] == ("metrics",) and "metrics" not in document.value:
-            continue  # made of `metric` and `direction`, which are complained of themselves
+            continue  # made of `metric` and `direction`, which have errors of their own
         key = _existing(document, (*root, *detail["loc"]))
         if detail["type"] == "missing":
             missing = (*root, *detail["loc"])
             problems.append(document.problem(missing, "missing", _how_to_give(str(missing[-1]))))
         else:
-            problems.append(document.problem(key, *_in_words(detail)))
+            problems.append(document.problem(key, *_describe(detail)))
     return problems
 
 
 def _existing(document: Document, key: Key) -> Key:
-    """Cut a path where the document ends: pydantic adds names of its own for unions."""
+    """The part of a key that exists in the document: pydantic appends names of its own for unions."""
     length = 0
     while length < len(key) and (
         key[: length + 1] in document.places or document.at(key[: length + 1]) is not None
@@ -183,22 +185,22 @@ _EXPECTED = {
 }
 
 
-def _in_words(detail: ErrorDetails) -> tuple[str, str]:
-    """What is wrong, with the value seen, and how to fix it."""
+def _describe(detail: ErrorDetails) -> tuple[str, str]:
+    """Problem and fix of an error of pydantic's."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "literal_error":
         choices = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         near = nearest(value, choices) if isinstance(value, str) else None
         fix = f"did you mean '{near}'?" if near else f"write {context['expected']}"
         return f"{shown(value)} is not {context['expected']}", fix
-    for bound, words in (
+    for bound, relation in (
         ("ge", "at least"),
         ("gt", "more than"),
         ("le", "at most"),
         ("lt", "less than"),
     ):
         if bound in context and kind.startswith(("greater", "less")):
-            return f"{shown(value)} is not allowed", f"it must be {words} {shown(context[bound])}"
+            return f"{shown(value)} is not allowed", f"it must be {relation} {shown(context[bound])}"
     if kind == "string_pattern_mismatch":
         return (
             f"{shown(value)} cannot be a folder's name",
@@ -207,7 +209,8 @@ def _in_words(detail: ErrorDetails) -> tuple[str, str]:
     if kind == "too_short":
         return "is empty", "give at least one"
     if kind == "value_error":
-        return _halves(str(context["error"]))
+        what, _, fix = str(context["error"]).partition("; ")
+        return what, fix
     expected = _EXPECTED.get(kind.split("_")[0])
     if expected is None:
         return f"{shown(value)}: {detail['msg'][0].lower()}{detail['msg'][1:]}", ""
@@ -215,8 +218,3 @@ def _in_words(detail: ErrorDetails) -> tuple[str, str]:
     if expected == "text" and value is not None and not isinstance(value, (dict, list)):
         fix = "put it in quotes"
     return f"{shown(value)} is not {expected}", fix
-
-
-def _halves(sentence: str) -> tuple[str, str]:
-    what, _, fix = sentence.partition("; ")
-    return what, fix

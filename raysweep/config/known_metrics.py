@@ -1,4 +1,4 @@
-"""What follows from a metric's name: which way it is better, and the function that computes it."""
+"""Metrics known by name: their direction, and the function that computes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.run_config import NAMED_METRICS, metric_path
 
 
 def fill_in_metrics(document: Document) -> None:
-    """Give the metrics of a sweep what their names say and the file does not: direction and function."""
+    """Fill in direction and function of the sweep's metrics that are known by name."""
     value = document.value
     listed = value.get("metrics")
     if isinstance(listed, list):
@@ -20,29 +20,28 @@ def fill_in_metrics(document: Document) -> None:
         value["direction"] = "maximize"
     run = value.get("run")
     if not isinstance(run, dict) or run.get("train") is not None:
-        return  # a loop of the user's own reports what it does
-    known = run.get("metrics")
-    needed = {name: metric_path(name) for name in _asked_for(value, run) if name in NAMED_METRICS}
-    if needed and isinstance(known, dict | None):
-        run["metrics"] = needed | (known or {})
+        return  # the user's own loop computes its metrics
+    given = run.get("metrics")
+    needed = {name: metric_path(name) for name in _metrics_in_use(value, run) if name in NAMED_METRICS}
+    if needed and isinstance(given, dict | None):
+        run["metrics"] = needed | (given or {})
 
 
 def _with_direction(metric: Any) -> Any:
-    """An entry of `metrics`; one that is better when higher is maximised unless it says otherwise."""
-    words = {"name": metric} if isinstance(metric, str) else metric
-    if isinstance(words, dict) and words.get("name") in BETTER_HIGHER and "direction" not in words:
-        return {**words, "direction": "maximize"}
+    """An entry of `metrics`, with `direction: maximize` if that is its default."""
+    fields = {"name": metric} if isinstance(metric, str) else metric
+    if isinstance(fields, dict) and fields.get("name") in BETTER_HIGHER and "direction" not in fields:
+        return {**fields, "direction": "maximize"}
     return metric
 
 
-def _asked_for(value: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
-    """The names of the metrics that trials, checkpoints and patience are judged by."""
+def _metrics_in_use(value: dict[str, Any], run: dict[str, Any]) -> Iterator[str]:
+    """The names of the metrics of trials, checkpoints and early stopping."""
     listed = value.get("metrics")
     for each in [value.get("metric"), *(listed if isinstance(listed, list) else ())]:
         name = each.get("name") if isinstance(each, dict) else each
         if isinstance(name, str):
             yield name
-    for word in ("checkpoint_config", "early_stopping_config"):
-        wish = run.get(word)
-        if isinstance(wish, dict) and wish.get("enabled") is True and isinstance(wish.get("monitor"), str):
-            yield wish["monitor"]
+    for section in (run.get("checkpoint_config"), run.get("early_stopping_config")):
+        if isinstance(section, dict) and section.get("enabled") is True:
+            yield from (name for name in [section.get("monitor")] if isinstance(name, str))

@@ -1,4 +1,4 @@
-"""From a sweep file to a `Sweep`: every problem of the file at once, or the sweep and its warnings."""
+"""Loads a sweep file: all of its problems at once, or the sweep and its warnings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysweep.config.document import Document, read
-from raysweep.config.field_errors import unknown_words
+from raysweep.config.field_errors import unknown_keys
 from raysweep.config.known_metrics import fill_in_metrics
 from raysweep.config.named_folders import take_import_paths
 from raysweep.config.overrides import override
@@ -18,8 +18,8 @@ from raysweep.config.search_space import condition_problems, read_space
 from raysweep.config.stage_loading import LoadedStages, read_stages
 from raysweep.config.sweep import Sweep
 from raysweep.config.template import (
-    OLD_RUN_WORDS,
-    OLD_SWEEP_WORDS,
+    OLD_RUN_KEYS,
+    OLD_SWEEP_KEYS,
     as_pair,
     as_sweep,
     is_run_config,
@@ -31,14 +31,14 @@ from trainables.run_config import COSTS, RunConfig
 
 @dataclass(frozen=True, slots=True)
 class LoadedSweep:
-    """A sound sweep file.
+    """A valid sweep file.
 
     Attributes:
-        sweep: what it says.
-        document: where everything stands, for whoever has more to say about it.
-        searched: where each searched parameter stands in it, by flat key.
-        warnings: settings that can never act or do not fit, and notes on what was read as what.
-        stages: of a staged sweep, every stage that searches, as it would without the stages before it.
+        sweep: the sweep.
+        document: the file with positions, for further checks.
+        searched: key of each searched parameter in the document, by flat key.
+        warnings: on settings without effect or that do not fit, and on what was translated.
+        stages: of a staged sweep, each stage that searches, as if there were no stages before it.
     """
 
     sweep: Sweep
@@ -62,24 +62,24 @@ def read_sweep(
     Args:
         path: the sweep file; with `optimize_config`, the run config.
         overrides: `key=value` each, as given to ``--set``.
-        beside: further folders in which what it names is looked for.
         optimize_config: the template's second file, with the search space.
+        beside: further folders to look for modules and files.
 
     Raises:
-        SweepError: with every problem found.
+        SweepError: with all problems.
     """
     document, folders = _gather(
         Path(path), None if optimize_config is None else Path(optimize_config), overrides
     )
-    named, problems, missing = take_import_paths(document)
-    folders += [*named, *(Path(folder) for folder in beside)]
+    import_paths, problems, missing = take_import_paths(document)
+    folders += [*import_paths, *(Path(folder) for folder in beside)]
     document.value.setdefault("study_name", _as_name(Path(optimize_config or path).stem))
-    problems += unknown_words(document, (), Sweep, OLD_SWEEP_WORDS)
+    problems += unknown_keys(document, (), Sweep, OLD_SWEEP_KEYS)
     if "run" in document.value:
-        problems += unknown_words(document, ("run",), RunConfig, OLD_RUN_WORDS)
-    wrong_words, notes = translate(document)
+        problems += unknown_keys(document, ("run",), RunConfig, OLD_RUN_KEYS)
+    untranslatable, notes = translate(document)
     notes += missing
-    problems += wrong_words
+    problems += untranslatable
     fill_in_metrics(document)
     space = read_space(document)
     problems += space.problems
@@ -92,9 +92,9 @@ def read_sweep(
     findings = staged.findings
     if sweep is not None and not sweep.stages:
         findings = findings_of(document, sweep, space)
-    findings = [found for found in findings if not any(found.key[: len(key)] == key for key in broken)]
-    problems += [found.problem for found in findings if found.fatal]
-    wrong_keys = [found.key for found in findings if found.fatal]
+    findings = [each for each in findings if not any(each.key[: len(key)] == key for key in broken)]
+    problems += [each.problem for each in findings if each.fatal]
+    wrong_keys = [each.key for each in findings if each.fatal]
     suspect = [name for name, key in space.keys.items() if key in wrong_keys]
     points, more = read_points(document, space, suspect)
     problems += [*more, *condition_problems(document, space, suspect)]
@@ -106,22 +106,25 @@ def read_sweep(
             update={"resources_per_trial": sweep.resources_per_trial.model_copy(update={"gpu": 0})}
         )
     sweep = _with_costs(sweep)
-    notes += [found.problem for found in findings if not found.fatal]
-    stages = tuple(LoadedSweep(mine, own, part.keys) for own, mine, part in staged.parts)
+    notes += [each.problem for each in findings if not each.fatal]
+    stages = tuple(
+        LoadedSweep(of_stage, stage_document, stage_space.keys)
+        for stage_document, of_stage, stage_space in staged.searches
+    )
     return LoadedSweep(sweep, document, space.keys, tuple(_in_order(notes)), stages)
 
 
 def _with_costs(sweep: Sweep) -> Sweep:
-    """The run measures what of its costs the sweep goes by."""
-    named = [metric.name for metric in sweep.metrics] + [each.metric for each in sweep.constraints]
-    costs = tuple(cost for cost in COSTS if cost in named or cost in sweep.run.costs)
+    """The sweep whose run measures the costs among its metrics and constraints."""
+    names = [metric.name for metric in sweep.metrics] + [each.metric for each in sweep.constraints]
+    costs = tuple(cost for cost in COSTS if cost in names or cost in sweep.run.costs)
     return sweep.model_copy(update={"run": sweep.run.model_copy(update={"costs": costs})})
 
 
 def _gather(
     path: Path, optimize_config: Path | None, overrides: Sequence[str]
 ) -> tuple[Document, list[Path]]:
-    """Put the files and overrides together as one document; and the folders they came from."""
+    """Combine files and overrides into one document; returns it and the folders of the files."""
     document, folders = read(path), [path.parent]
     if optimize_config is not None:
         document = as_pair(document, read(optimize_config))
@@ -129,7 +132,7 @@ def _gather(
     elif is_run_config(document):
         document = as_sweep(document, _as_name(f"{document.value.get('project', 'run')}_{path.stem}"))
     problems: list[Problem] = []
-    # First the overrides of `run` itself, then the file it may name, then what is laid over that.
+    # First overrides of `run` itself, then the file that it may name, then overrides of its values.
     for text in sorted(overrides, key=lambda text: text.partition("=")[0].strip() != "run"):
         _graft_run(document, folders)
         try:
@@ -143,7 +146,7 @@ def _gather(
 
 
 def _graft_run(document: Document, folders: list[Path]) -> None:
-    """Read the run config's own file, if `run` names one."""
+    """Replace `run` by the run config's file, if it names one."""
     name = document.value.get("run")
     if not isinstance(name, str):
         return
@@ -165,18 +168,18 @@ def _graft_run(document: Document, folders: list[Path]) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a whole text where a name belongs is longer than a name can be
+    except OSError:  # a long text instead of a name exceeds the length of a path
         return False
 
 
 def _as_name(text: str) -> str:
-    """Make a file's stem or a project fit for a study's name."""
+    """Turn a file's stem or a project into a valid study name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:80]
     return name or "sweep"
 
 
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """As the files go, each once; overrides, which have no line, first."""
+    """In the order of the files, without duplicates; overrides, which have no line, first."""
     return sorted(
         dict.fromkeys(problems),
         key=lambda problem: (problem.line is not None, problem.file, problem.line or 0),

@@ -1,9 +1,9 @@
-"""Finds what a dotted path names by reading source, never by importing it.
+"""Finds what a dotted path names by reading source, without importing it.
 
 Importing torch, pytorch_optimizer, optuna and mlflow takes six seconds, and importing a user's file
-runs it; a sweep file should be checked in a moment and without side effects. So modules are found
+runs it; a sweep file should be checked quickly and without side effects. So modules are found
 as files and read as syntax trees: classes, functions, `from x import y as z`, star imports, aliases
-and base classes are followed. What only running the code could tell is `UnknownName`, never an error.
+and base classes are followed. A name that only running the code could find is an `UnknownName`, no error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class ResolvedName:
-    """A class or function, and the module whose names it was written with."""
+    """A class or function, and the module that defines it."""
 
     node: Definition
     module: Module
@@ -32,13 +32,13 @@ class ResolvedName:
 
 @dataclass(frozen=True, slots=True)
 class MissingName:
-    """It clearly does not exist.
+    """A name that does not exist.
 
     Attributes:
-        what: the sentence for the user.
-        name: the part of the path that is missing; empty if the path ends at a module.
-        known: names that do exist where it was looked for.
-        module: whether it is the module itself, the path's first name, that is missing.
+        what: the message for the user.
+        name: the missing part of the path; "" if the path ends at a module.
+        known: names that do exist there.
+        module: whether the path's first name, a module, is missing.
     """
 
     what: str
@@ -49,14 +49,14 @@ class MissingName:
 
 @dataclass(frozen=True, slots=True)
 class UnknownName:
-    """Only running the code could tell (a compiled module, a module with `__getattr__`, a lambda)."""
+    """A name that only running the code could find (compiled module, `__getattr__`, lambda)."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImportedName:
-    """A name bound by an import: a module, or something of that name in it."""
+    """A name bound by an import: a module, or a name in it."""
 
     module: str
     name: str | None = None
@@ -70,10 +70,10 @@ class Scope:
     """The names that a module binds at its top level.
 
     Attributes:
-        names: what each is bound to.
-        stars: modules whose names are all taken up.
-        dynamic: further names may appear when the module runs.
-        lazy: names that its `__getattr__` imports on first use, by the dotted path they stand for.
+        names: binding by name.
+        stars: modules that are star-imported.
+        dynamic: running the module may bind further names.
+        lazy: names that its `__getattr__` imports on first use, with their dotted paths.
     """
 
     names: dict[str, Binding] = field(default_factory=dict)
@@ -88,8 +88,8 @@ class Module:
 
     Attributes:
         name: its full dotted name.
-        spec: where it is.
-        scope: its names; None for what is not Python source.
+        spec: its location.
+        scope: its names; None if it is not Python source.
     """
 
     name: str
@@ -98,19 +98,19 @@ class Module:
 
 
 class BrokenModule(Exception):
-    """A module that exists but is not sound Python; the message says where."""
+    """A module that exists but cannot be parsed; the message says where."""
 
 
 class Modules:
-    """Finds modules wherever Python would find them, then in `paths`.
+    """Finds modules as Python would, then in `paths`.
 
     Args:
-        paths: folders that come after `sys.path`, as they will on a worker; but the modules of those that
-            are a study's copies (`trainables.module_snapshot`) come before all.
+        paths: folders searched after `sys.path`, as on a worker; but a study's copies of modules
+            (`trainables.module_snapshot`) in them come first.
     """
 
     def __init__(self, paths: Sequence[str] = ()) -> None:
-        importlib.invalidate_caches()  # a file written a moment ago counts
+        importlib.invalidate_caches()  # to find files written a moment ago
         self.own = [path for path in paths if path not in sys.path]
         self.paths = [*sys.path, *self.own]
         self.copies = [copies for path in self.own if (copies := _copies(path)) is not None]
@@ -128,10 +128,10 @@ class Modules:
         return self._found[name]
 
     def hidden(self) -> Iterator[tuple[str, Path]]:
-        """Modules of the user's that were asked for, or that theirs import, but are not what Python finds.
+        """Yield the user's modules that were looked up or imported, but are hidden by installed modules.
 
         Yields:
-            The name, which is an installed module's too, and the user's file.
+            The name, and the user's file.
         """
         names = {name.split(".")[0] for name in self._found}
         for module in list(self._found.values()):
@@ -144,11 +144,11 @@ class Modules:
                 yield name, file
 
     def hidden_file(self, name: str) -> Path | None:
-        """The user's file of a module's name that is an installed module's too."""
-        mine = PathFinder.find_spec(name, self.own)
-        found = self._spec(name)
-        is_hidden = mine and mine.origin and found and not self._is_own(found.origin)
-        return Path(mine.origin) if is_hidden and mine and mine.origin else None
+        """The user's file of a module that an installed module of the same name hides, if any."""
+        own, imported = PathFinder.find_spec(name, self.own), self._spec(name)
+        if own is None or not own.origin or imported is None or self._is_own(imported.origin):
+            return None
+        return Path(own.origin)
 
     def _is_own(self, file: str | None) -> bool:
         return file is not None and any(Path(file).is_relative_to(folder) for folder in self.own)
@@ -185,7 +185,7 @@ class Modules:
             return MissingName(f"there is no module '{first}'", first, tuple(self.top_names()), module=True)
         while rest:
             here = f"{module.name}.{rest[0]}"
-            # Between two dots a folder's name means the submodule: no need to read torch/__init__.py.
+            # A name before another dot is the submodule if there is one: no need to read torch/__init__.py.
             if len(rest) > 1 and (inner := self.module(here)):
                 module, rest = inner, rest[1:]
                 continue
@@ -199,7 +199,7 @@ class Modules:
     def _inside(
         self, found: ResolvedName | MissingName | UnknownName, rest: Sequence[str]
     ) -> ResolvedName | MissingName | UnknownName:
-        """Go on into a class: `module.Class.from_config`."""
+        """Find a method or nested class: `module.Class.from_config`."""
         for name in rest:
             if not isinstance(found, ResolvedName):
                 return found
@@ -237,7 +237,7 @@ class Modules:
             elif not isinstance(found, MissingName):
                 return found
         if uncertain:
-            return UnknownName(f"{module.name} makes names when it is imported")
+            return UnknownName(f"{module.name} creates names when it is imported")
         if name in module.scope.names:
             return UnknownName(f"'{name}' in {module.name} comes from a module that is not installed")
         return MissingName(f"'{name}' is not in {module.name}", name, tuple(sorted(self.names_of(module))))
@@ -282,7 +282,7 @@ class Modules:
         return names | set(_files_in(module.spec.submodule_search_locations or ()))
 
     def top_names(self) -> Iterator[str]:
-        """List the modules one can name first: the user's own beside the file, and the usual packages."""
+        """Yield likely first names of a dotted path: the usual packages, and the user's own modules."""
         yield from (
             "torch",
             "optuna",
@@ -296,7 +296,7 @@ class Modules:
 
 
 def _copies(folder: str) -> Snapshot | None:
-    """The copies of modules that a folder holds; none where they cannot be read, as importing them says."""
+    """The copies of modules in a folder; None if there are none, or an import would report an error."""
     try:
         modules = read_manifest(Path(folder))
     except ValueError:
@@ -319,7 +319,7 @@ def _files_in(folders: Iterable[str]) -> Iterator[str]:
 
 
 def _scope(spec: ModuleSpec) -> Scope | None:
-    """Read a module's names; None where there is no source to read."""
+    """Read a module's names; None if it has no source."""
     if spec.origin is None and spec.submodule_search_locations is not None:
         return Scope()  # a folder without __init__.py
     if not spec.origin or not spec.origin.endswith(".py"):
@@ -339,9 +339,9 @@ def _read_scope(file: str, name: str, is_package: bool, mtime_ns: int) -> Scope:
     try:
         tree = ast.parse(Path(file).read_bytes(), file)
     except SyntaxError as error:
-        raise BrokenModule(f"{Path(file).name}:{error.lineno} is not sound Python: {error.msg}") from error
+        raise BrokenModule(f"{Path(file).name}:{error.lineno} is not valid Python: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:  # null bytes; absurd nesting
-        raise BrokenModule(f"{Path(file).name} is not sound Python: {error}") from error
+        raise BrokenModule(f"{Path(file).name} is not valid Python: {error}") from error
     reader = _ScopeReader(name if is_package else name.rpartition(".")[0])
     reader.read(tree.body, certain=True)
     lazy = _lazy_names(reader.names)
@@ -351,7 +351,7 @@ def _read_scope(file: str, name: str, is_package: bool, mtime_ns: int) -> Scope:
 
 
 def _lazy_names(names: dict[str, Binding]) -> dict[str, str]:
-    """The table, written out in the module, of what its `__getattr__` imports on first use."""
+    """The names in a literal table that a module's `__getattr__` imports on first use, with their paths."""
     lazy: dict[str, str] = {}
     getter = names.get("__getattr__")
     for table, value in names.items():
@@ -370,7 +370,7 @@ def _lazy_names(names: dict[str, Binding]) -> dict[str, str]:
 
 
 class _ScopeReader:
-    """Walks a module's top level, branches included: of two branches the first that binds a name counts."""
+    """Reads a module's top level with all branches; the first branch that binds a name counts."""
 
     def __init__(self, package: str) -> None:
         self.package = package

@@ -1,4 +1,4 @@
-"""The folders that a sweep file, or a run config, names for its modules and data files."""
+"""The `import_paths` of a sweep file or run config: folders of its modules and data files."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from raysweep.config.problem import Key, Problem, shown
 
 
 def take_import_paths(document: Document) -> tuple[list[Path], list[Problem], list[Problem]]:
-    """Take `import_paths` out of a document: that of a sweep file, and that of a run config in it.
+    """Remove `import_paths` from a document, those of the sweep file and of the run config in it.
 
     Returns:
-        The folders, a relative one as meant from the folder of the file that names it; what is wrong; and
-        what is odd: folders that are not there.
+        The folders, relative ones from the folder of the file that names them; the problems; and warnings of
+        folders that do not exist.
     """
     folders: list[Path] = []
     problems, missing = [], []
     for holder in ((), ("run",)):
         key: Key = (*holder, "import_paths")
-        words = document.at(holder)
-        if not isinstance(words, dict) or "import_paths" not in words:
+        section = document.at(holder)
+        if not isinstance(section, dict) or "import_paths" not in section:
             continue
-        given = words.pop("import_paths")
+        given = section.pop("import_paths")
         listed = [given] if isinstance(given, str) else given
         if not isinstance(listed, list) or not all(isinstance(each, str) and each for each in listed):
             what = f"{shown(given)} is not a list of folders"
@@ -34,6 +34,6 @@ def take_import_paths(document: Document) -> tuple[list[Path], list[Problem], li
             folder = home / each
             folders.append(folder)
             if not folder.is_dir():
-                fix = "the others are looked through; fix the path, or drop it"
+                fix = "it is ignored; fix the path, or drop it"
                 missing.append(document.problem(key, f"there is no folder '{folder}'", fix))
     return folders, problems, missing

@@ -1,4 +1,4 @@
-"""Bounds that a hyperparameter of a well-known name has by its nature, whatever the class that takes it."""
+"""Natural bounds of hyperparameters with well-known names, in whatever class."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _PROBABILITY = ("label_smoothing",)
 
 
 def natural_limits(key: str) -> tuple[float, float, bool]:
-    """Lowest and highest sensible value of a flat key, and whether the highest itself is one.
+    """Lowest and highest sensible value of a flat key, and whether the highest is included.
 
-    A share of what is kept (momentum, a beta, an average's rate, dropout) is below one: at one nothing
-    new comes in, above it the sum grows without bound.
+    A decay rate (momentum, a beta, an average's rate, dropout) is below one: at one nothing new comes in,
+    above it the sum grows without bound.
 
     >>> natural_limits("optimizer_config.momentum"), natural_limits("net_config.nodes")
     ((0.0, 1.0, False), (-inf, inf, True))
@@ -30,15 +30,15 @@ def natural_limits(key: str) -> tuple[float, float, bool]:
 
 
 def breaks_limits(key: str, value: float) -> str:
-    """Why a value cannot do what its name says, or "".
+    """Why a value makes no sense for its name, or "".
 
     >>> breaks_limits("optimizer_config.momentum", 1.5)
-    'is no sensible momentum: below 1'
+    'is not a sensible momentum, which is below 1'
     """
     low, high, is_included = natural_limits(key)
     name = key.rpartition(".")[2]
     if value < low or (value == low and name in _POSITIVE):
-        return f"is no sensible {name}: {'above' if name in _POSITIVE else 'at least'} 0"
+        return f"is not a sensible {name}, which is {'above' if name in _POSITIVE else 'at least'} 0"
     if value > high or (value == high and not is_included):
-        return f"is no sensible {name}: {'at most' if is_included else 'below'} {high:g}"
+        return f"is not a sensible {name}, which is {'at most' if is_included else 'below'} {high:g}"
     return ""

@@ -1,4 +1,4 @@
-"""One searched parameter: its words in a sweep file, read into a domain with its conditions."""
+"""One searched parameter: its domain and conditions, and reading them from a sweep file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from raysweep.config.problem import how_to_write_number, nearest, shown, suggest
 from schedulers.errors import InvalidSetting
 from schedulers.space import Categorical, Domain, Float, Int
 
-WORDS = {
+FIELDS = {
     "float": ("type", "min", "max", "log", "step", "when"),
     "int": ("type", "min", "max", "log", "step", "when"),
     "categorical": ("type", "choices", "ordered", "when"),
 }
 
-_ALL_WORDS = ("type", "min", "max", "log", "step", "choices", "ordered", "when")
+_ALL_FIELDS = ("type", "min", "max", "log", "step", "choices", "ordered", "when")
 
-# What the same thing is called elsewhere (Ray Tune, W&B, Optuna, NNI).
+# Names of the types elsewhere (Ray Tune, W&B, Optuna, NNI).
 _ELSEWHERE = {
     **dict.fromkeys(("uniform", "number", "double", "real", "quniform"), "float"),
     **dict.fromkeys(("loguniform", "log_uniform", "qloguniform"), "float' with 'log: true"),
@@ -40,9 +40,9 @@ class Parameter(BaseModel):
     """One searched parameter.
 
     Attributes:
-        domain: what it may be; of one with cases, all that it may be in any of them.
-        when: values (flat key -> value, or a list of values) that other searched parameters must have
-            for this one to exist.
+        domain: its values; with cases, the values of all of them.
+        when: by flat key, the value or list of values that other searched parameters must have for this
+            one to exist.
         cases: a range for each choice of another parameter, of which at most one applies; written as a
             list. Each has a `when` and no cases of its own.
     """
@@ -55,8 +55,8 @@ class Parameter(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_words(cls, value: Any) -> Any:
-        """Read the words of a sweep file, which are also how a parameter is written out."""
+    def _from_fields(cls, value: Any) -> Any:
+        """Read the fields of a sweep file, as which a parameter is also written."""
         if isinstance(value, list):
             cases = tuple(Parameter.model_validate(case) for case in value)
             return {"domain": hull([case.domain for case in cases]), "cases": cases}
@@ -69,35 +69,35 @@ class Parameter(BaseModel):
         return {"domain": domain, "when": value.get("when") or {}}
 
     @model_serializer(mode="wrap")
-    def _in_words(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any] | list[dict[str, Any]]:
+    def _as_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any] | list[dict[str, Any]]:
         if self.cases:
             return [case.model_dump(mode="json") for case in self.cases]
         when = {"when": handler(self)["when"]} if self.when else {}
-        return words_of(self.domain) | when
+        return domain_fields(self.domain) | when
 
 
-def words_of(domain: Domain) -> dict[str, Any]:
-    """Write a domain as it stands in a sweep file.
+def domain_fields(domain: Domain) -> dict[str, Any]:
+    """A domain as written in a sweep file.
 
-    >>> words_of(Int(3, 6))
+    >>> domain_fields(Int(3, 6))
     {'type': 'int', 'min': 3, 'max': 6}
     """
     if isinstance(domain, Categorical):
-        words: dict[str, Any] = {"type": "categorical", "choices": list(domain.choices)}
-        return words | ({"ordered": True} if domain.ordered else {})
-    words = {"type": "int" if isinstance(domain, Int) else "float", "min": domain.low, "max": domain.high}
+        fields: dict[str, Any] = {"type": "categorical", "choices": list(domain.choices)}
+        return fields | ({"ordered": True} if domain.ordered else {})
+    fields = {"type": "int" if isinstance(domain, Int) else "float", "min": domain.low, "max": domain.high}
     if domain.log:
-        words["log"] = True
+        fields["log"] = True
     if domain.step is not None and not (isinstance(domain, Int) and domain.step == 1):
-        words["step"] = domain.step
-    return words
+        fields["step"] = domain.step
+    return fields
 
 
 def hull(domains: Sequence[Domain]) -> Domain:
-    """The least domain that holds all of several.
+    """The smallest domain that contains all of several.
 
     Raises:
-        ValueError: where some are ranges and others choices.
+        ValueError: if some are ranges and others choices.
 
     >>> hull([Float(1e-4, 1e-2, log=True), Float(1e-2, 1e-1, log=True)])
     Float(low=0.0001, high=0.1, log=True, step=None)
@@ -119,20 +119,20 @@ def hull(domains: Sequence[Domain]) -> Domain:
 
 @dataclass(frozen=True, slots=True)
 class ValueFault:
-    """What is wrong with one word of one parameter."""
+    """A problem with one field of a parameter; `field` is "" if it is with the parameter as a whole."""
 
-    word: str
+    field: str
     what: str
     fix: str = ""
 
 
 def wanted(value: Any) -> list[Any]:
-    """The values that a condition allows: the one given, or each of a list."""
+    """The values that a condition allows: the given one, or each of a list."""
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def meets(value: Any, condition: Any) -> bool:
-    """Whether a value is what a condition asks for, or one of what it asks for.
+    """Whether a condition allows a value.
 
     >>> meets("batch", ["batch", "layer"]), meets(1, True)
     (True, False)
@@ -143,7 +143,7 @@ def meets(value: Any, condition: Any) -> bool:
 
 
 def holds(when: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
-    """Whether all conditions hold in a flat configuration; one on what is not there does not.
+    """Whether all conditions hold in a flat configuration; a condition on a missing key does not.
 
     >>> holds({"optimizer": "torch.optim.SGD"}, {"optimizer": "torch.optim.AdamW"})
     False
@@ -152,101 +152,102 @@ def holds(when: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Equal, but `true` is not 1: in a sweep file the two are different choices."""
+    """Whether two values are equal; `true` and 1 are not, being different choices in a sweep file."""
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
-def read_domain(words: dict[str, Any], faults: list[ValueFault]) -> Domain | None:
-    """Read one parameter's words; None, with the reason in `faults`, if they are not sound."""
-    words = _known_words(words, faults)
+def read_domain(fields: dict[str, Any], faults: list[ValueFault]) -> Domain | None:
+    """Read a parameter's domain; None, with the reasons added to `faults`, if it is invalid."""
+    fields = _known_fields(fields, faults)
     before = len(faults)
-    kind = words.get("type")
-    if not isinstance(kind, str) or kind not in WORDS:
-        faults.append(_unknown_type(words))
+    kind = fields.get("type")
+    if not isinstance(kind, str) or kind not in FIELDS:
+        faults.append(_unknown_type(fields))
         return None
     faults += [
-        ValueFault(word, f"means nothing for type '{kind}'", f"drop it; known here: {', '.join(WORDS[kind])}")
-        for word in words
-        if word not in WORDS[kind]
+        ValueFault(
+            field, f"means nothing for type '{kind}'", f"drop it; known here: {', '.join(FIELDS[kind])}"
+        )
+        for field in fields
+        if field not in FIELDS[kind]
     ]
     read = _categorical if kind == "categorical" else _range
-    domain = read(words, faults)
+    domain = read(fields, faults)
     return domain if len(faults) == before else None
 
 
-def _known_words(words: dict[str, Any], faults: list[ValueFault]) -> dict[str, Any]:
-    """Report words that nobody knows; go on as if the nearest known one stood there."""
+def _known_fields(fields: dict[str, Any], faults: list[ValueFault]) -> dict[str, Any]:
+    """Report unknown fields, and replace them by the nearest known ones."""
     known: dict[str, Any] = {}
-    for word, value in words.items():
-        if word in _ALL_WORDS:
-            known[word] = value
+    for field, value in fields.items():
+        if field in _ALL_FIELDS:
+            known[field] = value
             continue
-        near = nearest(word, [other for other in _ALL_WORDS if other not in words])
+        near = nearest(field, [other for other in _ALL_FIELDS if other not in fields])
         alias = {"low": "min", "lower": "min", "high": "max", "upper": "max", "values": "choices"}.get(
-            word, near
+            field, near
         )
-        fix = f"did you mean '{alias}'?" if alias else f"known here: {', '.join(_ALL_WORDS)}"
-        faults.append(ValueFault(word, "unknown", fix))
+        fix = f"did you mean '{alias}'?" if alias else f"known here: {', '.join(_ALL_FIELDS)}"
+        faults.append(ValueFault(field, "unknown", fix))
         if alias:
             known.setdefault(alias, value)
     return known
 
 
-def _unknown_type(words: dict[str, Any]) -> ValueFault:
-    kind = words.get("type")
+def _unknown_type(fields: dict[str, Any]) -> ValueFault:
+    kind = fields.get("type")
     if kind is None:
-        guess = "categorical" if "choices" in words else "float"
-        return ValueFault(
-            "" if "type" not in words else "type", "has no type", f"write 'type: {guess}', int or categorical"
-        )
+        guess = "categorical" if "choices" in fields else "float"
+        at = "type" if "type" in fields else ""
+        return ValueFault(at, "has no type", f"write 'type: {guess}', int or categorical")
     if not isinstance(kind, str):
         return ValueFault("type", f"{shown(kind)} is no type", "float, int or categorical")
     same = _ELSEWHERE.get(kind.lower())
-    fix = f"here it is '{same}'" if same else suggestion(kind, WORDS, "float, int or categorical")
+    fix = f"here it is '{same}'" if same else suggestion(kind, FIELDS, "float, int or categorical")
     return ValueFault("type", f"{shown(kind)} is no type", fix)
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is a number, and not true or false."""
+    """Whether a value is a number, and not true or false."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _expect(
-    words: dict[str, Any],
-    word: str,
-    sound: Callable[[Any], bool],
+    fields: dict[str, Any],
+    field: str,
+    is_valid: Callable[[Any], bool],
     expected: str,
     faults: list[ValueFault],
     default: Any,
 ) -> Any:
-    """Return a word's value if it is sound, else report it and return the default."""
-    value = words.get(word)
-    if word not in words:
+    """Return a field's value if it is valid; else report it and return the default."""
+    if field not in fields:
         return default
-    if sound(value):
+    value = fields[field]
+    if is_valid(value):
         return value
     fix = how_to_write_number(value) if isinstance(value, str) else ""
-    faults.append(ValueFault(word, f"{shown(value)} is not {expected}", fix))
+    faults.append(ValueFault(field, f"{shown(value)} is not {expected}", fix))
     return default
 
 
-def _range(words: dict[str, Any], faults: list[ValueFault]) -> Float | Int | None:
-    whole = words["type"] == "int"
+def _range(fields: dict[str, Any], faults: list[ValueFault]) -> Float | Int | None:
+    whole = fields["type"] == "int"
     expected = "a whole number" if whole else "a number"
 
-    def sound(value: Any) -> bool:
+    def is_valid(value: Any) -> bool:
         return is_number(value) and (not whole or float(value).is_integer())
 
     before = len(faults)
-    missing = [word for word in ("min", "max") if word not in words]
+    missing = [field for field in ("min", "max") if field not in fields]
     if missing:
         faults.append(
-            ValueFault("", f"has no {' and no '.join(missing)}", f"a {words['type']} needs min and max")
+            ValueFault("", f"has no {' and no '.join(missing)}", f"a {fields['type']} needs min and max")
         )
-    low = _expect(words, "min", sound, expected, faults, 0)
-    high = _expect(words, "max", sound, expected, faults, 1)
-    log = _expect(words, "log", lambda value: isinstance(value, bool), "true or false", faults, False)
-    step = _expect(words, "step", lambda value: value is None or sound(value), expected, faults, None)
+    low = _expect(fields, "min", is_valid, expected, faults, 0)
+    high = _expect(fields, "max", is_valid, expected, faults, 1)
+    log = _expect(fields, "log", lambda value: isinstance(value, bool), "true or false", faults, False)
+    step = _expect(fields, "step", lambda value: value is None or is_valid(value), expected, faults, None)
     if len(faults) > before:
         return None
     try:
@@ -258,13 +259,15 @@ def _range(words: dict[str, Any], faults: list[ValueFault]) -> Float | Int | Non
         return None
 
 
-def _categorical(words: dict[str, Any], faults: list[ValueFault]) -> Categorical | None:
+def _categorical(fields: dict[str, Any], faults: list[ValueFault]) -> Categorical | None:
     before = len(faults)
-    ordered = _expect(words, "ordered", lambda value: isinstance(value, bool), "true or false", faults, False)
-    if "choices" not in words:
+    ordered = _expect(
+        fields, "ordered", lambda value: isinstance(value, bool), "true or false", faults, False
+    )
+    if "choices" not in fields:
         faults.append(ValueFault("", "has no choices", "a categorical needs 'choices: [a, b, …]'"))
         return None
-    choices = _expect(words, "choices", lambda value: isinstance(value, list), "a list", faults, [])
+    choices = _expect(fields, "choices", lambda value: isinstance(value, list), "a list", faults, [])
     if len(faults) > before:
         return None
     try:

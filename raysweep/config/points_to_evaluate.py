@@ -1,4 +1,4 @@
-"""`points_to_evaluate`: configurations to try before any sampled one."""
+"""Reads `points_to_evaluate`, the configurations to try before any sampled one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from raysweep.config.document import Document
-from raysweep.config.parameter import words_of
+from raysweep.config.parameter import domain_fields
 from raysweep.config.problem import Key, Problem, nearest, shown, suggestion
 from raysweep.config.search_space import SearchSpace
 from schedulers.space import Float
@@ -16,17 +16,17 @@ from trainables.run_config import flatten
 def read_points(
     document: Document, space: SearchSpace, suspect: Collection[str] = ()
 ) -> tuple[list[dict[str, Any]], list[Problem]]:
-    """Read every point, flat or nested, and hold it against the search space.
+    """Read every point, flat or nested, and check it against the search space.
 
     A point may leave parameters out; they are sampled.
 
     Args:
-        document: where everything stands.
+        document: the sweep file, with positions.
         space: the search space.
-        suspect: parameters that are most likely misspelt; that one is told already.
+        suspect: parameters that are most likely misspelt, which has been reported.
 
     Returns:
-        The sound points, flat; and what is wrong with the others.
+        The valid points, flat; and the problems of the others.
     """
     raw = document.at(("points_to_evaluate",))
     problems: list[Problem] = []
@@ -51,7 +51,7 @@ def read_points(
         ]
         problems += more
         if not more:
-            points.append({name: _as_searched(space, name, value) for name, value in flat.items()})
+            points.append({name: _as_float(space, name, value) for name, value in flat.items()})
     return points, problems
 
 
@@ -63,17 +63,14 @@ def _misplaced(document: Document, space: SearchSpace, key: Key, name: str, valu
     if name not in space.parameters:
         return []  # that parameter has a problem of its own
     domain = space.parameters[name].domain
-    if domain.contains(_as_searched(space, name, value)):
+    if domain.contains(value):
         return []
-    return [
-        document.problem(
-            at, f"{shown(value)} is not in the searched range", f"that is {shown(words_of(domain))}"
-        )
-    ]
+    fix = f"that is {shown(domain_fields(domain))}"
+    return [document.problem(at, f"{shown(value)} is not in the searched range", fix)]
 
 
-def _as_searched(space: SearchSpace, name: str, value: Any) -> Any:
-    """A whole number is as good as a real one where a real one is searched."""
+def _as_float(space: SearchSpace, name: str, value: Any) -> Any:
+    """A value, a whole number as a float if the parameter is one."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     if whole and name in space.parameters and isinstance(space.parameters[name].domain, Float):
         return float(value)

@@ -1,4 +1,4 @@
-"""What is wrong with a sweep file: each problem one line, all of them at once."""
+"""Problems of a sweep file, one line each, all reported at once."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from raysweep.errors import RaysweepError
 from raysweep.formatting import printable
 
 Key = tuple[str | int, ...]
-"""Where in a document: ``("run", "seeds", 0)`` is the first seed."""
+"""Path in a document: ``("run", "seeds", 0)`` is the first seed."""
 
 _LONGEST = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, or (as a warning) that will not do what it seems to.
+    """One problem, or (as a warning) something that will not do what it seems to.
 
     Attributes:
         file: the sweep file as the user named it, or ``--set a.b`` for an override.
-        line: from 1; None where no line can be named (an override, a file that cannot be read).
+        line: from 1; None without a line (an override, a file that cannot be read).
         key: dotted, as in ``run.optimizer_config.lr``; may be empty.
-        what: what is wrong, with the value seen.
-        fix: what to do about it; may be empty where `what` says it all.
+        what: the problem, with the value.
+        fix: what to do about it; may be empty.
     """
 
     file: str
@@ -36,21 +36,21 @@ class Problem:
     fix: str = ""
 
     def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        said = f"{self.what}; {self.fix}" if self.fix else self.what
-        return printable(": ".join(part for part in (place, self.key, said) if part))
+        where = self.file if self.line is None else f"{self.file}:{self.line}"
+        message = f"{self.what}; {self.fix}" if self.fix else self.what
+        return printable(": ".join(part for part in (where, self.key, message) if part))
 
 
 class SweepError(RaysweepError):
-    """A sweep file that cannot be run: the user's to fix.
+    """A sweep file that cannot be run.
 
     Attributes:
-        problems: everything found wrong, in the order of the file; never empty.
+        problems: all problems, in the order of the file; never empty.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        assert self.problems, "an error without a problem tells the user nothing"
+        assert self.problems, "an error without a problem has no message"
         super().__init__(*self.problems)
 
     def __str__(self) -> str:
@@ -58,7 +58,7 @@ class SweepError(RaysweepError):
 
 
 def dotted(key: Key) -> str:
-    """Write a key path as users do.
+    """A key as users write it.
 
     >>> dotted(("run", "seeds", 0))
     'run.seeds[0]'
@@ -73,7 +73,7 @@ def dotted(key: Key) -> str:
 
 
 def shown(value: Any) -> str:
-    """Write a value as it stands in YAML, short enough for one line.
+    """A value as in YAML, shortened to fit on one line.
 
     >>> shown("relu"), shown(True), shown(None), shown([1, 2])
     ("'relu'", 'true', 'null', '[1, 2]')
@@ -88,20 +88,20 @@ def shown(value: Any) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Find the known word that was most likely meant, if any is near enough.
+    """The known word that was most likely meant; None if none is similar enough.
 
     >>> nearest("reduction_facto", ["reduction_factor", "grace_period"])
     'reduction_factor'
     """
     names = list(known)
-    cutoff = 0.5 if len(word) <= 3 else 0.6  # of `le` and `lr` only half is alike
+    cutoff = 0.5 if len(word) <= 3 else 0.6  # `le` and `lr` agree in only half of their letters
     near = difflib.get_close_matches(word.lower(), {name.lower() for name in names}, n=1, cutoff=cutoff)
     alike = [name for name in names if name.lower() in near]
     return max(alike, key=lambda name: difflib.SequenceMatcher(None, word, name).ratio(), default=None)
 
 
 def suggestion(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """Say how to fix an unknown word: the nearest known one, or what there is to choose from."""
+    """How to fix an unknown word: the nearest known one, `otherwise`, or the known ones."""
     names = list(known)
     near = nearest(word, names)
     if near is not None:
@@ -113,7 +113,7 @@ def suggestion(word: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 def how_to_write_number(text: str) -> str:
-    """Say how to write the number that a text means; empty if it means none.
+    """How to write the number that a text means; "" if it means none.
 
     >>> how_to_write_number("0.5"), how_to_write_number("0,5"), how_to_write_number("half")
     ('remove the quotes', 'write 0.5, with a decimal point', '')

@@ -1,4 +1,4 @@
-"""What a sweep fills into a trial scheduler's rule, beside the settings that its file gives."""
+"""The constructor arguments that a sweep fills into a trial scheduler's rule."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 from raysweep.config.sweep import Sweep
 
 RULE_CONTEXT = ("seed", "space", "max_resource", "objective", "population_size")
-"""Constructor parameters of a rule that are filled in, where it has them."""
+"""Constructor parameters of a rule that are filled in, if it has them."""
 
 
-def rule_context(rule: type, sweep: Sweep, **instead: Any) -> dict[str, Any]:
-    """What a rule's constructor takes of the sweep.
+def rule_context(rule: type, sweep: Sweep, **overrides: Any) -> dict[str, Any]:
+    """The arguments that a rule's constructor gets from the sweep.
 
     Args:
         rule: its class.
-        sweep: that it decides in.
-        instead: values of `RULE_CONTEXT` that are not the sweep's own.
+        sweep: in which it decides.
+        overrides: values of `RULE_CONTEXT` other than the sweep's own.
     """
     values = {
         "seed": sweep.seed,
@@ -26,5 +26,5 @@ def rule_context(rule: type, sweep: Sweep, **instead: Any) -> dict[str, Any]:
         "objective": sweep.objective,
         "population_size": sweep.trials,
     }
-    known = inspect.signature(rule).parameters
-    return {word: value for word, value in (values | instead).items() if word in known}
+    parameters = inspect.signature(rule).parameters
+    return {key: value for key, value in (values | overrides).items() if key in parameters}

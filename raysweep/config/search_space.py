@@ -1,4 +1,4 @@
-"""The words under `search_space`: parameters nested by group or flat, with cases and conditions."""
+"""Reads `search_space`: parameters nested by group or flat, with cases and conditions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raysweep.config.document import Document
-from raysweep.config.parameter import Parameter, ValueFault, hull, read_domain, wanted, words_of
+from raysweep.config.parameter import Parameter, ValueFault, domain_fields, hull, read_domain, wanted
 from raysweep.config.problem import Key, Problem, dotted, nearest, shown, suggestion
 from schedulers.errors import InvalidSetting
 from schedulers.space import Domain
@@ -24,10 +24,10 @@ HEADS = (
     "precision",
     "init",
 )
-"""Words of a run that may differ between trials; of the configs, the parameters in them."""
+"""Keys of a run that may differ between trials; of the configs, the parameters in them."""
 
 NEVER_SEARCHED = {
-    "epochs": "it is what trials are compared at; a trial scheduler ends the poor ones early",
+    "epochs": "trials are compared at it; use a trial scheduler to end the poor ones early",
     "seeds": "a seed is not a setting to be tuned",
     "data": "trials on different data cannot be compared",
     "data_config": "trials on different data cannot be compared",
@@ -37,12 +37,12 @@ NEVER_SEARCHED = {
 
 @dataclass(slots=True)
 class SearchSpace:
-    """A `search_space` as read.
+    """A `search_space` with positions.
 
     Attributes:
-        parameters: by flat key.
-        keys: where each stands in the document.
-        problems: everything found wrong; those parameters are left out.
+        parameters: valid parameters by flat key.
+        keys: key in the document by flat key.
+        problems: of the other parameters.
     """
 
     parameters: dict[str, Parameter] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class SearchSpace:
 
 
 def read_space(document: Document, root: Key = ("search_space",)) -> SearchSpace:
-    """Read the search space that stands at `root` of a document."""
+    """Read the search space at `root` of a document."""
     space = SearchSpace()
     raw = document.at(root)
     if raw is None:
@@ -62,13 +62,13 @@ def read_space(document: Document, root: Key = ("search_space",)) -> SearchSpace
         return space
     for name in [name for name in raw if name.split(".")[0] not in (*HEADS, *NEVER_SEARCHED)]:
         _misspelt_group(document, space, root, name)
-    for key, words in _leaves(raw, root):
-        _read_parameter(document, space, key, words, ".".join(map(str, key[len(root) :])))
+    for key, value in _leaves(raw, root):
+        _read_parameter(document, space, key, value, ".".join(map(str, key[len(root) :])))
     return space
 
 
 def _misspelt_group(document: Document, space: SearchSpace, root: Key, name: str) -> None:
-    """Report a parameter or group that a run does not have; go on as if the nearest known one stood there."""
+    """Report a parameter or group that a run does not have, and replace it by the nearest known one."""
     head, dot, rest = name.partition(".")
     space.problems.append(
         document.problem(
@@ -84,7 +84,7 @@ def _misspelt_group(document: Document, space: SearchSpace, root: Key, name: str
 
 
 def _leaves(group: dict[str, Any], key: Key) -> Iterator[tuple[Key, Any]]:
-    """Find the parameters: a mapping of mappings or lists of cases is a group, all else is meant as one."""
+    """Yield the parameters: a mapping of mappings or lists of cases is a group, anything else a parameter."""
     for name, value in group.items():
         inner = (*key, name)
         if isinstance(value, dict) and value and all(map(_is_nested, value.values())):
@@ -98,13 +98,13 @@ def _is_nested(value: Any) -> bool:
     return cases or isinstance(value, dict)
 
 
-def _read_parameter(document: Document, space: SearchSpace, key: Key, words: Any, name: str) -> None:
-    if isinstance(words, list) and words:
-        _read_cases(document, space, key, words, name)
+def _read_parameter(document: Document, space: SearchSpace, key: Key, value: Any, name: str) -> None:
+    if isinstance(value, list) and value:
+        _read_cases(document, space, key, value, name)
         return
-    if not isinstance(words, dict) or not words:
+    if not isinstance(value, dict) or not value:
         fix = "write {type: float, min: …, max: …}, {type: int, …} or {type: categorical, choices: […]}"
-        space.problems.append(document.problem(key, f"{shown(words)} is no range", fix))
+        space.problems.append(document.problem(key, f"{shown(value)} is no range", fix))
         return
     if name in space.keys:
         where = dotted(space.keys[name])
@@ -112,23 +112,23 @@ def _read_parameter(document: Document, space: SearchSpace, key: Key, words: Any
         return
     space.keys[name] = key
     faults: list[ValueFault] = []
-    domain = read_domain(words, faults)
-    when = words.get("when") or {}
+    domain = read_domain(value, faults)
+    when = value.get("when") or {}
     if not isinstance(when, dict):
         faults.append(
             ValueFault("when", f"{shown(when)} is no condition", "write 'when: {net_config.norm: batch}'")
         )
     for fault in faults:
-        at = (*key, fault.word) if fault.word else key
+        at = (*key, fault.field) if fault.field else key
         space.problems.append(document.problem(at, fault.what, fault.fix))
     if domain is not None and isinstance(when, dict):
         space.parameters[name] = Parameter(domain=domain, when=flatten(when))
 
 
-def _read_cases(document: Document, space: SearchSpace, key: Key, words: list[Any], name: str) -> None:
-    """Read a parameter that is a list: a range for each case, told apart by their conditions."""
+def _read_cases(document: Document, space: SearchSpace, key: Key, values: list[Any], name: str) -> None:
+    """Read a parameter that is a list: a range for each case, with conditions that exclude each other."""
     cases: list[Parameter] = []
-    for index, case in enumerate(words):
+    for index, case in enumerate(values):
         each = SearchSpace()
         _read_parameter(document, each, (*key, index), case, name)
         parameter = each.parameters.get(name)
@@ -142,7 +142,7 @@ def _read_cases(document: Document, space: SearchSpace, key: Key, words: list[An
         space.problems.append(document.problem(key, f"the same parameter as {where}", "keep one of the two"))
         return
     space.keys[name] = key
-    if len(cases) < len(words):
+    if len(cases) < len(values):
         return
     for second, case in enumerate(cases):
         for first, other in enumerate(cases[:second]):
@@ -157,7 +157,7 @@ def _read_cases(document: Document, space: SearchSpace, key: Key, words: list[An
 
 
 def _exclusive(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two conditions can never both hold: they ask different values of some parameter."""
+    """Whether two conditions can never both hold, as they require different values of some parameter."""
     return any(
         not any(value == twin for value in wanted(one[key]) for twin in wanted(other[key]))
         for key in one.keys() & other.keys()
@@ -167,29 +167,29 @@ def _exclusive(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def condition_problems(
     document: Document, space: SearchSpace, suspect: Collection[str] = ()
 ) -> list[Problem]:
-    """Check every parameter's conditions.
+    """The problems of every parameter's conditions.
 
     Args:
-        document: where everything stands.
+        document: the sweep file, with positions.
         space: the search space.
-        suspect: parameters that are most likely misspelt; that one is told already.
+        suspect: parameters that are most likely misspelt, which has been reported.
     """
     return [
-        document.problem((*space.keys[name], *place, "when", fault.word), fault.what, fault.fix)
+        document.problem((*space.keys[name], *index, "when", fault.field), fault.what, fault.fix)
         for name, parameter in space.parameters.items()
-        for place, case in _cases(parameter)
+        for index, case in _cases(parameter)
         for fault in _condition_faults(name, case, space)
-        if not (fault.word not in space.keys and nearest(fault.word, space.keys) in suspect)
+        if not (fault.field not in space.keys and nearest(fault.field, space.keys) in suspect)
     ]
 
 
 def _cases(parameter: Parameter) -> list[tuple[Key, Parameter]]:
-    """A parameter's cases and their places in the list; itself, if it has none."""
+    """A parameter's cases with their indices; the parameter itself if it has none."""
     return [((index,), case) for index, case in enumerate(parameter.cases)] or [((), parameter)]
 
 
 def _condition_faults(name: str, parameter: Parameter, space: SearchSpace) -> Iterator[ValueFault]:
-    """Check one parameter's conditions: on searched parameters, values they can have, no circle."""
+    """Yield the faults of one parameter's conditions: unsearched parameters, impossible values, cycles."""
     for other, value in parameter.when.items():
         if other in space.keys and other not in space.parameters:
             continue  # that parameter has a problem of its own
@@ -197,36 +197,36 @@ def _condition_faults(name: str, parameter: Parameter, space: SearchSpace) -> It
             fix = suggestion(other, [key for key in space.parameters if key != name])
             yield ValueFault(other, f"'{other}' is not searched", fix)
         elif not _can_be(space.parameters[other].domain, value):
-            within = words_of(space.parameters[other].domain)
-            yield ValueFault(other, f"{other} can never be {shown(value)}", f"it is {_described(within)}")
+            fields = domain_fields(space.parameters[other].domain)
+            yield ValueFault(other, f"{other} can never be {shown(value)}", f"it is {_describe(fields)}")
         elif _leads_back(name, other, space.parameters):
             yield ValueFault(
-                other, f"'{name}' and '{other}' wait for each other", "drop one of the conditions"
+                other, f"'{name}' and '{other}' depend on each other", "drop one of the conditions"
             )
 
 
 def _can_be(domain: Domain, value: Any) -> bool:
-    """Whether a condition's value, or each of its list, lies in a domain; a list may be a choice itself."""
+    """Whether a condition's value lies in a domain, or each value of its list; a list may be a choice."""
     return domain.contains(value) or (
         isinstance(value, list) and bool(value) and all(domain.contains(one) for one in value)
     )
 
 
-def _described(words: dict[str, Any]) -> str:
-    if "choices" in words:
-        return f"one of {shown(words['choices'])}"
-    return f"in [{shown(words['min'])}, {shown(words['max'])}]"
+def _describe(fields: dict[str, Any]) -> str:
+    if "choices" in fields:
+        return f"one of {shown(fields['choices'])}"
+    return f"in [{shown(fields['min'])}, {shown(fields['max'])}]"
 
 
 def _leads_back(name: str, other: str, parameters: Mapping[str, Parameter]) -> bool:
     """Whether `other`'s own conditions lead to `name`."""
-    seen: set[str] = set()
+    visited: set[str] = set()
     queue = [other]
     while queue:
         key = queue.pop()
         if key == name:
             return True
-        if key in parameters and key not in seen:
-            seen.add(key)
+        if key in parameters and key not in visited:
+            visited.add(key)
             queue += [parent for _, case in _cases(parameters[key]) for parent in case.when]
     return False

@@ -1,9 +1,9 @@
-"""What arguments a class or function takes, read from its source.
+"""Reads the signature of a class or function from its source.
 
-A constructor is looked for along the base classes; dataclasses, NamedTuples and plain pydantic models
-have theirs made from their fields. `**kwargs` that are handed on to the base class's constructor take
-what that takes; `**kwargs` that the body never touches take nothing, for whatever goes there is
-dropped in silence (torch-style optimizers are full of them).
+A constructor is looked for along the base classes; that of dataclasses, NamedTuples and plain pydantic models
+follows from their fields. `**kwargs` that are passed on to the base class's constructor accept what that
+accepts; `**kwargs` that the body never uses accept nothing, since they would be dropped silently
+(torch-style optimizers are full of them).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 
 from raysweep.config.lookup import Definition, Modules, ResolvedName
 
-# Decorators after which a function still takes what its `def` says. Others may not, so they are not judged.
+# Decorators that keep a function's signature. With others the signature is unknown.
 _HARMLESS = {
     *("staticmethod", "classmethod", "abstractmethod", "final", "override", "deprecated", "wraps"),
     *("lru_cache", "cache", "contextmanager", "no_grad", "inference_mode", "enable_grad", "property"),
     *("convert_positional_args", "experimental_func", "deprecated_func", "validate_params"),
 }
-_DEPTH = 12  # base classes deeper than this are a circle
+_DEPTH = 12  # deeper base classes must be a cycle
 
 
 NO_DEFAULT = object()
-"""A parameter has none, or none that the source tells."""
+"""The parameter has no default, or none that is a literal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,17 @@ class SignatureParameter:
     """Whether it can be given by name."""
     positional: bool = True
     default: Any = NO_DEFAULT
-    """Where it is a plain value in the source."""
+    """If it is a literal in the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What can be given to a callable.
+    """The parameters of a callable.
 
     Attributes:
         parameters: without `self`, in order.
-        open: it also takes keywords that are not named here.
-        what: how to call it in a message, e.g. ``SPlus``.
+        open: whether it accepts other keywords, too.
+        what: its name in messages, e.g. ``SPlus``.
     """
 
     parameters: tuple[SignatureParameter, ...]
@@ -56,27 +56,27 @@ class Signature:
     what: str = ""
 
     def names(self) -> list[str]:
-        """List what can be given by name."""
+        """The parameters that can be given by name."""
         return [parameter.name for parameter in self.parameters if parameter.keyword]
 
     def without_first(self, count: int) -> Signature:
-        """Leave out the first positional parameters, which the caller fills in."""
+        """The signature without the first positional parameters, which the caller fills in."""
         positional = [parameter.name for parameter in self.parameters if parameter.positional][:count]
         rest = tuple(parameter for parameter in self.parameters if parameter.name not in positional)
         return replace(self, parameters=rest)
 
 
-def signature(found: ResolvedName, modules: Modules) -> Signature | None:
-    """Read the signature of what was found; None where the source does not tell."""
-    name = found.node.name
-    if isinstance(found.node, ast.ClassDef):
-        read = _of_class(found, modules, _DEPTH)
+def signature(target: ResolvedName, modules: Modules) -> Signature | None:
+    """Read the signature of a class or function; None if the source does not tell."""
+    name = target.node.name
+    if isinstance(target.node, ast.ClassDef):
+        known = _of_class(target, modules, _DEPTH)
     else:
-        method = _decorators(found.node) & {"classmethod"}
-        read = _of_function(found.node, skip=1 if method else 0)
-        if read is not None and _keywords_unused(found.node):
-            read = replace(read, open=False)
-    return replace(read, what=name) if read else None
+        method = _decorators(target.node) & {"classmethod"}
+        known = _of_function(target.node, skip=1 if method else 0)
+        if known is not None and _keywords_unused(target.node):
+            known = replace(known, open=False)
+    return replace(known, what=name) if known else None
 
 
 def _decorators(node: Definition) -> set[str]:
@@ -98,19 +98,19 @@ def _of_function(node: ast.FunctionDef | ast.AsyncFunctionDef, skip: int) -> Sig
         SignatureParameter(
             arg.arg,
             required=default is None,
-            keyword=place >= len(args.posonlyargs),
-            default=_plain_value(default),
+            keyword=index >= len(args.posonlyargs),
+            default=_literal(default),
         )
-        for place, (arg, default) in enumerate(zip(positional, defaults, strict=True))
+        for index, (arg, default) in enumerate(zip(positional, defaults, strict=True))
     ][skip:]
     parameters += [
-        SignatureParameter(arg.arg, required=default is None, positional=False, default=_plain_value(default))
+        SignatureParameter(arg.arg, required=default is None, positional=False, default=_literal(default))
         for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True)
     ]
     return Signature(tuple(parameters), open=args.kwarg is not None)
 
 
-def _plain_value(node: ast.expr | None) -> Any:
+def _literal(node: ast.expr | None) -> Any:
     try:
         return NO_DEFAULT if node is None else ast.literal_eval(node)
     except (ValueError, TypeError):
@@ -118,7 +118,7 @@ def _plain_value(node: ast.expr | None) -> Any:
 
 
 def _keywords_unused(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """Whether `**kwargs` are taken and never looked at (a body of nothing but `...` is a declaration)."""
+    """Whether `**kwargs` are accepted and never used (a body of only `...` is a declaration)."""
     if node.args.kwarg is None:
         return False
     body = [
@@ -135,8 +135,8 @@ def _keywords_unused(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return bool(body) and not used
 
 
-def _of_class(found: ResolvedName, modules: Modules, depth: int) -> Signature | None:
-    node = found.node
+def _of_class(target: ResolvedName, modules: Modules, depth: int) -> Signature | None:
+    node = target.node
     assert isinstance(node, ast.ClassDef)
     if depth == 0 or any(
         keyword.arg == "metaclass" and _name(keyword.value) != "ABCMeta" for keyword in node.keywords
@@ -145,35 +145,31 @@ def _of_class(found: ResolvedName, modules: Modules, depth: int) -> Signature | 
     methods = {inner.name: inner for inner in node.body if isinstance(inner, ast.FunctionDef)}
     constructor = methods.get("__init__") or methods.get("__new__")
     if constructor is not None:
-        return _of_constructor(constructor, found, modules, depth)
-    made = _from_fields(found, modules, depth)
-    if made is not None:
-        return made
-    return _of_bases(found, modules, depth)
+        return _of_constructor(constructor, target, modules, depth)
+    return _from_fields(target, modules, depth) or _of_bases(target, modules, depth)
 
 
 def _of_constructor(
-    node: ast.FunctionDef, found: ResolvedName, modules: Modules, depth: int
+    node: ast.FunctionDef, target: ResolvedName, modules: Modules, depth: int
 ) -> Signature | None:
-    read = _of_function(node, skip=1)
-    if read is None or not read.open:
-        return read
+    own = _of_function(node, skip=1)
+    if own is None or not own.open:
+        return own
     if _keywords_unused(node):
-        return replace(read, open=False)
-    if not _hands_on_all(node):
-        return read
-    above = _of_bases(found, modules, depth)
-    if above is None:
-        return read
-    mine = {parameter.name for parameter in read.parameters}
-    given = _given_above(node)
+        return replace(own, open=False)
+    if not _passes_kwargs_on(node):
+        return own
+    base = _of_bases(target, modules, depth)
+    if base is None:
+        return own
+    # Arguments that the subclass itself passes to its base cannot be given by the user.
+    hidden = {parameter.name for parameter in own.parameters} | _passed_to_base(node)
     more = [
-        # What the subclass itself gives to its base is settled: it is no longer the user's to give.
         replace(parameter, required=False, positional=False)
-        for parameter in above.parameters
-        if parameter.name not in mine | given
+        for parameter in base.parameters
+        if parameter.name not in hidden
     ]
-    return Signature((*read.parameters, *more), open=above.open)
+    return Signature((*own.parameters, *more), open=base.open)
 
 
 def _super_call(node: ast.FunctionDef) -> ast.Call | None:
@@ -189,49 +185,49 @@ def _super_call(node: ast.FunctionDef) -> ast.Call | None:
     return None
 
 
-def _hands_on_all(node: ast.FunctionDef) -> bool:
+def _passes_kwargs_on(node: ast.FunctionDef) -> bool:
     """Whether `**kwargs` go to the base class's constructor and nowhere else."""
     assert node.args.kwarg is not None
     name = node.args.kwarg.arg
     uses = [inner for inner in ast.walk(node) if isinstance(inner, ast.Name) and inner.id == name]
     call = _super_call(node)
-    handed = [kw for kw in (call.keywords if call else ()) if kw.arg is None and _name(kw.value) == name]
-    return len(uses) == 1 and len(handed) == 1
+    passed = [kw for kw in (call.keywords if call else ()) if kw.arg is None and _name(kw.value) == name]
+    return len(uses) == 1 and len(passed) == 1
 
 
-def _given_above(node: ast.FunctionDef) -> set[str]:
+def _passed_to_base(node: ast.FunctionDef) -> set[str]:
     call = _super_call(node)
     return {keyword.arg for keyword in (call.keywords if call else ()) if keyword.arg}
 
 
-def _of_bases(found: ResolvedName, modules: Modules, depth: int) -> Signature | None:
-    """The constructor inherited, by the first base that has one; of plain `object`, no parameters."""
-    node = found.node
+def _of_bases(target: ResolvedName, modules: Modules, depth: int) -> Signature | None:
+    """The constructor of the first base class that has one; without parameters if none has."""
+    node = target.node
     assert isinstance(node, ast.ClassDef)
     for base in node.bases:
         if _name(base) in ("object", "ABC", "Protocol", "Generic"):
             continue
-        above = modules.expression(found.module, base)
-        if not isinstance(above, ResolvedName) or not isinstance(above.node, ast.ClassDef):
+        resolved = modules.expression(target.module, base)
+        if not isinstance(resolved, ResolvedName) or not isinstance(resolved.node, ast.ClassDef):
             return None
-        read = _of_class(above, modules, depth - 1)
-        if read is None or read.parameters or read.open:
-            return read
+        inherited = _of_class(resolved, modules, depth - 1)
+        if inherited is None or inherited.parameters or inherited.open:
+            return inherited
     return Signature(())
 
 
-def _from_fields(found: ResolvedName, modules: Modules, depth: int) -> Signature | None:
-    """The constructor that a dataclass, NamedTuple or pydantic model has made from its fields."""
-    node = found.node
+def _from_fields(target: ResolvedName, modules: Modules, depth: int) -> Signature | None:
+    """The constructor that a dataclass, NamedTuple or pydantic model gets from its fields; else None."""
+    node = target.node
     assert isinstance(node, ast.ClassDef)
     is_dataclass = "dataclass" in _decorators(node)
     if not is_dataclass and not {_name(base) for base in node.bases} & {"NamedTuple", "BaseModel"}:
         return None
     parameters: dict[str, SignatureParameter] = {}
     for base in node.bases if is_dataclass else ():
-        above = modules.expression(found.module, base)
-        if isinstance(above, ResolvedName) and isinstance(above.node, ast.ClassDef):
-            inherited = _of_class(above, modules, depth - 1)
+        resolved = modules.expression(target.module, base)
+        if isinstance(resolved, ResolvedName) and isinstance(resolved.node, ast.ClassDef):
+            inherited = _of_class(resolved, modules, depth - 1)
             parameters |= (
                 {parameter.name: parameter for parameter in inherited.parameters} if inherited else {}
             )
@@ -272,7 +268,7 @@ def _has_positional(node: ast.expr) -> bool:
 
 
 def _name(node: ast.expr) -> str:
-    """The last name of ``Name``, ``a.Name`` or ``Name[T]``; empty for another expression."""
+    """The last name of ``Name``, ``a.Name`` or ``Name[T]``; "" for other expressions."""
     if isinstance(node, ast.Subscript):
         return _name(node.value)
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")

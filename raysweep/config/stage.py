@@ -1,4 +1,4 @@
-"""One stage of a staged sweep: what it does, and which of the sweep's words it changes for itself."""
+"""One stage of a staged sweep: its kind, and its own values of the sweep's settings."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ from trainables.run_config import flatten
 Kind = Literal["lr_range", "explore", "refine", "validate"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SEARCHES = ("explore", "refine")
-"""Kinds that are sweeps with a sampler."""
+"""Kinds that search with a sampler."""
 
 OVERLAYS = (
     *("trials", "sampler", "trial_scheduler", "max_concurrent_trials", "time_budget_s", "max_failures"),
     *("trial_timeout_s", "stop", "duplicates", "ordered", "run"),
 )
-"""Words of a sweep that a stage may have of its own."""
+"""Keys of a sweep that a stage may have, too."""
 
 LR = "optimizer_config.lr"
 _LIMITS = ("max_concurrent_trials", "time_budget_s", "max_failures", "trial_timeout_s")
-WORDS: Mapping[str, tuple[str, ...]] = {
+KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
     "lr_range": ("name", "kind", "seeds", "run"),
     "explore": ("name", "kind", "tune", *OVERLAYS),
     "refine": ("name", "kind", "tune", "top", "margin", *OVERLAYS),
     "validate": ("name", "kind", "top", "seeds", *_LIMITS, "run"),
 }
-"""Words that mean something to a stage, by its kind."""
+"""Keys that a stage may have, by its kind."""
 
 
 class Stage(BaseModel):
-    """A part of a sweep that is a study of its own and begins with what the stages before it found.
+    """A part of a sweep that is a study of its own and starts from the results of the stages before it.
 
     Attributes:
-        name: its folder under the study's stages/; the kind's name where it is left out.
-        kind: `lr_range` finds the learning rates worth searching, `explore` searches the ranges as they
-            stand, `refine` searches ranges narrowed around the best trials before it, `validate` trains
-            the best anew over several seeds. The name tells it where it is one of these.
-        tune: what is searched, parameters by flat key or whole groups (`net_config`); the others are
-            fixed at the best values so far. null for all.
-        top: how many trials of the search before it count: those to narrow around, or to train anew.
-        margin: by how much of their spread the ranges around the best trials are widened on either side.
+        name: its folder under the study's stages/; by default its kind.
+        kind: `lr_range` finds the learning rates worth searching, `explore` searches the declared ranges,
+            `refine` searches ranges narrowed around the best trials before it, `validate` trains the best
+            again over several seeds. May be left out if the name is one of these.
+        tune: the parameters to search, by flat key or as whole groups (`net_config`); the others are fixed
+            at the best values so far. null for all.
+        top: how many of the best trials of the search before it are used, to narrow around or to train again.
+        margin: share of their spread by which the ranges around the best trials are widened on either side.
         seeds: trainings of each configuration (`validate`), or curves (`lr_range`).
-        trials: how many configurations are tried; the sweep's `trials` where it is left out.
-        sampler: what is tried next; the sweep's where it is left out.
-        trial_scheduler: who goes on; the sweep's where it is left out.
-        max_concurrent_trials: the sweep's where it is left out.
-        time_budget_s: wall-clock seconds of this stage; the next one then begins with what was found.
-        max_failures: the sweep's where it is left out.
-        trial_timeout_s: the sweep's where it is left out.
-        stop: when this stage ends before all its trials; the sweep's where it is left out.
-        duplicates: the sweep's where it is left out.
-        ordered: the sweep's where it is left out.
-        run: words of the run that are laid over the sweep's for this stage: {epochs: 10}.
+        trials: how many configurations are tried; by default the sweep's.
+        sampler: proposes the configurations; by default the sweep's.
+        trial_scheduler: decides which trials go on; by default the sweep's.
+        max_concurrent_trials: by default the sweep's.
+        time_budget_s: wall-clock seconds of this stage; the next one then starts from its results.
+        max_failures: by default the sweep's.
+        trial_timeout_s: by default the sweep's.
+        stop: when this stage ends before all its trials were tried; by default the sweep's.
+        duplicates: by default the sweep's.
+        ordered: by default the sweep's.
+        run: settings of the run that replace the sweep's in this stage: {epochs: 10}.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,47 +81,47 @@ class Stage(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_and_kind_tell_each_other(cls, value: Any) -> Any:
+    def _fill_in_name_or_kind(cls, value: Any) -> Any:
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping):
             return value
-        words = dict(value)
-        if words.get("name") in KINDS:
-            words.setdefault("kind", words["name"])
-        elif isinstance(words.get("kind"), str):
-            words.setdefault("name", words["kind"])
-        return words
+        fields = dict(value)
+        if fields.get("name") in KINDS:
+            fields.setdefault("kind", fields["name"])
+        elif isinstance(fields.get("kind"), str):
+            fields.setdefault("name", fields["kind"])
+        return fields
 
     @property
     def searches(self) -> bool:
-        """Whether it is a sweep with a sampler."""
+        """Whether it searches with a sampler."""
         return self.kind in SEARCHES
 
     @property
     def trainings(self) -> int:
-        """Of a validation: how many, the run as it was among what is trained."""
+        """Number of trainings of a validation, with those of the run as it was."""
         return (self.top + 1) * self.seeds
 
-    def own_words(self) -> dict[str, Any]:
-        """The sweep's words that it has of its own, but for those of the run, as plain data."""
+    def own_settings(self) -> dict[str, Any]:
+        """Its own values of the sweep's settings, without those of the run, as plain data."""
         return self.model_dump(mode="json", include={*OVERLAYS} - {"run"}, exclude_none=True)
 
     def own_run(self) -> dict[str, Any]:
-        """The words of the run that it has of its own, flat: {"optimizer_config.lr": 0.1}."""
+        """Its own settings of the run, flat: {"optimizer_config.lr": 0.1}."""
         return flatten(self.run)
 
 
 def tuned(stage: Stage, keys: Iterable[str]) -> tuple[str, ...]:
-    """Which of the searched parameters a stage searches, in the order of the file.
+    """The searched parameters that a stage searches, in the order of the file.
 
     >>> tuned(Stage(kind="explore", tune=("net_config",)), ("optimizer_config.lr", "net_config.nodes"))
     ('net_config.nodes',)
     """
-    wanted = stage.tune
-    return tuple(key for key in keys if wanted is None or any(names(word, key) for word in wanted))
+    tune = stage.tune
+    return tuple(key for key in keys if tune is None or any(names(entry, key) for entry in tune))
 
 
-def names(word: str, key: str) -> bool:
-    """Whether a word of `tune` is a searched parameter, or its group."""
-    return word == key or key.startswith(f"{word}.")
+def names(entry: str, key: str) -> bool:
+    """Whether an entry of `tune` is a searched parameter, or its group."""
+    return entry == key or key.startswith(f"{entry}.")

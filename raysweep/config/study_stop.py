@@ -1,4 +1,4 @@
-"""When a study ends before all its trials were tried."""
+"""The conditions on which a study ends before all its trials were tried."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class NoImprovement(BaseModel):
-    """The study ends once so many trials in a row have not brought a better best.
+    """The study ends after a number of trials without an improvement of the best.
 
     Attributes:
-        trials: that many, since the best last got better.
-        min_delta: by how much more than this the metric must get better to count.
+        trials: number of trials since the last improvement.
+        min_delta: an improvement is by more than this.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -20,11 +20,11 @@ class NoImprovement(BaseModel):
 
 
 class StudyStop(BaseModel):
-    """When the study as a whole ends before all its trials; any of these that is given.
+    """When the study as a whole ends before all its trials were tried: on the first of the given conditions.
 
     Attributes:
-        no_improvement: nothing better comes any more.
-        target: a completed trial's metric is as good as this, or better.
+        no_improvement: the best no longer improves.
+        target: a completed trial's metric is at least as good as this.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

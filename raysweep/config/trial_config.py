@@ -1,4 +1,4 @@
-"""From a flat configuration, as it was asked for, to the config that a trial's process gets."""
+"""The config that a trial's process gets, from a flat configuration."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from trainables.run_config import overlay
 
 
 def searched(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A trial's configuration without what is the trial's own: its seed, its place in a retraining."""
+    """A trial's configuration without the keys of the trial itself (seed, candidate in a retraining)."""
     return {key: value for key, value in flat.items() if not key.startswith(RESERVED)}
 
 
 def trial_config(sweep: Sweep, flat: Mapping[str, Any], trial: str, **run: Any) -> dict[str, Any]:
-    """What the trainable gets: the run config with the searched values laid over it.
+    """The trainable's config: the run config with the searched values.
 
     Args:
-        sweep: what runs.
-        flat: the configuration; keys that begin with `trial.` are the trial's own (`SEED_KEY`: a replicate, a
-            retraining; its candidate in a retraining).
+        sweep: the sweep.
+        flat: the configuration; keys that begin with `trial.` are of the trial itself (`SEED_KEY` in a
+            replicate or a retraining, the candidate in a retraining).
         trial: its id.
         run: keys of the run config to be replaced.
     """

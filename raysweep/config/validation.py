@@ -1,4 +1,4 @@
-"""From a document to a `Sweep`, and what its own words and the code it names say against it."""
+"""From a document to a `Sweep`, and the findings of all checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from raysweep.config.call_checks import Calls, ConfigFinding
+from raysweep.config.call_checks import CallChecks, ConfigFinding
 from raysweep.config.checks import Checks
 from raysweep.config.document import Document
 from raysweep.config.field_errors import wrong_values
@@ -21,26 +21,26 @@ from trainables.imports import CLONE
 
 
 def import_paths(folders: Iterable[Path]) -> tuple[str, ...]:
-    """Where dotted paths are looked for: beside the files, in the working directory, in the clone."""
+    """Folders to look for modules: those of the files, the working directory, and the clone."""
     return tuple(dict.fromkeys(str(folder.resolve()) for folder in (*folders, Path.cwd(), CLONE)))
 
 
 def validated(
     document: Document, space: SearchSpace, folders: Sequence[Path]
 ) -> tuple[Sweep | None, list[Problem], list[Key]]:
-    """Make the sweep; if some values are wrong, say so and make it without them, to check the rest.
+    """Make the sweep; if values are wrong, report them and make it without them, to check the rest.
 
     Returns:
-        The sweep (None if too little is left of it), the problems, and the keys that were left out.
+        The sweep (None if it cannot be made), the problems, and the keys that were left out.
     """
     value = deepcopy(document.value) | {
         "search_space": space.parameters,
-        "points_to_evaluate": (),  # read by themselves
+        "points_to_evaluate": (),  # see `read_points`
         "import_paths": import_paths(folders),
     }
-    for word in ("sampler", "trial_scheduler", "tracking", "resources_per_trial", "stop", "budget", "stages"):
-        if value.get(word, 0) is None:
-            del value[word]  # `sampler:` with nothing behind it leaves the default
+    for key in ("sampler", "trial_scheduler", "tracking", "resources_per_trial", "stop", "budget", "stages"):
+        if key in value and value[key] is None:
+            del value[key]  # an empty `sampler:` leaves the default
     try:
         return Sweep.model_validate(value), [], []
     except ValidationError as error:
@@ -53,7 +53,7 @@ def validated(
 
 
 def _leave_out(value: dict[str, Any], loc: Key) -> Key:
-    """Take a wrong value out, or what lacks one."""
+    """Remove a wrong value, or the section that lacks one; returns its key."""
     key = loc[:2] if loc[0] == "run" else loc[:1]
     holder = value.get("run") if len(key) == 2 else value
     if isinstance(holder, dict):
@@ -62,6 +62,6 @@ def _leave_out(value: dict[str, Any], loc: Key) -> Key:
 
 
 def findings_of(document: Document, sweep: Sweep, space: SearchSpace) -> list[ConfigFinding]:
-    """Everything that its calls and its settings, taken together, give reason to say."""
-    modules = Modules(sweep.import_paths)
-    return [*Calls(document, sweep, space, modules).findings(), *Checks(document, sweep, space).findings()]
+    """The findings of all checks of a sweep."""
+    calls = CallChecks(document, sweep, space, Modules(sweep.import_paths))
+    return [*calls.findings(), *Checks(document, sweep, space).findings()]

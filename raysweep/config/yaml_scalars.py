@@ -1,4 +1,4 @@
-"""What a plain word in a YAML file is, by YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3.2)."""
+"""The types of plain scalars by YAML 1.2's core schema (yaml.org/spec/1.2.2, section 10.3.2)."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _PLAIN: tuple[tuple[str, re.Pattern[str]], ...] = (
 
 
 class CoreSchema(BaseResolver):
-    """YAML 1.2's core schema: what a plain scalar is."""
+    """Resolves the type of a plain scalar by YAML 1.2's core schema."""
 
 
 for _tag, _pattern in _PLAIN:
     CoreSchema.add_implicit_resolver(_tag, _pattern, None)
 
 
-def _nothing(text: str) -> None:
+def _null(text: str) -> None:
     if text not in ("", "~", "null", "Null", "NULL"):
         raise ValueError("is not null")
 
 
-def _truth(text: str) -> bool:
+def _bool(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise ValueError("is neither true nor false")
     return text.lower() == "true"
 
 
-def _whole(text: str) -> int:
+def _int(text: str) -> int:
     if len(text) > 40:
         raise ValueError("is too large a number")
     try:
@@ -51,7 +51,7 @@ def _whole(text: str) -> int:
     return number
 
 
-def _real(text: str) -> float:
+def _float(text: str) -> float:
     try:
         number = float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     except ValueError as error:
@@ -62,10 +62,10 @@ def _real(text: str) -> float:
 
 
 SCALARS: dict[str, Callable[[str], Any]] = {
-    "null": _nothing,
-    "bool": _truth,
-    "int": _whole,
-    "float": _real,
+    "null": _null,
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
     "str": str,
-    "merge": str,  # `<<` as a value is a word
+    "merge": str,  # `<<` as a value is a string
 }

@@ -13,8 +13,8 @@ from raysweep.authoring.schema import descriptions, sweep_schema
 from raysweep.authoring.schema_docs import PAGE, SCHEMA, generated_files
 from raysweep.config import Sweep, read_sweep
 from raysweep.config.document import parse, read
-from raysweep.config.parameter import WORDS
-from raysweep.config.template import OLD_SWEEP_WORDS
+from raysweep.config.parameter import FIELDS
+from raysweep.config.template import OLD_SWEEP_KEYS
 from tests.sound_sweep import WELL
 from trainables.run_config import RunConfig
 
@@ -94,7 +94,7 @@ def test_a_space_may_be_nested_flat_and_conditional(space: str) -> None:
 def test_every_word_is_described() -> None:
     """A docstring that leaves out a field would leave a hole in the page and in every editor."""
     schema = sweep_schema()
-    own = {name: words for name, words in schema["properties"].items() if name not in OLD_SWEEP_WORDS}
+    own = {name: words for name, words in schema["properties"].items() if name not in OLD_SWEEP_KEYS}
     assert [name for name, words in own.items() if not words.get("description")] == []
     run = schema["$defs"]["RunConfig"]["properties"]
     assert [name for name, words in run.items() if not words.get("description")] == []
@@ -108,7 +108,7 @@ def test_descriptions_are_of_words_there_are(model: type[Sweep | RunConfig]) -> 
 def test_a_parameters_words_are_the_readers() -> None:
     shapes = [shape["then"] for shape in sweep_schema()["$defs"]["Parameter"]["allOf"]]
     assert {one["properties"]["type"]["const"]: set(one["properties"]) for one in shapes} == {
-        kind: set(words) for kind, words in WORDS.items()
+        kind: set(words) for kind, words in FIELDS.items()
     }
 
 

@@ -65,10 +65,10 @@ def test_the_first_trial_is_the_run_with_its_defaults(
     [
         (
             "",
-            "the run gives no optimizer_config.lr, so no baseline is tried first; say ",
+            "the run has no optimizer_config.lr, so no baseline is tried first; set ",
         ),
-        ("=EPS", "the run gives no optimizer_config.lr, so no baseline is tried first; say "),
-        ("=5", "the run leaves optimizer_config.lr at its default 5, which is never searched; say "),
+        ("=EPS", "the run has no optimizer_config.lr, so no baseline is tried first; set "),
+        ("=5", "the run leaves optimizer_config.lr at its default 5, which is never searched; set "),
         ("=0.5", ""),
     ],
 )

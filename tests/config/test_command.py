@@ -72,7 +72,7 @@ def test_a_command_that_is_handed_what_is_searched_is_sound(file: Callable[..., 
         (
             "python train.py {args}",
             "optimizer_config: {lr: {type: float, min: 1.e-3, max: 1.e-1}}",
-            ":8: search_space.optimizer_config.lr: cannot be handed to a command; search train_config.lr",
+            ":8: search_space.optimizer_config.lr: cannot be passed to a command; search train_config.lr",
         ),
         (
             "python train.py\n  train: mine.train",
@@ -93,6 +93,6 @@ def test_what_is_wrong_with_a_command_is_one_line(
 def test_a_searched_setting_that_a_command_leaves_out_is_a_warning(file: Callable[..., Path]) -> None:
     path = file("python train.py --layers {layers}")
     assert [str(each) for each in read_sweep(path).warnings] == [
-        f"{path}:8: search_space.train_config.lr: searched, and run.command has no placeholder for it; "
+        f"{path}:8: search_space.train_config.lr: is searched, but run.command has no placeholder for it; "
         "write {lr} or {args} in it, or read RAYSWEEP_CONFIG and drop the placeholders"
     ]

@@ -74,7 +74,7 @@ def test_what_clearly_does_not_exist_is_missing(path: str, modules: Modules) -> 
             ["widht", "extra"],
             [
                 "Takes has no parameter of this name; "
-                "it takes any keyword, so this one is passed on; did you mean 'width'?"
+                "it accepts any keyword, so this one is passed on; did you mean 'width'?"
             ],
         ),
         ("nets.Settings", ["rows", "noise"], []),
@@ -108,7 +108,7 @@ def test_a_users_own_module_of_that_name_is_taken(tmp_path: Path) -> None:
 def test_a_module_that_is_not_sound_python_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")
     (misfit,) = signature_errors("broken.f", [], Modules([str(tmp_path)]))
-    assert misfit.what == "'broken.f' cannot be imported: broken.py:2 is not sound Python: invalid syntax"
+    assert misfit.what == "'broken.f' cannot be imported: broken.py:2 is not valid Python: invalid syntax"
 
 
 def test_a_circle_of_imports_ends(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_whatever_is_written_is_a_constraint_or_an_error(text: str) -> None:
         (
             {"constraints": ["accuracy >= 0.9"]},
             "constraints",
-            "not known at the first epoch, when a constraint is judged; make it one of 'metrics'",
+            "not known at the first epoch, when constraints are checked; make it one of 'metrics'",
         ),
         ({"duplicates": "drop"}, "duplicates", "'drop' is not 'skip', 'reuse', 'replicate' or 'allow'"),
         ({"warm_start": "runs/old"}, "warm_start", "'runs/old' is not a list"),

@@ -71,19 +71,19 @@ def test_a_plain_value_is_what_yaml_1_2_says(text: str, value: Any) -> None:
         ),
         (
             b"a: &x [*x]\n",
-            "f.yaml:1: a[0]: an anchor that contains itself; an alias cannot stand inside its own anchor",
+            "f.yaml:1: a[0]: an anchor that contains itself; move the alias out of its anchor",
         ),
         (
             b"a: 1\n2: 1\n",
             "f.yaml:2: the key 2 is not text; "
             "put a key that looks like a number or true/false/null in quotes",
         ),
-        (b"a: " + b"[" * 1000, "f.yaml:1: nested deeper than 40 levels; no sweep file needs that"),
+        (b"a: " + b"[" * 1000, "f.yaml:1: nested deeper than 40 levels; use fewer levels"),
         (
             b"a: !!python/object:os.system x\n",
             "f.yaml:1: a: the tag 'tag:yaml.org,2002:python/object:os.system' means nothing here; drop it",
         ),
-        (b'a: "\\uD800"\n', "f.yaml:1: a: '\\ud800' holds a character that cannot be printed; delete it"),
+        (b'a: "\\uD800"\n', "f.yaml:1: a: '\\ud800' has a character that cannot be printed; delete it"),
     ],
 )
 def test_what_is_not_sound_is_said_in_one_line_with_its_position(raw: bytes, message: str) -> None:

@@ -53,7 +53,7 @@ def test_a_folder_that_is_not_there_is_a_warning(home: Path) -> None:
     file.write_text("import_paths: [../code, gone]\n" + yaml.safe_dump({"trials": 1, "run": RUN}))
     assert [str(each) for each in read_sweep(file).warnings] == [
         f"{file}:1: import_paths: there is no folder '{home}/sweeps/gone'; "
-        "the others are looked through; fix the path, or drop it"
+        "it is ignored; fix the path, or drop it"
     ]
 
 

@@ -60,11 +60,11 @@ def test_the_wrong_way_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metric", "criterion", "message"),
     [
-        ("roc_auc", "MSELoss", "metric: roc_auc is of classes, and criterion torch.nn.MSELoss is not"),
+        ("roc_auc", "MSELoss", "metric: roc_auc is for classes, but criterion torch.nn.MSELoss is not"),
         (
             "mae",
             "CrossEntropyLoss",
-            "metric: mae is of numbers, and criterion torch.nn.CrossEntropyLoss is not",
+            "metric: mae is for numbers, but criterion torch.nn.CrossEntropyLoss is not",
         ),
     ],
 )

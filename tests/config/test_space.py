@@ -117,8 +117,8 @@ def test_conditions_that_wait_for_each_other_are_refused() -> None:
         "net: {type: int, min: 0, max: 1, when: {init: 0}}\ninit: {type: int, min: 0, max: 1, when: {net: 0}}"
     )
     assert [problem.what for problem in space_of(text).problems] == [
-        "'net' and 'init' wait for each other",
-        "'init' and 'net' wait for each other",
+        "'net' and 'init' depend on each other",
+        "'init' and 'net' depend on each other",
     ]
 
 

@@ -61,7 +61,7 @@ EXPLORE = "  - explore\n"
         ("  - lr_range\n", "7: stages: no stage searches; begin with an 'explore'"),
         (
             f"{EXPLORE}  - validate\n  - refine\n",
-            "10: stages[2]: comes after a validation, which is the last word on the search",
+            "10: stages[2]: comes after a validation, which must be the last stage",
         ),
         (
             f"{EXPLORE}  - {{kind: validate, seeds: 1}}\n",
@@ -90,7 +90,7 @@ def test_a_slip_in_a_stage_is_told_at_its_line(stages: str, line: str, tmp_path:
         ),
         (
             f"{EXPLORE}  - lr_range\n",
-            "9: stages[1]: no stage after it searches optimizer_config.lr: what it finds is never",
+            "9: stages[1]: no stage after it searches optimizer_config.lr: its result is never",
         ),
         (
             "  - {kind: explore, time_budget_s: 60}\n",
@@ -120,7 +120,7 @@ LOG_RATE = "{type: float, min: 1e-4, max: 1.0, log: true}"
         (
             "  net_config:",
             "  optimizer: {type: categorical, choices: [torch.optim.SGD, torch.optim.AdamW]}\n  net_config:",
-            "tests the run's own optimizer, and 'optimizer' is searched",
+            "tests the run's own optimizer, but 'optimizer' is searched",
         ),
     ],
 )

@@ -80,8 +80,8 @@ def test_what_the_templates_files_say_that_cannot_act_is_noted() -> None:
         "opt.yaml:10: pruner.name: 'pruner.PFLPruner' is schedulers.ClassicPFL here",
         "opt.yaml:13: pruner.kwargs.n_warmup_epochs: n_warmup_epochs (10) is not below epochs (10): "
         "no trial can ever be stopped; try 3",
-        "run.yaml:3: device: 'cuda:0' means 'a GPU': which one a trial gets is decided by Ray; "
-        "resources_per_trial.gpu says how much of one",
+        "run.yaml:3: device: 'cuda:0' means any GPU: Ray decides which one a trial gets; "
+        "set resources_per_trial.gpu to say how much of one",
         "run.yaml:28: wandb: ignored; trials are tracked in MLflow; see 'tracking'",
         "run.yaml:30: logging: ignored; trials are tracked in MLflow; see 'tracking'",
     ]
@@ -188,7 +188,7 @@ def test_a_patience_as_long_as_the_study_is_a_warning(tmp_path: Path) -> None:
     (warning,) = warnings_of(text + RUN, tmp_path)
     assert warning == (
         "sweep.yaml:3: stop.no_improvement.trials: no_improvement.trials (9) is not below trials (9); "
-        "it can never act; try 3"
+        "it has no effect; try 3"
     )
 
 
@@ -247,8 +247,8 @@ def test_device_cpu_asks_for_no_gpu(tmp_path: Path) -> None:
         ("run.optimizer_config={le: 3}", "--set run.optimizer_config: le: unknown to SPlus; did you mean"),
         ("trials", "--set trials: is no key=value; write --set run.epochs=5"),
         ("trials=[1", "--set trials: a bracket is not closed with ']' (or a ',' is missing); close it"),
-        ("run.seeds.7=1", "--set run.seeds.7: 'run.seeds' has no '7'; name a key, or an item's number"),
-        ("trials.x=1", "--set trials.x: 'trials' has no 'x'; name a key, or an item's number, that is there"),
+        ("run.seeds.7=1", "--set run.seeds.7: 'run.seeds' has no '7'; name an existing key, or an item's number"),
+        ("trials.x=1", "--set trials.x: 'trials' has no 'x'; name an existing key, or an item's number"),
     ],
 )  # fmt: skip
 def test_a_slip_in_an_override_is_said_of_the_override(override: str, message: str, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_advice_goes_to_the_output_and_complaints_to_the_errors(
         "advice: well.yaml:2: trials: 59 trials for 1 parameter; the rule of thumb is 60; "
         "try --set trials=60 [few_trials]\n"
     )
-    assert said.err.startswith("warning: well.yaml:13: run.device: 'cuda' means 'a GPU'")
+    assert said.err.startswith("warning: well.yaml:13: run.device: 'cuda' means any GPU")
 
 
 def test_a_warning_fails_a_strict_check(well: Path) -> None:

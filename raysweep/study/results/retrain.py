@@ -17,7 +17,7 @@ import yaml
 
 from raysweep.config import Sweep, read_sweep
 from raysweep.config.baseline import baseline_of
-from raysweep.config.overrides import lay_over, without
+from raysweep.config.overrides import split_off, with_overrides
 from raysweep.config.trial_config import searched
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.pareto import pareto_front
@@ -143,7 +143,7 @@ def retraining(
         NoWinner: if no trial has succeeded.
         SweepError: if an override is invalid.
     """
-    epochs, others = without(overrides, ("epochs", "run.epochs"))
+    epochs, others = split_off(overrides, ("epochs", "run.epochs"))
     length = full_length(sweep, record, epochs)
     fresh = fresh_seeds(seeds, [*sweep.run.seeds[:1], *used])
     base = derive(
@@ -168,7 +168,7 @@ def retraining(
         "time_budget_s": None,
         "stop": {},
     }
-    return lay_over(Sweep.model_validate(fields), others, "retrain")
+    return with_overrides(Sweep.model_validate(fields), others, "retrain")
 
 
 def retraining_of_run(sweep: Sweep) -> Sweep:
