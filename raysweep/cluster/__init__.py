@@ -1,1 +1,1 @@
-"""How work reaches machines."""
+"""Runs work on machines and clusters."""

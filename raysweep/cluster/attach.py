@@ -1,4 +1,4 @@
-"""A Ray that is up already, used for the length of a sweep: a cluster's, from one of its machines."""
+"""Uses a Ray that is already running, such as a cluster's from one of its nodes, for a sweep."""
 
 from __future__ import annotations
 
@@ -34,29 +34,28 @@ from raysweep.launch_command import IN_A_JOB
 from trainables.imports import CLONE
 
 BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # `ray up` leaves the cluster's file on the head
-NODES = "RAYSWEEP_NODES"  # how many nodes whoever started this Ray has promised (a Slurm job does)
+NODES = "RAYSWEEP_NODES"  # how many nodes this Ray will have, set by what started it (a Slurm job does)
 IN_A_POD = "KUBERNETES_SERVICE_HOST"  # Kubernetes sets it in every container
-NODES_S = 300.0  # how long promised nodes may take; then the sweep begins with those there are
-QUIET_S = 30.0  # so long no node is pending: the autoscaler has given up, or has not begun
+NODES_S = 300.0  # how long promised nodes may take; then the sweep starts with those that are up
+QUIET_S = 30.0  # no node pending for so long: the autoscaler has given up, or has not begun
 LOOK_S = 1.0
-ANSWERS_S = 10.0  # for a connection to a head's port
+ANSWERS_S = 10.0  # to connect to a head's port
 
 
 @contextmanager
 def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[Nodes]:
-    """Use the Ray at `address` for the length of a `with` block.
+    """Connect to the Ray at `address` for the length of a `with` block.
 
     A trial's process adds the folders that its config names to its path: a job's own folder is on every
-    node, others must be on storage that all nodes see.
+    node, others must be on storage that all nodes see. If this process is already connected to a Ray, that
+    one is used and stays connected.
 
     Args:
         address: as `ray.init` takes it; `auto` for the one this machine is a node of.
-        say: told what is waited for.
+        say: receives a line when nodes are waited for.
 
     Yields:
-        What the cluster can ever offer: its autoscaler's limits where it has any, else the nodes there are.
-
-    A connection that this process has already is used, and stays.
+        What the cluster can offer at most: its autoscaler's limits if it has any, else the nodes that are up.
 
     Raises:
         ClusterError: if there is no Ray at `address`.
@@ -78,9 +77,9 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
                     job_config=keep_search_path(),
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            words = one_line(error, 300)
-            what = f"no Ray at {address} ({words}); RAY_ADDRESS or --address names another"
-            raise ClusterError(what) from None
+            raise ClusterError(
+                f"no Ray at {address} ({one_line(error, 300)}); RAY_ADDRESS or --address selects another"
+            ) from None
         try:
             config = _cluster_config()
             if promised := promised_nodes(config, os.environ):
@@ -91,7 +90,7 @@ def attach_ray(address: str, *, say: Callable[[str], None] = print) -> Iterator[
 
 
 def ray_of_this_process() -> Target | None:
-    """The Ray that this process is connected to, as in a notebook that has called `ray.init`."""
+    """The Ray that this process is connected to (as in a notebook after `ray.init`); None without one."""
     if not ray.is_initialized():
         return None
     return Target("ray", ray.get_runtime_context().gcs_address, "this process is connected to it")
@@ -99,7 +98,7 @@ def ray_of_this_process() -> Target | None:
 
 @contextmanager
 def quiet_log() -> Iterator[None]:
-    """Let Ray log errors only, for the length of a `with` block."""
+    """Make Ray log errors only, for the length of a `with` block."""
     log = logging.getLogger("ray")
     before = log.level
     log.setLevel(logging.ERROR)
@@ -110,14 +109,14 @@ def quiet_log() -> Iterator[None]:
 
 
 def capacity_now(share: TrialShare, limit: int | None) -> Capacity:
-    """What the Ray of this process has, or can be given, at this moment; room for one trial at least.
+    """What the Ray of this process can hold now, with its autoscaler; at least one trial.
 
-    Its autoscaler's limits are read anew (`ray up` may have changed them), and nodes count that somebody
-    has joined to it by hand.
+    The autoscaler's limits are read again (`ray up` may have changed them), and nodes that were joined by
+    hand count.
 
     Args:
         share: of one trial.
-        limit: `max_concurrent_trials` of the sweep, which counts where nodes may come that are not known.
+        limit: `max_concurrent_trials` of the sweep, used if nodes of unknown size may join.
     """
     config, most = _cluster_config(), Capacity(0, {})
     cost = trial_cost(share.cpu, share.gpu)
@@ -133,7 +132,7 @@ def capacity_now(share: TrialShare, limit: int | None) -> Capacity:
 
 
 def promised_nodes(config: Mapping[str, Any], environ: Mapping[str, str]) -> int:
-    """How many nodes of a Ray are to be up before a sweep begins; 0 where nobody says.
+    """How many nodes of a Ray should be up before a sweep starts; 0 if unknown.
 
     >>> promised_nodes({"provider": {"type": "local", "worker_ips": ["a", "b"]}}, {})
     3
@@ -145,26 +144,26 @@ def promised_nodes(config: Mapping[str, Any], environ: Mapping[str, str]) -> int
 
 def _cluster_config() -> dict[str, Any]:
     if NODES in os.environ:
-        return {}  # this Ray is of no `ray up`, whatever one has left in a shared home
+        return {}  # `ray up` did not start this Ray, whatever it has left in a shared home
     file = BOOTSTRAP.expanduser()
     return read_cluster_file(file) if file.is_file() else {}
 
 
 def nodes_up(config: Mapping[str, Any] | None = None) -> Nodes:
-    """The nodes that are up; without a cluster file, in a pod or on a head without cores, more may come."""
+    """The nodes that are up; more may join without a cluster file in a pod, or if no node has cores."""
     machines = tuple(machines_of(ray.nodes()))
     grows = not config and (IN_A_POD in os.environ or not any(node.cpus for node in machines))
     return Nodes(machines, len(machines), may_grow=grows)
 
 
 def refuse_silence(address: str) -> None:
-    """Ask the port of a Ray first: Ray itself would ask one that does not answer for a quarter of an hour.
+    """Try the port of a Ray first: Ray itself would retry for a quarter of an hour.
 
     Raises:
         ClusterError: if nothing answers at `address`.
     """
     if "://" in address:
-        return  # a Ray Client, which has a time limit of its own
+        return  # a Ray Client, which has its own time limit
     try:
         host, port = bootstrap_address(address)
         socket.create_connection((host, port), timeout=ANSWERS_S).close()
@@ -172,23 +171,23 @@ def refuse_silence(address: str) -> None:
         why = one_line(getattr(error, "strerror", None) or error)
         raise ClusterError(
             f"no Ray answers at {address} ({why}); "
-            "`--local` runs here, RAY_ADDRESS or --address names another"
+            "`--local` runs here, RAY_ADDRESS or --address selects another"
         ) from None
 
 
 def _wait_for(nodes: int, say: Callable[[str], None]) -> None:
-    """Give promised nodes their time to come up, while one of them may be on its way."""
-    deadline, told, quiet_since = time.monotonic() + NODES_S, False, math.inf
+    """Wait for promised nodes, as long as one of them may still start."""
+    deadline, announced, quiet_since = time.monotonic() + NODES_S, False, math.inf
     while (up := sum(node["Alive"] for node in ray.nodes())) < nodes:
         now, report = time.monotonic(), autoscaler_report()
         coming = report is None or report.pending > 0
         quiet_since = math.inf if coming else min(quiet_since, now)
         if now > deadline or now - quiet_since > QUIET_S:
             failed = f" ({'; '.join(report.failures)})" if report and report.failures else ""
-            say(f"{up} of {nodes} nodes are up{failed}; begins with these, and uses others when they come")
+            say(f"{up} of {nodes} nodes are up{failed}; starting with these, others are used once they join")
             return
-        if not told:
-            say(f"{up} of {nodes} nodes are up, waits for the rest")
-            told = True
+        if not announced:
+            say(f"{up} of {nodes} nodes are up, waiting for the rest")
+            announced = True
         with contextlib.suppress(InterruptedError):
             time.sleep(LOOK_S)

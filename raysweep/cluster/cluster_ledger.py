@@ -1,4 +1,4 @@
-"""The ledger of the sweeps of a cluster: a named actor that outlives the jobs, on a Ray that is up."""
+"""The ledger of a cluster's sweeps: a named actor on the running Ray that outlives the jobs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import ray
 
 from raysweep.cluster.fair_shares import LedgerEntry, ShareLedger, SlotClaim, SlotGrant
 
-NAME = "raysweep-share-ledger-1"  # the number changes with what drivers and actor say to each other
+NAME = "raysweep-share-ledger-1"  # the number changes with the messages between drivers and actor
 NAMESPACE = "raysweep"
-GONE_S = 60.0  # a driver that has not renewed its claim for so long is gone
+GONE_S = 60.0  # a driver that has not renewed its claim for so long is dead
 ANSWERS_S = 10.0
 
 
 class LedgerActor:
-    """A `ShareLedger` that speaks plain data, for drivers whose code is of another commit.
+    """A `ShareLedger` that exchanges plain data, so that drivers may run code of another commit.
 
-    What it knows is renewed by each driver every few seconds: lost with its node, it is started elsewhere,
-    and soon knows it again.
+    Each driver renews its claim every few seconds: if the actor is lost with its node, Ray starts it
+    elsewhere, and it soon has all claims again.
 
     Args:
         clock: wall-clock seconds.
@@ -43,7 +43,7 @@ class LedgerActor:
         self._ledger.release(name)
 
     def as_json(self) -> dict[str, Any]:
-        """See `ShareLedger.as_json`; of drivers that are not gone."""
+        """See `ShareLedger.as_json`; without dead drivers."""
         self._ledger.expire(self._clock(), GONE_S)
         return self._ledger.as_json()
 
@@ -68,7 +68,7 @@ class ClusterLedger:
         return SlotGrant(**ray.get(actor.remote().renew.remote(name, asdict(claim)), timeout=ANSWERS_S))
 
     def release(self, name: str) -> None:
-        """See `ShareLedger.release`; nothing where there is no actor.
+        """See `ShareLedger.release`; does nothing without an actor.
 
         Raises:
             RayError: if it does not answer.
@@ -77,7 +77,7 @@ class ClusterLedger:
             ray.get(ray.get_actor(NAME, NAMESPACE).release.remote(name), timeout=ANSWERS_S)
 
     def entries(self) -> list[LedgerEntry]:
-        """What live drivers claim and have, the oldest first.
+        """The claims and slots of live drivers, oldest first.
 
         Raises:
             RayError: if the actor does not answer.

@@ -1,4 +1,4 @@
-"""What a rented cluster costs while nobody uses it: said, or ended (`--down`)."""
+"""Warns that a rented cluster costs money while unused, or ends it (`--down`)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from raysweep.cluster.target import Target
 from raysweep.formatting import one_line
 
 DOWN_S = 600.0
-COSTS_ON = "machines may cost on: look at your cloud's console"
+COSTS_ON = "machines may still cost money: check your cloud's console"
 
 
 def is_rented(target: Target) -> bool:
-    """Whether a target is a cluster of a file whose machines are not one's own."""
+    """Whether a target is a cluster whose file does not list one's own machines."""
     if target.kind != "cluster":
         return False
     return bool(read_cluster_file(Path(target.where))["provider"].get("type") != "local")
 
 
 def idle_notice(target: Target, running: Sequence[str]) -> str:
-    """What to know of a rented cluster on which nothing runs any more; "" of any other.
+    """A warning about a rented cluster on which nothing runs any more; "" for any other.
 
     Args:
         target: the cluster.
@@ -32,19 +32,21 @@ def idle_notice(target: Target, running: Sequence[str]) -> str:
     """
     if running or not is_rented(target):
         return ""
-    return f"no sweep runs on this cluster, and its head costs on: `ray down -y {target.where}` ends it"
+    return (
+        f"no sweep runs on this cluster, but its head still costs money: `ray down -y {target.where}` ends it"
+    )
 
 
 def guard_costs(target: Target, running: Callable[[], Sequence[str]], say: Callable[[str], None]) -> None:
-    """End a cluster after a sweep, if `--down` says so and nothing else runs there; else say it costs on.
+    """End a cluster after a sweep if `--down` was given and nothing else runs there; else warn of its cost.
 
     Args:
         target: the cluster.
         running: asks it for the studies whose jobs have not ended.
-        say: told what is done, and why not.
+        say: receives what is done, or why it is not.
 
     Raises:
-        ClusterError: if the cluster is to end, and does not.
+        ClusterError: if the cluster should end and does not.
     """
     if not (target.down or is_rented(target)):
         return
@@ -53,14 +55,14 @@ def guard_costs(target: Target, running: Callable[[], Sequence[str]], say: Calla
     except ClusterError as error:
         if target.down:
             raise ClusterError(
-                f"--down: nobody can say whether a sweep still runs ({error}); it stays up"
+                f"--down: unknown whether a sweep is still running ({error}); the cluster stays up"
             ) from None
         return
     if not target.down:
         if notice := idle_notice(target, left):
             say(notice)
     elif left:
-        say(f"--down: the cluster stays up, for {', '.join(dict.fromkeys(left))} still runs there")
+        say(f"--down: the cluster stays up, still running there: {', '.join(dict.fromkeys(left))}")
     else:
         end_cluster(target.where, say)
 
@@ -69,9 +71,9 @@ def end_cluster(file: str, say: Callable[[str], None]) -> None:
     """Take down the cluster of a file, as `ray down` does.
 
     Raises:
-        ClusterError: if that fails; with what it said.
+        ClusterError: if that fails; with its last line of output.
     """
-    say(f"--down: no sweep runs any more; ray down -y {file}")
+    say(f"--down: no sweep is running any more; ray down -y {file}")
     command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "down", "-y", file]
     try:
         done = subprocess.run(
@@ -80,5 +82,5 @@ def end_cluster(file: str, say: Callable[[str], None]) -> None:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ClusterError(f"ray down -y {file}: {one_line(error)}; {COSTS_ON}") from None
     if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["without a word"]
-        raise ClusterError(f"ray down -y {file}: {one_line(said[-1], 300)}; {COSTS_ON}")
+        lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
+        raise ClusterError(f"ray down -y {file}: {one_line(lines[-1], 300)}; {COSTS_ON}")

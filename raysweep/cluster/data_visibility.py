@@ -1,4 +1,4 @@
-"""Which of a sweep's data files a cluster will not see, as far as one can tell from here."""
+"""Which of a sweep's data files a cluster will not find, as far as one can tell from here."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from raysweep.config import Sweep
 
 @dataclass(frozen=True, slots=True)
 class MissingDataFile:
-    """A data file that does not go along.
+    """A data file that is not sent with a job.
 
     Attributes:
-        key: the word that names it.
-        message: what is the matter, and what to do.
-        certain: whether the cluster cannot have it; else it may, on storage of its own.
+        key: the setting that names it.
+        message: what is wrong, and what to do.
+        certain: whether the cluster cannot have it; else it may, on its own storage.
     """
 
     key: str
@@ -38,7 +38,7 @@ def missing_data_files(
         sweep: its `run.data_config` may name files.
         clone: where launch.py is; it is sent.
         project: the working directory; it is sent too.
-        include: what goes along whatever it is.
+        include: what is sent in any case.
     """
     named = list(_named(sweep))
     sent = (
@@ -46,49 +46,49 @@ def missing_data_files(
         if named
         else set()
     )
-    return [found for key, word, file in named if (found := _look(key, word, file.resolve(), sent))]
+    return [missing for key, path, file in named if (missing := _check(key, path, file.resolve(), sent))]
 
 
 def refuse_missing_data_files(
     sweep: Sweep, clone: Path, project: Path, include: Sequence[str] = ()
 ) -> list[str]:
-    """What the user should know before a sweep is sent.
+    """Warnings about data files before a sweep is sent.
 
     Raises:
-        ClusterError: if the cluster cannot have one of its data files.
+        ClusterError: if the cluster cannot have one of them.
     """
-    found = missing_data_files(sweep, clone, project, include)
-    certain = [str(each) for each in found if each.certain]
+    missing = missing_data_files(sweep, clone, project, include)
+    certain = [str(each) for each in missing if each.certain]
     if certain:
         raise ClusterError("\n".join(certain))
-    return [str(each) for each in found]
+    return [str(each) for each in missing]
 
 
 def _named(sweep: Sweep) -> Iterator[tuple[str, str, Path]]:
-    """Key, word and file, for each word that is the path of a file here."""
-    for key, word in sweep.run.data_config.items():
-        if not isinstance(word, str) or "://" in word:
+    """Key, value and file, for each value that is the path of a file here."""
+    for key, path in sweep.run.data_config.items():
+        if not isinstance(path, str) or "://" in path:
             continue
-        places = (Path(folder) / word for folder in sweep.import_paths)
-        file = next((place for place in places if place.is_file()), None)
+        candidates = (Path(folder) / path for folder in sweep.import_paths)
+        file = next((candidate for candidate in candidates if candidate.is_file()), None)
         if file is not None:
-            yield f"run.data_config.{key}", word, file
+            yield f"run.data_config.{key}", path, file
 
 
-def _look(key: str, word: str, file: Path, sent: set[Path]) -> MissingDataFile | None:
+def _check(key: str, path: str, file: Path, sent: set[Path]) -> MissingDataFile | None:
     size = file.stat().st_size / 2**20
-    elsewhere = "put it on storage that the cluster sees and name it by that path, or by a URI (s3://...)"
-    if Path(word).is_absolute():
-        fix = "; write it relative, and it is sent along" if file in sent and size <= LARGE_FILE_MB else ""
+    elsewhere = "put it on storage that the cluster sees and give its path there, or a URI (s3://...)"
+    if Path(path).is_absolute():
+        fix = "; with a relative path it is sent" if file in sent and size <= LARGE_FILE_MB else ""
         return MissingDataFile(
-            key, f"{word} is read from the head's own disk, where it must be as well{fix}", False
+            key, f"{path} is read from the head's own disk, so it must be there too{fix}", False
         )
     if file not in sent:
         return MissingDataFile(
-            key, f"{word} is not sent along (git ignores it, or it is outside): {elsewhere}", True
+            key, f"{path} is not sent (git ignores it, or it is outside): {elsewhere}", True
         )
     if size > LARGE_FILE_MB:
         return MissingDataFile(
-            key, f"{word}: {size:.0f} MB, over {LARGE_FILE_MB} MB nothing is sent: {elsewhere}", True
+            key, f"{path} is {size:.0f} MB; files over {LARGE_FILE_MB} MB are not sent: {elsewhere}", True
         )
     return None

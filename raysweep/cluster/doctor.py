@@ -1,4 +1,4 @@
-"""Is this machine fit for a sweep? Looking ends nobody, and changes nothing but the mode of an open token."""
+"""Checks whether this machine can run a sweep. Ends no process; changes only the mode of a readable token."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from raysweep.formatting import one_line
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"  # the project runs from its clone
 GB = 2**30
 DISK_GB = 1.0  # less is soon full of checkpoints
-SHM_GB = 1.0  # Ray keeps objects there; Docker gives 64 MB unless it is told otherwise
+SHM_GB = 1.0  # Ray keeps objects there; Docker gives 64 MB by default
 FULL = 0.95  # Ray refuses to spill objects to a disk that is fuller
 OLDEST = (3, 11)
 
 
 @dataclass(frozen=True, slots=True)
 class MachineCheck:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        name: what.
+        name: what was checked.
         state: `ok`; `note`: allowed, worth knowing; `problem`: a sweep would suffer.
         message: what was found.
-        fix: what to do about it, a command where there is one.
+        fix: what to do about it, if possible a command.
     """
 
     name: str
@@ -56,14 +56,14 @@ def check_machine(
     tracking: Callable[[], tuple[str, str]],
     try_ray: bool,
 ) -> list[MachineCheck]:
-    """Look at everything.
+    """Run all checks.
 
     Args:
         runs: where studies would go.
         environ: the environment.
         home: the user's home folder.
-        tracking: the MLflow store's address, and what is wrong with it ("" if nothing is).
-        try_ray: whether to start a Ray and stop it again; some seconds.
+        tracking: returns the MLflow store's address, and what is wrong with it ("" if nothing is).
+        try_ray: whether to start and stop a Ray, which takes some seconds.
     """
     return [
         _python(),
@@ -89,7 +89,7 @@ def _python() -> MachineCheck:
 
 
 def _packages() -> Iterator[MachineCheck]:
-    """Those that are missing or of another version than this program asks for; or that all are there."""
+    """A problem for each missing package or wrong version; else one `ok`."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     wanted = [Requirement(each) for each in project["dependencies"]]
     wrong = False
@@ -97,12 +97,12 @@ def _packages() -> Iterator[MachineCheck]:
         found = version(each.name)
         if found is None or not each.specifier.contains(found, prereleases=True):
             wrong = True
-            message = f"{each.name} {found or 'is missing'}, wanted {each.specifier or 'any'}"
+            message = f"{each.name} {found or 'is missing'}, required {each.specifier or 'any'}"
             yield MachineCheck("packages", "problem", message, "pip install -c constraints.txt -e .")
     if not wrong:
         named = ("ray", "torch", "optuna", "mlflow")
         message = ", ".join(f"{name} {version(name)}" for name in named)
-        yield MachineCheck("packages", "ok", f"{message}; all {len(wanted)} as wanted")
+        yield MachineCheck("packages", "ok", f"{message}; all {len(wanted)} as required")
 
 
 def version(name: str) -> str | None:
@@ -117,13 +117,13 @@ def _gpus(environ: Mapping[str, str]) -> MachineCheck:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return MachineCheck("GPUs", "ok", "none (no nvidia-smi); trials run on the CPU")
-    asked = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False)
+    query = [tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(query, capture_output=True, text=True, check=False)
     cards = answer.stdout.strip().splitlines()
     if answer.returncode != 0 or not cards:
-        words = (answer.stderr or answer.stdout).strip().splitlines()
+        lines = (answer.stderr or answer.stdout).strip().splitlines()
         return MachineCheck(
-            "GPUs", "problem", f"nvidia-smi: {words[0] if words else 'says nothing'}", "see its driver"
+            "GPUs", "problem", f"nvidia-smi: {lines[0] if lines else 'no output'}", "check the NVIDIA driver"
         )
     message, build = f"{len(cards)} x {cards[0]}", version("torch") or ""
     if build.endswith("+cpu"):
@@ -143,29 +143,29 @@ def _cores_and_memory() -> MachineCheck:
     return MachineCheck("machine", "ok", f"{cores} cores for trials, {total:.0f} GB of memory")
 
 
-def _shared_memory(place: Path = Path("/dev/shm")) -> MachineCheck:
-    if not place.is_dir():
-        return MachineCheck("shared memory", "ok", f"no {place}: Ray uses files")
-    free = shutil.disk_usage(place).free / GB
+def _shared_memory(folder: Path = Path("/dev/shm")) -> MachineCheck:
+    if not folder.is_dir():
+        return MachineCheck("shared memory", "ok", f"no {folder}: Ray uses files")
+    free = shutil.disk_usage(folder).free / GB
     if free < SHM_GB:
         fix = "in Docker: `docker run --shm-size=4g`; else Ray's object store is on disk, and slow"
-        return MachineCheck("shared memory", "problem", f"{free:.2f} GB free in {place}", fix)
-    return MachineCheck("shared memory", "ok", f"{free:.1f} GB free in {place}")
+        return MachineCheck("shared memory", "problem", f"{free:.2f} GB free in {folder}", fix)
+    return MachineCheck("shared memory", "ok", f"{free:.1f} GB free in {folder}")
 
 
 def _disk(name: str, folder: Path) -> MachineCheck:
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not os.access(there, os.W_OK):
+    existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not os.access(existing, os.W_OK):
         return MachineCheck(
-            f"disk: {name}", "problem", f"{there} cannot be written to", "--runs FOLDER, RAYSWEEP_STORAGE"
+            f"disk: {name}", "problem", f"{existing} cannot be written to", "--runs FOLDER, RAYSWEEP_STORAGE"
         )
-    usage = shutil.disk_usage(there)
-    message = f"{usage.free / GB:.1f} GB free of {usage.total / GB:.0f} GB at {there}"
+    usage = shutil.disk_usage(existing)
+    message = f"{usage.free / GB:.1f} GB free of {usage.total / GB:.0f} GB at {existing}"
     if usage.free < DISK_GB * GB:
-        return MachineCheck(f"disk: {name}", "problem", message, "make room, or put it elsewhere")
+        return MachineCheck(f"disk: {name}", "problem", message, "make room, or use another disk")
     if usage.free < (1 - FULL) * usage.total:
         return MachineCheck(
-            f"disk: {name}", "note", f"{message}: Ray does not spill objects to so full a disk"
+            f"disk: {name}", "note", f"{message}: Ray does not spill objects to a disk this full"
         )
     return MachineCheck(f"disk: {name}", "ok", message)
 
@@ -185,19 +185,19 @@ def _address(environ: Mapping[str, str]) -> MachineCheck:
 
 
 def _token(environ: Mapping[str, str], home: Path) -> MachineCheck:
-    """Where the token is; a file that others could read is made readable for its owner alone."""
+    """Where the token is; a file that others can read is made readable for its owner only."""
     try:
         found = find_token(environ, home)
     except ClusterError as error:
         return MachineCheck("token", "problem", str(error))
     if found is None:
-        return MachineCheck("token", "ok", "none; only a cluster needs one, a sweep here makes its own")
+        return MachineCheck("token", "ok", "none; only a cluster needs one, a local sweep makes its own")
     return MachineCheck("token", "ok", f"in {found[1]}")
 
 
-def _ray(tried: bool) -> MachineCheck:
-    if not tried:
-        return MachineCheck("Ray", "ok", "not tried; `--ray` starts one and stops it")
+def _ray(try_it: bool) -> MachineCheck:
+    if not try_it:
+        return MachineCheck("Ray", "ok", "not tried; `--ray` starts and stops one")
     from raysweep.cluster.embedded import embedded_ray
 
     try:
@@ -212,14 +212,16 @@ def _ray(tried: bool) -> MachineCheck:
 def _tracking(uri: str, trouble: str) -> MachineCheck:
     if trouble:
         return MachineCheck(
-            "MLflow", "problem", trouble, "sweeps run without it; `launch.py sync STUDY` sends it later"
+            "MLflow", "problem", trouble, "sweeps run without it; `launch.py sync STUDY` sends the data later"
         )
     return MachineCheck("MLflow", "ok", uri)
 
 
 def _leftovers(left: list[Leftover]) -> Iterator[MachineCheck]:
     for each in left:
-        message = f"{len(each.pids)} processes of {each.study}, driver {each.driver} is dead: {each.words[0]}"
-        yield MachineCheck("leftovers", "problem", message, each.cure)
+        message = (
+            f"{len(each.pids)} processes of {each.study}, driver {each.driver} is dead: {each.commands[0]}"
+        )
+        yield MachineCheck("leftovers", "problem", message, each.kill_command)
     if not left:
         yield MachineCheck("leftovers", "ok", "no process of a dead sweep")

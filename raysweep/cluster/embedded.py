@@ -1,4 +1,4 @@
-"""A Ray of our own inside this process: quiet, local, gone when the sweep is over."""
+"""Runs an embedded Ray inside this process: quiet, local, stopped when the sweep is over."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ SOCKET_PATH = 107  # bytes of a Unix socket's path (Linux; Ray checks it)
 SOCKET_NAME = len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 ERROR_LINE = re.compile(r"^\[[^]]* [EF] \d+ \d+\] \(\w+\) \S+: (.*?)(?: /\S*\(\+0x.*)?$", re.MULTILINE)
 
-# What Ray reads from the environment; whatever the user has set already wins.
+# What Ray reads from the environment; values the user has set win.
 QUIET = {
-    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0 the only silent output engine
+    "RAY_AIR_NEW_OUTPUT": "0",  # the only silent output engine, with verbose=0
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or every actor without a GPU prints a FutureWarning
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the working directory, on workers too
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # what a process says that is no longer listened to
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # results that no one waits for any more
     "RAY_usage_stats_enabled": "0",
-    "RAY_prestart_worker_first_driver": "0",  # Tune's actors have an environment of their own: never reused
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # CSV, JSON and TensorBoard files nobody reads: 2.6x slower
+    "RAY_prestart_worker_first_driver": "0",  # Tune's actors have their own environment: never reused
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # unused CSV, JSON and TensorBoard files: 2.6x slower
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # an outcome (failed, out of memory) has no metric
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # raysweep.study.execution.shutdown handles signals
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the journal has their tracebacks
@@ -41,7 +41,7 @@ QUIET = {
 
 @contextmanager
 def quiet_ray() -> Iterator[None]:
-    """Set what Ray reads from the environment for the length of a `with` block; the user's own wins."""
+    """Set QUIET in the environment for the length of a `with` block; values the user has set win."""
     missing = {name: value for name, value in QUIET.items() if name not in os.environ}
     os.environ.update(missing)
     try:
@@ -58,27 +58,27 @@ def embedded_ray() -> Iterator[Machine]:
     Its workers find this project's packages; a trial's process adds the folders that its config names.
 
     Yields:
-        What Ray has to give: this machine's cores and every GPU it finds.
+        What Ray offers: this machine's cores and every GPU it finds.
 
     Raises:
         ClusterError: if it does not start.
     """
-    # A Ray without a token lets any user of this machine run code as us. Ray turns tokens on by itself,
-    # but writes one into the home folder unless it is given one. It reads it once a process: it stays.
+    # Without a token any user of this machine could run code as us. Ray enables tokens by itself, but writes
+    # one into the home folder unless it gets one here. It reads it once per process, so it stays set.
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    logging.getLogger("ray").setLevel(logging.ERROR)  # it says so in a warning, before it reads logging_level
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it warns of the token before it reads logging_level
     with quiet_ray(), _clone_on_path(), ray_temp_dir() as temp:
         try:
             _start(temp)
-            has = ray.cluster_resources()
-            yield Machine(cpus=int(has.get("CPU", 0)), gpus=int(has.get("GPU", 0)))
+            resources = ray.cluster_resources()
+            yield Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
         finally:
             ray.shutdown()
 
 
 @contextmanager
 def _clone_on_path() -> Iterator[None]:
-    """Let workers find the project: they inherit the environment of the moment in which Ray starts."""
+    """Let workers find the project: they inherit the environment in which Ray starts."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(CLONE), *filter(None, [before])])
     try:
@@ -91,19 +91,19 @@ def _clone_on_path() -> Iterator[None]:
 
 
 def _start(temp: Path) -> None:
-    """Start a local Ray, on a busy machine at the second try: Ray gives its own start half a minute.
+    """Start a local Ray; retry once, for on a busy machine Ray's own limit of half a minute may not do.
 
     Args:
         temp: where it keeps its sockets and logs.
 
     Raises:
-        ClusterError: if it does not start, with what Ray said.
+        ClusterError: if it does not start, with Ray's error.
     """
     for tries_left in (1, 0):
         try:
             with without_monitors(), keep_sigterm():
                 ray.init(
-                    address="local",  # never somebody's cluster that RAY_ADDRESS happens to name
+                    address="local",  # never a cluster that RAY_ADDRESS happens to name
                     num_cpus=this_machine().cpus,
                     include_dashboard=False,
                     log_to_driver=False,
@@ -112,21 +112,21 @@ def _start(temp: Path) -> None:
                     job_config=keep_search_path(),
                 )
             return
-        except Exception as error:  # a bare one is what Ray raises for a slow start (node.py:440)
+        except Exception as error:  # Ray raises a bare Exception for a slow start (node.py:440)
             ray.shutdown()
             if tries_left:
                 continue
-            said = error_in_logs(temp) or one_line(error, 300)
+            reason = error_in_logs(temp) or one_line(error, 300)
             where = f"; its logs: {temp}/session_latest/logs" if temp.exists() else ""
-            raise ClusterError(f"Ray did not start, twice: {said}{where}") from None
+            raise ClusterError(f"Ray did not start, twice: {reason}{where}") from None
 
 
 @contextmanager
 def ray_temp_dir() -> Iterator[Path]:
-    """A folder for Ray's sockets and logs: where Ray itself would put them, or one with a short name.
+    """A folder for Ray's sockets and logs: Ray's usual one, or one with a shorter path if that is too long.
 
-    A socket's path has 107 bytes at most, and Ray's own part of it takes 62. Slurm's scratch folders are
-    too long for that.
+    A socket's path has 107 bytes at most, of which Ray's own part takes 62. Slurm's scratch folders are too
+    long for that.
 
     Raises:
         ClusterError: if no folder with a short name can be written to.
@@ -140,11 +140,11 @@ def ray_temp_dir() -> Iterator[Path]:
             with tempfile.TemporaryDirectory(prefix="ray-", dir=base, ignore_cleanup_errors=True) as short:
                 yield Path(short)
             return
-    raise ClusterError(f"{usual}: too long a path for Ray's sockets; set RAY_TMPDIR to a shorter one")
+    raise ClusterError(f"{usual}: path too long for Ray's sockets; set RAY_TMPDIR to a shorter one")
 
 
 def error_in_logs(temp: Path) -> str:
-    """The first error that the processes of this process's newest Ray wrote down, or ""."""
+    """The first error in the logs of this process's newest Ray, or ""."""
     sessions = sorted(temp.glob(f"session_*_{os.getpid()}"))
     for name in ("gcs_server", "raylet"):
         for log in sorted(sessions[-1].glob(f"logs/{name}.*")) if sessions else ():

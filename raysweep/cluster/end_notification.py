@@ -1,4 +1,4 @@
-"""Telling somebody that a sweep has ended: a command, or a web address."""
+"""Announces the end of a sweep by running a command or posting to a web address."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PATIENCE_S = 60.0
 
 
 def announce(on_end: str, facts: Mapping[str, Any]) -> str:
-    """Run a command, or post to an address, with what became of a study.
+    """Run a command, or post to an address, with the final state of a study.
 
     Args:
-        on_end: `http(s)://...` is sent `facts` as JSON; anything else is a shell command that finds
-            them in its environment as SWEEP_STUDY, SWEEP_STATE, ... and as JSON on its input.
+        on_end: `http(s)://...` receives `facts` as JSON; anything else is a shell command that finds
+            them in its environment as SWEEP_STUDY, SWEEP_STATE, ... and as JSON on its standard input.
         facts: flat, as in status.json.
 
     Returns:
@@ -36,7 +36,7 @@ def announce(on_end: str, facts: Mapping[str, Any]) -> str:
         except (urllib.error.URLError, OSError, ValueError) as error:
             return f"on_end: {on_end}: {one_line(error)}"
         return ""
-    words = {f"SWEEP_{key.upper()}": str(value) for key, value in facts.items()}
+    variables = {f"SWEEP_{key.upper()}": str(value) for key, value in facts.items()}
     try:
         done = subprocess.run(
             on_end,
@@ -44,11 +44,11 @@ def announce(on_end: str, facts: Mapping[str, Any]) -> str:
             input=text,
             text=True,
             capture_output=True,
-            env={**os.environ, **words},
+            env={**os.environ, **variables},
             timeout=PATIENCE_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"on_end: still running after {PATIENCE_S:g} s: ended"
+        return f"on_end: killed after {PATIENCE_S:g} s"
     last = (done.stderr.strip().splitlines() or [""])[-1]
     return f"on_end: exit code {done.returncode} {last}".strip() if done.returncode else ""

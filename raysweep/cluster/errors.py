@@ -1,4 +1,4 @@
-"""What can go wrong between this machine and the machines that run a sweep."""
+"""Errors between this machine and the machines that run a sweep."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from raysweep.errors import ExitCode, RaysweepError
 
 
 class ClusterError(RaysweepError):
-    """A cluster cannot be reached, refuses us or cannot do what is asked; one line, with what to do."""
+    """A cluster cannot be reached, refuses us or cannot do something; one line, with what to do."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 class ConnectionLost(ClusterError):
-    """A cluster that answered before does not answer any more."""
+    """A cluster that answered before no longer answers."""

@@ -1,4 +1,4 @@
-"""How studies that run side by side share slots: by priority, each at least one where there are enough."""
+"""Divides slots among studies that run side by side: by priority, at least one each if there are enough."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from raysweep.cluster.machine import how_often
 
 TURN_S = 120.0
-"""How long a study keeps a slot that cannot be divided before it is another's turn, seconds."""
+"""How long a study keeps a slot that cannot be divided before another gets it, seconds."""
 
 Amounts = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class SlotClaim:
-    """What one driver asks for.
+    """What one driver requests.
 
     Attributes:
         study: its name.
@@ -26,8 +26,8 @@ class SlotClaim:
         priority: weight of its share, >= 1.
         cost: resources of one trial, such as {"CPU": 1, "GPU": 0.5}.
         total: the same of all machines, as far as its driver knows.
-        fits: trials that all machines would hold if it had them alone, >= 1.
-        wanted: trials that it could run at once now.
+        fits: trials that fit on all machines if it has them alone, >= 1.
+        wanted: trials that it could run in parallel now.
         busy: trials that it runs now, or is about to.
     """
 
@@ -44,12 +44,12 @@ class SlotClaim:
 
 @dataclass(frozen=True, slots=True)
 class SlotGrant:
-    """What it gets.
+    """What a driver gets.
 
     Attributes:
-        slots: trials that it may run at once now.
-        share: its fair share; more than `slots` while trials of others still run on it.
-        others: the studies that have, or are to have, some of the machines, and the slots that each holds.
+        slots: trials that it may run in parallel now.
+        share: its fair share; more than `slots` while trials of other studies still run on it.
+        others: the other studies that use the machines or wait for them, and the slots that each holds.
     """
 
     slots: int
@@ -62,12 +62,12 @@ class LedgerEntry:
     """A claim in a ledger.
 
     Attributes:
-        claim: as last made.
+        claim: as last renewed.
         began: when it was first made, seconds.
-        seen: when it was last made.
-        held: slots that it runs trials on, or may begin trials on.
+        seen: when it was last renewed.
+        held: slots on which it runs trials, or may start them.
         share: its fair share.
-        served_s: seconds that it has had all machines, or twice so many that it has had half of them.
+        served_s: use so far: seconds times the fraction of all machines that it had.
     """
 
     claim: SlotClaim
@@ -81,10 +81,9 @@ class LedgerEntry:
 def divide_slots(entries: Mapping[str, LedgerEntry]) -> dict[str, int]:
     """The fair share of each claim, in slots.
 
-    One slot after the other goes to the claim that has the smallest part of what it would have alone, over
-    its priority: dominant resource fairness (Ghodsi et al., NSDI 2011) with weights. Of equals it goes to
-    the one that was served least, counted in turns, so that a slot for which two wait changes hands every
-    `TURN_S` or so.
+    Each slot in turn goes to the claim with the smallest share of what it would have alone, divided by its
+    priority: weighted dominant resource fairness (Ghodsi et al., NSDI 2011). Ties go to the claim that was
+    served least, counted in turns, so that a slot for which two wait changes hands about every `TURN_S`.
     """
     claims = {name: entry.claim for name, entry in entries.items()}
     left = _total(claims.values())
@@ -112,7 +111,7 @@ def divide_slots(entries: Mapping[str, LedgerEntry]) -> dict[str, int]:
 
 
 def how_many(cost: Amounts, left: Amounts) -> float:
-    """Trials of a cost that fit into what is left; infinite for one that costs nothing.
+    """How many trials of a cost fit into what is left; infinite for one that costs nothing.
 
     >>> how_many({"CPU": 1, "GPU": 0.5}, {"CPU": 8, "GPU": 1})
     2
@@ -122,7 +121,7 @@ def how_many(cost: Amounts, left: Amounts) -> float:
 
 
 class ShareLedger:
-    """The claims of all drivers that share machines; knows nothing of files, clocks or Ray.
+    """The claims of all drivers that share machines; independent of files, clocks and Ray.
 
     Args:
         entries: by the name of a driver.
@@ -134,13 +133,13 @@ class ShareLedger:
         self.at = at
 
     def renew(self, name: str, claim: SlotClaim, now: float) -> SlotGrant:
-        """Take a driver's claim, and say what it gets until its next one.
+        """Record a driver's claim; returns what it gets until its next one.
 
-        A share is given once it is free: a driver over its share lets go when its trials end.
+        A slot is granted once it is free: a driver over its share gives slots back when its trials end.
 
         Args:
             name: of the driver and its study.
-            claim: as of now.
+            claim: the current one.
             now: wall-clock seconds.
         """
         self._serve(now)
@@ -160,35 +159,35 @@ class ShareLedger:
         return SlotGrant(slots, entry.share, _by_study(others))
 
     def release(self, name: str) -> None:
-        """Strike a driver out: it has ended."""
+        """Remove a driver that has ended."""
         self.entries.pop(name, None)
 
     def expire(self, now: float, after_s: float) -> None:
-        """Strike out who has not renewed its claim for so long: its driver is gone."""
+        """Remove the claims that were not renewed for `after_s` seconds: their drivers are dead."""
         for name in [name for name, entry in self.entries.items() if now - entry.seen > after_s]:
             self.release(name)
 
     def _serve(self, now: float) -> None:
-        """Note what each has had since the last change."""
-        passed, self.at = max(now - self.at, 0.0) if self.at else 0.0, now
+        """Add what each claim has used since the last change."""
+        elapsed, self.at = max(now - self.at, 0.0) if self.at else 0.0, now
         for entry in self.entries.values():
-            entry.served_s += passed * entry.held / entry.claim.fits
+            entry.served_s += elapsed * entry.held / entry.claim.fits
 
     def _least_served(self, claim: SlotClaim) -> float:
-        """What a newcomer counts as served: like the one served least, so it waits as long as others do."""
+        """The use that a new claim starts with: that of the least served, so that it waits like others."""
         served = [entry.served_s / entry.claim.priority for entry in self.entries.values()]
         return min(served, default=0.0) * claim.priority
 
     def as_json(self) -> dict[str, Any]:
-        """The ledger in plain data."""
+        """The ledger as plain data."""
         return {"at": self.at, "entries": {name: asdict(entry) for name, entry in self.entries.items()}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ShareLedger:
-        """The ledger of `as_json`.
+        """The ledger from the data of `as_json`.
 
         Raises:
-            KeyError, TypeError: if it is none.
+            KeyError, TypeError: if the data is invalid.
         """
         entries = {
             name: LedgerEntry(**{**entry, "claim": SlotClaim(**entry["claim"])})
@@ -198,7 +197,7 @@ class ShareLedger:
 
 
 def _total(claims: Iterable[SlotClaim]) -> dict[str, float]:
-    """What there is of each resource: whoever knows of more saw a node that others do not know yet."""
+    """The total of each resource: the largest that any driver sees, for others may not know a new node."""
     total: dict[str, float] = {}
     for claim in claims:
         for kind, amount in claim.total.items():
@@ -207,7 +206,7 @@ def _total(claims: Iterable[SlotClaim]) -> dict[str, float]:
 
 
 def _by_study(entries: Mapping[str, LedgerEntry]) -> dict[str, int]:
-    """Slots that each study with a share holds; two drivers may run studies of one name."""
+    """Slots that each study with a share holds; two drivers may run studies of the same name."""
     held: dict[str, int] = {}
     for entry in entries.values():
         if not (entry.share or entry.held or entry.claim.wanted):

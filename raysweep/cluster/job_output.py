@@ -1,4 +1,4 @@
-"""What a job printed, without what Ray puts before it: a program reads `best --json` from it."""
+"""A job's output without the lines that Ray puts before it, so that programs can read `best --json`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _RAYS = re.compile(r"\S+ \S+\tINFO job_manager\.py|Running entrypoint for job ")
 
 
 class JobOutputFilter:
-    r"""Passes on a job's own words.
+    r"""Passes on a job's own output.
 
     Args:
-        write: takes text.
+        write: receives it.
 
-    >>> said = []
-    >>> own = JobOutputFilter(said.append)
+    >>> output = []
+    >>> own = JobOutputFilter(output.append)
     >>> own("2026-01-01 00:00:00,0\tINFO job_manager.py:581 -- Runtime env is setting up.\nRunning ent")
     >>> own("rypoint for job a: x\n{}")
     >>> own.flush()
-    >>> said
+    >>> output
     ['{}']
     """
 
@@ -27,7 +27,7 @@ class JobOutputFilter:
         self._write, self._begun, self._held = write, False, ""
 
     def __call__(self, text: str) -> None:
-        """Take what comes next of its log."""
+        """Filter the next part of its log."""
         self._held += text
         while not self._begun and "\n" in self._held:
             line, _, rest = self._held.partition("\n")
@@ -39,16 +39,16 @@ class JobOutputFilter:
             self.flush()
 
     def flush(self) -> None:
-        """Pass on what was held back for being no whole line."""
+        """Pass on an incomplete last line."""
         if self._held:
             self._write(self._held)
             self._held = ""
 
 
 def job_output(text: str) -> str:
-    """The same of a whole log."""
-    said: list[str] = []
-    own = JobOutputFilter(said.append)
+    """A job's own output in its whole log."""
+    output: list[str] = []
+    own = JobOutputFilter(output.append)
     own(text)
     own.flush()
-    return "".join(said)
+    return "".join(output)

@@ -1,4 +1,4 @@
-"""A sweep as a Ray Job: submitted, followed, stopped, found again. The job runs the very same `launch.py`."""
+"""Submits, follows, stops and finds sweeps as Ray Jobs, which run the same `launch.py`."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from raysweep.errors import ExitCode
 from raysweep.study.storage.object_store import name_in
 
 DASHBOARD_PORT = 8265
-KIND = "sweep"  # in a job's metadata: one of ours
+KIND = "sweep"  # in a job's metadata: it is a sweep of this program
 STOP_GRACE_S = 30  # between SIGTERM and SIGKILL: running epochs are finished, checkpointed, flushed
-AGAIN_S = (1.0, 2.0, 5.0, 10.0)  # waits before following a lost connection again; the last repeats
-LOST_S = 600.0  # a connection lost for longer is given up; the job goes on
-CHATTY = (  # loggers that speak into the user's terminal
+AGAIN_S = (1.0, 2.0, 5.0, 10.0)  # waits before connecting again; the last repeats
+LOST_S = 600.0  # after so long without a connection the follower gives up; the job continues
+CHATTY = (  # loggers that print to the user's terminal
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
     "ray._private.runtime_env.packaging",
 )
 LOST = (requests.RequestException, aiohttp.ClientError, ConnectionError, OSError, RuntimeError)
-"""What a lost connection looks like: Ray's client raises RuntimeError for whatever it is told."""
+"""What a lost connection raises: Ray's client raises RuntimeError for any error answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Job:
         started_at: wall-clock seconds.
         user: who submitted it.
         command: what it runs.
-        message: Ray's, when it failed without a word of its own.
+        message: Ray's, if it failed without its own.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Job:
 
     @property
     def code(self) -> int:
-        """The exit code of the command a user typed."""
+        """The exit code for the command that the user typed."""
         if self.status == "STOPPED":
             return ExitCode.INTERRUPTED
         return self.exit_code if self.exit_code is not None else int(self.status != "SUCCEEDED")
@@ -84,10 +84,10 @@ class Jobs:
 
     Args:
         url: of the dashboard.
-        token: the cluster's; None if it asks for none.
+        token: the cluster's; None if it needs none.
 
     Raises:
-        ClusterError: if nobody answers, or the token is refused.
+        ClusterError: if there is no answer, or the token is refused.
     """
 
     def __init__(self, url: str, token: str | None) -> None:
@@ -96,7 +96,7 @@ class Jobs:
             self._client = JobClient(url, headers=headers)
             for name in CHATTY:
                 logging.getLogger(name).setLevel(logging.WARNING)
-            self._client.list_jobs()  # the version is told to anybody, the jobs are not
+            self._client.list_jobs()  # unlike the version, jobs need the token
         except AuthenticationError:
             why = "refuses our token" if token else "asks for a token, and we have none"
             raise ClusterError(
@@ -119,12 +119,12 @@ class Jobs:
         """Send the working tree and start `launch.py ARGUMENTS` on the head.
 
         Args:
-            study: its name; a further job of a study gets a number behind it.
+            study: its name; later jobs of a study get a number appended.
             arguments: of launch.py; paths relative to `project`.
             clone: where launch.py is.
             project: the working directory.
-            say: told the size of what is sent, and what is not.
-            include: files that are sent whatever they are.
+            say: receives the size of what is sent, and what is not.
+            include: files that are sent in any case.
             environment: variables of the job and its workers.
 
         Returns:
@@ -133,10 +133,10 @@ class Jobs:
         earlier = len(self.of(study))
         job = study if not earlier else f"{study}.{earlier + 1}"
         with packed(clone, project, include) as package:
-            say(f"sends {package}")
+            say(f"sending {package}")
             command = shlex.join(["python", package.launch, *arguments])
             try:
-                taken: str = self._client.submit_job(
+                submitted: str = self._client.submit_job(
                     entrypoint=f"cd {shlex.quote(package.cwd)} && exec {command}",
                     submission_id=job,
                     runtime_env={
@@ -150,51 +150,51 @@ class Jobs:
                     metadata={"kind": KIND, "study": study, "user": getpass.getuser(), "command": command},
                 )
             except (RuntimeError, requests.RequestException) as error:
-                raise ClusterError(f"the cluster did not take the job: {_last_line(error)}") from None
-        return taken
+                raise ClusterError(f"the cluster refused the job: {_last_line(error)}") from None
+        return submitted
 
     def all(self) -> list[Job]:
         """All jobs that are sweeps, oldest first."""
-        with _lost_connection_is_told():
-            found = [_job(details) for details in self._client.list_jobs()]
-        return sorted((job for job in found if job), key=lambda job: job.started_at)
+        with _raise_connection_lost():
+            jobs = [_job(details) for details in self._client.list_jobs()]
+        return sorted((job for job in jobs if job), key=lambda job: job.started_at)
 
     def of(self, study: str) -> list[Job]:
         """The jobs of one study, oldest first."""
         return [job for job in self.all() if job.study == study]
 
     def find(self, name: str) -> Job:
-        """The newest job of a study, by its name, folder or URI, or the job of this id.
+        """The newest job of a study, by its name, folder or URI, or the job with this id.
 
         Raises:
-            ClusterError: if there is none, with what there is.
+            ClusterError: if there is none, with the studies that there are.
         """
         jobs = self.all()
         for job in reversed(jobs):
             if job.id == name or job.study == name_in(name):
                 return job
-        there = ", ".join(dict.fromkeys(job.study for job in reversed(jobs))) or "none"
-        raise ClusterError(f"no sweep {name!r} on this cluster; there are: {there}")
+        studies = ", ".join(dict.fromkeys(job.study for job in reversed(jobs))) or "none"
+        raise ClusterError(f"no sweep {name!r} on this cluster; it has: {studies}")
 
     def log(self, job: str) -> str:
-        """All that the job has printed."""
-        with _lost_connection_is_told():
+        """Everything that the job has printed."""
+        with _raise_connection_lost():
             text: str = self._client.get_job_logs(job)
         return text
 
     def follow(self, job: str, write: Callable[[str], None], seen: int = 0) -> tuple[Job, int]:
-        """Pass on what a job prints until it is over.
+        """Pass on what a job prints until it ends.
 
         Args:
             job: its id.
-            write: takes text.
+            write: receives text.
             seen: characters of its log that were passed on before.
 
         Returns:
-            How it ended, and the characters seen.
+            The ended job, and the characters passed on in all.
 
         Raises:
-            Interruption: if the connection is lost; it carries the characters seen.
+            Interruption: if the connection is lost, with the characters passed on so far.
         """
         while True:
             try:
@@ -206,11 +206,11 @@ class Jobs:
             if now.over:
                 write(rest)
                 return now, seen + len(rest)
-            time.sleep(AGAIN_S[0])  # a tail may end while the job runs (ray #57002)
+            time.sleep(AGAIN_S[0])  # a tail may end while the job is running (ray #57002)
 
     def stop(self, job: str) -> None:
-        """Ask it to stop in good order; Ray kills it STOP_GRACE_S later."""
-        with _lost_connection_is_told():
+        """Stop a job gracefully; Ray kills it after STOP_GRACE_S."""
+        with _raise_connection_lost():
             self._client.stop_job(job)
 
     async def _tail(self, job: str, write: Callable[[str], None], seen: int) -> int:
@@ -228,26 +228,26 @@ class Jobs:
 
 
 class Interruption(Exception):
-    """The connection was lost while following a job, which goes on."""
+    """The connection was lost while following a job, which continues."""
 
-    def __init__(self, what: str, seen: int) -> None:
-        super().__init__(what)
+    def __init__(self, reason: str, seen: int) -> None:
+        super().__init__(reason)
         self.seen = seen
 
 
 @contextmanager
 def reach(target: Target, environ: Mapping[str, str], home: Path) -> Iterator[Jobs]:
-    """The Job API of a target, through a tunnel where that is needed.
+    """The Job API of a target, through a tunnel if needed.
 
     Raises:
         ClusterError: if it cannot be reached.
     """
-    found = find_token(environ, home)
+    token = find_token(environ, home)
     with ExitStack() as stack:
         url = target.where
         if target.kind == "cluster":
             url = f"http://127.0.0.1:{stack.enter_context(tunnel(Path(target.where), DASHBOARD_PORT))}"
-        yield Jobs(url, found[0] if found else None)
+        yield Jobs(url, token[0] if token else None)
 
 
 def watch_job(
@@ -259,7 +259,7 @@ def watch_job(
     write: Callable[[str], None],
     say: Callable[[str], None],
 ) -> Job:
-    """Follow a job to its end over however many connections that takes.
+    """Follow a job to its end, reconnecting as often as needed.
 
     Raises:
         ClusterError: if the cluster stays out of reach for LOST_S.
@@ -275,42 +275,42 @@ def watch_job(
         except Interruption as error:
             seen = error.seen
         except ClusterError:
-            if not tries:  # never reached at all: the user is told at once
+            if not tries:  # never reached: report it immediately
                 raise
         now = time.monotonic()
         lost_at = lost_at or now
         if not tries:
-            say(f"connection lost; {job} goes on, and is looked for again")
+            say(f"connection lost; {job} continues, reconnecting")
         if now - lost_at > LOST_S:
-            raise ClusterError(f"no connection for {LOST_S:g} s; {job} goes on: `launch.py logs -f {job}`")
+            raise ClusterError(f"no connection for {LOST_S:g} s; {job} continues: `launch.py logs -f {job}`")
         time.sleep(AGAIN_S[min(tries, len(AGAIN_S) - 1)])
         tries += 1
 
 
 def _job(details: Any) -> Job | None:
-    words = details.metadata or {}
-    if words.get("kind") != KIND or details.submission_id is None:
+    metadata = details.metadata or {}
+    if metadata.get("kind") != KIND or details.submission_id is None:
         return None
     return Job(
         id=details.submission_id,
-        study=words.get("study", details.submission_id),
+        study=metadata.get("study", details.submission_id),
         status=JobStatus(details.status).value,
         exit_code=details.driver_exit_code,
         started_at=(details.start_time or 0) / 1000,
-        user=words.get("user", ""),
-        command=words.get("command", details.entrypoint),
+        user=metadata.get("user", ""),
+        command=metadata.get("command", details.entrypoint),
         message=details.message or "",
     )
 
 
 @contextmanager
-def _lost_connection_is_told() -> Iterator[None]:
-    """Raise ConnectionLost where a connection breaks while something is asked."""
+def _raise_connection_lost() -> Iterator[None]:
+    """Raise ConnectionLost if the connection breaks during a request."""
     try:
         yield
     except LOST as error:
         raise ConnectionLost(
-            f"the connection to the cluster was lost ({_last_line(error)}); what runs there goes on"
+            f"the connection to the cluster was lost ({_last_line(error)}); what runs there continues"
         ) from None
 
 

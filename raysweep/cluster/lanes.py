@@ -1,4 +1,4 @@
-"""How many trials share a process."""
+"""Decides how many trials share a process."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from raysweep.cluster.nodes import Nodes
 
 
 def lanes_per_process(
-    place: Machine | Nodes, asked: ResourceRequest, wanted: int | Literal["auto"], slots: int
+    machines: Machine | Nodes, request: ResourceRequest, limit: int | Literal["auto"], slots: int
 ) -> int:
-    """How many trials share a process: those that would share a core, or a GPU, at most.
+    """How many trials share a process: at most those that would share a core, or a GPU.
 
-    As many in each process, so that the processes fill every device; and no two in one while there are
-    devices that nobody uses.
+    Every process gets the same number, so that the processes fill every device, and trials share a process
+    only if every device is used.
 
     Args:
-        place: where the trials run.
-        asked: what one of them asks for.
-        wanted: at most so many. "auto": as many as there can be on cores; on GPUs one, for a trial that
-            cannot be trained together with others is better off in a process of its own.
-        slots: trials at once.
+        machines: where the trials run.
+        request: resources of one trial.
+        limit: trials in a process at most. "auto": as many as possible on cores; one on GPUs, for a trial
+            that cannot be trained together with others does better in its own process.
+        slots: trials that run in parallel.
 
     >>> from types import SimpleNamespace
     >>> quarter = SimpleNamespace(cpu=0.25, gpu=0, on_oom=None)
@@ -33,10 +33,10 @@ def lanes_per_process(
     >>> lanes_per_process(Machine(cpus=8, gpus=0), quarter, "auto", slots=8)
     1
     """
-    gpu = place.gpu_share(asked.gpu)
-    devices = place.gpus if gpu > 0 else place.cpus
-    share = gpu if gpu > 0 else asked.cpu
+    gpu = machines.gpu_share(request.gpu)
+    devices = machines.gpus if gpu > 0 else machines.cpus
+    share = gpu if gpu > 0 else request.cpu
     together = how_often(share, 1) if share > 0 else 1
-    most = (1 if gpu > 0 else together) if wanted == "auto" else wanted
+    most = (1 if gpu > 0 else together) if limit == "auto" else limit
     most = min(most, together, math.ceil(slots / max(devices, 1)))
     return max((lanes for lanes in range(1, most + 1) if together % lanes == 0), default=1)

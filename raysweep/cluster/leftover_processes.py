@@ -1,4 +1,4 @@
-"""What dead sweeps have left running on this machine: only processes that carry a driver's mark."""
+"""Finds processes that dead sweeps have left running on this machine, by their driver's tag."""
 
 from __future__ import annotations
 
@@ -12,49 +12,49 @@ from raysweep.study.storage.process_tag import DRIVER_TAG, PROC, parse_driver_ta
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """The processes of one driver that is dead.
+    """The processes of one dead driver.
 
     Attributes:
-        driver: its process id, which may be another's by now.
+        driver: its process id, which another process may have by now.
         study: the folder of the study it ran.
-        pids: of what it started and what runs on.
-        words: their command lines, cut.
+        pids: of the processes that it started and that still run.
+        commands: their command lines, shortened.
     """
 
     driver: int
     study: str
     pids: tuple[int, ...]
-    words: tuple[str, ...]
+    commands: tuple[str, ...]
 
     @property
-    def cure(self) -> str:
-        """The line that ends them."""
+    def kill_command(self) -> str:
+        """The command that ends them."""
         return f"kill {' '.join(map(str, self.pids))}"
 
 
 def leftovers(proc: Path = PROC) -> list[Leftover]:
-    """All there are that this user may look at, by driver. Nothing is ended."""
+    """All those that this user may see, by driver. Ends none of them."""
     found: dict[tuple[int, str, str], list[tuple[int, str]]] = {}
-    for pid, mark, words in _marked(proc):
-        driver = parse_driver_tag(mark)
+    for pid, tag, command in _tagged(proc):
+        driver = parse_driver_tag(tag)
         if driver is not None and process_start_ticks(driver[0], proc) != driver[1]:
-            found.setdefault(driver, []).append((pid, words))
+            found.setdefault(driver, []).append((pid, command))
     return [
-        Leftover(driver, study, tuple(pid for pid, _ in left), tuple(words for _, words in left))
+        Leftover(driver, study, tuple(pid for pid, _ in left), tuple(command for _, command in left))
         for (driver, _, study), left in sorted(found.items())
     ]
 
 
-def _marked(proc: Path) -> Iterator[tuple[int, str, str]]:
-    """(pid, mark, command line) of every process that carries a mark."""
+def _tagged(proc: Path) -> Iterator[tuple[int, str, str]]:
+    """(pid, tag, command line) of every process that carries a driver's tag."""
     prefix = f"{DRIVER_TAG}=".encode()
     for folder in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
         try:
             environment = (folder / "environ").read_bytes().split(b"\0")
-            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-        except OSError:  # another user's, or gone meanwhile
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+        except OSError:  # another user's, or already gone
             continue
-        mark = next((each for each in environment if each.startswith(prefix)), b"")
-        if mark and int(folder.name) != os.getpid():
-            text = words.decode(errors="replace").strip()
-            yield int(folder.name), mark[len(prefix) :].decode(errors="replace"), text[:80]
+        tag = next((each for each in environment if each.startswith(prefix)), b"")
+        if tag and int(folder.name) != os.getpid():
+            text = command.decode(errors="replace").strip()
+            yield int(folder.name), tag[len(prefix) :].decode(errors="replace"), text[:80]

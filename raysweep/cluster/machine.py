@@ -1,4 +1,4 @@
-"""What a machine has, and how many trials that lets run at once. Knows nothing of Ray."""
+"""What a machine has, and how many trials can run on it in parallel. Independent of Ray."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 class CannotPlace(RaysweepError):
-    """A trial asks for more than there is; says what is asked and what the machine has."""
+    """A trial needs more than there is; says what it needs and what the machine has."""
 
     exit_code = ExitCode.UNREACHABLE
 
 
 class ExtraResources(Protocol):
-    """`resources_per_trial.on_oom` of a sweep; None: as before."""
+    """`resources_per_trial.on_oom` of a sweep; None: unchanged."""
 
     @property
     def cpu(self) -> float | None:
@@ -34,7 +34,7 @@ class ExtraResources(Protocol):
 
 
 class ResourceRequest(Protocol):
-    """`resources_per_trial` of a sweep; `gpu` None means: one whole GPU where there are any."""
+    """`resources_per_trial` of a sweep; `gpu` None means one whole GPU if there are any."""
 
     @property
     def cpu(self) -> float:
@@ -46,7 +46,7 @@ class ResourceRequest(Protocol):
 
     @property
     def on_oom(self) -> ExtraResources | None:
-        """What a trial gets that ran out of memory."""
+        """What a trial gets after it ran out of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +56,28 @@ class Machine:
     cpus: int
     gpus: int
 
-    def gpu_share(self, asked: float | None) -> float:
-        """GPUs of a trial: what was asked, else one whole GPU where there are any, else none."""
-        return asked if asked is not None else float(min(self.gpus, 1))
+    def gpu_share(self, requested: float | None) -> float:
+        """GPUs of a trial: the requested share, else one whole GPU if there are any, else none."""
+        return requested if requested is not None else float(min(self.gpus, 1))
 
-    def share_after_oom(self, asked: ResourceRequest) -> dict[str, float] | None:
-        """What a trial that ran out of memory gets in its second run, in Ray's words; None if no more.
+    def share_after_oom(self, request: ResourceRequest) -> dict[str, float] | None:
+        """What a trial that ran out of memory gets in its second run, in Ray's terms; None if no more.
 
-        More than the machine has is all it has: `on_oom: {cpu: 1000}` means alone.
+        A request above what the machine has means all of it: `on_oom: {cpu: 1000}` runs the trial alone.
         """
-        more = asked.on_oom
+        more = request.on_oom
         if more is None:
             return None
-        had = {"cpu": asked.cpu, "gpu": self.gpu_share(asked.gpu)}
+        had = {"cpu": request.cpu, "gpu": self.gpu_share(request.gpu)}
         wanted = {"cpu": more.cpu or had["cpu"], "gpu": more.gpu or had["gpu"]}
         share = {"cpu": min(wanted["cpu"], self.cpus), "gpu": min(wanted["gpu"], self.gpus)}
         return share if any(share[key] > had[key] for key in had) else None
 
-    def slots(self, asked: ResourceRequest, limit: int | None = None) -> int:
-        """How many trials run at once: what fits, and no more than `limit`.
+    def slots(self, request: ResourceRequest, limit: int | None = None) -> int:
+        """How many trials run in parallel: as many as fit, at most `limit`.
 
         Args:
-            asked: resources of one trial.
+            request: resources of one trial.
             limit: `max_concurrent_trials` of the sweep.
 
         Raises:
@@ -87,10 +87,10 @@ class Machine:
         >>> Machine(cpus=8, gpus=2).slots(SimpleNamespace(cpu=1, gpu=0.4))
         4
         """
-        gpu = self.gpu_share(asked.gpu)
+        gpu = self.gpu_share(request.gpu)
         fits = [limit] if limit is not None else []
-        if asked.cpu > 0:
-            fits.append(how_often(asked.cpu, self.cpus))
+        if request.cpu > 0:
+            fits.append(how_often(request.cpu, self.cpus))
         if gpu >= 1:
             fits.append(how_often(gpu, self.gpus))
         elif gpu > 0:
@@ -102,14 +102,14 @@ class Machine:
         slots = min(fits, default=self.cpus)
         if slots < 1:
             raise CannotPlace(
-                f"resources_per_trial: a trial asks for {asked.cpu:g} CPU and {gpu:g} GPU, this machine has "
-                f"{self.cpus} CPU and {self.gpus} GPU; lower what a trial asks for"
+                f"resources_per_trial: a trial asks for {request.cpu:g} CPU and {gpu:g} GPU, but this "
+                f"machine has {self.cpus} CPU and {self.gpus} GPU; ask for less"
             )
         return slots
 
 
 def how_often(amount: float, available: float) -> int:
-    """How often an amount, > 0, fits into what is available.
+    """How often an amount, > 0, fits into the available one.
 
     >>> how_often(0.1, 1), how_often(0.2, 0.6), how_often(0.4, 1)
     (10, 3, 2)
@@ -118,7 +118,7 @@ def how_often(amount: float, available: float) -> int:
 
 
 def this_machine() -> Machine:
-    """What this process may use: CPU affinity and container quota respected, NVIDIA GPUs counted."""
+    """What this process may use: cores by CPU affinity and container quota, and NVIDIA GPUs."""
     return Machine(cpus=_cpus(), gpus=_gpus())
 
 

@@ -1,4 +1,4 @@
-"""The ledger of the sweeps that a user runs on this machine: a file, locked while it is read and written."""
+"""The ledger of a user's sweeps on this machine: a file, locked while it is read and written."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from raysweep.study.storage.trust import state_folder
 
 
 class MachineLedger:
-    """Claims of live drivers; one is named by its process (`own_name`), and struck out when that is dead.
+    """Claims of live drivers; each is named after its process (`own_name`) and removed once that is dead.
 
-    Sweeps share if they may use the same cores and GPUs: those that taskset, Slurm or CUDA_VISIBLE_DEVICES
-    keep apart have nothing to share.
+    Sweeps share if they may use the same cores and GPUs; those that taskset, Slurm or CUDA_VISIBLE_DEVICES
+    separate do not.
 
     Args:
-        folder: that ledgers are kept in; the user's state folder if None.
+        folder: where ledgers are kept; the user's state folder if None.
         clock: wall-clock seconds.
     """
 
@@ -57,7 +57,7 @@ class MachineLedger:
             ledger.release(name)
 
     def entries(self) -> list[LedgerEntry]:
-        """What live drivers claim and have, the oldest first; none where there is no ledger."""
+        """The claims and slots of live drivers, oldest first; none without a ledger."""
         with contextlib.suppress(OSError), self._path.open(encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH)
             return sorted(_parse(file.read()).entries.values(), key=lambda entry: entry.began)
@@ -77,7 +77,7 @@ class MachineLedger:
 
 
 def _parse(text: str) -> ShareLedger:
-    """The ledger with its live drivers; of a text that is none an empty one, which their next claims fill."""
+    """The ledger with its live drivers; an empty one if the text is invalid, which their next claims fill."""
     try:
         ledger = ShareLedger.from_json(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -94,7 +94,7 @@ def _is_alive(name: str) -> bool:
     pid, began, _ = driver
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError):  # gone, or somebody else's by now
+    except (ProcessLookupError, PermissionError):  # ended, or now another user's process
         return False
     return process_start_ticks(pid) == began
 

@@ -1,7 +1,4 @@
-"""What the embedded Ray and the nodes of one that is up lean on inside Ray that has no public name.
-
-tests/cluster/test_ray_private.py holds it against Ray 2.60.0.
-"""
+"""Everything here uses private parts of Ray; tests/cluster/test_ray_private.py checks it with Ray 2.60.0."""
 
 from __future__ import annotations
 
@@ -20,10 +17,10 @@ from ray.job_config import JobConfig
 
 @contextmanager
 def without_monitors() -> Iterator[None]:
-    """Let `ray.init` start neither an autoscaler nor a log monitor in here, as `ray start` can be told.
+    """Make `ray.init` start neither an autoscaler nor a log monitor, as `ray start` can.
 
-    A Ray of one machine whose logs nobody follows has work for neither, and each takes half a second of CPU
-    and its part of the way down. `ray.init` has no word for it; what it starts, it asks of `RayParams`.
+    A Ray on one machine whose logs are not followed needs neither, and each costs half a second of CPU and
+    slows the shutdown. `ray.init` has no option for it, but reads `RayParams`.
     """
     params = parameter.RayParams
     parameter.RayParams = partial(params, no_monitor=True, include_log_monitor=False)
@@ -34,11 +31,11 @@ def without_monitors() -> Iterator[None]:
 
 
 def bootstrap_address(address: str) -> tuple[str, int]:
-    """Host and port of a Ray's head, of an address as `ray.init` takes it.
+    """Host and port of a Ray's head, from an address as `ray.init` takes it.
 
     Raises:
         ConnectionError: if "auto" finds no Ray on this machine, or several.
-        ValueError: if it is no address.
+        ValueError: if it is not an address.
     """
     host, port = services.extract_ip_port(services.canonicalize_bootstrap_address_or_die(address))
     return host, port
@@ -46,14 +43,14 @@ def bootstrap_address(address: str) -> tuple[str, int]:
 
 class _NoFolders(list[str]):
     def extend(self, _folders: Any) -> None:
-        """Take none."""
+        """Ignore them."""
 
 
 def keep_search_path() -> JobConfig:
-    """A job whose workers look for modules where Python does, and nowhere before that.
+    """A job config whose workers keep Python's own search path.
 
-    Ray puts the driver's working directory in front of its workers' `sys.path`, where a user's own
-    `types.py`, `queue.py` or `optuna.py` hides the module that Ray or torch needs.
+    Ray puts the driver's working directory first in its workers' `sys.path`, where a user's own
+    `types.py`, `queue.py` or `optuna.py` would hide the module that Ray or torch needs.
     """
     config = JobConfig()
     config._py_driver_sys_path = _NoFolders()
@@ -62,7 +59,7 @@ def keep_search_path() -> JobConfig:
 
 @contextmanager
 def keep_sigterm() -> Iterator[None]:
-    """Let SIGTERM mean after `ray.init` what it meant before: Ray puts a handler of its own in place."""
+    """Restore the SIGTERM handler after `ray.init`, which installs its own."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     if callable(before) and threading.current_thread() is threading.main_thread():
@@ -70,11 +67,11 @@ def keep_sigterm() -> Iterator[None]:
 
 
 class AutoscalerReport(NamedTuple):
-    """What Ray's autoscaler says of nodes that are not up.
+    """What Ray's autoscaler reports about nodes that are not up.
 
     Attributes:
-        pending: nodes that it is bringing up.
-        failures: a line for each node, or kind of node, that did not come.
+        pending: nodes that it is starting.
+        failures: a line for each node, or kind of node, that failed to start.
     """
 
     pending: int
@@ -82,7 +79,7 @@ class AutoscalerReport(NamedTuple):
 
 
 def autoscaler_report() -> AutoscalerReport | None:
-    """Its newest report; None where no autoscaler of the first generation runs, the one that tells."""
+    """Its newest report; None unless a first-generation autoscaler runs, the only one that reports."""
     status = internal_kv._internal_kv_get(ray_constants.DEBUG_AUTOSCALING_STATUS.encode())
     report = json.loads(status).get("autoscaler_report") if status else None
     return None if report is None else parse_report(report)

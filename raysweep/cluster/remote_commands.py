@@ -1,4 +1,4 @@
-"""What a user does with sweeps on a cluster, from a laptop: send, follow, look, stop."""
+"""Sends, follows, shows and stops sweeps on a cluster from the user's machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DETACHED = 0
 
 
 def offers(target: Target) -> Nodes | None:
-    """What the cluster of a target's file can ever have, as far as the file says."""
+    """The nodes that the cluster of a target's file can have at most, if the file says so."""
     return available_nodes(read_cluster_file(Path(target.where))) if target.kind == "cluster" else None
 
 
@@ -40,7 +40,7 @@ def send(
     say: Say,
     environment: Mapping[str, str],
 ) -> str:
-    """Submit `launch.py ARGUMENTS` as a job on a study, its environment added to; the job's id."""
+    """Submit `launch.py ARGUMENTS` as a job on a study, with extra environment variables; returns its id."""
     with reach(target, os.environ, Path.home()) as jobs:
         project, include = Path.cwd(), target.include
         return jobs.submit(
@@ -55,14 +55,14 @@ def send(
 
 
 def follow(target: Target, job: str, *, say: Say) -> int:
-    """Show what a job prints until it ends, its exit code then; a Ctrl-C leaves it running."""
+    """Show what a job prints until it ends; returns its exit code. Ctrl-C leaves it running."""
     write = JobOutputFilter(_write)
     try:
         end = watch_job(target, job, environ=os.environ, home=Path.home(), write=write, say=say)
     except KeyboardInterrupt:
         say(
-            f"\n{job} goes on without you: `launch.py logs -f {job}` follows it again, "
-            f"`launch.py status {job}` looks, `launch.py stop {job}` stops it"
+            f"\n{job} continues in the background: `launch.py logs -f {job}` follows it again, "
+            f"`launch.py status {job}` shows its progress, `launch.py stop {job}` stops it"
         )
         return DETACHED
     write.flush()
@@ -92,14 +92,14 @@ def listed(target: Target) -> list[Job]:
 
 
 def log_of(target: Target, study: str) -> tuple[Job, str]:
-    """A study's newest job, and all that it printed."""
+    """A study's newest job, and everything it printed."""
     with reach(target, os.environ, Path.home()) as jobs:
         job = jobs.find(study)
         return job, job_output(jobs.log(job.id))
 
 
 def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
-    """What a study's newest job printed; `on`: until it ends."""
+    """Print the output of a study's newest job; with `on`, until it ends."""
     with reach(target, os.environ, Path.home()) as jobs:
         job = jobs.find(study)
         if not on:
@@ -109,35 +109,35 @@ def print_log(target: Target, study: str, *, on: bool, say: Say) -> int:
 
 
 def stop(target: Target, study: str, *, now: bool, clone: Path, say: Say) -> Job:
-    """Stop a study's job in good order and wait until it has; how it ended.
+    """Stop a study's job gracefully and wait for its end; returns the ended job.
 
     Args:
         target: the cluster.
         study: its name, or the job's id.
-        now: do not wait for running epochs. Ray signals a job but once, so a job of its own does it.
+        now: do not wait for running epochs. Ray signals a job only once, so a separate job does this.
         clone: where launch.py is.
-        say: told how it ended.
+        say: receives how it ended.
 
     Raises:
-        ClusterError: if it does not run, or does not stop.
+        ClusterError: if it is not running, or does not stop.
     """
     with reach(target, os.environ, Path.home()) as jobs:
         job = jobs.find(study)
         if job.over:
-            raise ClusterError(f"{job.id} does not run: {job.status.lower()}")
+            raise ClusterError(f"{job.id} is not running: {job.status.lower()}")
         if now:
-            words = ["stop", job.study, "--now", "--local", *_runs_of(job.command)]
-            jobs.submit(f"{job.study}.stop", words, clone=clone, project=Path.cwd(), say=say)
+            arguments = ["stop", job.study, "--now", "--local", *_runs_option(job.command)]
+            jobs.submit(f"{job.study}.stop", arguments, clone=clone, project=Path.cwd(), say=say)
         else:
             jobs.stop(job.id)
         ended = _wait(jobs, job.id, STOP_GRACE_S + 15.0)
     how = "stopped" if ended.code == ExitCode.INTERRUPTED else f"{ended.status.lower()} before it was stopped"
-    say(f"{job.id} {how}; `launch.py resume {job.study}` carries it on")
+    say(f"{job.id} {how}; `launch.py resume {job.study}` continues it")
     return ended
 
 
 def show_pages(cluster: Path, say: Say) -> None:
-    """Keep tunnels to a cluster's MLflow and dashboard open until Ctrl-C, and print both links."""
+    """Print links to a cluster's MLflow and dashboard, and keep tunnels to both open until Ctrl-C."""
     with ExitStack() as stack:
         for name, remote in (("MLflow", MLFLOW_PORT), ("Ray dashboard", DASHBOARD_PORT)):
             port = stack.enter_context(tunnel(cluster, remote, None if is_open(remote) else remote))
@@ -150,21 +150,21 @@ def show_pages(cluster: Path, say: Say) -> None:
             return
 
 
-def _runs_of(command: str) -> list[str]:
-    """The option that says where a job's studies are, if it was given one.
+def _runs_option(command: str) -> list[str]:
+    """The `--runs` option in a job's command, if it has one.
 
-    >>> _runs_of("python launch.py run a.yaml --runs /mnt/x --name b")
+    >>> _runs_option("python launch.py run a.yaml --runs /mnt/x --name b")
     ['--runs', '/mnt/x']
     """
-    words = shlex.split(command)
-    return words[words.index("--runs") :][:2] if "--runs" in words else []
+    parts = shlex.split(command)
+    return parts[parts.index("--runs") :][:2] if "--runs" in parts else []
 
 
 def _wait(jobs: Jobs, job: str, seconds: float) -> Job:
     deadline = time.monotonic() + seconds
     while not (now := jobs.find(job)).over:
         if time.monotonic() > deadline:
-            raise ClusterError(f"{job} still runs {seconds:g} s after it was asked to stop")
+            raise ClusterError(f"{job} is still running {seconds:g} s after the request to stop")
         time.sleep(LOOK_S)
     return now
 

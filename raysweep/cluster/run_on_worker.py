@@ -1,4 +1,4 @@
-"""A piece of work done where trials run, rather than in the driver: it may need what only they have."""
+"""Runs a function where trials run instead of in the driver: it may need resources that only workers have."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def run_on_worker(
     cpu: float,
     gpu: float,
     stopped: Callable[[], bool],
-    **words: Any,
+    **kwargs: Any,
 ) -> Any:
-    """Call a function in a worker with a trial's resources; a Ray must be up.
+    """Call a function in a worker with a trial's resources; Ray must be running.
 
     Args:
-        function: whose module the workers can import.
+        function: its module must be importable by the workers.
         args: of the call.
         cpu: cores.
         gpu: GPUs.
-        stopped: whether nobody wants it any more.
-        words: of the call.
+        stopped: whether to cancel the call.
+        kwargs: of the call.
 
     Returns:
-        What it returns; None if it was stopped first.
+        What the function returns; None if it was stopped first.
     """
-    task = ray.remote(num_cpus=cpu, num_gpus=gpu)(function).remote(*args, **words)
+    task = ray.remote(num_cpus=cpu, num_gpus=gpu)(function).remote(*args, **kwargs)
     while not ray.wait([task], timeout=LOOK_S)[0]:
         if stopped():
             ray.cancel(task, force=True)

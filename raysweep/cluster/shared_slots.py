@@ -1,4 +1,4 @@
-"""The slots of a study beside those of other studies on the same machines."""
+"""Counts the slots of a study that shares its machines with other studies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from raysweep.study.execution.slot_follower import SlotCount, SlotNeed
 
 
 class LedgerClient(Protocol):
-    """A ledger that several drivers reach: `MachineLedger` or `ClusterLedger`."""
+    """A ledger that several drivers share: `MachineLedger` or `ClusterLedger`."""
 
     def renew(self, name: str, claim: SlotClaim) -> SlotGrant:
         """See `ShareLedger.renew`."""
@@ -23,10 +23,10 @@ class LedgerClient(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What the machines hold now.
+    """What the machines can hold now.
 
     Attributes:
-        slots: trials of the study at once, if it has them alone; >= 1.
+        slots: trials of the study that fit if it has the machines alone; >= 1.
         total: their resources, such as {"CPU": 8, "GPU": 2}.
     """
 
@@ -36,14 +36,14 @@ class Capacity:
 
 @dataclass
 class SharedSlots:
-    """Counts the slots of one study: its share of what the machines hold.
+    """Counts the slots of one study: its share of what the machines can hold.
 
     Attributes:
-        ledger: that all drivers share.
+        ledger: shared by all drivers.
         name: of this driver and study in it.
         claim: of the study; its counts are filled in each time.
-        measure: counts what the machines hold; may block, may raise.
-        limit: trials that the study wants at once at most; None: as many as there can be.
+        measure: counts what the machines can hold; may block, may raise.
+        limit: trials that the study runs in parallel at most; None for no limit.
     """
 
     ledger: LedgerClient
@@ -54,11 +54,11 @@ class SharedSlots:
     _was_shared: bool = field(default=False, init=False)
 
     def count(self, need: SlotNeed) -> SlotCount:
-        """Renew the claim; what it gets, and why."""
-        there = self.measure()
-        most = there.slots if self.limit is None else min(self.limit, there.slots)
+        """Renew the claim; returns the slots it gets, and why."""
+        capacity = self.measure()
+        most = capacity.slots if self.limit is None else min(self.limit, capacity.slots)
         wanted = min(need.wanted, most)
-        claim = replace(self.claim, fits=there.slots, wanted=wanted, busy=need.busy, total=there.total)
+        claim = replace(self.claim, fits=capacity.slots, wanted=wanted, busy=need.busy, total=capacity.total)
         grant = self.ledger.renew(self.name, claim)
         was_shared, self._was_shared = self._was_shared, bool(grant.others)
         if not grant.others:
@@ -66,12 +66,12 @@ class SharedSlots:
         return SlotCount(grant.slots, shared=True, reason=explain(grant, most))
 
     def close(self) -> None:
-        """Strike the claim out."""
+        """Release the claim."""
         self.ledger.release(self.name)
 
 
 def explain(grant: SlotGrant, most: int) -> str:
-    """Why a study has so many slots, for people.
+    """Why a study has this many slots, for people.
 
     >>> explain(SlotGrant(1, 2, {"digits": 3}), 4)
     'runs 1 of 4 trials at once, soon 2: shares the machines with digits (3)'
@@ -85,7 +85,7 @@ def explain(grant: SlotGrant, most: int) -> str:
 
 
 def trial_cost(cpu: float, gpu: float) -> dict[str, float]:
-    """What a trial takes of the machines; shares of a GPU as they fit on one.
+    """The resources that a trial takes; a GPU share is rounded up so that whole shares fill a GPU.
 
     >>> trial_cost(2, 0.4)
     {'CPU': 2, 'GPU': 0.5}

@@ -1,4 +1,4 @@
-"""Whether other nodes have the storage that the driver has. Light: a worker waits for this to be imported."""
+"""Checks that other nodes see the driver's storage. Imports little: a worker waits for it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ PROBE_S = 60.0
 
 
 @contextmanager
-def storage_shared_by_nodes(place: str) -> Iterator[None]:
-    """While the block is at other work, see that a folder or URI is the same on another node, and writable.
+def storage_shared_by_nodes(storage: str) -> Iterator[None]:
+    """While the block does other work, check that a folder or URI is the same on another node, and writable.
 
-    With no other node up (they may come later) there is nothing to see.
+    Checks nothing if no other node is up (they may join later).
 
     Raises:
-        CannotWrite: if the storage refuses the driver.
-        ClusterError: at the end of the block, if the other node has another storage or may not write to it.
+        CannotWrite: if the driver cannot write to the storage.
+        ClusterError: at the end of the block, if the other node sees another storage or cannot write to it.
     """
     here = ray.get_runtime_context().get_node_id()
     others = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["NodeID"] != here]
@@ -34,10 +34,10 @@ def storage_shared_by_nodes(place: str) -> Iterator[None]:
         yield
         return
     name = f".probe-{uuid.uuid4().hex}"
-    drop = _put(place, name)
-    look: Any = ray.remote(num_cpus=0, max_retries=0)(_touch)
-    there = NodeAffinitySchedulingStrategy(others[0], soft=False)
-    answer = look.options(scheduling_strategy=there).remote(place, name)
+    remove = _write_probe(storage, name)
+    task: Any = ray.remote(num_cpus=0, max_retries=0)(_check_probe)
+    other_node = NodeAffinitySchedulingStrategy(others[0], soft=False)
+    answer = task.options(scheduling_strategy=other_node).remote(storage, name)
     try:
         yield
         host, trouble = ray.get(answer, timeout=PROBE_S)
@@ -46,46 +46,46 @@ def storage_shared_by_nodes(place: str) -> Iterator[None]:
     except ray.exceptions.RayError as error:
         host, trouble = others[0][:8], one_line(error)[-300:]
     finally:
-        drop()
+        remove()
     if trouble:
         raise ClusterError(
-            f"storage: {place}: {trouble} on node {host}; studies and checkpoints need a place that all "
+            f"storage: {storage}: {trouble} on node {host}; studies and checkpoints need storage that all "
             "nodes share: set `storage:` in the sweep file, or RAYSWEEP_STORAGE where Ray is started"
         )
 
 
-def _put(place: str, name: str) -> Callable[[], None]:
-    """Write a file, as the driver; what takes it away again."""
-    if "://" not in place:
-        file = Path(place) / name
+def _write_probe(storage: str, name: str) -> Callable[[], None]:
+    """Write a file, as the driver; returns a function that removes it."""
+    if "://" not in storage:
+        file = Path(storage) / name
         file.write_text("written by the driver", encoding="utf-8")
         return file.unlink
     from raysweep.study.storage.object_store import ObjectStore, wrap_storage_errors
 
-    depot = ObjectStore(place)
-    with wrap_storage_errors(place):
+    depot = ObjectStore(storage)
+    with wrap_storage_errors(storage):
         depot.put(name, b"written by the driver")
     return lambda: depot.delete(name)
 
 
-def _touch(place: str, name: str) -> tuple[str, str]:
-    """On a worker: whether the driver's file is there and another can be written beside it."""
-    host, mine = socket.gethostname(), f"{name}-worker"
-    lacks = "what the driver wrote is not there"
+def _check_probe(storage: str, name: str) -> tuple[str, str]:
+    """On a worker: this host, and why it cannot see the driver's file or write one beside it, or ""."""
+    host, own = socket.gethostname(), f"{name}-worker"
+    missing = "the driver's file is not there"
     try:
-        if "://" not in place:
-            if not (Path(place) / name).is_file():
-                return host, lacks
-            (Path(place) / mine).write_text("written by a worker", encoding="utf-8")
-            (Path(place) / mine).unlink()
+        if "://" not in storage:
+            if not (Path(storage) / name).is_file():
+                return host, missing
+            (Path(storage) / own).write_text("written by a worker", encoding="utf-8")
+            (Path(storage) / own).unlink()
         else:
             from raysweep.study.storage.object_store import ObjectStore
 
-            depot = ObjectStore(place)
+            depot = ObjectStore(storage)
             if depot.get(name) is None:
-                return host, lacks
-            depot.put(mine, b"written by a worker")
-            depot.delete(mine)
-    except Exception as error:  # whatever a storage's library raises is the answer
+                return host, missing
+            depot.put(own, b"written by a worker")
+            depot.delete(own)
+    except Exception as error:  # whatever the storage's library raises
         return host, f"cannot be written ({one_line(error, 300)})"
     return host, ""

@@ -1,4 +1,4 @@
-"""A sweep as a Slurm batch job: the script, written for people to read, and its submission."""
+"""Writes and submits a sweep's Slurm batch script, which people can read and edit."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from raysweep.formatting import one_line
 
 BODY = Path(__file__).with_name("slurm_job.sh")
 GRACE_S = 120  # Slurm may send its signal up to a minute early
-LEAST_S = 60  # of an allocation, beside the grace
+LEAST_S = 60  # the shortest useful allocation, besides the grace
 ANSWERS_S = 60.0
 NODE_DISKS = frozenset(["btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"])
-"""File systems that lie on a disk, or in the memory, of one machine, unless that machine exports them."""
+"""File systems on a disk, or in the memory, of one machine, unless that machine exports them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlurmRequest:
-    """What a sweep asks Slurm for, each time it is given an allocation.
+    """What a sweep requests from Slurm for each allocation.
 
     Attributes:
         nodes: how many.
         time: the limit of one allocation, as Slurm writes it; None for the partition's.
         partition: None for the default one.
-        cpus: cores of each node; with no `cpus` and no `gpus` whole nodes are asked for.
+        cpus: cores of each node; without `cpus` and `gpus` whole nodes are requested.
         gpus: GPUs of each node.
-        grace_s: so many seconds before the limit the sweep begins to end.
-        sbatch: further options of `sbatch`, as in `--account=physics`.
+        grace_s: seconds before the limit at which the sweep begins to stop.
+        sbatch: further options of `sbatch`, such as `--account=physics`.
 
     Raises:
-        ClusterError: if `time` is none of Slurm's, or leaves no time beside the grace.
+        ClusterError: if `time` is not a Slurm time, or leaves too little besides the grace.
     """
 
     nodes: int = 1
@@ -49,17 +49,17 @@ class SlurmRequest:
     def __post_init__(self) -> None:
         if self.time is not None and time_limit_s(self.time) < self.grace_s + LEAST_S:
             raise ClusterError(
-                f"--time {self.time}: too short: its last {self.grace_s} s are for ending in good order "
+                f"--time {self.time}: too short: its last {self.grace_s} s are for a graceful stop "
                 f"(--grace); ask for {(self.grace_s + LEAST_S + 59) // 60} minutes or more"
             )
         for option in self.sbatch:
             if not re.fullmatch(r"--?[a-z][^\n]*", option):
                 raise ClusterError(
-                    f"--sbatch {option!r}: no option of sbatch's; write --sbatch=--account=NAME"
+                    f"--sbatch {option!r}: not an option of sbatch; write --sbatch=--account=NAME"
                 )
 
     def options(self) -> Iterator[str]:
-        """The options of `sbatch` that ask for it."""
+        """The options of `sbatch` for this request."""
         yield f"--nodes={self.nodes}"
         yield "--ntasks-per-node=1"
         if self.time is not None:
@@ -83,12 +83,12 @@ class SlurmJob:
     """A sweep and the files of its job; all paths are absolute, on storage that the nodes share.
 
     Attributes:
-        study: folder of the study, whether it is there yet or not.
-        begin: arguments of launch.py that make and run the study, where it is not there yet.
-        resume: options of `resume`, where it is.
+        study: folder of the study, which may not exist yet.
+        begin: arguments of launch.py that create and run the study, if it does not exist.
+        resume: options of `resume`, if it does.
         python: interpreter of the project's environment.
         launch: launch.py of the clone.
-        cwd: where relative paths lead from.
+        cwd: what relative paths are relative to.
     """
 
     study: Path
@@ -109,12 +109,12 @@ class SlurmJob:
         return self.folder / "job.sh"
 
     def log(self, job: str) -> Path:
-        """What a job says, over all its allocations; `%j` stands for its number."""
+        """A job's output in all its allocations; `%j` stands for its number."""
         return self.folder / f"{job}.log"
 
 
 def job_script(job: SlurmJob, request: SlurmRequest) -> str:
-    """The batch script of a sweep: options, names of this sweep, and BODY."""
+    """The batch script of a sweep: its options and variables, then BODY."""
     options = [
         f"--job-name={job.study.name}",
         *request.options(),
@@ -126,7 +126,7 @@ def job_script(job: SlurmJob, request: SlurmRequest) -> str:
         "python": shlex.quote(str(job.python)),
         "launch": shlex.quote(str(job.launch)),
         "study": shlex.quote(str(job.study)),
-        "begin": f"({shlex.join(job.begin)}) # where the study is not there yet",
+        "begin": f"({shlex.join(job.begin)}) # if the study does not exist yet",
         "resume": f"({shlex.join(['resume', str(job.study), '--trust', *job.resume])})",
         "script": shlex.quote(str(job.script)),
         "grace": f"{request.grace_s} # seconds, as in --signal above",
@@ -142,7 +142,7 @@ def job_script(job: SlurmJob, request: SlurmRequest) -> str:
 
 
 def submit_job(job: SlurmJob, request: SlurmRequest) -> str:
-    """Write the script and hand it to Slurm; the job's number.
+    """Write the script and submit it to Slurm; returns the job's number.
 
     Raises:
         ClusterError: if there is no `sbatch` here, the script cannot be written, or Slurm refuses it.
@@ -163,13 +163,13 @@ def submit_job(job: SlurmJob, request: SlurmRequest) -> str:
             f"sbatch did not answer within {ANSWERS_S:g} s; is slurmctld up? (`sinfo`)"
         ) from None
     if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["without a word"])[-1]
-        raise ClusterError(f"Slurm refused the job: {one_line(said.removeprefix('sbatch: '), 300)}")
+        last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
+        raise ClusterError(f"Slurm refused the job: {one_line(last_line.removeprefix('sbatch: '), 300)}")
     return done.stdout.strip().partition(";")[0]
 
 
 def require_slurm() -> None:
-    """See that jobs can be submitted from this machine.
+    """Check that jobs can be submitted from this machine.
 
     Raises:
         ClusterError: if not.
@@ -181,10 +181,10 @@ def require_slurm() -> None:
 
 
 def time_limit_s(text: str) -> float:
-    """Seconds of a time limit in one of Slurm's forms.
+    """Seconds of a time limit in one of Slurm's formats.
 
     Raises:
-        ClusterError: if it is none.
+        ClusterError: if it has none of them.
 
     >>> time_limit_s("90"), time_limit_s("1:30:00"), time_limit_s("1-12"), time_limit_s("UNLIMITED")
     (5400.0, 5400.0, 129600.0, inf)
@@ -194,7 +194,7 @@ def time_limit_s(text: str) -> float:
     form = re.fullmatch(r"(?:(\d+)-(?=\d+(?::\d+){0,2}$))?(\d+)(?::(\d+))?(?::(\d+))?", text)
     if form is None:
         raise ClusterError(
-            f"--time {text!r}: no time of Slurm's; write MINUTES, HOURS:MINUTES:SECONDS or DAYS-HOURS"
+            f"--time {text!r}: not a Slurm time; write MINUTES, HOURS:MINUTES:SECONDS or DAYS-HOURS"
         )
     days, *rest = form.groups()
     numbers = [float(each) for each in rest if each is not None]
@@ -206,11 +206,11 @@ def time_limit_s(text: str) -> float:
 
 
 def unshared_storage(folder: Path) -> str:
-    """Why the nodes may not see a folder, by the file system it lies on; "" if nothing speaks against it."""
-    there = next(each for each in (folder, *folder.parents) if each.exists())
+    """Why other nodes may not see a folder, judging by its file system; "" if they may."""
+    existing = next(each for each in (folder, *folder.parents) if each.exists())
     try:
         done = subprocess.run(
-            ["findmnt", "--noheadings", "--output=FSTYPE", f"--target={there}"],
+            ["findmnt", "--noheadings", "--output=FSTYPE", f"--target={existing}"],
             capture_output=True,
             text=True,
             timeout=ANSWERS_S,
@@ -221,6 +221,6 @@ def unshared_storage(folder: Path) -> str:
     if kind not in NODE_DISKS:
         return ""
     return (
-        f"{folder} lies on {kind}, which looks like a disk of this machine alone: all nodes must see study, "
-        "sweep file and clone; `--runs`, `storage:` or RAYSWEEP_STORAGE name a shared folder"
+        f"{folder} is on {kind}, which looks like a disk of this machine only: all nodes must see study, "
+        "sweep file and clone; set a shared folder with `--runs`, `storage:` or RAYSWEEP_STORAGE"
     )

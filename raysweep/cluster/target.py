@@ -1,4 +1,4 @@
-"""Where a command goes: this machine, a Ray that is up, or a cluster's Job API."""
+"""Decides where a command runs: on this machine, on a running Ray, or on a cluster through its Job API."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.nodes import read_cluster_file
 
 CLUSTER_FILE = "cluster.yaml"
-HEAD_S = 20.0  # a cloud's answer to "is it up"
+HEAD_S = 20.0  # for a cloud to answer whether the head is up
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where, and why there.
+    """Where a command runs, and why.
 
     Attributes:
-        kind: `here` an embedded Ray, `ray` a Ray this machine is a node of, `jobs` a Job API at a URL,
+        kind: `here` an embedded Ray, `ray` a Ray that this machine is a node of, `jobs` a Job API at a URL,
             `cluster` the cluster of a file, whose Job API is behind an SSH tunnel.
-        where: nothing, a Ray address, a URL, or the file's path.
-        why: in words, for the first line a command prints.
-        include: files that a job takes along although they look like secrets, or git ignores them.
-        down: whether the cluster ends after its last sweep.
+        where: "", a Ray address, a URL, or the file's path.
+        why: for the first line that a command prints.
+        include: files that are sent with a job although they look like secrets, or git ignores them.
+        down: whether to end the cluster after its last sweep.
     """
 
     kind: Literal["here", "ray", "jobs", "cluster"]
@@ -40,17 +40,17 @@ class Target:
 
     @property
     def far(self) -> bool:
-        """Whether the command is carried out by a job on another machine."""
+        """Whether a job on another machine runs the command."""
         return self.kind in ("jobs", "cluster")
 
     def __str__(self) -> str:
-        place = {
+        location = {
             "here": "on this machine",
             "ray": f"on the Ray at {self.where}",
             "jobs": f"as a job at {self.where}",
             "cluster": f"as a job on the cluster of {self.where}",
         }[self.kind]
-        return f"{place} ({self.why})"
+        return f"{location} ({self.why})"
 
 
 def resolve_target(
@@ -60,36 +60,36 @@ def resolve_target(
     include: tuple[str, ...] = (),
     down: bool = False,
 ) -> Target:
-    """Where a command of this process goes, see `choose`, what goes along, and whether the cluster ends then.
+    """The target of this process's command, see `choose`, with what to send and whether to end the cluster.
 
     Raises:
-        ClusterError: if options contradict each other, or there is no cluster that could be ended.
+        ClusterError: if options contradict each other, or `--down` is given without a cluster to end.
     """
     environ, folder = os.environ, Path.cwd()
     target = choose(
         local=local, address=address, cluster=cluster, environ=environ, folder=folder, head_of=head_of
     )
     if down and target.kind != "cluster":
-        raise ClusterError(f"--down ends the cluster of a file, and this goes {target}")
+        raise ClusterError(f"--down ends the cluster of a file, but this runs {target}")
     return replace(target, include=include, down=down)
 
 
 def head_of(file: Path) -> str | None:
-    """Address of the head of a file's running cluster, None if none runs or nobody can say.
+    """Address of the head of a file's running cluster; None if none runs or it is unknown.
 
-    A cloud is asked only by those who have its credentials: a newcomer's first run is not held up.
+    A cloud is asked only if its credentials are here, so that a newcomer's first run is not delayed.
     """
     kind = read_cluster_file(file)["provider"].get("type")
-    known = any(name.startswith("AWS_") for name in os.environ) or (Path.home() / ".aws").is_dir()
-    if kind == "aws" and not known:
+    has_credentials = any(name.startswith("AWS_") for name in os.environ) or (Path.home() / ".aws").is_dir()
+    if kind == "aws" and not has_credentials:
         return None
     command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "get-head-ip", str(file)]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=HEAD_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    words = answer.stdout.split()
-    return words[-1] if words else None
+    parts = answer.stdout.split()
+    return parts[-1] if parts else None
 
 
 def choose(
@@ -101,15 +101,15 @@ def choose(
     folder: Path,
     head_of: Callable[[Path], str | None],
 ) -> Target:
-    """Options first, then RAY_ADDRESS, then the running cluster of ./cluster.yaml, else here.
+    """By options first, then RAY_ADDRESS, then the running cluster of ./cluster.yaml, else this machine.
 
     Args:
         local: `--local` was given.
         address: of `--address`: `http://...` is a Job API, anything else an address of Ray.
         cluster: of `--cluster`.
         environ: for RAY_ADDRESS.
-        folder: where ./cluster.yaml is looked for.
-        head_of: address of the head of a file's running cluster, or None; asked only if need be.
+        folder: of ./cluster.yaml.
+        head_of: address of the head of a file's running cluster, or None; called only if needed.
 
     Raises:
         ClusterError: if more than one option was given.
@@ -134,7 +134,7 @@ def choose(
 
 
 def new_name(study: str) -> str:
-    """A name that no other submission has, so that two users never meet in one study.
+    """A name that no other submission has, so that two users never share a study by accident.
 
     >>> new_name("MLP_PBT").startswith("MLP_PBT-")
     True

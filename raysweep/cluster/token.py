@@ -1,4 +1,4 @@
-"""The token that a cluster of ours asks for: where it lies on this machine."""
+"""Finds the token for a cluster on this machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ TOKEN_FILE = ".ray/auth_token"
 
 
 def find_token(environ: Mapping[str, str], home: Path) -> tuple[str, str] | None:
-    """The token and where it was found, in the order Ray looks; None where there is none.
+    """The token and where it was found, in Ray's order; None if there is none.
 
-    Ray writes its token for all to read, and whoever reads it runs code as us: the file is made
-    readable for its owner alone.
+    Ray writes its token readable for everyone, which lets other users run code as us: the file is made
+    readable for its owner only.
 
     Raises:
-        ClusterError: if others can read the file, and we may not change that.
+        ClusterError: if others can read the file, and its mode cannot be changed.
 
     >>> find_token({"RAY_AUTH_TOKEN": " abc "}, Path("/nowhere"))
     ('abc', 'RAY_AUTH_TOKEN')
@@ -38,12 +38,12 @@ def find_token(environ: Mapping[str, str], home: Path) -> tuple[str, str] | None
             file.chmod(0o600)
         except OSError as error:
             raise ClusterError(
-                f"{file}: others can read this token, and it cannot be changed ({error.strerror}); "
+                f"{file}: others can read this token, and its mode cannot be changed ({error.strerror}); "
                 f"chmod 600 {file}"
             ) from None
     return token, str(file)
 
 
 def is_open_to_others(file: Path) -> bool:
-    """Whether anybody but its owner may read or write a file."""
+    """Whether anyone but its owner may read or write a file."""
     return bool(stat.S_IMODE(file.stat().st_mode) & 0o077)

@@ -1,4 +1,4 @@
-"""The working tree as a job takes it along: which files, how large, and laid out how."""
+"""Packs the working tree to send with a job: which files, how large, and in which layout."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 
 from raysweep.cluster.errors import ClusterError
 
-PROJECT = "project"  # where a working directory outside the clone is put
-LIMIT_MB = 100  # the body of one upload, whatever Ray's message says (measured, 2.60)
-NAMED = 5  # files that a line names
-LARGE_FILE_MB = 50  # data above this belong on storage that the cluster sees
+PROJECT = "project"  # the folder for a working directory outside the clone
+LIMIT_MB = 100  # of one upload, whatever Ray's message says (measured, 2.60)
+NAMED = 5  # files that a line names at most
+LARGE_FILE_MB = 50  # larger data belongs on storage that the cluster sees
 LEFT_OUT = (
     *(".git", ".venv", "venv", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"),
     *("node_modules", "runs", "mlruns", "mlartifacts", "mlflow.db*", "*.pyc", "*.egg-info"),
@@ -44,22 +44,22 @@ SECRET_FILES = (
     *("*.keystore", "*.crt", "*.cer", "*.der", "*.csr", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*"),
     *(".*_history", "core", "core.[0-9]*", "*.core", "*.dmp"),
 )
-"""Names of files that hold keys, passwords, what was typed, or a process's memory."""
+"""Names of files with keys, passwords, command histories, or a process's memory."""
 PRIVATE_KEY = b"PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A folder to be uploaded.
+    """A folder to upload.
 
     Attributes:
-        folder: what becomes the job's working directory.
+        folder: becomes the job's working directory.
         cwd: the working directory of the command, relative to it.
         launch: launch.py, relative to `cwd`.
         files: how many.
-        megabytes: how large, before compression.
-        large: files left out for their size.
-        secret: files left out since they look like secrets, or are links that lead out of the tree.
+        megabytes: size before compression.
+        large: files left out because of their size.
+        secret: files left out because they look like secrets, or are links out of the tree.
     """
 
     folder: Path
@@ -75,20 +75,20 @@ class Package:
         if self.secret:
             names = ", ".join(map(str, self.secret[:NAMED]))
             more = f" and {len(self.secret) - NAMED} more" if len(self.secret) > NAMED else ""
-            text += f"; keeps back what may be secret: {names}{more} (--include PATH sends one)"
+            text += f"; without possible secrets: {names}{more} (--include PATH sends one)"
         if self.large:
             names = ", ".join(path.name for path in self.large[:NAMED])
-            text += f"; not {names}: over {LARGE_FILE_MB} MB, read it from storage the cluster sees"
+            text += f"; without {names}: over {LARGE_FILE_MB} MB, read it from storage the cluster sees"
         return text
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Files of a tree, relative to it, in order.
+    """Files of a tree, sorted, relative to it.
 
     Attributes:
-        files: worth sending.
-        secret: kept back: by their names or first bytes secrets, or links to what is outside the tree.
+        files: to send.
+        secret: not to send: secrets by their name or first bytes, or links out of the tree.
     """
 
     files: tuple[Path, ...]
@@ -97,14 +97,14 @@ class Selection:
 
 @contextmanager
 def packed(clone: Path, project: Path, include: Sequence[str] = ()) -> Iterator[Package]:
-    """The clone, and in it the user's own folder where that is another, in a scratch folder.
+    """Copy the clone, and in it the user's own folder if that is outside, to a temporary folder.
 
-    The clone is the package's root: that is what workers, too, have on their path.
+    The clone is the package's root, which workers have on their path too.
 
     Args:
         clone: where launch.py is.
         project: the working directory of the command.
-        include: see `select_files`; a file named so may be large, too.
+        include: see `select_files`; a file included by name may also be large.
 
     Raises:
         ClusterError: if it is too large to send.
@@ -116,24 +116,24 @@ def packed(clone: Path, project: Path, include: Sequence[str] = ()) -> Iterator[
         count, size = 0, 0
         large: list[Path] = []
         secret: list[Path] = []
-        for tree, place in trees:
-            place.mkdir(exist_ok=True)
+        for tree, destination in trees:
+            destination.mkdir(exist_ok=True)
             selection = select_files(tree, include)
             secret += selection.secret
             for file in selection.files:
-                weight = (tree / file).stat().st_size
-                if weight > LARGE_FILE_MB * 2**20 and not _matches(file, include):
+                file_size = (tree / file).stat().st_size
+                if file_size > LARGE_FILE_MB * 2**20 and not _matches(file, include):
                     large.append(tree / file)
                     continue
-                target = place / file
+                target = destination / file
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(tree / file, target)
-                count, size = count + 1, size + weight
+                count, size = count + 1, size + file_size
         megabytes = size / 2**20
         if megabytes > LIMIT_MB:
             raise ClusterError(
                 f"{project}: {megabytes:.0f} MB to send, at most {LIMIT_MB}; put data on storage the cluster "
-                "sees and name it by that path, and what is no code into .gitignore"
+                "sees and give its path there, and add what is not code to .gitignore"
             )
         cwd = str(project.relative_to(clone)) if inside else PROJECT
         launch = os.path.relpath(root / "launch.py", root / cwd)
@@ -149,23 +149,21 @@ def sent_as(file: Path, clone: Path, project: Path) -> str:
     path = file.resolve()
     inside = project == clone or clone in project.parents
     cwd = project.relative_to(clone) if inside else Path(PROJECT)
-    for tree, place in ((clone, "."), (project, PROJECT)):
+    for tree, destination in ((clone, "."), (project, PROJECT)):
         if tree in path.parents:
-            return os.path.relpath(Path(place) / path.relative_to(tree), cwd)
-    raise ClusterError(
-        f"{file}: neither in the working directory nor beside launch.py, so it is not sent along"
-    )
+            return os.path.relpath(Path(destination) / path.relative_to(tree), cwd)
+    raise ClusterError(f"{file}: neither in the working directory nor beside launch.py, so it is not sent")
 
 
 def select_files(tree: Path, include: Sequence[str] = ()) -> Selection:
-    """Choose the files of a tree that a job takes along.
+    """Select the files of a tree to send with a job.
 
-    What git ignores stays where there is a git tree, LEFT_OUT everywhere; so do secrets, and links to
-    what is outside the tree, whose text would go along.
+    Left out are files that git ignores (in a git tree), LEFT_OUT, secrets, and links out of the tree, whose
+    content would be sent.
 
     Args:
         tree: the folder.
-        include: paths, relative to the tree, or patterns of such, that go along whatever they are.
+        include: paths relative to the tree, or patterns of paths, that are sent in any case.
     """
     listed = _listed_by_git(tree)
     candidates = set(_walk(tree) if listed is None else listed)
@@ -189,29 +187,29 @@ def _matches(file: Path, patterns: Sequence[str]) -> bool:
 
 
 def _is_secret(tree: Path, file: Path) -> bool:
-    """Whether a file looks like a secret, by its name, its link's end or its first bytes."""
+    """Whether a file looks like a secret, by its name, its link's target or its first bytes."""
     path = tree / file
     names = [file]
     if path.is_symlink():
-        end = path.resolve()
-        if not end.is_relative_to(tree.resolve()):
+        target = path.resolve()
+        if not target.is_relative_to(tree.resolve()):
             return True
-        names.append(end.relative_to(tree.resolve()))
+        names.append(target.relative_to(tree.resolve()))
     for name in names:
         if any(fnmatch(part, pattern) for part in name.parts[:-1] for pattern in SECRET_FOLDERS):
             return True
-        # A module of that name is code: `secrets.py`, `core.py`.
+        # A module with such a name is code: `secrets.py`, `core.py`.
         if name.suffix != ".py" and any(fnmatch(name.name, pattern) for pattern in SECRET_FILES):
             return True
     try:
         with path.open("rb") as opened:
             return PRIVATE_KEY in opened.read(200)
-    except OSError:  # a folder, a dangling link, a file that we may not read
+    except OSError:  # a folder, a dangling link, an unreadable file
         return False
 
 
 def _listed_by_git(tree: Path) -> list[Path] | None:
-    """What git knows or does not ignore; None where there is no git tree."""
+    """The files that git tracks or does not ignore; None outside a git tree."""
     command = ["git", "-C", str(tree), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         listing = subprocess.run(command, capture_output=True, check=True)

@@ -1,10 +1,9 @@
 """Several sweeps side by side: what each found, whether one method is better, and whether they agree.
 
-A side is one sweep, or several of one method with seeds of their own. How sides are tested: `duel`. Beside
-what happened stands what the same trials would have come to in any order: they are drawn with replacement,
-and the best so far is followed. That is the luck within one search, not that of another search of its kind.
-No resample is better than the best there was, so that a band's good side is too narrow (Bickel & Freedman,
-Ann. Stat. 9 (1981) 1196, on the bootstrap of an extreme).
+A side is one sweep, or several of one method with their own seeds; `compare_at_equal_budget` tests sides.
+Beside the real order of the trials, their best so far is shown for orders drawn with replacement: the luck
+within one search, not that of another search of its kind. No resample is better than the best there was, so a
+band's good side is too narrow (Bickel & Freedman, Ann. Stat. 9 (1981) 1196, on the bootstrap of an extreme).
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from raysweep.report.trajectory import Floats, at_budget, resampled, trajectory
 VERSION = 2
 BAND = (5.0, 95.0)  # percentiles
 CHANCE = 0.05
-STEPS = 60  # places of a curve
+STEPS = 60  # points of a curve
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +63,13 @@ class SweepSummary:
     """One sweep of a comparison.
 
     Attributes:
-        name: the study's; its folder where two have the same.
+        name: of the study; its folder if two have the same.
         side: the name of its side.
         subject: the study.
         best: its winner.
         trials: that have ended.
         epochs: that those have run.
-        noise: of its results; None while nothing says.
+        noise: of its results; None if it is not known.
         by_trials, by_epochs: best so far.
     """
 
@@ -87,16 +86,16 @@ class SweepSummary:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is known of several sweeps side by side.
+    """Several sweeps side by side.
 
     Attributes:
         metric, direction, objective: the same in all of them.
-        sweeps: as they were named.
-        duels: of all pairs of sides, at an equal budget.
+        sweeps: in the order given.
+        duels: comparisons of all pairs of sides at an equal budget.
         retrained: of all pairs of sides of one sweep each that were retrained.
         agreements: of all pairs of sides of one sweep each, on where the optimum is.
-        how_to_test: what would allow a test, where one sweep a side does not; else "".
-        cautions: what keeps the numbers from meaning what they seem to.
+        how_to_test: what would allow a test if one sweep a side does not; else "".
+        cautions: why the numbers may mislead.
     """
 
     metric: str
@@ -111,16 +110,16 @@ class Comparison:
 
 
 def compare(groups: Sequence[Sequence[Subject]], top_k: int = 5) -> Comparison:
-    """Hold sweeps against each other.
+    """Compare sweeps.
 
     Args:
         groups: two or more sides, each of one sweep or several of one method.
-        top_k: how many of the best are looked at for agreement.
+        top_k: how many of the best are compared for agreement.
 
     Raises:
-        CannotReport: if there are fewer than two sides of different studies, or they are judged by
-            different things.
-        NothingFound: if one of them has no trial that is worth anything.
+        CannotReport: if there are fewer than two sides of different studies, or their metric, direction or
+            objective differ.
+        NothingFound: if one of them has no ranked trial.
     """
     subjects = [subject for group in groups for subject in group]
     _expect_comparable(groups, subjects)
@@ -152,14 +151,14 @@ def compare(groups: Sequence[Sequence[Subject]], top_k: int = 5) -> Comparison:
     )
 
 
-def as_json(found: Comparison) -> dict[str, Any]:
-    """The comparison as JSON has it."""
-    words: dict[str, Any] = plain(
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON-serializable fields."""
+    fields: dict[str, Any] = plain(
         {
             "version": VERSION,
-            "metric": found.metric,
-            "direction": found.direction,
-            "objective": found.objective,
+            "metric": comparison.metric,
+            "direction": comparison.direction,
+            "objective": comparison.objective,
             "sweeps": [
                 {
                     "name": each.name,
@@ -172,23 +171,23 @@ def as_json(found: Comparison) -> dict[str, Any]:
                     "by_trials": asdict(each.by_trials),
                     "by_epochs": asdict(each.by_epochs),
                 }
-                for each in found.sweeps
+                for each in comparison.sweeps
             ],
-            "at_equal_budget": [asdict(each) for each in found.duels],
-            "retrained": [asdict(each) for each in found.retrained],
-            "agreement": [asdict(one) for one in found.agreements],
-            "how_to_test": found.how_to_test,
-            "cautions": list(found.cautions),
+            "at_equal_budget": [asdict(each) for each in comparison.duels],
+            "retrained": [asdict(each) for each in comparison.retrained],
+            "agreement": [asdict(one) for one in comparison.agreements],
+            "how_to_test": comparison.how_to_test,
+            "cautions": list(comparison.cautions),
         }
     )
-    return words
+    return fields
 
 
 def _expect_comparable(groups: Sequence[Sequence[Subject]], subjects: Sequence[Subject]) -> None:
     if len(groups) < 2 or not all(groups):
         raise CannotReport("compare: name two studies or more, or studies on both sides of --")
-    places = [subject.folder for subject in subjects if subject.folder is not None]
-    if len(set(places)) < len(places):
+    folders = [subject.folder for subject in subjects if subject.folder is not None]
+    if len(set(folders)) < len(folders):
         raise CannotReport("compare: a study is named twice; name different ones")
     first = subjects[0]
     for other in subjects[1:]:
@@ -208,23 +207,23 @@ def _expect_comparable(groups: Sequence[Sequence[Subject]], subjects: Sequence[S
 
 
 def _names(subjects: Sequence[Subject]) -> list[str]:
-    """Each study's name; where two have the same, its folder."""
+    """Each study's name; its folder if two have the same."""
     names = [subject.name for subject in subjects]
     return [
-        name if names.count(name) == 1 else str(subject.folder or f"{name} ({place})")
-        for place, (name, subject) in enumerate(zip(names, subjects, strict=True), start=1)
+        name if names.count(name) == 1 else str(subject.folder or f"{name} ({number})")
+        for number, (name, subject) in enumerate(zip(names, subjects, strict=True), start=1)
     ]
 
 
 def _sides(groups: Sequence[Sequence[Subject]], names: Sequence[str]) -> Iterator[Side]:
-    """The sides, each named as its only study, or by a letter where one of them has several."""
-    named = iter(names)
+    """The sides, named after their only study, or by letters if one of them has several."""
+    remaining = iter(names)
     lettered = any(len(group) > 1 for group in groups)
-    for place, group in enumerate(groups):
-        own = tuple(next(named) for _ in group)
+    for index, group in enumerate(groups):
+        own = tuple(next(remaining) for _ in group)
         noises = [noise for subject in group if (noise := noise_of(subject)) is not None]
         yield Side(
-            name=ascii_uppercase[place % len(ascii_uppercase)] if lettered else own[0],
+            name=ascii_uppercase[index % len(ascii_uppercase)] if lettered else own[0],
             sweeps=own,
             subjects=tuple(group),
             courses=tuple(map(trajectory, group)),
@@ -233,11 +232,11 @@ def _sides(groups: Sequence[Sequence[Subject]], names: Sequence[str]) -> Iterato
 
 
 def _summaries(side: Side) -> Iterator[SweepSummary]:
-    for name, subject, seen in zip(side.sweeps, side.subjects, side.courses, strict=True):
-        best, spent = resampled(seen, SEED)
-        trials, epochs = len(seen.losses), int(seen.epochs.sum())
+    for name, subject, course in zip(side.sweeps, side.subjects, side.courses, strict=True):
+        best, spent = resampled(course, SEED)
+        trials, epochs = len(course.losses), int(course.epochs.sum())
         counts = np.broadcast_to(np.arange(1.0, trials + 1), spent.shape)
-        own = np.minimum.accumulate(seen.losses)[np.newaxis]
+        own = np.minimum.accumulate(course.losses)[np.newaxis]
         yield SweepSummary(
             name=name,
             side=side.name,
@@ -247,24 +246,24 @@ def _summaries(side: Side) -> Iterator[SweepSummary]:
             epochs=epochs,
             noise=noise_of(subject),
             by_trials=_curve(subject.sign, trials, own, counts[:1], best, counts),
-            by_epochs=_curve(subject.sign, epochs, own, np.cumsum(seen.epochs)[np.newaxis], best, spent),
+            by_epochs=_curve(subject.sign, epochs, own, np.cumsum(course.epochs)[np.newaxis], best, spent),
         )
 
 
 def _curve(sign: int, budget: int, own: Floats, own_spent: Floats, best: Floats, spent: Floats) -> Curve:
-    places = np.unique(np.linspace(1, max(budget, 1), min(STEPS, max(budget, 1))).round())
+    budgets = np.unique(np.linspace(1, max(budget, 1), min(STEPS, max(budget, 1))).round())
     rows = []
-    for place in places:
-        losses = at_budget(best, spent, place)
-        # Of orders of which some have nothing yet, a percentile would lie between a number and infinity.
+    for one in budgets:
+        losses = at_budget(best, spent, one)
+        # Not interpolated: orders without a trial yet are infinite.
         low, middle, high = np.percentile(losses, (BAND[0], 50.0, BAND[1]), method="nearest")
-        rows.append((at_budget(own, own_spent, place)[0], low, middle, high))
+        rows.append((at_budget(own, own_spent, one)[0], low, middle, high))
     table = sign * np.array(rows)
     table[~np.isfinite(table)] = math.nan
-    as_it_was, low, middle, high = (tuple(map(float, column)) for column in table.T)
+    real, low, middle, high = (tuple(map(float, column)) for column in table.T)
     if sign < 0:
         low, high = high, low
-    return Curve(tuple(map(float, places)), as_it_was, low, middle, high)
+    return Curve(tuple(map(float, budgets)), real, low, middle, high)
 
 
 def _lacks_sweeps(each: EqualBudgetComparison) -> bool:
@@ -272,12 +271,12 @@ def _lacks_sweeps(each: EqualBudgetComparison) -> bool:
 
 
 def _how_to_test() -> str:
-    """What would allow a test; the names stand for those of sweeps that are still to be run."""
+    """What would allow a test, with placeholder names for the sweeps to run."""
     numbers = range(1, sweeps_a_side(CHANCE) + 1)
     sides = " -- ".join(" ".join(f"{letter}{number}" for number in numbers) for letter in "AB")
     return (
         "one sweep a side cannot test which method is better, since the trials of one search depend on each "
-        f"other: run {numbers[-1]} sweeps a side, each with a --set seed=N and a --name of its own, then "
+        f"other: run {numbers[-1]} sweeps a side, each with its own --set seed=N and --name, then "
         f"python launch.py compare {sides}"
     )
 
@@ -289,14 +288,14 @@ def _cautions(names: Sequence[str], subjects: Sequence[Subject]) -> list[str]:
     epochs = {subject.epochs for subject in subjects}
     if len(epochs) > 1:
         long = ", ".join(f"{name} {subject.epochs}" for name, subject in zip(names, subjects, strict=True))
-        cautions.append(f"a whole trial has not the same epochs in all: {long}")
+        cautions.append(f"a whole trial has a different number of epochs in each: {long}")
     cautions += [
-        f"{name} is a population: its members copied each other, so its resampled orders are a guess"
+        f"{name} is a population: its members copied each other, so its resampled orders are only a guess"
         for name, subject in zip(names, subjects, strict=True)
         if subject.is_population
     ]
     running = [name for name, subject in zip(names, subjects, strict=True) if subject.state == "running"]
-    cautions += [f"{name} still runs" for name in running]
+    cautions += [f"{name} is still running" for name in running]
     if len(subjects) == 2 and any(len(subject.ranked()) < 10 for subject in subjects):
-        cautions.append("fewer than ten trials count in one of them: take this as a hint")
+        cautions.append("one of them has fewer than ten ranked trials: take this as a hint")
     return cautions

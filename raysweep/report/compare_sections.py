@@ -1,4 +1,4 @@
-"""A comparison's words, tables and figure, for all forms of it."""
+"""A comparison's texts, tables and figure, shared by all its forms."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ COLOURS = ("#3b82c4", "#e8973a", "#2aa198", "#8e6bbf", "#d64550", "#7f8c3b")
 
 
 def sections(comparison: Comparison) -> list[Section]:
-    """The comparison from top to bottom."""
+    """The sections of the comparison from top to bottom."""
     return list(_sections(comparison))
 
 
 def title(comparison: Comparison) -> str:
-    """Who is held against whom."""
+    """The names of the compared sweeps, by side."""
     sides = dict.fromkeys(each.side for each in comparison.sweeps)
     return " against ".join(
         ", ".join(each.name for each in comparison.sweeps if each.side == side) for side in sides
@@ -63,17 +63,17 @@ def _sections(comparison: Comparison) -> Iterator[Section]:
     )
     yield _budget(comparison)
     if comparison.retrained:
-        words = tuple(Line(each.verdict, f"{each.one}, {each.other}") for each in comparison.retrained)
-        yield Section("retrained", "Retrained winners", words)
+        verdicts = tuple(Line(each.verdict, f"{each.one}, {each.other}") for each in comparison.retrained)
+        yield Section("retrained", "Retrained winners", verdicts)
     yield Section("regret", "Best so far")
     if comparison.agreements:
-        words = tuple(Line(one.sentence, f"{one.one} and {one.other}") for one in comparison.agreements)
-        yield Section("agreement", "Do they agree on a winner?", words)
+        sentences = tuple(Line(one.sentence, f"{one.one} and {one.other}") for one in comparison.agreements)
+        yield Section("agreement", "Do they agree on a winner?", sentences)
     yield _winners(comparison)
 
 
 def _budget(comparison: Comparison) -> Section:
-    """At equal budget, pair by pair."""
+    """The comparisons at equal budget, pair by pair."""
     lines = []
     for duel in comparison.duels:
         values, medians = (
@@ -131,8 +131,8 @@ def figures(comparison: Comparison) -> list[Figure]:
         "best_so_far",
         "regret",
         "The best so far against what was spent",
-        "Regret is the distance to the best line's end. Lines are what happened; bands hold 90 % of orders "
-        "drawn anew from the same trials: the luck of order within one search, not that of another search.",
+        "Regret is the distance to the end of the best line. Lines are what happened; bands hold 90 % of the "
+        "resampled orders of the same trials: luck of order within one search, not that of another search.",
         (plot,),
         scale="y",
     )
@@ -141,7 +141,7 @@ def figures(comparison: Comparison) -> list[Figure]:
 
 
 def _wide(comparison: Comparison) -> bool:
-    """Whether values span an order of magnitude, and none forbids a log axis."""
+    """Whether the values are positive and span an order of magnitude."""
     values = [
         value
         for each in comparison.sweeps
@@ -152,9 +152,9 @@ def _wide(comparison: Comparison) -> bool:
 
 
 def _traces(name: str, curve: Curve, colour: str, *, first: bool) -> Iterator[Any]:
-    known = [place for place, value in enumerate(curve.low) if not math.isnan(value + curve.high[place])]
-    spent = [curve.spent[place] for place in known]
-    band = [curve.low[place] for place in known] + [curve.high[place] for place in reversed(known)]
+    finite = [index for index, value in enumerate(curve.low) if not math.isnan(value + curve.high[index])]
+    spent = [curve.spent[index] for index in finite]
+    band = [curve.low[index] for index in finite] + [curve.high[index] for index in reversed(finite)]
     yield go.Scatter(
         x=spent + spent[::-1],
         y=band,
@@ -178,10 +178,10 @@ def _traces(name: str, curve: Curve, colour: str, *, first: bool) -> Iterator[An
 
 
 def write(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write compare.html, compare.md and compare.json into a folder, made if missing; their paths.
+    """Write compare.html, compare.md and compare.json into a folder, made if missing; returns their paths.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if a file cannot be written.
     """
     parts = sections(comparison)
     goal = f"{comparison.direction} {comparison.metric}"

@@ -1,4 +1,4 @@
-"""A plain Optuna database, or the training template's, read as a subject; it is opened read-only."""
+"""Reads an Optuna file, or the training template's database, as a subject, without writing to it."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ GROUPS = ("group_name", "group")  # user attributes in which templates keep a tr
 
 
 def of_database(path: Path, options: Path | None, name: str | None = None) -> Subject:
-    """The subject in a file of Optuna's, SQLite or a journal.
+    """The subject in an Optuna file, SQLite or a journal.
 
     Args:
         path: the file.
-        options: the template's optimize config, for the search space, the metric and the pruner; without
-            it the ranges are those Optuna was told.
-        name: the study's, where the file holds several.
+        options: the template's optimize config, for the search space, the metric and the pruner; without it
+            the ranges are those in Optuna's trials.
+        name: of the study, if the file holds several.
 
     Raises:
-        CannotReport: if the file holds no study, or several and `name` is none of them.
-        SweepError: if the optimize config is not sound.
+        CannotReport: if the file holds no study, or several and `name` is not one of them.
+        SweepError: if the optimize config is not valid.
     """
     study = load_study(path, name)
-    words = _words(options)
+    config = _config_fields(options)
     trials = study.get_trials(deepcopy=False)
-    parameters = words.pop("parameters") or _told(trials)
-    metrics = _metrics(study, words.get("metric"))
+    parameters = config["parameters"] or _space_of(trials)
+    metrics = _metrics(study, config["metric"])
     record = _record(trials, {_flat(key): key for key in parameters}, metrics)
     return Subject(
         name=study.study_name,
@@ -57,7 +57,7 @@ def of_database(path: Path, options: Path | None, name: str | None = None) -> Su
         metrics=metrics,
         parameters=parameters,
         epochs=_epochs(record) if len(metrics) == 1 else 0,
-        scheduler=words["scheduler"] or _pruner(trials),
+        scheduler=config["scheduler"] or _pruner(trials),
         rerun=launch_command("RUN.yaml", "--optimize-config", options) if options else SOME_SWEEP,
         groups={
             trial_id(trial.number): str(trial.user_attrs[key])
@@ -69,13 +69,12 @@ def of_database(path: Path, options: Path | None, name: str | None = None) -> Su
 
 
 def _metrics(study: Study, name: str | None) -> tuple[Metric, ...]:
-    """What the study is judged by, under the names it was told; else `value`."""
+    """The study's metrics, by its own names for them, or `value`."""
     several = len(study.directions) > 1
-    plain = [f"value_{place}" for place in range(len(study.directions))] if several else [name or "value"]
-    told = study.metric_names or plain
+    plain = [f"value_{index}" for index in range(len(study.directions))] if several else [name or "value"]
     return tuple(
-        Metric(name=each, direction="minimize" if way == StudyDirection.MINIMIZE else "maximize")
-        for each, way in zip(told, study.directions, strict=True)
+        Metric(name=each, direction="minimize" if direction == StudyDirection.MINIMIZE else "maximize")
+        for each, direction in zip(study.metric_names or plain, study.directions, strict=True)
     )
 
 
@@ -83,8 +82,8 @@ def _epochs(record: StudyRecord) -> int:
     return max((point.epoch for each in record.trials.values() for point in each.curve), default=0)
 
 
-def _words(options: Path | None) -> dict[str, Any]:
-    """What the template's optimize config says that a report needs."""
+def _config_fields(options: Path | None) -> dict[str, Any]:
+    """The fields of the template's optimize config that a report needs."""
     if options is None:
         return {"parameters": {}, "metric": None, "scheduler": None}
     document = read(options)
@@ -92,26 +91,26 @@ def _words(options: Path | None) -> dict[str, Any]:
     space = read_space(document)
     if space.problems:
         raise SweepError(space.problems)
-    who = document.value.get("trial_scheduler")
+    scheduler = document.value.get("trial_scheduler")
     return {
         "parameters": space.parameters,
         "metric": document.value.get("metric"),
-        "scheduler": Component.model_validate(who) if who else None,
+        "scheduler": Component.model_validate(scheduler) if scheduler else None,
     }
 
 
 def _pruner(trials: Sequence[FrozenTrial]) -> Component:
-    """Who stopped trials, of which Optuna's file keeps no name; FIFO where nobody did."""
+    """A name for the study's pruner, which Optuna's file does not hold; FIFO if it pruned no trial."""
     pruned = any(trial.state == TrialState.PRUNED for trial in trials)
     return Component(name="its pruner" if pruned else "schedulers.FIFO")
 
 
-def _told(trials: list[FrozenTrial]) -> dict[str, Parameter]:
-    """The search space as Optuna was told it, last."""
-    known: dict[str, BaseDistribution] = {}
+def _space_of(trials: list[FrozenTrial]) -> dict[str, Parameter]:
+    """The search space of Optuna's trials; of a parameter, the last trial's range."""
+    latest: dict[str, BaseDistribution] = {}
     for trial in trials:
-        known |= trial.distributions
-    return {name: Parameter(domain=_domain(distribution)) for name, distribution in known.items()}
+        latest |= trial.distributions
+    return {name: Parameter(domain=_domain(distribution)) for name, distribution in latest.items()}
 
 
 def _domain(distribution: BaseDistribution) -> Domain:
@@ -126,7 +125,7 @@ def _domain(distribution: BaseDistribution) -> Domain:
 
 
 def _flat(key: str) -> str:
-    """What the template calls a searched key in Optuna: `optimizer_config_lr`."""
+    """The template's name for a searched key in Optuna: `optimizer_config_lr`."""
     return key.replace(".", "_")
 
 
@@ -138,42 +137,42 @@ def _record(
         began = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
         config = {names.get(_flat(key), key): value for key, value in trial.params.items()}
         name = trial_id(trial.number)
-        mine = TrialRecord(trial.number, name, config, "sampler", began, first_config=dict(config))
-        mine.started_at = began or None
-        mine.ended_at = trial.datetime_complete.timestamp() if trial.datetime_complete else None
-        mine.outcome = OUTCOMES.get(trial.state)
-        mine.reason = str(trial.user_attrs.get("reason", ""))
-        _learn(mine, trial, metrics)
-        mine.status = mine.outcome or "running"
-        record.trials[name] = mine
-        record.epochs += mine.work
+        ours = TrialRecord(trial.number, name, config, "sampler", began, first_config=dict(config))
+        ours.started_at = began or None
+        ours.ended_at = trial.datetime_complete.timestamp() if trial.datetime_complete else None
+        ours.outcome = OUTCOMES.get(trial.state)
+        ours.reason = str(trial.user_attrs.get("reason", ""))
+        _add_values(ours, trial, metrics)
+        ours.status = ours.outcome or "running"
+        record.trials[name] = ours
+        record.epochs += ours.work
     record.begun_at = min((each.asked_at for each in record.trials.values() if each.asked_at), default=None)
     return record
 
 
-def _learn(mine: TrialRecord, trial: FrozenTrial, metrics: Sequence[Metric]) -> None:
-    """Take in the intermediate values; a completed trial is worth what it was told, whatever it reported.
+def _add_values(ours: TrialRecord, trial: FrozenTrial, metrics: Sequence[Metric]) -> None:
+    """Add the intermediate values as a curve; a completed trial is worth its value, whatever it reported.
 
-    The template tells Optuna infinity where training came to NaN: that trial has diverged.
+    The template reports infinity to Optuna for a training that ended in NaN: that trial has diverged.
     """
     signs = [metric.sign for metric in metrics]
     steps = sorted(trial.intermediate_values.items())
-    end = mine.ended_at or mine.asked_at
-    first = 1 if steps and steps[0][0] == 0 else 0  # the template counts epochs from nought
-    for place, (step, value) in enumerate(steps, start=1):
-        t = mine.asked_at + (end - mine.asked_at) * place / len(steps)  # Optuna keeps no times of reports
-        mine.curve.append(CurvePoint(step + first, place, signs[0] * value, {}, 0, t))
-    finite = [(point.loss, point.epoch) for point in mine.curve if math.isfinite(point.loss)]
+    end = ours.ended_at or ours.asked_at
+    first = 1 if steps and steps[0][0] == 0 else 0  # the template counts epochs from 0
+    for count, (step, value) in enumerate(steps, start=1):
+        t = ours.asked_at + (end - ours.asked_at) * count / len(steps)  # Optuna keeps no times of reports
+        ours.curve.append(CurvePoint(step + first, count, signs[0] * value, {}, 0, t))
+    finite = [(point.loss, point.epoch) for point in ours.curve if math.isfinite(point.loss)]
     if finite:
-        mine.last_loss = finite[-1][0]
-        mine.best_loss, mine.best_epoch = min(finite)
+        ours.last_loss = finite[-1][0]
+        ours.best_loss, ours.best_epoch = min(finite)
     if trial.state != TrialState.COMPLETE:
         return
     values = trial.values
     if not all(map(math.isfinite, values)):
-        mine.outcome, mine.reason = "diverged", f"its value is {', '.join(map(str, values))}"
+        ours.outcome, ours.reason = "diverged", f"its value is {', '.join(map(str, values))}"
         return
-    mine.last_loss = signs[0] * values[0]
-    if len(metrics) > 1:  # of such a trial Optuna keeps no curve
-        told = {metric.name: value for metric, value in zip(metrics, values, strict=True)}
-        mine.curve = [CurvePoint(1, 1, mine.last_loss, told, 0, end)]
+    ours.last_loss = signs[0] * values[0]
+    if len(metrics) > 1:  # Optuna keeps no curve of such a trial
+        by_name = {metric.name: value for metric, value in zip(metrics, values, strict=True)}
+        ours.curve = [CurvePoint(1, 1, ours.last_loss, by_name, 0, end)]

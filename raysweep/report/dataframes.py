@@ -17,7 +17,7 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
 from raysweep.study.storage.layout import StudyFolder
 
 Form = Literal["csv", "parquet", "json"]
-"""How tables are written; also the end of their files' names."""
+"""The format of tables; also their files' suffix."""
 
 TRIAL_COLUMNS = (
     "trial",
@@ -32,36 +32,37 @@ TRIAL_COLUMNS = (
     "ended",
     "duration_s",
 )
-"""What is known of every trial; its settings by flat key and the metrics of `epoch` follow."""
+"""The columns of every trial; its settings by flat key and the metrics of `epoch` follow."""
 CURVE_COLUMNS = ("trial", "generation", "epoch", "time")
 
 
 def trials_table(folder: StudyFolder) -> pd.DataFrame:
-    """One row a trial, in order of number; of a study of several stages, with the stage of each.
+    """A row for each trial, in order of number; for a staged study, with the stage of each.
 
-    `value` is the objective as the sweep counts it (`last` or `best`), in the user's direction, and `epoch`
-    where it was reached; the metrics are those of that epoch. Times are UTC.
+    `value` is the sweep's objective (`last` or `best`), in the user's direction, and `epoch` the one at which
+    it was reached; the metrics are those of that epoch. Times are UTC.
     """
     return _of_stages(folder, _trials)
 
 
 def curves_table(folder: StudyFolder) -> pd.DataFrame:
-    """One row an epoch of each trial, as reported, with all its metrics; see `trials_table`."""
+    """A row for each epoch of each trial, as reported, with all its metrics; see `trials_table`."""
     return _of_stages(folder, _curves)
 
 
 def write_tables(folder: StudyFolder, form: Form, into: Path) -> list[Path]:
-    """Write a study's trials and curves as `trials.FORM` and `curves.FORM`, each replaced whole; their paths.
+    """Write a study's trials and curves as `trials.FORM` and `curves.FORM`; returns their paths.
 
-    CSV and Parquet have one type a column: lists, and a column of several types, are written as JSON there.
+    CSV and Parquet have one type for each column: lists, and columns of several types, are written as JSON
+    there.
 
     Args:
         folder: the study.
-        form: `csv`, `parquet` or `json` (a list of objects; what is not known is null).
+        form: `csv`, `parquet` or `json` (a list of objects, with null for missing values).
         into: a folder, made if missing.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if a file cannot be written.
     """
     into.mkdir(parents=True, exist_ok=True)
     tables = {"trials": trials_table(folder), "curves": curves_table(folder)}
@@ -81,12 +82,12 @@ def write_tables(folder: StudyFolder, form: Form, into: Path) -> list[Path]:
 
 
 def _of_plain_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """The same, with JSON in columns that hold lists, mappings or values of several types."""
+    """The table with JSON in columns that hold lists, mappings or values of several types."""
     plain = table.copy()
     for name in filter(lambda name: pd.api.types.is_object_dtype(table[name]), table.columns):
-        known = table[name].dropna()
-        if known.map(type).nunique() > 1 or known.map(lambda value: isinstance(value, list | dict)).any():
-            plain[name] = known.map(json.dumps).reindex(table.index)
+        values = table[name].dropna()
+        if values.map(type).nunique() > 1 or values.map(lambda value: isinstance(value, list | dict)).any():
+            plain[name] = values.map(json.dumps).reindex(table.index)
     return plain
 
 

@@ -1,8 +1,8 @@
-"""Two sides at an equal budget: what each found, and whether a test may say which method is better.
+"""Compares two sides at an equal budget: what each found, and whether a test can say which method is better.
 
-With one sweep a side there is a test only where trials are independent of each other: random search in which
-no trial is stopped by what others did. There the precedence test holds its level. Two equal TPE searches it
-would call different in a third of pairs (benchmarks/truth.py compare), so such a pair is described only.
+With one sweep a side there is a test only if trials are independent of each other: random search in which no
+trial is stopped because of others. There the precedence test holds its level. It would call two equal TPE
+searches different in a third of pairs (benchmarks/truth.py compare), so other pairs are only described.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SEED = 0
 
 
 class Procedure(StrEnum):
-    """How two sides are held against each other."""
+    """How two sides are compared."""
 
     DESCRIPTION = "description"
     PRECEDENCE = "precedence_test"
@@ -39,7 +39,7 @@ class Procedure(StrEnum):
 
 
 class Obstacle(StrEnum):
-    """Why two sides are described and not tested."""
+    """Why two sides are only described, not tested."""
 
     NONE = ""
     ONE_SWEEP_A_SIDE = "one_sweep_a_side"
@@ -49,14 +49,14 @@ class Obstacle(StrEnum):
 
 @dataclass(frozen=True)
 class Side:
-    """What one side of a comparison consists of.
+    """One side of a comparison.
 
     Attributes:
-        name: the study's, or a letter where there are several.
+        name: of its only study, or a letter.
         sweeps: their names.
         subjects: the studies.
-        courses: of each.
-        noise: of their results; None while nothing says.
+        courses: the trajectory of each.
+        noise: of their results; None if it is not known.
     """
 
     name: str
@@ -68,25 +68,25 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class EqualBudgetComparison:
-    """Two sides at an equal budget of epochs: the least that any of their sweeps has spent.
+    """Two sides compared at an equal budget of epochs: the least that any of their sweeps has spent.
 
     Attributes:
         one, other: names of the sides.
         epochs: the budget of each sweep.
         values: best of each sweep of each side, as it happened.
         medians: the same over resampled orders of the trials that had ended by then.
-        procedure: how the two are held against each other.
+        procedure: how the two are compared.
         obstacle: why they are not tested.
-        level: that p is held against: 5 %, divided by the number of pairs of sides.
-        p: two-sided; None where they are only described.
+        level: the largest significant p: 5 %, divided by the number of pairs of sides.
+        p: two-sided; None if they are only described.
         reachable_p: the least p that so many sweeps can reach; None without a rank test.
-        ahead: of the precedence test: drawn trials of the side ahead, better than the best of the other.
-        lead: by how much the first is better (negative: the other is); of several sweeps, at the median
+        ahead: in the precedence test, drawn trials of one side that are better than the best of the other.
+        lead: by how much the first is better (negative: the other is); for several sweeps, the median
             difference.
         low, high: interval of the lead; NaN without a rank test.
         confidence: of that interval.
-        noise: how much two results differ by chance, in the metric; None while nothing says.
-        better: the name of the better one; "" where that cannot be said.
+        noise: how much two results differ by chance, in the metric; None if it is not known.
+        better: the name of the better one; "" if they are not distinguishable.
         verdict: in words.
     """
 
@@ -112,7 +112,7 @@ class EqualBudgetComparison:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a procedure comes to; `leads` of the first side, as losses."""
+    """The result of a procedure."""
 
     procedure: Procedure
     verdict: str
@@ -124,20 +124,20 @@ class _Outcome:
 
 
 def compare_at_equal_budget(one: Side, other: Side, level: float) -> EqualBudgetComparison:
-    """Hold two sides against each other; `level` is the share of wrong verdicts where they are alike."""
+    """Compare two sides; `level` is the share of wrong verdicts between equal sides."""
     sign, sides = one.subjects[0].sign, (one, other)
-    budget = int(min(seen.epochs.sum() for side in sides for seen in side.courses))
-    found = [np.array([_best(seen, budget) for seen in side.courses]) for side in sides]
-    medians = [[_median(seen, budget) for seen in side.courses] for side in sides]
+    budget = int(min(course.epochs.sum() for side in sides for course in side.courses))
+    bests = [np.array([_best(course, budget) for course in side.courses]) for side in sides]
+    medians = [[_median(course, budget) for course in side.courses] for side in sides]
     noise = _noise_of_difference(one.noise, other.noise)
-    lead = float(np.median(found[1][:, None] - found[0][None, :])) if _all_finite(found) else math.nan
-    outcome = _outcome(one, other, budget, found, lead, noise, level)
+    lead = float(np.median(bests[1][:, None] - bests[0][None, :])) if _all_finite(bests) else math.nan
+    outcome = _outcome(one, other, budget, bests, lead, noise, level)
     ranks = outcome.ranks
     return EqualBudgetComparison(
         one=one.name,
         other=other.name,
         epochs=budget,
-        values=(tuple((sign * found[0]).tolist()), tuple((sign * found[1]).tolist())),
+        values=(tuple((sign * bests[0]).tolist()), tuple((sign * bests[1]).tolist())),
         medians=(tuple(sign * each for each in medians[0]), tuple(sign * each for each in medians[1])),
         procedure=outcome.procedure,
         obstacle=outcome.obstacle,
@@ -156,62 +156,62 @@ def compare_at_equal_budget(one: Side, other: Side, level: float) -> EqualBudget
 
 
 def data_of(subjects: Sequence[Subject]) -> set[str]:
-    """Fingerprints of the data, as far as they are known."""
+    """The known fingerprints of the studies' data."""
     return {str(subject.record.provenance.get("data_fingerprint", "")) for subject in subjects} - {""}
 
 
-def _best(seen: Trajectory, budget: float) -> float:
-    own = np.minimum.accumulate(seen.losses)[None], np.cumsum(seen.epochs)[None]
+def _best(course: Trajectory, budget: float) -> float:
+    own = np.minimum.accumulate(course.losses)[None], np.cumsum(course.epochs)[None]
     return float(at_budget(*own, budget)[0])
 
 
-def _median(seen: Trajectory, budget: float) -> float:
-    drawn = at_budget(*resampled(within(seen, budget), SEED), budget)
+def _median(course: Trajectory, budget: float) -> float:
+    drawn = at_budget(*resampled(within(course, budget), SEED), budget)
     return float(np.percentile(drawn, 50.0, method="nearest"))
 
 
-def _all_finite(found: Sequence[Floats]) -> bool:
-    return all(np.isfinite(each).all() for each in found)
+def _all_finite(bests: Sequence[Floats]) -> bool:
+    return all(np.isfinite(each).all() for each in bests)
 
 
 def _noise_of_difference(one: Noise | None, other: Noise | None) -> float | None:
-    """How far two results differ by chance: a standard deviation of their difference."""
-    known = [noise.std for noise in (one, other) if noise is not None]
-    return math.hypot(known[0], known[-1]) if known else None
+    """The standard deviation of the difference of two results by chance."""
+    stds = [noise.std for noise in (one, other) if noise is not None]
+    return math.hypot(stds[0], stds[-1]) if stds else None
 
 
 def _outcome(
     one: Side,
     other: Side,
     budget: int,
-    found: Sequence[Floats],
+    bests: Sequence[Floats],
     lead: float,
     noise: float | None,
     level: float,
 ) -> _Outcome:
     if len(data_of([*one.subjects, *other.subjects])) > 1:
-        words = "not comparable: trained on different data"
-        return _Outcome(Procedure.DESCRIPTION, words, Obstacle.OTHER_DATA)
+        verdict = "not comparable: trained on different data"
+        return _Outcome(Procedure.DESCRIPTION, verdict, Obstacle.OTHER_DATA)
     if len(one.sweeps) + len(other.sweeps) > 2:
         for side in (one, other):
             if repeated := _same_seed(side):
-                words = (
-                    f"not tested: {repeated[0]} and {repeated[1]} of one side have the same seed: they are "
-                    "not independent; run each with a --set seed=N of its own"
+                verdict = (
+                    f"not tested: {repeated[0]} and {repeated[1]} of one side have the same seed, so they "
+                    "are not independent; run each with its own --set seed=N"
                 )
-                return _Outcome(Procedure.DESCRIPTION, words, Obstacle.SAME_SEED)
-        return _by_ranks(one, other, found, level)
+                return _Outcome(Procedure.DESCRIPTION, verdict, Obstacle.SAME_SEED)
+        return _by_ranks(one, other, bests, level)
     if all(side.subjects[0].is_random_search for side in (one, other)):
         return _by_precedence(one, other, budget, noise, level)
     return _Outcome(
         Procedure.DESCRIPTION,
-        _description(one, other, found, lead, noise),
+        _description(one, other, bests, lead, noise),
         Obstacle.ONE_SWEEP_A_SIDE,
     )
 
 
 def _same_seed(side: Side) -> tuple[str, str] | None:
-    """Two sweeps of a side that drew the same random numbers, if there are any."""
+    """The names of two sweeps of a side with the same seed, if there are any."""
     first: dict[int | None, str] = {}
     for name, subject in zip(side.sweeps, side.subjects, strict=True):
         if subject.seed in first:
@@ -220,25 +220,25 @@ def _same_seed(side: Side) -> tuple[str, str] | None:
     return None
 
 
-def _by_ranks(one: Side, other: Side, found: Sequence[Floats], level: float) -> _Outcome:
-    ranks = rank_test(*found)
+def _by_ranks(one: Side, other: Side, bests: Sequence[Floats], level: float) -> _Outcome:
+    ranks = rank_test(*bests)
     sizes = f"{len(one.sweeps)} sweeps against {len(other.sweeps)}"
     better = ""
     if ranks.p <= level:
         better = one.name if ranks.first_is_ahead else other.name
-        words = f"{better} is better: p = {ranks.p:.2g} (exact rank test, {sizes})"
+        verdict = f"{better} is better: p = {ranks.p:.2g} (exact rank test, {sizes})"
     elif ranks.reachable_p > level:
-        words = (
+        verdict = (
             f"not distinguishable: p = {ranks.p:.2g}; {sizes} can reach {ranks.reachable_p:.2g} at best, "
             f"{sweeps_a_side(level)} a side are the least for {100 * level:.2g} %"
         )
     else:
-        words = f"not distinguishable: p = {ranks.p:.2g} (exact rank test, {sizes}; {level:.2g} is asked for)"
-    return _Outcome(Procedure.RANK_TEST, words, p=ranks.p, ranks=ranks, better=better)
+        verdict = f"not distinguishable: p = {ranks.p:.2g} (exact rank test, {sizes}; needs {level:.2g})"
+    return _Outcome(Procedure.RANK_TEST, verdict, p=ranks.p, ranks=ranks, better=better)
 
 
 def _by_precedence(one: Side, other: Side, budget: int, noise: float | None, level: float) -> _Outcome:
-    """By the trials that the samplers drew: only those are independent."""
+    """Test two random searches by the trials that the samplers drew: only those are independent."""
     first, second = (
         (within(trajectory(side.subjects[0], sampled_only=True), budget).losses, side.name)
         for side in (one, other)
@@ -247,20 +247,20 @@ def _by_precedence(one: Side, other: Side, budget: int, noise: float | None, lev
         first, second = second, first
     name, (ahead, p) = first[1], precedence(first[0], second[0])
     gap = float(second[0].min(initial=math.inf)) - float(first[0].min(initial=math.inf))
-    seen = f"the best {ahead} of {name} beat the best of {second[1]}" if ahead else "neither is ahead"
+    facts = f"the best {ahead} of {name} beat the best of {second[1]}" if ahead else "neither is ahead"
     if p > level:
-        words, better = f"not distinguishable: {seen}, p = {p:.2g} ({level:.2g} is asked for)", ""
+        verdict, better = f"not distinguishable: {facts}, p = {p:.2g} (needs {level:.2g})", ""
     elif noise is not None and gap <= noise:
-        words, better = f"not distinguishable: they differ by {gap:.3g}, two trainings by {noise:.3g}", ""
+        verdict, better = f"not distinguishable: they differ by {gap:.3g}, two trainings by {noise:.3g}", ""
     else:
-        words, better = f"{name} is better: {seen}, p = {p:.2g} (precedence test)", name
-    return _Outcome(Procedure.PRECEDENCE, words, p=p, ahead=ahead, better=better)
+        verdict, better = f"{name} is better: {facts}, p = {p:.2g} (precedence test)", name
+    return _Outcome(Procedure.PRECEDENCE, verdict, p=p, ahead=ahead, better=better)
 
 
-def _description(one: Side, other: Side, found: Sequence[Floats], lead: float, noise: float | None) -> str:
-    if found[0][0] == found[1][0]:
+def _description(one: Side, other: Side, bests: Sequence[Floats], lead: float, noise: float | None) -> str:
+    if bests[0][0] == bests[1][0]:
         return "neither is ahead"
-    first = one if found[0][0] < found[1][0] else other
+    first = one if bests[0][0] < bests[1][0] else other
     if math.isnan(lead):
         return f"only {first.name} has a result by then"
     chance = f", two trainings of one configuration by {noise:.3g}" if noise is not None else ""

@@ -1,13 +1,13 @@
-"""What keeps a report from being made; apart, for the command line imports no Optuna."""
+"""The errors of reports, in a module of their own, so that the command line need not import Optuna."""
 
 from raysweep.errors import ExitCode, RaysweepError
 
 
 class CannotReport(RaysweepError):
-    """There is nothing to report on: no study, or none that can be read. Says what, and what to do."""
+    """There is no study to report on, or none that can be read."""
 
 
 class NothingFound(RaysweepError):
-    """A study in which no trial has reported, or every one failed: no winner, no ranking."""
+    """No trial of a study has reported, or all failed, so there is no winner and no ranking."""
 
     exit_code = ExitCode.NO_RESULT

@@ -1,10 +1,11 @@
-"""Functional ANOVA over a random forest: which share of the variance parameters explain, singly and in pairs.
+"""Functional ANOVA over a random forest: the variance that parameters explain, singly and in pairs.
 
 Hutter, Hoos, Leyton-Brown: "An Efficient Approach for Assessing Hyperparameter Importance", ICML 2014.
 
-The variance is that over the search space as it is sampled: uniform in the logarithm where a range says
-`log`, each value of a stepped range and each choice alike. Optuna's evaluator weighs the leaves of a tree in
-raw units and one-hot columns apart: nine tenths of a log range of three decades is then its last decade.
+The variance is taken over the search space as it is sampled: uniform in the logarithm of a `log` range, with
+equal weight for each value of a stepped range and each choice. Optuna's evaluator weighs the leaves of a tree
+in raw units and one-hot columns separately: nine tenths of a log range of three decades is then its last
+decade.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from optuna.distributions import (
 
 Array = NDArray[np.float64]
 TREES, DEPTH = 64, 64  # as optuna.importance.FanovaImportanceEvaluator
-MANY_VALUES = 1000  # a stepped range of more values is as good as continuous
+MANY_VALUES = 1000  # a stepped range of more values counts as continuous
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Axis:
 
     Attributes:
         name: of the parameter.
-        distribution: what it may be.
+        distribution: its range or choices.
         columns: its columns in the encoded matrix: one, or one for each choice.
         weights: probability of each of its values, (values,); None for a continuous range.
     """
@@ -48,7 +49,7 @@ class Axis:
         kind = self.distribution
         if isinstance(kind, CategoricalDistribution):
             chosen = int(kind.to_internal_repr(value))
-            return [float(place == chosen) for place in range(len(self.columns))]
+            return [float(index == chosen) for index in range(len(self.columns))]
         assert isinstance(kind, FloatDistribution | IntDistribution)
         if self.weights is not None:
             return [float(round((value - kind.low) / (kind.step or 1)))]
@@ -57,7 +58,7 @@ class Axis:
 
 
 def axes_of(distributions: Mapping[str, BaseDistribution]) -> tuple[Axis, ...]:
-    """Lay out parameters as columns; those with a single value are left out."""
+    """Assign columns to the parameters; those with a single value are left out."""
     axes: list[Axis] = []
     first = 0
     for name, distribution in distributions.items():
@@ -70,7 +71,7 @@ def axes_of(distributions: Mapping[str, BaseDistribution]) -> tuple[Axis, ...]:
 
 
 def _weights(distribution: BaseDistribution) -> Array | None:
-    """Probability of each value under uniform sampling, as Optuna samples; None if they are too many."""
+    """Probability of each value under uniform sampling, as in Optuna; None for a continuous range."""
     if isinstance(distribution, CategoricalDistribution):
         return np.full(len(distribution.choices), 1 / len(distribution.choices))
     assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -92,7 +93,7 @@ def encode(rows: Sequence[Mapping[str, Any]], axes: Sequence[Axis]) -> Array:
 
 
 class Fanova:
-    """A forest fitted to trials, which answers how much of its variance parameters explain.
+    """A forest fitted to trials; computes how much of its variance parameters explain.
 
     Args:
         axes: the parameters.
@@ -113,12 +114,12 @@ class Fanova:
 
     @property
     def flat(self) -> bool:
-        """Whether the values do not vary at all: then nothing explains anything."""
+        """Whether the values do not vary at all; then no parameter explains anything."""
         return not self._trees
 
-    def single(self, place: int) -> float:
+    def single(self, index: int) -> float:
         """The share of variance that one parameter explains by itself, the mean over the trees."""
-        return float(np.mean([tree.main_effect(place) / tree.variance for tree in self._trees]))
+        return float(np.mean([tree.main_effect(index) / tree.variance for tree in self._trees]))
 
     def pair(self, one: int, other: int) -> float:
         """The share of variance that two parameters explain only together."""
@@ -129,8 +130,8 @@ class Fanova:
 class _Leaves:
     """A tree's leaves as products of sets of values, one set for each parameter.
 
-    Each parameter's values are parted into cells that no leaf divides: its values where they can be
-    counted, else the intervals between the tree's own thresholds.
+    Each parameter's values are divided into cells that no leaf splits: its single values if it has weights,
+    else the intervals between the tree's own thresholds.
     """
 
     def __init__(self, tree: Any, axes: Sequence[Axis]) -> None:
@@ -142,13 +143,13 @@ class _Leaves:
         self._value = value
         self.variance = _variance(value, self._sizes.prod(axis=0))
 
-    def main_effect(self, place: int) -> float:
+    def main_effect(self, index: int) -> float:
         """Variance of the prediction averaged over all other parameters."""
-        rest = np.delete(self._sizes, place, axis=0).prod(axis=0)
-        return _variance(self._inside[place].T @ (rest * self._value), self._weights[place])
+        rest = np.delete(self._sizes, index, axis=0).prod(axis=0)
+        return _variance(self._inside[index].T @ (rest * self._value), self._weights[index])
 
     def interaction(self, one: int, other: int) -> float:
-        """Variance of the prediction averaged over the parameters but two, less their main effects."""
+        """Variance of the prediction averaged over all but two parameters, minus their main effects."""
         rest = np.delete(self._sizes, [one, other], axis=0).prod(axis=0)
         mean = self._inside[one].T @ ((rest * self._value)[:, None] * self._inside[other])
         weights = np.outer(self._weights[one], self._weights[other])
@@ -157,7 +158,7 @@ class _Leaves:
 
 
 def _boxes(tree: Any, columns: int) -> tuple[Array, Array, Array]:
-    """Bounds of a tree's leaves, (leaves, columns) each, low excluded and high included; and their values."""
+    """Bounds of a tree's leaves, (leaves, columns) each, low excluded, high included; and their values."""
     low, high = np.full((tree.node_count, columns), -np.inf), np.full((tree.node_count, columns), np.inf)
     for node in np.nonzero(tree.feature >= 0)[0]:  # a parent's number is below its children's
         left, right, column = tree.children_left[node], tree.children_right[node], tree.feature[node]
@@ -169,7 +170,7 @@ def _boxes(tree: Any, columns: int) -> tuple[Array, Array, Array]:
 
 
 def _cells(axis: Axis, low: Array, high: Array) -> tuple[Array, Array]:
-    """Which cells of a parameter each leaf holds, (leaves, cells), and the cells' probabilities."""
+    """Which cells of a parameter each leaf contains, (leaves, cells), and the cells' probabilities."""
     own = list(axis.columns)
     if axis.weights is None:
         start, end = np.clip(low[:, own[0]], 0, 1), np.clip(high[:, own[0]], 0, 1)

@@ -1,4 +1,4 @@
-"""One figure of a report, and the look that all of them share."""
+"""One figure of a report, and the style that all of them share."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Figure:
     """One figure of a report.
 
     Attributes:
-        name: a word for links and files.
-        section: where it stands in the report.
+        name: for links and files.
+        section: of the report to which it belongs.
         title: above it.
         caption: how to read it.
-        plots: plotly's figures, shown side by side where there is room.
-        scale: the axis that a reader may switch between logarithmic and linear; "" for none.
+        plots: plotly's figures, shown side by side if there is room.
+        scale: the axis that can be switched between logarithmic and linear; "" for none.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Figure:
 
 
 def dress(figure: Figure) -> Figure:
-    """One look for all: no ground of their own, so that they stand on a light page and on a dark one."""
+    """Apply the common style: a transparent background, for light and dark pages."""
     for plot in figure.plots:
         plot.update_layout(
             template="plotly",
@@ -68,12 +68,12 @@ def dress(figure: Figure) -> Figure:
 
 
 def hover_text(text: str) -> str:
-    """A reason inside plotly's hover text, which reads markup."""
+    """A reason escaped for plotly's hover text, which is markup."""
     return setting(text).replace("&", "&amp;").replace("%{", "% {")[:160]
 
 
 def _shorten_axes(plot: Any) -> None:
-    """`optimizer_config.lr` is `lr` on an axis."""
+    """Shorten axis titles: `optimizer_config.lr` becomes `lr`."""
     for axis in [*plot.select_xaxes(), *plot.select_yaxes()]:
         if axis.title.text:
             axis.title.text = next(iter(short_keys([axis.title.text]).values()))

@@ -23,12 +23,12 @@ from raysweep.search.samplers import quiet
 STRONGEST = 4  # parameters in a plot of pairs
 LANDSCAPE = 20  # completed trials below which a landscape would be drawn from guesses
 THINNED = {"contour": 80, "rank": 300}
-"""Trials in a plot whose size grows with them: the better half of these, and a seeded choice of the rest."""
+"""The most trials in a plot: half of them the best, half a seeded choice of the rest."""
 TALL = 260  # pixels for each parameter of a square of pairs
 
 
 def figures(report: Report) -> list[Figure]:
-    """All figures that the study's data bear, in the report's order."""
+    """All figures for which the study has data, in the report's order."""
     subject, names = report.subject, _names(report)
     drawn = [
         *own_figures(report),
@@ -40,25 +40,25 @@ def figures(report: Report) -> list[Figure]:
 
 
 def _names(report: Report) -> list[str]:
-    """The searched parameters, the most important first; those that only some trials have come last."""
+    """The searched parameters, the most important first; those without an importance come last."""
     subject, early = report.subject, report.importance_at_epoch
     shares = report.importance.shares or (early.importance.shares if early is not None else ())
     ranked = list(dict.fromkeys(share.name.partition("[")[0] for share in shares))  # lr[AdamW] is lr
-    tried = {name for trial in subject.trials for name in subject.config(trial)}
-    return [*ranked, *sorted((tried & set(subject.domains)) - set(ranked))]
+    used = {name for trial in subject.trials for name in subject.config(trial)}
+    return [*ranked, *sorted((used & set(subject.domains)) - set(ranked))]
 
 
 def _of_parameters(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
-    """Parallel coordinates of all trials; Optuna's landscapes, where there are trials enough for one."""
+    """Parallel coordinates of all trials; Optuna's landscapes if there are enough trials."""
     if not names or len(worth_points(subject)) < 2:
         return
     yield Figure(
         "parallel",
         "parameters",
         "Parallel coordinates",
-        "A line is a trial, dark if it is good; one that did not complete stands at its last value. Drag "
-        "along an axis to keep the lines that pass there, click it to keep all again. Axes of wide ranges "
-        "are logarithmic.",
+        "A line is a trial, dark if it is good; one that did not complete ends at its last value. Drag "
+        "along an axis to select lines, click the axis to select all again. Axes of wide ranges are "
+        "logarithmic.",
         (parallel(subject, names),),
     )
     done = _done(as_study(subject))
@@ -71,7 +71,7 @@ def _of_parameters(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
             "contour",
             optunas.plot_contour,
             "Pairs of parameters: the landscape",
-            "Interpolated between the completed trials (dots): where there are none, it is a guess.",
+            "Interpolated between the completed trials (dots); where there are none, it is a guess.",
         ),
         (
             "rank",
@@ -101,14 +101,14 @@ def _of_fronts(subject: Subject) -> Iterator[Figure]:
             (_call(optunas.plot_pareto_front, study, target_names=names),),
         )
     worst = [
-        (max if metric.direction == "minimize" else min)(trial.values[place] for trial in done)
-        for place, metric in enumerate(subject.metrics)
+        (max if metric.direction == "minimize" else min)(trial.values[index] for trial in done)
+        for index, metric in enumerate(subject.metrics)
     ]
     yield Figure(
         "hypervolume",
         "front",
         "Hypervolume of the front",
-        "What the front dominates, measured from the worst value of each metric; flat means settled.",
+        "The volume that the front dominates, from the worst value of each metric; flat means settled.",
         (_call(optunas.plot_hypervolume_history, study, worst),),
     )
 
@@ -118,14 +118,14 @@ def _done(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _thin(subject: Subject, done: Sequence[FrozenTrial], most: int) -> optuna.Study:
-    """A study of at most so many completed trials: the best, and a seeded choice of the rest."""
+    """A study of at most `most` completed trials: the best, and a seeded choice of the rest."""
     chosen = thinned(done, lambda trial: subject.sign * (trial.value or 0.0), most)
     numbers = {str(trial.user_attrs["trial"]) for trial in chosen}
     return as_study(subject, [trial for trial in subject.trials if trial.trial in numbers])
 
 
-def _call(plot: Callable[..., Any], *args: Any, **words: Any) -> Any:
-    """A plot of Optuna's, without what it says of trials that it leaves out and of its own future."""
+def _call(plot: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call one of Optuna's plots without its warnings on left-out trials and experimental functions."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return plot(*args, **words)
+        return plot(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Values short enough for a table and exact enough to be used; the same in all forms of a report."""
+"""Values as text, the same in all forms of a report: short enough for a table, exact enough to use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def number(value: float | None) -> str:
-    """A metric's value to six digits, a dash for none.
+    """A metric's value to six digits; "-" for None.
 
     >>> number(0.000312), number(None), number(float("nan"))
     ('0.000312', '-', 'nan')
@@ -16,7 +16,7 @@ def number(value: float | None) -> str:
 
 
 def setting(value: object) -> str:
-    """A parameter's value; floats to five digits.
+    """A parameter's value as text, floats to five digits.
 
     >>> setting(0.03421), setting(64), setting(None)
     ('0.03421', '64', '-')
@@ -25,7 +25,7 @@ def setting(value: object) -> str:
 
 
 def short_choice(value: object) -> str:
-    """A choice on an axis: of a dotted path, the name.
+    """A choice as an axis label: the last part of a dotted path.
 
     >>> short_choice("torch.optim.AdamW"), short_choice(64), short_choice("0.5")
     ('AdamW', '64', '0.5')
@@ -36,7 +36,7 @@ def short_choice(value: object) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of one.
+    """A share of 1 in percent; "-" for None.
 
     >>> percent(0.4), percent(None)
     ('40 %', '-')
@@ -45,7 +45,7 @@ def percent(share: float | None) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: NaN and the infinities, which JSON lacks, as words."""
+    """A value as JSON allows it: NaN and infinities, which JSON lacks, become texts."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):

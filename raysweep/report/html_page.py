@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else: styles and plotly.js are in it."""
+"""The report as one self-contained HTML file, with styles and plotly.js."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ code { font: 13px ui-monospace, Menlo, Consolas, monospace; background: var(--gr
   .scroll { max-height: none; overflow: visible; }
   .panels, .panels.pairs { grid-template-columns: 1fr 1fr; } }
 """
-# A "<", as plotly writes it into JSON, that begins none of the tags which our figures have.
+# A "<", as plotly writes it into JSON, that does not begin one of the tags in our figures.
 FOREIGN_TAG = re.compile(r"\\u003c(?!(?:\\u002f)?(?:b|br|i|sub|sup|extra)\\u003e)")
 SHOW = """
 const waiting = new Map();
@@ -106,7 +106,7 @@ for (const head of document.querySelectorAll("th[aria-sort]"))
 
 
 def as_page(report: Report, figures: Sequence[Figure]) -> str:
-    """The report as one HTML text without a reference to anything outside itself."""
+    """The report as one self-contained HTML text."""
     return page(
         report.subject.name,
         " and ".join(_goal(report)),
@@ -123,14 +123,14 @@ def page(
     figures: Sequence[Figure],
     drawn: Mapping[str, str] | None = None,
 ) -> str:
-    """One HTML text without a reference to anything outside itself.
+    """One self-contained HTML text.
 
     Args:
         title: its heading.
         goal: the line under it.
-        parts: from top to bottom; one without lines, rows and figures is left out.
+        parts: from top to bottom; those without lines, rows and figures are left out.
         figures: each in its section.
-        drawn: section -> HTML that stands for its lines.
+        drawn: section -> HTML that replaces its lines.
     """
     shown = [
         section
@@ -153,9 +153,9 @@ def page(
 
 
 def _policy(*scripts: str) -> str:
-    """A Content-Security-Policy: these scripts run and no other, and nothing is fetched from anywhere.
+    """A Content-Security-Policy that allows only these scripts, and no requests.
 
-    Plotly sets styles and draws pictures for download; its parallel coordinates compile shaders.
+    Plotly sets styles and draws images for download; its parallel coordinates compile shaders.
     """
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
@@ -205,7 +205,7 @@ def _lines(section: Section) -> Iterator[str]:
     labelled = [(line.label, line.text) for line in section.lines if line.label is not None]
     yield from (f"<p>{html.escape(line.text)}</p>" for line in section.lines if line.label is None)
     if labelled:
-        inner = "".join(f"<dt>{html.escape(label)}</dt><dd>{_words(text)}</dd>" for label, text in labelled)
+        inner = "".join(f"<dt>{html.escape(label)}</dt><dd>{_text(text)}</dd>" for label, text in labelled)
         yield f"<dl>{inner}</dl>"
 
 
@@ -213,13 +213,13 @@ def _findings(report: Report) -> str:
     return "".join(
         f'<div class="finding {finding.severity}"><b>{html.escape(finding.name.replace("_", " "))}</b> '
         f"<span class=dim>({finding.severity})</span><br>{html.escape(finding.evidence)}.<br>"
-        f"{html.escape(finding.reading)}<br>{_words(finding.fix)}</div>"
+        f"{html.escape(finding.reading)}<br>{_text(finding.fix)}</div>"
         for finding in report.findings
     )
 
 
-def _words(text: str) -> str:
-    """A command as code, anything else as words."""
+def _text(text: str) -> str:
+    """A command as code, any other text escaped."""
     escaped = html.escape(text)
     return f"<code>{escaped}</code>" if isinstance(text, Command) else escaped
 
@@ -231,10 +231,10 @@ def _figure(figure: Figure) -> Iterator[str]:
         yield f'<button type="button" data-axis="{figure.scale}">log / linear</button>'
     kind = "panels pairs" if len(figure.plots) in (2, 4) else "panels"
     yield f'<div class="{kind}" id="{figure.name}">' if len(figure.plots) > 1 else "<div>"
-    for place, plot in enumerate(figure.plots):
-        name = figure.name if len(figure.plots) == 1 else f"{figure.name}-{place + 1}"
+    for number, plot in enumerate(figure.plots, start=1):
+        name = figure.name if len(figure.plots) == 1 else f"{figure.name}-{number}"
         height = int(plot.layout.height or 450)
-        # Plotly reads tags in labels: a name or a reason must not be a link there.
+        # Plotly interprets tags in labels: a name or a reason must not become a link.
         data = FOREIGN_TAG.sub("&lt;", plot.to_json())
         yield (
             f'<div><div class="plot" id="{name}" style="height:{height}px" role="img" '
@@ -245,7 +245,7 @@ def _figure(figure: Figure) -> Iterator[str]:
 
 
 def _alternative(figure: Figure, plot: Any) -> str:
-    """What stands for a plot where it cannot be seen."""
+    """The alternative text of a plot."""
     axes = [axis.title.text for axis in (plot.layout.yaxis, plot.layout.xaxis)]
     of = " against ".join(text for text in axes if text)
     return f"{figure.title}{f': {of}' if of else ''}. {figure.caption}"

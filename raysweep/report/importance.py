@@ -1,4 +1,4 @@
-"""Which parameters mattered: PED-ANOVA and fANOVA, with how sure one can be of it."""
+"""Which parameters mattered: PED-ANOVA and fANOVA, with their uncertainty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from raysweep.search.samplers import quiet
 RESAMPLES = 30
 BOOTSTRAP_TREES = 16
 PAIR_TREES, PAIRED = 16, 5  # trees, and how many of the most important parameters are paired
-LEAST, A_PARAMETER = 10, 8  # trials to say anything at all, and so many a parameter
+LEAST, A_PARAMETER = 10, 8  # the least trials for a statement, in total and for each parameter
 SEED = 0
 INTERVAL = (5.0, 95.0)  # percentiles
 
@@ -30,9 +30,9 @@ INTERVAL = (5.0, 95.0)  # percentiles
 class Share:
     """One parameter's importance, as a share of what all explain.
 
-    From `low` to `high` lie 90% of the resamples, and the share itself. That is no confidence interval:
-    a forest smooths, the same way in every resample, and of functions without noise the range may hold
-    the truth never (docs/report.md has the figures).
+    `low` to `high` holds 90% of the resamples, and the share itself. It is not a confidence interval: a
+    forest smooths in the same way in every resample, and for functions without noise the range may never hold
+    the truth (docs/report.md has the figures).
     """
 
     name: str
@@ -54,14 +54,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Importance:
-    """What is known of the parameters' importance.
+    """The parameters' importance.
 
     Attributes:
-        shares: by fANOVA, the greatest first; empty where nothing can be computed.
+        shares: by fANOVA, the greatest first; empty if nothing can be computed.
         pairs: interactions, the greatest first.
-        trials: completed trials that it rests on.
+        trials: completed trials that it is based on.
         left_out: parameters that not all of those trials have.
-        caution: why it is not to be believed, or only so far; "" if it is sound.
+        caution: why it is unreliable; "" if it is reliable.
     """
 
     shares: tuple[Share, ...] = ()
@@ -73,7 +73,7 @@ class Importance:
 
 @dataclass(frozen=True, slots=True)
 class EpochImportance:
-    """Importance by what all trials were worth at one epoch, the last that each of them reached."""
+    """Importance for the results of all trials at one epoch, the last that each of them reached."""
 
     epoch: int
     importance: Importance
@@ -85,7 +85,7 @@ class EpochImportance:
 
 
 def importance(study: optuna.Study) -> Importance:
-    """Assess the parameters of a study by its completed trials.
+    """Compute the importance of a study's parameters from its completed trials.
 
     PED-ANOVA is Optuna's; fANOVA is our own, over the space as it is sampled (`raysweep.report.fanova`).
     """
@@ -102,9 +102,9 @@ def importance(study: optuna.Study) -> Importance:
     forest = Fanova(axes, x, y, seed=SEED)
     if forest.flat:
         return Importance(
-            trials=len(done), left_out=left_out, caution="all trials are worth the same: nothing mattered"
+            trials=len(done), left_out=left_out, caution="all trials have the same result: nothing mattered"
         )
-    fanova = _normal([forest.single(place) for place in range(len(axes))])
+    fanova = _normal([forest.single(index) for index in range(len(axes))])
     ped = _ped_anova(study, names)
     spread_f, spread_p = _resampled(study, done, axes, x, y)
     shares = [
@@ -129,11 +129,11 @@ def _common(done: Sequence[FrozenTrial]) -> dict[str, BaseDistribution]:
 
 def _ped_anova(study: optuna.Study, names: Sequence[str]) -> NDArray[np.float64]:
     with quiet(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # it warns of few trials, as we do
-        found = get_param_importances(
+        warnings.simplefilter("ignore", UserWarning)  # on few trials, which `caution` reports
+        shares = get_param_importances(
             study, evaluator=PedAnovaImportanceEvaluator(), params=list(names), normalize=True
         )
-    return np.array([found[name] for name in names], dtype=float)
+    return np.array([shares[name] for name in names], dtype=float)
 
 
 def _resampled(
@@ -152,17 +152,17 @@ def _resampled(
         forest = Fanova(axes, x[drawn], y[drawn], trees=BOOTSTRAP_TREES, seed=turn)
         if forest.flat:
             continue
-        by_fanova.append(_normal([forest.single(place) for place in range(len(axes))]))
-        by_ped.append(_ped_anova(_with_trials(study, [done[place] for place in drawn]), names))
+        by_fanova.append(_normal([forest.single(index) for index in range(len(axes))]))
+        by_ped.append(_ped_anova(_with_trials(study, [done[index] for index in drawn]), names))
     return _percentiles(by_fanova, len(axes)), _percentiles(by_ped, len(axes))
 
 
 def _with_trials(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
-    """The study as if it had other trials; to add a thousand to a new one takes Optuna a second."""
-    again = [
+    """A copy of the study with other trials; adding a thousand to a new study takes Optuna a second."""
+    numbered = [
         FrozenTrial(
-            number=place,
-            trial_id=place,  # of its own: the same trial may be drawn twice
+            number=number,
+            trial_id=number,  # unique, although a trial may be drawn twice
             state=trial.state,
             value=trial.value,
             datetime_start=trial.datetime_start,
@@ -173,15 +173,15 @@ def _with_trials(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study
             system_attrs={},
             intermediate_values={},
         )
-        for place, trial in enumerate(trials)
+        for number, trial in enumerate(trials)
     ]
     other = copy.copy(study)
-    vars(other)["get_trials"] = lambda deepcopy=True, states=None: again
+    vars(other)["get_trials"] = lambda deepcopy=True, states=None: numbered
     return other
 
 
 def _around(value: float, bounds: tuple[float, float]) -> tuple[float, float, float]:
-    """A value and its interval, which holds it: resamples of few trials, some drawn twice, may miss it."""
+    """A value and its interval, extended to hold the value: resamples of few trials may miss it."""
     return value, min(bounds[0], value), max(bounds[1], value)
 
 
@@ -195,14 +195,14 @@ def _percentiles(rows: list[NDArray[np.float64]], width: int) -> list[tuple[floa
 def _pairs(
     axes: Sequence[Axis], x: NDArray[np.float64], y: NDArray[np.float64], single: NDArray[np.float64]
 ) -> tuple[Pair, ...]:
-    strongest = sorted(range(len(axes)), key=lambda place: -single[place])[:PAIRED]
+    strongest = sorted(range(len(axes)), key=lambda index: -single[index])[:PAIRED]
     forest = Fanova(axes, x, y, trees=PAIR_TREES, seed=SEED)
-    found = [
+    pairs = [
         Pair((axes[one].name, axes[other].name), forest.pair(one, other))
         for one, other in itertools.combinations(sorted(strongest), 2)
         if not forest.flat
     ]
-    return tuple(sorted(found, key=lambda pair: -pair.share))
+    return tuple(sorted(pairs, key=lambda pair: -pair.share))
 
 
 def _normal(values: Sequence[float]) -> NDArray[np.float64]:
@@ -215,14 +215,14 @@ def _too_few(trials: int, parameters: int) -> str:
     if trials >= needed:
         return ""
     return (
-        f"too few trials to say: {trials} completed, {needed} are the least for {parameters} parameters; "
+        f"too few trials: {trials} completed, at least {needed} are needed for {parameters} parameters; "
         "take this as a hint of what to try next, not as a result"
     )
 
 
 def _unsettled(shares: Sequence[Share]) -> str:
-    """Whether the order of the first two is open."""
+    """A caution if the order of the first two is open, else ""."""
     if len(shares) < 2 or shares[0].fanova_low > shares[1].fanova_high:
         return ""
     first, second = shares[0].name.rpartition(".")[2], shares[1].name.rpartition(".")[2]
-    return f"whether {first} or {second} matters more is open: it hangs on which trials are drawn"
+    return f"whether {first} or {second} matters more is open: it depends on single trials"

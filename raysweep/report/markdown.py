@@ -11,7 +11,7 @@ from raysweep.report.sections import Section, sections
 
 
 def as_markdown(report: Report) -> str:
-    """The report as one Markdown text; figures are in the page beside it."""
+    """The report as one Markdown text, which refers to the page for the figures."""
     return markdown(report.subject.name, "report.html", sections(report))
 
 
@@ -44,5 +44,5 @@ def _section(section: Section) -> Iterator[str]:
 
 
 def _code(text: str) -> str:
-    """A command as code, anything else as words."""
+    """A command as code, any other text escaped."""
     return f"`{text}`" if isinstance(text, Command) and "`" not in text else markdown_text(text)

@@ -1,4 +1,4 @@
-"""Seed noise: how far two trainings of one configuration differ, by the best witness a study has."""
+"""Seed noise: how far two trainings of one configuration differ, from the best source a study has."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from raysweep.study.results.finalize import VERSION as RETRAINED_VERSION
 from raysweep.study.storage.files import Unreadable, read_json
 
 RETRAINED = Path("retrain") / "retrain.json"
-TOP, TAIL = 5, 5  # trials whose last epochs are looked at, and how many of those
-SHORT = 4  # epochs, below which a tail has no spread to speak of
+TOP, TAIL = 5, 5  # trials whose last epochs are used, and how many of those
+SHORT = 4  # epochs, below which a tail has no usable spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Noise:
 
     Attributes:
         std: standard deviation of a result, in the metric's unit.
-        source: what says so.
-        sure: whether it was measured between seeds; the last epochs of one training only hint at it.
+        source: where it comes from, in words.
+        sure: whether it was measured between seeds; the last epochs of one training are only a hint.
     """
 
     std: float
@@ -44,7 +44,7 @@ def noise_of(subject: Subject) -> Noise | None:
 
 
 def retraining_of(subject: Subject) -> dict[str, Any] | None:
-    """What `retrain.json` says; None where the study was not retrained, or it cannot be read."""
+    """The content of `retrain.json`; None if the study was not retrained, or the file cannot be read."""
     if subject.folder is None:
         return None
     try:
@@ -55,18 +55,18 @@ def retraining_of(subject: Subject) -> dict[str, Any] | None:
 
 def _of_retraining(subject: Subject) -> Noise | None:
     """From `retrain.json`, which lists every candidate's value by seed."""
-    known = retraining_of(subject)
-    if known is None:
+    result = retraining_of(subject)
+    if result is None:
         return None
-    groups = [[value for value in one["seeds"].values() if value is not None] for one in known["standings"]]
+    groups = [[value for value in one["seeds"].values() if value is not None] for one in result["standings"]]
     std = pooled(groups)
     count = sum(len(group) for group in groups if len(group) > 1)
     return None if std is None else Noise(std, f"between the seeds of {count} trainings in retrain/", True)
 
 
 def _of_replicates(subject: Subject) -> Noise | None:
-    """From completed trials that differ in nothing but their seed."""
-    groups: dict[str, dict[Any, float]] = defaultdict(dict)  # of one seed the curve is the same
+    """From completed trials that differ only in their seed."""
+    groups: dict[str, dict[Any, float]] = defaultdict(dict)  # by seed: equal seeds give equal curves
     for trial in subject.ranked():
         worth = subject.worth(trial)
         if trial.outcome == "completed" and worth is not None:
@@ -74,13 +74,13 @@ def _of_replicates(subject: Subject) -> Noise | None:
             groups[settings][trial.config.get(SEED_KEY)] = worth
     std = pooled([list(group.values()) for group in groups.values()])
     count = sum(len(group) for group in groups.values() if len(group) > 1)
-    return Noise(std, f"between {count} trials of like configuration", True) if std else None
+    return Noise(std, f"between {count} trials of equal configuration", True) if std else None
 
 
 def _of_last_epochs(subject: Subject) -> Noise | None:
-    """From the top trials' last epochs: how far each lies from the line through them, at the median.
+    """From the top trials' last epochs: the median of their spreads around a fitted line.
 
-    A hint only: it lacks what the seed makes of the start, and so is too small rather than too large.
+    Only a hint: it lacks the seed's effect on the start, so it is too small rather than too large.
     """
     spreads = []
     for trial in subject.ranked()[:TOP]:
@@ -92,12 +92,12 @@ def _of_last_epochs(subject: Subject) -> Noise | None:
     if len(spreads) < 2:
         return None
     return Noise(
-        median(spreads), f"spread of the top {len(spreads)} trials' last epochs, for want of seeds", False
+        median(spreads), f"spread of the top {len(spreads)} trials' last epochs, without other seeds", False
     )
 
 
 def pooled(groups: Sequence[Sequence[float]]) -> float | None:
-    """The standard deviation within groups, over all of them; None where no group has two values.
+    """The pooled standard deviation within groups; None if no group has two values.
 
     >>> pooled([[1.0, 3.0], [10.0, 12.0], [7.0]])
     1.4142135623730951

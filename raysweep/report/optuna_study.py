@@ -1,4 +1,4 @@
-"""The record as an Optuna study in memory, for Optuna's own importance and plots."""
+"""The record as an Optuna study in memory, for Optuna's importance and plots."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def as_study(
 ) -> optuna.Study:
     """A study by the objective, in the user's direction, with the learning curves as intermediate values.
 
-    Trials outside the present search space (it was revised since) are left out.
+    Trials outside the present search space (it may have been revised) are left out.
 
     Args:
         subject: the study.
-        trials: those to take; all by default.
-        losses: by trial, what those in it are worth, as completed ones, in place of their own end.
+        trials: those to include; all by default.
+        losses: by trial; these trials count as completed with these losses, instead of their own ends.
     """
     with quiet():
         study = optuna.create_study(study_name=subject.name, direction=subject.metrics[0].direction)
@@ -38,21 +38,21 @@ def as_study(
 
 
 def as_front_study(subject: Subject) -> optuna.Study:
-    """A study by all metrics, of the completed trials that have them all."""
+    """A study by all metrics, with the completed trials that have them all."""
     signs = [metric.sign for metric in subject.metrics]
-    found = []
+    trials = []
     for trial in subject.trials:
-        seen = losses(trial, subject.metrics, subject.record.objective)
-        if trial.outcome != "completed" or seen is None:
+        by_metric = losses(trial, subject.metrics, subject.record.objective)
+        if trial.outcome != "completed" or by_metric is None:
             continue
         for frozen in _frozen(subject, [trial]):
-            frozen.values = [sign * loss for sign, loss in zip(signs, seen, strict=True)]
-            found.append(frozen)
+            frozen.values = [sign * loss for sign, loss in zip(signs, by_metric, strict=True)]
+            trials.append(frozen)
     with quiet():
         study = optuna.create_study(
             study_name=subject.name, directions=[metric.direction for metric in subject.metrics]
         )
-        study.add_trials(found)
+        study.add_trials(trials)
     return study
 
 
@@ -64,13 +64,13 @@ def fits(subject: Subject, trial: TrialRecord) -> bool:
 def _frozen(
     subject: Subject, trials: Sequence[TrialRecord], losses: Mapping[str, float] | None = None
 ) -> list[FrozenTrial]:
-    found = []
+    frozen_trials = []
     for trial in trials:
         if not fits(subject, trial):
             continue
         drawn = FixedTrial(subject.space.encode(subject.config(trial)), number=trial.number)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of a last bit beyond a bound of a log range
+            warnings.simplefilter("ignore", UserWarning)  # on a last bit beyond a bound of a log range
             subject.space.draw(drawn)
         worth = subject.value(subject.worth(trial) if losses is None else losses.get(trial.trial))
         outcome = trial.outcome if losses is None else "completed"
@@ -91,8 +91,8 @@ def _frozen(
             },
         )
         frozen.datetime_start, frozen.datetime_complete = _times(trial, state)
-        found.append(frozen)
-    return found
+        frozen_trials.append(frozen)
+    return frozen_trials
 
 
 def _times(trial: TrialRecord, state: TrialState) -> tuple[datetime.datetime, datetime.datetime | None]:

@@ -1,4 +1,4 @@
-"""Parallel coordinates that can be brushed: Optuna draws lines that cannot."""
+"""Parallel coordinates with selectable lines, which Optuna's plot lacks."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Axis = dict[str, Any]
 def parallel(subject: Subject, names: Sequence[str]) -> Any:
     """The trials that have a value, each a line from its parameters to that value.
 
-    A parameter that not all trials have is left out; of thousands of trials the better half and a seeded
-    choice of the rest are drawn.
+    Parameters that not all trials have are left out; of more than `MOST` trials the best and a seeded choice
+    of the rest are drawn.
     """
     points = thinned(worth_points(subject), lambda point: subject.sign * point[1], MOST)
     points.sort(key=lambda point: point[0].number)
@@ -54,14 +54,14 @@ def parallel(subject: Subject, names: Sequence[str]) -> Any:
 
 
 def _axis(label: str, values: Sequence[Any], domain: Domain | None) -> Axis:
-    """One parameter's axis, on its own scale; choices stand in their order."""
+    """One parameter's axis, on its own scale; choices in their order."""
     if isinstance(domain, Categorical):
-        places = {short_choice(choice): place for place, choice in enumerate(domain.choices)}
+        indices = {short_choice(choice): index for index, choice in enumerate(domain.choices)}
         return {
             "label": label,
-            "values": [places[short_choice(value)] for value in values],
-            "tickvals": list(places.values()),
-            "ticktext": list(places),
+            "values": [indices[short_choice(value)] for value in values],
+            "tickvals": list(indices.values()),
+            "ticktext": list(indices),
         }
     if domain is not None and domain.log:
         return _logs(label, values)
@@ -71,7 +71,7 @@ def _axis(label: str, values: Sequence[Any], domain: Domain | None) -> Axis:
 
 
 def _logs(label: str, values: Sequence[float]) -> Axis:
-    """Logarithms, with the values themselves at the ticks: plotly's own axes here are linear."""
+    """An axis of logarithms with the values themselves as ticks: plotly's axes here are linear."""
     logs = [math.log10(value) for value in values]
     low, high = min(logs, default=0.0), max(logs, default=0.0)
     ticks = [low, *range(math.ceil(low + 0.1), math.floor(high - 0.1) + 1), high]
@@ -84,6 +84,6 @@ def _logs(label: str, values: Sequence[float]) -> Axis:
 
 
 def _pale(values: Sequence[float]) -> float:
-    """Where the colours end: beyond the worst, so that the palest line can still be seen on white."""
+    """The end of the colour scale, beyond the worst value, so that the palest line is visible on white."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     return high + 0.25 * (high - low)

@@ -1,4 +1,4 @@
-"""The whole of a report as one value, and the same as JSON: every written form is made from it."""
+"""A report as one value, from which all its forms are made, and as JSON."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Report:
         subject: the study.
         tables: its numbers.
         importance: which parameters mattered, by the completed trials.
-        importance_at_epoch: the same by all trials, stopped ones too, at the last epoch that each reached;
-            None where none was stopped, or too few are left.
+        importance_at_epoch: the same for all trials, stopped ones included, at the last epoch that each
+            reached; None if none was stopped, or there are too few.
         edges: bounds at which good trials crowd.
-        widen: the command that widens them; None if none is to be.
-        findings: what a practised eye would see.
+        widen: the command that widens them; None if there are none.
+        findings: what an expert would notice.
         front: numbers of the trials on the Pareto front; empty for a single metric.
     """
 
@@ -51,27 +51,27 @@ class Report:
 
 
 def report(subject: Subject, top_k: int) -> Report:
-    """Learn what can be learnt.
+    """Make a study's report.
 
     Raises:
-        NothingFound: if there is no trial to report on, or none that was worth anything.
+        NothingFound: if there is no trial, or none with a result.
     """
     _expect_something(subject)
     numbers, bounds = tables(subject, top_k), edges(subject, max(top_k, 10))
-    which, same = importance(as_study(subject)), at_common_epoch(subject)
+    shares, common = importance(as_study(subject)), at_common_epoch(subject)
     early = None
-    if same is not None:
-        early = EpochImportance(same.epoch, importance(as_study(subject, losses=same.losses)))
+    if common is not None:
+        early = EpochImportance(common.epoch, importance(as_study(subject, losses=common.losses)))
     several = len(subject.metrics) > 1
     best = pareto_front(subject.trials, subject.metrics, subject.record.objective) if several else []
     return Report(
         subject=subject,
         tables=numbers,
-        importance=which,
+        importance=shares,
         importance_at_epoch=early,
         edges=bounds,
         widen=widening(subject, bounds),
-        findings=findings(Evidence(subject, numbers, bounds, which, noise_of(subject), early)),
+        findings=findings(Evidence(subject, numbers, bounds, shares, noise_of(subject), early)),
         front=tuple(trial.number for trial in best),
     )
 
@@ -81,19 +81,19 @@ def _expect_something(subject: Subject) -> None:
         raise NothingFound(f"{subject.name}: no trial yet, so there is nothing to report")
     if subject.ranked():
         return
-    counts = ", ".join(f"{count} {word}" for word, count in sorted(subject.record.counts().items()))
-    why = [f"{each['trials']} x {each['error']}" for each in common_failures(subject.trials)]
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(subject.record.counts().items()))
+    errors = [f"{each['trials']} x {each['error']}" for each in common_failures(subject.trials)]
     if all(trial.outcome is None for trial in subject.trials):
-        raise NothingFound(f"{subject.name}: no trial has reported yet ({counts}); look again in a while")
+        raise NothingFound(f"{subject.name}: no trial has reported yet ({counts}); try again later")
     raise NothingFound(
-        f"{subject.name}: no trial succeeded ({counts}): {'; '.join(why) or 'see its journal'}"
+        f"{subject.name}: no trial succeeded ({counts}): {'; '.join(errors) or 'see its journal'}"
     )
 
 
-def as_json(found: Report) -> dict[str, Any]:
-    """The report as JSON has it; keys are those of the dataclasses."""
-    subject, numbers = found.subject, found.tables
-    words: dict[str, Any] = plain(
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as JSON-serializable fields; keys are those of the dataclasses."""
+    subject, numbers = report.subject, report.tables
+    fields: dict[str, Any] = plain(
         {
             "version": VERSION,
             "study": subject.name,
@@ -104,12 +104,12 @@ def as_json(found: Report) -> dict[str, Any]:
             "trial_scheduler": subject.scheduler.model_dump(mode="json"),
             "optuna": optuna.__version__,
             **asdict(numbers),
-            "importance": asdict(found.importance),
-            "importance_at_epoch": found.importance_at_epoch and asdict(found.importance_at_epoch),
-            "edges": [asdict(edge) for edge in found.edges],
-            "widen": found.widen,
-            "findings": [asdict(finding) for finding in found.findings],
-            "front": list(found.front),
+            "importance": asdict(report.importance),
+            "importance_at_epoch": report.importance_at_epoch and asdict(report.importance_at_epoch),
+            "edges": [asdict(edge) for edge in report.edges],
+            "widen": report.widen,
+            "findings": [asdict(finding) for finding in report.findings],
+            "front": list(report.front),
         }
     )
-    return words
+    return fields

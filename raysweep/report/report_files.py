@@ -1,4 +1,4 @@
-"""A report's files: runs/<study>/report/, each replaced whole."""
+"""Writes a report's files in runs/<study>/report/, each replaced atomically."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FOLDER = "report"
 
 
 def write(report: Report, folder: Path) -> list[Path]:
-    """Write report.html, report.md and report.json into a folder, made if missing; their paths.
+    """Write report.html, report.md and report.json into a folder, made if missing; returns their paths.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if a file cannot be written.
     """
     from raysweep.report.figures import figures
     from raysweep.report.html_page import as_page
@@ -32,10 +32,10 @@ def write(report: Report, folder: Path) -> list[Path]:
 
 
 def put_file(folder: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Write files into a folder, made if missing, each replaced whole; their paths.
+    """Write files into a folder, made if missing, each replaced atomically; returns their paths.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if a file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():

@@ -1,4 +1,4 @@
-"""Two studies' retrained winners, seed against seed: which configuration is better."""
+"""Compares two studies' retrained winners over their seeds: which configuration is better."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RetrainedWinner:
         what: the configuration, in words.
         mean: over the seeds.
         seeds: how many.
-        candidates: that it was chosen from by these seeds.
+        candidates: how many it was chosen from, by these seeds.
     """
 
     what: str
@@ -31,19 +31,19 @@ class RetrainedWinner:
 
 @dataclass(frozen=True, slots=True)
 class RetrainedComparison:
-    """Two retrained winners by Welch's t.
+    """Two retrained winners compared by Welch's t.
 
-    The winner of several candidates was chosen by the very seeds that it is judged by. The p value is
-    therefore multiplied by the number of candidates of the side ahead (Bonferroni), and the interval is of
-    the confidence that this leaves.
+    The winner of several candidates was chosen by the same seeds that it is judged by. The p value is
+    therefore multiplied by the number of candidates of the side ahead (Bonferroni), and the interval widened
+    accordingly.
 
     Attributes:
         one, other: names of the sides.
         winners: of each.
         p: two-sided, after that multiplication.
         low, high: 95 % interval of the lead of the first (negative: the other is ahead).
-        level: that p is held against.
-        better: the name of the better one; "" where they are not distinguishable.
+        level: the largest significant p.
+        better: the name of the better one; "" if they are not distinguishable.
         verdict: in words.
     """
 
@@ -61,15 +61,15 @@ class RetrainedComparison:
 def compare_retrained(
     name: str, other_name: str, one: Subject, other: Subject, level: float
 ) -> RetrainedComparison | None:
-    """Hold two studies' retrained winners against each other.
+    """Compare two studies' retrained winners.
 
     Returns:
-        None where a study was not retrained, its winner has fewer than two seeds, or all seeds are equal.
+        None if a study was not retrained, its winner has fewer than two seeds, or all values are equal.
     """
-    found = [_winner(subject) for subject in (one, other)]
-    if found[0] is None or found[1] is None:
+    winners = [_winner(subject) for subject in (one, other)]
+    if winners[0] is None or winners[1] is None:
         return None
-    (first, values), (second, others) = found[0], found[1]
+    (first, values), (second, others) = winners[0], winners[1]
     if not np.ptp(values) and not np.ptp(others):
         return None
     ahead = first if one.sign * (second.mean - first.mean) > 0 else second
@@ -91,11 +91,11 @@ def compare_retrained(
 
 
 def _winner(subject: Subject) -> tuple[RetrainedWinner, Any] | None:
-    known = retraining_of(subject)
-    if known is None:
+    result = retraining_of(subject)
+    if result is None:
         return None
-    standings = [one for one in known["standings"] if one["seeds"]]
-    first = next((one for one in standings if one["name"] == known["winner"]), None)
+    standings = [one for one in result["standings"] if one["seeds"]]
+    first = next((one for one in standings if one["name"] == result["winner"]), None)
     if first is None or len(first["seeds"]) < 2:
         return None
     values = np.array(list(first["seeds"].values()), dtype=float)
@@ -107,8 +107,8 @@ def _in_words(
 ) -> str:
     means = " against ".join(f"{winner.mean:.4g} ({winner.seeds} seeds)" for winner in winners)
     times = f", times the {chosen} candidates that the one ahead was chosen from" if chosen > 1 else ""
-    who = f"the winner of {better} is better" if better else "the winners are not distinguishable"
+    verdict = f"the winner of {better} is better" if better else "the winners are not distinguishable"
     return (
-        f"{who}: {means}, p = {p:.2g} (Welch's t{times}). It is one configuration against another, and "
-        "does not say which method finds better ones"
+        f"{verdict}: {means}, p = {p:.2g} (Welch's t{times}). This compares two configurations, and does not "
+        "say which method finds better ones"
     )

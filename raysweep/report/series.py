@@ -1,4 +1,4 @@
-"""What a report draws, as plain numbers: curves, regret, lineage."""
+"""The data of a report's figures as plain numbers: curves, regret, lineage."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from raysweep.report.subject import Subject
 from raysweep.report.tables import busy_seconds
 from raysweep.study.journal.records import TrialRecord
 
-SHOWN = 200  # curves: the best, and an even choice of the rest; more are a grey cloud, and megabytes
-WIDE = 20.0  # the greatest value over the least, above which an axis is logarithmic
+SHOWN = 200  # curves: the best, and an even choice of the rest; more would be unreadable, and megabytes
+WIDE = 20.0  # ratio of the greatest value to the least, above which an axis is logarithmic
 PREDICTED = ("predicted_final", "predicted_low", "predicted_high")
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A learning curve in the user's direction, and what was predicted of its end at each epoch, if it was.
+    """A learning curve in the user's direction, with the predictions of its final value.
 
     Attributes:
-        predicted: (epoch, median, low, high); low and high are the median where no range was told.
+        predicted: (epoch, median, low, high); low and high equal the median if no range was given.
     """
 
     number: int
@@ -34,7 +34,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The study after a trial's end: what had been spent, and the best that was known.
+    """The study after a trial's end: what had been spent, and the best so far.
 
     Attributes:
         trials: that had ended.
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One exploit: who took whose weights, after which epoch."""
+    """One exploit: which trial copied which donor's weights, after which epoch."""
 
     epoch: int
     trial: int
@@ -64,7 +64,7 @@ class Copy:
 
 
 def asks_for_log(values: Sequence[float]) -> bool:
-    """Whether positive values lie so far apart that a linear axis would show the good ones as one line.
+    """Whether values are positive and so far apart that a linear axis would not separate the good ones.
 
     >>> asks_for_log([0.016, 0.6]), asks_for_log([0.1, 0.6]), asks_for_log([0.0, 1.0])
     (True, False, False)
@@ -78,15 +78,16 @@ def curves(subject: Subject) -> list[Curve]:
     ranked = subject.ranked()
     best = ranked[0].trial if ranked else ""
     chosen = _spread([trial for trial in subject.trials if trial.curve], best)
-    found = [_curve(subject, trial, trial.trial == best) for trial in chosen]
-    return sorted(found, key=lambda curve: curve.best)
+    return sorted(
+        (_curve(subject, trial, trial.trial == best) for trial in chosen), key=lambda curve: curve.best
+    )
 
 
 def _spread(trials: Sequence[TrialRecord], best: str) -> list[TrialRecord]:
     if len(trials) <= SHOWN:
         return list(trials)
     step = len(trials) / (SHOWN - 1)
-    chosen = {trials[int(place * step)].trial for place in range(SHOWN - 1)} | {best}
+    chosen = {trials[int(number * step)].trial for number in range(SHOWN - 1)} | {best}
     return [trial for trial in trials if trial.trial in chosen]
 
 
@@ -109,7 +110,7 @@ def _curve(subject: Subject, trial: TrialRecord, best: bool) -> Curve:
 
 
 def progress(subject: Subject) -> list[Progress]:
-    """How the best known got better, trial by trial in the order in which they ended."""
+    """The best so far after each trial, in the order in which trials ended."""
     record, objective = subject.record, subject.record.objective
     ended = sorted(
         (trial for trial in subject.trials if trial.outcome is not None),
@@ -120,26 +121,26 @@ def progress(subject: Subject) -> list[Progress]:
     whole = {trial.trial for trial in subject.ranked()}
     losses = [trial.worth(objective) for trial in ended if trial.trial in whole]
     final = min((loss for loss in losses if loss is not None), default=math.nan)
-    found: list[Progress] = []
-    best, busy, before = math.inf, 0.0, 0
-    for place, trial in enumerate(ended, start=1):
+    steps: list[Progress] = []
+    best, busy, epochs = math.inf, 0.0, 0
+    for count, trial in enumerate(ended, start=1):
         busy += busy_seconds(trial)
         worth = trial.worth(objective)
         if trial.trial in whole and worth is not None:
             best = min(best, worth)
         at = trial.ended_at or 0.0
-        while before < len(times) and times[before] <= at:
-            before += 1
+        while epochs < len(times) and times[epochs] <= at:
+            epochs += 1
         if math.isfinite(best):
-            found.append(Progress(place, before, at - begun, busy, subject.sign * best, best - final))
-    return found
+            steps.append(Progress(count, epochs, at - begun, busy, subject.sign * best, best - final))
+    return steps
 
 
 def copies(subject: Subject) -> list[Copy]:
     """All exploits of a population, in the order of their epochs."""
-    found = [
+    exploits = [
         Copy(step.epoch, trial.number, int(step.donor), step.reason)
         for trial in subject.trials
         for step in trial.lineage
     ]
-    return sorted(found, key=lambda copy: (copy.epoch, copy.trial))
+    return sorted(exploits, key=lambda copy: (copy.epoch, copy.trial))

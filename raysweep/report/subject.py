@@ -1,4 +1,4 @@
-"""What a report is about: a study's record and what was asked for, wherever the two come from."""
+"""The subject of a report: a study's record and its sweep, from a study's folder or an Optuna file."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class Subject:
     """A study as a report sees it.
 
     Attributes:
-        name: the study's.
-        record: its trials.
-        metrics: what trials are judged by; the first is the objective.
+        name: of the study.
+        record: of its trials.
+        metrics: that trials are compared by; the first is the objective.
         parameters: the search space, by flat key.
-        epochs: R, epochs of a whole trial; 0 where trials report no curve.
-        scheduler: who decides who goes on.
-        run: the run config's words; empty where only an Optuna database is known.
+        epochs: R, epochs of a whole trial; 0 if trials report no curve.
+        scheduler: the trial scheduler.
+        run: the run config as plain data; empty for a database.
         gpus: GPUs of one trial.
         state: done, running, interrupted, failed.
-        folder: the study's; None for a database.
-        groups: trial -> group name, where the database has them.
-        rerun: the command that runs the sweep anew, as far as it is known.
-        sweep: as it was validated; None for a database.
+        folder: of the study; None for a database.
+        groups: trial -> group name, if the database has them.
+        rerun: the command that runs the sweep again, as far as it is known.
+        sweep: the validated sweep; None for a database.
         seed: of the sampler and the trial scheduler; None for a database.
         is_random_search: whether its trials are independent of each other: a random sampler, no trial
-            stopped by what others did, and no goal that ends the study.
+            stopped because of others, and no goal that ends the study.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Subject:
         return not extension_obstacle(self.sweep, epochs=epochs, trials=trials)
 
     def again(self, sets: Iterable[str]) -> Command:
-        """The command that runs the sweep anew, other settings laid over its file."""
+        """The command that runs the sweep again with other settings."""
         return Command(f"{self.rerun} --name {shlex.quote(f'{self.name}-2')}").with_settings(sets)
 
     @property
@@ -82,17 +82,17 @@ class Subject:
 
     @property
     def sign(self) -> int:
-        """+1 where the objective is minimised, -1 where maximised: value = sign * loss."""
+        """+1 if the objective is minimised, -1 if it is maximised: value = sign * loss."""
         return self.metrics[0].sign
 
     @property
     def domains(self) -> dict[str, Domain]:
-        """What each searched parameter may be, by flat key."""
+        """The domain of each searched parameter, by flat key."""
         return {key: parameter.domain for key, parameter in self.parameters.items()}
 
     @cached_property
     def space(self) -> OptunaSpace:
-        """The search space as Optuna is told it."""
+        """The search space as Optuna's distributions."""
         return OptunaSpace.of(dict(self.parameters))
 
     @property
@@ -102,7 +102,7 @@ class Subject:
 
     @property
     def is_population(self) -> bool:
-        """Whether members copied each other: a population."""
+        """Whether trials copied each other, as in a population."""
         return any(trial.lineage for trial in self.trials)
 
     def value(self, loss: float | None) -> float | None:
@@ -114,26 +114,26 @@ class Subject:
         return trial.worth(self.record.objective)
 
     def ranked(self) -> list[TrialRecord]:
-        """The trials that count, best first: the completed; while there is none, all that reported."""
+        """The ranked trials, best first: the completed ones, or all that reported if none is completed."""
         ranked = self.record.ranked()
         return [trial for trial in ranked if trial.outcome == "completed"] or ranked
 
     def config(self, trial: TrialRecord) -> dict[str, Any]:
-        """The searched values of a trial; the reserved seed is none of them."""
+        """The searched values of a trial, without the reserved seed."""
         return {key: value for key, value in trial.config.items() if key != SEED_KEY}
 
     def group(self, trial: TrialRecord) -> str:
-        """The trial's group name, as the training template writes it."""
+        """The trial's group name in the training template's form."""
         if trial.trial in self.groups or not self.run:
             return self.groups.get(trial.trial, "")
         return group_name(overlay(dict(self.run), self.config(trial)), trial.number)
 
 
 def of_study(folder: StudyFolder) -> Subject:
-    """The subject in a study's folder, as far as its journal has it now.
+    """The subject in a study's folder, as of now.
 
     Raises:
-        NotAStudy: if the folder holds none, or one of another format.
+        NotAStudy: if the folder holds no study, or one of another format.
         JournalError: if the journal cannot be read.
     """
     sweep: Sweep = folder.wanted()
@@ -165,7 +165,7 @@ def _is_random_search(sweep: Sweep) -> bool:
 
 
 def only_study(runs: Path) -> str:
-    """The name of the only study there is.
+    """The name of the only study in a folder.
 
     Raises:
         CannotReport: if there is none, or more than one.
@@ -179,7 +179,7 @@ def only_study(runs: Path) -> str:
 
 
 def group_name(run: Mapping[str, Any], number: int) -> str:
-    """What the training template calls a trial: net, optimizer and scheduler with their settings.
+    """The training template's name for a trial: net, optimizer and scheduler with their settings.
 
     >>> group_name({"net": "model.MLP", "net_config": {"nodes": 64, "layers": 4},
     ...             "optimizer": "pytorch_optimizer.SPlus", "optimizer_config": {"lr": 0.03421}}, 17)
@@ -198,5 +198,5 @@ def group_name(run: Mapping[str, Any], number: int) -> str:
 
 
 def _initials(word: str) -> str:
-    """The capitals of a class name: ExpHyperbolicLRScheduler is EHLRS."""
+    """The capitals of a class name: EHLRS for ExpHyperbolicLRScheduler."""
     return "".join(re.findall(r"[A-Z]", word)) or word

@@ -1,4 +1,4 @@
-"""The report in a terminal, laid out for its width; a command is never broken, for it is to be copied."""
+"""Prints the report in a terminal, laid out for its width; commands are never wrapped."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from raysweep.report.sections import Line, Section, sections
 
 STYLES: dict[Severity, str] = {"problem": "bold red", "advice": "yellow", "note": "cyan"}
 LABEL_WIDTH = 11
-HIDDEN = ("reasons",)  # long reasons; they are in the page
+HIDDEN = ("reasons",)  # too long; they are in the page
 LONG = 90  # characters of a cell
 UNBOUNDED = 10_000  # columns
 
 
 def print_report(console: Console, report: Report) -> None:
-    """Print what fits a terminal: all but the figures and the list of reasons."""
+    """Print the report without its figures and the list of reasons."""
     console.print(Text(f"Study: {report.subject.name}", style="bold"))
     print_sections(console, sections(report))
 
 
 def print_sections(console: Console, parts: Iterable[Section]) -> None:
-    """Print sections, those left out that would not fit."""
+    """Print sections, except hidden and sortable ones."""
     for section in parts:
         if section.name not in HIDDEN and not section.sortable and (section.lines or section.rows):
             _print(console, section)
@@ -45,7 +45,7 @@ def _print(console: Console, section: Section) -> None:
 
 
 def _print_line(console: Console, line: Line) -> None:
-    """A label beside its text; where the label is long, over it; what fixes it on a line of its own."""
+    """Print a label beside its text, or above it if the label is long, and the fix on its own line."""
     if line.label is None:
         console.print(Text(line.text))
         return
@@ -66,10 +66,10 @@ def _print_line(console: Console, line: Line) -> None:
 
 
 def _print_table(console: Console, section: Section) -> None:
-    """A table; where it is wider than the terminal, a paragraph for each row: no cell is cut off."""
+    """Print a table, or a paragraph for each row if the table is wider than the terminal."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for place, heading in enumerate(section.head):
-        numeric = all(_is_number(row[place]) for row in section.rows)
+    for column, heading in enumerate(section.head):
+        numeric = all(_is_number(row[column]) for row in section.rows)
         table.add_column(heading, justify="right" if numeric else "left", no_wrap=True)
     for row in section.rows:
         table.add_row(*(Text(cell[:LONG]) for cell in row))
@@ -79,11 +79,11 @@ def _print_table(console: Console, section: Section) -> None:
         return
     for row in section.rows:
         pairs = zip(section.head[1:], row[1:], strict=True)
-        words = "  ".join(f"{heading} {cell}".strip() for heading, cell in pairs if cell and heading)
+        cells = "  ".join(f"{heading} {cell}".strip() for heading, cell in pairs if cell and heading)
         line = Table.grid(padding=(0, 2))
         line.add_column(no_wrap=True)
         line.add_column(overflow="fold")
-        line.add_row(Text(row[0], "bold"), Text(words))
+        line.add_row(Text(row[0], "bold"), Text(cells))
         console.print(line)
 
 

@@ -1,4 +1,4 @@
-"""Figures with a mark for every trial: those that completed filled, those that did not hollow."""
+"""Figures with a mark for every trial, filled if it completed, else hollow."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from raysweep.study.journal.records import TrialRecord
 from schedulers.space import Categorical, Domain
 
 PANEL = 300  # pixels: the height of one of several small plots
-ROW, ROWS = 14, (10, 60)  # pixels of a trial's row in the timeline; trials of the lowest and highest one
+ROW, ROWS = 14, (10, 60)  # pixels of a trial's row in the timeline; the least and the most rows
 HOLLOW = "A hollow mark is a trial that did not complete, at the last value it reached."
-LEAST = 2  # trials below which a figure of all of them shows nothing
+LEAST = 2  # trials, below which a figure of all of them shows nothing
 
 Points = Sequence[tuple[TrialRecord, float]]
 
 
 def trial_figures(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
-    """All of them that the study's data bear.
+    """All of them for which the study has data.
 
     Args:
         subject: the study.
@@ -38,8 +38,8 @@ def trial_figures(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
             "timeline",
             "time",
             "When each trial trained",
-            "A row is a trial, a bar a stretch of training without a break; between two bars it waited for "
-            "a slot or for the trial scheduler.",
+            "A row is a trial, a bar is training without a break; between two bars the trial waited for a "
+            "slot or for the trial scheduler.",
             (_timeline(subject),),
         )
     points = worth_points(subject)
@@ -50,8 +50,8 @@ def trial_figures(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
         "history",
         "progress",
         "Every trial's result, and the best so far",
-        f"{HOLLOW} The line is the best so far of those that count: flat for long means that more trials of "
-        "this kind gain little.",
+        f"{HOLLOW} The line is the best so far of the ranked trials; if it stays flat, more trials of this "
+        "kind gain little.",
         (_on_scale(_history(subject, points), "y", log),),
         scale="y",
     )
@@ -61,8 +61,8 @@ def trial_figures(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
             "slice",
             "parameters",
             "Each parameter against the result",
-            f"{HOLLOW} A trend says which way is better; dark marks in one place say that the search has "
-            "settled there.",
+            f"{HOLLOW} A trend shows which direction is better; a cluster of dark marks shows that the "
+            "search has settled there.",
             tuple(_on_scale(_slice(subject, points, name), "y", log) for name in names),
             scale="y",
         )
@@ -99,7 +99,7 @@ def _history(subject: Subject, points: Points) -> Any:
 
 
 def _distribution(subject: Subject, points: Points) -> Iterator[Figure]:
-    """How good the space is: the ends of the completed, and all trials where all were."""
+    """How good the space is: completed trials at their ends, and all trials at their common epoch."""
     done = [value for trial, value in points if trial.outcome == "completed"]
     same = at_common_epoch(subject)
     sets = [("completed trials", done, COLOURS["completed"])] if len(done) >= LEAST else []
@@ -122,8 +122,8 @@ def _distribution(subject: Subject, points: Points) -> Iterator[Figure]:
         "edf",
         "progress",
         "Share of the trials that are at least as good",
-        "From the best on the left to the worst: the steeper on the left, the more of the space is good; one "
-        "lone step is a lucky trial. All trials can be compared only at an epoch that all of them reached.",
+        "From the best on the left to the worst: the steeper on the left, the more of the space is good; a "
+        "single step is a lucky trial. All trials can be compared only at an epoch that all of them reached.",
         (_on_scale(plot, "x", log),),
         scale="x",
     )
@@ -141,7 +141,7 @@ def _slice(subject: Subject, points: Points, name: str) -> Any:
         ]
         plot.add_trace(
             go.Scatter(
-                x=[_place(domain, trial.config[name]) for trial, _ in some],
+                x=[_position(domain, trial.config[name]) for trial, _ in some],
                 y=[value for _, value in some],
                 mode="markers",
                 showlegend=False,
@@ -150,7 +150,7 @@ def _slice(subject: Subject, points: Points, name: str) -> Any:
                     "size": 8,
                     "color": [trial.number for trial, _ in some],
                     "colorscale": "Blues",
-                    # The palest is still seen on white.
+                    # The palest mark is visible on white.
                     "cmin": min(numbers) - (max(numbers) - min(numbers) + 1) / 2,
                     "cmax": max(numbers),
                     "line": {"width": 1.5 if hollow else 0.5},
@@ -169,7 +169,7 @@ def _slice(subject: Subject, points: Points, name: str) -> Any:
     return plot
 
 
-def _place(domain: Domain | None, value: Any) -> Any:
+def _position(domain: Domain | None, value: Any) -> Any:
     return short_choice(value) if domain is None or isinstance(domain, Categorical) else value
 
 
@@ -212,7 +212,7 @@ def _clock(seconds: float) -> str:
 
 
 def _on_scale(plot: Any, axis: str, log: bool) -> Any:
-    """The plot with one of its axes logarithmic where that shows the good values apart."""
+    """The plot with one of its axes logarithmic if `log`."""
     (plot.update_yaxes if axis == "y" else plot.update_xaxes)(type="log" if log else "linear")
     return plot
 
@@ -222,7 +222,7 @@ def _symbol(outcome: str) -> str:
 
 
 def _hover(points: Points) -> dict[str, Any]:
-    """What is shown of a mark beside its place."""
+    """The hover text of marks."""
     return {
         "customdata": [
             f"trial {trial.number}, {trial.status} at epoch {trial.epoch}<br>{hover_text(trial.reason)}"

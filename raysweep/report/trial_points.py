@@ -1,4 +1,4 @@
-"""Every trial as the figures show it: stopped ones too, at the last value that they reached."""
+"""Trials as the figures show them, stopped ones included, at the last value that they reached."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schedulers.outcome import RANKS_NOWHERE
 
 Item = TypeVar("Item")
 LEAST_AT_A_RUNG = 10
-"""Trials below which nothing is said of a comparison at the same epoch."""
+"""Trials, below which they are not compared at the same epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class CommonEpoch:
 
     Attributes:
         epoch: that epoch, >= 1.
-        losses: by trial, of those that neither failed nor diverged; lower is better, by the objective.
+        losses: by trial, without those that failed or diverged; lower is better, by the objective.
     """
 
     epoch: int
@@ -43,24 +43,24 @@ class TrainingSpan:
 
 
 def worth_points(subject: Subject) -> list[tuple[TrialRecord, float]]:
-    """The trials that have a finite value, each with it, in the user's direction."""
-    found = [(trial, subject.value(subject.worth(trial))) for trial in subject.trials]
-    return [(trial, value) for trial, value in found if value is not None and math.isfinite(value)]
+    """The trials with a finite value, and that value in the user's direction."""
+    pairs = [(trial, subject.value(subject.worth(trial))) for trial in subject.trials]
+    return [(trial, value) for trial, value in pairs if value is not None and math.isfinite(value)]
 
 
 def at_common_epoch(subject: Subject) -> CommonEpoch | None:
     """The trials at the last epoch that all of them reached.
 
-    None where no trial was stopped, so that their ends can be compared; where too few reported; and for
-    a population, whose members changed their settings on the way.
+    None if no trial was stopped, so that their ends can be compared; if too few reported; and for a
+    population, whose members changed their settings on the way.
     """
     if subject.is_population:
         return None
-    told = [trial for trial in subject.trials if trial.curve and trial.outcome not in RANKS_NOWHERE]
-    epoch = min((trial.epoch for trial in told), default=0)
-    if len(told) < LEAST_AT_A_RUNG or epoch >= max(trial.epoch for trial in told):
+    reported = [trial for trial in subject.trials if trial.curve and trial.outcome not in RANKS_NOWHERE]
+    epoch = min((trial.epoch for trial in reported), default=0)
+    if len(reported) < LEAST_AT_A_RUNG or epoch >= max(trial.epoch for trial in reported):
         return None
-    losses = {trial.trial: _loss_at(trial, epoch, subject.record.objective) for trial in told}
+    losses = {trial.trial: _loss_at(trial, epoch, subject.record.objective) for trial in reported}
     finite = {name: loss for name, loss in losses.items() if math.isfinite(loss)}
     return CommonEpoch(epoch, finite) if len(finite) >= LEAST_AT_A_RUNG else None
 
@@ -71,10 +71,10 @@ def _loss_at(trial: TrialRecord, epoch: int, objective: str) -> float:
 
 
 def thinned(items: Sequence[Item], loss: Callable[[Item], float], most: int) -> list[Item]:
-    """At most so many of trials, for a plot whose size grows with them: the best, and a seeded choice.
+    """At most `most` trials for a plot: the best, and a seeded choice of the rest.
 
     Args:
-        items: trials, or what stands for them.
+        items: trials, or what represents them.
         loss: of one; lower is better.
         most: how many; half of them are the best.
     """
@@ -85,30 +85,30 @@ def thinned(items: Sequence[Item], loss: Callable[[Item], float], most: int) -> 
 
 
 def training_spans(trial: TrialRecord) -> list[TrainingSpan]:
-    """When a trial trained: its epochs by their own clock, those joined that follow one another at once."""
-    found: list[TrainingSpan] = []
+    """When a trial trained: its epochs by their own clock, joined if they follow one another directly."""
+    spans: list[TrainingSpan] = []
     usual = busy_seconds(trial) / len(trial.curve) if trial.curve else 0.0
     before = trial.started_at
     for point in trial.curve:
-        took = point.metrics.get("epoch_s", math.nan)
-        if not math.isfinite(took):
-            took = point.t - before if before is not None else usual
-            took = usual if took > PAUSE * usual else took
-        begin, before = point.t - took, point.t
-        joins = found and begin - found[-1].end <= max(usual, took)
+        seconds = point.metrics.get("epoch_s", math.nan)
+        if not math.isfinite(seconds):
+            seconds = point.t - before if before is not None else usual
+            seconds = usual if seconds > PAUSE * usual else seconds
+        begin, before = point.t - seconds, point.t
+        joins = spans and begin - spans[-1].end <= max(usual, seconds)
         if joins:
-            found[-1] = TrainingSpan(found[-1].begin, point.t, found[-1].first_epoch, point.epoch)
+            spans[-1] = TrainingSpan(spans[-1].begin, point.t, spans[-1].first_epoch, point.epoch)
         else:
-            found.append(TrainingSpan(begin, point.t, point.epoch, point.epoch))
-    return found
+            spans.append(TrainingSpan(begin, point.t, point.epoch, point.epoch))
+    return spans
 
 
 def share_at_least_as_good(values: Sequence[float], sign: int) -> tuple[list[float], list[float]]:
-    """The distribution of values, read from the good side.
+    """The distribution of values, from the best on.
 
     Args:
         values: in the user's direction.
-        sign: 1 where less is better, -1 where more is.
+        sign: 1 if less is better, -1 if more is.
 
     Returns:
         The values, best first, and for each the share of all that are at least as good, in (0, 1].

@@ -39,18 +39,24 @@ def cluster(tmp_path: Path, provider: str = "aws", *, down: bool = False) -> Tar
 @pytest.mark.parametrize(
     ("provider", "down", "running", "said", "ends"),
     [
-        ("aws", False, [], "no sweep runs on this cluster, and its head costs on: `ray down -y ", False),
+        (
+            "aws",
+            False,
+            [],
+            "no sweep runs on this cluster, but its head still costs money: `ray down -y ",
+            False,
+        ),
         ("aws", False, ["ann"], "", False),
         ("local", False, [], "", False),  # machines one owns
         (
             "aws",
             True,
             ["ann", "ann", "bob"],
-            "--down: the cluster stays up, for ann, bob still runs there",
+            "--down: the cluster stays up, still running there: ann, bob",
             False,
         ),
-        ("aws", True, [], "--down: no sweep runs any more; ray down -y ", True),
-        ("local", True, [], "--down: no sweep runs any more; ray down -y ", True),
+        ("aws", True, [], "--down: no sweep is running any more; ray down -y ", True),
+        ("local", True, [], "--down: no sweep is running any more; ray down -y ", True),
     ],
 )
 def test_after_a_sweep(
@@ -70,7 +76,7 @@ def test_a_cluster_that_cannot_be_asked_stays_up(ended: Path, tmp_path: Path) ->
         raise ClusterError("the connection was lost")
 
     with pytest.raises(
-        ClusterError, match=r"nobody can say whether a sweep still runs \(the connection was lost\)"
+        ClusterError, match=r"unknown whether a sweep is still running \(the connection was lost\)"
     ):
         guard_costs(cluster(tmp_path, down=True), lost, print)
     guard_costs(cluster(tmp_path), lost, print)
@@ -81,7 +87,9 @@ def test_one_that_does_not_end_is_an_error(
     ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAILS", "1")
-    with pytest.raises(ClusterError, match="denied; machines may cost on: look at your cloud's console"):
+    with pytest.raises(
+        ClusterError, match="denied; machines may still cost money: check your cloud's console"
+    ):
         guard_costs(cluster(tmp_path, down=True), list, print)
 
 
@@ -91,12 +99,12 @@ def test_one_that_does_not_end_is_an_error(
         (
             ["--local", "--down"],
             6,
-            "--down ends the cluster of a file, and this goes on this machine (--local)",
+            "--down ends the cluster of a file, but this runs on this machine (--local)",
         ),
         (
             ["--cluster", "cluster.yaml", "--down", "--no-wait"],
             6,
-            "--down ends the cluster after the sweep, and ",
+            "--down ends the cluster after the sweep, but ",
         ),
         (["--slurm", "--down"], 2, "launch.py: --slurm and --down contradict each other; give one"),
     ],

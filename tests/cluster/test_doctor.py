@@ -111,7 +111,7 @@ def test_a_token_that_stays_open_to_others_is_refused(
     found = look(tmp_path)["token"]
     assert (found.state, found.message) == (
         "problem",
-        f"{token}: others can read this token, and it cannot be changed (Operation not permitted); "
+        f"{token}: others can read this token, and its mode cannot be changed (Operation not permitted); "
         f"chmod 600 {token}",
     )
 
@@ -121,8 +121,8 @@ def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(
 ) -> None:
     monkeypatch.setattr(doctor, "version", lambda name: None if name == "optuna" else "1.0")
     found = {check.message: check.fix for check in doctor._packages()}
-    assert found["ray 1.0, wanted ==2.60.0"] == "pip install -c constraints.txt -e ."
-    assert any(message.startswith("optuna is missing, wanted ") for message in found)
+    assert found["ray 1.0, required ==2.60.0"] == "pip install -c constraints.txt -e ."
+    assert any(message.startswith("optuna is missing, required ") for message in found)
 
 
 def test_where_sweeps_would_go_is_said(tmp_path: Path) -> None:
@@ -162,8 +162,8 @@ def test_what_a_dead_driver_left_running_is_named_and_left_running(
     assert mine not in {left.study for left in leftovers()}
     child = orphan()
     (left,) = [left for left in leftovers() if left.study == mine]
-    assert (left.pids, left.cure) == ((child,), f"kill {child}")
-    assert left.words == ("sleep 60",)
+    assert (left.pids, left.kill_command) == ((child,), f"kill {child}")
+    assert left.commands == ("sleep 60",)
     os.kill(child, 0)  # it lives
     found = next(check for check in doctor._leftovers([left]))
     assert (found.state, found.fix) == ("problem", f"kill {child}")
@@ -177,7 +177,7 @@ def test_a_reused_process_id_is_not_taken_for_the_driver(tmp_path: Path) -> None
     (tmp_path / str(os.getpid())).mkdir()
     (tmp_path / str(os.getpid()) / "stat").write_text(f"{os.getpid()} (a b) " + " ".join(["0"] * 19 + ["2"]))
     (left,) = leftovers(tmp_path)
-    assert (left.driver, left.study, left.words) == (os.getpid(), "/runs/b", ("raylet --x",))
+    assert (left.driver, left.study, left.commands) == (os.getpid(), "/runs/b", ("raylet --x",))
 
 
 def test_the_mark_is_in_the_environment_only_while_a_study_runs(tmp_path: Path) -> None:

@@ -296,7 +296,7 @@ def test_a_growing_cluster_has_room_for_nodes_to_come_or_says_why_none_do(hosts:
     try:
         done = hosts.run("laptop", f"{run} --name large --set resources_per_trial.gpu=2", home, check=False)
         assert done.returncode == 6
-        assert "the largest of 3 nodes that the cluster can ever have offers 2 CPU and 1 GPU" in done.stderr
+        assert "the largest of 3 nodes that the cluster can have offers 2 CPU and 1 GPU" in done.stderr
         done = hosts.run("laptop", f"{run} --name grown", home, timeout=200)
         assert "4 completed" in done.stdout
         more = FAKE_CLOUD.replace(

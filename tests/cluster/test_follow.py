@@ -17,7 +17,7 @@ from raysweep.cluster.target import Target
 
 ENDED = Job("far", "far", "SUCCEEDED", 0, 0.0, "ann", "launch.py run")
 FAR = Target("cluster", "c.yaml", "--cluster")
-LOST = "connection lost; far goes on, and is looked for again"
+LOST = "connection lost; far continues, reconnecting"
 CUT, AWAY, ENDS = "cut", "away", "ends"
 """A connection that breaks in mid-log; a head that cannot be reached; a job followed to its end."""
 
@@ -76,7 +76,7 @@ def test_a_follower_shows_each_line_once_over_several_connections(
     ("connections", "message"),
     [
         ([AWAY], "no SSH tunnel"),  # never reached: the user is told at once
-        ([CUT, *[AWAY] * 20], "no connection for 600 s; far goes on: `launch.py logs -f far`"),
+        ([CUT, *[AWAY] * 20], "no connection for 600 s; far continues: `launch.py logs -f far`"),
     ],
 )
 def test_a_follower_gives_up_at_once_or_after_ten_minutes(
@@ -103,5 +103,5 @@ def test_a_connection_that_breaks_while_something_is_asked_is_one_line(
     with pytest.raises(ClusterError) as raised:
         ask(jobs)
     assert str(raised.value) == (
-        "the connection to the cluster was lost (Connection reset by peer); what runs there goes on"
+        "the connection to the cluster was lost (Connection reset by peer); what runs there continues"
     )

@@ -38,7 +38,7 @@ def test_as_many_trials_run_at_once_as_fit(
 @pytest.mark.parametrize(("cpu", "gpu"), [(3, None), (1, 1), (1, 0.5)])
 def test_a_trial_that_fits_nowhere_is_refused_with_the_numbers(cpu: int, gpu: float | None) -> None:
     with pytest.raises(
-        CannotPlace, match=rf"asks for {cpu} CPU and {gpu or 0:g} GPU, this machine has 2 CPU"
+        CannotPlace, match=rf"asks for {cpu} CPU and {gpu or 0:g} GPU, but this machine has 2 CPU"
     ):
         Machine(cpus=2, gpus=0).slots(SimpleNamespace(cpu=cpu, gpu=gpu))
 

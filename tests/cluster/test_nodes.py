@@ -76,7 +76,7 @@ def test_dead_nodes_offer_nothing() -> None:
 @pytest.mark.parametrize("text", ["a: [", "- 1", "cluster_name: x"])
 def test_what_is_no_cluster_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
-    with pytest.raises(ClusterError, match=r"c\.yaml: no cluster file") as raised:
+    with pytest.raises(ClusterError, match=r"c\.yaml: not a cluster file") as raised:
         read_cluster_file(tmp_path / "c.yaml")
     assert "\n" not in str(raised.value)
 
@@ -109,15 +109,15 @@ def test_where_nodes_may_come_that_nobody_told_of_the_limit_is_asked_for(
             BARE,
             1,
             None,
-            "resources_per_trial.gpu: no node for trials is up yet, and nothing says whether those that come "
-            "have GPUs; set it to the GPUs of one trial, or to 0",
+            "resources_per_trial.gpu: no node for trials is up yet, and it is unknown whether those that "
+            "join have GPUs; set it to the GPUs of one trial, or to 0",
         ),
         (
             SMALL,
             8,
             0,
-            "resources_per_trial: a trial asks for 8 CPU and 0 GPU, and none of the 2 nodes that are up has "
-            "room for one; set max_concurrent_trials to the trials that the autoscaler is to be asked for",
+            "resources_per_trial: a trial asks for 8 CPU and 0 GPU, but none of the 2 nodes that are up has "
+            "room for it; set max_concurrent_trials to the number of trials to request from the autoscaler",
         ),
     ],
 )

@@ -53,7 +53,7 @@ def test_a_task_without_a_place_says_so_and_a_waiting_one_is_not_slow(
     config, data = trial_config(sweep, {}, "preflight"), load(sweep.run, sweep.import_paths)
     found = remote_dry_run.dry_run_on_workers([config], data, cpu=500.0, gpu=0.0, at_once=1, limit_s=0.1)
     assert [(one.outcome, one.reason) for one in found] == [
-        ("failed", "found no place within 2 s; `ray status` says why no node has room for it")
+        ("failed", "not placed within 2 s; `ray status` says why no node has room for it")
     ]
 
 

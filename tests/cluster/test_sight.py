@@ -36,12 +36,12 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
         ("small.csv", "", False),
         ("s3://bucket/any.csv", "", False),
         ("nowhere.csv", "", False),  # `check --data` says so
-        ("large.csv", "51 MB, over 50 MB nothing is sent", True),
-        ("runs/old.csv", "is not sent along", True),
-        ("../outside/far.csv", "is not sent along", True),
+        ("large.csv", "51 MB; files over 50 MB are not sent", True),
+        ("runs/old.csv", "is not sent", True),
+        ("../outside/far.csv", "is not sent", True),
         (
             "{project}/small.csv",
-            "read from the head's own disk, where it must be as well; write it rel",
+            "read from the head's own disk, so it must be there too; with a relative path",
             False,
         ),
         ("{outside}/far.csv", "read from the head's own disk", False),
@@ -61,6 +61,6 @@ def test_a_data_file_is_sent_seen_or_named(
 
 def test_what_no_cluster_can_have_is_not_submitted(places: tuple[Path, Path]) -> None:
     clone, project = places
-    with pytest.raises(ClusterError, match=r"large\.csv: 51 MB"):
+    with pytest.raises(ClusterError, match=r"large\.csv is 51 MB"):
         refuse_missing_data_files(sweep_of(project, "large.csv"), clone, project)
     assert len(refuse_missing_data_files(sweep_of(project, str(project / "small.csv")), clone, project)) == 1

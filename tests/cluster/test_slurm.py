@@ -68,7 +68,7 @@ def test_a_time_limit_is_read_as_slurm_reads_it(text: str, seconds: float) -> No
 
 @pytest.mark.parametrize("text", ["", "2h", "1:2:3:4", "-5", "1-", "1-2:3:4:5", "4.5"])
 def test_another_time_is_refused_with_the_forms_there_are(text: str) -> None:
-    with pytest.raises(ClusterError, match="no time of Slurm's; write MINUTES, HOURS:MINUTES:SECONDS or"):
+    with pytest.raises(ClusterError, match="not a Slurm time; write MINUTES, HOURS:MINUTES:SECONDS or"):
         SlurmRequest(time=text)
 
 
@@ -81,7 +81,7 @@ def test_a_time_that_the_end_takes_whole_is_refused() -> None:
 
 @pytest.mark.parametrize("option", ["account=x", "", "--a\nrm -rf x"])
 def test_what_is_no_option_of_sbatch_is_refused(option: str) -> None:
-    with pytest.raises(ClusterError, match="no option of sbatch's"):
+    with pytest.raises(ClusterError, match="not an option of sbatch"):
         SlurmRequest(sbatch=(option,))
 
 
@@ -172,7 +172,7 @@ def test_a_study_is_resumed_by_a_job(sweep: Path) -> None:
         ),
         (["--nodes", "2"], 2, "launch.py: --nodes is an option of --slurm; add that"),
         (["--slurm", "--local"], 2, "launch.py: --slurm and --local contradict each other; give one"),
-        (["--slurm", "--time", "soon"], 6, "--time 'soon': no time of Slurm's; write MINUTES, "),
+        (["--slurm", "--time", "soon"], 6, "--time 'soon': not a Slurm time; write MINUTES, "),
     ],
 )
 def test_what_cannot_be_submitted_is_one_line_and_leaves_nothing(
@@ -204,7 +204,7 @@ def test_a_folder_on_a_disk_of_one_machine_is_said(tmp_path: Path, monkeypatch: 
     for kind in ("ext4", "tmpfs", "nfs4", "lustre", ""):
         monkeypatch.setenv("TYPE", kind)
         said[kind] = unshared_storage(tmp_path / "runs/not/there")
-    assert f"{tmp_path}/runs/not/there lies on ext4, which looks like a disk of this machine" in said["ext4"]
+    assert f"{tmp_path}/runs/not/there is on ext4, which looks like a disk of this machine" in said["ext4"]
     assert [kind for kind, text in said.items() if text] == ["ext4", "tmpfs"]
 
 

@@ -29,7 +29,7 @@ def test_a_head_that_refuses_is_one_line_with_the_last_words_of_ssh(monkeypatch:
         pytest.fail("there is no tunnel")
     assert str(raised.value) == (
         "c.yaml: the SSH tunnel ended (ssh: connect to host h port 22: No route to host); "
-        "is the cluster up (`ray up c.yaml`), and does `ray attach` get in?"
+        "is the cluster up (`ray up c.yaml`), and does `ray attach` connect?"
     )
 
 
@@ -79,8 +79,8 @@ FAILED = (
 @pytest.mark.parametrize(
     ("printed", "why"),
     [
-        ("", "no word from ssh"),
-        (LOG, "no word from ssh"),
+        ("", "no output from ssh"),
+        (LOG, "no output from ssh"),
         (
             f"ssh: connect to host h port 22: No route to host\n{LOG}\n{FAILED}Command failed:\n\n  ssh h",
             "ssh: connect to host h port 22: No route to host",

@@ -11,8 +11,8 @@ from raysweep.cluster import attach
 from raysweep.cluster.ray_private import AutoscalerReport
 
 COMING, NONE_COMING = AutoscalerReport(1, ()), AutoscalerReport(0, ("gpu: no quota",))
-WAITS = "1 of 3 nodes are up, waits for the rest"
-WITHOUT = "1 of 3 nodes are up{}; begins with these, and uses others when they come"
+WAITS = "1 of 3 nodes are up, waiting for the rest"
+WITHOUT = "1 of 3 nodes are up{}; starting with these, others are used once they join"
 
 
 @pytest.mark.parametrize(

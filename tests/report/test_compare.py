@@ -77,7 +77,7 @@ def test_two_random_searches_alike_are_not_distinguishable(tmp_path: Path) -> No
     (duel,) = compare([[one], [other]]).duels
     assert duel.better == ""
     leads = f"the best 1 of {one.folder} beat the best of {other.folder}"
-    assert duel.verdict == f"not distinguishable: {leads}, p = 1 (0.05 is asked for)"
+    assert duel.verdict == f"not distinguishable: {leads}, p = 1 (needs 0.05)"
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_several_metrics_keep_their_names_and_their_front(tmp_path: Path) -> Non
 def test_what_is_no_database_of_optunas_is_said_in_words(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.db"
     path.write_bytes(content)
-    with pytest.raises(CannotReport, match=r"no (database|journal) of Optuna's"):
+    with pytest.raises(CannotReport, match=r"not an Optuna (file|database|journal)"):
         of_database(path, None)
 
 

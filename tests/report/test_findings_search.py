@@ -191,4 +191,4 @@ def test_without_seeds_the_last_epochs_hint_at_the_noise(tmp_path: Path, wobble:
     assert ("winner_within_noise" in seen) is there
     if there:
         assert seen["winner_within_noise"].severity == "note"
-        assert "for want of seeds" in seen["winner_within_noise"].evidence
+        assert "without other seeds" in seen["winner_within_noise"].evidence

@@ -48,7 +48,7 @@ def test_of_two_parameters_that_act_apart_none_is_explained_only_together() -> N
 
 def test_a_few_trials_are_too_few_to_say() -> None:
     few, enough = importance(known_study(8)), importance(known_study(40))
-    assert few.caution.startswith("too few trials to say: 8 completed, 24 are the least for 3 parameters")
+    assert few.caution.startswith("too few trials: 8 completed, at least 24 are needed for 3 parameters")
     assert "too few" not in enough.caution
 
 
@@ -63,7 +63,7 @@ def test_a_study_without_a_spread_says_so(tmp_path: Path) -> None:
     events = [event for n in range(12) for event in stories.trial(n, 0.5, stories.config(n))]
     found = importance(as_study(stories.subject(tmp_path, events)))
     assert found.shares == ()
-    assert found.caution == "all trials are worth the same: nothing mattered"
+    assert found.caution == "all trials have the same result: nothing mattered"
 
 
 def test_the_record_as_optuna_knows_it(tmp_path: Path) -> None:
