@@ -15,7 +15,7 @@ import ray
 
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import Machine, this_machine
-from raysweep.cluster.ray_private import keep_search_path, keep_sigterm, without_monitors
+from raysweep.cluster.ray_private import keep_search_path, keep_sigterm, minimal_ray
 from raysweep.formatting import one_line
 from trainables.imports import CLONE
 
@@ -101,7 +101,7 @@ def _start(temp: Path) -> None:
     """
     for tries_left in (1, 0):
         try:
-            with without_monitors(), keep_sigterm():
+            with minimal_ray(), keep_sigterm():
                 ray.init(
                     address="local",  # never a cluster that RAY_ADDRESS happens to name
                     num_cpus=this_machine().cpus,

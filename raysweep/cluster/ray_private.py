@@ -10,24 +10,26 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from ray._private import parameter, ray_constants, services
+from ray._private import parameter, ray_constants, services, utils
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
 
 
 @contextmanager
-def without_monitors() -> Iterator[None]:
-    """Make `ray.init` start neither an autoscaler nor a log monitor, as `ray start` can.
+def minimal_ray() -> Iterator[None]:
+    """Make `ray.init` start no more processes than a Ray on one machine needs, and those lean.
 
-    A Ray on one machine whose logs are not followed needs neither, and each costs half a second of CPU and
-    slows the shutdown. `ray.init` has no option for it, but reads `RayParams`.
+    No autoscaler and no log monitor, as `ray start` can: each costs half a second of CPU and slows the shutdown.
+    `ray.init` has no option for it, but reads `RayParams`. And dashboard and agent as in `pip install ray`, which
+    Ray calls minimal: without web servers and metrics, as it starts them where their packages are missing.
     """
-    params = parameter.RayParams
+    params, error_of = parameter.RayParams, utils.get_dashboard_dependency_error
     parameter.RayParams = partial(params, no_monitor=True, include_log_monitor=False)
+    utils.get_dashboard_dependency_error = lambda: ImportError("not wanted")
     try:
         yield
     finally:
-        parameter.RayParams = params
+        parameter.RayParams, utils.get_dashboard_dependency_error = params, error_of
 
 
 def bootstrap_address(address: str) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from ray.autoscaler._private.node_provider_availability_tracker import (
 from raysweep.cluster import job_client
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.jobs import Jobs
-from raysweep.cluster.ray_private import bootstrap_address, parse_report, without_monitors
+from raysweep.cluster.ray_private import bootstrap_address, parse_report, minimal_ray
 
 
 def test_ray_init_asks_ray_params_what_to_start() -> None:
@@ -30,7 +30,7 @@ def test_ray_init_asks_ray_params_what_to_start() -> None:
 
 
 def test_no_monitor_is_asked_for_in_there_and_only_in_there() -> None:
-    with without_monitors():
+    with minimal_ray():
         asked = ray._private.parameter.RayParams()
     assert (asked.no_monitor, asked.include_log_monitor) == (True, False)
     assert parameter.RayParams().no_monitor is False

@@ -53,7 +53,7 @@ FIRST = {
     "fifo": "checkpointed",
     "asha": "promoted",
     "pbt": "exploited",
-    "predictive": "trial_ended",
+    "predictive": "paused",  # nobody ends before all trials are there
     "pfl": "trial_ended",
 }
 """The event at which each one's driver is killed first: what is its own."""

@@ -16,7 +16,7 @@ from tests.faults.mortal import WHENS
 
 pytestmark = [pytest.mark.nightly, pytest.mark.timeout(7200)]
 KILLS = 40
-TRIALS = {"fifo": 16, "asha": 16, "pbt": 16, "predictive": 32, "pfl": 16}
+TRIALS = {"fifo": 16, "asha": 16, "pbt": 16, "predictive": 24, "pfl": 16}
 """So many trials have events enough for each kill to find one; PFL stops most of them early."""
 
 
