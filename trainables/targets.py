@@ -118,7 +118,7 @@ def as_array(y: Any, where: str) -> np.ndarray:
     return values
 
 
-def joined(parts: Sequence[Any]) -> np.ndarray:
+def join_targets(parts: Sequence[Any]) -> np.ndarray:
     """Targets of several splits in one array, so that all get the same class numbers."""
     return np.concatenate([np.asarray(part) for part in parts])
 
