@@ -53,6 +53,15 @@ def rung_levels(grace_period: int, reduction_factor: float, max_resource: int) -
     return levels
 
 
+def floor_of_quotient(n: int, eta: float) -> int:
+    """The floor of n / eta, also where floating point rounds the quotient down.
+
+    >>> 33 / 1.1, floor_of_quotient(33, 1.1)
+    (29.999999999999996, 30)
+    """
+    return int(n / eta + 1e-9)
+
+
 class ASHARule(Rule):
     """A trial goes on from a rung if it is in the top 1/eta of all that ever reached it.
 
@@ -231,8 +240,7 @@ class ASHARule(Rule):
         return len(self.rungs[s][k]) + self.diverged_at[s][k]
 
     def _top(self, n: int) -> int:
-        # 1e-9: with eta = 1.1, 11 / 1.1 is 9.999999999999998 in floating point, and means 10.
-        return int(n / self.eta + 1e-9)
+        return floor_of_quotient(n, self.eta)
 
 
 def _insert(rung: list[Ranked], loss: float, trial: str) -> int:

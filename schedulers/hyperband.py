@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from schedulers.asha import rung_levels
+from schedulers.asha import floor_of_quotient, rung_levels
 from schedulers.errors import InvalidSetting, require_at_least
 from schedulers.ranked import Ranked, by_loss
 from schedulers.rule import Continue, Decision, Objective, Pause, Report, Resume, Rule, Stop
@@ -299,8 +299,7 @@ class HalvingRule(Rule):
     def _count(self, members: int, k: int) -> int:
         """n_k: number of the members that get to rung k; at least one."""
         for _ in range(k):
-            # 1e-9: with eta = 1.1, 11 / 1.1 is 9.999999999999998 in floating point, and means 10.
-            members = max(int(members / self.eta + 1e-9), 1)
+            members = max(floor_of_quotient(members, self.eta), 1)
         return members
 
     def _remove_waiting(self, trial: str, seat: Seat) -> None:

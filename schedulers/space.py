@@ -44,10 +44,7 @@ class Float:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise InvalidSetting("", f"a float's range must be finite, not [{self.low}, {self.high}]")
-        if self.low > self.high:
-            raise InvalidSetting("min", f"min ({self.low}) exceeds max ({self.high})", "swap them")
-        if self.log and self.low <= 0:
-            raise InvalidSetting("min", f"a log range needs min > 0, not {self.low}", "raise min or drop log")
+        _check_range(self.low, self.high, self.log)
         if self.step is not None and not (math.isfinite(self.step) and self.step > 0):
             raise InvalidSetting("step", f"step must be a positive number, not {self.step}")
         if self.log and self.step is not None:
@@ -131,10 +128,7 @@ class Int:
         for name, number in (("min", self.low), ("max", self.high), ("step", self.step)):
             if isinstance(number, bool) or not isinstance(number, int):
                 raise InvalidSetting(name, f"an int's {name} must be a whole number, not {number!r}")
-        if self.low > self.high:
-            raise InvalidSetting("min", f"min ({self.low}) exceeds max ({self.high})", "swap them")
-        if self.log and self.low <= 0:
-            raise InvalidSetting("min", f"a log range needs min > 0, not {self.low}", "raise min or drop log")
+        _check_range(self.low, self.high, self.log)
         if self.step < 1:
             raise InvalidSetting("step", f"step must be at least 1, not {self.step}")
         if self.log and self.step != 1:
@@ -239,6 +233,13 @@ class Categorical:
 
 
 Domain = Float | Int | Categorical
+
+
+def _check_range(low: float, high: float, log: bool) -> None:
+    if low > high:
+        raise InvalidSetting("min", f"min ({low}) exceeds max ({high})", "swap them")
+    if log and low <= 0:
+        raise InvalidSetting("min", f"a log range needs min > 0, not {low}", "raise min or drop log")
 
 
 def _factor(rng: np.random.Generator, factors: Sequence[float]) -> float:

@@ -219,7 +219,7 @@ class AuditedRule(Rule):
             self.endings[trial_id] = self.rule.endings[trial_id]
 
 
-def audited(rule: Rule, fraction: float, seed: int | None = None) -> Rule:
+def with_audit(rule: Rule, fraction: float, seed: int | None = None) -> Rule:
     """The rule itself if `fraction` is 0, else an audited one; without `seed` the rule's own is used."""
     if fraction == 0:
         return rule

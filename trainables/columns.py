@@ -13,9 +13,12 @@ import pandas as pd
 
 from trainables.cell_formats import GAPS, NUMBERS, is_date
 from trainables.data import Data, source_and_training_rows
+from trainables.error_text import few
 from trainables.frames import read_frame, values_of
 from trainables.run_config import RunConfig, RunError
 from trainables.table import Scale, Table, one_hot
+
+SHOWN = 6  # number of names shown in errors and notes
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class Columns:
             values = frame[column["name"]].astype("string")
             new = values.notna() & ~values.isin(column["categories"])
             if new.any():
-                words = _few(sorted(values[new].unique()))
+                words = few(sorted(values[new].unique()), SHOWN, repr)
                 notes.append(
                     f"column {column['name']!r}: {int(new.sum())} of {len(frame)} rows have a value never "
                     f"seen in training ({words})"
@@ -126,9 +129,9 @@ class Columns:
         missing = [name for name in self.names if name not in frame.columns]
         unknown = [str(name) for name in frame.columns if name not in (*self.names, self.target)]
         if missing:
-            instead = f"; it has {_few(unknown)} instead" if unknown else ""
-            expected = f"the model was trained with {_few(self.names)}"
-            raise RunError(f"{file}: no column {_few(missing)}{instead}; {expected}")
+            instead = f"; it has {few(unknown, SHOWN, repr)} instead" if unknown else ""
+            expected = f"the model was trained with {few(self.names, SHOWN, repr)}"
+            raise RunError(f"{file}: no column {few(missing, SHOWN, repr)}{instead}; {expected}")
         return unknown
 
     def inputs(self, frame: pd.DataFrame, file: str) -> np.ndarray:
@@ -174,8 +177,3 @@ def _values(column: pd.Series, trained: dict[str, Any], file: str) -> np.ndarray
             f"{file}: column {trained['name']!r} is {kind}, row {row + 1} has {str(column.iloc[row])!r}"
         )
     return values
-
-
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:6])
-    return shown if len(names) <= 6 else f"{shown} and {len(names) - 6} more"

@@ -38,7 +38,7 @@ from trainables.lazy_split import LazySplit
 from trainables.run_config import DATA_WORDS, LAZY_WORDS, RunConfig, RunError
 from trainables.splitting import SplitConfig, split
 from trainables.table import Table, load_table
-from trainables.targets import Targets, joined, read_targets
+from trainables.targets import Targets, join_targets, read_targets
 
 __all__ = [
     "AnySplit",
@@ -98,7 +98,7 @@ def reopen(data: Data, run: RunConfig, paths: Sequence[str | Path] = ()) -> Data
     splits = [split for part in data.parts for split in (part.train, part.val)]
     if all(not isinstance(split, LazySplit) or split.source is not None for split in splits):
         return data
-    source = _lazy_sources(_returned(run, paths), run)
+    source = _lazy_sources(_call_function(run, paths), run)
     count = 1 + max(split.which for split in splits if isinstance(split, LazySplit))
     if source is None or len(source) < count:
         raise RunError(f"{run.data} returns other data in the process of a trial than at first")
@@ -194,7 +194,7 @@ class _Arrays:
         return chosen
 
     def targets(self, rows: np.ndarray, train: np.ndarray) -> np.ndarray:
-        return _typed(self.all_targets.values[rows])
+        return _cast_targets(self.all_targets.values[rows])
 
     def target_scale(self, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return np.zeros(1), np.ones(1)
@@ -214,10 +214,10 @@ Source = Table | _Arrays | _Ready | LazySource
 
 def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
     """Call the data function, and read what it returns."""
-    return _source(_returned(run, paths), run)
+    return _source(_call_function(run, paths), run)
 
 
-def _returned(run: RunConfig, paths: Sequence[str | Path]) -> Any:
+def _call_function(run: RunConfig, paths: Sequence[str | Path]) -> Any:
     """Call the data function."""
     assert run.data is not None, "without data nothing is read"
     folders = [*map(Path, paths), Path.cwd(), CLONE]
@@ -254,7 +254,7 @@ def _source(returned: Any, run: RunConfig) -> Source:
         return returned.for_criterion(criterion, config.task)
     pairs = read_returned(returned, run.data, config.split_seed)
     targets = read_targets(
-        joined([y for _, y in pairs]) if len(pairs) > 1 else pairs[0][1],
+        join_targets([y for _, y in pairs]) if len(pairs) > 1 else pairs[0][1],
         task=config.task,
         criterion=criterion,
         where=f"{run.data}: the targets",
@@ -266,7 +266,7 @@ def _source(returned: Any, run: RunConfig) -> Source:
     if len(pairs) == 1:
         return _Arrays(inputs[0][0], targets, inputs[0][1])
     ends = np.cumsum([len(x) for x, _ in inputs])
-    split_targets = np.split(_typed(targets.values), ends[:-1])
+    split_targets = np.split(_cast_targets(targets.values), ends[:-1])
     splits = tuple(Split(x, y) for (x, _), y in zip(inputs, split_targets, strict=True))
     return _Ready(splits, targets, inputs[0][1])
 
@@ -302,7 +302,7 @@ def _check_rows(
         raise RunError(f"{name}: the splits have different inputs, of the shapes {shapes}")
 
 
-def _typed(values: np.ndarray) -> np.ndarray:
+def _cast_targets(values: np.ndarray) -> np.ndarray:
     """Class numbers unchanged, labels and numbers as float32."""
     return values if values.dtype == np.int64 else values.astype(np.float32)
 

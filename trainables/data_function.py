@@ -130,9 +130,9 @@ def _read_dataset(dataset: Any, name: str, seed: int) -> Pair:
     if tensors is not None:
         return tensors
     if _is_loader(dataset):
-        with _seeded(seed):
-            return joined_pairs([pair_of(batch, name) for batch in dataset], np.concatenate, name)
-    return joined_pairs([pair_of(dataset[row], name) for row in range(len(dataset))], np.stack, name)
+        with _seed_torch(seed):
+            return join_pairs([pair_of(batch, name) for batch in dataset], np.concatenate, name)
+    return join_pairs([pair_of(dataset[row], name) for row in range(len(dataset))], np.stack, name)
 
 
 def pair_of(item: Any, name: str) -> Pair:
@@ -156,7 +156,7 @@ def pair_of(item: Any, name: str) -> Pair:
     return item[0], item[1]
 
 
-def joined_pairs(pairs: Sequence[Pair], join: Any, name: str) -> Pair:
+def join_pairs(pairs: Sequence[Pair], join: Any, name: str) -> Pair:
     """Items or batches joined into arrays of all rows."""
     first = pairs[0][0]
     if isinstance(first, Mapping):
@@ -185,7 +185,7 @@ def one_array(values: Iterable[Any], join: Any, name: str) -> np.ndarray:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _seed_torch(seed: int) -> Iterator[None]:
     """Seed torch's generator within the block, so that a loader shuffles alike every time."""
     import torch
 

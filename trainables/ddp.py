@@ -190,17 +190,17 @@ class _Shard:
 
     def state(self, _: None) -> dict[str, Any]:
         """All that the next epoch depends on in this process."""
-        with self._unwrapped():
+        with self._unwrap():
             return {"learner": self.learner.state_dict(), "random": self.random.state_dict()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from such a state."""
-        with self._unwrapped():
+        with self._unwrap():
             self.learner.load_state_dict(state["learner"], self.learner.run)
         self.random.load_state_dict(state["random"])
 
     @contextlib.contextmanager
-    def _unwrapped(self) -> Iterator[None]:
+    def _unwrap(self) -> Iterator[None]:
         """Give the learner the unwrapped net, with its own parameter names, within the block."""
         wrapped, self.learner.net = self.learner.net, self.net
         try:

@@ -10,8 +10,9 @@ import multiprocessing
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,30 +44,42 @@ def dry_run_all(
         at_once: number of parallel processes, whose times then include what they slow each other.
         limit_s: seconds after which a process is ended.
     """
-    context = multiprocessing.get_context("forkserver")
-    begin_server(["__main__", "trainables.dry_run"])  # torch is imported once
+    begin_server()
     memory_mb = SHARE * available_memory_mb() / at_once
 
     def dry_run_one(index: int) -> DryRunReport:
-        pipe, child_pipe = context.Pipe(duplex=False)
-        arguments = child_pipe, dict(configs[index]), data, gpu, memory_mb, index == 0
-        process = context.Process(target=_in_child, args=arguments)  # no daemon: a DataLoader has workers
-        with pipe:
-            process.start()
-            child_pipe.close()
-            try:
-                return _receive(pipe, process, limit_s)
-            finally:
-                process.kill()
-                process.join()
-                process.close()
+        arguments = dict(configs[index]), data, gpu, memory_mb, index == 0
+        with child_process(_in_child, *arguments) as (pipe, process):  # no daemon: a DataLoader has workers
+            return _receive(pipe, process, limit_s)
 
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(dry_run_one, range(len(configs))))
 
 
-def begin_server(preload: list[str]) -> None:
-    """Start the fork server with this process's `sys.path`.
+@contextmanager
+def child_process(
+    target: Callable[..., None], *args: Any, daemon: bool = False
+) -> Iterator[tuple[Connection, Any]]:
+    """Call a function in a child of the fork server within the block, and kill the child afterwards.
+
+    Yields the pipe from the child, whose other end is the function's first argument, and the process.
+    """
+    context = multiprocessing.get_context("forkserver")
+    pipe, child_pipe = context.Pipe(duplex=False)
+    process = context.Process(target=target, args=(child_pipe, *args), daemon=daemon)
+    with pipe:
+        process.start()
+        child_pipe.close()
+        try:
+            yield pipe, process
+        finally:
+            process.kill()
+            process.join()
+            process.close()
+
+
+def begin_server() -> None:
+    """Start the fork server with this process's `sys.path`, and torch imported once for all children.
 
     Python before 3.13 sets the path only after the preloading, which then finds other modules, or none
     (python/cpython#117378).
@@ -74,7 +87,7 @@ def begin_server(preload: list[str]) -> None:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     try:
-        forkserver.set_forkserver_preload(preload)
+        forkserver.set_forkserver_preload(["__main__", "trainables.dry_run"])
         forkserver.ensure_running()
     finally:
         os.environ.pop("PYTHONPATH")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+from trainables.error_text import few
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ class DryRunReport:
         faults = []
         if self.unreached and len(self.unreached) == self.tensors:
             fix = "does the net detach what it computes, or return something else?"
-            faults.append(("gradients", f"none reaches any parameter: {_few(self.unreached)}", fix))
+            faults.append(("gradients", f"none reaches any parameter: {few(self.unreached, 3)}", fix))
         if self.not_finite:
             fix = "look at the data's scale, the net and the criterion"
-            faults.append(("gradients", f"not finite: {_few(self.not_finite)}", fix))
+            faults.append(("gradients", f"not finite: {few(self.not_finite, 3)}", fix))
         if self.still:
             faults.append(("optimizer", "a step changes no parameter", "is its rate 0?"))
         return faults
@@ -61,7 +62,7 @@ class DryRunReport:
         """What is unusual, but may be intended: (subject, message, advice)."""
         notes = []
         if self.unreached and len(self.unreached) < self.tensors:
-            message = f"none reached {_few(self.unreached)} in this batch"
+            message = f"none reached {few(self.unreached, 3)} in this batch"
             notes.append(
                 ("gradients", message, "meant so for layer drop and unused heads; else look at the net")
             )
@@ -73,7 +74,3 @@ class DryRunReport:
     def learns(self) -> bool | None:
         """Whether the training loss falls; None if there was no second epoch."""
         return self.train_losses[1] < self.train_losses[0] if len(self.train_losses) > 1 else None
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

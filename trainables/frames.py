@@ -184,11 +184,11 @@ def _read_csv(file: Any, words: Collection[str], options: Mapping[str, Any]) -> 
     dtypes = dict.fromkeys(words, "string")
     frame = pd.read_csv(file, dtype=dtypes, low_memory=False, **options)
     for name in frame.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in frame.dtypes]]:
-        frame[name] = _stripped(frame[name])
+        frame[name] = _strip_spaces(frame[name])
     return frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
 
 
-def _stripped(column: pd.Series) -> pd.Series:
+def _strip_spaces(column: pd.Series) -> pd.Series:
     """Text without leading and trailing spaces; text of spaces only becomes missing."""
     if not column.map(lambda value: isinstance(value, str) and value != value.strip()).any():
         return column

@@ -20,7 +20,7 @@ CLONE = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def unwatched() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Exclude from garbage collection what is imported within the block.
 
     Python would scan all of torch for garbage several times while importing it (a quarter of the time
@@ -141,7 +141,11 @@ def _signature(target: Any) -> inspect.Signature | None:
 def _module(name: str) -> ModuleType | None:
     """Import a module; None if there is none of this name (a missing import inside it raises)."""
     try:
-        with importing(name), without_optional(name), nullcontext() if name in sys.modules else unwatched():
+        with (
+            importing(name),
+            without_optional(name),
+            nullcontext() if name in sys.modules else without_garbage_collection(),
+        ):
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):

@@ -50,7 +50,7 @@ def read_inputs(x: Any, kind: str | None, where: str) -> tuple[np.ndarray, tuple
         RunError: if they are no arrays of numbers.
     """
     if isinstance(x, Mapping):
-        return _packed(
+        return _pack(
             {str(name): _numbers(value, None, f"{where}[{name!r}]") for name, value in x.items()}, where
         )
     return _numbers(x, kind, where), ()
@@ -100,7 +100,7 @@ def _numbers(x: Any, kind: str | None, where: str) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _packed(named: dict[str, np.ndarray], where: str) -> tuple[np.ndarray, tuple[InputField, ...]]:
+def _pack(named: dict[str, np.ndarray], where: str) -> tuple[np.ndarray, tuple[InputField, ...]]:
     """Named arrays side by side, (rows, numbers), in a type that represents all of them exactly."""
     if not named or len({len(values) for values in named.values()}) != 1:
         counts = ", ".join(f"{name}: {len(values)}" for name, values in named.items())

@@ -5,16 +5,16 @@ Imports no torch: the process that trains does.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
-import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from trainables.dry_run_process import begin_server
+from trainables.dry_run_process import begin_server, child_process
 from trainables.memory_limit import SHARE, available_memory_mb, bound_memory
 
 if TYPE_CHECKING:
@@ -71,24 +71,15 @@ def measure_lanes(
     Returns:
         The times measured within the limit; fewer if memory runs out before.
     """
-    begin_server(["__main__", "trainables.dry_run"])  # torch is imported once
-    context = multiprocessing.get_context("forkserver")
-    pipe, child_pipe = context.Pipe(duplex=False)
-    arguments = child_pipe, list(map(dict, configs)), data, gpu, tuple(counts)
-    process = context.Process(target=_in_child, args=arguments, daemon=True)
+    begin_server()
+    arguments = list(map(dict, configs)), data, gpu, tuple(counts)
     until, times = time.monotonic() + limit_s, list[LaneTime]()
-    with pipe:
-        process.start()
-        child_pipe.close()
-        try:
-            while pipe.poll(max(until - time.monotonic(), 0.0)):
-                times.append(pipe.recv())
-        except EOFError:
-            pass  # it is done, or the kernel killed it as memory ran out
-        finally:
-            process.kill()
-            process.join()
-            process.close()
+    with (
+        child_process(_in_child, *arguments, daemon=True) as (pipe, _),
+        contextlib.suppress(EOFError),  # it is done, or the kernel killed it as memory ran out
+    ):
+        while pipe.poll(max(until - time.monotonic(), 0.0)):
+            times.append(pipe.recv())
     return times
 
 

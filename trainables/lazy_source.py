@@ -15,7 +15,7 @@ from trainables.lazy_split import LazySplit, TargetEncoder, raw_targets
 from trainables.outputs import OutputMeaning
 from trainables.run_config import RunConfig, RunError
 from trainables.splitting import SplitConfig
-from trainables.targets import Targets, joined, read_targets
+from trainables.targets import Targets, join_targets, read_targets
 
 FEW = 2  # rows read for shapes and types
 READ_AT_ONCE = 256  # rows per batch while targets are read
@@ -68,7 +68,7 @@ def inspect_sources(
     complete = [each for each in raw if each is not None]
     targets = _targets(complete or [raw_targets(y, where) for _, y in few], config, criterion, where)
     encoded = complete or ([raw_targets(few[0][1], where)] if targets.labels else [])
-    encoder = TargetEncoder.of(targets, joined(encoded) if encoded else None, where)
+    encoder = TargetEncoder.of(targets, join_targets(encoded) if encoded else None, where)
     splits = tuple(
         _split(which, source, name, run, config, x[:FEW], encoder, y)
         for which, (source, (x, _), y) in enumerate(zip(sources, inputs, raw, strict=True))
@@ -138,13 +138,13 @@ def _targets(
     first = raw[0]
     is_labels = first.ndim > 1 and criterion is not None and criterion.layout == "labels"
     if config.num_classes is None or is_labels:
-        return read_targets(joined(raw), task=config.task, criterion=criterion, where=where)
+        return read_targets(join_targets(raw), task=config.task, criterion=criterion, where=where)
     if first.dtype.kind not in "iub":
         raise RunError(
             f"{where}: they are {first.dtype}; data_config.num_classes is for classes numbered from 0"
         )
     names = tuple(map(str, range(config.num_classes)))
-    return Targets(joined(raw).astype(np.int64), "classification", names)
+    return Targets(join_targets(raw).astype(np.int64), "classification", names)
 
 
 def _all_targets(source: Any, name: str, run: RunConfig, config: SplitConfig, which: int) -> np.ndarray:

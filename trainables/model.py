@@ -190,11 +190,11 @@ class Model:
             RunError: as `predict`.
         """
         if not isinstance(rows, pd.DataFrame):
-            return self._outputs(self._packed(rows, file))
+            return self._outputs(self._pack(rows, file))
         self.columns.check(rows, file)
         return self._outputs(self.columns.inputs(rows, file))
 
-    def _packed(self, arrays: np.ndarray | Mapping[str, np.ndarray], file: str) -> np.ndarray:
+    def _pack(self, arrays: np.ndarray | Mapping[str, np.ndarray], file: str) -> np.ndarray:
         """Arrays as the net's rows, (rows, ...).
 
         Raises:
@@ -241,10 +241,10 @@ class Model:
         values = self.meaning.answers(outputs).reshape(len(index), -1).numpy()
         target = self.columns.target
         if values.shape[1] != self.outputs:
-            return pd.DataFrame(values, columns=_numbered("output", values.shape[1]), index=index)
+            return pd.DataFrame(values, columns=_number_names("output", values.shape[1]), index=index)
         return pd.DataFrame(
             self.std * values + self.mean,
-            columns=[target] if values.shape[1] == 1 else _numbered(target, values.shape[1]),
+            columns=[target] if values.shape[1] == 1 else _number_names(target, values.shape[1]),
             index=index,
         )
 
@@ -267,7 +267,7 @@ class Model:
     def _labels(self, outputs: torch.Tensor, index: pd.Index) -> pd.DataFrame:
         """Several labels or classes per row, one column for each."""
         codes = self.meaning.answers(outputs).reshape(len(index), -1).numpy()
-        names = _numbered(self.columns.target, codes.shape[1])
+        names = _number_names(self.columns.target, codes.shape[1])
         if not self.labels:
             return pd.DataFrame(np.array(self.columns.classes)[codes], columns=names, index=index)
         answers = pd.DataFrame(codes, columns=names, index=index)
@@ -300,7 +300,7 @@ def _typical(column: Mapping[str, Any]) -> Any:
     )
 
 
-def _numbered(name: str, count: int) -> list[str]:
+def _number_names(name: str, count: int) -> list[str]:
     return [f"{name}{number}" for number in range(count)]
 
 

@@ -397,7 +397,7 @@ def overlay(run: Mapping[str, Any], flat: Mapping[str, Any]) -> dict[str, Any]:
     >>> overlay({"epochs": 10, "optimizer_config": {"lr": 0.1}}, {"optimizer_config.lr": 0.5})
     {'epochs': 10, 'optimizer_config': {'lr': 0.5}}
     """
-    result = _copied(run)
+    result = _copy_mappings(run)
     for path, value in flat.items():
         *folders, leaf = path.split(".")
         section = result
@@ -442,6 +442,8 @@ def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _copied(nested: Mapping[str, Any]) -> dict[str, Any]:
+def _copy_mappings(nested: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the mappings at every depth; the values are shared."""
-    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in nested.items()}
+    return {
+        key: _copy_mappings(value) if isinstance(value, Mapping) else value for key, value in nested.items()
+    }

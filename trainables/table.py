@@ -105,7 +105,7 @@ class Table:
         kinds = {name: kind_of(features[name], dayfirst) for name in features.columns}
         self.numeric: dict[Any, Kind] = {name: kind for name, kind in kinds.items() if kind != WORDS}
         numbers = [values_of(features[name], kind) for name, kind in self.numeric.items()]
-        self.numbers = _stacked(numbers, len(features))
+        self.numbers = _stack_columns(numbers, len(features))
         self.gaps = np.isnan(self.numbers).any(axis=0)
         words = [name for name, kind in kinds.items() if kind == WORDS]
         self.categories = categories_of(features[words])
@@ -240,7 +240,7 @@ def find(path: str, folders: Sequence[str | Path]) -> Path:
     raise RunError(f"data_config.path: no file {path!r} in {searched}")
 
 
-def _stacked(columns: list[np.ndarray], rows: int) -> np.ndarray:
+def _stack_columns(columns: list[np.ndarray], rows: int) -> np.ndarray:
     """Columns side by side, (rows, columns); `columns` may be empty."""
     return np.stack(columns, axis=1) if columns else np.zeros((rows, 0))
 
@@ -276,7 +276,7 @@ def one_hot(column: pd.Series, categories: Sequence[str], missing: bool) -> np.n
     hot = [(words == category).fillna(False).to_numpy(dtype=np.float64) for category in categories]
     if missing:
         hot.append(words.isna().to_numpy(dtype=np.float64))
-    return _stacked(hot, len(column))
+    return _stack_columns(hot, len(column))
 
 
 def _fix(words: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from trainables.error_text import few
 from trainables.outputs import OutputMeaning
 from trainables.run_config import RunError
 
@@ -64,7 +65,7 @@ def read_targets(
     chosen = task or _task_by_criterion(values, criterion) or infer_task(values)
     if chosen == "regression":
         if values.dtype.kind not in "fiub":
-            raise RunError(f"{where}: {_few(np.unique(values))} are words; a regression is of numbers")
+            raise RunError(f"{where}: {few(np.unique(values), SHOWN)} are words; a regression is of numbers")
         return Targets(values.reshape(len(values), -1).astype(np.float64), "regression")
     if values.ndim > 1 and (layout == "labels" or (layout is None and _holds_or_not(values))):
         return _several_labels(values, where)
@@ -72,8 +73,8 @@ def read_targets(
         return Targets(values[:, None].astype(np.float32), "classification", (), 1)
     if values.dtype.kind == "f" and not _is_whole(values):
         raise RunError(
-            f"{where}: {_few(np.unique(values))} are no classes; for numbers use torch.nn.MSELoss, or set "
-            "data_config.task: regression"
+            f"{where}: {few(np.unique(values), SHOWN)} are no classes; for numbers use torch.nn.MSELoss, "
+            "or set data_config.task: regression"
         )
     if values.dtype.kind == "f":
         values = values.astype(np.int64)
@@ -117,7 +118,7 @@ def as_array(y: Any, where: str) -> np.ndarray:
     return values
 
 
-def joined(parts: Sequence[Any]) -> np.ndarray:
+def join_targets(parts: Sequence[Any]) -> np.ndarray:
     """Targets of several splits in one array, so that all get the same class numbers."""
     return np.concatenate([np.asarray(part) for part in parts])
 
@@ -167,8 +168,8 @@ def _several_labels(values: np.ndarray, where: str) -> Targets:
         if bool(numbers.min() >= 0) and bool(numbers.max() <= 1):
             return Targets(numbers, "classification", (), values.shape[1])
     raise RunError(
-        f"{where}: {tuple(values.shape)} with the values {_few(np.unique(values))}; labels, several per row, "
-        "are 1 where they hold and 0 where not"
+        f"{where}: {tuple(values.shape)} with the values {few(np.unique(values), SHOWN)}; labels, several "
+        "per row, are 1 where they hold and 0 where not"
     )
 
 
@@ -192,9 +193,3 @@ def _is_whole(values: np.ndarray) -> bool:
 def _numbers_classes(distinct: np.ndarray) -> bool:
     """Whether sorted whole numbers are 0, 1, 2, ... without a gap."""
     return int(distinct[0]) == 0 and int(distinct[-1]) == len(distinct) - 1
-
-
-def _few(values: Iterable[Any]) -> str:
-    listed = [str(value) for value in values]
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    return ", ".join(listed[:SHOWN]) + more

@@ -186,7 +186,7 @@ class Trial:
             return self._outcome_result()
         self.number = epoch.number
         self.names = list(epoch.metrics)
-        result = self._measured(epoch)
+        result = self._make_result(epoch)
         if not epoch.finite:
             losses = ", ".join(f"{name} {value}" for name, value in epoch.losses.items())
             self.outcome = {
@@ -201,7 +201,7 @@ class Trial:
         is_last = self.outcome is not None or epoch.number >= self.run_config.epochs
         return result | (self.outcome or {}) | ({"done": True} if is_last and self.is_standalone else {})
 
-    def _measured(self, epoch: Epoch) -> dict[str, Any]:
+    def _make_result(self, epoch: Epoch) -> dict[str, Any]:
         """The result of an epoch, as Ray takes it: a flat dict."""
         result: dict[str, Any] = {
             **self.costs,

@@ -23,7 +23,7 @@ from ray import tune
 
 from trainables.checkpoint_integrity import DISK_REFUSES
 from trainables.first_step_failed import FirstStepFailed
-from trainables.imports import unwatched
+from trainables.imports import without_garbage_collection
 from trainables.lane_host import FOLLOWED, LaneHost
 from trainables.termination import Termination, termination_of_process
 
@@ -74,7 +74,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         The trial is built by the first call that needs it, so that a net or a data function that hangs does
         so while Ray (and a trial's time limit) sees the trial as running, not as waiting for its process.
         """
-        with unwatched():
+        with without_garbage_collection():
             from trainables.trial import Trial  # torch: two seconds and 200 MB that a driver does without
 
         self.trial, self._first = Trial(data), first
@@ -204,7 +204,7 @@ class TorchLaneHost(LaneHost):
     """
 
     def __init__(self, make: type[TorchTrainable], fuse: bool = True) -> None:
-        with unwatched():
+        with without_garbage_collection():
             from trainables.fused_trials import FusedTrials  # imports torch before the first trial waits
 
         super().__init__(make, FusedTrials() if fuse else None, termination_of_process())

@@ -25,7 +25,7 @@ from schedulers import RULES
 from schedulers.errors import InvalidSetting
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Domain, Float, Int
-from schedulers.stop_audit import AUDIT_WORDS, audited
+from schedulers.stop_audit import AUDIT_WORDS, with_audit
 from trainables import imports
 from trainables.criteria import of_criterion
 from trainables.optimizers import AVERAGING
@@ -246,7 +246,9 @@ class Checks(ConfigCheck):
             return  # reported with the call
         filled = rule_context(rule, self.sweep, space=self.domains)
         try:
-            audited(rule(**{**filled, **kwargs}), given.get("audit_fraction", 0.0), given.get("audit_seed"))
+            with_audit(
+                rule(**{**filled, **kwargs}), given.get("audit_fraction", 0.0), given.get("audit_seed")
+            )
         except InvalidSetting as error:
             yield self.error(_key_of(error.parameter, given), error.what, error.fix)
         except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError) as error:

@@ -14,7 +14,7 @@ from ray.tune.schedulers import TrialScheduler
 from schedulers.outcome import FAILURES, OUTCOME_CODES, OUTCOMES, outcome_of
 from schedulers.reason import ReasonCode
 from schedulers.rule import Continue, Decision, Exploit, Pause, Rule, Stop
-from schedulers.stop_audit import audited
+from schedulers.stop_audit import with_audit
 from schedulers.tune import ray_private
 from schedulers.tune.exploits import PendingExploits
 from schedulers.tune.hooks import AdapterHooks
@@ -68,7 +68,7 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
     ) -> None:
         super().__init__()
         self.results = Results(metric, mode, time_attr)
-        self.rule = audited(rule, audit_fraction, audit_seed)
+        self.rule = with_audit(rule, audit_fraction, audit_seed)
         self._name_metric()
         self.slots = slots
         self.service = AdapterHooks(listener or Listener())

@@ -8,24 +8,15 @@ from typing import Any
 
 from schedulers.tune.lane_manager import LaneManager
 from schedulers.tune.listener import Listener
-
-
-def never() -> bool:
-    """False: the run is not asked to stop."""
-    return False
+from schedulers.tune.oom_retry import never
 
 
 def unchanged() -> None:
     """None: the slots stay as they are."""
 
 
-def no_objection(result: Mapping[str, Any]) -> str:
-    """No objection: every trial may go on."""
-    return ""
-
-
-def never_for_good(trial_id: str) -> str:
-    """No reason: Ray decides whether a trial that lost its worker is run again."""
+def no_reason(subject: object) -> str:
+    """Empty: there is no reason against going on."""
     return ""
 
 
@@ -55,8 +46,8 @@ class AdapterHooks:
     find_checkpoint: Callable[[str, int], str | None] | None = None
     more_trials: Callable[[], bool] | None = None
     halting: Callable[[], bool] = never
-    objection: Callable[[Mapping[str, Any]], str] = no_objection
-    lost_for_good: Callable[[str], str] = never_for_good
+    objection: Callable[[Mapping[str, Any]], str] = no_reason
+    lost_for_good: Callable[[str], str] = no_reason
     slots_now: Callable[[], int | None] = unchanged
     repeats: bool = False
     ahead_s: float = 0.0

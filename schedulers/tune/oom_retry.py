@@ -12,7 +12,7 @@ def no_extra_resources(trial_id: str) -> Mapping[str, float] | None:
 
 
 def never() -> bool:
-    """False: the kernel is not watched."""
+    """False: the default of what a service may watch for."""
     return False
 
 

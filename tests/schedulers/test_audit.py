@@ -12,7 +12,7 @@ from schedulers import ASHARule, Continue, FIFORule, Pause, Report, Resume, Stop
 from schedulers.pfl import PFLRule
 from schedulers.reason import ReasonCode
 from schedulers.simulate import replay
-from schedulers.stop_audit import AuditedRule, audited
+from schedulers.stop_audit import AuditedRule, with_audit
 
 R = 9
 
@@ -160,12 +160,12 @@ def test_state_saved_and_loaded_knows_the_audited() -> None:
 @pytest.mark.parametrize("fraction", [-0.1, 1.1, float("nan")])
 def test_a_fraction_that_is_no_share_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match=r"audit_fraction \(.*\) must lie in \[0, 1\]"):
-        audited(FIFORule(max_resource=R), fraction)
+        with_audit(FIFORule(max_resource=R), fraction)
 
 
 def test_without_a_fraction_the_rule_is_left_as_it_is() -> None:
     rule = stopping()
-    assert audited(rule, 0.0) is rule
+    assert with_audit(rule, 0.0) is rule
 
 
 def test_scheduler_classes_take_the_fraction_and_the_rules_own_seed() -> None:

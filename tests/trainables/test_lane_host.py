@@ -153,7 +153,7 @@ def test_an_error_that_is_no_lanes_own_is_told_by_each_and_ends_no_process(
     def no_memory(*_: Any) -> None:
         raise MemoryError("no rows")
 
-    monkeypatch.setattr(LaneStack, "_shuffled", no_memory)
+    monkeypatch.setattr(LaneStack, "_shuffle", no_memory)
     trained = Driver(LaneHost(Lane, FusedTrials())).train_all({0: config(0), 1: config(1)})
     assert ["MemoryError: no rows" in trained[lane][0] for lane in (0, 1)] == [True, True]
 

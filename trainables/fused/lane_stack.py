@@ -103,7 +103,7 @@ class LaneStack:
                     own_memory(parameter)
         states = lane.learner.optimizer.state
         for parameter in list(states):
-            states[parameter] = {name: _copied(value) for name, value in states[parameter].items()}
+            states[parameter] = {name: _copy_tensors(value) for name, value in states[parameter].items()}
 
     def train_steps(self) -> Iterator[None]:
         """One pass of each lane over its rows; a step of all lanes for each `next`."""
@@ -152,7 +152,7 @@ class LaneStack:
         batches = CHUNK_BATCHES * max(1, CHUNK_BYTES // (CHUNK_BATCHES * self._batch_bytes()))
         for begin in range(0, first.rows, batches * first.batch_size):
             chunk = slice(begin, begin + batches * first.batch_size)
-            x, y = self._shuffled([order[chunk] for order in orders])
+            x, y = self._shuffle([order[chunk] for order in orders])
             for start in range(0, x.shape[1], first.batch_size):
                 batch = slice(start, start + first.batch_size)
                 yield x[:, batch], y[:, batch]
@@ -162,7 +162,7 @@ class LaneStack:
         x, _ = _tensors(self._learners[0])
         return len(self.lanes) * self._learners[0].run.batch_size * max(1, x[0].numel()) * x.element_size()
 
-    def _shuffled(self, orders: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _shuffle(self, orders: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Rows of all lanes in these orders; each lane has the memory layout of rows of its own."""
         like, targets = _tensors(self._learners[0])
         x = aligned_empty(len(orders), (len(orders[0]), *like.shape[1:]), like)
@@ -265,8 +265,8 @@ def _layout(chain: LayerChain) -> tuple[int, str]:
     return -len(chain.hidden), str([chain.stem, *(block.followers for block in chain.blocks)])
 
 
-def _copied(value: object) -> object:
+def _copy_tensors(value: object) -> object:
     """A copy of a state's tensor, or list of tensors; any other value unchanged."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
-    return [_copied(each) for each in value] if isinstance(value, list) else value
+    return [_copy_tensors(each) for each in value] if isinstance(value, list) else value

@@ -89,11 +89,11 @@ class Activations:
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Outputs of all lanes."""
-        return _in_one([function.forward(x[run]) for run, function in self._runs])
+        return _concatenate([function.forward(x[run]) for run, function in self._runs])
 
     def backward(self, g: torch.Tensor) -> torch.Tensor:
         """The gradients of the inputs."""
-        return _in_one([function.backward(g[run]) for run, function in self._runs])
+        return _concatenate([function.backward(g[run]) for run, function in self._runs])
 
 
 class _Activation:
@@ -111,13 +111,15 @@ class _Activation:
         """Outputs, of all lanes at once if that is bit-equal to one lane after the other."""
         parts = [x] if fills_vectors(x) else x.unbind()
         self._calls = [self._apply(part) for part in parts]
-        return _joined([y.detach() for _, y in self._calls], x)
+        return _join_lanes([y.detach() for _, y in self._calls], x)
 
     def backward(self, g: torch.Tensor) -> torch.Tensor:
         """The gradient of the input."""
         parts = [g] if self._calls[0][0].ndim == g.ndim else g.unbind()
         calls, self._calls = self._calls, []
-        return _joined([self._differentiate(part, *call) for part, call in zip(parts, calls, strict=True)], g)
+        return _join_lanes(
+            [self._differentiate(part, *call) for part, call in zip(parts, calls, strict=True)], g
+        )
 
     def _apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self._derivative is not None:
@@ -147,7 +149,7 @@ _DERIVATIVES: dict[
 """(module, gradient of the output, input, output) -> gradient of the input."""
 
 
-def _joined(parts: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
+def _join_lanes(parts: Sequence[torch.Tensor], like: torch.Tensor) -> torch.Tensor:
     """The part itself if it has all lanes, else the lanes joined, each aligned."""
     if parts[0].ndim == like.ndim:
         return parts[0]
@@ -219,7 +221,7 @@ class StackedLayerNorm:
             y, mean, rstd = aten.native_layer_norm(each, layer.normalized_shape, weight, bias, layer.eps)
             out.append(y)
             self._saved.append((each, mean, rstd))
-        return _joined(out, x)
+        return _join_lanes(out, x)
 
     def backward(self, g: torch.Tensor) -> torch.Tensor:
         """The gradient of the input; those of the parameters are written to the bank."""
@@ -236,7 +238,7 @@ class StackedLayerNorm:
             weight_gradient.copy_(dw)
             bias_gradient.copy_(db)
             out.append(dx)
-        return _joined(out, g)
+        return _join_lanes(out, g)
 
 
 Follower = Activations | StackedDropout | StackedLayerNorm
@@ -261,7 +263,7 @@ class Followers:
             (
                 run,
                 [
-                    _stacked(run.start, modules, generators[run], banks)
+                    _stack_layers(run.start, modules, generators[run], banks)
                     for modules in zip(*layers[run], strict=True)
                 ],
             )
@@ -279,7 +281,7 @@ class Followers:
             for layer in run:
                 y = layer.forward(y)
             outputs.append(y)
-        return _in_one(outputs)
+        return _concatenate(outputs)
 
     def backward(self, g: torch.Tensor) -> torch.Tensor:
         """Gradients of the inputs."""
@@ -291,7 +293,7 @@ class Followers:
             for layer in reversed(run):
                 y = layer.backward(y)
             gradients.append(y)
-        return _in_one(gradients)
+        return _concatenate(gradients)
 
 
 def _kind(layer: nn.Module) -> type[nn.Module]:
@@ -299,7 +301,7 @@ def _kind(layer: nn.Module) -> type[nn.Module]:
     return type(layer) if isinstance(layer, (nn.Dropout, nn.LayerNorm)) else nn.Module
 
 
-def _stacked(
+def _stack_layers(
     first_lane: int,
     modules: Sequence[nn.Module],
     generators: Sequence[torch.Generator],
@@ -323,7 +325,7 @@ def _runs(values: Sequence[object]) -> list[slice]:
     return [slice(begin, end) for begin, end in itertools.pairwise(bounds)]
 
 
-def _in_one(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+def _concatenate(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """The lanes of all parts in one tensor, each aligned."""
     if len(parts) == 1:
         return parts[0]
