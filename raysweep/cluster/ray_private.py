@@ -17,15 +17,15 @@ from ray.job_config import JobConfig
 
 @contextmanager
 def minimal_ray() -> Iterator[None]:
-    """Make `ray.init` start no more processes than a Ray on one machine needs, and those lean.
+    """Make `ray.init` start only the processes that a Ray on one machine needs, each as small as can be.
 
-    No autoscaler and no log monitor, as `ray start` can: each costs half a second of CPU and slows the shutdown.
-    `ray.init` has no option for it, but reads `RayParams`. And dashboard and agent as in `pip install ray`, which
-    Ray calls minimal: without web servers and metrics, as it starts them where their packages are missing.
+    Without an autoscaler and a log monitor, as `ray start` can: each costs half a second of CPU and slows the
+    shutdown. `ray.init` has no option for it, but reads `RayParams`. And with the dashboard and the agent of
+    `pip install ray`: Ray starts them without web servers and metrics if the packages for these are missing.
     """
     params, error_of = parameter.RayParams, utils.get_dashboard_dependency_error
     parameter.RayParams = partial(params, no_monitor=True, include_log_monitor=False)
-    utils.get_dashboard_dependency_error = lambda: ImportError("not wanted")
+    utils.get_dashboard_dependency_error = lambda: ImportError("not wanted on one machine")
     try:
         yield
     finally:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pytest
 import ray
-from ray._private import node, parameter, worker
+from ray._private import node, parameter, services, utils, worker
 from ray.autoscaler._private.autoscaler import AutoscalerSummary
 from ray.autoscaler._private.node_provider_availability_tracker import (
     NodeAvailabilityRecord,
@@ -20,7 +20,7 @@ from ray.autoscaler._private.node_provider_availability_tracker import (
 from raysweep.cluster import job_client
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.jobs import Jobs
-from raysweep.cluster.ray_private import bootstrap_address, parse_report, minimal_ray
+from raysweep.cluster.ray_private import bootstrap_address, minimal_ray, parse_report
 
 
 def test_ray_init_asks_ray_params_what_to_start() -> None:
@@ -34,6 +34,14 @@ def test_no_monitor_is_asked_for_in_there_and_only_in_there() -> None:
         asked = ray._private.parameter.RayParams()
     assert (asked.no_monitor, asked.include_log_monitor) == (True, False)
     assert parameter.RayParams().no_monitor is False
+
+
+def test_ray_init_asks_whether_the_packages_of_the_dashboard_are_there() -> None:
+    for starts in (services.start_api_server, services.start_raylet):
+        assert "ray._private.utils.get_dashboard_dependency_error()" in inspect.getsource(starts)
+    with minimal_ray():
+        assert isinstance(utils.get_dashboard_dependency_error(), ImportError)
+    assert utils.get_dashboard_dependency_error() is None
 
 
 def test_an_address_is_read_as_ray_reads_it() -> None:
