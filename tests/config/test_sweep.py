@@ -247,7 +247,7 @@ def test_device_cpu_asks_for_no_gpu(tmp_path: Path) -> None:
         ("run.optimizer_config={le: 3}", "--set run.optimizer_config: le: unknown to SPlus; did you mean"),
         ("trials", "--set trials: is no key=value; write --set run.epochs=5"),
         ("trials=[1", "--set trials: a bracket is not closed with ']' (or a ',' is missing); close it"),
-        ("run.seeds.7=1", "--set run.seeds.7: 'run.seeds' has no '7'; name an existing key, or an item's number"),
+        ("run.seeds.7=1", "--set run.seeds.7: 'run.seeds' has no '7'; name an existing key, or an item"),
         ("trials.x=1", "--set trials.x: 'trials' has no 'x'; name an existing key, or an item's number"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 from raysweep.study.execution.trial_events import TrialEventEmitter
 from raysweep.study.journal.events import EpochReported, Event, TrialCreated, TrialPlaced
 from raysweep.study.journal.records import StudyRecord
-from raysweep.tracking.projection import place_tags
+from raysweep.tracking.projection import worker_tags
 from schedulers.rule import Continue, Stop
 from tests.builders import small_sweep
 
@@ -39,4 +39,4 @@ def test_where_a_trial_failed_is_known_though_it_had_no_epoch() -> None:
 
 
 def test_the_place_of_a_trial_is_tags_of_its_run() -> None:
-    assert place_tags(PLACED) == {"node": "node-3", "gpu": "NVIDIA A10G", "torch": "2.13.0+cu130"}
+    assert worker_tags(PLACED) == {"node": "node-3", "gpu": "NVIDIA A10G", "torch": "2.13.0+cu130"}

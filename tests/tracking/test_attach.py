@@ -11,7 +11,7 @@ from raysweep.tracking.store import Refused
 
 
 def test_a_study_that_mlflow_has_not_seen_is_said_so(tmp_path: Path) -> None:
-    assert attach_to_study(tmp_path, [], "report") == "MLflow has not seen this study"
+    assert attach_to_study(tmp_path, [], "report") == "MLflow has no run of this study"
 
 
 @pytest.fixture
