@@ -118,7 +118,7 @@ def test_a_mapping_s_own_key_wins_over_a_merged_one_wherever_it_stands() -> None
     )
     assert (document.value["x"], document.value["y"]) == ({"a": 1, "b": 3}, {"a": 1, "b": 4})
     assert str(document.problem(("y", "b"), "wrong")) == "f:7: y.b: wrong"
-    assert ("y", "b", "c") not in document.places
+    assert ("y", "b", "c") not in document.locations
 
 
 def test_the_work_of_reading_grows_with_the_file_not_its_square() -> None:
