@@ -225,7 +225,7 @@ class RunProjection:
         self._open.discard(event.trial)
 
     def _reopen(self, trial: str, t: float) -> None:
-        """A trial goes on whose run an earlier attempt closed (`resume`, `extend`)."""
+        """Open a trial's run again that an earlier attempt ended (`resume`, `extend`)."""
         change = self._trial(trial)
         if trial not in self._open:
             self._open.add(trial)
