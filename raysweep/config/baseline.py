@@ -28,8 +28,8 @@ def baseline_of(sweep: Sweep) -> dict[str, Any]:
 
 def _defaults(path: str, modules: Modules) -> dict[str, Any]:
     try:
-        known = signature(path, modules)
+        callee = signature(path, modules)
     except BrokenModule:
         return {}  # reported with the component itself
-    parameters = known.parameters if known is not None else ()
+    parameters = callee.parameters if callee is not None else ()
     return {each.name: each.default for each in parameters if each.default is not NO_DEFAULT}

@@ -178,7 +178,7 @@ class Checks(ConfigCheck):
             if kind is not None and (kind == "numbers") != (meaning.layout == "numbers"):
                 what = f"{path.rpartition('.')[2]} is for {kind}, but criterion {self.run.criterion} is not"
                 at: Key = ("run", "metrics", name)
-                at = at if at in self.document.places else ("metric",)
+                at = at if at in self.document.locations else ("metric",)
                 others = [each for each, other in NAMED_METRICS.items() if other != kind]
                 yield self.error(at, what, f"use one of {', '.join(others)}, or another criterion")
 

@@ -79,10 +79,10 @@ def signature(path: str, modules: Modules) -> signatures.Signature | None:
 def is_function_loop(path: str, modules: Modules) -> bool:
     """Whether a user's own training loop is a function of its `config`, by its source."""
     try:
-        known = signature(path, modules)
+        callee = signature(path, modules)
     except BrokenModule:
         return False  # reported with its call
-    return known is not None and "config" in known.names()
+    return callee is not None and "config" in callee.names()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def signature_errors(
         return
     try:
         target = modules.lookup(path)
-        known = signatures.signature(target, modules) if isinstance(target, ResolvedName) else None
+        callee = signatures.signature(target, modules) if isinstance(target, ResolvedName) else None
     except BrokenModule as error:
         yield SignatureError(None, f"'{path}' cannot be imported: {error}", "fix that file")
         return
@@ -138,12 +138,12 @@ def signature_errors(
         if hidden := modules.hidden_file(path.partition(".")[0]):
             fix = f"an installed module comes before {hidden}: give that file another name"
         yield SignatureError(None, what, fix)
-    elif known is not None:
+    elif callee is not None:
         # Named as in the path: the signature is a rule's, the path names its scheduler class.
-        own = known.without_first(first)
+        own = callee.without_first(first)
         besides = tuple(signatures.SignatureParameter(name, required=False) for name in more)
-        known = replace(own, parameters=(*own.parameters, *besides), what=path.rpartition(".")[2])
-        yield from _kwarg_errors(known, kwargs, given)
+        callee = replace(own, parameters=(*own.parameters, *besides), what=path.rpartition(".")[2])
+        yield from _kwarg_errors(callee, kwargs, given)
 
 
 def _ill_formed(path: str, modules: Modules, home: str) -> SignatureError | None:
@@ -183,10 +183,10 @@ def _missing(path: str, missing: MissingName) -> tuple[str, str]:
 
 
 def _kwarg_errors(
-    known: signatures.Signature, kwargs: Collection[str], given: Collection[str]
+    callee: signatures.Signature, kwargs: Collection[str], given: Collection[str]
 ) -> Iterator[SignatureError]:
     """Yield the keyword arguments that a signature does not have, and those that it lacks."""
-    names = known.names()
+    names = callee.names()
     offered = [name for name in names if name not in given] or names
     free = [name for name in names if name not in kwargs]
     meant = set()
@@ -196,18 +196,18 @@ def _kwarg_errors(
         near = nearest(name, free)
         if near is not None:
             meant.add(near)
-        if known.open:
+        if callee.open:
             if near is not None:
                 fix = f"it accepts any keyword, so this one is passed on; did you mean '{near}'?"
-                yield SignatureError(name, f"{known.what} has no parameter of this name", fix, certain=False)
+                yield SignatureError(name, f"{callee.what} has no parameter of this name", fix, certain=False)
             continue
         fix = suggestion(name, offered, "" if offered else "it takes none: drop it")
-        yield SignatureError(name, f"unknown to {known.what}", fix)
+        yield SignatureError(name, f"unknown to {callee.what}", fix)
     missing = [
         parameter.name
-        for parameter in known.parameters
+        for parameter in callee.parameters
         if parameter.required and parameter.keyword and parameter.name not in {*kwargs, *given, *meant}
     ]
     if missing:
         listed = " and ".join(f"'{name}'" for name in missing)
-        yield SignatureError(None, f"{known.what} needs {listed}", "")
+        yield SignatureError(None, f"{callee.what} needs {listed}", "")

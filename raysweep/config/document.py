@@ -71,20 +71,20 @@ class Document:
     Attributes:
         file: the file as the user named it.
         value: the top-level mapping.
-        places: position by key; for keys of an alias, in its anchor.
+        locations: position by key; for keys of an alias, in its anchor.
     """
 
     file: str
     value: dict[str, Any]
-    places: dict[Key, Location] = field(default_factory=dict)
+    locations: dict[Key, Location] = field(default_factory=dict)
 
     def problem(self, key: Key, what: str, fix: str = "") -> Problem:
         """A problem with a key, at its position or that of the nearest key around it."""
         length = len(key)
-        while length and key[:length] not in self.places:
+        while length and key[:length] not in self.locations:
             length -= 1
-        place = self.places.get(key[:length], Location(self.file, 1))
-        return Problem(place.file, place.line, dotted(place.key + key[length:]), what, fix)
+        location = self.locations.get(key[:length], Location(self.file, 1))
+        return Problem(location.file, location.line, dotted(location.key + key[length:]), what, fix)
 
     def at(self, key: Key) -> Any:
         """The value at `key`; None if there is none."""
@@ -103,15 +103,15 @@ class Document:
         holder = self.at(source[:-1])
         value = holder.pop(source[-1])
         self.at(target[:-1])[target[-1]] = value
-        for key in [key for key in self.places if key[: len(source)] == source]:
-            self.places[target + key[len(source) :]] = self.places.pop(key)
+        for key in [key for key in self.locations if key[: len(source)] == source]:
+            self.locations[target + key[len(source) :]] = self.locations.pop(key)
 
     def graft(self, key: Key, other: Document) -> None:
         """Insert another document at `key`."""
         self.at(key[:-1])[key[-1]] = other.value
-        self.places[key] = Location(other.file, 1)
-        for inner, place in other.places.items():
-            self.places[key + inner] = place
+        self.locations[key] = Location(other.file, 1)
+        for inner, location in other.locations.items():
+            self.locations[key + inner] = location
 
 
 def read(path: Path, name: str | None = None) -> Document:
@@ -156,7 +156,7 @@ def parse(raw: bytes, file: str) -> Document:
     value = builder.mapping(node, ())
     if builder.problems:
         raise SweepError(builder.problems)
-    return Document(file, value, builder.places)
+    return Document(file, value, builder.locations)
 
 
 def parse_value(text: str, where: str) -> Any:
@@ -234,7 +234,7 @@ class _Builder:
         self.text = text
         # Lines end as in editors; PyYAML would also end one at U+0085 and U+2028.
         self.newlines = [match.start() for match in re.finditer("\n", text)]
-        self.places: dict[Key, Location] = {}
+        self.locations: dict[Key, Location] = {}
         self.problems: list[Problem] = []
         self.open: list[int] = []  # ids of the nodes being built: an alias to one is a cycle
         self.count = 0
@@ -268,7 +268,7 @@ class _Builder:
             self.complain(node, key, f"the tag '{node.tag}' means nothing here", "drop it")
         items = []
         for index, item in enumerate(node.value):
-            self.places[(*key, index)] = Location(self.file, self.line(item), (*key, index))
+            self.locations[(*key, index)] = Location(self.file, self.line(item), (*key, index))
             items.append(self.build(item, (*key, index)))
         return items
 
@@ -291,7 +291,7 @@ class _Builder:
                 self.complain(name_node, (*key, name), where, "a key may be given once: delete one")
                 continue
             lines[name] = line
-            self.places[(*key, name)] = Location(self.file, line, (*key, name))
+            self.locations[(*key, name)] = Location(self.file, line, (*key, name))
             value[name] = self.build(value_node, (*key, name))
         return value
 
@@ -316,7 +316,7 @@ class _Builder:
         self.problems += inner.problems
         new = {name: item for name, item in merged.items() if name not in value and name not in own}
         value |= new
-        self.places |= {at: place for at, place in inner.places.items() if at[len(key)] in new}
+        self.locations |= {at: location for at, location in inner.locations.items() if at[len(key)] in new}
 
     def name(self, node: yaml.Node, key: Key) -> str | None:
         """Read a mapping's key, which must be text."""

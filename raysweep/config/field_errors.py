@@ -66,7 +66,7 @@ def unknown_keys(
     for name in [name for name in raw if name not in known]:
         at = (*key, name)
         # An override means a key that the file has; another key in the file means one that it lacks.
-        overrides = at in document.places and document.places[at].line is None
+        overrides = at in document.locations and document.locations[at].line is None
         free = known if overrides else [other for other in known if other not in raw]
         elsewhere = _elsewhere(document, key, name, known)
         near = None if elsewhere else nearest(name, free)
@@ -87,7 +87,7 @@ def _elsewhere(document: Document, key: Key, name: str, known: Iterable[str]) ->
         return None
     if not key and name in _OF_PEERS:
         return _OF_PEERS[name]
-    same = {place for place in document.places if place[0] == "run" and place[-1] == name} - {(*key, name)}
+    same = {at for at in document.locations if at[0] == "run" and at[-1] == name} - {(*key, name)}
     if len(same) == 1:
         return dotted(same.pop())
     if key or nearest(name, known):
@@ -155,7 +155,7 @@ def _existing(document: Document, key: Key) -> Key:
     """The part of a key that exists in the document: pydantic appends names of its own for unions."""
     length = 0
     while length < len(key) and (
-        key[: length + 1] in document.places or document.at(key[: length + 1]) is not None
+        key[: length + 1] in document.locations or document.at(key[: length + 1]) is not None
     ):
         length += 1
     return key[:length]

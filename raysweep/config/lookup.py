@@ -114,7 +114,7 @@ class Modules:
         self.own = [path for path in paths if path not in sys.path]
         self.paths = [*sys.path, *self.own]
         self.copies = [copies for path in self.own if (copies := _copies(path)) is not None]
-        self._found: dict[str, Module | None] = {}
+        self._modules: dict[str, Module | None] = {}
 
     def module(self, name: str) -> Module | None:
         """Find a module by its full name; None if there is none.
@@ -122,10 +122,10 @@ class Modules:
         Raises:
             BrokenModule: if its source does not parse.
         """
-        if name not in self._found:
+        if name not in self._modules:
             spec = self._spec(name)
-            self._found[name] = Module(name, spec, _scope(spec)) if spec else None
-        return self._found[name]
+            self._modules[name] = Module(name, spec, _scope(spec)) if spec else None
+        return self._modules[name]
 
     def hidden(self) -> Iterator[tuple[str, Path]]:
         """Yield the user's modules that were looked up or imported, but are hidden by installed modules.
@@ -133,8 +133,8 @@ class Modules:
         Yields:
             The name, and the user's file.
         """
-        names = {name.split(".")[0] for name in self._found}
-        for module in list(self._found.values()):
+        names = {name.split(".")[0] for name in self._modules}
+        for module in list(self._modules.values()):
             if module is not None and module.scope is not None and self._is_own(module.spec.origin):
                 bindings = module.scope.names.values()
                 imported = [each.module for each in bindings if isinstance(each, ImportedName)]
@@ -167,7 +167,9 @@ class Modules:
                 or PathFinder.find_spec(name, self.paths)
             )
         package = (
-            self._spec(parent) if parent not in self._found else getattr(self._found[parent], "spec", None)
+            self._spec(parent)
+            if parent not in self._modules
+            else getattr(self._modules[parent], "spec", None)
         )
         if package is None or package.submodule_search_locations is None:
             return None
@@ -189,53 +191,55 @@ class Modules:
             if len(rest) > 1 and (inner := self.module(here)):
                 module, rest = inner, rest[1:]
                 continue
-            found = self.name_in(module, rest[0])
-            if isinstance(found, Module):
-                module, rest = found, rest[1:]
+            resolved = self.name_in(module, rest[0])
+            if isinstance(resolved, Module):
+                module, rest = resolved, rest[1:]
                 continue
-            return self._inside(found, rest[1:])
+            return self._inside(resolved, rest[1:])
         return MissingName(f"'{path}' is a module", "", tuple(sorted(_public(module.scope))))
 
     def _inside(
-        self, found: ResolvedName | MissingName | UnknownName, rest: Sequence[str]
+        self, resolved: ResolvedName | MissingName | UnknownName, rest: Sequence[str]
     ) -> ResolvedName | MissingName | UnknownName:
         """Find a method or nested class: `module.Class.from_config`."""
         for name in rest:
-            if not isinstance(found, ResolvedName):
-                return found
-            if not isinstance(found.node, ast.ClassDef):
-                return MissingName(f"'{found.node.name}' is a function: it has no '{name}'", name)
-            members = {node.name: node for node in found.node.body if isinstance(node, Definition)}
+            if not isinstance(resolved, ResolvedName):
+                return resolved
+            if not isinstance(resolved.node, ast.ClassDef):
+                return MissingName(f"'{resolved.node.name}' is a function: it has no '{name}'", name)
+            members = {node.name: node for node in resolved.node.body if isinstance(node, Definition)}
             if name not in members:
-                return UnknownName(f"'{name}' is not written in class {found.node.name} itself")
-            found = ResolvedName(members[name], found.module)
-        return found
+                return UnknownName(f"'{name}' is not written in class {resolved.node.name} itself")
+            resolved = ResolvedName(members[name], resolved.module)
+        return resolved
 
     def name_in(
-        self, module: Module, name: str, seen: frozenset[tuple[str, str]] = frozenset()
+        self, module: Module, name: str, visited: frozenset[tuple[str, str]] = frozenset()
     ) -> Module | ResolvedName | MissingName | UnknownName:
         """Find one name of a module, through imports, star imports and aliases."""
-        if (module.name, name) in seen:
+        if (module.name, name) in visited:
             return MissingName(f"'{name}' is not in {module.name}", name)
-        seen |= {(module.name, name)}
+        visited |= {(module.name, name)}
         if module.scope is None:
             return self.module(f"{module.name}.{name}") or UnknownName(f"{module.name} is not Python source")
         if name in module.scope.lazy:  # first: for type checkers, such a name is often bound as well
             return self.lookup(module.scope.lazy[name])
         if name in module.scope.names:
-            found = self._follow(module, name, seen)
-            if not isinstance(found, MissingName):
-                return found
+            resolved = self._follow(module, name, visited)
+            if not isinstance(resolved, MissingName):
+                return resolved
         if inner := self.module(f"{module.name}.{name}"):
             return inner
         uncertain = module.scope.dynamic
         for star in reversed(module.scope.stars):
             origin = self.module(star)
-            found = self.name_in(origin, name, seen) if origin else UnknownName(f"{star} is not installed")
-            if isinstance(found, UnknownName):
+            resolved = (
+                self.name_in(origin, name, visited) if origin else UnknownName(f"{star} is not installed")
+            )
+            if isinstance(resolved, UnknownName):
                 uncertain = True
-            elif not isinstance(found, MissingName):
-                return found
+            elif not isinstance(resolved, MissingName):
+                return resolved
         if uncertain:
             return UnknownName(f"{module.name} creates names when it is imported")
         if name in module.scope.names:
@@ -243,7 +247,7 @@ class Modules:
         return MissingName(f"'{name}' is not in {module.name}", name, tuple(sorted(self.names_of(module))))
 
     def _follow(
-        self, module: Module, name: str, seen: frozenset[tuple[str, str]]
+        self, module: Module, name: str, visited: frozenset[tuple[str, str]]
     ) -> Module | ResolvedName | MissingName | UnknownName:
         assert module.scope is not None
         binding = module.scope.names[name]
@@ -253,32 +257,34 @@ class Modules:
             origin = self.module(binding.module)
             if origin is None:
                 return MissingName(f"there is no module '{binding.module}'", name)
-            return origin if binding.name is None else self.name_in(origin, binding.name, seen)
-        return self.expression(module, binding, seen) or UnknownName("bound to the result of an expression")
+            return origin if binding.name is None else self.name_in(origin, binding.name, visited)
+        return self.expression(module, binding, visited) or UnknownName(
+            "bound to the result of an expression"
+        )
 
     def expression(
-        self, module: Module, node: ast.expr, seen: frozenset[tuple[str, str]] = frozenset()
+        self, module: Module, node: ast.expr, visited: frozenset[tuple[str, str]] = frozenset()
     ) -> Module | ResolvedName | MissingName | UnknownName | None:
         """Find what `Name`, `module.Name` or `Generic[T]` means in a module; None for other expressions."""
         if isinstance(node, ast.Subscript):
-            return self.expression(module, node.value, seen)
+            return self.expression(module, node.value, visited)
         if isinstance(node, ast.Name):
-            return self.name_in(module, node.id, seen)
+            return self.name_in(module, node.id, visited)
         if isinstance(node, ast.Attribute):
-            outer = self.expression(module, node.value, seen)
+            outer = self.expression(module, node.value, visited)
             if isinstance(outer, Module):
-                return self.name_in(outer, node.attr, seen)
+                return self.name_in(outer, node.attr, visited)
             return self._inside(outer, [node.attr]) if isinstance(outer, ResolvedName) else outer
         return None
 
-    def names_of(self, module: Module, seen: frozenset[str] = frozenset()) -> set[str]:
+    def names_of(self, module: Module, visited: frozenset[str] = frozenset()) -> set[str]:
         """List a module's public names, star imports and submodules included."""
-        if module.name in seen:
+        if module.name in visited:
             return set()
         names = set(_public(module.scope))
         for star in module.scope.stars if module.scope else ():
             origin = self.module(star)
-            names |= self.names_of(origin, seen | {module.name}) if origin else set()
+            names |= self.names_of(origin, visited | {module.name}) if origin else set()
         return names | set(_files_in(module.spec.submodule_search_locations or ()))
 
     def top_names(self) -> Iterator[str]:

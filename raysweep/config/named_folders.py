@@ -28,8 +28,8 @@ def take_import_paths(document: Document) -> tuple[list[Path], list[Problem], li
             what = f"{shown(given)} is not a list of folders"
             problems.append(document.problem(key, what, "as in 'import_paths: [../code]'"))
             continue
-        place = document.places.get(key)
-        home = Path(place.file).parent if place is not None and place.line is not None else Path()
+        location = document.locations.get(key)
+        home = Path(location.file).parent if location is not None and location.line is not None else Path()
         for each in listed:
             folder = home / each
             folders.append(folder)

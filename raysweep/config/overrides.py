@@ -65,9 +65,9 @@ def _set_value(document: Document, parts: list[str], value: Any, where: str) -> 
             inner = holder[int(name)] = {"name": inner}  # a stage or a metric given by its name alone
         holder = inner
     holder[name] = value  # not shared with an anchor: the document's builder copies the value of an alias
-    for stale in [old for old in document.places if old[: len(key)] == key]:
-        del document.places[stale]
-    document.places[key] = Location(where, None)
+    for stale in [old for old in document.locations if old[: len(key)] == key]:
+        del document.locations[stale]
+    document.locations[key] = Location(where, None)
 
 
 def _next_key(holder: Any, parts: list[str]) -> tuple[str | int | None, int]:

@@ -70,13 +70,13 @@ def signature(target: ResolvedName, modules: Modules) -> Signature | None:
     """Read the signature of a class or function; None if the source does not tell."""
     name = target.node.name
     if isinstance(target.node, ast.ClassDef):
-        known = _of_class(target, modules, _DEPTH)
+        result = _of_class(target, modules, _DEPTH)
     else:
         method = _decorators(target.node) & {"classmethod"}
-        known = _of_function(target.node, skip=1 if method else 0)
-        if known is not None and _keywords_unused(target.node):
-            known = replace(known, open=False)
-    return replace(known, what=name) if known else None
+        result = _of_function(target.node, skip=1 if method else 0)
+        if result is not None and _keywords_unused(target.node):
+            result = replace(result, open=False)
+    return replace(result, what=name) if result else None
 
 
 def _decorators(node: Definition) -> set[str]:

@@ -76,7 +76,7 @@ def read_stages(
 
 def with_stage(document: Document, index: int) -> Document:
     """The sweep file with the settings of a stage in place of the sweep's, and their positions."""
-    own = Document(document.file, deepcopy(document.value), dict(document.places))
+    own = Document(document.file, deepcopy(document.value), dict(document.locations))
     stage = own.value.pop("stages")[index]
     for field_name in OVERLAYS if isinstance(stage, dict) else ():
         if field_name == "run" and isinstance(stage.get(field_name), dict):
@@ -106,13 +106,13 @@ def _copy_setting(document: Document, target: Key, source: Key, stage: dict[str,
             holder[part] = {}
         holder = holder[part]
     holder[target[-1]] = value
-    for key in [key for key in document.places if key[: len(target)] == target]:
-        del document.places[key]
-    for key in [key for key in document.places if key[: len(source)] == source]:
-        document.places[target + key[len(source) :]] = document.places[key]
+    for key in [key for key in document.locations if key[: len(target)] == target]:
+        del document.locations[key]
+    for key in [key for key in document.locations if key[: len(source)] == source]:
+        document.locations[target + key[len(source) :]] = document.locations[key]
     for length in range(1, len(target)):  # a group that only the stage has
-        place = document.places.get(source[: 2 + length], document.places[("stages",)])
-        document.places.setdefault(target[:length], place)
+        location = document.locations.get(source[: 2 + length], document.locations[("stages",)])
+        document.locations.setdefault(target[:length], location)
 
 
 def _tuned_space(space: SearchSpace, stage: Stage) -> SearchSpace:

@@ -33,7 +33,7 @@ def as_sweep(run: Document, study_name: str) -> Document:
     value = {"study_name": study_name, "trials": 1, "baseline": True, "run": {}}
     document = Document(run.file, value)
     document.graft(("run",), run)
-    document.places[("run",)] = Location(run.file, 1)
+    document.locations[("run",)] = Location(run.file, 1)
     _judge_by_monitor(document)
     return document
 
@@ -51,7 +51,7 @@ def _judge_by_monitor(document: Document) -> None:
     ):
         if isinstance(value, str):
             document.value[field] = value
-            document.places[(field,)] = document.places.get((*key, source), Location(document.file, 1))
+            document.locations[(field,)] = document.locations.get((*key, source), Location(document.file, 1))
 
 
 def as_pair(run: Document, optimize: Document) -> Document:

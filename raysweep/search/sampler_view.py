@@ -87,10 +87,10 @@ def earlier_trials_for_sampler(
     are mapped to this study's scale by rank: their best becomes our best, their median our median.
     """
     kept = observed[sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in own) :]
-    theirs, mine = _complete_losses(observed), _complete_losses(own)
-    if min(len(theirs), len(mine)) < FEW:
+    earlier, own_losses = _complete_losses(observed), _complete_losses(own)
+    if min(len(earlier), len(own_losses)) < FEW:
         return list(kept)
-    return [_rescaled(trial, theirs, mine) for trial in kept]
+    return [_rescaled(trial, earlier, own_losses) for trial in kept]
 
 
 def _complete_losses(trials: Sequence[FrozenTrial]) -> list[float]:
@@ -98,12 +98,12 @@ def _complete_losses(trials: Sequence[FrozenTrial]) -> list[float]:
     return sorted(values[0] for values in complete)
 
 
-def _rescaled(trial: FrozenTrial, theirs: Sequence[float], mine: Sequence[float]) -> FrozenTrial:
-    def ours(loss: float) -> float:
-        rank = np.interp(loss, theirs, np.linspace(0.0, 1.0, len(theirs)))
-        return float(np.interp(rank, np.linspace(0.0, 1.0, len(mine)), mine))
+def _rescaled(trial: FrozenTrial, earlier: Sequence[float], own_losses: Sequence[float]) -> FrozenTrial:
+    def rescale(loss: float) -> float:
+        rank = np.interp(loss, earlier, np.linspace(0.0, 1.0, len(earlier)))
+        return float(np.interp(rank, np.linspace(0.0, 1.0, len(own_losses)), own_losses))
 
     shown = copy.copy(trial)
-    shown.intermediate_values = {step: ours(loss) for step, loss in trial.intermediate_values.items()}
-    shown.values = None if trial.values is None else [ours(loss) for loss in trial.values]
+    shown.intermediate_values = {step: rescale(loss) for step, loss in trial.intermediate_values.items()}
+    shown.values = None if trial.values is None else [rescale(loss) for loss in trial.values]
     return shown

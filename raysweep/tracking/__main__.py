@@ -4,6 +4,6 @@ import gc
 
 from raysweep.tracking.loop import main
 
-gc.set_threshold(100_000, 50, 50)  # as in launch.py: mlflow's imports make no garbage
+gc.set_threshold(100_000, 50, 50)  # as in launch.py: mlflow's imports create no garbage
 main()
-gc.freeze()  # the driver waits for our end, and taking mlflow apart takes half a second
+gc.freeze()  # the driver waits for this process, and collecting mlflow's objects takes half a second

@@ -1,4 +1,4 @@
-"""Where MLflow's store is: its address without passwords, and what is wrong with it before anything runs.
+"""The address of MLflow's store: its forms, its login, and checks before anything runs.
 
 Nothing here imports mlflow.
 """
@@ -23,7 +23,7 @@ _FILE_STORE = re.compile(r"file:|(?![a-z][a-z0-9+.-]*:)", re.IGNORECASE)  # or a
 
 
 def sqlite_uri(path: Path) -> str:
-    """The URI of an SQLite file, as SQLAlchemy reads it.
+    """The SQLAlchemy URI of an SQLite file.
 
     >>> sqlite_uri(Path("/home/me/my project/mlflow.db")), sqlite_uri(Path("/home/a?b/50%/mlflow.db"))
     ('sqlite:////home/me/my project/mlflow.db', 'sqlite:////home/a%3Fb/50%25/mlflow.db')
@@ -33,7 +33,7 @@ def sqlite_uri(path: Path) -> str:
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of an SQLite store; None of any other store.
+    """The file of an SQLite store; None for any other store.
 
     >>> sqlite_path("sqlite:////home/a%3Fb/mlflow.db")
     PosixPath('/home/a?b/mlflow.db')
@@ -42,7 +42,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def absolute(uri: str, here: Path) -> str:
-    """A store's address that means the same from any folder: a relative SQLite file is below `here`.
+    """A store's address with the path of an SQLite file made absolute, from `here`.
 
     >>> absolute("sqlite:///mlflow.db", Path("/home/me")), absolute("sqlite://", Path("/home/me"))
     ('sqlite:////home/me/mlflow.db', 'sqlite://')
@@ -54,7 +54,7 @@ def absolute(uri: str, here: Path) -> str:
 
 
 def without_login(uri: str) -> str:
-    """A server's address without its user and password; any other address as it is.
+    """A server's address without user and password; any other address unchanged.
 
     >>> without_login("https://ada:secret@mlflow.example/x"), without_login("sqlite:///mlflow.db")
     ('https://mlflow.example/x', 'sqlite:///mlflow.db')
@@ -66,18 +66,18 @@ def without_login(uri: str) -> str:
 
 
 def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
-    """Put the user and the password of an address where MLflow's client looks for them.
+    """Move the user and password of an address to the variables that MLflow's client reads.
 
-    They are those of the address itself, or of `MLFLOW_TRACKING_URI` where that is the same server; what the
-    user has set already stands.
+    They are taken from the address itself, or from `MLFLOW_TRACKING_URI` if that is the same server.
+    Variables that are set already are kept.
 
     Returns:
         The address without them.
     """
     bare = without_login(uri)
-    for known in (uri, environ.get(URI, "")):
-        if known != bare and without_login(known) == bare and PASSWORD not in environ:
-            parts = urlsplit(known)
+    for address in (uri, environ.get(URI, "")):
+        if address != bare and without_login(address) == bare and PASSWORD not in environ:
+            parts = urlsplit(address)
             environ.setdefault(USER, unquote(parts.username or ""))
             environ[PASSWORD] = unquote(parts.password or "")
     if environ.get(URI, bare) != bare and without_login(environ[URI]) == bare:
@@ -86,15 +86,15 @@ def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
 
 
 def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
-    """Refuse a store of plain files before anything runs: MLflow does not support these any more.
+    """Raise for a store of plain files, which MLflow no longer supports.
 
     Raises:
         SweepError: if it is one.
     """
     if _FILE_STORE.match(uri) and environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
         what = (
-            f"{uri}: MLflow keeps no runs in plain files any more; write sqlite:///mlflow.db (its tool "
-            "`mlflow migrate-filestore` takes old runs along), or set MLFLOW_ALLOW_FILE_STORE=true"
+            f"{uri}: MLflow no longer keeps runs in plain files; write sqlite:///mlflow.db (its tool "
+            "`mlflow migrate-filestore` converts old runs), or set MLFLOW_ALLOW_FILE_STORE=true"
         )
         raise SweepError([Problem("MLflow", None, "tracking.uri", what)])
 

@@ -1,4 +1,4 @@
-"""Files of a study logged to a run that exists: a report beside the sweep it is about."""
+"""Attaches files, such as a report, to the existing run of a study."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from raysweep.tracking.store import Refused, Store, Unreachable
 
 
 def attach(uri: str, experiment_id: str, parent_run_id: str, files: Sequence[Path], folder: str) -> None:
-    """Log files as artifacts of a run; files of the same name there are replaced.
+    """Log files as artifacts of a run, replacing files of the same name.
 
     Args:
         uri: MLflow's tracking URI.
-        experiment_id: where the run is; in messages only, for a run's id is its own.
-        parent_run_id: the run.
+        experiment_id: of the run, for messages.
+        parent_run_id: of the run.
         files: to log.
-        folder: of the artifacts they go to.
+        folder: among the run's artifacts.
 
     Raises:
         Unreachable: if the store does not answer.
@@ -31,16 +31,16 @@ def attach(uri: str, experiment_id: str, parent_run_id: str, files: Sequence[Pat
 
 
 def attach_to_study(study: Path, files: Sequence[Path], folder: str) -> str:
-    """Log files to a study's own run; never fails for MLflow's sake.
+    """Log files to a study's own run; errors of MLflow are returned, not raised.
 
     Returns:
-        What went wrong, "" if nothing did.
+        The error, or "".
     """
-    known, _ = cursor.load(study / cursor.FILE)
-    if not known.parent:
-        return "MLflow has not seen this study"
+    sent, _ = cursor.load(study / cursor.FILE)
+    if not sent.parent:
+        return "MLflow has no run of this study"
     try:
-        attach(known.uri, known.experiment_id, known.parent, files, folder)
+        attach(sent.uri, sent.experiment_id, sent.parent, files, folder)
     except (Unreachable, Refused) as error:
         return str(error)
     return ""

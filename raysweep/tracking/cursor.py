@@ -1,6 +1,6 @@
-"""`tracking.json`: how far MLflow has the journal, so that a study keeps its runs across restarts.
+"""`tracking.json`: up to which event MLflow has the journal, so that a study keeps its runs across restarts.
 
-The backlog itself is the journal. This file may be lost or old at no cost but work: runs are then
+The backlog itself is the journal. If this file is lost or old, that only costs work: runs are then
 found by their tags, and what is sent twice is stored once.
 """
 
@@ -21,16 +21,16 @@ BY_TAGS = "runs are found by their tags"
 
 @dataclass(slots=True)
 class Cursor:
-    """What stands in `tracking.json`.
+    """The content of `tracking.json`.
 
     Attributes:
-        uri: the store that was written to; another one is sent everything.
-        study_id: the study it is about.
-        experiment_id: MLflow's experiment.
+        uri: of the store that was written to; to another store everything is sent.
+        study_id: identity of the study.
+        experiment_id: of MLflow's experiment.
         parent: run id of the sweep's run.
-        runs: trial id -> run id.
-        sent: events of the journal, from its first, that MLflow has.
-        last_sum: the journal's chained sum at the last of them, which tells it from another history's.
+        runs: run id by trial id.
+        sent: number of the journal's events, from the first, that MLflow has.
+        last_sum: the journal's chained sum at the last of them, which differs in another history.
     """
 
     uri: str = ""
@@ -42,16 +42,16 @@ class Cursor:
     last_sum: int = 0
 
     def save(self, path: Path) -> None:
-        """Replace the file as a whole.
+        """Write the file atomically.
 
         Raises:
-            OSError: if the disk refuses.
+            OSError: if it cannot be written.
         """
         write_json(path, "tracking", {"version": VERSION, **asdict(self)})
 
 
 def load(path: Path) -> tuple[Cursor, str]:
-    """The cursor, and what was wrong with its file ("" if nothing was, or if there was none)."""
+    """The cursor, and the problem with its file ("" if there is none, or no file)."""
     try:
         fields = read_json(path, version=VERSION, kind="tracking", fix=BY_TAGS, newer=BY_TAGS)
         del fields["version"]
@@ -63,10 +63,10 @@ def load(path: Path) -> tuple[Cursor, str]:
 
 
 def store_of(configured: str | None, environ: Mapping[str, str], here: Path, study: Path) -> str:
-    """A study's store: the sweep file's or the environment's value, else the one it was sent to, else here.
+    """A study's store: from the sweep file or the environment, else the one used before, else in `here`.
 
-    A study is resumed, retrained or synced from any folder, and stays in one store. A local store that
-    is not there any more, for the study came from another machine, is none.
+    A study may be resumed, retrained or synced from any folder, and stays in one store. A local store that
+    no longer exists, since the study came from another machine, is ignored.
 
     Args:
         configured: the sweep file's value.
@@ -74,12 +74,12 @@ def store_of(configured: str | None, environ: Mapping[str, str], here: Path, stu
         here: the working directory.
         study: its folder; a retraining's is within that of its study.
     """
-    word = configured or environ.get(URI)
-    if not word or absolute(word, here) != word:  # a relative file: of the folder where it was first said
+    given = configured or environ.get(URI)
+    if not given or absolute(given, here) != given:  # a relative file belongs to the folder of its first use
         for folder in (study, study.parent):
             uri = load(folder / FILE)[0].uri
             path = sqlite_path(uri)
-            same_name = not word or (path is not None and path.match(str(sqlite_path(word))))
+            same_name = not given or (path is not None and path.match(str(sqlite_path(given))))
             if same_name and (uri.startswith(SERVER) or (path is not None and path.is_file())):
                 return uri
     return store_uri(configured, environ, here)

@@ -1,7 +1,7 @@
-"""The winner in MLflow's model registry: a pyfunc model with signature and input example.
+"""Registers the winner in MLflow's model registry, as a pyfunc model with signature and input example.
 
-It is scored by our own `trainables` package, which goes with it, so that loading the model needs
-neither this clone nor Ray.
+The model contains our `trainables` package, which computes its outputs, so that loading it needs neither this
+clone nor Ray.
 """
 
 from __future__ import annotations
@@ -26,48 +26,44 @@ VERSION = 1
 FILE = "registered.json"
 CARD = "MODEL_CARD.md"
 NEEDED = ("torch", "numpy", "pandas", "pydantic", "pytorch_optimizer", "pytorch_scheduler")
-"""Packages that `trainables` needs to answer."""
+"""Packages that the model needs."""
 
 
 def register_once(folder: Path, name: str, uri: str, result: Mapping[str, Any]) -> tuple[str, str]:
-    """Register a retraining's model, unless it is registered already; never fails for MLflow's sake.
+    """Register a retraining's model, unless it is registered; errors of MLflow are returned, not raised.
 
     Args:
-        folder: of the retraining; its model stands in `model/`.
-        name: of the registered model: the study's.
+        folder: of the retraining, with the model in `model/`.
+        name: of the registered model, which is the study's.
         uri: of MLflow's store.
         result: of the retraining, for the scores.
 
     Returns:
-        What was done, and what went wrong; one of them is "". What could not be done now is done by
-        the next call.
+        What was registered, and the error; one of them is "". After an error the next call tries again.
     """
     file = folder / FILE
-    with suppress(FileNotFoundError, Unreadable):  # one that is damaged is registered again
-        known = read_json(file, version=VERSION, kind="registration")
-        if known["uri"] == uri:
-            return _registry_uri_text(known), ""
+    with suppress(FileNotFoundError, Unreadable):  # if the file is damaged, the model is registered again
+        registration = read_json(file, version=VERSION, kind="registration")
+        if registration["uri"] == uri:
+            return _registry_uri_text(registration), ""
     parent = cursor.load(folder / cursor.FILE)[0].parent
     if not parent:
-        return (
-            "",
-            "not yet: MLflow has not seen this retraining; `launch.py resume` tells it, then retrain again",
-        )
+        return "", "not yet: MLflow has no run of this retraining; `launch.py resume`, then retrain again"
     try:
         version = register(uri, parent, folder / "model", name, result)
     except (Unreachable, Refused) as error:
         return "", f"not yet: {error}; the model is kept, `launch.py retrain` tries again"
-    known = {"version": VERSION, "uri": uri, "name": name, "model_version": version}
-    write_json(file, "registration", known)
-    return _registry_uri_text(known), ""
+    registration = {"version": VERSION, "uri": uri, "name": name, "model_version": version}
+    write_json(file, "registration", registration)
+    return _registry_uri_text(registration), ""
 
 
 def register(uri: str, run_id: str, model: Path, name: str, result: Mapping[str, Any]) -> str:
-    """Log the model of a folder to a run, with what it is worth, and register it; its version.
+    """Log a model and its scores to a run, and register it; returns its version.
 
     Raises:
         Unreachable: if the store does not answer.
-        Refused: if it will not take it.
+        Refused: if the store does not accept it.
     """
     store = Store(uri, study_id="")
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,34 +75,35 @@ def register(uri: str, run_id: str, model: Path, name: str, result: Mapping[str,
 
 
 def tags(result: Mapping[str, Any]) -> dict[str, str]:
-    """Of the version: what one would rank versions by."""
+    """Tags of the model's version: its seed, configuration and scores."""
     seed = str(result["model_seed"])
-    found = {"seed": seed, "configuration": str(result["standings"][0]["what"])}
+    values = {"seed": seed, "configuration": str(result["standings"][0]["what"])}
     for split in ("val", "test"):
         scores = (result.get(split) or {}).get("members", {}).get(seed, {})
-        found |= {f"{split}_{key}": f"{value:.6g}" for key, value in scores.items()}
-    return found
+        values |= {f"{split}_{key}": f"{value:.6g}" for key, value in scores.items()}
+    return values
 
 
 def scores(result: Mapping[str, Any]) -> dict[str, float]:
-    """Of the retraining's run: the winner over its seeds, its best net, and the nets together.
+    """Scores of a retraining: the winner over its seeds, its best net, and the ensemble.
 
     >>> scores({"metric": "val_loss", "standings": [{"mean": 0.5, "std": 0.1}], "model_seed": 58, "val": None,
     ...         "test": {"members": {"58": {"loss": 0.4}}, "ensemble": {"loss": 0.3}}})
     {'winner_mean_val_loss': 0.5, 'winner_std_val_loss': 0.1, 'test_loss': 0.4, 'ensemble_test_loss': 0.3}
     """
     winner, seed = result["standings"][0], str(result["model_seed"])
-    found = {f"winner_{word}_{result['metric']}": winner[word] for word in ("mean", "std")}
+    values = {f"winner_{statistic}_{result['metric']}": winner[statistic] for statistic in ("mean", "std")}
     for split in ("val", "test"):
-        known = result.get(split) or {}
-        found |= {f"{split}_{key}": value for key, value in known.get("members", {}).get(seed, {}).items()}
-        found |= {f"ensemble_{split}_{key}": value for key, value in known.get("ensemble", {}).items()}
-    return {entity_key(key): float(value) for key, value in found.items() if value is not None}
+        evaluation = result.get(split) or {}
+        of_seed = evaluation.get("members", {}).get(seed, {})
+        values |= {f"{split}_{key}": value for key, value in of_seed.items()}
+        values |= {f"ensemble_{split}_{key}": value for key, value in evaluation.get("ensemble", {}).items()}
+    return {entity_key(key): float(value) for key, value in values.items() if value is not None}
 
 
 def _pack(target: Path, model: Path) -> None:
-    """Write MLflow's own form of a model's folder."""
-    # It says what it does, with bars, into the terminal where the result is to be read.
+    """Save a model's folder in MLflow's format."""
+    # Progress bars would hide the result in the terminal.
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     pyfunc = importlib.import_module("mlflow.pyfunc")
     infer_signature = importlib.import_module("mlflow.models").infer_signature
@@ -125,5 +122,5 @@ def _pack(target: Path, model: Path) -> None:
     )
 
 
-def _registry_uri_text(known: Mapping[str, Any]) -> str:
-    return f"models:/{known['name']}/{known['model_version']} in MLflow's model registry"
+def _registry_uri_text(registration: Mapping[str, Any]) -> str:
+    return f"models:/{registration['name']}/{registration['model_version']} in MLflow's model registry"

@@ -1,8 +1,8 @@
-"""The driver's end of the tracking process: MLflow costs the sweep nothing but a short wait at its end.
+"""The driver's side of the tracking process, so that MLflow costs a sweep only a short wait at its end.
 
-The process reads the study's journal as it grows. So the driver imports no mlflow, shares no interpreter
-lock with it and survives whatever happens to it; and the seconds that mlflow's imports take pass while Ray
-starts. Decision 0004 has the figures.
+The process follows the study's journal. So the driver imports no mlflow, shares no interpreter lock with it
+and survives its failures; and mlflow's imports, which take seconds, run while Ray starts. Decision 0004 has
+the measurements.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from raysweep.tracking.runs import SweepFacts
 from raysweep.tracking.tracker import JOURNAL
 from trainables.imports import CLONE
 
-GRACE_S = 10.0  # for the process itself, beside the time that the store may take
+GRACE_S = 10.0  # for the process itself, added to the time that the store may take
 LOG = "tracking.log"
 
 
 class TrackingProcess:
-    """The driver's end of the tracking process.
+    """Starts and ends the tracking process.
 
     Args:
-        folder: the study's, with its journal.
-        facts: what of the sweep is shown.
+        folder: of the study, with its journal.
+        facts: about the sweep.
         uri: MLflow's tracking URI, see `runs.store_uri`.
 
     Attributes:
-        link: the page worth opening; empty until `close`, or if the store was never reached.
+        link: of the page with the trials; "" until `close`, or if the store was never reached.
         trouble: what went wrong, or "".
-        refused: updates that MLflow would not take.
+        refused: number of updates that MLflow did not accept.
     """
 
     def __init__(self, folder: Path, facts: SweepFacts, *, uri: str) -> None:
@@ -53,7 +53,7 @@ class TrackingProcess:
         self._finishing = False
 
     def start(self) -> None:
-        """Start the process; what earlier attempts left unsent is sent first."""
+        """Start the process, which first sends what earlier attempts left unsent."""
         command = [sys.executable, "-m", "raysweep.tracking", str(self.folder)]
         paths = [str(CLONE), *filter(None, [os.environ.get("PYTHONPATH")])]
         with (self.folder / LOG).open("w", encoding="utf-8") as log:
@@ -64,21 +64,21 @@ class TrackingProcess:
                 stderr=log,
                 text=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"},
-                start_new_session=True,  # a Ctrl-C is for the driver, which then has the process finish
+                start_new_session=True,  # a Ctrl-C is for the driver, which then tells the process to finish
             )
         self._send_line({"facts": asdict(self.facts), "uri": self.uri})
 
     def __call__(self, event: Event) -> None:
-        """Finish at the last event of an attempt: it is sent while Ray still shuts down."""
+        """Tell the process to finish at the last event of an attempt, while Ray shuts down."""
         if isinstance(event, AttemptEnded):
             self.finish()
 
     def finish(self, timeout_s: float = FINISH_S, final_state: FinalState | None = None) -> None:
-        """Have the rest sent, and do not wait for it: Ray's shutdown takes as long.
+        """Tell the process to send the rest and end, without waiting for it.
 
         Args:
             timeout_s: the longest time without progress.
-            final_state: of a stage, what its parent run shows in the end.
+            final_state: of the parent run, if this is a stage.
         """
         if self._child is None or self._finishing:
             return
@@ -88,7 +88,7 @@ class TrackingProcess:
 
     @contextlib.contextmanager
     def kill_on_error(self) -> Iterator[None]:
-        """Kill the process if the block raises: there is nothing to send then."""
+        """Kill the process if the block raises."""
         try:
             yield
         except BaseException:
@@ -100,14 +100,14 @@ class TrackingProcess:
     def close(
         self, timeout_s: float | None = None, on_progress: Callable[[int], None] = lambda _: None
     ) -> int:
-        """Wait until the rest is sent, for as long as that makes progress; a process that hangs is killed.
+        """Wait until the rest is sent, as long as there is progress; a hung process is killed.
 
         Args:
             timeout_s: the longest time without progress; `FINISH_S` if None.
             on_progress: called now and then with the number of unsent events.
 
         Returns:
-            Events that MLflow does not have: the next attempt sends them. `trouble` says why.
+            Number of events that MLflow lacks, which the next attempt sends. `trouble` says why.
         """
         if self._child is None:
             return 0
@@ -135,11 +135,11 @@ class TrackingProcess:
         self._child.wait()
 
     def _read_result(self, timeout_s: float, on_progress: Callable[[int], None]) -> dict[str, Any]:
-        """The answer to `finish`; the lines before it say how many events are left.
+        """Read the process's result; the lines before it have the number of events left.
 
         Raises:
-            TimeoutError: if the process prints nothing for so long.
-            ValueError: if it ends without an answer.
+            TimeoutError: if the process prints nothing for `timeout_s`.
+            ValueError: if it ends without a result.
         """
         assert self._child is not None
         assert self._child.stdout is not None
@@ -166,21 +166,21 @@ class TrackingProcess:
     def _send_line(self, fields: dict[str, Any]) -> None:
         assert self._child is not None
         assert self._child.stdin is not None
-        with contextlib.suppress(OSError):  # the process is gone: `close` will say so
+        with contextlib.suppress(OSError):  # the process is gone, which `close` reports
             self._child.stdin.write(json.dumps(fields) + "\n")
             self._child.stdin.flush()
 
 
 def count_unsent(folder: Path, uri: str) -> tuple[int, str]:
-    """Count the events that a store has not confirmed; also what is wrong with the cursor, if anything.
+    """The number of events that a store has not confirmed, and the problem with the cursor, or "".
 
     Args:
-        folder: the study's.
-        uri: the store's; to another than the cursor's, all events are unsent.
+        folder: of the study.
+        uri: of the store; if it is not the cursor's, all events are unsent.
 
     Raises:
         JournalError: if the journal cannot be read.
     """
-    known, trouble = cursor.load(folder / cursor.FILE)
-    sent = known.sent if known.uri == uri else 0
+    last, trouble = cursor.load(folder / cursor.FILE)
+    sent = last.sent if last.uri == uri else 0
     return max(0, sum(1 for _ in Tail(folder / JOURNAL).read()) - sent), trouble

@@ -1,8 +1,8 @@
-"""From events to updates of MLflow's runs. Pure: the same events give the same runs, however often sent.
+"""Turns events into updates of MLflow's runs; a pure function of the events.
 
-`RunProjection.apply` folds one event, `RunProjection.take` returns what changed since the last call.
-Everything in a change (values, steps, timestamps) follows from the events alone, so a change that
-is sent again after a crash is the same one, and MLflow keeps one copy.
+`RunProjection.apply` folds one event, `RunProjection.take` returns the updates since the last call.
+Everything in an update (values, steps, timestamps) follows from the events alone, so an update that
+is sent again after a crash is the same one, and MLflow stores it once.
 """
 
 from __future__ import annotations
@@ -48,24 +48,24 @@ from raysweep.tracking.runs import (
     run_name,
 )
 
-PARENT = ""  # stands where a trial's id stands, for the sweep's own run
+PARENT = ""  # in place of a trial's id, for the sweep's own run
 Status = Literal["RUNNING", "FINISHED", "FAILED"]  # KILLED shows as a red cross, like a failure
-RANKED = 0  # step of what trials are ranked by: a metric that stays at step 0 is a bar chart in the UI
+RANKED = 0  # step of the ranking metrics: a metric with only step 0 is a bar chart in the UI
 Point = tuple[str, float, int, int]  # metric, value, timestamp in ms, step
 
 
 @dataclass(slots=True)
 class RunUpdate:
-    """What to write into one run, in the order: create; texts; params, tags and metrics; status.
+    """The update of one run, written in the order: create; texts; params, tags and metrics; status.
 
     Attributes:
         trial: trial id, or PARENT.
-        name: the run's name.
-        born_ms: when the run began; it may have to be created with it.
-        status: set when the run ends or opens again.
-        at_ms: when that was.
-        texts: artifacts, file name -> text.
-        data: what it trains on.
+        name: of the run.
+        born_ms: when the run began, in case it has to be created.
+        status: set if the run ends or is opened again.
+        at_ms: time of that.
+        texts: artifacts, text by file name.
+        data: that it trains on.
     """
 
     trial: str
@@ -82,11 +82,11 @@ class RunUpdate:
 
 @dataclass(slots=True)
 class RunProjection:
-    """The runs of one study as they should look.
+    """The intended state of a study's runs.
 
     Attributes:
-        record: the study folded so far.
-        study_id: the study's identity; follows from its name and its first event.
+        record: of the study so far.
+        study_id: identity of the study, which follows from its name and its first event.
     """
 
     facts: SweepFacts
@@ -95,15 +95,15 @@ class RunProjection:
     _changes: dict[str, RunUpdate] = field(default_factory=dict)
     _open: set[str] = field(default_factory=set)
     _shown: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Trial -> the tags it was last given, so that only what changed is sent."""
+    """Tags by trial as last sent, so that only changes are sent."""
     _best: tuple[str, float] | None = None
 
     def __post_init__(self) -> None:
-        """Start with nothing known."""
+        """Start with an empty record."""
         self.record = StudyRecord(self.facts.objective)
 
     def apply(self, event: Event) -> None:
-        """Fold one event; events in the order of the journal."""
+        """Fold the next event of the journal."""
         self.record.apply(event)
         match event:
             case AttemptStarted():
@@ -116,7 +116,7 @@ class RunProjection:
             case TrialCreated():
                 self._ask(event)
             case TrialPlaced():
-                self._trial(event.trial).tags |= place_tags(event)
+                self._trial(event.trial).tags |= worker_tags(event)
             case LaneReported():
                 self._trial(event.trial).tags["lane"] = clip(event.obstacle or "fused", MAX_TAG)
             case EpochReported(again=False):
@@ -145,12 +145,12 @@ class RunProjection:
             self._show_best(event.t)
 
     def identity(self, trial: str) -> dict[str, str]:
-        """Tags by which a run is found again; it is created with them."""
+        """Tags with which a run is created, and by which it is found again."""
         kind = {"kind": "sweep"} if trial == PARENT else {"kind": "trial", "trial": trial}
         return {**kind, "study": self.facts.study, "study_id": self.study_id}
 
     def take(self) -> list[RunUpdate]:
-        """What changed since the last call; the parent first, since its run must exist for the others."""
+        """The updates since the last call; the parent first, since its run must exist before the others."""
         for name, change in self._changes.items():
             if name != PARENT and name in self.record.trials:
                 self._show(change, self.record.trials[name])
@@ -201,7 +201,7 @@ class RunProjection:
         change, t = self._trial(event.trial), ms(event.t)
         for name, value in event.metrics.items():
             if name == "epoch" or isinstance(value, bool) or not isinstance(value, int | float):
-                continue  # the step says the epoch
+                continue  # the step is the epoch
             key = metric_key(name)
             change.metrics.append((key, float(value), t, event.work))
             if not math.isfinite(value):  # MLflow keeps NaN, but shows inf as 1.8e308
@@ -210,7 +210,7 @@ class RunProjection:
             change.metrics.append(("epoch", float(event.epoch), t, event.work))
 
     def _exploit(self, event: TrialExploited) -> None:
-        """The copied configuration as curves over the trial's steps: params are written once."""
+        """Log the copied configuration as metrics over the trial's steps, since params are written once."""
         change, trial = self._trial(event.trial), self.record.trials[event.trial]
         if len(trial.lineage) == 1:
             change.metrics += config_points(trial.first_config, self.facts, trial.asked_at, 0)
@@ -225,14 +225,14 @@ class RunProjection:
         self._open.discard(event.trial)
 
     def _reopen(self, trial: str, t: float) -> None:
-        """A trial goes on whose run an earlier attempt closed (`resume`, `extend`)."""
+        """Open a trial's run again that an earlier attempt ended (`resume`, `extend`)."""
         change = self._trial(trial)
         if trial not in self._open:
             self._open.add(trial)
             change.status, change.at_ms = "RUNNING", ms(t)
 
     def _close(self, event: AttemptEnded) -> None:
-        """The attempt ends: no run stays RUNNING; a trial that is not over may go on after `resume`."""
+        """End all runs at the attempt's end; an unfinished trial's run is opened again by `resume`."""
         for trial in sorted(self._open):
             change = self._trial(trial)
             change.status, change.at_ms = "FINISHED", ms(event.t)
@@ -243,20 +243,20 @@ class RunProjection:
         parent.status, parent.at_ms = "FINISHED", ms(event.t)
 
     def _show(self, change: RunUpdate, trial: TrialRecord) -> None:
-        """Tags and metrics that say where the trial stands now."""
-        tags = self._standing(trial)
+        """Add tags and metrics with the trial's current state."""
+        tags = self._state_tags(trial)
         shown = self._shown.get(trial.trial, {})
         change.tags |= {key: value for key, value in tags.items() if shown.get(key, "") != value}
         self._shown[trial.trial] = tags
         if not change.metrics or not trial.curve:
             return
         point = trial.curve[-1]
-        for word, loss in (("last", point.loss), ("best", trial.best_loss)):
+        for objective, loss in (("last", point.loss), ("best", trial.best_loss)):
             if loss is not None:
-                key = entity_key(f"{word}_{self.facts.metric}")
+                key = entity_key(f"{objective}_{self.facts.metric}")
                 change.metrics.append((key, self.facts.sign * loss, ms(point.t), RANKED))
 
-    def _standing(self, trial: TrialRecord) -> dict[str, str]:
+    def _state_tags(self, trial: TrialRecord) -> dict[str, str]:
         reason = trial.reason
         state = trial.status
         if trial.outcome is None and self.record.closed is not None:
@@ -272,10 +272,10 @@ class RunProjection:
         return tags
 
     def _show_best(self, t: float) -> None:
-        """The winner as it stands now, as the parent's own metric over the epochs of all trials.
+        """Log the best trial so far as a metric of the parent run, over the epochs of all trials.
 
-        Its last value ranks sweeps against each other. Of a study's first completed trial it may be worse
-        than what an unfinished one had reached.
+        Its last value ranks sweeps against each other. It gets worse if the first completed trial is worse
+        than an unfinished one was before.
         """
         best = self.record.best()
         worth = None if best is None else best.worth(self.facts.objective)
@@ -288,17 +288,17 @@ class RunProjection:
         parent.metrics.append((key, self.facts.sign * worth, ms(t), self.record.epochs))
 
 
-def place_tags(event: TrialPlaced) -> dict[str, str]:
-    """Where a trial runs, or ran last, as tags of its run."""
+def worker_tags(event: TrialPlaced) -> dict[str, str]:
+    """Tags with the machine of a trial's process."""
     return {"node": event.worker.rpartition(":")[0], "gpu": event.gpu, "torch": event.torch}
 
 
 def config_points(config: Any, facts: SweepFacts, t: float, step: int) -> list[Point]:
-    """The numbers of a configuration, and their log10 where searched so, at one step."""
+    """The numbers of a configuration, and log10 of the log-scaled ones, as points at one step."""
     numbers = {entity_key(key): float(value) for key, value in config.items() if is_number(value)}
     return [(key, value, ms(t), step) for key, value in {**numbers, **log10_values(config, facts)}.items()]
 
 
 def ms(t: float) -> int:
-    """Seconds -> milliseconds, MLflow's unit."""
+    """Seconds in milliseconds, MLflow's unit."""
     return round(t * 1000)

@@ -1,4 +1,4 @@
-"""Whether a tracking store can be reached, without importing mlflow."""
+"""Checks that a tracking store can be reached, without importing mlflow."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from raysweep.tracking.store import Unreachable, check_health
 
 
 def trouble_with(uri: str) -> str:
-    """Why MLflow's store at `uri` cannot be written to, in one line; empty if no reason is known.
+    """Why MLflow's store at `uri` cannot be written to, in one line; "" if no reason is known.
 
-    A server is asked for its health, a database for a connection; a file must be writable.
+    A server must answer to its health check, a database accept a connection, a file be writable.
     """
     if uri.startswith(SERVER):
         try:
@@ -20,9 +20,9 @@ def trouble_with(uri: str) -> str:
         except Unreachable as error:
             return str(error)
     elif (path := sqlite_path(uri)) is not None:
-        there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
-        if not os.access(there, os.W_OK):
-            return f"{uri}: {there} cannot be written to"
+        existing = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+        if not os.access(existing, os.W_OK):
+            return f"{uri}: {existing} cannot be written to"
     else:
         try:
             refuse_file_store(uri, os.environ)

@@ -1,8 +1,6 @@
-"""How a study looks in MLflow: names, keys, parameters, and the page worth opening.
+"""A study in MLflow: names, keys, params, and the link to its page. Nothing here imports mlflow.
 
-Pure words and addresses; nothing here imports mlflow.
-
-experiment = project, parent run = sweep, one child run per trial for its whole life.
+The experiment is the project, the parent run the sweep; each trial has one child run.
 """
 
 from __future__ import annotations
@@ -20,27 +18,28 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from raysweep.config.sweep import Direction, sign_of
+from raysweep.formatting import short_keys
 from raysweep.tracking.address import URI, absolute, sqlite_uri, without_login
 
 NAME_WIDTH = 18  # characters of a run's name that the UI shows (measured, MLflow 3.17)
 MAX_KEY, MAX_PARAM, MAX_TAG = 250, 6000, 8000  # characters; mlflow/utils/validation.py
 SYSTEM = ("epoch_s", "peak_memory_mb", "gpu_utilisation")
-"""Measurements of the machine: MLflow shows what begins with `system/` apart from the model's charts."""
-VIEW_COLUMNS = 40  # parameters: an experiment's tag holds 5000 characters
-LOCAL_SERVER = "http://127.0.0.1:5000"  # where `mlflow ui` listens unless told otherwise
+"""Measurements of the machine: MLflow shows metrics that begin with `system/` apart from the model's."""
+VIEW_COLUMNS = 40  # number of parameters, since an experiment's tag is limited to 5000 characters
+LOCAL_SERVER = "http://127.0.0.1:5000"  # the default address of `mlflow ui`
 
 
 @dataclass(frozen=True, slots=True)
 class ParentRun:
-    """The run over the runs of a staged sweep's stages, as the stage that begins finds it.
+    """The parent run of a staged sweep, at the beginning of a stage.
 
     Attributes:
-        study: the staged study's name.
-        study_id: its identity, the same for all its stages.
+        study: name of the staged study.
+        study_id: its identity, the same for all stages.
         born: when it began, unix seconds.
         settings: its params.
         sweep_yaml: an artifact of it.
-        tags: what is known of its stages.
+        tags: on its stages so far.
     """
 
     study: str
@@ -53,21 +52,21 @@ class ParentRun:
 
 @dataclass(frozen=True, slots=True)
 class SweepFacts:
-    """What tracking needs to know of a sweep.
+    """The facts about a sweep that tracking needs.
 
     Attributes:
-        study: the study's name.
-        experiment: MLflow's experiment: the project.
-        metric: the sweep's metric, in the user's words.
+        study: name of the study.
+        experiment: MLflow's experiment, which is the project.
+        metric: the sweep's metric.
         direction: minimize or maximize that metric.
-        objective: what a trial is worth, its `last` or its `best` value; the runs are ranked by it.
-        parent: of a stage, the run that its own stands under.
-        others: further metrics that the sweep is judged by: +1 where lower is better, -1 where higher.
+        objective: whether a trial's score is its `last` or its `best` value; the runs are ranked by it.
+        parent: of a stage, the parent of its own run.
+        others: further metrics of the sweep: +1 if lower is better, -1 if higher.
         parameters: flat keys of the search space, in the file's order.
         log_scaled: those of them that are searched on a logarithmic scale.
-        settings: one line each about the sweep (sampler, trial scheduler, trials ...): the parent's params.
-        sweep_yaml: the sweep file as the user wrote it; an artifact of the parent.
-        data: what the trials train on: a data function, or a table's path; empty if a loop has its own.
+        settings: of the sweep (sampler, trial scheduler, trials ...), the params of its run.
+        sweep_yaml: the sweep file as the user wrote it, an artifact of the sweep's run.
+        data: the data function, or a table's path; "" for a loop with data of its own.
     """
 
     study: str
@@ -85,30 +84,30 @@ class SweepFacts:
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> SweepFacts:
-        """Read back what `dataclasses.asdict` made of it."""
+        """The inverse of `dataclasses.asdict`."""
         parent = fields.get("parent")
         return cls(**{**fields, "parent": None if parent is None else ParentRun(**parent)})
 
     @property
     def sign(self) -> int:
-        """Loss times this is the metric in the user's direction."""
+        """+1 or -1: metric = sign * loss."""
         return sign_of(self.direction)
 
     @property
     def ranking(self) -> str:
-        """The metric the trials' runs are ranked by."""
+        """The metric by which the trials' runs are ranked."""
         return entity_key(f"{self.objective}_{self.metric}")
 
 
 @dataclass(frozen=True, slots=True)
 class InputData:
-    """The data of a run, as MLflow's datasets show it.
+    """The data of a run, as an MLflow dataset.
 
     Attributes:
         name: at most 500 characters.
         digest: of the contents, at most 36 characters.
-        source_type: MLflow's word for the kind of source.
-        source: JSON that says where it comes from.
+        source_type: MLflow's name of the kind of source.
+        source: JSON with the source.
     """
 
     name: str
@@ -118,7 +117,7 @@ class InputData:
 
 
 def input_data(data: str, fingerprint: str) -> InputData | None:
-    """What a sweep trains on, by the hash of its rows; None where it is not known.
+    """The data of a sweep, identified by the hash of its rows; None if unknown.
 
     >>> input_data("trainables.data.load_digits", "f00d").name
     'load_digits'
@@ -132,19 +131,19 @@ def input_data(data: str, fingerprint: str) -> InputData | None:
 
 
 def store_uri(configured: str | None, environ: Mapping[str, str], folder: Path) -> str:
-    """The sweep file's word, else MLFLOW_TRACKING_URI, else what a bare `mlflow ui` in `folder` shows.
+    """The store of the sweep file, else of MLFLOW_TRACKING_URI, else that of a bare `mlflow ui` in `folder`.
 
-    Without a user and a password, and absolute: see `raysweep.tracking.address`.
+    The result is absolute and has no user and password, see `raysweep.tracking.address`.
 
     >>> store_uri(None, {}, Path("/home/me/project"))
     'sqlite:////home/me/project/mlflow.db'
     """
-    word = configured or environ.get(URI) or sqlite_uri(folder / "mlflow.db")
-    return absolute(without_login(word), folder)
+    uri = configured or environ.get(URI) or sqlite_uri(folder / "mlflow.db")
+    return absolute(without_login(uri), folder)
 
 
 def ui_command(uri: str, folder: Path) -> str:
-    """The command that shows a local store from `folder`; empty for a server, which shows itself.
+    """The command that shows a local store from `folder`; "" for a server, which needs none.
 
     >>> ui_command("sqlite:////home/me/project/mlflow.db", Path("/home/me/project"))
     'mlflow ui'
@@ -158,33 +157,33 @@ def ui_command(uri: str, folder: Path) -> str:
 
 
 def ui_link(uri: str, experiment_id: str, facts: SweepFacts, view: str = "") -> str:
-    """The page worth opening: the sweep's trials, ranked.
+    """The link to the sweep's trials, ranked.
 
-    The experiment's own page opens with the trials folded under the parent and none of their parameters.
+    The experiment's own page opens with the trials folded under the parent and without their parameters.
 
     Args:
         uri: of the store.
-        experiment_id: where the runs are.
-        facts: the sweep.
-        view: key of the view that the experiment keeps for it (`view_state`); without one the link itself
-            says what is shown, the columns aside.
+        experiment_id: of the runs.
+        facts: about the sweep.
+        view: key of the view that is stored in the experiment (`view_state`); without one the link itself
+            has the filter and the order, but not the columns.
     """
     base = uri.rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_SERVER
-    shown = {"viewStateShareKey": view} if view else _ranking(facts) | {"compareRunsMode": "CHART"}
-    query = {"workflowType": "machine_learning"} | shown
-    words = "&".join(f"{key}={quote(value, safe='')}" for key, value in query.items())
-    return f"{base}/#/experiments/{experiment_id}/runs?{words}"
+    view_fields = {"viewStateShareKey": view} if view else _ranking(facts) | {"compareRunsMode": "CHART"}
+    fields = {"workflowType": "machine_learning"} | view_fields
+    query = "&".join(f"{key}={quote(value, safe='')}" for key, value in fields.items())
+    return f"{base}/#/experiments/{experiment_id}/runs?{query}"
 
 
 def view_key(study_id: str) -> str:
-    """The key under which an experiment keeps the view of one study's trials."""
+    """The key under which an experiment stores the view of one study's trials."""
     return f"raysweep{study_id[:8]}"
 
 
 def view_state(facts: SweepFacts) -> str:
     """A view of MLflow's runs table (3.17): the trials, ranked, with metric, parameters, state and reason.
 
-    It is JSON, the value of the experiment's tag `mlflow.sharedViewState.<view_key>`.
+    The result is JSON, the value of the experiment's tag `mlflow.sharedViewState.<view_key>`.
     """
     metrics = [facts.ranking, *map(metric_key, facts.others)]
     columns = [f"metrics.`{name}`" for name in metrics]
@@ -220,19 +219,19 @@ def _ranking(facts: SweepFacts) -> dict[str, str]:
 
 
 def run_link(experiment_id: str, run_id: str, artifact: str = "") -> str:
-    """A run's page, or that of one of its artifacts, relative to the page it stands on.
+    """The link to a run's page, or to one of its artifacts, relative to another page.
 
-    Without its last word MLflow 3 opens the page among those for language models.
+    Without `workflowType` MLflow 3 opens the page for language models.
 
     >>> run_link("1", "af12", "report/report.html")
     '#/experiments/1/runs/af12/artifacts/report/report.html?workflowType=machine_learning'
     """
-    place = f"/artifacts/{artifact}" if artifact else ""
-    return f"#/experiments/{experiment_id}/runs/{run_id}{place}?workflowType=machine_learning"
+    path = f"/artifacts/{artifact}" if artifact else ""
+    return f"#/experiments/{experiment_id}/runs/{run_id}{path}?workflowType=machine_learning"
 
 
 def metric_key(name: str) -> str:
-    """What a metric is called: what the machine was busy with goes to MLflow's system metrics.
+    """The MLflow key of a metric; measurements of the machine are system metrics.
 
     >>> metric_key("val_loss"), metric_key("peak_memory_mb")
     ('val_loss', 'system/peak_memory_mb')
@@ -241,19 +240,19 @@ def metric_key(name: str) -> str:
 
 
 def entity_key(name: str) -> str:
-    """A name as MLflow takes it for a metric, param or tag: what it refuses becomes "_".
+    """A name that MLflow accepts for a metric, param or tag: other characters become "_".
 
     >>> entity_key("acc@5"), entity_key("val/auc"), entity_key("../x")
     ('acc_5', 'val/auc', '_.._x')
     """
     key = re.sub(r"[^\w.\- :/]", "_", name)[:MAX_KEY] or "_"
     if posixpath.normpath(key) != key or key.startswith(("/", "..")) or key == ".":
-        key = "_" + key.replace("/", "_")[: MAX_KEY - 1]  # it would read as another path
+        key = "_" + key.replace("/", "_")[: MAX_KEY - 1]  # it would be normalised to another path
     return key
 
 
 def clip(text: str, limit: int) -> str:
-    """At most `limit` characters, the end kept (a traceback's last line says most).
+    """The last `limit` characters of a text, since the last line of a traceback matters most.
 
     >>> clip("abcdef", 4)
     '…def'
@@ -262,23 +261,23 @@ def clip(text: str, limit: int) -> str:
 
 
 def labels(keys: Iterable[str]) -> dict[str, str]:
-    """Flat keys -> labels short enough for a run's name: the shortest beginning not yet taken.
+    """Labels by flat key, short enough for a run's name: the shortest unused prefix of each.
 
     >>> labels(["optimizer_config.lr", "net_config.layers", "net_config.nodes", "net_config.norm"])
     {'optimizer_config.lr': 'lr', 'net_config.layers': 'l', 'net_config.nodes': 'n', 'net_config.norm': 'no'}
     """
     chosen: dict[str, str] = {}
     for key in keys:
-        word = key.rsplit(".", 1)[-1]
-        beginnings = (word[:n] for n in range(len(word) if len(word) <= 2 else 1, len(word) + 1))
-        numbered = (f"{word}{n}" for n in itertools.count(2))
-        taken = set(chosen.values())
-        chosen[key] = next(label for label in itertools.chain(beginnings, numbered) if label not in taken)
+        name = key.rsplit(".", 1)[-1]
+        prefixes = (name[:n] for n in range(len(name) if len(name) <= 2 else 1, len(name) + 1))
+        numbered = (f"{name}{n}" for n in itertools.count(2))
+        used = set(chosen.values())
+        chosen[key] = next(label for label in itertools.chain(prefixes, numbered) if label not in used)
     return chosen
 
 
 def brief(value: Any) -> str:
-    """A value in about four characters.
+    """A value as a text of about four characters.
 
     >>> [brief(value) for value in (0.0341, 3.2e-05, 250.0, 4, True, None, "torch.nn.ReLU")]
     ['.034', '3.2e-5', '250', '4', 'T', '-', 'ReLU']
@@ -296,7 +295,7 @@ def brief(value: Any) -> str:
 
 
 def run_name(trial: str, config: Mapping[str, Any], facts: SweepFacts) -> str:
-    """The trial's number and as many of its parameters as the UI shows.
+    """The trial's number and as many parameters as the UI has room for.
 
     >>> facts = SweepFacts("s", "p", parameters=("optimizer_config.lr", "net_config.layers"))
     >>> run_name("00017", {"optimizer_config.lr": 0.0341, "net_config.layers": 4}, facts)
@@ -311,12 +310,8 @@ def run_name(trial: str, config: Mapping[str, Any], facts: SweepFacts) -> str:
 
 
 def log10_keys(facts: SweepFacts) -> dict[str, str]:
-    """Log-scaled flat keys -> name of their log10 (the UI's axes are linear), short unless ambiguous."""
-    words = [key.rsplit(".", 1)[-1] for key in facts.log_scaled]
-    return {
-        key: f"log10_{word if words.count(word) == 1 else key}"
-        for key, word in zip(facts.log_scaled, words, strict=True)
-    }
+    """By log-scaled flat key, the name of its log10 (the UI's axes are linear), short unless ambiguous."""
+    return {key: f"log10_{name}" for key, name in short_keys(facts.log_scaled).items()}
 
 
 def log10_values(config: Mapping[str, Any], facts: SweepFacts) -> dict[str, float]:
@@ -340,6 +335,6 @@ def params(config: Mapping[str, Any], facts: SweepFacts) -> dict[str, str]:
 
 
 def param_text(value: Any) -> str:
-    """A param's value: numbers and words as they are, structures as JSON."""
+    """A param's value: texts as they are, anything else as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= MAX_PARAM else text[: MAX_PARAM - 1] + "…"

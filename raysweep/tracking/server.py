@@ -1,10 +1,10 @@
-"""An MLflow server for a cluster's head: kept alive, closed to the outside, ended whole.
+"""Runs an MLflow server on a cluster's head, and restarts it if it dies.
 
     python -m raysweep.tracking.server FOLDER [--port 5000]
 
-`mlflow server` is several processes: they are started as a group and ended as one. A server that dies
-or does not answer is restarted. Runs are kept in FOLDER/mlflow.db, artifacts in FOLDER/artifacts and
-passed on by the server, so that clients need no access to the folder.
+`mlflow server` is several processes, which are started and ended as a group. A server that dies or does not
+answer is restarted. It listens on this machine only. Runs are kept in FOLDER/mlflow.db, artifacts in
+FOLDER/artifacts and served by the server, so that clients need no access to the folder.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-STARTS_S = 120.0  # four processes that import mlflow, on a busy head
+START_S = 120.0  # for four processes to import mlflow, on a busy head
 CHECK_S = 10.0
-MAX_UNANSWERED = 3  # health checks in a row: it hangs
+MAX_UNANSWERED = 3  # after so many health checks in a row it hangs
 END_S = 10.0
 
 
 def command(folder: Path, port: int) -> list[str]:
-    """The server's command line; it listens on 127.0.0.1, for tunnels and for the head itself."""
+    """The server's command line; it listens on 127.0.0.1, for tunnels and the head itself."""
     names = ("localhost", "127.0.0.1", socket.gethostname())
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
@@ -42,7 +42,7 @@ def command(folder: Path, port: int) -> list[str]:
 
 
 def is_healthy(port: int) -> bool:
-    """Whether a server on this machine says that it is well."""
+    """Whether a server on this machine answers its health check."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5.0) as answer:
             return bool(answer.status == 200)
@@ -63,7 +63,7 @@ class Server:
         self._group: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the server's processes as a group of their own."""
+        """Start the server's processes as a group."""
         environment = {
             **os.environ,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 GB of idle workers
@@ -74,7 +74,7 @@ class Server:
         )
 
     def end(self) -> None:
-        """End all of them: some outlive the first."""
+        """End all processes of the group, since some outlive the first."""
         if self._group is None:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -88,21 +88,20 @@ class Server:
         self._group.wait()
 
     def keep(self) -> None:
-        """Start it, and restart it whenever it has died or does not answer; never returns."""
+        """Start the server, and restart it whenever it dies or does not answer; never returns."""
         while True:
             self.start()
             started, unanswered = time.monotonic(), 0
             while unanswered < MAX_UNANSWERED and self._group is not None and self._group.poll() is None:
                 time.sleep(CHECK_S)
-                well = is_healthy(self.port)
-                starting = not well and time.monotonic() - started < STARTS_S
-                unanswered = 0 if well or starting else unanswered + 1
+                in_order = is_healthy(self.port) or time.monotonic() - started < START_S
+                unanswered = 0 if in_order else unanswered + 1
             print("mlflow server died or does not answer: restarting it", file=sys.stderr, flush=True)
             self.end()
 
 
 def lock_port(port: int) -> IO[bytes] | None:
-    """The lock of whoever keeps this user's server on a port; None if somebody holds it.
+    """Take the lock for this user's server on a port; None if another process holds it.
 
     It is held until the file is closed, or its process has ended.
     """
@@ -116,13 +115,13 @@ def lock_port(port: int) -> IO[bytes] | None:
 
 
 def main() -> None:
-    """Keep a server until told to end; nothing to do where one answers, or is being started, already."""
+    """Run a server until a signal ends it; return at once if one answers or is being started already."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="for the database and the artifacts")
     parser.add_argument("--port", type=int, default=5000)
     args = parser.parse_args()
-    keeper_lock = lock_port(args.port)
-    if keeper_lock is None or is_healthy(args.port):
+    port_lock = lock_port(args.port)
+    if port_lock is None or is_healthy(args.port):
         return
     folder = args.folder.expanduser().absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """One study's runs in one MLflow store. The only file that imports mlflow, and only when it connects.
 
-Importing mlflow takes about two seconds, a is_new SQLite store two more: both happen in the
-tracking process.
+Importing mlflow takes about two seconds, a new SQLite store two more; both happen in the tracking process.
 """
 
 from __future__ import annotations
@@ -23,31 +22,31 @@ from raysweep.tracking.address import SERVER, log_in, unreachable_database
 from raysweep.tracking.projection import PARENT, RunUpdate
 from raysweep.tracking.runs import InputData
 
-BATCH_METRICS, BATCH_PARAMS = 800, 100  # MLflow: 1000 metrics, 100 params, 1000 of all kinds a call
-PAGE = 1000  # runs a search answers at once
-# MLflow's error codes for "never": anything else (500, 503, a lost connection, a token refused) may pass.
+BATCH_METRICS, BATCH_PARAMS = 800, 100  # MLflow's limits per call: 1000 metrics, 100 params, 1000 together
+PAGE = 1000  # runs per page of a search
+# MLflow's error codes for permanent errors; others (500, 503, a lost connection, a token refused) may pass.
 FINAL = frozenset(
     {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "RESOURCE_ALREADY_EXISTS"}
 )
 NO_SERVER = "answers, but not as an MLflow server does"
 HEALTH_TIMEOUT_S = 60.0  # as below: a server that takes half a minute for a call is slow, not dead
-# For this process, and only where the user has not chosen. No retries inside the client: it would
-# repeat a `create_run` whose answer was lost and so make a second run; we look it up by tag instead.
-# A minute for one call lets a very slow server be used; the sweep does not wait for it.
+# For this process, unless the user has set them. No retries in the client: it would repeat a `create_run`
+# whose answer was lost, and so create a second run; we look it up by tag instead. A minute for one call
+# allows a very slow server, for which the sweep does not wait.
 ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would print into the live view
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # it would disturb the live view
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
 
 class Unreachable(Exception):
-    """The store does not answer, or not now: worth another try."""
+    """The store does not answer now; another try may succeed."""
 
 
 class Refused(Exception):
-    """The store will never take this: a run that was deleted, a value it does not know."""
+    """The store will never accept this, such as an update of a deleted run, or an invalid value."""
 
 
 class Store:
@@ -84,63 +83,61 @@ class Store:
         except ImportError as error:
             raise Unreachable(f"mlflow cannot be imported: {error}") from error
         for name in ("mlflow.store.db.utils", "alembic"):
-            # They announce a new store, and a locked one with a traceback: both into the live view.
+            # They would log new stores, and tracebacks of locked ones, into the live view.
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call MLflow; its many exceptions become our two."""
+        """Call MLflow, turning its many exceptions into our two."""
         try:
             return function(*args, **kwargs)
         except self._refusal as error:
             if getattr(error, "error_code", "") in FINAL:
                 raise Refused(one_line(error)) from error
             raise Unreachable(one_line(error)) from error
-        except (OSError, ValueError, self._database) as error:  # ValueError: an answer that is no JSON
+        except (OSError, ValueError, self._database) as error:  # ValueError: the answer is not JSON
             raise Unreachable(one_line(error)) from error
         except ImportError as error:  # the store's driver: psycopg2, boto3
             raise Refused(one_line(error)) from error
 
     def experiment(self, name: str) -> str:
-        """Id of the experiment of this name; made if there is none."""
-        found = self._call(self._client.get_experiment_by_name, name)
-        if found is None:
+        """The id of the experiment of this name, which is created if there is none."""
+        experiment = self._call(self._client.get_experiment_by_name, name)
+        if experiment is None:
             try:
-                return self._known(self._call(self._client.create_experiment, name))
-            except Refused:  # another sweep made it this instant
-                found = self._call(self._client.get_experiment_by_name, name)
-                if found is None:
+                return self._checked_id(self._call(self._client.create_experiment, name))
+            except Refused:  # another sweep has just created it
+                experiment = self._call(self._client.get_experiment_by_name, name)
+                if experiment is None:
                     raise
-        if found.lifecycle_stage == "deleted":
-            self._call(self._client.restore_experiment, found.experiment_id)
-        return self._known(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self._call(self._client.restore_experiment, experiment.experiment_id)
+        return self._checked_id(experiment.experiment_id)
 
     def share_view(self, experiment_id: str, key: str, state: str) -> None:
-        """Have an experiment keep a view of its runs under a key, by which a link can open it."""
+        """Store a view of an experiment's runs under a key, by which a link can open it."""
         tag = f"mlflow.sharedViewState.{key}"
         self._call(self._client.set_experiment_tag, experiment_id, tag, state)
 
-    def _known(self, given: object) -> str:
-        """An id that MLflow gave; a proxy that answers everything with an empty page gives none."""
-        if not given:
+    def _checked_id(self, id_: object) -> str:
+        """An id from MLflow, which is missing if a proxy answers everything with an empty page."""
+        if not id_:
             raise Unreachable(f"{hide_passwords(self._uri)} {NO_SERVER}: no id")
-        return str(given)
+        return str(id_)
 
     def check_run(self, run_id: str) -> None:
-        """Check that the store has a run: that it answers, and not another program in its place.
+        """Check that the store has a run, and that it is MLflow that answers.
 
         Raises:
             Unreachable: if not.
         """
         run = self._call(self._client.get_run, run_id)
         if run.info.run_id != run_id:
-            raise Unreachable(
-                f"{hide_passwords(self._uri)} answers, but not as an MLflow server does: no run {run_id}"
-            )
+            raise Unreachable(f"{hide_passwords(self._uri)} {NO_SERVER}: no run {run_id}")
 
     def find(self, experiment_id: str, study_id: str = "") -> dict[str, str]:
-        """Trial id (PARENT for the sweep) -> run id, of all runs of the study, or of another.
+        """Run ids by trial id (PARENT for the sweep) of all runs of the study, or of another one.
 
-        Of two runs of one trial (the answer to a `create_run` was lost, then it was repeated) the
+        Of two runs of one trial (the answer to a `create_run` was lost, and it was repeated) the
         one that was written to is kept; the other is deleted.
         """
         runs: dict[str, Any] = {}
@@ -152,13 +149,13 @@ class Store:
                 self._call(self._client.delete_run, twins[1].info.run_id)
         return {trial: str(run.info.run_id) for trial, run in runs.items()}
 
-    def _search(self, experiment_id: str, words: str) -> Iterator[Any]:
+    def _search(self, experiment_id: str, query: str) -> Iterator[Any]:
         token = None
         while True:
             page = self._call(
                 self._client.search_runs,
                 [experiment_id],
-                filter_string=words,
+                filter_string=query,
                 max_results=PAGE,
                 order_by=["attributes.start_time ASC"],
                 page_token=token,
@@ -169,7 +166,7 @@ class Store:
                 return
 
     def has_run(self, run_id: str) -> bool:
-        """Whether the run is there and was not deleted."""
+        """Whether a run exists and was not deleted."""
         try:
             run = self._call(self._client.get_run, run_id)
         except Refused:
@@ -177,7 +174,7 @@ class Store:
         return bool(run.info.lifecycle_stage == "active")
 
     def create(self, experiment_id: str, change: RunUpdate, identity: Mapping[str, str], parent: str) -> str:
-        """Create the run of a change, with all its tags; its run id."""
+        """Create the run of an update, with all its tags; returns its run id."""
         nested = {"mlflow.parentRunId": parent} if parent else {}
         run = self._call(
             self._client.create_run,
@@ -186,12 +183,18 @@ class Store:
             tags={**change.tags, **identity, **nested},
             run_name=change.name,
         )
-        return self._known(run.info.run_id)
+        return self._checked_id(run.info.run_id)
 
     def write(self, run_id: str, change: RunUpdate, *, is_new: bool) -> None:
-        """Write a change into its run; `is_new`: it was just created, with its tags.
+        """Write an update to its run; if a part is refused, the rest is still written.
 
-        What is refused does not keep the rest from being written.
+        Args:
+            run_id: of the run.
+            change: to write.
+            is_new: whether the run was just created, with its tags.
+
+        Raises:
+            Refused: if a part was refused, after the rest was written.
         """
         refused = []
         for step in self._steps(run_id, change, is_new):
@@ -203,26 +206,26 @@ class Store:
             raise Refused("; ".join(refused))
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call something that uses MLflow by itself; its exceptions become our two."""
+        """Call a function that uses MLflow, turning its exceptions into our two."""
         return self._call(function, *args)
 
     def log_scores(self, run_id: str, scores: Mapping[str, float]) -> None:
-        """Log final numbers to a run: at step 0, so that the UI draws bars."""
+        """Log final numbers to a run, at step 0, so that the UI draws bars."""
         now = round(time.time() * 1000)
         metrics = [self._entities.Metric(key, value, now, 0) for key, value in scores.items()]
         self._call(self._client.log_batch, run_id, metrics=metrics)
 
     def register(self, run_id: str, packed: Path, name: str, tags: Mapping[str, str]) -> str:
-        """Log a packed model to a run, and make it a version of a registered model; which one."""
+        """Log a packed model to a run, and register it as a version of a model; returns the version."""
         self._call(self._client.log_artifacts, run_id, str(packed), "model")
-        with contextlib.suppress(Refused):  # it has versions already
+        with contextlib.suppress(Refused):  # it exists already
             self._call(self._client.create_registered_model, name)
         source = f"runs:/{run_id}/model"
-        made = self._call(self._client.create_model_version, name, source, run_id, tags=dict(tags))
-        return str(made.version)
+        version = self._call(self._client.create_model_version, name, source, run_id, tags=dict(tags))
+        return str(version.version)
 
     def _steps(self, run_id: str, change: RunUpdate, is_new: bool) -> Iterator[Callable[[], None]]:
-        # Files first: a store that went away says so at what follows, and then all is sent again.
+        # Files first: if the store has gone away, a later step raises, and all is sent again.
         for file, text in change.texts.items():
             yield partial(self._text, run_id, file, text)
         entities = self._entities
@@ -231,7 +234,7 @@ class Store:
         tags = [] if is_new else [entities.RunTag(*item) for item in change.tags.items()]
         if change.data is not None:
             yield partial(self._call, self._client.log_inputs, run_id, [self._input(change.data)])
-        if params and not is_new:  # sent again; a user may have changed one, and that refuses the whole batch
+        if params and not is_new:  # sent again: if a user has changed one, MLflow refuses the whole batch
             yield partial(self._call, self._client.log_batch, run_id, params=params)
             params = []
         while metrics or params or tags:
@@ -249,7 +252,7 @@ class Store:
         return entities.DatasetInput(dataset, [entities.InputTag("mlflow.data.context", "training")])
 
     def _text(self, run_id: str, file: str, text: str) -> None:
-        """Write an artifact. Whatever goes wrong with files must not hold up the numbers."""
+        """Write an artifact; all errors are `Refused`, since files must not delay the numbers."""
         try:
             self._client.log_text(run_id, text, file)
         except (OSError, ImportError, self._refusal, self._database) as error:
@@ -264,14 +267,14 @@ class Store:
 
 
 def check_health(uri: str, timeout_s: float = HEALTH_TIMEOUT_S) -> None:
-    """Ask the server whether it is there, before mlflow is imported and waits for it.
+    """Check that a server answers, before mlflow is imported and waits for it.
 
     Args:
-        uri: the server's.
+        uri: of the server.
         timeout_s: how long it may take to answer.
 
     Raises:
-        Unreachable: if there is no answer, or one that says that it cannot work.
+        Unreachable: if there is no answer, or an error.
     """
     uri = log_in(uri, os.environ)
     try:
@@ -287,5 +290,5 @@ def check_health(uri: str, timeout_s: float = HEALTH_TIMEOUT_S) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of what an exception says."""
+    """The first line of an exception's message, without passwords."""
     return hide_passwords(str(error).strip().split("\n", 1)[0]) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What a sweep's own run shows: the table of its trials, and a note with links."""
+"""The page of a sweep's own run: the table of its trials, and a note with links."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ NOTE_ROWS = 10
 def ranked(record: StudyRecord) -> list[TrialRecord]:
     """The trials, best first; those without a finite value, or that failed, at the end."""
 
-    def place(trial: TrialRecord) -> tuple[bool, float, int]:
+    def rank_key(trial: TrialRecord) -> tuple[bool, float, int]:
         worth = trial.worth(record.objective)
         return not trial.ranks(record.objective), 0.0 if worth is None else worth, trial.number
 
-    return sorted(record.trials.values(), key=place)
+    return sorted(record.trials.values(), key=rank_key)
 
 
 def table(record: StudyRecord, facts: SweepFacts) -> str:
-    """The leaderboard as MLflow's UI shows a table: JSON of `columns` and `data`.
+    """The leaderboard as a table of MLflow's UI: JSON with `columns` and `data`.
 
-    Written as the file that `log_table` would write: that one appends to what is there already.
+    This is the file that `log_table` would write, except that `log_table` appends to an existing one.
     """
     rows = ranked(record)[:TABLE_ROWS]
     on_front = {trial.trial for trial in pareto(record, facts)}
@@ -45,14 +45,14 @@ def table(record: StudyRecord, facts: SweepFacts) -> str:
         for trial in rows
     ]
     several = [*facts.others, "front"] if facts.others else []
-    # MLflow's table takes a dot for a path into the cell, and shows nothing.
+    # MLflow's table reads a dot as a path into the cell, and shows nothing.
     names = [name.replace(".", "/") for name in short_keys(keys).values()]
     columns = ["trial", f"{facts.objective} {facts.metric}", *several, "epochs", "state", *names, "reason"]
     return json.dumps({"columns": columns, "data": data})
 
 
 def pareto(record: StudyRecord, facts: SweepFacts) -> list[TrialRecord]:
-    """The Pareto front where the sweep is judged by several metrics; none where by one."""
+    """The Pareto front of a sweep with several metrics; empty with one."""
     if not facts.others:
         return []
     others = [
@@ -64,16 +64,16 @@ def pareto(record: StudyRecord, facts: SweepFacts) -> list[TrialRecord]:
 
 
 def front_tag(record: StudyRecord, facts: SweepFacts) -> dict[str, str]:
-    """The trials of the front, as a tag of the sweep's run; nothing where there is one metric."""
+    """The trials of the front as a tag of the sweep's run; no tag with one metric."""
     names = ", ".join(trial.trial for trial in pareto(record, facts))
     return {"front": clip(names, MAX_TAG)} if names else {}
 
 
 def others_text(trial: TrialRecord, facts: SweepFacts) -> list[str]:
-    """What the trial is worth in the further metrics."""
+    """The trial's values of the further metrics."""
     point = scored_point(trial, facts.objective)
-    known = point.metrics if point is not None else {}
-    return [f"{known[name]:.6g}" if name in known else "-" for name in facts.others]
+    metrics = point.metrics if point is not None else {}
+    return [f"{metrics[name]:.6g}" if name in metrics else "-" for name in facts.others]
 
 
 def note(
@@ -84,18 +84,18 @@ def note(
     runs: Mapping[str, str],
     parent: str,
 ) -> str:
-    """The description of the sweep's run, in markdown; its first lines are all that the UI shows unasked.
+    """The description of the sweep's run, in Markdown, of which the UI shows the first lines at first.
 
     Args:
-        record: the study.
-        facts: the sweep.
-        page: the link of the trials, ranked.
-        experiment_id: where the runs are.
-        runs: trial id -> run id, for the links.
-        parent: the sweep's own run.
+        record: of the study.
+        facts: about the sweep.
+        page: link to the trials, ranked.
+        experiment_id: of the runs.
+        runs: run ids by trial id, for the links.
+        parent: id of the sweep's own run.
     """
     counts = ", ".join(f"{count} {status}" for status, count in sorted(record.counts().items()))
-    # Relative to the page: the UI may be reached through a tunnel, under another address.
+    # Links are relative, since the UI may be reached through a tunnel, by another address.
     best, leaders = record.best(), ranked(record)[:NOTE_ROWS]
     lines = [
         f"**{markdown_text(facts.study)}**: {len(record.trials)} trials ({counts}), {record.epochs} epochs.",
@@ -122,11 +122,11 @@ def note(
 
 
 def settings_text(trial: TrialRecord) -> str:
-    """Its parameters, in few characters."""
+    """A trial's parameters as a short text."""
     return ", ".join(f"{key.rsplit('.', 1)[-1]} {brief(value)}" for key, value in trial.config.items())
 
 
 def worth_text(trial: TrialRecord, facts: SweepFacts) -> str:
-    """What the trial is worth, in the user's direction; a dash before the first finite report."""
+    """A trial's score; a dash before the first finite report."""
     worth = trial.worth(facts.objective)
     return "-" if worth is None else f"{facts.sign * worth:.6g}"

@@ -1,6 +1,6 @@
-"""Keeps MLflow in step with a study's journal: one plain object, called again and again by one loop.
+"""Keeps MLflow up to date with a study's journal: one plain object, called by a loop.
 
-The journal is the backlog: it holds every event already. `tracking.json` says how far MLflow has it. So
+The journal is the backlog, since it has every event; `tracking.json` says up to which one MLflow has it. So
 nothing is lost while a store is away, and what is sent twice is stored once.
 """
 
@@ -23,27 +23,27 @@ from raysweep.tracking.runs import SweepFacts, ui_link, view_key, view_state
 from raysweep.tracking.store import Refused, Store, Unreachable
 
 JOURNAL = "journal"
-LONGEST_S = 900.0  # for all that is left at the end, however fast it goes; `launch.py sync` sends the rest
-CHUNK = 2000  # events sent at a time: bounds what is sent again if the store goes away in the middle
+LONGEST_S = 900.0  # for everything left at the end, even with progress; `launch.py sync` sends the rest
+CHUNK = 2000  # events sent at a time, which limits what is sent again if the store goes away meanwhile
 
 
 class Tracker:
     """Sends a study's events to MLflow, in the order of the journal.
 
-    Call `advance` again and again while the study runs, then `finish`. Nothing is raised for MLflow's sake.
+    Call `advance` repeatedly while the study runs, then `finish`. Errors of MLflow are never raised.
 
     Args:
-        folder: the study's; its journal is read, and `tracking.json` is kept there.
-        facts: what of the sweep is shown.
+        folder: of the study, with its journal and `tracking.json`.
+        facts: about the sweep.
         uri: MLflow's tracking URI, see `runs.store_uri`.
-        interval_s: wait between two calls of `advance` while all goes well.
+        interval_s: wait between two calls of `advance` without failures.
         retry_s: wait after the first failure, and the longest; doubled in between.
-        summary_s: how often the leaderboard and the note are written while the sweep runs.
+        summary_s: time between two updates of the leaderboard and the note while the sweep runs.
         on_progress: called after every update of a run with the number of unsent events.
 
     Attributes:
-        trouble: the last thing that went wrong, or "".
-        refused: updates that MLflow would not take.
+        trouble: the last error, or "".
+        refused: number of updates that MLflow did not accept.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Tracker:
         self._file = folder / cursor.FILE
         self._cursor, self.trouble = cursor.load(self._file)
         self._tail, self._journal_error = Tail(folder / JOURNAL), ""
-        self._pending: deque[tuple[Event, int]] = deque()  # events read and not yet folded, with their sums
+        self._pending: deque[tuple[Event, int]] = deque()  # events read but not yet folded, with their sums
         self._folded = self._sum = 0  # number of the last event in the projection, and its sum
         self._projection: RunProjection | None = None
         self._outbox: deque[RunUpdate] = deque()
@@ -73,46 +73,46 @@ class Tracker:
         self._summary_at = self._moved_at = time.monotonic()
         self._deadline: float | None = None  # of `finish`
         self._parent = ""
-        self._view = ""  # the key of the view that the experiment keeps of this study
+        self._view = ""  # key of the view of this study that is stored in the experiment
         self._final_state: FinalState | None = None
 
     @property
     def unsent(self) -> int:
-        """Events that were read from the journal and that MLflow lacks; a final state counts as one more."""
-        owed = max(0, self._folded + len(self._pending) - self._cursor.sent)
-        return owed + (self._final_state is not None)
+        """Number of events read that MLflow lacks; a final state counts as one more."""
+        unsent = max(0, self._folded + len(self._pending) - self._cursor.sent)
+        return unsent + (self._final_state is not None)
 
     @property
     def link(self) -> str:
-        """The page worth opening; empty while the store has not been reached."""
+        """The link to the trials; "" until the store has been reached."""
         experiment_id = self._cursor.experiment_id
         return ui_link(self.uri, experiment_id, self.facts, self._view) if experiment_id else ""
 
     def advance(self) -> float:
-        """Send what the journal has gained; returns the seconds to wait before the next call."""
+        """Send the journal's new events; returns the seconds to wait before the next call."""
         self._read_journal()
         self._try_to_send()
         return self._pause()
 
     def finish(self, timeout_s: float = 20.0, final_state: FinalState | None = None) -> int:
-        """Send what is left, for as long as that makes progress; gives up at once on an unreachable store.
+        """Send the rest, as long as there is progress; gives up at once if the store is unreachable.
 
-        A call to the store is not interrupted: the watchdog of the process and the driver bound it.
+        A call to the store is not interrupted: the process's watchdog and the driver limit it.
 
         Args:
             timeout_s: the longest time without progress.
-            final_state: of a stage, what its parent run shows in the end.
+            final_state: of the parent run, if this is a stage.
 
         Returns:
-            Events unsent, at least 1 if the journal cannot be read to its end: a later tracker sends them.
-            `trouble` says why.
+            Number of unsent events, which a later tracker sends; at least 1 if the journal cannot be read to
+            its end. `trouble` says why.
         """
         self._read_journal()
         if self.facts.parent is not None and self._projection is not None:
             self._final_state = final_state
         self._moved_at = time.monotonic()
         self._deadline = self._moved_at + max(timeout_s, LONGEST_S)
-        while self.unsent or self._pending:  # events that were sent earlier wait until the store is connected
+        while self.unsent or self._pending:  # pending events that MLflow has are folded once it is connected
             reached, wait_s = self._try_to_send(), self._pause()
             give_up_at = min(self._moved_at + timeout_s, self._deadline)
             if not reached or not self.unsent or time.monotonic() + wait_s > give_up_at:
@@ -122,7 +122,7 @@ class Tracker:
         return max(self.unsent, bool(self._journal_error))
 
     def _read_journal(self) -> None:
-        """Read on; once the journal turns out to be damaged or gone, only what was read before is sent."""
+        """Read the new events; if the journal is damaged or gone, only what was read before is sent."""
         if self._journal_error:
             return
         try:
@@ -131,30 +131,30 @@ class Tracker:
         except JournalError as error:
             self._journal_error = error.problem
         if self._projection is None and self._pending:
-            # The same wherever the study's folder is moved; another for a new study of the same name.
+            # The same if the study's folder is moved, and different for a new study of the same name.
             identity = f"{self.facts.study} {self._pending[0][0].t!r}"
             self._projection = RunProjection(self.facts, hashlib.sha256(identity.encode()).hexdigest()[:16])
             self._check_cursor()
 
     def _check_cursor(self) -> None:
-        """Start over if the cursor is about another store, or about an event that the journal does not have.
+        """Start over if the cursor is for another store, or its last event is not in the journal.
 
-        A power cut may take the last second of a journal that MLflow has already.
+        A power cut may destroy the last second of a journal that MLflow has already.
         """
-        known, sums = self._cursor, [chain_sum for _, chain_sum in self._pending]
-        in_journal = 0 < known.sent <= len(sums) and sums[known.sent - 1] == known.last_sum
-        if known.uri != self.uri or not in_journal:
+        last, sums = self._cursor, [chain_sum for _, chain_sum in self._pending]
+        in_journal = 0 < last.sent <= len(sums) and sums[last.sent - 1] == last.last_sum
+        if last.uri != self.uri or not in_journal:
             self._cursor = cursor.Cursor()
 
     def _try_to_send(self) -> bool:
-        """Send all there is; False if the store could not be reached."""
+        """Send everything; False if the store could not be reached."""
         try:
             self._send()
             self._failures = 0
         except Unreachable as error:
             self.trouble = str(error)
             self._failures += 1
-            # A new connection also looks up what was created without an answer.
+            # A new connection also finds runs whose creation was not answered.
             reached, self._store = self._store is not None, None
             return reached
         return True
@@ -165,10 +165,10 @@ class Tracker:
         return min(first * 2 ** min(failures - 1, 30), longest) if failures else self._interval_s
 
     def _send(self) -> None:
-        """Send all there is.
+        """Send everything.
 
         Raises:
-            Unreachable: if the store is away; what was not sent is kept.
+            Unreachable: if the store does not answer; what was not sent is kept.
         """
         while self._pending or self._outbox or self._folded > self._cursor.sent:
             store = self._store or self._connect()
@@ -199,7 +199,7 @@ class Tracker:
                 self._continue_from_cursor(store, experiment_id, study_id)
             self._parent = open_parent_run(store, experiment_id, self.facts.parent)
             runs = store.find(experiment_id)
-        except Refused as error:  # no driver for this kind of store, for example: nothing can be sent at all
+        except Refused as error:  # for example no driver for this kind of store: nothing can be sent
             raise Unreachable(str(error)) from error
         self._cursor.parent = runs.pop(PARENT, self._cursor.parent)
         self._cursor.runs |= runs
@@ -208,7 +208,7 @@ class Tracker:
         return store
 
     def _share_view(self, store: Store, experiment_id: str, key: str) -> str:
-        """The key of the view that the experiment keeps now; empty if it may not be changed."""
+        """Store the view of this study in the experiment; returns its key, "" if that is refused."""
         try:
             store.share_view(experiment_id, key, view_state(self.facts))
         except Refused:
@@ -216,11 +216,11 @@ class Tracker:
         return key
 
     def _continue_from_cursor(self, store: Store, experiment_id: str, study_id: str) -> None:
-        """Fold what MLflow has, by the cursor; start over if the store is a new one."""
-        known = self._cursor
-        same = (known.study_id, known.experiment_id) == (study_id, experiment_id)
-        if same and known.parent and store.has_run(known.parent):
-            self._fold_events(known.sent)
+        """Fold the events that MLflow has according to the cursor; start over if its runs are not there."""
+        last = self._cursor
+        same = (last.study_id, last.experiment_id) == (study_id, experiment_id)
+        if same and last.parent and store.has_run(last.parent):
+            self._fold_events(last.sent)
             assert self._projection is not None
             self._projection.take()
         else:
@@ -241,26 +241,26 @@ class Tracker:
             self._folded += 1
 
     def _deliver(self, store: Store, update: RunUpdate) -> None:
-        """Write an update into its run, created if there is none; what is refused is counted and left out."""
+        """Write an update to its run, which is created if there is none; refusals are counted."""
         assert self._projection is not None
-        known = self._cursor
-        run_id = known.parent if update.trial == PARENT else known.runs.get(update.trial, "")
+        state = self._cursor
+        run_id = state.parent if update.trial == PARENT else state.runs.get(update.trial, "")
         try:
             is_new = not run_id
             if is_new:
                 identity = self._projection.identity(update.trial)
-                parent = self._parent if update.trial == PARENT else known.parent
-                run_id = store.create(known.experiment_id, update, identity, parent)
+                parent = self._parent if update.trial == PARENT else state.parent
+                run_id = store.create(state.experiment_id, update, identity, parent)
                 if update.trial == PARENT:
-                    known.parent = run_id
+                    state.parent = run_id
                 else:
-                    known.runs[update.trial] = run_id
+                    state.runs[update.trial] = run_id
             store.write(run_id, update, is_new=is_new)
         except Refused as error:
             self._count_refusal(error)
 
     def _close_parent(self, store: Store, final_state: FinalState) -> None:
-        """Write into the parent run what is known of the stages now that this one ends."""
+        """Write the final state of this stage to the parent run."""
         assert self.facts.parent is not None
         try:
             store.write(self._parent, close_parent_run(self.facts.parent, final_state), is_new=False)
@@ -279,8 +279,8 @@ class Tracker:
         due = record.closed is not None or now - self._summary_at >= self._summary_s
         if not due or self._folded <= self._cursor.sent:
             return
-        known = self._cursor
-        text = sweep_page.note(record, self.facts, self.link, known.experiment_id, known.runs, known.parent)
+        state = self._cursor
+        text = sweep_page.note(record, self.facts, self.link, state.experiment_id, state.runs, state.parent)
         tags = {
             "mlflow.note.content": text,
             **sweep_page.TABLE_TAG,
@@ -292,10 +292,10 @@ class Tracker:
         self._summary_at = now
 
     def _confirm(self, store: Store) -> None:
-        """Move the cursor to the last folded event, once the store has shown that it is the one written to.
+        """Move the cursor to the last folded event, if the store has the sweep's run.
 
         Raises:
-            Unreachable: if the store does not know the sweep's run: then it has none of it.
+            Unreachable: if it does not, so that nothing was written.
         """
         if self._folded <= self._cursor.sent:
             return
@@ -311,5 +311,5 @@ class Tracker:
         self._cursor.sent, self._cursor.last_sum = self._folded, self._sum
         try:
             self._cursor.save(self._file)
-        except OSError as error:  # costs only work: the next tracker looks the runs up and sends again
+        except OSError as error:  # the next tracker finds the runs by their tags and sends all again
             self.trouble = f"{self._file}: {error.strerror}"

@@ -72,7 +72,7 @@ def test_the_first_trial_is_the_run_with_its_defaults(
         ("=0.5", ""),
     ],
 )
-def test_a_baseline_that_cannot_be_tried_is_said(default: str, said: str, tmp_path: Path) -> None:
+def test_a_baseline_that_cannot_be_tried_is_reported(default: str, said: str, tmp_path: Path) -> None:
     """`eps` stands for what the source gives no plain value of."""
     sweep_of(tmp_path, "", "mine.Mine", default)
     warnings = [str(each) for each in read_sweep(tmp_path / "sweep.yaml").warnings]

@@ -86,7 +86,7 @@ def test_a_plain_value_is_what_yaml_1_2_says(text: str, value: Any) -> None:
         (b'a: "\\uD800"\n', "f.yaml:1: a: '\\ud800' has a character that cannot be printed; delete it"),
     ],
 )
-def test_what_is_not_sound_is_said_in_one_line_with_its_position(raw: bytes, message: str) -> None:
+def test_invalid_yaml_is_reported_in_one_line_with_its_position(raw: bytes, message: str) -> None:
     with pytest.raises(SweepError) as caught:
         parse(raw, "f.yaml")
     assert str(caught.value) == message
@@ -118,7 +118,7 @@ def test_a_mapping_s_own_key_wins_over_a_merged_one_wherever_it_stands() -> None
     )
     assert (document.value["x"], document.value["y"]) == ({"a": 1, "b": 3}, {"a": 1, "b": 4})
     assert str(document.problem(("y", "b"), "wrong")) == "f:7: y.b: wrong"
-    assert ("y", "b", "c") not in document.places
+    assert ("y", "b", "c") not in document.locations
 
 
 def test_the_work_of_reading_grows_with_the_file_not_its_square() -> None:

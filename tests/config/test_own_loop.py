@@ -34,7 +34,7 @@ def file(tmp_path: Path) -> Callable[..., Any]:
 def test_a_loop_of_the_documented_shape_is_sound_its_configs_its_own(
     file: Callable[..., Any],
 ) -> None:
-    """`net_config.anything` would be unknown to our net; what the loop makes of it nobody can say."""
+    """`net_config.anything` would be unknown to our net, but the loop may use it."""
     assert (
         read_sweep(file("def train(run, data, *, device, seed):\n    yield\n")).sweep.run.train
         == "mine.train"

@@ -88,7 +88,7 @@ def test_the_three_types(words: str, domain: Float | Int | Categorical) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_range_is_said(words: str, message: str) -> None:
+def test_what_is_wrong_with_a_range_is_reported(words: str, message: str) -> None:
     problems = space_of(f"warmup: {{{words}}}").problems
     assert "\n".join(map(str, problems)) == "\n".join(
         f"f:2: search_space.{line}" for line in message.splitlines()

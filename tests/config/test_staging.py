@@ -69,7 +69,7 @@ EXPLORE = "  - explore\n"
         ),
     ],
 )  # fmt: skip
-def test_a_slip_in_a_stage_is_told_at_its_line(stages: str, line: str, tmp_path: Path) -> None:
+def test_a_mistake_in_a_stage_is_reported_at_its_line(stages: str, line: str, tmp_path: Path) -> None:
     assert any(place.startswith(f"sweep.yaml:{line}") for place in problems_of(HEAD + stages, tmp_path))
 
 

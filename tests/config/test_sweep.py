@@ -247,14 +247,13 @@ def test_device_cpu_asks_for_no_gpu(tmp_path: Path) -> None:
         ("run.optimizer_config={le: 3}", "--set run.optimizer_config: le: unknown to SPlus; did you mean"),
         ("trials", "--set trials: is no key=value; write --set run.epochs=5"),
         ("trials=[1", "--set trials: a bracket is not closed with ']' (or a ',' is missing); close it"),
-        (
-            "run.seeds.7=1",
-            "--set run.seeds.7: 'run.seeds' has no '7'; name an existing key, or an item's number",
-        ),
+        ("run.seeds.7=1", "--set run.seeds.7: 'run.seeds' has no '7'; name an existing key, or an item"),
         ("trials.x=1", "--set trials.x: 'trials' has no 'x'; name an existing key, or an item's number"),
     ],
 )  # fmt: skip
-def test_a_slip_in_an_override_is_said_of_the_override(override: str, message: str, tmp_path: Path) -> None:
+def test_a_mistake_in_an_override_is_reported_for_the_override(
+    override: str, message: str, tmp_path: Path
+) -> None:
     (problem,) = problems_of("trials: 3\n" + RUN + "  seeds: [1]\n", tmp_path, overrides=[override])
     assert problem.startswith(message)
 
@@ -286,7 +285,7 @@ def test_another_tools_habit_gets_the_word_used_here(override: str, message: str
     assert [str(problem) for problem in caught.value.problems] == [message]
 
 
-def test_a_module_that_an_installed_one_hides_is_said(tmp_path: Path) -> None:
+def test_a_module_that_an_installed_one_hides_is_reported(tmp_path: Path) -> None:
     (tmp_path / "queue.py").write_text("")
     (tmp_path / "random.py").write_text("class Net: ...")
     (tmp_path / "mine.py").write_text("import queue\n\ndef load(): ...\n")
@@ -336,7 +335,7 @@ def test_points_are_flat_and_may_be_partial() -> None:
     assert points == ({"optimizer_config.lr": 0.01}, {"net_config.layers": 3})
 
 
-def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=r"none\.yaml: cannot be read: No such file or directory"):
         read_sweep(tmp_path / "none.yaml")
 

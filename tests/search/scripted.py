@@ -85,7 +85,7 @@ Step = tuple[Any, ...]
 
 
 def sweep(name: str, **more: Any) -> RayOptunaSearch:
-    """The searcher of a named sweep, as if anew."""
+    """A new searcher of a named sweep."""
     return RayOptunaSearch(**{"seed": 7, **SWEEPS[name], **more})
 
 

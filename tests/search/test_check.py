@@ -69,7 +69,7 @@ def test_what_cannot_be_searched_names_the_key_to_mend(
         ({"search_space": {}, "sampler": "mine.Sampler"}, None),
     ],
 )
-def test_what_may_surprise_is_said(words: dict[str, Any], note: str | None) -> None:
+def test_what_may_surprise_is_noted(words: dict[str, Any], note: str | None) -> None:
     notes = check_search(sweep(**words))
     assert len(notes) == (note is not None), notes
     assert note is None or note in notes[0]

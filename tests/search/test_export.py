@@ -113,7 +113,7 @@ def test_a_teams_storage_holds_the_latest_export_beside_others_studies(tmp_path:
     assert sorted(optuna.get_all_study_names(url)) == ["digits", "theirs"]
 
 
-def test_a_study_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
+def test_a_study_that_we_did_not_write_is_not_replaced(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/team.db"
     with quiet():
         optuna.create_study(study_name="digits", storage=url).add_trial(optuna.create_trial(value=1.0))
@@ -142,7 +142,7 @@ def test_a_copy_keeps_its_place_in_the_storage(tmp_path: Path) -> None:
     assert ids[0] == ids[1]
 
 
-def test_a_copy_under_other_metrics_begins_anew(tmp_path: Path) -> None:
+def test_a_copy_with_other_metrics_is_a_new_one(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/team.db"
     for metrics in ({"loss": 1}, {"accuracy": -1}):
         export(played("TPE").study, url, metrics)

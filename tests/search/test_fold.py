@@ -25,7 +25,7 @@ FOUR = OptunaSpace({"c": Categorical(("a", "b")), "n": Int(1, 2)})
 SIZE = Constraint.model_validate("parameters <= 100")
 
 
-def told(sampler: str, *ends: tuple[str, float], **words: Any) -> list[FrozenTrial]:
+def trials_after(sampler: str, *ends: tuple[str, float], **words: Any) -> list[FrozenTrial]:
     """What a sampler is shown of trials that ended so."""
     fold = OptunaSearcher(LINE, sampler=S + sampler, **words)
     for number, (outcome, loss) in enumerate(ends):
@@ -47,7 +47,7 @@ def test_a_failure_is_shown_as_worse_than_all(
     sampler: str, state: TrialState, value: float | None, outcome: str
 ) -> None:
     """TPE ranks what was pruned before its first report last; the others know only complete trials."""
-    shown = told(sampler, ("completed", 0.7), ("completed", 0.2), (outcome, math.nan))[2]
+    shown = trials_after(sampler, ("completed", 0.7), ("completed", 0.2), (outcome, math.nan))[2]
     assert (shown.state, shown.value, shown.intermediate_values) == (state, value, {})
 
 
@@ -62,7 +62,7 @@ def test_to_ask_and_to_tell_sets_no_log_level(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_as_long_as_no_trial_has_a_value_failures_are_not_shown() -> None:
-    assert [trial.state for trial in told("GPSampler", ("failed", math.nan))] == [TrialState.FAIL]
+    assert [trial.state for trial in trials_after("GPSampler", ("failed", math.nan))] == [TrialState.FAIL]
 
 
 def test_what_is_stored_stays_a_failure() -> None:
@@ -92,8 +92,8 @@ def test_a_sampler_learns_where_trainings_diverge() -> None:
     assert diverged(learns=True) < 0.8 * diverged(learns=False)
 
 
-def test_constraints_are_told_with_how_far_they_were_kept_or_broken() -> None:
-    trials = told("TPESampler", ("completed", 0.7), ("infeasible", math.nan), constraints=[SIZE])
+def test_constraints_are_told_by_how_much_they_hold_or_break() -> None:
+    trials = trials_after("TPESampler", ("completed", 0.7), ("infeasible", math.nan), constraints=[SIZE])
     assert [trial.constraints for trial in trials] == [{str(SIZE): -0.5}, {str(SIZE): 0.5}]
 
 

@@ -1,4 +1,4 @@
-"""Proposals that do not follow from who happens to end first."""
+"""Proposals that do not depend on which trial ends first."""
 
 from __future__ import annotations
 
@@ -35,29 +35,31 @@ def raced(searcher: Any, slots: int, seed: int, trials: int = 24) -> list[Any]:
     return asked
 
 
-def fold() -> OptunaSearcher:
+def make_searcher() -> OptunaSearcher:
     return OptunaSearcher(OptunaSpace(MIXED), sampler_kwargs={"n_startup_trials": 4}, seed=7)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 4])
 def test_two_interleavings_propose_the_same(slots: int) -> None:
-    first, second = (raced(DeterministicOrderSearcher(fold(), slots), slots, seed) for seed in (1, 2))
+    first, second = (
+        raced(DeterministicOrderSearcher(make_searcher(), slots), slots, seed) for seed in (1, 2)
+    )
     assert first == second
 
 
 def test_unordered_they_do_not() -> None:
-    assert raced(fold(), 4, 1) != raced(fold(), 4, 2)
+    assert raced(make_searcher(), 4, 1) != raced(make_searcher(), 4, 2)
 
 
 def test_more_slots_in_a_later_attempt_change_nothing() -> None:
     """The window is that of the first attempt."""
-    assert raced(DeterministicOrderSearcher(fold(), 2), 2, 1) == raced(
-        DeterministicOrderSearcher(fold(), 2), 6, 5
+    assert raced(DeterministicOrderSearcher(make_searcher(), 2), 2, 1) == raced(
+        DeterministicOrderSearcher(make_searcher(), 2), 6, 5
     )
 
 
 def test_a_trial_waits_until_all_that_it_must_know_has_ended() -> None:
-    searcher = DeterministicOrderSearcher(fold(), 2)
+    searcher = DeterministicOrderSearcher(make_searcher(), 2)
     searcher.ask(0)
     searcher.ask(1)
     searcher.tell("00001", "completed", 0.5)
@@ -67,7 +69,7 @@ def test_a_trial_waits_until_all_that_it_must_know_has_ended() -> None:
 
 
 def test_a_paused_trial_does_not_hold_up_the_others() -> None:
-    searcher = DeterministicOrderSearcher(fold(), 1)
+    searcher = DeterministicOrderSearcher(make_searcher(), 1)
     searcher.ask(0)
     searcher.report("00000", 1, 0.5)
     searcher.paused("00000")
@@ -79,6 +81,6 @@ def test_a_paused_trial_does_not_hold_up_the_others() -> None:
 
 
 def test_what_was_kept_back_is_in_the_fold_at_the_end() -> None:
-    searcher = DeterministicOrderSearcher(fold(), 4)
+    searcher = DeterministicOrderSearcher(make_searcher(), 4)
     raced(searcher, 4, 1)
     assert all(trial.state.is_finished() for trial in searcher.finish().study.trials)

@@ -1,4 +1,4 @@
-"""The searcher in somebody else's program: a plain Tuner."""
+"""The searcher in a plain Tuner."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def test_a_dotted_path_to_something_else_is_refused() -> None:
         ("CmaEsSampler", MIXED, "norm"),
     ],
 )
-def test_what_a_sampler_leaves_to_chance_is_said(name: str, space: OptunaSpace, left: str) -> None:
+def test_what_a_sampler_draws_at_random_is_reported(name: str, space: OptunaSpace, left: str) -> None:
     notes = check_sampler(S + name, {}, space)
     assert notes == (
         (f"{S}{name} draws {left} at random; optuna.samplers.TPESampler would model all",) if left else ()

@@ -97,7 +97,7 @@ def test_what_a_lost_storage_lacks_is_a_note_at_the_end(tmp_path: Path) -> None:
 
 
 def test_what_an_ordered_search_kept_back_is_copied_at_the_end(url: str, tmp_path: Path) -> None:
-    """Its searcher is told of a trial only when its turn comes."""
+    """Its searcher gets the results of a trial only at its turn."""
     sweep = digits_sweep(url, ordered=True)
     searcher = make_searcher(sweep, window=4)
     with live_export(searcher, sweep, lambda _: None):

@@ -1,4 +1,4 @@
-"""What the study is told, what it asks first, and Ray's own words for both."""
+"""What the Optuna study is told, what is tried first, and both by Ray's names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRID = "optuna.samplers.GridSampler"
 NAN, INF = math.nan, math.inf
 
 
-def asked(**more: Any) -> RayOptunaSearch:
+def make_search(**more: Any) -> RayOptunaSearch:
     searcher = RayOptunaSearch(SPACE, metric="loss", mode="min", **more)
     searcher.ask(0)
     return searcher
@@ -54,10 +54,10 @@ def first(searcher: RayOptunaSearch) -> FrozenTrial:
         ("infeasible", None, TrialState.FAIL, None),
     ],
 )
-def test_a_trial_is_told_as_what_it_was(
+def test_a_trial_is_told_with_its_outcome(
     outcome: str, worth: float | None, state: TrialState, value: float | None
 ) -> None:
-    searcher = asked()
+    searcher = make_search()
     searcher.report("00000", 1, 0.9)
     searcher.report("00000", 3, 0.4)
     searcher.tell("00000", outcome, worth, "rank 9 of 12")
@@ -69,20 +69,20 @@ def test_a_trial_is_told_as_what_it_was(
 
 @pytest.mark.parametrize("loss", [NAN, INF, -INF, None])
 def test_a_loss_that_is_no_number_is_not_reported(loss: float | None) -> None:
-    searcher = asked()
+    searcher = make_search()
     searcher.report("00000", 1, loss)
     assert first(searcher).intermediate_values == {}
 
 
 def test_a_step_reported_twice_counts_once() -> None:
-    searcher = asked()
+    searcher = make_search()
     searcher.report("00000", 1, 0.5)
     searcher.report("00000", 1, 0.7)
     assert first(searcher).intermediate_values == {1: 0.5}
 
 
 def test_unknown_and_ended_trials_are_passed_over() -> None:
-    searcher = asked()
+    searcher = make_search()
     searcher.tell("00000", "completed", 0.5)
     searcher.tell("00000", "failed", None)
     searcher.report("00000", 2, 0.1)
@@ -93,7 +93,7 @@ def test_unknown_and_ended_trials_are_passed_over() -> None:
 
 def test_trials_are_asked_in_the_order_of_their_numbers() -> None:
     with pytest.raises(ValueError, match="trial 3 is out of turn: the next one is 1"):
-        asked().ask(3)
+        make_search().ask(3)
 
 
 def test_the_baseline_comes_first_then_the_points_then_the_sampler() -> None:
@@ -133,7 +133,7 @@ def test_where_duplicates_are_skipped_a_whole_point_is_tried_once(once: bool, lr
         ({"lr": 0.5}, "the baseline is skipped: it has no net.layers"),
     ],
 )
-def test_a_baseline_outside_the_space_is_skipped_and_said_so(baseline: dict[str, Any], note: str) -> None:
+def test_a_baseline_outside_the_space_is_skipped_with_a_note(baseline: dict[str, Any], note: str) -> None:
     searcher = RayOptunaSearch(SPACE, baseline=baseline)
     assert searcher.notes == (note,)
     assert searcher.ask(0)[1] == "sampler"  # type: ignore[index]
@@ -232,7 +232,9 @@ def test_the_export_opens_in_plain_optuna_with_every_trial(tmp_path: Path) -> No
 # -- Ray's words ---------------------------------------------------------------------------------
 
 
-def ended(searcher: RayOptunaSearch, *results: dict[str, Any], error: bool = False) -> FrozenTrial:
+def frozen_trial_after(
+    searcher: RayOptunaSearch, *results: dict[str, Any], error: bool = False
+) -> FrozenTrial:
     """A trial as Ray's controller tells it: the last result goes to on_trial_complete alone."""
     searcher.suggest("a1b2_00000")
     for result in results[:-1]:
@@ -264,12 +266,12 @@ def test_ray_tells_stopped_trials_as_pruned_and_lost_ones_as_failed(
     results: list[Any], error: bool, state: TrialState
 ) -> None:
     searcher = RayOptunaSearch(SPACE, metric="loss", mode="min", max_resource=3)
-    assert ended(searcher, *results, error=error).state is state
+    assert frozen_trial_after(searcher, *results, error=error).state is state
 
 
 def test_without_max_resource_a_shorter_trial_counts_as_stopped() -> None:
     searcher = RayOptunaSearch(SPACE, metric="loss", mode="min")
-    ended(searcher, at(1, 0.5), at(2, 0.4))
+    frozen_trial_after(searcher, at(1, 0.5), at(2, 0.4))
     searcher.suggest("a1b2_00001")
     searcher.on_trial_complete("a1b2_00001", at(1, 0.1))
     assert [trial.state for trial in searcher.study.trials] == [TrialState.COMPLETE, TrialState.PRUNED]
@@ -277,7 +279,7 @@ def test_without_max_resource_a_shorter_trial_counts_as_stopped() -> None:
 
 def test_maximize_is_flipped_once() -> None:
     searcher = RayOptunaSearch(SPACE, metric="loss", mode="max", max_resource=2)
-    told = ended(searcher, at(1, 0.5), at(2, 0.75))
+    told = frozen_trial_after(searcher, at(1, 0.5), at(2, 0.75))
     assert (told.value, told.intermediate_values) == (-0.75, {1: -0.5, 2: -0.75})
 
 
@@ -319,7 +321,7 @@ def test_rays_own_domains_become_the_space_where_none_was_given() -> None:
 
 
 def test_prefers_what_it_is_told_is_good() -> None:
-    """TPE asks near the good half of MIXED once it was told which one that is."""
+    """TPE proposes near the good half of MIXED once it knows which half that is."""
     searcher = RayOptunaSearch(MIXED, seed=3)
     answers: dict[Any, Any] = {}
     play(searcher, script(60), answers)
@@ -329,7 +331,7 @@ def test_prefers_what_it_is_told_is_good() -> None:
 
 
 def test_a_sampler_learns_from_waiting_trials_as_from_stopped_ones() -> None:
-    """Under Hyperband and ASHA promotion nearly all wait, most of them for ever: TPE must not be blind."""
+    """Under Hyperband and ASHA promotion nearly all are paused: TPE must see their results."""
     drawn: dict[str, list[Any]] = {}
     for way in ("runs", "waits", "is stopped"):
         searcher = RayOptunaSearch({"lr": Float(0.0, 1.0)}, seed=1, sampler_kwargs={"n_startup_trials": 5})
@@ -345,8 +347,8 @@ def test_a_sampler_learns_from_waiting_trials_as_from_stopped_ones() -> None:
     assert drawn["waits"] == drawn["is stopped"] != drawn["runs"]
 
 
-def test_a_trial_that_goes_on_is_running_again() -> None:
-    searcher = asked()
+def test_a_resumed_trial_is_running_again() -> None:
+    searcher = make_search()
     searcher.report("00000", 1, 0.9)
     searcher.paused("00000")
     seen: list[list[TrialState]] = []

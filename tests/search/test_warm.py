@@ -16,7 +16,7 @@ OURS = OptunaSpace({"lr": Float(0.0, 1.0), "layers": Int(1, 4)})
 WIDER = OptunaSpace({"lr": Float(0.0, 2.0), "layers": Int(1, 4), "norm": Categorical(("a", "b"))})
 
 
-def known(count: int, best: float = 0.3, scale: float = 1.0, space: OptunaSpace = OURS) -> list[Any]:
+def earlier_trials(count: int, best: float = 0.3, scale: float = 1.0, space: OptunaSpace = OURS) -> list[Any]:
     """Trials of an earlier study whose best learning rate was `best`."""
     trials = []
     for number in range(count):
@@ -28,26 +28,26 @@ def known(count: int, best: float = 0.3, scale: float = 1.0, space: OptunaSpace 
 
 
 def test_where_the_spaces_agree_the_trials_become_observations() -> None:
-    warm = warm_start_from("old", known(9), OURS, OURS, TPE)
+    warm = warm_start_from("old", earlier_trials(9), OURS, OURS, TPE)
     assert (len(warm.observed), warm.points) == (9, ())
     assert warm.notes == ("old: the same space; 9 trials are known to the sampler",)
 
 
 def test_in_a_part_of_the_old_space_its_trials_become_observations() -> None:
     inner = OptunaSpace({"lr": Float(0.0, 0.5), "layers": Int(1, 4)})
-    warm = warm_start_from("old", known(9), OURS, inner, TPE)
+    warm = warm_start_from("old", earlier_trials(9), OURS, inner, TPE)
     assert warm.points == ()
-    assert len(warm.observed) == sum(trial.config["lr"] <= 0.5 for trial in known(9))
+    assert len(warm.observed) == sum(trial.config["lr"] <= 0.5 for trial in earlier_trials(9))
     assert warm.notes == (f"old: a part of its space; {len(warm.observed)} trials are known to the sampler",)
 
 
 def test_on_another_scale_a_range_is_no_part_of_another() -> None:
     inner = OptunaSpace({"lr": Float(0.1, 0.5, log=True), "layers": Int(1, 4)})
-    assert warm_start_from("old", known(9), OURS, inner, TPE).observed == ()
+    assert warm_start_from("old", earlier_trials(9), OURS, inner, TPE).observed == ()
 
 
 def test_where_spaces_overlap_the_best_become_points_as_far_as_they_fit() -> None:
-    warm = warm_start_from("old", known(40, best=1.9, space=WIDER), WIDER, OURS, TPE)
+    warm = warm_start_from("old", earlier_trials(40, best=1.9, space=WIDER), WIDER, OURS, TPE)
     assert warm.observed == ()
     assert 0 < len(warm.points) <= TOP
     assert all(set(point) == {"layers"} for point in warm.points)  # lr beyond 1, norm not searched
@@ -55,13 +55,13 @@ def test_where_spaces_overlap_the_best_become_points_as_far_as_they_fit() -> Non
 
 
 def test_a_sampler_that_goes_by_its_own_trials_gets_points() -> None:
-    warm = warm_start_from("old", known(9), OURS, OURS, CMAES)
+    warm = warm_start_from("old", earlier_trials(9), OURS, OURS, CMAES)
     assert warm.observed == ()
     assert "this search can learn from its own trials only" in warm.notes[0]
 
 
 def test_losses_of_other_data_are_no_observations() -> None:
-    warm = warm_start_from("old", known(9), OURS, OURS, TPE, same_task=False)
+    warm = warm_start_from("old", earlier_trials(9), OURS, OURS, TPE, same_task=False)
     assert warm.observed == ()
     assert warm.points
     assert "other data or another criterion" in warm.notes[0]
@@ -69,7 +69,9 @@ def test_losses_of_other_data_are_no_observations() -> None:
 
 def test_completed_trials_are_better_than_stopped_ones() -> None:
     stopped = EarlierTrial({"lr": 0.5, "layers": 1}, 0.0, 1, completed=False)
-    assert stopped.config not in warm_start_from("old", [stopped, *known(12)], OURS, OURS, CMAES).points
+    assert (
+        stopped.config not in warm_start_from("old", [stopped, *earlier_trials(12)], OURS, OURS, CMAES).points
+    )
 
 
 def test_a_study_that_reported_nothing_gives_nothing() -> None:
@@ -88,14 +90,16 @@ def late(warm: WarmStart | None, trials: int = 8, scale: float = 1.0) -> list[fl
 
 
 def test_observations_spare_the_sampler_its_random_start() -> None:
-    warm = warm_start_from("old", known(40), OURS, OURS, TPE)
+    warm = warm_start_from("old", earlier_trials(40), OURS, OURS, TPE)
     near = [sum(abs(lr - 0.3) < 0.15 for lr in late(each)) for each in (warm, None)]
     assert near[0] >= 5 > near[1]
 
 
 def test_losses_of_another_scale_are_compared_by_rank() -> None:
     """An earlier study with losses a thousand times smaller would else be better than anything of ours."""
-    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", known(40, scale=1e-3), OURS, OURS, TPE))
+    searcher = OptunaSearcher(
+        OURS, warm=warm_start_from("old", earlier_trials(40, scale=1e-3), OURS, OURS, TPE)
+    )
     for number in range(4):
         searcher.ask(number)
         searcher.tell(trial_name(number), "completed", 1.0 + number)
@@ -105,7 +109,7 @@ def test_losses_of_another_scale_are_compared_by_rank() -> None:
 
 
 def test_each_trial_of_its_own_takes_the_place_of_an_earlier_one() -> None:
-    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", known(6), OURS, OURS, TPE))
+    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", earlier_trials(6), OURS, OURS, TPE))
     left = []
     for number in range(8):
         searcher.ask(number)
@@ -115,6 +119,6 @@ def test_each_trial_of_its_own_takes_the_place_of_an_earlier_one() -> None:
 
 
 def test_the_study_holds_its_own_trials_only() -> None:
-    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", known(6), OURS, OURS, TPE))
+    searcher = OptunaSearcher(OURS, warm=warm_start_from("old", earlier_trials(6), OURS, OURS, TPE))
     searcher.ask(0)
     assert [trial.number for trial in searcher.study.trials] == [0]

@@ -32,7 +32,7 @@ def loss_of(config: Mapping[str, Any], epoch: int) -> float:
 
 
 class ListedSearcher:
-    """Proposes learning rates from a list, and remembers what it was told."""
+    """Proposes learning rates from a list, and records the results it gets."""
 
     def __init__(self) -> None:
         self.told: dict[str, str] = {}
@@ -158,7 +158,7 @@ class Slot:
         return isinstance(decision, Continue | Exploit)
 
     def _failure(self, name: str, epoch: int) -> bool:
-        """An epoch that raises; True if the trial goes on at once, as a copy."""
+        """An epoch that raises; True if the trial continues at once, as a copy."""
         decision = self.rule.failed(name, "boom")
         if decision is None:
             self.rule.end(name, "failed")

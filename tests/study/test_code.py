@@ -81,7 +81,7 @@ def test_a_file_beside_a_module_is_still_found_there(study: StudyFolder) -> None
     assert seen_by_a_worker(study, "data.TEXT") == "found"
 
 
-def test_a_submodule_that_nobody_foresaw_is_still_found_where_it_lies(study: StudyFolder) -> None:
+def test_a_submodule_that_was_not_copied_is_found_in_its_folder(study: StudyFolder) -> None:
     assert "blocks.unrelated" in seen_by_a_worker(study, "blocks.unrelated")
 
 
@@ -100,7 +100,7 @@ def test_a_traceback_shows_the_code_that_ran(study: StudyFolder, home: Path) -> 
     assert seen_by_a_worker(study, "net.Net") == "ValueError: as it was"
 
 
-def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: Path) -> None:
+def test_a_difference_is_reported_with_the_file_that_runs(study: StudyFolder, home: Path) -> None:
     assert list_differences(study, {}, "f00d") == []
     (home / "helper.py").write_text("edited = True\n")
     [told] = list_differences(study, {}, "f00d")
@@ -110,7 +110,7 @@ def test_a_difference_is_told_with_the_file_that_runs(study: StudyFolder, home: 
     )
 
 
-def test_other_data_than_before_are_told(study: StudyFolder) -> None:
+def test_changed_data_are_reported(study: StudyFolder) -> None:
     record = StudyRecord()
     record.apply(AttemptStarted(t=1.0, attempt=1, slots=1, trials=1, provenance={"data_fingerprint": "aaaa"}))
     assert list_differences(study, record.provenance, "aaaa") == []

@@ -1,4 +1,4 @@
-"""A study on a real Ray: what `run_tuner` promises whoever calls it."""
+"""A study on a real Ray: the contract of `run_tuner`."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_every_slot_has_its_own_process_and_both_get_their_share(tmp_path: Path,
 
 
 def test_ray_keeps_neither_averages_nor_a_snapshot_of_a_trial(tmp_path: Path, conduct: Conduct) -> None:
-    """The journal does; Ray's, which nobody reads, grew the driver by 50 KB a trial."""
+    """The journal has it; Ray's, which is never read, cost the driver 50 KB a trial."""
     conduct(trials=3)
     [snapshot] = (tmp_path / "toy/ray/attempt-1").glob("experiment_state-*.json")
     assert json.loads(snapshot.read_text())["trial_data"] == [["{}", "{}"]] * 3
@@ -152,9 +152,7 @@ def test_a_sweep_without_a_winner_says_why_by_its_exit_code(
     assert (finish.exit_code, finish.reason) == (code, reason)
 
 
-def test_a_stopped_sweep_goes_on_from_checkpoints_counting_no_epoch_twice(
-    tmp_path: Path, conduct: Conduct
-) -> None:
+def test_a_stopped_sweep_continues_from_checkpoints_without_repeats(tmp_path: Path, conduct: Conduct) -> None:
     stop = StopSignal()
 
     def after_five_epochs(event: Event) -> None:
@@ -235,7 +233,7 @@ def test_out_of_memory_and_hanging_are_told_apart_and_each_has_its_cure(
     assert {hung["outcome"], short["outcome"]} == {"failed", "infeasible"}
 
 
-def test_an_extended_study_goes_on_with_more_epochs_and_trials(tmp_path: Path, conduct: Conduct) -> None:
+def test_an_extended_study_continues_with_more_epochs_and_trials(tmp_path: Path, conduct: Conduct) -> None:
     words: dict[str, Any] = {"checkpoint_config": {"enabled": True}, "scheduler": None}
     first = conduct(trials=2, slots=1, run={**words, "epochs": 3})
     folder = StudyFolder(tmp_path / "toy")

@@ -228,7 +228,7 @@ def test_repair_says_what_it_keeps_asks_and_puts_the_rest_aside(
     as_it_was = {path.name: path.read_bytes() for path in journal.iterdir()}
     assert launch.main(["best", str(folder.path)]) == 2
     assert f"see what `launch.py repair {folder.path}` can keep" in capsys.readouterr().err
-    assert launch.main(["repair", str(folder.path)]) == 130  # nobody answers
+    assert launch.main(["repair", str(folder.path)]) == 130  # no answer at the prompt
     assert {path.name: path.read_bytes() for path in journal.iterdir()} == as_it_was
     capsys.readouterr()
     assert launch.main(["repair", str(folder.path), "--yes"]) == 0
@@ -250,7 +250,7 @@ def test_repair_says_what_it_keeps_asks_and_puts_the_rest_aside(
     assert capsys.readouterr().out == f"{journal}: {kept} events, undamaged\n"
 
 
-def test_a_repaired_study_goes_on_to_its_end(sound: StudyFolder, tmp_path: Path) -> None:
+def test_a_repaired_study_continues_to_its_end(sound: StudyFolder, tmp_path: Path) -> None:
     folder = damaged(sound, tmp_path, "000002.jsonl")
     keep_sound_part(folder, find_damage(folder.journal_dir))
     for _ in Slot(folder.path, SWEEP, rule()).run():
@@ -273,7 +273,7 @@ def test_a_later_format_is_not_repaired(
     assert not (tmp_path / "small/journal-damaged-1").exists()
 
 
-def test_a_copy_beside_the_segments_is_said_and_not_read(
+def test_a_copy_beside_the_segments_is_reported_and_not_read(
     sound: StudyFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(sound.path, tmp_path / "small")

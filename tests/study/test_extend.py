@@ -81,7 +81,7 @@ class Study:
         return self.again(self.folder.path)
 
     def again(self, folder: Path) -> Slot:
-        """The study as folded from a folder, nothing told."""
+        """The study as rebuilt from a folder; no event is added."""
         sweep = self.folder.sweep()
         earlier = [self.rule(before) for before in earlier_sweeps(self.folder, sweep)]
         return Slot(folder, sweep, self.rule(sweep), earlier)
@@ -119,7 +119,7 @@ def study(tmp_path: Path, rule: Callable[[Sweep], Rule]) -> Study:
 
 
 def test_more_epochs_take_the_completed_on_from_where_they_were(study: Study) -> None:
-    """Each goes on, or is told why not; nobody ends as completed with fewer epochs than there are now."""
+    """Each continues, or ends with a reason; none ends as completed with fewer epochs than there are now."""
     before = fold(study.events)
     study.extend(**longer(18))
     record = study.run().record
@@ -159,7 +159,7 @@ def test_an_extended_study_rebuilt_at_any_moment_is_as_the_one_that_lived(
 
 
 def test_an_extended_study_cut_in_any_line_ends_every_trial_once(study: Study, tmp_path: Path) -> None:
-    """Also between the lines in which the journal is told of the extension itself."""
+    """Also between the events of the extension itself."""
     study.extend(**longer(9))
     whole = fold(study.run().record and study.events)  # type: ignore[arg-type]
     for folder in _cuts(study.folder, tmp_path):
@@ -221,7 +221,7 @@ def test_more_trials_join_under_any_rule_that_takes_them(tmp_path: Path, name: s
 
 @pytest.mark.parametrize("name", ["Margin", "Patience"])
 def test_more_epochs_under_a_rule_whose_thresholds_move_with_them(tmp_path: Path, name: str) -> None:
-    """What was decided stands: a trial that went on is not stopped with hindsight."""
+    """Recorded decisions stand: a trial that continued is not stopped later."""
     study = Study(tmp_path, GROWING[name])
     before = study.run().record.counts()
     study.extend(**longer(18))
@@ -358,7 +358,7 @@ def test_a_wider_range_more_trials_and_another_budget_are_honest(folder: StudyFo
     assert not (folder.path / "sweep.revised.yaml").exists()
 
 
-def test_the_cost_of_more_epochs_is_said(tmp_path: Path) -> None:
+def test_the_cost_of_more_epochs_is_reported(tmp_path: Path) -> None:
     study = Study(tmp_path, RULES["FIFO"])
     record = study.run().record
     completed = record.counts()["completed"]

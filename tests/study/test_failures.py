@@ -1,4 +1,4 @@
-"""Failures are told from bad luck: kept, counted, and ended when they repeat."""
+"""Failures of trials: their files and counts, and the end of a study in which they repeat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a trial goes on from when its checkpoint is damaged: the newest whole one, never a guess."""
+"""Where a trial continues from if its checkpoint is damaged: the newest intact one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ def make(root: Path, trials: int, **words: object) -> StudyFolder:
     return StudyFolder.create(root, "small", small_sweep(trials), f"trials: {trials}\n", **words)  # type: ignore[arg-type]
 
 
-def test_of_two_runs_of_one_name_at_once_one_wins_and_the_other_is_told(tmp_path: Path) -> None:
+def test_of_two_runs_of_one_name_at_once_one_wins_and_the_other_is_refused(tmp_path: Path) -> None:
     """The second begins and ends while the first is being made."""
     with pytest.raises(StudyExists, match="already holds a study"):
         make(tmp_path, 6, fill=lambda _: make(tmp_path, 600))

@@ -70,7 +70,7 @@ def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
         ("", "cannot be read"),
     ],
 )
-def test_a_tracking_cursor_that_cannot_be_read_is_said_and_costs_only_work(
+def test_an_unreadable_tracking_cursor_is_reported_and_costs_only_work(
     tmp_path: Path, text: str, message: str, study: StudyFolder
 ) -> None:
     """The journal is the backlog, and runs are found by their tags."""

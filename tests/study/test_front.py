@@ -1,4 +1,4 @@
-"""The Pareto front: who is on it, by which of its values, in which order."""
+"""The Pareto front: which trials are on it, by which of their values, in which order."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def numbers(trials: list[TrialRecord], objective: str = "last", metrics: Any = (
         ([trial(0, {"val_loss": 0.1}), trial(1, at(0.5, 10))], [1]),  # lacks a metric
     ],
 )
-def test_who_is_on_the_front(trials: list[TrialRecord], on_it: list[int]) -> None:
+def test_the_trials_on_the_front(trials: list[TrialRecord], on_it: list[int]) -> None:
     assert numbers(trials) == on_it
 
 
@@ -69,7 +69,7 @@ def test_values_are_those_of_the_epoch_that_counts() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)), max_size=12))
-def test_the_front_is_what_nobody_dominates(values: list[tuple[int, int, int]]) -> None:
+def test_the_front_is_what_no_trial_dominates(values: list[tuple[int, int, int]]) -> None:
     """As the definition has it, over every pair."""
     trials = [trial(n, at(a, b, accuracy=-c)) for n, (a, b, c) in enumerate(values)]
     kept = set(numbers(trials, metrics=(LOSS, SIZE, ACCURACY)))

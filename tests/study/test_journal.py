@@ -66,7 +66,7 @@ events: st.SearchStrategy[Event] = st.one_of(
 )
 
 
-def written(folder: Path, lines: list[Any]) -> Path:
+def write_journal(folder: Path, lines: list[Any]) -> Path:
     journal = Journal(folder, "s")
     for event in lines:
         journal.append(event)
@@ -86,20 +86,20 @@ def test_every_event_is_read_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, lines: list[Any]
 ) -> None:
     folder = tmp_path_factory.mktemp("study") / "journal"
-    written(folder, lines)
+    write_journal(folder, lines)
     assert list(read_events(folder)) == lines
 
 
 @pytest.mark.parametrize("loss", [math.inf, -math.inf])
 def test_an_infinite_loss_survives(tmp_path: Path, loss: float) -> None:
-    written(tmp_path / "journal", [report(1, loss)])
+    write_journal(tmp_path / "journal", [report(1, loss)])
     [event] = read_events(tmp_path / "journal")
     assert isinstance(event, EpochReported)
     assert event.loss == loss
 
 
 def test_a_nan_loss_survives_as_nan(tmp_path: Path) -> None:
-    written(tmp_path / "journal", [report(1, math.nan)])
+    write_journal(tmp_path / "journal", [report(1, math.nan)])
     [event] = read_events(tmp_path / "journal")
     assert isinstance(event, EpochReported)
     assert event.loss is not None
@@ -109,7 +109,7 @@ def test_a_nan_loss_survives_as_nan(tmp_path: Path) -> None:
 def test_a_journal_cut_anywhere_after_its_mark_gives_the_lines_before(tmp_path: Path) -> None:
     """What the disk had not confirmed may be missing: a power cut."""
     lines = [report(epoch, 1 / epoch) for epoch in range(1, 6)]
-    data = written(tmp_path / "whole", lines).read_bytes()
+    data = write_journal(tmp_path / "whole", lines).read_bytes()
     header_end = data.index(b"\n") + 1
     for cut in range(len(data)):
         folder = tmp_path / str(cut)
@@ -133,16 +133,16 @@ def test_a_disk_that_takes_a_line_in_parts_has_it_whole(
 
 def test_an_attempt_opens_a_segment_of_its_own_so_a_torn_line_stays_alone(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
-    first = written(folder, [report(1, 0.5), report(2, 0.4)])
+    first = write_journal(folder, [report(1, 0.5), report(2, 0.4)])
     cut_as_by_a_power_cut(first, first.read_bytes()[:-9])
-    written(folder, [report(2, 0.4)])
+    write_journal(folder, [report(2, 0.4)])
     assert list(read_events(folder)) == [report(1, 0.5), report(2, 0.4)]
 
 
 def test_a_journal_that_was_opened_and_closed_without_an_event_is_sound(tmp_path: Path) -> None:
     folder = tmp_path / "journal"
     for events_of_attempt in ([], [report(1, 0.5)], [], []):
-        written(folder, events_of_attempt)
+        write_journal(folder, events_of_attempt)
     assert list(read_events(folder)) == [report(1, 0.5)]
 
 
@@ -235,7 +235,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_damage_is_refused_with_its_place_and_the_fix(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "journal"
     for attempt in range(3):
-        written(folder, [report(2 * attempt + 1, 0.5), report(2 * attempt + 2, 0.25)])
+        write_journal(folder, [report(2 * attempt + 1, 0.5), report(2 * attempt + 2, 0.25)])
     do, problem = DAMAGES[damage]
     do(folder)
     with pytest.raises(JournalError) as refused:
@@ -249,7 +249,7 @@ def test_damage_is_refused_with_its_place_and_the_fix(tmp_path: Path, damage: st
     "name", ["000001 (copy).jsonl", "._000001.jsonl", "000001.sync-conflict-1.jsonl", ".DS_Store"]
 )
 def test_a_file_whose_name_is_no_segments_is_not_read_and_listed(tmp_path: Path, name: str) -> None:
-    segment = written(tmp_path / "journal", [report(1, 0.5)])
+    segment = write_journal(tmp_path / "journal", [report(1, 0.5)])
     shutil.copy(segment, segment.with_name(name))
     assert list(read_events(segment.parent)) == [report(1, 0.5)]
     assert list_foreign_files(segment.parent) == [segment.with_name(name)]

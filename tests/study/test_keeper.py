@@ -86,7 +86,7 @@ def test_a_checkpoint_without_an_event_is_cleared_and_the_others_stay(tmp_path: 
     assert (known.exists(), stray.exists()) == (True, False)
 
 
-def test_what_a_killed_driver_left_is_deleted_when_the_study_goes_on(tmp_path: Path) -> None:
+def test_what_a_killed_driver_left_is_deleted_on_resume(tmp_path: Path) -> None:
     study = Study(tmp_path, 2)
     study.checkpoint("00000", 1, loss=2.0)
     study.checkpoint("00001", 1, loss=1.0)

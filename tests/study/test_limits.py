@@ -18,7 +18,7 @@ R = 2
 
 
 class Told:
-    """Events of a study as it is told: one trial after the other, time passing."""
+    """Makes the events of a study, one trial after the other, with increasing times."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -42,7 +42,7 @@ class Told:
         return float(len(self.events))
 
 
-def told(*trials: tuple[str, float]) -> Told:
+def tell(*trials: tuple[str, float]) -> Told:
     study = Told()
     for outcome, loss in trials:
         study.trial(outcome, loss)
@@ -64,7 +64,7 @@ def test_a_target_is_reached_by_a_completed_trial(
     direction: str, target: float, trials: list[tuple[str, float]], reason: str
 ) -> None:
     sweep = small_sweep(direction=direction, stop={"target": target})
-    found = describe_reached_goal(sweep, fold(told(*trials).events))
+    found = describe_reached_goal(sweep, fold(tell(*trials).events))
     assert found == (f"target {target} reached by {reason}" if reason else "")
 
 
@@ -77,10 +77,13 @@ BEST = ("completed", 0.5)
         ([BEST], 0),
         ([BEST, ("completed", 0.5)], 1),  # as good is no better
         ([BEST, ("completed", 0.6), ("stopped", 0.7)], 2),
-        ([BEST, ("completed", 0.6), ("completed", 0.3)], 0),  # better: counted anew
+        ([BEST, ("completed", 0.6), ("completed", 0.3)], 0),  # better: the count starts again
         ([BEST, ("completed", 0.45), ("completed", 0.39)], 0),  # 0.45 is not better by 0.1; 0.39 is
         ([BEST, ("stopped", 0.1), ("diverged", 9.0)], 2),  # a stopped trial is no best
-        ([BEST, ("paused", 0.6), ("gave way", 0.6), ("running", 0.6)], 1),  # who gave way has its chance yet
+        (
+            [BEST, ("paused", 0.6), ("gave way", 0.6), ("running", 0.6)],
+            1,
+        ),  # one that gave way has not had its chance
         ([BEST, ("failed", 0.6), ("infeasible", 0.6)], 0),
         ([("stopped", 0.6), ("stopped", 0.6), ("stopped", 0.6)], 0),  # nothing to be better than
         ([("stopped", 0.6), BEST, ("stopped", 0.6)], 1),
@@ -89,7 +92,7 @@ BEST = ("completed", 0.5)
 def test_no_improvement_counts_trials_that_had_their_chance_since(
     trials: list[tuple[str, float]], since: int
 ) -> None:
-    record = fold(told(*trials).events)
+    record = fold(tell(*trials).events)
 
     def stops_at(patience: int) -> bool:
         rule = {"no_improvement": {"trials": patience, "min_delta": 0.1}}
@@ -100,14 +103,14 @@ def test_no_improvement_counts_trials_that_had_their_chance_since(
 
 def test_the_reason_says_what_was_not_beaten_by_how_much() -> None:
     sweep = small_sweep(stop={"no_improvement": {"trials": 2, "min_delta": 1e-4}})
-    record = fold(told(BEST, BEST, BEST).events)
+    record = fold(tell(BEST, BEST, BEST).events)
     assert describe_reached_goal(sweep, record) == (
         "no improvement by more than 0.0001 in 2 trials since trial 0: val_loss 0.5"
     )
 
 
 def test_without_a_stop_nothing_is_ever_reached() -> None:
-    assert describe_reached_goal(small_sweep(), fold(told(*[BEST] * 9).events)) == ""
+    assert describe_reached_goal(small_sweep(), fold(tell(*[BEST] * 9).events)) == ""
 
 
 def test_a_study_that_came_far_enough_ends_and_resumed_says_so(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ with lock(pathlib.Path(sys.argv[1]), "run"):
 """
 
 
-def test_a_second_command_is_told_who_holds_the_study(tmp_path: Path) -> None:
+def test_a_second_command_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
     with (
         lock(tmp_path / "lock", "launch.py run"),
         pytest.raises(StudyBusy, match=f"in use by 'launch.py run', process {os.getpid()} on .*, since 20"),
@@ -52,7 +52,7 @@ def test_what_a_dead_or_distant_holder_wrote_does_not_hold_a_study(tmp_path: Pat
         assert f'"pid": {os.getpid()}' in copied.read_text()
 
 
-def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path: Path) -> None:
     line = r"missing: cannot be written \(No such file or directory\)$"
     with pytest.raises(CannotWrite, match=line), lock(tmp_path / "missing" / "lock", "run"):
         pass
@@ -74,6 +74,6 @@ def test_the_lock_dies_with_a_killed_holder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "7", '{"pid": null}', "\x00\x00"])
-def test_a_lock_file_that_names_nobody_has_no_holder(text: str, tmp_path: Path) -> None:
+def test_a_lock_file_without_a_name_has_no_holder(text: str, tmp_path: Path) -> None:
     (tmp_path / "lock").write_text(text)
     assert read_holder(tmp_path / "lock") is None

@@ -136,7 +136,7 @@ def test_what_waits_for_a_choice_that_is_gone_goes_with_it() -> None:
     [
         ({"optimizer": "SGD"}, {LR: Float(1e-2, 1.0, log=True), MOMENTUM: Float(0.0, 0.9)}),
         ({"optimizer": "Adam"}, {LR: Float(1e-4, 1e-2, log=True)}),
-        ({}, {}),  # nobody knows what the condition comes to
+        ({}, {}),  # the condition cannot be evaluated
     ],
 )
 def test_a_condition_on_what_is_fixed_holds_or_does_not(

@@ -9,7 +9,7 @@ from typing import Any
 from raysweep.study.execution.trial_events import TrialEventEmitter
 from raysweep.study.journal.events import EpochReported, Event, TrialCreated, TrialPlaced
 from raysweep.study.journal.records import StudyRecord
-from raysweep.tracking.projection import place_tags
+from raysweep.tracking.projection import worker_tags
 from schedulers.rule import Continue, Stop
 from tests.builders import small_sweep
 
@@ -17,7 +17,7 @@ PLACE = {"hostname": "node-3", "pid": 77, "process/torch": "2.13.0+cu130", "proc
 PLACED = TrialPlaced(t=5.0, trial="00000", worker="node-3:77", gpu="NVIDIA A10G", torch="2.13.0+cu130")
 
 
-def told(*results: Mapping[str, Any]) -> list[Event]:
+def events_of(*results: Mapping[str, Any]) -> list[Event]:
     """What the journal gets of a trial's results."""
     record, events = StudyRecord(), list[Event]()
     record.apply(TrialCreated(t=1.0, trial="00000", config={}, source="sampler"))
@@ -29,14 +29,14 @@ def told(*results: Mapping[str, Any]) -> list[Event]:
 
 
 def test_the_first_result_of_a_process_says_where_its_trial_runs() -> None:
-    events = told({"epoch": 1, "val_loss": 0.5, **PLACE}, {"epoch": 2, "val_loss": 0.4})
+    events = events_of({"epoch": 1, "val_loss": 0.5, **PLACE}, {"epoch": 2, "val_loss": 0.4})
     assert events[0] == PLACED
     assert [type(event) for event in events[1:]] == [EpochReported, EpochReported]
 
 
 def test_where_a_trial_failed_is_known_though_it_had_no_epoch() -> None:
-    assert told({"epoch": 0, "outcome": "failed", "reason": "no", "error": "", **PLACE}) == [PLACED]
+    assert events_of({"epoch": 0, "outcome": "failed", "reason": "no", "error": "", **PLACE}) == [PLACED]
 
 
 def test_the_place_of_a_trial_is_tags_of_its_run() -> None:
-    assert place_tags(PLACED) == {"node": "node-3", "gpu": "NVIDIA A10G", "torch": "2.13.0+cu130"}
+    assert worker_tags(PLACED) == {"node": "node-3", "gpu": "NVIDIA A10G", "torch": "2.13.0+cu130"}

@@ -132,7 +132,7 @@ def test_a_disk_ahead_keeps_what_it_has_and_one_behind_is_brought_up(study: Stud
     assert len(list(read_events(download_study(STUDY, study.path.parent).journal_dir))) == 1
 
 
-def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp_path: Path) -> None:
+def test_a_study_that_continued_elsewhere_does_not_continue_here(study: StudyFolder, tmp_path: Path) -> None:
     with StorageSync(study):
         pass
     other = download_study(STUDY, tmp_path / "elsewhere")
@@ -150,7 +150,7 @@ def test_what_went_on_elsewhere_is_not_gone_on_with_here(study: StudyFolder, tmp
         download_study(STUDY, study.path.parent)
 
 
-def test_a_stage_that_went_on_elsewhere_is_noticed_too(study: StudyFolder, tmp_path: Path) -> None:
+def test_a_stage_that_continued_elsewhere_is_noticed_too(study: StudyFolder, tmp_path: Path) -> None:
     with StorageSync(study):
         pass
     other = download_study(STUDY, tmp_path / "elsewhere")
@@ -245,10 +245,10 @@ def epochs(journal: Path) -> list[Any]:
 
 
 @pytest.mark.faults
-def test_a_killed_sweep_goes_on_from_the_bucket_on_an_empty_machine(
+def test_a_killed_sweep_continues_from_the_bucket_on_an_empty_machine(
     bucket: None, tmp_path: Path, launch: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """Checkpoints are read back from the bucket; what the killed driver had told it counts once."""
+    """Checkpoints are read back from the bucket; what the killed driver had reported counts once."""
     (tmp_path / "sweep.yaml").write_text(SWEEP.replace("scheduler: null", "scheduler: held.Held"))
     (tmp_path / "held.py").write_text(HELD.format(gate=tmp_path / "gate"))
     first = launch(tmp_path / "one", "run", "--local", str(tmp_path / "sweep.yaml"))

@@ -34,7 +34,7 @@ SWEEP = {
 
 
 def events_of(sweep: Sweep, values: list[float]) -> Iterator[Any]:
-    """One epoch each, judged and told as a run would tell them."""
+    """One epoch each, judged and recorded as in a run."""
     searcher = make_searcher(sweep)
     yield AttemptStarted(t=0.0, attempt=1, slots=1, trials=len(values), provenance={})
     for number, value in enumerate(values):
@@ -48,7 +48,7 @@ def events_of(sweep: Sweep, values: list[float]) -> Iterator[Any]:
 
 @pytest.mark.parametrize("direction", ["maximize", "minimize"])
 @pytest.mark.parametrize("odd", [NAN, INF, -INF])
-def test_non_finite_values_rank_nowhere_for_anybody(direction: str, odd: float, tmp_path: Path) -> None:
+def test_non_finite_values_rank_nowhere(direction: str, odd: float, tmp_path: Path) -> None:
     sweep = Sweep.model_validate(
         SWEEP | {"direction": direction, "stop": {"target": 0.7 if direction == "maximize" else 0.2}}
     )

@@ -1,4 +1,4 @@
-"""A study folded from its journal goes on as if it had never been interrupted."""
+"""A study rebuilt from its journal continues as if it had never been interrupted."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_while_none_is_complete_the_best_is_the_least_so_far() -> None:
 def test_best_and_failures_at_every_step_are_those_of_a_fresh_fold(
     story: list[tuple[str, Any]],
 ) -> None:
-    """They are kept up to date, not counted anew: a thousand trials ask a thousand times."""
+    """They are kept up to date, not counted again: a thousand trials ask a thousand times."""
     past: list[Event] = [BEGUN, *(asked(f"0000{n}") for n in range(3))]
     known = fold(past)
     for trial, word in story:

@@ -51,7 +51,7 @@ def replayed(record: StudyRecord, **words: Any) -> StudyReplay:
     return replay_study(SWEEP, record, "schedulers.ASHA", {**HALVING, **words})
 
 
-def test_who_would_have_ended_when_and_what_that_saves() -> None:
+def test_when_trials_would_have_ended_and_what_that_saves() -> None:
     seen = replayed(record_of(flat(0.5), flat(0.9), flat(0.4)))
     assert seen.finished == ("00000", "00002")
     assert seen.stopped == {"00001": (2, "rung 2: loss 0.9 ranks 2 of 2, top 1 goes on")}
@@ -100,7 +100,7 @@ def test_only_curves_of_known_end_are_replayed_and_the_others_counted() -> None:
     assert seen.epochs_whole == 2 * R + 2
 
 
-def test_as_many_run_at_once_as_in_the_study_if_nothing_else_is_said() -> None:
+def test_by_default_as_many_run_at_once_as_in_the_study() -> None:
     record = record_of(flat(0.5), flat(0.4), slots=3)
     assert replayed(record).workers == 3
     assert replay_study(SWEEP, record, "FIFO", {}, 5).workers == 5
@@ -131,7 +131,7 @@ def test_an_objective_of_best_compares_the_best_epochs() -> None:
         ("math.tau", {}, "--trial-scheduler: math.tau has no rule to replay"),
     ],
 )
-def test_what_cannot_be_replayed_under_is_said_in_one_line(
+def test_what_cannot_be_replayed_is_reported_in_one_line(
     name: str, kwargs: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(CannotReplay) as raised:

@@ -1,4 +1,4 @@
-"""A retraining: who is trained anew, in which order, and what is read off it."""
+"""A retraining: which configurations are trained, in which order, and with which result."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def record(*trials: TrialRecord) -> StudyRecord:
         ([trial(0, 0.3, 0.1, "diverged"), trial(1, 0.2, 0.4)], ["t1", "baseline"]),
     ],
 )
-def test_the_top_k_and_the_baseline_are_trained_anew(trials: list[Any], names: list[str]) -> None:
+def test_the_top_k_and_the_baseline_are_trained_again(trials: list[Any], names: list[str]) -> None:
     assert [each.name for each in candidates(searched_sweep(), record(*trials), top_k=2)] == names
 
 
@@ -164,7 +164,7 @@ def test_no_further_seed_of_a_loser_is_begun() -> None:
     assert [seed for name, seed in begun if name == "a"] == [1, 2, 3, 4, 5]
 
 
-def test_a_resumed_race_goes_on_as_if_it_had_not_stopped() -> None:
+def test_a_resumed_race_continues_as_if_it_had_not_stopped() -> None:
     live, again = SeedRaceSearcher(RACE, (1, 2)), SeedRaceSearcher(RACE, (1, 2))
     for number in range(3):
         proposal = live.ask(number)
@@ -228,7 +228,7 @@ def test_a_lead_within_the_noise_is_not_called_clear() -> None:
 
 
 @pytest.mark.parametrize(("seeds", "candidates"), [(2, 2), (3, 2), (5, 3)])
-def test_of_equals_few_are_said_to_be_better(seeds: int, candidates: int) -> None:
+def test_of_equal_candidates_few_are_called_better(seeds: int, candidates: int) -> None:
     """At most 5% clear winners, and 5% with P(best) of nine tenths; 300 races tell 8% from that."""
     rng, clear, sure = np.random.default_rng(1), 0, 0
     for _ in range(300):
@@ -262,14 +262,14 @@ def test_the_winners_interval_holds_its_mean_though_it_was_chosen(seeds: int, ca
     assert held >= 950
 
 
-def test_who_diverged_on_a_seed_cannot_win() -> None:
+def test_a_candidate_that_diverged_on_a_seed_cannot_win() -> None:
     found = evaluate_retraining(*finished({"a": [0.1, math.nan, 0.1], "b": [0.4, 0.5, 0.4]}))
     assert found.winner is not None
     assert found.winner.name == "b"
     assert "diverged on seed 2" in found.standings[-1].out or "diverged" in found.standings[1].out
 
 
-def test_nobody_wins_a_race_that_nobody_finished() -> None:
+def test_no_candidate_wins_a_race_that_none_finished() -> None:
     assert evaluate_retraining(*finished({})).winner is None
 
 
@@ -285,7 +285,7 @@ def test_one_seed_has_no_interval() -> None:
 
 
 def test_the_door_is_written_before_it_opens_and_remembers(tmp_path: Path) -> None:
-    """The second opening is told of the first, and when that was."""
+    """A second access is told of the first, and its time."""
     ticks = iter([10.0, 20.0])
     assert record_test_set_access(tmp_path, by="retrain a", why="a: trial 1", clock=ticks.__next__) == []
     before = record_test_set_access(tmp_path, by="retrain b", why="b: trial 2", clock=ticks.__next__)

@@ -32,7 +32,7 @@ SIZE = Constraint.model_validate("parameters <= 1000")
         ({"parameters": float("nan")}, "breaks the constraint parameters <= 1000: it is nan"),
     ],
 )
-def test_what_a_result_breaks_is_said(result: dict[str, Any], reason: str) -> None:
+def test_the_constraint_that_a_result_breaks_is_named(result: dict[str, Any], reason: str) -> None:
     assert broken_constraint([SIZE], result) == reason
 
 

@@ -1,4 +1,4 @@
-"""Slots that come and go while a study runs: counted beside it, told, and used."""
+"""Slots that come and go while a study runs: they are counted in a thread, reported and used."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_count_that_fails_leaves_the_last_one_and_is_tried_again(monkeypatch: 
     assert counter.closed, "the study claims no slots any more"
 
 
-def test_slots_that_nobody_counts_stay_as_they_are() -> None:
+def test_slots_without_a_counter_stay_as_they_are() -> None:
     with SlotFollower(None, 4) as follower:
         assert follower.now == SlotCount(4)
 

@@ -104,7 +104,7 @@ def test_each_stage_is_a_study_of_its_own_with_what_it_was_made_of(study: StudyF
     assert yaml.safe_load(text)["trials"] == 3
 
 
-def test_a_stage_that_has_begun_is_never_made_anew(study: StudyFolder) -> None:
+def test_a_stage_that_has_begun_is_never_derived_again(study: StudyFolder) -> None:
     """Whatever the stages before it have become since: its trials were drawn under what it was."""
     carried_to(study, "explore")
     begun = begin_stage(study, study.wanted(), stage_states(study)[1], clock=lambda: 5.0)

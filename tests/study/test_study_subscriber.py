@@ -1,4 +1,4 @@
-"""Subscribers of the user's own: what they hear, and what becomes of those that fail."""
+"""Subscribers of the user's own: which calls they get, and what happens if one fails."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EVENTS: list[Event] = [
 
 
 class Listening(StudySubscriber):
-    """Writes down what it hears, and where."""
+    """Records its calls, and their threads."""
 
     heard: list[Any]
     threads: set[str]
@@ -99,7 +99,7 @@ def test_after_a_resume_it_knows_the_settings_of_earlier_trials(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fails_at", ["study_began", "epoch_reported", "study_ended"])
-def test_one_that_raises_is_told_of_once_and_hears_no_more(fails_at: str, tmp_path: Path) -> None:
+def test_one_that_raises_is_reported_once_and_not_called_again(fails_at: str, tmp_path: Path) -> None:
     said = tell(tmp_path, [], EVENTS, fails_at=fails_at)
     assert said == [
         f"subscriber {__name__}.Listening: OSError: no route to host; it is not called again in this study"

@@ -106,7 +106,7 @@ def test_commands_that_look_run_nothing_of_a_folder(
 
 
 def model(folder: Path, **words: Any) -> Path:
-    """A model's folder as somebody sends it; its weights do not matter here."""
+    """The folder of another user's model; its weights do not matter here."""
     run = {"net": "trainables.mlp.MLP", "net_config": {}, "criterion": "torch.nn.MSELoss"} | words
     folder.mkdir()
     paths = run.pop("import_paths", ["/not/on/this/machine"])
@@ -146,5 +146,5 @@ def test_a_sent_model_that_runs_anything_else_is_refused(
     require_trust_in_model(folder, trust=True)
     require_trust_in_model(folder, trust=False)
     model_file = folder / "model.json"
-    model_file.write_text(model_file.read_text() + " ")  # another one in its place is asked for anew
+    model_file.write_text(model_file.read_text() + " ")  # a changed model needs `--trust` again
     assert not is_trusted(folder)

@@ -1,4 +1,4 @@
-"""Learning from earlier studies: what is taken is kept, and whoever does not fit is named."""
+"""Warm start: what is taken from earlier studies is kept, and a study that does not fit is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training loop that trains nothing and fails as told, for sweeps that are over in seconds."""
+"""A training loop that trains nothing and fails on demand, for sweeps that take seconds."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def test_a_store_of_plain_files_is_refused_with_what_to_write(uri: str) -> None:
     with pytest.raises(SweepError) as refused:
         refuse_file_store(uri, {})
     assert str(refused.value) == (
-        f"MLflow: tracking.uri: {uri}: MLflow keeps no runs in plain files any more; write "
-        "sqlite:///mlflow.db (its tool `mlflow migrate-filestore` takes old runs along), or set "
+        f"MLflow: tracking.uri: {uri}: MLflow no longer keeps runs in plain files; write "
+        "sqlite:///mlflow.db (its tool `mlflow migrate-filestore` converts old runs), or set "
         "MLFLOW_ALLOW_FILE_STORE=true"
     )
     refuse_file_store(uri, {"MLFLOW_ALLOW_FILE_STORE": "true"})
@@ -128,7 +128,7 @@ def test_a_run_into_plain_files_is_refused_before_its_folder_is_made(
         "search_space: {optimizer_config: {lr: {type: float, min: 0.001, max: 1, log: true}}}\n"
     )
     assert launch.main(["run", "a.yaml", "--local"]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("MLflow: tracking.uri: ./mlruns: MLflow keeps")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("MLflow: tracking.uri: ./mlruns: MLflow no ")
     assert not Path("runs").exists()
 
 

@@ -10,8 +10,8 @@ from raysweep.tracking.attachments import attach, attach_to_study
 from raysweep.tracking.store import Refused
 
 
-def test_a_study_that_mlflow_has_not_seen_is_said_so(tmp_path: Path) -> None:
-    assert attach_to_study(tmp_path, [], "report") == "MLflow has not seen this study"
+def test_a_study_without_a_run_in_mlflow_is_reported(tmp_path: Path) -> None:
+    assert attach_to_study(tmp_path, [], "report") == "MLflow has no run of this study"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def test_a_port_has_one_keeper_until_that_one_is_gone() -> None:
 
 
 def test_a_second_keeper_leaves_while_the_first_one_still_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server takes a minute to answer, and a second one would find its port taken for ever."""
+    """A server takes a minute to answer, and a second one would find its port taken forever."""
     first = lock_port(5000)
     monkeypatch.setattr(server, "is_healthy", lambda _: False)
     monkeypatch.setattr(server.Server, "keep", lambda _: pytest.fail("a second server was started"))

@@ -16,7 +16,7 @@ SERVER = "http://head:5000"
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A study that was told to a local store, which is there."""
+    """A study that was sent to a local store, which exists."""
     (tmp_path / "mlflow.db").touch()
     folder = tmp_path / "runs" / "digits"
     folder.mkdir(parents=True)
@@ -25,7 +25,9 @@ def study(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("inner", [".", "retrain"])
-def test_called_from_elsewhere_it_goes_on_where_it_was_told(study: Path, inner: str, tmp_path: Path) -> None:
+def test_from_any_folder_a_study_stays_in_the_store_it_was_sent_to(
+    study: Path, inner: str, tmp_path: Path
+) -> None:
     assert store_of(None, {}, HERE, study / inner) == f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
@@ -36,7 +38,7 @@ def test_the_sweep_file_and_the_environment_come_first(
     assert store_of(configured, environ, HERE, study) == SERVER
 
 
-def test_a_server_that_was_told_is_told_on(study: Path) -> None:
+def test_a_study_on_a_server_stays_there(study: Path) -> None:
     Cursor(uri=SERVER).save(study / FILE)
     assert store_of(None, {}, HERE, study) == SERVER
 
@@ -46,5 +48,5 @@ def test_a_local_store_that_did_not_come_along_is_none(study: Path, tmp_path: Pa
     assert store_of(None, {}, HERE, study) == "sqlite:////elsewhere/mlflow.db"
 
 
-def test_a_new_study_is_told_where_one_stands(tmp_path: Path) -> None:
+def test_a_new_study_is_sent_to_the_store_of_the_working_folder(tmp_path: Path) -> None:
     assert store_of(None, {}, HERE, tmp_path / "runs" / "new") == "sqlite:////elsewhere/mlflow.db"

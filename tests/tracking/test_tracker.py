@@ -148,7 +148,7 @@ def test_a_second_run_after_out_of_memory_is_a_tag_with_its_traceback_kept(shelf
     assert (Path(kept).read_text(), run.info.status) == ("Traceback", "FINISHED")
 
 
-def test_a_trial_that_goes_on_in_an_extended_study_keeps_its_run(shelf: Shelf) -> None:
+def test_a_trial_that_continues_in_an_extended_study_keeps_its_run(shelf: Shelf) -> None:
     first = [story.begun(), *story.asked("00000"), story.reported("00000", 1), story.ended("00000")]
     t = story.T0 + 100
     shelf.track(
@@ -200,7 +200,7 @@ def test_the_experiment_keeps_the_view_that_the_link_opens(shelf: Shelf, facts: 
 
 
 def test_steps_never_go_back_through_an_exploit(shelf: Shelf) -> None:
-    """An asynchronous copy may take the trial's epoch back; its work goes on."""
+    """An asynchronous copy may take the trial's epoch back, but its work continues."""
     reports = [
         *[story.reported("00001", work) for work in (1, 2, 3)],
         story.exploited("00001", "00000", 2, lr=0.02),
@@ -211,7 +211,7 @@ def test_steps_never_go_back_through_an_exploit(shelf: Shelf) -> None:
     assert shelf.history("00001", "epoch") == [(4, 3.0)]
 
 
-def test_an_exploit_is_told_as_lineage_and_as_a_curve_of_its_parameters(shelf: Shelf) -> None:
+def test_an_exploit_is_logged_as_lineage_and_as_a_curve_of_its_parameters(shelf: Shelf) -> None:
     events: list[Event] = [story.begun(), *story.asked("00000"), *story.asked("00001", lr=0.01)]
     events += [story.reported("00001", 1), story.exploited("00001", "00000", 1, lr=0.1)]
     shelf.track([*events, story.reported("00001", 2, generation=1), story.closed()])
@@ -222,7 +222,7 @@ def test_an_exploit_is_told_as_lineage_and_as_a_curve_of_its_parameters(shelf: S
     assert tags["exploit_reason"] == "bottom 25 %"
 
 
-def test_epochs_run_again_after_a_lost_worker_are_not_told_twice(shelf: Shelf) -> None:
+def test_epochs_run_again_after_a_lost_worker_are_not_logged_twice(shelf: Shelf) -> None:
     events = [
         story.begun(),
         *story.asked("00000"),
@@ -273,7 +273,7 @@ def test_nothing_is_left_running_when_an_attempt_is_closed(shelf: Shelf) -> None
     "ending", [[], [story.closed(exit_code=130, reason="Ctrl-C")]], ids=["killed", "closed"]
 )
 @pytest.mark.parametrize("cursor", ["kept", "lost", "damaged", "of a later version"])
-def test_a_resumed_study_goes_on_in_the_same_runs(shelf: Shelf, ending: list[Any], cursor: str) -> None:
+def test_a_resumed_study_continues_in_the_same_runs(shelf: Shelf, ending: list[Any], cursor: str) -> None:
     past = [*interrupted(), *ending]
     shelf.track(past)
     before = {trial: run.info.run_id for trial, run in shelf.runs().items()}
@@ -324,7 +324,7 @@ def test_a_store_made_anew_is_told_everything_again(tracked: Shelf, migrated: Pa
 
 
 def test_events_after_an_end_lost_to_a_power_cut_are_all_sent(shelf: Shelf) -> None:
-    """MLflow had 5 events; the journal kept 4 and went on: its fifth must not be taken for sent."""
+    """MLflow had 5 events; the journal kept 4 and continued: its fifth must not count as sent."""
     events = story.two_trials()
     shelf.track(events[:5])
     shutil.rmtree(shelf.folder / "journal")
