@@ -86,14 +86,16 @@ def test_a_mistyped_line_gets_one_clear_line_and_exit_2(
     assert errors[0].startswith(line)
 
 
-def test_a_mistyped_study_is_told_its_neighbour(sweep: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mistyped_study_is_reported_with_the_nearest_name(
+    sweep: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     Path("runs/digits_pbt").mkdir(parents=True)
     Path("runs/digits_pbt/study.json").touch()
     assert launch.main(["status", "digit_pbt"]) == 2
     assert capsys.readouterr().err == "runs: holds no study 'digit_pbt'; did you mean 'digits_pbt'?\n"
 
 
-def test_a_word_that_resembles_nothing_is_told_the_commands(
+def test_an_unknown_command_is_answered_with_all_commands(
     sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert launch.main(["zzz"]) == 2
@@ -148,17 +150,17 @@ def test_check_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "meant"),
+    ("args", "meant"),
     [
         ("a.yaml --set x=1 y=2 --name z", "a.yaml --set x=1 --set y=2 --name z"),
         ("--set x=1 --set y=2 a.yaml", "--set x=1 --set y=2 a.yaml"),
         ("--set=x=1 y=2", "--set=x=1 --set y=2"),
-        ("--set x=1 a.yaml y=2", "--set x=1 a.yaml y=2"),  # no override: it is told of as a stray word
+        ("--set x=1 a.yaml y=2", "--set x=1 a.yaml y=2"),  # no override: reported as a stray argument
         ("--set", "--set"),
     ],
 )
-def test_one_set_takes_several_overrides(words: str, meant: str) -> None:
-    assert several_sets(words.split()) == meant.split()
+def test_one_set_takes_several_overrides(args: str, meant: str) -> None:
+    assert several_sets(args.split()) == meant.split()
 
 
 def test_an_earlier_study_is_looked_for_where_studies_are_kept(
@@ -167,10 +169,10 @@ def test_an_earlier_study_is_looked_for_where_studies_are_kept(
     """`--runs` says where for this sweep, and so for those that it names."""
     earlier = StudyFolder.create(Path("kept"), "earlier", read_sweep(sweep).sweep, sweep.read_text())
     earlier.journal_dir.mkdir(exist_ok=True)
-    words = [str(sweep), "--dry-run", "--set", "warm_start=[earlier]"]
-    assert launch.main(words) == 2
+    args = [str(sweep), "--dry-run", "--set", "warm_start=[earlier]"]
+    assert launch.main(args) == 2
     assert "'earlier' is no study" in capsys.readouterr().err
-    assert launch.main([*words, "--runs", "kept"]) == 0
+    assert launch.main([*args, "--runs", "kept"]) == 0
 
 
 def test_a_dry_run_says_what_would_run_and_leaves_nothing(
@@ -205,7 +207,7 @@ def test_what_no_machine_has_is_refused_with_the_numbers(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "line"),
+    ("args", "code", "line"),
     [
         (["--trials", "+2", "--dry-run"], 0, "trials: 3 -> 5"),
         (["--epochs", "9", "--dry-run"], 0, "run.epochs: 2 -> 9"),
@@ -214,12 +216,12 @@ def test_what_no_machine_has_is_refused_with_the_numbers(
         ([], 2, "nothing would change; give --trials, --epochs or --set search_space"),
     ],
 )
-def test_an_extension_says_what_it_comes_to_or_why_not(
-    words: Any, code: int, line: str, sweep: Path, capsys: pytest.CaptureFixture[str]
+def test_an_extension_says_what_it_will_cost_or_why_not(
+    args: Any, code: int, line: str, sweep: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = StudyFolder.create(Path("runs"), "tiny", read_sweep(sweep).sweep, SWEEP)
     before = folder.meta_file.read_text()
-    assert launch.main(["extend", "tiny", *words]) == code
+    assert launch.main(["extend", "tiny", *args]) == code
     assert "".join(capsys.readouterr()).startswith(line)
     assert folder.meta_file.read_text() == before
 
@@ -248,8 +250,8 @@ def test_no_success_is_exit_4_and_the_error_is_shown(sweep: Path) -> None:
     Path("my_net.py").write_text(
         "def Net(in_features, out_features):\n    raise RuntimeError('no such luck')\n"
     )
-    words = ["--set", "run.net=my_net.Net", "--set", "run.net_config={}"]
-    done = command(sweep, *words, "--set", "trials=2", "--no-preflight")
+    args = ["--set", "run.net=my_net.Net", "--set", "run.net_config={}"]
+    done = command(sweep, *args, "--set", "trials=2", "--no-preflight")
     assert done.returncode == 4
     assert "2 x RuntimeError: no such luck (first: trial 0)" in done.stdout
 

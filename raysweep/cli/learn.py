@@ -141,7 +141,7 @@ class SidesCommand(click.Command):
 @click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 @RUNS
 def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
-    """Compare STUDIES; with several a side (A1 A2 -- B1 B2), test which side is better."""
+    """Compare STUDIES; with several per side (A1 A2 -- B1 B2), test which side is better."""
     from raysweep.report.compare import as_json, compare
     from raysweep.report.compare_sections import sections, write
     from raysweep.report.subject import of_study

@@ -36,7 +36,7 @@ def print_plan(console: Console, plan: Plan, assumed: str, now: datetime) -> Non
     middle, low, high = (
         f"{now + timedelta(seconds=each):%a %H:%M}" for each in (seconds.middle, seconds.low, seconds.high)
     )
-    print_row(console, "ends", f"{middle} ({low} to {high}) if it begins now")
+    print_row(console, "ends", f"{middle} ({low} to {high}) if started now")
     _print_rest(console, plan, assumed)
 
 
@@ -47,7 +47,7 @@ def print_staged_plan(console: Console, plan: StagedPlan, assumed: str, now: dat
         print_row(console, name, f"{stage.trials} trials, {costs}")
     print_row(console, "epochs", _range(plan.epochs, ".0f"))
     print_row(console, "time", _duration_range(plan.seconds))
-    print_row(console, "ends", f"{now + timedelta(seconds=plan.seconds.middle):%a %H:%M} if it begins now")
+    print_row(console, "ends", f"{now + timedelta(seconds=plan.seconds.middle):%a %H:%M} if started now")
     _print_rest(console, plan, assumed)
 
 

@@ -94,7 +94,7 @@ class Comparison:
         duels: comparisons of all pairs of sides at an equal budget.
         retrained: of all pairs of sides of one sweep each that were retrained.
         agreements: of all pairs of sides of one sweep each, on where the optimum is.
-        how_to_test: what would allow a test if one sweep a side does not; else "".
+        how_to_test: what would allow a test if one sweep per side does not; else "".
         cautions: why the numbers may mislead.
     """
 
@@ -275,8 +275,8 @@ def _how_to_test() -> str:
     numbers = range(1, sweeps_a_side(CHANCE) + 1)
     sides = " -- ".join(" ".join(f"{letter}{number}" for number in numbers) for letter in "AB")
     return (
-        "one sweep a side cannot test which method is better, since the trials of one search depend on each "
-        f"other: run {numbers[-1]} sweeps a side, each with its own --set seed=N and --name, then "
+        "one sweep per side cannot test which method is better, as the trials of one search depend on each "
+        f"other: run {numbers[-1]} sweeps per side, each with its own --set seed=N and --name, then "
         f"python launch.py compare {sides}"
     )
 

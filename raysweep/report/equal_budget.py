@@ -1,7 +1,7 @@
 """Compares two sides at an equal budget: what each found, and whether a test can say which method is better.
 
-With one sweep a side there is a test only if trials are independent of each other: random search in which no
-trial is stopped because of others. There the precedence test holds its level. It would call two equal TPE
+With one sweep per side there is a test only if trials are independent of each other: random search in which
+no trial is stopped because of others. There the precedence test holds its level. It would call two equal TPE
 searches different in a third of pairs (benchmarks/truth.py compare), so other pairs are only described.
 """
 
@@ -230,7 +230,7 @@ def _by_ranks(one: Side, other: Side, bests: Sequence[Floats], level: float) -> 
     elif ranks.reachable_p > level:
         verdict = (
             f"not distinguishable: p = {ranks.p:.2g}; {sizes} can reach {ranks.reachable_p:.2g} at best, "
-            f"{sweeps_a_side(level)} a side are the least for {100 * level:.2g} %"
+            f"{sweeps_a_side(level)} per side are the least for {100 * level:.2g} %"
         )
     else:
         verdict = f"not distinguishable: p = {ranks.p:.2g} (exact rank test, {sizes}; needs {level:.2g})"

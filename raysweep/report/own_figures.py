@@ -64,7 +64,7 @@ def own_figures(report: Report) -> Iterator[Figure]:
             "parameters",
             "Importance of the parameters",
             "fANOVA: share of the variance over the space. PED-ANOVA: what separates the better trials "
-            "from the rest. Bars hold nine of ten figures of resampled trials; where they overlap, the order "
+            "from the rest. Bars hold 90% of the values from resampled trials; where they overlap, the order "
             "is open.",
             (_importance(report.importance, early),),
         )

@@ -1,4 +1,4 @@
-"""An exact test, for several sweeps a side, of which method finds better values, and by how much.
+"""An exact test, for several sweeps per side, of which method finds better values, and by how much.
 
 The unit is the sweep. Trials of one adaptive search depend on each other, so a test that counts trials finds
 differences between equal searches; sweeps with their own seeds are independent.
@@ -78,7 +78,7 @@ def reachable_p(n: int, m: int) -> float:
 
 
 def sweeps_a_side(level: float) -> int:
-    """The fewest sweeps a side that can reach a level.
+    """The fewest sweeps per side that can reach a level.
 
     >>> sweeps_a_side(0.05)
     4

@@ -216,7 +216,7 @@ def _parameters(report: Report) -> Section:
         lines.append("Members changed their settings during training: only their last ones are used here.")
     if importance.shares:
         lines.append(
-            "Resampled: the range of nine of ten figures when the trials are resampled. It shows how much "
+            "Resampled: the range of 90% of the values when the trials are resampled. It shows how much "
             "depends on single trials, not how far the figure is from the truth."
         )
     if early is not None and early_shares:

@@ -1,4 +1,4 @@
-"""Every rule of thumb: a sweep that raises it, one that just does not, and a fix that silences it."""
+"""Every rule of thumb: a sweep that violates it, one that just does not, and a fix that resolves it."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ def test_a_rule_is_raised_by_one_sweep_and_not_by_its_neighbour(
 def test_what_the_mend_sets_silences_the_rule(
     rule: str, raising: list[str], near: list[str], read: Read
 ) -> None:
-    """The `--set`s offered can be pasted behind the file as they are."""
+    """The suggested `--set`s can be pasted after the file as they are."""
     sets = [text for advice in advise(read(raising)) if advice.name == rule for text in advice.sets]
     if sets:
         assert rule not in names(read, [*raising, *sets])
@@ -309,7 +309,7 @@ def test_names_are_unique() -> None:
     assert len(set(NAMES)) == len(NAMES)
 
 
-def test_a_log_range_that_holds_0_is_no_advice_but_an_error(read: Read) -> None:
+def test_a_log_range_with_0_is_an_error_instead_of_advice(read: Read) -> None:
     with pytest.raises(SweepError, match=r"a log range needs min > 0, not 0\.0; raise min or drop log"):
         read([f"{LR}.min=0"])
 

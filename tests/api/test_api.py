@@ -1,4 +1,4 @@
-"""The Python API: what it asks of the runner, and what it says of a study."""
+"""The Python API: what it passes to the runner, and what it says about a study."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def at_the_top_of_a_module(config: Mapping[str, Any]) -> Iterator[dict[str, floa
 
 
 def make_study(root: Path, outcome: Any = "completed") -> raysweep.Study:
-    """Trials 0 and 1, of two epochs each; accuracy is maximised and the second is better."""
+    """Trials 0 and 1 with two epochs each; accuracy is maximised and the second is better."""
     sweep = Sweep.model_validate(
         {
             "study_name": "small",
@@ -151,8 +151,8 @@ def test_a_study_that_is_not_there_is_named(tmp_path: Path) -> None:
         raysweep.open("gone", runs=tmp_path)
 
 
-def test_settings_become_the_words_of_set(tmp_path: Path) -> None:
-    """Whatever the value: the same `--set` that a shell would give, read by the same reader."""
+def test_settings_become_arguments_of_set(tmp_path: Path) -> None:
+    """For every value: the same `--set` as from a shell, read by the same reader."""
     file = tmp_path / "a.yaml"
     file.write_text("run: {data: trainables.data.load_digits, scheduler: null}\n")
     given = {"trials": 3, "run.optimizer_config": {"lr": 1e-5}, "run.warmup": 0.1, "study_name": "12"}
@@ -232,7 +232,7 @@ def test_what_cannot_be_a_training_function_is_a_type_error(
 @pytest.mark.nightly  # the notebook, which .ci/run runs, takes the same way
 @pytest.mark.timeout(600)
 def test_a_closure_is_tuned_and_its_study_extended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a running event loop, as a notebook has; then by its name alone."""
+    """In a running event loop, as in a notebook; then by its name only."""
     import asyncio
 
     monkeypatch.chdir(tmp_path)

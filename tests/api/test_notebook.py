@@ -1,4 +1,4 @@
-"""docs/notebook.ipynb runs as it stands, in a kernel of its own."""
+"""docs/notebook.ipynb runs unchanged, in its own kernel."""
 
 from __future__ import annotations
 

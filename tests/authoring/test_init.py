@@ -1,4 +1,4 @@
-"""`launch.py init`: a first file that is sound and well made, from answers or from the template's two."""
+"""`launch.py init` writes a valid and well-made file from answers or from the template's two files."""
 
 from __future__ import annotations
 
@@ -28,17 +28,19 @@ def _in_a_folder_with_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     Path("kinds.csv").write_text(TABLE.replace("price", "kind").replace(".5\n", "\n").replace(".0\n", "\n"))
 
 
-def nobody(question: str, default: Any) -> Any:
+def use_default(question: str, default: Any) -> Any:
     """Take every default."""
     assert default is not None, question
     return default
 
 
-said: list[str] = []
+messages: list[str] = []
 
 
 def begun(file: str = "sweep.yaml", cpus: int = 4, gpus: int = 0, **given: Any) -> Path:
-    seen = init_from_answers(Path(file), given, nobody, said.append, cpus=cpus, gpus=gpus, clone=CLONE)
+    seen = init_from_answers(
+        Path(file), given, use_default, messages.append, cpus=cpus, gpus=gpus, clone=CLONE
+    )
     assert (seen.problems, seen.warnings, seen.advice) == ((), (), ())
     return Path(file)
 
@@ -98,7 +100,7 @@ def test_few_whole_numbers_are_classes() -> None:
 def test_dimensions_and_hours_choose_the_strategy(
     parameters: int, hours: float, sampler: str, trials: int
 ) -> None:
-    """Document 003, Criterion 1: 50 to 200 trials at random, 100 to 500 by a model."""
+    """Document 003, Criterion 1: 50 to 200 random trials, 100 to 500 with a model."""
     strategy = recommend(parameters, hours)
     assert (strategy.sampler.rpartition(".")[2], strategy.trials) == (sampler, trials)
 
@@ -110,7 +112,7 @@ def test_under_ten_hours_the_learning_rate_alone_is_searched(hours: float, searc
     assert space[0] == "optimizer_config.lr"
 
 
-def test_fewer_trials_than_advised_are_silenced_where_asked_for() -> None:
+def test_fewer_trials_than_advised_are_ignored_on_request() -> None:
     text = begun(data="homes.csv", trials=20).read_text()
     assert text.endswith("# As answered when this file was made.\nignore_advice: [few_trials]\n")
 
@@ -142,7 +144,7 @@ def test_questions_are_asked_only_for_what_was_not_given() -> None:
         asked.append(question.partition(" ")[0])
         return "homes.csv" if default is None else default
 
-    init_from_answers(Path("sweep.yaml"), {"hours": 2}, ask, said.append, cpus=2, gpus=0, clone=CLONE)
+    init_from_answers(Path("sweep.yaml"), {"hours": 2}, ask, messages.append, cpus=2, gpus=0, clone=CLONE)
     assert asked == ["Data:", "Column", "Task:", "Trials"]
 
 
@@ -166,7 +168,9 @@ def test_questions_are_asked_only_for_what_was_not_given() -> None:
 def test_an_answer_that_cannot_be_is_one_line_and_leaves_nothing(given: dict[str, Any], line: str) -> None:
     Path("broken.parquet").write_bytes(b"no parquet")
     with pytest.raises(SweepError) as caught:
-        init_from_answers(Path("sweep.yaml"), given, nobody, said.append, cpus=2, gpus=0, clone=CLONE)
+        init_from_answers(
+            Path("sweep.yaml"), given, use_default, messages.append, cpus=2, gpus=0, clone=CLONE
+        )
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not Path("sweep.yaml").exists()
@@ -179,7 +183,7 @@ def test_a_file_that_is_there_is_never_overwritten(capsys: pytest.CaptureFixture
     assert Path("sweep.yaml").read_text() == "mine\n"
 
 
-def test_nobody_to_ask_is_told_which_option_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_the_missing_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert launch.main(["init"]) == 2
     assert capsys.readouterr().err.startswith("launch.py: no terminal to ask at: Data: a table")
 
@@ -217,7 +221,7 @@ def test_the_templates_two_files_become_one_that_means_the_same() -> None:
     assert read_run(one.run.model_dump()) == one.run
 
 
-def test_what_was_changed_is_said_beside_it_and_comments_stay() -> None:
+def test_changes_are_commented_in_place_and_comments_stay() -> None:
     text = converted(RUN, OPT)
     for line in (
         "# Merged from run.yaml and opt.yaml by `launch.py init --from-template`.",
@@ -249,7 +253,7 @@ def test_files_written_otherwise_are_converted_too(run: str, optimize: str) -> N
     converted(run, optimize)
 
 
-def test_files_whose_lines_cannot_be_moved_are_told_how_to_run_as_they_are() -> None:
+def test_files_whose_lines_cannot_be_moved_come_with_how_to_run_them() -> None:
     with pytest.raises(SweepError) as caught:
         converted(RUN, "{study_name: x, trials: 3}\n")
     assert str(caught.value) == (

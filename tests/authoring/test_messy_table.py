@@ -1,4 +1,4 @@
-"""`launch.py init` of a table as people have them: what its columns are, what is dropped and predicted."""
+"""`launch.py init` with a realistic table: the kinds of its columns, what is dropped and what predicted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HEADER = "Kunden_ID;Signup;Revenue;Price;Plan ; Notes;Empty;Currency;Age;Churned
 
 
 def messy(signup: str = "{day:02d}/{month:02d}/2024") -> str:
-    """With semicolons, euro prices, thousands, gaps of all kinds, and columns that say nothing."""
+    """With semicolons, euro prices, thousands, all kinds of gaps, and columns without information."""
     rng, lines = np.random.default_rng(0), [HEADER]
     for row in range(ROWS):
         day, month = int(rng.integers(1, 29)), row % 12 + 1
@@ -49,7 +49,7 @@ def _with_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def unheard(line: str) -> None:
-    """Nobody listens."""
+    """Ignore all messages."""
 
 
 def default(question: str, value: Any) -> Any:
@@ -132,7 +132,7 @@ def test_an_answer_that_cannot_be_is_a_line(target: str | None, drop: str | None
     assert "\n" not in str(caught.value)
 
 
-def test_what_to_leave_out_is_asked_once_and_may_be_answered_otherwise() -> None:
+def test_what_to_leave_out_is_asked_once_and_can_be_changed() -> None:
     asked = []
 
     def ask(question: str, value: Any) -> Any:
@@ -148,7 +148,7 @@ def test_what_to_leave_out_is_asked_once_and_may_be_answered_otherwise() -> None
 
 
 @pytest.mark.parametrize(("answer", "first"), [("day", True), ("month", False)])
-def test_dates_that_leave_it_open_are_asked_about_once(answer: str, first: bool) -> None:
+def test_ambiguous_dates_are_asked_about_once(answer: str, first: bool) -> None:
     Path("messy.csv").write_text(messy("{day}/{month}/2024"), encoding="utf-8-sig")
     lines: list[str] = []
     answers = ask_of_table(

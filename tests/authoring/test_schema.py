@@ -1,4 +1,4 @@
-"""The published schema and page say what the reader takes: no more, no less, and nothing stale."""
+"""The published schema and page match what the reader accepts and are up to date."""
 
 from __future__ import annotations
 
@@ -92,23 +92,25 @@ def test_a_space_may_be_nested_flat_and_conditional(space: str) -> None:
 
 
 def test_every_word_is_described() -> None:
-    """A docstring that leaves out a field would leave a hole in the page and in every editor."""
+    """A field missing from a docstring would be missing from the page and in every editor."""
     schema = sweep_schema()
-    own = {name: words for name, words in schema["properties"].items() if name not in OLD_SWEEP_KEYS}
-    assert [name for name, words in own.items() if not words.get("description")] == []
+    own = {
+        name: definition for name, definition in schema["properties"].items() if name not in OLD_SWEEP_KEYS
+    }
+    assert [name for name, definition in own.items() if not definition.get("description")] == []
     run = schema["$defs"]["RunConfig"]["properties"]
-    assert [name for name, words in run.items() if not words.get("description")] == []
+    assert [name for name, definition in run.items() if not definition.get("description")] == []
 
 
 @pytest.mark.parametrize("model", [Sweep, RunConfig])
-def test_descriptions_are_of_words_there_are(model: type[Sweep | RunConfig]) -> None:
+def test_descriptions_are_of_existing_keys(model: type[Sweep | RunConfig]) -> None:
     assert descriptions(model).keys() <= model.model_fields.keys()
 
 
-def test_a_parameters_words_are_the_readers() -> None:
+def test_a_parameters_keys_are_the_readers() -> None:
     shapes = [shape["then"] for shape in sweep_schema()["$defs"]["Parameter"]["allOf"]]
     assert {one["properties"]["type"]["const"]: set(one["properties"]) for one in shapes} == {
-        kind: set(words) for kind, words in FIELDS.items()
+        kind: set(names) for kind, names in FIELDS.items()
     }
 
 

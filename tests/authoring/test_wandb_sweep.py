@@ -1,4 +1,4 @@
-"""`launch.py init --from-wandb`: a W&B sweep file as a sweep file of ours."""
+"""`launch.py init --from-wandb` converts a W&B sweep file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def converted(text: str) -> Sweep:
     return read_sweep("sweep.yaml").sweep
 
 
-def test_a_whole_wandb_sweep_becomes_one_of_ours() -> None:
+def test_a_whole_wandb_sweep_is_converted() -> None:
     sweep = converted(
         """
 program: train.py
@@ -179,18 +179,18 @@ def test_whatever_stands_in_it_is_converted_or_refused(
     place: tuple[str, ...], value: Any, method: str
 ) -> None:
     """Never a traceback."""
-    words: dict[str, Any] = {
+    document: dict[str, Any] = {
         "program": "train.py",
         "method": method,
         "metric": {"name": "loss"},
         "parameters": {"lr": {"min": 1, "max": 3}},
         "early_terminate": {"type": "hyperband", "max_iter": 9},
     }
-    inner = words
+    inner = document
     for word in place[:-1]:
         inner = inner[word]
     inner[place[-1]] = value
-    Path("any.yaml").write_text(json.dumps(words))
+    Path("any.yaml").write_text(json.dumps(document))
     with suppress(SweepError):
         Path("ours.yaml").write_text(convert_wandb(Path("any.yaml"), "schema.json"))
         read_sweep("ours.yaml")

@@ -1,4 +1,4 @@
-"""A trial that is placed on a GPU and computes on none."""
+"""A trial that gets a GPU from Ray but computes on the CPU."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WAITS_S = 100.0  # for processes that may never come
 
 
 class OnFakeGpu(TorchTrainable):
-    """Takes its place on a GPU from Ray, and the CPU for its device: torch would find no GPU."""
+    """Gets a GPU from Ray and uses the CPU as its device: torch would find no GPU."""
 
     def setup(self, config: dict[str, Any], data: Any = None) -> None:  # type: ignore[override]
         super().setup(config, data)
@@ -28,7 +28,7 @@ class OnFakeGpu(TorchTrainable):
 
 
 def train(run: Any, data: Any, *, device: Any, seed: int) -> Iterator[Epoch]:
-    """Wait until so many have begun, and write down what Ray showed this process of the GPUs, and when."""
+    """Wait until enough trials have started, and record which GPUs Ray shows this process, and when."""
     begun, out = time.time(), Path(run.net_config["out"])
     with (out / "begun").open("a") as file:
         file.write(f"{os.getpid()}\n")

@@ -50,7 +50,7 @@ exec "$(command -v sshd || echo /usr/sbin/sshd)" -D -e -o UsePAM=no
 
 
 def missing() -> str:
-    """Why there can be no hosts here; empty if there can."""
+    """Why hosts cannot be made here; "" if they can."""
     if os.geteuid() != 0:
         return "not root"
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
@@ -109,10 +109,13 @@ class Hosts:
     def start(
         self, name: str, command: str, log: Path, environment: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Begin a shell command on a host, its words in `log`."""
-        with log.open("ab") as words:
+        """Start a shell command on a host, with its output in `log`."""
+        with log.open("ab") as output:
             return subprocess.Popen(
-                self._inside(name, command, environment), stdin=subprocess.DEVNULL, stdout=words, stderr=words
+                self._inside(name, command, environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
             )
 
     def run(
@@ -124,7 +127,7 @@ class Hosts:
         check: bool = True,
         timeout: float = 120.0,
     ) -> subprocess.CompletedProcess[str]:
-        """A shell command on a host, to its end; its stderr is kept apart."""
+        """Run a shell command on a host to its end; its stderr is kept separate."""
         done = subprocess.run(
             self._inside(name, command, environment),
             stdin=subprocess.DEVNULL,
@@ -142,11 +145,11 @@ class Hosts:
         self._do("ip", "-n", f"{self._tag}-switch", "link", "set", f"v-{name}", "down")
 
     def heal(self, name: str) -> None:
-        """Put it back."""
+        """Reconnect it."""
         self._do("ip", "-n", f"{self._tag}-switch", "link", "set", f"v-{name}", "up")
 
     def kill(self, name: str) -> None:
-        """Power off: every process of the host goes with its first."""
+        """Power off: every process of the host ends with its first."""
         if name in self.first:
             os.kill(self.first.pop(name), signal.SIGKILL)
 
@@ -183,7 +186,7 @@ class Hosts:
         raise RuntimeError(f"host {name} did not start: {(self.work / 'logs' / name).read_text()}")
 
     def _inside(self, name: str, command: str, environment: Mapping[str, str] | None) -> list[str]:
-        words = {
+        variables = {
             "HOME": "/root",
             "USER": "root",
             "TERM": "xterm",
@@ -196,7 +199,7 @@ class Hosts:
             *enter,
             "env",
             "-i",
-            *(f"{key}={value}" for key, value in words.items()),
+            *(f"{key}={value}" for key, value in variables.items()),
             "bash",
             "-c",
             command,
@@ -234,7 +237,7 @@ def wait_until(
     seconds: float = 90.0,
     or_say: Callable[[], str] = lambda: "did not happen in time",
 ) -> None:
-    """Wait for something to be true; fail with what `or_say` says then."""
+    """Wait for a condition; fail with the text of `or_say`."""
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, or_say()

@@ -43,14 +43,14 @@ setpriv --reuid=munge --regid=munge --clear-groups munged
 
 
 def lacking() -> str:
-    """What of Slurm is not installed here; empty if it is."""
+    """The parts of Slurm that are not installed here; "" if all are."""
     tools = [tool for tool in TOOLS if shutil.which(tool, path="/usr/bin:/usr/sbin") is None]
     return f"lacks {', '.join(tools)}" if tools else ""
 
 
 @contextmanager
 def slurm_up(hosts: Hosts) -> Iterator[None]:
-    """Slurm on the hosts; `laptop` is its login node. It goes with the hosts."""
+    """Slurm on the hosts, ended with them; `laptop` is its login node."""
     (hosts.shared / "slurm.conf").write_text(CONFIG, encoding="utf-8")
     gpus = "".join(f"Name=gpu File=/dev/{device}\n" for device in ("null", "zero"))  # a file is all they need
     (hosts.shared / "gres.conf").write_text(gpus, encoding="utf-8")

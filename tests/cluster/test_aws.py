@@ -49,7 +49,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def provider(aws: Any) -> Any:
-    """Ray's way to AWS by cluster.yaml as `ray up` leaves it on the head, and what it says of each kind."""
+    """Ray's AWS provider and node types for cluster.yaml as `ray up` leaves it on the head."""
     iam = boto3.client("iam", region_name=REGION)
     for name in ("raysweep-head", "raysweep-worker"):
         iam.create_instance_profile(InstanceProfileName=name)
@@ -70,7 +70,7 @@ def launch(provider: Any, name: str, kind: str) -> None:
 
 @pytest.fixture
 def instances(aws: Any, provider: Any) -> Any:
-    """What AWS runs after the head and one worker of each kind of cluster.yaml were launched, by kind."""
+    """The AWS instances after launching the head and one worker of each kind in cluster.yaml, by kind."""
     launch(provider, "head", NODE_KIND_HEAD)
     for name in ("gpu_spot", "gpu"):
         launch(provider, name, NODE_KIND_WORKER)
@@ -99,7 +99,7 @@ def test_the_launched_machines_are_what_the_file_says(instances: Any, aws: Any) 
         assert (disk["Size"], disk["VolumeType"], disk["Encrypted"]) == (100, "gp3", True)
 
 
-def test_no_group_of_ours_lets_the_world_in(instances: Any, aws: Any) -> None:
+def test_no_security_group_lets_the_world_in(instances: Any, aws: Any) -> None:
     used = {group["GroupId"] for each in instances.values() for group in each["SecurityGroups"]}
     rules = aws.describe_security_groups(GroupIds=list(used))["SecurityGroups"]
     opened = [
@@ -134,7 +134,7 @@ def allowed(action: str, call: dict[str, Any], tags: dict[str, str]) -> list[str
     return found
 
 
-def test_what_the_head_asks_of_aws_its_profile_allows_and_no_more(aws: Any, provider: Any) -> None:
+def test_the_heads_profile_allows_what_it_needs_and_no_more(aws: Any, provider: Any) -> None:
     """A day of the autoscaler: look, launch, tag, look, end."""
     launch(provider, "head", NODE_KIND_HEAD)
     to, calls = provider[0], list[tuple[str, dict[str, Any]]]()

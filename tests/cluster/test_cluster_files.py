@@ -1,4 +1,4 @@
-"""The shipped cluster files, held against Ray's own schema and against what it does not look at."""
+"""The shipped cluster files are valid for Ray's own schema, and for what that does not check."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_ray_takes_it(file: str) -> None:
 def test_the_head_asks_for_the_token_and_nothing_listens_outside(
     file: str,
 ) -> None:
-    """`Only the head came up` is the commonest complaint; and Ray's autoscaler passes no token on."""
+    """`Only the head came up` is the most common complaint; and Ray's autoscaler passes no token on."""
     config = config_of(file)
     head = " ".join(config["head_start_ray_commands"])
     workers = " ".join(config["worker_start_ray_commands"])
@@ -74,15 +74,15 @@ def test_a_head_that_is_up_is_not_restarted_by_a_second_ray_up(file: Any, tmp_pa
 
 
 def test_setup_commands_are_lists() -> None:
-    """A string is taken letter by letter, and Ray's schema lets it pass."""
+    """A string is read letter by letter, and Ray's schema accepts it."""
     for file in FILES:
         for key, value in config_of(file).items():
             assert not (key.endswith("_commands") and isinstance(value, str)), (file, key)
 
 
 @pytest.mark.parametrize("file", CLOUDS)
-def test_a_cloud_is_never_asked_for_more_than_the_files_limit(file: str) -> None:
-    """Spot and on demand may each fill the cluster, and together no more than fill it."""
+def test_no_more_than_the_files_limit_is_requested_from_a_cloud(file: str) -> None:
+    """Spot and on-demand nodes may each fill the cluster, but not exceed it together."""
     config = config_of(file)
     nodes = available_nodes(config)
     assert nodes is not None
@@ -95,7 +95,7 @@ def test_a_cloud_is_never_asked_for_more_than_the_files_limit(file: str) -> None
 def test_the_autoscaler_takes_spot_and_on_demand_where_it_was_refused(
     file: str, spot: float, launched: str
 ) -> None:
-    """By Ray's own scheduler, on the kinds of node as the file has them."""
+    """By Ray's own scheduler, with the node types of the file."""
     kinds = {
         name: NodeTypeConfig(
             name=name,
@@ -120,7 +120,7 @@ def test_the_autoscaler_takes_spot_and_on_demand_where_it_was_refused(
 
 
 class _Quiet:
-    """A log of the autoscaler's events that nobody reads."""
+    """An unused log of the autoscaler's events."""
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None
@@ -145,7 +145,7 @@ def statements(name: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("name", ["head-policy.json", "worker-policy.json"])
 def test_a_profile_may_change_nothing_but_its_own_cluster(name: str) -> None:
-    """All that is no reading names this account's things; instances are this cluster's, by their tag."""
+    """Every writing action names this account's resources; a tag limits instances to this cluster's."""
     cluster = config_of("cluster.yaml")["cluster_name"]
     for each in statements(name):
         actions = listed(each["Action"])

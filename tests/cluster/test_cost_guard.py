@@ -1,4 +1,4 @@
-"""A rented cluster that idles says so, and ends where that was asked for; nobody else's sweep is ended."""
+"""An idle rented cluster is reported, and ended on request, but never while another sweep runs there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SWEEP = str(Path(__file__).resolve().parents[2] / "sweeps/asha.yaml")
 
 @pytest.fixture
 def ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a `ray down` of this test's, run by this very Python, writes what it was asked."""
+    """The file in which this test's own `ray down` records its arguments."""
     script = tmp_path / "python"
     script.write_text(
         f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n[ -z "$FAILS" ] || {{ echo denied >&2; exit 1; }}\n'
@@ -37,7 +37,7 @@ def cluster(tmp_path: Path, provider: str = "aws", *, down: bool = False) -> Tar
 
 
 @pytest.mark.parametrize(
-    ("provider", "down", "running", "said", "ends"),
+    ("provider", "down", "running", "expected", "ends"),
     [
         (
             "aws",
@@ -60,18 +60,18 @@ def cluster(tmp_path: Path, provider: str = "aws", *, down: bool = False) -> Tar
     ],
 )
 def test_after_a_sweep(
-    provider: str, down: bool, running: Sequence[str], said: str, ends: bool, ended: Path, tmp_path: Path
+    provider: str, down: bool, running: Sequence[str], expected: str, ends: bool, ended: Path, tmp_path: Path
 ) -> None:
-    words: list[str] = []
-    guard_costs(cluster(tmp_path, provider, down=down), lambda: running, words.append)
-    assert len(words) == bool(said)
-    assert all(word.startswith(said) for word in words)
+    lines: list[str] = []
+    guard_costs(cluster(tmp_path, provider, down=down), lambda: running, lines.append)
+    assert len(lines) == bool(expected)
+    assert all(word.startswith(expected) for word in lines)
     assert ended.exists() == ends
     if ends:
         assert ended.read_text().endswith(f"down -y {tmp_path}/cluster.yaml\n")
 
 
-def test_a_cluster_that_cannot_be_asked_stays_up(ended: Path, tmp_path: Path) -> None:
+def test_an_unreachable_cluster_stays_up(ended: Path, tmp_path: Path) -> None:
     def lost() -> Sequence[str]:
         raise ClusterError("the connection was lost")
 
@@ -94,7 +94,7 @@ def test_one_that_does_not_end_is_an_error(
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "line"),
+    ("args", "code", "line"),
     [
         (
             ["--local", "--down"],
@@ -110,7 +110,7 @@ def test_one_that_does_not_end_is_an_error(
     ],
 )
 def test_what_cannot_be_ended_is_refused_before_anything_runs(
-    words: list[str],
+    args: list[str],
     code: int,
     line: str,
     tmp_path: Path,
@@ -120,5 +120,5 @@ def test_what_cannot_be_ended_is_refused_before_anything_runs(
     monkeypatch.chdir(tmp_path)
     cluster(tmp_path)
     monkeypatch.setattr(targets, "head_of", lambda _: None)
-    assert main([SWEEP, *words]) == code
+    assert main([SWEEP, *args]) == code
     assert capsys.readouterr().err.splitlines()[-1].startswith(line)

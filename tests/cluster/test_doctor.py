@@ -1,4 +1,4 @@
-"""`launch.py doctor`: what it finds, and that it ends nobody."""
+"""`launch.py doctor`: what it finds, and that it ends no process."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def look(tmp_path: Path, **environ: str) -> dict[str, MachineCheck]:
     return {check.name: check for check in checks}
 
 
-def fake_smi(folder: Path, words: str, code: int) -> None:
+def fake_smi(folder: Path, output: str, code: int) -> None:
     tool = folder / "nvidia-smi"
-    tool.write_text(f"#!/bin/sh\necho '{words}'\nexit {code}\n")
+    tool.write_text(f"#!/bin/sh\necho '{output}'\nexit {code}\n")
     tool.chmod(0o755)
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "build", "environ", "state", "message"),
+    ("output", "code", "build", "environ", "state", "message"),
     [
         ("NVIDIA H200, 143771 MiB, 570.1", 0, "2.13.0+cu126", {}, "ok", "1 x NVIDIA H200, 143771 MiB, 570.1"),
         (
@@ -71,14 +71,14 @@ def fake_smi(folder: Path, words: str, code: int) -> None:
 def test_gpus_are_seen_together_with_the_torch_that_is_to_use_them(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    words: str,
+    output: str,
     code: int,
     build: str,
     environ: dict[str, str],
     state: str,
     message: str,
 ) -> None:
-    fake_smi(tmp_path, words, code)
+    fake_smi(tmp_path, output, code)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(doctor, "version", lambda name: build)
     found = doctor._gpus(environ)
@@ -125,7 +125,7 @@ def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(
     assert any(message.startswith("optuna is missing, required ") for message in found)
 
 
-def test_where_sweeps_would_go_is_said(tmp_path: Path) -> None:
+def test_where_sweeps_would_go_is_reported(tmp_path: Path) -> None:
     assert look(tmp_path)["RAY_ADDRESS"].message.startswith("not set")
     with socket.create_server(("", 0)) as head:
         port = head.getsockname()[1]
@@ -136,7 +136,7 @@ def test_where_sweeps_would_go_is_said(tmp_path: Path) -> None:
 
 @pytest.fixture
 def orphan(tmp_path: Path) -> Iterator[Callable[[], int]]:
-    """A process of a driver, which lives; called, the driver is killed."""
+    """A process of a live driver; calling the fixture kills the driver."""
     driver = subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(tmp_path / "runs/a")], stdout=subprocess.PIPE, cwd=ROOT, text=True
     )
@@ -157,7 +157,7 @@ def orphan(tmp_path: Path) -> Iterator[Callable[[], int]]:
 def test_what_a_dead_driver_left_running_is_named_and_left_running(
     tmp_path: Path, orphan: Callable[[], int]
 ) -> None:
-    """While the driver lives its processes are nobody's business; nor are those without a mark."""
+    """Processes of a live driver, and those without a tag, are not reported."""
     mine = str(tmp_path / "runs/a")
     assert mine not in {left.study for left in leftovers()}
     child = orphan()
@@ -170,7 +170,7 @@ def test_what_a_dead_driver_left_running_is_named_and_left_running(
 
 
 def test_a_reused_process_id_is_not_taken_for_the_driver(tmp_path: Path) -> None:
-    """Of two processes of one id the time of their start tells which is which."""
+    """The start time distinguishes two processes with the same id."""
     (tmp_path / "7").mkdir()
     (tmp_path / "7/environ").write_bytes(f"A=1\0{DRIVER_TAG}={os.getpid()}:1:/runs/b\0".encode())
     (tmp_path / "7/cmdline").write_bytes(b"raylet\0--x\0")

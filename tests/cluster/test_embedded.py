@@ -52,10 +52,10 @@ def test_an_embedded_ray_is_quiet_leaves_nothing_and_keeps_modules_apart(tmp_pat
         check=False,
     )
     assert (done.stderr, done.returncode) == ("", 0)
-    words = done.stdout.split()
-    assert words[1::4] == [queue.__file__] * 2
-    assert words[2::4] == [str(CLONE / "schedulers/__init__.py")] * 2
-    assert words[3::4] == ["False", "False"]
+    lines = done.stdout.split()
+    assert lines[1::4] == [queue.__file__] * 2
+    assert lines[2::4] == [str(CLONE / "schedulers/__init__.py")] * 2
+    assert lines[3::4] == ["False", "False"]
 
 
 @pytest.fixture
@@ -66,11 +66,11 @@ def short_path() -> Iterator[Path]:
 
 
 def fail_to_start(monkeypatch: pytest.MonkeyPatch, temp: Path, logged: str) -> str:
-    """What is said of a Ray that times out twice, its processes having logged something."""
+    """The error for a Ray that times out twice after its processes have logged something."""
     tries = []
 
-    def init(**words: Any) -> None:
-        tries.append(words)
+    def init(**kwargs: Any) -> None:
+        tries.append(kwargs)
         logs = temp / f"ray/session_2026-01-01_00-00-00_000000_{os.getpid()}/logs"
         logs.mkdir(parents=True, exist_ok=True)
         (logs / "gcs_server.out").write_text(logged)
@@ -84,7 +84,7 @@ def fail_to_start(monkeypatch: pytest.MonkeyPatch, temp: Path, logged: str) -> s
     return str(caught.value)
 
 
-def test_a_ray_that_does_not_start_is_tried_once_more_and_its_reason_told(
+def test_a_ray_that_does_not_start_is_retried_once_and_its_reason_reported(
     monkeypatch: pytest.MonkeyPatch, short_path: Path
 ) -> None:
     """The lines are those of a Ray that may open forty files."""
@@ -117,14 +117,14 @@ def test_a_temporary_folder_too_long_for_sockets_is_replaced(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nobody.invalid:6379", "no address"])
-def test_a_ray_that_is_not_there_is_told_at_once(address: str) -> None:
+def test_a_missing_ray_is_reported_immediately(address: str) -> None:
     with pytest.raises(ClusterError, match=f"^no Ray answers at {address} \\(.+\\); `--local` runs here"):
         refuse_silence(address)
 
 
 @pytest.mark.nightly
 def test_a_sweep_on_this_machine_brings_no_client_of_jobs() -> None:
-    """Nor what that brings: a quarter of a second of CPU before the first trial."""
+    """Nor what that imports: a quarter of a second of CPU before the first trial."""
     here = "raysweep.cluster.embedded, raysweep.study.execution.tuner, raysweep.runner.run_study"
     code = f"import sys, {here}; sys.exit('ray.job_submission' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

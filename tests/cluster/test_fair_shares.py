@@ -14,10 +14,10 @@ ONE_CPU = {"CPU": 1.0}
 
 
 def claim(slots: int = 8, wanted: int = 99, priority: int = 1, busy: int = 0, **fields: Any) -> SlotClaim:
-    """Of a study whose trials take a core each, on a machine of `slots` cores."""
-    words: dict[str, Any] = {"cost": ONE_CPU, "total": {"CPU": float(slots)}, "fits": slots} | fields
-    study = words.pop("study", "a")
-    return SlotClaim(study, "ada", f"/runs/{study}", priority, wanted=wanted, busy=busy, **words)
+    """The claim of a study whose trials take a core each, on a machine with `slots` cores."""
+    values: dict[str, Any] = {"cost": ONE_CPU, "total": {"CPU": float(slots)}, "fits": slots} | fields
+    study = values.pop("study", "a")
+    return SlotClaim(study, "ada", f"/runs/{study}", priority, wanted=wanted, busy=busy, **values)
 
 
 def shares(*claims: SlotClaim, served_s: tuple[float, ...] = ()) -> list[int]:
@@ -83,7 +83,7 @@ def test_no_slot_is_left_that_anybody_wants_and_none_given_twice(
 
 
 @given(st.integers(1, 16), asking)
-def test_nobody_goes_without_where_there_is_a_slot_for_each(slots: int, asked: list[tuple[int, int]]) -> None:
+def test_everyone_gets_a_slot_if_there_are_enough(slots: int, asked: list[tuple[int, int]]) -> None:
     given_ = shares(*(claim(slots, wanted, priority) for wanted, priority in asked))
     wanting = sum(wanted > 0 for wanted, _ in asked)
     if slots >= wanting:
@@ -136,7 +136,7 @@ def test_a_newcomer_does_not_make_up_for_the_time_before_it_came() -> None:
 
 
 def simulated(slots: int, priorities: list[int], trial_s: int, seconds: int) -> list[float]:
-    """Slot-seconds of sweeps with endless trials of one length, of which the first begins alone."""
+    """Slot-seconds of sweeps with endless trials of equal length, the first of which starts alone."""
     ledger = ShareLedger()
     running: list[list[int]] = [[] for _ in priorities]  # seconds that each trial has left
     had = [0.0] * len(priorities)
@@ -167,7 +167,7 @@ def test_over_time_each_sweep_has_its_part_of_all_slots(
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9), st.integers(0, 9)), max_size=12))
-def test_a_ledger_that_is_written_down_and_read_goes_on_alike(steps: list[tuple[str, int, int]]) -> None:
+def test_a_saved_ledger_continues_the_same(steps: list[tuple[str, int, int]]) -> None:
     kept, written = ShareLedger(), ShareLedger()
     for now, (name, wanted, busy) in enumerate(steps):
         asked = claim(4, wanted, busy=busy, study=name)

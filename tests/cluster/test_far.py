@@ -165,10 +165,12 @@ def test_a_sweep_from_the_laptop_runs_on_the_nodes_tracked_on_the_head(hosts: An
 
 @pytest.mark.nightly
 def test_trials_that_share_cores_are_lanes_on_every_node(hosts: Any, sweep: Any) -> None:
-    """Trained together there, each with the losses that it has alone, here."""
-    words = "--set run.train=null --set 'run.net_config={nodes: 8}'"
-    words += " --set 'resources_per_trial={cpu: 0.25, gpu: 0}'"
-    hosts.run("laptop", f"{LAUNCH} {sweep(trials=16)} --name lanes {words} --cluster {CLUSTER}", timeout=200)
+    """Trained together there, each gets the same losses as alone here."""
+    options = "--set run.train=null --set 'run.net_config={nodes: 8}'"
+    options += " --set 'resources_per_trial={cpu: 0.25, gpu: 0}'"
+    hosts.run(
+        "laptop", f"{LAUNCH} {sweep(trials=16)} --name lanes {options} --cluster {CLUSTER}", timeout=200
+    )
     study, folder = fold(events_of(hosts, "lanes")), StudyFolder(hosts.shared / "runs/lanes")
     assert (study.lanes, study.counts()) == (4, {"completed": 16})
     assert {trial.lane_obstacle for trial in study.trials.values()} == {""}
@@ -178,8 +180,8 @@ def test_trials_that_share_cores_are_lanes_on_every_node(hosts: Any, sweep: Any)
         assert first_difference(trial.curve, alone) is None
 
 
-def test_what_is_asked_of_a_study_on_a_cluster_is_done_there(hosts: Any, sweep: Any) -> None:
-    """After the test above: the study `first` is there. Its best, its report, and its retraining."""
+def test_commands_on_a_study_of_a_cluster_run_there(hosts: Any, sweep: Any) -> None:
+    """Uses the study `first` of the test above: its best, its report, and its retraining."""
     far = f"--cluster {CLUSTER}"
     best = hosts.run("laptop", f"{LAUNCH} best first {far} --json").stdout
     assert json.loads(best)["optimizer_config"]["lr"] > 0
@@ -206,9 +208,11 @@ def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts: Any, sw
         return int(line.split()[1]) / 1e6
 
     before = {host: received(host) for host in ("w1", "w2")}
-    words = f"--set run.data=trainables.data.load_synthetic run.data_config.rows={megabytes * 1e6 / 6.4:.0f}"
-    words += " run.criterion=torch.nn.MSELoss"
-    hosts.run("laptop", f"{LAUNCH} {sweep(trials=8)} --name data {words} --cluster {CLUSTER}", timeout=200)
+    options = (
+        f"--set run.data=trainables.data.load_synthetic run.data_config.rows={megabytes * 1e6 / 6.4:.0f}"
+    )
+    options += " run.criterion=torch.nn.MSELoss"
+    hosts.run("laptop", f"{LAUNCH} {sweep(trials=8)} --name data {options} --cluster {CLUSTER}", timeout=200)
     processes = {event.worker for event in reported(hosts, "data")}
     several = [host for host in before if sum(each.startswith(f"host-{host}:") for each in processes) > 1]
     assert several, f"no worker had two processes: {processes}"
@@ -217,7 +221,7 @@ def test_the_data_reach_a_node_once_however_many_processes_it_has(hosts: Any, sw
 
 
 def test_a_study_in_object_storage_outlives_its_driver_and_its_disk(hosts: Any, sweep: Any) -> None:
-    """A real S3 server; nodes put checkpoints there themselves, and the next driver has nothing else."""
+    """A real S3 server: nodes store checkpoints there themselves, and the next driver has nothing else."""
     make_bucket(hosts, "studies")
     file, uri = sweep(trials=4, epochs=26, step_s=0.5), "s3://studies/far"
     hosts.run("laptop", f"{LAUNCH} {file} --name kept --runs {uri} --no-wait --cluster {CLUSTER}")
@@ -263,14 +267,14 @@ def test_stop_now_waits_for_nothing(hosts: Any, sweep: Any) -> None:
 
 @pytest.mark.nightly
 def test_a_staged_study_in_object_storage_goes_through_its_stages(hosts: Any, sweep: Any) -> None:
-    """From a laptop that has none of it, after the driver's disk has lost it."""
+    """From a laptop without its files, after the driver's disk has lost them."""
     make_bucket(hosts, "staged")
     far, uri = f"--cluster {CLUSTER}", "s3://staged/far"
     stages = (
         "[{name: explore, trials: 4}, {name: refine, trials: 3, top: 2}, {name: validate, top: 1, seeds: 2}]"
     )
-    words = f"--name steps --runs {uri} --set 'stages={stages}'"
-    done = hosts.run("laptop", f"{LAUNCH} {sweep()} {words} {far}", timeout=300)
+    options = f"--name steps --runs {uri} --set 'stages={stages}'"
+    done = hosts.run("laptop", f"{LAUNCH} {sweep()} {options} {far}", timeout=300)
     assert "stage 3 of 3: validate" in done.stdout
     done = hosts.run("laptop", f"{LAUNCH} status {uri}/steps --json {far}")
     assert json.loads(done.stdout)["status"] == "SUCCEEDED"
@@ -304,8 +308,8 @@ def test_a_growing_cluster_has_room_for_nodes_to_come_or_says_why_none_do(hosts:
         )
         (hosts.shared / "fake.yaml").write_text(more, encoding="utf-8")
         hosts.run("laptop", f"cp {SHARED}/fake.yaml {config}")
-        words = "--set resources_per_trial.cpu=8 stall_timeout_s=5"
-        done = hosts.run("laptop", f"{run} --name stalled {words}", home, check=False)
+        options = "--set resources_per_trial.cpu=8 stall_timeout_s=5"
+        done = hosts.run("laptop", f"{run} --name stalled {options}", home, check=False)
         assert done.returncode == 6
         said = " ".join(done.stdout.split())
         assert "no trial could be placed for" in said
@@ -317,7 +321,7 @@ def test_a_growing_cluster_has_room_for_nodes_to_come_or_says_why_none_do(hosts:
 def test_a_cut_connection_leaves_the_job_running_and_is_found_again(
     hosts: Any, sweep: Any, tmp_path: Path
 ) -> None:
-    """Cut for as long as it takes ssh to give up, and a first try to connect again to fail."""
+    """Disconnected long enough for ssh to give up and for the first reconnection to fail."""
     log = tmp_path / "follower"
     follower = hosts.start(
         "laptop", f"{LAUNCH} {sweep(trials=8, epochs=12, step_s=0.5)} --name cut --cluster {CLUSTER}", log
@@ -334,8 +338,8 @@ def test_a_cut_connection_leaves_the_job_running_and_is_found_again(
     assert "Traceback" not in said
 
 
-def test_processes_that_a_node_asks_to_leave_cost_their_trials_nothing(hosts: Any, sweep: Any) -> None:
-    """SIGTERM, as of a spot notice or `scancel`, to every training process of one node."""
+def test_processes_that_a_node_terminates_cost_their_trials_nothing(hosts: Any, sweep: Any) -> None:
+    """SIGTERM to every training process of one node, as by a spot notice or `scancel`."""
     file = sweep(trials=6, epochs=14, step_s=0.4)
     hosts.run("laptop", f"{LAUNCH} {file} --name asked --no-wait --cluster {CLUSTER}")
     wait_until(lambda: any(e.worker.startswith("host-w2:") and e.epoch > 2 for e in reported(hosts, "asked")))
@@ -425,8 +429,8 @@ def test_what_cannot_be_is_one_line(
     away = (hosts.shared / "cluster.yaml").read_text(encoding="utf-8").replace(f"{NET}.10", f"{NET}.99")
     away = away.replace("cluster_name: sweeps", "cluster_name: away")
     (hosts.shared / "away.yaml").write_text(away, encoding="utf-8")
-    words = arguments.format(cluster=CLUSTER, net=NET)
-    done = hosts.run("laptop", f"{LAUNCH} {words}", environment, check=False)
+    options = arguments.format(cluster=CLUSTER, net=NET)
+    done = hosts.run("laptop", f"{LAUNCH} {options}", environment, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == code, said
     assert sentence in said

@@ -1,4 +1,4 @@
-"""A job followed over connections that break: what is said, what is shown, when it is given up."""
+"""Following a job over connections that break: the messages, the output, and when the follower gives up."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ ENDED = Job("far", "far", "SUCCEEDED", 0, 0.0, "ann", "launch.py run")
 FAR = Target("cluster", "c.yaml", "--cluster")
 LOST = "connection lost; far continues, reconnecting"
 CUT, AWAY, ENDS = "cut", "away", "ends"
-"""A connection that breaks in mid-log; a head that cannot be reached; a job followed to its end."""
+"""A connection that breaks in the middle of a log; an unreachable head; a job followed to its end."""
 
 
 @pytest.fixture
 def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[list[str], str, Job]]:
-    """Follows a job over such connections; what was said, what was shown, how it ended."""
+    """Follows a job over such connections; returns the messages, the output, and the ended job."""
 
     def run(connections: list[str]) -> tuple[Any, ...]:
-        left, said, shown = iter(connections), list[str](), list[str]()
+        left, messages, shown = iter(connections), list[str](), list[str]()
 
         class Scripted:
             def __init__(self, fate: str) -> None:
@@ -46,8 +46,8 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[list[
             yield Scripted(fate)
 
         monkeypatch.setattr(module, "reach", reach)
-        ended = watch_job(FAR, "far", environ={}, home=Path(), write=shown.append, say=said.append)
-        return said, "".join(shown), ended
+        ended = watch_job(FAR, "far", environ={}, home=Path(), write=shown.append, say=messages.append)
+        return messages, "".join(shown), ended
 
     clock = itertools.count(0.0, 100.0)
     monkeypatch.setattr(module.time, "sleep", lambda _: None)  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[list[
 
 
 @pytest.mark.parametrize(
-    ("connections", "said", "shown"),
+    ("connections", "messages", "shown"),
     [
         ([ENDS], [], "ab"),
         ([CUT, ENDS], [LOST, "connected again"], "abcd"),
@@ -66,16 +66,16 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], tuple[list[
 def test_a_follower_shows_each_line_once_over_several_connections(
     follow: Callable[[list[str]], tuple[list[str], str, Job]],
     connections: list[str],
-    said: list[str],
+    messages: list[str],
     shown: str,
 ) -> None:
-    assert follow(connections) == (said, shown, ENDED)
+    assert follow(connections) == (messages, shown, ENDED)
 
 
 @pytest.mark.parametrize(
     ("connections", "message"),
     [
-        ([AWAY], "no SSH tunnel"),  # never reached: the user is told at once
+        ([AWAY], "no SSH tunnel"),  # never reached: reported immediately
         ([CUT, *[AWAY] * 20], "no connection for 600 s; far continues: `launch.py logs -f far`"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_follower_gives_up_at_once_or_after_ten_minutes(
 
 
 @pytest.mark.parametrize("ask", [Jobs.all, lambda jobs: jobs.log("far"), lambda jobs: jobs.stop("far")])
-def test_a_connection_that_breaks_while_something_is_asked_is_one_line(
+def test_a_connection_that_breaks_during_a_request_is_one_line(
     ask: Callable[[Jobs], object],
 ) -> None:
     class Broken:

@@ -1,4 +1,4 @@
-"""Trials on fake GPUs: Ray places them and shows each its own; there is nothing that would compute on one."""
+"""Trials on fake GPUs: Ray places them and shows each its own; nothing computes on one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.ray, pytest.mark.filterwarnings("
 
 @pytest.fixture
 def shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, float]]:
-    """CUDA_VISIBLE_DEVICES of each trial, and from when to when it trained."""
+    """CUDA_VISIBLE_DEVICES of each trial, and when it trained."""
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)

@@ -1,4 +1,4 @@
-"""A Ray whose nodes come while a sweep runs: none for trials at first, then two, one of which goes again."""
+"""A Ray whose nodes join during a sweep: none for trials at first, then two, one of which leaves again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ pytestmark = [
 
 @pytest.fixture
 def bare_head(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A head without a core for trials, as KubeRay's."""
+    """A head without cores for trials, like KubeRay's."""
     for name, value in QUIET.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)

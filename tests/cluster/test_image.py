@@ -1,4 +1,4 @@
-"""The Dockerfile, as far as can be seen without building it; tests/image_check.sh builds it."""
+"""The Dockerfile, checked without building it; tests/image_check.sh builds it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_the_linter_has_nothing_to_say(tmp_path: Path) -> None:
 
 
 def test_nothing_runs_as_root_and_code_comes_after_what_it_needs() -> None:
-    """An edit of the code leaves the layer of the dependencies alone."""
+    """A change of the code does not rebuild the layer of the dependencies."""
     lines = (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
-    words = [line.split()[0] for line in lines if line and line[0].isupper()]
+    instructions = [line.split()[0] for line in lines if line and line[0].isupper()]
     assert "USER 1000" in lines
     assert lines.index("USER 1000") < lines.index("COPY --chown=ray . .")
     needs = next(n for n, line in enumerate(lines) if "--constraint constraints.txt --requirement" in line)
     assert needs < lines.index("COPY --chown=ray . .")
-    assert words[0] == "ARG", "BASE can be any image"
+    assert instructions[0] == "ARG", "BASE can be any image"

@@ -1,4 +1,4 @@
-"""Where the books of shares are kept, and what becomes of them when drivers or the books are lost."""
+"""The ledgers of shares, and what happens when drivers or ledgers are lost."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_sweeps_that_are_given_other_gpus_do_not_share(
 
 
 def test_a_new_actor_knows_all_once_each_driver_has_renewed_its_claim() -> None:
-    """The node of the first actor was lost; trials go on meanwhile."""
+    """The node of the first actor was lost while trials run."""
     now = [0.0]
     plain = {"a": claim(4, busy=2), "b": claim(4, study="b", busy=2)}
 
     def renew(actor: LedgerActor, name: str) -> SlotGrant:
         each: SlotClaim = plain[name]
-        words = {key: getattr(each, key) for key in SlotClaim.__slots__}
-        return SlotGrant(**actor.renew(name, words))
+        fields = {key: getattr(each, key) for key in SlotClaim.__slots__}
+        return SlotGrant(**actor.renew(name, fields))
 
     first, second = LedgerActor(lambda: now[0]), LedgerActor(lambda: now[0])
     for name in ("a", "b", "a"):
@@ -87,7 +87,7 @@ def shared(ledger: MachineLedger, study: str, limit: int | None = None) -> Share
     return SharedSlots(ledger, HERE(Path(f"/runs/{study}")), own, lambda: Capacity(4, {"CPU": 4.0}), limit)
 
 
-def test_a_study_is_told_how_many_slots_it_has_and_why(ledger: MachineLedger) -> None:
+def test_a_study_learns_how_many_slots_it_has_and_why(ledger: MachineLedger) -> None:
     first, second = shared(ledger, "a"), shared(ledger, "b", limit=1)
     assert first.count(SlotNeed(0, 9)) == SlotCount(4)
     assert second.count(SlotNeed(0, 9)) == SlotCount(

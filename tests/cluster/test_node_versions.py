@@ -29,7 +29,7 @@ def test_nodes_that_differ_from_the_driver_are_named_in_one_line(
     assert differences(DRIVER, nodes) == line
 
 
-def test_a_build_for_another_device_is_no_other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_for_another_device_is_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """A head without a GPU may have torch for the CPU."""
     seen = []
     for build in ("2.13.0+cpu", "2.13.0+cu130"):

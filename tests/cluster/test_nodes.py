@@ -1,4 +1,4 @@
-"""What a cluster can ever offer, from its file; and what fits on it."""
+"""What a cluster can offer at most, from its file; and what fits on it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_dead_nodes_offer_nothing() -> None:
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "cluster_name: x"])
-def test_what_is_no_cluster_file_is_one_line(tmp_path: Path, text: str) -> None:
+def test_an_invalid_cluster_file_is_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ClusterError, match=r"c\.yaml: not a cluster file") as raised:
         read_cluster_file(tmp_path / "c.yaml")
@@ -92,11 +92,11 @@ SMALL = Nodes((Machine(0, 0), Machine(4, 1)), may_grow=True)
         (BARE, 1, 1, 6, 6),
         (SMALL, 1, 0, 6, 6),
         (SMALL, 8, 2, 6, 6),  # larger nodes may come
-        (SMALL, 1, 0, None, 4),  # nobody said how many: what is up
+        (SMALL, 1, 0, None, 4),  # number unknown: what is up
         (SMALL, 1, None, None, 1),  # a whole GPU where there are any
     ],
 )
-def test_where_nodes_may_come_that_nobody_told_of_the_limit_is_asked_for(
+def test_if_unknown_nodes_may_join_the_limit_is_requested(
     nodes: Nodes, cpu: float, gpu: float | None, limit: int | None, slots: int
 ) -> None:
     assert nodes.slots(asks(cpu, gpu), limit) == slots
@@ -121,7 +121,7 @@ def test_where_nodes_may_come_that_nobody_told_of_the_limit_is_asked_for(
         ),
     ],
 )
-def test_what_cannot_be_known_of_nodes_to_come_is_asked_of_the_user(
+def test_what_is_unknown_of_future_nodes_must_be_set_by_the_user(
     nodes: Nodes, cpu: float, gpu: float | None, message: str
 ) -> None:
     with pytest.raises(CannotPlace) as raised:
@@ -132,7 +132,7 @@ def test_what_cannot_be_known_of_nodes_to_come_is_asked_of_the_user(
 @pytest.mark.parametrize(
     ("file", "up", "in_a_pod", "limit", "slots"),
     [
-        (None, [(2, 0)], False, 8, 2),  # a Ray started by hand: nobody brings nodes
+        (None, [(2, 0)], False, 8, 2),  # a Ray started by hand: no nodes will join
         (None, [(2, 0), (2, 0)], False, None, 4),  # another was joined to it
         (None, [(0, 0)], False, 8, 8),  # a head without cores waits for nodes
         (None, [(2, 0)], True, 8, 8),  # in a pod: KubeRay's autoscaler may bring more
@@ -160,4 +160,4 @@ def test_slots_follow_the_nodes_that_are_up_and_the_files_limits(
     gpu = 1.0 if any(gpus for _, gpus in up) or file == "cluster.yaml" else 0.0
     now = attach.capacity_now(TrialShare(1.0, gpu), limit)
     assert min(now.slots, limit or now.slots) == slots
-    assert now.total["CPU"] >= slots, "what there is holds the trials that it is said to hold"
+    assert now.total["CPU"] >= slots, "the total holds the counted trials"

@@ -1,4 +1,4 @@
-"""What a job takes along."""
+"""Which files are sent with a job."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_runs_environments_and_caches_stay_at_home(clone: Path) -> None:
         *("id_ecdsa.pub", ".bash_history", ".python_history", "core", "core.4711"),
     ],
 )
-def test_a_secret_stays_at_home_by_its_name_and_is_said(name: str, clone: Path) -> None:
+def test_a_secret_is_not_sent_and_is_reported(name: str, clone: Path) -> None:
     tree(clone, name)
     assert files_of(clone) == CODE
     with packed(clone, clone) as package:

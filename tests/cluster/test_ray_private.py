@@ -1,4 +1,4 @@
-"""What the embedded Ray leans on inside Ray 2.60.0 is still there."""
+"""The private parts of Ray 2.60.0 that the embedded Ray uses still exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_ray_init_asks_ray_params_what_to_start() -> None:
     assert "if self._ray_params.include_log_monitor:" in inspect.getsource(node.Node.start_ray_processes)
 
 
-def test_no_monitor_is_asked_for_in_there_and_only_in_there() -> None:
+def test_no_monitor_starts_in_the_block_only() -> None:
     with minimal_ray():
         asked = ray._private.parameter.RayParams()
     assert (asked.no_monitor, asked.include_log_monitor) == (True, False)

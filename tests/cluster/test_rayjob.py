@@ -1,4 +1,4 @@
-"""clusters/rayjob.yaml, held against a schema of KubeRay's fields, and what no schema sees."""
+"""clusters/rayjob.yaml is valid for a schema of KubeRay's fields, and for what no schema checks."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_every_volume_is_mounted_and_all_pods_share_the_studies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("there", "words"),
+    ("there", "expected"),
     [
         (False, ["run", "/config/sweep.yaml", "--name", "mine", "--address", "auto"]),
         (True, ["resume", "{runs}/mine", "--trust", "--address", "auto"]),
     ],
 )
-def test_applied_again_it_carries_its_study_on(tmp_path: Path, there: bool, words: list[str]) -> None:
-    """The entrypoint as a shell runs it, with a `python` that says what it was asked."""
+def test_applied_again_it_continues_its_study(tmp_path: Path, there: bool, expected: list[str]) -> None:
+    """The entrypoint run by a shell, with a `python` that prints its arguments."""
     if there:
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/study.json").touch()
@@ -90,5 +90,5 @@ def test_applied_again_it_carries_its_study_on(tmp_path: Path, there: bool, word
     (tmp_path / "python").chmod(0o755)
     entrypoint = JOB["spec"]["entrypoint"].replace("/home/ray/sweeps", str(tmp_path))
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "STUDY": "mine", "RAYSWEEP_STORAGE": str(tmp_path)}
-    said = subprocess.run(["bash", "-c", entrypoint], env=environment, capture_output=True, text=True)
-    assert said.stdout.split() == ["launch.py", *(word.format(runs=tmp_path) for word in words)]
+    result = subprocess.run(["bash", "-c", entrypoint], env=environment, capture_output=True, text=True)
+    assert result.stdout.split() == ["launch.py", *(word.format(runs=tmp_path) for word in expected)]

@@ -1,4 +1,4 @@
-"""Dry runs by Ray's workers: every ending of one is an outcome."""
+"""Dry runs on Ray's workers: every way that one can end is an outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def ray() -> Iterator[None]:
 
 @pytest.mark.nightly
 def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Path) -> None:
-    """A net too large is refused by torch within its bound: the node, and its other trials, never feel it."""
+    """Torch refuses a net above its memory limit, so the node and its other trials are not affected."""
     from raysweep.cluster.remote_dry_run import dry_run_on_workers, free_memory_mb
 
     file = tmp_path / "s.yaml"
@@ -43,7 +43,7 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
 def test_a_task_without_a_place_says_so_and_a_waiting_one_is_not_slow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock of an epoch starts when a task runs: a cloud's node may take minutes to come."""
+    """The time limit starts when a task runs: a cloud's node may take minutes to start."""
     from raysweep.cluster import remote_dry_run
 
     file = tmp_path / "s.yaml"
@@ -66,7 +66,7 @@ def test_a_worker_times_lanes_and_a_net_too_large_ends_it(tmp_path: Path) -> Non
     sweep = read_sweep(file).sweep
     data = load(sweep.run, sweep.import_paths)
     small, large = (trial_config(sweep, {"net_config.nodes": nodes}, "preflight") for nodes in (8, 10000000))
-    words: Any = {"cpu": 0.5, "gpu": 0.0, "counts": (1, 2), "limit_s": 120.0}
-    times = measure_lanes_on_worker([small], data, **words)
+    limits: Any = {"cpu": 0.5, "gpu": 0.0, "counts": (1, 2), "limit_s": 120.0}
+    times = measure_lanes_on_worker([small], data, **limits)
     assert [(each.lanes, each.fused) for each in times] == [(1, 1), (2, 2)]
-    assert [each.lanes for each in measure_lanes_on_worker([small, large], data, **words)] == [1]
+    assert [each.lanes for each in measure_lanes_on_worker([small, large], data, **limits)] == [1]

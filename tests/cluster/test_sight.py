@@ -1,4 +1,4 @@
-"""Which data files go along with a job."""
+"""Which data files are sent with a job."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sweep_of(project: Path, path: str) -> Sweep:
 
 @pytest.fixture
 def places(tmp_path: Path) -> tuple[Path, Path]:
-    """A clone and a project beside it, with data small and large, ignored, and outside of both."""
+    """A clone and a project beside it, with data files that are small, large, ignored, or outside of both."""
     clone, project = tmp_path / "clone", tmp_path / "project"
     for folder in (clone, project / "runs", tmp_path / "outside"):
         folder.mkdir(parents=True)

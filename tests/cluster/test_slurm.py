@@ -1,4 +1,4 @@
-"""A sweep's Slurm script, what is asked of Slurm, and what is refused before it is asked."""
+"""A sweep's Slurm script, what is requested from Slurm, and what is refused before that."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def slurm_that(says: str, code: int = 0) -> None:
-    """An `sbatch` of this test's, first on the PATH."""
+    """This test's own `sbatch`, first on the PATH."""
     Path("bin").mkdir()
     file = Path("bin/sbatch")
     file.write_text(f'#!/bin/sh\necho "$@" > asked\n{says}\nexit {code}\n')
     file.chmod(0o755)
 
 
-def launched(*words: str) -> Result:
-    return CliRunner().invoke(cli, list(words), standalone_mode=False)
+def launched(*args: str) -> Result:
+    return CliRunner().invoke(cli, list(args), standalone_mode=False)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_time_that_the_end_takes_whole_is_refused() -> None:
 
 
 @pytest.mark.parametrize("option", ["account=x", "", "--a\nrm -rf x"])
-def test_what_is_no_option_of_sbatch_is_refused(option: str) -> None:
+def test_other_than_options_of_sbatch_are_refused(option: str) -> None:
     with pytest.raises(ClusterError, match="not an option of sbatch"):
         SlurmRequest(sbatch=(option,))
 
@@ -99,7 +99,7 @@ def test_what_is_no_option_of_sbatch_is_refused(option: str) -> None:
         (SlurmRequest(sbatch=("--account=lab",), grace_s=600), ["--account=lab", "--signal=B:TERM@600"], []),
     ],
 )
-def test_slurm_is_asked_for(request_: SlurmRequest, wanted: list[str], unwanted: list[str]) -> None:
+def test_what_is_requested_from_slurm(request_: SlurmRequest, wanted: list[str], unwanted: list[str]) -> None:
     asked = [line.removeprefix("#SBATCH ") for line in job_script(JOB, request_).splitlines()]
     assert [each for each in wanted if each not in asked] == []
     options = [line for line in asked if line.startswith("--")]
@@ -163,7 +163,7 @@ def test_a_study_is_resumed_by_a_job(sweep: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "line"),
+    ("args", "code", "line"),
     [
         (
             ["--slurm"],
@@ -177,14 +177,14 @@ def test_a_study_is_resumed_by_a_job(sweep: Path) -> None:
 )
 def test_what_cannot_be_submitted_is_one_line_and_leaves_nothing(
     sweep: Path,
-    words: list[str],
+    args: list[str],
     code: int,
     line: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    assert main(["tiny.yaml", *words]) == code
+    assert main(["tiny.yaml", *args]) == code
     assert capsys.readouterr().err.splitlines()[-1].startswith(line)
     assert not Path("runs").exists()
 
@@ -196,16 +196,20 @@ def test_what_slurm_refuses_leaves_no_study(sweep: Path, capsys: pytest.CaptureF
     assert not Path("runs/tiny").exists()
 
 
-def test_a_folder_on_a_disk_of_one_machine_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_on_a_disk_of_one_machine_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "findmnt").write_text('#!/bin/sh\necho "$TYPE"\n')
     (tmp_path / "findmnt").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    said = {}
+    warnings = {}
     for kind in ("ext4", "tmpfs", "nfs4", "lustre", ""):
         monkeypatch.setenv("TYPE", kind)
-        said[kind] = unshared_storage(tmp_path / "runs/not/there")
-    assert f"{tmp_path}/runs/not/there is on ext4, which looks like a disk of this machine" in said["ext4"]
-    assert [kind for kind, text in said.items() if text] == ["ext4", "tmpfs"]
+        warnings[kind] = unshared_storage(tmp_path / "runs/not/there")
+    assert (
+        f"{tmp_path}/runs/not/there is on ext4, which looks like a disk of this machine" in warnings["ext4"]
+    )
+    assert [kind for kind, text in warnings.items() if text] == ["ext4", "tmpfs"]
 
 
 def test_a_job_promises_its_nodes_whatever_a_cluster_file_says() -> None:

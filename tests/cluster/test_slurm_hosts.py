@@ -58,9 +58,9 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         yield made
 
 
-def submit(hosts: Any, words: str) -> tuple[str, Any]:
-    """The number of a job, and what was said."""
-    done = hosts.run("laptop", f"{LAUNCH} {words} --slurm --nodes 2", ENVIRONMENT)
+def submit(hosts: Any, options: str) -> tuple[str, Any]:
+    """The number of a submitted job, and the command's stderr."""
+    done = hosts.run("laptop", f"{LAUNCH} {options} --slurm --nodes 2", ENVIRONMENT)
     return done.stdout.strip(), done.stderr
 
 
@@ -97,8 +97,8 @@ def ended(hosts: Any, study: str, job: str, seconds: float = 200.0) -> str:
     return seen
 
 
-def test_a_sweep_goes_on_in_a_second_allocation_and_trains_nothing_twice(hosts: Any) -> None:
-    """The signal is the one that Slurm sends before a time limit, sent by Slurm, but sooner."""
+def test_a_sweep_continues_in_a_second_allocation_and_trains_nothing_twice(hosts: Any) -> None:
+    """Slurm sends the signal that it sends before a time limit, but earlier."""
     job, said = submit(hosts, "batch.yaml --time 30")
     assert f"batch: Slurm job {job}, log runs/batch.slurm/{job}.log; follow it: `tail -F " in said
     wait_until(lambda: len(reported(hosts, "batch")) >= 12, 120, lambda: log_of(hosts, "batch", job))
@@ -137,7 +137,7 @@ print("Ray has", ray.cluster_resources()["CPU"], "cores and", ray.cluster_resour
     ],
 )
 def test_a_jobs_ray_has_what_slurm_gave_the_job(hosts: Any, request_: SlurmRequest, said: str) -> None:
-    """The nodes have two GPUs each, by the word of their configuration; the sweep is a probe."""
+    """The nodes have two GPUs each according to their configuration; the sweep is a probe."""
     (hosts.shared / "probe.py").write_text(PROBE, encoding="utf-8")
     study = Path(SHARED) / "project/runs" / f"probe{request_.cpus}{request_.gpus}"
     python, launch = Path(sys.prefix) / "bin/python", Path(SHARED) / "probe.py"
@@ -150,7 +150,7 @@ def test_a_jobs_ray_has_what_slurm_gave_the_job(hosts: Any, request_: SlurmReque
     assert said in log_of(hosts, study.name, number)
 
 
-def test_a_stopped_job_queues_no_more_and_its_study_goes_on_in_another(hosts: Any) -> None:
+def test_a_stopped_job_is_not_requeued_and_its_study_continues_in_another(hosts: Any) -> None:
     job, _ = submit(hosts, "batch.yaml --name stopped")
     wait_until(lambda: len(reported(hosts, "stopped")) >= 4, 120, lambda: log_of(hosts, "stopped", job))
     hosts.run("laptop", f"scancel --batch --signal=INT {job}", ENVIRONMENT)
@@ -174,8 +174,8 @@ def test_a_time_limit_ends_an_allocation_in_good_order(hosts: Any) -> None:
 
 
 def test_what_slurm_refuses_is_one_line_and_leaves_no_study(hosts: Any) -> None:
-    words = "batch.yaml --name refused --slurm --partition nosuch"
-    done = hosts.run("laptop", f"{LAUNCH} {words}", ENVIRONMENT, check=False)
+    options = "batch.yaml --name refused --slurm --partition nosuch"
+    done = hosts.run("laptop", f"{LAUNCH} {options}", ENVIRONMENT, check=False)
     assert done.returncode == 6
     assert "Slurm refused the job: " in done.stderr.strip().splitlines()[-1]
     assert "Invalid partition" in done.stderr

@@ -29,7 +29,7 @@ def chosen(
 
 
 @pytest.mark.parametrize(
-    ("words", "kind", "why"),
+    ("options", "kind", "why"),
     [
         ({}, "here", "no RAY_ADDRESS, and no cluster of ./cluster.yaml is up"),
         ({"local": True, "ray_address": "auto", "head": "1.2.3.4"}, "here", "--local"),
@@ -43,14 +43,14 @@ def chosen(
     ],
 )
 def test_options_then_ray_address_then_the_running_cluster_then_here(
-    tmp_path: Path, words: Any, kind: str, why: str
+    tmp_path: Path, options: Any, kind: str, why: str
 ) -> None:
     (tmp_path / "cluster.yaml").touch()
-    target = chosen(tmp_path, **words)
+    target = chosen(tmp_path, **options)
     assert (target.kind, target.why) == (kind, why)
 
 
-def test_without_a_cluster_file_nobody_is_asked_for_a_head(tmp_path: Path) -> None:
+def test_without_a_cluster_file_no_head_is_looked_for(tmp_path: Path) -> None:
     target = choose(
         local=False,
         address=None,

@@ -1,4 +1,4 @@
-"""The tunnel to a cluster's head, with another command in the place of SSH: it opens, or says why not."""
+"""The tunnel to a cluster's head, with another command instead of SSH: it opens, or says why not."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ LISTEN = "import socket, sys, time; s = socket.create_server(('127.0.0.1', int(s
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
-    """Run `program` with the local port for its argument, as SSH would be run."""
+    """Run `program` instead of SSH, with the local port as its argument."""
     monkeypatch.setattr(
         module, "forward_command", lambda _file, _remote, port: [sys.executable, "-c", program, str(port)]
     )
 
 
-def test_a_head_that_refuses_is_one_line_with_the_last_words_of_ssh(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_that_refuses_is_one_line_with_the_last_message_of_ssh(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stand_in(monkeypatch, "raise SystemExit('banner\\nssh: connect to host h port 22: No route to host')")
     with pytest.raises(ClusterError) as raised, tunnel(Path("c.yaml"), 8265):
         pytest.fail("there is no tunnel")
@@ -33,16 +35,16 @@ def test_a_head_that_refuses_is_one_line_with_the_last_words_of_ssh(monkeypatch:
     )
 
 
-def test_an_error_in_the_block_is_told_though_ssh_has_ended_meanwhile(
+def test_an_error_in_the_block_is_raised_although_ssh_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A laptop that loses its network: ssh gives up first, and its group is gone when the block ends."""
+    """A laptop that loses its network: ssh gives up first, and its process group has ended with the block."""
     stand_in(monkeypatch, LISTEN)
     started: list[subprocess.Popen[bytes]] = []
     popen = subprocess.Popen
 
-    def keep(*args: object, **words: object) -> subprocess.Popen[bytes]:
-        started.append(popen(*args, **words))  # type: ignore[call-overload]
+    def keep(*args: object, **kwargs: object) -> subprocess.Popen[bytes]:
+        started.append(popen(*args, **kwargs))  # type: ignore[call-overload]
         return started[-1]
 
     monkeypatch.setattr(module.subprocess, "Popen", keep)  # type: ignore[attr-defined]
@@ -93,6 +95,6 @@ FAILED = (
         ),
     ],
 )
-def test_why_there_is_no_tunnel_is_what_ssh_or_rays_exception_says(printed: str, why: str) -> None:
-    """Ray's own log lines are written last, for stderr and stdout are one file."""
+def test_the_reason_for_no_tunnel_comes_from_ssh_or_rays_exception(printed: str, why: str) -> None:
+    """Ray's own log lines come last, because stderr and stdout are the same file."""
     assert why_not_open(printed) == why

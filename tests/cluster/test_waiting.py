@@ -1,4 +1,4 @@
-"""How long a sweep waits for the nodes that a cluster file promises: while one may be on its way."""
+"""How long a sweep waits for the nodes that a cluster file promises: as long as one may still start."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WITHOUT = "1 of 3 nodes are up{}; starting with these, others are used once they
 
 
 @pytest.mark.parametrize(
-    ("reports", "seconds", "said"),
+    ("reports", "seconds", "expected"),
     [
         ([COMING], 310, [WAITS, WITHOUT.format("")]),  # on its way, for five minutes and no longer
         ([None], 310, [WAITS, WITHOUT.format("")]),  # an autoscaler that tells nothing
@@ -25,9 +25,9 @@ WITHOUT = "1 of 3 nodes are up{}; starting with these, others are used once they
     ],
 )
 def test_a_sweep_waits_for_promised_nodes_only_while_one_may_come(
-    reports: list[Any], seconds: int, said: list[str], monkeypatch: pytest.MonkeyPatch
+    reports: list[Any], seconds: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    lines: list[str] = []
     clock = itertools.count(0.0, 10.0)
     now = [0.0]
     waiting = itertools.chain(reports, itertools.repeat(reports[-1]))
@@ -40,11 +40,11 @@ def test_a_sweep_waits_for_promised_nodes_only_while_one_may_come(
     monkeypatch.setattr(attach.time, "sleep", lambda _: None)  # type: ignore[attr-defined]
     monkeypatch.setattr(attach.ray, "nodes", lambda: [{"Alive": True}, {"Alive": False}])  # type: ignore[attr-defined]
     monkeypatch.setattr(attach, "autoscaler_report", lambda: next(waiting))
-    attach._wait_for(3, told.append)
-    assert told == said
+    attach._wait_for(3, lines.append)
+    assert lines == expected
     assert seconds - 20 <= now[0] <= seconds + 20
 
 
 def test_nodes_that_are_up_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attach.ray, "nodes", lambda: [{"Alive": True}] * 3)  # type: ignore[attr-defined]
-    attach._wait_for(3, lambda _: pytest.fail("nothing is to be said"))
+    attach._wait_for(3, lambda _: pytest.fail("nothing to say"))

@@ -1,4 +1,4 @@
-"""What other people's files hold is printed, never obeyed."""
+"""Text from other people's files is printed, never interpreted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the summary says of several metrics, and of the baseline."""
+"""What the summary says about several metrics and about the baseline."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_end_says_whether_the_search_beat_the_baseline(losses: tuple[float, 
     assert against_baseline(ONE, study(*trials)) == line
 
 
-def test_a_baseline_that_was_stopped_is_no_yardstick() -> None:
+def test_a_stopped_baseline_is_not_compared_with() -> None:
     trials = trial(0, at(0.9, 10), outcome="stopped"), trial(1, at(0.4, 10))
     trials[0].status = "stopped"
     line = "trial 0, the run as it is, did not run to its end (stopped)"
@@ -46,7 +46,7 @@ def test_a_baseline_that_was_stopped_is_no_yardstick() -> None:
 
 
 @pytest.mark.parametrize("own", [{}, {"trial.seed": 7}])
-def test_a_better_seed_of_the_baseline_is_no_better_configuration(own: dict[str, Any]) -> None:
+def test_a_better_seed_of_the_baseline_is_not_a_better_configuration(own: dict[str, Any]) -> None:
     trials = [trial(number, at(loss, 10)) for number, loss in enumerate((0.5, 0.4))]
     for each, more in zip(trials, ({}, own), strict=True):
         each.first_config = each.config = {"lr": 0.1, **more}
@@ -54,14 +54,14 @@ def test_a_better_seed_of_the_baseline_is_no_better_configuration(own: dict[str,
 
 
 def test_a_race_over_seeds_is_not_read_as_a_search() -> None:
-    """Its table of means says who has won."""
+    """Its table of means shows the winner."""
     trials = [trial(number, at(loss, 10)) for number, loss in enumerate((0.5, 0.4))]
     for seed, each in enumerate(trials):
         each.first_config = each.config = {CANDIDATE_KEY: "baseline", BLOCK_KEY: seed}
     assert against_baseline(ONE, study(*trials)) == ""
 
 
-def test_without_a_baseline_nothing_is_said() -> None:
+def test_without_a_baseline_nothing_is_printed() -> None:
     assert against_baseline(ONE, study(trial(0, at(0.5, 10)), baseline=False)) == ""
 
 
@@ -74,6 +74,6 @@ def test_the_front_is_listed_best_first() -> None:
     assert front_lines(ONE, record) == []
 
 
-def test_a_long_front_is_cut_and_said_where_the_rest_is() -> None:
+def test_a_long_front_is_cut_and_says_where_the_rest_is() -> None:
     many: list[Any] = [trial(n, at(0.1 + n, 100 - n)) for n in range(SHOWN + 3)]
     assert front_lines(TWO, study(*many))[SHOWN:] == ["and 3 more: status.json"]

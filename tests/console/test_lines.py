@@ -1,4 +1,4 @@
-"""Plain lines, where there is no terminal."""
+"""Plain lines, without a terminal."""
 
 from __future__ import annotations
 

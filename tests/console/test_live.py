@@ -87,7 +87,7 @@ def test_the_last_picture_stays_on_the_screen(events: list[Any], facts: Facts) -
 def test_a_shrunk_terminal_is_drawn_on_from_its_top(
     width: int, height: int, cleared: bool, events: list[Any], facts: Facts
 ) -> None:
-    """Terminals differ in what they do to lines that are too long, so no cursor finds the old picture."""
+    """Terminals treat lines that are too long differently, so the cursor cannot find the old picture."""
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=25)
     with Screen(facts, fold(events), console=console):
         console.size = ConsoleDimensions(width, height)

@@ -1,4 +1,4 @@
-"""`launch.py plan`, for human eyes."""
+"""What `launch.py plan` prints."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_plan_says_epochs_time_cost_and_what_was_assumed() -> None:
         "epochs           45 (40 to 60), 50% of 90 at most",
         "an epoch         2 s",
         "time             1 min 00 s (50 s to 1 min 30 s), at most 2 min 00 s",
-        "ends             Mon 12:01 (Mon 12:00 to Mon 12:01) if it begins now",
+        "ends             Mon 12:01 (Mon 12:00 to Mon 12:01) if started now",
         "retrain          30 s after it",
         "cost             1.50 (1.00 to 2.00)",
         "disk             12 MiB of checkpoints",
@@ -59,7 +59,7 @@ def test_a_plan_of_stages_has_a_line_for_each_stage() -> None:
         "explore          9 trials, 45 epochs, 1 min 00 s",
         "epochs           45 (40 to 60)",
         "time             1 min 00 s (50 s to 1 min 30 s)",
-        "ends             Mon 12:01 if it begins now",
+        "ends             Mon 12:01 if started now",
         "retrain          30 s after it",
         "assumed          curves: of digits",
     ]

@@ -1,4 +1,4 @@
-"""How far a study is."""
+"""The progress of a study."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.builders import trained, trial_ended
 
 
 def seen(
-    events: list[AttemptStarted] | list[Any], facts: Facts, elapsed_s: float = 19.0, **words: Any
+    events: list[AttemptStarted] | list[Any], facts: Facts, elapsed_s: float = 19.0, **kwargs: Any
 ) -> Progress:
-    return progress(fold(events), facts, elapsed_s=elapsed_s, **words)
+    return progress(fold(events), facts, elapsed_s=elapsed_s, **kwargs)
 
 
 def test_trials_are_counted_by_status(events: list[Any], facts: Facts) -> None:
@@ -57,11 +57,11 @@ def test_the_best_value_is_shown_with_the_epoch_it_was_reached_at(
 
 
 def test_what_is_left_is_what_ended_trials_took(events: list[Any], facts: Facts) -> None:
-    """Ended trials took 7 epochs each; trial 2 has 5 of them to go, trial 3 has 4: 9 s at one a second."""
+    """Ended trials took 7 epochs each; trial 2 has 5 left, trial 3 has 4: 9 s at one per second."""
     assert seen(events, facts, elapsed_s=19.0).left_s == pytest.approx(9.0)
 
 
-def test_the_start_of_ray_is_no_measure_of_an_epoch(events: list[Any], facts: Facts) -> None:
+def test_the_start_of_ray_does_not_count_as_an_epoch(events: list[Any], facts: Facts) -> None:
     """Of 19 epochs the first came after 100 s, the others took 18 s: 9 more will take 9 s."""
     assert seen(events, facts, elapsed_s=118.0, first_s=100.0).left_s == pytest.approx(9.0)
 

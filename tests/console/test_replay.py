@@ -1,4 +1,4 @@
-"""`launch.py replay`, for human eyes."""
+"""What `launch.py replay` prints."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def record() -> StudyRecord:
 
 
 def shown(record: StudyRecord, facts: Facts, **changes: Any) -> list[str]:
-    words = {
+    defaults = {
         "trial_scheduler": "schedulers.ASHA",
         "kwargs": {"grace_period": 2},
         "workers": 2,
@@ -43,7 +43,7 @@ def shown(record: StudyRecord, facts: Facts, **changes: Any) -> list[str]:
         "regret": 0.1,
     }
     console = Console(file=io.StringIO(), width=80)
-    print_replay(console, facts, record.trials, "last", StudyReplay(**{**words, **changes}))
+    print_replay(console, facts, record.trials, "last", StudyReplay(**{**defaults, **changes}))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
 
 

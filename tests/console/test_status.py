@@ -1,4 +1,4 @@
-"""`launch.py status`, for human eyes."""
+"""What `launch.py status` prints."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_study_killed_before_its_first_trial_has_a_status_too() -> None:
 
 
 def test_the_types_of_status_json_name_every_field_of_the_file(tmp_path: Path) -> None:
-    """A field that is written and has no type could not be read by any typed program."""
+    """A typed program could not read a field that is written without a type."""
     record = StudyRecord()
     folder = StudyFolder(tmp_path / "digits")
     file = StatusFile(folder, record, "val_loss", 1, [Metric(name="val_loss"), Metric(name="parameters")])

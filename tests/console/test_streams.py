@@ -33,7 +33,7 @@ def run(body: str, shell: str = "", **environment: str) -> subprocess.CompletedP
     )
 
 
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+def test_a_reader_that_closes_early_is_not_an_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     body = "print('x' * 100_000, flush=True); print('on', file=sys.stderr)"
@@ -45,7 +45,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "on\n\n")
 
 
-def test_a_full_disk_is_told_since_somebody_waits_for_the_output() -> None:
+def test_a_full_disk_is_reported_because_the_output_is_wanted() -> None:
     done = run("print('x' * 100_000, flush=True)", "> /dev/full")
     assert done.stderr == "the output could not be written: No space left on device\n"
 

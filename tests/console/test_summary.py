@@ -1,4 +1,4 @@
-"""What is printed once a sweep is over."""
+"""What is printed at the end of a sweep."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def audited(trial: str, loss: float) -> list[Any]:
         ),
     ],
 )
-def test_an_audit_is_told_with_how_sure_it_is(
+def test_an_audit_is_printed_with_its_uncertainty(
     losses: Any, line: str, events: list[Any], facts: Facts
 ) -> None:
     """In the fixture trial 0 finished at 0.5, and trial 1 was stopped at 4 of 10."""

@@ -1,4 +1,4 @@
-"""What a trial gets where the file leaves it open, from facts: memory, cores, GPUs, epochs timed together."""
+"""The resources chosen for a trial from memory, cores, GPUs and epochs timed in parallel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GPU_MB = 80_000
 def place(
     *, cpus: int, gpus: int = 0, memory_mb: float = 1000, free_mb: float = 1e6, slows: Callable[[int], float]
 ) -> TrialSlots:
-    """A machine on which a trial takes so much memory, and an epoch `slows(n)` times as long beside n - 1."""
+    """Trial slots on a machine where an epoch takes `slows(n)` times as long beside n - 1 others."""
 
     def dry_run(configs: list[Any], data: Data, *, gpu: float, at_once: int, limit_s: float) -> list[Any]:
         one = replace(RAN, epoch_s=slows(min(at_once, len(configs))), memory_mb=memory_mb)
@@ -38,17 +38,17 @@ def place(
 
 
 def free(beside: int) -> float:
-    """Nobody is in another's way."""
+    """Trials do not slow each other down."""
     return 1.0
 
 
 def in_turn(beside: int) -> float:
-    """One waits for the other, and loses some time over it."""
+    """Trials wait for each other, and lose some time."""
     return 1.0 if beside == 1 else 1.5 * beside
 
 
 @pytest.mark.parametrize(
-    ("words", "cpu", "gpu"),
+    ("kwargs", "cpu", "gpu"),
     [
         ({"cpus": 8, "slows": free}, 1, 0),
         ({"cpus": 8, "slows": free, "free_mb": 3700}, 2.66, 0),  # three of 1,200 MiB, on 8 cores
@@ -62,9 +62,9 @@ def in_turn(beside: int) -> float:
     ],
 )
 def test_a_trial_gets_what_lets_the_most_be_done(
-    read: Read, words: dict[str, Any], cpu: float, gpu: float
+    read: Read, kwargs: dict[str, Any], cpu: float, gpu: float
 ) -> None:
-    sweep, why = choose_resources(read(AUTO).sweep, place(**words))
+    sweep, why = choose_resources(read(AUTO).sweep, place(**kwargs))
     share = sweep.resources_per_trial
     assert (share.cpu, share.gpu, share.auto) == (cpu, gpu, False)
     assert f"{cpu:g} CPU" in why
@@ -107,7 +107,7 @@ def test_auto_is_all_or_nothing(read: Read, word: str, message: Any) -> None:
 def test_a_run_records_what_it_chose_so_that_a_resume_uses_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Measured on this machine, resources and budget at once."""
+    """Measures resources and budget together on this machine."""
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(
         "study_name: chosen\nresources_per_trial: auto\nbudget: {epochs: 12}\n"
@@ -117,8 +117,8 @@ def test_a_run_records_what_it_chose_so_that_a_resume_uses_the_same(
     assert launch.main(["run", "s.yaml", "--local"]) == 0
     folder = StudyFolder.open(tmp_path / "runs/chosen")
     chosen = json.loads(folder.chosen_file.read_text())
-    told = capsys.readouterr().err
-    assert [f"{key}: {words}" in told for key, words in chosen.items()] == [True, True]
+    output = capsys.readouterr().err
+    assert [f"{key}: {why}" in output for key, why in chosen.items()] == [True, True]
     sweep = folder.sweep()
     assert not sweep.resources_per_trial.auto
     assert sweep.budget is None

@@ -1,4 +1,4 @@
-"""What a budget chooses: trials, epochs, the trial scheduler; what is given stays."""
+"""A budget chooses trials, epochs and the trial scheduler; what is set stays."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COSTS = Costs((1.0,), slots=2)
 
 
 def ranked(trials: int, epochs: int, rng: np.random.Generator) -> list[list[float]]:
-    """Trials of a rank each that never changes."""
+    """Trials whose ranks never change."""
     return [[float(rank)] * epochs for rank in rng.permutation(trials)]
 
 
@@ -37,7 +37,7 @@ def chosen(sweep: Sweep) -> Sweep:
 
 
 @pytest.mark.parametrize(
-    ("words", "trials", "epochs", "stopper"),
+    ("settings", "trials", "epochs", "stopper"),
     [
         ("budget: {epochs: 100000}", 64, 81, "FIFO"),  # all there is, for one parameter
         ("budget: {epochs: 5000}", 64, 81, "ASHA"),
@@ -51,15 +51,15 @@ def chosen(sweep: Sweep) -> Sweep:
     ],
 )
 def test_a_budget_fills_what_the_file_leaves_open(
-    read_text: ReadText, words: str, trials: int, epochs: int, stopper: str
+    read_text: ReadText, settings: str, trials: int, epochs: int, stopper: str
 ) -> None:
-    sweep = chosen(read_text(f"{words}\n{OPEN}").sweep)
+    sweep = chosen(read_text(f"{settings}\n{OPEN}").sweep)
     assert (sweep.trials, sweep.run.epochs) == (trials, epochs)
     assert sweep.trial_scheduler.name == f"schedulers.{stopper}"
     assert sweep.budget is None
 
 
-def test_nobody_is_told_of_few_trials_that_a_budget_will_choose(read_text: ReadText) -> None:
+def test_no_advice_about_trials_that_a_budget_will_choose(read_text: ReadText) -> None:
     names = [one.name for one in advise(read_text("budget: {hours: 1}\n" + OPEN))]
     assert not [name for name in names if "trials" in name and "startup" not in name]
 
@@ -69,8 +69,8 @@ def test_given_epochs_stay(read_text: ReadText) -> None:
     assert sweep.run.epochs == 20
 
 
-def test_hours_end_where_the_retraining_begins(read_text: ReadText) -> None:
-    """15 trainings, two at once; the time of a sweep that took longer than planned is cut there."""
+def test_hours_end_where_the_retraining_starts(read_text: ReadText) -> None:
+    """15 trainings, two in parallel; a sweep that takes longer than planned is cut there."""
     found = fit_budget(read_text("budget: {hours: 1}\n" + OPEN).sweep, COSTS, ranked, "s.yaml")
     assert found.reserve > 8 * found.sweep.run.epochs
     assert found.sweep.time_budget_s == 3600 - found.reserve
@@ -80,7 +80,7 @@ def test_the_user_s_own_limit_stays(read_text: ReadText) -> None:
     assert chosen(read_text("budget: {hours: 1}\ntime_budget_s: 60\n" + OPEN).sweep).time_budget_s == 60
 
 
-def test_given_trials_that_do_not_fit_are_run_and_said(read_text: ReadText) -> None:
+def test_set_trials_that_do_not_fit_are_run_and_reported(read_text: ReadText) -> None:
     found = fit_budget(read_text("budget: {epochs: 100}\ntrials: 60\n" + OPEN).sweep, COSTS, ranked, "s")
     assert found.sweep.trials == 60
     assert "would fit, but `trials` is given" in found.why
@@ -92,7 +92,7 @@ def test_a_budget_for_nothing_is_refused(read_text: ReadText) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("settings", "message"),
     [
         ("budget: {}", "needs one of hours and epochs"),
         ("budget: {hours: 1, epochs: 3}", "needs one of hours and epochs"),
@@ -102,10 +102,10 @@ def test_a_budget_for_nothing_is_refused(read_text: ReadText) -> None:
     ],
 )
 def test_a_budget_that_says_nothing_is_an_error_in_its_line(
-    read_text: ReadText, words: str, message: Any
+    read_text: ReadText, settings: str, message: Any
 ) -> None:
     with pytest.raises(SweepError, match=message) as caught:
-        read_text(words + "\n" + OPEN.replace("run:", "run:\n  epochs: 20"))
+        read_text(settings + "\n" + OPEN.replace("run:", "run:\n  epochs: 20"))
     assert "well.yaml:" in str(caught.value)
 
 
@@ -114,7 +114,7 @@ def test_a_budget_that_says_nothing_is_an_error_in_its_line(
 @example(4)
 @example(20_000)
 def test_what_is_expected_to_run_never_exceeds_the_budget(epochs: int) -> None:
-    """The retraining included; of curves whose order never changes."""
+    """Including the retraining; with curves whose order never changes."""
     sweep = read_sweep("sweeps/random.yaml", overrides=["run.epochs=3"]).sweep
     left = sweep.model_dump(mode="json") | {"budget": {"epochs": epochs}}
     del left["trials"], left["trial_scheduler"]

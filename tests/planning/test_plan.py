@@ -1,4 +1,4 @@
-"""What a sweep will come to, and what so many hours hold."""
+"""What a sweep will cost, and how much fits into a number of hours."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_STOPS = "trial_scheduler=schedulers.FIFO"
 
 
 def flat(trials: int, epochs: int, rng: np.random.Generator) -> list[list[float]]:
-    """Trials of a rank each that never changes; the best come in any order."""
+    """Trials whose ranks never change, in random order."""
     return [[float(rank)] * epochs for rank in rng.permutation(trials)]
 
 
@@ -40,7 +40,7 @@ def test_without_a_stopper_every_epoch_is_run(read: Read) -> None:
 
 
 def test_a_stopper_runs_less_and_says_who_gets_how_far(read: Read) -> None:
-    """ASHA, grace 3, a third each: some of 60 end at 3 epochs, more at 9; the run is of 20."""
+    """ASHA, grace 3, keeps a third each time: of 60 trials some end at 3 of 20 epochs, more at 9."""
     found = plan(read([]).sweep, COSTS, flat)
     assert found.epochs.high < found.worst_epochs == 1200
     assert list(found.rungs) == [1, 3, 9, 20] or list(found.rungs) == [1, 3, 12, 20]
@@ -53,14 +53,14 @@ def test_a_population_trains_all_its_epochs() -> None:
     assert "population" in found.notes[0]
 
 
-@pytest.mark.parametrize(("gpu", "told"), [("0.25", True), ("null", False)])
-def test_who_plans_for_a_gpu_is_told_what_measures_its_load(read: Read, gpu: str, told: bool) -> None:
+@pytest.mark.parametrize(("gpu", "named"), [("0.25", True), ("null", False)])
+def test_a_plan_for_a_gpu_names_what_measures_its_load(read: Read, gpu: str, named: bool) -> None:
     found = plan(read([NO_STOPS, f"resources_per_trial.gpu={gpu}"]).sweep, COSTS, flat)
-    assert any("preflight" in note for note in found.notes) is told
+    assert any("preflight" in note for note in found.notes) is named
 
 
 def test_time_and_cost_follow_from_epochs_and_slots(read: Read) -> None:
-    """10 trials of 20 seconds, two at once: 100 s, the start, and what each report costs."""
+    """10 trials of 20 seconds, two in parallel: 100 s, the start, and the cost of each report."""
     found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
     assert found.seconds.middle == pytest.approx(100 + START_S, rel=0.03)
     assert found.cost is not None
@@ -122,7 +122,7 @@ def test_more_hours_hold_more_trials_and_a_retraining(read: Read) -> None:
 
 
 def test_hours_that_hold_too_few_ask_for_a_stopper(read: Read) -> None:
-    """A file without one is told the one that fits most."""
+    """For a file without one, the most suitable is suggested."""
     found = affordable(read([NO_STOPS]).sweep, 0.2, COSTS, flat)
     assert "trial_scheduler=schedulers.ASHA" in found.sets
 
@@ -134,7 +134,7 @@ def test_hours_shorter_than_the_retraining_hold_no_trial(read: Read) -> None:
 
 @pytest.mark.parametrize(("zeal", "late"), [(0.0, 0.5), (0.5, 1 / 11), (1.0, 1 / 21)])
 def test_a_sampler_finds_the_better_ones_later(zeal: float, late: float) -> None:
-    """Of trial 30 after 10 at random: the best of zeal * 20, so at the quantile 1 / (zeal * 20 + 1)."""
+    """Trial 30 after 10 random ones is the best of zeal * 20, so at the quantile 1 / (zeal * 20 + 1)."""
     quantiles = []
     for seed in range(300):
         curves = searched_curves(flat, 10, zeal)(31, 2, np.random.default_rng(seed))
@@ -194,7 +194,7 @@ def test_known_curves_are_stretched_to_the_new_run() -> None:
 
 
 def trained(trials: int, epochs: int = 27) -> list[list[float]]:
-    """Curves of a common shape, each to an end of its own, in no order."""
+    """Curves of the same shape that end at different losses, in random order."""
     ends = 0.2 + np.random.default_rng(1).permutation(trials) / trials
     return [[end * (1 + 2 / epoch) for epoch in range(1, epochs + 1)] for end in ends.tolist()]
 
@@ -220,7 +220,7 @@ def test_curves_that_were_cut_off_are_continued_about_to_their_ends() -> None:
 
 
 def test_a_plan_by_cut_off_curves_is_that_by_the_whole_ones(read: Read) -> None:
-    """Of a study whose worse half was stopped, not of one that had only good trials."""
+    """As for a study whose worse half was stopped, not one that had only good trials."""
     asha = "trial_scheduler={name: schedulers.ASHA, kwargs: {reduction_factor: 3}}"
     sweep = read(["trials=40", "run.epochs=27", "sampler=optuna.samplers.RandomSampler", asha]).sweep
     curves = trained(40)
@@ -241,8 +241,8 @@ def test_an_earlier_study_s_order_is_kept_about() -> None:
     assert np.mean(first) < 30 < 70 < np.mean(last)
 
 
-def told(*trials: tuple[str, list[float]]) -> StudyRecord:
-    """A record of trials by their outcomes and losses."""
+def record_of(*trials: tuple[str, list[float]]) -> StudyRecord:
+    """A record of trials with these outcomes and losses."""
     events = [
         event
         for number, (outcome, losses) in enumerate(trials)
@@ -254,7 +254,7 @@ def told(*trials: tuple[str, list[float]]) -> StudyRecord:
 def test_of_an_earlier_study_all_curves_count_but_those_of_failed_trials() -> None:
     whole = [("completed", [0.5, 0.4, 0.3])] * 3
     others = [("stopped", [0.9]), ("diverged", [0.8]), ("failed", [0.7]), ("infeasible", [0.6])]
-    found = earlier_curves(told(*whole, *others))
+    found = earlier_curves(record_of(*whole, *others))
     assert [curve.cut_off for curve in found] == [False] * 3 + [True, False]
     assert found[3].losses == (0.9,)
     assert np.array_equal(found[4].losses, (0.8, np.nan, np.nan), equal_nan=True)
@@ -265,7 +265,7 @@ def test_of_an_earlier_study_all_curves_count_but_those_of_failed_trials() -> No
 )
 def test_too_few_finished_trials_leave_the_plan_to_the_prior(finished: int, stopped: int, count: int) -> None:
     trials = [("completed", [0.5, 0.4])] * finished + [("stopped", [0.9])] * stopped
-    assert len(earlier_curves(told(*trials))) == count
+    assert len(earlier_curves(record_of(*trials))) == count
 
 
 def test_the_same_seed_plans_the_same(read: Read) -> None:

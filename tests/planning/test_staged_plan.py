@@ -1,4 +1,4 @@
-"""What a staged sweep will come to: the sum of its stages."""
+"""A staged sweep costs the sum of its stages."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def test_every_stage_that_trains_is_planned_and_all_are_added_up() -> None:
 
 
 def test_a_validation_is_as_long_as_the_last_search_unless_it_says() -> None:
-    words = ["stages.refine.run.epochs=30"]
-    assert as_sweeps(read_sweep(FILE, overrides=words).sweep)["validate"].run.epochs == 30
-    words += ["stages.validate.run.epochs=7"]
-    assert as_sweeps(read_sweep(FILE, overrides=words).sweep)["validate"].run.epochs == 7
+    overrides = ["stages.refine.run.epochs=30"]
+    assert as_sweeps(read_sweep(FILE, overrides=overrides).sweep)["validate"].run.epochs == 30
+    overrides += ["stages.validate.run.epochs=7"]
+    assert as_sweeps(read_sweep(FILE, overrides=overrides).sweep)["validate"].run.epochs == 7
 
 
 def test_the_command_prints_each_stage_and_refuses_the_reverse(capsys: pytest.CaptureFixture[str]) -> None:

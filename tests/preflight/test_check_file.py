@@ -1,4 +1,4 @@
-"""`launch.py check`: what it prints where, how it exits, and what it says of the data."""
+"""`launch.py check`: its output, its exit codes, and what it says about the data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("well.yaml")
 
 
-def test_advice_stops_nobody_unless_it_is_strict(well: Path) -> None:
+def test_advice_stops_no_run_unless_strict(well: Path) -> None:
     well.write_text(WELL.replace("trials: 60", "trials: 59"))
     assert launch.main(["check", "well.yaml"]) == 0
     assert launch.main(["check", "--strict", "well.yaml"]) == 2
@@ -61,7 +61,7 @@ def test_the_mend_can_be_tried_with_set(well: Path) -> None:
     assert launch.main(["check", "--strict", "well.yaml", "--set", "trials=60"]) == 0
 
 
-def test_programs_are_told_everything(well: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_programs_get_everything(well: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("unsound.yaml").write_text("trails: 3\n" + WELL)
     well.write_text(WELL.replace("trials: 60", "trials: 59"))
     assert launch.main(["check", "--json", "well.yaml", "unsound.yaml"]) == 2
@@ -156,7 +156,7 @@ def test_data_are_loaded_and_argued_with_on_demand(
 def test_validation_rows_must_tell_the_differences_sought_apart(
     rows: int, min_delta: float, raised: bool, well: Path
 ) -> None:
-    """At 90%, n rows know an accuracy to sqrt(0.09 / n): 2% at 225, 1% at 900."""
+    """At 90%, n rows determine an accuracy to sqrt(0.09 / n): 2% at 225, 1% at 900."""
     from raysweep.advice.data import small_validation
 
     stop = f"stop: {{no_improvement: {{trials: 20, min_delta: {min_delta}}}}}\n"
@@ -196,17 +196,17 @@ CHOICE = "{type: categorical, choices: [torch.optim.AdamW, pytorch_optimizer.SPl
 def test_an_average_of_weights_spans_a_quarter_of_a_run_at_most(
     sets: dict[str, str], rows: int, fits: str | None, well: Path
 ) -> None:
-    """What is offered is a twentieth of the steps of the largest batch, and silences the rule."""
+    """The suggestion is a twentieth of the steps with the largest batch, and satisfies the rule."""
     from raysweep.advice.data import averaging_window
 
-    def said(more: list[str]) -> list[str]:
+    def fixes(more: list[str]) -> list[str]:
         sweep = check_file(well, overrides=[f"{key}={value}" for key, value in sets.items()] + more).sweep
         assert sweep is not None
         facts = DataFacts(rows=9000, val_rows=2000, train_rows=rows)
         return [each for remark in averaging_window(sweep, facts) for each in remark.sets]
 
-    assert said([]) == ([] if fits is None else [fits])
-    assert said([] if fits is None else [fits]) == []
+    assert fixes([]) == ([] if fits is None else [fits])
+    assert fixes([] if fits is None else [fits]) == []
 
 
 def test_data_that_cannot_be_loaded_are_a_problem_of_the_file(well: Path) -> None:
@@ -224,7 +224,7 @@ def test_data_that_cannot_be_loaded_are_a_problem_of_the_file(well: Path) -> Non
 def test_a_mutated_file_is_looked_at_without_a_traceback(
     name: str, changes: list[tuple[str, int, str]], tmp_path: Path
 ) -> None:
-    """The rules of thumb too take whatever a file says."""
+    """The rules of thumb also accept every valid file."""
     file = tmp_path / "sweep.yaml"
     file.write_bytes(mutated(TEXTS[name], changes))
     found = check_file(file)
@@ -241,10 +241,10 @@ TEMPLATE = {
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changes=mutations)
 @pytest.mark.parametrize("broken", TEMPLATE)
-def test_a_mutated_pair_is_converted_or_told_why_not(
+def test_a_mutated_pair_is_converted_or_the_reason_reported(
     broken: str, changes: list[tuple[str, int, str]], tmp_path: Path
 ) -> None:
-    """And nothing is left behind where it is not."""
+    """And nothing is left behind if it is not."""
     for name, text in TEMPLATE.items():
         (tmp_path / f"{name}.yaml").write_bytes(mutated(text, changes) if name == broken else text)
     one = tmp_path / "one.yaml"

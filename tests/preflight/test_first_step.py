@@ -1,4 +1,4 @@
-"""What every run looks at before its first trial, and how it ends where that is not well."""
+"""What every run checks before its first trial, and how it ends if a check fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TABLE = "data: trainables.data.load_table\n  data_config: {path: rows.csv, targe
 
 
 def leaking(x: np.ndarray) -> np.ndarray:
-    """The second half of the rows is the first half again."""
+    """The second half of the rows repeats the first half."""
     return np.concatenate([x[: len(x) // 2]] * 2)
 
 
@@ -56,21 +56,21 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (with_nothing_to_learn, "preflight: target: is constant in the training rows"),
     ],
 )
-def test_bad_data_end_a_run_before_ray_begins_and_leave_nothing(
+def test_bad_data_end_a_run_before_ray_starts_and_leave_nothing(
     written: Path, capsys: pytest.CaptureFixture[str], spoilt: Callable[..., Any], message: Any
 ) -> None:
     rows = spoilt(np.random.default_rng(0).normal(size=(400, 2)))
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
     (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))
     assert launch.main(["run", "s.yaml", "--local"]) == 3
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("preflight: ")]
-    assert told
-    assert all(line.startswith(message) for line in told)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("preflight: ")]
+    assert lines
+    assert all(line.startswith(message) for line in lines)
     assert not (written / "runs/bad").exists()
     assert not ray.is_initialized()
 
 
-def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path) -> None:
+def test_a_split_that_lacks_a_class_is_reported_and_runs(written: Path) -> None:
     y = np.array([0, 1] * 200)
     y[7] = 2
     rows = np.column_stack([np.random.default_rng(0).normal(size=400), y])
@@ -78,30 +78,30 @@ def test_a_split_that_lacks_a_class_is_said_and_runs(written: Path) -> None:
     (written / "s.yaml").write_text(
         SWEEP.format(name="rare", run=TABLE + "\n  criterion: torch.nn.CrossEntropyLoss")
     )
-    said: list[str] = []
-    load_checked_data(read_sweep("s.yaml").sweep, said.append)
-    assert said == [
+    lines: list[str] = []
+    load_checked_data(read_sweep("s.yaml").sweep, lines.append)
+    assert lines == [
         "note: validation rows: none is of class 2; set data_config.stratify: true",
         "note: test rows: none is of class 2; set data_config.stratify: true",
     ]
 
 
-def test_an_average_of_weights_that_lags_is_said(written: Path) -> None:
-    """How long a run is in steps is known once its data are there."""
+def test_an_average_of_weights_that_lags_is_reported(written: Path) -> None:
+    """The length of a run in steps is known once its data are loaded."""
     text = SWEEP.format(name="lags", run="data: trainables.data.load_synthetic\n  data_config: {rows: 400}")
     (written / "s.yaml").write_text(text.replace("torch.optim.AdamW", "pytorch_optimizer.SPlus"))
-    said: list[str] = []
+    lines: list[str] = []
     sweep = read_sweep("s.yaml").sweep
-    load_checked_data(sweep, said.append)
-    load_checked_data(sweep.model_copy(update={"ignore_advice": ("averaging_window",)}), said.append)
-    assert said == [
+    load_checked_data(sweep, lines.append)
+    load_checked_data(sweep.model_copy(update={"ignore_advice": ("averaging_window",)}), lines.append)
+    assert lines == [
         "note: averaged weights: SPlus validates with an average over 1000 steps (ema_rate 0.999), and a run "
         "has 2: the average lags behind the trained weights; "
         "try --set run.optimizer_config.ema_rate=0.5"
     ]
 
 
-def test_data_are_taken_as_they_are_where_nobody_is_to_look(written: Path) -> None:
+def test_data_are_not_checked_without_preflight(written: Path) -> None:
     rows = with_nothing_to_learn(np.random.default_rng(0).normal(size=(40, 2)))
     np.savetxt("rows.csv", rows, delimiter=",", header="x,y", comments="")
     (written / "s.yaml").write_text(SWEEP.format(name="bad", run=TABLE))

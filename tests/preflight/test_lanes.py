@@ -1,4 +1,4 @@
-"""How many trials should share a process: measured where they run, and proposed."""
+"""How many trials should share a process: measured where they run, and suggested."""
 
 from __future__ import annotations
 
@@ -43,23 +43,25 @@ def test_as_many_lanes_are_proposed_as_make_epochs_shorter(measured: list[LaneTi
     assert proposed_lanes(measured) == lanes
 
 
-def test_what_was_measured_is_said_with_the_setting_that_it_asks_for() -> None:
+def test_a_measurement_is_reported_with_the_setting_that_it_suggests() -> None:
     measured = speeds(lanes_1=0.2, lanes_4=0.1)
-    said = "an epoch of a trial takes 0.2 s with 1, 0.1 s with 4 (4 trained together) to a process; 4 is best"
+    message = (
+        "an epoch of a trial takes 0.2 s with 1, 0.1 s with 4 (4 trained together) to a process; 4 is best"
+    )
     (check,) = lane_checks(measured, lanes=1)
-    assert (check.state, check.message) == (NOTE, said)
+    assert (check.state, check.message) == (NOTE, message)
     assert check.fix == "--set resources_per_trial.lanes=4"
     (check,) = lane_checks(measured, lanes=4)
-    assert (check.state, check.message, check.fix) == (OK, said, "")
+    assert (check.state, check.message, check.fix) == (OK, message, "")
 
 
-def test_why_trials_are_trained_by_themselves_is_said() -> None:
+def test_why_trials_are_trained_separately_is_reported() -> None:
     why = "batch norm keeps running statistics"
-    told = [*lane_checks([LaneTime(1, 0.2, 1, 9.0), LaneTime(4, 0.2, 1, 9.0, why)], lanes=1)]
-    assert told[1].message == f"some trials are trained by themselves: {why}"
+    checks = [*lane_checks([LaneTime(1, 0.2, 1, 9.0), LaneTime(4, 0.2, 1, 9.0, why)], lanes=1)]
+    assert checks[1].message == f"some trials are trained by themselves: {why}"
 
 
-def test_nothing_is_said_where_trials_share_no_device() -> None:
+def test_nothing_is_reported_if_trials_share_no_device() -> None:
     assert [*lane_checks([], lanes=1)] == []
 
 
@@ -73,8 +75,8 @@ def test_lanes_are_measured_as_far_as_shares_go(most: int, counts: tuple[int, ..
 def test_the_configurations_that_ran_are_timed_as_lanes_of_a_core(read: Read) -> None:
     asked: dict[str, Any] = {}
 
-    def measure(configs: Any, data: Any, **words: Any) -> list[LaneTime]:
-        asked.update(words, rates=[config["optimizer_config"]["lr"] for config in configs])
+    def measure(configs: Any, data: Any, **kwargs: Any) -> list[LaneTime]:
+        asked.update(kwargs, rates=[config["optimizer_config"]["lr"] for config in configs])
         return speeds(lanes_1=0.1)
 
     place = TrialSlots(8, 0, 0.0, cpus=2, most_lanes=4, measure_lanes=measure)
@@ -112,7 +114,7 @@ def test_each_number_of_lanes_is_timed_and_what_fits_is_fused(
 
 
 @pytest.mark.nightly
-def test_lanes_are_timed_in_a_process_of_their_own_for_as_long_as_asked(tmp_path: Path) -> None:
+def test_lanes_are_timed_in_their_own_process_within_the_limit(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("run: {data: trainables.data.load_diabetes, scheduler: null, net_config: {nodes: 8}}")
     sweep = read_sweep(file).sweep

@@ -1,4 +1,4 @@
-"""Rows of a split that equal a training row: a leak, or what few and coarse columns bring about."""
+"""Rows of a split that equal a training row: a leak, or the effect of few and coarse columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.run_config import RunConfig
 
 
 def load_with(seed: int, name: str) -> tuple[Any, ...]:
-    """A set of scikit-learn's, split by this seed."""
+    """A data set of scikit-learn, split with this seed."""
     config = {"split_seed": seed, "name": name}
     run = RunConfig(
         data="tests.preflight.test_leak.bundled", data_config=config, criterion="torch.nn.CrossEntropyLoss"
@@ -24,7 +24,7 @@ def load_with(seed: int, name: str) -> tuple[Any, ...]:
 
 
 def bundled(name: str) -> tuple[Any, ...]:
-    """Iris; or coarse columns as the Titanic's: sex, class, age, relatives aboard, and who survived."""
+    """Iris; or coarse columns like the Titanic's: sex, class, age, relatives aboard, and survival."""
     if name == "iris":
         x, y = load_iris(return_X_y=True)
         return x, y
@@ -44,7 +44,7 @@ def leaks(data: Data, whole: DataPart, test: Split | None) -> list[Any]:
 
 @pytest.mark.parametrize("name", ["iris", "coarse"])
 def test_rows_that_are_equal_by_coincidence_are_no_leak(name: str) -> None:
-    """Iris has a pair of equal flowers, which 52 of 100 seeds part; coarse columns have equal rows always."""
+    """Iris has two equal flowers, which 52 of 100 seeds separate; coarse columns always have equal rows."""
     assert not any(any(leaks(*load_with(seed, name))) for seed in range(30))
 
 
@@ -52,7 +52,7 @@ def test_rows_that_are_equal_by_coincidence_are_no_leak(name: str) -> None:
     ("shape", "values"), [((300, 1), None), ((30_000, 1), None), ((300, 64), 17), ((300, 200), 2)]
 )
 def test_rows_that_stand_twice_are_a_leak(shape: tuple[Any, ...], values: int | None) -> None:
-    """Two columns of real numbers are enough, the target one of them, or many coarse ones."""
+    """Two columns of real numbers are enough, the target included, or many coarse ones."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=shape) if values is None else rng.integers(0, values, shape)
     x = np.concatenate([x, x[: len(x) // 5]]).astype(np.float32)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""What a range test is read as: the useful learning rates, and nothing of the noise around them."""
+"""How a range test is read: the useful learning rates, without the noise around them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOGS = np.log10(RATES)
 
 
 def curve(begins: float = -4, lowest: float = -2, *, noise: float = 0.0, seed: int = 0) -> np.ndarray:
-    """1 at first; falls to 0.3 between two logs of rates; rises tenfold within a decade after that."""
+    """1 at first; falls to 0.3 between two logs of rates; then rises tenfold within a decade."""
     down = np.clip((LOGS - begins) / (lowest - begins), 0, 1)
     up = np.clip(LOGS - lowest - 0.5, 0, 2)
     trembling = np.random.default_rng(seed).normal(1, noise, len(LOGS)) if noise else 1.0
@@ -52,7 +52,7 @@ CURVES = {
 
 @pytest.mark.parametrize("name", CURVES)
 def test_the_fall_is_found_whatever_is_around_it(name: str) -> None:
-    """It falls from 1e-4 to 1e-2; a tenth of it is done at 1.6e-4; then it lies low for half a decade."""
+    """It falls from 1e-4 to 1e-2, a tenth of that by 1.6e-4; then it stays low for half a decade."""
     found = read_curves(RATES, CURVES[name], "x.yaml")  # type: ignore[arg-type]
     assert abs(math.log10(found.low) - -3.8) < 0.35
     assert -2.3 < math.log10(found.high) < -1.4
@@ -69,7 +69,7 @@ def test_what_is_searched_is_rounded_outward_with_half_a_decade_below() -> None:
     )
 
 
-def test_where_training_diverges_is_said() -> None:
+def test_where_training_diverges_is_reported() -> None:
     found = read_curves(RATES, [curve()[:170]] * 3, "x.yaml")  # type: ignore[list-item]
     assert found.diverged is not None
     assert RATES[150] < found.diverged <= RATES[170]
@@ -91,7 +91,7 @@ def test_the_losss_unit_does_not_matter(factor: float) -> None:
         ([[]], "training diverges at 1e-06 already"),
     ],
 )
-def test_a_curve_that_never_falls_is_no_answer_but_an_error(curves: list[Any], sentence: str) -> None:
+def test_a_curve_that_never_falls_is_an_error(curves: list[Any], sentence: str) -> None:
     with pytest.raises(SweepError, match=sentence):
         read_curves(RATES, curves, "x.yaml")
 
@@ -107,7 +107,7 @@ def test_the_plot_marks_what_is_useful() -> None:
 
 @pytest.mark.parametrize("optimizer", ["torch.optim.AdamW", "torch.optim.SGD", "pytorch_optimizer.SPlus"])
 def test_digits_are_learnt_where_the_optimizer_is_known_to_work(optimizer: str, tmp_path: Path) -> None:
-    """SPlus a hundred times higher than AdamW, its averaged weights notwithstanding."""
+    """SPlus a hundred times higher than AdamW, in spite of its averaged weights."""
     file = tmp_path / "digits.yaml"
     file.write_text(WELL)
     sets = [f"run.optimizer={optimizer}", "search_space.optimizer_config.lr={type: float, min: 1e-4, max: 1}"]
@@ -132,7 +132,7 @@ def test_the_command_prints_what_can_be_pasted(
     )
 
 
-def test_too_little_room_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_little_space_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "well.yaml"
     file.write_text(WELL)
     assert launch.main(["lr-range", str(file), "--low", "1", "--high", "9"]) == 2

@@ -1,4 +1,4 @@
-"""Whatever becomes of a sweep file, the commands before a run answer in lines and an exit code."""
+"""However a sweep file is mutated, the commands before a run answer with lines and an exit code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ study_name: broken
 trials: 4
 run:
   data: {data}
-  data_config: {words}
+  data_config: {data_config}
   scheduler: null
   epochs: 2
 search_space: {{optimizer_config: {{lr: {{type: float, min: 1e-4, max: 1e-2, log: true}}}}}}
@@ -68,9 +68,9 @@ def test_many_mutated_files_are_tried_or_answered_in_lines(command: str, name: s
     assert answer(command, name, changes) in ANSWERS
 
 
-def test_more_than_can_be_replayed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_more_than_can_be_replayed_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "many.yaml"
-    file.write_text(BROKEN.format(data="trainables.data.load_digits", words="{}"))
+    file.write_text(BROKEN.format(data="trainables.data.load_digits", data_config="{}"))
     assert launch.main(["plan", str(file), "--epoch-s", "0.1", "--set", "trials=1000000000"]) == 2
     assert "more than are replayed here" in capsys.readouterr().err
 
@@ -83,12 +83,12 @@ def test_a_data_function_that_raises_is_a_line_that_names_its_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("raising.py").write_text("def load():\n    raise KeyError('age')\n")
-    Path("broken.yaml").write_text(BROKEN.format(data="raising.load", words="{}"))
-    words = command.split()
-    local = ["--local"] if words[0] == "run" else []
-    assert launch.main([words[0], "broken.yaml", *words[1:], *local]) in (2, 3)
+    Path("broken.yaml").write_text(BROKEN.format(data="raising.load", data_config="{}"))
+    args = command.split()
+    local = ["--local"] if args[0] == "run" else []
+    assert launch.main([args[0], "broken.yaml", *args[1:], *local]) in (2, 3)
     captured = capsys.readouterr()
-    told = captured.err + captured.out
-    assert "KeyError: 'age'" in told
-    assert "raising.py:2" in told.replace("\n", "")
-    assert "Traceback" not in told
+    output = captured.err + captured.out
+    assert "KeyError: 'age'" in output
+    assert "raising.py:2" in output.replace("\n", "")
+    assert "Traceback" not in output

@@ -1,4 +1,4 @@
-"""What is tried before a sweep, and what is said of it."""
+"""What preflight tries before a sweep, and what it says about it."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ SPACE = (
 FACTS = DataFacts(rows=60, val_rows=20, test_rows=20, first_val_rows=20)
 
 
-def other(number: int, **words: object) -> DryRunReport:
-    """A dry run that went well; each differs from the others."""
-    return replace(RAN, val_losses=(1.0, 0.6 + number), **words)  # type: ignore[arg-type]
+def other(number: int, **kwargs: object) -> DryRunReport:
+    """A successful dry run; each differs from the others."""
+    return replace(RAN, val_losses=(1.0, 0.6 + number), **kwargs)  # type: ignore[arg-type]
 
 
 def random_ones(*found: DryRunReport) -> dict[str, Any]:
     return {f"random {number}": one for number, one in enumerate(found, 1)}
 
 
-def said(dry_runs: dict[str, Any], state: str) -> list[str]:
+def names_of(dry_runs: dict[str, Any], state: str) -> list[str]:
     return [check.name for check in dry_run_checks(dry_runs) if check.state == state]
 
 
 def data_of(x: np.ndarray, y: np.ndarray, classes: int = 2, labels: bool = False) -> Data:
-    """Two thirds of the rows to train on, one to validate on; of labels, two alike."""
+    """Two thirds of the rows to train on, one third to validate on; `labels` makes y two equal columns."""
     cut = 2 * len(x) // 3
     y = np.stack([y, y], 1).astype(np.float32) if labels else y
     part = DataPart(Split(x[:cut], y[:cut]), Split(x[cut:], y[cut:]))
@@ -80,7 +80,7 @@ def test_a_corner_is_the_default_with_what_it_is_about_at_its_end(read: Read, co
     assert {key: pytest.approx(config[key]) for key in ends} == ends
 
 
-def test_five_random_configurations_are_the_seed_s_own_and_differ(read: Read) -> None:
+def test_five_random_configurations_depend_on_the_seed_and_differ(read: Read) -> None:
     first, again, other_seed = (probe_configs(read((*SPACE, f"seed={seed}")).sweep) for seed in (1, 1, 2))
     drawn = [config for name, config in first.items() if name.startswith("random")]
     assert first == again != other_seed
@@ -88,7 +88,7 @@ def test_five_random_configurations_are_the_seed_s_own_and_differ(read: Read) ->
 
 
 def test_every_searched_optimizer_is_tried_with_a_range_of_its_own() -> None:
-    """A class that cannot be built would else be met by some trial of the night."""
+    """Otherwise some trial of the night would meet a class that cannot be built."""
     sweep = read_sweep("sweeps/conditional.yaml").sweep
     tried = {config["optimizer"] for name, config in probe_configs(sweep).items() if "random" not in name}
     assert tried == set(sweep.search_space["optimizer"].domain.choices)
@@ -124,7 +124,7 @@ def test_sizes_are_summed_over_layers() -> None:
     ],
 )
 def test_what_would_lose_a_night_is_a_problem(dry_runs: dict[str, Any], problems: Any) -> None:
-    assert said(dry_runs, PROBLEM) == problems
+    assert names_of(dry_runs, PROBLEM) == problems
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_would_lose_a_night_is_a_problem(dry_runs: dict[str, Any], problems
     [({"unreached": ("head.weight",), "tensors": 2}, "gradients"), ({"doubt": "odd"}, "outputs")],
 )
 def test_what_may_be_meant_so_is_noted_once(odd: Any, name: str) -> None:
-    assert said(random_ones(other(1, **odd), other(2, **odd)), NOTE) == [name]
+    assert names_of(random_ones(other(1, **odd), other(2, **odd)), NOTE) == [name]
 
 
 @pytest.mark.parametrize(
@@ -144,14 +144,14 @@ def test_what_may_be_meant_so_is_noted_once(odd: Any, name: str) -> None:
     ],
 )
 def test_a_corner_that_trains_as_the_default_does_is_a_problem(corner: DryRunReport, message: Any) -> None:
-    """As every lr below OneCycleLR with a max_lr of its own."""
+    """Like every lr with a OneCycleLR that has its own max_lr."""
     configs = {"default": {"lr": 0.1, "x": 1}, "highest lr": {"lr": 1.0, "x": 1}}
     found = _corners_alike(configs, {"default": RAN, "highest lr": corner})
     assert [(check.state, check.message) for check in found] == [(PROBLEM, text) for text in message]
 
 
 def test_a_slow_configuration_is_noted() -> None:
-    assert said(random_ones(other(1), DryRunReport("slow", "long")), NOTE) == ["random 2"]
+    assert names_of(random_ones(other(1), DryRunReport("slow", "long")), NOTE) == ["random 2"]
 
 
 def test_a_preflight_without_problems_lets_the_sweep_run() -> None:
@@ -246,7 +246,7 @@ def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read) 
 def test_the_command_answers_with_exit_code_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Bad data end it before any process is begun."""
+    """Bad data end it before any process is started."""
     file = tmp_path / "bad.yaml"
     file.write_text(
         "study_name: bad\ntrials: 2\nrun:\n  data: trainables.data.load_table\n"

@@ -16,17 +16,17 @@ def trial(
     train: Sequence[float] | None = None,
     config: dict[str, Any] | None = None,
     outcome: str = "completed",
-    **words: Any,
+    **kwargs: Any,
 ) -> list[Any]:
-    """A trial with these losses, an epoch a second; `raw` (val_loss_raw), `source`, `reason`."""
+    """A trial with these losses, one epoch per second; `raw` (val_loss_raw), `source`, `reason`."""
     name, t = f"{number:05d}", 1000.0 * number
     chosen = stories.config(number) if config is None else config
-    told: list[Event] = [
-        trial_created(name, chosen, t=t, source=words.get("source", "sampler")),
+    events: list[Event] = [
+        trial_created(name, chosen, t=t, source=kwargs.get("source", "sampler")),
         trial_started(name, t=t),
     ]
     for epoch, loss in enumerate(val, start=1):
         metrics = {"val_loss": loss} | ({} if train is None else {"train_loss": train[epoch - 1]})
-        metrics |= {"val_loss_raw": words["raw"][epoch - 1]} if "raw" in words else {}
-        told.append(epoch_reported(name, epoch, loss, t=t + epoch, metrics=metrics))
-    return [*told, trial_ended(name, outcome, words.get("reason", "as told"), t=t + len(val) + 1)]
+        metrics |= {"val_loss_raw": kwargs["raw"][epoch - 1]} if "raw" in kwargs else {}
+        events.append(epoch_reported(name, epoch, loss, t=t + epoch, metrics=metrics))
+    return [*events, trial_ended(name, outcome, kwargs.get("reason", "as told"), t=t + len(val) + 1)]

@@ -1,4 +1,4 @@
-"""Studies by hand for reports: a journal on disk, and the same as a subject."""
+"""Hand-made studies for reports: a journal on disk, and the same as a subject."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EPOCHS = 4
 WORDS = ("sweeps/told.yaml", "--set", "seed=3")
 
 
-def sweep(**words: Any) -> Sweep:
+def sweep(**kwargs: Any) -> Sweep:
     return Sweep.model_validate(
         {
             "study_name": "told",
@@ -37,34 +37,37 @@ def sweep(**words: Any) -> Sweep:
                 LR: {"type": "float", "min": 1e-3, "max": 1.0, "log": True},
                 LAYERS: {"type": "int", "min": 1, "max": 6},
             },
-            **words,
+            **kwargs,
         }
     )
 
 
-def trial(number: int, loss: float, config: dict[str, Any], **words: Any) -> list[Event]:
-    """A trial that takes two seconds an epoch and ends at `loss`; `outcome`, `epochs`, `source`, `reason`."""
+def trial(number: int, loss: float, config: dict[str, Any], **kwargs: Any) -> list[Event]:
+    """A trial that takes 2 s per epoch and ends at `loss`; `outcome`, `epochs`, `source`, `reason`."""
     name, t = f"{number:05d}", 10.0 * number
-    epochs = words.get("epochs", EPOCHS)
-    told: list[Event] = [
-        TrialCreated(t=t, trial=name, config=config, source=words.get("source", "sampler")),
+    epochs = kwargs.get("epochs", EPOCHS)
+    events: list[Event] = [
+        TrialCreated(t=t, trial=name, config=config, source=kwargs.get("source", "sampler")),
         TrialStarted(t=t, trial=name, attempt=1),
     ]
     for epoch in range(1, epochs + 1):
         value = loss + 0.1 * (epochs - epoch)
-        told.append(
+        events.append(
             EpochReported(
                 t=t + 2 * epoch, trial=name, generation=0, epoch=epoch, work=epoch, loss=value,
-                metrics={"val_loss": value, **words.get("metrics", {})}, decision="continue",
+                metrics={"val_loss": value, **kwargs.get("metrics", {})}, decision="continue",
             )
         )  # fmt: skip
     end = t + 2 * epochs
-    outcome, reason = words.get("outcome", "completed"), words.get("reason", f"finished all {epochs} epochs")
-    return [*told, TrialEnded(t=end, trial=name, outcome=outcome, reason=reason)]
+    outcome, reason = (
+        kwargs.get("outcome", "completed"),
+        kwargs.get("reason", f"finished all {epochs} epochs"),
+    )
+    return [*events, TrialEnded(t=end, trial=name, outcome=outcome, reason=reason)]
 
 
 def config(number: int, layers: int | None = None) -> dict[str, Any]:
-    """A spread of configurations, the same each time."""
+    """A fixed spread of configurations."""
     return {LR: 10 ** (-3 * ((number * 0.618) % 1.0)), LAYERS: layers or 1 + number % 6}
 
 
@@ -74,26 +77,26 @@ def loss_of(chosen: dict[str, Any]) -> float:
 
 def some_trials(count: int = 12) -> list[Event]:
     """A baseline, then sampled ones; every third is stopped, one diverges, one fails."""
-    told: list[Event] = []
+    events: list[Event] = []
     for number in range(count):
         chosen = config(number)
-        words: dict[str, Any] = {"source": "baseline" if number == 0 else "sampler"}
+        fields: dict[str, Any] = {"source": "baseline" if number == 0 else "sampler"}
         if number % 3 == 2:
-            words |= {
+            fields |= {
                 "outcome": "stopped",
                 "epochs": 2,
                 "reason": f"predicted final loss {number / 7} too high",
             }
         if number == 4:
-            words |= {"outcome": "diverged", "epochs": 1, "reason": "loss is nan at epoch 1"}
+            fields |= {"outcome": "diverged", "epochs": 1, "reason": "loss is nan at epoch 1"}
         if number == 7:
-            words |= {"outcome": "failed", "epochs": 0, "reason": "KeyError: 'no such column'"}
-        told += trial(number, loss_of(chosen), chosen, **words)
-    return told
+            fields |= {"outcome": "failed", "epochs": 0, "reason": "KeyError: 'no such column'"}
+        events += trial(number, loss_of(chosen), chosen, **fields)
+    return events
 
 
 def population() -> list[Event]:
-    """Two members of two epochs each; the second copies the first after its second epoch."""
+    """Two members with two epochs each; the second copies the first after its second epoch."""
     one, two = trial(0, 0.2, config(0)), trial(1, 0.9, config(1))
     new = {LR: 0.05, LAYERS: 3}
     copied = TrialExploited(

@@ -1,4 +1,4 @@
-"""Advice on edges: by the mass of the top k, on the parameter's own scale."""
+"""Advice on ranges whose best values lie at an edge, judged by the top k on the parameter's own scale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LR = stories.LR
 
 
 def study(tmp_path: Path, rates: list[float]) -> Subject:
-    """Trials ranked in the order of their learning rates as listed."""
+    """Trials ranked in the listed order of their learning rates."""
     events = []
     for number, lr in enumerate(rates):
         chosen = {LR: lr, stories.LAYERS: 3 + number % 2}
@@ -42,7 +42,7 @@ def test_the_top_k_must_crowd_at_an_edge(tmp_path: Path, rates: list[float], cro
 
 
 def greedy_search(rng: np.random.Generator, trials: int, loss: Callable[..., Any]) -> tuple[Any, ...]:
-    """Half of the proposals anywhere, half beside the best so far: near the edge or not, and their losses."""
+    """Half of the proposals random, half near the best so far: whether each is near an edge, and its loss."""
     near: list[Any] = []
     losses: list[Any] = []
     for trial in range(trials):
@@ -55,7 +55,7 @@ def greedy_search(rng: np.random.Generator, trials: int, loss: Callable[..., Any
 
 
 def test_a_sampler_that_crowds_on_noise_raises_no_alarm_beyond_its_level() -> None:
-    """Of such searches a tenth would look crowded to a test that takes proposals for even draws."""
+    """A test that assumed uniform proposals would find a tenth of such searches crowded."""
     alarms = sum(
         edge_p_value(*greedy_search(np.random.default_rng(seed), 50, lambda _there, rng: rng.normal())) < 0.05
         for seed in range(1000)

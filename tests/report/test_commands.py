@@ -1,4 +1,4 @@
-"""A command that a report prints works where it is printed: every one of every finding, by `--dry-run`."""
+"""Every command that a finding prints works where it is printed, tried with `--dry-run`."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ search_space:
 """
 
 
-def study(root: Path, *, words: str = RATE, rule: str = "{name: schedulers.FIFO}", optimizer: str) -> Subject:
-    """Thirty trials all over a space, outside ./runs; their sweep file lies beside it."""
+def study(root: Path, *, space: str = RATE, rule: str = "{name: schedulers.FIFO}", optimizer: str) -> Subject:
+    """Thirty trials spread over a space, outside ./runs, with their sweep file beside it."""
     file = root / "sweeps/told.yaml"
     file.parent.mkdir()
-    file.write_text(SWEEP.format(space=words, rule=rule, optimizer=optimizer))
+    file.write_text(SWEEP.format(space=space, rule=rule, optimizer=optimizer))
     sweep = read_sweep(file).sweep
     events = []
     for number in range(30):
@@ -87,7 +87,7 @@ def seen(subject: Subject) -> Evidence:
 
 
 def narrower(subject: Subject) -> list[str]:
-    """For each parameter, around the values that three trials have of it."""
+    """For each parameter, around the values of three trials."""
     lines: list[str] = []
     for key in subject.parameters:
         configs = [subject.config(trial) for trial in subject.trials if key in trial.config][:3]
@@ -96,7 +96,7 @@ def narrower(subject: Subject) -> list[str]:
 
 
 def wider(subject: Subject) -> list[str]:
-    """For each parameter that has bounds, past the upper and past the lower."""
+    """For each parameter with bounds, beyond the upper and beyond the lower."""
     lines: list[str] = []
     for key, domain in subject.domains.items():
         for upper in (True, False):
@@ -125,8 +125,8 @@ BUILDERS: dict[str, Callable[[Subject], list[str]]] = {
 OF_A_SPACE = ("narrower", "wider", "a tenth of the rate", "a lower top rate", "regularised", "larger")
 OF_A_RULE = ("wider", "more epochs", "a milder rule", "a shorter average")
 CASES = {
-    f"{build}, {name}": (build, {"words": words, "optimizer": "torch.optim.SGD"})
-    for name, words in SPACES.items()
+    f"{build}, {name}": (build, {"space": space, "optimizer": "torch.optim.SGD"})
+    for name, space in SPACES.items()
     for build in OF_A_SPACE
 } | {
     f"{build}, {name}": (build, {"rule": rule, "optimizer": "pytorch_optimizer.SPlus"})
@@ -143,9 +143,9 @@ def test_what_a_finding_prints_would_run(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Over every kind of space, and under every rule."""
+    """For every kind of space and every rule."""
     monkeypatch.chdir(tmp_path)
     for line in BUILDERS[build](study(tmp_path, **settings)):
         if isinstance(line, Command):
-            words = shlex.split(line)[2:]
-            assert launch.main([*words, "--dry-run"]) == 0, (line, capsys.readouterr().err)
+            args = shlex.split(line)[2:]
+            assert launch.main([*args, "--dry-run"]) == 0, (line, capsys.readouterr().err)

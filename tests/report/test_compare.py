@@ -1,4 +1,4 @@
-"""Sweeps side by side: best at equal budget, intervals, agreement, and what is refused."""
+"""Comparing sweeps: best at equal budget, intervals, agreement, and what is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def study(
     losses: Any,
     rates: list[float] | None = None,
     epochs: int = 4,
-    **words: Any,
+    **kwargs: Any,
 ) -> Subject:
     """A study of sampled trials with these final losses; the same learning rates unless given."""
     events = []
@@ -44,22 +44,22 @@ def study(
         chosen = {LR: rates[number] if rates else 0.001 * 1.1**number, LAYERS: 1 + number % 6}
         curve = [loss + 0.01 * (epochs - epoch) for epoch in range(1, epochs + 1)]
         events += curves.trial(number, curve, config=chosen)
-    return stories.subject(root, events, stories.sweep(**words))
+    return stories.subject(root, events, stories.sweep(**kwargs))
 
 
 def spread(low: float, high: float, count: int = 30) -> list[Any]:
     return list(np.random.default_rng(1).permutation(np.linspace(low, high, count)))
 
 
-def sweeps(root: Path, bests: list[float], **words: Any) -> list[Any]:
-    """Sweeps of one method, each with its seed, by their best losses."""
+def sweeps(root: Path, bests: list[float], **kwargs: Any) -> list[Any]:
+    """Sweeps of one method, each with its own seed, with these best losses."""
     return [
-        study(root / str(seed), [0.9, best, 0.8], seed=seed, **words)
+        study(root / str(seed), [0.9, best, 0.8], seed=seed, **kwargs)
         for seed, best in enumerate(bests, start=1)
     ]
 
 
-def test_a_clear_lead_of_random_search_is_told(tmp_path: Path) -> None:
+def test_a_clear_lead_of_random_search_is_reported(tmp_path: Path) -> None:
     good = study(tmp_path / "a", spread(0.1, 0.2), **RANDOM)  # type: ignore[arg-type]
     bad = study(tmp_path / "b", spread(0.5, 0.9), **RANDOM)  # type: ignore[arg-type]
     (duel,) = compare([[good], [bad]]).duels
@@ -71,7 +71,7 @@ def test_a_clear_lead_of_random_search_is_told(tmp_path: Path) -> None:
 
 
 def test_two_random_searches_alike_are_not_distinguishable(tmp_path: Path) -> None:
-    """Not even where the best of the one is a little better than that of the other."""
+    """Not even if the best of one is a little better than that of the other."""
     one = study(tmp_path / "a", spread(0.100, 0.9), **RANDOM)  # type: ignore[arg-type]
     other = study(tmp_path / "b", spread(0.102, 0.9), **RANDOM)  # type: ignore[arg-type]
     (duel,) = compare([[one], [other]]).duels
@@ -81,7 +81,7 @@ def test_two_random_searches_alike_are_not_distinguishable(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "words",
+    "kwargs",
     [
         {},  # TPE and a stopper
         {"trial_scheduler": "schedulers.FIFO"},
@@ -90,9 +90,9 @@ def test_two_random_searches_alike_are_not_distinguishable(tmp_path: Path) -> No
         RANDOM | {"stop": {"no_improvement": {"trials": 5}}},
     ],
 )
-def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path: Path, words: Any) -> None:
-    good = study(tmp_path / "a", spread(0.1, 0.2), **words)
-    bad = study(tmp_path / "b", spread(0.5, 0.9), **words)
+def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path: Path, kwargs: Any) -> None:
+    good = study(tmp_path / "a", spread(0.1, 0.2), **kwargs)
+    bad = study(tmp_path / "b", spread(0.5, 0.9), **kwargs)
     found = compare([[good], [bad]])
     (duel,) = found.duels
     assert (duel.procedure, duel.obstacle) == (Procedure.DESCRIPTION, Obstacle.ONE_SWEEP_A_SIDE)
@@ -102,7 +102,7 @@ def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path: Path, 
 
 
 def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path: Path) -> None:
-    """The baseline of the first is best of all; of what was drawn, the second's are all better."""
+    """The baseline of the first is best of all; of the sampled trials, the second's are all better."""
     events = curves.trial(0, [0.3, 0.01], source="baseline")
     for number in range(1, 10):
         events += curves.trial(number, [0.9, 0.8])
@@ -134,13 +134,13 @@ def test_several_sweeps_a_side_are_tested_by_rank(
     assert (found.agreements, found.how_to_test) == ((), "")
 
 
-def test_sides_too_small_for_a_test_are_told_how_many_would_do(tmp_path: Path) -> None:
+def test_sides_too_small_for_a_test_say_how_many_are_needed(tmp_path: Path) -> None:
     one, other = sweeps(tmp_path / "a", [0.10, 0.11, 0.12]), sweeps(tmp_path / "b", [0.2, 0.3, 0.4])
     (duel,) = compare([one, other]).duels
     assert duel.better == ""
     assert duel.verdict == (
         "not distinguishable: p = 0.1; 3 sweeps against 3 can reach 0.1 at best, "
-        "4 a side are the least for 5 %"
+        "4 per side are the least for 5 %"
     )
     assert (duel.lead, duel.low, duel.high) == pytest.approx((0.19, 0.08, 0.30))
     assert duel.confidence == pytest.approx(0.9)
@@ -180,7 +180,7 @@ def test_other_data_are_not_compared(tmp_path: Path) -> None:
 
 
 def retraining(*candidates: Any) -> dict[str, Any]:
-    """What `retrain.json` says of candidates by their values over seeds, the winner first."""
+    """The content of `retrain.json` for candidates with these values over seeds, the winner first."""
     standings = [
         {"name": str(place), "what": f"trial {place}", "seeds": dict(zip("123456", values, strict=False))}
         for place, values in enumerate(candidates)
@@ -216,10 +216,10 @@ def test_without_seeds_that_differ_winners_are_not_compared(tmp_path: Path, othe
 
 
 @pytest.mark.parametrize("candidates", [(1, 1), (3, 3), (4, 1)])
-def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(
+def test_equal_retrained_winners_are_distinguished_once_in_twenty_times(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, candidates: tuple[Any, ...]
 ) -> None:
-    """At most, though each was chosen by the seeds that it is judged by."""
+    """At most, although each was chosen by the seeds that it is judged by."""
     rng, wrong = np.random.default_rng(0), 0
     one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1])
     for _ in range(300):
@@ -234,7 +234,7 @@ def test_equal_retrained_winners_are_told_apart_once_in_twenty_times(
 
 
 @pytest.mark.parametrize("counts", [(10, 10), (30, 10), (8, 40)])
-def test_searches_that_are_alike_are_told_apart_once_in_twenty_times(counts: tuple[Any, ...]) -> None:
+def test_equal_searches_are_distinguished_once_in_twenty_times(counts: tuple[Any, ...]) -> None:
     """At most: the test is exact, and its steps are coarse."""
     rng, wrong = np.random.default_rng(0), 0
     for _ in range(2000):
@@ -268,20 +268,20 @@ def test_budgets_are_made_equal_in_epochs(tmp_path: Path) -> None:
 
 
 def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path: Path) -> None:
-    """What each has run and found, and what both had when the lesser budget was spent."""
+    """What each has run and found, and what both had when the smaller budget was used up."""
     one = stories.subject(tmp_path / "a")
     other = stories.subject(tmp_path / "b", stories.some_trials(9))
     found = compare([[one], [other]])
-    told = [ends(each.subject.folder / "journal/000001.jsonl") for each in found.sweeps]  # type: ignore[operator]
-    for each, trials in zip(found.sweeps, told, strict=True):
+    trial_ends = [ends(each.subject.folder / "journal/000001.jsonl") for each in found.sweeps]  # type: ignore[operator]
+    for each, trials in zip(found.sweeps, trial_ends, strict=True):
         assert (each.trials, each.epochs) == (len(trials), sum(epochs for epochs, _ in trials))
         assert each.best.value == min(loss for _, loss in trials)
     (duel,) = found.duels
     assert duel.epochs == min(each.epochs for each in found.sweeps)
-    assert duel.values == tuple((best_after(trials, duel.epochs),) for trials in told)
+    assert duel.values == tuple((best_after(trials, duel.epochs),) for trials in trial_ends)
     cells = [row[2:6] for row in sections(found)[0].rows]
     assert [(trials, epochs) for _, _, trials, epochs in cells] == [
-        (str(len(trials)), str(sum(epochs for epochs, _ in trials))) for trials in told
+        (str(len(trials)), str(sum(epochs for epochs, _ in trials))) for trials in trial_ends
     ]
 
 
@@ -305,9 +305,9 @@ def best_after(trials: list[Any], budget: int) -> float:
 
 
 def test_maximised_values_stay_in_the_users_direction(tmp_path: Path) -> None:
-    words = {"metric": "val_loss", "direction": "maximize", "metrics": None, **RANDOM}
-    good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **words)  # type: ignore[arg-type]
-    bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **words)  # type: ignore[arg-type]
+    kwargs = {"metric": "val_loss", "direction": "maximize", "metrics": None, **RANDOM}
+    good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **kwargs)  # type: ignore[arg-type]
+    bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **kwargs)  # type: ignore[arg-type]
     found = compare([[good], [bad]])
     curve = found.sweeps[0].by_trials
     assert found.sweeps[0].best.value == pytest.approx(0.9)
@@ -342,20 +342,20 @@ def test_stopped_trials_cost_epochs_and_win_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "named"),
+    ("kwargs", "named"),
     [
         ({"metrics": [{"name": "accuracy"}]}, "metric"),
         ({"metrics": [{"name": "val_loss", "direction": "maximize"}]}, "direction"),
         ({"objective": "best"}, "objective"),
     ],
 )
-def test_studies_judged_by_different_things_are_refused(tmp_path: Path, words: Any, named: str) -> None:
-    one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1], **words)
+def test_studies_judged_by_different_things_are_refused(tmp_path: Path, kwargs: Any, named: str) -> None:
+    one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1], **kwargs)
     with pytest.raises(CannotReport, match=f"has {named} "):
         compare([[one], [other]])
 
 
-def test_one_study_is_no_comparison(tmp_path: Path) -> None:
+def test_one_study_is_not_a_comparison(tmp_path: Path) -> None:
     with pytest.raises(CannotReport, match="two studies or more"):
         compare([[study(tmp_path, [0.1])]])
 
@@ -437,12 +437,12 @@ def test_the_command_takes_sides_apart_at_two_dashes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = sweeps(tmp_path / "a", [0.1, 0.2]), sweeps(tmp_path / "b", [0.3, 0.4])
-    words = [*(str(each.folder) for each in one), "--", *(str(each.folder) for each in other)]
-    assert main(["compare", *words, "--json"]) == 0
+    args = [*(str(each.folder) for each in one), "--", *(str(each.folder) for each in other)]
+    assert main(["compare", *args, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert [each["side"] for each in said["sweeps"]] == ["A", "A", "B", "B"]
     assert said["at_equal_budget"][0]["procedure"] == "rank_test"
-    assert main(["compare", *words[:2], "--"]) == 2
+    assert main(["compare", *args[:2], "--"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 

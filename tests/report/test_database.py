@@ -1,4 +1,4 @@
-"""A file of Optuna's, or of the training template's, as a report sees it."""
+"""An Optuna file, or one of the training template, as a report sees it."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_the_numbers_are_those_of_the_database(database: tuple[Path, Any], tmp_p
     counts = dict(rows.execute("SELECT state, COUNT(*) FROM trials GROUP BY state"))
     best = rows.execute(BEST).fetchone()[0]
     rows.close()
-    words = {"completed": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
-    assert {words[key]: n for key, n in found.tables.statistics.counts.items()} == counts
+    statuses = {"completed": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
+    assert {statuses[key]: n for key, n in found.tables.statistics.counts.items()} == counts
     assert found.tables.best.value == best
     assert found.tables.best.group == f"MLP[{found.tables.best.number}]"
 
@@ -82,7 +82,7 @@ def test_the_optimize_config_gives_names_ranges_and_the_rule(
     assert set(subject.config(subject.trials[0])) == set(subject.parameters)
 
 
-def test_without_it_the_ranges_are_those_that_optuna_was_told(database: tuple[Path, Any]) -> None:
+def test_without_it_the_ranges_are_those_that_optuna_knows(database: tuple[Path, Any]) -> None:
     subject = of_database(database[0], None)
     assert set(subject.parameters) == {"net_config_layers", "optimizer_config_lr"}
 
@@ -95,10 +95,10 @@ def test_reading_does_not_write(database: tuple[Path, Any]) -> None:
 
 
 def of_the_template(path: Path) -> Any:
-    """Thirty trials as the template really leaves them.
+    """Thirty trials as the template leaves them.
 
-    Its pruner keeps what it is told to itself, so that Optuna has no curve, of pruned trials neither; a
-    training that came to NaN is told as infinity, and is COMPLETE.
+    Its pruner does not pass on what it receives, so Optuna has no curves, not even of pruned trials; a
+    training that ended in NaN is recorded as infinity, and is COMPLETE.
     """
     with quiet():
         study = optuna.create_study(
@@ -200,7 +200,7 @@ def test_several_metrics_keep_their_names_and_their_front(tmp_path: Path) -> Non
         b'{"op_code"} is no line of Optuna\'s\n' * 3,
     ],
 )
-def test_what_is_no_database_of_optunas_is_said_in_words(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_optuna_file_is_reported(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "other.db"
     path.write_bytes(content)
     with pytest.raises(CannotReport, match=r"not an Optuna (file|database|journal)"):

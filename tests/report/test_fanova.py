@@ -37,7 +37,7 @@ def unit(value: float, kind: FloatDistribution | IntDistribution) -> float:
 
 
 def sample(kind: BaseDistribution, u: float) -> Any:
-    """The value at a share of a distribution's probability, as Optuna's random sampler draws it."""
+    """The value at a quantile of a distribution, as Optuna's random sampler draws it."""
     if isinstance(kind, CategoricalDistribution):
         return kind.choices[int(u * len(kind.choices))]
     assert isinstance(kind, FloatDistribution | IntDistribution)
@@ -88,7 +88,7 @@ def test_shares_are_those_of_the_space_as_it_is_sampled(case: tuple[Mapping[str,
 
 
 def test_a_product_is_explained_only_together() -> None:
-    """Of (u - 1/2)(v - 1/2) neither factor explains anything by itself."""
+    """In (u - 1/2)(v - 1/2) neither factor explains anything alone."""
     kinds = {"lr": RATE, "dropout": DROPOUT}
     grid = (np.arange(40) + 0.5) / 40
     rows = [{"lr": sample(RATE, u), "dropout": sample(DROPOUT, v)} for u in grid for v in grid]

@@ -20,8 +20,8 @@ from tests.report import curves, stories
 LR, LAYERS = stories.LR, stories.LAYERS
 
 
-def found(tmp_path: Path, events: Any, importance: Importance | None = None, **words: Any) -> Any:
-    subject = stories.subject(tmp_path, events, stories.sweep(**words))
+def found(tmp_path: Path, events: Any, importance: Importance | None = None, **kwargs: Any) -> Any:
+    subject = stories.subject(tmp_path, events, stories.sweep(**kwargs))
     seen = Evidence(subject, tables(subject, 10), (), importance or Importance(), noise_of(subject))
     return {finding.name: finding for finding in findings(seen)}
 
@@ -147,7 +147,7 @@ def test_a_search_that_has_settled(tmp_path: Path, losses: list[float], severity
 
 
 def test_trials_that_waited_and_ended_together_say_nothing_of_the_order(tmp_path: Path) -> None:
-    """A rule that pauses ends the losers at the close, after the best, whenever they were asked for."""
+    """A pausing rule ends the losers at the end of the sweep, after the best, whenever they were sampled."""
     trials = [stories.trial(n, 0.1 if n == 45 else 0.5, stories.config(n)) for n in range(50)]
     asked = [events[0] for events in trials]
     events = asked + trials[45][1:] + [event for n in range(50) if n != 45 for event in trials[n][1:]]
@@ -155,7 +155,7 @@ def test_trials_that_waited_and_ended_together_say_nothing_of_the_order(tmp_path
 
 
 def replicated(lead: float) -> list[Any]:
-    """A winner and a rival by `lead`, and one configuration under two seeds, 0.02 apart."""
+    """A winner that leads a rival by `lead`, and one configuration with two seeds, 0.02 apart."""
     events = stories.trial(0, 0.1, stories.config(0)) + stories.trial(1, 0.1 + lead, stories.config(1))
     for number, loss in ((2, 0.50), (3, 0.52)):
         events += stories.trial(number, loss, stories.config(2) | {SEED_KEY: number})
@@ -174,7 +174,7 @@ def test_a_lead_below_what_seeds_make_is_luck(tmp_path: Path, lead: float, there
         )
 
 
-def test_the_retrainings_seeds_are_asked_before_replicates(tmp_path: Path) -> None:
+def test_the_retrainings_seeds_come_before_replicates(tmp_path: Path) -> None:
     subject = stories.subject(tmp_path, replicated(0.1))
     (subject.folder / "retrain").mkdir()  # type: ignore[operator]
     told = {"version": 1, "standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}]}

@@ -26,20 +26,20 @@ SPIKY = [0.5 + (0.3 if epoch % 3 == 2 else 0.0) - 0.02 * epoch for epoch in rang
 WAVY = [0.5 + (0.03 if epoch % 3 == 2 else 0.0) - 0.02 * epoch for epoch in range(EPOCHS)]
 
 
-def found(tmp_path: Path, events: list[Any], **words: Any) -> dict[str, Finding] | dict[str, Any]:
-    run = stories.sweep().run.model_dump(mode="json") | {"epochs": EPOCHS} | words.pop("run", {})
-    wanted = stories.sweep(run=run, **words)
+def found(tmp_path: Path, events: list[Any], **kwargs: Any) -> dict[str, Finding] | dict[str, Any]:
+    run = stories.sweep().run.model_dump(mode="json") | {"epochs": EPOCHS} | kwargs.pop("run", {})
+    wanted = stories.sweep(run=run, **kwargs)
     subject = stories.subject(tmp_path, events, wanted)
     seen = Evidence(subject, tables(subject, 10), (), Importance())
     return {finding.name: finding for finding in findings(seen)}
 
 
-def alike(val: list[float], train: list[float] | None = None, count: int = 4, **words: Any) -> list[Any]:
-    """Some trials of one shape, each a little worse than the one before."""
+def alike(val: list[float], train: list[float] | None = None, count: int = 4, **kwargs: Any) -> list[Any]:
+    """Trials with curves of one shape, each a little worse than the one before."""
     events = []
     for number in range(count):
         worse = [loss * (1 + 0.05 * number) for loss in val]
-        events += curves.trial(number, worse, worse if train is None else train, **words)
+        events += curves.trial(number, worse, worse if train is None else train, **kwargs)
     return events
 
 
@@ -93,12 +93,12 @@ BUNDLED = json.loads((Path(__file__).parent / "bundled_curves.json").read_text()
 def test_findings_on_the_bundled_data_say_what_is_so(
     tmp_path: Path, case: str, names: set[Any] | set[str]
 ) -> None:
-    """Curves recorded by benchmarks/bundled_curves.py; its --truth tells what is so."""
+    """Curves recorded by benchmarks/bundled_curves.py; its --truth shows what is true of them."""
     about = {"epochs_run_out", "slow_convergence", "overfits", "lacks_capacity"}
     trials, events = BUNDLED[case], []
-    for number, told in enumerate(trials):
-        config = {stories.LR: told["lr"], stories.LAYERS: 2}
-        events += curves.trial(number, told["val"], told["train"], config)
+    for number, curve in enumerate(trials):
+        config = {stories.LR: curve["lr"], stories.LAYERS: 2}
+        events += curves.trial(number, curve["val"], curve["train"], config)
     run = {"epochs": len(trials[0]["val"])}
     assert set(found(tmp_path, events, run=run)) & about == names
 
@@ -148,7 +148,7 @@ SPLUS = {"optimizer": "pytorch_optimizer.SPlus"}
 def test_trained_weights_are_compared_with_trained_weights(
     tmp_path: Path, val: list[float], raw: list[float], train: list[float], names: set[Any] | set[str]
 ) -> None:
-    """train_loss is of the trained weights, val_loss of their average, val_loss_raw of the trained ones."""
+    """train_loss and val_loss_raw are of the trained weights, val_loss of their average."""
     about = {"average_lags", "epochs_run_out", "slow_convergence", "overfits", "lacks_capacity"}
     events = [event for number in range(4) for event in curves.trial(number, val, train, raw=raw)]
     assert set(found(tmp_path, events)) & about == names
@@ -197,7 +197,7 @@ def test_trials_that_die_in_their_first_epoch(
     assert (seen and seen.severity) == severity
 
 
-def test_code_that_fails_is_told_from_a_rate_that_is_too_high(tmp_path: Path) -> None:
+def test_code_that_fails_is_distinguished_from_a_rate_that_is_too_high(tmp_path: Path) -> None:
     events = alike(FAST)
     for number in range(4, 8):
         events += curves.trial(number, [], outcome="failed", reason="KeyError: 'x'")

@@ -32,7 +32,7 @@ from tests.report import stories
 
 
 class Links(HTMLParser):
-    """Whatever a browser would fetch for a page, and the ids in it."""
+    """Everything that a browser would fetch for a page, and the ids in it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,13 +44,13 @@ class Links(HTMLParser):
         self.open = None
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
-        words = dict(attrs)
+        attributes = dict(attrs)
         if tag == "script":
-            self.open = self.figures if words.get("type") == "application/json" else self.scripts  # type: ignore[assignment]
-        if words.get("http-equiv") == "Content-Security-Policy":
-            self.policy = words["content"]
-        self.fetched += [words[key] for key in ("src", "href", "data", "action") if words.get(key)]
-        self.ids += [words["id"]] if "id" in words else []
+            self.open = self.figures if attributes.get("type") == "application/json" else self.scripts  # type: ignore[assignment]
+        if attributes.get("http-equiv") == "Content-Security-Policy":
+            self.policy = attributes["content"]
+        self.fetched += [attributes[key] for key in ("src", "href", "data", "action") if attributes.get(key)]
+        self.ids += [attributes["id"]] if "id" in attributes else []
 
     def handle_data(self, data: str) -> None:
         if self.open is not None:
@@ -151,8 +151,8 @@ def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path: Path) -> Non
 
 
 def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found: Report) -> None:
-    words = json.loads(json.dumps(as_json(found), allow_nan=False))
-    best = f"trial #{words['best']['number']}"
+    data = json.loads(json.dumps(as_json(found), allow_nan=False))
+    best = f"trial #{data['best']['number']}"
     out = io.StringIO()
     print_report(Console(file=out, width=120), found)
     assert best in out.getvalue()
@@ -174,7 +174,7 @@ def test_a_finding_is_in_every_form(found: Report, tmp_path: Path) -> None:
 HOSTILE = "█<!--</script><script>alert(1)</script><a href='http://evil'>[x](http://evil)`\x1b[2J"
 
 
-def test_hostile_words_stay_words_in_the_page(tmp_path: Path) -> None:
+def test_hostile_text_stays_text_in_the_page(tmp_path: Path) -> None:
     events = stories.trial(0, 0.1, stories.config(0), reason=HOSTILE)
     seen = report(stories.subject(tmp_path, events + stories.trial(1, 0.2, stories.config(1))), 5)
     plot = go.Figure(go.Scatter(x=[1], y=[1], text=[HOSTILE], name=HOSTILE), {"title": HOSTILE})
@@ -203,7 +203,7 @@ def test_only_the_scripts_of_the_page_may_run(found: Report) -> None:
     assert "unsafe-inline" not in links.policy.split(";")[1]
 
 
-def test_hostile_words_stay_words_in_markdown() -> None:
+def test_hostile_text_stays_text_in_markdown() -> None:
     (line,) = [
         each for each in markdown("t", "p", [Section("s", "S", (Line(HOSTILE),))]).splitlines() if "█" in each
     ]
@@ -234,7 +234,7 @@ def test_a_study_without_a_result_says_why(tmp_path: Path, events: Any, sentence
 
 
 def test_an_unfinished_study_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
-    """One completed, one in its second epoch."""
+    """One completed trial, one in its second epoch."""
     events = stories.trial(0, 0.3, stories.config(0)) + stories.trial(1, 0.1, stories.config(1))[:4]
     seen = report(stories.subject(tmp_path, events), 5)
     assert (seen.tables.best.number, seen.tables.statistics.counts) == (0, {"completed": 1, "running": 1})

@@ -1,4 +1,4 @@
-"""Importance: what is said of it, and with how many trials."""
+"""Importance: what is said about it, and with how many trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several sweeps a side: the exact test, its interval, and its level where two methods are alike."""
+"""Several sweeps per side: the exact test, its interval, and its level if two methods are alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def u_of(one: Any, other: Any) -> Any:
 
 
 def enumerated_p(one: Any, other: Any) -> Any:
-    """Two-sided p from all ways to deal the values to the two sides."""
+    """Two-sided p from all ways to divide the values between the two sides."""
     values, n = [*one, *other], len(one)
     dealt = []
     for chosen in combinations(range(len(values)), n):
@@ -102,7 +102,7 @@ def test_a_sweep_without_a_result_ranks_last_and_has_no_difference() -> None:
 
 
 def adaptive_search(rng: np.random.Generator, trials: int = 30) -> NDArray[Any]:
-    """Best losses of a search that after ten random points stays close to the best one it has."""
+    """Best losses of a search that stays close to its best point after ten random ones."""
     points = rng.random((trials, 3))
     losses = np.empty(trials)
     for trial in range(trials):
@@ -114,8 +114,8 @@ def adaptive_search(rng: np.random.Generator, trials: int = 30) -> NDArray[Any]:
     return losses
 
 
-def test_equal_adaptive_methods_are_told_apart_once_in_twenty_times() -> None:
-    """By their sweeps; by their trials (the precedence test) far oftener, as the same runs show."""
+def test_equal_adaptive_methods_are_distinguished_once_in_twenty_times() -> None:
+    """By their sweeps; by their trials (the precedence test) far more often, as the same runs show."""
     rng = np.random.default_rng(0)
     runs = [adaptive_search(rng) for _ in range(800)]
     bests = np.array([run.min() for run in runs]).reshape(-1, 8)

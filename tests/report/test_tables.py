@@ -17,7 +17,7 @@ from tests.report import stories
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> tuple[Any, ...]:
+def study(tmp_path: Path) -> tuple[Any, ...]:
     """The subject, and the journal's lines as plain JSON."""
     found = stories.subject(tmp_path)
     text = (tmp_path / "told/journal/000001.jsonl").read_text(encoding="utf-8")
@@ -36,17 +36,17 @@ def completed(lines: list[Any]) -> list[Any]:
     return sorted((loss, trial) for trial, loss in last.items() if ends[trial] == "completed")
 
 
-def test_trials_are_counted_by_outcome(told: tuple[Any, ...]) -> None:
-    subject, lines = told
+def test_trials_are_counted_by_outcome(study: tuple[Any, ...]) -> None:
+    subject, lines = study
     assert tables(subject, 5).statistics.counts == Counter(
         line["outcome"] for line in of_kind(lines, "trial_ended")
     )
 
 
 def test_epochs_run_are_reports_and_epochs_saved_what_the_stopped_lack(
-    told: tuple[Any, ...],
+    study: tuple[Any, ...],
 ) -> None:
-    subject, lines = told
+    subject, lines = study
     facts = tables(subject, 5).statistics
     reports = of_kind(lines, "reported")
     stopped = {line["trial"] for line in of_kind(lines, "trial_ended") if line["outcome"] == "stopped"}
@@ -57,9 +57,9 @@ def test_epochs_run_are_reports_and_epochs_saved_what_the_stopped_lack(
 
 
 def test_hours_are_gaps_between_reports_and_saved_ones_at_their_mean(
-    told: tuple[Any, ...],
+    study: tuple[Any, ...],
 ) -> None:
-    subject, lines = told
+    subject, lines = study
     facts = tables(subject, 5).statistics
     assert facts.busy_s == 2.0 * facts.epochs_run
     assert facts.saved_s == 2.0 * facts.epochs_saved
@@ -67,9 +67,9 @@ def test_hours_are_gaps_between_reports_and_saved_ones_at_their_mean(
 
 
 def test_slots_are_busy_by_the_share_of_their_wall_clock_that_was_training(
-    told: tuple[Any, ...],
+    study: tuple[Any, ...],
 ) -> None:
-    subject, lines = told
+    subject, lines = study
     facts = tables(subject, 5).statistics
     slots = of_kind(lines, "attempt_started")[0]["slots"]
     assert facts.utilisation == pytest.approx(facts.busy_s / (facts.wall_s * slots))
@@ -82,9 +82,9 @@ def test_gpu_seconds_are_training_times_the_gpus_of_a_trial(tmp_path: Path) -> N
 
 
 def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(
-    told: tuple[Any, ...],
+    study: tuple[Any, ...],
 ) -> None:
-    subject, lines = told
+    subject, lines = study
     best = tables(subject, 3).top
     assert [(row.value, row.number) for row in best] == [
         (loss, int(name)) for loss, name in completed(lines)
@@ -94,23 +94,23 @@ def test_the_top_table_is_the_completed_trials_in_order_of_their_last_loss(
 
 
 def test_the_stopped_share_is_of_those_completed_or_stopped(
-    told: tuple[Any, ...],
+    study: tuple[Any, ...],
 ) -> None:
-    subject, lines = told
+    subject, lines = study
     ends = Counter(line["outcome"] for line in of_kind(lines, "trial_ended"))
     assert stops(subject).share == ends["stopped"] / (ends["stopped"] + ends["completed"])
 
 
-def test_reasons_that_differ_in_numbers_only_are_one(told: tuple[Any, ...]) -> None:
-    subject, lines = told
+def test_reasons_that_differ_in_numbers_only_are_one(study: tuple[Any, ...]) -> None:
+    subject, lines = study
     kinds = {(cause.outcome, cause.count) for cause in tables(subject, 5).causes}
     assert kinds == set(Counter(line["outcome"] for line in of_kind(lines, "trial_ended")).items())
 
 
 def test_the_baseline_stands_against_the_best_that_was_searched(
-    told: tuple[Any, ...],
+    study: tuple[Any, ...],
 ) -> None:
-    subject, lines = told
+    subject, lines = study
     own = {line["trial"] for line in of_kind(lines, "trial_created") if line["source"] == "baseline"}
     seen = tables(subject, 5).baseline
     assert seen.value == next(loss for loss, trial in completed(lines) if trial in own)
@@ -118,8 +118,8 @@ def test_the_baseline_stands_against_the_best_that_was_searched(
     assert seen.gain == seen.value - seen.best
 
 
-def test_regret_ends_at_nought_and_never_grows(told: tuple[Any, ...]) -> None:
-    subject, lines = told
+def test_regret_ends_at_nought_and_never_grows(study: tuple[Any, ...]) -> None:
+    subject, lines = study
     steps = progress(subject)
     regrets = [step.regret for step in steps]
     assert regrets == sorted(regrets, reverse=True)
@@ -143,12 +143,12 @@ def test_regret_ends_at_nought_and_never_grows(told: tuple[Any, ...]) -> None:
 def test_a_rule_is_held_against_what_it_stops_by_design(
     tmp_path: Path, scheduler: Any, share: float, verdict: str
 ) -> None:
-    """ASHA with eta = 4 stops three quarters; the same share would be much for the median rule."""
+    """ASHA with eta = 4 stops three quarters; the same share would be too much for the median rule."""
     events = []
     for number in range(100):
         stopped = number < 100 * share
-        words = {"outcome": "stopped", "reason": "rank"} if stopped else {}
-        events += stories.trial(number, 0.1, stories.config(number), epochs=1, **words)
+        fields = {"outcome": "stopped", "reason": "rank"} if stopped else {}
+        events += stories.trial(number, 0.1, stories.config(number), epochs=1, **fields)
     found = stops(stories.subject(tmp_path, events, stories.sweep(trial_scheduler=scheduler)))
     assert (found.share, found.verdict) == (share, verdict)
 
@@ -168,11 +168,11 @@ def test_a_populations_schedule_and_copies_are_those_of_the_journal(tmp_path: Pa
         tmp_path, stories.population(), stories.sweep(trial_scheduler={"name": "schedulers.PBT"})
     )
     assert [(copy.epoch, copy.trial, copy.donor) for copy in copies(subject)] == [(2, 1, 0)]
-    assert tables(subject, 5).schedule == ()  # the winner copied nobody
+    assert tables(subject, 5).schedule == ()  # the winner copied no other
 
 
 def test_a_winner_that_copied_shows_the_settings_its_weights_had(tmp_path: Path) -> None:
-    """Donor's settings to the copy's epoch, then those that the copy was given: as the journal tells it."""
+    """The donor's settings up to the copy's epoch, then those of the copy, as in the journal."""
     events = stories.population()
     for place, event in enumerate(events):  # who copies becomes the best
         if isinstance(event, EpochReported) and event.trial == "00001":

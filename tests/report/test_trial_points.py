@@ -1,4 +1,4 @@
-"""Every trial as the figures show it: its last value, the epoch that all reached, when it trained."""
+"""The points of the figures: each trial's last value, the epoch that all reached, and when it trained."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_population_has_no_epoch_at_which_its_members_compare(tmp_path: Path) 
 
 
 def test_a_choice_whose_trials_were_all_stopped_matters_at_common_epoch(tmp_path: Path) -> None:
-    """Of the completed all have the good value, so that it cannot show among them."""
+    """All completed trials have the good value, so its effect cannot show among them."""
     events = []
     for number in range(30):
         good, lr = number % 2 == 0, stories.config(number)[LR]
