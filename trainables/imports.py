@@ -36,8 +36,11 @@ def without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-OPTIONAL_MODULES = {"pytorch_optimizer": ("torch.distributed.tensor", "torch.distributed._tensor")}
-"""Package -> modules that it imports if they exist, but does not need: distributed tensors, 0.8 s of CPU."""
+OPTIONAL_MODULES = {
+    "pytorch_optimizer": ("torch.distributed.tensor", "torch.distributed._tensor", "transformers"),
+}
+"""Package -> modules that it imports if they exist, but does not need for a net in one process: distributed
+tensors, 0.8 s of CPU, and Hugging Face's DeepSpeed, as much again where it is installed."""
 
 
 @contextmanager

@@ -55,17 +55,18 @@ def test_what_is_given_wins_over_what_is_offered() -> None:
     assert call("fractions.Fraction", given={"numerator": 1}, offered={"numerator": 5, "other": 1}) == 1
 
 
-@pytest.mark.parametrize(("before", "there"), [("", False), ("import torch.distributed.tensor", True)])
-def test_optimizers_come_without_tensors_over_devices_unless_in_use(before: str, there: bool) -> None:
+@pytest.mark.parametrize("module", ["torch.distributed.tensor", "transformers"])
+@pytest.mark.parametrize("in_use", [False, True])
+def test_optimizers_come_without_optional_modules_unless_in_use(module: str, in_use: bool) -> None:
     script = f"""
 import sys
-{before}
+if {in_use}:
+    import {module}
 from trainables.imports import resolve
 resolve("pytorch_optimizer.SPlus")
-from pytorch_optimizer.optimizer.utils.matrix import has_dtensor
-before = "torch.distributed.tensor" in sys.modules
-import torch.distributed.tensor
-print(bool(has_dtensor), before, torch.distributed.tensor.DTensor.__name__)
+print("{module}" in sys.modules)
+import {module}
+print({module}.__name__)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (done.stdout.split(), done.stderr) == ([str(there), str(there), "DTensor"], "")
+    assert done.stdout.split() == [str(in_use), module], done.stderr
