@@ -278,7 +278,7 @@ class PBTRule(Rule):
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """Trials cannot be added: the population has a fixed size. More epochs are more milestones."""
         if trials:
-            return "the population has a fixed size: a new member could be compared with none of its age"
+            return "the population has a fixed size: a new member would be younger than all others"
         return ""
 
     def last_word(self, trial_id: str) -> str:

@@ -293,7 +293,7 @@ def test_what_would_be_dishonest_is_refused_with_its_reason(
         (ClassicPFLRule(max_resource=6), "run.epochs=9", "by what they would be worth at R"),
         (HyperbandRule(max_resource=6, population_size=6), "trials=9", "its brackets were laid out"),
         (HyperbandRule(max_resource=6, population_size=6), "run.epochs=9", "its brackets were laid out"),
-        (RULES["PBT"](SWEEP), "trials=9", "a population has its size from the start"),
+        (RULES["PBT"](SWEEP), "trials=9", "the population has a fixed size"),
     ],
 )
 def test_a_rule_whose_decisions_would_have_been_others_refuses(
