@@ -19,7 +19,7 @@ os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run files that start a Ray first: their tests are few and long, and would leave one core idle at the end."""
+    """Run files that start a Ray first: few and long, their tests would leave one core idle at the end."""
     long = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in long)
 

@@ -212,7 +212,7 @@ def test_what_no_machine_has_is_refused_with_the_numbers(
         (["--trials", "+2", "--dry-run"], 0, "trials: 3 -> 5"),
         (["--epochs", "9", "--dry-run"], 0, "run.epochs: 2 -> 9"),
         (["--trials", "2"], 2, "trials: 2 is less than the 3 of the study; use Ctrl-C to end a study sooner"),
-        (["--set", "run.batch_size=9"], 2, "run.batch_size: trials of tiny before and after could not be compared"),
+        (["--set", "run.batch_size=9"], 2, "run.batch_size: trials of tiny before and after could not be"),
         ([], 2, "nothing would change; give --trials, --epochs or --set search_space"),
     ],
 )
