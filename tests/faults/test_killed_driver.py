@@ -20,7 +20,13 @@ from tests.faults.mortal import WHENS
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module", params=SCHEDULERS)
+PARAMS = [
+    pytest.param(name, marks=[pytest.mark.nightly] if name in ("fifo", "pfl") else []) for name in SCHEDULERS
+]
+"""Rules that neither pause nor copy are left to the nightly tests, which kill each forty times as well."""
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two studies of one sweep, side by side: `whole` never interrupted, `cut` killed twice and resumed.
 
