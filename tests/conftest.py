@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.sound_sweep import read as read
 from tests.sound_sweep import read_text as read_text
@@ -16,6 +17,9 @@ from tests.sound_sweep import read_text as read_text
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray reads its token once a process: all Rays of all tests must find the same, and none in a home folder.
 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+# A busy machine is no fault of the code: no test asserts a time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
