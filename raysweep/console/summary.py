@@ -17,7 +17,7 @@ from raysweep.launch_command import launch_command, typed
 from raysweep.study.journal.failures import common_failures
 from raysweep.study.journal.pareto import pareto_front, scored_point
 from raysweep.study.journal.records import StudyRecord
-from raysweep.study.results.stop_audit import Audit, audit
+from raysweep.study.results.stop_audit import audit
 from schedulers.racing import CANDIDATE_KEY
 
 SHOWN = 10  # trials of the front that are printed
@@ -45,8 +45,9 @@ def print_summary(
         print_row(console, label, line)
     print_row(console, "epochs", f"{now.epochs_run} run, {now.epochs_saved} saved by stopping early")
     if facts.audited:
-        for label, line in zip(("audit", ""), audit_lines(audit(record, facts.epochs)), strict=True):
-            print_row(console, label, line)
+        audited = audit(record, facts.epochs)
+        print_row(console, "audit", audited.stops_sentence)
+        print_row(console, "", audited.epochs_sentence)
     print_row(console, "time", duration(now.elapsed_s))
     for line in failures(record):
         print_row(console, "failed", line, "red")
@@ -98,18 +99,6 @@ def front_lines(facts: Facts, record: StudyRecord) -> list[str]:
         lines.append(f"trial {trial.number}: {values}")
     more = len(trials) - SHOWN
     return [*lines, *([f"and {more} more: status.json"] if more > 0 else [])]
-
-
-def audit_lines(result: Audit) -> tuple[str, str]:
-    """What the audit shows about the stops, and about the epochs."""
-    stops = f"{result.audited} of {result.audited + result.stopped} stops were audited"
-    saved, spent = result.epochs_saved, result.epochs_spent
-    epochs = f"{saved} epochs saved by the other stops, {spent} spent on the audit"
-    if not result.judged:
-        return f"{stops}; none of them can be judged", epochs
-    false = {0: "none was", 1: "1 was"}.get(len(result.false_stops), f"{len(result.false_stops)} were")
-    at_most = f"at most {result.at_most:.0%} are, with 95% confidence"
-    return f"{stops}; of {result.judged} judged {false} false ({at_most}): {result.loss_sentence}", epochs
 
 
 def failures(record: StudyRecord) -> list[str]:

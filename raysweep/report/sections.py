@@ -11,7 +11,6 @@ from raysweep.report.formatting import number, percent, setting
 from raysweep.report.importance import Share
 from raysweep.report.report import Report
 from raysweep.report.tables import Baseline, Row
-from raysweep.study.results.stop_audit import Audit
 
 BARS = ""  # heading of a column of bars
 SHARE_COLUMNS = ("fANOVA", BARS, "resampled", "PED-ANOVA", "resampled")
@@ -125,8 +124,9 @@ def _summary(report: Report) -> Iterator[Line]:
     used = "" if facts.utilisation is None else f", slots {percent(facts.utilisation)} busy"
     gpu = f", {facts.gpu_s / 3600:.2f} GPU-hours" if facts.gpu_s else ""
     yield Line(f"{duration(facts.wall_s)} wall-clock, {busy}{used}{gpu}", "time")
-    if numbers.audit is not None:
-        yield Line(_audit(numbers.audit), "audit")
+    if (audit := numbers.audit) is not None:
+        epochs = f"; {audit.epochs_sentence}" if audit.judged else ""
+        yield Line(f"{audit.stops_sentence}{epochs}", "audit")
 
 
 def _baseline(baseline: Baseline) -> str:
@@ -134,17 +134,6 @@ def _baseline(baseline: Baseline) -> str:
     gain = "" if baseline.relative is None else f", {abs(baseline.relative):.1%} {comparison}"
     best = number(baseline.best)
     return f"trial #{baseline.number}: {number(baseline.value)}; the best of the search: {best}{gain}"
-
-
-def _audit(audit: Audit) -> str:
-    stops = f"{audit.audited} of {audit.audited + audit.stopped} stops were audited"
-    if not audit.judged or audit.at_most is None:
-        return f"{stops}; none of them can be judged yet"
-    false = f"{len(audit.false_stops)} were false (at most {audit.at_most:.0%} are, with 95 % confidence)"
-    return (
-        f"{stops}; of {audit.judged} judged {false}: {audit.loss_sentence}; "
-        f"{audit.epochs_saved} epochs saved by the other stops, {audit.epochs_spent} spent on the audit"
-    )
 
 
 def _findings(report: Report) -> Iterator[Line]:

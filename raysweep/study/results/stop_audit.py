@@ -58,6 +58,21 @@ class Audit:
         return self.regret <= AS_GOOD * abs(self.best)
 
     @property
+    def stops_sentence(self) -> str:
+        """How many stops were audited, how many of them were false, and what they would have lost."""
+        stops = f"{self.audited} of {self.audited + self.stopped} stops were audited"
+        if self.at_most is None:
+            return f"{stops}; none of them can be judged"
+        false = {0: "none was", 1: "1 was"}.get(len(self.false_stops), f"{len(self.false_stops)} were")
+        at_most = f"at most {self.at_most:.0%} are, with 95% confidence"
+        return f"{stops}; of {self.judged} judged {false} false ({at_most}): {self.loss_sentence}"
+
+    @property
+    def epochs_sentence(self) -> str:
+        """What the other stops saved, and what the audit took."""
+        return f"{self.epochs_saved} epochs saved by the other stops, {self.epochs_spent} spent on the audit"
+
+    @property
     def loss_sentence(self) -> str:
         """What the audited stops would have lost, as a clause without full stop; "" while none is judged."""
         if self.regret is None or self.best is None:
