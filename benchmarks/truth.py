@@ -26,10 +26,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
@@ -40,7 +41,7 @@ from optuna.trial import create_trial
 from tables import EPOCHS, Surrogate, surrogates
 from tables import SPACE as TABLE_SPACE
 
-from raysweep.config import read_sweep
+from raysweep.config import Sweep, read_sweep
 from raysweep.planning.curve_prior import prior_curves, recorded_tables
 from raysweep.planning.earlier_curves import EarlierCurve, EarlierDraw
 from raysweep.planning.plan import Costs, plan
@@ -238,43 +239,72 @@ RULES = {
 }
 
 
-def cover_plans(seeds: int, trials: int, folder: Path | None) -> None:
-    """Print how many plans hold what then runs, and how wide they are."""
-    recorded = recorded_tables()
-    tasks = [
-        *((EPOCHS, name, "RandomSampler", random_rows(np.exp(z))) for name, z in recorded.items()),
-        *((EPOCHS, name, "TPESampler", searched_rows(name)) for name in ("digits", "pumps", "cancer")),
-    ]
+class Task(NamedTuple):
+    """Searches whose epochs are planned, and then run.
+
+    Attributes:
+        tables: "ours" or "DIR".
+        epochs: of each curve.
+        sampler: of the searches.
+        like: recorded tables of this name, or of its quarter, are left out of the prior; "" for none.
+        draw: (trials, seed) -> the curves of a search.
+    """
+
+    tables: str
+    epochs: int
+    sampler: str
+    like: str
+    draw: Callable[[int, int], list[list[float]]]
+
+
+def searches(folder: Path | None) -> Iterator[Task]:
+    """Those through the recorded tables, and through the tables of a folder."""
+    for name, z in recorded_tables().items():
+        yield Task("ours", EPOCHS, "RandomSampler", name.partition("-")[0], random_rows(np.exp(z)))
+    for name in ("digits", "pumps", "cancer"):
+        yield Task("ours", EPOCHS, "TPESampler", name, searched_rows(name))
     for path in sorted(folder.glob("*.npz")) if folder else ():
         with np.load(path, allow_pickle=False) as file:
             losses = file["val"]
-        tasks.append((losses.shape[1], path.stem, "RandomSampler", random_rows(losses)))
+        yield Task("DIR", losses.shape[1], "RandomSampler", "", random_rows(losses))
+
+
+def cover_plans(seeds: int, trials: int, folder: Path | None) -> None:
+    """Print how many plans hold what then runs, and how wide they are."""
     print("| tasks | sampler | rule | in the interval | planned / ran, median | width / ran |")
     print("|---|---|---|---|---|---|")
-    kinds = sorted({(task in recorded, epochs, sampler) for epochs, task, sampler, _ in tasks})
-    for (ours, epochs, sampler), rule in itertools.product(kinds, RULES):
-        words = [f"trials={trials}", f"run.epochs={epochs}", f"sampler=optuna.samplers.{sampler}"]
-        words.append(f"trial_scheduler={RULES[rule].replace('GRACE', str(max(1, epochs // 6)))}")
-        sweep = read_sweep("sweeps/asha.yaml", overrides=words).sweep
-        rows = []
-        for length, task, by, draw in tasks:
-            if (task in recorded, length, by) != (ours, epochs, sampler):
-                continue
-            others = [z for name, z in recorded.items() if name.split("-")[0] != task.split("-")[0]]
-            found = plan(sweep, Costs((1.0,), 2), partial(prior_curves, tables=others)).epochs
-            for seed in range(seeds):
+    for (tables, epochs, sampler), tasks in grouped(searches(folder)).items():
+        for name, rule in RULES.items():
+            words = [f"trials={trials}", f"run.epochs={epochs}", f"sampler=optuna.samplers.{sampler}"]
+            words.append(f"trial_scheduler={rule.replace('GRACE', str(max(1, epochs // 6)))}")
+            sweep = read_sweep("sweeps/asha.yaml", overrides=words).sweep
+            planned = {like: planned_without(like, sweep) for like in {task.like for task in tasks}}
+            rows = []
+            for task, seed in itertools.product(tasks, range(seeds)):
                 fresh = make_rule(sweep.trial_scheduler.name, sweep.trial_scheduler.kwargs, sweep, trials)
-                ran = replay(fresh, draw(trials, seed), workers=2, configs=[{}] * trials).epochs
-                rows.append(
-                    (found.low <= ran <= found.high, found.middle / ran, (found.high - found.low) / ran)
-                )
-        held, ratios, widths = zip(*rows, strict=True)
-        kind = f"{'ours' if ours else 'DIR'}, T = {epochs}"
-        print(
-            f"| {kind} | {sampler} | {rule} | {sum(held)} of {len(held)} | {np.median(ratios):.2f} "
-            f"| {np.mean(widths):.2f} |",
-            flush=True,
-        )
+                ran = replay(fresh, task.draw(trials, seed), workers=2, configs=[{}] * trials).epochs
+                middle, low, high = planned[task.like]
+                rows.append((low <= ran <= high, middle / ran, (high - low) / ran))
+            held, ratios, widths = zip(*rows, strict=True)
+            print(
+                f"| {tables}, T = {epochs} | {sampler} | {name} | {sum(held)} of {len(held)} "
+                f"| {np.median(ratios):.2f} | {np.mean(widths):.2f} |",
+                flush=True,
+            )
+
+
+def grouped(tasks: Iterable[Task]) -> dict[tuple[str, int, str], list[Task]]:
+    """Tasks of the same tables, epochs and sampler."""
+    groups: dict[tuple[str, int, str], list[Task]] = {}
+    for task in tasks:
+        groups.setdefault((task.tables, task.epochs, task.sampler), []).append(task)
+    return dict(sorted(groups.items()))
+
+
+def planned_without(like: str, sweep: Sweep) -> tuple[float, float, float]:
+    """Epochs that are planned without the tables of one name: expected, least, most."""
+    others = [z for name, z in recorded_tables().items() if name.partition("-")[0] != like]
+    return astuple(plan(sweep, Costs((1.0,), 2), partial(prior_curves, tables=others)).epochs)
 
 
 def random_rows(losses: NDArray[np.float64]) -> Callable[[int, int], list[list[float]]]:

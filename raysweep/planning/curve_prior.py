@@ -65,9 +65,8 @@ def prior_curves(
     tables = list(recorded_tables().values()) if tables is None else tables
     if rng.random() < 0.5:
         return formula_curves(trials, epochs, rng)
-    table = tables[int(rng.integers(len(tables)))]
-    rows = np.exp(table[rng.integers(len(table), size=trials)])
-    return [stretched(row, epochs) for row in rows]
+    curves = [stretched(row, epochs) for row in np.exp(tables[int(rng.integers(len(tables)))])]
+    return [curves[index] for index in rng.integers(len(curves), size=trials)]
 
 
 def stretched(curve: Sequence[float], epochs: int) -> list[float]:
