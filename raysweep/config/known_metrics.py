@@ -44,4 +44,6 @@ def _metrics_in_use(value: dict[str, Any], run: dict[str, Any]) -> Iterator[str]
             yield name
     for section in (run.get("checkpoint_config"), run.get("early_stopping_config")):
         if isinstance(section, dict) and section.get("enabled") is True:
-            yield from (name for name in [section.get("monitor")] if isinstance(name, str))
+            monitor = section.get("monitor")
+            if isinstance(monitor, str):
+                yield monitor

@@ -12,7 +12,7 @@ from rich.table import Table
 from raysweep.console.formatting import number
 from raysweep.console.rows import print_row
 from raysweep.launch_command import launch_command, typed
-from raysweep.study.results.model_card import mean_of, score_key, test_minus_validation
+from raysweep.study.results.model_card import mean_of, score_key, validation_test_gap
 from raysweep.study.results.retrain_fields import CandidateFields, RetrainFields
 from raysweep.study.results.seed_race import BASELINE
 
@@ -90,7 +90,7 @@ def _print_scores(console: Console, result: RetrainFields) -> None:
         print_row(console, "", f"all seeds averaged: {together}")
         if split == "test":
             print_row(console, "", f"mean over seeds: {key} {number(mean_of(scores, key))}")
-    difference = test_minus_validation(result)
+    difference = validation_test_gap(result)
     if difference is not None:
         print_row(console, "gap", f"test minus validation, mean over seeds: {key} {difference:+.3g}")
     for opening in result["opened_before"]:

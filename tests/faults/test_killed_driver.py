@@ -30,7 +30,7 @@ PARAMS = [
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two studies of one sweep, side by side: `whole` never interrupted, `cut` killed twice and resumed.
 
-    First at a checkpoint, a promotion, an exploit or an end by the rule; then somewhere in what is left.
+    First at an event of the rule's own, see `FIRST`; then somewhere in what is left.
     """
     folder, name = tmp_path_factory.mktemp(request.param), request.param
     write_two(folder, name)

@@ -46,7 +46,7 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def test_minus_validation(result: Mapping[str, Any]) -> float | None:
+def validation_test_gap(result: Mapping[str, Any]) -> float | None:
     """Mean test score minus mean validation score of the winner's nets; None without both."""
     key = score_key(str(result["metric"]))
     means = [mean_of(result.get(split), key) for split in ("test", "val")]
@@ -142,7 +142,7 @@ def _limits(result: Mapping[str, Any], sweep: Sweep) -> str:
         "The test scores were computed after the choice.",
         "It was trained and tested on rows of this data set only.",
     ]
-    difference = test_minus_validation(result)
+    difference = validation_test_gap(result)
     if difference is not None:
         limits.append(
             f"Test minus validation, mean over seeds: {difference:+.3g} ({score_key(sweep.metric)})."
