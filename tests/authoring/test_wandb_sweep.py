@@ -174,7 +174,7 @@ PLACES = (
 
 
 @given(st.sampled_from(PLACES), ANYTHING, st.sampled_from(["bayes", "grid"]))
-@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 def test_whatever_stands_in_it_is_converted_or_refused(
     place: tuple[str, ...], value: Any, method: str
 ) -> None:

@@ -89,7 +89,7 @@ def check_a_sweep_or_a_line(name: str, changes: list[tuple[str, int, str]]) -> N
         str(problem).encode()
 
 
-@settings(max_examples=max(1, 1000 // len(TEXTS)), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(1, 1000 // len(TEXTS)), suppress_health_check=list(HealthCheck))
 @given(changes=mutations)
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_mutated_file_gives_a_sweep_or_positions(name: str, changes: list[tuple[str, int, str]]) -> None:
@@ -97,7 +97,7 @@ def test_a_mutated_file_gives_a_sweep_or_positions(name: str, changes: list[tupl
 
 
 @pytest.mark.nightly
-@settings(max_examples=max(1, 10_000 // len(TEXTS)), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(1, 10_000 // len(TEXTS)), suppress_health_check=list(HealthCheck))
 @given(changes=mutations)
 @pytest.mark.parametrize("name", TEXTS)
 def test_many_mutated_files_give_sweeps_or_positions(name: str, changes: list[tuple[str, int, str]]) -> None:
@@ -128,7 +128,7 @@ def _about_a_table(problem: object) -> bool:
     return "there is no file" in str(problem)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=12), st.sampled_from(WORDS))
 def test_no_override_gives_a_traceback(key: str, value: str) -> None:
     found = outcome(TEXTS["full"], [f"{key}={value}"])

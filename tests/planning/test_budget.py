@@ -109,7 +109,7 @@ def test_a_budget_that_says_nothing_is_an_error_in_its_line(
     assert "well.yaml:" in str(caught.value)
 
 
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 @given(st.integers(4, 20_000))
 @example(4)
 @example(20_000)

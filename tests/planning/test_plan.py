@@ -101,7 +101,7 @@ def test_an_audit_runs_some_of_what_would_be_stopped(read: Read) -> None:
     assert audited.epochs.middle == pytest.approx(halfway)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.integers(1, 30), st.integers(1, 12), st.integers(1, 5))
 def test_a_plan_never_exceeds_the_worst_case(trials: int, epochs: int, slots: int) -> None:
     sweep = read_sweep(

@@ -218,7 +218,7 @@ def test_data_that_cannot_be_loaded_are_a_problem_of_the_file(well: Path) -> Non
     )
 
 
-@settings(max_examples=max(1, 150 // len(TEXTS)), deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(1, 150 // len(TEXTS)), suppress_health_check=list(HealthCheck))
 @given(changes=mutations)
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_mutated_file_is_looked_at_without_a_traceback(
@@ -238,7 +238,7 @@ TEMPLATE = {
 }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(changes=mutations)
 @pytest.mark.parametrize("broken", TEMPLATE)
 def test_a_mutated_pair_is_converted_or_the_reason_reported(

@@ -42,7 +42,7 @@ def answer(command: str, name: str, changes: list[tuple[str, int, str]]) -> int:
         return launch.main([command, str(file), *COMMANDS[command]])
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
 def test_a_mutated_file_is_planned_or_answered_in_lines(
     name: str, changes: list[tuple[str, int, str]]
@@ -51,7 +51,7 @@ def test_a_mutated_file_is_planned_or_answered_in_lines(
 
 
 @pytest.mark.parametrize("command", TRYING_COMMANDS)
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
 def test_a_mutated_file_is_tried_or_answered_in_lines(
     command: str, name: str, changes: list[tuple[str, int, str]]
@@ -62,7 +62,7 @@ def test_a_mutated_file_is_tried_or_answered_in_lines(
 @pytest.mark.nightly
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("command", TRYING_COMMANDS)
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(TEXTS)), changes=mutations)
 def test_many_mutated_files_are_tried_or_answered_in_lines(command: str, name: str, changes: Any) -> None:
     assert answer(command, name, changes) in ANSWERS

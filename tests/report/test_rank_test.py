@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
@@ -34,7 +34,6 @@ def enumerated_p(one: Any, other: Any) -> Any:
     return min(1.0, 2 * min((dealt <= seen).mean(), (dealt >= seen).mean()))
 
 
-@settings(deadline=None)
 @given(VALUES, st.data())
 def test_p_is_that_of_all_ways_to_deal_the_values(values: list[int], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, min(len(values) - 1, 5)))
@@ -59,7 +58,6 @@ def test_tied_values_are_dealt_exactly_too(one: Any, other: Any) -> None:
     )
 
 
-@settings(deadline=None)
 @given(VALUES, st.data())
 def test_the_interval_leaves_zero_out_where_its_test_would(values: list[int], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, len(values) - 1))
@@ -68,7 +66,6 @@ def test_the_interval_leaves_zero_out_where_its_test_would(values: list[int], da
     assert (found.low > 0 or found.high < 0) == (found.p <= 1 - found.confidence + 1e-9)
 
 
-@settings(deadline=None)
 @given(VALUES, st.data())
 def test_swapped_sides_say_the_same_the_other_way(values: list[int], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, len(values) - 1))

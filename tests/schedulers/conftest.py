@@ -1,12 +1,8 @@
-"""Hypothesis without deadlines, as a shared machine may be slow, and a small Ray."""
+"""A small Ray for the tests of schedulers."""
 
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
-
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="module")

@@ -345,7 +345,7 @@ def test_extreme_losses_are_survived() -> None:
     assert replayed.best == -1e300
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 99),
     cut=st.integers(0, 400),
@@ -387,7 +387,7 @@ def test_a_question_asked_often_changes_nothing() -> None:
     assert replay(Asked(max_resource=R, population_size=20), curves, workers=3) == plain
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 99),
     workers=st.integers(1, 8),

@@ -43,7 +43,7 @@ def domains(pick: st.DrawFn) -> Domain:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.sampled_from("abcdef"), domains(), min_size=1), st.integers(0, 99))
 def test_what_is_drawn_lies_in_the_space_with_plain_types(named: dict[str, Any], seed: int) -> None:
     space = OptunaSpace(named)

@@ -177,7 +177,7 @@ FILES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(damages(FILES), min_size=1, max_size=3))
 def test_a_damaged_study_gives_its_own_numbers_or_one_line(
     sound: StudyFolder, tmp_path_factory: pytest.TempPathFactory, damage: list[tuple[Any, ...]]

@@ -80,7 +80,7 @@ def cut_as_by_a_power_cut(segment: Path, left: bytes) -> None:
     write_mark(segment.parent, Position())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(events, max_size=8))
 def test_every_event_is_read_back_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, lines: list[Any]

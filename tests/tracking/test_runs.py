@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from raysweep.tracking.runs import (
@@ -48,7 +48,6 @@ def test_a_value_in_a_name_is_a_few_characters(value: Any, text: str) -> None:
     assert brief(value) == text
 
 
-@settings(deadline=None)
 @given(st.floats(1e-6, 1e6), st.integers(1, 10_000), st.text(max_size=30))
 def test_a_runs_name_begins_with_the_trial_and_fits_what_the_ui_shows(
     lr: float, layers: int, act: str
@@ -59,13 +58,11 @@ def test_a_runs_name_begins_with_the_trial_and_fits_what_the_ui_shows(
     assert len(name) <= NAME_WIDTH
 
 
-@settings(deadline=None)
 @given(st.lists(st.text("abc.", min_size=1, max_size=6), unique=True, max_size=8))
 def test_no_two_parameters_share_a_label(keys: list[str]) -> None:
     assert len(set(labels(keys).values())) == len(keys)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_every_name_becomes_a_key_that_mlflow_takes(mlflow_imported: Any, name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name, _validate_param_name  # what the server asks

@@ -25,7 +25,7 @@ SINGLE = {
 size = st.sampled_from([1, 2, 3, 7, 10, 16, 29, 64])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(name=st.sampled_from(sorted(SHAPES)), lanes=st.integers(1, 4), m=size, n=size, k=size)
 def test_a_batched_operation_has_the_bits_of_single_ones(
     name: str, lanes: int, m: int, n: int, k: int

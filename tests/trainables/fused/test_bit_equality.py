@@ -143,7 +143,7 @@ trial = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 @given(
     trials=st.lists(
         st.tuples(trial, st.floats(1e-4, 1.0), st.sampled_from([None, 0.1])), min_size=2, max_size=5
