@@ -15,7 +15,12 @@ import ray
 
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.machine import Machine, this_machine
-from raysweep.cluster.ray_private import keep_search_path, keep_sigterm, minimal_ray
+from raysweep.cluster.ray_private import (
+    keep_search_path,
+    keep_sigterm,
+    minimal_ray,
+    trials_in_started_processes,
+)
 from raysweep.formatting import one_line
 from trainables.imports import CLONE
 
@@ -30,7 +35,9 @@ QUIET = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths mean the working directory, on workers too
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # results that no one waits for any more
     "RAY_usage_stats_enabled": "0",
-    "RAY_prestart_worker_first_driver": "0",  # Tune's actors have their own environment: never reused
+    "PL_DISABLE_FORK": "1",  # as Tune sets it for Lightning (ray#28197)
+    "RAY_num_workers_soft_limit": "0",  # processes that were started ahead and that no trial uses ...
+    "RAY_idle_worker_killing_time_threshold_ms": "20000",  # ... end after so long
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # unused CSV, JSON and TensorBoard files: 2.6x slower
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # an outcome (failed, out of memory) has no metric
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # raysweep.study.execution.shutdown handles signals
@@ -71,7 +78,8 @@ def embedded_ray() -> Iterator[Machine]:
         try:
             _start(temp)
             resources = ray.cluster_resources()
-            yield Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
+            with trials_in_started_processes():
+                yield Machine(cpus=int(resources.get("CPU", 0)), gpus=int(resources.get("GPU", 0)))
         finally:
             ray.shutdown()
 

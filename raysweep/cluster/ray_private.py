@@ -32,6 +32,23 @@ def minimal_ray() -> Iterator[None]:
         parameter.RayParams, utils.get_dashboard_dependency_error = params, error_of
 
 
+@contextmanager
+def trials_in_started_processes() -> Iterator[None]:
+    """Make Tune run its trials in the processes that an embedded Ray starts as soon as it is up.
+
+    Tune sets environment variables for its actors, for which Ray starts other processes, once its agent for
+    environments is up. On one machine every process inherits these variables from the driver.
+    """
+    from ray.tune.execution import class_cache  # takes a second, while the processes start
+
+    names = class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = names
+
+
 def bootstrap_address(address: str) -> tuple[str, int]:
     """Host and port of a Ray's head, from an address as `ray.init` takes it.
 

@@ -58,6 +58,29 @@ def test_an_embedded_ray_is_quiet_leaves_nothing_and_keeps_modules_apart(tmp_pat
     assert lines[3::4] == ["False", "False"]
 
 
+AHEAD = """
+import time, psutil
+from raysweep.cluster.embedded import embedded_ray
+class Started:
+    def at(self):
+        return psutil.Process().create_time()
+with embedded_ray():
+    from ray.tune.execution.class_cache import _ActorClassCache
+    time.sleep(1)
+    asked = time.time()
+    actor = _ActorClassCache().get(Started).options(num_cpus=1).remote()
+    print(ray.get(actor.at.remote()) < asked - 0.5)  # the clock of processes may be off by 0.2
+"""
+
+
+@pytest.mark.ray
+def test_a_trial_gets_a_process_that_was_started_with_ray() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import ray" + AHEAD], cwd=CLONE, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
+
+
 @pytest.fixture
 def short_path() -> Iterator[Path]:
     """Pytest's own folders have names too long for Ray's sockets."""

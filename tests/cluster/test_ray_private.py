@@ -16,11 +16,18 @@ from ray.autoscaler._private.node_provider_availability_tracker import (
     NodeAvailabilitySummary,
     UnavailableNodeInformation,
 )
+from ray.tune.execution import class_cache
 
 from raysweep.cluster import job_client
+from raysweep.cluster.embedded import QUIET
 from raysweep.cluster.errors import ClusterError
 from raysweep.cluster.jobs import Jobs
-from raysweep.cluster.ray_private import bootstrap_address, minimal_ray, parse_report
+from raysweep.cluster.ray_private import (
+    bootstrap_address,
+    minimal_ray,
+    parse_report,
+    trials_in_started_processes,
+)
 
 
 def test_ray_init_asks_ray_params_what_to_start() -> None:
@@ -42,6 +49,18 @@ def test_ray_init_asks_whether_the_packages_of_the_dashboard_are_there() -> None
     with minimal_ray():
         assert isinstance(utils.get_dashboard_dependency_error(), ImportError)
     assert utils.get_dashboard_dependency_error() is None
+
+
+def test_tune_asks_its_cache_of_classes_for_the_variables_of_its_actors() -> None:
+    get = inspect.getsource(class_cache._ActorClassCache.get)
+    assert "env_vars = DEFAULT_ENV_VARS.copy()" in get
+    assert "for env_var_to_propagate in ENV_VARS_TO_PROPAGATE:" in get
+    usual = class_cache.DEFAULT_ENV_VARS
+    with trials_in_started_processes():
+        assert not class_cache.DEFAULT_ENV_VARS
+        assert not class_cache.ENV_VARS_TO_PROPAGATE
+    assert class_cache.DEFAULT_ENV_VARS is usual
+    assert usual.items() <= QUIET.items()
 
 
 def test_an_address_is_read_as_ray_reads_it() -> None:
