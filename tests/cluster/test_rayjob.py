@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def test_kuberay_knows_every_field() -> None:
         (("spec", "activeDeadlineSecond"), 60),
         (("spec", "activeDeadlineSeconds"), 0),
         (("spec", "submissionMode"), "Sidecar"),
-        (("spec", "deletionStrategy", "deletionRules", 0, "policy"), "DeletePods"),
+        (("spec", "ttlSecondsAfterFinished"), -1),
         (("spec", "rayClusterSpec", "authOptions", "mode"), "tokens"),
         (("spec", "rayClusterSpec", "headGroupSpec", "rayStartParams", "num-cpus"), 0),
         (("spec", "rayClusterSpec", "workerGroupSpecs", 0, "maxReplicas"), "8"),
@@ -50,14 +51,17 @@ def test_a_slip_is_found(path: tuple[Any, ...], value: Any) -> None:
 
 
 def test_no_forgotten_sweep_costs_money() -> None:
+    """However the job ends: by itself, by a failure, by its deadline, or as it cannot be submitted."""
     spec = JOB["spec"]
     assert spec["activeDeadlineSeconds"] <= 3 * 86400
-    ends = {
-        rule["condition"]["jobStatus"]: rule["policy"] for rule in spec["deletionStrategy"]["deletionRules"]
-    }
-    assert ends == {"SUCCEEDED": "DeleteCluster", "FAILED": "DeleteCluster"}
+    assert spec["shutdownAfterJobFinishes"]
+    assert spec["ttlSecondsAfterFinished"] <= 600
     assert [group["minReplicas"] for group in CLUSTER["workerGroupSpecs"]] == [0]
-    assert "shutdownAfterJobFinishes" not in spec, "KubeRay takes the one or the other"
+
+
+def test_kuberay_can_read_the_jobs_status() -> None:
+    """From the head's dashboard, which it lets listen on all interfaces unless a host is given."""
+    assert "dashboard-host" not in CLUSTER["headGroupSpec"]["rayStartParams"]
 
 
 def test_its_ray_is_the_one_that_is_pinned() -> None:
@@ -82,7 +86,11 @@ def test_every_volume_is_mounted_and_all_pods_share_the_studies() -> None:
     ],
 )
 def test_applied_again_it_continues_its_study(tmp_path: Path, there: bool, expected: list[str]) -> None:
-    """The entrypoint run by a shell, with a `python` that prints its arguments."""
+    """The entrypoint as KubeRay and Ray pass it on, with a `python` that prints its arguments.
+
+    KubeRay writes it into a shell command, `ray job submit ... -- ENTRYPOINT`; Ray joins the words that arrive
+    (`shlex.join`) and gives them to another shell.
+    """
     if there:
         (tmp_path / "mine").mkdir()
         (tmp_path / "mine/study.json").touch()
@@ -90,5 +98,7 @@ def test_applied_again_it_continues_its_study(tmp_path: Path, there: bool, expec
     (tmp_path / "python").chmod(0o755)
     entrypoint = JOB["spec"]["entrypoint"].replace("/home/ray/sweeps", str(tmp_path))
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "STUDY": "mine", "RAYSWEEP_STORAGE": str(tmp_path)}
-    result = subprocess.run(["bash", "-c", entrypoint], env=environment, capture_output=True, text=True)
+    words = f"{sys.executable} -c 'import shlex, sys; print(shlex.join(sys.argv[1:]))' {entrypoint}"
+    joined = subprocess.run(["bash", "-ce", words], capture_output=True, text=True, check=True).stdout
+    result = subprocess.run(joined, shell=True, env=environment, capture_output=True, text=True)
     assert result.stdout.split() == ["launch.py", *(word.format(runs=tmp_path) for word in expected)]
