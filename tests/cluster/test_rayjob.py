@@ -88,8 +88,8 @@ def test_every_volume_is_mounted_and_all_pods_share_the_studies() -> None:
 def test_applied_again_it_continues_its_study(tmp_path: Path, there: bool, expected: list[str]) -> None:
     """The entrypoint as KubeRay and Ray pass it on, with a `python` that prints its arguments.
 
-    KubeRay writes it into a shell command, `ray job submit ... -- ENTRYPOINT`; Ray joins the words that arrive
-    (`shlex.join`) and gives them to another shell.
+    KubeRay writes it into a shell command, `ray job submit ... -- ENTRYPOINT`; Ray joins the words that it
+    gets (`shlex.join`) for another shell.
     """
     if there:
         (tmp_path / "mine").mkdir()
