@@ -2,6 +2,7 @@
 
     python benchmarks/scale.py                       # 1,000 trials, as many at once as --concurrent
     python benchmarks/scale.py --trials 10000 --concurrent 200
+    python benchmarks/scale.py --trials 200 --epochs 270 --grace 90    # many epochs between two decisions
     python benchmarks/scale.py --only ours --profile # where the driver's time goes
 
 ours           journal, status.json, MLflow tracking, ASHA; the whole of `run_tuner`
@@ -33,12 +34,21 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 MODES = ("ours", "ours-no-ray", "stock", "stock-loggers")
-EPOCHS, ETA = 9, 3
+ETA = 3
 METRICS = ("train_loss", "lr", "grad_norm", "epoch_s", "peak_memory_mb")  # of each epoch, beside the loss
+
+
+class Size(NamedTuple):
+    """How large a sweep is; ASHA decides at `grace` epochs first."""
+
+    trials: int
+    concurrent: int
+    epochs: int
+    grace: int
 
 
 def train(run: Any, data: Any, *, device: Any, seed: int) -> Iterator[Any]:
@@ -94,13 +104,15 @@ def main() -> None:
     )
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--concurrent", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--grace", type=int, default=1, help="epochs before ASHA's first decision")
     parser.add_argument("--only", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--profile", action="store_true", help="print where the driver's time went")
     parser.add_argument("--json", type=Path, help="write every mode's figures here")
     parser.add_argument("--child", choices=MODES, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.child, args.trials, args.concurrent, args.profile)
+        child(args.child, Size(args.trials, args.concurrent, args.epochs, args.grace), args.profile)
         return
     rows = [{"mode": mode, **measure(mode, args)} for mode in args.only]
     if args.json:
@@ -112,7 +124,8 @@ def measure(mode: str, args: argparse.Namespace) -> dict[str, Any]:
     """One mode in a process and a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(Path(__file__).resolve()), "--child", mode]
-        command += ["--trials", str(args.trials), "--concurrent", str(args.concurrent)]
+        for name in Size._fields:
+            command += [f"--{name}", str(getattr(args, name))]
         command += ["--profile"] if args.profile else []
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
@@ -129,25 +142,25 @@ def measure(mode: str, args: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def child(mode: str, trials: int, concurrent: int, profiled: bool) -> None:
+def child(mode: str, size: Size, profiled: bool) -> None:
     """One mode in this process; its figures are the last line printed."""
     meter, profile = Meter(), cProfile.Profile()
     if profiled:
         profile.enable()
     if mode == "ours":
-        snapshot_s = ours(meter, trials, concurrent)
+        snapshot_s = ours(meter, size)
     elif mode == "ours-no-ray":
-        snapshot_s = ours_without_ray(meter, trials)
+        snapshot_s = ours_without_ray(meter, size)
     else:
-        snapshot_s = stock(meter, trials, concurrent, loggers=mode == "stock-loggers")
+        snapshot_s = stock(meter, size, loggers=mode == "stock-loggers")
     if profiled:
         profile.disable()
         pstats.Stats(profile).sort_stats("tottime").print_stats(35)
         pstats.Stats(profile).sort_stats("cumtime").print_stats("raysweep|schedulers|trainables", 40)
-    print(json.dumps(meter.figures(trials) | {"snapshot_ms": 1e3 * snapshot_s}))
+    print(json.dumps(meter.figures(size.trials) | {"snapshot_ms": 1e3 * snapshot_s}))
 
 
-def ours(meter: Meter, trials: int, concurrent: int) -> float:
+def ours(meter: Meter, size: Size) -> float:
     """`run_tuner`, with all that `launch.py run` gives it but a terminal; seconds of one snapshot."""
     from raysweep.cluster.embedded import embedded_ray
     from raysweep.runner.run_study import tracker_of
@@ -157,7 +170,7 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
     from raysweep.study.journal.events import EpochReported, Event
     from raysweep.study.journal.status_file import StatusFile
 
-    sweep, folder = study(trials)
+    sweep, folder = study(size)
     tracker = tracker_of(sweep, folder)
     tracker.start()
 
@@ -166,8 +179,8 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
             meter.note()
 
     with embedded_ray() as machine:
-        share = machine.cpus / concurrent
-        plan = RunPlan(sweep, folder, concurrent, {"cpu": share})
+        share = machine.cpus / size.concurrent
+        plan = RunPlan(sweep, folder, size.concurrent, {"cpu": share})
         finish = run_tuner(plan, stop=StopSignal(), subscribers=[count])
     assert finish.exit_code == 0, finish.reason
     print(f"MLflow lacks {tracker.close(600)} events")
@@ -176,7 +189,7 @@ def ours(meter: Meter, trials: int, concurrent: int) -> float:
     return time.perf_counter() - begun
 
 
-def ours_without_ray(meter: Meter, trials: int) -> float:
+def ours_without_ray(meter: Meter, size: Size) -> float:
     """Every trial run to its end by a loop, one after the other; seconds of one snapshot."""
     from raysweep.config.trial_config import trial_config
     from raysweep.study.execution.controller import StudyController
@@ -191,7 +204,7 @@ def ours_without_ray(meter: Meter, trials: int) -> float:
     from raysweep.study.journal.status_file import StatusFile
     from schedulers.rule import Report, Stop
 
-    sweep, folder = study(trials)
+    sweep, folder = study(size)
     record, rule, stop = StudyRecord(sweep.objective), make_scheduler(sweep).rule, StopSignal()
     searcher = make_searcher(sweep, None, 1)
     status = StatusFile(folder, record, sweep.metric, sweep.sign)
@@ -204,7 +217,7 @@ def ours_without_ray(meter: Meter, trials: int) -> float:
     while (asked := controller.ask()) is not None:
         name, config = asked
         trial_config(sweep, config, name)
-        for epoch in range(1, EPOCHS + 1):
+        for epoch in range(1, size.epochs + 1):
             loss = config["optimizer_config.lr"] + 1 / epoch
             result = {**dict.fromkeys(METRICS, loss), "epoch": epoch, "val_loss": loss, "pid": 1}
             decision = rule.report(Report(name, epoch, loss, config))
@@ -220,7 +233,7 @@ def ours_without_ray(meter: Meter, trials: int) -> float:
     return time.perf_counter() - begun
 
 
-def study(trials: int) -> tuple[Any, Any]:
+def study(size: Size) -> tuple[Any, Any]:
     """The sweep, and an empty folder for it."""
     from raysweep.config import read_sweep
     from raysweep.study.storage.layout import StudyFolder
@@ -228,14 +241,14 @@ def study(trials: int) -> tuple[Any, Any]:
     Path("scale.yaml").write_text(
         f"""
 study_name: scale
-trials: {trials}
+trials: {size.trials}
 sampler: {{name: optuna.samplers.RandomSampler}}
-trial_scheduler: {{name: schedulers.ASHA, kwargs: {{grace_period: 1, reduction_factor: {ETA}}}}}
+trial_scheduler: {{name: schedulers.ASHA, kwargs: {{grace_period: {size.grace}, reduction_factor: {ETA}}}}}
 baseline: false
 run:
   data: trainables.data.load_diabetes
   train: benchmarks.scale.train
-  epochs: {EPOCHS}
+  epochs: {size.epochs}
   optimizer_config: {{lr: 0.1}}
 search_space:
   optimizer_config: {{lr: {{type: float, min: 0.001, max: 1.0}}}}
@@ -245,11 +258,11 @@ search_space:
     return sweep, StudyFolder.create(Path("runs"), "scale", sweep, Path("scale.yaml").read_text())
 
 
-def stock(meter: Meter, trials: int, concurrent: int, *, loggers: bool) -> float:
+def stock(meter: Meter, size: Size, *, loggers: bool) -> float:
     """A plain Tuner over the same trainable; seconds of one snapshot."""
     if not loggers:
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_MAX_PENDING_TRIALS_PG": str(concurrent)}
+    os.environ |= {"RAY_AIR_NEW_OUTPUT": "0", "TUNE_MAX_PENDING_TRIALS_PG": str(size.concurrent)}
     import ray
     from ray import tune
     from ray.tune.execution.tune_controller import TuneController
@@ -279,7 +292,7 @@ study_name: scale
 run:
   data: trainables.data.load_diabetes
   train: benchmarks.scale.train
-  epochs: {EPOCHS}
+  epochs: {size.epochs}
   optimizer_config: {{lr: 0.1}}
 """
     )
@@ -287,16 +300,18 @@ run:
     config["optimizer_config"]["lr"] = tune.uniform(0.001, 1.0)
     config["import_paths"] = [str(ROOT)]
     ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    share = ray.cluster_resources()["CPU"] / concurrent
+    share = ray.cluster_resources()["CPU"] / size.concurrent
     tune.Tuner(
         tune.with_resources(TorchTrainable, {"cpu": share}),
         param_space=config,
         tune_config=tune.TuneConfig(
             metric="val_loss",
             mode="min",
-            num_samples=trials,
-            scheduler=ASHAScheduler(time_attr="epoch", grace_period=1, reduction_factor=ETA, max_t=EPOCHS),
-            max_concurrent_trials=concurrent,
+            num_samples=size.trials,
+            scheduler=ASHAScheduler(
+                time_attr="epoch", grace_period=size.grace, reduction_factor=ETA, max_t=size.epochs
+            ),
+            max_concurrent_trials=size.concurrent,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(

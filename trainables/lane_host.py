@@ -27,6 +27,12 @@ TURN_S = 0.5
 """Time after which a turn with answers ends, once the current epochs are done."""
 
 
+def mark_followed(result: dict[str, Any]) -> None:
+    """Mark a result as followed by others, and drop the config that Ray adds: the last of them has it."""
+    result[FOLLOWED] = True
+    result.pop("config", None)
+
+
 class LaneCall(NamedTuple):
     """A call of a lane's method; `create` makes the lane, with the arguments of its class."""
 
@@ -199,7 +205,7 @@ class LaneHost:
                 "lanes are not fused" if self._fusion is None else self._fusion.obstacle(lane)
             )
         if request.results:
-            request.results[-1][FOLLOWED] = True
+            mark_followed(request.results[-1])
         request.results.append(result)
         is_full = len(request.results) >= request.epochs or self._clock() >= request.until
         if not is_full and lane.may_follow(result):

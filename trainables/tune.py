@@ -24,7 +24,7 @@ from ray import tune
 from trainables.checkpoint_integrity import DISK_REFUSES
 from trainables.first_step_failed import FirstStepFailed
 from trainables.imports import without_garbage_collection
-from trainables.lane_host import FOLLOWED, LaneHost
+from trainables.lane_host import LaneHost, mark_followed
 from trainables.termination import Termination, termination_of_process
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         """Train several epochs, and return all their results together.
 
         Ends early after a result that requests a checkpoint, ends the trial or has a non-finite loss or
-        metric, or when the time is over; trains at least one. Each result but the last is marked `followed`.
+        metric, or when the time is over; trains at least one. Each result but the last is marked `followed`
+        and has no `config`.
 
         Args:
             epochs: maximum; Ray passes it first, under another name (tune_controller.py:1483).
@@ -130,7 +131,7 @@ class TorchTrainable(tune.Trainable):  # type: ignore[misc]  # ray ships no type
         with self._termination.held_off():
             results = [self.train()]
             while len(results) < epochs and time.monotonic() < until and self.may_follow(results[-1]):
-                results[-1][FOLLOWED] = True
+                mark_followed(results[-1])
                 results.append(self.train())
         return results
 

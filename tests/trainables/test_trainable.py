@@ -349,6 +349,13 @@ def test_epochs_handed_over_together_are_those_of_single_steps() -> None:
     assert [{k: v for k, v in clock_free(r).items() if k != "followed"} for r in results] == singles
 
 
+def test_only_the_last_of_several_results_has_rays_copy_of_the_config() -> None:
+    made = stepping()
+    made.train = lambda: made.step() | {"config": made.config}  # type: ignore[method-assign]
+    made.config = BASE
+    assert ["config" in result for result in made.train_buffered(3, 60.0)] == [False, False, True]
+
+
 def test_no_epoch_is_begun_after_its_time_but_one_always() -> None:
     made = stepping()
     assert epochs_of(made.train_buffered(5, 0.0)) == [(1, False)]

@@ -10,6 +10,8 @@ from raysweep.config.constraint import Constraint
 
 def broken_constraint(constraints: Sequence[Constraint], result: Mapping[str, Any]) -> str:
     """A message about the first constraint that a trial's result breaks; "" if it breaks none."""
+    if not constraints:
+        return ""  # this is asked for every epoch
     numbers = {key: float(value) for key, value in result.items() if isinstance(value, int | float)}
     for constraint in constraints:
         if constraint.violation(numbers) > 0:
