@@ -5,7 +5,8 @@ MLPs of 64 nodes and 3 to 6 hidden layers (the template's space), each with a le
 in turn, in one process on one thread; a ratio is that of one such pair, and its median and range are told. On
 the CPU times are the thread's CPU seconds, which suffer less than wall time from what else the machine does,
 and at the end the states of both sides are compared bit by bit. On a GPU times are wall seconds. Building a
-group and its first epoch, in which the layouts of products are tried, are `first`, and in no ratio.
+group and its first epoch, in which the layouts of products are tried, are `first`, and in no ratio. `joined`:
+an epoch before which a new trial took the place of one of its layout, as a ratio of an epoch without.
 
     PYTHONPATH=. python benchmarks/lanes.py --rounds 5 --json lanes.json
 """
@@ -124,17 +125,28 @@ def measure(task: str, optimizer: str, lanes: int, args: argparse.Namespace) -> 
         for _ in range(args.rounds)
     ]
     ratios = [single / together for single, together in pairs]
+    bits = "equal" if same_parameters(fused, alone) else "differ"
+    together = median(together for _, together in pairs)
+
+    def replace(lane: Lane) -> None:
+        group.leave(group.lanes[0])
+        group.join(lane)
+        group.train_epoch()
+
+    newcomers = lanes_of(runs[: args.rounds], data, device)
+    joined = median(seconds(lambda lane=lane: replace(lane), device) for lane in newcomers)  # type: ignore[misc]
     return {
         "task": task,
         "optimizer": optimizer.rpartition(".")[2],
         "lanes": lanes,
         "alone_per_s": lanes / median(single for single, _ in pairs),
-        "fused_per_s": lanes / median(together for _, together in pairs),
+        "fused_per_s": lanes / together,
         "ratio": median(ratios),
         "least": min(ratios),
         "most": max(ratios),
         "first_s": first,
-        "bits": "equal" if same_parameters(fused, alone) else "differ",
+        "joined": joined / together,
+        "bits": bits,
     }
 
 
@@ -149,8 +161,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
-    print("| task | optimizer | lanes | alone, /s | fused, /s | ratio | range | first, s | bits |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| task | optimizer | lanes | alone, /s | fused, /s | ratio | range | first, s | joined | bits |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for task in args.tasks:
         for optimizer in RATES:
             for lanes in args.lanes:
@@ -159,7 +171,7 @@ def main() -> None:
                 spread = f"{row['least']:.2f} to {row['most']:.2f}"
                 rates = f"{row['alone_per_s']:.1f} | {row['fused_per_s']:.1f}"
                 what = f"{task} | {row['optimizer']} | {lanes}"
-                end = f"{row['first_s']:.2f} | {row['bits']}"
+                end = f"{row['first_s']:.2f} | {row['joined']:.2f} | {row['bits']}"
                 print(f"| {what} | {rates} | {row['ratio']:.2f} | {spread} | {end} |", flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -113,9 +113,9 @@ class FusedGroup:
         return [_finish(lane, self.progress(lane)) for lane in self.lanes]
 
     def _current_stack(self) -> LaneStack:
-        """The stack of the current lanes; rebuilt if the lanes, or their memory, have changed."""
+        """The stack of the current lanes; built anew if it cannot adopt them, or lost their memory."""
         stack = self._stack
-        if stack is None or set(stack.lanes) != set(self.lanes) or not stack.holds_lanes():
+        if stack is None or not stack.adopt(self.lanes):
             assert self.key is not None
             self._stack = stack = LaneStack(self.lanes, self.key)
         return stack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from trainables.fused.chain_engine import ChainEngine, Engine
 from trainables.fused.eligibility import FusionKey
 from trainables.fused.layer_chain import LayerChain, read_chain
 from trainables.fused.parameter_bank import ParameterBanks, own_memory
-from trainables.fused.stacked_losses import stacked_loss
+from trainables.fused.stacked_losses import ExactLoss, stacked_loss
 from trainables.fused.stacked_optimizers import stacked_optimizer
 from trainables.fused.vmap_engine import VmapEngine
 from trainables.learner import NORM_EVERY, Learner
@@ -32,6 +33,16 @@ class Lane:
 
     learner: Learner
     random: RngState
+
+    @functools.cached_property
+    def chain(self) -> LayerChain:
+        """The layers of its net."""
+        return read_chain(self.learner.net, _tensors(self.learner)[0].ndim - 1)
+
+    def layout(self) -> tuple[int, str]:
+        """Sort key for the chain engine: by decreasing depth, with equal layers side by side."""
+        layers = [self.chain.stem, *(block.followers for block in self.chain.blocks)]
+        return -len(self.chain.hidden), str(layers)
 
 
 @dataclass
@@ -52,7 +63,7 @@ class LaneEpoch:
 
 
 class LaneStack:
-    """A fixed set of lanes, whose parameters are views of banks until `release`.
+    """Lanes in a fixed arrangement, whose parameters are views of banks until `release`.
 
     Args:
         lanes: lanes with the same fusion key.
@@ -60,14 +71,13 @@ class LaneStack:
     """
 
     def __init__(self, lanes: Sequence[Lane], key: FusionKey) -> None:
-        chains = _read_chains(lanes) if key.engine == "chain" else {}
-        self.lanes = sorted(lanes, key=lambda lane: _layout(chains[lane])) if chains else list(lanes)
+        is_chain = key.engine == "chain"
+        self.lanes = sorted(lanes, key=Lane.layout) if is_chain else list(lanes)
         self._learners = [lane.learner for lane in self.lanes]
         self._generators = [lane.random.torch_generator() for lane in self.lanes]
         self._banks = ParameterBanks()
-        self._engine, self._draws = self._build_engine(
-            [chains[lane] for lane in self.lanes] if chains else []
-        )
+        self._loss = stacked_loss(self._learners)
+        self._engine, self._draws = self._build_chain_engine() if is_chain else self._build_vmap_engine()
         try:
             for bank in self._banks:
                 bank.allocate()
@@ -79,20 +89,56 @@ class LaneStack:
         self._clipped = [learner.run.grad_clip for learner in self._learners]
         self.epochs: list[LaneEpoch] = []
 
-    def _build_engine(self, chains: Sequence[LayerChain]) -> tuple[Engine, bool]:
-        """The engine, which is vmap's without chains, and whether it draws from the lanes' generators."""
-        if not chains:
-            return VmapEngine(self._learners, self._banks), False
-        engine = ChainEngine(chains, self._generators, self._banks, stacked_loss(self._learners))
+    def _build_vmap_engine(self) -> tuple[Engine, bool]:
+        return VmapEngine(self._learners, self._banks), False
+
+    def _build_chain_engine(self) -> tuple[Engine, bool]:
+        """The engine, and whether it draws from the lanes' generators."""
+        chains = [lane.chain for lane in self.lanes]
+        engine = ChainEngine(chains, self._generators, self._banks, self._loss)
         draws = any(chain.draws() for chain in chains)
         record = RECORDERS.get(self._learners[0].device.type)
         if record is None:
             return engine, draws
         return CapturedEngine(engine, self._generators if draws else [], record), draws
 
-    def holds_lanes(self) -> bool:
-        """Whether the learners' parameters are still views of the banks."""
+    def adopt(self, lanes: Sequence[Lane]) -> bool:
+        """Give the places of lanes that have left to others of the same layout; the engine stays as it is.
+
+        Args:
+            lanes: those that the stack shall hold; their fusion key is the stack's.
+
+        Returns:
+            Whether it holds exactly these. If not, another stack must be built.
+        """
+        joined = [lane for lane in lanes if lane not in self.lanes]
+        free = [number for number, lane in enumerate(self.lanes) if lane not in lanes]
+        if len(joined) != len(free) or (joined and not self._may_replace()):
+            return False
+        places = {}
+        for lane in joined:
+            place = next((n for n in free if self.lanes[n].layout() == lane.layout()), None)
+            if place is None:
+                return False
+            free.remove(place)
+            places[place] = lane
+        for place, lane in places.items():
+            self._replace(place, lane)
+        if places:
+            self._optimizer = stacked_optimizer(self._learners, self._banks)
         return all(bank.holds_parameters() for bank in self._banks)
+
+    def _may_replace(self) -> bool:
+        """Whether nothing but the banks belongs to single lanes; captured criteria may have tensors."""
+        if isinstance(self._engine, CapturedEngine):
+            return isinstance(self._loss, ExactLoss)
+        return isinstance(self._engine, ChainEngine)
+
+    def _replace(self, place: int, lane: Lane) -> None:
+        for old, new in zip(self.lanes[place].chain.parameters(), lane.chain.parameters(), strict=True):
+            self._banks.replace(old, new)
+        self.lanes[place], self._learners[place] = lane, lane.learner
+        self._clipped[place] = lane.learner.run.grad_clip
 
     def release(self, lane: Lane) -> None:
         """Give a lane's parameters and optimizer state memory of their own."""
@@ -254,15 +300,6 @@ def _tensors(learner: Learner) -> tuple[torch.Tensor, torch.Tensor]:
     """A learner's training rows on the device: inputs and targets."""
     assert learner.feed.tensors is not None  # a condition of the fusion key
     return learner.feed.tensors
-
-
-def _read_chains(lanes: Sequence[Lane]) -> dict[Lane, LayerChain]:
-    return {lane: read_chain(lane.learner.net, _tensors(lane.learner)[0].ndim - 1) for lane in lanes}
-
-
-def _layout(chain: LayerChain) -> tuple[int, str]:
-    """Sort key of lanes for the chain engine: by decreasing depth, with equal layers side by side."""
-    return -len(chain.hidden), str([chain.stem, *(block.followers for block in chain.blocks)])
 
 
 def _copy_tensors(value: object) -> object:

@@ -75,6 +75,12 @@ class LayerChain:
         """Hidden blocks and head."""
         return (*self.hidden, self.head)
 
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of all layers, in order."""
+        for block in self.blocks:
+            for layer in (block.linear, *block.followers):
+                yield from layer.parameters()
+
     def shape(self) -> tuple[Any, ...]:
         """The sizes that chains must have in common to be stacked.
 

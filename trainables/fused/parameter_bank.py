@@ -36,6 +36,13 @@ class ParameterBank:
             self.value[row].copy_(parameter.detach())
             parameter.data = self.value[row]
 
+    def replace(self, old: torch.Tensor, new: torch.Tensor) -> None:
+        """Give the row of a parameter to another one, with its value."""
+        row = next(row for row, owner in enumerate(self.owners) if owner is old)
+        self.value[row].copy_(new.detach())
+        new.data = self.value[row]
+        self.owners[row] = new
+
     def new_rows(self, shape: Sequence[int]) -> torch.Tensor:
         """Zeros of `shape` for each row, (rows, *shape)."""
         return aligned_empty(len(self.owners), shape, self.owners[0].detach()).zero_()
@@ -73,6 +80,10 @@ class ParameterBanks:
         bank.lanes.append(lane)
         bank.owners.append(parameter)
         return bank, len(bank.owners) - 1
+
+    def replace(self, old: torch.Tensor, new: torch.Tensor) -> None:
+        """Give the row of a parameter to another one of its shape, with its value."""
+        self._by_shape[tuple(old.shape)].replace(old, new)
 
     def __iter__(self) -> Iterator[ParameterBank]:
         return iter(self._by_shape.values())

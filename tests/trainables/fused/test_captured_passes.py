@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainables.fused.lanes import ADAMW, SPLUS, TASKS, difference, lanes_of, state_of
+from tests.trainables.fused.lanes import ADAMW, SPLUS, TASKS, difference, epoch_alone, lanes_of, state_of
 from tests.trainables.samples import run_of
 from trainables.fused import FusedGroup
 from trainables.fused.captured_passes import EAGER_STEPS, RECORDERS, Results
@@ -81,6 +81,25 @@ def test_each_shape_of_a_batch_is_captured_once_after_some_steps(tape: Tape) -> 
         group.finish_epoch()
     assert len(tape.recorded) == 2
     assert tape.replays == steps - 2 * EAGER_STEPS
+
+
+@pytest.mark.parametrize(("criterion", "captures"), [("MSELoss", 2), ("SmoothL1Loss", 4)])
+def test_a_lane_that_takes_a_place_needs_a_capture_only_with_a_criterion_of_its_own(
+    tape: Tape, criterion: str, captures: int
+) -> None:
+    task: Any = TASKS["numbers"]
+    words = {**task, **SPLUS, "batch_size": 25}
+    lanes, alone = (lanes_of([run_of(**words | {"criterion": f"torch.nn.{criterion}"})] * 4) for _ in "ab")
+    group, scores, expected = FusedGroup(lanes[:3]), [], []
+    for members in ((0, 1, 2), (1, 2, 3)):
+        for _ in range(EAGER_STEPS + 1):
+            scores += group.train_epoch()
+            expected += [epoch_alone(alone[number]) for number in members]
+        if 0 in members:
+            group.leave(lanes[0])
+            group.join(lanes[3])
+    assert len(tape.recorded) == captures
+    assert str(scores) == str(expected)
 
 
 @pytest.mark.parametrize(("dropout", "generators"), [(0.2, len(DEPTHS)), (0.0, 0)])

@@ -28,6 +28,7 @@ from tests.trainables.samples import run_of
 from trainables import checkpoint
 from trainables.fused import FusedGroup, Lane, NotFusible
 from trainables.fused.chain_engine import ChainEngine
+from trainables.fused.lane_stack import LaneStack
 from trainables.learner import Learner
 from trainables.rng_state import RngState
 
@@ -63,6 +64,23 @@ def test_who_joins_or_leaves_between_epochs_changes_no_bit(
     scores.append([*group.train_epoch(), epoch_alone(fused[0])])
     members = [(0, 1, 2), (0, 2, 3, 1), (2, 3, 1, 0)]
     expected = [[epoch_alone(alone[number]) for number in each] for each in members]
+    assert str(scores) == str(expected)
+    assert not difference(list(map(state_of, fused)), list(map(state_of, alone)))
+
+
+@pytest.mark.parametrize("optimizer", [SPLUS, ADAMW, SGD], ids=["SPlus", "AdamW", "SGD"])
+def test_a_lane_of_the_same_layout_takes_the_place_of_one_that_left(
+    optimizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last lane is as deep as the first, which has trained for an epoch; no engine is built for it."""
+    fused, alone = (lanes_of(runs_of(optimizer)) for _ in range(2))
+    group = FusedGroup(fused[:3])
+    scores = [*group.train_epoch()]
+    group.leave(fused[0])
+    group.join(fused[3])
+    monkeypatch.setattr(LaneStack, "__init__", None)
+    scores += [*group.train_epoch(), epoch_alone(fused[0]), *group.train_epoch()]
+    expected = [epoch_alone(alone[number]) for number in (0, 1, 2, 1, 2, 3, 0, 1, 2, 3)]
     assert str(scores) == str(expected)
     assert not difference(list(map(state_of, fused)), list(map(state_of, alone)))
 
