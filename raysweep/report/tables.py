@@ -21,7 +21,9 @@ HALVING = {"ASHA": 4.0, "SuccessiveHalving": 3.0, "Hyperband": 3.0, "BOHB": 3.0}
 NEVER = ("FIFO", "PBT")
 """Trial schedulers that stop no trial."""
 FEW = 10  # completed or stopped trials, below which a share of them means nothing
-HEALTHY, HIGH, EXTREME = (0.4, 0.6), 0.8, 0.95  # the training template's, for its PFL and the median rule
+TEMPLATES = ("ClassicPFL", "MedianStopping")
+"""Trial schedulers for which the training template says what is healthy."""
+HEALTHY, HIGH, EXTREME = (0.4, 0.6), 0.8, 0.95  # the training template's
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,37 +227,44 @@ def busy_seconds(trial: TrialRecord) -> float:
 
 
 def stops(subject: Subject) -> Stops:
-    """Compare the share of stopped trials with what the rule stops by design."""
+    """Compare the share of stopped trials with what the rule stops by design, where that is known."""
     stopped = sum(trial.stopped_by_rule for trial in subject.trials)
-    completed = sum(trial.outcome == "completed" for trial in subject.trials)
-    share = stopped / (stopped + completed) if stopped + completed else None
-    low, high, design = design_of(subject)
+    ended = stopped + sum(trial.outcome == "completed" for trial in subject.trials)
+    share = stopped / ended if ended else None
+    low, high, design = design_of(subject, ended)
     name = subject.scheduler.name.rpartition(".")[2]
     if share is None:
         return Stops(None, low, high, "none", "no trial has been completed or stopped yet")
-    counts = f"{stopped} of {stopped + completed} stopped"
+    counts = f"{stopped} of {ended} stopped"
     if high == 0.0:
         verdict = "none" if stopped == 0 else "high"
         return Stops(share, low, high, verdict, f"{counts}; {name} stops no trial by design")
-    if stopped + completed < FEW:
+    if ended < FEW:
         return Stops(share, low, high, "few", f"{counts}; too few to judge {name}", counts)
     verdict = _verdict(share, low, high)
+    summary = f"{counts}; {design}" if design else counts
+    if not design and verdict != "extreme":
+        return Stops(share, low, high, "none", summary, summary)
     reading = {
-        "low": "it rarely acts, and saves little: a shorter warm-up or grace period would help",
-        "healthy": "as it should be",
-        "many": "more than usual, but harmless so far",
+        "low": "it rarely acts, and saves little",
+        "healthy": "as by design",
+        "many": "more than usual",
         "high": "more than it should: the search space may be too wide, or the rule too strict",
         "extreme": "hardly any trial finishes: the ranking depends on very few trials",
     }[verdict]
-    summary = f"{counts}; {design}"
     return Stops(share, low, high, verdict, f"{summary}: {reading}", summary)
 
 
-def design_of(subject: Subject) -> tuple[float, float, str]:
+def design_of(subject: Subject, ended: int) -> tuple[float, float, str]:
     """The least and the greatest healthy share of stopped trials under the study's rule, and why.
 
     Halving stops all but 1/eta at its first rung, so a share of about 1 - 1/eta (somewhat less, since the
-    first trials have no rivals); that is not a sign of a bad space.
+    first trials have no rivals), and PFL finishes about five trials, or a tenth (docs/schedulers.md); that
+    is not a sign of a bad space. The reason is empty for rules that stop as many as the trials deserve.
+
+    Args:
+        subject: the study.
+        ended: number of its trials that were completed or stopped.
     """
     name = subject.scheduler.name.rpartition(".")[2]
     if name in NEVER:
@@ -268,7 +277,16 @@ def design_of(subject: Subject) -> tuple[float, float, str]:
             EXTREME,
             f"{name} with reduction factor {eta:g} stops {share:.0%} at its first rung",
         )
-    return *HEALTHY, f"{HEALTHY[0]:.0%} to {HEALTHY[1]:.0%} is healthy for {name}"
+    if name == "PFL":
+        finished = min(max(5, round(ended / 10)), ended)
+        return (
+            0.6 * (1 - finished / max(ended, 1)),
+            EXTREME,
+            f"PFL runs about {finished} of {ended} to the end",
+        )
+    if name in TEMPLATES:
+        return *HEALTHY, f"{HEALTHY[0]:.0%} to {HEALTHY[1]:.0%} is healthy for {name}"
+    return 0.0, EXTREME, ""
 
 
 def _verdict(share: float, low: float, high: float) -> str:

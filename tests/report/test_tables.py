@@ -137,6 +137,10 @@ def test_regret_ends_at_nought_and_never_grows(study: tuple[Any, ...]) -> None:
         ({"name": "schedulers.MedianStopping"}, 0.96, "extreme"),
         ({"name": "schedulers.ASHA", "kwargs": {"reduction_factor": 4}}, 0.75, "healthy"),
         ({"name": "schedulers.ASHA", "kwargs": {"reduction_factor": 4}}, 0.25, "low"),
+        ({"name": "schedulers.PFL"}, 0.9, "healthy"),
+        ({"name": "schedulers.PFL"}, 0.5, "low"),
+        ({"name": "schedulers.Margin"}, 0.9, "none"),
+        ({"name": "schedulers.Margin"}, 0.96, "extreme"),
         ({"name": "schedulers.FIFO"}, 0.0, "none"),
     ],
 )
