@@ -32,7 +32,7 @@ def own_figures(report: Report) -> Iterator[Figure]:
             "progress",
             "Regret: how far the best so far was from the best of all",
             "The same curve against four costs: where it is flat, the cost brought no improvement. "
-            "It ends where the best was found.",
+            "It is zero from where the best was found; a log scale ends there.",
             _regret(subject, steps),
             scale="y",
         )
@@ -105,7 +105,7 @@ def _regret(subject: Subject, steps: Sequence[Progress]) -> tuple[Any, ...]:
         plot = go.Figure(
             go.Scatter(
                 x=spent,
-                y=[step.regret or None for step in steps],
+                y=[step.regret for step in steps],  # a log scale leaves out zeros
                 line={"shape": "hv", "color": COLOURS["completed"]},
                 mode="lines",
                 showlegend=False,
