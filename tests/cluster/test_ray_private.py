@@ -51,7 +51,7 @@ def test_ray_init_asks_whether_the_packages_of_the_dashboard_are_there() -> None
     assert utils.get_dashboard_dependency_error() is None
 
 
-def test_tune_asks_its_cache_of_classes_for_the_variables_of_its_actors() -> None:
+def test_tune_reads_the_variables_of_its_actors_in_its_cache_of_classes() -> None:
     get = inspect.getsource(class_cache._ActorClassCache.get)
     assert "env_vars = DEFAULT_ENV_VARS.copy()" in get
     assert "for env_var_to_propagate in ENV_VARS_TO_PROPAGATE:" in get

@@ -84,7 +84,7 @@ def test_each_shape_of_a_batch_is_captured_once_after_some_steps(tape: Tape) -> 
 
 
 @pytest.mark.parametrize(("criterion", "captures"), [("MSELoss", 2), ("SmoothL1Loss", 4)])
-def test_a_lane_that_takes_a_place_needs_a_capture_only_with_a_criterion_of_its_own(
+def test_a_lane_in_anothers_place_is_captured_anew_only_for_its_criterion(
     tape: Tape, criterion: str, captures: int
 ) -> None:
     task: Any = TASKS["numbers"]
