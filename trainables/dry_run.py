@@ -62,6 +62,7 @@ def dry_run(
         val_losses=tuple(float(result["val_loss"]) for result in results),
         memory_mb=memory_mb,
         gpu_mb=torch.cuda.get_device_properties(trial.device).total_memory / 2**20 if on_gpu else 0.0,
+        gpu_busy=gpu_busy(last),
         checkpoint_mb=size / 2**20,
         restored=restored,
         **step,
@@ -134,6 +135,14 @@ def _is_restored(config: Mapping[str, Any], data: Data, gpu: float, folder: Path
 def peak_memory_mb(trial: Trial, result: Mapping[str, Any]) -> float:
     """Peak memory of the process, MiB: of its GPU if it has one, CUDA's own context included."""
     return _gpu_peak_mb(trial.device) if trial.device.type == "cuda" else float(result["peak_memory_mb"])
+
+
+def gpu_busy(result: Mapping[str, Any]) -> float | None:
+    """The GPU's utilisation during an epoch, percent; None if it was read after too short an epoch, or not.
+
+    NVML averages over at most a second (nvmlDeviceGetUtilizationRates).
+    """
+    return result.get("gpu_utilisation") if result["epoch_s"] >= 1.0 else None
 
 
 def _gpu_peak_mb(device: torch.device) -> float:

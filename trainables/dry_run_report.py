@@ -19,6 +19,8 @@ class DryRunReport:
         val_losses: of each epoch.
         memory_mb: peak memory of the process, or of its GPU if it has one, MiB.
         gpu_mb: memory of the whole GPU, MiB; 0 without one.
+        gpu_busy: percent of the time in which the GPU ran a kernel, of any process, late in the last epoch;
+            None without a GPU, or if the epoch was shorter than its driver looks back.
         checkpoint_mb: size of a checkpoint, MiB.
         parameters: trained numbers in the net; 0 for a custom loop.
         tensors: trained tensors in the net.
@@ -36,6 +38,7 @@ class DryRunReport:
     val_losses: tuple[float, ...] = ()
     memory_mb: float = 0.0
     gpu_mb: float = 0.0
+    gpu_busy: float | None = None
     checkpoint_mb: float = 0.0
     parameters: int = 0
     tensors: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 from raysweep.config import Sweep
 from raysweep.planning.curve_prior import PRIOR, Draw, prior_curves, recorded_epoch_s
@@ -56,17 +57,14 @@ def measure_cost_basis(
     paces: tuple[float, ...] = (epoch_s,) if epoch_s else ()
     if not paces and like is not None:
         paces = tuple(recorded_epoch_s(like))
-    checkpoint_mb = None
-    if not paces:
-        paces, checkpoint_mb = _measure(sweep, slots)
-    costs = Costs(paces, slots.slots, price, checkpoint_mb)
+    costs = Costs(paces, slots.slots, price) if paces else _measure(sweep, slots, price)
     if curves:
         return CostBasis(costs, EarlierDraw(curves), in_words(curves))
     return CostBasis(costs, prior_curves, PRIOR)
 
 
-def _measure(sweep: Sweep, place: TrialSlots) -> tuple[tuple[float, ...], float]:
-    """Seconds of an epoch of random configurations, and the size of the largest checkpoint, MiB."""
+def _measure(sweep: Sweep, place: TrialSlots, price: float | None) -> Costs:
+    """The costs of random configurations, and the size of the largest checkpoint."""
     configs = probe_configs(sweep)
     drawn = {name: flat for name, flat in configs.items() if name.startswith("random")} or configs
     reports = dry_run_probes(sweep, drawn, load_data(sweep.run, sweep.import_paths), place, LIMIT_S)
@@ -76,4 +74,11 @@ def _measure(sweep: Sweep, place: TrialSlots) -> tuple[tuple[float, ...], float]
         raise PreflightFailed(
             f"plan: no configuration could be measured: {reason}; give --epoch-s, or see preflight"
         )
-    return tuple(report.epoch_s for report in ran), max(report.checkpoint_mb for report in ran)
+    busy = [report.gpu_busy for report in ran if report.gpu_busy is not None]
+    return Costs(
+        tuple(report.epoch_s for report in ran),
+        place.slots,
+        price,
+        max(report.checkpoint_mb for report in ran),
+        median(busy) if busy else None,
+    )

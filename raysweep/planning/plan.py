@@ -80,12 +80,14 @@ class Costs:
         slots: trials at once.
         price: of an hour of the whole machine or cluster; None if it is not given.
         checkpoint_mb: of one checkpoint, MiB; None if it is not known.
+        gpu_busy: percent of the time for which the trials that share a GPU keep it busy; None if not known.
     """
 
     epoch_s: tuple[float, ...]
     slots: int
     price: float | None = None
     checkpoint_mb: float | None = None
+    gpu_busy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,8 @@ def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:
         notes += ("`stop` may end it earlier",)
     if sweep.resources_per_trial.gpu:
         notes += (ON_A_GPU,)
+        if costs.gpu_busy is not None:
+            notes += (f"trials of this size and share kept a GPU busy for {costs.gpu_busy:.0f}% of the time",)
     price = None if costs.price is None else costs.price / 3600
     return Plan(
         trials=trials,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ def test_a_population_trains_all_its_epochs() -> None:
 def test_a_plan_for_a_gpu_names_what_measures_its_load(read: Read, gpu: str, named: bool) -> None:
     found = plan(read([NO_STOPS, f"resources_per_trial.gpu={gpu}"]).sweep, COSTS, flat)
     assert any("preflight" in note for note in found.notes) is named
+
+
+def test_a_plan_for_a_gpu_says_how_busy_it_was_where_that_was_measured(read: Read) -> None:
+    sweep = read([NO_STOPS, "resources_per_trial.gpu=0.25"]).sweep
+    notes = plan(sweep, replace(COSTS, gpu_busy=31.4), flat).notes
+    assert notes[-1] == "trials of this size and share kept a GPU busy for 31% of the time"
 
 
 def test_time_and_cost_follow_from_epochs_and_slots(read: Read) -> None:

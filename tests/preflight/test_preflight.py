@@ -22,6 +22,7 @@ from raysweep.preflight.preflight import Preflight, _corners_alike, dry_run_chec
 from raysweep.preflight.probe_configs import probe_configs, size
 from tests.sound_sweep import WELL, Read
 from trainables.data import Data, DataPart, Split
+from trainables.dry_run import gpu_busy
 from trainables.dry_run_process import dry_run_all
 from trainables.dry_run_report import DryRunReport
 from trainables.memory_limit import available_memory_mb
@@ -263,3 +264,17 @@ def test_the_command_answers_with_exit_code_3(
 def test_a_dry_run_may_take_no_more_memory_than_is_free() -> None:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert 0 < available_memory_mb() * 2**20 < total
+
+
+@pytest.mark.parametrize(
+    ("result", "busy"),
+    [
+        ({"epoch_s": 1.2, "gpu_utilisation": 31.0}, 31.0),
+        ({"epoch_s": 0.2, "gpu_utilisation": 31.0}, None),
+        ({"epoch_s": 1.2}, None),
+    ],
+)
+def test_a_gpus_load_is_read_only_of_an_epoch_as_long_as_it_looks_back(
+    result: dict[str, float], busy: float | None
+) -> None:
+    assert gpu_busy(result) == busy
