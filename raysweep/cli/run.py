@@ -12,7 +12,7 @@ import click
 from raysweep.cli.group import cli
 from raysweep.cli.options import DOWN, FOLDER, RUNS, SWEEP_FILE, TRUST, options, slurm_options, target_options
 from raysweep.cluster.machine import this_machine
-from raysweep.cluster.slurm import SlurmRequest
+from raysweep.cluster.slurm import SlurmRequest, require_slurm
 from raysweep.cluster.target import new_name, resolve_target
 from raysweep.config import Sweep
 from raysweep.console.console import stdout
@@ -152,6 +152,7 @@ def resume(
 @click.option("--dry-run", is_flag=True, help="Say what would change, and what it would cost.")
 @TRUST
 @RUNS
+@slurm_options
 @target_options
 def extend(
     study: str,
@@ -161,18 +162,23 @@ def extend(
     dry_run: bool,
     trust: bool,
     runs: Path,
+    slurm: SlurmRequest | None,
     **places: Any,
 ) -> int:
     """Give a STUDY more trials, more epochs or a wider search space, and continue it."""
-    target = where_is(study, runs, **places)
+    target = where_is(study, runs, **places) if slurm is None else HERE
     if target.far:
         given = {"--trials": trials, "--epochs": epochs, "--set": overrides, "--dry-run": dry_run}
         given |= {"--trust": trust}
         return run_on_cluster(target, "extend", study, options(given), job=name_in(study))
     folder = find_study(study, runs)
     require_trust(folder.path, trust)
+    if slurm is not None:
+        require_slurm()  # or the study would have changed for nothing
     revise_study(folder, trials, epochs, overrides, dry_run=dry_run)
-    return 0 if dry_run else run_or_resume(folder.sweep(), folder, target)
+    if dry_run:
+        return 0
+    return run_or_resume(folder.sweep(), folder, target) if slurm is None else resume_on_slurm(folder, slurm)
 
 
 EDITED = (

@@ -83,7 +83,7 @@ def run_on_slurm(
         raise
 
 
-def resume_on_slurm(folder: StudyFolder, request: SlurmRequest, *, check: bool) -> int:
+def resume_on_slurm(folder: StudyFolder, request: SlurmRequest, *, check: bool = True) -> int:
     """Submit the rest of a study to Slurm and return the exit code.
 
     `check`: whether the data and the first step are checked if the study has no epoch yet.

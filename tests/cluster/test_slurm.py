@@ -162,6 +162,24 @@ def test_a_study_is_resumed_by_a_job(sweep: Path) -> None:
     assert "#SBATCH --time=1-0\n" in Path("runs/tiny.slurm/job.sh").read_text()
 
 
+def test_a_study_is_extended_by_a_job(sweep: Path) -> None:
+    slurm_that("echo 18")
+    launched("tiny.yaml", "--slurm")
+    Path("runs/tiny.slurm/job.sh").unlink()
+    done = launched("extend", "tiny", "--trials", "+2", "--slurm")
+    assert (done.return_value, done.stdout.splitlines()[-1]) == (0, "18"), done.output
+    assert "begin=(resume " in Path("runs/tiny.slurm/job.sh").read_text()
+
+
+def test_without_slurm_nothing_is_extended(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm_that("echo 18")
+    launched("tiny.yaml", "--slurm")
+    monkeypatch.setenv("PATH", "")
+    done = launched("extend", "tiny", "--trials", "+2", "--slurm")
+    assert isinstance(done.exception, ClusterError)
+    assert StudyFolder(Path("runs/tiny")).revisions() == []
+
+
 @pytest.mark.parametrize(
     ("args", "code", "line"),
     [
