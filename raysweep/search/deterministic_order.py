@@ -7,10 +7,11 @@ from typing import Any
 
 from raysweep.search.initial_points import Proposal
 from raysweep.search.optuna_searcher import OptunaSearcher
+from raysweep.search.searcher import Searcher
 from schedulers.trial_id import trial_id as to_trial_id
 
 
-class DeterministicOrderSearcher:
+class DeterministicOrderSearcher(Searcher):
     """Passes the results of each trial to a searcher at the trial's turn.
 
     Trial n is proposed with the whole results of trials 0 ... n - `window` and only the configurations of
@@ -71,13 +72,13 @@ class DeterministicOrderSearcher:
         self,
         trial_id: str,
         outcome: str,
-        worth: float | None,
+        loss: float | None,
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Hold the end of a trial until its turn."""
         self._paused_or_ended.add(trial_id)
-        self._hold(trial_id, lambda: self.searcher.tell(trial_id, outcome, worth, reason, metrics))
+        self._hold(trial_id, lambda: self.searcher.tell(trial_id, outcome, loss, reason, metrics))
 
     def finish(self) -> OptunaSearcher:
         """Pass on everything that is held, once nothing more is asked; returns the inner searcher."""

@@ -29,6 +29,7 @@ from raysweep.search.samplers import (
     sampler_class,
     without_warnings,
 )
+from raysweep.search.searcher import Searcher
 from raysweep.search.warm_start import WarmStart, as_trials
 from schedulers.trial_id import trial_id as to_trial_id
 
@@ -39,7 +40,7 @@ DRAWS = 5 * OWN_DRAWS
 Duplicates = Literal["skip", "reuse", "replicate", "allow"]
 
 
-class OptunaSearcher:
+class OptunaSearcher(Searcher):
     """Proposes the configurations of an Optuna sampler, and reports the results to it.
 
     Losses are lower-is-better, and the study always minimizes.
@@ -111,10 +112,6 @@ class OptunaSearcher:
                 directions=["minimize"] * (1 + len(self.others)),
             )
 
-    def ready(self, number: int) -> bool:
-        """Whether trial `number` can be asked for now."""
-        return True
-
     def finish(self) -> OptunaSearcher:
         """Return itself, since nothing was held back; see `DeterministicOrderSearcher`."""
         return self
@@ -169,7 +166,7 @@ class OptunaSearcher:
         self,
         trial_id: str,
         outcome: str,
-        worth: float | None,
+        loss: float | None,
         reason: str = "",
         metrics: Mapping[str, float] | None = None,
     ) -> None:
@@ -177,9 +174,9 @@ class OptunaSearcher:
 
         Args:
             trial_id: as in `report`.
-            outcome: completed (COMPLETE with its worth), stopped (PRUNED, ranked by its last report),
+            outcome: completed (COMPLETE with its loss), stopped (PRUNED, ranked by its last report),
                 or diverged, failed, infeasible (FAIL).
-            worth: loss of a completed trial; without a finite one it counts as failed.
+            loss: of a completed trial; without a finite one it counts as failed.
             reason: kept with the outcome in the trial's user attributes.
             metrics: of the epoch that gives its score, for other objectives and constraints.
         """
@@ -194,7 +191,7 @@ class OptunaSearcher:
             trial.set_user_attr("reason", reason)
         for constraint in self.constraints if metrics else ():
             trial.set_constraint(str(constraint), constraint.violation(metrics or {}))
-        values = [worth, *self._other_losses(metrics or {})]
+        values = [loss, *self._other_losses(metrics or {})]
         with without_warnings():
             if outcome == "completed" and all(value is not None and math.isfinite(value) for value in values):
                 self.study.tell(trial, [float(value or 0.0) for value in values], state=TrialState.COMPLETE)

@@ -129,17 +129,17 @@ class RayOptunaSearch(OptunaSearcher, OptunaSearch):  # type: ignore[misc]  # Ra
         goal = self.max_resource or max(self._longest, last)
         if result:
             self.on_trial_result(trial_id, result)
-        worth = self._loss(result or {})
+        loss = self._loss(result or {})
         reported = _OUTCOMES.get(str((result or {}).get("outcome")))  # by our own trainable
         if error or reported:
             outcome = "failed" if error else str(reported)
-        elif result and (worth is None or not math.isfinite(worth)):
+        elif result and (loss is None or not math.isfinite(loss)):
             outcome = "diverged"
         elif result and (returned or last >= goal):
             outcome = "completed"
         else:
             outcome = "stopped" if steps else "failed"
-        self.tell(trial_id, outcome, worth, metrics=_numbers(result or {}))
+        self.tell(trial_id, outcome, loss, metrics=_numbers(result or {}))
 
     def add_evaluated_point(
         self,

@@ -12,6 +12,7 @@ from typing import Any
 
 from raysweep.config import Sweep
 from raysweep.search.initial_points import Proposal
+from raysweep.search.searcher import Searcher
 from raysweep.study.execution.controller import StudyController
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
@@ -31,7 +32,7 @@ def loss_of(config: Mapping[str, Any], epoch: int) -> float:
     return math.nan if lr > -0.05 and epoch > 3 else (lr + 1.5) ** 2 + 1.0 / epoch
 
 
-class ListedSearcher:
+class ListedSearcher(Searcher):
     """Proposes learning rates from a list, and records the results it gets."""
 
     def __init__(self) -> None:
@@ -40,14 +41,11 @@ class ListedSearcher:
         self.asked: list[int] = []
         self.waiting: set[str] = set()
 
-    def ready(self, number: int) -> bool:
-        return True
-
     def ask(self, number: int) -> Proposal:
         self.asked.append(number)
         return Proposal({LR: 10 ** -(3.0 * ((number * 0.37) % 1.0))}, "sampler")
 
-    def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int = 1) -> None:
+    def replay_asked(self, number: int, config: Mapping[str, Any], source: str, draws: int = 1) -> None:
         self.asked.append(number)
 
     def report(self, trial_id: str, step: int, loss: float) -> None:
@@ -59,7 +57,9 @@ class ListedSearcher:
     def resumed(self, trial_id: str) -> None:
         self.waiting.discard(trial_id)
 
-    def tell(self, trial_id: str, outcome: str, worth: float | None, reason: str, metrics: Any) -> None:
+    def tell(
+        self, trial_id: str, outcome: str, loss: float | None, reason: str = "", metrics: Any = None
+    ) -> None:
         self.told[trial_id] = outcome
 
 

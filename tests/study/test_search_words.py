@@ -18,7 +18,7 @@ from schedulers.asha import ASHARule
 from schedulers.reason import ReasonCode
 from schedulers.rule import Stop
 from tests.builders import LR, small_sweep
-from tests.study.slot import Slot
+from tests.study.slot import ListedSearcher, Slot
 
 SIZE = Constraint.model_validate("parameters <= 1000")
 
@@ -53,14 +53,8 @@ def test_a_rule_never_learns_of_a_report_that_broke_a_constraint(tmp_path: Path)
     assert again.searcher.told == {asked[0]: "infeasible"}
 
 
-class Echo:
+class Echo(ListedSearcher):
     """Proposes the same configuration again and again, and whose result to take."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
     def ask(self, number: int) -> Proposal:
         return Proposal({LR: 0.03}, "sampler", same_as="00000" if number else "")
@@ -68,7 +62,7 @@ class Echo:
 
 def test_a_reused_result_ends_the_trial_without_running_it(tmp_path: Path) -> None:
     slot = Slot(tmp_path, small_sweep(trials=3), ASHARule(max_resource=6, grace_period=1))
-    slot.controller.searcher = Echo(slot.searcher)
+    slot.controller.searcher = Echo()
     for _ in slot.run():
         pass
     first, *others = slot.record.trials.values()

@@ -6,22 +6,22 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from raysweep.config import Sweep
 from raysweep.errors import ExitCode
+from raysweep.search.searcher import Searcher
 from raysweep.study.execution.checkpoint_gc import CheckpointJanitor
 from raysweep.study.execution.run_plan import RunPlan
 from raysweep.study.execution.shutdown import StopSignal
 from raysweep.study.execution.slot_follower import SlotCount
 from raysweep.study.execution.stop_conditions import describe_reached_goal
-from raysweep.study.journal.event_bus import EventBus, SearchObserver
+from raysweep.study.journal.event_bus import EventBus
 from raysweep.study.journal.events import (
     AttemptEnded,
     AttemptStarted,
     EpochReported,
     SlotsChanged,
-    Source,
     TrialCreated,
     TrialEnded,
 )
@@ -34,36 +34,6 @@ from raysweep.study.storage.locations import discard
 from schedulers.reason import ReasonCode
 from schedulers.rule import Rule
 from schedulers.trial_id import trial_id
-
-
-class ProposedTrial(Protocol):
-    """A searcher's proposal, such as `raysweep.search.initial_points.Proposal`."""
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The searched values, flat."""
-
-    @property
-    def source(self) -> Source:
-        """Where the values come from."""
-
-    @property
-    def draws(self) -> int:
-        """How often the sampler was asked."""
-
-    @property
-    def same_as(self) -> str:
-        """An ended trial whose result it takes over; "" if it is to be run."""
-
-
-class Searcher(SearchObserver, Protocol):
-    """Proposes configurations, as `raysweep.search.optuna_searcher.OptunaSearcher` does."""
-
-    def ready(self, number: int) -> bool:
-        """Whether trial `number` can be asked for now; False until more results are known."""
-
-    def ask(self, number: int) -> ProposedTrial | None:
-        """The proposal for trial `number`; None if nothing is left to try."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from raysweep.search.export import CannotExport, export_file
 from raysweep.search.optuna_searcher import OptunaSearcher
 from raysweep.search.optuna_space import OptunaSpace
 from raysweep.search.search_checks import duplicates_of
+from raysweep.search.searcher import Searcher
 from raysweep.search.storage_export import StorageExport
 from raysweep.search.warm_start import WarmStart
-from raysweep.study.execution.controller import Searcher
 from raysweep.study.journal.events import AttemptStarted, Event
 from raysweep.study.storage.secrets import with_password
 

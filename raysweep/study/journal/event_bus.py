@@ -6,9 +6,9 @@ in a running study: `rebuild` folds a whole journal, `EventBus.emit` one more ev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING
 
 from raysweep.study.journal.events import (
     EpochReported,
@@ -30,31 +30,8 @@ from raysweep.study.journal.records import StudyRecord
 from schedulers.reason import UNJUDGED
 from schedulers.rule import Decision, Exploit, Report, Resume, Rule
 
-
-class SearchObserver(Protocol):
-    """What a searcher is told, such as `raysweep.search.optuna_searcher.OptunaSearcher`."""
-
-    def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int) -> None:
-        """A trial in the journal was created."""
-
-    def report(self, trial_id: str, step: int, loss: float) -> None:
-        """A trial reported a loss at a step."""
-
-    def paused(self, trial_id: str) -> None:
-        """A trial was paused, maybe forever: it may report nothing more."""
-
-    def resumed(self, trial_id: str) -> None:
-        """A paused trial continues."""
-
-    def tell(
-        self,
-        trial_id: str,
-        outcome: str,
-        worth: float | None,
-        reason: str,
-        metrics: Mapping[str, float] | None,
-    ) -> None:
-        """A trial ended; `metrics` are those of the epoch that gives its score."""
+if TYPE_CHECKING:
+    from raysweep.search.searcher import Searcher
 
 
 @dataclass
@@ -69,7 +46,7 @@ class EventBus:
 
     journal: Journal
     record: StudyRecord
-    searcher: SearchObserver
+    searcher: Searcher
     subscribers: Sequence[Subscriber]
     clock: Callable[[], float]
     on_broken: Callable[[str], None]
@@ -110,7 +87,7 @@ class EventBus:
             self.on_broken(self.broken)
 
 
-def notify_searcher(searcher: SearchObserver, record: StudyRecord, event: Event) -> None:
+def notify_searcher(searcher: Searcher, record: StudyRecord, event: Event) -> None:
     """Tell the searcher about an event that `record` has already."""
     match event:
         case EpochReported(again=False):
@@ -178,7 +155,7 @@ def rebuild(
     past: Sequence[Event],
     record: StudyRecord,
     rule: Rule,
-    searcher: SearchObserver | None,
+    searcher: Searcher | None,
     *,
     earlier: Sequence[Rule] = (),
     reopened: Collection[str] = (),

@@ -11,14 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from raysweep.search.initial_points import Proposal
+from raysweep.search.searcher import Searcher
 from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY, check_race_settings, eliminated
 from schedulers.trial_id import trial_id
 
 BASELINE = "baseline"
 
 
-class SeedRaceSearcher:
-    """Proposes candidates x seeds in rounds; a `raysweep.study.execution.controller.Searcher`.
+class SeedRaceSearcher(Searcher):
+    """Proposes candidates x seeds in rounds.
 
     Args:
         candidates: {"name": ..., "config": flat} each, the most promising first; `baseline` is the name of
@@ -46,10 +47,6 @@ class SeedRaceSearcher:
         self._entries: dict[str, tuple[str, int]] = {}  # trial -> candidate and seed
         self._results: dict[str, dict[str, float]] = {}
 
-    def ready(self, number: int) -> bool:
-        """True: a slot never waits."""
-        return True
-
     def ask(self, number: int) -> Proposal | None:
         """The next training of the plan whose candidate is still in the race; None if there is none."""
         started = set(self._entries.values())
@@ -60,31 +57,23 @@ class SeedRaceSearcher:
                 return Proposal(config, "baseline" if name == BASELINE else "point")
         return None
 
-    def replay_asked(self, number: int, config: dict[str, Any], source: str, draws: int = 1) -> None:
+    def replay_asked(self, number: int, config: Mapping[str, Any], source: str, draws: int = 1) -> None:
         """A trial in the journal was created."""
         self._entries[trial_id(number)] = str(config[CANDIDATE_KEY]), int(config[BLOCK_KEY])
-
-    def report(self, trial_id: str, step: int, loss: float) -> None:
-        """Ignored: only whole trainings are compared."""
-
-    def paused(self, trial_id: str) -> None:
-        """Ignored."""
-
-    def resumed(self, trial_id: str) -> None:
-        """Ignored."""
 
     def tell(
         self,
         trial_id: str,
         outcome: str,
-        worth: float | None,
-        reason: str,
+        loss: float | None,
+        reason: str = "",
         metrics: Mapping[str, float] | None = None,
     ) -> None:
         """Record the result of a whole or diverged training, and drop the candidates that have lost."""
         if outcome not in ("completed", "diverged"):
             return
         name, seed = self._entries[trial_id]
-        loss = worth if worth is not None and outcome == "completed" else math.inf
+        if loss is None or outcome != "completed":
+            loss = math.inf
         self._results.setdefault(name, {})[str(seed)] = loss
         self.out = eliminated(self._results, len(self.configs) - 1, self.alpha, self.min_blocks) | self.out
