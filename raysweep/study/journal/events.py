@@ -21,11 +21,26 @@ code, or a need for more memory than any slot has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptStarted:
+class _StudyEvent:
+    """Base of all events."""
+
+    kind: ClassVar[str]
+    t: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TrialEvent(_StudyEvent):
+    """Base of the events of one trial."""
+
+    trial: str
+    """Trial id: the trial's number with five digits; the same in Ray, Optuna and MLflow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptStarted(_StudyEvent):
     """An attempt begins: the first `run`, or a later `resume`."""
 
     kind: ClassVar[str] = "attempt_started"
-    t: float
     attempt: int
     slots: int
     """Trials that run at once."""
@@ -38,23 +53,19 @@ class AttemptStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlotsChanged:
+class SlotsChanged(_StudyEvent):
     """The number of trials that run at once changed, since nodes or other studies came or went."""
 
     kind: ClassVar[str] = "slots_changed"
-    t: float
     slots: int
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialCreated:
+class TrialCreated(_TrialEvent):
     """The searcher proposed a configuration; the trial exists from here on."""
 
     kind: ClassVar[str] = "trial_created"
-    t: float
-    trial: str
-    """Trial id: the trial's number with five digits; the same in Ray, Optuna and MLflow."""
     config: Mapping[str, Any]
     """The searched parameters, flat: ``{"optimizer_config.lr": 0.1}``."""
     source: Source
@@ -65,22 +76,18 @@ class TrialCreated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialStarted:
+class TrialStarted(_TrialEvent):
     """The trial runs in a process, for the first time or again."""
 
     kind: ClassVar[str] = "trial_started"
-    t: float
-    trial: str
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialPlaced:
+class TrialPlaced(_TrialEvent):
     """The first message of the trial from a process, and where that is; again for each new process."""
 
     kind: ClassVar[str] = "placed"
-    t: float
-    trial: str
     worker: str
     """host:pid of the process."""
     gpu: str
@@ -90,23 +97,19 @@ class TrialPlaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LaneReported:
+class LaneReported(_TrialEvent):
     """How a trial in a shared process is trained; emitted with its first epoch there."""
 
     kind: ClassVar[str] = "lane"
-    t: float
-    trial: str
     obstacle: str
     """Why it is trained by itself; "" if it is trained together with others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochReported:
+class EpochReported(_TrialEvent):
     """One epoch of one trial, with the trial scheduler's decision and its reason."""
 
     kind: ClassVar[str] = "reported"
-    t: float
-    trial: str
     generation: int
     """Number of the trial's exploits so far."""
     epoch: int
@@ -126,24 +129,20 @@ class EpochReported:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointSaved:
+class CheckpointSaved(_TrialEvent):
     """A whole checkpoint of the trial at `epoch` exists at `path` (relative to the study's folder)."""
 
     kind: ClassVar[str] = "checkpointed"
-    t: float
-    trial: str
     epoch: int
     generation: int
     path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialExploited:
+class TrialExploited(_TrialEvent):
     """The trial continues from the donor's checkpoint at `epoch`, with `config` (flat, complete)."""
 
     kind: ClassVar[str] = "exploited"
-    t: float
-    trial: str
     donor: str
     epoch: int
     generation: int
@@ -154,59 +153,51 @@ class TrialExploited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialPaused:
+class TrialPaused(_TrialEvent):
     """The trial waits and its slot is free: a rule's decision, or to let other trials run."""
 
     kind: ClassVar[str] = "paused"
-    t: float
-    trial: str
     epoch: int
     reason: str
     code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialPromoted:
+class TrialPromoted(_TrialEvent):
     """A paused trial continues."""
 
     kind: ClassVar[str] = "promoted"
-    t: float
-    trial: str
     epoch: int
     reason: str
     code: ReasonCode = ReasonCode.RULE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRecovered:
+class TrialRecovered(_TrialEvent):
     """A worker or node was lost; the trial continues from its last checkpoint."""
 
     kind: ClassVar[str] = "worker_lost"
-    t: float
-    trial: str
     error: str
     terminated: bool = False
     """It was terminated by a SIGTERM, which is not counted as a failure of the trial."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointFailed:
-    """A checkpoint could not be written (disk full or read-only); its trial continues."""
+class CheckpointFailed(_TrialEvent):
+    """A checkpoint could not be written (disk full or read-only); its trial continues.
+
+    `trial` is the one whose process reported it; `error` names the trial whose checkpoint it was.
+    """
 
     kind: ClassVar[str] = "checkpoint_failed"
-    t: float
-    trial: str
-    """The trial whose process reported it; `error` names the trial whose checkpoint it was."""
     error: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRetried:
+class TrialRetried(_TrialEvent):
     """The trial ran out of memory; it waits to run once more with more resources."""
 
     kind: ClassVar[str] = "retried"
-    t: float
-    trial: str
     resources: Mapping[str, float]
     """Resources of the second run, with Ray's names: ``{"cpu": 2, "gpu": 1}``."""
     reason: str
@@ -216,12 +207,10 @@ class TrialRetried:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialFailedAwaitingExploit:
+class TrialFailedAwaitingExploit(_TrialEvent):
     """The trial failed, and waits to continue as another's copy (`TrialExploited`); counts as a failure."""
 
     kind: ClassVar[str] = "trial_failed_awaiting_exploit"
-    t: float
-    trial: str
     outcome: Literal["failed", "infeasible"]
     reason: str
     code: ReasonCode = ReasonCode.TRIAL
@@ -230,12 +219,10 @@ class TrialFailedAwaitingExploit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialEnded:
+class TrialEnded(_TrialEvent):
     """The trial ended."""
 
     kind: ClassVar[str] = "trial_ended"
-    t: float
-    trial: str
     outcome: Outcome
     reason: str
     code: ReasonCode = ReasonCode.RULE
@@ -244,22 +231,19 @@ class TrialEnded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StudyExtended:
+class StudyExtended(_StudyEvent):
     """The study was revised by `extend`: `changes` hold from its next trial on."""
 
     kind: ClassVar[str] = "study_revised"
-    t: float
     revision: int
     changes: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialReopened:
+class TrialReopened(_TrialEvent):
     """A completed trial continues, because the study has more epochs now; its end no longer counts."""
 
     kind: ClassVar[str] = "reopened"
-    t: float
-    trial: str
     epoch: int
     waits: bool
     """It stays paused until the trial scheduler resumes it."""
@@ -268,11 +252,10 @@ class TrialReopened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptEnded:
+class AttemptEnded(_StudyEvent):
     """An attempt ended (a killed driver writes no such event)."""
 
     kind: ClassVar[str] = "attempt_ended"
-    t: float
     attempt: int
     exit_code: int
     reason: str
