@@ -153,10 +153,10 @@ class Study:
         """
         folder, trial, sweep, record = self._winner()
         derived = best_yaml(folder.sweep(), record, record.provenance, trial=str(trial.number))[0]
-        worth, point = trial.worth(record.objective), scored_point(trial, record.objective)
-        assert worth is not None and point is not None, "a ranked trial has reported"  # noqa: PT018
+        value = trial.objective_value(record.objective, sweep.sign)
+        point = scored_point(trial, record.objective)
+        assert value is not None and point is not None, "a ranked trial has reported"  # noqa: PT018
         config, metrics = searched(trial.config), dict(point.metrics)
-        value = sweep.sign * worth
         return BestTrial(trial.number, value, sweep.metric, point.epoch, config, metrics, derived.run)
 
     def _winner(self) -> tuple[StudyFolder, TrialRecord, Sweep, StudyRecord]:

@@ -59,7 +59,7 @@ class Lines(StudyView):
 
     def _trial_line(self, event: TrialEnded) -> str:
         trial = self.record.trials[event.trial]
-        value = number(self.facts.value(trial.worth(self.record.objective)))
+        value = number(trial.objective_value(self.record.objective, self.facts.sign))
         self._trials_over += 1
         count = f"[{self._trials_over}/{self.facts.wanted}]"
         end = f"{event.outcome} at epoch {trial.epoch}: {self.facts.metric} {value}"

@@ -120,9 +120,8 @@ def _best(record: StudyRecord, facts: Facts) -> Best | None:
     trial = record.best()
     if trial is None:
         return None
-    loss = trial.worth(record.objective)
-    epoch = trial.worth_epoch(record.objective)
-    return Best(trial.number, epoch, facts.value(loss), dict(trial.config))
+    value = trial.objective_value(record.objective, facts.sign)
+    return Best(trial.number, trial.objective_epoch(record.objective), value, dict(trial.config))
 
 
 def _left_s(

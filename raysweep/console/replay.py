@@ -30,8 +30,8 @@ def print_replay(
     """
 
     def named(trial: str) -> str:
-        worth = facts.value(trials[trial].worth(objective))
-        return f"trial {int(trial)}: {facts.metric} {number(worth)}"
+        value = trials[trial].objective_value(objective, facts.sign)
+        return f"trial {int(trial)}: {facts.metric} {number(value)}"
 
     given = ", ".join(f"{key}={setting(value)}" for key, value in replay.kwargs.items())
     print_row(

@@ -75,7 +75,7 @@ def against_baseline(facts: Facts, record: StudyRecord) -> str:
     best = record.best()
     if baseline is None or best is None or CANDIDATE_KEY in baseline.config:
         return ""
-    loss, best_loss = baseline.worth(record.objective), best.worth(record.objective)
+    loss, best_loss = baseline.objective_loss(record.objective), best.objective_loss(record.objective)
     if baseline.outcome != "completed" or loss is None or best_loss is None:
         return f"trial {baseline.number}, {facts.baseline}, did not run to its end ({baseline.status})"
     value = f"{facts.metric} {number(facts.value(loss))}"

@@ -110,13 +110,13 @@ def _trials(sweep: Sweep, record: StudyRecord) -> pd.DataFrame:
 
 
 def _trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> dict[str, Any]:
-    worth, point = trial.worth(record.objective), scored_point(trial, record.objective)
+    value, point = trial.objective_value(record.objective, sweep.sign), scored_point(trial, record.objective)
     known = trial.started_at is not None and trial.ended_at is not None
     return {
         "trial": trial.number,
         "status": trial.status,
-        "value": math.nan if worth is None else sweep.sign * worth,
-        "epoch": trial.worth_epoch(record.objective),
+        "value": math.nan if value is None else value,
+        "epoch": trial.objective_epoch(record.objective),
         "epochs_run": trial.work,
         "source": trial.source,
         "reason": trial.reason,

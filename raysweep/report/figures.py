@@ -17,7 +17,7 @@ from raysweep.report.parallel import parallel
 from raysweep.report.report import Report
 from raysweep.report.subject import Subject
 from raysweep.report.trial_figures import trial_figures
-from raysweep.report.trial_points import thinned, worth_points
+from raysweep.report.trial_points import thinned, value_points
 from raysweep.search.samplers import quiet
 
 STRONGEST = 4  # parameters in a plot of pairs
@@ -50,7 +50,7 @@ def _names(report: Report) -> list[str]:
 
 def _of_parameters(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
     """Parallel coordinates of all trials; Optuna's landscapes if there are enough trials."""
-    if not names or len(worth_points(subject)) < 2:
+    if not names or len(value_points(subject)) < 2:
         return
     yield Figure(
         "parallel",

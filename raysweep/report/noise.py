@@ -68,10 +68,10 @@ def _of_replicates(subject: Subject) -> Noise | None:
     """From completed trials that differ only in their seed."""
     groups: dict[str, dict[Any, float]] = defaultdict(dict)  # by seed: equal seeds give equal curves
     for trial in subject.ranked():
-        worth = subject.worth(trial)
-        if trial.outcome == "completed" and worth is not None:
+        loss = subject.loss(trial)
+        if trial.outcome == "completed" and loss is not None:
             settings = json.dumps(subject.config(trial), sort_keys=True, default=str)
-            groups[settings][trial.config.get(SEED_KEY)] = worth
+            groups[settings][trial.config.get(SEED_KEY)] = loss
     std = pooled([list(group.values()) for group in groups.values()])
     count = sum(len(group) for group in groups.values() if len(group) > 1)
     return Noise(std, f"between {count} trials of equal configuration", True) if std else None

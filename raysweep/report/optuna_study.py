@@ -72,15 +72,15 @@ def _frozen(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # on a last bit beyond a bound of a log range
             subject.space.draw(drawn)
-        worth = subject.value(subject.worth(trial) if losses is None else losses.get(trial.trial))
+        value = subject.value(subject.loss(trial) if losses is None else losses.get(trial.trial))
         outcome = trial.outcome if losses is None else "completed"
         state = STATES.get(outcome, TrialState.FAIL)
-        if state is TrialState.COMPLETE and worth is None:
+        if state is TrialState.COMPLETE and value is None:
             state = TrialState.FAIL
         curve = {point.epoch: subject.sign * point.loss for point in trial.curve if point.loss == point.loss}
         frozen = optuna.create_trial(
             state=state,
-            value=worth if state is TrialState.COMPLETE else None,
+            value=value if state is TrialState.COMPLETE else None,
             params=drawn.params,
             distributions=drawn.distributions,
             intermediate_values=curve,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -284,15 +283,8 @@ def _lineage(subject: Subject) -> Any:
 def _line_of_the_best(subject: Subject) -> set[tuple[int, int]]:
     """The copies that the winner's weights went through: (copying trial, epoch)."""
     ranked = subject.ranked()
-    copied: set[tuple[int, int]] = set()
-    name, until = (ranked[0].trial if ranked else ""), math.inf
-    while name:
-        past = [step for step in subject.record.trials[name].lineage if step.epoch < until]
-        if not past:
-            break
-        copied.add((int(name), past[-1].epoch))
-        name, until = past[-1].donor, past[-1].epoch
-    return copied
+    ancestry = subject.record.ancestry(ranked[0].trial) if ranked else ()
+    return {(trial.number, exploits[-1].epoch) for trial, exploits in ancestry if exploits}
 
 
 def _schedule(subject: Subject, tables: Tables) -> Any:

@@ -12,7 +12,7 @@ from raysweep.formatting import short_keys
 from raysweep.report.formatting import short_choice
 from raysweep.report.series import asks_for_log
 from raysweep.report.subject import Subject
-from raysweep.report.trial_points import thinned, worth_points
+from raysweep.report.trial_points import thinned, value_points
 from schedulers.space import Categorical, Domain
 
 MOST = 400  # lines in the plot
@@ -25,7 +25,7 @@ def parallel(subject: Subject, names: Sequence[str]) -> Any:
     Parameters that not all trials have are left out; of more than `MOST` trials the best and a seeded choice
     of the rest are drawn.
     """
-    points = thinned(worth_points(subject), lambda point: subject.sign * point[1], MOST)
+    points = thinned(value_points(subject), lambda point: subject.sign * point[1], MOST)
     points.sort(key=lambda point: point[0].number)
     shown = [name for name in names if all(name in trial.config for trial, _ in points)]
     values = [value for _, value in points]

@@ -182,7 +182,7 @@ def _all_trials(report: Report) -> Section:
         tuple(
             (
                 str(trial.number),
-                number(subject.value(subject.worth(trial))),
+                number(subject.value(subject.loss(trial))),
                 trial.status,
                 str(trial.work),
                 *(setting(trial.config[key]) if key in trial.config else "" for key in keys),

@@ -119,15 +119,15 @@ def progress(subject: Subject) -> list[Progress]:
     times = sorted(point.t for trial in subject.trials for point in trial.curve)
     begun = record.begun_at if record.begun_at is not None else (times[0] if times else 0.0)
     whole = {trial.trial for trial in subject.ranked()}
-    losses = [trial.worth(objective) for trial in ended if trial.trial in whole]
+    losses = [trial.objective_loss(objective) for trial in ended if trial.trial in whole]
     final = min((loss for loss in losses if loss is not None), default=math.nan)
     steps: list[Progress] = []
     best, busy, epochs = math.inf, 0.0, 0
     for count, trial in enumerate(ended, start=1):
         busy += busy_seconds(trial)
-        worth = trial.worth(objective)
-        if trial.trial in whole and worth is not None:
-            best = min(best, worth)
+        loss = trial.objective_loss(objective)
+        if trial.trial in whole and loss is not None:
+            best = min(best, loss)
         at = trial.ended_at or 0.0
         while epochs < len(times) and times[epochs] <= at:
             epochs += 1

@@ -109,9 +109,9 @@ class Subject:
         """A loss in the user's direction."""
         return None if loss is None else self.sign * loss
 
-    def worth(self, trial: TrialRecord) -> float | None:
-        """What a trial is worth, as a loss (lower is better)."""
-        return trial.worth(self.record.objective)
+    def loss(self, trial: TrialRecord) -> float | None:
+        """A trial's loss by the objective; None before its first finite report."""
+        return trial.objective_loss(self.record.objective)
 
     def ranked(self) -> list[TrialRecord]:
         """The ranked trials, best first: the completed ones, or all that reported if none is completed."""

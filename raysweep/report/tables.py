@@ -177,7 +177,7 @@ def row(subject: Subject, trial: TrialRecord, rank: int) -> Row:
     return Row(
         rank=rank,
         number=trial.number,
-        value=subject.value(subject.worth(trial)),
+        value=subject.value(subject.loss(trial)),
         outcome=trial.status,
         epochs=trial.work,
         source=trial.source,
@@ -321,7 +321,7 @@ def baseline(subject: Subject) -> Baseline | None:
     searched = [trial for trial in ranked if trial.source != "baseline"]
     if not own or not searched:
         return None
-    loss, best = subject.worth(own[0]), subject.worth(searched[0])
+    loss, best = subject.loss(own[0]), subject.loss(searched[0])
     assert loss is not None
     assert best is not None
     gain = loss - best

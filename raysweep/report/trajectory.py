@@ -46,7 +46,7 @@ def trajectory(subject: Subject, *, sampled_only: bool = False) -> Trajectory:
         key=lambda trial: (trial.ended_at or math.inf, trial.number),
     )
     losses = [
-        worth if trial.trial in counted and (worth := subject.worth(trial)) is not None else math.inf
+        loss if trial.trial in counted and (loss := subject.loss(trial)) is not None else math.inf
         for trial in ended
     ]
     return Trajectory(np.array(losses, dtype=float), np.array([float(trial.work) for trial in ended]))

@@ -14,7 +14,7 @@ from raysweep.report.figure import BEST, COLOURS, Figure, hover_text
 from raysweep.report.formatting import short_choice
 from raysweep.report.series import asks_for_log
 from raysweep.report.subject import Subject
-from raysweep.report.trial_points import at_common_epoch, share_at_least_as_good, training_spans, worth_points
+from raysweep.report.trial_points import at_common_epoch, share_at_least_as_good, training_spans, value_points
 from raysweep.study.journal.records import TrialRecord
 from schedulers.space import Categorical, Domain
 
@@ -42,7 +42,7 @@ def trial_figures(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
             "slot or for the trial scheduler.",
             (_timeline(subject),),
         )
-    points = worth_points(subject)
+    points = value_points(subject)
     if len(points) < LEAST:
         return
     log = asks_for_log([value for _, value in points])

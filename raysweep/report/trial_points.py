@@ -42,9 +42,9 @@ class TrainingSpan:
     last_epoch: int
 
 
-def worth_points(subject: Subject) -> list[tuple[TrialRecord, float]]:
+def value_points(subject: Subject) -> list[tuple[TrialRecord, float]]:
     """The trials with a finite value, and that value in the user's direction."""
-    pairs = [(trial, subject.value(subject.worth(trial))) for trial in subject.trials]
+    pairs = [(trial, subject.value(subject.loss(trial))) for trial in subject.trials]
     return [(trial, value) for trial, value in pairs if value is not None and math.isfinite(value)]
 
 

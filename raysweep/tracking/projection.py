@@ -278,14 +278,14 @@ class RunProjection:
         than an unfinished one was before.
         """
         best = self.record.best()
-        worth = None if best is None else best.worth(self.facts.objective)
-        if best is None or worth is None or (best.trial, worth) == self._best:
+        value = None if best is None else best.objective_value(self.facts.objective, self.facts.sign)
+        if best is None or value is None or (best.trial, value) == self._best:
             return
-        self._best = best.trial, worth
+        self._best = best.trial, value
         parent = self._parent(t)
         parent.tags["best_trial"] = best.trial
         key = entity_key(f"best_{self.facts.metric}")
-        parent.metrics.append((key, self.facts.sign * worth, ms(t), self.record.epochs))
+        parent.metrics.append((key, value, ms(t), self.record.epochs))
 
 
 def worker_tags(event: TrialPlaced) -> dict[str, str]:

@@ -22,8 +22,7 @@ def ranked(record: StudyRecord) -> list[TrialRecord]:
     """The trials, best first; those without a finite value, or that failed, at the end."""
 
     def rank_key(trial: TrialRecord) -> tuple[bool, float, int]:
-        worth = trial.worth(record.objective)
-        return not trial.ranks(record.objective), 0.0 if worth is None else worth, trial.number
+        return not trial.ranks(record.objective), trial.objective_loss(record.objective) or 0.0, trial.number
 
     return sorted(record.trials.values(), key=rank_key)
 
@@ -37,7 +36,7 @@ def table(record: StudyRecord, facts: SweepFacts) -> str:
     on_front = {trial.trial for trial in pareto(record, facts)}
     keys = list(facts.parameters or dict.fromkeys(key for trial in rows for key in trial.config))
     data = [
-        [trial.trial, worth_text(trial, facts)]
+        [trial.trial, value_text(trial, facts)]
         + ([*others_text(trial, facts), "yes" if trial.trial in on_front else ""] if facts.others else [])
         + [trial.work, trial.status]
         + [brief(trial.config[key]) if key in trial.config else "" for key in keys]
@@ -102,7 +101,7 @@ def note(
         ""
         if best is None
         else f"Best: trial {best.trial}, {facts.objective} {facts.metric} "
-        f"**{worth_text(best, facts)}**: {markdown_text(settings_text(best))}.",
+        f"**{value_text(best, facts)}**: {markdown_text(settings_text(best))}.",
         "",
         f"[All trials, ranked]({page[page.index('#') :]}) · "
         f"[leaderboard]({run_link(experiment_id, parent, TABLE_FILE)}) · "
@@ -115,7 +114,7 @@ def note(
         run = runs.get(trial.trial, "")
         link = f"[{trial.trial}]({run_link(experiment_id, run)})" if run else trial.trial
         settings = markdown_text(settings_text(trial))
-        cells = (link, worth_text(trial, facts), str(trial.work), trial.status, settings)
+        cells = (link, value_text(trial, facts), str(trial.work), trial.status, settings)
         lines.append("| " + " | ".join(cells) + " |")
     text = "\n".join(lines)
     return text if len(text) <= MAX_TAG else text[: text.rindex("\n", 0, MAX_TAG)]
@@ -126,7 +125,7 @@ def settings_text(trial: TrialRecord) -> str:
     return ", ".join(f"{key.rsplit('.', 1)[-1]} {brief(value)}" for key, value in trial.config.items())
 
 
-def worth_text(trial: TrialRecord, facts: SweepFacts) -> str:
+def value_text(trial: TrialRecord, facts: SweepFacts) -> str:
     """A trial's score; a dash before the first finite report."""
-    worth = trial.worth(facts.objective)
-    return "-" if worth is None else f"{facts.sign * worth:.6g}"
+    value = trial.objective_value(facts.objective, facts.sign)
+    return "-" if value is None else f"{value:.6g}"

@@ -37,7 +37,7 @@ def test_log_parameters_and_wide_metrics_are_drawn_as_logarithms(
 ) -> None:
     axes, subject = drawn
     rates = [subject.config(trial)[stories.LR] for trial in subject.trials]
-    losses = [subject.worth(trial) for trial in subject.trials]
+    losses = [subject.loss(trial) for trial in subject.trials]
     assert list(axes["lr"].values) == pytest.approx([math.log10(rate) for rate in rates])
     assert list(axes["val_loss"].values) == pytest.approx([math.log10(loss) for loss in losses])
     assert axes["val_loss"].ticktext[0] == f"{min(losses):.2g}"

@@ -16,7 +16,7 @@ from raysweep.report.trial_points import (
     share_at_least_as_good,
     thinned,
     training_spans,
-    worth_points,
+    value_points,
 )
 from raysweep.study.journal.events import EpochReported, TrialStarted
 from tests.report import stories
@@ -25,7 +25,7 @@ from tests.report.stories import LAYERS, LR
 
 def test_a_stopped_trial_stands_at_its_last_value(tmp_path: Path) -> None:
     subject = stories.subject(tmp_path)
-    assert {trial.number for trial, _ in worth_points(subject)} == set(range(12)) - {7}  # it never reported
+    assert {trial.number for trial, _ in value_points(subject)} == set(range(12)) - {7}  # it never reported
 
 
 def test_all_trials_are_compared_at_the_last_epoch_that_each_reached(tmp_path: Path) -> None:

@@ -89,18 +89,18 @@ def test_an_epoch_reported_again_after_a_recovery_counts_once() -> None:
     assert record.epochs == 1
 
 
-@pytest.mark.parametrize(("objective", "worth", "epoch"), [("last", 0.4, 3), ("best", 0.2, 2)])
-def test_a_trial_is_worth_what_the_objective_says(objective: str, worth: float, epoch: int) -> None:
+@pytest.mark.parametrize(("objective", "loss", "epoch"), [("last", 0.4, 3), ("best", 0.2, 2)])
+def test_a_trials_loss_is_what_the_objective_says(objective: str, loss: float, epoch: int) -> None:
     curve = [reported("00000", 1, 0.5), reported("00000", 2, 0.2), reported("00000", 3, 0.4)]
     trial = fold([BEGUN, asked("00000"), *curve]).trials["00000"]
-    assert (trial.worth(objective), trial.worth_epoch(objective)) == (worth, epoch)
+    assert (trial.objective_loss(objective), trial.objective_epoch(objective)) == (loss, epoch)
 
 
 @pytest.mark.parametrize("loss", [None, math.nan, math.inf])
-def test_a_non_finite_loss_is_in_the_curve_but_is_no_worth(loss: float | None) -> None:
+def test_a_non_finite_loss_is_in_the_curve_but_is_not_its_loss(loss: float | None) -> None:
     trial = fold([BEGUN, asked("00000"), reported("00000", 1, loss)]).trials["00000"]
     assert len(trial.curve) == 1
-    assert trial.worth("last") is None
+    assert trial.objective_loss("last") is None
 
 
 def test_the_best_is_the_least_of_the_completed_ones() -> None:

@@ -67,7 +67,7 @@ def test_a_reused_result_ends_the_trial_without_running_it(tmp_path: Path) -> No
         pass
     first, *others = slot.record.trials.values()
     assert [trial.outcome for trial in others] == [first.outcome] * 2
-    assert [trial.worth("last") for trial in others] == [first.worth("last")] * 2
+    assert [trial.objective_loss("last") for trial in others] == [first.objective_loss("last")] * 2
     assert [trial.reason for trial in others] == ["not run: the same configuration as trial 0"] * 2
     events = list(read_events(tmp_path / "journal"))
     assert sum(isinstance(event, EpochReported) for event in events) == 6 + 2

@@ -27,8 +27,8 @@ def search_has_settled(evidence: Evidence) -> Finding | None:
     counted = {trial.trial for trial in subject.ranked()}
     best: list[float] = []  # so far, after each trial
     for trial in asked:
-        worth = subject.worth(trial) if trial.trial in counted else None
-        best.append(min(math.inf if worth is None else worth, best[-1] if best else math.inf))
+        loss = subject.loss(trial) if trial.trial in counted else None
+        best.append(min(math.inf if loss is None else loss, best[-1] if best else math.inf))
     if len(best) <= SAME or not math.isfinite(best[-1 - SAME]):
         return None
     since = len(best) - 1 - best.index(best[-1])
@@ -73,15 +73,15 @@ def winner_within_noise(evidence: Evidence) -> Finding | None:
     ranked = subject.ranked()
     if noise is None or noise.std <= 0 or len(ranked) < 2 or subject.is_population:
         return None
-    best = subject.worth(ranked[0])
+    best = subject.loss(ranked[0])
     rivals = [trial for trial in ranked[1:] if subject.config(trial) != subject.config(ranked[0])]
     if best is None or not rivals:
         return None
     width = math.sqrt(2) * noise.std
-    near = [trial for trial in rivals if ((subject.worth(trial) or 0.0) - best) < width]
+    near = [trial for trial in rivals if ((subject.loss(trial) or 0.0) - best) < width]
     if not near:
         return None
-    lead = (subject.worth(rivals[0]) or 0.0) - best
+    lead = (subject.loss(rivals[0]) or 0.0) - best
     top = min(len(near) + 1, RETRAINED)
     return Finding(
         "winner_within_noise",

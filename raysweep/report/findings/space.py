@@ -31,9 +31,9 @@ def all_alike(evidence: Evidence) -> Finding | None:
     """All completed trials are worth the same, within 0.5%: 003, red flag 2."""
     subject = evidence.subject
     losses = [
-        worth
+        loss
         for trial in subject.ranked()
-        if trial.outcome == "completed" and (worth := subject.worth(trial)) is not None
+        if trial.outcome == "completed" and (loss := subject.loss(trial)) is not None
     ]
     if len(losses) < LEAST or losses[-1] - losses[0] > ALIKE * abs(losses[0]):
         return None

@@ -305,7 +305,7 @@ class StudyController:
         best = self.record.best()
         if best is None:
             return
-        current = (best.trial, best.worth(self.record.objective))
+        current = (best.trial, best.objective_loss(self.record.objective))
         if current != self._best_written:
             with suppress(OSError):  # a full disk: tried again later, since the journal has all of it
                 write_best(self.folder.best_file, self.sweep, self.record, self.plan.provenance)

@@ -105,10 +105,10 @@ def _informative_trials(trials: Sequence[TrialRecord], objective: str) -> list[E
     """The completed and stopped trials whose results are those of one configuration."""
     informative = []
     for trial in trials:
-        worth, point = trial.worth(objective), scored_point(trial, objective)
-        if trial.outcome not in ("completed", "stopped") or worth is None or point is None:
+        loss, point = trial.objective_loss(objective), scored_point(trial, objective)
+        if trial.outcome not in ("completed", "stopped") or loss is None or point is None:
             continue
         if not trial.lineage:  # a copy was trained with several configurations
             completed = trial.outcome == "completed"
-            informative.append(EarlierTrial(searched(trial.first_config), worth, point.epoch, completed))
+            informative.append(EarlierTrial(searched(trial.first_config), loss, point.epoch, completed))
     return informative

@@ -101,9 +101,9 @@ def notify_searcher(searcher: Searcher, record: StudyRecord, event: Event) -> No
             searcher.resumed(event.trial)
         case TrialEnded():
             trial = record.trials[event.trial]
-            point = scored_point(trial, record.objective)
+            loss, point = trial.objective_loss(record.objective), scored_point(trial, record.objective)
             metrics = point.metrics if point is not None else None
-            searcher.tell(event.trial, event.outcome, trial.worth(record.objective), event.reason, metrics)
+            searcher.tell(event.trial, event.outcome, loss, event.reason, metrics)
         case _:
             pass
 

@@ -40,7 +40,7 @@ def pareto_front(
 
 def scored_point(trial: TrialRecord, objective: str) -> CurvePoint | None:
     """The point of a trial's curve that gives its score; None before the first."""
-    epoch = trial.worth_epoch(objective)
+    epoch = trial.objective_epoch(objective)
     return next((point for point in reversed(trial.curve) if point.epoch == epoch), None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -116,21 +116,26 @@ class TrialRecord:
         """Epochs that stopping it saved, of `epochs`; 0 if the trial scheduler did not stop it."""
         return max(epochs - self.work, 0) if self.stopped_by_rule else 0
 
-    def worth(self, objective: str) -> float | None:
+    def objective_loss(self, objective: str) -> float | None:
         """Its last or best loss, by the objective (`last` or `best`); None before the first finite report."""
         return self.last_loss if objective == "last" else self.best_loss
 
+    def objective_value(self, objective: str, sign: int) -> float | None:
+        """Its `objective_loss` as a value of the metric, whose sign is -1 if it is maximised."""
+        loss = self.objective_loss(objective)
+        return None if loss is None else sign * loss
+
     def end_loss(self, objective: str) -> float:
         """Its final loss by the objective: infinite if it diverged, or never reported a finite loss."""
-        worth = self.worth(objective)
-        return math.inf if worth is None or self.outcome == "diverged" else worth
+        loss = self.objective_loss(objective)
+        return math.inf if loss is None or self.outcome == "diverged" else loss
 
     def ranks(self, objective: str) -> bool:
         """Whether it is ranked: it reported a finite loss, and its outcome is not one that ranks nowhere."""
-        return self.worth(objective) is not None and self.outcome not in RANKS_NOWHERE
+        return self.objective_loss(objective) is not None and self.outcome not in RANKS_NOWHERE
 
-    def worth_epoch(self, objective: str) -> int:
-        """The epoch of its `worth`, 0 before the first report."""
+    def objective_epoch(self, objective: str) -> int:
+        """The epoch of its `objective_loss`, 0 before the first report."""
         return self.epoch if objective == "last" else self.best_epoch
 
     def latest_checkpoint(self) -> tuple[tuple[int, int], str] | None:
@@ -300,24 +305,32 @@ class StudyRecord:
         )
 
     def rank_key(self, trial: TrialRecord) -> tuple[bool, float, int]:
-        """Sort key: completed trials first, then by worth (none comes last), then by number."""
-        worth = trial.worth(self.objective)
-        return trial.outcome != "completed", math.inf if worth is None else worth, trial.number
+        """Sort key: completed trials first, then by loss (none comes last), then by number."""
+        loss = trial.objective_loss(self.objective)
+        return trial.outcome != "completed", math.inf if loss is None else loss, trial.number
+
+    def ancestry(self, trial: str) -> Iterator[tuple[TrialRecord, list[TrialExploited]]]:
+        """The trial, its last donor, that one's last donor before, ...: whose weights it has.
+
+        Each comes with its exploits, in order, up to where its weights were taken. An exploit takes the
+        donor's weights, so the history before it is the donor's.
+        """
+        until = math.inf
+        while True:
+            record = self.trials[trial]
+            exploits = [step for step in record.lineage if step.epoch < until]
+            yield record, exploits
+            if not exploits:
+                return
+            trial, until = exploits[-1].donor, exploits[-1].epoch
 
     def schedule(self, trial: str) -> list[tuple[int, dict[str, Any]]]:
-        """The configurations that a trial's weights were trained with, oldest first: (after epoch, config).
-
-        An exploit takes the donor's weights, so the history before it is the donor's.
-        """
-        steps: list[tuple[int, dict[str, Any]]] = []
-        name, until = trial, math.inf
-        while True:
-            record = self.trials[name]
-            copied = [step for step in record.lineage if step.epoch < until]
-            if not copied:
-                return [(0, dict(record.first_config)), *reversed(steps)]
-            steps.append((copied[-1].epoch, dict(copied[-1].config)))
-            name, until = copied[-1].donor, copied[-1].epoch
+        """The configurations that trained a trial's weights, oldest first: (after epoch, config)."""
+        steps = [
+            (exploits[-1].epoch, exploits[-1].config) if exploits else (0, record.first_config)
+            for record, exploits in self.ancestry(trial)
+        ]
+        return [(epoch, dict(config)) for epoch, config in reversed(steps)]
 
     def slot_seconds(self, until: float) -> float:
         """Sum over all slots of the seconds that each has existed by `until` (unix seconds)."""

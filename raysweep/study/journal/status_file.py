@@ -111,12 +111,11 @@ class StatusFile:
         ]
 
     def _best(self, best: TrialRecord) -> BestFields:
-        worth = best.worth(self.record.objective)
-        value = None if worth is None else self.sign * worth
+        objective = self.record.objective
         return {
             "trial": best.trial,
-            "value": value,
-            "epoch": best.worth_epoch(self.record.objective),
+            "value": best.objective_value(objective, self.sign),
+            "epoch": best.objective_epoch(objective),
             "status": best.status,
             "config": best.config,
         }

@@ -346,13 +346,13 @@ def _about(
     sweep: Sweep, record: StudyRecord, best: TrialRecord, provenance: Mapping[str, Any], scheduled: bool
 ) -> list[str]:
     """Lines that say where a configuration comes from."""
-    worth = best.worth(record.objective)
-    value = math.nan if worth is None else sweep.sign * worth
+    score = best.objective_value(record.objective, sweep.sign)
     facts = flatten({key: provenance[key] for key in sorted(provenance) if key != "command"})
     revision = f"revision {best.revision} of the search space"
     lines = [
         f"study {sweep.study_name}, trial {best.number}: {best.status} after {best.epoch} epochs",
-        f"{sweep.metric} {value:.6g} ({sweep.objective} epoch counts), {revision}",
+        f"{sweep.metric} {math.nan if score is None else score:.6g} ({sweep.objective} epoch counts), "
+        f"{revision}",
         *(f"{key}: {value}" for key, value in facts.items() if isinstance(value, str | int | float)),
     ]
     if best.lineage and not scheduled:

@@ -55,16 +55,12 @@ def curve_of_weights(record: StudyRecord, trial: str) -> list[CurvePoint]:
     if not record.trials[trial].curve:
         raise NoWinner(f"trial {int(trial)} has reported no epoch: there is nothing to compare")
     points: list[CurvePoint] = []
-    name, until = trial, math.inf
-    while True:
-        ancestor = record.trials[name]
-        copied = [step for step in ancestor.lineage if step.epoch < until]
-        start = copied[-1].epoch if copied else 0
-        own = [p for p in ancestor.curve if p.generation == len(copied) and start < p.epoch <= until]
-        points = own + points
-        if not copied:
-            return points
-        name, until = copied[-1].donor, copied[-1].epoch
+    until = math.inf
+    for ancestor, exploits in record.ancestry(trial):
+        start = exploits[-1].epoch if exploits else 0
+        own = [p for p in ancestor.curve if p.generation == len(exploits) and start < p.epoch <= until]
+        points, until = own + points, start
+    return points
 
 
 def run_again(config: Mapping[str, Any], epochs: int, gpu_share: float) -> Iterator[dict[str, Any]]:

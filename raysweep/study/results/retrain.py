@@ -90,7 +90,7 @@ def candidates(sweep: Sweep, record: StudyRecord, top_k: int) -> list[Candidate]
     if sweep.space and len(values) == len(sweep.space) and BASELINE not in [each.name for each in chosen]:
         trials = (trial for trial in record.trials.values() if trial.source == "baseline")
         trial = next((trial for trial in trials if not trial.lineage), None)
-        value = _value(sweep, record, trial) if trial else None
+        value = trial.objective_value(record.objective, sweep.sign) if trial else None
         baseline = Candidate(BASELINE, values, "baseline", trial.number if trial else None, value)
         chosen += [baseline] if _key(baseline) not in map(_key, chosen) else []
     return chosen
@@ -270,7 +270,7 @@ def as_file(sweep: Sweep | Mapping[str, Any], lines: Sequence[str]) -> str:
 
 def _of_trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord, last_too: bool) -> list[Candidate]:
     """The candidates of a trial: its configuration, or its schedule and maybe its last settings."""
-    value, config = _value(sweep, record, trial), searched(trial.config)
+    value, config = trial.objective_value(record.objective, sweep.sign), searched(trial.config)
     name = f"t{trial.number}"
     schedule = record.schedule(trial.trial)
     if len(schedule) == 1:
@@ -283,11 +283,6 @@ def _of_trial(sweep: Sweep, record: StudyRecord, trial: TrialRecord, last_too: b
         last = f"trial {trial.number}'s last settings"
         of_trial.append(Candidate(f"{name}{LAST}", config, last, trial.number, None))
     return of_trial
-
-
-def _value(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> float | None:
-    worth = trial.worth(record.objective)
-    return None if worth is None else sweep.sign * worth
 
 
 def _scaled(config: dict[str, Any], before: int, after: int) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def evaluate_retraining(sweep: Sweep, record: StudyRecord) -> RetrainResult:
     values: dict[str, dict[int, float]] = {name: {} for name in race.configs}
     for trial in sorted(record.trials.values(), key=lambda trial: (trial.ended_at or math.inf, trial.number)):
         race.replay_asked(trial.number, trial.config, trial.source)
-        race.tell(trial.trial, trial.outcome or "", trial.worth(record.objective), "")
+        race.tell(trial.trial, trial.outcome or "", trial.objective_loss(record.objective), "")
         if trial.outcome in ("completed", "diverged"):
             values[trial.config[CANDIDATE_KEY]][int(trial.config[BLOCK_KEY])] = _value(sweep, record, trial)
     in_race = {name: of_seeds for name, of_seeds in values.items() if name not in race.out}
@@ -216,8 +216,8 @@ def _candidate_result(
 
 
 def _value(sweep: Sweep, record: StudyRecord, trial: TrialRecord) -> float:
-    worth = trial.worth(record.objective)
-    return math.nan if worth is None or trial.outcome == "diverged" else sweep.sign * worth
+    value = trial.objective_value(record.objective, sweep.sign)
+    return math.nan if value is None or trial.outcome == "diverged" else value
 
 
 def _lead(

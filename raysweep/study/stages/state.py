@@ -173,9 +173,9 @@ def end_stage(state: StageState, reason: str, t: float) -> StageState:
             state, ended={"t": t, "reason": reason}, verdict=nan_to_none(race_as_dict(race))
         )
     best = record.best()
-    worth = None if best is None else best.worth(record.objective)
-    if best is not None and worth is not None:
-        reason += f": trial {best.number}, {sweep.metric} {sweep.sign * worth:.6g}"
+    value = None if best is None else best.objective_value(record.objective, sweep.sign)
+    if best is not None and value is not None:
+        reason += f": trial {best.number}, {sweep.metric} {value:.6g}"
     return write_stage_state(state, ended={"t": t, "reason": reason})
 
 
@@ -233,8 +233,7 @@ def best_of_stages(sweep: Sweep, states: Sequence[StageState]) -> BestOfStages |
             number = number_of(first["name"])
             trial = None if number is None else record.trials[trial_id(number)]
             return BestOfStages(state, record, trial, first["mean"], first)
-        worth = best.worth(record.objective)
-        return BestOfStages(state, record, best, None if worth is None else sweep.sign * worth)
+        return BestOfStages(state, record, best, best.objective_value(record.objective, sweep.sign))
     return None
 
 
