@@ -118,21 +118,21 @@ class ASHARule(Rule):
         self.chances = _chances([len(bracket) for bracket in self.levels], reduction_factor)
         # Per bracket and rung: all recorded losses, best first; those of paused trials; how many diverged.
         self.rungs: list[list[list[Ranked]]] = [[[] for _ in bracket] for bracket in self.levels]
-        self.waiting: list[list[list[Ranked]]] = [[[] for _ in bracket] for bracket in self.levels]
+        self.paused_by_rung: list[list[list[Ranked]]] = [[[] for _ in bracket] for bracket in self.levels]
         self.diverged_at: list[list[int]] = [[0 for _ in bracket] for bracket in self.levels]
         self.next_rung: dict[str, int] = {}  # trial -> index of the rung it has yet to reach
         self.paused_with: dict[str, float] = {}  # paused trial -> its loss at the rung
 
     def memory(self) -> tuple[str, ...]:
         """Also the rungs, and each trial's position."""
-        return (*super().memory(), "rungs", "waiting", "diverged_at", "next_rung", "paused_with")
+        return (*super().memory(), "rungs", "paused_by_rung", "diverged_at", "next_rung", "paused_with")
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
-        self.rungs, self.waiting = (
+        self.rungs, self.paused_by_rung = (
             [[[Ranked(*entry) for entry in rung] for rung in bracket] for bracket in brackets]
-            for brackets in (self.rungs, self.waiting)
+            for brackets in (self.rungs, self.paused_by_rung)
         )
 
     def bracket(self, trial_id: str) -> int:
@@ -158,7 +158,7 @@ class ASHARule(Rule):
         if self.variant == "promotion":
             if rank <= top:
                 return Continue(f"{verdict}top {top} promoted")
-            _insert(self.waiting[s][k], loss, trial)
+            _insert(self.paused_by_rung[s][k], loss, trial)
             self.paused_with[trial] = loss
             return Pause(f"{verdict}top {top} promoted; waits for its turn")
         top = max(top, 1)
@@ -193,7 +193,7 @@ class ASHARule(Rule):
         ):
             n = self._count(s, k)
             top = self._top(n)
-            for loss, trial in self.waiting[s][k]:
+            for loss, trial in self.paused_by_rung[s][k]:
                 rank = _rank(self.rungs[s][k], loss, trial)
                 if rank > top:
                     break
@@ -210,7 +210,7 @@ class ASHARule(Rule):
 
     def resumed(self, resume: Resume) -> None:
         """Remove the trial from the paused ones."""
-        self._leave(resume.trial_id)
+        self._remove_paused(resume.trial_id)
 
     def cannot_pause(self) -> None:
         """From now on stop a trial instead of pausing it."""
@@ -219,7 +219,7 @@ class ASHARule(Rule):
     def end(self, trial_id: str, ending: str) -> None:
         """Record the end; the trial's losses stay in the rungs."""
         super().end(trial_id, ending)
-        self._leave(trial_id)
+        self._remove_paused(trial_id)
 
     def last_word(self, trial_id: str) -> str:
         """The rung at which the trial waited, and its rank there."""
@@ -230,10 +230,10 @@ class ASHARule(Rule):
         rank = _rank(self.rungs[s][k], self.paused_with[trial_id], trial_id)
         return f"rung {self.levels[s][k]}: ranks {rank} of {n}, top {self._top(n)} promoted"
 
-    def _leave(self, trial: str) -> None:
+    def _remove_paused(self, trial: str) -> None:
         loss = self.paused_with.pop(trial, None)
         if loss is not None:
-            waiting = self.waiting[self.bracket(trial)][self.next_rung[trial] - 1]
+            waiting = self.paused_by_rung[self.bracket(trial)][self.next_rung[trial] - 1]
             del waiting[_rank(waiting, loss, trial) - 1]
 
     def _count(self, s: int, k: int) -> int:

@@ -64,8 +64,8 @@ class ForecastingRule(Rule):
         super().__init__(max_resource=max_resource, objective=objective)
         self.levels = ladder(max_resource)
         self.curves: dict[str, list[float]] = {}  # live trial -> its loss at each level so far
-        self.finished: list[list[float]] = []  # the newest finished curves
-        self.partial: list[list[float]] = []  # the newest curves that ended earlier
+        self.finished_curves: list[list[float]] = []  # the newest finished curves
+        self.partial_curves: list[list[float]] = []  # the newest curves that ended earlier
         self.finishes = 0
         self.best: float | None = None  # lowest final loss
         self.rungs: list[list[float]] = [[] for _ in self.levels]  # losses at each level, ascending
@@ -73,25 +73,25 @@ class ForecastingRule(Rule):
         self.prior = Decay()
         self.unit = 1.0
         self.spreads = [[1.0, 1.0, 1.0] for _ in self.levels]
-        self.crossed = [CROSSED for _ in self.levels]
-        self.noted: dict[str, list[NotedOutlook]] = {}  # live trial -> its outlooks so far
+        self.crossing_shares = [CROSSED for _ in self.levels]
+        self.notes: dict[str, list[NotedOutlook]] = {}  # live trial -> its outlooks so far
         self.misses: list[list[float]] = [[] for _ in self.levels]  # of the newest finished, see `widening`
-        self.held, self.told = 0, 0  # of the ranges given for finished trials: those that held, and all
+        self.ranges_held, self.ranges_given = 0, 0  # of the ranges for finished trials
 
     def memory(self) -> tuple[str, ...]:
         """Also the curves of live trials, a bounded set of ended ones, ranks and pooled estimates."""
         return (
             *super().memory(),
-            *("curves", "finished", "partial", "finishes", "best", "rungs"),
-            *("positive", "prior", "unit", "spreads", "crossed"),
-            *("noted", "misses", "held", "told"),
+            *("curves", "finished_curves", "partial_curves", "finishes", "best", "rungs"),
+            *("positive", "prior", "unit", "spreads", "crossing_shares"),
+            *("notes", "misses", "ranges_held", "ranges_given"),
         )
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.prior = Decay(*self.prior)
-        self.noted = {trial: [NotedOutlook(*each) for each in noted] for trial, noted in self.noted.items()}
+        self.notes = {trial: [NotedOutlook(*each) for each in noted] for trial, noted in self.notes.items()}
         self._forget()
 
     def _forget(self) -> None:
@@ -110,12 +110,12 @@ class ForecastingRule(Rule):
     def end(self, trial_id: str, ending: str) -> None:
         """Record the end; the trial's losses stay in the rankings, its curve among the newest ended."""
         super().end(trial_id, ending)
-        self._change(trial_id)
-        self.noted.pop(trial_id, None)
+        self._forget_trial(trial_id)
+        self.notes.pop(trial_id, None)
         curve = self.curves.pop(trial_id, None)
         if curve is not None:
-            self.partial.append(curve)
-            del self.partial[:-REFERENCES]
+            self.partial_curves.append(curve)
+            del self.partial_curves[:-REFERENCES]
 
     def _record(self, report: Report) -> int | None:
         """Record the loss; return the level if the trial reached it only now, else None."""
@@ -128,10 +128,10 @@ class ForecastingRule(Rule):
         # Levels that passed without a report get the loss of the next one reported.
         curve.extend([loss] * (level + 1 - len(curve)))
         insort(self.rungs[level], loss)
-        self._change(trial)
+        self._forget_trial(trial)
         if loss <= 0 and self.positive:
             self.positive = False
-            self.noted, self.misses = {}, [[] for _ in self.levels]  # they were on the logarithmic scale
+            self.notes, self.misses = {}, [[] for _ in self.levels]  # they were on the logarithmic scale
             self._learn()
         if report.resource >= self.max_resource:
             self._finish(trial, curve)
@@ -155,7 +155,7 @@ class ForecastingRule(Rule):
         """Keep a trial's outlook until its final loss is known."""
         forecast, wider = self._forecast(trial, level), self._widenings[level]
         unit = self._scale().unit  # changes with each finish, so it is multiplied in
-        self.noted.setdefault(trial, []).append(
+        self.notes.setdefault(trial, []).append(
             NotedOutlook(level, forecast.mean * unit, _half(forecast) * unit, 0.0 if wider is None else wider)
         )
 
@@ -168,17 +168,17 @@ class ForecastingRule(Rule):
         """Compare a finished trial's noted outlooks with its final loss."""
         scale = self._scale()
         end = float(scale.z([loss])[0]) * scale.unit
-        for level, mean, half, wider in self.noted.pop(trial, ()):
+        for level, mean, half, wider in self.notes.pop(trial, ()):
             miss = abs(end - mean) / half if half > 0 else math.nan
             if not math.isfinite(miss):
                 continue  # a zero width, or beyond the range of a float
             self.misses[level].append(miss)
             del self.misses[level][:-REFERENCES]
             if wider:
-                self.told += 1
-                self.held += miss <= wider
+                self.ranges_given += 1
+                self.ranges_held += miss <= wider
 
-    def _change(self, trial: str) -> None:
+    def _forget_trial(self, trial: str) -> None:
         """Drop what is derived from a curve that has grown or ended."""
         self._forecasts.pop(trial, None)
         self._outlooks.pop(trial, None)
@@ -190,7 +190,7 @@ class ForecastingRule(Rule):
 
     def _predictor(self, level: int) -> Predictor:
         if self._table is None:
-            self._table = self._z(self.finished)
+            self._table = self._z(self.finished_curves)
         if level not in self._predictors:
             fit = Predictor(self._table, self.prior, self.levels, level, self.spreads[level])
             self._predictors[level] = fit
@@ -206,20 +206,20 @@ class ForecastingRule(Rule):
         self._check_outlooks(trial, curve[-1])
         self.finishes += 1
         self.best = curve[-1] if self.best is None else min(self.best, curve[-1])
-        self.finished.append(curve)
-        del self.finished[:-REFERENCES]
+        self.finished_curves.append(curve)
+        del self.finished_curves[:-REFERENCES]
         del self.curves[trial]
         self._learn()
 
     def _learn(self) -> None:
         """Refit the pooled estimates; done at each finish, so that a reload does not change them."""
         live = list(islice(reversed(self.curves.values()), REFERENCES))
-        curves = [*self.finished, *self.partial, *live]
+        curves = [*self.finished_curves, *self.partial_curves, *live]
         scale = LossScale.of([curve[-1] for curve in curves], self.positive)
         z = scale.table(curves, len(self.levels))
         self.unit, self.prior, self.spreads = scale.unit, decay(z, self.levels), spreads(z, self.levels)
-        if len(self.finished) > 1:
-            self.crossed = crossing(self.finished[-PAIRED:])
+        if len(self.finished_curves) > 1:
+            self.crossing_shares = crossing(self.finished_curves[-PAIRED:])
         self._forget()
 
 

@@ -145,10 +145,10 @@ class PBTRule(Rule):
         self.population = population_size
         # Keys of milestones are strings because JSON knows no others.
         self.scores: dict[str, list[Member]] = {}  # open milestone -> members that arrived, best first
-        self.skipped: dict[str, int] = {}  # open milestone -> members that passed it without a report
+        self.skip_counts: dict[str, int] = {}  # open milestone -> members that passed it without a report
         self.position: dict[str, int] = {}  # trial -> its resource, or the milestone a lost one waits for
-        self.waiting: dict[str, int] = {}  # trial -> the milestone at which it waits
-        self.planned: dict[str, ExploitPlan] = {}  # trial -> the exploit it has yet to carry out
+        self.wait_epochs: dict[str, int] = {}  # trial -> the milestone at which it waits
+        self.exploit_plans: dict[str, ExploitPlan] = {}  # trial -> the exploit it has yet to carry out
         self.lost: dict[str, str] = {}  # diverged or failed trial -> the cause
         self.failures: dict[str, int] = {}  # failed trial -> the milestone at which it was, or is, replaced
         self.ended_at: list[int] = []  # positions of ended trials, ascending
@@ -157,7 +157,7 @@ class PBTRule(Rule):
         """Also the open milestones, and what each member waits for."""
         return (
             *super().memory(),
-            *("population", "scores", "skipped", "position", "waiting", "planned"),
+            *("population", "scores", "skip_counts", "position", "wait_epochs", "exploit_plans"),
             *("lost", "failures", "ended_at"),
         )
 
@@ -165,7 +165,7 @@ class PBTRule(Rule):
         """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
         self.scores = {at: [Member(*each) for each in members] for at, members in self.scores.items()}
-        self.planned = {trial: ExploitPlan(*planned) for trial, planned in self.planned.items()}
+        self.exploit_plans = {trial: ExploitPlan(*planned) for trial, planned in self.exploit_plans.items()}
 
     def judge(self, report: Report) -> Decision:
         """Rank at a milestone; continue between milestones."""
@@ -215,10 +215,10 @@ class PBTRule(Rule):
         insort(self.scores.setdefault(str(milestone), []), lost, key=_rank_key)
         if self.synchronous:
             return self._wait(trial, milestone)
-        self.waiting[trial] = milestone
+        self.wait_epochs[trial] = milestone
         self._rescue(milestone)
-        if trial in self.planned:
-            return self.planned[trial].decision()
+        if trial in self.exploit_plans:
+            return self.exploit_plans[trial].decision()
         return Pause(f"{cause}; waits for a donor at epoch {milestone}", save=False)
 
     def on_duplicate_report(self, report: Report) -> Decision:
@@ -226,10 +226,10 @@ class PBTRule(Rule):
         trial = report.trial_id
         if trial in self.endings:
             return super().on_duplicate_report(report)
-        if report.resource == self.last_resource[trial] and trial in self.planned:
-            return self.planned[trial].decision()
-        if report.resource == self.last_resource[trial] and trial in self.waiting:
-            return Pause(f"waits at epoch {self.waiting[trial]}", save=trial not in self.lost)
+        if report.resource == self.last_resource[trial] and trial in self.exploit_plans:
+            return self.exploit_plans[trial].decision()
+        if report.resource == self.last_resource[trial] and trial in self.wait_epochs:
+            return Pause(f"waits at epoch {self.wait_epochs[trial]}", save=trial not in self.lost)
         return Continue("already reported", milestone=self._is_milestone(report.resource))
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
@@ -238,22 +238,22 @@ class PBTRule(Rule):
         Without `synchronous`, members that gave way are resumed only when all members have begun: else
         the first would train to their end, and be compared with no other.
         """
-        ready = [trial for trial in paused if trial in self.planned or trial not in self.waiting]
+        ready = [trial for trial in paused if trial in self.exploit_plans or trial not in self.wait_epochs]
         if not self.synchronous and len(self.position) < self.population:
-            ready = [trial for trial in ready if trial in self.planned]
+            ready = [trial for trial in ready if trial in self.exploit_plans]
         if not ready:
             return None
         trial = min(ready, key=lambda name: self.position.get(name, 0))
-        if trial not in self.planned:
+        if trial not in self.exploit_plans:
             return Resume(trial, "its turn again")
-        exploit = self.planned[trial].decision()
+        exploit = self.exploit_plans[trial].decision()
         return Resume(trial, exploit.reason, exploit)
 
     def resumed(self, resume: Resume) -> None:
         """Note that the member goes on; a planned exploit is carried out."""
         trial = resume.trial_id
-        planned = self.planned.pop(trial, None)
-        self.waiting.pop(trial, None)
+        planned = self.exploit_plans.pop(trial, None)
+        self.wait_epochs.pop(trial, None)
         if planned is not None and resume.exploit is not None:
             self.lost.pop(trial, None)
             self.last_resource[trial] = planned.resource
@@ -271,8 +271,8 @@ class PBTRule(Rule):
             return
         super().end(trial_id, ending)
         insort(self.ended_at, self.position.setdefault(trial_id, 0))
-        self.waiting.pop(trial_id, None)
-        self.planned.pop(trial_id, None)
+        self.wait_epochs.pop(trial_id, None)
+        self.exploit_plans.pop(trial_id, None)
         self._close_milestones()
 
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
@@ -323,17 +323,17 @@ class PBTRule(Rule):
         before, self.position[trial] = self.position.get(trial, 0), resource
         passed = range((before // every + 1) * every, min(resource, self.max_resource), every)
         for milestone in passed:
-            self.skipped[str(milestone)] = self.skipped.get(str(milestone), 0) + 1
+            self.skip_counts[str(milestone)] = self.skip_counts.get(str(milestone), 0) + 1
         if passed:
             self._close_milestones()
 
     def _wait(self, trial: str, milestone: int) -> Decision:
         """Pause the member until all have arrived; the last to arrive goes on at once."""
-        self.waiting[trial] = milestone
+        self.wait_epochs[trial] = milestone
         self._close_milestones()
-        if trial in self.planned:
-            return self.planned[trial].decision()
-        if trial not in self.waiting:
+        if trial in self.exploit_plans:
+            return self.exploit_plans[trial].decision()
+        if trial not in self.wait_epochs:
             return Continue(f"the population is complete at epoch {milestone}", milestone=True)
         if str(milestone) not in self.scores:
             return self.last_decision(trial)  # all have arrived, and none of them is sound
@@ -345,14 +345,14 @@ class PBTRule(Rule):
     def _close_milestones(self) -> None:
         """Close each milestone that every member has reached, skipped or ended before."""
         for milestone in sorted(map(int, self.scores)):
-            accounted = len(self.scores[str(milestone)]) + self.skipped.get(str(milestone), 0)
+            accounted = len(self.scores[str(milestone)]) + self.skip_counts.get(str(milestone), 0)
             if accounted + bisect_left(self.ended_at, milestone) < self.population:
                 continue
             if self.synchronous:
                 self._rank_all(milestone)
-            if self.synchronous or milestone not in self.waiting.values():
+            if self.synchronous or milestone not in self.wait_epochs.values():
                 del self.scores[str(milestone)]
-                self.skipped.pop(str(milestone), None)
+                self.skip_counts.pop(str(milestone), None)
 
     def _rank_all(self, milestone: int) -> None:
         """Synchronous: give the worst members donors, and let the others go on."""
@@ -364,7 +364,7 @@ class PBTRule(Rule):
             if donors and (member.loss is None or rank > n - k):
                 self._plan_exploit(member, f"ranks {rank} of {n}", donors, milestone)
             if member.loss is not None:
-                self.waiting.pop(member.trial, None)
+                self.wait_epochs.pop(member.trial, None)
 
     def _rank_now(self, newcomer: Member, milestone: int) -> Decision:
         """Asynchronous: rank the newcomer among the members that arrived before it."""
@@ -380,14 +380,15 @@ class PBTRule(Rule):
             self._plan_exploit(newcomer, f"ranks {rank} of {n}", donors, milestone)
         self._rescue(milestone)
         self._close_milestones()
-        if newcomer.trial in self.planned:
-            return self.planned[newcomer.trial].decision()
+        if newcomer.trial in self.exploit_plans:
+            return self.exploit_plans[newcomer.trial].decision()
         verdict = f"{self.describe(newcomer.loss)} ranks {rank} of {n} at epoch {milestone}"
         return Continue(verdict, milestone=True)
 
     def _rescue(self, milestone: int) -> None:
         """Asynchronous: give the lost members that wait at a milestone a donor, if there is one."""
-        waiting = [t for t, where in self.waiting.items() if where == milestone and t not in self.planned]
+        plans = self.exploit_plans
+        waiting = [t for t, where in self.wait_epochs.items() if where == milestone and t not in plans]
         if not waiting:
             return
         members = self.scores[str(milestone)]
@@ -411,7 +412,7 @@ class PBTRule(Rule):
         )
         reason = f"{cause}; copies trial {donor.trial} ({self.describe(donor.loss)} at epoch {milestone})"
         config = self.explore(donor.config, rng)
-        self.planned[trial] = ExploitPlan(donor.trial, milestone, config, reason, donor.loss)
+        self.exploit_plans[trial] = ExploitPlan(donor.trial, milestone, config, reason, donor.loss)
 
     def _quantile(self, n: int) -> int:
         """Number of members in a quantile: one at least if there are two, at most half of them."""

@@ -110,28 +110,28 @@ class PFLRule(ForecastingRule):
         self.keep, self.min_chance, self.min_finished, self.early = keep, min_chance, min_finished, early
         self.hope = hope
         # In a long run the first epochs are noise; in a short one at least the very first is.
-        self.first = bisect_left(self.levels, max(max_resource * EARLIEST, min(2, max_resource - 1)))
-        self.known = 0  # the final number of trials, set by no_more_trials
-        self.silent = 0  # trials that ended without a report
+        self.first_level = bisect_left(self.levels, max(max_resource * EARLIEST, min(2, max_resource - 1)))
+        self.final_count = 0  # the final number of trials, set by no_more_trials
+        self.silent_ends = 0  # trials that ended without a report
         self.diverged_at = [0 for _ in self.levels]
-        self.waiting: list[list[Ranked]] = [[] for _ in self.levels]  # paused trials, best first
+        self.paused_ranks: list[list[Ranked]] = [[] for _ in self.levels]  # paused trials, best first
         self.paused_at: dict[str, int] = {}  # trial -> level
         self._forget()
 
     def memory(self) -> tuple[str, ...]:
         """Also the trial counts and the paused trials."""
-        return (*super().memory(), "known", "silent", "diverged_at", "waiting", "paused_at")
+        return (*super().memory(), "final_count", "silent_ends", "diverged_at", "paused_ranks", "paused_at")
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Restore `state`, in which JSON may have turned the named tuples into lists."""
         super().load(state)
-        self.waiting = [[Ranked(*entry) for entry in level] for level in self.waiting]
+        self.paused_ranks = [[Ranked(*entry) for entry in level] for level in self.paused_ranks]
 
     def _forget(self) -> None:
         """Also reset the room sizes and the trials found hopeless."""
         super()._forget()
-        self._shares = [self._share(level) for level in range(len(self.levels))]
-        self._doomed = [0 for _ in self.levels]  # number of leading paused trials below `min_chance`
+        self._shares = [self._room_share(level) for level in range(len(self.levels))]
+        self._hopeless_heads = [0 for _ in self.levels]  # number of leading paused trials below `min_chance`
 
     def extension_obstacle(self, *, epochs: bool, trials: bool) -> str:
         """Epochs cannot be added: decisions rest on predicted losses at R."""
@@ -140,13 +140,13 @@ class PFLRule(ForecastingRule):
     def judge(self, report: Report) -> Decision:
         """Record the loss at a new level, and decide there whether the trial goes on."""
         level = self._record(report)
-        if level is None or level < self.first or report.resource >= self.max_resource:
+        if level is None or level < self.first_level or report.resource >= self.max_resource:
             return Continue()
         return self._decide(report.trial_id, level)
 
     def diverged(self, report: Report) -> Decision:
         """Stop the trial, and count it as the last in rank at the level it did not reach."""
-        level = max(len(self.curves.get(report.trial_id, ())), self.first)
+        level = max(len(self.curves.get(report.trial_id, ())), self.first_level)
         if level < len(self.levels):
             self.diverged_at[level] += 1
         return super().diverged(report)
@@ -159,10 +159,10 @@ class PFLRule(ForecastingRule):
 
     def resume(self, paused: Sequence[str]) -> Resume | None:
         """Once all trials have started, resume the furthest one whose room holds it."""
-        if self._all_there():
-            trial = self._next(paused, alone=False)
+        if self._all_started():
+            trial = self._pick_within_room(paused, alone=False)
             if trial is None and len(self.curves) == len(self.paused_at):
-                trial = self._next(paused, alone=True) or self._likeliest(paused)
+                trial = self._pick_within_room(paused, alone=True) or self._pick_likeliest(paused)
             if trial is not None:
                 return Resume(trial, f"second look: {self._explain(trial, self.paused_at[trial])}")
         if len(paused) <= len(self.paused_at):
@@ -172,11 +172,11 @@ class PFLRule(ForecastingRule):
 
     def resumed(self, resume: Resume) -> None:
         """Remove the trial from the paused ones."""
-        self._leave(resume.trial_id)
+        self._remove_paused(resume.trial_id)
 
     def no_more_trials(self, trial_ids: Sequence[str]) -> None:
         """Note the final number of trials: from now on paused trials may be resumed."""
-        self.known = max(self.known, len(trial_ids))
+        self.final_count = max(self.final_count, len(trial_ids))
 
     def cannot_pause(self) -> None:
         """From now on stop a trial instead of pausing it."""
@@ -186,8 +186,8 @@ class PFLRule(ForecastingRule):
         """Record the end; the trial's losses stay in the rankings."""
         if trial_id in self.endings:
             return
-        self.silent += trial_id not in self.last_resource
-        self._leave(trial_id)
+        self.silent_ends += trial_id not in self.last_resource
+        self._remove_paused(trial_id)
         super().end(trial_id, ending)
 
     def last_word(self, trial_id: str) -> str:
@@ -196,65 +196,65 @@ class PFLRule(ForecastingRule):
             return super().last_word(trial_id)
         return f"not resumed: {self._explain(trial_id, self.paused_at[trial_id])}"
 
-    def _likeliest(self, paused: Sequence[str]) -> str | None:
+    def _pick_likeliest(self, paused: Sequence[str]) -> str | None:
         """The paused trial most likely to beat the best, if its chance is at least `hope`."""
         if self.finishes < self.min_finished:
             return None
         chances = [
             (self._outlook(trial, level).chance, level, trial)
-            for level in range(self.first, len(self.levels))
-            for trial in self._promising(self.hope, level, 0, HOPEFUL).values()
-            if _holds(paused, trial)
+            for level in range(self.first_level, len(self.levels))
+            for trial in self._promising_trials(self.hope, level, 0, HOPEFUL).values()
+            if _is_paused(paused, trial)
         ]
         chance, _, likeliest = max(chances, default=(0.0, 0, ""))
         return likeliest if chance >= self.hope else None
 
-    def _next(self, paused: Sequence[str], *, alone: bool) -> str | None:
+    def _pick_within_room(self, paused: Sequence[str], *, alone: bool) -> str | None:
         """The best resumable trial within its room, the furthest level first.
 
         `alone` means that no trial is running, so ranks are final.
         """
         for level in range(len(self.levels) - 1, -1, -1):
-            if self.waiting[level] and (trial := self._first(paused, level, alone)) is not None:
+            if self.paused_ranks[level] and (trial := self._pick_at_level(paused, level, alone)) is not None:
                 return trial
         return None
 
-    def _first(self, paused: Sequence[str], level: int, alone: bool) -> str | None:
+    def _pick_at_level(self, paused: Sequence[str], level: int, alone: bool) -> str | None:
         """The best resumable trial within the room of a level."""
-        waiting, room, index = self.waiting[level], self._room(level), 0
+        waiting, room, index = self.paused_ranks[level], self._room(level), 0
         while index < min(len(waiting), REFERENCES):
             trial = waiting[index].trial
-            rank = self._rank(trial, level) if alone else self._place(trial, level)
+            rank = self._rank(trial, level) if alone else self._expected_rank(trial, level)
             if rank > room:
                 break
-            if not self._hopeful(trial, level, rank):
-                index = self._after(level, index)
-            elif _holds(paused, trial):
+            if not self._is_hopeful(trial, level, rank):
+                index = self._index_after(level, index)
+            elif _is_paused(paused, trial):
                 return trial
             else:
                 index += 1
         return None
 
-    def _after(self, level: int, hopeless: int) -> int:
+    def _index_after(self, level: int, hopeless: int) -> int:
         """Index of the next promising trial behind a hopeless one.
 
         Every trial ranked behind one that needs its prediction needs its own too, so predictions alone
         decide; they change only when a trial finishes, however ranks and rooms move in between.
         """
-        if hopeless < self._doomed[level]:
-            return self._doomed[level]
-        end = min(len(self.waiting[level]), REFERENCES)
-        index = min(self._promising(self.min_chance, level, hopeless + 1, end), default=end)
-        if hopeless == self._doomed[level]:
-            self._doomed[level] = index
+        if hopeless < self._hopeless_heads[level]:
+            return self._hopeless_heads[level]
+        end = min(len(self.paused_ranks[level]), REFERENCES)
+        index = min(self._promising_trials(self.min_chance, level, hopeless + 1, end), default=end)
+        if hopeless == self._hopeless_heads[level]:
+            self._hopeless_heads[level] = index
         return index
 
-    def _promising(self, chance: float, level: int, begin: int, end: int) -> dict[int, str]:
+    def _promising_trials(self, chance: float, level: int, begin: int, end: int) -> dict[int, str]:
         """Index and id of the trials of `waiting[level][begin:end]` that may have such a chance.
 
         Evaluated together, which is cheap. May include a few too many; `_outlook` decides.
         """
-        candidates = self.waiting[level][begin:end]
+        candidates = self.paused_ranks[level][begin:end]
         if not candidates:
             return {}
         predictor, z = self._predictor(level), self._z([self.curves[trial] for _, trial in candidates])
@@ -263,48 +263,48 @@ class PFLRule(ForecastingRule):
         return {begin + int(index): candidates[index].trial for index in np.flatnonzero(promising)}
 
     def _decide(self, trial: str, level: int) -> Decision:
-        share = self.early if self.can_pause and not self._all_there() else 1.0
-        rank, room = self._place(trial, level, share), share * self._room(level)
-        goes_on = rank <= room and self._hopeful(trial, level, rank)
+        share = self.early if self.can_pause and not self._all_started() else 1.0
+        rank, room = self._expected_rank(trial, level, share), share * self._room(level)
+        goes_on = rank <= room and self._is_hopeful(trial, level, rank)
         self._note_outlook(trial, level)
         reason, outlook = self._explain(trial, level), self._outlook(trial, level)
         if goes_on:
             return Continue(reason, outlook=outlook)
         if not self.can_pause:
             return Stop(reason, outlook=outlook)
-        self._wait(trial, level, outlook.chance)
+        self._add_paused(trial, level, outlook.chance)
         return Pause(reason, outlook=outlook)
 
-    def _all_there(self) -> bool:
+    def _all_started(self) -> bool:
         """Whether all trials of the sweep have reported or ended."""
-        total = self.population_size or self.known
-        return total > 0 and len(self.last_resource) + self.silent >= total
+        total = self.population_size or self.final_count
+        return total > 0 and len(self.last_resource) + self.silent_ends >= total
 
     def _total(self) -> int:
-        return max(self.population_size or 0, self.known, len(self.last_resource))
+        return max(self.population_size or 0, self.final_count, len(self.last_resource))
 
     def _room(self, level: int) -> float:
         """Number of trials that may go on from this level."""
         total = self._total()
-        if level < self.first:
+        if level < self.first_level:
             return total
         return min(max(self._shares[level] * total, self.min_finished), total)
 
-    def _share(self, level: int) -> float:
+    def _room_share(self, level: int) -> float:
         """The room as a share of all trials: `keep` per remaining doubling, wider where curves cross."""
-        width = min(max(self.crossed[level] / CROSSED, NARROWEST), WIDEST)
+        width = min(max(self.crossing_shares[level] / CROSSED, NARROWEST), WIDEST)
         doublings = math.log2(self.max_resource / self.levels[level])
         early: float = (2 * doublings / max(math.log2(self.max_resource), 1.0)) ** BEND
         return self.keep * width * doublings * early
 
-    def _place(self, trial: str, level: int, share: float = 1.0) -> float:
+    def _expected_rank(self, trial: str, level: int, share: float = 1.0) -> float:
         """Expected rank among all trials that will reach this level, given the rank among those that have.
 
         The r-th of n lies about (r - 1/2) / n from the top, whatever trials are still to come. A `share`
         of the room before this one was open.
         """
         arrived = len(self.rungs[level]) + self.diverged_at[level]
-        previous_room = self._room(level - 1) * (share if level > self.first else 1.0)
+        previous_room = self._room(level - 1) * (share if level > self.first_level else 1.0)
         expected = max(arrived, previous_room)
         return (self._rank(trial, level) - 0.5) * expected / arrived + 0.5
 
@@ -312,10 +312,10 @@ class PFLRule(ForecastingRule):
         """Rank among the trials that have reached this level, from 1."""
         return bisect_left(self.rungs[level], self.curves[trial][level]) + 1
 
-    def _hopeful(self, trial: str, level: int, rank: float) -> bool:
+    def _is_hopeful(self, trial: str, level: int, rank: float) -> bool:
         """Whether the trial may go on by its prediction; True where the prediction does not count yet."""
         # Within a doubling of the first level judged, the slope is still that of the first epochs.
-        predictable = level >= self.first + 2 and self.max_resource <= self.levels[level] * 2**FORESIGHT
+        predictable = level >= self.first_level + 2 and self.max_resource <= self.levels[level] * 2**FORESIGHT
         if self.finishes < self.min_finished or not predictable or rank <= self._room(level) * SURE:
             return True
         chance = self._outlook(trial, level).chance
@@ -326,21 +326,22 @@ class PFLRule(ForecastingRule):
         jump = 0.5 / (self.finishes + 6) * 1.5 / (self.finishes + 1)
         return chance + jump >= self.min_chance / 10
 
-    def _wait(self, trial: str, level: int, chance: float) -> None:
+    def _add_paused(self, trial: str, level: int, chance: float) -> None:
         entry = Ranked(self.curves[trial][level], trial)
-        index = bisect_left(self.waiting[level], entry)
-        self.waiting[level].insert(index, entry)
+        index = bisect_left(self.paused_ranks[level], entry)
+        self.paused_ranks[level].insert(index, entry)
         self.paused_at[trial] = level
-        if index < self._doomed[level]:
-            self._doomed[level] = self._doomed[level] + 1 if chance < self.min_chance else index
+        heads = self._hopeless_heads[level]
+        if index < heads:
+            self._hopeless_heads[level] = heads + 1 if chance < self.min_chance else index
 
-    def _leave(self, trial: str) -> None:
+    def _remove_paused(self, trial: str) -> None:
         level = self.paused_at.pop(trial, None)
         if level is not None:
-            waiting = self.waiting[level]
+            waiting = self.paused_ranks[level]
             index = bisect_left(waiting, Ranked(self.curves[trial][level], trial))
             del waiting[index]
-            self._doomed[level] -= index < self._doomed[level]
+            self._hopeless_heads[level] -= index < self._hopeless_heads[level]
 
     def _explain(self, trial: str, level: int) -> str:
         """Rank, room and prediction, in one line."""
@@ -354,21 +355,23 @@ class PFLRule(ForecastingRule):
         return (
             f"epoch {self.levels[level]}: rank {rank} of {arrived}, room for {self._room(level):.0f} of "
             f"{self._total()}; predicted final {self.metric} {self.format_value(outlook.median)} "
-            f"({self._range(outlook)}), {best}"
+            f"({self._range_text(outlook)}), {best}"
         )
 
-    def _range(self, outlook: Outlook) -> str:
+    def _range_text(self, outlook: Outlook) -> str:
         """The range of a prediction, and how many earlier ranges held."""
         if outlook.low is None or outlook.high is None:
             return "too few have finished to tell a range"
         low, high = sorted((outlook.low, outlook.high), key=lambda loss: self.sign * loss)
         checked = (
-            f"{self.held} of {self.told} such ranges held" if self.told else "no such range is checked yet"
+            f"{self.ranges_held} of {self.ranges_given} such ranges held"
+            if self.ranges_given
+            else "no such range is checked yet"
         )
         return f"{self.format_value(low)} to {self.format_value(high)}; {checked}"
 
 
-def _holds(paused: Sequence[str], trial: str) -> bool:
+def _is_paused(paused: Sequence[str], trial: str) -> bool:
     """Whether a trial is paused; `paused` is mostly sorted, so a binary search is tried first."""
     index = bisect_left(paused, trial)
     return (index < len(paused) and paused[index] == trial) or trial in paused

@@ -14,7 +14,7 @@ from schedulers.reason import ReasonCode
 from schedulers.rng import generator
 from schedulers.rule import Continue, Decision, Exploit, Pause, Report, Resume, Rule, Stop
 
-AUDIT_WORDS = ("audit_fraction", "audit_seed")
+AUDIT_SETTINGS = ("audit_fraction", "audit_seed")
 """Arguments of every scheduler class besides those of its rule."""
 
 AUDIT_MOMENT = 0x61756469  # "audi": no epoch, so that it shares no generator with a draw of the rule

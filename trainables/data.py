@@ -35,7 +35,7 @@ from trainables.imports import CLONE, add_paths, call, resolve, takes
 from trainables.input_fields import InputField, read_inputs
 from trainables.lazy_source import LazySource, inspect_sources
 from trainables.lazy_split import LazySplit
-from trainables.run_config import DATA_WORDS, LAZY_WORDS, RunConfig, RunError
+from trainables.run_config import DATA_KEYS, LAZY_KEYS, RunConfig, RunError
 from trainables.splitting import SplitConfig, split
 from trainables.table import Table, load_table
 from trainables.targets import Targets, join_targets, read_targets
@@ -226,7 +226,7 @@ def _call_function(run: RunConfig, paths: Sequence[str | Path]) -> Any:
     keywords = {
         name: value
         for name, value in run.data_config.items()
-        if name not in DATA_WORDS or takes(function, name)
+        if name not in DATA_KEYS or takes(function, name)
     }
     return call(run.data, given=keywords, offered={"folders": folders})
 
@@ -277,7 +277,7 @@ def _check_in_memory(run: RunConfig, config: SplitConfig) -> None:
     Raises:
         RunError: if one is.
     """
-    for key in LAZY_WORDS:
+    for key in LAZY_KEYS:
         is_lazy = key in run.data_config and key != "preload" and not takes(resolve(str(run.data)), key)
         if is_lazy and not config.preload and run.train is None:
             raise RunError(

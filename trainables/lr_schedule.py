@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CyclicLR, OneCycleLR, ReduceLROnPlateau
 from trainables.imports import call, parameters, resolve
 from trainables.optimizers import why_unusable
 from trainables.param_groups import FACTOR
-from trainables.run_config import SCHEDULE_WORDS, RunConfig, RunError
+from trainables.run_config import SCHEDULE_KEYS, RunConfig, RunError
 
 PER_STEP = (OneCycleLR, CyclicLR)
 
@@ -56,7 +56,7 @@ class Schedule:
                 raise RunError(f"scheduler_config.interval: 'step' or 'epoch', not {interval!r}")
             is_per_step = inspect.isclass(target) and issubclass(target, PER_STEP)
             self.per_step = interval == "step" or (interval is None and is_per_step)
-            given = {key: value for key, value in run.scheduler_config.items() if key not in SCHEDULE_WORDS}
+            given = {key: value for key, value in run.scheduler_config.items() if key not in SCHEDULE_KEYS}
             self.scheduler = call(
                 run.scheduler, optimizer, given=given, offered=self._lengths(run, target, given)
             )

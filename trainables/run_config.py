@@ -21,10 +21,10 @@ from pydantic import (
     model_validator,
 )
 
-LAZY_WORDS = ("num_workers", "steps_per_epoch", "validation_steps", "num_classes", "preload")
+LAZY_KEYS = ("num_workers", "steps_per_epoch", "validation_steps", "num_classes", "preload")
 """Keys of `data_config` for the loading of a Dataset or DataLoader."""
 
-DATA_WORDS = (
+DATA_KEYS = (
     "split_seed",
     "val_fraction",
     "test_fraction",
@@ -32,11 +32,11 @@ DATA_WORDS = (
     "stratify",
     "task",
     "inputs",
-    *LAZY_WORDS,
+    *LAZY_KEYS,
 )
 """Keys of `data_config` for the trainer; the data function gets one only if it has such a parameter."""
 
-SCHEDULE_WORDS = ("interval",)
+SCHEDULE_KEYS = ("interval",)
 """Keys of `scheduler_config` for the trainer (`step` or `epoch`), not for the scheduler class."""
 FILLED_LENGTHS = ("total_steps", "T_max", "t_max")
 """Keywords of a scheduler class that the trainer fills in with the length of the training."""
@@ -60,7 +60,7 @@ CONFIGS = {
 GROUPS = (*CONFIGS.values(), "train_config")
 """Keys that hold settings by name, each of which can be searched."""
 
-LOOP_WORDS = ("device", "seed", "devices", "folders")
+LOOP_ARGUMENTS = ("device", "seed", "devices", "folders")
 """Keyword arguments of a custom training loop; the last two only if it has such parameters."""
 
 COMMAND_LOOP = "trainables.command_loop.CommandLoop"

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from trainables.run_config import DATA_WORDS, RunConfig, RunError
+from trainables.run_config import DATA_KEYS, RunConfig, RunError
 from trainables.targets import Targets, Task
 
 
@@ -68,7 +68,7 @@ class SplitConfig:
     @classmethod
     def of(cls, run: RunConfig) -> SplitConfig:
         """The keys of a run config."""
-        return cls(**{key: value for key, value in run.data_config.items() if key in DATA_WORDS})
+        return cls(**{key: value for key, value in run.data_config.items() if key in DATA_KEYS})
 
     def divide(
         self, targets: Targets, folds: int | None = None, rows: int | None = None

@@ -25,7 +25,7 @@ from raysweep.config.parameter import is_number
 from raysweep.config.problem import shown
 from schedulers.space import Categorical
 
-LOG_WORDS = ("lr", "learning_rate", "weight_decay")
+LOG_PARAMETERS = ("lr", "learning_rate", "weight_decay")
 """Parameters that act by their order of magnitude, whatever their range."""
 
 MOST_DECADES = 2.0
@@ -72,7 +72,7 @@ def log_scale(sweep: Sweep) -> Iterator[Suggestion]:
         if isinstance(domain, Categorical) or domain.log or domain.low < 0 or domain.high <= domain.low:
             continue
         wide = domain.low > 0 and decades(domain.low, domain.high) > MOST_DECADES + 1e-9
-        if not wide and leaf(flat) not in LOG_WORDS:
+        if not wide and leaf(flat) not in LOG_PARAMETERS:
             continue
         low = domain.low or domain.high / 1e4
         plain = domain.low > 0 and domain.step in (None, 1)

@@ -18,11 +18,11 @@ from raysweep.config.signature import Signature
 from raysweep.config.sweep import Sweep
 from schedulers import RULES
 from schedulers.space import Categorical
-from schedulers.stop_audit import AUDIT_WORDS
+from schedulers.stop_audit import AUDIT_SETTINGS
 from trainables.criteria import disagreement, of_criterion, unusable
 from trainables.csv_header import SEPARATORS, header, separator_in
 from trainables.optimizers import GROUP_OF_MATRICES, WRAPPED, why_unusable
-from trainables.run_config import CONFIGS, DATA_WORDS, FILLED_LENGTHS, GROUPS, LOOP_WORDS, SCHEDULE_WORDS
+from trainables.run_config import CONFIGS, DATA_KEYS, FILLED_LENGTHS, GROUPS, LOOP_ARGUMENTS, SCHEDULE_KEYS
 
 FILLED_IN: Mapping[str, Collection[str]] = {
     "net": ("in_features", "out_features", "input_size", "output_size"),
@@ -42,7 +42,7 @@ HOMES = {
 }
 """The module that a bare name most likely comes from."""
 
-OURS: Mapping[str, Collection[str]] = {"scheduler": SCHEDULE_WORDS, "data": DATA_WORDS}
+OURS: Mapping[str, Collection[str]] = {"scheduler": SCHEDULE_KEYS, "data": DATA_KEYS}
 """Keys of a config that the trainer uses itself and does not pass to the component."""
 
 CONTEXT = (*RULE_CONTEXT, "metric", "mode", "time_attr")
@@ -268,7 +268,7 @@ class CallChecks(ConfigCheck):
             name: ("trial_scheduler", "kwargs", name) for name in self.sweep.trial_scheduler.kwargs
         }
         # A dotted path of ours names the rule (`schedulers.RULES`); its scheduler class accepts these too.
-        more = AUDIT_WORDS if path.removeprefix("schedulers.") in RULES else ()
+        more = AUDIT_SETTINGS if path.removeprefix("schedulers.") in RULES else ()
         for error in signature_errors(path, keys, self.modules, given=CONTEXT, more=more, home="schedulers"):
             yield self.signature_finding(error, key, keys, "give it in trial_scheduler.kwargs")
 
@@ -288,7 +288,7 @@ class CallChecks(ConfigCheck):
 
     def own_loop(self, path: str) -> Iterator[ConfigFinding]:
         """Check the user's own loop: of run and data, or a function of its `config`."""
-        given: Collection[str] = LOOP_WORDS
+        given: Collection[str] = LOOP_ARGUMENTS
         first, how = 2, "train(run, data, device=, seed=)"
         if is_function_loop(path, self.modules):
             given, first, how = ("config", "state"), 0, "train(config) or train(config, state)"

@@ -25,7 +25,7 @@ from schedulers import RULES
 from schedulers.errors import InvalidSetting
 from schedulers.rule import Rule
 from schedulers.space import Categorical, Domain, Float, Int
-from schedulers.stop_audit import AUDIT_WORDS, with_audit
+from schedulers.stop_audit import AUDIT_SETTINGS, with_audit
 from trainables import imports
 from trainables.criteria import of_criterion
 from trainables.optimizers import AVERAGING
@@ -241,7 +241,7 @@ class Checks(ConfigCheck):
             return
         rule: type[Rule] = imports.resolve(RULES[name])
         given = self.sweep.trial_scheduler.kwargs
-        kwargs = {key: value for key, value in given.items() if key not in AUDIT_WORDS}
+        kwargs = {key: value for key, value in given.items() if key not in AUDIT_SETTINGS}
         if set(kwargs) - set(inspect.signature(rule).parameters):
             return  # reported with the call
         filled = rule_context(rule, self.sweep, space=self.domains)

@@ -21,7 +21,7 @@ from raysweep.planning.earlier_curves import EarlierDraw
 from raysweep.planning.strategy import affordable_parameters, recommend
 from raysweep.study.results.counterfactual import CannotReplay, make_rule
 from schedulers.simulate import CopiesTrials, Replay, replay
-from schedulers.stop_audit import AUDIT_WORDS
+from schedulers.stop_audit import AUDIT_SETTINGS
 
 DRAWS = 19
 """Replays, each on its own curves; the least and the most of 19 are an interval of 90%."""
@@ -312,7 +312,7 @@ def _replays(
     if trials * epochs > MOST_EPOCHS:
         what = f"{trials} trials of {epochs} epochs"
         raise CannotReplay(f"plan: {what} are more than are replayed here ({MOST_EPOCHS} epochs in all)")
-    kwargs = {word: value for word, value in kwargs.items() if word not in AUDIT_WORDS}
+    kwargs = {word: value for word, value in kwargs.items() if word not in AUDIT_SETTINGS}
     replays: list[Replay] = []
     population = False
     startup, zeals = startup_trials(sweep), (0.0,)

@@ -90,7 +90,7 @@ def test_a_room_follows_the_crossings_of_the_sweep_within_bounds(crossed: float,
     level = rule.levels.index(8)
     shares = [CROSSED for _ in rule.levels]
     shares[level] = crossed
-    rule.load({**rule.state(), "crossed": shares})
+    rule.load({**rule.state(), "crossing_shares": shares})
     assert rule._room(level) == pytest.approx(room)
 
 
@@ -115,7 +115,7 @@ def test_who_has_hope_goes_on_when_no_room_holds_anybody(hope: float, named: str
 )
 def test_the_first_look_comes_at_a_twelfth_but_not_at_epoch_1(epochs: int, first: int) -> None:
     rule = PFLRule(max_resource=epochs)
-    assert rule.levels[rule.first] == first
+    assert rule.levels[rule.first_level] == first
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_tenth_of_the_trials_finishes_from_5_to_9(trials: int | None, least: i
 def test_the_last_look_goes_back_to_every_level(depth: int) -> None:
     """A trial paused at any level is resumed if its chance is at least `hope`."""
     rule = PFLRule(max_resource=50, population_size=2, keep=0.01, min_finished=1, early=1e-6)
-    level = rule.first + depth
+    level = rule.first_level + depth
     for epoch in range(1, rule.levels[level] + 1):
         decision = rule.report(Report("00001", epoch, 9.0))
         if isinstance(decision, Pause) and epoch < rule.levels[level]:
@@ -193,7 +193,7 @@ def test_who_gave_way_to_others_is_let_go_on_at_any_time() -> None:
     rule = PFLRule(max_resource=R, population_size=9)
     rule.report(Report("00003", 1, 1.0))
     rule.paused_at.clear()
-    rule.waiting = [[] for _ in rule.levels]
+    rule.paused_ranks = [[] for _ in rule.levels]
     assert rule.resume(["00003"]).reason == "its turn again"
 
 
@@ -219,7 +219,7 @@ def test_a_prediction_counts_once_about_two_doublings_are_to_come(epoch: int, ho
     rule = PFLRule(max_resource=50, population_size=100)
     rule.finishes = 10
     rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-6)
-    assert rule._hopeful("00000", level=rule.levels.index(epoch), rank=99.0) is hopeful
+    assert rule._is_hopeful("00000", level=rule.levels.index(epoch), rank=99.0) is hopeful
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_a_stop_must_be_surer_than_a_pause(can_pause: bool, finishes: int, hopef
     rule = PFLRule(max_resource=R, population_size=100, can_pause=can_pause)
     rule.finishes = finishes
     rule._outlooks["00000"] = Outlook(2.0, 1.0, 3.0, chance=1e-4)
-    assert rule._hopeful("00000", level=4, rank=99.0) is hopeful
+    assert rule._is_hopeful("00000", level=4, rank=99.0) is hopeful
 
 
 def test_every_decision_says_what_is_predicted_and_its_range() -> None:
@@ -241,10 +241,10 @@ def test_every_decision_says_what_is_predicted_and_its_range() -> None:
     assert 0 <= outlook.chance < 0.05
     assert (
         f"predicted final loss {outlook.median:.6g} ({outlook.low:.6g} to {outlook.high:.6g}; "
-        f"{rule.held} of {rule.told} such ranges held), the model's chance to beat 1.0625 is "
+        f"{rule.ranges_held} of {rule.ranges_given} such ranges held), the model's chance to beat 1.0625 is "
         f"{outlook.chance:.2g}" in decision.reason
     )
-    assert rule.told == 15 * (len(rule.levels) - 1 - rule.first)  # of all but the first five
+    assert rule.ranges_given == 15 * (len(rule.levels) - 1 - rule.first_level)  # of all but the first five
 
 
 def test_no_range_is_told_before_five_predictions_have_come_to_their_end() -> None:
@@ -402,19 +402,19 @@ def test_what_is_remembered_of_the_hopeless_changes_no_answer(
     class Doubting(PFLRule):
         def one_by_one(self, paused: list[str], alone: bool) -> str | None:
             for level in range(len(self.levels) - 1, -1, -1):
-                for _, trial in islice(self.waiting[level], REFERENCES):
-                    place = self._rank(trial, level) if alone else self._place(trial, level)
+                for _, trial in islice(self.paused_ranks[level], REFERENCES):
+                    place = self._rank(trial, level) if alone else self._expected_rank(trial, level)
                     if place > self._room(level):
                         break
-                    if trial in paused and self._hopeful(trial, level, place):
+                    if trial in paused and self._is_hopeful(trial, level, place):
                         return trial
             return None
 
-        def _next(self, paused: list[str], *, alone: bool) -> str | None:  # type: ignore[override]
+        def _pick_within_room(self, paused: list[str], *, alone: bool) -> str | None:  # type: ignore[override]
             spoken_for = paused[::2]  # a rule must not count on those it paused being free to go on
             for some in (spoken_for, paused):
                 expected = self.one_by_one(some, alone)
-                assert super()._next(some, alone=alone) == expected
+                assert super()._pick_within_room(some, alone=alone) == expected
             return expected
 
     rule = Doubting(max_resource=R, population_size=30, min_finished=2, min_chance=min_chance, keep=0.2)
@@ -464,4 +464,8 @@ def test_the_curves_looked_at_are_bounded() -> None:
     for number in range(1000, 1000 + REFERENCES + 40):
         feed(rule, f"{number:05d}", [2.0])
         rule.end(f"{number:05d}", "stopped")
-    assert (len(rule.finished), len(rule.partial), len(rule.curves)) == (REFERENCES, REFERENCES, 0)
+    assert (len(rule.finished_curves), len(rule.partial_curves), len(rule.curves)) == (
+        REFERENCES,
+        REFERENCES,
+        0,
+    )

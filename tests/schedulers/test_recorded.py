@@ -23,4 +23,4 @@ def test_recorded_sweeps_are_halved_and_a_winner_found(name: str, workers: int) 
     outcome = replay(rule, curves.tolist(), workers=workers)
     assert outcome.saved > 0.6
     assert outcome.best == curves[:, -1].min()
-    assert rule.held >= 0.85 * rule.told > 0  # its ranges are to hold nine of ten ends
+    assert rule.ranges_held >= 0.85 * rule.ranges_given > 0  # its ranges are to hold nine of ten ends

@@ -26,7 +26,7 @@ from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.locations import checkpoint_lookup
 from schedulers.rule import Continue, Rule, Stop
 from schedulers.space import Categorical, Domain
-from schedulers.stop_audit import AUDIT_WORDS
+from schedulers.stop_audit import AUDIT_SETTINGS
 from trainables.run_config import SCHEDULE_LENGTHS
 
 FREE = (
@@ -286,7 +286,7 @@ def extension_obstacle(sweep: Sweep, *, epochs: bool = False, trials: bool = Fal
 
     This is for advice; only `check_extension` checks the checkpoints in the study's folder.
     """
-    kwargs = {key: value for key, value in sweep.trial_scheduler.kwargs.items() if key not in AUDIT_WORDS}
+    kwargs = {key: value for key, value in sweep.trial_scheduler.kwargs.items() if key not in AUDIT_SETTINGS}
     try:
         _check_rule(sweep, make_rule(sweep.trial_scheduler.name, kwargs, sweep, sweep.trials), epochs, trials)
         if epochs:

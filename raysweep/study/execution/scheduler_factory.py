@@ -7,7 +7,7 @@ from typing import Any
 from raysweep.config import Sweep
 from raysweep.config.rule_context import rule_context
 from schedulers.rule import Rule
-from schedulers.stop_audit import AUDIT_WORDS
+from schedulers.stop_audit import AUDIT_SETTINGS
 from schedulers.tune.adapter import RuleScheduler
 from trainables.run_config import RunError
 
@@ -40,7 +40,7 @@ def make_scheduler(sweep: Sweep) -> RuleScheduler:
         if not is_rule:
             scheduler: RuleScheduler = loaded(**settings, **adapter)
             return scheduler
-        adapter |= {key: settings.pop(key) for key in AUDIT_WORDS if key in settings}
+        adapter |= {key: settings.pop(key) for key in AUDIT_SETTINGS if key in settings}
         return RuleScheduler(loaded(**settings), **adapter)
     except (TypeError, ValueError) as error:
         raise RunError(f"trial_scheduler: {name}: {error}") from error

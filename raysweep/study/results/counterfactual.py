@@ -19,7 +19,7 @@ from raysweep.study.journal.records import StudyRecord, TrialRecord
 from schedulers import RULES
 from schedulers.rule import Rule
 from schedulers.simulate import replay
-from schedulers.stop_audit import AUDIT_WORDS
+from schedulers.stop_audit import AUDIT_SETTINGS
 
 NEEDED = 2  # completed trials, to be compared
 
@@ -108,7 +108,7 @@ def replay_study(
     """
     chosen, left_out = _complete(record, sweep.run.epochs)
     path = f"schedulers.{name}" if name in RULES else name
-    kwargs = {key: value for key, value in kwargs.items() if key not in AUDIT_WORDS}
+    kwargs = {key: value for key, value in kwargs.items() if key not in AUDIT_SETTINGS}
     rule = make_rule(path, kwargs, sweep, len(chosen))
     curves = [_curve(trial, sweep.run.epochs) for trial in chosen]
     workers = workers or record.slots or 1
