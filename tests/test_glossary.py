@@ -49,7 +49,7 @@ def stems(word: str) -> set[str]:
     >>> sorted(stems("studies"))
     ['studi', 'studie', 'studies', 'study']
     """
-    found = {word}
+    forms = {word}
     for ending, instead in (
         ("s", ""),
         ("es", ""),
@@ -60,8 +60,8 @@ def stems(word: str) -> set[str]:
         ("ing", "e"),
     ):
         if word.endswith(ending):
-            found.add(word[: -len(ending)] + instead)
-    return found
+            forms.add(word[: -len(ending)] + instead)
+    return forms
 
 
 def glossary_words() -> set[str]:
@@ -75,14 +75,14 @@ def glossary_words() -> set[str]:
 
 def classes() -> dict[str, set[str]]:
     """Word of a class name -> the classes."""
-    found = defaultdict(set)
+    names = defaultdict(set)
     for package in ("schedulers", "trainables", "raysweep"):
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef):
                     for part in parts_of(node.name):
-                        found[part].add(f"{path.relative_to(ROOT)}: {node.name}")
-    return found
+                        names[part].add(f"{path.relative_to(ROOT)}: {node.name}")
+    return names
 
 
 def unexplained(word: str, explained: set[str]) -> bool:

@@ -117,10 +117,10 @@ def project_files() -> list[Any]:
 
 
 def all_imports() -> list[Any]:
-    found: list[Import] = []
+    every_import: list[Import] = []
     for path in project_files():
-        found += imports(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
-    return found
+        every_import += imports(path.read_text(encoding="utf-8"), path.relative_to(ROOT).as_posix())
+    return every_import
 
 
 def imports_up(found: list[Any]) -> list[str]:
@@ -232,8 +232,8 @@ def test_no_command_body_exceeds_thirty_lines() -> None:
 )
 def test_a_wrong_import_is_reported_with_its_line(file: str, source: str, sentence: str) -> None:
     """The order would be none if a breach went unseen."""
-    found = list(imports(source, file))
-    problems = imports_up(found) + out_of_home(found)
+    read_imports = list(imports(source, file))
+    problems = imports_up(read_imports) + out_of_home(read_imports)
     assert len(problems) == 1
     assert problems[0].startswith(f"{file}:{source.count(chr(10)) + 1}: imports ")
     assert sentence in problems[0]
@@ -252,8 +252,8 @@ def test_a_wrong_import_is_reported_with_its_line(file: str, source: str, senten
     ],
 )
 def test_a_right_import_passes(file: str, source: str) -> None:
-    found = list(imports(source, file))
-    assert imports_up(found) + out_of_home(found) == []
+    read_imports = list(imports(source, file))
+    assert imports_up(read_imports) + out_of_home(read_imports) == []
 
 
 @pytest.mark.parametrize("package", ["schedulers", "trainables", "raysweep"])

@@ -98,13 +98,13 @@ def test_a_decision_by_a_value_is_none(source: str) -> None:
 
 
 def test_no_line_decides_by_what_a_reason_or_an_error_says() -> None:
-    found = [
+    offences = [
         f"{file.relative_to(ROOT)}:{line}: {code}"
         for file in PRODUCT
         if str(file.relative_to(ROOT)) not in FOREIGN
         for line, code in decisions_by_text(file.read_text(encoding="utf-8"))
     ]
-    assert found == [], "give the decision a code, or the exception a field"
+    assert offences == [], "give the decision a code, or the exception a field"
 
 
 @pytest.mark.parametrize("file", FOREIGN)

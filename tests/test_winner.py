@@ -151,8 +151,8 @@ def test_a_store_that_is_away_is_said_and_tried_again(tmp_path: Path) -> None:
     """The model is kept; nothing fails for MLflow's sake."""
     Cursor(parent="r1").save(tmp_path / "tracking.json")
     result = {"model_seed": 1, "standings": [{"what": "trial 1"}], "val": None, "test": None}
-    said, trouble = register_once(tmp_path, "small", "http://127.0.0.1:9", result)
-    assert said == ""
+    message, trouble = register_once(tmp_path, "small", "http://127.0.0.1:9", result)
+    assert message == ""
     assert trouble.startswith("not yet: http://127.0.0.1:9 does not answer")
     assert not (tmp_path / "registered.json").exists()
 

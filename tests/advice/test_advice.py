@@ -264,8 +264,8 @@ def test_more_than_five_parameters_are_too_many(read_text: ReadText) -> None:
     )
     assert "many_parameters" not in [advice.name for advice in advise(read_text(WELL + more))]
     one_more = more + "  batch_size: {type: int, min: 16, max: 64}\n"
-    (said,) = [a for a in advise(read_text(WELL + one_more)) if a.name == "many_parameters"]
-    assert str(said.problem) == (
+    (finding,) = [a for a in advise(read_text(WELL + one_more)) if a.name == "many_parameters"]
+    assert str(finding.problem) == (
         "well.yaml:14: search_space: 6 parameters are searched; the trials they need grow exponentially; "
         "keep 5: those that matter least are net_config.activation"
     )
@@ -336,6 +336,6 @@ def test_shipped_averages_of_weights_keep_up_with_their_runs(name: str) -> None:
 
 def test_advice_is_in_the_order_of_the_file_and_its_headline_counts(read_text: ReadText) -> None:
     text = WELL.replace("trials: 60", "trials: 59").replace("epochs: 20", "epochs: 20\n  seeds: [1, 2]")
-    said = advise(read_text(text))
-    assert headline(said) == "2 pieces of advice (few_trials, several_seeds)"
-    assert [advice.problem.line for advice in said] == [2, 14]
+    findings = advise(read_text(text))
+    assert headline(findings) == "2 pieces of advice (few_trials, several_seeds)"
+    assert [advice.problem.line for advice in findings] == [2, 14]

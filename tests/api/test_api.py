@@ -137,8 +137,8 @@ def test_curves_are_a_row_an_epoch(study: raysweep.Study) -> None:
 
 
 def test_optunas_study_knows_trials_and_direction(study: raysweep.Study) -> None:
-    found = study.optuna()
-    assert (found.best_value, found.best_trial.number, found.direction.name) == (0.3, 1, "MAXIMIZE")
+    exported = study.optuna()
+    assert (exported.best_value, exported.best_trial.number, exported.direction.name) == (0.3, 1, "MAXIMIZE")
 
 
 def test_it_says_what_it_is(study: raysweep.Study) -> None:
@@ -208,8 +208,8 @@ def test_a_function_becomes_a_module_that_needs_no_notebook(
     importlib.invalidate_caches()
     train = resolve(f"{name}.train")
     assert list(signature(train).parameters) == parameters
-    said = next(iter(train({"lr": 1.0})))
-    assert (said[0] if isinstance(said, tuple) else said) == {"score": score}
+    result = next(iter(train({"lr": 1.0})))
+    assert (result[0] if isinstance(result, tuple) else result) == {"score": score}
 
 
 @pytest.mark.parametrize(

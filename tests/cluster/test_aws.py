@@ -74,12 +74,12 @@ def instances(aws: Any, provider: Any) -> Any:
     launch(provider, "head", NODE_KIND_HEAD)
     for name in ("gpu_spot", "gpu"):
         launch(provider, name, NODE_KIND_WORKER)
-    found = {}
+    instance_types = {}
     for reservation in aws.describe_instances()["Reservations"]:
         for instance in reservation["Instances"]:
             tags = {tag["Key"]: tag["Value"] for tag in instance["Tags"]}
-            found[tags[TAG_RAY_USER_NODE_TYPE]] = instance | {"tags": tags, "group": provider[2]}
-    return found
+            instance_types[tags[TAG_RAY_USER_NODE_TYPE]] = instance | {"tags": tags, "group": provider[2]}
+    return instance_types
 
 
 def test_the_launched_machines_are_what_the_file_says(instances: Any, aws: Any) -> None:
@@ -125,13 +125,13 @@ def allowed(action: str, call: dict[str, Any], tags: dict[str, str]) -> list[str
     }
     known = {f"aws:RequestTag/{key}": value for key, value in asked.items()}
     known |= {f"aws:ResourceTag/{key}": value for key, value in tags.items()}
-    found = []
+    permitted = []
     for each in policy["Statement"]:
         actions = [each["Action"]] if isinstance(each["Action"], str) else each["Action"]
         wanted = each.get("Condition", {}).get("StringEquals", {})
         if any(fnmatchcase(action, one) for one in actions) and wanted.items() <= known.items():
-            found.append(each["Sid"])
-    return found
+            permitted.append(each["Sid"])
+    return permitted
 
 
 def test_the_heads_profile_allows_what_it_needs_and_no_more(aws: Any, provider: Any) -> None:

@@ -137,10 +137,10 @@ def test_a_node_logs_in_to_the_registry_and_gives_the_volume_to_the_image(file: 
 
 
 def statements(name: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((ROOT / "docs/aws" / name).read_text(encoding="utf-8"))[
-        "Statement"
-    ]
-    return found
+    policy_statements: list[dict[str, Any]] = json.loads(
+        (ROOT / "docs/aws" / name).read_text(encoding="utf-8")
+    )["Statement"]
+    return policy_statements
 
 
 @pytest.mark.parametrize("name", ["head-policy.json", "worker-policy.json"])

@@ -81,8 +81,8 @@ def test_gpus_are_seen_together_with_the_torch_that_is_to_use_them(
     fake_smi(tmp_path, output, code)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(doctor, "version", lambda name: build)
-    found = doctor._gpus(environ)
-    assert (found.state, message in found.message) == (state, True), found
+    gpu_check = doctor._gpus(environ)
+    assert (gpu_check.state, message in gpu_check.message) == (state, True), gpu_check
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
@@ -108,8 +108,8 @@ def test_a_token_that_stays_open_to_others_is_refused(
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(Path, "chmod", refuse)
-    found = look(tmp_path)["token"]
-    assert (found.state, found.message) == (
+    token_check = look(tmp_path)["token"]
+    assert (token_check.state, token_check.message) == (
         "problem",
         f"{token}: others can read this token, and its mode cannot be changed (Operation not permitted); "
         f"chmod 600 {token}",
@@ -120,9 +120,9 @@ def test_a_package_of_another_version_than_pinned_is_named_with_the_cure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "version", lambda name: None if name == "optuna" else "1.0")
-    found = {check.message: check.fix for check in doctor._packages()}
-    assert found["ray 1.0, required ==2.60.0"] == "pip install -c constraints.txt -e ."
-    assert any(message.startswith("optuna is missing, required ") for message in found)
+    fixes = {check.message: check.fix for check in doctor._packages()}
+    assert fixes["ray 1.0, required ==2.60.0"] == "pip install -c constraints.txt -e ."
+    assert any(message.startswith("optuna is missing, required ") for message in fixes)
 
 
 def test_where_sweeps_would_go_is_reported(tmp_path: Path) -> None:
@@ -165,8 +165,8 @@ def test_what_a_dead_driver_left_running_is_named_and_left_running(
     assert (left.pids, left.kill_command) == ((child,), f"kill {child}")
     assert left.commands == ("sleep 60",)
     os.kill(child, 0)  # it lives
-    found = next(check for check in doctor._leftovers([left]))
-    assert (found.state, found.fix) == ("problem", f"kill {child}")
+    leftover_check = next(check for check in doctor._leftovers([left]))
+    assert (leftover_check.state, leftover_check.fix) == ("problem", f"kill {child}")
 
 
 def test_a_reused_process_id_is_not_taken_for_the_driver(tmp_path: Path) -> None:
@@ -192,8 +192,8 @@ def test_the_command_exits_with_1_where_there_is_a_problem_and_speaks_json(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert launch.main(["doctor", "--json"]) == 1
-    found = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
-    assert found["MLflow"]["state"] == "problem"
-    assert "http://127.0.0.1:9 does not answer" in found["MLflow"]["message"]
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)}
+    assert checks["MLflow"]["state"] == "problem"
+    assert "http://127.0.0.1:9 does not answer" in checks["MLflow"]["message"]
     assert launch.main(["doctor"]) == 1
     assert "does not answer" in capsys.readouterr().out

@@ -123,8 +123,8 @@ def test_a_ray_that_does_not_start_is_retried_once_and_its_reason_reported(
 
 
 def test_a_ray_that_gives_no_reason_is_quoted(monkeypatch: pytest.MonkeyPatch, short_path: Path) -> None:
-    said = fail_to_start(monkeypatch, short_path, "")
-    assert said.startswith("Ray did not start, twice: The current node timed out during startup.")
+    message = fail_to_start(monkeypatch, short_path, "")
+    assert message.startswith("Ray did not start, twice: The current node timed out during startup.")
 
 
 @pytest.mark.parametrize(("length", "short"), [(39, False), (40, True)])

@@ -311,9 +311,9 @@ def test_a_growing_cluster_has_room_for_nodes_to_come_or_says_why_none_do(hosts:
         options = "--set resources_per_trial.cpu=8 stall_timeout_s=5"
         done = hosts.run("laptop", f"{run} --name stalled {options}", home, check=False)
         assert done.returncode == 6
-        said = " ".join(done.stdout.split())
-        assert "no trial could be placed for" in said
-        assert "nodes are up, with 4 CPU (4 free) and 2 GPU (2 free)" in said
+        output = " ".join(done.stdout.split())
+        assert "no trial could be placed for" in output
+        assert "nodes are up, with 4 CPU (4 free) and 2 GPU (2 free)" in output
     finally:
         hosts.run("laptop", "ray stop --force", home, check=False)  # inside the host: nobody else's
 
@@ -332,10 +332,10 @@ def test_a_cut_connection_leaves_the_job_running_and_is_found_again(
     time.sleep(10)
     hosts.heal("laptop")
     assert follower.wait(200) == 0
-    said = log.read_text(encoding="utf-8")
-    assert "connected again" in said
-    assert "8 completed" in said
-    assert "Traceback" not in said
+    output = log.read_text(encoding="utf-8")
+    assert "connected again" in output
+    assert "8 completed" in output
+    assert "Traceback" not in output
 
 
 def test_processes_that_a_node_terminates_cost_their_trials_nothing(hosts: Any, sweep: Any) -> None:
@@ -431,10 +431,10 @@ def test_what_cannot_be_is_one_line(
     (hosts.shared / "away.yaml").write_text(away, encoding="utf-8")
     options = arguments.format(cluster=CLUSTER, net=NET)
     done = hosts.run("laptop", f"{LAUNCH} {options}", environment, check=False)
-    said = done.stdout + done.stderr
-    assert done.returncode == code, said
-    assert sentence in said
-    assert "Traceback" not in said
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert sentence in output
+    assert "Traceback" not in output
 
 
 def test_a_lost_node_costs_its_trials_nothing_but_the_epoch_they_were_in(

@@ -21,8 +21,8 @@ GROUPS = (CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"])
 
 
 def faults(job: dict[str, Any]) -> list[str]:
-    found = jsonschema.Draft7Validator(SCHEMA).iter_errors(job)
-    return [f"{'/'.join(map(str, each.absolute_path))}: {each.message}" for each in found]
+    schema_errors = jsonschema.Draft7Validator(SCHEMA).iter_errors(job)
+    return [f"{'/'.join(map(str, each.absolute_path))}: {each.message}" for each in schema_errors]
 
 
 def test_kuberay_knows_every_field() -> None:

@@ -34,10 +34,10 @@ def test_a_worker_tells_of_a_run_of_a_fault_and_of_a_net_too_large(tmp_path: Pat
     flats: Any = ({}, {"net_config.norm": "no such"}, {"net_config.nodes": 10000000})
     configs = [trial_config(sweep, flat, "preflight") for flat in flats]
     data = load(sweep.run, sweep.import_paths)
-    found = dry_run_on_workers(configs, data, cpu=1.0, gpu=0.0, at_once=2, limit_s=120.0)
-    assert [one.outcome for one in found] == ["ran", "failed", "oom"]
-    assert found[0].restored
-    assert "norm is None" in found[1].reason
+    reports = dry_run_on_workers(configs, data, cpu=1.0, gpu=0.0, at_once=2, limit_s=120.0)
+    assert [one.outcome for one in reports] == ["ran", "failed", "oom"]
+    assert reports[0].restored
+    assert "norm is None" in reports[1].reason
 
 
 def test_a_task_without_a_place_says_so_and_a_waiting_one_is_not_slow(
@@ -51,8 +51,8 @@ def test_a_task_without_a_place_says_so_and_a_waiting_one_is_not_slow(
     sweep = read_sweep(file).sweep
     monkeypatch.setattr(remote_dry_run, "PLACED_S", 2.0)
     config, data = trial_config(sweep, {}, "preflight"), load(sweep.run, sweep.import_paths)
-    found = remote_dry_run.dry_run_on_workers([config], data, cpu=500.0, gpu=0.0, at_once=1, limit_s=0.1)
-    assert [(one.outcome, one.reason) for one in found] == [
+    reports = remote_dry_run.dry_run_on_workers([config], data, cpu=500.0, gpu=0.0, at_once=1, limit_s=0.1)
+    assert [(one.outcome, one.reason) for one in reports] == [
         ("failed", "not placed within 2 s; `ray status` says why no node has room for it")
     ]
 

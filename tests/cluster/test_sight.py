@@ -52,11 +52,11 @@ def test_a_data_file_is_sent_seen_or_named(
 ) -> None:
     clone, project = places
     path = path.format(project=project, outside=project.parent / "outside")
-    found = missing_data_files(sweep_of(project, path), clone, project)
-    assert [(each.key, each.certain) for each in found] == (
+    missing_files = missing_data_files(sweep_of(project, path), clone, project)
+    assert [(each.key, each.certain) for each in missing_files] == (
         [("run.data_config.path", certain)] if message else []
     )
-    assert all(message in each.message for each in found)
+    assert all(message in each.message for each in missing_files)
 
 
 def test_what_no_cluster_can_have_is_not_submitted(places: tuple[Path, Path]) -> None:

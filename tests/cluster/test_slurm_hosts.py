@@ -79,8 +79,8 @@ def log_of(hosts: Any, study: str, job: str) -> str:
 
 
 def state_of(hosts: Any, job: str) -> str:
-    said = hosts.run("laptop", f"scontrol show job {job}", ENVIRONMENT, check=False).stdout
-    return "".join(re.findall(r"JobState=(\w+)", said))
+    output = hosts.run("laptop", f"scontrol show job {job}", ENVIRONMENT, check=False).stdout
+    return "".join(re.findall(r"JobState=(\w+)", output))
 
 
 def ended(hosts: Any, study: str, job: str, seconds: float = 200.0) -> str:
@@ -99,8 +99,8 @@ def ended(hosts: Any, study: str, job: str, seconds: float = 200.0) -> str:
 
 def test_a_sweep_continues_in_a_second_allocation_and_trains_nothing_twice(hosts: Any) -> None:
     """Slurm sends the signal that it sends before a time limit, but earlier."""
-    job, said = submit(hosts, "batch.yaml --time 30")
-    assert f"batch: Slurm job {job}, log runs/batch.slurm/{job}.log; follow it: `tail -F " in said
+    job, output = submit(hosts, "batch.yaml --time 30")
+    assert f"batch: Slurm job {job}, log runs/batch.slurm/{job}.log; follow it: `tail -F " in output
     wait_until(lambda: len(reported(hosts, "batch")) >= 12, 120, lambda: log_of(hosts, "batch", job))
     hosts.run("laptop", f"scancel --batch --signal=TERM {job}", ENVIRONMENT)
     assert ended(hosts, "batch", job) == "COMPLETED", log_of(hosts, "batch", job)

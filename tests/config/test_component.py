@@ -87,8 +87,8 @@ def test_keywords_are_bound_against_the_signature(
 ) -> None:
     first = 1 if "optim" in path else 0
     given = ("max_resource",)
-    found = signature_errors(path, kwargs, modules, given=given, first=first, home="torch.optim")
-    assert [f"{misfit.what}; {misfit.fix}" for misfit in found] == said
+    errors = signature_errors(path, kwargs, modules, given=given, first=first, home="torch.optim")
+    assert [f"{misfit.what}; {misfit.fix}" for misfit in errors] == said
 
 
 @pytest.mark.parametrize(

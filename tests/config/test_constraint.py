@@ -105,8 +105,8 @@ def test_whatever_is_written_is_a_constraint_or_an_error(text: str) -> None:
 def test_a_slip_is_named_at_its_line(tmp_path: Path, words: dict[str, Any], line: str, sentence: str) -> None:
     with pytest.raises(SweepError) as caught:
         read(tmp_path, **words)
-    said = [str(problem) for problem in caught.value.problems]
-    assert any("sweep.yaml:" in each and line in each and sentence in each for each in said), said
+    lines = [str(problem) for problem in caught.value.problems]
+    assert any("sweep.yaml:" in each and line in each and sentence in each for each in lines), lines
 
 
 def test_a_range_for_each_optimizer_is_one_parameter_with_cases(tmp_path: Path) -> None:

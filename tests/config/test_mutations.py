@@ -79,11 +79,11 @@ def outcome(raw: bytes, overrides: list[str] | None = None) -> LoadedSweep | Swe
 
 
 def check_a_sweep_or_a_line(name: str, changes: list[tuple[str, int, str]]) -> None:
-    found = outcome(mutated(TEXTS[name], changes))
-    if isinstance(found, LoadedSweep):
-        assert Sweep.model_validate(found.sweep.model_dump(mode="json")) == found.sweep
+    result = outcome(mutated(TEXTS[name], changes))
+    if isinstance(result, LoadedSweep):
+        assert Sweep.model_validate(result.sweep.model_dump(mode="json")) == result.sweep
         return
-    for problem in found.problems:
+    for problem in result.problems:
         assert problem.line is not None, problem
         assert "\n" not in str(problem)
         str(problem).encode()
@@ -108,11 +108,11 @@ def test_many_mutated_files_give_sweeps_or_positions(name: str, changes: list[tu
 def test_one_misspelt_key_is_reported_at_its_own_line_and_nowhere_else(name: str) -> None:
     """Every key of every file loses a letter in its middle, one file a key."""
     text = TEXTS[name]
-    for found in KEY.finditer(text):
-        key = found[2]
+    for match in KEY.finditer(text):
+        key = match[2]
         middle = len(key) // 2
-        raw = text[: found.start(2)] + key[:middle] + key[middle + 1 :] + text[found.end(2) :]
-        line = text[: found.start(2)].count(b"\n") + 1
+        raw = text[: match.start(2)] + key[:middle] + key[middle + 1 :] + text[match.end(2) :]
+        line = text[: match.start(2)].count(b"\n") + 1
         result = outcome(raw)
         if isinstance(result, SweepError):
             wrong = [
@@ -131,6 +131,6 @@ def _about_a_table(problem: object) -> bool:
 @settings(max_examples=100)
 @given(st.text(max_size=12), st.sampled_from(WORDS))
 def test_no_override_gives_a_traceback(key: str, value: str) -> None:
-    found = outcome(TEXTS["full"], [f"{key}={value}"])
-    if isinstance(found, SweepError):
-        assert all("\n" not in str(problem) for problem in found.problems)
+    result = outcome(TEXTS["full"], [f"{key}={value}"])
+    if isinstance(result, SweepError):
+        assert all("\n" not in str(problem) for problem in result.problems)

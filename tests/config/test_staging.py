@@ -103,9 +103,9 @@ def test_a_mistake_in_a_stage_is_reported_at_its_line(stages: str, line: str, tm
     ],
 )
 def test_what_can_never_act_is_named(stages: str, line: str, tmp_path: Path) -> None:
-    found = warnings_of(HEAD + stages, tmp_path)
-    assert len(found) == 1
-    assert found[0].startswith(f"sweep.yaml:{line}")
+    warnings = warnings_of(HEAD + stages, tmp_path)
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"sweep.yaml:{line}")
 
 
 LOG_RATE = "{type: float, min: 1e-4, max: 1.0, log: true}"

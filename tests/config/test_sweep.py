@@ -131,8 +131,8 @@ def slips() -> list[tuple[str, list[str]]]:
     blocks = (FILES / "slips.txt").read_text().strip().split("\n\n")
     split = [(block.splitlines(), len(block.split("\n> ")) - 1) for block in blocks]
     return [
-        ("\n".join(lines[:-said]), [line.removeprefix("> ") for line in lines[-said:]])
-        for lines, said in split
+        ("\n".join(lines[:-message]), [line.removeprefix("> ") for line in lines[-message:]])
+        for lines, message in split
     ]
 
 

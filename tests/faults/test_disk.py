@@ -58,9 +58,9 @@ def test_a_disk_full_for_checkpoints_costs_no_trial_and_is_said_once(tmp_path: P
     roomy = start(tmp_path, "run", "roomy.yaml")
     assert ended(start(tmp_path, "resume", "full"), tmp_path) == 0, said(tmp_path)
     assert ended(roomy, tmp_path) == 0, said(tmp_path)
-    told = [event for event in events(tmp_path / "runs/full") if isinstance(event, CheckpointFailed)]
-    assert told
-    assert all("no checkpoint could be written: " in event.error for event in told)
+    failures = [event for event in events(tmp_path / "runs/full") if isinstance(event, CheckpointFailed)]
+    assert failures
+    assert all("no checkpoint could be written: " in event.error for event in failures)
     line = "no checkpoint could be written: No space left on device; trials continue"
     assert said(tmp_path).count(line) == 1
     assert "Traceback" not in said(tmp_path)

@@ -28,8 +28,8 @@ def test_an_example_runs_and_is_resumed_with_more_epochs(sweep: Path, tmp_path: 
         assert done.returncode == 0, done.stdout + done.stderr
 
     def status() -> dict[str, object]:
-        found: dict[str, object] = json.loads((tmp_path / "small" / "status.json").read_text())
-        return found
+        state: dict[str, object] = json.loads((tmp_path / "small" / "status.json").read_text())
+        return state
 
     fifo = "trial_scheduler=schedulers.FIFO"
     small = ("trials=2", "run.epochs=2", "run.checkpoint_config.enabled=true", fifo)

@@ -64,13 +64,13 @@ def test_the_disk_holds_what_checkpoint_config_keeps_and_nothing_more(study: Pat
     """Each trial's best, and the last of who was completed; also of what a killed driver had not told yet."""
     for name in ("whole", "cut"):
         folder = study / "runs" / name
-        found = {path.relative_to(folder) for path in folder.glob("ray/attempt-*/*/checkpoint_*")}
+        checkpoints = {path.relative_to(folder) for path in folder.glob("ray/attempt-*/*/checkpoint_*")}
         made = [trial for trial in record(folder).trials.values() if trial.checkpoints]
         kept = {Path(trial.checkpoints[trial.best_checkpoint("val_loss", 1)]) for trial in made}
         kept |= {
             Path(trial.checkpoints[max(trial.checkpoints)]) for trial in made if trial.outcome == "completed"
         }
-        assert found == kept, name
+        assert checkpoints == kept, name
 
 
 def test_optuna_has_every_trial_once_and_none_is_left_running(study: Path) -> None:

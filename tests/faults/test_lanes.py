@@ -127,8 +127,8 @@ def test_of_sixteen_lanes_each_that_goes_wrong_ends_by_its_own_reason(tmp_path: 
     whole = ["00000", *(f"{number:05d}" for number in range(1 + len(WRONG), LANES))]
     assert all(counted[name, epoch] for name in whole for epoch in range(1, 9))
     assert unlike_alone(study, sweep, *whole) == []
-    told = [event for event in events(folder.path) if isinstance(event, LaneReported)]
-    assert {event.trial for event in told if not event.obstacle} >= set(whole[1:])
+    lane_reports = [event for event in events(folder.path) if isinstance(event, LaneReported)]
+    assert {event.trial for event in lane_reports if not event.obstacle} >= set(whole[1:])
     lost = [event.trial for event in events(folder.path) if isinstance(event, TrialRecovered)]
     assert max(Counter(lost).values()) == 1  # one process died, and nobody was taken down again
 
@@ -148,14 +148,14 @@ def test_a_study_in_lanes_is_cut_resumed_extended_reproduced_retrained(tmp_path:
     assert record(study).counts().get("completed", 0) < 6
     for command in (("resume", "cut"), ("extend", "cut", "--trials", "+2", "--epochs", "72")):
         assert ended(start(tmp_path, *command), tmp_path) == 0, said(tmp_path)
-    found, folder = record(study), StudyFolder(study)
-    assert found.counts() == {"completed": 8}
+    lane_record, folder = record(study), StudyFolder(study)
+    assert lane_record.counts() == {"completed": 8}
     counted = sorted((each.trial, each.epoch) for each in reports(study))
     assert counted == [(f"0000{trial}", epoch) for trial in range(8) for epoch in range(1, 73)]
     begun = [event.lanes for event in events(study) if isinstance(event, AttemptStarted)]
     assert begun[:2] == [3, 3]
-    assert {trial.lane_obstacle for trial in found.trials.values()} == {""}
-    assert unlike_alone(found, folder.sweep(), "00000", "00005", "00007") == []
+    assert {trial.lane_obstacle for trial in lane_record.trials.values()} == {""}
+    assert unlike_alone(lane_record, folder.sweep(), "00000", "00005", "00007") == []
     assert ended(start(tmp_path, "reproduce", "cut", "0"), tmp_path) == 0, said(tmp_path)
     assert ended(start(tmp_path, "retrain", "cut", "--top-k", "1", "--seeds", "3"), tmp_path) == 0, said(
         tmp_path

@@ -31,7 +31,7 @@ def test_forty_kills_leave_the_history_of_an_uninterrupted_run(tmp_path: Path, n
     assert ended(start(tmp_path, "resume", "cut", store=store_of(tmp_path)), tmp_path) == 0, said(tmp_path)
     cut, uncut = tmp_path / "runs/cut", tmp_path / "runs/whole"
     if name == "pbt":  # a restart may change who comes to a milestone last, and so waits there for nobody
-        assert [told[:-1] for told in history(cut)] == [told[:-1] for told in history(uncut)]
+        assert [entry[:-1] for entry in history(cut)] == [entry[:-1] for entry in history(uncut)]
         assert copies(cut) == copies(uncut)
     else:
         assert history(cut) == history(uncut)

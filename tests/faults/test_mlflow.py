@@ -56,8 +56,8 @@ def test_a_server_that_comes_and_goes_changes_nothing_and_sync_ends_it(
     runs = client.search_runs([client.get_experiment_by_name("faults").experiment_id])
     sweeps = {run.info.run_id: run.info.run_name for run in runs if "mlflow.parentRunId" not in run.data.tags}
     trials = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
-    told = [(sweeps[run.data.tags["mlflow.parentRunId"]], run.data.tags["trial"]) for run in trials]
-    assert sorted(told) == [(name, f"0000{trial}") for name in ("dies", "slow") for trial in range(4)]
+    pairs = [(sweeps[run.data.tags["mlflow.parentRunId"]], run.data.tags["trial"]) for run in trials]
+    assert sorted(pairs) == [(name, f"0000{trial}") for name in ("dies", "slow") for trial in range(4)]
     assert {run.info.status for run in runs} == {"FINISHED"}
     for run in trials:
         steps = [point.step for point in client.get_metric_history(run.info.run_id, "val_loss")]

@@ -82,10 +82,10 @@ def test_a_second_sweep_takes_its_share_as_trials_of_the_first_end(
     assert first.poll() is None, "the first goes on"
     assert first.wait(300) == 0, (tmp_path / "first.log").read_text()
 
-    said = {name: (tmp_path / f"{name}.log").read_text() for name in ("first", "second")}
-    assert "queued: shares the machines with first" in said["second"]
-    assert "shares the machines with second" in said["first"]
-    assert "no other sweep runs here any more" in said["first"]
+    outputs = {name: (tmp_path / f"{name}.log").read_text() for name in ("first", "second")}
+    assert "queued: shares the machines with first" in outputs["second"]
+    assert "shares the machines with second" in outputs["first"]
+    assert "no other sweep runs here any more" in outputs["first"]
     assert most_at_once(record("first"), record("second")) <= cores
     events = read_events(tmp_path / "runs/first/journal")
     slots = [event.slots for event in events if isinstance(event, SlotsChanged)]

@@ -71,9 +71,9 @@ def test_given_epochs_stay(read_text: ReadText) -> None:
 
 def test_hours_end_where_the_retraining_starts(read_text: ReadText) -> None:
     """15 trainings, two in parallel; a sweep that takes longer than planned is cut there."""
-    found = fit_budget(read_text("budget: {hours: 1}\n" + OPEN).sweep, COSTS, ranked, "s.yaml")
-    assert found.reserve > 8 * found.sweep.run.epochs
-    assert found.sweep.time_budget_s == 3600 - found.reserve
+    fitted = fit_budget(read_text("budget: {hours: 1}\n" + OPEN).sweep, COSTS, ranked, "s.yaml")
+    assert fitted.reserve > 8 * fitted.sweep.run.epochs
+    assert fitted.sweep.time_budget_s == 3600 - fitted.reserve
 
 
 def test_the_user_s_own_limit_stays(read_text: ReadText) -> None:
@@ -81,9 +81,9 @@ def test_the_user_s_own_limit_stays(read_text: ReadText) -> None:
 
 
 def test_set_trials_that_do_not_fit_are_run_and_reported(read_text: ReadText) -> None:
-    found = fit_budget(read_text("budget: {epochs: 100}\ntrials: 60\n" + OPEN).sweep, COSTS, ranked, "s")
-    assert found.sweep.trials == 60
-    assert "would fit, but `trials` is given" in found.why
+    fitted = fit_budget(read_text("budget: {epochs: 100}\ntrials: 60\n" + OPEN).sweep, COSTS, ranked, "s")
+    assert fitted.sweep.trials == 60
+    assert "would fit, but `trials` is given" in fitted.why
 
 
 def test_a_budget_for_nothing_is_refused(read_text: ReadText) -> None:
@@ -119,9 +119,9 @@ def test_what_is_expected_to_run_never_exceeds_the_budget(epochs: int) -> None:
     left = sweep.model_dump(mode="json") | {"budget": {"epochs": epochs}}
     del left["trials"], left["trial_scheduler"]
     try:
-        found = fit_budget(Sweep.model_validate(left), COSTS, ranked, "s.yaml")
+        fitted = fit_budget(Sweep.model_validate(left), COSTS, ranked, "s.yaml")
     except SweepError:
         assert epochs < 10
         return
-    run = found.share * found.sweep.trials * found.sweep.run.epochs
-    assert run + found.reserve <= epochs + 1e-6
+    run = fitted.share * fitted.sweep.trials * fitted.sweep.run.epochs
+    assert run + fitted.reserve <= epochs + 1e-6

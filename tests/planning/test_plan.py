@@ -35,29 +35,29 @@ def flat(trials: int, epochs: int, rng: np.random.Generator) -> list[list[float]
 
 
 def test_without_a_stopper_every_epoch_is_run(read: Read) -> None:
-    found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
-    assert (found.epochs.low, found.epochs.middle, found.epochs.high) == (200, 200, 200)
-    assert found.rungs == {1: 10, 20: 10}
+    forecast = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
+    assert (forecast.epochs.low, forecast.epochs.middle, forecast.epochs.high) == (200, 200, 200)
+    assert forecast.rungs == {1: 10, 20: 10}
 
 
 def test_a_stopper_runs_less_and_says_who_gets_how_far(read: Read) -> None:
     """ASHA, grace 3, keeps a third each time: of 60 trials some end at 3 of 20 epochs, more at 9."""
-    found = plan(read([]).sweep, COSTS, flat)
-    assert found.epochs.high < found.worst_epochs == 1200
-    assert list(found.rungs) == [1, 3, 9, 20] or list(found.rungs) == [1, 3, 12, 20]
-    assert list(found.rungs.values()) == sorted(found.rungs.values(), reverse=True)
+    forecast = plan(read([]).sweep, COSTS, flat)
+    assert forecast.epochs.high < forecast.worst_epochs == 1200
+    assert list(forecast.rungs) == [1, 3, 9, 20] or list(forecast.rungs) == [1, 3, 12, 20]
+    assert list(forecast.rungs.values()) == sorted(forecast.rungs.values(), reverse=True)
 
 
 def test_a_population_trains_all_its_epochs() -> None:
-    found = plan(read_sweep("sweeps/pbt.yaml").sweep, COSTS, flat)
-    assert found.epochs.middle == found.worst_epochs
-    assert "population" in found.notes[0]
+    forecast = plan(read_sweep("sweeps/pbt.yaml").sweep, COSTS, flat)
+    assert forecast.epochs.middle == forecast.worst_epochs
+    assert "population" in forecast.notes[0]
 
 
 @pytest.mark.parametrize(("gpu", "named"), [("0.25", True), ("null", False)])
 def test_a_plan_for_a_gpu_names_what_measures_its_load(read: Read, gpu: str, named: bool) -> None:
-    found = plan(read([NO_STOPS, f"resources_per_trial.gpu={gpu}"]).sweep, COSTS, flat)
-    assert any("preflight" in note for note in found.notes) is named
+    forecast = plan(read([NO_STOPS, f"resources_per_trial.gpu={gpu}"]).sweep, COSTS, flat)
+    assert any("preflight" in note for note in forecast.notes) is named
 
 
 def test_a_plan_for_a_gpu_says_how_busy_it_was_where_that_was_measured(read: Read) -> None:
@@ -68,15 +68,15 @@ def test_a_plan_for_a_gpu_says_how_busy_it_was_where_that_was_measured(read: Rea
 
 def test_time_and_cost_follow_from_epochs_and_slots(read: Read) -> None:
     """10 trials of 20 seconds, two in parallel: 100 s, the start, and the cost of each report."""
-    found = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
-    assert found.seconds.middle == pytest.approx(100 + START_S, rel=0.03)
-    assert found.cost is not None
-    assert found.cost.middle == pytest.approx(found.seconds.middle / 1000)
+    forecast = plan(read([NO_STOPS, "trials=10", "run.epochs=20"]).sweep, COSTS, flat)
+    assert forecast.seconds.middle == pytest.approx(100 + START_S, rel=0.03)
+    assert forecast.cost is not None
+    assert forecast.cost.middle == pytest.approx(forecast.seconds.middle / 1000)
 
 
 def test_a_time_budget_ends_it(read: Read) -> None:
-    found = plan(read([NO_STOPS, "time_budget_s=60"]).sweep, COSTS, flat)
-    assert (found.seconds.high, found.worst_s) == (60, 60)
+    forecast = plan(read([NO_STOPS, "time_budget_s=60"]).sweep, COSTS, flat)
+    assert (forecast.seconds.high, forecast.worst_s) == (60, 60)
 
 
 @pytest.mark.parametrize(("enabled", "megabytes"), [("false", 2 * (10 + 4)), ("true", 2 * (20 + 8))])
@@ -97,8 +97,8 @@ def test_disk_holds_every_trials_last_checkpoint_and_the_runnings_newest(
 def test_who_waits_has_its_newest_on_disk_and_who_is_copied_one_more(
     read: Read, scheduler: str, megabytes: int
 ) -> None:
-    found = plan(read(["trials=10", f"trial_scheduler={scheduler}"]).sweep, COSTS, flat)
-    assert found.disk_mb == megabytes
+    forecast = plan(read(["trials=10", f"trial_scheduler={scheduler}"]).sweep, COSTS, flat)
+    assert forecast.disk_mb == megabytes
 
 
 def test_an_audit_runs_some_of_what_would_be_stopped(read: Read) -> None:
@@ -114,9 +114,9 @@ def test_a_plan_never_exceeds_the_worst_case(trials: int, epochs: int, slots: in
     sweep = read_sweep(
         "sweeps/random.yaml", overrides=[f"trials={trials}", f"run.epochs={epochs}", NO_STOPS]
     ).sweep
-    found = plan(sweep, Costs((0.5, 1.0), slots), prior_curves)
-    assert 0 < found.epochs.low <= found.epochs.middle <= found.epochs.high <= found.worst_epochs
-    assert found.seconds.high <= found.worst_s * 1.001
+    forecast = plan(sweep, Costs((0.5, 1.0), slots), prior_curves)
+    assert 0 < forecast.epochs.low <= forecast.epochs.middle <= forecast.epochs.high <= forecast.worst_epochs
+    assert forecast.seconds.high <= forecast.worst_s * 1.001
 
 
 def test_more_hours_hold_more_trials_and_a_retraining(read: Read) -> None:
@@ -130,13 +130,13 @@ def test_more_hours_hold_more_trials_and_a_retraining(read: Read) -> None:
 
 def test_hours_that_hold_too_few_ask_for_a_stopper(read: Read) -> None:
     """For a file without one, the most suitable is suggested."""
-    found = affordable(read([NO_STOPS]).sweep, 0.2, COSTS, flat)
-    assert "trial_scheduler=schedulers.ASHA" in found.sets
+    fitted = affordable(read([NO_STOPS]).sweep, 0.2, COSTS, flat)
+    assert "trial_scheduler=schedulers.ASHA" in fitted.sets
 
 
 def test_hours_shorter_than_the_retraining_hold_no_trial(read: Read) -> None:
-    found = affordable(read([]).sweep, 0.001, COSTS, flat)
-    assert max(choice.trials for choice in found.choices) == 0
+    fitted = affordable(read([]).sweep, 0.001, COSTS, flat)
+    assert max(choice.trials for choice in fitted.choices) == 0
 
 
 @pytest.mark.parametrize(("zeal", "late"), [(0.0, 0.5), (0.5, 1 / 11), (1.0, 1 / 21)])
@@ -146,9 +146,9 @@ def test_a_sampler_finds_the_better_ones_later(zeal: float, late: float) -> None
     for seed in range(300):
         curves = searched_curves(flat, 10, zeal)(31, 2, np.random.default_rng(seed))
         quantiles.append((curves[5][-1] / (POOL * 31), curves[30][-1] / (POOL * 31)))
-    early, found = np.mean(quantiles, axis=0)
+    early, rates = np.mean(quantiles, axis=0)
     assert early == pytest.approx(0.5, abs=0.06)
-    assert found == pytest.approx(late, abs=0.05)  # those found before are no longer there to be found
+    assert rates == pytest.approx(late, abs=0.05)  # those found before are no longer there to be found
 
 
 def test_later_trials_of_a_sampler_that_learns_are_stopped_less(read: Read) -> None:
@@ -261,10 +261,10 @@ def record_of(*trials: tuple[str, list[float]]) -> StudyRecord:
 def test_of_an_earlier_study_all_curves_count_but_those_of_failed_trials() -> None:
     whole = [("completed", [0.5, 0.4, 0.3])] * 3
     others = [("stopped", [0.9]), ("diverged", [0.8]), ("failed", [0.7]), ("infeasible", [0.6])]
-    found = earlier_curves(record_of(*whole, *others))
-    assert [curve.cut_off for curve in found] == [False] * 3 + [True, False]
-    assert found[3].losses == (0.9,)
-    assert np.array_equal(found[4].losses, (0.8, np.nan, np.nan), equal_nan=True)
+    curves = earlier_curves(record_of(*whole, *others))
+    assert [curve.cut_off for curve in curves] == [False] * 3 + [True, False]
+    assert curves[3].losses == (0.9,)
+    assert np.array_equal(curves[4].losses, (0.8, np.nan, np.nan), equal_nan=True)
 
 
 @pytest.mark.parametrize(

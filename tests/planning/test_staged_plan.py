@@ -17,16 +17,16 @@ FILE = "sweeps/staged.yaml"
 
 def test_every_stage_that_trains_is_planned_and_all_are_added_up() -> None:
     sweep = read_sweep(FILE).sweep
-    found = plan_stages(sweep, Costs((1.0,), slots=2, price=3.6), flat)
-    assert {name: (one.trials, one.worst_epochs) for name, one in found.stages.items()} == {
+    forecast = plan_stages(sweep, Costs((1.0,), slots=2, price=3.6), flat)
+    assert {name: (one.trials, one.worst_epochs) for name, one in forecast.stages.items()} == {
         "explore": (20, 20 * 5),
         "refine": (12, 12 * 15),
         "validate": (4 * 3, 12 * 15),
     }
-    assert found.epochs.middle == 100 + 180 + 180
-    assert found.seconds.middle == sum(one.seconds.middle for one in found.stages.values())
-    assert found.cost is not None
-    json.dumps(found.as_json())
+    assert forecast.epochs.middle == 100 + 180 + 180
+    assert forecast.seconds.middle == sum(one.seconds.middle for one in forecast.stages.values())
+    assert forecast.cost is not None
+    json.dumps(forecast.as_json())
 
 
 def test_a_validation_is_as_long_as_the_last_search_unless_it_says() -> None:

@@ -41,13 +41,13 @@ def test_advice_goes_to_the_output_and_complaints_to_the_errors(
 ) -> None:
     well.write_text(WELL.replace("trials: 60", "trials: 59").replace("  epochs", "  device: cuda\n  epochs"))
     launch.main(["check", "well.yaml"])
-    said = capsys.readouterr()
-    assert said.out == (
+    output = capsys.readouterr()
+    assert output.out == (
         "well.yaml: valid, 1 piece of advice (few_trials)\n"
         "advice: well.yaml:2: trials: 59 trials for 1 parameter; the rule of thumb is 60; "
         "try --set trials=60 [few_trials]\n"
     )
-    assert said.err.startswith("warning: well.yaml:13: run.device: 'cuda' means any GPU")
+    assert output.err.startswith("warning: well.yaml:13: run.device: 'cuda' means any GPU")
 
 
 def test_a_warning_fails_a_strict_check(well: Path) -> None:
@@ -106,8 +106,8 @@ def test_rows_in_two_splits_are_counted() -> None:
     rows = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
     whole = part(rows[:20], rows[18:25])
     data = Data((whole, whole), "regression", 0, "", "")
-    found = facts_of(data, whole, Split(rows[15:30], rows[15:30, :1]))
-    assert found == DataFacts(
+    facts = facts_of(data, whole, Split(rows[15:30], rows[15:30, :1]))
+    assert facts == DataFacts(
         rows=42,
         val_rows=14,
         folds=2,
@@ -227,9 +227,9 @@ def test_a_mutated_file_is_looked_at_without_a_traceback(
     """The rules of thumb also accept every valid file."""
     file = tmp_path / "sweep.yaml"
     file.write_bytes(mutated(TEXTS[name], changes))
-    found = check_file(file)
-    assert isinstance(found, CheckResult)
-    for line in (*found.complaints(), *found.verdict()):
+    result = check_file(file)
+    assert isinstance(result, CheckResult)
+    for line in (*result.complaints(), *result.verdict()):
         assert "\n" not in line
 
 

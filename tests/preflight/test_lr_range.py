@@ -53,26 +53,26 @@ CURVES = {
 @pytest.mark.parametrize("name", CURVES)
 def test_the_fall_is_found_whatever_is_around_it(name: str) -> None:
     """It falls from 1e-4 to 1e-2, a tenth of that by 1.6e-4; then it stays low for half a decade."""
-    found = read_curves(RATES, CURVES[name], "x.yaml")  # type: ignore[arg-type]
-    assert abs(math.log10(found.low) - -3.8) < 0.35
-    assert -2.3 < math.log10(found.high) < -1.4
-    assert found.low < found.steepest < found.high
+    range_test = read_curves(RATES, CURVES[name], "x.yaml")  # type: ignore[arg-type]
+    assert abs(math.log10(range_test.low) - -3.8) < 0.35
+    assert -2.3 < math.log10(range_test.high) < -1.4
+    assert range_test.low < range_test.steepest < range_test.high
 
 
 def test_what_is_searched_is_rounded_outward_with_half_a_decade_below() -> None:
-    found = read_curves(RATES, [curve()], "x.yaml")  # type: ignore[list-item]
-    low, high = found.bounds
-    assert low <= found.low / math.sqrt(10) < 2 * low
-    assert high / 2 < found.high <= high
-    assert found.sets == (
+    range_test = read_curves(RATES, [curve()], "x.yaml")  # type: ignore[list-item]
+    low, high = range_test.bounds
+    assert low <= range_test.low / math.sqrt(10) < 2 * low
+    assert high / 2 < range_test.high <= high
+    assert range_test.sets == (
         f"search_space.optimizer_config.lr={{type: float, min: {low:g}, max: {high:g}, log: true}}"
     )
 
 
 def test_where_training_diverges_is_reported() -> None:
-    found = read_curves(RATES, [curve()[:170]] * 3, "x.yaml")  # type: ignore[list-item]
-    assert found.diverged is not None
-    assert RATES[150] < found.diverged <= RATES[170]
+    range_test = read_curves(RATES, [curve()[:170]] * 3, "x.yaml")  # type: ignore[list-item]
+    assert range_test.diverged is not None
+    assert RATES[150] < range_test.diverged <= RATES[170]
 
 
 @given(factor=st.floats(1e-6, 1e6))
@@ -97,12 +97,12 @@ def test_a_curve_that_never_falls_is_an_error(curves: list[Any], sentence: str) 
 
 
 def test_the_plot_marks_what_is_useful() -> None:
-    found = read_curves(RATES, [curve()], "x.yaml")  # type: ignore[list-item]
-    *rows, ends = plot(found)
+    range_test = read_curves(RATES, [curve()], "x.yaml")  # type: ignore[list-item]
+    *rows, ends = plot(range_test)
     drawn = "".join(rows)
     assert drawn.count("|") == 1
     assert drawn.count("#") > 5
-    assert (ends[:5], ends[-5:]) == ("1e-06", f"{found.rates[-1]:.0e}")
+    assert (ends[:5], ends[-5:]) == ("1e-06", f"{range_test.rates[-1]:.0e}")
 
 
 @pytest.mark.parametrize("optimizer", ["torch.optim.AdamW", "torch.optim.SGD", "pytorch_optimizer.SPlus"])
@@ -112,10 +112,10 @@ def test_digits_are_learnt_where_the_optimizer_is_known_to_work(optimizer: str, 
     file.write_text(WELL)
     sets = [f"run.optimizer={optimizer}", "search_space.optimizer_config.lr={type: float, min: 1e-4, max: 1}"]
     sweep = read_sweep(file, overrides=sets).sweep
-    found = lr_range(sweep, "digits.yaml", seeds=1)
+    range_test = lr_range(sweep, "digits.yaml", seeds=1)
     region = USEFUL_LR[optimizer.rpartition(".")[2]]
-    assert region.low / 3 <= found.steepest <= region.high
-    assert found.bounds[0] < found.steepest < found.bounds[1]
+    assert region.low / 3 <= range_test.steepest <= region.high
+    assert range_test.bounds[0] < range_test.steepest < range_test.bounds[1]
 
 
 def test_the_command_prints_what_can_be_pasted(
@@ -124,11 +124,11 @@ def test_the_command_prints_what_can_be_pasted(
     monkeypatch.chdir(tmp_path)
     Path("well.yaml").write_text(WELL)
     assert launch.main(["lr-range", "well.yaml", "--seeds", "1", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert launch.main(["check", "--strict", "well.yaml", "--set", found["set"]]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert launch.main(["check", "--strict", "well.yaml", "--set", result["set"]]) == 0
     assert (
-        read_sweep("well.yaml", overrides=[found["set"]]).sweep.space["optimizer_config.lr"].low
-        == (found["bounds"][0])
+        read_sweep("well.yaml", overrides=[result["set"]]).sweep.space["optimizer_config.lr"].low
+        == (result["bounds"][0])
     )
 
 

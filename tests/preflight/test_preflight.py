@@ -147,8 +147,8 @@ def test_what_may_be_meant_so_is_noted_once(odd: Any, name: str) -> None:
 def test_a_corner_that_trains_as_the_default_does_is_a_problem(corner: DryRunReport, message: Any) -> None:
     """Like every lr with a OneCycleLR that has its own max_lr."""
     configs = {"default": {"lr": 0.1, "x": 1}, "highest lr": {"lr": 1.0, "x": 1}}
-    found = _corners_alike(configs, {"default": RAN, "highest lr": corner})
-    assert [(check.state, check.message) for check in found] == [(PROBLEM, text) for text in message]
+    checks = _corners_alike(configs, {"default": RAN, "highest lr": corner})
+    assert [(check.state, check.message) for check in checks] == [(PROBLEM, text) for text in message]
 
 
 def test_a_slow_configuration_is_noted() -> None:

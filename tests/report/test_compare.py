@@ -93,12 +93,12 @@ def test_two_random_searches_alike_are_not_distinguishable(tmp_path: Path) -> No
 def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path: Path, kwargs: Any) -> None:
     good = study(tmp_path / "a", spread(0.1, 0.2), **kwargs)
     bad = study(tmp_path / "b", spread(0.5, 0.9), **kwargs)
-    found = compare([[good], [bad]])
-    (duel,) = found.duels
+    comparison = compare([[good], [bad]])
+    (duel,) = comparison.duels
     assert (duel.procedure, duel.obstacle) == (Procedure.DESCRIPTION, Obstacle.ONE_SWEEP_A_SIDE)
     assert (duel.p, duel.reachable_p, duel.better) == (None, None, "")
     assert duel.verdict.startswith(f"{good.folder} is ahead by 0.4, two trainings of one configuration by ")
-    assert "compare A1 A2 A3 A4 -- B1 B2 B3 B4" in found.how_to_test
+    assert "compare A1 A2 A3 A4 -- B1 B2 B3 B4" in comparison.how_to_test
 
 
 def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path: Path) -> None:
@@ -124,14 +124,14 @@ def test_trials_that_no_sampler_drew_have_no_part_in_the_test(tmp_path: Path) ->
 def test_several_sweeps_a_side_are_tested_by_rank(
     tmp_path: Path, one: list[float], other: list[float], p: float, better: str
 ) -> None:
-    found = compare([sweeps(tmp_path / "a", one), sweeps(tmp_path / "b", other)])
-    (duel,) = found.duels
+    comparison = compare([sweeps(tmp_path / "a", one), sweeps(tmp_path / "b", other)])
+    (duel,) = comparison.duels
     assert (duel.one, duel.other, duel.procedure) == ("A", "B", Procedure.RANK_TEST)
     assert duel.p == pytest.approx(p)
     assert duel.reachable_p == pytest.approx(2 / 70)
     assert duel.better == better
     assert (list(duel.values[0]), list(duel.values[1])) == (one, other)
-    assert (found.agreements, found.how_to_test) == ((), "")
+    assert (comparison.agreements, comparison.how_to_test) == ((), "")
 
 
 def test_sides_too_small_for_a_test_say_how_many_are_needed(tmp_path: Path) -> None:
@@ -174,9 +174,9 @@ def test_other_data_are_not_compared(tmp_path: Path) -> None:
         )
         return stories.subject(root, [begun, *curves.trial(0, [0.3, 0.2])], stories.sweep(**RANDOM))
 
-    found = compare([[trained_on("x", tmp_path / "a")], [trained_on("y", tmp_path / "b")]])
-    (duel,) = found.duels
-    assert (duel.obstacle, duel.better, found.retrained) == (Obstacle.OTHER_DATA, "", ())
+    comparison = compare([[trained_on("x", tmp_path / "a")], [trained_on("y", tmp_path / "b")]])
+    (duel,) = comparison.duels
+    assert (duel.obstacle, duel.better, comparison.retrained) == (Obstacle.OTHER_DATA, "", ())
 
 
 def retraining(*candidates: Any) -> dict[str, Any]:
@@ -223,11 +223,12 @@ def test_equal_retrained_winners_are_distinguished_once_in_twenty_times(
     rng, wrong = np.random.default_rng(0), 0
     one, other = study(tmp_path / "a", [0.1]), study(tmp_path / "b", [0.1])
     for _ in range(300):
-        found = (
+        retrainings = (
             retraining(*sorted(rng.normal(size=(count, 5)).tolist(), key=np.mean)) for count in candidates
         )
         monkeypatch.setattr(
-            "raysweep.report.retrained_comparison.retraining_of", lambda _, found=found: next(found)
+            "raysweep.report.retrained_comparison.retraining_of",
+            lambda _, retrainings=retrainings: next(retrainings),
         )
         wrong += compare_retrained("a", "b", one, other, 0.05).better != ""
     assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
@@ -271,15 +272,15 @@ def test_every_figure_of_the_tables_is_that_of_the_journals_lines(tmp_path: Path
     """What each has run and found, and what both had when the smaller budget was used up."""
     one = stories.subject(tmp_path / "a")
     other = stories.subject(tmp_path / "b", stories.some_trials(9))
-    found = compare([[one], [other]])
-    trial_ends = [ends(each.subject.folder / "journal/000001.jsonl") for each in found.sweeps]  # type: ignore[operator]
-    for each, trials in zip(found.sweeps, trial_ends, strict=True):
+    comparison = compare([[one], [other]])
+    trial_ends = [ends(each.subject.folder / "journal/000001.jsonl") for each in comparison.sweeps]  # type: ignore[operator]
+    for each, trials in zip(comparison.sweeps, trial_ends, strict=True):
         assert (each.trials, each.epochs) == (len(trials), sum(epochs for epochs, _ in trials))
         assert each.best.value == min(loss for _, loss in trials)
-    (duel,) = found.duels
-    assert duel.epochs == min(each.epochs for each in found.sweeps)
+    (duel,) = comparison.duels
+    assert duel.epochs == min(each.epochs for each in comparison.sweeps)
     assert duel.values == tuple((best_after(trials, duel.epochs),) for trials in trial_ends)
-    cells = [row[2:6] for row in sections(found)[0].rows]
+    cells = [row[2:6] for row in sections(comparison)[0].rows]
     assert [(trials, epochs) for _, _, trials, epochs in cells] == [
         (str(len(trials)), str(sum(epochs for epochs, _ in trials))) for trials in trial_ends
     ]
@@ -308,10 +309,10 @@ def test_maximised_values_stay_in_the_users_direction(tmp_path: Path) -> None:
     kwargs = {"metric": "val_loss", "direction": "maximize", "metrics": None, **RANDOM}
     good = study(tmp_path / "a", [-loss for loss in spread(0.8, 0.9)], **kwargs)  # type: ignore[arg-type]
     bad = study(tmp_path / "b", [-loss for loss in spread(0.1, 0.2)], **kwargs)  # type: ignore[arg-type]
-    found = compare([[good], [bad]])
-    curve = found.sweeps[0].by_trials
-    assert found.sweeps[0].best.value == pytest.approx(0.9)
-    assert found.duels[0].better == str(good.folder)
+    comparison = compare([[good], [bad]])
+    curve = comparison.sweeps[0].by_trials
+    assert comparison.sweeps[0].best.value == pytest.approx(0.9)
+    assert comparison.duels[0].better == str(good.folder)
     assert all(low <= high for low, high in zip(curve.low, curve.high, strict=True))
     assert list(curve.best) == sorted(curve.best)
 
@@ -384,9 +385,9 @@ def test_independent_searches_agree_on_a_winner(
 ) -> None:
     losses = [0.1 + 0.01 * number for number in range(10)]
     subjects = study(tmp_path / "a", losses, one), study(tmp_path / "b", losses, other)
-    found = agreement("a", "b", *subjects)
-    assert found.agree is agree
-    assert ("not independent" in found.sentence) is (one[0] == other[0])
+    result = agreement("a", "b", *subjects)
+    assert result.agree is agree
+    assert ("not independent" in result.sentence) is (one[0] == other[0])
 
 
 def test_the_nearest_configuration_and_its_rank_are_named(tmp_path: Path) -> None:
@@ -420,15 +421,15 @@ def test_all_forms_say_the_same(tmp_path: Path) -> None:
     one, other = study(tmp_path / "a", spread(0.1, 0.2)), study(tmp_path / "b", spread(0.5, 0.9))
     retrained(one, [0.1, 0.12])
     retrained(other, [0.3, 0.32])
-    found = compare([[one], [other]])
-    verdict = found.duels[0].verdict
-    page, text, data = (path.read_text() for path in write(found, tmp_path / "out"))
+    comparison = compare([[one], [other]])
+    verdict = comparison.duels[0].verdict
+    page, text, data = (path.read_text() for path in write(comparison, tmp_path / "out"))
     assert verdict in page
     assert verdict in text
     assert json.loads(data)["at_equal_budget"][0]["verdict"] == verdict
-    assert json.loads(data) == json.loads(json.dumps(as_json(found)))
-    assert found.retrained[0].verdict in text
-    assert {part.name for part in sections(found)} == {
+    assert json.loads(data) == json.loads(json.dumps(as_json(comparison)))
+    assert comparison.retrained[0].verdict in text
+    assert {part.name for part in sections(comparison)} == {
         *("sweeps", "budget", "retrained", "regret", "agreement", "winners")
     }
 
@@ -439,9 +440,9 @@ def test_the_command_takes_sides_apart_at_two_dashes(
     one, other = sweeps(tmp_path / "a", [0.1, 0.2]), sweeps(tmp_path / "b", [0.3, 0.4])
     args = [*(str(each.folder) for each in one), "--", *(str(each.folder) for each in other)]
     assert main(["compare", *args, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert [each["side"] for each in said["sweeps"]] == ["A", "A", "B", "B"]
-    assert said["at_equal_budget"][0]["procedure"] == "rank_test"
+    result = json.loads(capsys.readouterr().out)
+    assert [each["side"] for each in result["sweeps"]] == ["A", "A", "B", "B"]
+    assert result["at_equal_budget"][0]["procedure"] == "rank_test"
     assert main(["compare", *args[:2], "--"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 

@@ -62,15 +62,15 @@ def database(tmp_path: Path) -> tuple[Path, Any]:
 
 def test_the_numbers_are_those_of_the_database(database: tuple[Path, Any], tmp_path: Path) -> None:
     path, _ = database
-    found = report(of_database(path, tmp_path / "hpo.yaml"), 5)
+    study_report = report(of_database(path, tmp_path / "hpo.yaml"), 5)
     rows = sqlite3.connect(path)
     counts = dict(rows.execute("SELECT state, COUNT(*) FROM trials GROUP BY state"))
     best = rows.execute(BEST).fetchone()[0]
     rows.close()
     statuses = {"completed": "COMPLETE", "stopped": "PRUNED", "failed": "FAIL"}
-    assert {statuses[key]: n for key, n in found.tables.statistics.counts.items()} == counts
-    assert found.tables.best.value == best
-    assert found.tables.best.group == f"MLP[{found.tables.best.number}]"
+    assert {statuses[key]: n for key, n in study_report.tables.statistics.counts.items()} == counts
+    assert study_report.tables.best.value == best
+    assert study_report.tables.best.group == f"MLP[{study_report.tables.best.number}]"
 
 
 def test_the_optimize_config_gives_names_ranges_and_the_rule(
@@ -131,16 +131,18 @@ def test_the_numbers_are_those_of_the_templates_own_report(tmp_path: Path) -> No
     fANOVA, which weighs log ranges in raw units there.
     """
     study = of_the_template(tmp_path / "MyProject_Opt.db")
-    found = report(of_database(tmp_path / "MyProject_Opt.db", tmp_path / "hpo.yaml"), 5)
+    study_report = report(of_database(tmp_path / "MyProject_Opt.db", tmp_path / "hpo.yaml"), 5)
     states = [trial.state.name for trial in study.trials]
-    counts = found.tables.statistics.counts
+    counts = study_report.tables.statistics.counts
     assert counts["completed"] + counts["diverged"] == states.count("COMPLETE")
     assert counts["stopped"] == states.count("PRUNED")
     assert counts["failed"] == states.count("FAIL")
-    best, mine = study.best_trial, found.tables.best
+    best, mine = study.best_trial, study_report.tables.best
     assert (mine.number, mine.value, mine.group) == (best.number, best.value, best.user_attrs["group_name"])
     top = sorted((trial for trial in study.trials if trial.state.name == "COMPLETE"), key=lambda t: t.value)
-    assert [(row.number, row.value) for row in found.tables.top] == [(t.number, t.value) for t in top[:5]]
+    assert [(row.number, row.value) for row in study_report.tables.top] == [
+        (t.number, t.value) for t in top[:5]
+    ]
 
 
 def test_a_mend_names_the_templates_two_files(tmp_path: Path) -> None:
@@ -164,9 +166,9 @@ def test_a_journal_is_read_like_a_database_and_not_written(tmp_path: Path) -> No
         study = optuna.create_study(study_name="told", storage=storage)
         study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=6)
     before = path.read_bytes()
-    found = report(of_database(path, None), 3)
-    assert found.tables.best.value == study.best_value
-    assert found.tables.stops.sentence == "0 of 6 stopped; FIFO stops no trial by design"
+    study_report = report(of_database(path, None), 3)
+    assert study_report.tables.best.value == study.best_value
+    assert study_report.tables.stops.sentence == "0 of 6 stopped; FIFO stops no trial by design"
     assert path.read_bytes() == before
 
 
@@ -183,12 +185,12 @@ def test_several_metrics_keep_their_names_and_their_front(tmp_path: Path) -> Non
 
         study.optimize(both, n_trials=12)
     study._storage.remove_session()
-    found = report(of_database(path, None), 3)
-    assert [(metric.name, metric.direction) for metric in found.subject.metrics] == [
+    study_report = report(of_database(path, None), 3)
+    assert [(metric.name, metric.direction) for metric in study_report.subject.metrics] == [
         ("value_0", "minimize"),
         ("value_1", "maximize"),
     ]
-    assert sorted(found.front) == sorted(trial.number for trial in study.best_trials)
+    assert sorted(study_report.front) == sorted(trial.number for trial in study.best_trials)
 
 
 @pytest.mark.parametrize(

@@ -177,8 +177,11 @@ def test_a_lead_below_what_seeds_make_is_luck(tmp_path: Path, lead: float, there
 def test_the_retrainings_seeds_come_before_replicates(tmp_path: Path) -> None:
     subject = stories.subject(tmp_path, replicated(0.1))
     (subject.folder / "retrain").mkdir()  # type: ignore[operator]
-    told = {"version": 1, "standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}]}
-    write_json(subject.folder / "retrain" / "retrain.json", "retraining", told)  # type: ignore[operator]
+    retraining = {
+        "version": 1,
+        "standings": [{"seeds": {"1": 1.0, "2": 3.0, "3": None}}, {"seeds": {"1": 7.0}}],
+    }
+    write_json(subject.folder / "retrain" / "retrain.json", "retraining", retraining)  # type: ignore[operator]
     assert noise_of(subject).std == pytest.approx(math.sqrt(2))
 
 

@@ -61,13 +61,13 @@ class Links(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Report:
+def study_report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     return report(stories.subject(tmp_path_factory.mktemp("told")), 5)
 
 
-def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found: Report) -> None:
-    drawn = figures(found)
-    text = as_page(found, drawn)
+def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(study_report: Report) -> None:
+    drawn = figures(study_report)
+    text = as_page(study_report, drawn)
     links = Links()
     links.feed(text)
     assert [link for link in links.fetched if not link.startswith(("#", "data:"))] == []
@@ -76,13 +76,13 @@ def test_the_page_fetches_nothing_and_has_a_place_for_every_figure(found: Report
     assert {link[1:] for link in links.fetched if link.startswith("#")} <= set(links.ids)
 
 
-def names_of(found: Report) -> set[str]:
-    return {figure.name for figure in figures(found)}
+def names_of(study_report: Report) -> set[str]:
+    return {figure.name for figure in figures(study_report)}
 
 
-def test_what_the_data_bear_is_drawn(found: Report) -> None:
+def test_what_the_data_bear_is_drawn(study_report: Report) -> None:
     expected = {"regret", "curves", "importance", "timeline", "history", "edf", "slice", "parallel"}
-    assert names_of(found) == expected
+    assert names_of(study_report) == expected
 
 
 @pytest.mark.parametrize(("completed", "drawn"), [(19, set()), (20, {"contour", "rank"})])
@@ -91,36 +91,36 @@ def test_a_landscape_is_not_drawn_from_few_trials(completed: int, drawn: set[str
     assert names_of(report(stories.subject(tmp_path, events), 5)) & {"contour", "rank"} == drawn
 
 
-def test_a_log_parameter_has_a_log_axis(found: Report) -> None:
-    (slices,) = (figure for figure in figures(found) if figure.name == "slice")
+def test_a_log_parameter_has_a_log_axis(study_report: Report) -> None:
+    (slices,) = (figure for figure in figures(study_report) if figure.name == "slice")
     kinds = {plot.layout.xaxis.title.text: plot.layout.xaxis.type for plot in slices.plots}
     assert kinds == {"lr": "log", "layers": None}
 
 
 @pytest.mark.parametrize("name", ["history", "slice"])
-def test_stopped_trials_are_hollow_marks_at_their_last_value(found: Report, name: str) -> None:
-    (figure,) = (figure for figure in figures(found) if figure.name == name)
+def test_stopped_trials_are_hollow_marks_at_their_last_value(study_report: Report, name: str) -> None:
+    (figure,) = (figure for figure in figures(study_report) if figure.name == name)
     marks = {
         y: trace.marker.symbol for trace in figure.plots[0].data if "markers" in trace.mode for y in trace.y
     }
     ends = {
         trial.last_loss: "circle" if trial.outcome == "completed" else "circle-open"
-        for trial in found.subject.trials
+        for trial in study_report.subject.trials
         if trial.last_loss is not None
     }
     assert marks == ends
 
 
-def test_all_trials_stand_in_a_table_that_can_be_sorted(found: Report) -> None:
-    (table,) = (section for section in sections(found) if section.sortable)
+def test_all_trials_stand_in_a_table_that_can_be_sorted(study_report: Report) -> None:
+    (table,) = (section for section in sections(study_report) if section.sortable)
     assert sorted(int(row[0]) for row in table.rows) == list(range(12))
-    assert as_page(found, []).count('<th aria-sort="none"><button') == len(table.head)
-    assert table.title not in as_markdown(found)
+    assert as_page(study_report, []).count('<th aria-sort="none"><button') == len(table.head)
+    assert table.title not in as_markdown(study_report)
 
 
-def test_every_plot_can_be_read_out(found: Report) -> None:
-    texts = re.findall(r'role="img" aria-label="([^"]+)"', as_page(found, figures(found)))
-    assert len(texts) == sum(len(figure.plots) for figure in figures(found))
+def test_every_plot_can_be_read_out(study_report: Report) -> None:
+    texts = re.findall(r'role="img" aria-label="([^"]+)"', as_page(study_report, figures(study_report)))
+    assert len(texts) == sum(len(figure.plots) for figure in figures(study_report))
     assert any(text.startswith("Each parameter against the result: val_loss against lr.") for text in texts)
 
 
@@ -132,8 +132,8 @@ def test_a_population_has_its_lineage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ranged", [{"predicted_low": 0.1, "predicted_high": 0.3}, {}])
 def test_predictions_are_drawn_with_a_range_or_without(tmp_path: Path, ranged: Any) -> None:
-    told = {"predicted_final": 0.2, **ranged}
-    events = [e for n in range(3) for e in stories.trial(n, 0.1 * n, stories.config(n), metrics=told)]
+    prediction = {"predicted_final": 0.2, **ranged}
+    events = [e for n in range(3) for e in stories.trial(n, 0.1 * n, stories.config(n), metrics=prediction)]
     seen = report(stories.subject(tmp_path, events), 5)
     assert "predicted" in names_of(seen)
 
@@ -150,23 +150,23 @@ def test_several_metrics_have_a_front_and_its_hypervolume(tmp_path: Path) -> Non
     assert {"pareto", "hypervolume"} <= names_of(seen)
 
 
-def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(found: Report) -> None:
-    data = json.loads(json.dumps(as_json(found), allow_nan=False))
+def test_json_has_no_nan_and_markdown_and_terminal_name_the_best(study_report: Report) -> None:
+    data = json.loads(json.dumps(as_json(study_report), allow_nan=False))
     best = f"trial #{data['best']['number']}"
     out = io.StringIO()
-    print_report(Console(file=out, width=120), found)
+    print_report(Console(file=out, width=120), study_report)
     assert best in out.getvalue()
-    assert best in as_markdown(found)
+    assert best in as_markdown(study_report)
 
 
-def test_a_finding_is_in_every_form(found: Report, tmp_path: Path) -> None:
+def test_a_finding_is_in_every_form(study_report: Report, tmp_path: Path) -> None:
     odd = Finding(
         "odd_thing", "problem", "seven of nine", "It is odd.", Command("python launch.py status told")
     )
-    found = replace(found, findings=(odd,))
-    write(found, tmp_path / "out")
+    study_report = replace(study_report, findings=(odd,))
+    write(study_report, tmp_path / "out")
     out = io.StringIO()
-    print_report(Console(file=out, width=300), found)
+    print_report(Console(file=out, width=300), study_report)
     written = [(tmp_path / "out" / f"report.{kind}").read_text() for kind in ("html", "md", "json")]
     assert all("seven of nine" in text for text in [*written, out.getvalue()])
 
@@ -192,9 +192,9 @@ def test_hostile_text_stays_text_in_the_page(tmp_path: Path) -> None:
     }  # plotly shows &lt; as <, and makes no link of it
 
 
-def test_only_the_scripts_of_the_page_may_run(found: Report) -> None:
+def test_only_the_scripts_of_the_page_may_run(study_report: Report) -> None:
     links = Links()
-    links.feed(as_page(found, figures(found)))
+    links.feed(as_page(study_report, figures(study_report)))
     digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in links.scripts]
     allowed = re.findall(r"'sha256-([^']+)'", links.policy)
     assert allowed == digests

@@ -61,9 +61,9 @@ def test_intervals_hold_what_they_bound(trials: int) -> None:
 
 def test_a_study_without_a_spread_says_so(tmp_path: Path) -> None:
     events = [event for n in range(12) for event in stories.trial(n, 0.5, stories.config(n))]
-    found = importance(as_study(stories.subject(tmp_path, events)))
-    assert found.shares == ()
-    assert found.caution == "all trials have the same result: nothing mattered"
+    result = importance(as_study(stories.subject(tmp_path, events)))
+    assert result.shares == ()
+    assert result.caution == "all trials have the same result: nothing mattered"
 
 
 def test_the_record_as_optuna_knows_it(tmp_path: Path) -> None:

@@ -61,9 +61,9 @@ def test_tied_values_are_dealt_exactly_too(one: Any, other: Any) -> None:
 @given(VALUES, st.data())
 def test_the_interval_leaves_zero_out_where_its_test_would(values: list[int], data: st.DataObject) -> None:
     n = data.draw(st.integers(1, len(values) - 1))
-    found = rank_test(np.array(values[:n], float), np.array(values[n:], float))
-    assert found.low <= found.lead <= found.high
-    assert (found.low > 0 or found.high < 0) == (found.p <= 1 - found.confidence + 1e-9)
+    result = rank_test(np.array(values[:n], float), np.array(values[n:], float))
+    assert result.low <= result.lead <= result.high
+    assert (result.low > 0 or result.high < 0) == (result.p <= 1 - result.confidence + 1e-9)
 
 
 @given(VALUES, st.data())
@@ -93,9 +93,9 @@ def test_so_many_sweeps_a_side_are_the_least_for_a_level(level: float, sweeps: i
 
 
 def test_a_sweep_without_a_result_ranks_last_and_has_no_difference() -> None:
-    found = rank_test(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 0.6, 0.7, math.inf]))
-    assert found.p == pytest.approx(2 / 70)
-    assert math.isnan(found.lead + found.low + found.high + found.confidence)
+    result = rank_test(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.5, 0.6, 0.7, math.inf]))
+    assert result.p == pytest.approx(2 / 70)
+    assert math.isnan(result.lead + result.low + result.high + result.confidence)
 
 
 def adaptive_search(rng: np.random.Generator, trials: int = 30) -> NDArray[Any]:

@@ -19,10 +19,10 @@ from tests.report import stories
 @pytest.fixture
 def study(tmp_path: Path) -> tuple[Any, ...]:
     """The subject, and the journal's lines as plain JSON."""
-    found = stories.subject(tmp_path)
+    subject = stories.subject(tmp_path)
     text = (tmp_path / "told/journal/000001.jsonl").read_text(encoding="utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
-    return found, lines
+    return subject, lines
 
 
 def of_kind(lines: list[Any], kind: str) -> Any:
@@ -153,14 +153,14 @@ def test_a_rule_is_held_against_what_it_stops_by_design(
         stopped = number < 100 * share
         fields = {"outcome": "stopped", "reason": "rank"} if stopped else {}
         events += stories.trial(number, 0.1, stories.config(number), epochs=1, **fields)
-    found = stops(stories.subject(tmp_path, events, stories.sweep(trial_scheduler=scheduler)))
-    assert (found.share, found.verdict) == (share, verdict)
+    stop_test = stops(stories.subject(tmp_path, events, stories.sweep(trial_scheduler=scheduler)))
+    assert (stop_test.share, stop_test.verdict) == (share, verdict)
 
 
 def test_of_few_trials_no_share_says_anything(tmp_path: Path) -> None:
     events = [event for number in range(9) for event in stories.trial(number, 0.1, stories.config(number))]
-    found = stops(stories.subject(tmp_path, events))
-    assert (found.share, found.verdict, found.sentence) == (
+    stop_test = stops(stories.subject(tmp_path, events))
+    assert (stop_test.share, stop_test.verdict, stop_test.sentence) == (
         0.0,
         "few",
         "0 of 9 stopped; too few to judge ClassicPFL",

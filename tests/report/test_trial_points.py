@@ -60,13 +60,13 @@ def test_a_choice_whose_trials_were_all_stopped_matters_at_common_epoch(tmp_path
             outcome="completed" if good else "stopped",
             epochs=4 if good else 2,
         )
-    found = report(stories.subject(tmp_path, events), 5)
-    assert {share.name: share.fanova for share in found.importance.shares}[LAYERS] == pytest.approx(
+    study_report = report(stories.subject(tmp_path, events), 5)
+    assert {share.name: share.fanova for share in study_report.importance.shares}[LAYERS] == pytest.approx(
         0, abs=1e-9
     )
-    assert found.importance_at_epoch is not None
-    assert found.importance_at_epoch.epoch == 2
-    assert found.importance_at_epoch.fanova[LAYERS] > 0.9
+    assert study_report.importance_at_epoch is not None
+    assert study_report.importance_at_epoch.epoch == 2
+    assert study_report.importance_at_epoch.fanova[LAYERS] > 0.9
 
 
 def test_a_bar_of_the_timeline_is_training_without_a_break(tmp_path: Path) -> None:

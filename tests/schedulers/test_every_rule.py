@@ -155,9 +155,9 @@ class TrainAheadSimulation(Simulation):
                 what, loss = "nothing", None
             else:
                 for earlier in self.held.pop(trial)[:-1]:
-                    told = len(self.record)
+                    recorded = len(self.record)
                     super().happen(number, "report", earlier)
-                    assert self.record[told][2] == Continue()
+                    assert self.record[recorded][2] == Continue()
         super().happen(number, what, loss)
         for other, epoch in self.epoch.items():
             if not self.held.get(other):

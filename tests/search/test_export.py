@@ -33,16 +33,16 @@ def opened(url: str) -> list[Any]:
     with quiet():
         storage = optuna.storages.RDBStorage(url)
         study = optuna.load_study(study_name="digits", storage=storage)
-        told = [seen(trial) for trial in study.trials]
+        trials = [seen(trial) for trial in study.trials]
         storage.remove_session()
         storage.engine.dispose()
-    return told
+    return trials
 
 
 def seen(trial: optuna.trial.FrozenTrial) -> tuple[Any, ...]:
     times = trial.datetime_start, trial.datetime_complete
-    told = trial.values, trial.intermediate_values, trial.user_attrs, trial.system_attrs
-    return (trial.number, trial.state, trial.params, trial.distributions, *told, *times)
+    fields = trial.values, trial.intermediate_values, trial.user_attrs, trial.system_attrs
+    return (trial.number, trial.state, trial.params, trial.distributions, *fields, *times)
 
 
 @pytest.mark.parametrize("name", ["CMA-ES", "TPE, cases", "NSGA-II, two metrics", "TPE, conditional"])
@@ -66,19 +66,19 @@ def test_the_export_is_in_the_users_metrics_and_directions(
     """optuna-dashboard shows an accuracy that rises, and best is best."""
     searcher, path = played(name), tmp_path / "optuna.db"
     export_file(searcher.study, path, signs)
-    found = load_study(path)
-    assert found.metric_names == list(signs)
-    assert [way.name for way in found.directions] == [
+    copy = load_study(path)
+    assert copy.metric_names == list(signs)
+    assert [way.name for way in copy.directions] == [
         "MINIMIZE" if sign > 0 else "MAXIMIZE" for sign in signs.values()
     ]
-    for told, mine in zip(found.trials, searcher.study.trials, strict=True):
+    for theirs, mine in zip(copy.trials, searcher.study.trials, strict=True):
         losses = mine.values and [sign * loss for sign, loss in zip(signs.values(), mine.values, strict=True)]
         sign = next(iter(signs.values()))
-        assert told.values == losses
-        assert told.intermediate_values == {
+        assert theirs.values == losses
+        assert theirs.intermediate_values == {
             step: sign * loss for step, loss in mine.intermediate_values.items()
         }
-    assert {trial.number for trial in found.best_trials} == {
+    assert {trial.number for trial in copy.best_trials} == {
         trial.number for trial in searcher.study.best_trials
     }
 
@@ -147,17 +147,17 @@ def test_a_copy_with_other_metrics_is_a_new_one(tmp_path: Path) -> None:
     for metrics in ({"loss": 1}, {"accuracy": -1}):
         export(played("TPE").study, url, metrics)
         with quiet():
-            found = optuna.load_study(study_name="digits", storage=url)
-        assert found.metric_names == list(metrics)
-        assert len(found.trials) == 12
+            copy = optuna.load_study(study_name="digits", storage=url)
+        assert copy.metric_names == list(metrics)
+        assert len(copy.trials) == 12
 
 
 @pytest.fixture
 def postgresql(tmp_path: Path) -> Iterator[str]:
     """A PostgreSQL of Debian's on a socket of its own; it does not run as root."""
     home = Path("/tmp", f"pg-{os.getpid()}")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    bin_ = found[-1] if found else Path(shutil.which("pg_ctl") or "pg_ctl").parent
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    bin_ = folders[-1] if folders else Path(shutil.which("pg_ctl") or "pg_ctl").parent
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
     home.mkdir(mode=0o777)
     home.chmod(0o777)

@@ -144,14 +144,14 @@ def test_nsga_ii_finds_both_ends_of_a_front() -> None:
     fold = OptunaSearcher(
         WIDE, sampler=S + "NSGAIISampler", sampler_kwargs={"population_size": 10}, others={"far": 1}, seed=1
     )
-    found = []
+    front = []
     for number in range(60):
         proposal = fold.ask(number)
         assert proposal is not None
         x = proposal.config["x"]
-        found.append(x)
+        front.append(x)
         fold.tell(trial_name(number), "completed", (x - 0.2) ** 2, metrics={"far": (x - 0.4) ** 2})
-    late = found[-20:]
+    late = front[-20:]
     assert np.mean([0.15 <= x <= 0.45 for x in late]) > 0.5, late
 
 

@@ -52,9 +52,9 @@ def test_ten_trials_of_a_plain_tuner_are_all_told(local_ray: None, tmp_path: Pat
         ),
         run_config=tune.RunConfig(storage_path=str(tmp_path), verbose=0),
     ).fit()
-    told = searcher.study.trials
-    assert len(results) == len(told) == 10
-    assert told[0].state is TrialState.FAIL  # the baseline diverges
-    assert told[1].params["opt.lr"] == 0.5
-    assert {trial.state for trial in told[1:]} <= {TrialState.COMPLETE, TrialState.FAIL}
+    trials = searcher.study.trials
+    assert len(results) == len(trials) == 10
+    assert trials[0].state is TrialState.FAIL  # the baseline diverges
+    assert trials[1].params["opt.lr"] == 0.5
+    assert {trial.state for trial in trials[1:]} <= {TrialState.COMPLETE, TrialState.FAIL}
     assert searcher.study.best_value == pytest.approx(results.get_best_result("loss", "min").metrics["loss"])

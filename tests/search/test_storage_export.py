@@ -58,8 +58,8 @@ def mirrored(study: optuna.Study, url: str, said: list[str]) -> StorageExport:
 
 
 def test_each_change_of_a_trial_is_in_the_storage_before_its_end(url: str) -> None:
-    study, said = digits(), list[str]()
-    with mirrored(study, url, said):
+    study, warnings = digits(), list[str]()
+    with mirrored(study, url, warnings):
         running = study.ask({"lr": optuna.distributions.FloatDistribution(0, 1)})
         for step, loss in enumerate([3.0, 2.0]):
             running.report(loss, step)
@@ -71,21 +71,21 @@ def test_each_change_of_a_trial_is_in_the_storage_before_its_end(url: str) -> No
         with quiet():
             study.tell(other, state=optuna.trial.TrialState.PRUNED)
     assert in_storage(url) == parts(study)
-    assert said == []
+    assert warnings == []
 
 
 def test_a_storage_that_comes_back_has_everything_and_is_named_once(tmp_path: Path) -> None:
-    study, said = digits(), list[str]()
+    study, warnings = digits(), list[str]()
     url = f"sqlite:///{tmp_path}/away/team.db"
-    with mirrored(study, url, said) as export:
+    with mirrored(study, url, warnings) as export:
         study.add_trial(optuna.create_trial(value=1.0))
-        wait_for(lambda: bool(said))
+        wait_for(lambda: bool(warnings))
         (tmp_path / "away").mkdir()
         wait_for(lambda: not export.trouble)
         study.add_trial(optuna.create_trial(value=2.0))
     assert in_storage(url) == parts(study)
-    assert len(said) == 1
-    assert said[0].startswith(f"optuna_storage: {url}: ")
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"optuna_storage: {url}: ")
 
 
 def test_what_a_lost_storage_lacks_is_a_note_at_the_end(tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def test_a_trial_is_told_with_its_outcome(
     searcher.report("00000", 1, 0.9)
     searcher.report("00000", 3, 0.4)
     searcher.tell("00000", outcome, worth, "rank 9 of 12")
-    told = first(searcher)
-    assert (told.state, told.value) == (state, value)
-    assert told.intermediate_values == {1: 0.9, 3: 0.4}
-    assert told.user_attrs == {"source": "sampler", "outcome": outcome, "reason": "rank 9 of 12"}
+    trial = first(searcher)
+    assert (trial.state, trial.value) == (state, value)
+    assert trial.intermediate_values == {1: 0.9, 3: 0.4}
+    assert trial.user_attrs == {"source": "sampler", "outcome": outcome, "reason": "rank 9 of 12"}
 
 
 @pytest.mark.parametrize("loss", [NAN, INF, -INF, None])
@@ -279,8 +279,8 @@ def test_without_max_resource_a_shorter_trial_counts_as_stopped() -> None:
 
 def test_maximize_is_flipped_once() -> None:
     searcher = RayOptunaSearch(SPACE, metric="loss", mode="max", max_resource=2)
-    told = frozen_trial_after(searcher, at(1, 0.5), at(2, 0.75))
-    assert (told.value, told.intermediate_values) == (-0.75, {1: -0.5, 2: -0.75})
+    trial = frozen_trial_after(searcher, at(1, 0.5), at(2, 0.75))
+    assert (trial.value, trial.intermediate_values) == (-0.75, {1: -0.5, 2: -0.75})
 
 
 def test_suggestions_for_ray_are_nested_and_end_with_finished() -> None:

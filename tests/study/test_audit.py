@@ -52,8 +52,8 @@ KEPT: Trial = ("completed", R, 0, 0.5)
 def test_a_stop_was_false_if_the_trial_beat_the_best_that_was_let_finish(
     trials: list[Trial], judged: int, false_stops: tuple[str, ...], regret: float | None
 ) -> None:
-    found = audit(record_of(trials), R)
-    assert (found.judged, found.false_stops, found.regret) == (judged, false_stops, regret)
+    result = audit(record_of(trials), R)
+    assert (result.judged, result.false_stops, result.regret) == (judged, false_stops, regret)
 
 
 @pytest.mark.parametrize(
@@ -82,22 +82,22 @@ def test_an_audit_says_whether_what_finished_is_as_good(
     losses: list[float], ok: bool | None, message: str
 ) -> None:
     """The rule let a trial finish at 0.5; the audited ended at these losses."""
-    found = audit(record_of([KEPT, *[("completed", R, 2, loss) for loss in losses]]), R)
-    assert (found.ok, found.loss_sentence) == (ok, message)
+    result = audit(record_of([KEPT, *[("completed", R, 2, loss) for loss in losses]]), R)
+    assert (result.ok, result.loss_sentence) == (ok, message)
 
 
 def test_epochs_saved_are_the_stoppeds_and_epochs_spent_the_auditeds() -> None:
-    found = audit(
+    result = audit(
         record_of([KEPT, ("stopped", 2, 0, 1.0), ("stopped", 1, 0, 1.0), ("completed", R, 2, 1.0)]), R
     )
-    assert (found.stopped, found.audited) == (2, 1)
-    assert (found.epochs_saved, found.epochs_spent) == (4 + 5, 4)
+    assert (result.stopped, result.audited) == (2, 1)
+    assert (result.epochs_saved, result.epochs_spent) == (4 + 5, 4)
 
 
 def test_the_rate_comes_with_what_it_may_be_at_most() -> None:
-    found = audit(record_of([KEPT, *[("completed", R, 2, 0.7)] * 9, ("completed", R, 2, 0.1)]), R)
-    assert found.false_stop_rate == 0.1
-    assert found.at_most == pytest.approx(0.348, abs=0.001)
+    result = audit(record_of([KEPT, *[("completed", R, 2, 0.7)] * 9, ("completed", R, 2, 0.1)]), R)
+    assert result.false_stop_rate == 0.1
+    assert result.at_most == pytest.approx(0.348, abs=0.001)
     assert audit(record_of([KEPT]), R).false_stop_rate is None
 
 

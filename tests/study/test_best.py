@@ -92,10 +92,10 @@ def derived(sweep: Sweep, record: StudyRecord, **words: Any) -> dict[str, Any]:
     ],
 )
 def test_each_value_is_the_chapters(key: str, value: Any) -> None:
-    found: Any = derived(template_sweep(), record_of(CONFIG))
+    config: Any = derived(template_sweep(), record_of(CONFIG))
     for part in key.split("."):
-        found = found[part]
-    assert found == value
+        config = config[part]
+    assert config == value
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_what_counts_epochs_follows_them(
     config: dict[str, Any], epochs: int | None, lengths: dict[str, Any]
 ) -> None:
     sweep = template_sweep(scheduler_config=config)
-    found = derived(sweep, record_of({"optimizer_config.lr": 0.1}), epochs=epochs)
-    assert found["scheduler_config"] == lengths
+    best = derived(sweep, record_of({"optimizer_config.lr": 0.1}), epochs=epochs)
+    assert best["scheduler_config"] == lengths
 
 
 def test_a_linear_schedule_is_stretched_and_its_line_says_so() -> None:
@@ -161,15 +161,15 @@ def test_what_the_user_has_set_stays() -> None:
 
 def test_cheap_fidelities_of_the_search_end() -> None:
     """All rows, and one split: one model comes out."""
-    found = derived(template_sweep(data_fraction=0.2, data_config={"folds": 5}), record_of(CONFIG))
-    assert (found["data_fraction"], found["data_config"]) == (1.0, {})
+    config = derived(template_sweep(data_fraction=0.2, data_config={"folds": 5}), record_of(CONFIG))
+    assert (config["data_fraction"], config["data_config"]) == (1.0, {})
 
 
 def test_a_populations_winner_keeps_its_epochs_and_no_patience() -> None:
     """Its settings belong to the epochs in which they were found."""
-    found = derived(template_sweep(), record_of(CONFIG, copied=True))
-    assert (found["epochs"], found["early_stopping_config"]["enabled"]) == (10, False)
-    assert found["optimizer_config"]["lr"] == 0.2
+    config = derived(template_sweep(), record_of(CONFIG, copied=True))
+    assert (config["epochs"], config["early_stopping_config"]["enabled"]) == (10, False)
+    assert config["optimizer_config"]["lr"] == 0.2
 
 
 def test_a_populations_whole_schedule_is_a_run_config_too(tmp_path: Path) -> None:
@@ -289,8 +289,8 @@ def own_sweep(project: Path, **run: Any) -> Sweep:
 
 def test_paths_in_best_yaml_are_absolute(project: Path) -> None:
     config = {"path": "tables/own.csv", "image_dir": "images", "target": "price", "sep": ",", "more": ["a/b"]}
-    found = derived(own_sweep(project, data_config=config), record_of({}))
-    assert found["data_config"] == {
+    best = derived(own_sweep(project, data_config=config), record_of({}))
+    assert best["data_config"] == {
         **config,
         "path": str(project / "tables" / "own.csv"),
         "image_dir": str(project / "images"),

@@ -103,8 +103,8 @@ def test_a_traceback_shows_the_code_that_ran(study: StudyFolder, home: Path) -> 
 def test_a_difference_is_reported_with_the_file_that_runs(study: StudyFolder, home: Path) -> None:
     assert list_differences(study, {}, "f00d") == []
     (home / "helper.py").write_text("edited = True\n")
-    [told] = list_differences(study, {}, "f00d")
-    assert told == (
+    [difference] = list_differences(study, {}, "f00d")
+    assert difference == (
         f"{home}/helper.py has changed since; the study continues with its own copy, "
         f"{study.code_dir}/as-it-was/helper.py (`resume --adopt-code` takes the new helper)"
     )
@@ -114,8 +114,8 @@ def test_changed_data_are_reported(study: StudyFolder) -> None:
     record = StudyRecord()
     record.apply(AttemptStarted(t=1.0, attempt=1, slots=1, trials=1, provenance={"data_fingerprint": "aaaa"}))
     assert list_differences(study, record.provenance, "aaaa") == []
-    [told] = list_differences(study, record.provenance, "bbbb")
-    assert told.startswith("the data have changed since the study began (fingerprint aaaa, now bbbb)")
+    [difference] = list_differences(study, record.provenance, "bbbb")
+    assert difference.startswith("the data have changed since the study began (fingerprint aaaa, now bbbb)")
 
 
 def test_adopting_takes_the_new_code_and_keeps_the_old_beside_it(study: StudyFolder, home: Path) -> None:

@@ -59,13 +59,13 @@ def numbers(words: list[str]) -> tuple[int, Any]:
         code = launch.main(words)
     if code != 0:
         assert out.getvalue() == ""
-        said = [line for line in err.getvalue().splitlines() if not line.startswith("warning: ")]
-        assert len(said) == 1, err.getvalue()
+        complaints = [line for line in err.getvalue().splitlines() if not line.startswith("warning: ")]
+        assert len(complaints) == 1, err.getvalue()
         return code, None
-    found = json.loads(out.getvalue())
+    result = json.loads(out.getvalue())
     for word in ("as_of", "pid"):
-        found.pop(word, None)
-    return 0, found
+        result.pop(word, None)
+    return 0, result
 
 
 def answers(study: Path) -> list[tuple[int, Any]]:
@@ -186,9 +186,9 @@ def test_a_damaged_study_gives_its_own_numbers_or_one_line(
     shutil.copytree(sound.path, study)
     for each in damage:
         do_damage(study, *each)
-    for (code, said), (_, truth) in zip(answers(study), truths(sound.path), strict=True):
+    for (code, message), (_, truth) in zip(answers(study), truths(sound.path), strict=True):
         assert code in (0, 2)
-        assert code == 2 or said == truth
+        assert code == 2 or message == truth
     shutil.rmtree(study)
 
 
@@ -232,9 +232,9 @@ def test_repair_says_what_it_keeps_asks_and_puts_the_rest_aside(
     assert {path.name: path.read_bytes() for path in journal.iterdir()} == as_it_was
     capsys.readouterr()
     assert launch.main(["repair", str(folder.path), "--yes"]) == 0
-    found = find_damage(journal)
-    kept, written = len(found.kept), last_marked(sound.journal_dir)
-    record = found.record(SWEEP.objective)
+    damage = find_damage(journal)
+    kept, written = len(damage.kept), last_marked(sound.journal_dir)
+    record = damage.record(SWEEP.objective)
     assert capsys.readouterr().out.splitlines() == [
         f"damaged: {journal}/000002.jsonl:5: event {kept + 2} instead of {kept + 1}: "
         "lines are missing, repeated or swapped",
@@ -268,8 +268,8 @@ def test_a_later_format_is_not_repaired(
     segment = tmp_path / "small/journal/000001.jsonl"
     segment.write_text(segment.read_text().replace(f'"version": {VERSION}', f'"version": {VERSION + 1}', 1))
     assert launch.main(["repair", str(tmp_path / "small"), "--yes"]) == 2
-    said = capsys.readouterr().err
-    assert f"journal format {VERSION + 1}; this version of the program reads format {VERSION}" in said
+    errors = capsys.readouterr().err
+    assert f"journal format {VERSION + 1}; this version of the program reads format {VERSION}" in errors
     assert not (tmp_path / "small/journal-damaged-1").exists()
 
 

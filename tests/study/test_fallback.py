@@ -63,9 +63,9 @@ def test_the_newest_whole_checkpoint_is_taken_and_damaged_ones_are_gone(
     bad = [tmp_path / DONOR / "0-6" if name == "donor" else tmp_path / ME / name for name in damaged]
     for folder in bad:
         (folder / STATE).write_bytes(b"weight")
-    found, told = find_intact_checkpoint(record, tmp_path.joinpath, ME)
-    assert found == (None if place is None else str(tmp_path / place))
-    assert words is None or told == words
+    checkpoint, message = find_intact_checkpoint(record, tmp_path.joinpath, ME)
+    assert checkpoint == (None if place is None else str(tmp_path / place))
+    assert words is None or message == words
     assert not any(folder.exists() for folder in bad)
     known = {tmp_path / path for trial in record.trials.values() for path in trial.checkpoints.values()}
     assert not known & set(bad)

@@ -56,10 +56,10 @@ def test_a_file_of_a_later_format_is_one_line_and_exit_code_2(
         *(["--trial-scheduler", "schedulers.ASHA"] if command == "replay" else []),
     ]
     assert launch.main(words) == 2
-    said = capsys.readouterr()
-    assert said.err.count("\n") == 1, said.err
-    assert f"format {FUTURE}; this version" in said.err
-    assert file.rpartition("/")[2] in said.err
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1, output.err
+    assert f"format {FUTURE}; this version" in output.err
+    assert file.rpartition("/")[2] in output.err
 
 
 @pytest.mark.parametrize(

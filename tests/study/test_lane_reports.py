@@ -31,8 +31,8 @@ def test_a_lanes_first_result_is_an_event_and_the_next_is_none(tmp_path: Path) -
     slot = Slot(tmp_path, small_sweep(1), FIFORule(max_resource=6))
     slot.controller.begin()
     slot.controller.ask()
-    for epoch, told in ((1, {"lane_obstacle": NORM}), (2, {}), (3, {"lane_obstacle": NORM})):
-        slot.emitter.reported("00000", {"epoch": epoch, "val_loss": 1.0, **told}, Continue())
+    for epoch, metrics in ((1, {"lane_obstacle": NORM}), (2, {}), (3, {"lane_obstacle": NORM})):
+        slot.emitter.reported("00000", {"epoch": epoch, "val_loss": 1.0, **metrics}, Continue())
     kinds = [event.kind for event in read_events(tmp_path / "journal")]
     assert kinds == ["attempt_started", "trial_created", "lane", "reported", "reported", "reported"]
 

@@ -144,12 +144,12 @@ def test_a_lane_that_kills_each_process_ends_and_the_others_go_on(
 def test_a_host_with_a_sigterm_saves_each_lane_and_runs_no_epoch_again(
     tmp_path: Path, conduct: Callable[..., Finish]
 ) -> None:
-    told: list[int] = []
+    run_epochs: list[int] = []
 
     def terminate_the_first(event: Event) -> None:
-        if isinstance(event, EpochReported) and not told:
-            told.append(int(event.worker.rpartition(":")[2]))
-            os.kill(told[0], signal.SIGTERM)
+        if isinstance(event, EpochReported) and not run_epochs:
+            run_epochs.append(int(event.worker.rpartition(":")[2]))
+            os.kill(run_epochs[0], signal.SIGTERM)
 
     finish = conduct(toys(tmp_path, *["sound"] * 6, step_s=0.3), terminate_the_first)
     assert finish.record.counts() == {"completed": 6}

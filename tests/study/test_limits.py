@@ -64,8 +64,8 @@ def test_a_target_is_reached_by_a_completed_trial(
     direction: str, target: float, trials: list[tuple[str, float]], reason: str
 ) -> None:
     sweep = small_sweep(direction=direction, stop={"target": target})
-    found = describe_reached_goal(sweep, fold(tell(*trials).events))
-    assert found == (f"target {target} reached by {reason}" if reason else "")
+    description = describe_reached_goal(sweep, fold(tell(*trials).events))
+    assert description == (f"target {target} reached by {reason}" if reason else "")
 
 
 BEST = ("completed", 0.5)

@@ -38,12 +38,12 @@ from schedulers.space import Categorical, Domain, Float, Int
 def test_a_domain_is_drawn_around_its_best_values(
     domain: Domain, values: list[Any], margin: float, after: Domain
 ) -> None:
-    found = narrow(domain, values, margin)
-    if isinstance(found, Float) and isinstance(after, Float):
-        assert (found.low, found.high) == (pytest.approx(after.low), pytest.approx(after.high))
-        assert (found.log, found.step) == (after.log, after.step)
+    narrowed = narrow(domain, values, margin)
+    if isinstance(narrowed, Float) and isinstance(after, Float):
+        assert (narrowed.low, narrowed.high) == (pytest.approx(after.low), pytest.approx(after.high))
+        assert (narrowed.log, narrowed.step) == (after.log, after.step)
     else:
-        assert found == after
+        assert narrowed == after
 
 
 numbers = st.floats(-1e3, 1e3)

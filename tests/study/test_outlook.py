@@ -43,5 +43,5 @@ def test_a_prediction_without_a_range_leaves_its_bounds_out(tmp_path: Path) -> N
     decision = Continue("room", outlook=Outlook(0.3, None, None, 0.2))
     slot.emitter.reported("00000", {"epoch": 1, slot.sweep.metric: 1.0}, decision)
     point = fold(read_events(tmp_path / "journal")).trials["00000"].curve[0]
-    told = {key: value for key, value in point.metrics.items() if key.startswith("predicted")}
-    assert told == {"predicted_final": 0.3, "predicted_chance": 0.2}
+    predictions = {key: value for key, value in point.metrics.items() if key.startswith("predicted")}
+    assert predictions == {"predicted_final": 0.3, "predicted_chance": 0.2}

@@ -268,9 +268,9 @@ def test_a_killed_sweep_continues_from_the_bucket_on_an_empty_machine(
     (tmp_path / "gate").touch()
     (tmp_path / "one").rename(tmp_path / "lost")  # not deleted: what outlives the driver still writes there
     second = launch(tmp_path / "two", "resume", "--local", "--trust", STUDY)
-    said = second.communicate(timeout=200)[0]
-    assert second.returncode == 0, said
-    assert "3 completed" in said
+    output = second.communicate(timeout=200)[0]
+    assert second.returncode == 0, output
+    assert "3 completed" in output
     folder = download_study(STUDY, tmp_path / "three")
     seen = epochs(folder.journal_dir)
     assert len(seen) == len(set(seen)) == 36

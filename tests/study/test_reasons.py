@@ -107,10 +107,10 @@ def test_a_study_goes_the_same_way_whatever_the_reasons_say(tmp_path: Path, reas
 def test_stops_and_audits_are_counted_whatever_the_reasons_say(tmp_path: Path, reason: str) -> None:
     run(tmp_path / "study", reason)
     record = fold(read_events(tmp_path / "study" / "journal"))
-    found = audit(record, SWEEP.run.epochs)
+    result = audit(record, SWEEP.run.epochs)
     assert [trial.audited for trial in record.trials.values()] == [None] * 5
     assert sum(trial.stopped_by_rule for trial in record.trials.values()) == 2
-    assert (found.stopped, found.audited, found.epochs_saved) == (2, 0, 4)
+    assert (result.stopped, result.audited, result.epochs_saved) == (2, 0, 4)
     assert {
         event.reason
         for event in read_events(tmp_path / "study" / "journal")

@@ -36,8 +36,8 @@ POINTS = [point(1, val_loss=0.5, epoch_s=1.0), point(2, val_loss=0.25, predicted
     ],
 )
 def test_curves_are_compared_to_the_last_bit(results: list[dict[str, float]], epoch: int | None) -> None:
-    found = first_difference(POINTS, results)
-    assert (found.epoch if found else None) == epoch
+    difference = first_difference(POINTS, results)
+    assert (difference.epoch if difference else None) == epoch
 
 
 def test_a_trial_without_an_epoch_cannot_be_compared() -> None:

@@ -33,11 +33,11 @@ def searched_sweep(**words: Any) -> Sweep:
 def trial(
     number: int, lr: float, loss: float | None, outcome: str = "completed", **words: Any
 ) -> TrialRecord:
-    found = TrialRecord(
+    trial_record = TrialRecord(
         number, f"{number:05d}", {LR: lr}, words.pop("source", "sampler"), 0.0, outcome=outcome
     )
-    found.first_config, found.last_loss, found.best_loss = {LR: lr}, loss, loss
-    return found
+    trial_record.first_config, trial_record.last_loss, trial_record.best_loss = {LR: lr}, loss, loss
+    return trial_record
 
 
 def record(*trials: TrialRecord) -> StudyRecord:
@@ -60,11 +60,11 @@ def test_the_top_k_and_the_baseline_are_trained_again(trials: list[Any], names: 
 
 
 def test_a_populations_winner_runs_under_its_schedule_and_last_settings() -> None:
-    found = candidates(searched_sweep(), record_of(CONFIG, copied=True), top_k=1)
-    assert [each.name for each in found] == ["t1", "t1-last", "baseline"]
-    assert found[0].config["schedule"][0]["config"][LR] == 0.2
-    assert "schedule" not in found[1].config
-    assert found[1].config[LR] == 0.2
+    chosen = candidates(searched_sweep(), record_of(CONFIG, copied=True), top_k=1)
+    assert [each.name for each in chosen] == ["t1", "t1-last", "baseline"]
+    assert chosen[0].config["schedule"][0]["config"][LR] == 0.2
+    assert "schedule" not in chosen[1].config
+    assert chosen[1].config[LR] == 0.2
 
 
 def test_the_sweep_of_a_retraining_is_one_like_any_other() -> None:
@@ -194,15 +194,15 @@ def finished(losses: Mapping[str, Any], direction: str = "minimize") -> tuple[An
 
 
 def test_the_verdict_ranks_by_the_mean_over_seeds() -> None:
-    found = evaluate_retraining(
+    verdict = evaluate_retraining(
         *finished({"a": [0.3, 0.5, 0.4], "b": [0.2, 0.3, 0.25], "c": [0.35, 0.45, 0.5]})
     )
-    winner = found.winner
+    winner = verdict.winner
     assert winner is not None
-    assert [one.name for one in found.standings] == ["b", "a", "c"]
+    assert [one.name for one in verdict.standings] == ["b", "a", "c"]
     assert (winner.mean, round(winner.std, 6)) == (0.25, 0.05)
     assert (round(winner.low, 4), round(winner.high, 4)) == (0.0292, 0.4708)  # of three: t(2) = 7.649
-    assert found.margin == pytest.approx(0.15)
+    assert verdict.margin == pytest.approx(0.15)
 
 
 def test_what_is_maximised_is_mirrored() -> None:
@@ -233,9 +233,9 @@ def test_of_equal_candidates_few_are_called_better(seeds: int, candidates: int) 
     rng, clear, sure = np.random.default_rng(1), 0, 0
     for _ in range(300):
         table = np.exp(0.5 * rng.standard_normal((candidates, seeds)))
-        found = evaluate_retraining(*finished(dict(zip("abc", table.tolist(), strict=False))))
-        clear += found.clear
-        sure += found.standings[0].p_best >= 0.9
+        verdict = evaluate_retraining(*finished(dict(zip("abc", table.tolist(), strict=False))))
+        clear += verdict.clear
+        sure += verdict.standings[0].p_best >= 0.9
     assert clear / 300 <= 0.08
     assert sure / 300 <= 0.08
 
@@ -244,9 +244,9 @@ def test_a_winner_that_leads_by_far_is_both() -> None:
     rng, clear, sure = np.random.default_rng(2), 0, 0
     for _ in range(50):
         table = rng.standard_normal((3, 5)) + np.array([[0.0], [8.0], [9.0]])
-        found = evaluate_retraining(*finished(dict(zip("abc", table.tolist(), strict=True))))
-        clear += found.clear
-        sure += found.standings[0].p_best >= 0.9
+        verdict = evaluate_retraining(*finished(dict(zip("abc", table.tolist(), strict=True))))
+        clear += verdict.clear
+        sure += verdict.standings[0].p_best >= 0.9
     assert clear >= 45
     assert sure >= 48
 
@@ -263,10 +263,10 @@ def test_the_winners_interval_holds_its_mean_though_it_was_chosen(seeds: int, ca
 
 
 def test_a_candidate_that_diverged_on_a_seed_cannot_win() -> None:
-    found = evaluate_retraining(*finished({"a": [0.1, math.nan, 0.1], "b": [0.4, 0.5, 0.4]}))
-    assert found.winner is not None
-    assert found.winner.name == "b"
-    assert "diverged on seed 2" in found.standings[-1].out or "diverged" in found.standings[1].out
+    verdict = evaluate_retraining(*finished({"a": [0.1, math.nan, 0.1], "b": [0.4, 0.5, 0.4]}))
+    assert verdict.winner is not None
+    assert verdict.winner.name == "b"
+    assert "diverged on seed 2" in verdict.standings[-1].out or "diverged" in verdict.standings[1].out
 
 
 def test_no_candidate_wins_a_race_that_none_finished() -> None:

@@ -157,8 +157,8 @@ def test_a_stages_own_baseline_that_wins_is_a_trial_like_any_other() -> None:
     again = ran(sweep, 1, past, (0.01, config(1e-2, 100)))
     assert again.record is not None
     again.record.trials["00000"].source = "baseline"
-    found = race_candidates(sweep, [*past, again], 1)[2]
-    assert [(each.name, each.what) for each in found] == [
+    chosen = race_candidates(sweep, [*past, again], 1)[2]
+    assert [(each.name, each.what) for each in chosen] == [
         ("t0", "trial 0 of refine"),
         ("baseline", "the run as it was"),
     ]

@@ -15,12 +15,12 @@ from raysweep.study.execution.shutdown import SIGNALS, StopSignal, stopped_by_si
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_asks_and_the_second_aborts(number: Any) -> None:
     stop = StopSignal()
-    said: list[Any] = []
-    with stopped_by_signals(stop, said.append):
+    signals: list[Any] = []
+    with stopped_by_signals(stop, signals.append):
         signal.raise_signal(number)
         assert stop.requested
         assert stop.reason == f"interrupted by {number.name}"
-        assert len(said) == 1
+        assert len(signals) == 1
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
 

@@ -66,10 +66,10 @@ def test_a_study_that_has_come_far_enough_ends_as_done_and_stays_so(
         assert finish.record.unfinished() == []
         return finish.exit_code, finish.reason, list(read_events(folder.journal_dir))
 
-    code, said, events = attempt()
-    assert (code, said) == (0, reason)
+    code, message, events = attempt()
+    assert (code, message) == (0, reason)
     assert len([event for event in events if isinstance(event, TrialCreated)]) < sweep.trials
-    code, said, later = attempt()
-    assert (code, said) == (0, f"already done: {reason}")
+    code, message, later = attempt()
+    assert (code, message) == (0, f"already done: {reason}")
     assert [type(event) for event in later[len(events) :]] == [AttemptStarted, AttemptEnded]
     assert not [event for event in later[len(events) :] if isinstance(event, TrialStarted)]

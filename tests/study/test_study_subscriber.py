@@ -72,12 +72,12 @@ def tell(tmp_path: Path, past: list[Any], events: list[Any], **kwargs: Any) -> l
     run = {"data": "trainables.data.load_digits"}
     words = {"study_name": "s", "metric": "accuracy", "direction": "maximize"}
     sweep = Sweep.model_validate({**words, "subscribers": [named], "run": run})
-    folder, said = StudyFolder(tmp_path / "s"), list[str]()
-    with subscribed(sweep, folder, lambda: fold(past), said.append) as threads:
+    folder, messages = StudyFolder(tmp_path / "s"), list[str]()
+    with subscribed(sweep, folder, lambda: fold(past), messages.append) as threads:
         for event in events:
             for thread in threads:
                 thread(event)
-    return said
+    return messages
 
 
 def test_it_hears_of_each_event_in_order_and_in_a_thread_of_its_own(tmp_path: Path) -> None:
@@ -100,27 +100,27 @@ def test_after_a_resume_it_knows_the_settings_of_earlier_trials(tmp_path: Path) 
 
 @pytest.mark.parametrize("fails_at", ["study_began", "epoch_reported", "study_ended"])
 def test_one_that_raises_is_reported_once_and_not_called_again(fails_at: str, tmp_path: Path) -> None:
-    said = tell(tmp_path, [], EVENTS, fails_at=fails_at)
-    assert said == [
+    messages = tell(tmp_path, [], EVENTS, fails_at=fails_at)
+    assert messages == [
         f"subscriber {__name__}.Listening: OSError: no route to host; it is not called again in this study"
     ]
     assert fails_at not in [name for name, *_ in Listening.heard]
 
 
 def test_one_that_hangs_holds_nothing_up() -> None:
-    release, said = threading.Event(), list[str]()
+    release, messages = threading.Event(), list[str]()
 
     class Hanging(StudySubscriber):
         def epoch_reported(self, trial: int, epoch: int, metrics: Mapping[str, Any]) -> None:
             release.wait()
 
-    thread = SubscriberThread(Hanging(), "mine.Hanging", StudyRecord(), said.append)
+    thread = SubscriberThread(Hanging(), "mine.Hanging", StudyRecord(), messages.append)
     thread.begin("s", Path(), "loss")
     for event in EVENTS:
         thread(event)
     thread.close(patience_s=0.05)
     release.set()
-    assert said == ["subscriber mine.Hanging: still busy after 0.05 s; its last events are lost"]
+    assert messages == ["subscriber mine.Hanging: still busy after 0.05 s; its last events are lost"]
 
 
 def test_a_misspelt_subscriber_is_a_line_of_the_file(tmp_path: Path) -> None:
@@ -163,10 +163,10 @@ def test_wandbs_example_writes_a_run_for_each_trial(tmp_path: Path, monkeypatch:
 
 def _follow(subscriber: StudySubscriber, folder: Path) -> None:
     """Tell a subscriber of one trial."""
-    said: list[str] = []
-    thread = SubscriberThread(subscriber, "example", StudyRecord(), said.append)
+    messages: list[str] = []
+    thread = SubscriberThread(subscriber, "example", StudyRecord(), messages.append)
     thread.begin("s", folder, "accuracy")
     for event in EVENTS:
         thread(event)
     thread.close(patience_s=60)
-    assert said == []
+    assert messages == []

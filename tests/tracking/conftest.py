@@ -74,9 +74,9 @@ class Shelf:
     def runs(self) -> dict[str, Any]:
         """Trial id ("" for the sweep) -> run; no trial may have two."""
         experiment = self.client.get_experiment_by_name(self.facts.experiment)
-        found = self.client.search_runs([experiment.experiment_id])
-        runs = {run.data.tags.get("trial", ""): run for run in found}
-        assert len(runs) == len(found), "a trial has more than one run"
+        mlflow_runs = self.client.search_runs([experiment.experiment_id])
+        runs = {run.data.tags.get("trial", ""): run for run in mlflow_runs}
+        assert len(runs) == len(mlflow_runs), "a trial has more than one run"
         return runs
 
     def history(self, trial: str, metric: str) -> list[Any]:

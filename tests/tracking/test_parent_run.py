@@ -38,8 +38,8 @@ def track(shelf: Shelf, final_state: FinalState | None) -> None:
 def all_runs(shelf: Shelf) -> dict[str, Any]:
     """Name -> run, of parent and stages."""
     experiment = shelf.client.get_experiment_by_name(shelf.facts.experiment)
-    found = shelf.client.search_runs([experiment.experiment_id])
-    return {run.info.run_name: run for run in found if run.data.tags["kind"] != "trial"}
+    runs = shelf.client.search_runs([experiment.experiment_id])
+    return {run.info.run_name: run for run in runs if run.data.tags["kind"] != "trial"}
 
 
 def test_stages_stand_under_one_run_that_says_how_far_the_sweep_is(shelf: Shelf) -> None:

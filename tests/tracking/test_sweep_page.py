@@ -14,15 +14,15 @@ FACTS = SweepFacts("digits", "project", others={"parameters": 1}, parameters=("l
 
 
 def events(*values: tuple[float, float]) -> list[Event]:
-    told: list[Event] = [AttemptStarted(t=0.0, attempt=1, slots=1, trials=len(values))]
+    story: list[Event] = [AttemptStarted(t=0.0, attempt=1, slots=1, trials=len(values))]
     for number, (loss, size) in enumerate(values):
         name, metrics = f"{number:05d}", {"val_loss": loss, "parameters": size}
-        told += [
+        story += [
             trial_created(name, {"lr": 0.1}),
             epoch_reported(name, 1, loss, metrics=metrics, decision="stop"),
             trial_ended(name, "completed", "finished"),
         ]
-    return told
+    return story
 
 
 def test_the_leaderboard_shows_every_metric_and_who_is_on_the_front() -> None:

@@ -32,14 +32,14 @@ def test_the_backlog_is_kept_while_the_store_is_away_and_then_sent(
 ) -> None:
     """Exit code 1 as long as MLflow lacks something, then 0."""
     events = len(two_trials())
-    said = []
+    messages = []
     for uri, code in (("http://127.0.0.1:9", 1), (shelf.uri, 0)):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         assert launch.main(["sync", str(study)]) == code
-        said.append(capsys.readouterr().out.strip().splitlines())
-    assert said[0][-1] == f"small: {events} events were missing in MLflow, {events} still are"
-    assert f"launch.py sync {study.relative_to(Path.cwd())}` sends them" in said[0][-2]
-    assert said[1][-1] == f"small: {events} events were missing in MLflow, 0 still are"
+        messages.append(capsys.readouterr().out.strip().splitlines())
+    assert messages[0][-1] == f"small: {events} events were missing in MLflow, {events} still are"
+    assert f"launch.py sync {study.relative_to(Path.cwd())}` sends them" in messages[0][-2]
+    assert messages[1][-1] == f"small: {events} events were missing in MLflow, 0 still are"
     assert count_unsent(study, shelf.uri) == (0, "")
     experiment = shelf.client.get_experiment_by_name(small_sweep().experiment)
     runs = shelf.client.search_runs([experiment.experiment_id])

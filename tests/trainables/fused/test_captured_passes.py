@@ -119,7 +119,7 @@ def test_what_cannot_be_captured_trains_as_usual_and_says_so_once(monkeypatch: p
         raise RuntimeError("operation not permitted when stream is capturing")
 
     monkeypatch.setitem(RECORDERS, "cpu", refuse)
-    with pytest.warns(UserWarning, match="without CUDA graphs: operation not permitted") as told:
+    with pytest.warns(UserWarning, match="without CUDA graphs: operation not permitted") as warnings:
         scores = [str(refused.train_epoch()), str(refused.train_epoch())]
     assert scores == expected
-    assert len(told) == 1
+    assert len(warnings) == 1
