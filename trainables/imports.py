@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,6 +18,7 @@ from trainables.process_state import importing
 from trainables.run_config import RunError
 
 CLONE = Path(__file__).resolve().parent.parent
+_DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 @contextmanager
@@ -66,6 +68,20 @@ def add_paths(folders: Iterable[str | Path]) -> None:
     for folder in folders:
         if not install(Path(folder)) and str(folder) not in sys.path:
             sys.path.append(str(folder))
+
+
+def dotted_paths(value: Any) -> Iterator[str]:
+    """Every text in nested settings that may be a dotted path.
+
+    >>> list(dotted_paths({"net": "mine.Net", "layers": [{"norm": "batch"}]}))
+    ['mine.Net']
+    """
+    if isinstance(value, str):
+        if _DOTTED_PATH.fullmatch(value):
+            yield value
+    elif isinstance(value, Iterable):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from dotted_paths(inner)
 
 
 def resolve(dotted: str) -> Any:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -22,13 +21,12 @@ from typing import Any
 from raysweep.config import Sweep
 from raysweep.study.storage.files import RESTORE
 from raysweep.study.storage.layout import NotAStudy, StudyFolder
-from trainables.imports import CLONE
+from trainables.imports import CLONE, dotted_paths
 from trainables.module_snapshot import MANIFEST, SnapshotEntry, read_manifest
 
 OURS = ("schedulers", "trainables", "raysweep", "launch")
 COPIES = "as-it-was"  # not a module name, so that the copies are imported through the manifest only
 INSTALLED = ("site-packages", "dist-packages")
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def keep_code(folder: StudyFolder, sweep: Sweep) -> None:
@@ -39,8 +37,9 @@ def keep_code(folder: StudyFolder, sweep: Sweep) -> None:
     """
     roots = [path for path in sweep.import_paths if Path(path) != folder.code_dir]
     gathered = _Gathering(roots)
-    for name in dotted_paths(sweep):
-        gathered.add_dotted_path(name)
+    sections = {"run", "search_space", "sampler", "trial_scheduler", "points_to_evaluate", "subscribers"}
+    for path in dotted_paths(sweep.model_dump(mode="json", include=sections)):
+        gathered.add_dotted_path(path)
     draft = folder.code_dir.with_name(f"{folder.code_dir.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     for name, source in gathered.sources.items():
@@ -56,15 +55,6 @@ def keep_code(folder: StudyFolder, sweep: Sweep) -> None:
         draft.rename(folder.code_dir)
 
 
-def dotted_paths(sweep: Sweep) -> Iterator[str]:
-    """Every text in a sweep that may be a dotted path, also among the choices of a parameter."""
-    sections = sweep.model_dump(
-        mode="json",
-        include={"run", "search_space", "sampler", "trial_scheduler", "points_to_evaluate", "subscribers"},
-    )
-    return (text for text in _texts(sections) if _DOTTED.fullmatch(text))
-
-
 def users_modules(settings: Mapping[str, Any], folders: Sequence[str]) -> frozenset[str]:
     """The names of the user's modules that the dotted paths in some settings refer to.
 
@@ -73,9 +63,8 @@ def users_modules(settings: Mapping[str, Any], folders: Sequence[str]) -> frozen
         folders: with the user's modules; a study's copies may be among them.
     """
     gathered = _Gathering(folders)
-    for text in _texts(settings):
-        if _DOTTED.fullmatch(text):
-            gathered.add_dotted_path(text)
+    for path in dotted_paths(settings):
+        gathered.add_dotted_path(path)
     return frozenset(gathered.kept)
 
 
@@ -223,17 +212,6 @@ def _read_copies(folder: Path) -> dict[str, SnapshotEntry]:
         return read_manifest(folder)
     except ValueError as error:
         raise NotAStudy(f"{error}; {RESTORE}, or delete it and `launch.py resume --adopt-code`") from None
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, Iterable):
-        for inner in value:
-            yield from _texts(inner)
 
 
 def _location(spec: ModuleSpec) -> str:

@@ -15,17 +15,15 @@ import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from raysweep.errors import RaysweepError
 from raysweep.study.storage.files import Unreadable, read_json
-from trainables.imports import CLONE
+from trainables.imports import CLONE, dotted_paths
 
 PRODUCT = "raysweep"
 META, STUDY_VERSION, MODEL = "study.json", 2, "model.json"
 SAFE_CLASSES = re.compile(r"torch\.nn\.[A-Z]\w*|trainables\.mlp\.MLP")
 """Dotted paths that an untrusted model may name: classes that only compute."""
-_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 class NotTrusted(RaysweepError):
@@ -100,21 +98,13 @@ def _foreign_code(meta: Path) -> Iterator[str]:
     try:
         fields = json.loads(meta.read_text(encoding="utf-8"))
         run = fields["run"]
-        names = [run.get("net", ""), run.get("criterion", ""), *_texts(run.get("net_config"))]
-        names += _texts(run.get("criterion_config"))
+        keys = ("net", "criterion", "net_config", "criterion_config")
+        names = list(dotted_paths([run.get(key, ()) for key in keys]))
         paths = [path for path in fields.get("import_paths", []) if Path(path).exists()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
-    yield from (name for name in names if _DOTTED.fullmatch(name) and not SAFE_CLASSES.fullmatch(name))
+    yield from (name for name in names if not SAFE_CLASSES.fullmatch(name))
     yield from (f"modules of {path}" for path in paths if Path(path).resolve() != CLONE)
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return [text for each in value for text in _texts(each)] if isinstance(value, list) else []
 
 
 def _mark(folder: Path) -> str:
