@@ -166,13 +166,13 @@ def metric_path(name: str) -> str:
     return f"trainables.named_metrics.{name}"
 
 
-class _Section(BaseModel):
-    """A frozen section of a run config, in which unknown keys are errors."""
+class Section(BaseModel):
+    """A frozen part of a run config or sweep file, in which unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EarlyStopping(_Section):
+class EarlyStopping(Section):
     """When a trial ends itself: after `patience` epochs without a better `monitor`.
 
     Attributes:
@@ -195,7 +195,7 @@ class EarlyStopping(_Section):
         return 1 if self.mode == "min" else -1
 
 
-class Checkpointing(_Section):
+class Checkpointing(Section):
     """When the trainer saves a checkpoint, besides those the trial scheduler needs.
 
     Attributes:
@@ -220,7 +220,7 @@ class Checkpointing(_Section):
         return 1 if self.mode == "min" else -1
 
 
-class ParameterGroup(_Section):
+class ParameterGroup(Section):
     """Parameters of the net that are trained with settings of their own.
 
     Attributes:
@@ -253,7 +253,7 @@ class ParameterGroup(_Section):
         return small and (self.match is None or re.search(self.match, name) is not None)
 
 
-class SettingsChange(_Section):
+class SettingsChange(Section):
     """Settings that change during training.
 
     Attributes:
@@ -265,7 +265,7 @@ class SettingsChange(_Section):
     config: dict[str, Any]
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """One training: the section `run:` of a sweep file.
 
     `net`, `optimizer`, `scheduler`, `criterion` and `data` are dotted paths of anything importable;

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from raysweep.config import signature as signatures
 from raysweep.config.lookup import BrokenModule, MissingName, Modules, ResolvedName
 from raysweep.config.problem import nearest, suggestion
 from trainables import imports
+from trainables.run_config import Section
 
 OFFERED_HERE = {
     "model.MLP": "trainables.mlp.MLP",
@@ -25,7 +26,7 @@ OFFERED_HERE = {
 """The template's own modules, which are missing beside a copy of only its YAML files."""
 
 
-class Component(BaseModel):
+class Component(Section):
     """Something importable, and the keyword arguments it is called with.
 
     Attributes:
@@ -35,8 +36,6 @@ class Component(BaseModel):
     >>> Component.model_validate("optuna.samplers.RandomSampler").kwargs
     {}
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     kwargs: dict[str, Any] = Field(default_factory=dict)

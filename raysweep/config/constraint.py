@@ -7,12 +7,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
+
+from trainables.run_config import Section
 
 _CONSTRAINT = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*(\S+)\s*")
 
 
-class Constraint(BaseModel):
+class Constraint(Section):
     """A bound on one of the numbers that a trial reports.
 
     Attributes:
@@ -24,8 +26,6 @@ class Constraint(BaseModel):
     >>> str(constraint), constraint.violation({"parameters": 1.5e6})
     ('parameters <= 1e+06', 0.5)
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     metric: str
     relation: Literal["<=", ">="]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -18,6 +16,7 @@ from pydantic import (
 from raysweep.config.problem import how_to_write_number, nearest, shown, suggestion
 from schedulers.errors import InvalidSetting
 from schedulers.space import Categorical, Domain, Float, Int
+from trainables.run_config import Section
 
 FIELDS = {
     "float": ("type", "min", "max", "log", "step", "when"),
@@ -36,7 +35,7 @@ _ELSEWHERE = {
 }
 
 
-class Parameter(BaseModel):
+class Parameter(Section):
     """One searched parameter.
 
     Attributes:
@@ -46,8 +45,6 @@ class Parameter(BaseModel):
         cases: a range for each choice of another parameter, of which at most one applies; written as a
             list. Each has a `when` and no cases of its own.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     domain: Domain
     when: dict[str, Any] = Field(default_factory=dict)

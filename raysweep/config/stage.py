@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from raysweep.config.component import Component
 from raysweep.config.study_stop import StudyStop
-from trainables.run_config import flatten
+from trainables.run_config import Section, flatten
 
 Kind = Literal["lr_range", "explore", "refine", "validate"]
 KINDS: tuple[str, ...] = get_args(Kind)
@@ -33,7 +33,7 @@ KEYS_OF_KIND: Mapping[str, tuple[str, ...]] = {
 """Keys that a stage may have, by its kind."""
 
 
-class Stage(BaseModel):
+class Stage(Section):
     """A part of a sweep that is a study of its own and starts from the results of the stages before it.
 
     Attributes:
@@ -58,8 +58,6 @@ class Stage(BaseModel):
         ordered: by default the sweep's.
         run: settings of the run that replace the sweep's in this stage: {epochs: 10}.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)
     kind: Kind

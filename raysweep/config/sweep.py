@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from raysweep.config.component import Component
 from raysweep.config.constraint import Constraint
@@ -13,7 +13,7 @@ from raysweep.config.parameter import Parameter
 from raysweep.config.stage import Stage
 from raysweep.config.study_stop import StudyStop
 from schedulers.space import Domain
-from trainables.run_config import RunConfig, overlay
+from trainables.run_config import RunConfig, Section, overlay
 
 Direction = Literal["minimize", "maximize"]
 
@@ -35,13 +35,7 @@ BETTER_HIGHER = (
 """Metrics of which higher values are better."""
 
 
-class _Section(BaseModel):
-    """A frozen section of a sweep file: an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Metric(_Section):
+class Metric(Section):
     """A metric that a sweep optimises.
 
     Attributes:
@@ -63,7 +57,7 @@ class Metric(_Section):
         return {"name": value} if isinstance(value, str) else value
 
 
-class MoreResources(_Section):
+class MoreResources(Section):
     """Resources for the second run of a trial that ran out of memory; what is not given stays as it was.
 
     Attributes:
@@ -75,7 +69,7 @@ class MoreResources(_Section):
     gpu: float | None = Field(None, gt=0)
 
 
-class Resources(_Section):
+class Resources(Section):
     """The resources of one trial.
 
     Attributes:
@@ -110,7 +104,7 @@ class Resources(_Section):
         return value
 
 
-class Budget(_Section):
+class Budget(Section):
     """What a sweep may cost in total, including its retraining: one of hours and epochs.
 
     Attributes:
@@ -122,7 +116,7 @@ class Budget(_Section):
     epochs: int | None = Field(None, ge=1)
 
 
-class Tracking(_Section):
+class Tracking(Section):
     """Where the sweep is tracked in MLflow.
 
     Attributes:
@@ -139,7 +133,7 @@ class Tracking(_Section):
         return {"uri": value} if isinstance(value, str) else value
 
 
-class Sweep(_Section):
+class Sweep(Section):
     """The settings of one study.
 
     `Sweep.model_validate(sweep.model_dump(mode="json"))` is the same sweep again. Each value is checked here

@@ -42,18 +42,8 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """A running trial: its number, last reported epoch (0 before the first), value there, parameters."""
-
-    number: int
-    epoch: int
-    value: float | None
-    config: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """The best trial so far, and the epoch at which it had `value`."""
+class TrialProgress:
+    """A trial: its number, an epoch (0 before the first report), its value there, and its parameters."""
 
     number: int
     epoch: int
@@ -68,6 +58,8 @@ class Progress:
     Attributes:
         counts: trials by status.
         ended: trials that are over, however they ended.
+        running: the running trials, at their last reported epochs.
+        best: the best trial so far, at the epoch of its objective.
         epochs_run: epochs trained, by all trials.
         epochs_saved: epochs not run because the trial scheduler stopped their trials.
         elapsed_s: seconds since this attempt began.
@@ -76,8 +68,8 @@ class Progress:
 
     counts: Mapping[str, int]
     ended: int
-    running: tuple[Running, ...]
-    best: Best | None
+    running: tuple[TrialProgress, ...]
+    best: TrialProgress | None
     epochs_run: int
     epochs_saved: int
     elapsed_s: float
@@ -102,7 +94,7 @@ def progress(
         counts=record.counts(),
         ended=len(ended),
         running=tuple(
-            Running(trial.number, trial.epoch, facts.value(trial.last_loss), dict(trial.config))
+            TrialProgress(trial.number, trial.epoch, facts.value(trial.last_loss), dict(trial.config))
             for trial in trials
             if trial.status == "running"
         ),
@@ -116,12 +108,12 @@ def progress(
     )
 
 
-def _best(record: StudyRecord, facts: Facts) -> Best | None:
+def _best(record: StudyRecord, facts: Facts) -> TrialProgress | None:
     trial = record.best()
     if trial is None:
         return None
     value = trial.objective_value(record.objective, facts.sign)
-    return Best(trial.number, trial.objective_epoch(record.objective), value, dict(trial.config))
+    return TrialProgress(trial.number, trial.objective_epoch(record.objective), value, dict(trial.config))
 
 
 def _left_s(

@@ -72,7 +72,7 @@ class Store:
             os.environ.setdefault(name, value)
         self.study_id = study_id
         self._load()
-        self._client = self._call(self._tracking.MlflowClient, uri)
+        self._client = self.call(self._tracking.MlflowClient, uri)
 
     def _load(self) -> None:
         try:
@@ -86,7 +86,7 @@ class Store:
             # They would log new stores, and tracebacks of locked ones, into the live view.
             logging.getLogger(name).setLevel(logging.CRITICAL)
 
-    def _call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call MLflow, turning its many exceptions into our two."""
         try:
             return function(*args, **kwargs)
@@ -101,22 +101,22 @@ class Store:
 
     def experiment(self, name: str) -> str:
         """The id of the experiment of this name, which is created if there is none."""
-        experiment = self._call(self._client.get_experiment_by_name, name)
+        experiment = self.call(self._client.get_experiment_by_name, name)
         if experiment is None:
             try:
-                return self._checked_id(self._call(self._client.create_experiment, name))
+                return self._checked_id(self.call(self._client.create_experiment, name))
             except Refused:  # another sweep has just created it
-                experiment = self._call(self._client.get_experiment_by_name, name)
+                experiment = self.call(self._client.get_experiment_by_name, name)
                 if experiment is None:
                     raise
         if experiment.lifecycle_stage == "deleted":
-            self._call(self._client.restore_experiment, experiment.experiment_id)
+            self.call(self._client.restore_experiment, experiment.experiment_id)
         return self._checked_id(experiment.experiment_id)
 
     def share_view(self, experiment_id: str, key: str, state: str) -> None:
         """Store a view of an experiment's runs under a key, by which a link can open it."""
         tag = f"mlflow.sharedViewState.{key}"
-        self._call(self._client.set_experiment_tag, experiment_id, tag, state)
+        self.call(self._client.set_experiment_tag, experiment_id, tag, state)
 
     def _checked_id(self, id_: object) -> str:
         """An id from MLflow, which is missing if a proxy answers everything with an empty page."""
@@ -130,7 +130,7 @@ class Store:
         Raises:
             Unreachable: if not.
         """
-        run = self._call(self._client.get_run, run_id)
+        run = self.call(self._client.get_run, run_id)
         if run.info.run_id != run_id:
             raise Unreachable(f"{hide_passwords(self._uri)} {NO_SERVER}: no run {run_id}")
 
@@ -146,13 +146,13 @@ class Store:
             twins = sorted((run, runs.get(trial, run)), key=lambda twin: len(twin.data.params), reverse=True)
             runs[trial] = twins[0]
             if twins[0] is not twins[1] and not twins[1].data.metrics and not twins[1].data.params:
-                self._call(self._client.delete_run, twins[1].info.run_id)
+                self.call(self._client.delete_run, twins[1].info.run_id)
         return {trial: str(run.info.run_id) for trial, run in runs.items()}
 
     def _search(self, experiment_id: str, query: str) -> Iterator[Any]:
         token = None
         while True:
-            page = self._call(
+            page = self.call(
                 self._client.search_runs,
                 [experiment_id],
                 filter_string=query,
@@ -168,7 +168,7 @@ class Store:
     def has_run(self, run_id: str) -> bool:
         """Whether a run exists and was not deleted."""
         try:
-            run = self._call(self._client.get_run, run_id)
+            run = self.call(self._client.get_run, run_id)
         except Refused:
             return False
         return bool(run.info.lifecycle_stage == "active")
@@ -176,7 +176,7 @@ class Store:
     def create(self, experiment_id: str, change: RunUpdate, identity: Mapping[str, str], parent: str) -> str:
         """Create the run of an update, with all its tags; returns its run id."""
         nested = {"mlflow.parentRunId": parent} if parent else {}
-        run = self._call(
+        run = self.call(
             self._client.create_run,
             experiment_id,
             start_time=change.born_ms,
@@ -205,23 +205,19 @@ class Store:
         if refused:
             raise Refused("; ".join(refused))
 
-    def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function that uses MLflow, turning its exceptions into our two."""
-        return self._call(function, *args)
-
     def log_scores(self, run_id: str, scores: Mapping[str, float]) -> None:
         """Log final numbers to a run, at step 0, so that the UI draws bars."""
         now = round(time.time() * 1000)
         metrics = [self._entities.Metric(key, value, now, 0) for key, value in scores.items()]
-        self._call(self._client.log_batch, run_id, metrics=metrics)
+        self.call(self._client.log_batch, run_id, metrics=metrics)
 
     def register(self, run_id: str, packed: Path, name: str, tags: Mapping[str, str]) -> str:
         """Log a packed model to a run, and register it as a version of a model; returns the version."""
-        self._call(self._client.log_artifacts, run_id, str(packed), "model")
+        self.call(self._client.log_artifacts, run_id, str(packed), "model")
         with contextlib.suppress(Refused):  # it exists already
-            self._call(self._client.create_registered_model, name)
+            self.call(self._client.create_registered_model, name)
         source = f"runs:/{run_id}/model"
-        version = self._call(self._client.create_model_version, name, source, run_id, tags=dict(tags))
+        version = self.call(self._client.create_model_version, name, source, run_id, tags=dict(tags))
         return str(version.version)
 
     def _steps(self, run_id: str, change: RunUpdate, is_new: bool) -> Iterator[Callable[[], None]]:
@@ -233,18 +229,18 @@ class Store:
         params = [entities.Param(*item) for item in change.params.items()]
         tags = [] if is_new else [entities.RunTag(*item) for item in change.tags.items()]
         if change.data is not None:
-            yield partial(self._call, self._client.log_inputs, run_id, [self._input(change.data)])
+            yield partial(self.call, self._client.log_inputs, run_id, [self._input(change.data)])
         if params and not is_new:  # sent again: if a user has changed one, MLflow refuses the whole batch
-            yield partial(self._call, self._client.log_batch, run_id, params=params)
+            yield partial(self.call, self._client.log_batch, run_id, params=params)
             params = []
         while metrics or params or tags:
             batch = metrics[:BATCH_METRICS], params[:BATCH_PARAMS], tags[:BATCH_PARAMS]
             metrics, params, tags = metrics[BATCH_METRICS:], params[BATCH_PARAMS:], tags[BATCH_PARAMS:]
-            yield partial(self._call, self._client.log_batch, run_id, *batch)
+            yield partial(self.call, self._client.log_batch, run_id, *batch)
         if change.status == "RUNNING" and not is_new:
-            yield partial(self._call, self._client.update_run, run_id, "RUNNING")
+            yield partial(self.call, self._client.update_run, run_id, "RUNNING")
         elif change.status in ("FINISHED", "FAILED"):
-            yield partial(self._call, self._client.set_terminated, run_id, change.status, change.at_ms)
+            yield partial(self.call, self._client.set_terminated, run_id, change.status, change.at_ms)
 
     def _input(self, data: InputData) -> Any:
         entities = self._entities
