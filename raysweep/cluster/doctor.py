@@ -143,7 +143,8 @@ def _cores_and_memory() -> MachineCheck:
     return MachineCheck("machine", "ok", f"{cores} cores for trials, {total:.0f} GB of memory")
 
 
-def _shared_memory(folder: Path = Path("/dev/shm")) -> MachineCheck:
+def _shared_memory() -> MachineCheck:
+    folder = Path("/dev/shm")
     if not folder.is_dir():
         return MachineCheck("shared memory", "ok", f"no {folder}: Ray uses files")
     free = shutil.disk_usage(folder).free / GB

@@ -136,15 +136,15 @@ def _alternatives(annotation: Any) -> list[Any]:
     return [annotation]
 
 
-def wrong_values(document: Document, error: ValidationError, root: Key = ()) -> list[Problem]:
+def wrong_values(document: Document, error: ValidationError) -> list[Problem]:
     """Pydantic's errors as problems in plain language, each with its position."""
     problems = []
     for detail in error.errors():
         if detail["loc"][:1] == ("metrics",) and "metrics" not in document.value:
             continue  # made of `metric` and `direction`, which have errors of their own
-        key = _existing(document, (*root, *detail["loc"]))
+        key = _existing(document, detail["loc"])
         if detail["type"] == "missing":
-            missing = (*root, *detail["loc"])
+            missing = detail["loc"]
             problems.append(document.problem(missing, "missing", _how_to_give(str(missing[-1]))))
         else:
             problems.append(document.problem(key, *_describe(detail)))

@@ -33,6 +33,7 @@ NEVER_SEARCHED = {
     "data_config": "trials on different data cannot be compared",
     "data_fraction": "more data is nearly always better; run a cheap study at a small one, and `warm_start`",
 }
+SPACE_KEY: Key = ("search_space",)
 
 
 @dataclass(slots=True)
@@ -50,37 +51,37 @@ class SearchSpace:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_space(document: Document, root: Key = ("search_space",)) -> SearchSpace:
-    """Read the search space at `root` of a document."""
+def read_space(document: Document) -> SearchSpace:
+    """Read the search space of a document."""
     space = SearchSpace()
-    raw = document.at(root)
+    raw = document.at(SPACE_KEY)
     if raw is None:
         return space
     if not isinstance(raw, dict):
         fix = "group parameters as in 'optimizer_config: {lr: {type: float, …}}'"
-        space.problems.append(document.problem(root, f"{shown(raw)} is no mapping", fix))
+        space.problems.append(document.problem(SPACE_KEY, f"{shown(raw)} is no mapping", fix))
         return space
     for name in [name for name in raw if name.split(".")[0] not in (*HEADS, *NEVER_SEARCHED)]:
-        _misspelt_group(document, space, root, name)
-    for key, value in _leaves(raw, root):
-        _read_parameter(document, space, key, value, ".".join(map(str, key[len(root) :])))
+        _misspelt_group(document, space, name)
+    for key, value in _leaves(raw, SPACE_KEY):
+        _read_parameter(document, space, key, value, ".".join(map(str, key[1:])))
     return space
 
 
-def _misspelt_group(document: Document, space: SearchSpace, root: Key, name: str) -> None:
+def _misspelt_group(document: Document, space: SearchSpace, name: str) -> None:
     """Report a parameter or group that a run does not have, and replace it by the nearest known one."""
     head, dot, rest = name.partition(".")
     space.problems.append(
         document.problem(
-            (*root, name), f"a run has no '{head}' that could be searched", suggestion(head, HEADS)
+            (*SPACE_KEY, name), f"a run has no '{head}' that could be searched", suggestion(head, HEADS)
         )
     )
     near = nearest(head, HEADS)
-    group = document.at(root)
+    group = document.at(SPACE_KEY)
     if near is None or near + dot + rest in group:
         del group[name]
     else:
-        document.move((*root, name), (*root, near + dot + rest))
+        document.move((*SPACE_KEY, name), (*SPACE_KEY, near + dot + rest))
 
 
 def _leaves(group: dict[str, Any], key: Key) -> Iterator[tuple[Key, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import sys
-import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -35,7 +34,6 @@ class NotebookView(StudyView):
         record: of the study before this attempt.
         display: shows the first picture.
         draw: makes the picture.
-        clock: monotonic seconds.
     """
 
     def __init__(
@@ -45,9 +43,8 @@ class NotebookView(StudyView):
         *,
         display: Display,
         draw: Callable[[Progress, Facts], RenderableType],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(facts, record, clock=clock)
+        super().__init__(facts, record)
         self._display, self._picture = display, draw
         self._replace: Callable[[str], None] | None = None
 

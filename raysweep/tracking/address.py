@@ -99,7 +99,7 @@ def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
         raise SweepError([Problem("MLflow", None, "tracking.uri", what)])
 
 
-def unreachable_database(uri: str, timeout_s: float = PROBE_S) -> str:
+def unreachable_database(uri: str) -> str:
     """Why a database cannot be reached, in one line; "" if it can, or if its port is not known."""
     scheme, _, rest = uri.partition("://")
     kind = scheme.partition("+")[0]
@@ -111,7 +111,7 @@ def unreachable_database(uri: str, timeout_s: float = PROBE_S) -> str:
     except ValueError as error:
         return f"{hide_passwords(uri)}: {error}"
     try:
-        socket.create_connection((host, port), timeout_s).close()
+        socket.create_connection((host, port), PROBE_S).close()
     except OSError as error:
         return f"{hide_passwords(uri)} does not answer ({host}:{port}: {error.strerror or error})"
     return ""

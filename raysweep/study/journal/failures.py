@@ -82,8 +82,8 @@ def repeated_error(record: StudyRecord, since: float) -> str:
     return last[-1][-1] if len(last) == MAX_REPEATED and len(kinds) == 1 and None not in kinds else ""
 
 
-def common_failures(trials: Iterable[TrialRecord], at_most: int = 3) -> list[FailureFields]:
-    """The most common causes of failed and infeasible trials, with their number and first trial."""
+def common_failures(trials: Iterable[TrialRecord]) -> list[FailureFields]:
+    """The three most common causes of failed and infeasible trials, with their number and first trial."""
     failed = [
         (failure_cause(failure), trial.trial, failure.outcome)
         for trial in trials
@@ -94,7 +94,7 @@ def common_failures(trials: Iterable[TrialRecord], at_most: int = 3) -> list[Fai
     first = {error: (trial, outcome) for error, trial, outcome in reversed(failed)}
     return [
         {"error": error, "trials": count, "first": first[error][0], "outcome": first[error][1]}
-        for error, count in counts.most_common(at_most)
+        for error, count in counts.most_common(3)
     ]
 
 

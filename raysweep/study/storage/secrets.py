@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import MutableMapping
 
 OPTUNA_STORAGE = "RAYSWEEP_OPTUNA_STORAGE"
 """Environment variable with a database's address and password, for later attempts."""
@@ -21,15 +20,15 @@ def hide_passwords(text: str) -> str:
     return _PASSWORD.sub(rf"\1{_HIDDEN}", text)
 
 
-def keep_outside(address: str | None, environ: MutableMapping[str, str] = os.environ) -> str | None:
+def keep_outside(address: str | None) -> str | None:
     """Put a database's address into the environment if it has a password; return it without one."""
     hidden = hide_passwords(address) if address else address
     if address and hidden != address:
-        environ[OPTUNA_STORAGE] = address
+        os.environ[OPTUNA_STORAGE] = address
     return hidden
 
 
-def with_password(address: str, environ: MutableMapping[str, str] = os.environ) -> str:
+def with_password(address: str) -> str:
     """A database's address with its password, if the environment has it; else as it is."""
-    complete = environ.get(OPTUNA_STORAGE, "")
+    complete = os.environ.get(OPTUNA_STORAGE, "")
     return complete if _HIDDEN in address and hide_passwords(complete) == address else address

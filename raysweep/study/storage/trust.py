@@ -12,7 +12,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,9 +30,9 @@ class NotTrusted(RaysweepError):
     """The command would run code named by a folder that this user has not trusted."""
 
 
-def state_folder(environ: Mapping[str, str] = os.environ) -> Path:
+def state_folder() -> Path:
     """This user's state folder: `$XDG_STATE_HOME/raysweep`, by default `~/.local/state/raysweep`."""
-    base = environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(base) / PRODUCT
 
 
