@@ -12,6 +12,7 @@ from typing import Any
 
 from raysweep.authoring.table_interview import TableAnswers, ask_of_table
 from raysweep.config import Problem, SweepError
+from raysweep.config.loading import as_study_name
 from raysweep.config.problem import shown, suggestion
 from raysweep.planning.strategy import PARAMETERS, Strategy, affordable_parameters, recommend
 from raysweep.preflight.check_file import CheckResult, load_checked
@@ -105,7 +106,7 @@ def interview(given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus
     strategy = recommend(given.get("parameters") or affordable_parameters(hours), hours)
     if given.get("trials"):
         strategy = _with_trials(strategy, given["trials"])
-    name = given.get("name") or _as_name(Path(data).name.partition(".")[0] if table.target else data)
+    name = given.get("name") or as_study_name(Path(data).name.partition(".")[0] if table.target else data)
     return Answers(
         _scalar(name),
         data,
@@ -217,11 +218,6 @@ def _with_trials(strategy: Strategy, trials: int) -> Strategy:
     startup = strategy.n_startup_trials
     startup = None if startup is None else min(startup, max(1, trials - 1))
     return Strategy(strategy.parameters, strategy.sampler, startup, trials, strategy.why)
-
-
-def _as_name(text: str) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:80]
-    return name or "sweep"
 
 
 def _seconds(hours: float) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from raysweep.cluster.errors import ClusterError
+from trainables.error_text import few
 
 PROJECT = "project"  # the folder for a working directory outside the clone
 LIMIT_MB = 100  # of one upload, whatever Ray's message says (measured, 2.60)
@@ -73,9 +74,7 @@ class Package:
     def __str__(self) -> str:
         text = f"{self.files} files, {self.megabytes:.1f} MB"
         if self.secret:
-            names = ", ".join(map(str, self.secret[:NAMED]))
-            more = f" and {len(self.secret) - NAMED} more" if len(self.secret) > NAMED else ""
-            text += f"; without possible secrets: {names}{more} (--include PATH sends one)"
+            text += f"; without possible secrets: {few(self.secret, NAMED)} (--include PATH sends one)"
         if self.large:
             names = ", ".join(path.name for path in self.large[:NAMED])
             text += f"; without {names}: over {LARGE_FILE_MB} MB, read it from storage the cluster sees"

@@ -73,7 +73,7 @@ def read_sweep(
     )
     import_paths, problems, missing = take_import_paths(document)
     folders += [*import_paths, *(Path(folder) for folder in beside)]
-    document.value.setdefault("study_name", _as_name(Path(optimize_config or path).stem))
+    document.value.setdefault("study_name", as_study_name(Path(optimize_config or path).stem))
     problems += unknown_keys(document, (), Sweep, OLD_SWEEP_KEYS)
     if "run" in document.value:
         problems += unknown_keys(document, ("run",), RunConfig, OLD_RUN_KEYS)
@@ -130,7 +130,7 @@ def _gather(
         document = as_pair(document, read(optimize_config))
         folders.append(optimize_config.parent)
     elif is_run_config(document):
-        document = as_sweep(document, _as_name(f"{document.value.get('project', 'run')}_{path.stem}"))
+        document = as_sweep(document, as_study_name(f"{document.value.get('project', 'run')}_{path.stem}"))
     problems: list[Problem] = []
     # First overrides of `run` itself, then the file that it may name, then overrides of its values.
     for text in sorted(overrides, key=lambda text: text.partition("=")[0].strip() != "run"):
@@ -172,7 +172,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _as_name(text: str) -> str:
+def as_study_name(text: str) -> str:
     """Turn a file's stem or a project into a valid study name."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip("._-")[:80]
     return name or "sweep"

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from raysweep.advice.data import SHARED_SHARE, DataFacts
 from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightCheck
 from trainables.data import Data
+from trainables.error_text import few
 
 RARE = 0.1
 """A class is rare with less than this fraction of an even share of the rows."""
 
 FAR_APART = 1e3
 """If the scales of columns differ by more than this factor, a net sees only the largest."""
+
+SHOWN = 6
+"""Number of classes or labels that a message names."""
 
 
 def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
@@ -43,7 +47,7 @@ def data_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
     if data.labels:
         yield from _labels(y)
     else:
-        yield from _classes(data, facts) if data.classes else _target(y)
+        yield from _classes(data, y, np.unique(data.y_val), facts) if data.classes else _target(y)
     yield from _leak(facts, "test", facts.test_in_train, facts.test_rows)
     yield from _leak(facts, "validation", facts.val_in_train, facts.first_val_rows)
 
@@ -67,7 +71,7 @@ def _lazy_checks(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
     )
     train, val = (getattr(split, "targets", None) for split in (data.parts[0].train, data.parts[0].val))
     if data.classes and train is not None and val is not None:
-        yield from _counts(data, train, np.unique(val), facts)
+        yield from _classes(data, train, np.unique(val), facts)
 
 
 def _columns(x: np.ndarray) -> Iterator[PreflightCheck]:
@@ -95,15 +99,11 @@ def _task(data: Data) -> str:
         return f"regression of {data.out_features}"
     if data.names == tuple(map(str, range(data.classes))):
         return f"{data.classes} classes"
-    return f"{data.classes} classes: {_few(data.names)}"
+    return f"{data.classes} classes: {few(data.names, SHOWN)}"
 
 
-def _classes(data: Data, facts: DataFacts) -> Iterator[PreflightCheck]:
+def _classes(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) -> Iterator[PreflightCheck]:
     """Check that every class is trained and validated on, and how many rows the rarest has."""
-    yield from _counts(data, data.y_train, np.unique(data.y_val), facts)
-
-
-def _counts(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) -> Iterator[PreflightCheck]:
     codes = y[y >= 0]  # a class that the criterion ignores is below 0, or above the others
     counts = np.bincount(codes.reshape(-1), minlength=data.classes)[: data.classes]
     names = data.names or tuple(map(str, range(data.classes)))
@@ -111,7 +111,7 @@ def _counts(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) 
     untrained = [names[code] for code in validated if 0 <= code < data.classes and not counts[code]]
     unvalidated = [names[code] for code in np.flatnonzero(counts) if code not in validated]
     if untrained:
-        message = f"{_few(untrained)}: validated on and never trained on"
+        message = f"{few(untrained, SHOWN)}: validated on and never trained on"
         yield PreflightCheck(PROBLEM, "classes", message, "set data_config.stratify: true, or drop them")
     elif np.count_nonzero(counts) == 1:
         yield PreflightCheck(
@@ -128,7 +128,7 @@ def _counts(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts) 
         ("test", [names[code] for code in facts.untested]),
     ):
         if missing:
-            message = f"none is of class {_few(missing)}"
+            message = f"none is of class {few(missing, SHOWN)}"
             yield PreflightCheck(NOTE, f"{split} rows", message, "set data_config.stratify: true")
 
 
@@ -145,17 +145,13 @@ def _labels(y: np.ndarray) -> Iterator[PreflightCheck]:
             PROBLEM, "labels", "each is the same in all training rows: there is nothing to learn"
         )
     elif len(constant):
-        which = ", ".join(map(str, constant[:6]))
+        which = ", ".join(map(str, constant[:SHOWN]))
         message = f"{len(constant)} of {len(share)} are the same in all training rows: label {which}"
         yield PreflightCheck(NOTE, "labels", message, "drop them, or collect rows in which they differ")
     else:
         yield PreflightCheck(
             OK, "labels", f"each is true in {share.min():.0%} to {share.max():.0%} of the training rows"
         )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _target(y: np.ndarray) -> Iterator[PreflightCheck]:
