@@ -21,7 +21,7 @@ PLAIN = frozenset(
     figure file filter finish first fit folder follower forgiving found fusible fusion gathering guard hook
     idle imported improvement initial input interruption invalid jobs kernel key kill layer leave line
     linear listener loaded loader location loop lost matrix missing more name narrowed net never no
-    node norm not noted nothing obstacle of op optimizer optuna package pair parameter part pause
+    node norm not noted nothing obstacle of op optuna package pair parameter part pause
     place position printable problem procedure progress ranked ray reader ready recovered refused
     region relay reopened replayer request required resolved result resume retries rising rng row running
     saved scale scaler schedule schema scope screen section selection server set setting shard share side

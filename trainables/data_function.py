@@ -42,7 +42,10 @@ def read_returned(returned: Any, name: str, seed: int) -> list[Pair]:
         raise RunError(f"{name} returned {type(returned).__name__}; it should return {EXPECTED}")
     if len(returned) == 2 and all(_is_array(value) for value in returned):
         return [(returned[0], returned[1])]
-    return [_read_split(each, name, seed) for each in returned]
+    return [
+        (split[0], split[1]) if _is_array_pair(split) else _read_dataset(split, name, seed)
+        for split in returned
+    ]
 
 
 def lazy_sources(returned: Any, name: str) -> list[Any] | None:
@@ -105,10 +108,6 @@ def _tensors_of(source: Any) -> Pair | None:
     if isinstance(tensors, tuple) and len(tensors) == 2:
         return np.asarray(tensors[0]), np.asarray(tensors[1])
     return None
-
-
-def _read_split(split: Any, name: str, seed: int) -> Pair:
-    return (split[0], split[1]) if _is_array_pair(split) else _read_dataset(split, name, seed)
 
 
 def _read_dataset(dataset: Any, name: str, seed: int) -> Pair:

@@ -7,7 +7,7 @@ the overhead of `Optimizer.step`; SPlus multiplies the matrices of all lanes at 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -17,18 +17,7 @@ from trainables.fused.stacked_splus import StackedSPlus
 from trainables.learner import Learner
 
 
-class StackedOptimizer(Protocol):
-    """Takes the optimizer step of several lanes, with the present gradients of their parameters."""
-
-    def begin_epoch(self) -> None:
-        """Adopt the current state of the learners."""
-
-    def step(self, lanes: Sequence[int]) -> dict[int, Exception]:
-        """Step these lanes; returns the errors by lane. Other lanes may change, too."""
-        ...
-
-
-def stacked_optimizer(learners: Sequence[Learner], banks: ParameterBanks) -> StackedOptimizer:
+def stacked_optimizer(learners: Sequence[Learner], banks: ParameterBanks) -> LaneSteps | StackedSPlus:
     """The fastest stacked optimizer for learners whose optimizers are of one class."""
     optimizers = [learner.optimizer for learner in learners]
     if StackedSPlus.takes(optimizers):
@@ -49,10 +38,10 @@ class LaneSteps:
         self._optimizers = optimizers
 
     def begin_epoch(self) -> None:
-        """See `StackedOptimizer.begin_epoch`."""
+        """Adopt the current state of the learners."""
 
     def step(self, lanes: Sequence[int]) -> dict[int, Exception]:
-        """See `StackedOptimizer.step`."""
+        """Step these lanes; returns the errors by lane. Other lanes may change, too."""
         errors: dict[int, Exception] = {}
         for lane in lanes:
             try:
@@ -79,7 +68,7 @@ class FusedKernelSteps(LaneSteps):
         self._calls: list[_KernelCall | None] = []
 
     def begin_epoch(self) -> None:
-        """See `StackedOptimizer.begin_epoch`."""
+        """Adopt the current state of the learners."""
         self._calls = [None] * len(self._optimizers)
 
     def _step_lane(self, lane: int) -> None:

@@ -47,7 +47,7 @@ class StackedSPlus:
         self._settings = []
 
     def step(self, lanes: Sequence[int]) -> dict[int, Exception]:
-        """See `StackedOptimizer.step`."""
+        """Step these lanes; returns the errors by lane. Other lanes may change, too."""
         for lane in lanes:
             group = self._groups[lane]
             group["step"] = group.get("step", 0) + 1
