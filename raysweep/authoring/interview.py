@@ -176,7 +176,7 @@ trials: {strategy.trials}
 seed: 42    # the same seed proposes the same configurations
 metric: val_loss    # or {"accuracy" if classes else "r2"}, with direction: maximize
 direction: minimize
-time_budget_s: {_seconds(answers.hours)}    # {shown(answers.hours)} h; trials that have run by then count
+time_budget_s: {round(answers.hours * 3600)}    # {shown(answers.hours)} h; trials that have run by then count
 
 # {strategy.why[0].upper()}{strategy.why[1:]}.
 sampler: {sampler}}}
@@ -218,10 +218,6 @@ def _with_trials(strategy: Strategy, trials: int) -> Strategy:
     startup = strategy.n_startup_trials
     startup = None if startup is None else min(startup, max(1, trials - 1))
     return Strategy(strategy.parameters, strategy.sampler, startup, trials, strategy.why)
-
-
-def _seconds(hours: float) -> int:
-    return round(hours * 3600)
 
 
 def _batch_size(rows: int | None) -> int:

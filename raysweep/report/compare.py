@@ -146,7 +146,7 @@ def compare(groups: Sequence[Sequence[Subject]], top_k: int = 5) -> Comparison:
             agreement(one.name, other.name, one.subjects[0], other.subjects[0], top_k=top_k)
             for one, other in single
         ),
-        how_to_test=_how_to_test() if any(_lacks_sweeps(each) for each in duels) else "",
+        how_to_test=_how_to_test() if Obstacle.ONE_SWEEP_A_SIDE in {each.obstacle for each in duels} else "",
         cautions=tuple(_cautions(names, subjects)),
     )
 
@@ -264,10 +264,6 @@ def _curve(sign: int, budget: int, own: Floats, own_spent: Floats, best: Floats,
     if sign < 0:
         low, high = high, low
     return Curve(tuple(map(float, budgets)), real, low, middle, high)
-
-
-def _lacks_sweeps(each: EqualBudgetComparison) -> bool:
-    return each.obstacle is Obstacle.ONE_SWEEP_A_SIDE
 
 
 def _how_to_test() -> str:

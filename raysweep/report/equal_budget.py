@@ -130,7 +130,8 @@ def compare_at_equal_budget(one: Side, other: Side, level: float) -> EqualBudget
     bests = [np.array([_best(course, budget) for course in side.courses]) for side in sides]
     medians = [[_median(course, budget) for course in side.courses] for side in sides]
     noise = _noise_of_difference(one.noise, other.noise)
-    lead = float(np.median(bests[1][:, None] - bests[0][None, :])) if _all_finite(bests) else math.nan
+    finite = all(np.isfinite(each).all() for each in bests)
+    lead = float(np.median(bests[1][:, None] - bests[0][None, :])) if finite else math.nan
     outcome = _outcome(one, other, budget, bests, lead, noise, level)
     ranks = outcome.ranks
     return EqualBudgetComparison(
@@ -168,10 +169,6 @@ def _best(course: Trajectory, budget: float) -> float:
 def _median(course: Trajectory, budget: float) -> float:
     drawn = at_budget(*resampled(within(course, budget), SEED), budget)
     return float(np.percentile(drawn, 50.0, method="nearest"))
-
-
-def _all_finite(bests: Sequence[Floats]) -> bool:
-    return all(np.isfinite(each).all() for each in bests)
 
 
 def _noise_of_difference(one: Noise | None, other: Noise | None) -> float | None:

@@ -61,7 +61,7 @@ def _of_parameters(subject: Subject, names: Sequence[str]) -> Iterator[Figure]:
         "logarithmic.",
         (parallel(subject, names),),
     )
-    done = _done(as_study(subject))
+    done = as_study(subject).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     common = set.intersection(*(set(trial.params) for trial in done)) if done else set()
     strongest = [name for name in names if name in common][:STRONGEST]
     if len(done) < LANDSCAPE or len(strongest) < 2:
@@ -111,10 +111,6 @@ def _of_fronts(subject: Subject) -> Iterator[Figure]:
         "The volume that the front dominates, from the worst value of each metric; flat means settled.",
         (_call(optunas.plot_hypervolume_history, study, worst),),
     )
-
-
-def _done(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def _thin(subject: Subject, done: Sequence[FrozenTrial], most: int) -> optuna.Study:

@@ -72,13 +72,14 @@ def _history(subject: Subject, points: Points) -> Any:
     plot = go.Figure()
     for outcome in dict.fromkeys(trial.status for trial, _ in points):
         some = [(trial, value) for trial, value in points if trial.status == outcome]
+        symbol = "circle" if outcome == "completed" else "circle-open"
         plot.add_trace(
             go.Scatter(
                 x=[trial.number for trial, _ in some],
                 y=[value for _, value in some],
                 mode="markers",
                 name=outcome,
-                marker={"color": COLOURS[outcome], "size": 8, "symbol": _symbol(outcome)},
+                marker={"color": COLOURS[outcome], "size": 8, "symbol": symbol},
                 **_hover(some),
             )
         )
@@ -215,10 +216,6 @@ def _on_scale(plot: Any, axis: str, log: bool) -> Any:
     """The plot with one of its axes logarithmic if `log`."""
     (plot.update_yaxes if axis == "y" else plot.update_xaxes)(type="log" if log else "linear")
     return plot
-
-
-def _symbol(outcome: str) -> str:
-    return "circle" if outcome == "completed" else "circle-open"
 
 
 def _hover(points: Points) -> dict[str, Any]:

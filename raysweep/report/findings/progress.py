@@ -32,8 +32,10 @@ def search_has_settled(evidence: Evidence) -> Finding | None:
     if len(best) <= SAME or not math.isfinite(best[-1 - SAME]):
         return None
     since = len(best) - 1 - best.index(best[-1])
-    text = _unbeaten(since, asked[best.index(best[-1])].number) if since >= SAME else ""
-    text = text or _slow(subject.value(best[-1 - SAME]), subject.value(best[-1]))
+    text = _slow(subject.value(best[-1 - SAME]), subject.value(best[-1]))
+    if since >= SAME:
+        number = asked[-1 - since].number
+        text = f"none of the {since} trials proposed after the best (trial {number}) was better"
     if not text:
         return None
     more = max(since, SAME)
@@ -45,10 +47,6 @@ def search_has_settled(evidence: Evidence) -> Finding | None:
         f"{more} more would hold a better one with a chance of {percent(more / (len(best) + more))}.",
         on_study(subject, "retrain") or "Retrain the best over several seeds.",
     )
-
-
-def _unbeaten(since: int, number: int) -> str:
-    return f"none of the {since} trials proposed after the best (trial {number}) was better"
 
 
 def _slow(before: float | None, now: float | None) -> str:

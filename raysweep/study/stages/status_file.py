@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from raysweep.config import Sweep
 from raysweep.study.journal.events import Event
-from raysweep.study.journal.status_fields import BestFields, FailureFields, StageFields, StudyStatus
+from raysweep.study.journal.status_fields import BestFields, StageFields, StudyStatus
 from raysweep.study.journal.status_file import VERSION, read_status
 from raysweep.study.results.seed_race import BASELINE
 from raysweep.study.stages.state import StageState, number_of, stage_states
@@ -81,15 +81,13 @@ def summary(study: StudyFolder, sweep: Sweep) -> StudyStatus:
         "epochs": sum(stage["epochs"] for stage in stages),
         "metric": sweep.metric,
         "best": _best(states, stages),
-        "failures": [_in_stage(failure, stage["name"]) for stage in stages for failure in stage["failures"]],
+        "failures": [
+            {**failure, "stage": stage["name"]} for stage in stages for failure in stage["failures"]
+        ],
     }
     if fronts := [stage["front"] for stage in stages if stage["front"]]:
         status["front"] = fronts[-1]
     return status
-
-
-def _in_stage(failure: FailureFields, stage: str) -> FailureFields:
-    return {**failure, "stage": stage}
 
 
 def _stage_fields(state: StageState, sweep: Sweep) -> StageFields:
