@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ def plan(
     else:
         result = affordable(sweep, hours, costs, draw) if hours else planned(sweep, costs, draw)
     if wants_json:
-        click.echo(json.dumps(result.as_json() | {"assumed": basis.assumed}, indent=1))
+        click.echo(json.dumps(asdict(result) | {"assumed": basis.assumed}, indent=1))
     elif isinstance(result, StagedPlan):
         print_staged_plan(console, result, basis.assumed, datetime.now())
     elif isinstance(result, Affordable):

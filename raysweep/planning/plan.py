@@ -8,7 +8,7 @@ curves.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -122,10 +122,6 @@ class Plan:
     disk_mb: float | None
     notes: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """The plan as JSON-serializable fields."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -163,10 +159,6 @@ class Affordable:
     sampler: str
     why: str
     sets: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The recommendation as JSON-serializable fields."""
-        return asdict(self)
 
 
 def plan(sweep: Sweep, costs: Costs, draw: Draw) -> Plan:

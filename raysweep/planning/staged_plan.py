@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from raysweep.config import Sweep
 from raysweep.config.component import Component
@@ -33,10 +32,6 @@ class StagedPlan:
     cost: Range | None
     retrain_s: float
     notes: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """The plan as JSON-serializable fields."""
-        return asdict(self)
 
 
 def plan_stages(sweep: Sweep, costs: Costs, draw: Draw) -> StagedPlan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_every_stage_that_trains_is_planned_and_all_are_added_up() -> None:
     assert forecast.epochs.middle == 100 + 180 + 180
     assert forecast.seconds.middle == sum(one.seconds.middle for one in forecast.stages.values())
     assert forecast.cost is not None
-    json.dumps(forecast.as_json())
+    json.dumps(asdict(forecast))
 
 
 def test_a_validation_is_as_long_as_the_last_search_unless_it_says() -> None:
