@@ -17,7 +17,7 @@ PLAIN = frozenset(
     builder busy by call callback cannot cause change choice classic client column command component
     concurrency connection continue copy core corrupt created cursor custom damage data default deferred
     derived difference distributed document dropout early emitter end engine entrant entry epoch error
-    evaluation evidence exact exists exit export extend extension extra fact failed failure far fault field
+    evaluation evidence exact exists exit export extend extension fact failed failure far fault field
     figure file filter finish first fit folder follower forgiving found fusible fusion gathering guard hook
     idle imported improvement initial input interruption invalid jobs kernel key kill layer leave line
     linear listener loaded loader location loop lost matrix missing more name narrowed net never no

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from raysweep.config.sweep import MoreResources
 from raysweep.errors import ExitCode, RaysweepError
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
@@ -19,18 +20,6 @@ class CannotPlace(RaysweepError):
     """A trial needs more than there is; says what it needs and what the machine has."""
 
     exit_code = ExitCode.UNREACHABLE
-
-
-class ExtraResources(Protocol):
-    """`resources_per_trial.on_oom` of a sweep; None: unchanged."""
-
-    @property
-    def cpu(self) -> float | None:
-        """CPU cores."""
-
-    @property
-    def gpu(self) -> float | None:
-        """A fraction of one GPU, or whole GPUs."""
 
 
 class ResourceRequest(Protocol):
@@ -45,7 +34,7 @@ class ResourceRequest(Protocol):
         """A fraction of one GPU, or whole GPUs."""
 
     @property
-    def on_oom(self) -> ExtraResources | None:
+    def on_oom(self) -> MoreResources | None:
         """What a trial gets after it ran out of memory."""
 
 
