@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from raysweep.advice.rule import (
-    LR,
     AdviceRule,
     Suggestion,
     at,
@@ -23,6 +22,7 @@ from raysweep.advice.rule import (
 from raysweep.config import Sweep
 from raysweep.config.parameter import is_number
 from raysweep.config.problem import shown
+from raysweep.config.stage import LR
 from schedulers.space import Categorical
 
 LOG_PARAMETERS = ("lr", "learning_rate", "weight_decay")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from raysweep.advice.ranges import USEFUL_LR
 from raysweep.advice.rule import (
-    LR,
     AdviceRule,
     Suggestion,
     at,
@@ -22,6 +21,7 @@ from raysweep.advice.rule import (
 from raysweep.config import Sweep
 from raysweep.config.parameter import is_number
 from raysweep.config.problem import shown
+from raysweep.config.stage import LR
 
 WIDTHS = ("nodes", "width", "hidden", "hidden_size", "hidden_dim", "units", "channels", "d_model")
 DEPTHS = ("layers", "depth", "n_layers", "num_layers", "blocks", "n_blocks", "num_blocks")

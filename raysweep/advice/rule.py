@@ -12,7 +12,6 @@ from raysweep.config.parameter import is_number
 from raysweep.config.problem import Key, shown
 from schedulers.space import Categorical, Domain, Float
 
-LR = "optimizer_config.lr"
 GRIDS = ("GridSampler", "BruteForceSampler")
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from raysweep.authoring.convert import check_same, convert_template
-from raysweep.authoring.interview import Ask, Tell, interview, sweep_text, write
+from raysweep.authoring.interview import interview, sweep_text, write
 from raysweep.authoring.schema_docs import SCHEMA
+from raysweep.authoring.table_interview import Ask, Tell
 from raysweep.authoring.wandb_sweep import convert_wandb
 from raysweep.config import Problem, SweepError
 from raysweep.preflight.check_file import CheckResult

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from raysweep.authoring.table_interview import TableAnswers, ask_of_table
+from raysweep.authoring.table_interview import Ask, TableAnswers, Tell, ask_of_table
 from raysweep.config import Problem, SweepError
 from raysweep.config.loading import as_study_name
 from raysweep.config.problem import shown, suggestion
@@ -19,12 +19,6 @@ from raysweep.preflight.check_file import CheckResult, load_checked
 
 TABLES = (".csv", ".csv.gz", ".parquet", ".pq")
 SCHEMA_LINE = "# yaml-language-server: $schema={schema}"
-
-Ask = Callable[[str, Any], Any]
-"""Asks the user: takes the question and the answer to an empty line (None: an answer is required)."""
-
-Tell = Callable[[str], None]
-"""Prints a line."""
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
 _NOT_TEXT = ("null", "true", "false", "y", "n", "yes", "no", "on", "off")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from trainables.table import Table
 
 Ask = Callable[[str, Any], Any]
+"""Asks the user: takes the question and the answer to an empty line (None: an answer is required)."""
 Tell = Callable[[str], None]
+"""Prints a line."""
 Read = TypeVar("Read")
 
 SHOWN_CLASSES = 3

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from raysweep.advice.rule import LR, log_range
+from raysweep.advice.rule import log_range
 from raysweep.config import Problem, Sweep, SweepError
+from raysweep.config.stage import LR
 from raysweep.launch_command import set_options
 from trainables.run_config import RunError
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from raysweep.advice.relations import DEPTHS
 from raysweep.config import Sweep
 from raysweep.config.baseline import baseline_of
 from raysweep.config.parameter import is_number
+from raysweep.config.stage import LR
 from raysweep.search.optuna_space import OptunaSpace
 from schedulers.space import Categorical, Domain, Int
 from trainables.run_config import CONFIGS
 
 RANDOM = 5
-DEPTHS = ("layers", "num_layers", "n_layers", "depth", "blocks", "num_blocks", "n_blocks")
-LR = "optimizer_config.lr"
 BATCH_SIZE = "batch_size"
 NET = "net_config."
 

@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raysweep.report.subject import Subject
+from raysweep.report.trajectory import Floats
 from schedulers.space import Categorical, Domain, Float, Int
 
 PAIRS, SEED = 4000, 0
 NEAR = 0.15  # a distance in unit space below which two configurations count as the same
 CHANCE = 0.05
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

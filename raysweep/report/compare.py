@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from raysweep.report.agreement import Agreement, agreement
+from raysweep.report.agreement import CHANCE, Agreement, agreement
 from raysweep.report.equal_budget import (
     SEED,
     EqualBudgetComparison,
@@ -37,7 +37,6 @@ from raysweep.report.trajectory import Floats, at_budget, resampled, trajectory
 
 VERSION = 2
 BAND = (5.0, 95.0)  # percentiles
-CHANCE = 0.05
 STEPS = 60  # points of a curve
 
 
