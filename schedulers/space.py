@@ -7,10 +7,11 @@ inclusive at both ends. Nothing here draws from a global generator.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -18,9 +19,66 @@ from schedulers.errors import InvalidSetting
 
 FACTORS = (0.8, 1.2)  # PBT's multipliers (Jaderberg et al. 2017, arXiv:1711.09846, appendix A)
 
+Number = TypeVar("Number", int, float)
+
+
+class _Range(ABC, Generic[Number]):
+    """What ranges of real and of whole numbers have in common."""
+
+    __slots__ = ()
+    low: Number
+    high: Number
+    log: bool
+    step: Number | None
+
+    @abstractmethod
+    def from_unit(self, unit: float) -> Number:
+        """The value at `unit`, the inverse of `to_unit`."""
+
+    @abstractmethod
+    def _snap(self, value: float) -> Number:
+        """The nearest value of the range."""
+
+    def sample(self, rng: np.random.Generator) -> Number:
+        """Draw one value, evenly over the unit interval: whole numbers with equal chances, unless `log`."""
+        return self.from_unit(float(rng.random()))
+
+    def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> Number:
+        """Multiply by one of `factors` and clip to the range; with a step, move by at least one step."""
+        start = self._snap(float(value))
+        factor = float(factors[int(rng.integers(len(factors)))])
+        moved = self._snap(start * factor)
+        if self.step is None or moved != start:
+            return moved
+        # 2 x 1.2 rounds to 2 again: without this, small integers would never be explored.
+        upwards = (factor > 1) == (start >= 0)
+        return self._snap(start + (self.step if upwards else -self.step))
+
+    def to_unit(self, value: Any) -> float:
+        """Position of `value` between low (0.0) and high (1.0), on the log scale if `log`."""
+        at: float = float(value)
+        low: float = self.low
+        high: float = self.high
+        if self.log:
+            at, low, high = math.log(max(at, low)), math.log(low), math.log(high)
+        if low == high:  # neighbouring floats may have the same logarithm
+            return 0.0
+        return min(max((at - low) / (high - low), 0.0), 1.0)
+
+    def _between(self, unit: float, low: float, high: float) -> float:
+        if self.log:
+            return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
+        return low + unit * (high - low)
+
+    def _check_ends(self) -> None:
+        if self.low > self.high:
+            raise InvalidSetting("min", f"min ({self.low}) exceeds max ({self.high})", "swap them")
+        if self.log and self.low <= 0:
+            raise InvalidSetting("min", f"a log range needs min > 0, not {self.low}", "raise min or drop log")
+
 
 @dataclass(frozen=True, slots=True)
-class Float:
+class Float(_Range[float]):
     """A real number in [low, high].
 
     Args:
@@ -44,7 +102,7 @@ class Float:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high)):
             raise InvalidSetting("", f"a float's range must be finite, not [{self.low}, {self.high}]")
-        _check_range(self.low, self.high, self.log)
+        self._check_ends()
         if self.step is not None and not (math.isfinite(self.step) and self.step > 0):
             raise InvalidSetting("step", f"step must be a positive number, not {self.step}")
         if self.log and self.step is not None:
@@ -58,29 +116,12 @@ class Float:
             return False
         return self.step is None or math.isclose(self._snap(value), value, rel_tol=1e-9, abs_tol=1e-12)
 
-    def sample(self, rng: np.random.Generator) -> float:
-        """Draw one value, evenly over the unit interval of the domain."""
-        return self.from_unit(float(rng.random()))
-
-    def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> float:
-        """Multiply by one of `factors` and clip to the range; with a step, move by at least one step."""
-        start = self._snap(float(value))
-        factor = _factor(rng, factors)
-        moved = self._snap(start * factor)
-        if self.step is None or moved != start:
-            return moved
-        return self._snap(start + _direction(start, factor) * self.step)
-
-    def to_unit(self, value: Any) -> float:
-        """Position of `value` between low (0.0) and high (1.0), on the log scale if `log`."""
-        return _to_unit(float(value), self.low, self.high, self.log)
-
     def from_unit(self, unit: float) -> float:
         """The value at `unit`, the inverse of `to_unit`; on the grid if there is a step."""
         if self.step is not None:
             cells = self._cells() + 1
             return self._snap(self.low + min(int(unit * cells), cells - 1) * self.step)
-        return self._snap(_from_unit(unit, self.low, self.high, self.log))
+        return self._snap(self._between(unit, self.low, self.high))
 
     def points(self) -> tuple[float, ...]:
         """The values of a range with a step, as the decimals written: 0.3, not 0.30000000000000004.
@@ -103,7 +144,7 @@ class Float:
 
 
 @dataclass(frozen=True, slots=True)
-class Int:
+class Int(_Range[int]):
     """A whole number in [low, high].
 
     Args:
@@ -128,7 +169,7 @@ class Int:
         for name, number in (("min", self.low), ("max", self.high), ("step", self.step)):
             if isinstance(number, bool) or not isinstance(number, int):
                 raise InvalidSetting(name, f"an int's {name} must be a whole number, not {number!r}")
-        _check_range(self.low, self.high, self.log)
+        self._check_ends()
         if self.step < 1:
             raise InvalidSetting("step", f"step must be at least 1, not {self.step}")
         if self.log and self.step != 1:
@@ -140,29 +181,11 @@ class Int:
             return False
         return self.low <= value <= self.high and (value - self.low) % self.step == 0
 
-    def sample(self, rng: np.random.Generator) -> int:
-        """Draw one value; every value has the same chance (with `log`, by its share of the log scale)."""
-        return self.from_unit(float(rng.random()))
-
-    def perturb(self, value: Any, rng: np.random.Generator, factors: Sequence[float] = FACTORS) -> int:
-        """Multiply by one of `factors` and clip to the range; move by at least one step where possible."""
-        start = self._snap(float(value))
-        factor = _factor(rng, factors)
-        moved = self._snap(start * factor)
-        if moved != start:
-            return moved
-        # 2 x 1.2 rounds to 2 again: without this, small integers would never be explored.
-        return self._snap(float(start + _direction(start, factor) * self.step))
-
-    def to_unit(self, value: Any) -> float:
-        """Position of `value` between low (0.0) and high (1.0), on the log scale if `log`."""
-        return _to_unit(float(value), self.low, self.high, self.log)
-
     def from_unit(self, unit: float) -> int:
         """The value at `unit`; each value has its own part of the unit interval."""
         if self.log:
             # From low - 1/2 to high + 1/2, so that the two ends have whole parts too.
-            return self._snap(_from_unit(unit, self.low - 0.5, self.high + 0.5, log=True))
+            return self._snap(self._between(unit, self.low - 0.5, self.high + 0.5))
         cells = (self.high - self.low) // self.step + 1
         return self.low + min(max(int(unit * cells), 0), cells - 1) * self.step
 
@@ -235,36 +258,6 @@ class Categorical:
 Domain = Float | Int | Categorical
 
 
-def _check_range(low: float, high: float, log: bool) -> None:
-    if low > high:
-        raise InvalidSetting("min", f"min ({low}) exceeds max ({high})", "swap them")
-    if log and low <= 0:
-        raise InvalidSetting("min", f"a log range needs min > 0, not {low}", "raise min or drop log")
-
-
-def _factor(rng: np.random.Generator, factors: Sequence[float]) -> float:
-    return float(factors[int(rng.integers(len(factors)))])
-
-
-def _direction(start: float, factor: float) -> int:
-    """1 or -1: the direction in which `factor` moves `start`; zero counts as positive."""
-    return 1 if (factor > 1) == (start >= 0) else -1
-
-
 def _same(one: Any, other: Any) -> bool:
     """Whether type and value are equal: in a sweep file `1`, `1.0` and `true` are three choices."""
     return type(one) is type(other) and bool(one == other)
-
-
-def _to_unit(value: float, low: float, high: float, log: bool) -> float:
-    if log:
-        value, low, high = math.log(max(value, low)), math.log(low), math.log(high)
-    if low == high:  # neighbouring floats may have the same logarithm
-        return 0.0
-    return min(max((value - low) / (high - low), 0.0), 1.0)
-
-
-def _from_unit(unit: float, low: float, high: float, log: bool) -> float:
-    if log:
-        return math.exp(math.log(low) + unit * (math.log(high) - math.log(low)))
-    return low + unit * (high - low)
