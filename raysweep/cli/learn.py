@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raysweep.cli.group import cli
-from raysweep.cli.options import FOLDER, PLACES, RUNS, SWEEP_FILE, options, target_options
+from raysweep.cli.options import FOLDER, JSON, PLACES, RUNS, SWEEP_FILE, options, target_options
 from raysweep.console.console import stdout
 from raysweep.console.replay import print_replay
 from raysweep.console.rows import print_row
@@ -38,7 +38,7 @@ VERSUS = " -- "
 @click.option("--trial-scheduler", "name", required=True, metavar="NAME", help="Its name: schedulers.ASHA.")
 @click.option("--kwargs", default="{}", metavar="YAML", help="Its settings, e.g. '{reduction_factor: 3}'.")
 @click.option("--workers", type=click.IntRange(1), help="Trials at once; by default as in the study.")
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @RUNS
 def replay(study: str, name: str, kwargs: str, workers: int | None, wants_json: bool, runs: Path) -> None:
     """Replay a STUDY's recorded curves under another trial scheduler: what it would have saved and lost."""
@@ -59,7 +59,7 @@ def replay(study: str, name: str, kwargs: str, workers: int | None, wants_json: 
 @click.option("--top-k", type=click.IntRange(1), default=10, show_default=True, help="Rows of the top table.")
 @click.option("--db", type=SWEEP_FILE, help="A database of Optuna's, or of the training template.")
 @click.option("--opt-config", type=SWEEP_FILE, help="The template's optimize config that made --db.")
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @click.option("--no-mlflow", is_flag=True, help="Do not log the report to the study's run.")
 @RUNS
 @target_options
@@ -138,7 +138,7 @@ class SidesCommand(click.Command):
     help="Best trials of each study that are compared for agreement.",
 )
 @click.option("-o", "--output", type=FOLDER, help="A folder for the page, Markdown and JSON.")
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @RUNS
 def compare(names: tuple[str, ...], top_k: int, output: Path | None, wants_json: bool, runs: Path) -> None:
     """Compare STUDIES; with several per side (A1 A2 -- B1 B2), test which side is better."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from raysweep.cli.group import cli
-from raysweep.cli.options import DOWN, RUNS, SWEEP_FILE, target_options
+from raysweep.cli.options import DOWN, JSON, RUNS, SWEEP_FILE, target_options
 from raysweep.cluster.cost_guard import idle_notice
 from raysweep.cluster.target import resolve_target
 from raysweep.console.console import stdout
@@ -43,55 +43,55 @@ SYNC_S = 3600.0  # how long `sync` waits for a slow MLflow
 
 @cli.command()
 @click.argument("study")
-@click.option("--json", "as_json", is_flag=True, help="status.json, for programs.")
+@click.option("--json", "wants_json", is_flag=True, help="status.json, for programs.")
 @RUNS
 @target_options
-def status(study: str, as_json: bool, runs: Path, **places: Any) -> None:
+def status(study: str, wants_json: bool, runs: Path, **places: Any) -> None:
     """Show the progress of a STUDY (its folder, or its name)."""
     target = where_is(study, runs, **places)
     if target.far:
         from raysweep.cluster import remote_commands
 
         job, last_line = remote_commands.look(target, study)
-        print_job(stdout(), job, last_line, as_json=as_json)
+        print_job(stdout(), job, last_line, as_json=wants_json)
         return
     fields = read_status(find_study(study, runs, staged=True).path)
-    if as_json:
+    if wants_json:
         click.echo(json.dumps(fields, indent=1))
     else:
         print_status(stdout(), fields)
 
 
 @cli.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @RUNS
 @target_options
-def list_(as_json: bool, runs: Path, **places: Any) -> None:
+def list_(wants_json: bool, runs: Path, **places: Any) -> None:
     """List the sweeps on a cluster, or the studies on this machine and which of them hold its slots."""
     target = resolve_target(**places)
     if target.far:
         from raysweep.cluster import remote_commands
 
         jobs = remote_commands.listed(target)
-        print_jobs(stdout(), jobs, as_json=as_json)
+        print_jobs(stdout(), jobs, as_json=wants_json)
         if notice := idle_notice(target, remote_commands.running(jobs)):
             echo_err(notice)
         return
-    print_studies(stdout(), studies(runs), as_json=as_json)
-    if not as_json:
+    print_studies(stdout(), studies(runs), as_json=wants_json)
+    if not wants_json:
         print_shares(stdout(), shares_of(target))
 
 
 @cli.command()
 @click.argument("study")
 @click.option("-f", "--follow", is_flag=True, help="Follow the output until the sweep ends.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @RUNS
 @DOWN
 @target_options
-def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> int:
+def logs(study: str, follow: bool, wants_json: bool, runs: Path, **places: Any) -> int:
     """Show the output of a STUDY that runs detached or on a cluster."""
-    if follow and as_json:
+    if follow and wants_json:
         raise click.UsageError("--follow shows a log as it grows, --json the whole log; give only one")
     if places["down"] and not follow:
         raise click.UsageError("--down ends the cluster after the sweep; add --follow to wait for that")
@@ -99,7 +99,7 @@ def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> 
     if target.far:
         from raysweep.cluster import remote_commands
 
-        if as_json:
+        if wants_json:
             job, text = remote_commands.log_of(target, study)
             click.echo(json.dumps(asdict(job) | {"log": text}, indent=1))
             return 0
@@ -107,8 +107,8 @@ def logs(study: str, follow: bool, as_json: bool, runs: Path, **places: Any) -> 
     from raysweep.cluster import background
 
     folder, output = find_study(study, runs, staged=True), list[str]()
-    background.follow(folder, output.append if as_json else partial(click.echo, nl=False), on=follow)
-    if as_json:
+    background.follow(folder, output.append if wants_json else partial(click.echo, nl=False), on=follow)
+    if wants_json:
         click.echo(json.dumps({"study": folder.name, "log": "".join(output)}, indent=1))
     return 0
 
@@ -185,9 +185,9 @@ def repair_one(folder: StudyFolder, yes: bool) -> bool:
 
 @cli.command()
 @click.option("--ray", "try_ray", is_flag=True, help="Start a Ray, and stop it again.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @RUNS
-def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
+def doctor(try_ray: bool, wants_json: bool, runs: Path) -> int:
     """Check whether this machine is ready for a sweep; changes nothing and ends no process."""
     from raysweep.cluster.doctor import check_machine
     from raysweep.tracking import store_uri, trouble_with
@@ -197,7 +197,7 @@ def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
         return uri, trouble_with(uri)
 
     checks = check_machine(runs, os.environ, Path.home(), tracking=tracking, try_ray=try_ray)
-    if as_json:
+    if wants_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:
         print_checks(stdout(), checks)
@@ -207,10 +207,10 @@ def doctor(try_ray: bool, as_json: bool, runs: Path) -> int:
 @cli.command()
 @click.argument("study")
 @click.option("--now", is_flag=True, help="Do not finish running epochs; `resume` runs them again.")
-@click.option("--json", "as_json", is_flag=True, help="Print its state as JSON, for programs.")
+@click.option("--json", "wants_json", is_flag=True, help="Print its state as JSON, for programs.")
 @RUNS
 @target_options
-def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> None:
+def stop(study: str, now: bool, wants_json: bool, runs: Path, **places: Any) -> None:
     """Stop a running STUDY; `resume` continues it."""
     target = where_is(study, runs, **places)
     if target.far:
@@ -225,7 +225,7 @@ def stop(study: str, now: bool, as_json: bool, runs: Path, **places: Any) -> Non
         folder = find_study(study, runs, staged=True)
         background.stop(folder, now=now, say=echo_err)
         state = read_status(folder.path)
-    if as_json:
+    if wants_json:
         click.echo(json.dumps(state, indent=1))
 
 

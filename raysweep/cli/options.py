@@ -22,14 +22,13 @@ RUNS = click.option(
     envvar="RAYSWEEP_STORAGE",
     help="Folder that holds the studies.",
 )
-
-
 TRUST = click.option(
     "--trust",
     is_flag=True,
     envvar="RAYSWEEP_TRUST",
     help="Run the code of a study that you did not make on this machine; needed once a study.",
 )
+JSON = click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
 DOWN = click.option("--down", is_flag=True, help="End the cluster (`ray down`) after its last sweep.")
 PLACES = ("local", "address", "cluster", "include")
 POSITIVE = click.IntRange(1)
@@ -62,6 +61,14 @@ def options(given: Mapping[str, Any]) -> list[str]:
             for one in value if isinstance(value, tuple) else (value,):
                 args += [name, (uri_of(one) if isinstance(one, Path) else "") or str(one)]
     return args
+
+
+def file_changes(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that change a sweep file for one command."""
+    second = click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does."
+    )(second(command))
 
 
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:

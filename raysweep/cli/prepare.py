@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from raysweep.cli.group import cli
-from raysweep.cli.options import FOLDER, RUNS, SWEEP_FILE, options, target_options
+from raysweep.cli.options import FOLDER, JSON, RUNS, SWEEP_FILE, file_changes, options, target_options
 from raysweep.cluster.machine import this_machine
 from raysweep.cluster.target import new_name, resolve_target
 from raysweep.config.problem import Problem
@@ -30,11 +30,10 @@ from trainables.imports import CLONE
 
 @cli.command()
 @click.argument("files", nargs=-1, required=True, type=SWEEP_FILE)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
-@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@file_changes
 @click.option("--data", "with_data", is_flag=True, help="Load the data too, which some advice needs.")
 @click.option("--strict", is_flag=True, help="Treat warnings and advice as errors, as in CI.")
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @click.option("--cluster", type=SWEEP_FILE, help="Check too whether this file's cluster could run them.")
 def check(
     files: tuple[Path, ...], strict: bool, wants_json: bool, cluster: Path | None, **kwargs: Any
@@ -131,12 +130,11 @@ def init(
 
 @cli.command("lr-range")
 @click.argument("file", type=SWEEP_FILE)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
-@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@file_changes
 @click.option("--low", type=click.FloatRange(0, min_open=True), default=1e-6, show_default=True)
 @click.option("--high", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True)
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Trainings.")
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 def lr_range_(file: Path, low: float, high: float, seeds: int, wants_json: bool, **kwargs: Any) -> None:
     """Find the learning rates at which the run of a FILE learns, in seconds: Smith's range test."""
     from raysweep.preflight.lr_range import lr_range, plot
@@ -150,11 +148,10 @@ def lr_range_(file: Path, low: float, high: float, seeds: int, wants_json: bool,
 
 @cli.command()
 @click.argument("file", type=SWEEP_FILE)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
-@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@file_changes
 @click.option("--runs", type=FOLDER, help="Where the study would go.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=120.0, show_default=True)
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @target_options
 def preflight(
     file: Path,
@@ -187,13 +184,12 @@ def preflight(
 
 @cli.command()
 @click.argument("file", type=SWEEP_FILE)
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key, as `run` does.")
-@click.option("--optimize-config", type=SWEEP_FILE, help="The training template's second file.")
+@file_changes
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="Say what fits into so many hours.")
 @click.option("--like", metavar="STUDY", help="Use the curves and times of this earlier study.")
 @click.option("--epoch-s", type=click.FloatRange(0, min_open=True), help="Seconds an epoch; else measured.")
 @click.option("--price", type=click.FloatRange(0), help="Price of an hour of the machine.")
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @RUNS
 def plan(
     file: Path, hours: float | None, like: str | None, wants_json: bool, runs: Path, **kwargs: Any

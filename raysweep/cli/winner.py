@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from raysweep.cli.group import cli
-from raysweep.cli.options import FOLDER, PLACES, RUNS, TRUST, options, target_options
+from raysweep.cli.options import FOLDER, JSON, PLACES, RUNS, TRUST, options, target_options
 from raysweep.cluster.machine import this_machine
 from raysweep.console.console import stdout
 from raysweep.runner.common import echo_err, find_study, run_on_cluster, where_is
@@ -28,7 +28,7 @@ from trainables.imports import CLONE
 @click.option("--epochs", type=click.IntRange(1), help="Epochs of the full training.")
 @click.option("--seeds", type=click.IntRange(1), default=5, show_default=True, help="Seeds in the file.")
 @click.option("--schedule", is_flag=True, help="Print a population's whole schedule of settings.")
-@click.option("--json", "wants_json", is_flag=True, help="Print JSON, for programs.")
+@JSON
 @RUNS
 @target_options
 def best(study: str, runs: Path, wants_json: bool, schedule: bool, **kwargs: Any) -> int:
