@@ -94,10 +94,10 @@ def _packages() -> Iterator[MachineCheck]:
     wanted = [Requirement(each) for each in project["dependencies"]]
     wrong = False
     for each in wanted:
-        found = version(each.name)
-        if found is None or not each.specifier.contains(found, prereleases=True):
+        installed_version = version(each.name)
+        if installed_version is None or not each.specifier.contains(installed_version, prereleases=True):
             wrong = True
-            message = f"{each.name} {found or 'is missing'}, required {each.specifier or 'any'}"
+            message = f"{each.name} {installed_version or 'is missing'}, required {each.specifier or 'any'}"
             yield MachineCheck("packages", "problem", message, "pip install -c constraints.txt -e .")
     if not wrong:
         named = ("ray", "torch", "optuna", "mlflow")
@@ -188,12 +188,12 @@ def _address(environ: Mapping[str, str]) -> MachineCheck:
 def _token(environ: Mapping[str, str], home: Path) -> MachineCheck:
     """Where the token is; a file that others can read is made readable for its owner only."""
     try:
-        found = find_token(environ, home)
+        token = find_token(environ, home)
     except ClusterError as error:
         return MachineCheck("token", "problem", str(error))
-    if found is None:
+    if token is None:
         return MachineCheck("token", "ok", "none; only a cluster needs one, a local sweep makes its own")
-    return MachineCheck("token", "ok", f"in {found[1]}")
+    return MachineCheck("token", "ok", f"in {token[1]}")
 
 
 def _ray(try_it: bool) -> MachineCheck:

@@ -34,14 +34,14 @@ class Leftover:
 
 def leftovers(proc: Path = PROC) -> list[Leftover]:
     """All those that this user may see, by driver. Ends none of them."""
-    found: dict[tuple[int, str, str], list[tuple[int, str]]] = {}
+    by_driver: dict[tuple[int, str, str], list[tuple[int, str]]] = {}
     for pid, tag, command in _tagged(proc):
         driver = parse_driver_tag(tag)
         if driver is not None and process_start_ticks(driver[0], proc) != driver[1]:
-            found.setdefault(driver, []).append((pid, command))
+            by_driver.setdefault(driver, []).append((pid, command))
     return [
         Leftover(driver, study, tuple(pid for pid, _ in left), tuple(command for _, command in left))
-        for (driver, _, study), left in sorted(found.items())
+        for (driver, _, study), left in sorted(by_driver.items())
     ]
 
 

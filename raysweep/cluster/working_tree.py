@@ -218,8 +218,8 @@ def _listed_by_git(tree: Path) -> list[Path] | None:
 
 
 def _walk(tree: Path) -> list[Path]:
-    found = []
+    paths = []
     for folder, names, files in os.walk(tree):
         names[:] = [name for name in names if not any(fnmatch(name, pattern) for pattern in LEFT_OUT)]
-        found += [(Path(folder) / file).relative_to(tree) for file in files]
-    return found
+        paths += [(Path(folder) / file).relative_to(tree) for file in files]
+    return paths

@@ -119,7 +119,7 @@ def replay_study(
     names = [trial.trial for trial in chosen]
     losses = [trial.end_loss(sweep.objective) for trial in chosen]
     best = min(range(len(chosen)), key=losses.__getitem__)
-    found = min(outcome.finished, key=losses.__getitem__, default=None)
+    winner = min(outcome.finished, key=losses.__getitem__, default=None)
     return StudyReplay(
         trial_scheduler=path,
         kwargs=dict(kwargs),
@@ -132,8 +132,8 @@ def replay_study(
         finished=tuple(names[index] for index in outcome.finished),
         stopped={names[index]: outcome.stopped[index] for index in sorted(outcome.stopped)},
         best=names[best],
-        found=None if found is None else names[found],
-        regret=math.inf if found is None else _regret(losses[found], losses[best]),
+        found=None if winner is None else names[winner],
+        regret=math.inf if winner is None else _regret(losses[winner], losses[best]),
     )
 
 
