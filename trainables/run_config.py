@@ -179,7 +179,8 @@ class EarlyStopping(Section):
         enabled: off unless asked for.
         patience: epochs without improvement after which training ends, >= 1.
         monitor: `val_loss`, `train_loss` or one of the metrics.
-        mode: whether a lower (`min`) or higher (`max`) value is better.
+        mode: whether a lower (`min`) or higher (`max`) value is better; follows from the name of a metric
+            known here (`accuracy`).
         min_delta: improvements smaller than this do not count, in units of `monitor`.
     """
 
@@ -204,7 +205,8 @@ class Checkpointing(Section):
         keep_last_k: number of these checkpoints that are kept.
         save_best: also save whenever `monitor` is the best so far.
         monitor: `val_loss`, `train_loss` or one of the metrics.
-        mode: whether a lower (`min`) or higher (`max`) value is better.
+        mode: whether a lower (`min`) or higher (`max`) value is better; follows from the name of a metric
+            known here (`accuracy`).
     """
 
     enabled: bool = False

@@ -20,7 +20,7 @@ from raysweep.config.parameter import is_number
 from raysweep.config.problem import Key, shown, suggestion
 from raysweep.config.rule_context import rule_context
 from raysweep.config.search_space import SearchSpace
-from raysweep.config.sweep import BETTER_HIGHER, Sweep
+from raysweep.config.sweep import BETTER_HIGHER, BETTER_LOWER, Sweep
 from schedulers import RULES
 from schedulers.errors import InvalidSetting
 from schedulers.rule import Rule
@@ -155,10 +155,10 @@ class Checks(ConfigCheck):
             key: Key = ("metrics", index) if listed else ("metric",)
             if reported is not None and metric.name not in reported:
                 yield self.error(key, *self._not_reported(metric.name, reported))
-            elif metric.name in BETTER_HIGHER and metric.direction == "minimize":
+            elif wrong := self._wrong_way(metric.name, metric.sign):
                 direction: Key = (*key, "direction") if listed else ("direction",)
                 at = direction if self.document.at(direction) is not None else key
-                yield self.error(at, f"{metric.name} is better when higher", "write 'direction: maximize'")
+                yield self.error(at, wrong, f"write 'direction: {_opposite(metric.direction)}'")
         first = self.sweep.metrics[0]
         for field, short, listed_value in (
             ("metric", self.sweep.metric, first.name),
@@ -191,6 +191,14 @@ class Checks(ConfigCheck):
                 fix = f"make it one of 'metrics'; known here: {', '.join((*COSTS, *STEADY))}"
                 yield self.error(key, what, fix)
 
+    def _wrong_way(self, name: str, sign: int) -> str:
+        """What is wrong with a metric's direction; "" if nothing. In an own loop, a loss may be anything."""
+        if name in BETTER_HIGHER and sign > 0:
+            return f"{name} is better when higher"
+        if name in BETTER_LOWER and sign < 0 and self.run.train is None:
+            return f"{name} is better when lower"
+        return ""
+
     def _not_reported(self, name: str, reported: list[str]) -> tuple[str, str]:
         """Problem and fix of a metric that no trial reports."""
         what = f"no trial reports {shown(name)}"
@@ -210,6 +218,8 @@ class Checks(ConfigCheck):
             config = getattr(self.run, section)
             if config.enabled and config.monitor not in names:
                 yield self.error(("run", section, "monitor"), *self._not_reported(config.monitor, names))
+            elif config.enabled and (wrong := self._wrong_way(config.monitor, config.sign)):
+                yield self.error(("run", section, "mode"), wrong, f"write 'mode: {_opposite(config.mode)}'")
 
     def schedule(self) -> Iterator[ConfigFinding]:
         """Check that the LR schedule is as long as the training, and within its own bound."""
@@ -418,6 +428,10 @@ def cells(domain: Domain) -> int | None:
     if domain.step is None:
         return 1 if domain.low == domain.high else None
     return math.floor((domain.high - domain.low) / domain.step + 1e-9) + 1  # 0.3/0.1 is 2.9999…
+
+
+def _opposite(way: str) -> str:
+    return {"minimize": "maximize", "maximize": "minimize", "min": "max", "max": "min"}[way]
 
 
 def _ends(domain: Domain) -> list[float]:

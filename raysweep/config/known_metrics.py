@@ -1,4 +1,4 @@
-"""Metrics known by name: their direction, and the function that computes them."""
+"""Metrics known by name: which way they are better, and the function that computes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainables.run_config import NAMED_METRICS, metric_path
 
 
 def fill_in_metrics(document: Document) -> None:
-    """Fill in direction and function of the sweep's metrics that are known by name."""
+    """Fill in the direction (a monitor's mode) and the function of metrics that are known by name."""
     value = document.value
     listed = value.get("metrics")
     if isinstance(listed, list):
@@ -19,7 +19,12 @@ def fill_in_metrics(document: Document) -> None:
     elif value.get("metric") in BETTER_HIGHER and "direction" not in value:
         value["direction"] = "maximize"
     run = value.get("run")
-    if not isinstance(run, dict) or run.get("train") is not None:
+    if not isinstance(run, dict):
+        return
+    for section in _monitors(run):
+        if section.get("monitor") in BETTER_HIGHER:
+            section.setdefault("mode", "max")
+    if run.get("train") is not None:
         return  # the user's own loop computes its metrics
     given = run.get("metrics")
     needed = {name: metric_path(name) for name in _metrics_in_use(value, run) if name in NAMED_METRICS}
@@ -42,8 +47,14 @@ def _metrics_in_use(value: dict[str, Any], run: dict[str, Any]) -> Iterator[str]
         name = each.get("name") if isinstance(each, dict) else each
         if isinstance(name, str):
             yield name
+    for section in _monitors(run):
+        monitor = section.get("monitor")
+        if section.get("enabled") is True and isinstance(monitor, str):
+            yield monitor
+
+
+def _monitors(run: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The sections of a run that watch a metric."""
     for section in (run.get("checkpoint_config"), run.get("early_stopping_config")):
-        if isinstance(section, dict) and section.get("enabled") is True:
-            monitor = section.get("monitor")
-            if isinstance(monitor, str):
-                yield monitor
+        if isinstance(section, dict):
+            yield section

@@ -34,6 +34,9 @@ BETTER_HIGHER = (
 )
 """Metrics of which higher values are better."""
 
+BETTER_LOWER = ("val_loss", "train_loss", "val_loss_raw", "log_loss", "mae", "rmse", "mape")
+"""Metrics of which lower values are better."""
+
 
 class Metric(Section):
     """A metric that a sweep optimises.

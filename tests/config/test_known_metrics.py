@@ -47,6 +47,12 @@ def test_what_is_monitored_is_computed_too(word: str, tmp_path: Path) -> None:
     assert set(run.metrics) == {"f1"}
 
 
+@pytest.mark.parametrize("word", ["checkpoint_config", "early_stopping_config"])
+def test_a_monitors_name_says_which_way_it_is_better(word: str, tmp_path: Path) -> None:
+    run = read(tmp_path, {word: {"enabled": True, "monitor": "accuracy"}}).sweep.run
+    assert getattr(run, word).mode == "max"
+
+
 def test_a_function_of_the_users_own_comes_before_the_known_one(tmp_path: Path) -> None:
     mine = {"metrics": {"f1": "sklearn.metrics.f1_score"}}
     assert read(tmp_path, mine, metric="f1").sweep.run.metrics == mine["metrics"]
