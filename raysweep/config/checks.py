@@ -17,7 +17,7 @@ from raysweep.config.command_checks import command_errors, settings_not_handed_o
 from raysweep.config.document import Document
 from raysweep.config.natural_limits import breaks_limits
 from raysweep.config.parameter import is_number
-from raysweep.config.problem import Key, shown, suggestion
+from raysweep.config.problem import Key, how_to_write_number, shown, suggestion
 from raysweep.config.rule_context import rule_context
 from raysweep.config.search_space import SearchSpace
 from raysweep.config.sweep import BETTER_HIGHER, BETTER_LOWER, Sweep
@@ -45,6 +45,7 @@ STEADY = ("epoch_s", "peak_memory_mb")
 ALWAYS_REPORTED = OUR_METRICS[:5]  # the others, memory and GPU load, depend on the machine
 _SCORES = {"classes": ("accuracy",), "labels": ("accuracy", "exact_match"), "numbers": ("r2",)}
 _GRIDS = ("optuna.samplers.GridSampler", "optuna.samplers.BruteForceSampler")
+_KWARGS = ("optimizer_config", "net_config", "criterion_config", "scheduler_config")
 _PER_STEP = ("OneCycleLR", "CyclicLR")
 # What a population may change during training: none of these alters a tensor's shape or its meaning.
 _MUTABLE = ("optimizer_config", "scheduler_config", "criterion_config", "param_groups", "grad_clip")
@@ -78,10 +79,11 @@ class Checks(ConfigCheck):
         yield from self.budget()
         yield from self.trials()
         yield from self.natural_limits()
+        yield from self.quoted_numbers()
 
     def natural_limits(self) -> Iterator[ConfigFinding]:
         """Warn of values beyond natural limits, such as a momentum above one, which diverge or fail."""
-        for config in ("optimizer_config", "net_config", "criterion_config", "scheduler_config"):
+        for config in _KWARGS:
             for kwarg, value in getattr(self.run, config).items():
                 flat = f"{config}.{kwarg}"
                 is_fixed_number = isinstance(value, int | float) and flat not in self.domains
@@ -92,6 +94,13 @@ class Checks(ConfigCheck):
                 if why := breaks_limits(flat, end):
                     fix = "narrow the range" if not isinstance(domain, Categorical) else "drop it"
                     yield self.warning(self.space.keys[flat], f"{shown(round(end, 12))} {why}", fix)
+
+    def quoted_numbers(self) -> Iterator[ConfigFinding]:
+        """Warn of texts that are numbers, as `lr: "1e-3"`: what takes a number fails with them."""
+        for config in _KWARGS:
+            for kwarg, value in getattr(self.run, config).items():
+                if isinstance(value, str) and (fix := how_to_write_number(value)):
+                    yield self.warning(("run", config, kwarg), f"{shown(value)} is text, not a number", fix)
 
     def schedule_range(self, keyword: str, default: Any = None) -> tuple[Any, Any, Key]:
         """Smallest and largest value of a schedule's keyword over all trials, and its key."""
@@ -329,7 +338,8 @@ class Checks(ConfigCheck):
             return
         for name, domain in self.domains.items():
             value = self.document.at(("run", *name.split(".")))
-            if value is not None and not domain.contains(value):
+            is_quoted = isinstance(value, str) and how_to_write_number(value)
+            if value is not None and not is_quoted and not domain.contains(value):
                 what = f"{shown(value)} lies outside the searched range"
                 fix = "the baseline trial cannot have it; widen the range, or write 'baseline: false'"
                 yield self.warning(("run", *name.split(".")), what, fix)

@@ -156,11 +156,9 @@ def _ill_formed(path: str, modules: Modules, home: str) -> SignatureError | None
         known = [name for name in known if not name.endswith("Rule")]  # the scheduler classes
     starts = [name for name in known if path and name[0].isupper() and name.lower().startswith(path.lower())]
     near = starts[0] if starts else nearest(path, known)
-    fix = (
-        f"did you mean '{home}.{near}'?"
-        if near
-        else f"write module.Name, as in {home}.{(known or ['Name'])[0]}"
-    )
+    fix = f"did you mean '{home}.{near}'?" if near else "write module.Name, as in torch.optim.AdamW"
+    if path.lower() == "none":
+        fix = "for none write null"
     return SignatureError(None, f"'{path}' is no dotted path", fix)
 
 

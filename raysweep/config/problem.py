@@ -92,8 +92,13 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
     >>> nearest("reduction_facto", ["reduction_factor", "grace_period"])
     'reduction_factor'
+    >>> nearest("lr", ["optimizer_config.lr", "net_config.layers"])
+    'optimizer_config.lr'
     """
     names = list(known)
+    ends = [name for name in names if name.endswith(f".{word}")]
+    if len(ends) == 1 and word not in names:
+        return ends[0]
     cutoff = 0.5 if len(word) <= 3 else 0.6  # `le` and `lr` agree in only half of their letters
     near = difflib.get_close_matches(word.lower(), {name.lower() for name in names}, n=1, cutoff=cutoff)
     alike = [name for name in names if name.lower() in near]
@@ -117,9 +122,11 @@ def how_to_write_number(text: str) -> str:
 
     >>> how_to_write_number("0.5"), how_to_write_number("0,5"), how_to_write_number("half")
     ('remove the quotes', 'write 0.5, with a decimal point', '')
+    >>> how_to_write_number("1_000")  # a number in Python, but not in YAML 1.2
+    'write 1000'
     """
     if _is_number(text):
-        return "remove the quotes"
+        return "remove the quotes" if "_" not in text else f"write {text.replace('_', '')}"
     pointed = text.replace(",", ".")
     return f"write {pointed}, with a decimal point" if _is_number(pointed) else ""
 

@@ -71,12 +71,14 @@ def read_space(document: Document) -> SearchSpace:
 def _misspelt_group(document: Document, space: SearchSpace, name: str) -> None:
     """Report a parameter or group that a run does not have, and replace it by the nearest known one."""
     head, dot, rest = name.partition(".")
-    space.problems.append(
-        document.problem(
-            (*SPACE_KEY, name), f"a run has no '{head}' that could be searched", suggestion(head, HEADS)
-        )
-    )
-    near = nearest(head, HEADS)
+    known = [
+        *HEADS,
+        *(f"{config}.{kwarg}" for config in GROUPS for kwarg in document.at(("run", config)) or ()),
+    ]
+    fix = suggestion(head, known, "name its group as well, as in 'optimizer_config.lr'")
+    what = f"a run has no '{head}' that could be searched"
+    space.problems.append(document.problem((*SPACE_KEY, name), what, fix))
+    near = nearest(head, known)
     group = document.at(SPACE_KEY)
     if near is None or near + dot + rest in group:
         del group[name]
@@ -85,13 +87,17 @@ def _misspelt_group(document: Document, space: SearchSpace, name: str) -> None:
 
 
 def _leaves(group: dict[str, Any], key: Key) -> Iterator[tuple[Key, Any]]:
-    """Yield the parameters: a mapping of mappings or lists of cases is a group, anything else a parameter."""
+    """Yield the parameters: a config or a mapping of mappings or lists of cases is a group, all else one."""
     for name, value in group.items():
         inner = (*key, name)
-        if isinstance(value, dict) and value and all(map(_is_nested, value.values())):
+        if isinstance(value, dict) and value and _is_group(name, value):
             yield from _leaves(value, inner)
         else:
             yield inner, value
+
+
+def _is_group(name: str, value: dict[str, Any]) -> bool:
+    return (name in GROUPS and "type" not in value) or all(map(_is_nested, value.values()))
 
 
 def _is_nested(value: Any) -> bool:
@@ -100,7 +106,7 @@ def _is_nested(value: Any) -> bool:
 
 
 def _read_parameter(document: Document, space: SearchSpace, key: Key, value: Any, name: str) -> None:
-    if isinstance(value, list) and value:
+    if isinstance(value, list) and any(isinstance(case, dict) for case in value):
         _read_cases(document, space, key, value, name)
         return
     if not isinstance(value, dict) or not value:

@@ -192,6 +192,14 @@ def test_a_patience_as_long_as_the_study_is_a_warning(tmp_path: Path) -> None:
     )
 
 
+def test_a_number_in_quotes_is_a_warning(tmp_path: Path) -> None:
+    run = RUN.strip() + '\n  optimizer_config: {lr: "1e-3"}'
+    file = tmp_path / "sweep.yaml"
+    file.write_text(f"search_space: {{optimizer_config.lr: {{type: float, min: 1e-4, max: 1}}}}\n{run}\n")
+    (warning,) = read_sweep(file).warnings
+    assert str(warning).endswith("lr: '1e-3' is text, not a number; remove the quotes")
+
+
 def test_stop_with_nothing_behind_it_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(f"trials: 1\nstop:\n{RUN}")
     stop = read_sweep(tmp_path / "sweep.yaml").sweep.stop

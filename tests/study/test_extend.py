@@ -272,7 +272,6 @@ def refused(folder: StudyFolder, overrides: list[str], rule: Rule | None = None)
         ("trials=5", "trials: 5 is less than the 6 of the study"),
         ("run.epochs=5", "epochs: 5 is less than the 6 of the study"),
         ("metric=train_loss", "metric: trials of small before and after could not be compared"),
-        ("direction=maximize", "direction: trials of small before and after could not be compared"),
         ("run.batch_size=8", "run.batch_size: trials of small before and after"),
         ("seed=1", "seed: trials of small before and after"),
         (f"search_space.{LR}.max=0.5", "does not contain [0.001, 1.0]; a space can only be widened"),
