@@ -114,7 +114,7 @@ def _search_notes(reading: LoadedSweep, runs: Path, *, first: bool) -> tuple[Pro
     from raysweep.search.search_checks import Unsearchable, check_search  # imports optuna, a second
 
     try:
-        notes = [document.problem(("sampler",), note) for note in check_search(sweep)]
+        notes = [document.problem((key,), note) for key, note in check_search(sweep)]
     except Unsearchable as error:
         raise SweepError([document.problem((error.key,), str(error))]) from None
     if sweep.warm_start and first:

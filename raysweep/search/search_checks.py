@@ -38,8 +38,12 @@ class Unsearchable(ValueError):
         self.key = key
 
 
-def check_search(sweep: Sweep) -> tuple[str, ...]:
-    """Check a sweep's search; returns sentences on what may surprise its user.
+Note = tuple[str, str]
+"""A key of the sweep file, and a sentence about it."""
+
+
+def check_search(sweep: Sweep) -> tuple[Note, ...]:
+    """Check a sweep's search; returns notes on what may surprise its user.
 
     Raises:
         Unsearchable: if it is not possible.
@@ -59,7 +63,8 @@ def check_search(sweep: Sweep) -> tuple[str, ...]:
         raise Unsearchable("points_to_evaluate", str(error).partition(": ")[2]) from None
     if is_grid(name) and sweep.points_to_evaluate:
         raise Unsearchable("points_to_evaluate", grid_with_points(name))
-    return (*notes, *_space_notes(sweep, space), *_sampler_notes(sweep), *_scheduler_notes(sweep))
+    own = (("sampler", note) for note in notes)
+    return (*own, *_space_notes(sweep, space), *_sampler_notes(sweep), *_scheduler_notes(sweep))
 
 
 def duplicates_of(sweep: Sweep) -> Duplicates:
@@ -72,37 +77,41 @@ def duplicates_of(sweep: Sweep) -> Duplicates:
     return sweep.duplicates or default
 
 
-def _space_notes(sweep: Sweep, space: OptunaSpace) -> Iterator[str]:
+def _space_notes(sweep: Sweep, space: OptunaSpace) -> Iterator[Note]:
     name, cells = sweep.sampler.name, space.listable
     exhaustive = exhaustive_cells(name, sweep.sampler.kwargs, space) is not None  # where this is intended
     if cells is not None and cells < sweep.trials and duplicates_of(sweep) == "skip" and not exhaustive:
         yield (
+            "trials",
             f"there are only {cells} configurations: the study ends when all were tried;"
-            " 'duplicates: replicate' would run them again with other seeds"
+            " 'duplicates: replicate' would run them again with other seeds",
         )
 
 
-def _sampler_notes(sweep: Sweep) -> Iterator[str]:
+def _sampler_notes(sweep: Sweep) -> Iterator[Note]:
     name = sweep.sampler.name
     if sweep.constraints and not takes_constraints(name):
         yield (
+            "sampler",
             f"{name} ignores constraints: a trial that breaks one ends at its first epoch and counts as bad;"
-            " optuna.samplers.TPESampler avoids such configurations"
+            " optuna.samplers.TPESampler avoids such configurations",
         )
     scheduler = sweep.trial_scheduler.name
     if issubclass(sampler_class(name), WHOLE_ONLY) and scheduler not in ALONE:
         yield (
+            "sampler",
             f"{name} learns from completed trials only, and {scheduler} stops most trials before;"
-            " optuna.samplers.TPESampler also learns from stopped ones"
+            " optuna.samplers.TPESampler also learns from stopped ones",
         )
 
 
-def _scheduler_notes(sweep: Sweep) -> Iterator[str]:
+def _scheduler_notes(sweep: Sweep) -> Iterator[Note]:
     scheduler = sweep.trial_scheduler.name
     if len(sweep.metrics) > 1 and scheduler != "schedulers.FIFO":
-        yield f"{scheduler} uses {sweep.metric} only, the first of the metrics"
+        yield "trial_scheduler", f"{scheduler} uses {sweep.metric} only, the first of the metrics"
     if sweep.ordered and scheduler not in ALONE:
         yield (
+            "ordered",
             f"'ordered' makes proposals depend on results only, but {scheduler} stops trials by what others"
-            " have reported by then: two runs propose the same as long as they stop the same trials"
+            " have reported by then: two runs propose the same as long as they stop the same trials",
         )

@@ -53,26 +53,35 @@ def test_what_cannot_be_searched_names_the_key_to_mend(
 @pytest.mark.parametrize(
     ("words", "note"),
     [
-        ({"sampler": S + "CmaEsSampler", "constraints": ["parameters <= 9"]}, "ignores constraints"),
+        (
+            {"sampler": S + "CmaEsSampler", "constraints": ["parameters <= 9"]},
+            ("sampler", "ignores constraints"),
+        ),
         ({"constraints": ["parameters <= 9"]}, None),
-        ({"metrics": TWO, "trial_scheduler": "schedulers.ASHA"}, "uses val_loss only, the first of"),
+        (
+            {"metrics": TWO, "trial_scheduler": "schedulers.ASHA"},
+            ("trial_scheduler", "uses val_loss only, the first of"),
+        ),
         (
             {"sampler": S + "GPSampler", "trial_scheduler": "schedulers.ASHA"},
-            "learns from completed trials only",
+            ("sampler", "learns from completed trials only"),
         ),
         ({"trial_scheduler": "schedulers.ASHA"}, None),
-        ({"ordered": True, "trial_scheduler": "schedulers.ASHA"}, "two runs propose the same as long as"),
+        (
+            {"ordered": True, "trial_scheduler": "schedulers.ASHA"},
+            ("ordered", "two runs propose the same as long as"),
+        ),
         ({"ordered": True}, None),
-        ({"search_space": LISTED}, "there are only 4 configurations"),
+        ({"search_space": LISTED}, ("trials", "there are only 4 configurations")),
         ({"search_space": LISTED, "trials": 4}, None),
         ({"search_space": LISTED, "duplicates": "replicate"}, None),
         ({"search_space": {}, "sampler": "mine.Sampler"}, None),
     ],
 )
-def test_what_may_surprise_is_noted(words: dict[str, Any], note: str | None) -> None:
+def test_what_may_surprise_is_noted_at_its_key(words: dict[str, Any], note: tuple[str, str] | None) -> None:
     notes = check_search(sweep(**words))
     assert len(notes) == (note is not None), notes
-    assert note is None or note in notes[0]
+    assert note is None or (note[0] == notes[0][0] and note[1] in notes[0][1])
 
 
 @pytest.mark.parametrize(
