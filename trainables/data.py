@@ -220,6 +220,7 @@ def _read(run: RunConfig, paths: Sequence[str | Path]) -> Source:
 def _call_function(run: RunConfig, paths: Sequence[str | Path]) -> Any:
     """Call the data function."""
     assert run.data is not None, "without data nothing is read"
+    SplitConfig.of(run)  # raises for a wrong value, before the function fails of it in words of its own
     folders = [*map(Path, paths), Path.cwd(), CLONE]
     add_paths(folders)
     function = resolve(run.data)

@@ -48,10 +48,11 @@ class SplitConfig:
     preload: bool = False
 
     def __post_init__(self) -> None:
-        if not (0 < self.val_fraction < 1 and 0 <= self.test_fraction < 1):
-            raise RunError("data_config: val_fraction is in (0, 1) and test_fraction in [0, 1)")
-        if self.folds is not None and self.folds < 2:
-            raise RunError(f"data_config.folds: {self.folds}; at least 2 are needed, or leave it out")
+        for key, lowest in (("val_fraction", "more than 0"), ("test_fraction", "at least 0")):
+            value = getattr(self, key)
+            is_number = type(value) in (int, float)
+            if not is_number or not 0 <= value < 1 or (value == 0 and key == "val_fraction"):
+                raise RunError(f"data_config.{key}: a number, {lowest} and less than 1, not {value!r}")
         if self.task not in (None, "regression", "classification"):
             raise RunError(f"data_config.task: 'regression' or 'classification', not {self.task!r}")
         if self.inputs not in (None, "integer", "float"):
@@ -59,7 +60,8 @@ class SplitConfig:
         for key in ("stratify", "preload"):
             if not isinstance(getattr(self, key), bool):
                 raise RunError(f"data_config.{key}: true or false, not {getattr(self, key)!r}")
-        minima = {"num_workers": 0, "steps_per_epoch": 1, "validation_steps": 1, "num_classes": 2}
+        minima = {"split_seed": 0, "folds": 2, "num_workers": 0, "steps_per_epoch": 1, "validation_steps": 1}
+        minima["num_classes"] = 2
         for key, minimum in minima.items():
             value = getattr(self, key)
             if value is not None and not (type(value) is int and value >= minimum):
@@ -125,8 +127,9 @@ def split(
         ]
     if any(len(train) == 0 or len(val) == 0 for train, val in pairs):
         raise RunError(
-            f"data_config: {rows} rows are too few for val_fraction {val_fraction}, "
-            f"test_fraction {test_fraction} and folds {folds}; lower them"
+            f"data_config: {rows} rows are too few for test_fraction {test_fraction} and "
+            + (f"val_fraction {val_fraction}" if folds is None else f"{folds} folds")
+            + "; lower them, or collect more rows"
         )
     return pairs, test
 

@@ -129,7 +129,8 @@ def _classes(data: Data, y: np.ndarray, validated: np.ndarray, facts: DataFacts)
     ):
         if missing:
             message = f"none is of class {few(missing, SHOWN)}"
-            yield PreflightCheck(NOTE, f"{split} rows", message, "set data_config.stratify: true")
+            fix = "data_config.stratify: true gives every part its share, if a class has enough rows"
+            yield PreflightCheck(NOTE, f"{split} rows", message, fix)
 
 
 def _labels(y: np.ndarray) -> Iterator[PreflightCheck]:

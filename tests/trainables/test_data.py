@@ -61,20 +61,28 @@ def test_no_test_row_is_in_what_trials_are_given() -> None:
 
 
 def test_too_few_rows_for_the_split_is_an_error() -> None:
-    with pytest.raises(RunError, match="3 rows are too few for val_fraction"):
+    with pytest.raises(
+        RunError, match=r"3 rows are too few for test_fraction 0\.8 and val_fraction 0\.2; lower"
+    ):
         data_of(run_of(data_config={"rows": 3, "test_fraction": 0.8}))
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"val_fraction": 0}, "val_fraction is in"),
-        ({"folds": 1}, "data_config.folds: 1; at least 2"),
+        ({"val_fraction": 0}, "data_config.val_fraction: a number, more than 0 and less than 1, not 0"),
+        (
+            {"test_fraction": "0.2"},
+            "data_config.test_fraction: a number, at least 0 and less than 1, not '0.2'",
+        ),
+        ({"folds": 1}, "data_config.folds: a whole number, at least 2, not 1"),
+        ({"folds": 2.5}, "data_config.folds: a whole number, at least 2, not 2.5"),
+        ({"split_seed": "a"}, "data_config.split_seed: a whole number, at least 0, not 'a'"),
         ({"task": "ranking"}, "'regression' or 'classification', not 'ranking'"),
         ({"colour": "red"}, "unexpected keyword argument 'colour'"),
     ],
 )
-def test_a_wrong_word_in_data_config_is_named(fields: dict[str, int] | dict[str, str], sentence: str) -> None:
+def test_a_wrong_word_in_data_config_is_named(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RunError, match=sentence):
         data_of(run_of(data_config=fields))
 
@@ -173,3 +181,12 @@ def test_numbers_cannot_be_split_by_class() -> None:
         RunError, match=r"data_config\.stratify: only rows of one class each can be split by class"
     ):
         data_of(run_of(data_config={"rows": 100, "stratify": True}))
+
+
+def test_a_wrong_task_is_named_before_the_function_fails_of_it(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y\n" + "\n".join(f"{i},{i / 7}" for i in range(90)))
+    config = {"path": str(tmp_path / "a.csv"), "target": "y", "task": "classify"}
+    with pytest.raises(
+        RunError, match=r"data_config\.task: 'regression' or 'classification', not 'classify'"
+    ):
+        data_of(run_of(data="trainables.data.load_table", data_config=config))
