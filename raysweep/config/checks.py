@@ -11,10 +11,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from raysweep.config.baseline import baseline_of
 from raysweep.config.call_checks import ConfigCheck, ConfigFinding
 from raysweep.config.command_checks import command_errors, settings_not_handed_over
 from raysweep.config.document import Document
+from raysweep.config.field_errors import describe
 from raysweep.config.natural_limits import breaks_limits
 from raysweep.config.parameter import is_number
 from raysweep.config.problem import Key, how_to_write_number, shown, suggestion
@@ -34,6 +37,7 @@ from trainables.run_config import (
     FILLED_LENGTHS,
     NAMED_METRICS,
     OUR_METRICS,
+    RunConfig,
     flatten,
     is_judged_by_epoch,
     metric_path,
@@ -80,6 +84,8 @@ class Checks(ConfigCheck):
         yield from self.trials()
         yield from self.natural_limits()
         yield from self.quoted_numbers()
+        yield from self.searched_settings()
+        yield from self.class_weights()
 
     def natural_limits(self) -> Iterator[ConfigFinding]:
         """Warn of values beyond natural limits, such as a momentum above one, which diverge or fail."""
@@ -101,6 +107,28 @@ class Checks(ConfigCheck):
             for kwarg, value in getattr(self.run, config).items():
                 if isinstance(value, str) and (fix := how_to_write_number(value)):
                     yield self.warning(("run", config, kwarg), f"{shown(value)} is text, not a number", fix)
+
+    def searched_settings(self) -> Iterator[ConfigFinding]:
+        """Check the ends or choices of searched settings of the run itself, as `batch_size`."""
+        for name, domain in self.domains.items():
+            if name not in RunConfig.model_fields:
+                continue
+            for value in domain.choices if isinstance(domain, Categorical) else _ends(domain):
+                try:
+                    RunConfig.model_validate({name: value})
+                except ValidationError as error:
+                    what, fix = describe(error.errors()[0])
+                    if isinstance(domain, Float) and error.errors()[0]["type"] == "int_from_float":
+                        what, fix = "is a whole number, and its range is not", "write 'type: int'"
+                    yield self.error(self.space.keys[name], what, fix)
+
+    def class_weights(self) -> Iterator[ConfigFinding]:
+        """Check that a class weight which is a word is the one known."""
+        for name in ("weight", "pos_weight"):
+            value = self.run.criterion_config.get(name)
+            if isinstance(value, str) and value != "balanced":
+                fix = "write 'balanced', or a list of numbers"
+                yield self.error(("run", "criterion_config", name), f"{shown(value)} is no weight", fix)
 
     def schedule_range(self, keyword: str, default: Any = None) -> tuple[Any, Any, Key]:
         """Smallest and largest value of a schedule's keyword over all trials, and its key."""
@@ -160,9 +188,12 @@ class Checks(ConfigCheck):
         """Check that trials report every metric, and that the short form agrees with the list."""
         reported = self.reported_metrics()
         listed = "metrics" in self.document.value
+        names = [metric.name for metric in self.sweep.metrics]
         for index, metric in enumerate(self.sweep.metrics):
             key: Key = ("metrics", index) if listed else ("metric",)
-            if reported is not None and metric.name not in reported:
+            if metric.name in names[:index]:
+                yield self.error(key, f"{shown(metric.name)} is given twice", "drop one of the two")
+            elif reported is not None and metric.name not in reported:
                 yield self.error(key, *self._not_reported(metric.name, reported))
             elif wrong := self._wrong_way(metric.name, metric.sign):
                 direction: Key = (*key, "direction") if listed else ("direction",)
@@ -225,6 +256,8 @@ class Checks(ConfigCheck):
         by_epoch = [name for name in reported if is_judged_by_epoch(name)]
         for section, names in (("checkpoint_config", reported), ("early_stopping_config", by_epoch)):
             config = getattr(self.run, section)
+            if config.model_fields_set and "enabled" not in config.model_fields_set:
+                yield self.warning(("run", section), "has no effect", "write 'enabled: true' in it")
             if config.enabled and config.monitor not in names:
                 yield self.error(("run", section, "monitor"), *self._not_reported(config.monitor, names))
             elif config.enabled and (wrong := self._wrong_way(config.monitor, config.sign)):

@@ -147,7 +147,7 @@ def wrong_values(document: Document, error: ValidationError) -> list[Problem]:
             missing = detail["loc"]
             problems.append(document.problem(missing, "missing", _how_to_give(str(missing[-1]))))
         else:
-            problems.append(document.problem(key, *_describe(detail)))
+            problems.append(document.problem(key, *describe(detail)))
     return problems
 
 
@@ -185,7 +185,7 @@ _EXPECTED = {
 }
 
 
-def _describe(detail: ErrorDetails) -> tuple[str, str]:
+def describe(detail: ErrorDetails) -> tuple[str, str]:
     """Problem and fix of an error of pydantic's."""
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind == "literal_error":

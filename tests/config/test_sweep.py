@@ -200,6 +200,13 @@ def test_a_number_in_quotes_is_a_warning(tmp_path: Path) -> None:
     assert str(warning).endswith("lr: '1e-3' is text, not a number; remove the quotes")
 
 
+@pytest.mark.parametrize("section", ["early_stopping_config", "checkpoint_config"])
+def test_settings_of_something_that_is_not_enabled_are_a_warning(section: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(f"trials: 1\n{RUN.strip()}\n  {section}: {{monitor: r2}}\n")
+    (warning,) = read_sweep(tmp_path / "sweep.yaml").warnings
+    assert str(warning).endswith(f"run.{section}: has no effect; write 'enabled: true' in it")
+
+
 def test_stop_with_nothing_behind_it_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(f"trials: 1\nstop:\n{RUN}")
     stop = read_sweep(tmp_path / "sweep.yaml").sweep.stop
