@@ -8,16 +8,19 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Mapping, MutableMapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from raysweep.config import Problem, SweepError
+from raysweep.config.problem import suggestion
 from raysweep.study.storage.secrets import hide_passwords
 
 SQLITE = "sqlite:///"
 SERVER = ("http://", "https://")
 URI, USER, PASSWORD, TOKEN = (f"MLFLOW_TRACKING_{word}" for word in ("URI", "USERNAME", "PASSWORD", "TOKEN"))
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+KINDS = ("http", "https", "sqlite", *PORTS, "databricks", "databricks-uc", "uc", "file", "")
 PROBE_S = 5.0
 _FILE_STORE = re.compile(r"file:|(?![a-z][a-z0-9+.-]*:)", re.IGNORECASE)  # or a bare path
 
@@ -86,11 +89,15 @@ def log_in(uri: str, environ: MutableMapping[str, str]) -> str:
 
 
 def refuse_file_store(uri: str, environ: Mapping[str, str]) -> None:
-    """Raise for a store of plain files, which MLflow no longer supports.
+    """Raise for a store of plain files, which MLflow no longer supports, or of a kind that it does not know.
 
     Raises:
         SweepError: if it is one.
     """
+    kind = uri.partition(":")[0].partition("+")[0].lower() if ":" in uri else ""
+    if kind not in KINDS and not entry_points(group="mlflow.tracking_store", name=kind):
+        what = f"{hide_passwords(uri)}: MLflow knows no store '{kind}'; {suggestion(kind, KINDS[:-1])}"
+        raise SweepError([Problem("MLflow", None, "tracking.uri", what)])
     if _FILE_STORE.match(uri) and environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() not in ("true", "1"):
         what = (
             f"{uri}: MLflow no longer keeps runs in plain files; write sqlite:///mlflow.db (its tool "

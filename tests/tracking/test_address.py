@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import shutil
 import sqlite3
 import threading
@@ -108,6 +109,13 @@ def test_a_store_of_plain_files_is_refused_with_what_to_write(uri: str) -> None:
 @pytest.mark.parametrize("uri", ["sqlite:///a.db", "http://h", "postgresql+psycopg://h/d", "databricks:x"])
 def test_other_stores_are_not(uri: str) -> None:
     refuse_file_store(uri, {})
+
+
+def test_a_store_of_an_unknown_kind_is_refused() -> None:
+    line = "MLflow: tracking.uri: htp://h: MLflow knows no store 'htp'; did you mean 'http'?"
+    with pytest.raises(SweepError, match=re.escape(line)):
+        refuse_file_store("htp://h", {})
+    assert trouble_with("htp://h") == line
 
 
 def test_a_database_nobody_answers_at_is_one_line_at_once() -> None:
