@@ -35,7 +35,9 @@ def main(args: Sequence[str] | None = None) -> int:
         click.echo(printable(str(error), "\n"), err=True)
         return exit_code_of(error)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("aborted; all reported epochs are kept: `launch.py resume` continues", err=True)
+        click.echo(
+            "aborted; a study that had begun is kept, and continues with `launch.py resume STUDY`", err=True
+        )
         return ExitCode.INTERRUPTED
 
 
