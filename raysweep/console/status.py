@@ -25,7 +25,10 @@ NOT_A_STATUS = ("wanted", "asked")
 def print_status(console: Console, status: StudyStatus) -> None:
     """Print a study's status, see `raysweep.study.journal.status_file.read_status`."""
     trials = status["trials"]
-    counts = ", ".join(f"{count} {name}" for name, count in trials.items() if name not in NOT_A_STATUS)
+    words = {} if status["state"] == "running" else {"running": "unfinished"}
+    counts = ", ".join(
+        f"{count} {words.get(name, name)}" for name, count in trials.items() if name not in NOT_A_STATUS
+    )
     print_row(console, "study", status["study"])
     print_row(console, "state", " - ".join(filter(None, [status["state"], status.get("reason", "")])))
     print_row(

@@ -14,8 +14,9 @@ from raysweep.config.sweep import Metric
 from raysweep.console.status import print_job, print_shares, print_status
 from raysweep.study.journal.records import StudyRecord
 from raysweep.study.journal.status_fields import StudyStatus
-from raysweep.study.journal.status_file import StatusFile
+from raysweep.study.journal.status_file import StatusFile, read_status
 from raysweep.study.storage.layout import StudyFolder
+from tests.builders import small_sweep
 
 
 def test_a_study_in_five_lines() -> None:
@@ -23,7 +24,7 @@ def test_a_study_in_five_lines() -> None:
         "study": "digits",
         "state": "interrupted",
         "reason": "interrupted by SIGINT",
-        "trials": {"wanted": 8, "asked": 4, "completed": 3, "paused": 1},
+        "trials": {"wanted": 8, "asked": 5, "completed": 3, "paused": 1, "running": 1},
         "epochs": 95,
         "metric": "val_loss",
         "best": {"trial": "00002", "value": 0.25, "epoch": 30, "config": {"optimizer_config.lr": 0.1}},
@@ -33,7 +34,7 @@ def test_a_study_in_five_lines() -> None:
     assert [line.rstrip() for line in console.file.getvalue().splitlines()] == [  # type: ignore[attr-defined]
         "study            digits",
         "state            interrupted - interrupted by SIGINT",
-        "trials           4 of 8: 3 completed, 1 paused",
+        "trials           5 of 8: 3 completed, 1 paused, 1 unfinished",
         "epochs           95",
         "best             trial 2: val_loss 0.25 at epoch 30  lr=0.1",
     ]
@@ -51,10 +52,10 @@ def test_who_shares_the_machines_and_who_is_queued() -> None:
     ]
 
 
-def test_a_study_killed_before_its_first_trial_has_a_status_too() -> None:
+def test_a_study_killed_before_its_first_trial_has_a_status_too(tmp_path: Path) -> None:
     console = Console(file=io.StringIO(), width=80)
-    print_status(console, {"study": "digits", "state": "interrupted", "trials": {}, "best": None})
-    assert "trials           0 of ?: none yet" in console.file.getvalue()  # type: ignore[attr-defined]
+    print_status(console, read_status(StudyFolder.create(tmp_path, "small", small_sweep(), "").path))
+    assert "trials           0 of 6: none yet" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_the_types_of_status_json_name_every_field_of_the_file(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def test_commands_that_run_a_studys_code_ask_for_trust(
     words = {"extend": ["--trials", "+1"], "reproduce": ["1"]}.get(command, [])
     assert launch.main([command, str(tmp_path / "copy"), *words]) == 2
     assert capsys.readouterr().err == (
-        f"{tmp_path}/copy: was not made here by you, and this command runs the code that it names: "
+        f"{tmp_path}/copy: is a copy, was moved, or is another user's, and this command runs the code "
+        "that it names: "
         "add `--trust` once if you trust its author\n"
     )
 
@@ -141,7 +142,8 @@ def test_a_sent_model_that_runs_anything_else_is_refused(
     (tmp_path / "table.csv").write_text("a\n1\n")
     assert launch.main(["predict", str(folder), str(tmp_path / "table.csv")]) == 2
     assert capsys.readouterr().err == (
-        f"{folder}: was not made here by you, and runs {named}: add `--trust` once if you trust its author\n"
+        f"{folder}: is a copy, was moved, or is another user's, and runs {named}: "
+        "add `--trust` once if you trust its author\n"
     )
     require_trust_in_model(folder, trust=True)
     require_trust_in_model(folder, trust=False)

@@ -153,7 +153,8 @@ def _status_of_journal(folder: StudyFolder) -> StudyStatus:
     sweep = folder.wanted()
     record = fold(() if sweep.stages else read_events(folder.journal_dir), sweep.objective)
     if record.attempts == 0:
-        return {"version": VERSION, "study": folder.name, "state": "running", "trials": {}, "best": None}
+        trials = {} if sweep.stages else {"wanted": sweep.trials}
+        return {"version": VERSION, "study": folder.name, "state": "running", "trials": trials, "best": None}
     status = StatusFile(folder, record, sweep.metric, sweep.sign, sweep.metrics)
     return status.summary("running" if record.closed is None else state_of(record.closed.exit_code))
 

@@ -70,8 +70,8 @@ def require_trust(folder: Path, trust: bool) -> None:
         mark_trusted(folder)
     elif not is_trusted(folder):
         raise NotTrusted(
-            f"{folder}: was not made here by you, and this command runs the code that it names: "
-            "add `--trust` once if you trust its author"
+            f"{folder}: is a copy, was moved, or is another user's, and this command runs the code that "
+            "it names: add `--trust` once if you trust its author"
         )
 
 
@@ -88,7 +88,7 @@ def require_trust_in_model(folder: Path, trust: bool) -> None:
     foreign = next(_foreign_code(folder / MODEL), "")
     if foreign:
         raise NotTrusted(
-            f"{folder}: was not made here by you, and runs {foreign}: "
+            f"{folder}: is a copy, was moved, or is another user's, and runs {foreign}: "
             "add `--trust` once if you trust its author"
         )
 
