@@ -30,8 +30,8 @@ def print_retraining(console: Console, result: RetrainFields, folder: Path) -> N
         if one["out"]:
             print_row(console, "dropped", f"{one['what']}: {one['out']}")
     winner = result["standings"][0]
-    seeds = f"{len(winner['seeds'])} seeds"
-    spread = f"{number(winner['mean'])} ± {number(winner['std'])} ({seeds})"
+    seeds = f"mean of {len(winner['seeds'])} seeds, std {number(winner['std'])}"
+    spread = f"{number(winner['mean'])} ({seeds})"
     print_row(console, "winner", f"{winner['what']}: {result['metric']} {spread}", "bold green")
     print_row(console, "lead", _lead(result))
     if result["winner"] == BASELINE:
