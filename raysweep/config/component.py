@@ -153,7 +153,8 @@ def _ill_formed(path: str, modules: Modules, home: str) -> SignatureError | None
     module = modules.module(home)
     known = sorted(modules.names_of(module), key=len) if module else []
     if home == "schedulers":
-        known = [name for name in known if not name.endswith("Rule")]  # the scheduler classes
+        # The scheduler classes, without their rules and modules.
+        known = [name for name in known if name[0].isupper() and not name.endswith("Rule")]
     starts = [name for name in known if path and name[0].isupper() and name.lower().startswith(path.lower())]
     near = starts[0] if starts else nearest(path, known)
     fix = f"did you mean '{home}.{near}'?" if near else "write module.Name, as in torch.optim.AdamW"

@@ -49,8 +49,8 @@ def print_summary(
         print_row(console, "audit", audited.stops_sentence)
         print_row(console, "", audited.epochs_sentence)
     print_row(console, "time", duration(now.elapsed_s))
-    for line in failures(record):
-        print_row(console, "failed", line, "red")
+    for outcome, line in failures(record):
+        print_row(console, outcome, line, "red")
 
 
 def lane_lines(record: StudyRecord) -> list[str]:
@@ -101,10 +101,13 @@ def front_lines(facts: Facts, record: StudyRecord) -> list[str]:
     return [*lines, *([f"and {more} more: status.json"] if more > 0 else [])]
 
 
-def failures(record: StudyRecord) -> list[str]:
-    """The most common errors of failed trials, one line each, with the first trial that had it."""
+def failures(record: StudyRecord) -> list[tuple[str, str]]:
+    """The most common errors of trials: their outcome, and a line with the first trial that had it."""
     return [
-        f"{failure['trials']} x {failure['error']} (first: trial {int(failure['first'])})"
+        (
+            failure["outcome"],
+            f"{failure['trials']} x {failure['error']} (first: trial {int(failure['first'])})",
+        )
         for failure in common_failures(record.trials.values())
     ]
 

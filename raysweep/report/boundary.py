@@ -133,17 +133,21 @@ def _edge(
     """One bound by the values of the top k; None if they neither crowd there nor include the best."""
     there = [is_near(domain, value, upper) for value in values]
     near, k = sum(there), len(values)
-    crowded = is_significant and near >= max(2, MASS * k)
+    many = near >= max(2, MASS * k)
+    crowded = is_significant and many
     if not (crowded or any(there[:1])):
         return None
     bound = _bound(domain, upper)
     beyond = None if cases else further(domain, upper, natural_limits(key))
     side = "upper" if upper else "lower"
     widen = widen_assignment(key, domain, upper, beyond) if beyond is not None else ""
-    sentence = f"{near} of the top {k} lie at the {side.upper()} boundary ({setting(bound)})"
+    lie = "lies" if near == 1 else "lie"
+    sentence = f"{near} of the top {k} {lie} at the {side.upper()} boundary ({setting(bound)})"
     if there[0]:
         sentence += f", the best ({setting(values[0])}) among them"
-    if not crowded:
+    if not many:
+        sentence += "; too few to say that the range is too narrow"
+    elif not crowded:
         sentence += "; the sampler's own choices explain that, so there is no reason to widen it yet"
     elif widen:
         sentence += f"; widen it to {setting(beyond)}"

@@ -260,5 +260,5 @@ def _description(one: Side, other: Side, bests: Sequence[Floats], lead: float, n
     first = one if bests[0][0] < bests[1][0] else other
     if math.isnan(lead):
         return f"only {first.name} has a result by then"
-    chance = f", two trainings of one configuration by {noise:.3g}" if noise is not None else ""
+    chance = f"; two trainings of one configuration differ by {noise:.3g}" if noise is not None else ""
     return f"{first.name} is ahead by {abs(lead):.3g}{chance}"

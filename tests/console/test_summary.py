@@ -89,10 +89,13 @@ def test_equal_errors_are_one_line_with_the_first_trial_that_had_it() -> None:
         *failed("00000", "Traceback ...\nValueError: bad lr"),
         *failed("00001", "Traceback ...\nOSError: no such file"),
         *failed("00002", "Traceback ...\nValueError: bad lr\n"),
+        *trained("00003", [0.3]),
+        trial_ended("00003", "infeasible", "breaks the constraint parameters <= 9"),
     ]
     assert failures(fold(events)) == [
-        "2 x ValueError: bad lr (first: trial 0)",
-        "1 x OSError: no such file (first: trial 1)",
+        ("failed", "2 x ValueError: bad lr (first: trial 0)"),
+        ("failed", "1 x OSError: no such file (first: trial 1)"),
+        ("infeasible", "1 x breaks the constraint parameters <= 9 (first: trial 3)"),
     ]
 
 

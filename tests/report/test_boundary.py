@@ -41,6 +41,14 @@ def test_the_top_k_must_crowd_at_an_edge(tmp_path: Path, rates: list[float], cro
     assert [edge.crowded for edge in edges(study(tmp_path, rates))] == crowded
 
 
+def test_a_single_trial_at_an_edge_is_not_laid_to_the_sampler(tmp_path: Path) -> None:
+    (edge,) = edges(study(tmp_path, [1e-3, 2e-2, 0.1, 0.1, 0.2, 0.3, 0.05, 0.05, 0.05, 0.05]))
+    assert edge.sentence == (
+        "1 of the top 10 lies at the LOWER boundary (0.001), the best (0.001) among them; "
+        "too few to say that the range is too narrow"
+    )
+
+
 def greedy_search(rng: np.random.Generator, trials: int, loss: Callable[..., Any]) -> tuple[Any, ...]:
     """Half of the proposals random, half near the best so far: whether each is near an edge, and its loss."""
     near: list[Any] = []

@@ -97,7 +97,9 @@ def test_one_sweep_a_side_of_dependent_trials_is_described_only(tmp_path: Path, 
     (duel,) = comparison.duels
     assert (duel.procedure, duel.obstacle) == (Procedure.DESCRIPTION, Obstacle.ONE_SWEEP_A_SIDE)
     assert (duel.p, duel.reachable_p, duel.better) == (None, None, "")
-    assert duel.verdict.startswith(f"{good.folder} is ahead by 0.4, two trainings of one configuration by ")
+    assert duel.verdict.startswith(
+        f"{good.folder} is ahead by 0.4; two trainings of one configuration differ by "
+    )
     assert "compare A1 A2 A3 A4 -- B1 B2 B3 B4" in comparison.how_to_test
 
 

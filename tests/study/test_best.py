@@ -185,7 +185,7 @@ def test_a_populations_whole_schedule_is_a_run_config_too(tmp_path: Path) -> Non
 def test_the_text_says_where_values_come_from_and_of_what_code_and_data() -> None:
     text = best_yaml(template_sweep(), record_of(CONFIG), PROVENANCE)[1]
     for line in (
-        "# study MyProject_HPO, trial 1: completed after 2 epochs",
+        "# study MyProject_HPO, trial 1: completed at epoch 2",
         "# val_loss 0.01 (last epoch counts), revision 3 of the search space",
         "# git_commit: abc123",
         "# versions.torch: 2.13.0",

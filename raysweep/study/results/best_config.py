@@ -350,7 +350,7 @@ def _about(
     facts = flatten({key: provenance[key] for key in sorted(provenance) if key != "command"})
     revision = f"revision {best.revision} of the search space"
     lines = [
-        f"study {sweep.study_name}, trial {best.number}: {best.status} after {best.epoch} epochs",
+        f"study {sweep.study_name}, trial {best.number}: {best.status} at epoch {best.epoch}",
         f"{sweep.metric} {math.nan if score is None else score:.6g} ({sweep.objective} epoch counts), "
         f"{revision}",
         *(f"{key}: {value}" for key, value in facts.items() if isinstance(value, str | int | float)),
