@@ -179,6 +179,13 @@ def test_an_average_that_lags_is_given_a_shorter_window(
     )
 
 
+def test_the_epochs_that_a_finding_counts_are_said_as_a_number(tmp_path: Path) -> None:
+    """Of eight epochs two are the last fifth, rounded; a reader who takes 1.6 gets another share."""
+    events, run = alike(BENT[:8]), {"epochs": 8}
+    evidence = found(tmp_path, events, run=run)["epochs_run_out"].evidence
+    assert evidence.startswith("in 4 of the best 4 trials the last 2 of the 8 epochs still brought ")
+
+
 def test_two_trials_are_no_most_of_them(tmp_path: Path) -> None:
     assert "slow_convergence" not in found(tmp_path, alike(STRAIGHT, count=2))
 

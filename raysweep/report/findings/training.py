@@ -118,8 +118,8 @@ def slow_convergence(evidence: Evidence) -> Finding | None:
         "slow_convergence",
         "advice",
         f"in {len(slow)} of the best {len(whole)} trials the first half of the epochs brought only "
-        f"{percent(median(map(by_halfway, slow)))} of the gain, the last fifth "
-        f"{percent(median(map(still_falling, slow)))}",
+        f"{percent(median(map(by_halfway, slow)))} of the gain, the last {tail(subject.epochs)} of "
+        f"{subject.epochs} {percent(median(map(still_falling, slow)))}",
         "The learning rate is too low (or its schedule holds it back): search higher ones first.",
         rates_times(subject, 10.0),
         moved_rate(subject),
@@ -138,8 +138,8 @@ def epochs_run_out(evidence: Evidence) -> Finding | None:
     return Finding(
         "epochs_run_out",
         "advice",
-        f"in {len(falling)} of the best {len(whole)} trials the last fifth of the {subject.epochs} epochs "
-        f"still brought {percent(median(map(still_falling, falling)))} of the gain",
+        f"in {len(falling)} of the best {len(whole)} trials the last {tail(subject.epochs)} of the "
+        f"{subject.epochs} epochs still brought {percent(median(map(still_falling, falling)))} of the gain",
         "Training ends before it converges: slow starters are ranked too low.",
         _more_epochs(subject),
     )
@@ -295,13 +295,22 @@ def by_halfway(curve: Sequence[float]) -> float:
     return (curve[0] - min(curve[: len(curve) // 2 + 1])) / gained if gained > 0 else 1.0
 
 
+def tail(epochs: int) -> int:
+    """The last fifth of the epochs, at least one.
+
+    >>> tail(27), tail(8)
+    (5, 2)
+    """
+    return max(round(TAIL * epochs), 1)
+
+
 def still_falling(curve: Sequence[float]) -> float:
     """The share of the whole gain that the last fifth of the epochs brought; 0 without a gain.
 
     >>> still_falling([5.0, 4.0, 3.0, 2.0, 1.0])
     0.25
     """
-    gained, late = curve[0] - min(curve), max(round(TAIL * len(curve)), 1)
+    gained, late = curve[0] - min(curve), tail(len(curve))
     return max((min(curve[:-late]) - min(curve)) / gained, 0.0) if gained > 0 else 0.0
 
 
@@ -327,7 +336,7 @@ def _ends(evidence: Evidence) -> list[End]:
     for trial in _best(evidence):
         train, val = series(trial, "train_loss"), validation(trial)
         if len(train) >= LONG and len(val) >= LONG:
-            late = max(round(TAIL * len(val)), 1)
+            late = tail(len(val))
             ends.append(End(median(train[-late:]), median(val[-late:]), start, still_falling(val)))
     return ends
 
