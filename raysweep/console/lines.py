@@ -62,7 +62,9 @@ class Lines(StudyView):
         value = number(trial.objective_value(self.record.objective, self.facts.sign))
         self._trials_over += 1
         count = f"[{self._trials_over}/{self.facts.wanted}]"
-        end = f"{event.outcome} at epoch {trial.epoch}: {self.facts.metric} {value}"
+        # The last number that a diverged trial reported is of an earlier epoch.
+        shown = "" if event.outcome == "diverged" else f": {self.facts.metric} {value}"
+        end = f"{event.outcome} at epoch {trial.epoch}{shown}"
         reason = f"  ({event.reason})" if event.reason else ""
         return f"{count} trial {trial.number} {end}  {settings(trial.config)}{reason}"
 

@@ -150,6 +150,8 @@ class RuleScheduler(TrialScheduler):  # type: ignore[misc]  # Ray ships no types
         self._deferred.note_process(result)
         if outcome_of(result) is None and (reason := self.service.objection(result)):
             result = {**result, "outcome": "infeasible", "reason": reason}
+        if outcome_of(result) is None and (error := self.results.without_metric(result)):
+            result = {**result, "outcome": "failed", "reason": error, "error": error}
         if outcome_of(result) == "oom" and self._queue_retry(trial, result["reason"], result["error"]):
             tune_controller.pause_trial(trial, should_checkpoint=False)
             trial.update_resources(dict(self.retries.waiting[name]))

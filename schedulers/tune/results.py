@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from ray.tune.experiment import Trial
-from ray.tune.result import DEFAULT_METRIC, TRAINING_ITERATION
+from ray.tune.result import AUTO_RESULT_KEYS, DEFAULT_METRIC, TRAINING_ITERATION
 
 from schedulers.outcome import outcome_of
 from schedulers.rule import Report, Rule
@@ -46,6 +46,14 @@ class Results:
         if self.time_attr not in result:
             raise ValueError(f"results have no {self.time_attr!r} (time_attr); they have {sorted(result)}")
         return int(result[self.time_attr])
+
+    def without_metric(self, result: Mapping[str, Any]) -> str:
+        """The error of a result without the metric; "" if it has it, even if it is not a number."""
+        if self.metric in result:
+            return ""
+        numbers = {name for name, value in result.items() if type(value) in (int, float) and value == value}
+        names = sorted(name for name in numbers - {*AUTO_RESULT_KEYS} if "/" not in name)  # config/lr
+        return f"no {self.metric!r}, the metric, is reported; there are {', '.join(names)}"
 
     def report(self, rule: Rule, trial: Trial, result: Mapping[str, Any]) -> Report:
         """The report of a result to a rule."""

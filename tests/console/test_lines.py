@@ -36,6 +36,13 @@ def test_a_trial_that_ends_is_one_line_with_its_reason(facts: Facts, events: lis
     ]
 
 
+def test_a_diverged_trial_is_not_given_the_value_of_an_earlier_epoch(facts: Facts) -> None:
+    ended = trial_ended("00000", "diverged", "val_loss nan at epoch 2")
+    assert lines_of(facts, [*trained("00000", [0.5, None]), ended]) == [
+        "[1/4] trial 0 diverged at epoch 2  lr=0.1  (val_loss nan at epoch 2)"
+    ]
+
+
 def test_a_trial_that_is_reopened_is_counted_once(facts: Facts, events: list[Any]) -> None:
     again = TrialReopened(
         t=90.0, trial="00000", epoch=10, waits=False, reason="the study was given 20 epochs"

@@ -220,6 +220,16 @@ def test_an_outcome_ends_the_trial_and_is_told_with_its_error(outcome: str, endi
     assert "a" in rule.endings
 
 
+def test_a_result_without_the_metric_is_a_failure_that_names_what_there_is() -> None:
+    """A misspelt metric is no divergence."""
+    scheduler, events = adapter(Scripted())
+    trial = FakeTrial("a")
+    epoch = {"training_iteration": 1, "accuracy": 0.5, "los": 1.0, "config/lr": 1.0, "pid": 7}
+    assert scheduler.on_trial_result(Controller(trial), trial, epoch) == "STOP"
+    error = "no 'loss', the metric, is reported; there are accuracy, los"
+    assert events == [("ended", "a", "failed", error, error)]
+
+
 def test_a_diverged_outcome_may_be_replaced() -> None:
     scheduler, events = adapter(Scripted(a=Pause("waits for a donor", save=False)))
     trial = FakeTrial("a")
