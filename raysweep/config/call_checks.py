@@ -194,6 +194,7 @@ class CallChecks(ConfigCheck):
             ours = keys.keys() & set(OURS.get(component, ()))
             # An optimizer that wraps another takes that one's class instead of the parameters.
             wrapped = WRAPPED if component == "optimizer" else ()
+            inner = [self._signature(given[name]) for name in wrapped if isinstance(given.get(name), str)]
             names = [name for name in keys if name not in ours and name not in wrapped]
             if component == "net" and self.takes_hparams(path):
                 continue
@@ -204,7 +205,13 @@ class CallChecks(ConfigCheck):
                 *wrapped,
             }  # a data function may have parameters of `OURS`
             for error in signature_errors(
-                path, names, self.modules, given=filled_in, first=first, home=HOMES[component]
+                path,
+                names,
+                self.modules,
+                given=filled_in,
+                more=[name for known in inner if known is not None for name in known.names()],
+                first=first,
+                home=HOMES[component],
             ):
                 yield self.signature_finding(error, key, keys, f"give it in {config}")
 

@@ -398,3 +398,10 @@ def test_lanes_are_a_number_or_auto_and_anything_else_is_one_line(tmp_path: Path
         read_sweep(tmp_path / "sweep.yaml")
     shown = repr(lanes) if lanes == "many" else lanes
     assert [problem.what for problem in caught.value.problems] == [f"{shown} is no number of trials"]
+
+
+def test_keywords_of_a_wrapped_optimizer_are_known(tmp_path: Path) -> None:
+    config = "{optimizer: torch.optim.AdamW, lr: 0.01, weight_decay: 0.1}"
+    optimizer = f"  optimizer: pytorch_optimizer.ScheduleFreeWrapper\n  optimizer_config: {config}\n"
+    (tmp_path / "sweep.yaml").write_text(f"trials: 1\n{RUN.strip()}\n{optimizer}")
+    assert read_sweep(tmp_path / "sweep.yaml").warnings == ()
