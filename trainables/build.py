@@ -17,6 +17,7 @@ from trainables.imports import call, parameters, resolve, takes
 from trainables.optimizers import CLOSURES, GROUP_OF_MATRICES, LIBRARIES, MATRICES_BY, WRAPPED, why_unusable
 from trainables.param_groups import FACTOR, apply_lr_factors, named_groups
 from trainables.run_config import RunConfig, RunError
+from trainables.user_errors import wrap_user_errors
 
 Criterion = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -77,7 +78,8 @@ def build_criterion(run: RunConfig, device: torch.device | None = None) -> Crite
         else value
         for name, value in run.criterion_config.items()
     }
-    criterion: Criterion = call(run.criterion, given=given)
+    with wrap_user_errors(f"criterion: {run.criterion}"):
+        criterion: Criterion = call(run.criterion, given=given)
     if not callable(criterion):
         raise RunError(
             f"criterion: {run.criterion} made a {type(criterion).__name__}, which cannot be called"
@@ -146,7 +148,8 @@ def build_optimizer(run: RunConfig, net: nn.Module, *, rows: int, steps: int) ->
             first = net
         case "optimizer":
             first, given = given.pop("optimizer"), given | {"params": first}
-    optimizer: torch.optim.Optimizer = call(run.optimizer, first, given=given, offered=offered)
+    with wrap_user_errors(f"optimizer: {run.optimizer}"):
+        optimizer: torch.optim.Optimizer = call(run.optimizer, first, given=given, offered=offered)
     if getattr(optimizer, "train_mode", True) is False:  # schedule-free: some begin in evaluation
         optimizer.train()  # type: ignore[attr-defined]
     apply_lr_factors(optimizer)

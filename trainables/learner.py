@@ -29,6 +29,7 @@ from trainables.optimizers import DECOMPOSES
 from trainables.plain_state import from_plain, package_of, to_plain
 from trainables.precision import AUTOCAST, LossScaler, autocast
 from trainables.run_config import RunConfig, RunError
+from trainables.user_errors import wrap_user_errors
 
 LINALG_ERROR: type[RuntimeError] = vars(torch.linalg)["LinAlgError"]  # public, yet not in its __all__
 NORM_EVERY = 4  # steps; measuring every fourth gives the mean gradient norm at a quarter of the cost
@@ -375,6 +376,9 @@ class Learner:
                 f"net: no gradient reaches any parameter of {self.run.net}: its outputs depend on none that "
                 "is trained; is something detached, or everything frozen?"
             )
+        if self.meaning.layout == "classes" and outputs.shape[1] < self.data.classes:
+            what = f"{outputs.shape[1]} outputs for {self.data.classes} classes"
+            raise RunError(f"net: {self.run.net} has {what}; `out_features` is filled in with their number")
         problem = self.meaning.misuse(outputs.detach())
         if problem:
             raise RunError(f"net: {self.run.net} with {self.run.criterion}: {problem}")
@@ -401,7 +405,10 @@ class Learner:
         scores = self.meaning.scores(outputs, targets)
         part = self.part
         for name, metric in self.metrics.items():
-            value = call_metric(metric, name, self.meaning, outputs, targets, mean=part.mean, std=part.std)
+            with wrap_user_errors(f"run.metrics.{name}"):
+                value = call_metric(
+                    metric, name, self.meaning, outputs, targets, mean=part.mean, std=part.std
+                )
             scores[name] = torch.tensor(value, device=self.device)
         return scores
 

@@ -12,6 +12,7 @@ from torch import nn
 from trainables.data import Data
 from trainables.imports import parameters
 from trainables.input_fields import InputField, unpack
+from trainables.run_config import RunError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,20 @@ class NetCall:
         Args:
             net: the net.
             x: inputs (batch, ...) in `dtype`; named ones packed, or by name.
+
+        Raises:
+            RunError: if they are no tensor.
         """
         if self.fields:
             named = unpack(x, self.fields) if isinstance(x, torch.Tensor) else x
-            return net(**named) if self.by_name else net(named)  # type: ignore[no-any-return]
-        return net(x)  # type: ignore[no-any-return]
+            outputs = net(**named) if self.by_name else net(named)
+        else:
+            outputs = net(x)
+        if not isinstance(outputs, torch.Tensor):
+            raise RunError(
+                f"net: its forward returns a {type(outputs).__name__}; return one tensor, (rows, ...)"
+            )
+        return outputs
 
     def as_json(self) -> dict[str, Any]:
         """JSON types, from which `from_json` rebuilds it."""

@@ -301,8 +301,9 @@ class RunConfig(Section):
         init: a function of one tensor (`torch.nn.init.orthogonal_`), called on each parameter of two
             or more dimensions.
         metrics: name -> function `f(y_true, y_pred) -> float` of numpy arrays, as in scikit-learn (`y_score`
-            instead gets probabilities), or any other `f(prediction, target)`, of the unchanged outputs. A
-            named metric (`roc_auc`, `f1`, `mae`, ...) needs no function: `{roc_auc: roc_auc}`.
+            instead gets probabilities), or any other `f(prediction, target)`, of arrays too: the outputs as
+            they are, numbers in the target's units. A named metric (`roc_auc`, `f1`, `mae`, ...) needs no
+            function: `{roc_auc: roc_auc}`.
         costs: costs of the net that every result holds; see `trainables.net_cost.measure`.
         data_fraction: share of the training rows that are trained on, in (0, 1]; which rows depends
             on `data_config.split_seed`, and a larger share holds every row of a smaller one.

@@ -213,7 +213,10 @@ class CallChecks(ConfigCheck):
                 first=first,
                 home=HOMES[component],
             ):
-                yield self.signature_finding(error, key, keys, f"give it in {config}")
+                fix = f"give it in {config}"
+                if component == "criterion":
+                    fix += "; a function of outputs and targets becomes a class with such a `forward`"
+                yield self.signature_finding(error, key, keys, fix)
 
     def choices(self, component: str) -> Iterator[tuple[str, Key]]:
         """Every dotted path that a component may have, the run's own or the searched ones."""

@@ -233,6 +233,20 @@ class Keeping:
         self.loaded = True
 
 
+class TwoOutputs(Plain):
+    """Returns its outputs and its inputs."""
+
+    def forward(self, x: Any) -> Any:
+        return self.layers(x), x
+
+
+class TwoClasses(Plain):
+    """Has two outputs, whatever the data."""
+
+    def __init__(self, input_size: int, output_size: int) -> None:
+        super().__init__(input_size, 2)
+
+
 class HalfFrozen(nn.Module):
     """A frozen layer below a trained one, as in fine-tuning."""
 

@@ -44,6 +44,32 @@ def test_a_net_gets_its_sizes_from_the_data(net: str, config: Any) -> None:
     assert np.isfinite([scores.train_loss, scores.val_loss, scores.grad_norm]).all()
 
 
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        (
+            {"net": "tests.trainables.samples.TwoOutputs"},
+            "net: its forward returns a tuple; return one tensor, (rows, ...)",
+        ),
+        (
+            {"net": "tests.trainables.samples.TwoClasses"},
+            "net: tests.trainables.samples.TwoClasses has 2 outputs for 10 classes; "
+            "`out_features` is filled in with their number",
+        ),
+        (
+            {"optimizer": "torch.optim.AdamW", "optimizer_config": {"betas": 0.9}},
+            "optimizer: torch.optim.AdamW: TypeError: 'float' object is not subscriptable",
+        ),
+        ({"metrics": {"m": "math.sqrt"}}, "run.metrics.m: TypeError: math.sqrt() takes exactly one argument"),
+    ],
+)
+def test_an_error_of_a_part_names_the_part(fields: dict[str, Any], line: str) -> None:
+    config = {"criterion": "torch.nn.CrossEntropyLoss", "net_config": {}, **fields}
+    with pytest.raises(RunError) as caught:
+        learner_of(**DIGITS, **config).epoch()
+    assert str(caught.value).startswith(line)
+
+
 def test_a_misspelt_keyword_of_a_net_is_an_error() -> None:
     with pytest.raises(RunError, match=r"trainables\.mlp\.MLP: got an unexpected keyword argument 'node'"):
         learner_of(net_config={"node": 4})
