@@ -10,12 +10,14 @@ import multiprocessing
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from trainables.dry_run_report import DryRunReport
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from trainables.data import Data
 
 KILLED = -9
+_STARTING = threading.Lock()
 
 
 def dry_run_all(
@@ -68,7 +71,8 @@ def child_process(
     pipe, child_pipe = context.Pipe(duplex=False)
     process = context.Process(target=target, args=(child_pipe, *args), daemon=daemon)
     with pipe:
-        process.start()
+        with _without_main():
+            process.start()
         child_pipe.close()
         try:
             yield pipe, process
@@ -76,6 +80,21 @@ def child_process(
             process.kill()
             process.join()
             process.close()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let children started within the block import no main module.
+
+    It may be a user's script without `if __name__ == "__main__"`, which would run again in each child.
+    """
+    with _STARTING:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def begin_server() -> None:
@@ -87,8 +106,9 @@ def begin_server() -> None:
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     try:
-        forkserver.set_forkserver_preload(["__main__", "trainables.dry_run"])
-        forkserver.ensure_running()
+        forkserver.set_forkserver_preload(["trainables.dry_run"])
+        with _without_main():
+            forkserver.ensure_running()
     finally:
         os.environ.pop("PYTHONPATH")
         if before is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from trainables.data import Data, DataPart, Split
 from trainables.dry_run import gpu_busy
 from trainables.dry_run_process import dry_run_all
 from trainables.dry_run_report import DryRunReport
+from trainables.imports import CLONE
 from trainables.memory_limit import available_memory_mb
 
 RAN = DryRunReport(
@@ -242,6 +245,21 @@ def test_a_process_tells_of_a_run_of_a_fault_and_of_a_net_too_large(read: Read) 
     assert ran.checkpoint_mb > 0
     assert (failed.outcome, large.outcome) == ("failed", "oom")
     assert "norm is None" in failed.reason
+
+
+def test_a_script_without_a_main_guard_is_not_run_again_by_a_dry_run(tmp_path: Path) -> None:
+    """As `raysweep.run("a.yaml", preflight=True)` at the top level of a program."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tests.trainables.samples import data_of, run_of\n"
+        "from trainables.dry_run_process import dry_run_all\n"
+        "run = run_of()\n"
+        "configs, data = [run.model_dump(mode='json')], data_of(run)\n"
+        "print(dry_run_all(configs, data, gpu=0.0, at_once=1, limit_s=60.0)[0].outcome)\n"
+    )
+    environ = os.environ | {"PYTHONPATH": str(CLONE)}
+    done = subprocess.run([sys.executable, str(script)], env=environ, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("ran\n", "")
 
 
 def test_the_command_answers_with_exit_code_3(
