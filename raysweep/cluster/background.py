@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from raysweep.cluster.errors import ClusterError
+from raysweep.errors import RaysweepError
 from raysweep.launch_command import launch_command
 from raysweep.study.storage.layout import StudyFolder
 from raysweep.study.storage.lock import is_held, read_holder
@@ -55,10 +56,11 @@ def stop(folder: StudyFolder, *, now: bool, say: Callable[[str], None]) -> None:
     """Stop the driver of a study: gracefully, or `now` without finishing running epochs.
 
     Raises:
-        ClusterError: if it does not run here, or does not stop.
+        RaysweepError: if it does not run.
+        ClusterError: if it runs on another machine, or does not stop.
     """
     if not is_held(folder.lock_file):
-        raise ClusterError(f"{folder.name} is not running")
+        raise RaysweepError(f"{folder.name} is not running")
     holder = read_holder(folder.lock_file)
     if holder is None:
         raise ClusterError(f"{folder.lock_file} does not say which process runs {folder.name}")
@@ -82,12 +84,12 @@ def follow(folder: StudyFolder, write: Callable[[str], None], *, on: bool) -> No
     """Print a detached study's log; with `on`, until its driver ends.
 
     Raises:
-        ClusterError: if it has none.
+        RaysweepError: if it has none.
     """
     try:
         log = (folder.path / LOG).open(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        raise ClusterError(
+        raise RaysweepError(
             f"{folder.name} was not started with --detach, so its output went to its terminal; "
             f"`{launch_command('status', folder.path)}` shows its progress"
         ) from None
