@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,17 @@ def is_number(kind: Kind) -> bool:
 def is_date(kind: Kind) -> bool:
     """Whether a column of this kind holds dates."""
     return kind.startswith(DATE)
+
+
+def described(kind: Kind) -> str:
+    """What a column of numbers or dates is, with an example if it is not in the plain format.
+
+    >>> described("numbers"), described("numbers 1.234,5"), described("date %d.%m.%Y")
+    ('numeric', 'numeric, as 1.234,5', 'a date, as 31.01.2024')
+    """
+    what, _, form = kind.partition(" ")
+    example = form if what == NUMBERS else date(2024, 1, 31).strftime(form)
+    return ("numeric" if what == NUMBERS else "a date") + (f", as {example}" if form else "")
 
 
 def without_gaps(column: pd.Series) -> pd.Series:

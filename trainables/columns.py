@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainables.cell_formats import GAPS, NUMBERS, is_date
+from trainables.cell_formats import GAPS, NUMBERS, described
 from trainables.data import Data, source_and_training_rows
 from trainables.error_text import few
 from trainables.frames import read_frame, values_of
@@ -172,7 +172,7 @@ def _values(column: pd.Series, trained: dict[str, Any], file: str) -> np.ndarray
     )
     wrong = np.flatnonzero(np.isnan(values) & ~is_empty)
     if len(wrong):
-        row, kind = int(wrong[0]), "a date" if is_date(trained["kind"]) else "numeric"
+        row, kind = int(wrong[0]), described(trained["kind"])
         raise RunError(
             f"{file}: column {trained['name']!r} is {kind}, row {row + 1} has {str(column.iloc[row])!r}"
         )

@@ -190,7 +190,7 @@ def _read_csv(file: Any, words: Collection[str], options: Mapping[str, Any]) -> 
 
 def _strip_spaces(column: pd.Series) -> pd.Series:
     """Text without leading and trailing spaces; text of spaces only becomes missing."""
-    if not column.map(lambda value: isinstance(value, str) and value != value.strip()).any():
+    if not any(isinstance(value, str) and value != value.strip() for value in column):
         return column
     text = column.astype("string").str.strip()
     return text.mask(text == "").astype(column.dtype)

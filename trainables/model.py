@@ -168,8 +168,8 @@ class Model:
             file: name of the rows in errors.
 
         Raises:
-            RunError: if a column is missing or of another kind than in training, or arrays have another
-                shape.
+            RunError: if a column is missing or of another kind than in training, arrays have another
+                shape, or there are no rows.
         """
         outputs = self.outputs_of(rows, file)
         return self.answers(outputs, rows.index if isinstance(rows, pd.DataFrame) else None)
@@ -189,10 +189,14 @@ class Model:
         Raises:
             RunError: as `predict`.
         """
-        if not isinstance(rows, pd.DataFrame):
-            return self._outputs(self._pack(rows, file))
-        self.columns.check(rows, file)
-        return self._outputs(self.columns.inputs(rows, file))
+        if isinstance(rows, pd.DataFrame):
+            self.columns.check(rows, file)
+            inputs = self.columns.inputs(rows, file)
+        else:
+            inputs = self._pack(rows, file)
+        if not len(inputs):
+            raise RunError(f"{file}: has no rows to predict")
+        return self._outputs(inputs)
 
     def _pack(self, arrays: np.ndarray | Mapping[str, np.ndarray], file: str) -> np.ndarray:
         """Arrays as the net's rows, (rows, ...).

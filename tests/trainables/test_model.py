@@ -184,6 +184,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             lambda f: f.astype({"size": "string"}).assign(size="big"),
             "column 'size' is numeric, row 1 has 'big'",
         ),
+        (lambda f: f.head(0), "has no rows to predict"),
     ],
 )
 def test_a_table_that_does_not_fit_is_one_line(

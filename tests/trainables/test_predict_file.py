@@ -108,6 +108,7 @@ def test_arrays_by_name_are_predicted_for_and_scored(tmp_path: Path) -> None:
     ("arrays", "line"),
     [
         ({"x": np.zeros((2, 3, 8, 8))}, "rows have the shape (3, 8, 8), and the model takes (3, 96, 96)"),
+        ({"x": np.zeros((0, 3, 96, 96))}, "has no rows to predict"),
         ({"a": np.zeros(1), "b": np.zeros(1)}, "it holds a, b; call the inputs 'x', rows first"),
         ({"y": np.zeros(1)}, "it holds no inputs; call the inputs 'x', rows first"),
         (None, "no such file"),
