@@ -94,6 +94,9 @@ def interview(given: Mapping[str, Any], ask: Ask, tell: Tell, *, cpus: int, gpus
     if is_table(data):
         table = ask_of_table(data, given.get("target"), given.get("drop"), ask, tell)
         task = table.task
+    elif Path(data).is_file():
+        fix = "write it as one, or name a function that loads it, as in my_data.load"
+        raise SweepError([Problem(data, None, "", "is no CSV or Parquet file", fix)])
     task = _task(str(answer("task", "Task: regression or classification", task)))
     hours = max(1 / 3600, float(answer("hours", "Budget in hours", 1.0)))
     slots = max(1, int(answer("slots", f"Trials at once ({cpus} cores, {gpus} GPUs here)", gpus or cpus)))

@@ -214,8 +214,9 @@ def _too_few(trials: int, parameters: int) -> str:
     needed = max(LEAST, A_PARAMETER * parameters)
     if trials >= needed:
         return ""
+    searched = f"{parameters} parameter{'s' * (parameters > 1)}"
     return (
-        f"too few trials: {trials} completed, at least {needed} are needed for {parameters} parameters; "
+        f"too few trials: {trials} completed, at least {needed} are needed for {searched}; "
         "take this as a hint of what to try next, not as a result"
     )
 

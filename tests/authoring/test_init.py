@@ -162,11 +162,16 @@ def test_questions_are_asked_only_for_what_was_not_given() -> None:
         ),
         ({"data": "trainables.data.load_digit"}, "did you mean 'trainables.data.load_digits'?"),
         ({"data": "homes.csv", "name": "../up"}, "'../up' cannot be a folder's name"),
+        (
+            {"data": "arrays.npz"},
+            "arrays.npz: is no CSV or Parquet file; write it as one, or name a function that loads it, as in",
+        ),
         ({"data": "broken.parquet", "target": "x"}, "broken.parquet: cannot be read as a table"),
     ],
 )
 def test_an_answer_that_cannot_be_is_one_line_and_leaves_nothing(given: dict[str, Any], line: str) -> None:
     Path("broken.parquet").write_bytes(b"no parquet")
+    Path("arrays.npz").write_bytes(b"arrays")
     with pytest.raises(SweepError) as caught:
         init_from_answers(
             Path("sweep.yaml"), given, use_default, messages.append, cpus=2, gpus=0, clone=CLONE
