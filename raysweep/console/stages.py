@@ -50,8 +50,8 @@ def best_line(best: BestFields, metric: str) -> str:
     """The best configuration of a staged study, in one line."""
     value = f"{metric} {number(best['value'])}"
     if best["status"] == "validated":
-        spread = "" if best["std"] is None else f" ± {best['std']:.2g}"
-        value += f"{spread} over {best['seeds']} seeds"
+        spread = "" if best["std"] is None else f", std {best['std']:.2g}"
+        value += f" (mean of {best['seeds']} seeds{spread})"
     else:
         value += f" at epoch {best['epoch']}"
     return f"{_trial_or_baseline(best)}, stage {best['stage']}: {value}  {settings(best['config'])}"

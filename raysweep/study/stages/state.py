@@ -263,7 +263,7 @@ def staged_best(
     lines = [f"study {study.name}, stage {best.state.stage.name}"]
     if best.validated and trial is None:
         std = best.validated["std"]
-        spread = f"{best.validated['mean']:.6g}" + ("" if std is None else f" ± {std:.2g}")
+        spread = f"{best.validated['mean']:.6g}" + ("" if std is None else f", std {std:.2g}")
         lines = [f"study {study.name}, stage {states[-1].stage.name}: {best.where}: {sweep.metric} {spread}"]
     if best.trial is None and trial is None:
         base = sweep.in_stage(best.state.stage)
