@@ -78,6 +78,10 @@ def against_baseline(facts: Facts, record: StudyRecord) -> str:
     loss, best_loss = baseline.objective_loss(record.objective), best.objective_loss(record.objective)
     if baseline.outcome != "completed" or loss is None or best_loss is None:
         return f"trial {baseline.number}, {facts.baseline}, did not run to its end ({baseline.status})"
+    if baseline.lineage:
+        copy = baseline.lineage[0]
+        took = f"went on as a copy of trial {int(copy.donor)} at epoch {copy.epoch}"
+        return f"trial {baseline.number}, {facts.baseline}, {took}"
     value = f"{facts.metric} {number(facts.value(loss))}"
     if searched(best.first_config) == searched(baseline.first_config):  # perhaps a replicate
         return f"{value}: no trial beat {facts.baseline}"

@@ -315,10 +315,13 @@ def _kind(reason: str) -> str:
 
 
 def baseline(subject: Subject) -> Baseline | None:
-    """The run's own values compared with the best searched trial; None if either is missing."""
+    """The run's own values compared with the best searched trial; None if either is missing.
+
+    A member of a population that began with them and then copied another has not trained with them.
+    """
     ranked = subject.ranked()
-    own = [trial for trial in ranked if trial.source == "baseline"]
-    searched = [trial for trial in ranked if trial.source != "baseline"]
+    own = [trial for trial in ranked if trial.source == "baseline" and not trial.lineage]
+    searched = [trial for trial in ranked if trial not in own]
     if not own or not searched:
         return None
     loss, best = subject.loss(own[0]), subject.loss(searched[0])

@@ -10,6 +10,7 @@ import pytest
 from raysweep.config.sweep import Metric
 from raysweep.console.progress import Facts
 from raysweep.console.summary import SHOWN, against_baseline, front_lines
+from raysweep.study.journal.events import TrialExploited
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from schedulers.racing import BLOCK_KEY, CANDIDATE_KEY
 from tests.study.test_front import at, trial
@@ -42,6 +43,15 @@ def test_a_stopped_baseline_is_not_compared_with() -> None:
     trials = trial(0, at(0.9, 10), outcome="stopped"), trial(1, at(0.4, 10))
     trials[0].status = "stopped"
     line = "trial 0, the run as it is, did not run to its end (stopped)"
+    assert against_baseline(ONE, study(*trials)) == line
+
+
+def test_a_baseline_that_copied_another_trial_is_not_compared_with() -> None:
+    """In a population: its last loss is not one of the run as it is."""
+    trials = trial(0, at(0.3, 10)), trial(1, at(0.4, 10))
+    copied = TrialExploited(t=1.0, trial="0", donor="1", epoch=4, generation=1, config={}, reason="")
+    trials[0].lineage.append(copied)
+    line = "trial 0, the run as it is, went on as a copy of trial 1 at epoch 4"
     assert against_baseline(ONE, study(*trials)) == line
 
 

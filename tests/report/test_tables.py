@@ -12,7 +12,7 @@ import pytest
 
 from raysweep.report.series import copies, progress
 from raysweep.report.tables import stops, tables
-from raysweep.study.journal.events import EpochReported
+from raysweep.study.journal.events import EpochReported, TrialCreated
 from tests.report import stories
 
 
@@ -116,6 +116,16 @@ def test_the_baseline_stands_against_the_best_that_was_searched(
     assert seen.value == next(loss for loss, trial in completed(lines) if trial in own)
     assert seen.best == next(loss for loss, trial in completed(lines) if trial not in own)
     assert seen.gain == seen.value - seen.best
+
+
+def test_a_baseline_that_copied_another_trial_is_none(tmp_path: Path) -> None:
+    events = [
+        replace(event, source="baseline")
+        if isinstance(event, TrialCreated) and event.trial == "00001"
+        else event
+        for event in stories.population()
+    ]
+    assert tables(stories.subject(tmp_path, events), 5).baseline is None
 
 
 def test_regret_ends_at_nought_and_never_grows(study: tuple[Any, ...]) -> None:
