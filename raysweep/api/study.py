@@ -12,6 +12,7 @@ from raysweep.api.calls import overrides, shown, target_of
 from raysweep.config import Sweep
 from raysweep.config.trial_config import searched
 from raysweep.console.formatting import number
+from raysweep.errors import RaysweepError
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.pareto import scored_point
 from raysweep.study.journal.records import StudyRecord, TrialRecord, fold
@@ -286,11 +287,15 @@ class Study:
         Raises:
             NoWinner: if no trial has succeeded, or the retraining did not finish.
             StudyExists: if there is a retraining of this name with other settings.
+            RaysweepError: if top_k is below 1 or seeds below 2.
         """
         from raysweep.runner.retrain_study import prepare_retraining, run_retraining
         from raysweep.study.results.finalize import FILE, VERSION
         from raysweep.study.storage.files import read_json
 
+        for key, value, least in (("top_k", top_k, 1), ("seeds", seeds, 2)):
+            if value is not None and value < least:
+                raise RaysweepError(f"{key}: {value}; give at least {least}")
         require_trust(self.path, trust)
         with shown(progress):
             folder = prepare_retraining(self._folder, name, overrides(set), top_k=top_k, seeds=seeds)

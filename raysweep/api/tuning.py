@@ -99,7 +99,7 @@ def tune(
             "baseline": False,
             "import_paths": [folder, *_folders_of(train)],
             "run": {"train": f"{module}.train", "train_config": fixed, "epochs": epochs},
-            "search_space": {"train_config": ranges},
+            "search_space": {"train_config": ranges} if ranges else {},
             **({} if resources_per_trial is None else {"resources_per_trial": resources_per_trial}),
             **sweep,
         }

@@ -61,6 +61,7 @@ def _set_value(document: Document, parts: list[str], value: Any, where: str) -> 
         inner = holder.get(name) if isinstance(holder, dict) else holder[int(name)]
         if inner is None:
             inner = holder[name] = {}
+            document.locations.setdefault(key, Location(where, None))
         elif isinstance(inner, str) and isinstance(holder, list):
             inner = holder[int(name)] = {"name": inner}  # a stage or a metric given by its name alone
         holder = inner

@@ -276,3 +276,13 @@ def test_trust_that_cannot_be_remembered_holds_for_the_whole_call(
         study.extend(trials=3, address="local")
     study.extend(trials=3, address="local", trust=True)
     assert went_on == ["small"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"), [({"top_k": 0}, "top_k: 0; give at least 1"), ({"seeds": 1}, "seeds: 1;")]
+)
+def test_a_retraining_of_nothing_is_refused(
+    study: raysweep.Study, settings: dict[str, int], line: str
+) -> None:
+    with pytest.raises(raysweep.RaysweepError, match=line):
+        study.retrain(**settings)  # type: ignore[arg-type]

@@ -405,3 +405,8 @@ def test_keywords_of_a_wrapped_optimizer_are_known(tmp_path: Path) -> None:
     optimizer = f"  optimizer: pytorch_optimizer.ScheduleFreeWrapper\n  optimizer_config: {config}\n"
     (tmp_path / "sweep.yaml").write_text(f"trials: 1\n{RUN.strip()}\n{optimizer}")
     assert read_sweep(tmp_path / "sweep.yaml").warnings == ()
+
+
+def test_an_unknown_key_of_an_override_is_said_of_the_override() -> None:
+    with pytest.raises(SweepError, match=r"^--set nope\.x: unknown; known here: "):
+        read_sweep(CLONE / "sweeps/asha.yaml", overrides=["nope.x=1"])
