@@ -7,6 +7,7 @@ answer at once.
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from raysweep.cli.group import cli
 from raysweep.console.streams import protect_streams, unwritten
 from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
 from raysweep.formatting import printable
+from trainables.checkpoint_integrity import DISK_REFUSES
 
 COMMANDS = (run, look, learn, winner, prepare)  # importing a module adds its commands to `cli`
 
@@ -34,6 +36,13 @@ def main(args: Sequence[str] | None = None) -> int:
     except USER_ERRORS as error:
         click.echo(printable(str(error), "\n"), err=True)
         return exit_code_of(error)
+    except OSError as error:
+        if error.errno is None or error.errno not in DISK_REFUSES:
+            raise
+        what = f"{error.filename}: cannot" if error.filename else "a file cannot"
+        why = os.strerror(error.errno)
+        click.echo(f"{what} be written ({why}); free some space, or write elsewhere", err=True)
+        return ExitCode.UNREACHABLE
     except (KeyboardInterrupt, click.Abort):
         click.echo(
             "aborted; a study that had begun is kept, and continues with `launch.py resume STUDY`", err=True

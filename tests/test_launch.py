@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 import launch
-from raysweep.cli.group import several_sets
+from raysweep.cli.group import cli, several_sets
 from raysweep.config import read_sweep
 from raysweep.study.journal.log import read_events
 from raysweep.study.journal.records import fold
@@ -280,3 +281,19 @@ def test_one_signal_stops_in_good_order_and_resume_finishes(number: Any, sweep: 
     record = fold(read_events(journal))
     assert record.counts() == {"completed": 6}
     assert record.epochs == 6 * 40
+
+
+@pytest.mark.parametrize(("file", "what"), [(("runs/x",), "runs/x: cannot"), ((), "a file cannot")])
+def test_a_disk_that_refuses_is_a_line_and_exit_code_6(
+    file: tuple[str, ...], what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`report` and `export` write into the study, and so do others."""
+    full = OSError(errno.ENOSPC, "No space left on device", *file)
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise full
+
+    monkeypatch.setattr(cli, "main", refuse)
+    assert launch.main(["report"]) == 6
+    line = "be written (No space left on device); free some space, or write elsewhere\n"
+    assert capsys.readouterr().err == f"{what} {line}"
