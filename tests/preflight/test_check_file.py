@@ -214,7 +214,7 @@ def test_data_that_cannot_be_loaded_are_a_problem_of_the_file(well: Path) -> Non
     assert check_file(well).sweep is not None
     (problem,) = check_file(well, with_data=True).problems
     assert str(problem) == (
-        "well.yaml:7: run.data: data_config: val_fraction is in (0, 1) and test_fraction in [0, 1)"
+        "well.yaml:7: run.data: data_config.val_fraction: a number, more than 0 and less than 1, not 2"
     )
 
 
