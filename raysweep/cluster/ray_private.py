@@ -19,17 +19,20 @@ from ray.job_config import JobConfig
 def minimal_ray() -> Iterator[None]:
     """Make `ray.init` start only the processes that a Ray on one machine needs, each as small as can be.
 
-    Without an autoscaler and a log monitor, as `ray start` can: each costs half a second of CPU and slows the
-    shutdown. `ray.init` has no option for it, but reads `RayParams`. And with the dashboard and the agent of
-    `pip install ray`: Ray starts them without web servers and metrics if the packages for these are missing.
+    Without an autoscaler and a log monitor, as `ray start` can, and without the dashboard's process, which
+    without a dashboard only reports usage: each costs half a second of CPU or more, and `ray.init` waits for
+    the last. It has no option for them, but reads `RayParams`, and goes on if a dashboard has not started.
+    And with the agent of `pip install ray`, which has neither web server nor metrics: Ray starts it if the
+    packages for these are missing.
     """
-    params, error_of = parameter.RayParams, utils.get_dashboard_dependency_error
-    parameter.RayParams = partial(params, no_monitor=True, include_log_monitor=False)
+    before = parameter.RayParams, utils.get_dashboard_dependency_error, services.start_api_server
+    parameter.RayParams = partial(before[0], no_monitor=True, include_log_monitor=False)
     utils.get_dashboard_dependency_error = lambda: ImportError("not wanted on one machine")
+    services.start_api_server = lambda *args, **kwargs: (None, None)
     try:
         yield
     finally:
-        parameter.RayParams, utils.get_dashboard_dependency_error = params, error_of
+        parameter.RayParams, utils.get_dashboard_dependency_error, services.start_api_server = before
 
 
 @contextmanager

@@ -43,9 +43,19 @@ def test_no_monitor_starts_in_the_block_only() -> None:
     assert parameter.RayParams().no_monitor is False
 
 
-def test_ray_init_asks_whether_the_packages_of_the_dashboard_are_there() -> None:
-    for starts in (services.start_api_server, services.start_raylet):
-        assert "ray._private.utils.get_dashboard_dependency_error()" in inspect.getsource(starts)
+def test_ray_init_goes_on_without_the_process_of_a_dashboard() -> None:
+    starts = inspect.getsource(node.Node.start_api_server)
+    assert "self._webui_url, process_info = ray._private.services.start_api_server(" in starts
+    assert "if process_info is not None:" in starts
+    usual = services.start_api_server
+    with minimal_ray():
+        assert services.start_api_server(False, False) == (None, None)
+    assert services.start_api_server is usual
+
+
+def test_ray_init_asks_whether_the_packages_of_the_agent_are_there() -> None:
+    starts = inspect.getsource(services.start_raylet)
+    assert "ray._private.utils.get_dashboard_dependency_error()" in starts
     with minimal_ray():
         assert isinstance(utils.get_dashboard_dependency_error(), ImportError)
     assert utils.get_dashboard_dependency_error() is None
