@@ -138,7 +138,7 @@ class Study:
     @property
     def sweep(self) -> Sweep:
         """The sweep, with all choices made."""
-        return self._folder.wanted()
+        return self._folder.stored_sweep()
 
     @property
     def state(self) -> str:
@@ -163,15 +163,15 @@ class Study:
     def _winner(self) -> tuple[StudyFolder, TrialRecord, Sweep, StudyRecord]:
         """The study that the best trial is in (this one, or one of its stages), that trial, sweep, record."""
         folder = self._folder
-        if folder.wanted().stages:
+        if folder.stored_sweep().stages:
             from raysweep.study.stages.state import best_of_stages, stage_states
 
-            best_stage = best_of_stages(folder.wanted(), stage_states(folder))
+            best_stage = best_of_stages(folder.stored_sweep(), stage_states(folder))
             if best_stage is None or best_stage.trial is None:
                 raise NoWinner(f"{self.name}: no trial of any stage is better than the run as it is")
             home = best_stage.state.folder
-            return home, best_stage.trial, home.wanted(), best_stage.record
-        sweep = folder.wanted()
+            return home, best_stage.trial, home.stored_sweep(), best_stage.record
+        sweep = folder.stored_sweep()
         record = fold(read_events(folder.journal_dir), sweep.objective)
         best = record.best()
         if best is None:

@@ -89,7 +89,7 @@ def report(
             run_on_cluster(target, "report", name, options(given))
             continue
         folder = find_study(name, runs, staged=True)
-        if folder.wanted().stages:
+        if folder.stored_sweep().stages:
             report_stages(folder, no_mlflow, **kwargs)
             continue
         files = make_report(of_study(folder), folder.path / "report", **kwargs)
@@ -195,7 +195,9 @@ def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: b
         click.echo(json.dumps(status | {"reports": {name: as_json(each) for name, each in reports.items()}}))
         return
     print_stages_status(console, status)
-    searches = [stage.name for stage in study.wanted().stages if stage.searches and stage.name in reports]
+    searches = [
+        stage.name for stage in study.stored_sweep().stages if stage.searches and stage.name in reports
+    ]
     if searches:
         console.rule(f"stage {searches[-1]}", align="left")
         print_report(console, reports[searches[-1]])

@@ -124,7 +124,7 @@ def sync(study: str, runs: Path, **places: Any) -> int:
         return run_on_cluster(target, "sync", study)
     folder = find_study(study, runs, staged=True)
     with lock(folder.lock_file, shlex.join(sys.argv)), synced_storage(folder):
-        if not folder.wanted().stages:
+        if not folder.stored_sweep().stages:
             return sync_one(folder, tracker_of(folder.sweep(), folder))
         from raysweep.runner.stages_parent_run import final_state_of, parent_run_of
         from raysweep.study.stages.state import stage_states
@@ -168,7 +168,7 @@ def repair_one(folder: StudyFolder, yes: bool) -> bool:
     if not damage.problem:
         click.echo(f"{folder.journal_dir}: {len(damage.kept)} events, undamaged")
         return True
-    record, lost = damage.record(folder.wanted().objective), damage.written - len(damage.kept)
+    record, lost = damage.record(folder.stored_sweep().objective), damage.written - len(damage.kept)
     kept = f"{len(damage.kept)} events: {len(record.trials)} trials, {record.epochs} epochs"
     click.echo(f"damaged: {damage.problem}")
     click.echo(

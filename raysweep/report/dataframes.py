@@ -92,7 +92,7 @@ def _of_plain_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_stages(folder: StudyFolder, table: Any) -> pd.DataFrame:
-    if not folder.wanted().stages:
+    if not folder.stored_sweep().stages:
         return table(*_read(folder))
     parts = {stage.name: table(*_read(stage)) for stage in folder.stages()}
     known = [part.assign(stage=name) for name, part in parts.items() if len(part)]
@@ -100,7 +100,7 @@ def _of_stages(folder: StudyFolder, table: Any) -> pd.DataFrame:
 
 
 def _read(folder: StudyFolder) -> tuple[Sweep, StudyRecord]:
-    sweep = folder.wanted()
+    sweep = folder.stored_sweep()
     return sweep, fold(read_events(folder.journal_dir), sweep.objective)
 
 

@@ -136,7 +136,7 @@ def of_study(folder: StudyFolder) -> Subject:
         NotAStudy: if the folder holds no study, or one of another format.
         JournalError: if the journal cannot be read.
     """
-    sweep: Sweep = folder.wanted()
+    sweep: Sweep = folder.stored_sweep()
     return Subject(
         name=folder.name,
         record=fold(read_events(folder.journal_dir), sweep.objective),

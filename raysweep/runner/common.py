@@ -184,7 +184,7 @@ def find_study(study: str, runs: Path, *, staged: bool = False) -> StudyFolder:
     folder = _find(study, runs)
     for foreign in list_foreign_files(folder.journal_dir):
         echo_err(f"warning: {foreign} is not a segment of the journal and is not read")
-    stages = () if staged else folder.wanted().stages
+    stages = () if staged else folder.stored_sweep().stages
     if stages:
         studies = [stage.name for stage in stages if stage.kind != "lr_range"]
         names = ", ".join(typed(folder.stage(name).path) for name in studies)

@@ -27,7 +27,7 @@ def prepare_retraining(
     from raysweep.study.results.retrain import prepare, retraining_of_study
     from raysweep.study.stages.state import staged_retraining
 
-    make = staged_retraining if study.wanted().stages else retraining_of_study
+    make = staged_retraining if study.stored_sweep().stages else retraining_of_study
     return prepare(study, name, overrides=overrides, make=make, **race)
 
 

@@ -41,7 +41,9 @@ def revise_study(
     from raysweep.study.execution.scheduler_factory import make_scheduler
 
     with lock(folder.lock_file, shlex.join(sys.argv)):
-        new = without_secrets(revised(folder, [*as_overrides(folder.wanted(), trials, epochs), *overrides]))
+        new = without_secrets(
+            revised(folder, [*as_overrides(folder.stored_sweep(), trials, epochs), *overrides])
+        )
         record = fold(read_events(folder.journal_dir), new.objective)
         extension = check_extension(folder, new, record, make_scheduler(folder.sweep()).rule)
         for line in extension.lines(record):

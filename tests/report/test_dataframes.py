@@ -58,7 +58,7 @@ def test_a_trial_that_never_reported_has_no_value(study: StudyFolder) -> None:
 
 
 def test_a_study_without_trials_has_empty_tables(tmp_path: Path, study: StudyFolder) -> None:
-    folder = StudyFolder.create(tmp_path, "none", study.wanted(), "")
+    folder = StudyFolder.create(tmp_path, "none", study.stored_sweep(), "")
     assert (len(trials_table(folder)), len(curves_table(folder))) == (0, 0)
     assert "status" in trials_table(folder).columns
 

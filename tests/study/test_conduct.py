@@ -237,7 +237,7 @@ def test_an_extended_study_continues_with_more_epochs_and_trials(tmp_path: Path,
     words: dict[str, Any] = {"checkpoint_config": {"enabled": True}, "scheduler": None}
     first = conduct(trials=2, slots=1, run={**words, "epochs": 3})
     folder = StudyFolder(tmp_path / "toy")
-    new = revised(folder, [*as_overrides(folder.wanted(), "+1", 5), f"search_space.{LR}.max=2.0"])
+    new = revised(folder, [*as_overrides(folder.stored_sweep(), "+1", 5), f"search_space.{LR}.max=2.0"])
     extension = check_extension(folder, new, first.record, FIFORule(max_resource=3))
     assert (extension.reopened, extension.again) == (("00000", "00001"), 0)
     folder.revise(new, extension.changes, time.time())

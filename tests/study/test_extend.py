@@ -93,7 +93,7 @@ class Study:
         return slot
 
     def extend(self, **words: Any) -> None:
-        old = self.folder.wanted()
+        old = self.folder.stored_sweep()
         new = old.model_copy(update=words)
         self.folder.revise(new, {"what": list(words)}, t=5e5)
 
@@ -349,7 +349,7 @@ def test_a_space_can_be_widened_only(old: Any, new: Any, wider: bool) -> None:
 
 
 def test_a_wider_range_more_trials_and_another_budget_are_honest(folder: StudyFolder) -> None:
-    words = as_overrides(folder.wanted(), "+4", None)
+    words = as_overrides(folder.stored_sweep(), "+4", None)
     new = revised(folder, [*words, f"search_space.{LR}.max=2.0", "time_budget_s=60"])
     extension = check_extension(folder, new, StudyRecord(), FIFORule(max_resource=6))
     assert new.trials == 10
@@ -381,22 +381,22 @@ def test_a_member_of_a_population_without_its_last_checkpoint_cannot_go_on(tmp_p
 
 @pytest.mark.parametrize(("text", "words"), [("+4", ["trials=10"]), ("40", ["trials=40"])])
 def test_trials_are_given_in_all_or_as_so_many_more(folder: StudyFolder, text: str, words: list[str]) -> None:
-    assert as_overrides(folder.wanted(), text, None) == words
+    assert as_overrides(folder.stored_sweep(), text, None) == words
 
 
 def test_a_word_that_is_no_number_and_a_wrong_key_are_named(folder: StudyFolder) -> None:
     with pytest.raises(CannotExtend, match=r"--trials some: give the total, 100, or how many more"):
-        as_overrides(folder.wanted(), "some", None)
+        as_overrides(folder.stored_sweep(), "some", None)
     with pytest.raises(SweepError, match="--set trails: unknown"):
         revised(folder, ["trails=9"])
 
 
 def test_what_was_wanted_before_is_kept(folder: StudyFolder) -> None:
-    new = folder.wanted().model_copy(update={"trials": 9})
+    new = folder.stored_sweep().model_copy(update={"trials": 9})
     folder.revise(new, {"trials": [6, 9]}, t=1.0)
     [before] = folder.revisions()
     assert before["changes"] == {"trials": [6, 9]}
-    assert (folder.wanted().trials, before["sweep"]["trials"]) == (9, 6)
+    assert (folder.stored_sweep().trials, before["sweep"]["trials"]) == (9, 6)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_of_two_runs_of_one_name_at_once_one_wins_and_the_other_is_refused(tmp_p
     with pytest.raises(StudyExists, match="already holds a study"):
         make(tmp_path, 6, fill=lambda _: make(tmp_path, 600))
     folder = StudyFolder.open(tmp_path / "small")
-    assert folder.wanted().trials == 600
+    assert folder.stored_sweep().trials == 600
     assert folder.source_text() == "trials: 600\n"
     assert [path.name for path in tmp_path.iterdir()] == ["small"]
 
@@ -47,7 +47,7 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
 
 def test_an_empty_folder_of_that_name_is_taken(tmp_path: Path) -> None:
     (tmp_path / "small").mkdir()
-    assert make(tmp_path, 6).wanted().trials == 6
+    assert make(tmp_path, 6).stored_sweep().trials == 6
 
 
 def test_a_removed_study_leaves_its_name_free(tmp_path: Path) -> None:

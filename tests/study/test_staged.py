@@ -80,7 +80,7 @@ def carried_to(study: StudyFolder, name: str) -> StudyFolder:
     for number, part in enumerate(stage_states(study)):
         if part.over:
             continue
-        begun = begin_stage(study, study.wanted(), part, clock=lambda number=number: 100.0 + number)  # type: ignore[misc]
+        begun = begin_stage(study, study.stored_sweep(), part, clock=lambda number=number: 100.0 + number)  # type: ignore[misc]
         play(begun)
         end_stage(begun, "all trials ended", 200.0)
         if part.stage.name == name:
@@ -92,9 +92,9 @@ def test_each_stage_is_a_study_of_its_own_with_what_it_was_made_of(study: StudyF
     carried_to(study, "explore")
     first, second, third = stage_states(study)
     assert (first.over, second.trains, third.facts) == (True, False, {})
-    second = begin_stage(study, study.wanted(), second, clock=lambda: 5.0)
+    second = begin_stage(study, study.stored_sweep(), second, clock=lambda: 5.0)
     folder = StudyFolder.open(study.path / "stages" / "refine")
-    assert folder.wanted().warm_start == ("explore",)
+    assert folder.stored_sweep().warm_start == ("explore",)
     assert second.facts["begun_at"] == 5.0
     assert second.facts["lines"][0].startswith(f"{LR}: 0.001..1 log -> ")
     text = (folder.path / "sweep.yaml").read_text()
@@ -107,7 +107,7 @@ def test_each_stage_is_a_study_of_its_own_with_what_it_was_made_of(study: StudyF
 def test_a_stage_that_has_begun_is_never_derived_again(study: StudyFolder) -> None:
     """Whatever the stages before it have become since: its trials were drawn under what it was."""
     carried_to(study, "explore")
-    begun = begin_stage(study, study.wanted(), stage_states(study)[1], clock=lambda: 5.0)
+    begun = begin_stage(study, study.stored_sweep(), stage_states(study)[1], clock=lambda: 5.0)
     before = begun.folder.meta_file.read_bytes()
     other = small_sweep(study_name="whole", stages=STAGES, seed=7)
     assert begin_stage(study, other, stage_states(study)[1], clock=lambda: 6.0).facts == begun.facts
@@ -124,16 +124,16 @@ def test_a_stage_begins_whole_or_not_at_all(study: StudyFolder, monkeypatch: pyt
 
     monkeypatch.setattr("raysweep.study.stages.state.keep_code", killed)
     with pytest.raises(KeyboardInterrupt):
-        begin_stage(study, study.wanted(), part, clock=lambda: 1.0)
+        begin_stage(study, study.stored_sweep(), part, clock=lambda: 1.0)
     monkeypatch.undo()
     assert not part.folder.path.exists()
-    again = begin_stage(study, study.wanted(), part, clock=lambda: 2.0)
+    again = begin_stage(study, study.stored_sweep(), part, clock=lambda: 2.0)
     assert again.trains
     assert again.facts["lines"][0].startswith(LR)
 
 
 def test_the_incumbent_is_the_last_searchs_best_then_the_validations(study: StudyFolder) -> None:
-    sweep = study.wanted()
+    sweep = study.stored_sweep()
     assert best_of_stages(sweep, stage_states(study)) is None
     carried_to(study, "refine")
     best = best_of_stages(sweep, stage_states(study))
@@ -158,8 +158,8 @@ def test_best_yaml_says_which_stage_and_takes_fresh_seeds(study: StudyFolder) ->
     text = study.best_file.read_text()
     assert text.startswith("# study whole, stage validate: trial ")
     assert "python launch.py retrain whole " in text
-    used = stage_states(study)[-1].folder.wanted().sampler.kwargs["seeds"]
-    assert not set(yaml.safe_load(text)["seeds"]) & {*used, *study.wanted().run.seeds}
+    used = stage_states(study)[-1].folder.stored_sweep().sampler.kwargs["seeds"]
+    assert not set(yaml.safe_load(text)["seeds"]) & {*used, *study.stored_sweep().run.seeds}
 
 
 def test_where_nothing_beats_the_run_as_it_was_best_yaml_is_that_run(study: StudyFolder) -> None:
@@ -180,7 +180,7 @@ def test_a_retraining_begins_with_the_validations_order_and_other_seeds(study: S
     searched = [one["name"] for one in facts["standings"] if one["name"] != "baseline"]
     names = [each["name"] for each in sweep.sampler.kwargs["candidates"]]
     assert names == [searched[0], "baseline"]
-    used = stage_states(study)[-1].folder.wanted().sampler.kwargs["seeds"]
+    used = stage_states(study)[-1].folder.stored_sweep().sampler.kwargs["seeds"]
     assert not set(sweep.sampler.kwargs["seeds"]) & set(used)
     assert (sweep.study_name, sweep.stages) == ("whole_retrain", ())
     folder = prepare(study, "retrain", make=staged_retraining, top_k=1)
@@ -188,7 +188,7 @@ def test_a_retraining_begins_with_the_validations_order_and_other_seeds(study: S
 
 
 def test_the_status_is_that_of_all_stages_together(study: StudyFolder) -> None:
-    file = StagesStatusFile(study, study.wanted())
+    file = StagesStatusFile(study, study.stored_sweep())
     file.write("running")
     fresh = read_status(study.path)
     assert (fresh["state"], fresh["stage"], fresh["best"]) == ("interrupted", "explore", None)
@@ -209,7 +209,7 @@ def test_the_status_is_that_of_all_stages_together(study: StudyFolder) -> None:
 def test_a_stage_of_a_killed_driver_runs_no_more(study: StudyFolder) -> None:
     """The file of the whole was written while it lived."""
     carried_to(study, "explore")
-    StagesStatusFile(study, study.wanted()).write("running")
+    StagesStatusFile(study, study.stored_sweep()).write("running")
     words = read_json(study.status_file, version=1, kind="status")
     words["stages"][1]["state"] = "running"
     write_json(study.status_file, "status", words)
@@ -230,7 +230,7 @@ def test_what_cannot_be_read_is_one_line(study: StudyFolder, text: str, line: st
 
 def test_earlier_studies_are_found_from_within_a_stage(study: StudyFolder) -> None:
     """A stage's own neighbours are the other stages: the user's are named by their paths."""
-    sweep: Any = study.wanted().model_copy(update={"warm_start": ("old", "elsewhere/older")})
+    sweep: Any = study.stored_sweep().model_copy(update={"warm_start": ("old", "elsewhere/older")})
     (study.path.parent / "old").mkdir()
     part = begin_stage(study, sweep, stage_states(study)[0], clock=lambda: 0.0)
-    assert part.folder.wanted().warm_start == (str(study.path.parent / "old"), "elsewhere/older")
+    assert part.folder.stored_sweep().warm_start == (str(study.path.parent / "old"), "elsewhere/older")

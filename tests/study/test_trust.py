@@ -98,7 +98,7 @@ def test_commands_that_look_run_nothing_of_a_folder(
     run = {"data": "evil.load", "net": "evil.Net", "epochs": 6, "optimizer_config": {"lr": 0.1}}
     named = {"sampler": "evil.Sampler", "trial_scheduler": "evil.Rule", "import_paths": [str(evil)]}
     folder = StudyFolder.create(tmp_path / "runs", "small", small_sweep(run=run, **named), "")  # type: ignore[arg-type]
-    for _ in Slot(folder.path, folder.wanted(), FIFORule(max_resource=6)).run():
+    for _ in Slot(folder.path, folder.stored_sweep(), FIFORule(max_resource=6)).run():
         pass
     shutil.copytree(folder.path, tmp_path / "copy")
     words = [str(folder.path) if word == "@" else word for word in LOOKS[command]]

@@ -98,7 +98,7 @@ def revised(folder: StudyFolder, overrides: Sequence[str]) -> Sweep:
     Raises:
         SweepError: if it is invalid.
     """
-    old = folder.wanted()
+    old = folder.stored_sweep()
     draft = folder.path / "sweep.revised.yaml"
     redundant = {"metrics"} if len(old.metrics) == 1 else {"metric", "direction"}
     fields = old.model_dump(mode="json", exclude={"import_paths", *redundant})
@@ -125,7 +125,7 @@ def check_extension(folder: StudyFolder, new: Sweep, record: StudyRecord, rule: 
     Raises:
         CannotExtend: if it may not.
     """
-    old = folder.wanted()
+    old = folder.stored_sweep()
     changes = dict(_changes(old, new))
     if not changes:
         raise CannotExtend("nothing would change; give --trials, --epochs or --set search_space…")

@@ -86,7 +86,7 @@ def keep_sound_part(folder: StudyFolder, damage: Damage) -> Path:
 
 def _renew_derived(folder: StudyFolder, damage: Damage) -> None:
     """Delete the files that may be ahead of the journal (`resume` writes them again); write the status."""
-    sweep = folder.wanted()
+    sweep = folder.stored_sweep()
     for stale in (folder.best_file, folder.optuna_file, folder.status_file):
         with suppress(FileNotFoundError):
             stale.unlink()

@@ -138,7 +138,7 @@ def read_status(path: Path) -> StudyStatus:
     except FileNotFoundError:
         status = _status_of_journal(folder)
     except Unreadable as error:
-        if not error.damaged or folder.wanted().stages:
+        if not error.damaged or folder.stored_sweep().stages:
             raise NotAStudy(str(error)) from None
         status = _status_of_journal(folder)
     if status["state"] == "running" and not is_held(folder.lock_file) and not is_held_elsewhere(folder):
@@ -150,7 +150,7 @@ def read_status(path: Path) -> StudyStatus:
 
 def _status_of_journal(folder: StudyFolder) -> StudyStatus:
     """The status computed from the journal; without details if the study has not begun, or has stages."""
-    sweep = folder.wanted()
+    sweep = folder.stored_sweep()
     record = fold(() if sweep.stages else read_events(folder.journal_dir), sweep.objective)
     if record.attempts == 0:
         trials = {} if sweep.stages else {"wanted": sweep.trials}

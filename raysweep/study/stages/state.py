@@ -74,14 +74,14 @@ class StageState:
 
     def record(self) -> StudyRecord:
         """The record of its trials so far."""
-        return fold(read_events(self.folder.journal_dir), self.folder.wanted().objective)
+        return fold(read_events(self.folder.journal_dir), self.folder.stored_sweep().objective)
 
     def result(self) -> StageResult:
         """The results that the stages after it use."""
         fixed, rates = self.facts.get("fixed", {}), self.facts.get("rates")
         if not self.trains:
             return StageResult(self.stage, fixed, rates=tuple(rates) if rates else None)
-        return StageResult(self.stage, fixed, self.folder.wanted(), self.record())
+        return StageResult(self.stage, fixed, self.folder.stored_sweep(), self.record())
 
 
 def stage_states(study: StudyFolder) -> list[StageState]:
@@ -90,7 +90,7 @@ def stage_states(study: StudyFolder) -> list[StageState]:
     Raises:
         NotAStudy: if a `stage.json` cannot be read.
     """
-    return [read_stage_state(study, stage) for stage in study.wanted().stages]
+    return [read_stage_state(study, stage) for stage in study.stored_sweep().stages]
 
 
 def read_stage_state(study: StudyFolder, stage: Stage) -> StageState:
@@ -162,7 +162,7 @@ def end_stage(state: StageState, reason: str, t: float) -> StageState:
     """
     if state.stage.kind == "lr_range":
         return write_stage_state(state, ended={"t": t, "reason": reason})
-    sweep, record = state.folder.wanted(), state.record()
+    sweep, record = state.folder.stored_sweep(), state.record()
     if state.stage.kind == "validate":
         race = evaluate_retraining(sweep, record)
         if race.winner is None:
@@ -255,7 +255,7 @@ def staged_best(
     Raises:
         NoWinner: if no trial has succeeded.
     """
-    sweep, states = study.wanted(), stage_states(study)
+    sweep, states = study.stored_sweep(), stage_states(study)
     best = best_of_stages(sweep, states)
     if best is None:
         raise NoWinner(f"{study.name}: no trial of any stage has succeeded")
@@ -326,4 +326,4 @@ def _seeds_used(states: Sequence[StageState]) -> list[int]:
     last = states[-1]
     if last.stage.kind != "validate" or not last.trains:
         return []
-    return [int(seed) for seed in last.folder.wanted().sampler.kwargs["seeds"]]
+    return [int(seed) for seed in last.folder.stored_sweep().sampler.kwargs["seeds"]]

@@ -118,7 +118,7 @@ def _validated(state: StageState) -> BestFields | None:
     return {
         "trial": BASELINE if number is None else trial_id(number),
         "value": first["mean"],
-        "epoch": state.folder.wanted().run.epochs,
+        "epoch": state.folder.stored_sweep().run.epochs,
         "status": "validated",
         "config": first["config"],
         "std": first["std"],

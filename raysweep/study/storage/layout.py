@@ -153,13 +153,13 @@ class StudyFolder:
 
     def sweep(self) -> Sweep:
         """The current sweep, with the study's own copy of the user's code first on its import paths."""
-        sweep = self.wanted()
+        sweep = self.stored_sweep()
         if not self.code_dir.exists():
             return sweep
         paths = (str(self.code_dir), *sweep.import_paths)
         return sweep.model_copy(update={"import_paths": tuple(dict.fromkeys(paths))})
 
-    def wanted(self) -> Sweep:
+    def stored_sweep(self) -> Sweep:
         """The current sweep as stored: as validated when the study was created or last revised.
 
         Raises:
@@ -190,7 +190,7 @@ class StudyFolder:
         return file if current != self.source_text() else None
 
     def command(self) -> Command | None:
-        """The line that ran this sweep; None where nobody said."""
+        """The line that ran this sweep; None if it is not known."""
         words = self._meta().get("words")
         return launch_command(*typed_args(words)) if words else None
 
@@ -224,7 +224,7 @@ class StudyFolder:
 
     def stages(self) -> list[StudyFolder]:
         """The folders of the stages that have begun; empty for a sweep without stages."""
-        folders = [self.stage(stage.name) for stage in self.wanted().stages]
+        folders = [self.stage(stage.name) for stage in self.stored_sweep().stages]
         return [folder for folder in folders if folder.meta_file.exists()]
 
     def _meta(self) -> dict[str, Any]:
