@@ -21,6 +21,9 @@ from raysweep.preflight.concurrency import Concurrency, fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
 from raysweep.preflight.lanes import lane_checks
 from raysweep.preflight.probe_configs import probe_configs
+from raysweep.study.storage.locations import check_writable, local_root
+from raysweep.study.storage.lock import CannotWrite
+from raysweep.study.storage.object_store import uri_of
 from trainables.data import Data, load_whole
 from trainables.dry_run_process import dry_run_all
 from trainables.dry_run_report import DryRunReport
@@ -136,7 +139,7 @@ def run_preflight(
     sweep: Sweep,
     place: TrialSlots,
     *,
-    storage: Path,
+    storage: str | Path,
     trouble: Callable[[], str],
     limit_s: float = LIMIT_S,
 ) -> Preflight:
@@ -145,7 +148,7 @@ def run_preflight(
     Args:
         sweep: what would run.
         place: the slots it would run on.
-        storage: folder where studies are kept.
+        storage: where studies are kept: a folder, or a URI.
         trouble: returns why MLflow cannot be reached; "" if it can.
         limit_s: seconds that two epochs of a configuration may take.
     """
@@ -352,17 +355,28 @@ def _placed(fit: Concurrency | None, place: TrialSlots) -> Iterator[PreflightChe
         yield PreflightCheck(OK, "memory", f"{needs}: {fit.slots} at once would fit", more)
 
 
-def _writable(storage: Path) -> Iterator[PreflightCheck]:
+def _writable(storage: str | Path) -> Iterator[PreflightCheck]:
+    """Check that files can be written: to the local folder, and to object storage if studies go there."""
+    yield _folder_check(local_root(storage))
+    if uri := uri_of(storage):
+        try:
+            check_writable(uri)
+        except CannotWrite as error:
+            fix = "name another in `storage`, or by --runs"
+            yield PreflightCheck(PROBLEM, "storage", str(error).removeprefix("storage: "), fix)
+        else:
+            yield PreflightCheck(OK, "storage", f"{uri} can be written")
+
+
+def _folder_check(storage: Path) -> PreflightCheck:
     try:
         storage.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=storage) as file:
             file.write(b"preflight")
     except OSError as error:
-        yield PreflightCheck(
-            PROBLEM, "storage", f"{storage}: cannot be written ({error.strerror})", "use another by --runs"
-        )
-    else:
-        yield PreflightCheck(OK, "storage", f"{storage} can be written")
+        message = f"{storage}: cannot be written ({error.strerror})"
+        return PreflightCheck(PROBLEM, "storage", message, "use another by --runs")
+    return PreflightCheck(OK, "storage", f"{storage} can be written")
 
 
 def _tracking(trouble: Callable[[], str]) -> Iterator[PreflightCheck]:

@@ -101,7 +101,7 @@ def try_sweep(sweep: Sweep, runs: Path | None, target: Target, timeout: float = 
         return run_preflight(
             sweep,
             slots,
-            storage=root_of(sweep, runs),
+            storage=storage_of(sweep, runs),
             trouble=lambda: trouble_with(store_uri(sweep.tracking.uri, os.environ, Path.cwd())),
             limit_s=timeout,
         )

@@ -20,7 +20,7 @@ from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightFailed
 from raysweep.preflight.concurrency import fit_cpu, fit_gpu
 from raysweep.preflight.data_quality import data_checks
-from raysweep.preflight.preflight import Preflight, _corners_alike, dry_run_checks
+from raysweep.preflight.preflight import Preflight, _corners_alike, _writable, dry_run_checks
 from raysweep.preflight.probe_configs import probe_configs, size
 from tests.sound_sweep import WELL, Read
 from trainables.data import Data, DataPart, Split
@@ -260,6 +260,13 @@ def test_a_script_without_a_main_guard_is_not_run_again_by_a_dry_run(tmp_path: P
     environ = os.environ | {"PYTHONPATH": str(CLONE)}
     done = subprocess.run([sys.executable, str(script)], env=environ, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("ran\n", "")
+
+
+def test_a_storage_of_an_unknown_kind_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    local, remote = _writable("s4://bucket/far")
+    assert (local.state, remote.state) == (OK, PROBLEM)
+    assert remote.message.startswith("s4://bucket/far: ")
 
 
 def test_the_command_answers_with_exit_code_3(

@@ -22,7 +22,7 @@ from moto.server import ThreadedMotoServer
 from raysweep.study.journal.events import EpochReported, TrialEnded
 from raysweep.study.journal.log import Journal, read_events
 from raysweep.study.storage.layout import StudyExists, StudyFolder
-from raysweep.study.storage.locations import checkpoint_lookup, download_study
+from raysweep.study.storage.locations import check_writable, checkpoint_lookup, download_study
 from raysweep.study.storage.lock import StudyBusy
 from raysweep.study.storage.object_store import ObjectStore
 from raysweep.study.storage.sync import StorageSync
@@ -206,6 +206,11 @@ def test_files_of_this_machine_stay_and_deleted_ones_go(study: StudyFolder) -> N
     assert sync.trouble == ""
     sent = sorted(ObjectStore(STUDY).sizes())
     assert sent == ["journal/000001.jsonl", "journal/mark", "study.json", "sweep.yaml"]
+
+
+def test_a_storage_that_can_be_written_is_left_as_it_was(bucket: None) -> None:
+    check_writable("s3://studies/kept")
+    assert ObjectStore("s3://studies/kept").sizes() == {}
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.csv.gz", "table.parquet"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -153,6 +154,18 @@ def check_new(uri: str) -> None:
                 f"{uri} already holds a study: continue it with `launch.py resume {uri}`, "
                 "or choose another name with `--name`"
             )
+
+
+def check_writable(uri: str) -> None:
+    """Raise if no file can be written at a URI.
+
+    Raises:
+        CannotWrite: if the URI names no storage, or the storage refuses.
+    """
+    with wrap_storage_errors(uri):
+        store, probe = ObjectStore(uri), f"{PROBE}{uuid.uuid4().hex}"
+        store.put(probe, b"")
+        store.delete(probe)
 
 
 def replace_journal(folder: StudyFolder) -> None:
