@@ -23,7 +23,7 @@ CRITERIA: Mapping[str, OutputMeaning] = {
     "L1Loss": OutputMeaning("numbers", "numbers"),
     "SmoothL1Loss": OutputMeaning("numbers", "numbers"),
     "HuberLoss": OutputMeaning("numbers", "numbers"),
-    "PoissonNLLLoss": OutputMeaning("numbers", "log_numbers"),
+    "PoissonNLLLoss": OutputMeaning("numbers", "log_numbers", counts=True),
     "KLDivLoss": OutputMeaning("numbers", "log_numbers"),
 }
 """Torch's criteria of one output tensor and one target tensor -> their meaning."""

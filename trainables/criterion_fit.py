@@ -54,8 +54,7 @@ def _misfit(path: str, meaning: OutputMeaning, data: Data) -> str:
         if meaning.layout != "numbers":
             fix = "use torch.nn.MSELoss, or for whole numbers data_config.task: classification"
             return f"criterion: {path} is for classes, the data are a regression; {fix}"
-        is_for_counts = path.endswith("PoissonNLLLoss") and not data.is_lazy
-        if is_for_counts and any(part.train.y.min() < 0 for part in data.parts):
+        if meaning.counts and not data.is_lazy and any(part.train.y.min() < 0 for part in data.parts):
             return (
                 f"criterion: {path} is for counts, and targets are below 0; "
                 "a table's are as they stand with data_config.standardise_target: false"

@@ -45,6 +45,7 @@ class OutputMeaning:
         signed: whether the target of a label is 1 or -1, rather than 1 or 0.
         strict: whether outputs must have the targets' shape, as all criteria of torch require.
         ignored: the class that the criterion leaves out.
+        counts: whether targets are counts: whole numbers are then numbers, never classes.
     """
 
     layout: Layout
@@ -52,6 +53,7 @@ class OutputMeaning:
     signed: bool = False
     strict: bool = True
     ignored: int | None = None
+    counts: bool = False
 
     def pair(self, outputs: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs and targets as the criterion takes them.

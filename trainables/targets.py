@@ -134,7 +134,7 @@ def _task_by_criterion(values: np.ndarray, criterion: OutputMeaning | None) -> T
     if criterion.layout != "numbers":
         is_soft = values.dtype.kind == "f" and not _is_whole(values)
         return "regression" if is_soft and criterion.layout == "classes" else "classification"
-    if values.dtype.kind in "fiu" and criterion.outputs == "log_numbers":
+    if values.dtype.kind in "fiu" and criterion.counts:
         return "regression"
     if values.dtype.kind not in "fiu":
         return "classification"

@@ -99,6 +99,7 @@ def test_a_criterion_gets_targets_of_its_kind(fields: Any, criterion: str) -> No
     ("fields", "criterion", "sentence"),
     [
         (DIGITS, "torch.nn.MSELoss", "the data have 10 classes; use torch.nn.CrossEntropyLoss"),
+        (DIGITS, "torch.nn.KLDivLoss", "the data have 10 classes; use torch.nn.CrossEntropyLoss"),
         (DIGITS, "torch.nn.BCEWithLogitsLoss", "is for 2 classes, not 10"),
         ({}, "torch.nn.CrossEntropyLoss", "the data are a regression"),
     ],

@@ -72,7 +72,8 @@ def test_an_ignored_number_that_another_class_would_get_is_refused() -> None:
         (list(range(100)) * 2, None, "classification"),  # which number classes
         ([0, 1, 2, 1], "MSELoss", "classification"),  # whoever forgot the criterion is told
         ([0.0, 1.0, 2.0], "MSELoss", "regression"),
-        ([0, 3, 1, 1], "PoissonNLLLoss", "regression"),
+        ([0, 3, 2, 1], "PoissonNLLLoss", "regression"),
+        ([0, 1, 2, 1], "KLDivLoss", "classification"),
         ([0.5, 1.5], "CrossEntropyLoss", "regression"),
         ([0.5, 0.25], "BCELoss", "classification"),  # how likely it is
         (["a", "b"], "MSELoss", "classification"),
