@@ -15,6 +15,7 @@ from trainables.criterion_fit import meaning_of
 from trainables.data import Data
 from trainables.imports import call, parameters, resolve, takes
 from trainables.optimizers import CLOSURES, GROUP_OF_MATRICES, LIBRARIES, MATRICES_BY, WRAPPED, why_unusable
+from trainables.outputs import OutputMeaning
 from trainables.param_groups import FACTOR, apply_lr_factors, named_groups
 from trainables.run_config import RunConfig, RunError
 from trainables.user_errors import wrap_user_errors
@@ -33,8 +34,7 @@ def build_net(run: RunConfig, data: Data, device: torch.device) -> nn.Module:
         RunError: if there is no such net or its keywords do not fit.
     """
     target = resolve(run.net)
-    criterion = build_criterion(with_class_weights(run, data, data.parts[0]))
-    by_label = meaning_of(run, data, criterion).layout == "labels"
+    by_label = check_criterion(run, data).layout == "labels"
     outputs = (data.labels or 1) if by_label else data.out_features
     sizes = {
         "in_features": data.in_features,
@@ -88,6 +88,15 @@ def build_criterion(run: RunConfig, device: torch.device | None = None) -> Crite
         _check_forward(criterion, run.criterion)
         criterion.to(device)
     return criterion
+
+
+def check_criterion(run: RunConfig, data: Data) -> OutputMeaning:
+    """What the outputs of a run mean, by its criterion and data.
+
+    Raises:
+        RunError: if the criterion cannot be built, or does not fit the data.
+    """
+    return meaning_of(run, data, build_criterion(with_class_weights(run, data, data.parts[0])))
 
 
 def _is_tensor(parameter: inspect.Parameter | None) -> bool:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from raysweep.advice import Advice, advise, headline
 from raysweep.advice.data import DataFacts, facts_of
 from raysweep.config import LoadedSweep, Problem, Sweep, SweepError, read_sweep
+from raysweep.preflight.check import PROBLEM
 from raysweep.study.storage.locations import local_root
 from trainables.run_config import RunError
+
+if TYPE_CHECKING:
+    from trainables.data import Data
+
+LEAK = "leak"
+"""The check of rows that splits share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +142,7 @@ def _data_facts(reading: LoadedSweep) -> DataFacts | None:
     """Load the data and count their rows; None if the run has no data of its own.
 
     Raises:
-        SweepError: if they cannot be loaded.
+        SweepError: if they cannot be loaded, or a run would refuse them.
     """
     from trainables.data import load_whole
     from trainables.user_errors import wrap_user_errors
@@ -145,6 +152,32 @@ def _data_facts(reading: LoadedSweep) -> DataFacts | None:
         return None
     try:
         with wrap_user_errors(run.data):
-            return facts_of(*load_whole(run, paths))
+            data, whole, test = load_whole(run, paths)
+            facts = facts_of(data, whole, test)
     except RunError as error:
         raise SweepError([reading.document.problem(("run", "data"), str(error))]) from None
+    if problems := [*_data_problems(reading, data, facts), *_criterion_problems(reading, data)]:
+        raise SweepError(problems)
+    return facts
+
+
+def _data_problems(reading: LoadedSweep, data: Data, facts: DataFacts) -> Iterator[Problem]:
+    """What a run refuses of its data; common rows are left to the advice, which can be ignored."""
+    from raysweep.preflight.data_quality import data_checks
+
+    for check in data_checks(data, facts):
+        if check.state == PROBLEM and check.name != LEAK:
+            yield reading.document.problem(("run", "data"), f"{check.name}: {check.message}", check.fix)
+
+
+def _criterion_problems(reading: LoadedSweep, data: Data) -> Iterator[Problem]:
+    """Why the criterion does not fit the data, unless it is searched, or a loop has its own."""
+    from trainables.build import check_criterion
+
+    sweep = reading.sweep
+    if sweep.run.train is not None or any(key.startswith("criterion") for key in sweep.space):
+        return
+    try:
+        check_criterion(sweep.run, data)
+    except RunError as error:
+        yield reading.document.problem(("run", "criterion"), str(error).removeprefix("criterion: "))

@@ -218,6 +218,25 @@ def test_data_that_cannot_be_loaded_are_a_problem_of_the_file(well: Path) -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("offset", "problem"),
+    [
+        (
+            0.5,
+            "well.yaml:13: run.criterion: torch.nn.CrossEntropyLoss is for classes, the data are a "
+            "regression; use torch.nn.MSELoss",
+        ),
+        (0.0, "well.yaml:7: run.data: classes: 0, 8, 10, 12, 17, 25 and 74 more: validated on and "),
+    ],
+)
+def test_what_a_run_would_refuse_of_its_data_is_a_problem(well: Path, offset: float, problem: str) -> None:
+    Path("t.csv").write_text("x,y\n" + "".join(f"{row},{row + offset}\n" for row in range(400)))
+    well.write_text(WELL.replace("load_digits", "load_table\n  data_config: {path: t.csv, target: y}"))
+    assert check_file(well).sweep is not None
+    (found,) = check_file(well, with_data=True).problems
+    assert str(found).startswith(problem)
+
+
 @settings(max_examples=max(1, 150 // len(TEXTS)), suppress_health_check=list(HealthCheck))
 @given(changes=mutations)
 @pytest.mark.parametrize("name", TEXTS)
