@@ -20,6 +20,7 @@ from raysweep.report.tables import Tables, tables
 from raysweep.report.trial_points import at_common_epoch
 from raysweep.study.journal.failures import common_failures
 from raysweep.study.journal.pareto import pareto_front
+from schedulers.outcome import RANKS_NOWHERE
 
 VERSION = 1
 
@@ -82,7 +83,9 @@ def _expect_something(subject: Subject) -> None:
     if subject.ranked():
         return
     counts = ", ".join(f"{count} {status}" for status, count in sorted(subject.record.counts().items()))
-    errors = [f"{each['trials']} x {each['error']}" for each in common_failures(subject.trials)]
+    errors = [
+        f"{each['trials']} x {each['error']}" for each in common_failures(subject.trials, RANKS_NOWHERE)
+    ]
     if all(trial.outcome is None for trial in subject.trials):
         raise NothingFound(f"{subject.name}: no trial has reported yet ({counts}); try again later")
     raise NothingFound(

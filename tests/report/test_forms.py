@@ -222,6 +222,10 @@ def test_hostile_text_stays_text_in_markdown() -> None:
             "told: no trial succeeded (1 failed): 1 x no such column",
         ),
         (
+            stories.trial(0, 0.1, stories.config(0), outcome="diverged", reason="loss is not finite"),
+            "told: no trial succeeded (1 diverged): 1 x loss is not finite",
+        ),
+        (
             stories.trial(0, 0.1, stories.config(0), epochs=0)[:2],
             "told: no trial has reported yet (1 running)",
         ),

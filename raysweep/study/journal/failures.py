@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,13 +82,15 @@ def repeated_error(record: StudyRecord, since: float) -> str:
     return last[-1][-1] if len(last) == MAX_REPEATED and len(kinds) == 1 and None not in kinds else ""
 
 
-def common_failures(trials: Iterable[TrialRecord]) -> list[FailureFields]:
-    """The three most common causes of failed and infeasible trials, with their number and first trial."""
+def common_failures(
+    trials: Iterable[TrialRecord], outcomes: Collection[str] = ("failed", "infeasible")
+) -> list[FailureFields]:
+    """The three most common causes of trials that ended so, with their number and first trial."""
     failed = [
         (failure_cause(failure), trial.trial, failure.outcome)
         for trial in trials
         for failure in _failures(trial)
-        if failure.outcome in ("failed", "infeasible")
+        if failure.outcome is not None and failure.outcome in outcomes
     ]
     counts = Counter(error for error, _, _ in failed)
     first = {error: (trial, outcome) for error, trial, outcome in reversed(failed)}
