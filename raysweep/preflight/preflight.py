@@ -244,13 +244,17 @@ def dry_run_checks(dry_runs: Mapping[str, DryRunReport]) -> Iterator[PreflightCh
 
 def _endings(dry_runs: Mapping[str, DryRunReport]) -> Iterator[PreflightCheck]:
     """Check the configurations that did not run; divergence is a problem only if all diverge."""
+    alike: dict[tuple[str, str], list[str]] = {}
     for name, report in dry_runs.items():
-        if report.outcome in FATAL:
-            fix = "a smaller net or batch, or resources_per_trial.on_oom" if report.outcome == "oom" else ""
-            yield PreflightCheck(PROBLEM, name, f"{report.outcome}: {report.reason}", fix)
-        elif report.outcome == "slow":
+        alike.setdefault((report.outcome, report.reason), []).append(name)
+    for (outcome, reason), names in alike.items():
+        which = f"all {len(names)} configurations" if 1 < len(names) == len(dry_runs) else ", ".join(names)
+        if outcome in FATAL:
+            fix = "a smaller net or batch, or resources_per_trial.on_oom" if outcome == "oom" else ""
+            yield PreflightCheck(PROBLEM, which, f"{outcome}: {reason}", fix)
+        elif outcome == "slow":
             fix = "allow more seconds with --timeout, or train on a data_fraction"
-            yield PreflightCheck(NOTE, name, report.reason, fix)
+            yield PreflightCheck(NOTE, which, reason, fix)
     diverged = [name for name, report in dry_runs.items() if report.outcome == "diverged"]
     if diverged and len(diverged) == len(dry_runs):
         fix = "check the data's scale and the learning rates (`launch.py lr-range`)"

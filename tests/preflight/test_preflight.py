@@ -117,6 +117,8 @@ def test_sizes_are_summed_over_layers() -> None:
         (random_ones(*[DryRunReport("diverged", "nan")] * 3), ["divergence"]),
         (random_ones(other(1), DryRunReport("oom", "memory")), ["random 2"]),
         (random_ones(other(1), DryRunReport("failed", "TypeError: f")), ["random 2"]),
+        (random_ones(other(1), *[DryRunReport("failed", "TypeError: f")] * 2), ["random 2, random 3"]),
+        (random_ones(*[DryRunReport("failed", "TypeError: f")] * 3), ["all 3 configurations"]),
         (random_ones(other(1, train_losses=(1.0, 1.1)), other(2, train_losses=(1.0, 1.0))), ["learning"]),
         (random_ones(other(1), other(2, train_losses=(1.0, 1.1))), []),
         (random_ones(other(1, unreached=("head.weight",), tensors=1), other(2)), ["gradients"]),
