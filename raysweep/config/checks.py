@@ -264,8 +264,11 @@ class Checks(ConfigCheck):
                 yield self.error(("run", section, "mode"), wrong, f"write 'mode: {_opposite(config.mode)}'")
 
     def schedule(self) -> Iterator[ConfigFinding]:
-        """Check that the LR schedule is as long as the training, and within its own bound."""
-        if self.run.scheduler is None or "scheduler" in self.domains:
+        """Check that the LR schedule is as long as the training, within its own bound, and has an effect."""
+        if "scheduler" in self.domains:
+            return
+        if self.run.scheduler is None:
+            yield from self._settings_of_no_scheduler()
             return
         name = self.run.scheduler.rpartition(".")[2]
         epochs = self.run.epochs
@@ -284,6 +287,17 @@ class Checks(ConfigCheck):
                 what = f"{keyword} ({values}) is not epochs ({epochs})"
                 fix = f"drop it to have {epochs} filled in, unless this is intended"
                 yield self.warning(key, what, fix)
+
+    def _settings_of_no_scheduler(self) -> Iterator[ConfigFinding]:
+        """Warn of settings, fixed or searched, of a learning-rate scheduler that is null."""
+        if self.run.train is not None:
+            return  # a loop of the user's own may read them
+        keys = [key for flat, key in self.space.keys.items() if flat.startswith("scheduler_config.")]
+        if self.run.scheduler_config:
+            keys.insert(0, ("run", "scheduler_config"))
+        for key in keys:
+            fix = "name a class in run.scheduler, or drop these settings"
+            yield self.warning(key, "has no effect: run.scheduler is null", fix)
 
     def rule(self) -> Iterator[ConfigFinding]:
         """Check the settings of the trial scheduler's rule by making the rule."""

@@ -155,6 +155,17 @@ def test_all_slips_of_a_file_come_at_once_in_the_order_of_the_file(tmp_path: Pat
     ]
 
 
+def test_settings_of_no_learning_rate_scheduler_have_no_effect(tmp_path: Path) -> None:
+    text = RUN + "  scheduler_config: {gamma: 0.5}\n"
+    text += "search_space: {scheduler_config: {gamma: {type: float, min: 0.1, max: 0.9}}, batch_size: "
+    text += "{type: int, min: 8, max: 64}}\nbaseline: false\n"
+    fix = "has no effect: run.scheduler is null; name a class in run.scheduler, or drop these settings"
+    assert [line.partition(": ")[2] for line in warnings_of(text, tmp_path)] == [
+        f"run.scheduler_config: {fix}",
+        f"search_space.scheduler_config.gamma: {fix}",
+    ]
+
+
 def test_upper_bound_below_total_steps_is_an_error(tmp_path: Path) -> None:
     """The contract of ExpHyperbolicLR; the searched range's worst corner counts."""
     text = (
