@@ -74,9 +74,9 @@ def read_sweep(
     import_paths, problems, missing = take_import_paths(document)
     folders += [*import_paths, *(Path(folder) for folder in beside)]
     document.value.setdefault("study_name", as_study_name(Path(optimize_config or path).stem))
-    problems += unknown_keys(document, (), Sweep, OLD_SWEEP_KEYS)
+    unknown = unknown_keys(document, (), Sweep, OLD_SWEEP_KEYS)
     if "run" in document.value:
-        problems += unknown_keys(document, ("run",), RunConfig, OLD_RUN_KEYS)
+        unknown += unknown_keys(document, ("run",), RunConfig, OLD_RUN_KEYS)
     untranslatable, notes = translate(document)
     notes += missing
     problems += untranslatable
@@ -98,8 +98,10 @@ def read_sweep(
     suspect = [name for name, key in space.keys.items() if key in wrong_keys]
     points, more = read_points(document, space, suspect)
     problems += [*more, *condition_problems(document, space, suspect)]
-    if problems or sweep is None:
-        raise SweepError(_in_order(problems))
+    if problems or unknown or sweep is None:
+        at = {(each.file, each.line, each.key) for each in unknown}  # else a guess would be criticised, too
+        others = [each for each in problems if (each.file, each.line, each.key) not in at]
+        raise SweepError(_in_order([*unknown, *others]))
     sweep = sweep.model_copy(update={"points_to_evaluate": tuple(points)})
     if sweep.run.device == "cpu" and sweep.resources_per_trial.gpu is None:
         sweep = sweep.model_copy(
