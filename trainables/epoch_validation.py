@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables.function_loop import MetricsEpoch
 from trainables.run_config import RunError, name_fault
 from trainables.training import Epoch
 
@@ -38,16 +39,24 @@ def validate_epoch(epoch: Any, loop: str, due: int) -> Epoch:
             f"train: {loop} yields epoch {number!r} where {due} was due; yield one Epoch "
             "for each pass over the data, numbered 1, 2, 3, ... (after `load` from where it was saved on)"
         )
+    in_dict = isinstance(epoch, MetricsEpoch)
+    yields = f"train: {loop} yields {'a dictionary' if in_dict else 'an Epoch'}"
     names = ("train_loss", "val_loss", "lr", "grad_norm", "seconds")
-    numbers: dict[str, Any] = {name: _number(getattr(epoch, name), name, loop) for name in names}
-    for name in epoch.metrics:
+    fields = {name: repr(name) if in_dict else name for name in names}
+    numbers: dict[str, Any] = {
+        name: _number(getattr(epoch, name), f"{yields} whose {written}") for name, written in fields.items()
+    }
+    metrics = {}
+    for name, value in epoch.metrics.items():
+        written = repr(name) if in_dict else f"metrics[{name!r}]"
         if fault := name_fault(str(name)):
-            raise RunError(f"train: {loop} yields an Epoch with metrics[{name!r}]: {fault}")
-    metrics = {name: _number(value, f"metrics[{name!r}]", loop) for name, value in epoch.metrics.items()}
+            raise RunError(f"{yields} with {written}: {fault}")
+        metrics[name] = _number(value, f"{yields} whose {written}")
     return replace(epoch, number=number, **numbers, metrics=metrics)
 
 
-def _number(value: Any, name: str, loop: str) -> float:
+def _number(value: Any, whose: str) -> float:
+    """The value as a float; `whose` begins the error."""
     if isinstance(value, (int, float, np.number)):
         return float(value)
     if isinstance(value, torch.Tensor) and value.numel() == 1:
@@ -55,6 +64,4 @@ def _number(value: Any, name: str, loop: str) -> float:
     if isinstance(value, np.ndarray) and value.size == 1:
         return float(value.item())
     what = f"of shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)[:60]
-    raise RunError(
-        f"train: {loop} yields an Epoch whose {name} is {type(value).__name__} {what}; it should be a number"
-    )
+    raise RunError(f"{whose} is {type(value).__name__} {what}; it should be a number")

@@ -145,7 +145,7 @@ raise SystemExit(json.dumps(given, sort_keys=True))
         ("import os; os.kill(os.getpid(), 9)", "failed", "run.command: exited with 137"),
         ("print('{\"loss\": NaN}')", "diverged", "loss nan at epoch 1; lower the learning rate"),
         ('print(\'{"loss": 1, "checkpoint": "x"}\')', "failed", "the checkpoint of epoch 1 is not there: "),
-        ("print('{\"done\": 1}')", "failed", "metrics['done']: 'done' is taken"),
+        ("print('{\"done\": 1}')", "failed", "a dictionary with 'done': 'done' is taken"),
     ],
 )
 def test_how_it_ends_is_the_trials_outcome(trials: Any, script: str, outcome: str, reason: str) -> None:

@@ -135,8 +135,8 @@ def test_only_a_loss_that_is_no_number_ends_it_as_diverged(name: str, outcome: s
     [
         ("returns", "returned dict; it should yield a dictionary of metrics after each epoch"),
         ("yields_numbers", "yields float 0.5; it should yield a dictionary of metrics, as in"),
-        ("yields_epoch", "metrics['epoch']: 'epoch' is taken"),
-        ("yields_words", "metrics['score'] is str 'good'; it should be a number"),
+        ("yields_epoch", "yields a dictionary with 'epoch': 'epoch' is taken"),
+        ("yields_words", "yields a dictionary whose 'score' is str 'good'; it should be a number"),
         ("stateless_with_state", "yields a state but cannot be called with one; give it a second parameter"),
     ],
 )
