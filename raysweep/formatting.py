@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable
 
+import yaml
+
 
 def printable(text: str, keep: str = "") -> str:
     r"""The text with unprintable characters, except those in `keep`, written as escapes.
@@ -41,12 +43,26 @@ def short_keys(keys: Iterable[str]) -> dict[str, str]:
 
 
 def setting(value: object) -> str:
-    """A parameter's value as text: floats to four digits, anything else unchanged.
+    """A parameter's value as text: floats to four digits, text unchanged, anything else as in YAML.
 
-    >>> setting(0.0342199), setting(64), setting("relu")
-    ('0.03422', '64', 'relu')
+    >>> setting(0.0342199), setting(64), setting("relu"), setting(None), setting([64, 32])
+    ('0.03422', '64', 'relu', 'null', '[64, 32]')
     """
+    if value is None or isinstance(value, bool | list | tuple | dict):
+        return in_yaml(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def in_yaml(value: object) -> str:
+    """A value as YAML in one line.
+
+    >>> in_yaml({"type": "float", "log": True}), in_yaml(None)
+    ('{type: float, log: true}', 'null')
+    """
+    text: str = yaml.safe_dump(
+        value, default_flow_style=True, sort_keys=False, width=math.inf, allow_unicode=True
+    )
+    return text.removesuffix("...\n").strip()
 
 
 def duration(seconds: float | None) -> str:

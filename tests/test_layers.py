@@ -57,7 +57,13 @@ HOME = {
     "mlflow": ("raysweep/tracking/",),
     # events are read from outside
     "pydantic": ("raysweep/config/", "trainables/run_config.py", "raysweep/study/journal/log.py"),
-    "yaml": ("raysweep/config/", "raysweep/study/", "raysweep/report/", "raysweep/cluster/nodes.py"),
+    "yaml": (
+        "raysweep/formatting.py",
+        "raysweep/config/",
+        "raysweep/study/",
+        "raysweep/report/",
+        "raysweep/cluster/nodes.py",
+    ),
     "click": ("launch.py", "raysweep/cli/", "raysweep/runner/"),
     "rich": ("raysweep/console/", "raysweep/report/", "raysweep/cli/", "raysweep/runner/"),
     "plotly": ("raysweep/report/",),

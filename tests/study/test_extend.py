@@ -357,6 +357,12 @@ def test_a_wider_range_more_trials_and_another_budget_are_honest(folder: StudyFo
     assert not (folder.path / "sweep.revised.yaml").exists()
 
 
+def test_a_change_of_a_range_is_printed_as_in_the_sweep_file(folder: StudyFolder) -> None:
+    new = revised(folder, [f"search_space.{LR}.max=2.0"])
+    line, *_ = check_extension(folder, new, StudyRecord(), FIFORule(max_resource=6)).lines(StudyRecord())
+    assert line.endswith("max: 1.0, log: true} -> {type: float, min: 0.001, max: 2.0, log: true}")
+
+
 def test_the_cost_of_more_epochs_is_reported(tmp_path: Path) -> None:
     study = Study(tmp_path, RULES["FIFO"])
     record = study.run().record

@@ -17,6 +17,7 @@ from raysweep.config import Sweep, read_sweep
 from raysweep.config.component import is_function_loop, signature
 from raysweep.config.lookup import Modules
 from raysweep.errors import RaysweepError
+from raysweep.formatting import in_yaml
 from raysweep.study.journal.event_bus import rebuild
 from raysweep.study.journal.events import Event, StudyExtended, TrialEnded, TrialReopened
 from raysweep.study.journal.log import Journal
@@ -66,7 +67,7 @@ class Extension:
     def lines(self, record: StudyRecord) -> Iterator[str]:
         """Yield the consequences of the change, one line each."""
         for key, (old, new) in self.changes.items():
-            yield f"{key}: {old} -> {new}"
+            yield f"{key}: {in_yaml(old)} -> {in_yaml(new)}"
         more = self.sweep.trials - len(record.trials)
         if more:
             yield f"{more} trials to come"

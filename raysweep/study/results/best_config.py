@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from raysweep.config import Sweep
 from raysweep.config.parameter import is_number
 from raysweep.config.trial_config import searched
 from raysweep.errors import ExitCode, RaysweepError
+from raysweep.formatting import in_yaml
 from raysweep.study.journal.records import StudyRecord, TrialRecord
 from raysweep.study.results.portable_paths import absolute_paths, module_folders
 from raysweep.study.storage.files import replace
@@ -319,11 +318,11 @@ def as_yaml(derived: DerivedConfig) -> str:
         if isinstance(value, dict) and value:
             lines.append(_line("", key, "", derived.notes.get(key)))
             lines += [
-                _line("  ", name, _yaml(inner), _note(derived.notes, f"{key}.{name}"))
+                _line("  ", name, in_yaml(inner), _note(derived.notes, f"{key}.{name}"))
                 for name, inner in value.items()
             ]
         else:
-            lines.append(_line("", key, _yaml(value), _note(derived.notes, key)))
+            lines.append(_line("", key, in_yaml(value), _note(derived.notes, key)))
     return "".join(lines)
 
 
@@ -335,11 +334,6 @@ def _note(notes: Mapping[str, str], key: str) -> str | None:
 def _line(indent: str, key: str, value: str, note: str | None) -> str:
     setting = f"{indent}{key}:{' ' if value else ''}{value}"
     return f"{setting:<50}  # {note}\n" if note else f"{setting}\n"
-
-
-def _yaml(value: Any) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=math.inf, allow_unicode=True)
-    return text.removesuffix("...\n").strip()
 
 
 def _about(
