@@ -65,6 +65,24 @@ def in_yaml(value: object) -> str:
     return text.removesuffix("...\n").strip()
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in singular or plural.
+
+    >>> counted(1, "parameter"), counted(2, "parameter")
+    ('1 parameter', '2 parameters')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def sweep_size(trials: int, epochs: int) -> str:
+    """A number of trials with the most epochs of each.
+
+    >>> sweep_size(40, 27), sweep_size(1, 1)
+    ('40 trials of at most 27 epochs', '1 trial of at most 1 epoch')
+    """
+    return f"{counted(trials, 'trial')} of at most {counted(epochs, 'epoch')}"
+
+
 def duration(seconds: float | None) -> str:
     """A time as seconds, minutes and seconds, or hours and minutes; "-" if it is not known.
 

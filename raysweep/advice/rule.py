@@ -57,15 +57,6 @@ class AdviceRule:
         return (inspect.getdoc(self.suggest) or "").partition("\n")[0]
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, in singular or plural.
-
-    >>> counted(1, "parameter"), counted(2, "parameter")
-    ('1 parameter', '2 parameters')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def leaf(flat: str) -> str:
     """The last name of a flat key.
 

@@ -10,7 +10,6 @@ from raysweep.advice.rule import (
     Suggestion,
     at,
     class_name,
-    counted,
     ends,
     is_grid,
     leaf,
@@ -20,6 +19,7 @@ from raysweep.advice.rule import (
 from raysweep.config import Sweep
 from raysweep.config.checks import cells
 from raysweep.config.parameter import is_number
+from raysweep.formatting import counted
 from schedulers.space import Categorical, Float
 
 MOST_PARAMETERS = 5

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from raysweep.console.rows import print_row
-from raysweep.formatting import duration
+from raysweep.formatting import duration, sweep_size
 from raysweep.launch_command import set_options
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def print_affordable(console: Console, plan: Affordable, assumed: str) -> None:
     """Print how many trials fit into the hours, and the recommended use of them."""
     print_row(console, "hours", f"{plan.hours:g}, of which {duration(plan.retrain_s)} for the retraining")
     for choice in plan.choices:
-        fits = f"{choice.trials} trials of at most {choice.epochs} epochs, {choice.share:.0%} run"
+        fits = f"{sweep_size(choice.trials, choice.epochs)}, {choice.share:.0%} run"
         print_row(console, choice.trial_scheduler.removeprefix("schedulers."), fits)
     print_row(console, "recommended", plan.why)
     print_row(console, "", set_options(plan.sets), "bold")

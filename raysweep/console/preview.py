@@ -13,7 +13,7 @@ from raysweep.config.component import Component
 from raysweep.config.stage import Stage, tuned
 from raysweep.console.formatting import settings
 from raysweep.console.rows import print_row
-from raysweep.formatting import short_keys
+from raysweep.formatting import counted, short_keys, sweep_size
 from schedulers.space import Categorical, Domain
 
 
@@ -33,8 +33,8 @@ def print_preview(console: Console, sweep: Sweep, *, slots: int, gpu: float) -> 
         "metric": _metric(sweep),
         "sampler": _component(sweep.sampler),
         "trial scheduler": _component(sweep.trial_scheduler),
-        "trials": f"{sweep.trials} of at most {epochs} epochs: {sweep.trials * epochs} in all",
-        "at once": f"{slots} ({cpu:g} CPU, {gpu:g} GPU each): {rounds} rounds if none is stopped",
+        "trials": f"{sweep.trials} of at most {counted(epochs, 'epoch')}: {sweep.trials * epochs} in all",
+        "at once": f"{slots} ({cpu:g} CPU, {gpu:g} GPU each): {counted(rounds, 'round')} if none is stopped",
         **_run(sweep),
     }
     for label, text in rows.items():
@@ -53,7 +53,7 @@ def print_stages_preview(console: Console, sweep: Sweep, *, slots: int) -> None:
     """
     rows = {
         "study": sweep.study_name,
-        "stages": f"{len(sweep.stages)}, one after the other; {slots} trials at once",
+        "stages": f"{len(sweep.stages)}, one after the other; {counted(slots, 'trial')} at once",
         "metric": _metric(sweep),
         **_run(sweep),
     }
@@ -74,17 +74,18 @@ def _stage(sweep: Sweep, stage: Stage, before: str) -> Iterator[str]:
     own = sweep.in_stage(stage)
     epochs = own.run.epochs
     if stage.kind == "lr_range":
-        yield f"finds the learning rates worth searching, over {stage.seeds} seeds"
+        yield f"finds the learning rates worth searching, over {counted(stage.seeds, 'seed')}"
     elif stage.kind == "validate":
         last = next(each for each in sweep.stages if each.name == before)
         epochs = stage.run.get("epochs", sweep.in_stage(last).run.epochs)
         count = stage.trainings
-        yield f"trains the best {stage.top} of {before}, and the run as it is, over {stage.seeds} seeds"
-        yield f"{count} trainings of {epochs} epochs at most: {count * epochs} in all"
+        seeds = counted(stage.seeds, "seed")
+        yield f"trains the best {stage.top} of {before}, and the run as it is, over {seeds}"
+        yield f"{counted(count, 'training')} of {counted(epochs, 'epoch')} at most: {count * epochs} in all"
     else:
         keys = tuned(stage, tuple(sweep.search_space))
         rest = [key for key in sweep.search_space if key not in keys]
-        yield f"{own.trials} trials of at most {epochs} epochs: {own.trials * epochs} in all"
+        yield f"{sweep_size(own.trials, epochs)}: {own.trials * epochs} in all"
         yield f"{_component(own.sampler)}, {_component(own.trial_scheduler)}"
         yield f"searches {', '.join(short_keys(keys).values())}"
         if rest:

@@ -16,7 +16,7 @@ from raysweep.advice.rule import is_grid
 from raysweep.config import Problem, Sweep, SweepError
 from raysweep.config.checks import cells
 from raysweep.config.component import Component
-from raysweep.formatting import duration
+from raysweep.formatting import duration, sweep_size
 from raysweep.planning.curve_prior import Draw
 from raysweep.planning.plan import (
     RETRAINED,
@@ -134,7 +134,7 @@ def _choice(sweep: Sweep, trials: int, share: float, reserve: float, fits: int) 
         changes["time_budget_s"] = sweep.time_budget_s or hours * 3600 - reserve
     name = sweep.trial_scheduler.name
     why = (
-        f"{_in_words(sweep)}: {trials} trials of at most {sweep.run.epochs} epochs under {name}, "
+        f"{_in_words(sweep)}: {sweep_size(trials, sweep.run.epochs)} under {name}, "
         f"at most {share:.0%} of them run; {aside} are set aside for the retraining"
     )
     if trials > fits:

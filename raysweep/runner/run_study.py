@@ -20,6 +20,7 @@ from raysweep.console.console import stdout
 from raysweep.console.live import watch
 from raysweep.console.rows import print_row
 from raysweep.console.summary import first_failed, print_places, print_summary
+from raysweep.formatting import counted, sweep_size
 from raysweep.launch_command import launch_command
 from raysweep.preflight.check import PreflightFailed
 from raysweep.runner.common import study_facts, warn
@@ -59,7 +60,7 @@ def run_study(sweep: Sweep, folder: StudyFolder, target: Target, *, check: bool 
     """
     console = stdout()
     with lock_study(folder) as sync:
-        trials = f"{sweep.trials} trials of at most {sweep.run.epochs} epochs"
+        trials = sweep_size(sweep.trials, sweep.run.epochs)
         console.print(f"{sweep.study_name}: {trials}, {target}", highlight=False)
         past = fold(read_events(folder.journal_dir), sweep.objective)
         tracker = tracker_of(sweep, folder)
@@ -221,7 +222,7 @@ def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: fl
 
     def say(left: int) -> None:
         if left:
-            console.print(f"MLflow: {left} events to go", style="dim", highlight=False)
+            console.print(f"MLflow: {counted(left, 'event')} to go", style="dim", highlight=False)
 
     unsent = tracker.close(patience_s, say)
     command = ui_command(tracker.uri, Path.cwd())
@@ -229,8 +230,9 @@ def print_tracking(console: Console, tracker: TrackingProcess, *, patience_s: fl
         print_row(console, "MLflow", f"{command}, then {tracker.link}" if command else tracker.link)
     if unsent:
         sync = launch_command("sync", tracker.folder)
-        message = f"lacks {unsent} events: {tracker.trouble}; `{sync}` sends them"
+        message = f"lacks {counted(unsent, 'event')}: {tracker.trouble}; `{sync}` sends them"
         print_row(console, "MLflow", message, "yellow")
     elif tracker.refused:
-        print_row(console, "MLflow", f"refused {tracker.refused} changes; {tracker.trouble}", "yellow")
+        message = f"refused {counted(tracker.refused, 'change')}; {tracker.trouble}"
+        print_row(console, "MLflow", message, "yellow")
     return unsent

@@ -17,7 +17,7 @@ from raysweep.config import Sweep, read_sweep
 from raysweep.config.component import is_function_loop, signature
 from raysweep.config.lookup import Modules
 from raysweep.errors import RaysweepError
-from raysweep.formatting import in_yaml
+from raysweep.formatting import counted, in_yaml
 from raysweep.study.journal.event_bus import rebuild
 from raysweep.study.journal.events import Event, StudyExtended, TrialEnded, TrialReopened
 from raysweep.study.journal.log import Journal
@@ -70,12 +70,14 @@ class Extension:
             yield f"{key}: {in_yaml(old)} -> {in_yaml(new)}"
         more = self.sweep.trials - len(record.trials)
         if more:
-            yield f"{more} trials to come"
+            yield f"{counted(more, 'trial')} to come"
         if self.reopened:
             lost = f", {self.again} of them once more: their checkpoint is gone" if self.again else ""
             epochs = sum(self.sweep.run.epochs - record.trials[trial].epoch for trial in self.reopened)
-            most = f"at most {epochs + self.again} epochs"
-            yield f"{len(self.reopened)} completed trials continue: {most}{lost}"
+            most = f"at most {counted(epochs + self.again, 'epoch')}"
+            continues = "continues" if len(self.reopened) == 1 else "continue"
+            which = f"{counted(len(self.reopened), 'completed trial')} {continues}"
+            yield f"{which}: {most}{lost}"
 
 
 def as_overrides(old: Sweep, trials: str | None, epochs: int | None) -> list[str]:
