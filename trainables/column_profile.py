@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -27,6 +28,7 @@ DROPPED: frozenset[Use] = frozenset(("identifier", "text", "empty", "constant"))
 """Uses of columns that are no inputs."""
 
 EXAMPLES, EXAMPLE_WIDTH = 3, 20
+MOST_LINES = 30  # columns that are listed one by one
 SPACES = 1.5  # mean number of spaces in a value from which it is a sentence, not a name
 FEW_ROWS = 20  # in fewer rows all values may differ by chance
 IDENTIFIER = re.compile(
@@ -98,17 +100,21 @@ def profile(frame: pd.DataFrame, dayfirst: bool | None = None) -> list[ColumnPro
 
 
 def table_lines(columns: Sequence[ColumnProfile]) -> list[str]:
-    """The profiles as a text table, one line each below a header."""
+    """The profiles as a text table, one line each below a header; those after the first 30 are counted."""
     cells = [("column", "what it is", "missing", "values")]
     cells += [
         (each.name, each.what, f"{each.missing:,}" if each.missing else "", ", ".join(each.examples))
-        for each in columns
+        for each in columns[:MOST_LINES]
     ]
     widths = [max(len(row[column]) for row in cells) for column in range(3)]
-    return [
+    lines = [
         f"  {name:<{widths[0]}}  {what:<{widths[1]}}  {missing:>{widths[2]}}  {values}".rstrip()
         for name, what, missing, values in cells
     ]
+    if rest := columns[MOST_LINES:]:
+        uses = Counter(each.use for each in rest).most_common()
+        lines.append(f"  and {len(rest):,} more: {', '.join(f'{use} ({count:,})' for use, count in uses)}")
+    return lines
 
 
 def _column(column: pd.Series, name: str, dayfirst: bool | None) -> ColumnProfile:

@@ -12,7 +12,7 @@ import pytest
 import launch
 from raysweep.authoring.table_interview import ask_of_table, how_written
 from raysweep.config import SweepError, read_sweep
-from trainables.column_profile import profile
+from trainables.column_profile import profile, table_lines
 from trainables.data import load
 
 ROWS = 120
@@ -172,3 +172,11 @@ def test_ambiguous_dates_are_asked_about_once(answer: str, first: bool) -> None:
 def test_how_a_csv_is_written_is_seen(text: str, encoding: str, how: dict[str, str]) -> None:
     Path("one.csv").write_text(text, encoding=encoding)
     assert how_written("one.csv") == how
+
+
+def test_of_many_columns_the_first_are_listed_and_the_rest_counted() -> None:
+    frame = pd.DataFrame({f"x{column}": np.arange(40.0) % 7 for column in range(100)} | {"flat": 1.0})
+    header, *lines = table_lines(profile(frame))
+    assert header.split()[0] == "column"
+    assert len(lines) == 31
+    assert lines[-1] == "  and 71 more: numbers (70), constant (1)"
