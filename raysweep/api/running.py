@@ -17,6 +17,8 @@ from raysweep.runner.common import find_study, load_checked, root_of, try_sweep,
 from raysweep.runner.new_study import create_study, run_new_study
 from raysweep.runner.resolve import resolve_sweep
 from raysweep.study.results.retrain import as_file
+from raysweep.study.storage.layout import StudyExists, StudyNameExists
+from raysweep.study.storage.object_store import uri_of
 
 AnySweep = Sweep | Mapping[str, Any] | str | Path
 """A sweep, the contents of a sweep file, or its path."""
@@ -73,7 +75,12 @@ def run(
             try_sweep(resolved, root, target).require()
         text = file.read_text(encoding="utf-8")
         own_file = file if has_file else None
-        study = create_study(resolved, root, target, chosen, text=text, file=own_file)
+        try:
+            study = create_study(resolved, root, target, chosen, text=text, file=own_file)
+        except StudyNameExists as error:
+            how = f"raysweep.open({error.study!r}).resume()" if uri_of(error.study) else "resume=True"
+            message = f"{error.study} already holds a study: continue it with {how}, or choose another name="
+            raise StudyExists(message) from None
         run_new_study(study, target, check=preflight is not False)
     return Study(study)
 

@@ -278,6 +278,15 @@ def test_trust_that_cannot_be_remembered_holds_for_the_whole_call(
     assert went_on == ["small"]
 
 
+def test_a_study_of_the_same_name_is_told_in_the_words_of_the_api(study: raysweep.Study) -> None:
+    run = {"data": "trainables.data.load_synthetic", "scheduler": None}
+    sweep = {"study_name": "small", "trials": 1, "run": run}
+    with pytest.raises(raysweep.RaysweepError) as raised:
+        raysweep.run(sweep, runs=study.path.parent, address="local")
+    told = str(raised.value).removeprefix(f"{study.path} already holds a study: ")
+    assert told == "continue it with resume=True, or choose another name="
+
+
 @pytest.mark.parametrize(
     ("settings", "line"), [({"top_k": 0}, "top_k: 0; give at least 1"), ({"seeds": 1}, "seeds: 1;")]
 )

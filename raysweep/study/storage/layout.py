@@ -43,7 +43,22 @@ _URI_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://")
 
 
 class StudyExists(RaysweepError):
-    """The folder already holds a study; the message names `resume` and `--name`."""
+    """The folder already holds a study, or another one than the command means."""
+
+
+class StudyNameExists(StudyExists):
+    """A new study cannot have this name; the message names `resume` and `--name`.
+
+    Attributes:
+        study: the one that exists, by its folder or URI.
+    """
+
+    def __init__(self, study: str | Path) -> None:
+        self.study = study
+        super().__init__(
+            f"{study} already holds a study: continue it with "
+            f"`{launch_command('resume', study)}`, or choose another name with `--name`"
+        )
 
 
 class NotAStudy(RaysweepError):
@@ -126,10 +141,7 @@ class StudyFolder:
     def _check_free(self) -> None:
         """Raise if a study cannot be created here."""
         if self.meta_file.exists():
-            raise StudyExists(
-                f"{self.path} already holds a study: continue it with "
-                f"`{launch_command('resume', self.path)}`, or choose another name with `--name`"
-            )
+            raise StudyNameExists(self.path)
         if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
             raise NotAStudy(
                 f"{self.path} holds files that are no study's: move them away, or choose another name "

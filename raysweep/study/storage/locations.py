@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from raysweep.study.storage.journal_files import MARK, list_segments
-from raysweep.study.storage.layout import NotAStudy, StudyExists, StudyFolder
+from raysweep.study.storage.layout import NotAStudy, StudyExists, StudyFolder, StudyNameExists
 from raysweep.study.storage.lock import CannotWrite, StudyBusy
 from raysweep.study.storage.object_store import (
     LEASE,
@@ -150,10 +150,7 @@ def check_new(uri: str) -> None:
     """
     with wrap_storage_errors(uri):
         if ObjectStore(uri).get("study.json") is not None:
-            raise StudyExists(
-                f"{uri} already holds a study: continue it with `launch.py resume {uri}`, "
-                "or choose another name with `--name`"
-            )
+            raise StudyNameExists(uri)
 
 
 def check_writable(uri: str) -> None:
