@@ -13,14 +13,18 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-import click
+try:
+    import click
 
-from raysweep.cli import learn, look, prepare, run, winner
-from raysweep.cli.group import cli
-from raysweep.console.streams import protect_streams, unwritten
-from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
-from raysweep.formatting import printable
-from trainables.checkpoint_integrity import DISK_REFUSES
+    from raysweep.cli import learn, look, prepare, run, winner
+    from raysweep.cli.group import cli
+    from raysweep.console.streams import protect_streams, unwritten
+    from raysweep.errors import USER_ERRORS, ExitCode, exit_code_of
+    from raysweep.formatting import printable
+    from trainables.checkpoint_integrity import DISK_REFUSES
+except KeyboardInterrupt:  # the imports take half a second
+    print("aborted; nothing had begun", file=sys.stderr)
+    sys.exit(130)
 
 COMMANDS = (run, look, learn, winner, prepare)  # importing a module adds its commands to `cli`
 

@@ -259,6 +259,12 @@ def test_no_success_is_exit_4_and_the_error_is_shown(sweep: Path) -> None:
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
+def test_ctrl_c_during_the_imports_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = command("list", env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stderr) == (130, "aborted; nothing had begun\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_one_signal_stops_in_good_order_and_resume_finishes(number: Any, sweep: Any) -> None:
     """Exit 130, the way on printed; no trial is lost and no epoch reported twice."""
