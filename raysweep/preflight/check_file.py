@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -180,4 +180,5 @@ def _criterion_problems(reading: LoadedSweep, data: Data) -> Iterator[Problem]:
     try:
         check_criterion(sweep.run, data)
     except RunError as error:
-        yield reading.document.problem(("run", "criterion"), str(error).removeprefix("criterion: "))
+        problem = reading.document.problem(("run", "criterion"), str(error))
+        yield replace(problem, key="")  # the error names the key

@@ -367,9 +367,9 @@ def _writable(storage: str | Path) -> Iterator[PreflightCheck]:
             check_writable(uri)
         except CannotWrite as error:
             fix = "name another in `storage`, or by --runs"
-            yield PreflightCheck(PROBLEM, "storage", str(error).removeprefix("storage: "), fix)
+            yield PreflightCheck(PROBLEM, "object storage", str(error), fix)
         else:
-            yield PreflightCheck(OK, "storage", f"{uri} can be written")
+            yield PreflightCheck(OK, "object storage", f"{uri} can be written")
 
 
 def _folder_check(storage: Path) -> PreflightCheck:

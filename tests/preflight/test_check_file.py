@@ -223,7 +223,7 @@ def test_data_that_cannot_be_loaded_are_a_problem_of_the_file(well: Path) -> Non
     [
         (
             0.5,
-            "well.yaml:13: run.criterion: torch.nn.CrossEntropyLoss is for classes, the data are a "
+            "well.yaml:13: criterion: torch.nn.CrossEntropyLoss is for classes, the data are a "
             "regression; use torch.nn.MSELoss",
         ),
         (0.0, "well.yaml:7: run.data: classes: 0, 8, 10, 12, 17, 25 and 74 more: validated on and "),

@@ -268,7 +268,7 @@ def test_a_storage_of_an_unknown_kind_is_a_problem(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     local, remote = _writable("s4://bucket/far")
     assert (local.state, remote.state) == (OK, PROBLEM)
-    assert remote.message.startswith("s4://bucket/far: ")
+    assert remote.message.startswith("storage: s4://bucket/far: ")
 
 
 def test_the_command_answers_with_exit_code_3(
