@@ -32,9 +32,12 @@ def uri_of(location: str | Path | None) -> str:
 
     >>> uri_of("s3://bucket/runs"), uri_of(Path("s3://bucket/runs")), uri_of("runs")
     ('s3://bucket/runs', 's3://bucket/runs', '')
+    >>> uri_of("file:///data/runs")
+    'file:///data/runs'
     """
-    text = str(location or "")  # a Path keeps one slash of two
-    return _URI.sub(r"\1://", text, count=1).rstrip("/") if _URI.match(text) else ""
+    text = str(location or "")  # a Path keeps one slash of several
+    slashes = "///" if text.startswith("file:") else "//"
+    return _URI.sub(rf"\1:{slashes}", text, count=1).rstrip("/") if _URI.match(text) else ""
 
 
 def name_in(uri: str) -> str:
