@@ -195,9 +195,8 @@ def report_stages(study: StudyFolder, no_mlflow: bool, top_k: int, wants_json: b
         click.echo(json.dumps(status | {"reports": {name: as_json(each) for name, each in reports.items()}}))
         return
     print_stages_status(console, status)
-    searches = [
-        stage.name for stage in study.stored_sweep().stages if stage.searches and stage.name in reports
-    ]
+    stages = study.stored_sweep().stages
+    searches = [each.name for each in stages if each.searches and each.name in reports]
     if searches:
         console.rule(f"stage {searches[-1]}", align="left")
         print_report(console, reports[searches[-1]])
