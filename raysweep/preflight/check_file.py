@@ -17,9 +17,6 @@ from trainables.run_config import RunError
 if TYPE_CHECKING:
     from trainables.data import Data
 
-LEAK = "leak"
-"""The check of rows that splits share."""
-
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
@@ -163,7 +160,7 @@ def _data_facts(reading: LoadedSweep) -> DataFacts | None:
 
 def _data_problems(reading: LoadedSweep, data: Data, facts: DataFacts) -> Iterator[Problem]:
     """What a run refuses of its data; common rows are left to the advice, which can be ignored."""
-    from raysweep.preflight.data_quality import data_checks
+    from raysweep.preflight.data_quality import LEAK, data_checks
 
     for check in data_checks(data, facts):
         if check.state == PROBLEM and check.name != LEAK:

@@ -11,6 +11,9 @@ from raysweep.preflight.check import NOTE, OK, PROBLEM, PreflightCheck
 from trainables.data import Data
 from trainables.error_text import few
 
+LEAK = "leak"
+"""Name of the check of rows that splits share."""
+
 RARE = 0.1
 """A class is rare with less than this fraction of an even share of the rows."""
 
@@ -169,11 +172,11 @@ def _leak(facts: DataFacts, split: str, shared: int, rows: int) -> Iterator[Pref
     message = f"{shared} of {rows} {split} rows are also training rows"
     if facts.leaks(shared, rows):
         fix = "split whole groups of equal rows (return train and val), or drop duplicates before the split"
-        yield PreflightCheck(PROBLEM, "leak", message, fix)
+        yield PreflightCheck(PROBLEM, LEAK, message, fix)
     elif rows and shared / rows > SHARED_SHARE:
         twins = f"{facts.twins} of {facts.trained} training rows equal another one"
         yield PreflightCheck(
-            NOTE, "leak", f"{message}, probably by coincidence: columns are few and coarse, and {twins}"
+            NOTE, LEAK, f"{message}, probably by coincidence: columns are few and coarse, and {twins}"
         )
     elif rows:
-        yield PreflightCheck(OK, "leak", f"{shared} of {rows} {split} rows are also training rows")
+        yield PreflightCheck(OK, LEAK, f"{shared} of {rows} {split} rows are also training rows")

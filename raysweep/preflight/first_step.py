@@ -13,12 +13,12 @@ from typing import Any
 from raysweep.config import Sweep
 from raysweep.config.trial_config import trial_config
 from raysweep.preflight.check import NOTE, require
-from raysweep.preflight.data_quality import data_checks
+from raysweep.preflight.data_quality import LEAK, data_checks
 from raysweep.preflight.preflight import averaging_checks, read_data
 from raysweep.preflight.probe_configs import probe_configs
 from trainables.data import Data
 
-PRINTED_NOTES = ("validation rows", "test rows", "leak", "averaged weights")
+PRINTED_NOTES = ("validation rows", "test rows", LEAK, "averaged weights")
 """The notes that a run prints: a class that a split lacks, rows that are equal by coincidence, and an average
 of weights over too much of the run."""
 

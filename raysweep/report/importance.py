@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from raysweep.formatting import counted
 from raysweep.report.fanova import Axis, Fanova, axes_of, encode
 from raysweep.search.samplers import quiet
 
@@ -214,7 +215,7 @@ def _too_few(trials: int, parameters: int) -> str:
     needed = max(LEAST, A_PARAMETER * parameters)
     if trials >= needed:
         return ""
-    searched = f"{parameters} parameter{'s' * (parameters > 1)}"
+    searched = counted(parameters, "parameter")
     return (
         f"too few trials: {trials} completed, at least {needed} are needed for {searched}; "
         "take this as a hint of what to try next, not as a result"

@@ -272,18 +272,12 @@ def design_of(subject: Subject, ended: int) -> tuple[float, float, str]:
     if name in HALVING:
         eta = float(subject.scheduler.kwargs.get("reduction_factor", HALVING[name]))
         share = 1 - 1 / eta
-        return (
-            0.6 * share,
-            EXTREME,
-            f"{name} with reduction factor {eta:g} stops {share:.0%} at its first rung",
-        )
+        reason = f"{name} with reduction factor {eta:g} stops {share:.0%} at its first rung"
+        return 0.6 * share, EXTREME, reason
     if name == "PFL":
         finished = min(max(5, round(ended / 10)), ended)
-        return (
-            0.6 * (1 - finished / max(ended, 1)),
-            EXTREME,
-            f"PFL runs about {finished} of {ended} to the end",
-        )
+        share = 1 - finished / max(ended, 1)
+        return 0.6 * share, EXTREME, f"PFL runs about {finished} of {ended} to the end"
     if name in TEMPLATES:
         return *HEALTHY, f"{HEALTHY[0]:.0%} to {HEALTHY[1]:.0%} is healthy for {name}"
     return 0.0, EXTREME, ""

@@ -39,6 +39,7 @@ class Lane:
         """The layers of its net."""
         return read_chain(self.learner.net, _tensors(self.learner)[0].ndim - 1)
 
+    @functools.cached_property
     def layout(self) -> tuple[int, str]:
         """Sort key for the chain engine: by decreasing depth, with equal layers side by side."""
         layers = [self.chain.stem, *(block.followers for block in self.chain.blocks)]
@@ -72,7 +73,7 @@ class LaneStack:
 
     def __init__(self, lanes: Sequence[Lane], key: FusionKey) -> None:
         is_chain = key.engine == "chain"
-        self.lanes = sorted(lanes, key=Lane.layout) if is_chain else list(lanes)
+        self.lanes = sorted(lanes, key=lambda lane: lane.layout) if is_chain else list(lanes)
         self._learners = [lane.learner for lane in self.lanes]
         self._generators = [lane.random.torch_generator() for lane in self.lanes]
         self._banks = ParameterBanks()
@@ -117,7 +118,7 @@ class LaneStack:
             return False
         places = {}
         for lane in joined:
-            place = next((n for n in free if self.lanes[n].layout() == lane.layout()), None)
+            place = next((n for n in free if self.lanes[n].layout == lane.layout), None)
             if place is None:
                 return False
             free.remove(place)

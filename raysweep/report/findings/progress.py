@@ -32,10 +32,11 @@ def search_has_settled(evidence: Evidence) -> Finding | None:
     if len(best) <= SAME or not math.isfinite(best[-1 - SAME]):
         return None
     since = len(best) - 1 - best.index(best[-1])
-    text = _slow(subject.value(best[-1 - SAME]), subject.value(best[-1]))
     if since >= SAME:
         number = asked[-1 - since].number
         text = f"none of the {since} trials proposed after the best (trial {number}) was better"
+    else:
+        text = _slow(subject.value(best[-1 - SAME]), subject.value(best[-1]))
     if not text:
         return None
     more = max(since, SAME)
